@@ -1,0 +1,27 @@
+"""The project's vocabulary: the Docker Engine API's, as frozen structs (one file an object)."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from common.model.cluster import Cluster
+from common.model.network import Network
+from common.model.node import Node
+from common.model.secret import Config, Secret
+from common.model.service import Service
+from common.model.task import Task, TaskState, TaskStatus
+
+StoredObject: TypeAlias = Cluster | Config | Network | Node | Secret | Service | Task
+
+__all__ = [
+    "Cluster",
+    "Config",
+    "Network",
+    "Node",
+    "Secret",
+    "Service",
+    "StoredObject",
+    "Task",
+    "TaskState",
+    "TaskStatus",
+]

@@ -1,0 +1,71 @@
+"""Time as something that is passed in, so that the same code runs in real and in virtual time.
+
+All instants in the project are Unix seconds as `float`; all durations inside the Docker model are nanoseconds as
+`int`, as the Docker API has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+NANOSECOND = 1
+MICROSECOND = 1_000
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Return the present instant, in Unix seconds."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+class LoopClock:
+    """The running event loop's time, shifted to an epoch: virtual when the loop's time is."""
+
+    def __init__(self, epoch: float = 1_700_000_000.0) -> None:
+        self._epoch = epoch
+
+    def now(self) -> float:
+        return self._epoch + asyncio.get_running_loop().time()
+
+
+def seconds(nanoseconds: int) -> float:
+    """Convert a Docker duration (nanoseconds) to seconds."""
+    return nanoseconds / SECOND
+
+
+def rfc3339(instant: float) -> str:
+    """Format Unix seconds as the Docker API writes times; 0 is Go's zero time."""
+    if not instant:
+        return ZERO_TIME
+    text = datetime.fromtimestamp(instant, UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def parse_rfc3339(text: str) -> float:
+    """Read a time as the engine writes it (up to nanoseconds); Go's zero time is 0.
+
+    Raises:
+        ValueError: `text` is not RFC 3339.
+
+    """
+    if text.startswith("0001-01-01"):
+        return 0.0
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"time {text!r} has no zone: write it like 2026-01-31T12:00:00Z")
+    return moment.timestamp()

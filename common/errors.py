@@ -1,0 +1,96 @@
+"""The one hierarchy of errors that people see.
+
+Each class carries the HTTP status that the Docker Engine API gives it and the gRPC code name that the engine's
+own swarm errors are worded with, because clients match on those words (`rpc error: code = NotFound desc = …`).
+A message says what was wrong, where, and what to do. Anything that is not a `SwarmError` is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SwarmError(Exception):
+    """An expected failure with a message for a person."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "Unknown"
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def rpc(self) -> str:
+        """Word the error as the engine words errors of its swarm part."""
+        return f"rpc error: code = {self.code} desc = {self.message}"
+
+
+class InvalidArgument(SwarmError):
+    """The request itself is wrong: a field, a flag, a file."""
+
+    status = 400
+    code = "InvalidArgument"
+
+
+class FailedPrecondition(SwarmError):
+    """The request is well formed, but the present state forbids it."""
+
+    status = 400
+    code = "FailedPrecondition"
+
+
+class Unauthenticated(SwarmError):
+    """No certificate or token that this cluster knows."""
+
+    status = 401
+    code = "Unauthenticated"
+
+
+class PermissionDenied(SwarmError):
+    """Known, but not allowed to do this."""
+
+    status = 403
+    code = "PermissionDenied"
+
+
+class NotFound(SwarmError):
+    status = 404
+    code = "NotFound"
+
+
+class AlreadyExists(SwarmError):
+    """A name or address is taken."""
+
+    status = 409
+    code = "AlreadyExists"
+
+
+class ResourceExhausted(SwarmError):
+    """A pool, a port range, a limit is used up."""
+
+    status = 400
+    code = "ResourceExhausted"
+
+
+class OutOfSequence(SwarmError):
+    """An update carried another version than the object has now; the engine answers 500 and these words."""
+
+    status = 500
+    code = "Unknown"
+
+    def __init__(self) -> None:
+        super().__init__("update out of sequence")
+
+
+class Unavailable(SwarmError):
+    """Something needed is not there just now: no swarm, no manager, an engine that does not answer."""
+
+    status = 503
+    code = "Unavailable"
+
+
+class ProtocolError(SwarmError):
+    """The peer broke the wire protocol; its connection ends and nothing else is touched."""
+
+    status = 400
+    code = "InvalidArgument"

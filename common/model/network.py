@@ -1,0 +1,49 @@
+"""Networks of the cluster."""
+
+from __future__ import annotations
+
+from common.model.container import DriverConfig
+from common.model.meta import Object
+from common.model.naming import Model
+
+
+class IpamConfig(Model):
+    subnet: str = ""
+    range: str = ""
+    gateway: str = ""
+
+
+class IpamOptions(Model):
+    driver: DriverConfig = DriverConfig()
+    configs: tuple[IpamConfig, ...] = ()
+
+
+class NetworkSpec(Model):
+    """What a user asks for. `scope` is `swarm` for networks of the cluster."""
+
+    name: str = ""
+    labels: dict[str, str] = {}
+    driver: DriverConfig = DriverConfig()
+    ipv6_enabled: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    ipam: IpamOptions = IpamOptions()
+    scope: str = "swarm"
+
+
+class Network(Object):
+    """A network as stored.
+
+    `subnets` are the ranges in use (CIDR), chosen from the pool when the spec names none. `leases` gives each node that
+    needs the network its own part of the first subnet: node id → CIDR. `vni` numbers the network for the data plane.
+    """
+
+    spec: NetworkSpec = NetworkSpec()
+    subnets: tuple[IpamConfig, ...] = ()
+    leases: dict[str, str] = {}
+    vni: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.spec.name

@@ -1,0 +1,86 @@
+"""Nodes: the machines of the cluster."""
+
+from __future__ import annotations
+
+from common.model.meta import Object
+from common.model.naming import Model
+from common.model.service import GenericResource, Platform
+
+
+class NodeSpec(Model):
+    """What an operator sets. `role`: worker or manager; `availability`: active, pause or drain."""
+
+    name: str = ""
+    labels: dict[str, str] = {}
+    role: str = "worker"
+    availability: str = "active"
+
+
+class NodeResources(Model):
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    generic_resources: tuple[GenericResource, ...] = ()
+
+
+class Plugin(Model):
+    type: str = ""
+    name: str = ""
+
+
+class EngineDescription(Model):
+    engine_version: str = ""
+    api_version: str = ""
+    labels: dict[str, str] = {}
+    plugins: tuple[Plugin, ...] = ()
+
+
+class TlsInfo(Model):
+    trust_root: str = ""
+    cert_issuer_subject: bytes = b""
+    cert_issuer_public_key: bytes = b""
+
+
+class NodeDescription(Model):
+    """What a worker says of its host. `lacks` names rights or tools it misses (no nftables, not root), one sentence each."""
+
+    hostname: str = ""
+    platform: Platform = Platform()
+    resources: NodeResources = NodeResources()
+    engine: EngineDescription = EngineDescription()
+    lacks: tuple[str, ...] = ()
+    agent_version: str = ""
+
+
+class NodeStatus(Model):
+    """`state`: unknown, down, ready or disconnected. `addr` is the node's address as its peers reach it."""
+
+    state: str = "unknown"
+    message: str = ""
+    addr: str = ""
+
+
+class ManagerStatus(Model):
+    leader: bool = False
+    reachability: str = "reachable"
+    addr: str = ""
+
+
+class Node(Object):
+    """A node as stored.
+
+    `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
+    `number` is the node's lease in the data plane (1…4095), 0 before it has one. `certificate_serials` lists the serial numbers
+    (decimal text) of the worker certificates that are valid for it.
+    """
+
+    spec: NodeSpec = NodeSpec()
+    description: NodeDescription = NodeDescription()
+    status: NodeStatus = NodeStatus()
+    manager_status: ManagerStatus | None = None
+    agent: bool = False
+    number: int = 0
+    certificate_serials: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.description.hostname

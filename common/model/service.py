@@ -1,0 +1,208 @@
+"""Services: what a user asks for, and the specification that each of their tasks is made from."""
+
+from __future__ import annotations
+
+from common.clock import SECOND
+from common.model.container import ContainerSpec, DriverConfig
+from common.model.meta import Object, Version
+from common.model.naming import Model
+
+# Labels with this prefix carry what goes beyond the Docker API, so that files stay valid for Docker.
+EXTENSION_PREFIX = "swarm.x."
+
+
+class NamedResourceSpec(Model):
+    kind: str = ""
+    value: str = ""
+
+
+class DiscreteResourceSpec(Model):
+    kind: str = ""
+    value: int = 0
+
+
+class GenericResource(Model):
+    """One of the two: a named device or a count."""
+
+    named_resource_spec: NamedResourceSpec | None = None
+    discrete_resource_spec: DiscreteResourceSpec | None = None
+
+
+class Limits(Model):
+    """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 is no limit."""
+
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    pids: int = 0
+
+
+class Reservations(Model):
+    """What a task is sure to get, and a node must have free: CPU in billionths of a core, memory in bytes."""
+
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+    generic_resources: tuple[GenericResource, ...] = ()
+
+
+class Resources(Model):
+    limits: Limits | None = None
+    reservations: Reservations | None = None
+
+
+class RestartPolicy(Model):
+    """When and how a slot gets a replacement; None means the default (semantics.md), durations in nanoseconds."""
+
+    condition: str = "any"
+    delay: int | None = None
+    max_attempts: int | None = None
+    window: int | None = None
+
+
+class SpreadOver(Model):
+    spread_descriptor: str = ""
+
+
+class PlacementPreference(Model):
+    spread: SpreadOver | None = None
+
+
+class Platform(Model):
+    architecture: str = ""
+    os: str = ""
+
+
+class Placement(Model):
+    constraints: tuple[str, ...] = ()
+    preferences: tuple[PlacementPreference, ...] = ()
+    max_replicas: int = 0
+    platforms: tuple[Platform, ...] = ()
+
+
+class NetworkAttachmentConfig(Model):
+    """A network that a task joins; `target` is an id once stored, a name or id in a request."""
+
+    target: str = ""
+    aliases: tuple[str, ...] = ()
+    driver_opts: dict[str, str] = {}
+
+
+class TaskSpec(Model):
+    container_spec: ContainerSpec | None = None
+    resources: Resources | None = None
+    restart_policy: RestartPolicy | None = None
+    placement: Placement | None = None
+    networks: tuple[NetworkAttachmentConfig, ...] = ()
+    log_driver: DriverConfig | None = None
+    force_update: int = 0
+    runtime: str = ""
+
+
+class Replicated(Model):
+    replicas: int | None = None
+
+
+class Global(Model):
+    pass
+
+
+class ReplicatedJob(Model):
+    max_concurrent: int | None = None
+    total_completions: int | None = None
+
+
+class GlobalJob(Model):
+    pass
+
+
+class ServiceMode(Model):
+    """Exactly one of the four is set."""
+
+    replicated: Replicated | None = None
+    global_: Global | None = None
+    replicated_job: ReplicatedJob | None = None
+    global_job: GlobalJob | None = None
+
+
+class UpdateConfig(Model):
+    """How an update rolls; durations in nanoseconds (`api/defaults/service.go`)."""
+
+    parallelism: int = 1
+    delay: int = 0
+    failure_action: str = "pause"
+    monitor: int = 5 * SECOND
+    max_failure_ratio: float = 0.0
+    order: str = "stop-first"
+
+
+class PortConfig(Model):
+    """A published port. `host_ip` is ours (moby#26696): the one address it answers on, empty for all."""
+
+    name: str = ""
+    protocol: str = "tcp"
+    target_port: int = 0
+    published_port: int = 0
+    publish_mode: str = "ingress"
+    host_ip: str = ""
+
+
+class EndpointSpec(Model):
+    mode: str = "vip"
+    ports: tuple[PortConfig, ...] = ()
+
+
+class ServiceSpec(Model):
+    name: str = ""
+    labels: dict[str, str] = {}
+    task_template: TaskSpec = TaskSpec()
+    mode: ServiceMode = ServiceMode()
+    update_config: UpdateConfig | None = None
+    rollback_config: UpdateConfig | None = None
+    networks: tuple[NetworkAttachmentConfig, ...] = ()
+    endpoint_spec: EndpointSpec | None = None
+
+
+class VirtualIP(Model):
+    network_id: str = ""
+    addr: str = ""
+
+
+class Endpoint(Model):
+    """What the allocator gave the service: its ports with chosen numbers, and a virtual address a network."""
+
+    spec: EndpointSpec | None = None
+    ports: tuple[PortConfig, ...] = ()
+    virtual_ips: tuple[VirtualIP, ...] = ()
+
+
+class UpdateStatus(Model):
+    """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed."""
+
+    state: str = ""
+    started_at: float = 0.0
+    completed_at: float = 0.0
+    message: str = ""
+
+
+class JobStatus(Model):
+    job_iteration: Version = Version()
+    last_execution: float = 0.0
+
+
+class Service(Object):
+    """A service as stored.
+
+    `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks made
+    from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its record goes.
+    """
+
+    spec: ServiceSpec = ServiceSpec()
+    spec_version: int = 0
+    previous_spec: ServiceSpec | None = None
+    endpoint: Endpoint | None = None
+    update_status: UpdateStatus | None = None
+    job_status: JobStatus | None = None
+    pending_delete: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.spec.name

@@ -1,0 +1,99 @@
+"""Tasks: one container of a service, from its creation to its end (swarmkit `api/types.proto`, `design/task_model.md`)."""
+
+from __future__ import annotations
+
+import enum
+
+from common.model.meta import Object, Version
+from common.model.naming import Model
+from common.model.service import GenericResource, PortConfig, TaskSpec
+
+
+class TaskState(enum.IntEnum):
+    """How far a task is. An observed state only ever increases."""
+
+    NEW = 0
+    PENDING = 64
+    ASSIGNED = 192
+    ACCEPTED = 256
+    PREPARING = 320
+    READY = 384
+    STARTING = 448
+    RUNNING = 512
+    COMPLETE = 576
+    SHUTDOWN = 640
+    FAILED = 704
+    REJECTED = 768
+    REMOVE = 800
+    ORPHANED = 832
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a task that was seen in this state runs no more."""
+        return self > TaskState.RUNNING
+
+
+class ContainerStatus(Model):
+    container_id: str = ""
+    pid: int = 0
+    exit_code: int = 0
+
+
+class TaskStatus(Model):
+    """What was last seen of a task. Reported by its worker; before it has one, by the manager.
+
+    `addresses` maps the id of each network to the task's address in it, as the worker assigned it. `ports` are host-mode
+    ports that the engine bound.
+    """
+
+    timestamp: float = 0.0
+    state: TaskState = TaskState.NEW
+    message: str = ""
+    err: str = ""
+    container_status: ContainerStatus | None = None
+    ports: tuple[PortConfig, ...] = ()
+    addresses: dict[str, str] = {}
+
+
+class RestartRecord(Model):
+    """What the restart decider remembers of a slot, carried from task to task so that a new manager decides the same.
+
+    `failures` are the instants of the restarts inside the policy's window (bounded), `attempts` counts restarts since
+    the last stable run or spec change, and the replacement may be started at `not_before` (Unix seconds; 0: at once).
+    """
+
+    attempts: int = 0
+    failures: tuple[float, ...] = ()
+    not_before: float = 0.0
+
+
+class Task(Object):
+    """A task as stored and as sent to its worker.
+
+    `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies made at
+    creation, so that a task can be carried out from its own record alone. `desired_state` is written by the manager only.
+    """
+
+    labels: dict[str, str] = {}
+    spec: TaskSpec = TaskSpec()
+    spec_version: int = 0
+    service_id: str = ""
+    service_name: str = ""
+    slot: int = 0
+    node_id: str = ""
+    status: TaskStatus = TaskStatus()
+    desired_state: TaskState = TaskState.NEW
+    ports: tuple[PortConfig, ...] = ()
+    generic_resources: tuple[GenericResource, ...] = ()
+    job_iteration: Version | None = None
+    restart: RestartRecord = RestartRecord()
+
+    @property
+    def name(self) -> str:
+        """The container's name: `service.slot.taskid`, the node's id in place of the slot for a global task."""
+        return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
+
+    @property
+    def live(self) -> bool:
+        """Whether this task holds its slot: wanted, and not seen to have ended."""
+        return self.desired_state <= TaskState.RUNNING and not self.status.state.terminal

@@ -1,0 +1,271 @@
+"""Every message that managers and workers exchange: the one contract between the two programs.
+
+On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
+its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
+told apart by their first frame: `JoinRequest`, `Hello` or `StreamHello`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from common.model.network import Network
+from common.model.node import NodeDescription
+from common.model.secret import Config, Secret
+from common.model.task import Task, TaskStatus
+
+PROTOCOL_VERSION = 1
+DEFAULT_PORT = 2377
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A body. `KIND` is its number on the wire, never reused."""
+
+    KIND: ClassVar[int] = 0
+
+
+# --- join -------------------------------------------------------------------------------------------------------------
+
+
+class JoinRequest(Message):
+    """Ask for a certificate. Sent by a client without one, over a connection whose server it verified by the token's digest.
+
+    `token` is the whole join token; `csr` a PEM certificate request whose subject is ignored; `clock` the client's Unix
+    seconds; `labels` and `availability` the node's first spec. A worker that renews or re-joins names its old `node_id`.
+    """
+
+    KIND: ClassVar[int] = 1
+    protocol: int
+    token: str
+    csr: bytes
+    clock: float
+    hostname: str
+    advertise_addr: str = ""
+    labels: dict[str, str] = {}
+    availability: str = "active"
+
+
+class JoinReply(Message):
+    """The certificate chain (PEM, leaf first), the root (PEM), and where managers listen (`host:port`)."""
+
+    KIND: ClassVar[int] = 2
+    node_id: str
+    cluster_id: str
+    certificate: bytes
+    root_certificate: bytes
+    managers: tuple[str, ...]
+
+
+class Refused(Message):
+    """The answer before any connection is ended on purpose: a `SwarmError` code and a sentence for a person."""
+
+    KIND: ClassVar[int] = 3
+    code: str
+    message: str
+
+
+# --- session ----------------------------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """A worker's first frame. `tasks` are the ids it holds from an earlier session, so that the manager can tell what it lost."""
+
+    KIND: ClassVar[int] = 10
+    protocol: int
+    description: NodeDescription
+    advertise_addr: str = ""
+    tasks: tuple[str, ...] = ()
+
+
+class Welcome(Message):
+    """The session is on. `heartbeat` is the period in seconds; `managers` are all addresses to reconnect to (`host:port`)."""
+
+    KIND: ClassVar[int] = 11
+    protocol: int
+    session_id: str
+    node_id: str
+    heartbeat: float
+    managers: tuple[str, ...]
+
+
+class Heartbeat(Message):
+    KIND: ClassVar[int] = 12
+
+
+class HeartbeatAck(Message):
+    KIND: ClassVar[int] = 13
+
+
+class TaskReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    task_id: str
+    status: TaskStatus
+
+
+class StatusReport(Message):
+    """A batch of task states. Kept by the worker and sent again until a `StatusAck` answers this frame's id."""
+
+    KIND: ClassVar[int] = 14
+    tasks: tuple[TaskReport, ...] = ()
+
+
+class StatusAck(Message):
+    KIND: ClassVar[int] = 15
+
+
+class NodeReport(Message):
+    """The host changed: resources, labels, engine version, what it lacks."""
+
+    KIND: ClassVar[int] = 16
+    description: NodeDescription
+
+
+class RenewRequest(Message):
+    KIND: ClassVar[int] = 17
+    csr: bytes
+
+
+class RenewReply(Message):
+    KIND: ClassVar[int] = 18
+    certificate: bytes
+    root_certificate: bytes
+
+
+class Leave(Message):
+    """The worker leaves on purpose: it is down at once, without waiting for heartbeats. Answered by `LeaveAck`."""
+
+    KIND: ClassVar[int] = 19
+
+
+class LeaveAck(Message):
+    KIND: ClassVar[int] = 20
+
+
+# --- assignments ------------------------------------------------------------------------------------------------------
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Another host of the data plane: its lease number, and the address that its tunnel ends at."""
+
+    node_id: str
+    number: int
+    addr: str
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One running task behind a service: only tasks that may get traffic are listed. `addresses`: network id → address."""
+
+    task_id: str
+    slot: int
+    node_id: str
+    addresses: dict[str, str] = {}
+
+
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A port that every node answers on, in the routing mesh."""
+
+    protocol: str
+    published: int
+    target: int
+    host_ip: str = ""
+
+
+class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a service is reached. `vips` maps a network's id to the service's virtual address in it, empty for `dnsrr`.
+
+    `aliases` maps a network's id to the extra names there. Sent to nodes that have one of its networks, and to all nodes
+    when it publishes a port.
+    """
+
+    service_id: str
+    name: str
+    stack: str = ""
+    vips: dict[str, str] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    ports: tuple[PublishedPort, ...] = ()
+    backends: tuple[Backend, ...] = ()
+
+
+class Assignments(Message):
+    """What a node is to run and to know. A complete set replaces all; an incremental one changes what it names.
+
+    `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else the
+    worker sends `Resync` and gets a complete set. Removed things are named by id.
+    """
+
+    KIND: ClassVar[int] = 30
+    complete: bool
+    applies_to: int = 0
+    results_in: int
+    tasks: tuple[Task, ...] = ()
+    removed_tasks: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    removed_secrets: tuple[str, ...] = ()
+    configs: tuple[Config, ...] = ()
+    removed_configs: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    removed_networks: tuple[str, ...] = ()
+    endpoints: tuple[ServiceEndpoint, ...] = ()
+    removed_endpoints: tuple[str, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    removed_peers: tuple[str, ...] = ()
+    node_number: int = 0
+
+
+class Resync(Message):
+    KIND: ClassVar[int] = 31
+
+
+class RegistryAuth(Message):
+    """Credentials for the pulls of one service, as the API client gave them (`X-Registry-Auth`, decoded JSON); memory only."""
+
+    KIND: ClassVar[int] = 32
+    service_id: str
+    auth: str
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+class OpenStream(Message):
+    """Ask the worker to dial a new connection for bulk bytes and to name `stream_id` in its `StreamHello`.
+
+    `target`: `engine` joins it to the local engine's API socket, byte for byte.
+    """
+
+    KIND: ClassVar[int] = 40
+    stream_id: str
+    target: str
+
+
+class StreamHello(Message):
+    """First frame of a stream connection; after it, bytes without frames. `error` says why the stream cannot be."""
+
+    KIND: ClassVar[int] = 41
+    stream_id: str
+    error: str = ""
+
+
+AnyMessage: TypeAlias = (
+    JoinRequest
+    | JoinReply
+    | Refused
+    | Hello
+    | Welcome
+    | Heartbeat
+    | HeartbeatAck
+    | StatusReport
+    | StatusAck
+    | NodeReport
+    | RenewRequest
+    | RenewReply
+    | Leave
+    | LeaveAck
+    | Assignments
+    | Resync
+    | RegistryAuth
+    | OpenStream
+    | StreamHello
+)

@@ -1,0 +1,67 @@
+"""What deciders and the API may read: one consistent state of the cluster, by id and by the indexes that readers need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Protocol, TypeVar
+
+from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
+
+T_co = TypeVar("T_co", bound=StoredObject, covariant=True)
+
+
+class TableView(Protocol[T_co]):
+    """Objects of one kind. Iteration is in insertion order."""
+
+    def get(self, object_id: str) -> T_co | None: ...
+
+    def named(self, name: str) -> Collection[T_co]:
+        """Return the objects with exactly this name (several nodes may share a host name)."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, object_id: object) -> bool: ...
+
+
+class TaskTableView(TableView[Task], Protocol):
+    def of_service(self, service_id: str) -> Collection[Task]: ...
+
+    def on_node(self, node_id: str) -> Collection[Task]:
+        """Return the tasks of a node; of the empty id, those that have none yet."""
+
+    def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[Task]:
+        """Return all tasks, old ones included, of one slot; with slot 0, of a global service's node."""
+
+
+class View(Protocol):
+    """A consistent state: the live store between two awaits, or a transaction's own."""
+
+    @property
+    def services(self) -> TableView[Service]: ...
+    @property
+    def tasks(self) -> TaskTableView: ...
+    @property
+    def nodes(self) -> TableView[Node]: ...
+    @property
+    def networks(self) -> TableView[Network]: ...
+    @property
+    def secrets(self) -> TableView[Secret]: ...
+    @property
+    def configs(self) -> TableView[Config]: ...
+    @property
+    def clusters(self) -> TableView[Cluster]: ...
+
+    @property
+    def index(self) -> int:
+        """The version index of the last change in this state."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The one cluster record.
+
+        Raises:
+            Unavailable: there is none yet.
+
+        """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import dataclass_transform
+
 import msgspec
 
 _WORDS = {
@@ -30,6 +32,7 @@ def docker_name(field: str) -> str:
     return "".join(_WORDS.get(word, word.capitalize()) for word in field.split("_"))
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Model(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=docker_name):
     """A value in the Docker API's vocabulary: immutable, compared by content, the same struct in JSON and msgpack.
 

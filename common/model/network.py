@@ -35,8 +35,9 @@ class NetworkSpec(Model):
 class Network(Object):
     """A network as stored.
 
-    `subnets` are the ranges in use (CIDR), chosen from the pool when the spec names none. `leases` gives each node that
-    needs the network its own part of the first subnet: node id → CIDR. `vni` numbers the network for the data plane.
+    `subnets` are the ranges in use (CIDR), chosen from the pool when the spec names none. `leases` gives each node
+    that needs the network its own part of the first subnet: node id → CIDR. `vni` numbers the network for the data
+    plane.
     """
 
     spec: NetworkSpec = NetworkSpec()

@@ -41,7 +41,7 @@ class TlsInfo(Model):
 
 
 class NodeDescription(Model):
-    """What a worker says of its host. `lacks` names rights or tools it misses (no nftables, not root), one sentence each."""
+    """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses."""
 
     hostname: str = ""
     platform: Platform = Platform()
@@ -69,8 +69,8 @@ class Node(Object):
     """A node as stored.
 
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
-    `number` is the node's lease in the data plane (1…4095), 0 before it has one. `certificate_serials` lists the serial numbers
-    (decimal text) of the worker certificates that are valid for it.
+    `number` is the node's lease in the data plane (1…4095), 0 before it has one. `certificate_serials` lists the
+    serial numbers (decimal text) of the worker certificates that are valid for it.
     """
 
     spec: NodeSpec = NodeSpec()

@@ -191,8 +191,9 @@ class JobStatus(Model):
 class Service(Object):
     """A service as stored.
 
-    `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks made
-    from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its record goes.
+    `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
+    made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
+    record goes.
     """
 
     spec: ServiceSpec = ServiceSpec()

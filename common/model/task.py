@@ -1,4 +1,4 @@
-"""Tasks: one container of a service, from its creation to its end (swarmkit `api/types.proto`, `design/task_model.md`)."""
+"""Tasks: one container of a service, from its creation to its end (swarmkit `design/task_model.md`)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class ContainerStatus(Model):
 class TaskStatus(Model):
     """What was last seen of a task. Reported by its worker; before it has one, by the manager.
 
-    `addresses` maps the id of each network to the task's address in it, as the worker assigned it. `ports` are host-mode
-    ports that the engine bound.
+    `addresses` maps the id of each network to the task's address in it, as the worker assigned it. `ports` are
+    host-mode ports that the engine bound.
     """
 
     timestamp: float = 0.0
@@ -70,8 +70,9 @@ class RestartRecord(Model):
 class Task(Object):
     """A task as stored and as sent to its worker.
 
-    `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies made at
-    creation, so that a task can be carried out from its own record alone. `desired_state` is written by the manager only.
+    `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies
+    made at creation, so that a task can be carried out from its own record alone. `desired_state` is written by the
+    manager only.
     """
 
     labels: dict[str, str] = {}

@@ -7,7 +7,7 @@ told apart by their first frame: `JoinRequest`, `Hello` or `StreamHello`.
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, dataclass_transform
 
 import msgspec
 
@@ -21,20 +21,22 @@ DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A body. `KIND` is its number on the wire, never reused."""
 
     KIND: ClassVar[int] = 0
 
 
-# --- join -------------------------------------------------------------------------------------------------------------
+# --- join ---
 
 
 class JoinRequest(Message):
-    """Ask for a certificate. Sent by a client without one, over a connection whose server it verified by the token's digest.
+    """Ask for a certificate, over a connection whose server the client verified by the token's digest.
 
-    `token` is the whole join token; `csr` a PEM certificate request whose subject is ignored; `clock` the client's Unix
-    seconds; `labels` and `availability` the node's first spec. A worker that renews or re-joins names its old `node_id`.
+    `token` is the whole join token; `csr` a PEM certificate request whose subject is ignored; `clock` the client's
+    Unix seconds; `labels` and `availability` the node's first spec. A worker that renews or re-joins names its old
+    `node_id`.
     """
 
     KIND: ClassVar[int] = 1
@@ -67,11 +69,11 @@ class Refused(Message):
     message: str
 
 
-# --- session ----------------------------------------------------------------------------------------------------------
+# --- session ---
 
 
 class Hello(Message):
-    """A worker's first frame. `tasks` are the ids it holds from an earlier session, so that the manager can tell what it lost."""
+    """A worker's first frame; `tasks` are the ids that it holds from an earlier session."""
 
     KIND: ClassVar[int] = 10
     protocol: int
@@ -81,7 +83,7 @@ class Hello(Message):
 
 
 class Welcome(Message):
-    """The session is on. `heartbeat` is the period in seconds; `managers` are all addresses to reconnect to (`host:port`)."""
+    """The session is on. `heartbeat` is its period in seconds, `managers` lists addresses to reconnect to."""
 
     KIND: ClassVar[int] = 11
     protocol: int
@@ -143,7 +145,7 @@ class LeaveAck(Message):
     KIND: ClassVar[int] = 20
 
 
-# --- assignments ------------------------------------------------------------------------------------------------------
+# --- assignments ---
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,7 +157,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One running task behind a service: only tasks that may get traffic are listed. `addresses`: network id → address."""
+    """A task behind a service that may get traffic now. `addresses`: network id → address."""
 
     task_id: str
     slot: int
@@ -175,8 +177,8 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a service is reached. `vips` maps a network's id to the service's virtual address in it, empty for `dnsrr`.
 
-    `aliases` maps a network's id to the extra names there. Sent to nodes that have one of its networks, and to all nodes
-    when it publishes a port.
+    `aliases` maps a network's id to the extra names there. Sent to nodes that have one of its networks, and to all
+    nodes when it publishes a port.
     """
 
     service_id: str
@@ -191,8 +193,8 @@ class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 class Assignments(Message):
     """What a node is to run and to know. A complete set replaces all; an incremental one changes what it names.
 
-    `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else the
-    worker sends `Resync` and gets a complete set. Removed things are named by id.
+    `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
+    the worker sends `Resync` and gets a complete set. Removed things are named by id.
     """
 
     KIND: ClassVar[int] = 30
@@ -219,14 +221,14 @@ class Resync(Message):
 
 
 class RegistryAuth(Message):
-    """Credentials for the pulls of one service, as the API client gave them (`X-Registry-Auth`, decoded JSON); memory only."""
+    """Credentials for the pulls of one service: the client's `X-Registry-Auth`, decoded JSON; kept in memory only."""
 
     KIND: ClassVar[int] = 32
     service_id: str
     auth: str
 
 
-# --- streams ----------------------------------------------------------------------------------------------------------
+# --- streams ---
 
 
 class OpenStream(Message):

@@ -1,4 +1,4 @@
-"""What deciders and the API may read: one consistent state of the cluster, by id and by the indexes that readers need."""
+"""What deciders and the API read: one consistent state of the cluster, by id and by the readers' indexes."""
 
 from __future__ import annotations
 

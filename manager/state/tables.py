@@ -1,0 +1,154 @@
+"""Objects in memory: a table for each kind, its indexes, and the overlay that holds a transaction's changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import Generic, TypeAlias, TypeVar
+
+from common.model import StoredObject, Task
+
+T = TypeVar("T", bound=StoredObject)
+KeyOf: TypeAlias = Callable[[T], Hashable]
+
+
+class Table(Generic[T]):
+    """Objects by id, and by each index's key. Replacing an object keeps its place in the order."""
+
+    def __init__(self, indexes: Mapping[str, KeyOf[T]]) -> None:
+        self._objects: dict[str, T] = {}
+        self._key_of = dict(indexes)
+        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {name: {} for name in indexes}
+
+    def get(self, object_id: str) -> T | None:
+        return self._objects.get(object_id)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._objects.values())
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __contains__(self, object_id: object) -> bool:
+        return object_id in self._objects
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        """Return the objects whose key in `index` is `key`; valid until the table next changes."""
+        bucket = self._buckets[index].get(key)
+        return bucket.values() if bucket else ()
+
+    def named(self, name: str) -> Collection[T]:
+        return self.select("name", name)
+
+    def put(self, value: T) -> None:
+        old = self._objects.get(value.id)
+        self._objects[value.id] = value
+        for index, key_of in self._key_of.items():
+            key = key_of(value)
+            if old is not None and (old_key := key_of(old)) != key:
+                self._drop(index, old_key, value.id)
+            self._buckets[index].setdefault(key, {})[value.id] = value
+
+    def discard(self, object_id: str) -> None:
+        old = self._objects.pop(object_id, None)
+        if old is not None:
+            for index, key_of in self._key_of.items():
+                self._drop(index, key_of(old), object_id)
+
+    def _drop(self, index: str, key: Hashable, object_id: str) -> None:
+        bucket = self._buckets[index][key]
+        del bucket[object_id]
+        if not bucket:
+            del self._buckets[index][key]
+
+
+class Overlay(Generic[T]):
+    """A table seen through changes that are not in it yet. Overlays stack: `base` is a table or another overlay."""
+
+    def __init__(self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]]) -> None:
+        self._base = base
+        self._changed: Table[T] = Table(indexes)
+        self._removed: set[str] = set()
+
+    def get(self, object_id: str) -> T | None:
+        if object_id in self._removed:
+            return None
+        return self._changed.get(object_id) or self._base.get(object_id)
+
+    def __iter__(self) -> Iterator[T]:
+        if not self._changed and not self._removed:
+            yield from self._base
+            return
+        for value in self._base:
+            if value.id not in self._removed:
+                yield self._changed.get(value.id) or value
+        yield from (value for value in self._changed if value.id not in self._base)
+
+    def __len__(self) -> int:
+        created = sum(1 for value in self._changed if value.id not in self._base)
+        return len(self._base) + created - len(self._removed)
+
+    def __contains__(self, object_id: object) -> bool:
+        return object_id not in self._removed and (object_id in self._changed or object_id in self._base)
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        below = self._base.select(index, key)
+        if not self._changed and not self._removed:
+            return below
+        kept = [v for v in below if v.id not in self._changed and v.id not in self._removed]
+        kept.extend(self._changed.select(index, key))
+        return kept
+
+    def named(self, name: str) -> Collection[T]:
+        return self.select("name", name)
+
+    def put(self, value: T) -> None:
+        self._removed.discard(value.id)
+        self._changed.put(value)
+
+    def discard(self, object_id: str) -> None:
+        self._changed.discard(object_id)
+        if object_id in self._base:
+            self._removed.add(object_id)
+
+    def merge(self) -> None:
+        """Move the changes into the base."""
+        for object_id in self._removed:
+            self._base.discard(object_id)
+        for value in self._changed:
+            self._base.put(value)
+
+
+class _TaskQueries:
+    """The task indexes by their names, for tables and overlays alike."""
+
+    def select(self, index: str, key: Hashable) -> Collection[Task]:
+        raise NotImplementedError
+
+    def of_service(self, service_id: str) -> Collection[Task]:
+        return self.select("service", service_id)
+
+    def on_node(self, node_id: str) -> Collection[Task]:
+        return self.select("node", node_id)
+
+    def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[Task]:
+        return self.select("slot", (service_id, slot or node_id))
+
+
+class TaskTable(Table[Task], _TaskQueries):
+    """Tasks, with the queries that `TaskTableView` promises."""
+
+
+class TaskOverlay(Overlay[Task], _TaskQueries):
+    """Tasks within a transaction."""
+
+
+def name_of(value: StoredObject) -> str:
+    return value.name
+
+
+NAME_INDEX: Mapping[str, KeyOf[StoredObject]] = {"name": name_of}
+TASK_INDEXES: Mapping[str, KeyOf[Task]] = {
+    "service": lambda task: task.service_id,
+    "node": lambda task: task.node_id,
+    "slot": lambda task: (task.service_id, task.slot or task.node_id),
+}

@@ -1,0 +1,11 @@
+"""Several hosts on one machine: namespaces, a virtual switch, and a Docker engine on each host.
+
+See docs/lab.md for how to use it.
+"""
+
+from tests.lab.errors import CommandError, LabError
+from tests.lab.host import Host
+from tests.lab.lab import Lab, plain_engine
+from tests.lab.process import Process, Result
+
+__all__ = ["CommandError", "Host", "Lab", "LabError", "Process", "Result", "plain_engine"]

@@ -1,0 +1,78 @@
+"""The Docker engine of a lab host: containerd and dockerd, as Debian's units run them."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.lab.process import Process
+
+if TYPE_CHECKING:
+    from tests.lab.host import Host
+
+
+class Engine:
+    """containerd and dockerd on one host. Images, containers and volumes stay in `folder` over a reboot.
+
+    A containerd of its own, and not the one that dockerd starts, because that is how Debian runs it (containers
+    outlive a killed dockerd) and because dockerd then starts in 0.4 s instead of 1.3 s.
+    """
+
+    def __init__(self, host: "Host", folder: Path, socket: Path, cgroup: str, options: Sequence[str]) -> None:
+        self.socket = socket
+        self._host = host
+        self._folder = folder
+        self._cgroup = cgroup
+        self._options = tuple(options)
+        self._containerd: Process | None = None
+        self._dockerd: Process | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._dockerd is not None and self._dockerd.running
+
+    @property
+    def pid(self) -> int:
+        """The pid of dockerd as this machine numbers it."""
+        assert self._dockerd is not None, "the engine was never started"
+        return self._dockerd.pid
+
+    async def start(self, timeout: float = 50) -> None:  # noqa: ASYNC109
+        """Start what does not run yet; return when the API answers."""
+        self._folder.mkdir(exist_ok=True)
+        if self._containerd is None or not self._containerd.running:
+            self._containerd = await self._host.spawn(*self._containerd_argv(), name="containerd", ready=timeout)
+        if not self.running:
+            self._dockerd = await self._host.spawn(*self._dockerd_argv(), name="dockerd", ready=timeout)
+
+    async def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> None:  # noqa: ASYNC109
+        """Stop dockerd with this signal: with SIGTERM it stops its containers, with SIGKILL they run on."""
+        if self._dockerd is not None:
+            await self._dockerd.stop(sig, timeout)
+        if sig == signal.SIGKILL:
+            await self._host.run("rm", "-f", "/run/docker.pid")  # or the next one refuses to start
+
+    async def load(self, image_tar: Path) -> None:
+        """Load the images of a `docker save` archive, waiting for a slot: several engines at once gain nothing."""
+        await self._host.docker("load", "-q", "-i", str(image_tar))
+
+    def _containerd_argv(self) -> tuple[str, ...]:
+        root, run = self._folder / "containerd", "/run/containerd"
+        places = ("--root", str(root), "--state", run, "--address", f"{run}/containerd.sock")
+        return ("containerd", *places, "--log-level", "warn")
+
+    def _dockerd_argv(self) -> tuple[str, ...]:
+        return (
+            *("dockerd", "--data-root", str(self._folder), "--exec-root", "/run/docker"),
+            *("--containerd", "/run/containerd/containerd.sock", "--pidfile", "/run/docker.pid"),
+            *("-H", f"unix://{self.socket}", "-H", "unix:///run/docker.sock", "--cgroup-parent", f"/{self._cgroup}"),
+            *self._options,
+        )
+
+
+async def start_all(engines: Sequence[Engine]) -> None:
+    """Start several engines at once."""
+    async with asyncio.TaskGroup() as group:
+        for engine in engines:
+            group.create_task(engine.start())

@@ -32,7 +32,7 @@ class LineFormatter(logging.Formatter):
 
 
 def setup(level: str = "info", stream: TextIO | None = None, environment: Mapping[str, str] = os.environ) -> None:
-    """Send this process's records of `level` (debug, info, warning, error) and above to `stream`, standard error by default.
+    """Send records of `level` (debug, info, warning, error) and above to `stream`, standard error by default.
 
     The libraries' own chatter is kept one level up.
     """

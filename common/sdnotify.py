@@ -36,7 +36,7 @@ class Notifier:
         self._send("STOPPING=1")
 
     async def keep_alive(self) -> None:
-        """Ping the watchdog at half its period, from the event loop: a loop that hangs lets systemd act. Run until cancelled."""
+        """Ping the watchdog at half its period until cancelled; an event loop that hangs stops the pings."""
         while self.watchdog:
             self._send("WATCHDOG=1")
             await asyncio.sleep(self.watchdog / 2)

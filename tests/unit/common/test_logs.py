@@ -35,7 +35,7 @@ def test_journald_gets_priorities_and_no_time():
 def test_a_traceback_stays_on_one_line():
     def fail(log):
         try:
-            raise ValueError("first\nsecond")
+            raise ValueError("first\nsecond")  # noqa: TRY301
         except ValueError:
             log.exception("failed")
 

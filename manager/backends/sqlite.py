@@ -1,0 +1,132 @@
+"""The store on one SQLite file: WAL, `synchronous=FULL`, one writer thread, a versioned schema."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar, get_args
+
+import msgspec
+
+from common.errors import Unavailable
+from common.model import StoredObject
+from manager.state.backend import Loaded
+from manager.state.changes import ChangeSet
+
+R = TypeVar("R")
+
+# Each entry takes the schema one version further. Never change one that has been released: append.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE objects (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE position (only INTEGER PRIMARY KEY CHECK (only = 1), last_index INTEGER NOT NULL);
+    INSERT INTO position VALUES (1, 0);
+    """,
+)
+
+_KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
+
+
+class SqliteBackend:
+    """The file at `path`, made with mode 0600 when it is not there. One process at a time may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._database: sqlite3.Connection | None = None
+
+    async def load(self) -> Loaded:
+        return await self._in_thread(self._load)
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        await self._in_thread(lambda: self._commit(change_sets))
+
+    async def close(self) -> None:
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        """Run `work` in the writer's thread, to its end even when the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.shield(loop.run_in_executor(self._thread, work))
+        except sqlite3.Error as error:
+            raise Unavailable(self._explain(error)) from error
+
+    def _explain(self, error: sqlite3.Error) -> str:
+        hint = {
+            "database or disk is full": "free some space on that disk; nothing of this change was stored",
+            "database is locked": "another process has it open: is a second manager running on this data directory?",
+            "file is not a database": "it is damaged or another kind of file: restore it from a backup",
+            "unable to open database file": "check that its directory exists and may be written",
+            "attempt to write a readonly database": "check the file's owner and that its disk is mounted writable",
+        }.get(str(error), "look at the disk and at the manager's log")
+        return f"the store {self._path} failed: {error}: {hint}"
+
+    def _load(self) -> Loaded:
+        self._path.touch(mode=0o600, exist_ok=True)
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
+        self._database = database
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+            database.execute(f"PRAGMA {pragma}")
+        migrate(database, self._path)
+        (index,) = database.execute("SELECT last_index FROM position").fetchone()
+        return Loaded(index, tuple(_decoded(database)))
+
+    def _commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        database = self._database
+        if database is None:
+            raise Unavailable(f"the store {self._path} is not open")
+        puts, removals = _rows(change_sets)
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            database.executemany("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", puts)
+            database.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", removals)
+            database.execute("UPDATE position SET last_index = ?", (change_sets[-1].index,))
+            database.execute("COMMIT")
+        except sqlite3.Error:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def migrate(database: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema to this program's version, all steps or none.
+
+    Raises:
+        Unavailable: the file was written by a newer program.
+
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        text = f"the store {path} has schema {version}, this program knows {len(MIGRATIONS)}: install a newer one"
+        raise Unavailable(text)
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        database.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _decoded(database: sqlite3.Connection) -> Iterator[StoredObject]:
+    decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()}
+    for kind, body in database.execute("SELECT kind, body FROM objects"):
+        yield decoders[kind].decode(body)
+
+
+def _rows(change_sets: Sequence[ChangeSet]) -> tuple[list[tuple[str, str, bytes]], list[tuple[str, str]]]:
+    """Return the rows to write and to delete: the last word on each object, whatever happened to it in between."""
+    encode = msgspec.msgpack.Encoder().encode
+    last: dict[tuple[str, str], StoredObject | None] = {}
+    for change_set in change_sets:
+        for change in change_set.changes:
+            last[type(change.current).__name__.lower(), change.current.id] = change.new
+    puts = [(kind, object_id, encode(value)) for (kind, object_id), value in last.items() if value is not None]
+    return puts, [key for key, value in last.items() if value is None]

@@ -1,0 +1,1 @@
+"""The loops that keep the cluster moving: watch, decide once a commit, commit the decision."""

@@ -1,0 +1,146 @@
+"""The one loop that every decider runs in: changes mark keys dirty, a transaction decides them, timers bring them back.
+
+The decider runs inside the transaction that commits its decision: it sees the newest state and never conflicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from common.clock import Clock
+from common.errors import Unavailable
+from manager.state.changes import Change, Decision
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from manager.state.view import View
+from manager.state.watch import Lagged, Subscription
+
+Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
+
+RETRY_SECONDS = 1.0
+POISON_RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a decider is woken: by the `keys` of a change, by `all_keys` in a full pass, at most `limit` at a time."""
+
+    name: str
+    keys: Callable[[Change, View], Iterable[str]]
+    all_keys: Callable[[View], Iterable[str]]
+    decide: Decide
+    limit: int = 200
+
+
+class Alarms:
+    """The instants at which keys want to be decided again; only a key's earliest counts."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def set(self, wake_at: Mapping[str, float]) -> None:
+        for key, instant in wake_at.items():
+            if instant < self._due.get(key, float("inf")):
+                self._due[key] = instant
+                heapq.heappush(self._heap, (instant, key))
+
+    def take(self, now: float) -> list[str]:
+        """Remove and return the keys that are due."""
+        keys = []
+        while self._heap and self._heap[0][0] <= now:
+            instant, key = heapq.heappop(self._heap)
+            if self._due.get(key) == instant:
+                del self._due[key]
+                keys.append(key)
+        return keys
+
+    def delay(self, now: float) -> float | None:
+        """Return the seconds until the next alarm, None when there is none."""
+        return max(0.0, self._heap[0][0] - now) if self._heap else None
+
+
+class Loop:
+    """Runs one decider over the store until cancelled."""
+
+    def __init__(self, rule: Rule, store: Store, clock: Clock, rng: random.Random) -> None:
+        self._rule = rule
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._log = logging.getLogger(f"manager.loops.{rule.name}")
+        self._dirty: dict[str, None] = {}
+        self._alarms = Alarms()
+
+    async def run(self) -> None:
+        """Decide everything once, which redoes what an earlier manager missed, then follow the changes."""
+        with self._store.watch() as changes:
+            self._mark_all()
+            while True:
+                await self._settle()
+                await self._hear(changes)
+
+    def _mark_all(self) -> None:
+        self._dirty.update(dict.fromkeys(self._rule.all_keys(self._store.view)))
+
+    async def _hear(self, changes: Subscription) -> None:
+        """Wait for changes or the next alarm, and mark what they concern."""
+        with contextlib.suppress(TimeoutError):  # an alarm is due: it is taken below
+            async with asyncio.timeout(self._alarms.delay(self._clock.now())):
+                await self._mark(changes)
+        self._dirty.update(dict.fromkeys(self._alarms.take(self._clock.now())))
+
+    async def _mark(self, changes: Subscription) -> None:
+        try:
+            for change_set in await changes.next():
+                for change in change_set.changes:
+                    self._dirty.update(dict.fromkeys(self._rule.keys(change, self._store.view)))
+        except Lagged:
+            self._log.warning("%s fell behind the changes: going over everything", self._rule.name)
+            self._mark_all()
+
+    async def _settle(self) -> None:
+        """Decide what is dirty, at most `limit` keys a transaction, until nothing is."""
+        while self._dirty:
+            keys = [key for key, _ in zip(self._dirty, range(self._rule.limit), strict=False)]
+            for key in keys:
+                del self._dirty[key]
+            try:
+                await self._decide(keys)
+            except Unavailable as error:
+                self._log.error("%s could not store its decision: %s", self._rule.name, error.message)
+                self._alarms.set(dict.fromkeys(keys, self._clock.now() + RETRY_SECONDS))
+            except Exception:  # noqa: BLE001 - whichever key it is shows, logged, when they go one by one
+                await self._isolate(keys)
+
+    async def _decide(self, keys: Collection[str]) -> None:
+        now = self._clock.now()
+
+        def step(tx: Transaction) -> Decision:
+            decision = self._rule.decide(tx, keys, now, self._rng)
+            tx.apply(decision)
+            return decision
+
+        decision = await self._store.update(step)
+        for reason in decision.reasons:
+            self._log.info("%s", reason)
+        self._alarms.set(decision.wake_at)
+        self._dirty.update(dict.fromkeys(self._alarms.take(now)))
+
+    async def _isolate(self, keys: Collection[str]) -> None:
+        """Let a decider's bug hold up only the keys that show it: those are logged and tried again later."""
+        for key in keys:
+            try:
+                await self._decide([key])
+            except Unavailable:
+                self._dirty[key] = None
+            except Exception:  # noqa: BLE001 - a bug in one decision must not end the loop; it is logged whole
+                self._log.exception("%s cannot decide %r: trying again later", self._rule.name, key)
+                self._alarms.set({key: self._clock.now() + POISON_RETRY_SECONDS})

@@ -1,0 +1,81 @@
+"""The SQLite backend: durable, private, versioned, and clear about what is wrong with its disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from common.clock import SystemClock
+from common.errors import Unavailable
+from common.model import Secret, Service, Task
+from common.model.secret import SecretSpec
+from common.model.service import ServiceSpec
+from manager.backends.sqlite import MIGRATIONS, SqliteBackend
+from manager.state.store import Store
+
+
+async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    secret = Secret(id="x1", spec=SecretSpec(name="key", data=b"\x00\xff"))
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="web", labels={"a": "b"}))))
+        await store.update(lambda tx: tx.put(secret))
+        await store.update(lambda tx: tx.put(Task(id="t1", service_id="s1", slot=1)))
+        await store.update(lambda tx: tx.remove(Task(id="t1")))
+        before = (store.view.services.get("s1"), store.view.secrets.get("x1"), store.index)
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        assert (store.view.services.get("s1"), store.view.secrets.get("x1"), store.index) == before
+        assert len(store.view.tasks) == 0
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        await store.update(lambda tx: tx.put(Service(id="s1")))
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+
+
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        await store.update(lambda tx: tx.put(Service(id="s1")))
+        with pytest.raises(Unavailable, match="second manager"):
+            await Store(SqliteBackend(path), SystemClock()).load()
+
+
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    database.close()
+    with pytest.raises(Unavailable, match="install a newer one"):
+        await SqliteBackend(path).load()
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.write_bytes(b"not a database, but long enough to be read as a header of one" * 20)
+    with pytest.raises(Unavailable, match=r"store\.db.*restore it from a backup"):
+        await SqliteBackend(path).load()
+
+
+async def test_a_failed_write_stores_nothing_of_its_batch(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    backend = SqliteBackend(path)
+    async with Store(backend, SystemClock()) as store:
+        await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="one"))))
+        assert backend._database is not None
+        pages = await backend._in_thread(lambda: backend._database.execute("PRAGMA page_count").fetchone()[0])
+        await backend._in_thread(lambda: backend._database.execute(f"PRAGMA max_page_count = {pages}"))
+        big = Secret(id="big", spec=SecretSpec(name="big", data=b"x" * 100_000))
+        with pytest.raises(Unavailable, match="free some space"):
+            await store.update(lambda tx: tx.put(big))
+        assert "big" not in store.view.secrets
+        await backend._in_thread(lambda: backend._database.execute("PRAGMA max_page_count = 100000"))
+        await store.update(lambda tx: tx.put(big))
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        assert {s.id for s in store.view.services} == {"s1"}
+        assert "big" in store.view.secrets

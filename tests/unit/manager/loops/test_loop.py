@@ -1,0 +1,128 @@
+"""The generic loop: what wakes it, that it isolates a broken decision, and that its timers bring keys back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Collection
+
+import msgspec
+import pytest
+
+from common.clock import LoopClock
+from common.model import Service
+from common.model.service import ServiceSpec, UpdateStatus
+from manager.backends.memory import MemoryBackend
+from manager.loops.loop import Alarms, Loop, Rule
+from manager.state.changes import Change, Decision
+from manager.state.store import Store
+from manager.state.view import View
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    async with Store(MemoryBackend(), LoopClock()) as opened:
+        yield opened
+
+
+class Recorder:
+    """A decider that marks each service once, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.wake: dict[str, float] = {}
+        self.poison = ""
+
+    def decide(self, view: View, keys: Collection[str], now: float, rng: random.Random) -> Decision:
+        self.asked.append(tuple(keys))
+        if self.poison in keys:
+            raise RuntimeError("a bug")
+        marked = []
+        for key in keys:
+            service = view.services.get(key)
+            if service is not None and service.update_status is None:
+                marked.append(msgspec.structs.replace(service, update_status=UpdateStatus(state="completed")))
+        wake, self.wake = self.wake, {}
+        return Decision(put=tuple(marked), wake_at={key: now + delay for key, delay in wake.items()})
+
+    def rule(self, limit: int = 200) -> Rule:
+        def keys(change: Change, _view: View) -> list[str]:
+            return [change.current.id]
+
+        return Rule("test", keys, lambda view: [s.id for s in view.services], self.decide, limit)
+
+
+async def put(store: Store, *names: str) -> None:
+    for name in names:
+        await store.update(lambda tx, n=name: tx.put(Service(id=n, spec=ServiceSpec(name=n))))  # type: ignore[misc]
+
+
+def marked(store: Store) -> set[str]:
+    return {s.id for s in store.view.services if s.update_status is not None}
+
+
+async def until(store: Store, ready: Callable[[], bool]) -> None:
+    with store.watch() as changes:
+        while not ready():
+            await changes.next()
+
+
+async def run_with(store: Store, recorder: Recorder, limit: int = 200) -> asyncio.Task[None]:
+    return asyncio.create_task(Loop(recorder.rule(limit), store, LoopClock(), random.Random(1)).run())
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_it_goes_over_everything_at_start_then_follows_changes(store: Store) -> None:
+    await put(store, "a", "b")
+    task = await run_with(store, Recorder())
+    await until(store, lambda: marked(store) == {"a", "b"})
+    await put(store, "c")
+    await until(store, lambda: marked(store) == {"a", "b", "c"})
+    await stop(task)
+
+
+async def test_a_decider_with_a_bug_for_one_key_still_serves_the_others(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(store, "a", "bad", "b")
+    recorder = Recorder()
+    recorder.poison = "bad"
+    task = await run_with(store, recorder)
+    await until(store, lambda: marked(store) == {"a", "b"})
+    assert not task.done()
+    assert "cannot decide 'bad'" in caplog.text
+    await stop(task)
+
+
+async def test_no_more_keys_than_the_limit_are_decided_at_once(store: Store) -> None:
+    await put(store, *(f"s{n}" for n in range(7)))
+    recorder = Recorder()
+    task = await run_with(store, recorder, limit=3)
+    await until(store, lambda: len(marked(store)) == 7)
+    assert max(len(keys) for keys in recorder.asked) == 3
+    await stop(task)
+
+
+async def test_an_alarm_brings_its_key_back(store: Store) -> None:
+    recorder = Recorder()
+    await put(store, "a")
+    recorder.wake = {"late": 0.05}
+    task = await run_with(store, recorder)
+    async with asyncio.timeout(5):
+        while ("late",) not in recorder.asked:
+            await asyncio.sleep(0.01)
+    await stop(task)
+
+
+def test_only_the_earliest_alarm_of_a_key_counts() -> None:
+    alarms = Alarms()
+    alarms.set({"a": 10.0, "b": 5.0})
+    alarms.set({"a": 3.0, "b": 8.0})
+    assert alarms.delay(1.0) == 2.0
+    assert alarms.take(6.0) == ["a", "b"]
+    assert alarms.take(20.0) == []
+    assert alarms.delay(20.0) is None

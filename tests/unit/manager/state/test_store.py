@@ -1,0 +1,193 @@
+"""The store: transactions, group commit, durability before visibility, watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from common.errors import AlreadyExists, NotFound, Unavailable
+from common.model import Node, Service, Task
+from common.model.service import ServiceSpec
+from manager.backends.memory import MemoryBackend
+from manager.state.changes import ChangeSet, Decision
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from manager.state.watch import Lagged
+
+
+class FixedClock:
+    def now(self) -> float:
+        return 1000.0
+
+
+class CountingBackend(MemoryBackend):
+    """Counts commits, can be held open at a gate, and can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[Sequence[ChangeSet]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Unavailable | None = None
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.commits.append(change_sets)
+        await super().commit(change_sets)
+
+
+def service(object_id: str, name: str) -> Service:
+    return Service(id=object_id, spec=ServiceSpec(name=name))
+
+
+@pytest.fixture
+async def backend() -> CountingBackend:
+    return CountingBackend()
+
+
+@pytest.fixture
+async def store(backend: CountingBackend) -> AsyncIterator[Store]:
+    async with Store(backend, FixedClock()) as opened:
+        yield opened
+
+
+async def test_an_update_sets_version_and_times_and_is_read_back(store: Store) -> None:
+    await store.update(lambda tx: tx.put(service("s1", "web")))
+    stored = store.view.services.get("s1")
+    assert stored is not None
+    assert (stored.version.index, stored.created_at, stored.updated_at) == (1, 1000.0, 1000.0)
+    assert [s.id for s in store.view.services.named("web")] == ["s1"]
+
+
+async def test_nothing_is_visible_or_heard_before_it_is_durable(store: Store, backend: CountingBackend) -> None:
+    backend.gate.clear()
+    with store.watch() as changes:
+        update = asyncio.create_task(store.update(lambda tx: tx.put(service("s1", "web"))))
+        await asyncio.sleep(0.01)
+        assert "s1" not in store.view.services
+        assert not update.done()
+        backend.gate.set()
+        await update
+        assert "s1" in store.view.services
+        (change_set,) = await changes.next()
+        assert [c.current.id for c in change_set.changes] == ["s1"]
+
+
+async def test_updates_that_wait_share_one_commit_and_see_each_other(store: Store, backend: CountingBackend) -> None:
+    backend.gate.clear()
+    first = asyncio.create_task(store.update(lambda tx: tx.put(service("s0", "first"))))
+    await asyncio.sleep(0)
+
+    def count_then_put(number: int) -> int:
+        def step(tx: Transaction) -> int:
+            seen = len(tx.services)
+            tx.put(service(f"s{number}", f"name{number}"))
+            return seen
+
+        return store.update(step)  # type: ignore[return-value]
+
+    rest = [asyncio.ensure_future(count_then_put(n)) for n in range(1, 101)]  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    backend.gate.set()
+    await first
+    assert await asyncio.gather(*rest) == list(range(1, 101))
+    assert len(backend.commits) == 2
+    assert store.index == 101
+
+
+async def test_a_failing_function_leaves_no_trace_and_spares_its_batch(store: Store, backend: CountingBackend) -> None:
+    def half_done(tx: Transaction) -> None:
+        tx.put(service("s1", "web"))
+        raise NotFound("network net1 not found")
+
+    bad = store.update(half_done)
+    good = store.update(lambda tx: tx.put(service("s2", "db")))
+    results = await asyncio.gather(bad, good, return_exceptions=True)
+    assert isinstance(results[0], NotFound)
+    assert [s.id for s in store.view.services] == ["s2"]
+    assert store.view.services.named("web") == ()
+
+
+async def test_a_failed_commit_fails_its_updates_and_changes_nothing(store: Store, backend: CountingBackend) -> None:
+    backend.failure = Unavailable("the disk is full")
+    with store.watch() as changes:
+        with pytest.raises(Unavailable, match="disk is full"):
+            await store.update(lambda tx: tx.put(service("s1", "web")))
+        assert len(store.view.services) == 0
+        backend.failure = None
+        await store.update(lambda tx: tx.put(service("s1", "web")))
+        assert len(await changes.next()) == 1
+    assert store.index == 1
+
+
+async def test_a_taken_name_is_refused_except_from_a_service_that_is_leaving(store: Store) -> None:
+    await store.update(lambda tx: tx.put(service("s1", "web")))
+    with pytest.raises(AlreadyExists, match="service web already exists"):
+        await store.update(lambda tx: tx.put(service("s2", "web")))
+    leaving = Service(id="s1", spec=ServiceSpec(name="web"), pending_delete=True)
+    await store.update(lambda tx: tx.put(leaving))
+    await store.update(lambda tx: tx.put(service("s2", "web")))
+    assert {s.id for s in store.view.services.named("web")} == {"s1", "s2"}
+
+
+async def test_two_nodes_may_share_a_host_name(store: Store) -> None:
+    await store.update(lambda tx: tx.apply(Decision(put=(Node(id="n1"), Node(id="n2")))))
+    assert len(store.view.nodes.named("")) == 2
+
+
+async def test_task_indexes_follow_changes_inside_and_after_a_transaction(store: Store) -> None:
+    await store.update(lambda tx: tx.put(Task(id="t1", service_id="s1", slot=1)))
+
+    def move(tx: Transaction) -> tuple[int, int, int]:
+        tx.put(Task(id="t1", service_id="s1", slot=1, node_id="n1"))
+        tx.put(Task(id="t2", service_id="s1", slot=1))
+        return len(tx.tasks.on_node("")), len(tx.tasks.on_node("n1")), len(tx.tasks.in_slot("s1", 1))
+
+    assert await store.update(move) == (1, 1, 2)
+    tasks = store.view.tasks
+    assert [t.id for t in tasks.on_node("n1")] == ["t1"]
+    assert [t.id for t in tasks.on_node("")] == ["t2"]
+    await store.update(lambda tx: tx.remove(Task(id="t1")))
+    assert tasks.on_node("n1") == ()
+    assert [t.id for t in tasks.of_service("s1")] == ["t2"]
+
+
+async def test_made_and_removed_in_one_transaction_is_no_change(store: Store, backend: CountingBackend) -> None:
+    def step(tx: Transaction) -> None:
+        tx.put(service("s1", "web"))
+        tx.remove(service("s1", "web"))
+
+    await store.update(step)
+    assert backend.commits == []
+
+
+async def test_a_slow_watcher_is_told_that_it_lost_changes(store: Store) -> None:
+    with store.watch(capacity=2) as changes:
+        for number in range(3):
+            await store.update(lambda tx, n=number: tx.put(service(f"s{n}", f"n{n}")))  # type: ignore[misc]
+        with pytest.raises(Lagged):
+            await changes.next()
+        await store.update(lambda tx: tx.put(service("s9", "n9")))
+        (change_set,) = await changes.next()
+        assert change_set.index == 4
+
+
+async def test_a_restart_from_the_backend_has_everything_and_shares_specs(backend: CountingBackend) -> None:
+    async with Store(backend, FixedClock()) as store:
+        for number in range(3):
+            await store.update(lambda tx, n=number: tx.put(Task(id=f"t{n}", service_id="s1", spec_version=1)))  # type: ignore[misc]
+    async with Store(backend, FixedClock()) as again:
+        assert again.index == 3
+        assert len({id(task.spec) for task in again.view.tasks}) == 1
+
+
+async def test_a_closed_store_refuses_updates(backend: CountingBackend) -> None:
+    store = Store(backend, FixedClock())
+    async with store:
+        pass
+    with pytest.raises(Unavailable, match="not open"):
+        await store.update(lambda tx: tx.put(service("s1", "web")))

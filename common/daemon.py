@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class Daemon:
         else:
             self._detach([sys.executable, "-m", self.module, "run", "--data-dir", str(self.data_dir)])
 
-    def _detach(self, command: Sequence[str]) -> None:
+    def _detach(self, command: list[str]) -> None:
         # The log may quote what users typed: it is for its owner only.
         log = (os.POSIX_SPAWN_OPEN, 1, str(self.log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)]

@@ -2,7 +2,7 @@
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
-told apart by their first frame: `JoinRequest`, `Hello` or `StreamHello`.
+told apart by their first frame: `RootRequest` or `JoinRequest`, `Hello`, `StreamHello`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,23 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
 
 # --- join ---
+
+
+class RootRequest(Message):
+    """Ask for the root certificate, over a connection that nobody has verified yet. Holds nothing secret."""
+
+    KIND: ClassVar[int] = 4
+
+
+class RootReply(Message):
+    """The root (PEM), which the client compares with the digest in its token, and the manager's clock (Unix seconds).
+
+    Only then it dials again, with this root as its only authority, and sends its token.
+    """
+
+    KIND: ClassVar[int] = 5
+    root_certificate: bytes
+    clock: float
 
 
 class JoinRequest(Message):
@@ -199,8 +216,8 @@ class Assignments(Message):
 
     KIND: ClassVar[int] = 30
     complete: bool
-    applies_to: int = 0
     results_in: int
+    applies_to: int = 0
     tasks: tuple[Task, ...] = ()
     removed_tasks: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
@@ -251,7 +268,9 @@ class StreamHello(Message):
 
 
 AnyMessage: TypeAlias = (
-    JoinRequest
+    RootRequest
+    | RootReply
+    | JoinRequest
     | JoinReply
     | Refused
     | Hello

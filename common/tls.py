@@ -1,0 +1,220 @@
+"""Keys, certificates and TLS contexts: ECDSA P-256, TLS 1.3 only, both ends authenticated.
+
+A certificate's subject says who its owner is: common name = node id, organisational unit = role, organisation = cluster
+id (as in swarmkit `ca/certificates.go`). A manager's also has the alternative name `swarm-manager`, which every client
+asks for: so OpenSSL itself refuses a worker that poses as a manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import secrets
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from common.errors import InvalidArgument, Unavailable
+from common.ids import to_base36
+
+MANAGER_NAME = "swarm-manager"
+ROLE_MANAGER = "swarm-manager"
+ROLE_WORKER = "swarm-worker"
+# Certificates are dated back this far, so clocks that differ by less understand each other.
+BACKDATE_SECONDS = 3600.0
+DIGEST_DIGITS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose certificate it is. `serial` is its number in decimal, `not_before` and `not_after` Unix seconds."""
+
+    node_id: str
+    role: str
+    cluster_id: str
+    serial: str = ""
+    not_before: float = 0.0
+    not_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """A node's certificate, its key and the root, as PEM files in one directory.
+
+    Chain (leaf first) and key are one file, so that a crash never leaves one without the other.
+    """
+
+    directory: Path
+
+    @property
+    def node(self) -> Path:
+        return self.directory / "node.pem"
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root.crt"
+
+    def write(self, certificate: bytes, key: bytes, root: bytes) -> None:
+        """Store all three (PEM), readable by the owner only and on disk when this returns."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(self.root, root)
+        write_private(self.node, certificate + key)
+
+    def identity(self) -> Identity:
+        """Read whose certificate is stored here.
+
+        Raises:
+            Unavailable: there is none, or it cannot be read.
+
+        """
+        try:
+            return identity_of(x509.load_pem_x509_certificate(self.node.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"no usable certificate in {self.node}: {error}") from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file in one step; only its owner may read it, and it is on disk when this returns."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def new_key() -> bytes:
+    """Make a private key (PEM, PKCS #8, not encrypted)."""
+    return key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Read a private key.
+
+    Raises:
+        InvalidArgument: it is not an unencrypted ECDSA P-256 key.
+
+    """
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise InvalidArgument(f"not a private key in PEM: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidArgument("the private key must be ECDSA on the curve P-256")
+    return key
+
+
+def certificate_request(key: bytes, common_name: str = "swarm-node") -> bytes:
+    """Make a certificate request (PEM) for a key (PEM). The authority ignores its subject."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(load_key(key), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def identity_of(certificate: x509.Certificate) -> Identity:
+    """Read who a certificate was made for; parts of the subject that are absent are empty."""
+
+    def first(oid: x509.ObjectIdentifier) -> str:
+        values = certificate.subject.get_attributes_for_oid(oid)
+        return str(values[0].value) if values else ""
+
+    return Identity(
+        node_id=first(NameOID.COMMON_NAME),
+        role=first(NameOID.ORGANIZATIONAL_UNIT_NAME),
+        cluster_id=first(NameOID.ORGANIZATION_NAME),
+        serial=str(certificate.serial_number),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def identity_of_der(der: bytes) -> Identity:
+    return identity_of(x509.load_der_x509_certificate(der))
+
+
+def root_digest(root_certificate: bytes) -> str:
+    """Digest a root certificate (PEM) as tokens carry it: SHA-256 of its DER form, 50 digits of base 36.
+
+    Of the DER form, not of the PEM text as in swarmkit: a changed line end does not make it another certificate.
+
+    Raises:
+        InvalidArgument: it is not a certificate.
+
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(root_certificate)
+    except ValueError as error:
+        raise InvalidArgument(f"not a certificate in PEM: {error}") from error
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return to_base36(int.from_bytes(hashlib.sha256(der).digest()), DIGEST_DIGITS)
+
+
+def renewal_time(identity: Identity, rng: random.Random) -> float:
+    """Choose when to renew: at a random 50-80 % of the certificate's life (swarmkit `ca/renewer.go`), Unix seconds."""
+    life = identity.not_after - identity.not_before
+    return identity.not_before + life * rng.uniform(0.5, 0.8)
+
+
+def server_context(files: CredentialFiles) -> ssl.SSLContext:
+    """Make a manager's context. A client may come without a certificate (to join); one of another authority may not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.num_tickets = 0  # a resumed session would not show a certificate again
+    return _strict(context, files)
+
+
+def client_context(files: CredentialFiles) -> ssl.SSLContext:
+    """Make a node's context: it shows its certificate and accepts managers of its own cluster only."""
+    return _strict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), files)
+
+
+def pinned_context(root_certificate: bytes) -> ssl.SSLContext:
+    """Make a joining client's context: no certificate of its own, and this root (PEM) as the only authority."""
+    context = _strict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    context.load_verify_locations(cadata=root_certificate.decode("ascii"))
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Make the context to fetch a root certificate with; nothing secret may be said over it."""
+    context = _strict(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _strict(context: ssl.SSLContext, files: CredentialFiles | None = None) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
+    if files is None:
+        return context
+    try:
+        context.load_verify_locations(files.root)
+        context.load_cert_chain(files.node)
+    except (OSError, ssl.SSLError) as error:
+        raise Unavailable(f"cannot load the certificate in {files.directory}: {error}") from error
+    return context

@@ -1,0 +1,139 @@
+"""What a worker does with a manager: join, open a session, dial a stream. The checks are `handshake`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.tls import certificate_request, new_key, pinned_context, unverified_context
+from common.wire.channel import Channel
+from common.wire.handshake import joined, root_of, welcomed
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Hello,
+    JoinRequest,
+    RootRequest,
+    StreamHello,
+    Welcome,
+)
+from common.wire.server import FIRST_FRAME_BYTES, dial
+from common.wire.token import JoinToken, parse_token
+
+REPLY_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTerms:
+    """What a joining host says of itself: `labels` and `availability` become the node's first spec."""
+
+    hostname: str
+    advertise_addr: str = ""
+    labels: Mapping[str, str] | None = None
+    availability: str = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a node got by joining; all PEM. `key` never left this host. Store it with `tls.CredentialFiles.write`."""
+
+    node_id: str
+    cluster_id: str
+    certificate: bytes
+    key: bytes
+    root_certificate: bytes
+    managers: tuple[str, ...]
+
+
+async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock) -> Membership:
+    """Ask a manager for a certificate.
+
+    First the manager's root certificate is fetched and compared with the digest in the token; then, over a second
+    connection that trusts this root alone, the token is sent. Nothing is stored here.
+
+    Raises:
+        InvalidArgument: not a token, or the terms are not acceptable.
+        Unavailable: no manager answers at this address.
+        Unauthenticated: the token is of another cluster, rotated, or mistyped.
+        FailedPrecondition: the clocks differ too much, or the releases do.
+
+    """
+    pin = parse_token(token)
+    root = await _fetch_root(host, port, pin, clock)
+    key = new_key()
+    request = JoinRequest(
+        protocol=PROTOCOL_VERSION,
+        token=str(pin),
+        csr=certificate_request(key),
+        clock=clock.now(),
+        hostname=terms.hostname,
+        advertise_addr=terms.advertise_addr,
+        labels=dict(terms.labels or {}),
+        availability=terms.availability,
+    )
+    channel = await dial(host, port, pinned_context(root), limit=FIRST_FRAME_BYTES)
+    try:
+        reply = joined(await _ask(channel, request))
+    finally:
+        await channel.close()
+    return Membership(reply.node_id, reply.cluster_id, reply.certificate, key, root, reply.managers)
+
+
+async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hello) -> tuple[Channel, Welcome]:
+    """Open a session with a certificate (`tls.client_context`). The caller closes the channel.
+
+    Raises:
+        Unavailable: no manager answers, or the connection broke.
+        Unauthenticated: whoever answers is no manager of our cluster, or it does not take our certificate.
+        PermissionDenied: this node was removed from the cluster.
+        FailedPrecondition: the releases differ.
+
+    """
+    channel = await dial(host, port, context)
+    try:
+        return channel, welcomed(await _ask(channel, hello))
+    except BaseException:
+        await channel.close()
+        raise
+
+
+async def dial_stream(host: str, port: int, context: ssl.SSLContext, stream_id: str, error: str = "") -> Channel:
+    """Answer an `OpenStream`: dial and name it. Then `channel.detach(protocol)` or `open_raw(channel)` gives its bytes.
+
+    With `error` the stream is refused instead, and the channel comes back closed.
+
+    Raises:
+        Unavailable: no manager answers.
+        Unauthenticated: whoever answers is no manager of our cluster.
+
+    """
+    channel = await dial(host, port, context)
+    try:
+        await channel.send(StreamHello(stream_id=stream_id, error=error))
+    except BaseException:
+        await channel.close()
+        raise
+    if error:
+        await channel.close()
+    return channel
+
+
+async def _fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> bytes:
+    channel = await dial(host, port, unverified_context(), limit=FIRST_FRAME_BYTES)
+    try:
+        return root_of(await _ask(channel, RootRequest()), pin, clock.now())
+    finally:
+        await channel.close()
+
+
+async def _ask(channel: Channel, question: AnyMessage) -> AnyMessage:
+    try:
+        async with asyncio.timeout(REPLY_TIMEOUT):
+            await channel.send(question, 1)
+            return (await channel.receive()).message
+    except TimeoutError as error:
+        raise Unavailable(f"{channel.peer} did not answer within {REPLY_TIMEOUT:g} s") from error

@@ -1,0 +1,67 @@
+"""Messages to bytes and back: the frame is the msgpack array `[kind, id, body]`.
+
+msgspec writes the whole frame in one pass and reads it strictly: a wrong type, an unknown field of a message, a missing
+field or bytes left over are a `ProtocolError`, never a guess.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated, NamedTuple, get_args
+
+import msgspec
+
+from common.errors import ProtocolError
+from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, Message
+
+FRAME_START = 0x93  # msgpack: an array of three
+
+
+class Frame(NamedTuple):
+    """One message and the number of the request that it asks or answers; 0 where no answer is due."""
+
+    id: int
+    message: AnyMessage
+
+
+MESSAGE_TYPES: tuple[type[Message], ...] = get_args(AnyMessage)
+
+_BODIES = MappingProxyType({kind.KIND: msgspec.msgpack.Decoder(kind) for kind in MESSAGE_TYPES})
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_ENVELOPE = msgspec.msgpack.Decoder(tuple[_Number, _Number, msgspec.Raw])
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode(message: AnyMessage, request_id: int = 0) -> bytes:
+    """Write one frame.
+
+    Raises:
+        ProtocolError: it would be larger than `MAX_FRAME_BYTES`, which no peer accepts.
+
+    """
+    frame = _ENCODER.encode((message.KIND, request_id, message))
+    if len(frame) > MAX_FRAME_BYTES:
+        raise ProtocolError(
+            f"a {type(message).__name__} of {len(frame)} bytes is larger than a frame may be ({MAX_FRAME_BYTES} bytes)"
+        )
+    return frame
+
+
+def decode(frame: bytes) -> Frame:
+    """Read exactly one frame.
+
+    Raises:
+        ProtocolError: it is malformed, of an unknown kind, or its body is not what its kind says.
+
+    """
+    try:
+        kind, request_id, raw = _ENVELOPE.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"malformed frame: {error}") from error
+    decoder = _BODIES.get(kind)
+    if decoder is None:
+        raise ProtocolError(f"unknown kind of message: {kind}")
+    try:
+        return Frame(request_id, decoder.decode(raw))  # type: ignore[arg-type]  # exactly the union's types
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"malformed {decoder.type.__name__}: {error}") from error

@@ -1,0 +1,175 @@
+"""Who may say what first: the handshakes of both ends as pure functions of messages, without I/O.
+
+Server: `admit` sorts a connection by its first frame and its certificate, or says why it is refused. Client: `root_of`,
+`joined` and `welcomed` check the answers.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from common.clock import rfc3339
+from common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ProtocolError,
+    ResourceExhausted,
+    SwarmError,
+    Unauthenticated,
+    Unavailable,
+)
+from common.tls import BACKDATE_SECONDS, ROLE_WORKER
+from common.wire.channel import PeerInfo
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    Refused,
+    RootReply,
+    RootRequest,
+    StreamHello,
+    Welcome,
+)
+from common.wire.token import JoinToken
+
+# Certificates are backdated by this much: within it, both ends take the same certificates for valid.
+MAX_CLOCK_SKEW = BACKDATE_SECONDS
+
+Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello
+
+_M = TypeVar("_M", RootReply, JoinReply, Welcome)
+
+_ERRORS = (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
+    """Decide whether a connection may begin with this message.
+
+    Raises:
+        Unauthenticated: a session or stream without a certificate of this cluster.
+        PermissionDenied: the certificate is for another role.
+        FailedPrecondition: it speaks another version of the protocol.
+        ProtocolError: no connection begins like this.
+
+    """
+    match first:
+        case RootRequest():
+            return first
+        case JoinRequest():
+            _check_version(first.protocol)
+            return first
+        case Hello():
+            _check_version(first.protocol)
+            _check_worker(peer, cluster_id)
+            return first
+        case StreamHello():
+            _check_worker(peer, cluster_id)
+            return first
+        case _:
+            raise ProtocolError(f"a connection cannot begin with {type(first).__name__}")
+
+
+def _check_version(protocol: int) -> None:
+    if protocol != PROTOCOL_VERSION:
+        raise FailedPrecondition(
+            f"the worker speaks protocol {protocol}, this manager {PROTOCOL_VERSION}: install the same release on both"
+        )
+
+
+def _check_worker(peer: PeerInfo, cluster_id: str) -> None:
+    identity = peer.identity
+    if identity is None:
+        raise Unauthenticated("no certificate was shown: join the cluster first, with 'swarm-worker join'")
+    if identity.cluster_id != cluster_id:
+        raise Unauthenticated(f"the certificate is of cluster {identity.cluster_id!r}, this is {cluster_id!r}")
+    if identity.role != ROLE_WORKER:
+        raise PermissionDenied(f"a certificate for {identity.role!r} cannot be used as a worker's")
+
+
+def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
+    """Compare the joining host's clock with the manager's (Unix seconds); an error when certificates would not work."""
+    skew = there - here
+    if abs(skew) <= MAX_CLOCK_SKEW:
+        return None
+    days, rest = divmod(abs(skew), 86400)
+    length = f"{days:.0f} days and {rest / 3600:.1f} hours" if days else f"{rest / 3600:.1f} hours"
+    return FailedPrecondition(
+        f"the clocks differ by {length}: the worker's says {rfc3339(there)}, the manager's {rfc3339(here)}; "
+        "set the wrong one (for example with NTP) and join again"
+    )
+
+
+def refusal(error: SwarmError) -> Refused:
+    return Refused(code=error.code, message=error.message)
+
+
+def refused_error(refused: Refused) -> SwarmError:
+    """Turn a refusal back into the error that it was on the other side."""
+    kind = next((kind for kind in _ERRORS if kind.code == refused.code), Unavailable)
+    return kind(refused.message)
+
+
+def root_of(reply: AnyMessage, token: JoinToken, now: float) -> bytes:
+    """Check the root certificate that a server gave against the token's digest; return it (PEM).
+
+    Raises:
+        Unauthenticated: the token is of another cluster, or somebody is in between.
+        FailedPrecondition: this host's clock (`now`) and the manager's differ too much.
+        SwarmError: the server refused.
+
+    """
+    answer = _expect(reply, RootReply)
+    if not token.pins(answer.root_certificate):
+        raise Unauthenticated(
+            "the token is not of the cluster that answers there: "
+            "compare it with what 'swarm-manager join-token worker' prints on that manager"
+        )
+    skew = clock_skew_error(now, answer.clock)
+    if skew is not None:
+        raise skew
+    return answer.root_certificate
+
+
+def joined(reply: AnyMessage) -> JoinReply:
+    """Check the answer to a `JoinRequest`.
+
+    Raises:
+        SwarmError: the manager refused; the message is the manager's.
+
+    """
+    return _expect(reply, JoinReply)
+
+
+def welcomed(reply: AnyMessage) -> Welcome:
+    """Check the answer to a `Hello`.
+
+    Raises:
+        SwarmError: the manager refused; the message is the manager's.
+
+    """
+    welcome = _expect(reply, Welcome)
+    if welcome.protocol != PROTOCOL_VERSION:
+        raise FailedPrecondition(f"the manager speaks protocol {welcome.protocol}, this worker {PROTOCOL_VERSION}")
+    return welcome
+
+
+def _expect(reply: AnyMessage, kind: type[_M]) -> _M:
+    if isinstance(reply, Refused):
+        raise refused_error(reply)
+    if not isinstance(reply, kind):
+        raise ProtocolError(f"expected {kind.__name__}, the peer sent {type(reply).__name__}")
+    return reply

@@ -1,0 +1,119 @@
+"""Channels in memory: the same contract without sockets, for tests and the simulation in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from common.errors import FailedPrecondition, ProtocolError
+from common.wire.channel import ChannelClosed, PeerInfo
+from common.wire.codec import Frame, decode, encode
+from common.wire.messages import MAX_FRAME_BYTES, AnyMessage
+
+INBOX_FRAMES = 1024
+
+
+class MemoryChannel:
+    """One end of a pair. Every message goes through the codec, so that what TLS would refuse is refused here too.
+
+    With a latency, a message arrives that many seconds of loop time after it was sent; order is kept.
+    """
+
+    def __init__(self, peer: PeerInfo, latency: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._other: MemoryChannel | None = None
+        self._latency = latency
+        self._inbox: deque[bytes] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._failure: ChannelClosed | ProtocolError | None = None
+        self._heard_at = self._loop.time()
+        self._limit = MAX_FRAME_BYTES
+        self.peer = peer
+
+    @property
+    def last_received(self) -> float:
+        return self._heard_at
+
+    async def send(self, message: AnyMessage, request_id: int = 0) -> None:
+        frame = encode(message, request_id)
+        other = self._other
+        while self._failure is None and other is not None and not other._room.is_set():  # noqa: SLF001 - its pair
+            await other._room.wait()  # noqa: SLF001
+        if self._failure is not None or other is None:
+            raise self._failure or ChannelClosed("the channel was never connected")
+        if self._latency:
+            self._loop.call_later(self._latency, other._arrive, frame)  # noqa: SLF001
+        else:
+            other._arrive(frame)  # noqa: SLF001
+
+    async def receive(self) -> Frame:
+        while not self._inbox:
+            if self._failure is not None:
+                raise self._failure
+            self._changed.clear()
+            await self._changed.wait()
+        raw = self._inbox.popleft()
+        if len(self._inbox) < INBOX_FRAMES:
+            self._room.set()
+        if len(raw) > self._limit:
+            self.drop(f"oversize frame: more than {self._limit} bytes")
+            raise ProtocolError(f"oversize frame: more than {self._limit} bytes")
+        return decode(raw)
+
+    async def close(self, reason: str = "") -> None:
+        """End both ends; what was sent before still arrives."""
+        self._end(reason or "this end closed the connection")
+        if self._other is not None:
+            other = self._other
+            if self._latency:
+                self._loop.call_later(self._latency, other._end, reason or "the peer closed the connection")  # noqa: SLF001
+            else:
+                other._end(reason or "the peer closed the connection")  # noqa: SLF001
+
+    def drop(self, reason: str = "the connection broke") -> None:
+        """Break both ends at once; what is on the way or unread is lost."""
+        for end in (self, self._other):
+            if end is not None:
+                end._end(reason)  # noqa: SLF001
+                end._inbox.clear()  # noqa: SLF001
+
+    def raise_limit(self, limit: int) -> None:
+        self._limit = limit
+
+    def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        raise FailedPrecondition(f"a channel in memory has no transport to give to {type(protocol).__name__}")
+
+    def connect(self, other: MemoryChannel) -> None:
+        """Make `other` the far end of this one."""
+        self._other = other
+
+    def _arrive(self, frame: bytes) -> None:
+        if self._failure is not None:
+            return
+        self._heard_at = self._loop.time()
+        self._inbox.append(frame)
+        if len(self._inbox) >= INBOX_FRAMES:
+            self._room.clear()
+        self._changed.set()
+
+    def _end(self, reason: str) -> None:
+        if self._failure is None:
+            self._failure = ChannelClosed(reason)
+        self._changed.set()
+        self._room.set()
+
+
+def memory_channel_pair(
+    client: PeerInfo | None = None, server: PeerInfo | None = None, *, latency: float = 0.0
+) -> tuple[MemoryChannel, MemoryChannel]:
+    """Make a connection as (the client's end, the server's end).
+
+    `client` is who the client is, as the server sees it in `peer`; `server` likewise the other way.
+    """
+    near = MemoryChannel(server or PeerInfo(), latency)
+    far = MemoryChannel(client or PeerInfo(), latency)
+    near.connect(far)
+    far.connect(near)
+    return near, far

@@ -1,0 +1,1 @@
+"""The cluster's certificate authority: who is a member, and in which role."""

@@ -1,0 +1,186 @@
+"""The certificate authority: one root, ECDSA P-256, and the leaves that it signs.
+
+Terms as in swarmkit `ca/certificates.go`: a root for 20 years, node certificates for 90 days, all dated back one hour.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from common.clock import seconds
+from common.errors import InvalidArgument
+from common.tls import BACKDATE_SECONDS, MANAGER_NAME, ROLE_MANAGER, Identity, key_pem, load_key, root_digest
+
+ROOT_LIFE = timedelta(days=20 * 365)
+_BACKDATE = timedelta(seconds=BACKDATE_SECONDS)
+_SIGNING = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+_AUTHENTICATING = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A root certificate and its key, PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Root(certificate=<{len(self.certificate)} bytes>, key=<hidden>)"
+
+
+def create_root(cluster_id: str, now: float) -> Root:
+    """Make a new root for a cluster; `now` in Unix seconds."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "swarm-ca"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_id),
+        ]
+    )
+    start = _moment(now)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - _BACKDATE)
+        .not_valid_after(start + ROOT_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_SIGNING, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Root(certificate.public_bytes(serialization.Encoding.PEM), key_pem(key))
+
+
+class Authority:
+    """Signs certificates with a root.
+
+    Raises:
+        InvalidArgument: the certificate and the key of `root` do not belong together.
+
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._certificate = x509.load_pem_x509_certificate(root.certificate)
+        self._key = load_key(root.key)
+        if self._certificate.public_key() != self._key.public_key():
+            raise InvalidArgument("the key of the certificate authority does not belong to its certificate")
+        organisation = self._certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        self.cluster_id = str(organisation[0].value) if organisation else ""
+        self.root_certificate = root.certificate
+        self.digest = root_digest(root.certificate)
+
+    def issue(self, csr: bytes, identity: Identity, lifetime: int, now: float, names: Sequence[str] = ()) -> bytes:
+        """Sign a leaf for the key of `csr` (PEM); everything else that the request says is ignored.
+
+        `identity` gives node id, role and serial (decimal text, as `new_serial` makes it); `lifetime` is in
+        nanoseconds, `now` in Unix seconds. A manager's certificate is also valid for `names` (addresses or host names),
+        `localhost` and the name that clients ask managers for. Returns the chain (PEM): the leaf, then the root.
+
+        Raises:
+            InvalidArgument: the request is not a valid one for an ECDSA P-256 key.
+
+        """
+        public_key = _requested_key(csr)
+        start = _moment(now)
+        end = min(start + timedelta(seconds=seconds(lifetime)), self._certificate.not_valid_after_utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_subject(identity, self.cluster_id))
+            .issuer_name(self._certificate.subject)
+            .public_key(public_key)
+            .serial_number(int(identity.serial))
+            .not_valid_before(start - _BACKDATE)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_AUTHENTICATING, critical=True)
+            .add_extension(x509.ExtendedKeyUsage(_usages(identity.role)), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        if identity.role == ROLE_MANAGER:
+            builder = builder.add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+        leaf = builder.sign(self._key, hashes.SHA256())
+        return leaf.public_bytes(serialization.Encoding.PEM) + self.root_certificate
+
+
+def new_serial() -> str:
+    """Draw a certificate's serial number: 159 random bits, in decimal."""
+    return str(x509.random_serial_number())
+
+
+def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        request = x509.load_pem_x509_csr(csr)
+        valid = request.is_signature_valid
+        key = request.public_key()
+    except (ValueError, InvalidSignature) as error:
+        raise InvalidArgument(f"not a certificate request in PEM: {error}") from error
+    if not valid:
+        raise InvalidArgument("the certificate request is not signed with its own key")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidArgument("the certificate request must be for an ECDSA key on the curve P-256")
+    return key
+
+
+def _subject(identity: Identity, cluster_id: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, identity.node_id),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, identity.role),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, cluster_id),
+        ]
+    )
+
+
+def _usages(role: str) -> list[x509.ObjectIdentifier]:
+    """Only a manager may be a server; a manager is also a client, of etcd and of other managers."""
+    if role == ROLE_MANAGER:
+        return [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def _alternatives(names: Sequence[str]) -> list[x509.GeneralName]:
+    wanted = dict.fromkeys([MANAGER_NAME, "localhost", "127.0.0.1", "::1", *names])
+    result: list[x509.GeneralName] = []
+    for name in wanted:
+        try:
+            result.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            result.append(x509.DNSName(name))
+    return result
+
+
+def _moment(instant: float) -> datetime:
+    return datetime.fromtimestamp(int(instant), UTC)

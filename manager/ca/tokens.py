@@ -1,0 +1,57 @@
+"""Join tokens as the cluster keeps them: made, compared in constant time, rotated."""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+import msgspec
+
+from common.errors import FailedPrecondition, Unauthenticated
+from common.ids import new_id
+from common.model.cluster import JoinTokens
+from common.wire.token import JoinToken, parse_token
+
+Role = Literal["worker", "manager"]
+
+
+def new_token(digest: str, rng: random.Random) -> str:
+    """Make a token for the root with this digest; the secret is 128 random bits of `rng`."""
+    return str(JoinToken(digest, new_id(rng)))
+
+
+def new_tokens(digest: str, rng: random.Random) -> JoinTokens:
+    return JoinTokens(worker=new_token(digest, rng), manager=new_token(digest, rng))
+
+
+def rotate(tokens: JoinTokens, role: Role, digest: str, rng: random.Random) -> JoinTokens:
+    """Replace one token; the old one is worth nothing from the commit of this on."""
+    fresh = new_token(digest, rng)
+    return msgspec.structs.replace(tokens, **{role: fresh})
+
+
+def check_worker_token(text: str, tokens: JoinTokens) -> None:
+    """Decide whether a token entitles to join as a worker. Both comparisons are always made, in constant time.
+
+    Raises:
+        InvalidArgument: it is no token.
+        FailedPrecondition: it is the manager token.
+        Unauthenticated: it is of another cluster, rotated, or mistyped.
+
+    """
+    given = parse_token(text)
+    worker = given.same(parse_token(tokens.worker))
+    manager = given.same(parse_token(tokens.manager))
+    if worker:
+        return
+    if manager:
+        raise FailedPrecondition(
+            "this is the token for managers: 'swarm-worker join' needs the one "
+            "that 'swarm-manager join-token worker' prints"
+        )
+    if given.digest != parse_token(tokens.worker).digest:
+        raise Unauthenticated("the join token is of another cluster")
+    raise Unauthenticated(
+        "the join token is not valid (any more): it was rotated or mistyped; "
+        "'swarm-manager join-token worker' prints the present one"
+    )

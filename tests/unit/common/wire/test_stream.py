@@ -1,0 +1,204 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import ProtocolError, Unauthenticated, Unavailable
+from common.tls import client_context, server_context
+from common.wire.channel import Channel, ChannelClosed, open_raw
+from common.wire.codec import encode
+from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAck, StreamHello
+from common.wire.server import FIRST_FRAME_BYTES, Server, dial, serve
+from tests.fakes.certificates import Pki
+
+
+class Echo:
+    """Answers heartbeats, and remembers how its connections ended."""
+
+    def __init__(self) -> None:
+        self.ends: asyncio.Queue[BaseException | None] = asyncio.Queue()
+        self.peers: list[str] = []
+
+    async def __call__(self, channel: Channel) -> None:
+        self.peers.append(str(channel.peer))
+        try:
+            while True:
+                frame = await channel.receive()
+                if isinstance(frame.message, StreamHello):
+                    reader, writer = await open_raw(channel)
+                    while data := await reader.read(65536):
+                        writer.write(data.upper())
+                        await writer.drain()
+                    writer.close()
+                    return
+                await channel.send(HeartbeatAck(), frame.id)
+        except BaseException as error:
+            self.ends.put_nowait(error)
+            raise
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki(tmp_path)
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+async def server(pki: Pki, echo: Echo) -> AsyncIterator[Server]:
+    async with await serve("127.0.0.1", 0, pki.server(), echo) as server:
+        yield server
+
+
+async def test_a_request_is_answered_with_its_number_and_both_ends_know_each_other(
+    pki: Pki, server: Server, echo: Echo
+) -> None:
+    channel = await dial("127.0.0.1", server.port, pki.worker("w7"))
+    for number in range(1, 101):
+        await channel.send(Heartbeat(), number)
+    replies = [await channel.receive() for _ in range(100)]
+    assert [reply.id for reply in replies] == list(range(1, 101))
+    assert channel.peer.identity is not None
+    assert channel.peer.identity.role == "swarm-manager"
+    assert echo.peers == ["swarm-worker w7 at 127.0.0.1"]
+    await channel.close()
+
+
+async def test_an_idle_channel_sends_at_once_and_a_busy_one_in_batches(pki: Pki, server: Server) -> None:
+    channel = await dial("127.0.0.1", server.port, pki.worker())
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await channel.send(Heartbeat(), 1)
+    await channel.receive()
+    assert loop.time() - started < 0.5
+    writes: list[bytes] = []
+    transport = channel._transport
+    assert transport is not None
+    channel._transport = _Recording(transport, writes)  # type: ignore[assignment]
+    for number in range(1000):
+        await channel.send(Heartbeat(), number)
+    await channel.receive()
+    assert len(writes) == 1
+    await channel.close()
+
+
+class _Recording:
+    def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def write(self, data: bytes) -> None:
+        self._writes.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+async def test_the_far_end_hears_that_a_connection_was_closed(pki: Pki, server: Server, echo: Echo) -> None:
+    channel = await dial("127.0.0.1", server.port, pki.worker())
+    await channel.close("done")
+    with pytest.raises(ChannelClosed, match="done"):
+        await channel.send(Heartbeat())
+    assert isinstance(await echo.ends.get(), ChannelClosed)
+
+
+async def test_a_malformed_frame_ends_its_own_connection_only(
+    pki: Pki, server: Server, echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = await dial("127.0.0.1", server.port, pki.worker("good"))
+    bad = await dial("127.0.0.1", server.port, pki.worker("bad"))
+    assert bad._transport is not None
+    bad._transport.write(b"\x93\x7f\x00\x80")
+    with pytest.raises(ChannelClosed):
+        await bad.receive()
+    assert isinstance(await echo.ends.get(), ProtocolError)
+    assert "unknown kind of message: 127" in caplog.text
+    assert "swarm-worker bad" in caplog.text
+    await good.send(Heartbeat(), 3)
+    assert (await good.receive()).id == 3
+    await good.close()
+
+
+async def test_a_strangers_first_frame_must_be_small(pki: Pki, server: Server, echo: Echo) -> None:
+    channel = await dial("127.0.0.1", server.port, pki.worker())
+    await channel.send(RegistryAuth(service_id="s", auth="x" * FIRST_FRAME_BYTES))
+    assert isinstance(error := await echo.ends.get(), ProtocolError)
+    assert "oversize" in error.message
+    with pytest.raises(ChannelClosed):
+        await channel.receive()
+
+
+async def test_after_a_stream_hello_bytes_pass_bare_and_none_are_lost(pki: Pki, server: Server) -> None:
+    channel = await dial("127.0.0.1", server.port, pki.worker())
+    assert channel._transport is not None
+    # Frame and first bytes in one write: they arrive together, before the server has detached.
+    channel._transport.write(encode(StreamHello(stream_id="s1")) + b"\x93first ")
+    reader, writer = await open_raw(channel)
+    data = b"second" * 200_000
+    writer.write(data)
+    received = await reader.readexactly(7 + len(data))
+    assert received == (b"\x93first " + data).upper()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_peer_that_reads_nothing_is_given_up(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.wire.stream.SEND_TIMEOUT", 0.2)
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def flood(channel: Channel) -> None:
+        try:
+            while True:
+                await channel.send(RegistryAuth(service_id="s", auth="x" * 100_000))
+        except ChannelClosed as error:
+            ended.set_result(error.message)
+            raise
+
+    async with await serve("127.0.0.1", 0, pki.server(), flood) as server:
+        channel = await dial("127.0.0.1", server.port, pki.worker())
+        assert channel._transport is not None
+        channel._transport.pause_reading()
+        assert "read nothing for 0.2 s" in await ended
+        await channel.close()
+
+
+async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:
+    received = asyncio.Event()
+
+    async def count(channel: Channel) -> None:
+        await received.wait()
+        for number in range(5000):
+            assert (await channel.receive()).id == number
+        await channel.send(StatusAck())
+
+    async with await serve("127.0.0.1", 0, pki.server(), count) as server:
+        channel = await dial("127.0.0.1", server.port, pki.worker())
+        for number in range(5000):
+            await channel.send(Heartbeat(), number)
+        received.set()
+        assert isinstance((await channel.receive()).message, StatusAck)
+        await channel.close()
+
+
+async def test_a_manager_of_another_cluster_is_refused(pki: Pki, server: Server, tmp_path: Path) -> None:
+    other = Pki(tmp_path, "cluster2")
+    with pytest.raises(Unauthenticated, match="not a manager of this cluster"):
+        await dial("127.0.0.1", server.port, other.worker())
+
+
+async def test_a_worker_cannot_pose_as_a_manager(pki: Pki, echo: Echo) -> None:
+    async with await serve("127.0.0.1", 0, server_context(pki.files("evil")), echo) as server:
+        with pytest.raises(Unauthenticated, match="not a manager"):
+            await dial("127.0.0.1", server.port, client_context(pki.files("w1")))
+
+
+async def test_nobody_listening_is_said_in_words(pki: Pki, server: Server) -> None:
+    port = server.port
+    await server.close()
+    with pytest.raises(Unavailable, match=f"cannot reach a manager at 127.0.0.1:{port}"):
+        await dial("127.0.0.1", port, pki.worker())

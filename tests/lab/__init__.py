@@ -6,6 +6,7 @@ See docs/lab.md for how to use it.
 from tests.lab.errors import CommandError, LabError
 from tests.lab.host import Host
 from tests.lab.lab import Lab, plain_engine
+from tests.lab.machine import BareMachine, SystemdHost
 from tests.lab.process import Process, Result
 
-__all__ = ["CommandError", "Host", "Lab", "LabError", "Process", "Result", "plain_engine"]
+__all__ = ["BareMachine", "CommandError", "Host", "Lab", "LabError", "Process", "Result", "SystemdHost", "plain_engine"]

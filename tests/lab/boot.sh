@@ -3,8 +3,8 @@
 # Usage: boot.sh NAME DIR NAMESERVER, inside fresh mount, uts, ipc, net and pid namespaces; DIR outlives the host.
 set -e
 name=$1 dir=$2 nameserver=$3
-hostname "$name"
-ip link set lo up
+# shellcheck source-path=SCRIPTDIR source=boot_common.sh
+. "${0%/*}/boot_common.sh"
 
 # A sysfs of this network namespace (/sys/class/net), with the machine's cgroups put back into it.
 mkdir -p "$dir/cgroup" "$dir/etc" "$dir/etc.work" "$dir/var-lib" "$dir/var-lib.work"
@@ -18,16 +18,5 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/lock
 mount -t overlay -o "lowerdir=/etc,upperdir=$dir/etc,workdir=$dir/etc.work" overlay /etc
 mount -t overlay -o "lowerdir=/var/lib,upperdir=$dir/var-lib,workdir=$dir/var-lib.work" overlay /var/lib
-rm -f /etc/resolv.conf
-echo "nameserver $nameserver" >/etc/resolv.conf
-echo "$name" >/etc/hostname
-cp "$dir/../hosts" /etc/hosts
-
-echo up
-exec >/dev/null
-# A signal would end the shell's wait: only SIGKILL, which no process can refuse, ends a host.
-trap '' HUP INT TERM
-while :; do
-    sleep 2147483647 &
-    wait
-done
+become "" "$name" "$nameserver" "$dir/../hosts"
+reap

@@ -38,7 +38,7 @@ class Engine:
         assert self._dockerd is not None, "the engine was never started"
         return self._dockerd.pid
 
-    async def start(self, timeout: float = 50) -> None:  # noqa: ASYNC109
+    async def start(self, timeout: float = 50) -> None:
         """Start what does not run yet; return when the API answers."""
         self._folder.mkdir(exist_ok=True)
         if self._containerd is None or not self._containerd.running:
@@ -46,7 +46,7 @@ class Engine:
         if not self.running:
             self._dockerd = await self._host.spawn(*self._dockerd_argv(), name="dockerd", ready=timeout)
 
-    async def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> None:  # noqa: ASYNC109
+    async def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> None:
         """Stop dockerd with this signal: with SIGTERM it stops its containers, with SIGKILL they run on."""
         if self._dockerd is not None:
             await self._dockerd.stop(sig, timeout)

@@ -13,7 +13,7 @@ from tests.lab.namespaces import Namespaces
 from tests.lab.process import Process, Readiness, Result, run
 from tests.lab.switch import Switch
 
-_BOOT = Path(__file__).with_name("boot.sh")
+SCRIPTS = Path(__file__).parent
 
 
 class Host:
@@ -31,10 +31,15 @@ class Host:
         self.ip6 = f"fd{a}:{b}:{c}::{d}"
         self.folder = folder
         self.docker_sock = folder / "docker.sock"
-        self.engine = Engine(self, folder / "docker", self.docker_sock, cgroup, engine_options)
+        self._cgroup = cgroup
+        self._engine_options = tuple(engine_options)
+        self.engine = self._make_engine()
         self._switch = switch
         self._namespaces: Namespaces | None = None
         self._numbers = count(1)
+
+    def _make_engine(self) -> Engine:
+        return Engine(self, self.folder / "docker", self.docker_sock, self._cgroup, self._engine_options)
 
     @property
     def docker_host(self) -> str:
@@ -62,9 +67,11 @@ class Host:
             raise LabError(f"{self.name} is up already")
         self.folder.mkdir(exist_ok=True)
         (self.folder / "log").mkdir(exist_ok=True)
-        boot = ("sh", str(_BOOT), self.name, str(self.folder), self._switch.gateway)
-        self._namespaces = await Namespaces.make(*boot)
+        self._namespaces = await Namespaces.make(*self._boot_command())
         await self._switch.plug(self.name, self._namespaces, self.ip, self.ip6)
+
+    def _boot_command(self) -> tuple[str, ...]:
+        return ("sh", str(SCRIPTS / "boot.sh"), self.name, str(self.folder), self._switch.gateway)
 
     async def power_off(self) -> None:
         """Kill every process of the host at once: agents, engine, containers."""
@@ -95,7 +102,7 @@ class Host:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         input: str | bytes | None = None,  # noqa: A002  # subprocess.run's own name for it
-        timeout: float = 60,  # noqa: ASYNC109
+        timeout: float = 60,
     ) -> Result:
         """Run a command on the host; CommandError with its output when it fails (check) or takes too long.
 
@@ -137,10 +144,16 @@ class Host:
         try:
             environment["NOTIFY_SOCKET"] = str(readiness.path)
             process = await Process.start([*map(str, argv)], self._entered(), environment, log)
-            await readiness.wait(process, ready)
-            return process
+            await self._until_ready(process, readiness, ready)
         finally:
             readiness.close()
+        return process
+
+    async def _until_ready(self, process: Process, readiness: Readiness, timeout: float) -> None:
+        try:
+            await readiness.wait(process.wait(timeout * 2), timeout)
+        except LabError as error:
+            raise LabError(f"{' '.join(process.argv)} on {self.name}: {error}\n{process.tail()}") from None
 
     async def start_engine(self) -> None:
         """Start containerd and dockerd; return when the API answers."""

@@ -21,6 +21,7 @@ class Lab:
     name: for people, in messages only.
     engine: whether the engines are started and given the lab's images (busybox:lab, web:lab).
     engine_options: further arguments of every dockerd.
+    host_type: Host, SystemdHost or BareMachine.
 
     Everything made is gone when the block is left, however it is left.
     """
@@ -33,6 +34,7 @@ class Lab:
         *,
         engine: bool = True,
         engine_options: Sequence[str] = (),
+        host_type: type[Host] = Host,
     ) -> None:
         if not 1 <= hosts <= 180:
             raise LabError(f"lab {name}: {hosts} hosts; 1 to 180 fit its subnet")
@@ -42,6 +44,7 @@ class Lab:
         self._with_client = client
         self._with_engine = engine
         self._engine_options = tuple(engine_options)
+        self._host_type = host_type
         self._claim: Claim | None = None
         self._client: Host | None = None
         self._switch: Switch | None = None
@@ -80,12 +83,13 @@ class Lab:
     async def _build(self) -> None:
         self._claim = await asyncio.to_thread(Claim.take)
         self._switch = await Switch.make(f"{self._prefix}.1")
-        self.hosts = [self._host(f"h{n}", 10 + n) for n in range(1, self._count + 1)]
-        self._client = self._host("client", 200) if self._with_client else None
+        self.hosts = [self._host(self._host_type, f"h{n}", 10 + n) for n in range(1, self._count + 1)]
+        self._client = self._host(Host, "client", 200) if self._with_client else None
         everyone = [*self.hosts, *filter(None, [self._client])]
         (self.workdir / "hosts").write_text("".join(_host_lines(everyone)))
-        for host in everyone:
-            await host.boot()
+        async with asyncio.TaskGroup() as group:
+            for host in everyone:
+                group.create_task(host.boot())
         if self._with_engine:
             await start_all([host.engine for host in self.hosts])
             await self._load_images()
@@ -107,12 +111,12 @@ class Lab:
                 stack.push_async_callback(host.power_off)
         self.hosts, self._client, self._switch, self._claim = [], None, None, None
 
-    def _host(self, name: str, number: int) -> Host:
+    def _host(self, kind: type[Host], name: str, number: int) -> Host:
         assert self._claim is not None
         assert self._switch is not None
         cgroup = f"{self._claim.name}-{name}"
         folder = self._claim.folder / name
-        return Host(name, f"{self._prefix}.{number}", folder, self._switch, cgroup, self._engine_options)
+        return kind(name, f"{self._prefix}.{number}", folder, self._switch, cgroup, self._engine_options)
 
     @property
     def _prefix(self) -> str:

@@ -49,7 +49,11 @@ class Namespaces:
     @property
     def enter(self) -> tuple[str, ...]:
         """The command that runs another one inside."""
-        return ("nsenter", "-t", str(self.pid), "-m", "-n", "-u", "-i", "-p")
+        return ("nsenter", "-t", str(self.pid), "-m", "-n", "-u", "-i", "-p", "-C")
+
+    async def end(self) -> int:
+        """Wait until the first process has ended, as it does when a machine powers itself off."""
+        return await self._child.wait()
 
     async def destroy(self) -> None:
         """Kill every process inside, at once and without asking, as a power failure does."""

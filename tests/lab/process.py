@@ -7,7 +7,7 @@ import socket
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from asyncio.subprocess import Process as Child
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ async def run(
     check: bool = True,
     env: Mapping[str, str] | None = None,
     input: str | bytes | None = None,  # noqa: A002  # subprocess.run's own name for it
-    timeout: float = 60,  # noqa: ASYNC109  # as in subprocess.run
+    timeout: float = 60,  # as in subprocess.run
     enter: Sequence[str] = (),
     where: str = "this machine",
 ) -> Result:
@@ -92,19 +92,19 @@ class Process:
         except ProcessLookupError:
             return  # it ended just now; wait() tells how
 
-    async def wait(self, timeout: float = 30) -> int:  # noqa: ASYNC109
+    async def wait(self, timeout: float = 30) -> int:
         """Wait for the end and return the exit code (negative: the signal's number)."""
         try:
             return await asyncio.wait_for(self._child.wait(), timeout)
         except TimeoutError:
             raise LabError(f"{self.argv[0]} (pid {self.pid}) still runs after {timeout:g} s\n{self.tail()}") from None
 
-    async def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> int:  # noqa: ASYNC109
+    async def stop(self, sig: int = signal.SIGTERM, timeout: float = 30) -> int:
         """Send the signal and wait for the end."""
         self.kill(sig)
         return await self.wait(timeout)
 
-    async def logged(self, text: str, timeout: float = 10) -> None:  # noqa: ASYNC109
+    async def logged(self, text: str, timeout: float = 10) -> None:
         """Return when the log contains the text; LabError when the program ends without, or after timeout seconds."""
         until = time.monotonic() + timeout
         while text not in self.output():
@@ -143,15 +143,14 @@ class Readiness:
         self._socket.setblocking(False)
         self._socket.bind(str(path))
 
-    async def wait(self, process: Process, timeout: float) -> None:  # noqa: ASYNC109
-        """Return when the program says that it is ready; LabError with its log when it ends or takes too long."""
+    async def wait(self, end: Awaitable[int], timeout: float) -> None:
+        """Return when the program says that it is ready; LabError when it ends first or takes longer."""
         ready = asyncio.ensure_future(self._ready())
-        ended = asyncio.ensure_future(process.wait(timeout * 2))
+        ended = asyncio.ensure_future(end)
         try:
             await asyncio.wait({ready, ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
-                fate = f"ended with {process.returncode}" if ended.done() else f"not ready after {timeout:g} s"
-                raise LabError(f"{' '.join(process.argv)}: {fate}\n{process.tail()}")
+                raise LabError(f"ended with {ended.result()}" if ended.done() else f"not ready after {timeout:g} s")
         finally:
             for waiter in (ready, ended):
                 waiter.cancel()

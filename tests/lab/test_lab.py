@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import CommandError, Lab, LabError, plain_engine
+from tests.lab import BareMachine, CommandError, Lab, LabError, SystemdHost, plain_engine
 from tests.lab.claim import CGROUPS, FOLDER, Claim
 
 
@@ -195,6 +195,34 @@ asyncio.run(main())
     dead = [claim.name for claim in Claim.dead() if not claim.release()]
     assert folder in dead
     assert traces(folder) == []
+
+
+async def test_a_bare_machine_keeps_what_is_installed_there_to_itself():
+    async with Lab("bare", hosts=1, client=False, engine=False, host_type=BareMachine) as lab:
+        host = lab.hosts[0]
+        await host.run("touch", "/usr/local/bin/lab-mark", "/opt/lab-mark", "/tmp/lab-mark")
+        assert not exists_here("/usr/local/bin/lab-mark")
+        await host.reboot(engine=False)
+        await host.run("ls", "/usr/local/bin/lab-mark", "/opt/lab-mark")
+        assert (await host.run("ls", "/tmp/lab-mark", check=False)).returncode
+
+
+async def test_systemd_host_runs_units_limits_containers_and_reboots():
+    unit = "[Service]\nType=oneshot\nExecStart=touch /var/lib/lab-unit\n[Install]\nWantedBy=multi-user.target\n"
+    async with Lab("systemd", hosts=1, client=False, host_type=SystemdHost) as lab:
+        host = lab.hosts[0]
+        assert (await host.run("systemctl", "is-system-running", check=False)).stdout == "running\n"
+        container = await host.docker("run", "-d", "--memory", "50m", "--cpus", "0.5", "web:lab")
+        assert memory_limits(lab.workdir.name) == [50 * 1024 * 1024]
+        await host.restart_engine()
+        assert await host.docker("inspect", "-f", "{{.State.Status}}", container) == "exited"
+
+        await host.run("tee", "/etc/systemd/system/lab.service", input=unit)
+        await host.run("systemctl", "enable", "lab.service")
+        await host.shut_down()
+        await host.boot()
+        await host.run("ls", "/var/lib/lab-unit")
+        assert not exists_here("/var/lib/lab-unit")
 
 
 @pytest.mark.skipif(os.environ.get("CI") == "true", reason="a measurement, and CI's machine is shared")

@@ -1,0 +1,245 @@
+"""The Docker engine's driver: aiodocker for calls, an event loop of our own.
+
+aiodocker's events start once, never reconnect and fill unbounded queues; it has no timeouts by default. So this sets a
+timeout for every call, turns its errors into ours, and reads /events itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import random
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import aiohttp
+from aiodocker import Docker
+from aiodocker.exceptions import DockerError
+
+from common.backoff import Backoff
+from common.errors import InvalidArgument
+from worker import engineapi
+from worker.ports import JSON, Container, EngineConnected, EngineDown, EngineError, EngineEvent, Image
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+CALL_SECONDS = 60.0
+# Creating and starting may wait for volume and network drivers.
+SLOW_CALL_SECONDS = 180.0
+PULL_STALL_SECONDS = 300.0
+STOP_MARGIN_SECONDS = 60.0
+AIODOCKER_NO_ANSWER = 900
+_RETRY_FIRST, _RETRY_LIMIT = 0.1, 2.0
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class DockerEngine:
+    """An `Engine` (worker.ports) at a Docker host: `unix:///path` or `tcp://host:port`. Call `close` at the end."""
+
+    def __init__(self, host: str, rng: random.Random) -> None:
+        self.host = host
+        self._backoff = Backoff(AIODOCKER_NO_ANSWER = 900
+_RETRY_FIRST, _RETRY_LIMIT, rng)
+        self._connector = _connector(host)
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=10)
+        self._docker = Docker(url=host, connector=self._connector, timeout=timeout)
+        self._version: tuple[int, int] | None = None
+        self._negotiating = asyncio.Lock()
+
+    async def close(self) -> None:
+        await self._docker.close()
+        await self._connector.close()
+
+    async def info(self) -> JSON:
+        with self._errors():
+            await self._negotiate(anew=True)
+            info = await self._docker.system.info()
+            return {**info, "Version": await self._docker.version()}
+
+    # --- containers ---------------------------------------------------------------------------------------------------
+
+    async def create(self, name: str, body: JSON) -> str:
+        with self._errors():
+            version = await self._negotiate()
+            first, others = (
+                (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
+            )
+            async with asyncio.timeout(SLOW_CALL_SECONDS):
+                container = await self._docker.containers.create(first, name=name)
+                for network, endpoint in others:
+                    await (await self._docker.networks.get(network)).connect(
+                        {"Container": container.id, "EndpointConfig": endpoint}
+                    )
+            return str(container.id)
+
+    async def start(self, container_id: str) -> None:
+        with self._errors():
+            await self._negotiate()
+            async with asyncio.timeout(SLOW_CALL_SECONDS):
+                await self._docker.containers.container(container_id).start()
+
+    async def stop(self, container_id: str, grace: float | None) -> None:
+        whole = None if grace is None else math.ceil(grace)
+        limit = aiohttp.ClientTimeout() if whole is None else aiohttp.ClientTimeout(total=whole + STOP_MARGIN_SECONDS)
+        await self._unless_absent(self._docker.containers.container(container_id).stop(t=whole, timeout=limit))
+
+    async def remove(self, container: str) -> None:
+        await self._unless_absent(self._docker.containers.container(container).delete(force=True, v=True))
+
+    async def inspect(self, container: str) -> Container | None:
+        answer = await self._unless_absent(self._docker.containers.container(container).show())
+        return None if answer is None else engineapi.read_container(answer)
+
+    async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        filters = json.dumps({"label": engineapi.label_filters(labels)})
+        with self._errors():
+            await self._negotiate()
+            found = await self._docker.containers.list(all="true", filters=filters)
+        return tuple(engineapi.read_summary(entry._container) for entry in found)  # noqa: SLF001 - it has no other way
+
+    # --- images -------------------------------------------------------------------------------------------------------
+
+    async def image(self, reference: str) -> Image | None:
+        answer = await self._unless_absent(self._docker.images.inspect(reference))
+        return None if answer is None else engineapi.read_image(answer)
+
+    async def pull(self, reference: str, auth: str) -> None:
+        name, tag = engineapi.split_reference(reference)
+        headers = engineapi.registry_header(auth)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=PULL_STALL_SECONDS)
+        query = {"fromImage": name, "tag": tag}
+        with self._errors():
+            await self._negotiate()
+            url = self._url("images/create")
+            async with self._docker.session.post(url, params=query, headers=headers, timeout=limit) as response:
+                await _raise_for_status(response)
+                async for line in _json_lines(response):
+                    if failure := engineapi.pull_failure([line]):
+                        raise EngineError(response.status, failure)
+
+    # --- networks -----------------------------------------------------------------------------------------------------
+
+    async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]:
+        with self._errors():
+            await self._negotiate()
+            return tuple(await self._docker.networks.list(filters={"label": engineapi.label_filters(labels)}))
+
+    async def create_network(self, body: JSON) -> str:
+        with self._errors():
+            await self._negotiate()
+            return str((await self._docker.networks.create(body)).id)
+
+    async def remove_network(self, network: str) -> None:
+        await self._unless_absent(self._delete(f"networks/{network}"))
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+        since = ""
+        while True:
+            try:
+                async with self._event_stream(labels, since) as response:
+                    yield EngineConnected()
+                    self._backoff.reset()
+                    async for line in _json_lines(response):
+                        since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
+                        if event := engineapi.read_event(line):
+                            yield event
+                _log.warning("the engine closed its event stream: it stops or restarts")
+            except EngineDown as error:
+                _log.warning("%s; trying again", error.message)
+            await asyncio.sleep(self._backoff.next())
+
+    @asynccontextmanager
+    async def _event_stream(self, labels: Mapping[str, str], since: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        filters = {
+            "type": ["container"],
+            "label": engineapi.label_filters(labels),
+            "event": list(engineapi.WATCHED_ACTIONS),
+        }
+        query = {"filters": json.dumps(filters)} | ({"since": since} if since else {})
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        with self._errors():
+            await self._negotiate(anew=True)
+            async with self._docker.session.get(self._url("events"), params=query, timeout=limit) as response:
+                await _raise_for_status(response)
+                yield response
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _unless_absent(self, call: Awaitable[T]) -> T | None:
+        """Make a call; None when the engine does not know what it is about."""
+        try:
+            with self._errors():
+                await self._negotiate()
+                return await call
+        except EngineError as error:
+            if error.http_status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+
+    async def _delete(self, path: str) -> None:
+        async with self._docker.session.delete(self._url(path)) as response:
+            await _raise_for_status(response)
+
+    async def _negotiate(self, *, anew: bool = False) -> tuple[int, int]:
+        """Agree on an API version, once for each time that the engine (another one, perhaps) comes up."""
+        async with self._negotiating:
+            if self._version is None or anew:
+                async with self._docker.session.get(f"{self._docker.docker_host}/version") as response:
+                    await _raise_for_status(response)
+                    self._version = engineapi.negotiate(await response.json())
+                self._docker.api_version = "v{}.{}".format(*self._version)
+            return self._version
+
+    def _url(self, path: str) -> str:
+        return f"{self._docker.docker_host}/{self._docker.api_version}/{path}"
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn aiodocker's and aiohttp's errors into ours."""
+        try:
+            yield
+        except DockerError as error:
+            if error.status == AIODOCKER_NO_ANSWER:
+                raise EngineDown(f"no Docker engine answers at {self.host}: {error.message}") from error
+            raise EngineError(error.status, error.message) from error
+        except TimeoutError as error:
+            raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineDown(f"no Docker engine answers at {self.host}: {error}") from error
+
+
+def _connector(host: str) -> aiohttp.BaseConnector:
+    # No limit: a hundred slow stops must not keep the event stream or a start waiting for a connection.
+    if host.startswith("unix://"):
+        return aiohttp.UnixConnector(host.removeprefix("unix://"), limit=0)
+    if host.startswith("tcp://"):
+        return aiohttp.TCPConnector(limit=0)
+    raise InvalidArgument(f"{host!r} is no Docker host: write unix:///var/run/docker.sock or tcp://127.0.0.1:2375")
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        text = await response.text()
+        try:
+            text = json.loads(text)["message"]
+        except (ValueError, KeyError, TypeError):
+            text = text.strip() or str(response.reason)
+        raise DockerError(response.status, text)
+
+
+async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """Read one JSON object a line; lines may be of any length."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)

@@ -1,0 +1,257 @@
+"""What the worker's core needs from the outside, as protocols: an engine, the host's networks, files for containers.
+
+The core runs on these in production and on fakes in tests and in the simulation, in real and in virtual time.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from common.errors import SwarmError, Unavailable
+from common.model.container import Mount
+from common.model.network import Network
+from common.model.service import PortConfig
+from common.model.task import Task
+from common.wire.messages import Peer, ServiceEndpoint
+
+JSON: TypeAlias = dict[str, Any]
+
+# Labels of a task's container. The first six are Docker Swarm's own; the last marks the containers that we may touch.
+LABEL_TASK = "com.docker.swarm.task"
+LABEL_TASK_ID = "com.docker.swarm.task.id"
+LABEL_TASK_NAME = "com.docker.swarm.task.name"
+LABEL_SERVICE_ID = "com.docker.swarm.service.id"
+LABEL_SERVICE_NAME = "com.docker.swarm.service.name"
+LABEL_NODE_ID = "com.docker.swarm.node.id"
+LABEL_AGENT = "swarm.x.agent"
+
+
+class EngineError(SwarmError):
+    """The engine refused a call. `http_status` is its answer's, the message its own."""
+
+    http_status: int
+
+    def __init__(self, http_status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+class EngineDown(Unavailable):
+    """The engine does not answer: wait until it is back, then look what became of the call."""
+
+    code: ClassVar[str] = "Unavailable"
+
+
+class Phase(enum.IntEnum):
+    """How far a container is. A task's container only moves forward: nobody starts it twice."""
+
+    CREATED = 1
+    RUNNING = 2
+    EXITED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What the engine says of a container.
+
+    health: "" without a check, else starting, healthy or unhealthy.
+    error: why the engine could not start it, in its words.
+    signal: the last deadly signal that was sent through the engine (15 for `docker stop`), 0 if none was.
+    addresses: the address in each Docker network, by the network's name.
+    ports: host-mode ports as the engine bound them.
+    """
+
+    id: str
+    task_id: str = ""
+    phase: Phase = Phase.CREATED
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    health: str = ""
+    signal: int = 0
+    pid: int = 0
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConnected:
+    """The event stream is open (again): what happened before may be missed, so list the containers after this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEvent:
+    """One event of a container of ours. `action` is the engine's: start, die, kill, oom, destroy, health_status."""
+
+    container_id: str
+    task_id: str
+    action: str
+    exit_code: int = 0
+    signal: int = 0
+    health: str = ""
+
+
+EngineEvent: TypeAlias = EngineConnected | ContainerEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A local image. Without `repo_digests` it never came from a registry nor went to one."""
+
+    id: str
+    repo_digests: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """The local Docker engine. Every call raises EngineDown when it does not answer and EngineError when it refuses."""
+
+    async def info(self) -> JSON:
+        """Return the answers of /info and /version, the latter under `Version`."""
+
+    def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+        """Yield the events of containers with these labels, for ever; reconnects by itself."""
+
+    async def create(self, name: str, body: JSON) -> str:
+        """Create a container and return its id."""
+
+    async def start(self, container_id: str) -> None: ...
+
+    async def stop(self, container_id: str, grace: float | None) -> None:
+        """Send the stop signal, after `grace` seconds (None: the container's own) kill; return when it has ended.
+
+        A container that has ended or does not exist is no error.
+        """
+
+    async def remove(self, container: str) -> None:
+        """Remove a container, by id or name, with its anonymous volumes; one that does not exist is no error."""
+
+    async def inspect(self, container: str) -> Container | None: ...
+
+    async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
+        """List all containers with these labels, running or not; exit codes, addresses and ports are not filled in."""
+
+    async def image(self, reference: str) -> Image | None: ...
+
+    async def pull(self, reference: str, auth: str) -> None:
+        """Pull an image; `auth` is the JSON that the registry's client was given, or empty."""
+
+    async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
+
+    async def create_network(self, body: JSON) -> str: ...
+
+    async def remove_network(self, network: str) -> None:
+        """Remove a network; one that does not exist is no error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkEndpoint:
+    """One Docker network for a container; `address` is fixed by the worker or, when empty, chosen by the engine."""
+
+    network: str
+    network_id: str = ""
+    address: str = ""
+    aliases: tuple[str, ...] = ()
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """What a task's container gets of networks.
+
+    mode: `host`, `none` or `bridge` where the task has no network of the cluster; empty otherwise.
+    endpoints: the Docker networks, the one for the default route first.
+    dns, mounts: name servers, and files such as a resolv.conf that take their place.
+    """
+
+    mode: str = ""
+    endpoints: tuple[NetworkEndpoint, ...] = ()
+    dns: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+
+    def status_addresses(self, container: Container) -> dict[str, str]:
+        """Map network ids to addresses, for the task's status: as assigned here, else as the engine chose."""
+        found = {end.network_id: end.address or container.addresses.get(end.network, "") for end in self.endpoints}
+        return {network_id: address for network_id, address in found.items() if network_id and address}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkWorld:
+    """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id."""
+
+    node_number: int = 0
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+
+
+class Networks(Protocol):
+    """The host's networks: the data plane, or plain bridges where there is none.
+
+    For each task the supervisor calls in this order: attach, started, drain, release; `adopted` in place of attach for
+    a container that outlived the agent. `apply` may come at any time; it returns when containers can be attached.
+    """
+
+    async def apply(self, world: NetworkWorld) -> None:
+        """Make the host match. Called with each new assignment set; repeating it is cheap."""
+
+    async def attach(self, task: Task) -> Attachment:
+        """Prepare what the task's container needs, networks and addresses; repeating it gives the same.
+
+        Raises:
+            SwarmError: it cannot be; the task is rejected with the message.
+
+        """
+
+    async def adopted(self, task: Task, container: Container) -> Attachment:
+        """Recognise a container that runs already; its addresses are taken."""
+
+    async def started(self, task: Task, container: Container) -> None:
+        """Finish what needs the running container (its pid, its bridge ports), before it counts as started."""
+
+    async def drain(self, task: Task) -> None:
+        """Take the task out of the load balancer; return when no new connection reaches it through this host."""
+
+    async def release(self, task_id: str) -> None:
+        """Give back the task's addresses and what was made for it alone. Its container has ended. Repeatable."""
+
+    async def remove_all(self) -> None:
+        """Leave the host as it was before the worker came."""
+
+    def lacks(self) -> Collection[str]:
+        """Name the rights or tools that the host misses, one sentence each."""
+
+
+class TaskFiles(Protocol):
+    """Files that exist in memory only: secrets and configs of one task."""
+
+    def write(self, task_id: str, files: Collection[TaskFile]) -> Mapping[str, str]:
+        """Write a task's files into a tmpfs of its own; return the host path of each, by target.
+
+        Raises:
+            SwarmError: no tmpfs can be had.
+
+        """
+
+    def remove(self, task_id: str) -> None:
+        """Forget a task's files. Repeatable."""
+
+    def tasks(self) -> Collection[str]:
+        """Return the tasks that have files, from before the agent's restart too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFile:
+    """A file for a container: absolute path in it, owner, permission bits and content."""
+
+    target: str
+    data: bytes
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+    def __repr__(self) -> str:
+        return f"TaskFile(target={self.target!r}, data=<{len(self.data)} bytes>)"

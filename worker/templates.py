@@ -1,0 +1,77 @@
+"""What `{{…}}` in a task's hostname, environment, mounts and files may name (swarmkit `template/context.go`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from common.gotemplate import Function, Template, TemplateError
+from common.model.container import ContainerSpec, Mount, VolumeOptions
+from common.model.node import NodeDescription
+from common.model.task import Task
+
+
+def context(task: Task, node_id: str, node: NodeDescription) -> dict[str, Any]:
+    """Make the dot of a task's templates. A global task's slot is its node's id."""
+    return {
+        "Service": {"ID": task.service_id, "Name": task.service_name, "Labels": task.labels},
+        "Node": {
+            "ID": node_id,
+            "Hostname": node.hostname,
+            "Platform": {"Architecture": node.platform.architecture, "OS": node.platform.os},
+        },
+        "Task": {"ID": task.id, "Name": task.name, "Slot": task.slot or node_id},
+    }
+
+
+def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
+    """Expand all templates of a container's specification.
+
+    Raises:
+        TemplateError: one is no template, or names what does not exist; the message says in which field.
+
+    """
+    return msgspec.structs.replace(
+        spec,
+        hostname=_expand("hostname", spec.hostname, dot),
+        env=tuple(_expand("environment", entry, dot) for entry in spec.env),
+        mounts=tuple(_expand_mount(mount, dot) for mount in spec.mounts),
+    )
+
+
+def expand_file(name: str, data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function]) -> bytes:
+    """Expand a secret or config whose templating driver is `golang`."""
+    return _expand(name, data.decode(), dot, functions).encode()
+
+
+def _expand_mount(mount: Mount, dot: Mapping[str, Any]) -> Mount:
+    options = mount.volume_options
+    if options is not None:
+        labels = {name: _expand("volume label", value, dot) for name, value in options.labels.items()}
+        options = msgspec.structs.replace(options, labels=labels)
+        options = _expand_driver(options, dot)
+    return msgspec.structs.replace(
+        mount,
+        source=_expand("mount source", mount.source, dot),
+        target=_expand("mount target", mount.target, dot),
+        volume_options=options,
+    )
+
+
+def _expand_driver(options: VolumeOptions, dot: Mapping[str, Any]) -> VolumeOptions:
+    driver = options.driver_config
+    if driver is None:
+        return options
+    expanded = {name: _expand("volume option", value, dot) for name, value in driver.options.items()}
+    return msgspec.structs.replace(options, driver_config=msgspec.structs.replace(driver, options=expanded))
+
+
+def _expand(where: str, text: str, dot: Mapping[str, Any], functions: Mapping[str, Function] | None = None) -> str:
+    if "{{" not in text:
+        return text
+    try:
+        return Template(text, functions=functions).render(dot)
+    except TemplateError as error:
+        raise TemplateError(f"cannot expand the {where} {text!r}: {error.message}") from error

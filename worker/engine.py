@@ -44,8 +44,7 @@ class DockerEngine:
 
     def __init__(self, host: str, rng: random.Random) -> None:
         self.host = host
-        self._backoff = Backoff(AIODOCKER_NO_ANSWER = 900
-_RETRY_FIRST, _RETRY_LIMIT, rng)
+        self._backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, rng)
         self._connector = _connector(host)
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=10)
         self._docker = Docker(url=host, connector=self._connector, timeout=timeout)

@@ -1,0 +1,152 @@
+"""The scheduling loop: keeps the load up with the store, decides on it, commits what still holds.
+
+Unlike the other loops it decides just before its transaction, on the state that the load was brought to, and
+looks again inside: a task or node that changed in between is left for the next decision. Nothing else is needed,
+since only this loop adds load to nodes; whatever else happens takes load away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.model import StoredObject, Task
+from manager.schedule.load import ClusterLoad, Group, group_of, waiting
+from manager.schedule.rank import Strategy
+from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
+from manager.state.changes import Change, Decision
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from manager.state.watch import Lagged, Subscription
+
+RETRY_SECONDS = 1.0
+RELIEF_SECONDS_A_GROUP = 1e-4
+
+_log = logging.getLogger("manager.loops.scheduling")
+
+
+class Scheduling:
+    """Runs the scheduler over the store until cancelled.
+
+    `_todo` are the groups to try now, `_later` those to try at an instant (Unix seconds).
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, limit: int = TASKS_A_DECISION, strategy: Strategy | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limit = limit
+        self._strategy = strategy
+        self._load = ClusterLoad()
+        self._todo: dict[Group, None] = {}
+        self._later: dict[Group, float] = {}
+        self._relieved_at = -math.inf
+        self._relief_due = math.inf
+
+    async def run(self) -> None:
+        """Place what waits and what comes to wait; try again what found no node when that may have changed."""
+        with self._store.watch() as changes:
+            self._start_over()
+            while True:
+                if self._todo:
+                    await self._decide()
+                await self._hear(changes)
+
+    def _start_over(self) -> None:
+        self._load = ClusterLoad.of(self._store.view)
+        self._todo = dict.fromkeys(self._load.pending)
+        self._later.clear()
+
+    async def _hear(self, changes: Subscription) -> None:
+        """Take in all changes there are; wait for one, or for an instant, only when there is nothing to try."""
+        due = min(self._relief_due, min(self._later.values(), default=math.inf))
+        delay = 0.0 if self._todo else max(0.0, due - self._clock.now())
+        try:
+            async with asyncio.timeout(None if delay == math.inf else delay):
+                for change_set in await changes.next():
+                    for change in change_set.changes:
+                        self._take_in(change)
+        except Lagged:
+            _log.warning("scheduling fell behind the changes: going over everything")
+            self._start_over()
+        except TimeoutError:
+            pass  # what is due is taken below
+        self._take_due(self._clock.now())
+
+    def _take_in(self, change: Change) -> None:
+        if self._load.apply(change):
+            self._relief_due = min(self._relief_due, self._next_relief())
+        if isinstance(change.new, Task) and waiting(change.new) and _not_ours(change):
+            self._todo[group_of(change.new)] = None
+
+    def _next_relief(self) -> float:
+        """Return when all that wait may be tried again: at once if they are few, paced by their number if many."""
+        return self._relieved_at + RELIEF_SECONDS_A_GROUP * len(self._load.pending)
+
+    def _take_due(self, now: float) -> None:
+        if self._relief_due <= now:
+            self._relief_due = math.inf
+            self._relieved_at = now
+            self._todo.update(dict.fromkeys(self._load.pending))
+        for group in [group for group, instant in self._later.items() if instant <= now]:
+            del self._later[group]
+            self._todo[group] = None
+
+    async def _decide(self) -> None:
+        now = self._clock.now()
+        groups, self._todo = list(self._todo), {}
+        result = schedule(self._store.view, self._load, groups, now, limit=self._limit, strategy=self._strategy)
+        self._todo = dict.fromkeys(result.more)
+        self._later.update(dict.fromkeys(result.again, now + REWORD_AFTER))
+        if not result.decision:
+            return
+        try:
+            dropped = await self._store.update(lambda tx: self._commit(tx, result))
+        except Unavailable as error:
+            _log.error("could not store where tasks go: %s", error.message)
+            self._todo = {}
+            self._later.update(dict.fromkeys(groups, now + RETRY_SECONDS))
+            return
+        self._todo.update(dict.fromkeys(dropped))
+        for reason in result.decision.reasons:
+            _log.info("%s", reason)
+
+    def _commit(self, tx: Transaction, result: Round) -> list[Group]:
+        """Write what still holds in the newest state; return the groups of the rest."""
+        kept: list[StoredObject] = []
+        dropped: list[Group] = []
+        for task in _tasks(result.decision.put):
+            if self._unchanged(tx, task):
+                kept.append(task)
+            else:
+                dropped.append(group_of(task))
+        tx.apply(Decision(put=tuple(kept)))
+        return dropped
+
+    def _unchanged(self, tx: Transaction, task: Task) -> bool:
+        """Whether the task and its node are the ones that were decided upon."""
+        current = tx.tasks.get(task.id)
+        if current is None or current.version != task.version:
+            return False
+        if not task.node_id:
+            return True
+        known, node = self._load.nodes.get(task.node_id), tx.nodes.get(task.node_id)
+        if node is None:
+            return known is None or known.node is None
+        return known is not None and known.node is not None and known.node.version == node.version
+
+
+def _not_ours(change: Change) -> bool:
+    """Whether a waiting task is new or changed by someone else: our own words are no reason to try it again."""
+    old, new = change.old, change.new
+    assert isinstance(new, Task)
+    return not isinstance(old, Task) or not waiting(old) or old.status == new.status
+
+
+def _tasks(values: Iterable[StoredObject]) -> Iterable[Task]:
+    return (value for value in values if isinstance(value, Task))

@@ -1,0 +1,1 @@
+"""The scheduler: which node each pending task runs on. Pure; `manager.loops.scheduling` runs it."""

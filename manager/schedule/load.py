@@ -1,0 +1,292 @@
+"""What the scheduler knows of the nodes' load, kept up with the store one change at a time.
+
+Everything here follows from the store's objects, and from nothing else: an index fed with every change equals one
+that is built from the whole state (`tests/prop/test_schedule_load.py`). It exists so that placing a task costs the
+same with 100 tasks in the cluster and with 100,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from common.model import Node, Task, TaskState
+from manager.schedule.order import Order
+from manager.state.changes import Change
+from manager.state.reservations import reserved
+from manager.state.view import View
+
+Group: TypeAlias = tuple[str, int]
+"""Tasks that are placed alike: a service's id and its spec version."""
+
+PortKey: TypeAlias = tuple[str, int]
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
+_ASSIGNED = TaskState.ASSIGNED
+_RUNNING = TaskState.RUNNING
+_COMPLETE = TaskState.COMPLETE
+_FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
+
+
+def available(node: Node) -> bool:
+    """Whether new tasks may come to the node at all, whatever they are."""
+    return node.agent and node.status.state == "ready" and node.spec.availability == "active"
+
+
+def group_of(task: Task) -> Group:
+    return task.service_id, task.spec_version
+
+
+def waiting(task: Task) -> bool:
+    """Whether the task is the scheduler's to place: its addresses are allocated, and it is still wanted."""
+    return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE
+
+
+def placed(task: Task) -> bool:
+    """Whether the task takes part of its node: it was assigned, and was not seen to have ended.
+
+    A task that is told to stop holds its resources and ports until it has stopped. One that the orchestrator made for a
+    node (global services) holds nothing until the scheduler has let it.
+    """
+    return bool(task.node_id) and _ASSIGNED <= task.status.state <= _RUNNING
+
+
+def counted(task: Task) -> bool:
+    """Whether the task counts in the balance: placed and meant to run (a job's task: to complete)."""
+    return placed(task) and task.desired_state <= _COMPLETE
+
+
+class NodeLoad:
+    """One node's share: `cpu` (billionths of a core) and `memory` (bytes) reserved, `total` tasks that count.
+
+    `node` is None while tasks of a node are left whose record is gone. `generic` holds the tasks that were given
+    generic resources, `ports` the host ports in use: (protocol, port) → address, empty for all → how many tasks.
+    """
+
+    __slots__ = ("cpu", "generic", "id", "memory", "node", "open", "ports", "tasks", "total")
+
+    def __init__(self, node_id: str) -> None:
+        self.id = node_id
+        self.node: Node | None = None
+        self.open = False
+        self.tasks = 0
+        self.total = 0
+        self.cpu = 0
+        self.memory = 0
+        self.generic: dict[str, Task] = {}
+        self.ports: dict[PortKey, dict[str, int]] = {}
+
+    def facts(self) -> tuple[object, ...]:
+        """Return everything known, to compare."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NodeLoad) and self.facts() == other.facts()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def hold(self, task: Task, sign: int) -> None:
+        """Add (`sign` 1) or take away (-1) what a placed task holds."""
+        self.tasks += sign
+        if task.spec.resources is not None:
+            wanted = reserved(task)
+            self.cpu += sign * wanted.nano_cpus
+            self.memory += sign * wanted.memory_bytes
+        if task.generic_resources:
+            if sign > 0:
+                self.generic[task.id] = task
+            else:
+                self.generic.pop(task.id, None)
+        if task.ports:
+            for key, address in host_ports(task):
+                self._bind(key, address, sign)
+
+    def port_taken(self, key: PortKey, address: str) -> bool:
+        """Whether a task here has the port on `address`; empty stands for all addresses."""
+        users = self.ports.get(key)
+        return users is not None and (not address or address in users or "" in users)
+
+    def _bind(self, key: PortKey, address: str, sign: int) -> None:
+        users = self.ports.setdefault(key, {})
+        users[address] = users.get(address, 0) + sign
+        if not users[address]:
+            del users[address]
+        if not users:
+            del self.ports[key]
+
+
+class ClusterLoad:
+    """All nodes' load, the tasks that wait, and where services lately failed. Changed by `apply` only."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeLoad] = {}
+        self.pending: dict[Group, dict[str, Task]] = {}
+        self.order = Order()
+        self._counts: dict[str, dict[str, int]] = {}
+        self._failures: dict[Group, dict[str, dict[str, float]]] = {}
+
+    @classmethod
+    def of(cls, view: View) -> ClusterLoad:
+        """Build the load of a whole state."""
+        load = cls()
+        for node in view.nodes:
+            load.apply(Change(old=None, new=node))
+        for task in view.tasks:
+            load.apply(Change(old=None, new=task))
+        return load
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterLoad) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def counts(self, service_id: str) -> dict[str, int]:
+        """Return how many tasks of the service count on each node that has one. Not to be changed."""
+        return self._counts.get(service_id, {})
+
+    def failing(self, group: Group, since: float, limit: int) -> frozenset[str]:
+        """Return the nodes on which at least `limit` tasks of the group failed at or after `since` (Unix seconds)."""
+        by_node = self._failures.get(group)
+        if not by_node:
+            return frozenset()
+        return frozenset(
+            node_id
+            for node_id, failures in by_node.items()
+            if len(failures) >= limit and sum(instant >= since for instant in failures.values()) >= limit
+        )
+
+    def by_total(self) -> Iterator[NodeLoad]:
+        """Walk the nodes that take tasks, the emptiest first. Nothing may be applied meanwhile."""
+        nodes = self.nodes
+        for node_id in self.order:
+            yield nodes[node_id]
+
+    def apply(self, change: Change) -> bool:
+        """Take in one change; return whether it could let a task be placed that found no node before."""
+        old, new = change.old, change.new
+        if isinstance(change.current, Task):
+            assert old is None or isinstance(old, Task)
+            assert new is None or isinstance(new, Task)
+            return self._apply_task(old, new)
+        if isinstance(change.current, Node):
+            assert new is None or isinstance(new, Node)
+            return self._apply_node(change.current.id, new)
+        return False
+
+    def add(self, task: Task) -> None:
+        """Count a placed task's load, as `apply` will when it is stored. Undone by `take_away`."""
+        self._weigh(task, 1)
+
+    def take_away(self, task: Task) -> None:
+        self._weigh(task, -1)
+
+    def _apply_task(self, old: Task | None, new: Task | None) -> bool:
+        freed = False
+        if old is None or new is None or _weight(old) != _weight(new):
+            freed = old is not None and placed(old)
+            if old is not None:
+                self._forget(old)
+            if new is not None:
+                self._learn(new)
+        elif waiting(new):
+            self.pending[group_of(new)][new.id] = new
+        elif new.id in (holders := self._holders(new)):
+            holders[new.id] = new
+        return freed
+
+    def _learn(self, task: Task) -> None:
+        if placed(task):
+            self._weigh(task, 1)
+        elif waiting(task):
+            self.pending.setdefault(group_of(task), {})[task.id] = task
+        elif task.status.state in _FAILED and task.node_id:
+            by_node = self._failures.setdefault(group_of(task), {})
+            by_node.setdefault(task.node_id, {})[task.id] = task.status.timestamp
+
+    def _forget(self, task: Task) -> None:
+        group = group_of(task)
+        if placed(task):
+            self._weigh(task, -1)
+        elif waiting(task):
+            del self.pending[group][task.id]
+            if not self.pending[group]:
+                del self.pending[group]
+        elif task.status.state in _FAILED and task.node_id:
+            by_node = self._failures[group]
+            del by_node[task.node_id][task.id]
+            if not by_node[task.node_id]:
+                del by_node[task.node_id]
+            if not by_node:
+                del self._failures[group]
+
+    def _holders(self, task: Task) -> dict[str, Task]:
+        load = self.nodes.get(task.node_id)
+        return load.generic if load is not None else {}
+
+    def _weigh(self, task: Task, sign: int) -> None:
+        load = self.nodes.get(task.node_id)
+        if load is None:
+            load = self.nodes[task.node_id] = NodeLoad(task.node_id)
+        load.hold(task, sign)
+        if task.desired_state <= _COMPLETE:
+            self._count(task, load, sign)
+        if load.node is None:
+            self._drop_if_empty(load)
+
+    def _count(self, task: Task, load: NodeLoad, sign: int) -> None:
+        if load.open:
+            self.order.discard(load.id, load.total)
+            self.order.add(load.id, load.total + sign)
+        load.total += sign
+        counts = self._counts.get(task.service_id)
+        if counts is None:
+            counts = self._counts[task.service_id] = {}
+        count = counts.get(load.id, 0) + sign
+        if count:
+            counts[load.id] = count
+        else:
+            del counts[load.id]
+            if not counts:
+                del self._counts[task.service_id]
+
+    def _apply_node(self, node_id: str, node: Node | None) -> bool:
+        load = self.nodes.get(node_id)
+        if load is None:
+            load = self.nodes[node_id] = NodeLoad(node_id)
+        if load.open:
+            self.order.discard(node_id, load.total)
+        load.node = node
+        load.open = node is not None and available(node)
+        if load.open:
+            self.order.add(node_id, load.total)
+        self._drop_if_empty(load)
+        return load.open
+
+    def _drop_if_empty(self, load: NodeLoad) -> None:
+        if load.node is None and not load.tasks:
+            self.nodes.pop(load.id, None)
+
+
+def host_ports(task: Task) -> Iterator[tuple[PortKey, str]]:
+    """Yield the ports that the task wants on its host: (protocol, port) and the address, empty for all addresses."""
+    for port in task.ports:
+        if port.publish_mode == "host" and port.published_port:
+            address = "" if port.host_ip in _ANY_ADDRESS else port.host_ip
+            yield (port.protocol, port.published_port), address
+
+
+def _weight(task: Task) -> tuple[object, ...]:
+    """Return what of a task the load depends on: tasks of one weight need no accounting when one replaces the other."""
+    state = task.status.state
+    if state >= _COMPLETE:
+        failed = state in _FAILED
+        return failed, task.node_id, task.status.timestamp if failed else 0.0
+    resources = task.spec.resources
+    return (
+        waiting(task),
+        placed(task),
+        task.node_id,
+        task.desired_state <= _COMPLETE,
+        resources and id(resources),
+        task.ports and id(task.ports),
+        task.generic_resources and id(task.generic_resources),
+    )

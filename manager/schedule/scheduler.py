@@ -1,0 +1,188 @@
+"""The decision: gives pending tasks to nodes, so many at a time, every group its share.
+
+A decision is a function of the view, of the load that follows from it, and of the time. It leaves the load as it
+was: what it gave counts for good when the store has it and the change comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from common.model import Task, TaskState, TaskStatus
+from manager.schedule.filters import Pipeline, pipeline
+from manager.schedule.load import ClusterLoad, Group, NodeLoad
+from manager.schedule.preferences import Levels, Region, divide, levels_of, open_branch
+from manager.schedule.rank import Branch, Demand, Spread, Strategy
+from manager.state.changes import Decision
+from manager.state.reservations import Available, reserved
+from manager.state.view import View
+
+TASKS_A_DECISION = 1000
+SHARE_AT_LEAST = 32
+VISITS_A_DECISION = 100_000
+FAILURES = 5
+FAILURE_WINDOW = 300.0
+REWORD_AFTER = 5.0
+
+ASSIGNED_MESSAGE = "scheduler assigned task to node"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One decision, and what it leaves to the next.
+
+    `more` are groups to go on with at once, in this order; the others need not be tried again until something changes.
+    `again` are groups whose tasks' messages are out of date, to be tried `REWORD_AFTER` seconds later.
+    """
+
+    decision: Decision
+    more: tuple[Group, ...] = ()
+    again: tuple[Group, ...] = ()
+
+
+def schedule(
+    view: View,
+    load: ClusterLoad,
+    groups: Collection[Group],
+    now: float,
+    *,
+    limit: int = TASKS_A_DECISION,
+    strategy: Strategy | None = None,
+) -> Round:
+    """Place waiting tasks of `groups` in turn, about `limit` in all and an even share of it for each group.
+
+    A task that finds no node gets the reasons in its `status.err`: every filter and how many nodes it refused.
+    """
+    work = _Work(view, load, now, strategy or Spread())
+    share = max(limit // max(1, len(groups)), min(limit, SHARE_AT_LEAST))
+    unfinished: list[Group] = []
+    waiting = iter(groups)
+    try:
+        for group in waiting:
+            if not work.place_group(group, share):
+                unfinished.append(group)
+            if len(work.put) >= limit or work.visits >= VISITS_A_DECISION:
+                break
+    finally:
+        work.undo()
+    decision = Decision(put=tuple(work.put), reasons=tuple(work.reasons.values()))
+    return Round(decision, more=(*waiting, *unfinished), again=tuple(work.again))
+
+
+@dataclass(slots=True)
+class _Work:
+    """One decision in the making. `visits` counts the nodes that were asked, which bounds its time."""
+
+    view: View
+    load: ClusterLoad
+    now: float
+    strategy: Strategy
+    put: list[Task] = field(default_factory=list)
+    again: dict[Group, None] = field(default_factory=dict)
+    reasons: dict[Group, str] = field(default_factory=dict)
+    visits: int = 0
+    _given: list[Task] = field(default_factory=list)
+    _hopeless: dict[Hashable, str] = field(default_factory=dict)
+    _regions: dict[Levels, Region] = field(default_factory=dict)
+    _assigned: TaskStatus = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._assigned = TaskStatus(state=TaskState.ASSIGNED, message=ASSIGNED_MESSAGE, timestamp=self.now)
+
+    def undo(self) -> None:
+        for task in reversed(self._given):
+            self.load.take_away(task)
+
+    def place_group(self, group: Group, share: int) -> bool:
+        """Place up to `share` tasks of a group; return whether none is left that could be tried now."""
+        pending = self.load.pending.get(group)
+        if not pending:
+            return True
+        first = next(iter(pending.values()))
+        rules = pipeline(first, self.view, self.load)
+        if first.node_id:
+            return self._confirm(group, pending.values(), rules, share)
+        tasks = iter(pending.values())
+        most = min(share, len(pending))
+        hopeless = rules.invalid or (self._hopeless and rules.key in self._hopeless)
+        done = 0 if hopeless else self._spread(group, first, rules, tasks, most)
+        if done == most:
+            return done == len(pending)
+        reason = self._hopeless_reason(rules)
+        return self._explain(group, tasks, reason, share - done)
+
+    def _spread(self, group: Group, first: Task, rules: Pipeline, tasks: Iterator[Task], most: int) -> int:
+        """Give up to `most` of the group's tasks to the nodes that rank best."""
+
+        def accepts(node: NodeLoad) -> bool:
+            self.visits += 1
+            return rules.accepts(node)
+
+        failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
+        counts = dict(self.load.counts(group[0]))
+        demand = Demand(accepts, lambda node: self._give(next(tasks), node), counts, failing)
+        return self._branch(levels_of(first.spec.placement), demand).place(most)
+
+    def _branch(self, levels: Levels, demand: Demand) -> Branch:
+        if not levels:
+            return self.strategy.everywhere(self.load, demand)
+        if levels not in self._regions:
+            self._regions[levels] = divide(self.load.nodes.values(), levels)
+        self.visits += len(self.load.nodes) // 10  # a node in the tree costs about a tenth of one that is asked
+        return open_branch(self._regions[levels], self.strategy, demand)
+
+    def _give(self, task: Task, node: NodeLoad) -> None:
+        given = msgspec.structs.replace(task, node_id=node.id, status=self._assigned)
+        if task.spec.resources is not None and (wanted := reserved(task)).generic_resources:
+            assert node.node is not None
+            left = Available.of(node.node, node.generic.values())
+            given = msgspec.structs.replace(given, generic_resources=left.choose(wanted))
+        self.load.add(given)
+        self._given.append(given)
+        self.put.append(given)
+
+    def _confirm(self, group: Group, tasks: Iterable[Task], rules: Pipeline, share: int) -> bool:
+        """Let tasks go to the nodes that they were made for (global services), or say why not."""
+        for task in tasks:
+            if share <= 0:
+                return False
+            self.visits += 1
+            node = self.load.nodes.get(task.node_id)
+            if node is not None and node.open and not rules.invalid and rules.accepts(node):
+                self._give(task, node)
+                share -= 1
+            else:
+                reason = rules.invalid or rules.explain([node] if node is not None else [])
+                share -= self._reword(group, task, reason)
+        return True
+
+    def _hopeless_reason(self, rules: Pipeline) -> str:
+        """Say why tasks with these demands find no node now; those of the next group that has them will not either."""
+        if rules.key not in self._hopeless:
+            self._hopeless[rules.key] = rules.invalid or rules.explain(self.load.nodes.values())
+            self.visits += len(self.load.nodes)
+        return self._hopeless[rules.key]
+
+    def _explain(self, group: Group, tasks: Iterator[Task], reason: str, share: int) -> bool:
+        for task in tasks:
+            if share <= 0:
+                return False
+            share -= self._reword(group, task, reason)
+        return True
+
+    def _reword(self, group: Group, task: Task, reason: str) -> bool:
+        """Write the reason into a task that says another; not often, as it changes with every task that ends."""
+        text = f"no suitable node ({reason})" if reason else "no suitable node"
+        status = task.status
+        if status.err == text:
+            return False
+        if status.err and self.now - status.timestamp < REWORD_AFTER:
+            self.again[group] = None
+            return False
+        told = msgspec.structs.replace(status, err=text, timestamp=self.now)
+        self.put.append(msgspec.structs.replace(task, status=told))
+        self.reasons[group] = f"task {task.name} of service {task.service_name or task.service_id}: {text}"
+        return True

@@ -1,0 +1,229 @@
+"""One service of a configuration as a `ServiceSpec`."""
+
+from __future__ import annotations
+
+from common.model.container import (
+    ConfigReference,
+    ContainerSpec,
+    CredentialSpec,
+    DnsConfig,
+    DriverConfig,
+    FileTarget,
+    HealthConfig,
+    Privileges,
+    RuntimeTarget,
+    SecretReference,
+    Ulimit,
+)
+from common.model.service import (
+    EndpointSpec,
+    NetworkAttachmentConfig,
+    PortConfig,
+    ServiceSpec,
+    TaskSpec,
+)
+from manager.compose.config import Tree
+from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
+from manager.compose.convert_mounts import mounts
+from manager.compose.errors import KeyPath
+from manager.compose.quantities import parse_duration
+from manager.compose.scope import DEFAULT_NETWORK, IMAGE_LABEL, Scope, user_defined
+
+_ALL_CAPABILITIES = "ALL"
+
+
+def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
+    """Make the specification that `docker stack deploy` sends for a service."""
+    at: KeyPath = ("services", name)
+    deploy = service.get("deploy", {})
+    image = service.get("image", "")
+    if not image:
+        raise scope.config.error(at, 'the key "image" is missing; a stack runs images that are built beforehand')
+    return ServiceSpec(
+        name=scope.full(name),
+        labels={**scope.labels(deploy), IMAGE_LABEL: image},
+        task_template=TaskSpec(
+            container_spec=_container(scope, at, service),
+            resources=resources(deploy.get("resources", {})),
+            restart_policy=restart_policy(scope, at, service),
+            placement=placement(deploy.get("placement", {})),
+            networks=_networks(scope, at, name, service),
+            log_driver=_log_driver(service),
+        ),
+        mode=mode(scope, at, deploy),
+        update_config=update_config(deploy.get("update_config")),
+        rollback_config=update_config(deploy.get("rollback_config")),
+        endpoint_spec=_endpoint(service),
+    )
+
+
+def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
+    added, dropped = _capabilities(service.get("cap_add", []), service.get("cap_drop", []))
+    grace = service.get("stop_grace_period")
+    return ContainerSpec(
+        image=service["image"],
+        labels=scope.labels(service),
+        command=tuple(service.get("entrypoint", ())),
+        args=tuple(service.get("command", ())),
+        hostname=service.get("hostname", ""),
+        env=_environment(service.get("environment", {})),
+        dir=service.get("working_dir", ""),
+        user=service.get("user", ""),
+        groups=tuple(service.get("group_add", ())),
+        privileges=_privileges(scope, at, service.get("credential_spec", {})),
+        init=service.get("init"),
+        stop_signal=service.get("stop_signal", ""),
+        tty=service.get("tty", False),
+        open_stdin=service.get("stdin_open", False),
+        read_only=service.get("read_only", False),
+        mounts=mounts(scope, at, service),
+        stop_grace_period=None if grace is None else parse_duration(grace),
+        healthcheck=_healthcheck(scope, at, service.get("healthcheck")),
+        hosts=_hosts(service.get("extra_hosts", [])),
+        dns_config=_dns(service),
+        secrets=_secrets(scope, at, service),
+        configs=_configs(scope, at, service),
+        isolation=service.get("isolation", ""),
+        sysctls=service.get("sysctls", {}),
+        capability_add=added,
+        capability_drop=dropped,
+        ulimits=_ulimits(service.get("ulimits", {})),
+        oom_score_adj=service.get("oom_score_adj", 0),
+    )
+
+
+def _environment(variables: dict[str, str | None]) -> tuple[str, ...]:
+    return tuple(sorted(name if value is None else f"{name}={value}" for name, value in variables.items()))
+
+
+def _hosts(pairs: list[str]) -> tuple[str, ...]:
+    """Turn `host:address` into the engine's `address host`; as in Docker, an entry without a colon is dropped."""
+    split = (pair.partition(":") for pair in pairs)
+    return tuple(f"{address} {host}" for host, colon, address in split if colon)
+
+
+def _dns(service: Tree) -> DnsConfig | None:
+    servers, search = service.get("dns", ()), service.get("dns_search", ())
+    return DnsConfig(nameservers=tuple(servers), search=tuple(search)) if servers or search else None
+
+
+def _log_driver(service: Tree) -> DriverConfig | None:
+    logging = service.get("logging")
+    if logging is None:
+        return None
+    return DriverConfig(name=logging.get("driver", ""), options=logging.get("options", {}))
+
+
+def _healthcheck(scope: Scope, at: KeyPath, check: Tree | None) -> HealthConfig | None:
+    if check is None:
+        return None
+    test = tuple(check.get("test", ()))
+    if check.get("disable"):
+        if test:
+            raise scope.config.error((*at, "healthcheck"), "test and disable cannot both be set")
+        return HealthConfig(test=("NONE",))
+    times = {
+        key: parse_duration(check[key])
+        for key in ("interval", "timeout", "start_period", "start_interval")
+        if key in check
+    }
+    return HealthConfig(test=test, retries=check.get("retries", 0), **times)
+
+
+def _capabilities(add: list[str], drop: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Spell capabilities as the kernel does; ALL stands for itself alone, and adding wins over dropping."""
+    added = {_capability(name) for name in add}
+    dropped = {_capability(name) for name in drop}
+    added = {_ALL_CAPABILITIES} if _ALL_CAPABILITIES in added else added
+    dropped = {_ALL_CAPABILITIES} if _ALL_CAPABILITIES in dropped else dropped
+    return tuple(sorted(added)), tuple(sorted(dropped - added))
+
+
+def _capability(name: str) -> str:
+    upper = name.strip().upper()
+    return upper if upper in (_ALL_CAPABILITIES, "RESET") or upper.startswith("CAP_") else f"CAP_{upper}"
+
+
+def _ulimits(limits: dict[str, int | dict[str, int]]) -> tuple[Ulimit, ...]:
+    """One number is both limits."""
+    pairs = {
+        name: (limit, limit) if isinstance(limit, int) else (limit["soft"], limit["hard"])
+        for name, limit in limits.items()
+    }
+    return tuple(Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in sorted(pairs.items()))
+
+
+def _privileges(scope: Scope, at: KeyPath, spec: Tree) -> Privileges | None:
+    if not spec:
+        return None
+    if len(spec) > 1:
+        raise scope.config.error(
+            (*at, "credential_spec"), f"expected one of {', '.join(sorted(spec))}, got all of them"
+        )
+    if "config" in spec:
+        name = scope.lookup("configs", spec["config"], (*at, "credential_spec", "config"))
+        return Privileges(credential_spec=CredentialSpec(config=name))
+    return Privileges(credential_spec=CredentialSpec(**spec))
+
+
+def _file_target(reference: Tree) -> FileTarget:
+    source: str = reference["source"]
+    return FileTarget(
+        name=reference.get("target", source),
+        uid=reference.get("uid", "0"),
+        gid=reference.get("gid", "0"),
+        mode=reference.get("mode", 0o444),
+    )
+
+
+def _secrets(scope: Scope, at: KeyPath, service: Tree) -> tuple[SecretReference, ...]:
+    path = (*at, "secrets")
+    references = [
+        SecretReference(file=_file_target(reference), secret_name=scope.lookup("secrets", reference["source"], path))
+        for reference in service.get("secrets", [])
+    ]
+    return tuple(sorted(references, key=lambda reference: reference.secret_name))
+
+
+def _configs(scope: Scope, at: KeyPath, service: Tree) -> tuple[ConfigReference, ...]:
+    path = (*at, "configs")
+    references = [
+        ConfigReference(file=_file_target(reference), config_name=scope.lookup("configs", reference["source"], path))
+        for reference in service.get("configs", [])
+    ]
+    if credential := service.get("credential_spec", {}).get("config"):
+        name = scope.lookup("configs", credential, (*at, "credential_spec", "config"))
+        references.append(ConfigReference(runtime=RuntimeTarget(), config_name=name))
+    return tuple(sorted(references, key=lambda reference: reference.config_name))
+
+
+def _networks(scope: Scope, at: KeyPath, name: str, service: Tree) -> tuple[NetworkAttachmentConfig, ...]:
+    attachments = []
+    for network, options in (service.get("networks") or {DEFAULT_NETWORK: None}).items():
+        if network == DEFAULT_NETWORK:
+            target = scope.network(network)
+        else:
+            target = scope.lookup("networks", network, (*at, "networks", network))
+        aliases = (options or {}).get("aliases", [])
+        attachment = NetworkAttachmentConfig(
+            target=target,
+            aliases=(*aliases, name) if user_defined(target) else tuple(aliases),
+            driver_opts=(options or {}).get("driver_opts", {}),
+        )
+        attachments.append(attachment)
+    return tuple(sorted(attachments, key=lambda attachment: attachment.target))
+
+
+def _endpoint(service: Tree) -> EndpointSpec:
+    ports = [
+        PortConfig(
+            protocol=port.get("protocol", "tcp"),
+            target_port=port["target"],
+            published_port=port.get("published", 0),
+            publish_mode=port.get("mode", "ingress"),
+            host_ip=port.get("host_ip", ""),
+        )
+        for port in service.get("ports", [])
+    ]
+    endpoint_mode = service.get("deploy", {}).get("endpoint_mode", "vip").lower()
+    return EndpointSpec(mode=endpoint_mode, ports=tuple(sorted(ports, key=lambda port: port.published_port)))

@@ -1,0 +1,149 @@
+"""One service being decided: what is known of it, and the few things that can be done to its tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from common.ids import new_id
+from common.model import Service, Task, TaskState, TaskStatus
+from common.model.service import PortConfig, TaskSpec
+from common.model.task import RestartRecord
+from manager.orchestrate.draft import Draft
+from manager.orchestrate.slots import Slot, held
+from manager.orchestrate.standing import Standings
+from manager.state.constraints import unmet
+from manager.state.view import View
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Case:
+    """A service, the state around it, and the draft that its decision goes into."""
+
+    def __init__(self, service: Service, view: View, now: float, rng: Random, draft: Draft) -> None:
+        self.service = service
+        self.view = view
+        self.now = now
+        self.rng = rng
+        self.draft = draft
+        self.standings = Standings(view)
+        self.recipe = recipe(service)
+        self.host_ports = host_ports(service)
+        self._same: dict[int, tuple[bool, bool]] = {}
+
+    def __str__(self) -> str:
+        return self.service.spec.name or self.service.id
+
+    # --- what is ---
+
+    def clean(self, task: Task) -> bool:
+        """Whether a task is as the service's specification wants it now, or differs in nothing that it would show.
+
+        A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
+        """
+        if task.spec_version == self.service.spec_version:
+            return True
+        same, same_but_placement = self._compare(task)
+        return same or (same_but_placement and self._fits(task))
+
+    def _compare(self, task: Task) -> tuple[bool, bool]:
+        """Compare a task's spec with the service's, once for all tasks made from one version."""
+        found = self._same.get(task.spec_version)
+        if found is None:
+            ports = task.ports == self.host_ports
+            moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
+            found = (ports and task.spec == self.recipe, ports and moved == self.recipe)
+            self._same[task.spec_version] = found
+        return found
+
+    def _fits(self, task: Task) -> bool:
+        node = self.view.nodes.get(task.node_id)
+        placement = self.recipe.placement
+        return node is not None and not (placement and unmet(placement.constraints, node))
+
+    # --- what is done ---
+
+    def create(self, slot: int, node_id: str, restart: RestartRecord, *, wait: bool) -> None:
+        """Make a task for a slot. With `wait`, or before its time, it is prepared but not started yet."""
+        ready = wait or restart.not_before > self.now
+        desired = TaskState.READY if ready else TaskState.RUNNING
+        self.draft.put(
+            Task(
+                id=new_id(self.rng),
+                labels=self.service.spec.labels,
+                spec=self.recipe,
+                spec_version=self.service.spec_version,
+                service_id=self.service.id,
+                service_name=self.service.spec.name,
+                slot=slot,
+                node_id=node_id,
+                status=TaskStatus(timestamp=self.now, state=TaskState.NEW, message="created"),
+                desired_state=desired,
+                ports=self.host_ports,
+                restart=restart,
+            )
+        )
+        if restart.not_before > self.now:
+            self.wake(restart.not_before)
+
+    def succeed(self, slot: Slot, restart: RestartRecord) -> None:
+        """Make the next task of a slot. It waits for those of the slot that are still stopping."""
+        last = (slot.tasks or slot.leaving)[-1]
+        wait = any(not self.lost(task) for task in slot.ending)
+        self.create(slot.number, "" if slot.number else last.node_id, restart, wait=wait)
+
+    def replace(self, slot: Slot, old: Task, restart: RestartRecord) -> None:
+        """Tell `old` to stop and make its successor, which waits for it unless nothing is heard of its node."""
+        self.stop(old)
+        wait = any(held(task) and not self.lost(task) for task in (old, *slot.ending))
+        self.create(slot.number, "" if slot.number else old.node_id, restart, wait=wait)
+
+    def stop(self, task: Task) -> None:
+        self._want(task, TaskState.SHUTDOWN)
+
+    def discard(self, task: Task) -> None:
+        """Tell a task to stop, and let its record go after that."""
+        self._want(task, TaskState.REMOVE)
+
+    def promote(self, task: Task) -> None:
+        self._want(task, TaskState.RUNNING)
+
+    def _want(self, task: Task, state: TaskState) -> None:
+        if task.desired_state < state:
+            self.draft.put(msgspec.structs.replace(task, desired_state=state))
+
+    def update(self, service: Service) -> None:
+        """Change the service itself."""
+        self.service = service
+        self.draft.put(service)
+
+    def wake(self, instant: float) -> None:
+        self.draft.wake(self.service.id, instant)
+
+    def continue_at_once(self) -> None:
+        """Ask for another turn: this decision has become large enough."""
+        self.wake(self.now)
+
+    def reason(self, sentence: str) -> None:
+        self.draft.reason(f"{self}: {sentence}")
+
+    def lost(self, task: Task) -> bool:
+        """Whether nothing is known of a task's node any more."""
+        return self.standings.lost(task)
+
+
+def recipe(service: Service) -> TaskSpec:
+    """Return what tasks are made from: the template, with the service's own networks when it names none itself."""
+    template = service.spec.task_template
+    if template.networks or not service.spec.networks:
+        return template
+    return msgspec.structs.replace(template, networks=service.spec.networks)
+
+
+def host_ports(service: Service) -> tuple[PortConfig, ...]:
+    """Return the ports that each task opens on its own host."""
+    endpoint = service.spec.endpoint_spec
+    return tuple(port for port in endpoint.ports if port.publish_mode == "host") if endpoint else ()

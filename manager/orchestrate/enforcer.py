@@ -1,0 +1,74 @@
+"""What a node may keep: after its labels or resources change, tasks that no longer fit are shut down."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from common.model import Node, Task, TaskState
+from manager.orchestrate.draft import Draft
+from manager.orchestrate.slots import age, held
+from manager.orchestrate.standing import Standing, standing
+from manager.state.changes import Decision
+from manager.state.constraints import unmet
+from manager.state.reservations import Available, holds, reserved
+from manager.state.view import View
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
+    """Decide the nodes whose ids are `keys`: shut down what does not fit any more, the newest where room is short.
+
+    Its service then gives the slot a task elsewhere (swarmkit `orchestrator/constraintenforcer`).
+    """
+    draft = Draft()
+    for node_id in keys:
+        if draft.full:
+            draft.wake(node_id, now)
+            continue
+        node = view.nodes.get(node_id)
+        if node is not None and standing(node) in (Standing.OPEN, Standing.KEEPING):
+            _enforce(view, node, draft, now)
+    return draft.decision()
+
+
+def _enforce(view: View, node: Node, draft: Draft, now: float) -> None:
+    tasks = view.tasks.on_node(node.id)
+    leaving = [task for task in tasks if holds(task) and not task.live]
+    available = Available.of(node, leaving)
+    for task in sorted((task for task in tasks if task.live and held(task)), key=age):
+        problem = _problem(view, node, task, available)
+        if problem:
+            _shut_down(task, problem, draft, now)
+        else:
+            available.take(task)
+
+
+def _problem(view: View, node: Node, task: Task, available: Available) -> str:
+    """Say why a task may not stay, or nothing.
+
+    A constraint must be broken both as the task was made and as its service says now: what only the new specification
+    forbids is changed by its rolling update, in its pace.
+    """
+    own = task.spec.placement
+    broken = unmet(own.constraints, node) if own else ""
+    service = view.services.get(task.service_id)
+    if broken and service is not None:
+        now = service.spec.task_template.placement
+        broken = unmet(now.constraints, node) if now else ""
+    if broken:
+        return f"assigned node no longer meets constraints: {broken}"
+    short = available.lacking(reserved(task))
+    return f"assigned node no longer has the {short} that the task reserves" if short else ""
+
+
+def _shut_down(task: Task, problem: str, draft: Draft, now: float) -> None:
+    status = msgspec.structs.replace(
+        task.status, timestamp=now, message="shut down by the constraint enforcer", err=problem
+    )
+    draft.put(msgspec.structs.replace(task, desired_state=TaskState.SHUTDOWN, status=status))
+    draft.reason(f"task {task.name} is shut down on node {task.node_id}: {problem}")

@@ -1,0 +1,64 @@
+"""Global services: one task on each eligible node, and the node is the slot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from common.model import Node
+from common.model.task import RestartRecord
+from manager.orchestrate import rollout
+from manager.orchestrate.case import Case
+from manager.orchestrate.slots import Slot, by_node
+from manager.orchestrate.standing import Standing, standing
+from manager.orchestrate.upkeep import Phase, settle
+from manager.state.constraints import unmet
+
+
+def decide(case: Case) -> None:
+    """Fill, look after or empty the slot of each node (swarmkit `global/global.go`).
+
+    Drained or down: the task stops, and its node gets a new one when it is back. Paused: what runs stays, and nothing
+    is started. Not meeting the constraints, or gone: the slot is given up.
+    """
+    slots = by_node(case.view.tasks.of_service(case.service.id))
+    phases: list[tuple[Slot, Phase]] = []
+    constraints = case.recipe.placement.constraints if case.recipe.placement else ()
+    for node in case.view.nodes:
+        if case.draft.full:
+            case.continue_at_once()
+            return
+        slot = slots.pop(node.id, None)
+        phases += _look_after(case, node, slot, constraints)
+    for slot in slots.values():
+        _discard(case, slot)
+    rollout.roll(case, phases)
+
+
+def _look_after(case: Case, node: Node, slot: Slot | None, constraints: Collection[str]) -> list[tuple[Slot, Phase]]:
+    stands = standing(node)
+    if unmet(constraints, node):
+        if slot is not None:
+            _discard(case, slot)
+    elif stands in (Standing.DRAINED, Standing.LOST):
+        for task in slot.live if slot is not None else ():
+            case.stop(task)
+    elif slot is None or not slot.tasks:
+        if stands is Standing.OPEN:
+            _fill(case, node, slot)
+    elif stands is Standing.OPEN or slot.live:
+        phase = settle(case, slot)
+        return [(slot, Phase.SETTLED if stands is Standing.KEEPING and phase is Phase.DIRTY else phase)]
+    return []
+
+
+def _fill(case: Case, node: Node, slot: Slot | None) -> None:
+    case.reason(f"a task for node {node.description.hostname or node.id}")
+    if slot is None:
+        case.create(0, node.id, RestartRecord(), wait=False)
+    else:
+        case.succeed(slot, RestartRecord())
+
+
+def _discard(case: Case, slot: Slot) -> None:
+    for task in slot.tasks:
+        case.discard(task)

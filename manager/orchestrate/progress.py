@@ -1,0 +1,76 @@
+"""How far a rolling update is, read from its tasks alone: so a new manager goes on where the old one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.clock import seconds
+from common.model import Task, TaskState
+from common.model.service import UpdateConfig
+from manager.orchestrate import restart
+from manager.orchestrate.slots import Slot
+
+_ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an update has done so far.
+
+    `changed` slots have a task of the new version; `busy` of them hold back others, as their tasks do not run yet or
+    `delay` has not passed since; `starting` of these do not run yet. `failures` are the tasks that failed within the
+    monitor period, one a slot. `next_at` is when a delay ends, `quiet_at` when the last monitor period does.
+    """
+
+    changed: int
+    busy: int
+    starting: int
+    failures: tuple[Task, ...]
+    next_at: float
+    quiet_at: float
+
+
+def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
+    """Look at the tasks of `version` made at or after `since`, slot by slot."""
+    delay, monitor = seconds(config.delay), seconds(config.monitor)
+    changed = busy = starting = 0
+    failures: list[Task] = []
+    next_at = quiet_at = 0.0
+    for slot in slots:
+        made = [task for task in slot.tasks if task.spec_version == version and task.created_at >= since]
+        if not made:
+            continue
+        changed += 1
+        settled_at = [_settled_at(task) for task in made if _settled(task)]
+        if not settled_at:
+            starting += 1
+            busy += 1
+        elif (free_at := min(settled_at) + delay) > now:
+            busy += 1
+            next_at = min(next_at or free_at, free_at)
+        quiet_at = max([quiet_at, *(instant + monitor for instant in settled_at)])
+        failures += [task for task in made if _failed(task, monitor)][:1]
+    return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at)
+
+
+def _settled(task: Task) -> bool:
+    """Whether a new task has come to run, or has ended before: either way its turn is over."""
+    return task.status.state >= TaskState.RUNNING
+
+
+def _settled_at(task: Task) -> float:
+    return task.restart.running_since or task.updated_at
+
+
+def _failed(task: Task, monitor: float) -> bool:
+    """Whether a new task ended by itself before the monitor period was over.
+
+    Completing is no failure of a task that its restart policy does not want to run for ever.
+    """
+    state = task.status.state
+    if state not in _ENDED_BY_ITSELF:
+        return False
+    if state is TaskState.COMPLETE and restart.policy_of(task).condition != "any":
+        return False
+    return restart.ran_for(task) <= monitor

@@ -1,0 +1,72 @@
+"""Replicated services: as many slots as replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from common.model.task import RestartRecord
+from manager.orchestrate import drain, rollout
+from manager.orchestrate.case import Case
+from manager.orchestrate.slots import Slot, by_number, free_numbers
+from manager.orchestrate.upkeep import Phase, settle
+
+
+def decide(case: Case) -> None:
+    """Bring the number of slots to the number of replicas, and look after each slot."""
+    used, left = by_number(case.view.tasks.of_service(case.service.id))
+    surplus = shrink(used, replicas(case), case) if len(used) > replicas(case) else set()
+    phases: list[tuple[Slot, Phase]] = []
+    for number, slot in used.items():
+        if case.draft.full:
+            case.continue_at_once()
+            return
+        if number in surplus:
+            _discard(case, slot)
+        else:
+            phases.append((slot, settle(case, slot)))
+    moving = sum(phase is Phase.MOVING for _, phase in phases)
+    drain.evacuate(case, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
+    rollout.roll(case, phases)
+    if len(used) < replicas(case):
+        grow(case, used, left)
+
+
+def replicas(case: Case) -> int:
+    mode = case.service.spec.mode.replicated
+    return 1 if mode is None or mode.replicas is None else mode.replicas
+
+
+def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
+    """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
+
+    First those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
+    """
+    in_order = sorted(used.values(), key=lambda slot: (not slot.running, slot.number))
+    on_node: dict[str, int] = {}
+    ranks: dict[int, tuple[bool, int, bool, int]] = {}
+    for slot in in_order:
+        place = on_node[slot.node_id] = on_node.get(slot.node_id, 0) + 1
+        placed = bool(slot.node_id) and not case.lost(slot.newest)
+        ranks[slot.number] = (not placed, place, not slot.running, slot.number)
+    return set(sorted(ranks, key=ranks.__getitem__)[count:])
+
+
+def grow(case: Case, used: Mapping[int, Slot], left: Mapping[int, Slot]) -> None:
+    """Fill the lowest free slots; a slot whose last task is still stopping waits for it."""
+    missing = replicas(case) - len(used)
+    count = min(missing, case.draft.room)
+    for number in free_numbers(used, count):
+        slot = left.get(number)
+        if slot is None:
+            case.create(number, "", RestartRecord(), wait=False)
+        else:
+            case.succeed(slot, RestartRecord())
+    if count:
+        case.reason(f"{count} new tasks towards {replicas(case)} replicas")
+    if count < missing:
+        case.continue_at_once()
+
+
+def _discard(case: Case, slot: Slot) -> None:
+    for task in slot.tasks:
+        case.discard(task)

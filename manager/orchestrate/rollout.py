@@ -1,0 +1,148 @@
+"""Rolling updates: a service's slots are brought to its new specification a few at a time.
+
+The rules are SwarmKit's (`orchestrator/update/updater.go`). State is in the store only: the specification's version on
+each task, and the service's `update_status`, which the API clears whenever it changes a specification (a new update
+so cancels the running one) or sets to `rollback_started` when a rollback is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from common.model.service import UpdateConfig, UpdateStatus
+from common.model.task import RestartRecord
+from manager.orchestrate.case import Case
+from manager.orchestrate.progress import Progress, measure
+from manager.orchestrate.slots import Slot
+from manager.orchestrate.upkeep import Phase, next_record, serves
+
+UPDATING = "updating"
+PAUSED = "paused"
+COMPLETED = "completed"
+ROLLBACK_STARTED = "rollback_started"
+ROLLBACK_PAUSED = "rollback_paused"
+ROLLBACK_COMPLETED = "rollback_completed"
+
+_ACTIVE = (UPDATING, ROLLBACK_STARTED)
+_HALTED = (PAUSED, ROLLBACK_PAUSED)
+
+
+def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
+    """Take an update's next steps, given what each slot needs."""
+    dirty = [slot for slot, phase in phases if phase is Phase.DIRTY]
+    state = _state(case)
+    if state in _HALTED or (not dirty and state not in _ACTIVE):
+        return
+    if state not in _ACTIVE:
+        _set(case, UPDATING, "update in progress", started_at=case.now)
+    started_at = case.service.update_status.started_at if case.service.update_status else case.now
+    config = _config(case)
+    slots = [slot for slot, _ in phases]
+    progress = measure(slots, case.service.spec_version, started_at, config, case.now)
+    if _too_many_failures(progress, len(dirty), config) and config.failure_action != "continue":
+        _fail(case, progress)
+        return
+    left = _advance(case, dirty, config, progress)
+    _finish_or_wait(case, left, progress)
+
+
+def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, progress: Progress) -> int:
+    """Begin with as many dirty slots as may be under way at once; return how many still want to be changed."""
+    free = config.parallelism - progress.busy if config.parallelism else len(dirty)
+    left = 0
+    for slot in dirty:
+        record = next_record(case, slot)
+        if record is None:  # it has used up its attempts with the new specification
+            continue
+        left += 1
+        if free <= 0:
+            continue
+        if case.draft.full:
+            case.continue_at_once()
+            break
+        free -= 1
+        _change(case, slot, config, record)
+    return left
+
+
+def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
+    """Give a slot a task of the new specification, before or after its old one stops."""
+    old = slot.live[0] if slot.live else None
+    if old is None:
+        case.succeed(slot, record)
+    elif config.order == "start-first" and serves(old):
+        case.create(slot.number, "" if slot.number else old.node_id, record, wait=False)
+    else:
+        case.replace(slot, old, record)
+
+
+def _finish_or_wait(case: Case, left: int, progress: Progress) -> None:
+    if left:
+        if progress.next_at:
+            case.wake(progress.next_at)
+    elif progress.starting == 0:
+        if progress.quiet_at > case.now:
+            case.wake(progress.quiet_at)
+        else:
+            _complete(case)
+
+
+def _complete(case: Case) -> None:
+    if _state(case) == ROLLBACK_STARTED:
+        _set(case, ROLLBACK_COMPLETED, "rollback completed", completed_at=case.now)
+    else:
+        _set(case, COMPLETED, "update completed", completed_at=case.now)
+
+
+def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> bool:
+    slots = progress.changed + dirty
+    return bool(progress.failures) and len(progress.failures) > config.max_failure_ratio * slots
+
+
+def _fail(case: Case, progress: Progress) -> None:
+    """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
+    task = progress.failures[0]
+    cause = f"due to failure or early termination of task {task.id}"
+    if _state(case) == ROLLBACK_STARTED:
+        _set(case, ROLLBACK_PAUSED, f"rollback paused {cause}")
+    elif _config(case).failure_action != "rollback":
+        _set(case, PAUSED, f"update paused {cause}")
+    elif case.service.previous_spec is None:
+        _set(case, PAUSED, f"update paused {cause}: there is no previous specification to roll back to")
+    else:
+        _roll_back(case, f"update rolled back {cause}")
+
+
+def _roll_back(case: Case, message: str) -> None:
+    """Make the previous specification the present one, as a new version of it; none is previous then."""
+    previous = case.service.previous_spec
+    assert previous is not None
+    service = msgspec.structs.replace(case.service, spec=previous, previous_spec=None, spec_version=case.view.index + 1)
+    case.update(service)
+    _set(case, ROLLBACK_STARTED, message, started_at=case.now)
+    case.continue_at_once()
+
+
+def _config(case: Case) -> UpdateConfig:
+    spec = case.service.spec
+    config = spec.rollback_config if _state(case) == ROLLBACK_STARTED else spec.update_config
+    return config or UpdateConfig()
+
+
+def _state(case: Case) -> str:
+    status = case.service.update_status
+    return status.state if status is not None else ""
+
+
+def _set(case: Case, state: str, message: str, *, started_at: float | None = None, completed_at: float = 0.0) -> None:
+    old = case.service.update_status or UpdateStatus()
+    status = UpdateStatus(
+        state=state,
+        started_at=old.started_at if started_at is None else started_at,
+        completed_at=completed_at,
+        message=message,
+    )
+    case.update(msgspec.structs.replace(case.service, update_status=status))
+    case.reason(message)

@@ -1,0 +1,87 @@
+"""Slots: the places of a service, each held by one task at a time, with the tasks that held it before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from common.model import Task, TaskState
+
+
+def age(task: Task) -> tuple[float, int, int, str]:
+    """Order a slot's tasks, oldest first; in the same instant a newer spec, then a later restart is the newer task."""
+    return (task.created_at, task.spec_version, task.restart.attempts + task.restart.streak, task.id)
+
+
+def held(task: Task) -> bool:
+    """Whether a worker may have this task: it was given one, and was not seen to have ended."""
+    return task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
+
+
+class Slot:
+    """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        ordered = list(tasks)
+        if len(ordered) > 1:
+            ordered.sort(key=age)
+        self.number = ordered[0].slot
+        self.tasks = [task for task in ordered if task.desired_state < TaskState.REMOVE]
+        self.leaving = [task for task in ordered if task.desired_state >= TaskState.REMOVE]
+
+    @cached_property
+    def live(self) -> list[Task]:
+        """The tasks that hold the slot. One, but while one replaces another."""
+        return [task for task in self.tasks if task.live]
+
+    @property
+    def newest(self) -> Task:
+        return self.tasks[-1]
+
+    @property
+    def running(self) -> bool:
+        return any(task.status.state is TaskState.RUNNING for task in self.live)
+
+    @property
+    def node_id(self) -> str:
+        """The node that the slot is on; empty while it has none."""
+        live = self.live
+        return live[-1].node_id if live else ""
+
+    @property
+    def ending(self) -> list[Task]:
+        """The tasks that are told to stop and may still run somewhere."""
+        return [t for t in (*self.tasks, *self.leaving) if t.desired_state > TaskState.RUNNING and held(t)]
+
+
+def by_number(tasks: Iterable[Task]) -> tuple[dict[int, Slot], dict[int, Slot]]:
+    """Group a replicated service's tasks: the slots in use, and the slots whose tasks are all leaving."""
+    groups: dict[int, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.slot, []).append(task)
+    used: dict[int, Slot] = {}
+    left: dict[int, Slot] = {}
+    for number in sorted(groups):
+        slot = Slot(groups[number])
+        (used if slot.tasks else left)[number] = slot
+    return used, left
+
+
+def by_node(tasks: Iterable[Task]) -> dict[str, Slot]:
+    """Group a global service's tasks by their nodes; a slot may consist of leaving tasks only."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.node_id, []).append(task)
+    return {node_id: Slot(group) for node_id, group in groups.items()}
+
+
+def free_numbers(used: Iterable[int], count: int) -> list[int]:
+    """Return the `count` lowest slot numbers, from 1, that are not used."""
+    taken = set(used)
+    numbers: list[int] = []
+    number = 1
+    while len(numbers) < count:
+        if number not in taken:
+            numbers.append(number)
+        number += 1
+    return numbers

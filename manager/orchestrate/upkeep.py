@@ -1,0 +1,169 @@
+"""One slot at a time: it is to hold exactly one task that is wanted, fits, and is as the service says.
+
+While one task replaces another a slot holds two: the incumbent, which serves, and the challenger, which is to take over
+once it runs. Whatever ended is history; whether it gets a successor is the restart policy's word.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from common.model import Task, TaskState
+from common.model.task import RestartRecord
+from manager.orchestrate import restart
+from manager.orchestrate.case import Case
+from manager.orchestrate.slots import Slot
+from manager.orchestrate.standing import Standing
+
+# How long a drained node's task goes on while its replacement finds no place.
+DRAIN_PATIENCE = 30.0
+
+
+class Phase(enum.Enum):
+    """What a slot needs beyond its upkeep, for those who do it to only so many slots at once."""
+
+    SETTLED = "settled"
+    DIRTY = "dirty"
+    DRAINING = "draining"
+    MOVING = "moving"
+
+
+def settle(case: Case, slot: Slot) -> Phase:
+    """Do what a slot needs at once, and say what it needs in its turn."""
+    live = slot.live
+    if len(live) > 1:
+        return _choose(case, slot, live)
+    if live:
+        return _keep(case, slot, live[0])
+    return _restart(case, slot)
+
+
+def next_record(case: Case, slot: Slot) -> RestartRecord | None:
+    """Return the restart record for a slot's next task, or None when it is not to have one.
+
+    A new specification starts afresh, and so does a slot that was only moved or stopped; a failure counts.
+    """
+    last = slot.newest
+    if last.spec_version != case.service.spec_version:
+        return RestartRecord()
+    if last.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED):
+        return restart.after(last, case.now, case.rng)
+    return restart.moved(last)
+
+
+def _restart(case: Case, slot: Slot) -> Phase:
+    """Succeed a task that ended or was told to stop, if its own policy says so."""
+    last = slot.newest
+    for task in slot.tasks:
+        case.stop(task)
+    ended = last.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+    record = restart.after(last, case.now, case.rng) if ended else restart.moved(last)
+    if record is None or not (ended or restart.movable(last)):
+        return Phase.SETTLED if case.clean(last) else Phase.DIRTY
+    if last.spec_version != case.service.spec_version:
+        record = RestartRecord(not_before=record.not_before)
+    if ended and not case.lost(last):
+        _say_why(case, last, record)
+    else:
+        record = restart.moved(last)
+    case.succeed(slot, record)
+    return Phase.SETTLED
+
+
+def _say_why(case: Case, last: Task, record: RestartRecord) -> None:
+    status = last.status
+    why = status.err or status.message or "no word why"
+    wait = record.not_before - case.now
+    case.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
+
+
+def _keep(case: Case, slot: Slot, task: Task) -> Phase:
+    """Look after the one task of a slot."""
+    stands = case.standings.of(task)
+    if stands is Standing.LOST or (stands is Standing.DRAINED and not serves(task)):
+        _move(case, slot, task)
+        return Phase.SETTLED
+    if task.desired_state is TaskState.READY:
+        _promote(case, slot, task)
+    if stands is Standing.DRAINED:
+        return Phase.DRAINING
+    return Phase.SETTLED if case.clean(task) else Phase.DIRTY
+
+
+def _move(case: Case, slot: Slot, task: Task) -> None:
+    """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
+    if restart.movable(task):
+        case.reason(f"task {task.name} leaves node {task.node_id}, which is {case.standings.of(task).value}")
+        case.replace(slot, task, restart.moved(task))
+    else:
+        case.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
+        case.stop(task)
+
+
+def _promote(case: Case, slot: Slot, task: Task) -> None:
+    """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
+    due = task.restart.not_before
+    if any(not case.lost(old) for old in slot.ending):
+        due = max(due, task.created_at + restart.OLD_TASK_PATIENCE)
+    if due <= case.now:
+        case.promote(task)
+    else:
+        case.wake(due)
+
+
+def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
+    """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
+    good = [task for task in live if case.standings.of(task) in _STANDS_WELL and case.clean(task)]
+    serving = next((task for task in good if serves(task)), None)
+    if serving is not None:
+        _keep_only(case, live, serving)
+        return Phase.SETTLED
+    incumbent = next((task for task in live if serves(task) and not case.lost(task)), None)
+    if not good:
+        kept = incumbent or live[-1]
+        _keep_only(case, live, kept)
+        return _keep(case, slot, kept)
+    challenger = good[-1]
+    if incumbent is not None and _yields(case, incumbent, challenger):
+        incumbent = None
+    _keep_only(case, live, challenger, incumbent)
+    if challenger.desired_state is TaskState.READY:
+        _promote(case, slot, challenger)
+    return Phase.MOVING
+
+
+def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
+    for task in live:
+        if task not in kept:
+            case.stop(task)
+
+
+def serves(task: Task) -> bool:
+    return task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
+
+
+def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
+    """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
+
+    The scheduler says in the challenger's status why it found no node. With host ports or a maximum of replicas a
+    node, the old task may itself be the reason (moby#36934), so it stops; a drained node is to be emptied in the end,
+    whatever the reason.
+    """
+    status = challenger.status
+    if status.state is not TaskState.PENDING or not status.err:
+        return False
+    placement = case.recipe.placement
+    drained = case.standings.of(incumbent) is Standing.DRAINED
+    if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
+        case.wake(patience)
+        return False
+    if not drained and not case.host_ports and not (placement and placement.max_replicas):
+        return False
+    case.reason(
+        f"slot {challenger.slot or challenger.node_id}: the new task cannot run beside the old one ({status.err}):"
+        " stopping the old one first"
+    )
+    return True
+
+
+_STANDS_WELL = (Standing.OPEN, Standing.KEEPING)

@@ -1,0 +1,69 @@
+"""The one way in which what a worker reports enters a task, and the rules that no change of a task may break.
+
+An observed state only increases; a task's node, once it has one, never changes; a task that is not wanted any more
+is never wanted again (swarmkit `design/task_model.md`). Whoever breaks one of these has a bug, and gets the story.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.clock import rfc3339
+from common.model import Task, TaskState, TaskStatus
+from common.model.task import RestartRecord
+
+
+class InvalidTransition(Exception):
+    """A bug: some code wanted a change of a task that must never be. The message tells both states whole."""
+
+
+def observe(task: Task, status: TaskStatus, now: float) -> Task | None:
+    """Return `task` with what its worker reports, or None when the report is older than what is known already.
+
+    A report of the same state may bring news (addresses, ports, a message). `now` is the manager's clock: how long
+    tasks run is never measured with a worker's.
+    """
+    if status.state < task.status.state or status == task.status:
+        return None
+    restart = task.restart
+    if status.state is TaskState.RUNNING and not restart.running_since:
+        restart = msgspec.structs.replace(restart, running_since=now)
+    return msgspec.structs.replace(task, status=status, restart=restart)
+
+
+def check(old: Task, new: Task) -> None:
+    """Refuse a change that must never be.
+
+    Raises:
+        InvalidTransition: names the rule and tells what was and what was to be.
+
+    """
+    if new.status.state < old.status.state:
+        raise _broken("its observed state would go back", old, new)
+    if old.node_id and new.node_id != old.node_id:
+        raise _broken("it would move to another node", old, new)
+    if new.desired_state < old.desired_state:
+        raise _broken("it would be wanted again", old, new)
+    if (new.service_id, new.slot) != (old.service_id, old.slot):
+        raise _broken("it would change its slot", old, new)
+
+
+def story(task: Task) -> str:
+    """Tell a task in one line: who it is, where, what is wanted and what was seen of it."""
+    status = task.status
+    parts = [
+        f"task {task.id} ({task.service_name or task.service_id}.{task.slot or task.node_id})",
+        f"made {rfc3339(task.created_at)} from spec {task.spec_version}",
+        f"on node {task.node_id}" if task.node_id else "on no node",
+        f"wanted {task.desired_state.name}",
+        f"seen {status.state.name} at {rfc3339(status.timestamp)}",
+    ]
+    if status.message or status.err:
+        parts.append(": ".join(filter(None, (status.message, status.err))))
+    if task.restart != RestartRecord():
+        parts.append(f"restart {task.restart}")
+    return ", ".join(parts)
+
+
+def _broken(rule: str, old: Task, new: Task) -> InvalidTransition:
+    return InvalidTransition(f"task {old.id}: {rule}\n  was: {story(old)}\n  now: {story(new)}")

@@ -19,6 +19,9 @@ from manager.state.view import View
 if TYPE_CHECKING:
     from random import Random
 
+# What sets apart the creation of two tasks of a slot that are made in the same instant, in seconds.
+_TICK = 1e-6
+
 
 class Case:
     """A service, the state around it, and the draft that its decision goes into."""
@@ -66,13 +69,16 @@ class Case:
 
     # --- what is done ---
 
-    def create(self, slot: int, node_id: str, restart: RestartRecord, *, wait: bool) -> None:
-        """Make a task for a slot. With `wait`, or before its time, it is prepared but not started yet."""
+    def create(
+        self, slot: int, node_id: str = "", *, restart: RestartRecord, wait: bool = False, after: float = 0.0
+    ) -> None:
+        """Make a task for a slot, later than `after`. With `wait`, or before its time, it is prepared, not started."""
         ready = wait or restart.not_before > self.now
         desired = TaskState.READY if ready else TaskState.RUNNING
         self.draft.put(
             Task(
                 id=new_id(self.rng),
+                created_at=max(self.now, after + _TICK),
                 labels=self.service.spec.labels,
                 spec=self.recipe,
                 spec_version=self.service.spec_version,
@@ -89,17 +95,20 @@ class Case:
         if restart.not_before > self.now:
             self.wake(restart.not_before)
 
-    def succeed(self, slot: Slot, restart: RestartRecord) -> None:
-        """Make the next task of a slot. It waits for those of the slot that are still stopping."""
-        last = (slot.tasks or slot.leaving)[-1]
-        wait = any(not self.lost(task) for task in slot.ending)
-        self.create(slot.number, "" if slot.number else last.node_id, restart, wait=wait)
+    def succeed(self, slot: Slot, restart: RestartRecord, *stopping: Task) -> None:
+        """Make the next task of a slot. It waits for those that still stop, as far as their nodes are heard of."""
+        wait = any(held(task) and not self.lost(task) for task in (*slot.ending, *stopping))
+        self.add(slot, restart, wait=wait)
+
+    def add(self, slot: Slot, restart: RestartRecord, *, wait: bool = False) -> None:
+        """Make a task for a slot beside those it has. What is in a slot has an order, even within one instant."""
+        latest = max(task.created_at for task in (*slot.tasks, *slot.leaving))
+        self.create(slot.number, slot.home, wait=wait, restart=restart, after=latest)
 
     def replace(self, slot: Slot, old: Task, restart: RestartRecord) -> None:
         """Tell `old` to stop and make its successor, which waits for it unless nothing is heard of its node."""
         self.stop(old)
-        wait = any(held(task) and not self.lost(task) for task in (old, *slot.ending))
-        self.create(slot.number, "" if slot.number else old.node_id, restart, wait=wait)
+        self.succeed(slot, restart, old)
 
     def stop(self, task: Task) -> None:
         self._want(task, TaskState.SHUTDOWN)

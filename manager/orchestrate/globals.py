@@ -54,7 +54,7 @@ def _look_after(case: Case, node: Node, slot: Slot | None, constraints: Collecti
 def _fill(case: Case, node: Node, slot: Slot | None) -> None:
     case.reason(f"a task for node {node.description.hostname or node.id}")
     if slot is None:
-        case.create(0, node.id, RestartRecord(), wait=False)
+        case.create(0, node.id, restart=RestartRecord())
     else:
         case.succeed(slot, RestartRecord())
 

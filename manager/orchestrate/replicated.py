@@ -58,7 +58,7 @@ def grow(case: Case, used: Mapping[int, Slot], left: Mapping[int, Slot]) -> None
     for number in free_numbers(used, count):
         slot = left.get(number)
         if slot is None:
-            case.create(number, "", RestartRecord(), wait=False)
+            case.create(number, restart=RestartRecord())
         else:
             case.succeed(slot, RestartRecord())
     if count:

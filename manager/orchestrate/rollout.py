@@ -73,7 +73,7 @@ def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord)
     if old is None:
         case.succeed(slot, record)
     elif config.order == "start-first" and serves(old):
-        case.create(slot.number, "" if slot.number else old.node_id, record, wait=False)
+        case.add(slot, record)
     else:
         case.replace(slot, old, record)
 

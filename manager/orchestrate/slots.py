@@ -19,13 +19,17 @@ def held(task: Task) -> bool:
 
 
 class Slot:
-    """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go."""
+    """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go.
+
+    `number` is 0 for a slot of a global service; `home` is its node, empty for a replicated one.
+    """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         ordered = list(tasks)
         if len(ordered) > 1:
             ordered.sort(key=age)
         self.number = ordered[0].slot
+        self.home = "" if self.number else ordered[0].node_id
         self.tasks = [task for task in ordered if task.desired_state < TaskState.REMOVE]
         self.leaving = [task for task in ordered if task.desired_state >= TaskState.REMOVE]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from common.errors import Unavailable
 
 STOP_SECONDS = 15.0
-_POLL_SECONDS = 0.05
 _SYSTEMD_MARK = Path("/run/systemd/system")
 
 
@@ -23,8 +24,8 @@ _SYSTEMD_MARK = Path("/run/systemd/system")
 class Daemon:
     """A program of ours that runs in the background.
 
-    `unit` is its systemd unit, used for the data directory `home` that the unit is made for; `module` is run with `run
-    --data-dir` otherwise.
+    `unit` is its systemd unit, used for the data directory `home` that the unit is made for; elsewhere `module` is run,
+    with `run --data-dir`. Either way the program says when it is ready by sd_notify(3).
     """
 
     module: str
@@ -45,67 +46,41 @@ class Daemon:
         """Whether systemd is this machine's init and has the unit for this data directory."""
         if self.data_dir != self.home or not _SYSTEMD_MARK.is_dir():
             return False
-        probe = subprocess.run(["systemctl", "cat", self.unit], capture_output=True, check=False)
-        return probe.returncode == 0
+        return subprocess.run(["systemctl", "cat", self.unit], capture_output=True, check=False).returncode == 0
 
     def log_hint(self) -> str:
         """Say where the daemon's log is read."""
         return f"journalctl -u {self.unit}" if self.by_systemd else str(self.log_file)
 
-    def start(self) -> None:
-        """Start it and return at once.
+    def start(self, timeout: float) -> None:
+        """Start it and return when it says that it is ready.
 
         Raises:
-            Unavailable: it cannot be started; the message says why and where to look.
+            Unavailable: it ended, or was not ready within `timeout` seconds and was stopped; the message says why as far
+                as it is known, and where to look.
 
         """
         if self.by_systemd:
-            _systemctl("enable", "--now", "--no-block", self.unit)
-        else:
-            self._detach([sys.executable, "-m", self.module, "run", "--data-dir", str(self.data_dir)])
-
-    def _detach(self, command: list[str]) -> None:
-        # The log may quote what users typed: it is for its owner only.
-        log = (os.POSIX_SPAWN_OPEN, 1, str(self.log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)]
-        pid = os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
-        self.pid_file.write_text(f"{pid}\n")
+            self._systemctl("enable", "--now", self.unit)
+            return
+        with _ReadySocket() as notice:
+            pid = self._detach(notice.address)
+            if not notice.wait(pid, timeout):
+                ended = self.pid() is None
+                self.stop()
+                what = "ended while starting" if ended else f"was not ready within {timeout:.0f} s"
+                raise Unavailable(f"{self.unit} {what}: {self._last_words()}")
 
     def pid(self) -> int | None:
         """Return the id of the running daemon that the pid file names, None when there is none."""
         try:
             pid = int(self.pid_file.read_text())
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
         ours = self.module.encode() in command and str(self.data_dir).encode() in command
-        return pid if ours else None
-
-    def exited(self) -> bool:
-        """Whether the daemon has ended by itself, as far as one can tell."""
-        if self.by_systemd:
-            return subprocess.run(["systemctl", "is-failed", "-q", self.unit], check=False).returncode == 0
-        pid = self.pid()
-        if pid is None:
-            return True
-        with suppress(ChildProcessError):
-            return os.waitpid(pid, os.WNOHANG)[0] == pid
-        return False
-
-    def wait_ready(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Return when `ready()` is true.
-
-        Raises:
-            Unavailable: the daemon ended, or was not ready within `timeout` seconds.
-
-        """
-        deadline = time.monotonic() + timeout
-        while not ready():
-            if self.exited():
-                raise Unavailable(f"{self.unit} ended while starting: {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{self.unit} was not ready within {timeout:.0f} s: see {self.log_hint()}")
-            time.sleep(_POLL_SECONDS)
+        return pid if ours and state != "Z" else None
 
     def stop(self) -> None:
         """Stop it and wait for its end; one that does not run is no error.
@@ -115,28 +90,72 @@ class Daemon:
 
         """
         if self.by_systemd:
-            _systemctl("disable", "--now", self.unit)
+            self._systemctl("disable", "--now", self.unit)
             return
         pid = self.pid()
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while not self.exited():
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{self.unit} (process {pid}) did not stop within {STOP_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                watch = os.pidfd_open(pid)
+                try:
+                    signal.pidfd_send_signal(watch, signal.SIGTERM)
+                    if not select.select([watch], [], [], STOP_SECONDS)[0]:
+                        raise Unavailable(f"{self.unit} (process {pid}) did not stop within {STOP_SECONDS:.0f} s")
+                finally:
+                    os.close(watch)
+            with suppress(ChildProcessError):  # only when it was this process that started it
+                os.waitpid(pid, 0)
         self.pid_file.unlink(missing_ok=True)
 
+    def _detach(self, notify_address: str) -> int:
+        command = [sys.executable, "-m", self.module, "run", "--data-dir", str(self.data_dir)]
+        # The log may quote what users typed: it is for its owner only.
+        log = (os.POSIX_SPAWN_OPEN, 1, str(self.log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)]
+        environment = {**os.environ, "NOTIFY_SOCKET": notify_address}
+        pid = os.posix_spawn(command[0], command, environment, file_actions=files, setsid=True)
+        self.pid_file.write_text(f"{pid}\n")
+        return pid
+
     def _last_words(self) -> str:
-        if self.by_systemd:
-            return f"see {self.log_hint()}"
         lines = self.log_file.read_text(errors="replace").strip().splitlines() if self.log_file.exists() else []
         return f"{lines[-1]} (log: {self.log_file})" if lines else f"it wrote nothing to {self.log_file}"
 
+    def _systemctl(self, *arguments: str) -> None:
+        result = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            words = result.stderr.strip().splitlines()
+            reason = words[0] if words else f"exit code {result.returncode}"
+            raise Unavailable(f"systemctl {' '.join(arguments)} failed: {reason}: see {self.log_hint()}")
 
-def _systemctl(*arguments: str) -> None:
-    result = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise Unavailable(f"systemctl {' '.join(arguments)} failed: {result.stderr.strip()}")
+
+class _ReadySocket:
+    """Our end of sd_notify(3), for a program that we start ourselves: a datagram socket with an abstract name."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        name = f"swarm-ready-{os.getpid()}-{time.monotonic_ns()}"
+        self._socket.bind(f"\0{name}")
+        self.address = f"@{name}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def wait(self, pid: int, timeout: float) -> bool:
+        """Return whether the process said READY=1 before it ended and within `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        watch = os.pidfd_open(pid)
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                readable, _, _ = select.select([self._socket.fileno(), watch], [], [], left)
+                if self._socket.fileno() in readable:
+                    if b"READY=1" in self._socket.recv(4096).split(b"\n"):
+                        return True
+                elif readable:
+                    os.waitpid(pid, 0)
+                    return False
+            return False
+        finally:
+            os.close(watch)

@@ -1,0 +1,172 @@
+"""Making a cluster: everything that `swarm-manager init` stores before the daemon first starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import random
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from common import addressing, hostaddr
+from common.clock import Clock
+from common.errors import AlreadyExists, InvalidArgument
+from common.ids import new_id
+from common.model import Cluster, Network, Node
+from common.model.cluster import CAConfig
+from common.model.container import DriverConfig
+from common.model.network import IpamOptions, NetworkSpec
+from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStatus
+from manager.backends.sqlite import SqliteBackend
+from manager.ca.files import AuthorityFiles
+from manager.ca.tokens import new_tokens
+from manager.config import DataDir, ManagerConfig
+from manager.state.changes import Decision
+from manager.state.store import Store
+
+# Tried in this order: the first that overlaps none of the host's own routes is used. Docker's own pools are left to it.
+_POOLS = ("10.0.0.0/8", "10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10", "198.18.0.0/15")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the operator asked of the new cluster, beyond the manager's own configuration."""
+
+    pools: tuple[str, ...] = ()
+    subnet_size: int = 24
+
+
+async def create_cluster(
+    data: DataDir, config: ManagerConfig, wishes: Wishes, clock: Clock, rng: random.Random
+) -> None:
+    """Make the authority, the tokens and the first records in `data`; all of it or nothing.
+
+    Raises:
+        AlreadyExists: there is a cluster in `data` already; it is left as it is.
+        InvalidArgument: a wished pool is malformed or overlaps one of the host's routes.
+        Unavailable: the directory or the store cannot be written.
+
+    """
+    if data.initialised():
+        raise AlreadyExists(
+            f"this host is already the manager of a cluster (data directory {data.path}): "
+            "'swarm-manager leave --force' ends it, '--data-dir' makes another beside it"
+        )
+    pools = choose_pools(wishes.pools)
+    with _all_or_nothing(data):
+        await _fill(data, config, pools, wishes.subnet_size, clock, rng)
+        data.save(config)
+
+
+@contextlib.contextmanager
+def _all_or_nothing(data: DataDir) -> Iterator[None]:
+    """Start from nothing of ours, and leave nothing behind when it fails. Files that are not ours are not touched."""
+    data.create()
+    clear(data)
+    try:
+        yield
+    except BaseException:
+        clear(data)
+        with contextlib.suppress(OSError):  # it holds something that is not ours
+            data.path.rmdir()
+        raise
+
+
+def clear(data: DataDir) -> None:
+    """Remove a cluster's files: configuration first, so that a half-removed cluster counts as none."""
+    data.config.unlink(missing_ok=True)
+    for file in data.path.glob(f"{data.store.name}*"):
+        file.unlink()
+    shutil.rmtree(AuthorityFiles(data.path).directory, ignore_errors=True)
+
+
+async def _fill(
+    data: DataDir, config: ManagerConfig, pools: Sequence[str], subnet_size: int, clock: Clock, rng: random.Random
+) -> None:
+    cluster_id = new_id(rng)
+    files = AuthorityFiles(data.path)
+    authority = await asyncio.to_thread(files.create, cluster_id, clock)
+    host = split_address(config.advertise_addr)[0]
+    files.issue_own(authority, config.node_id, [host], CAConfig().node_cert_expiry, clock)
+    cluster = Cluster(
+        id=cluster_id,
+        join_tokens=new_tokens(authority.digest, rng),
+        root_certificate=authority.root_certificate.decode(),
+        default_addr_pool=tuple(pools),
+        subnet_size=subnet_size,
+    )
+    node = first_node(config)
+    async with Store(SqliteBackend(data.store), clock) as store:
+        await store.update(lambda tx: tx.apply(Decision(put=(cluster, node, ingress_network(rng)))))
+
+
+def first_node(config: ManagerConfig) -> Node:
+    """Return the manager's own row. Without a worker it is ready, but no task goes to it."""
+    host = split_address(config.advertise_addr)[0]
+    return Node(
+        id=config.node_id,
+        spec=NodeSpec(role="manager"),
+        description=NodeDescription(hostname=socket.gethostname()),
+        status=NodeStatus(state="ready", addr=host),
+        manager_status=ManagerStatus(leader=True, addr=config.advertise_addr),
+    )
+
+
+def ingress_network(rng: random.Random) -> Network:
+    """Return the predefined network that stands for the routing mesh."""
+    overlay = DriverConfig(name="overlay")
+    ipam = IpamOptions(driver=DriverConfig(name="default"))
+    return Network(id=new_id(rng), spec=NetworkSpec(name="ingress", driver=overlay, ingress=True, ipam=ipam))
+
+
+def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
+    """Check the pools that were asked for, or choose one that no route of this host overlaps.
+
+    Raises:
+        InvalidArgument: a pool is malformed, too small, or overlaps a route; or none of ours is free.
+
+    """
+    routes = hostaddr.routed()
+    if not wished:
+        for pool in _POOLS:
+            if not _overlapped(pool, routes):
+                return (pool,)
+        raise InvalidArgument("every usual address pool overlaps a route of this host: give --default-addr-pool CIDR")
+    addressing.layout(wished)
+    for pool in wished:
+        if taken := _overlapped(pool, routes):
+            raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")
+    return tuple(wished)
+
+
+def _overlapped(pool: str, routes: Sequence[tuple[hostaddr.Network, str]]) -> str:
+    network = ipaddress.ip_network(pool)
+    for route, link in routes:
+        if route.version == network.version and network.overlaps(route):
+            return f"{route} on {link}"
+    return ""
+
+
+def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:
+    """Split `HOST[:PORT]`, IPv6 hosts in brackets when they have a port.
+
+    Raises:
+        InvalidArgument: it is neither.
+
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.count(":") > 1 and not text.startswith("[")):
+        return text.strip("[]"), default_port
+    if not port.isdigit() or not 0 < int(port) < 65536 or not host:
+        raise InvalidArgument(f"address {text!r} is not HOST or HOST:PORT, such as 192.0.2.10:2377")
+    return host.strip("[]"), int(port)
+
+
+def configured(data: DataDir, **changes: object) -> ManagerConfig:
+    """Return the stored configuration with some fields replaced, for a daemon started with other flags."""
+    return msgspec.structs.replace(data.load(), **changes)

@@ -29,7 +29,7 @@ To an `OpenStream` a worker answers with a connection of its own:
 
     channel = await dial_stream(host, port, client_context(files), message.stream_id)
     transport = channel.detach(protocol)                      # any asyncio.Protocol; `connection_made` is called
-    reader, writer = await open_raw(channel)                  # or this instead (common.wire.channel)
+    reader, writer = open_raw(channel)                        # or this instead (common.wire.channel)
 
 To renew its certificate it sends `RenewRequest(csr=certificate_request(key))` over the session at `tls.renewal_time`.
 

@@ -74,7 +74,7 @@ class Channel(Protocol):
         """
 
 
-async def open_raw(channel: Channel) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+def open_raw(channel: Channel) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Detach a channel into asyncio's reader and writer.
 
     Raises:

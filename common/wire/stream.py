@@ -76,7 +76,8 @@ class StreamChannel(asyncio.Protocol):
 
     @property
     def last_received(self) -> float:
-        return self._loop.time() if self._paused else self._heard_at
+        held_back = self._paused and self._transport is not None
+        return self._loop.time() if held_back else self._heard_at
 
     async def send(self, message: AnyMessage, request_id: int = 0) -> None:
         frame = encode(message, request_id)

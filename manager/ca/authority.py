@@ -112,7 +112,7 @@ class Authority:
             InvalidArgument: the request is not a valid one for an ECDSA P-256 key.
 
         """
-        public_key = _requested_key(csr)
+        public_key = key_of_request(csr)
         start = _moment(now)
         end = min(start + timedelta(seconds=seconds(lifetime)), self._certificate.not_valid_after_utc)
         builder = (
@@ -140,7 +140,13 @@ def new_serial() -> str:
     return str(x509.random_serial_number())
 
 
-def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+def key_of_request(csr: bytes) -> ec.EllipticCurvePublicKey:
+    """Take the public key out of a certificate request (PEM).
+
+    Raises:
+        InvalidArgument: it is not one, not signed with its own key, or not for ECDSA P-256.
+
+    """
     try:
         request = x509.load_pem_x509_csr(csr)
         valid = request.is_signature_valid

@@ -26,7 +26,7 @@ class Echo:
             while True:
                 frame = await channel.receive()
                 if isinstance(frame.message, StreamHello):
-                    reader, writer = await open_raw(channel)
+                    reader, writer = open_raw(channel)
                     while data := await reader.read(65536):
                         writer.write(data.upper())
                         await writer.drain()
@@ -138,7 +138,7 @@ async def test_after_a_stream_hello_bytes_pass_bare_and_none_are_lost(pki: Pki, 
     assert channel._transport is not None
     # Frame and first bytes in one write: they arrive together, before the server has detached.
     channel._transport.write(encode(StreamHello(stream_id="s1")) + b"\x93first ")
-    reader, writer = await open_raw(channel)
+    reader, writer = open_raw(channel)
     data = b"second" * 200_000
     writer.write(data)
     received = await reader.readexactly(7 + len(data))

@@ -1,0 +1,156 @@
+"""What a node is to run and to know: a pure function of the cluster's state.
+
+- Tasks: all of the node's that were placed, until their records go.
+- Secrets and configs: those that a task needs that runs or is to run there; no others ever leave the store.
+- Networks: those of the same tasks.
+- Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
+- Peers: every other node that takes part in the data plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from common.model import Config, Network, Node, Secret, Service, Task
+from common.model.task import TaskState
+from common.wire.messages import Backend, Peer, PublishedPort, ServiceEndpoint
+from manager.state.view import View
+
+STACK_LABEL = "com.docker.stack.namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a task needs on its node, by id."""
+
+    secrets: frozenset[str] = frozenset()
+    configs: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """All that a node is to hold, by id."""
+
+    tasks: Mapping[str, Task]
+    secrets: Mapping[str, Secret]
+    configs: Mapping[str, Config]
+    networks: Mapping[str, Network]
+    endpoints: Mapping[str, ServiceEndpoint]
+    peers: Mapping[str, Peer]
+    node_number: int = 0
+
+
+NOTHING = Needs()
+
+
+def assignment_set(view: View, node_id: str) -> Assigned:
+    """Build a node's whole set from scratch: the definition that the incremental way must agree with."""
+    tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
+    needs = [needs_of(task) for task in tasks.values()]
+    networks = {i: n for need in needs for i in need.networks if (n := view.networks.get(i))}
+    node = view.nodes.get(node_id)
+    return Assigned(
+        tasks=tasks,
+        secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
+        configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
+        networks=networks,
+        endpoints={
+            service.id: endpoint_of(view, service)
+            for service in view.services
+            if publishes(service) or not networks_of(service).isdisjoint(networks)
+        },
+        peers={n.id: peer for n in view.nodes if n.id != node_id and (peer := peer_of(n))},
+        node_number=node.number if node else 0,
+    )
+
+
+def is_assigned(task: Task) -> bool:
+    """Whether a task is its node's business: it was placed there, not only intended for it, and is not given up."""
+    return task.status.state >= TaskState.ASSIGNED and task.desired_state <= TaskState.REMOVE
+
+
+def same_for_worker(old: Task, new: Task) -> bool:
+    """Whether nothing changed that a worker acts on; what it reported itself is not sent back to it."""
+    return (
+        old.desired_state == new.desired_state
+        and old.spec_version == new.spec_version
+        and old.spec == new.spec
+        and old.labels == new.labels
+        and old.ports == new.ports
+        and old.generic_resources == new.generic_resources
+        and old.service_name == new.service_name
+        and old.slot == new.slot
+    )
+
+
+def needs_of(task: Task) -> Needs:
+    """Say what a task needs; nothing once it has ended."""
+    if task.status.state.terminal:
+        return NOTHING
+    container = task.spec.container_spec
+    if container is None:
+        return NOTHING
+    runs = task.desired_state <= TaskState.RUNNING
+    networks = frozenset(network.target for network in task.spec.networks)
+    if not runs or not (container.secrets or container.configs):
+        return Needs(networks=networks) if networks else NOTHING
+    return Needs(
+        secrets=frozenset(reference.secret_id for reference in container.secrets),
+        configs=frozenset(reference.config_id for reference in container.configs),
+        networks=networks,
+    )
+
+
+def networks_of(service: Service) -> frozenset[str]:
+    """Name the networks of a service, by id; the service's own list is the older place for them."""
+    attachments = service.spec.task_template.networks or service.spec.networks
+    return frozenset(attachment.target for attachment in attachments)
+
+
+def publishes(service: Service) -> bool:
+    """Whether every node must answer for the service, in the routing mesh."""
+    return any(True for _ in _published(service))
+
+
+def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
+    """Build what other nodes must know to reach a service. Backends are sorted by task id."""
+    attachments = service.spec.task_template.networks or service.spec.networks
+    endpoint = service.endpoint
+    backends = [backend for task in view.tasks.of_service(service.id) if (backend := backend_of(task))]
+    return ServiceEndpoint(
+        service_id=service.id,
+        name=service.name,
+        stack=service.spec.labels.get(STACK_LABEL, ""),
+        vips={vip.network_id: vip.addr.partition("/")[0] for vip in endpoint.virtual_ips} if endpoint else {},
+        aliases={attachment.target: attachment.aliases for attachment in attachments if attachment.aliases},
+        ports=tuple(_published(service)),
+        backends=tuple(sorted(backends, key=lambda backend: backend.task_id)),
+    )
+
+
+def backend_of(task: Task) -> Backend | None:
+    """Return the task as a backend; None while it may not get traffic: it must run, be wanted, and have an address."""
+    wanted = task.desired_state == TaskState.RUNNING
+    if not wanted or task.status.state != TaskState.RUNNING or not task.status.addresses:
+        return None
+    return Backend(task_id=task.id, slot=task.slot, node_id=task.node_id, addresses=task.status.addresses)
+
+
+def peer_of(node: Node) -> Peer | None:
+    """Return the node as a peer; None when it has no worker, no number or no address in the data plane."""
+    if not node.agent or not node.number or not node.status.addr:
+        return None
+    return Peer(node_id=node.id, number=node.number, addr=node.status.addr)
+
+
+def _published(service: Service) -> Iterator[PublishedPort]:
+    for port in service.endpoint.ports if service.endpoint else ():
+        if port.publish_mode == "ingress" and port.published_port:
+            yield PublishedPort(
+                protocol=port.protocol,
+                published=port.published_port,
+                target=port.target_port,
+                host_ip=port.host_ip,
+            )

@@ -1,0 +1,194 @@
+"""Whom a change concerns: the indexes that turn a store change into marks on the feeds of the nodes it touches.
+
+A change costs as much as the number of nodes that it concerns, whatever the size of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from common.model import Config, Network, Node, Secret, Service, Task
+from common.wire.messages import Peer, ServiceEndpoint
+from manager.dispatch.assignments import backend_of, endpoint_of, networks_of, peer_of, publishes
+from manager.state.changes import Change
+from manager.state.view import View
+
+
+class Listener(Protocol):
+    """A node's feed, as the directory sees it."""
+
+    node_id: str
+
+    def touch_task(self, task_id: str) -> None: ...
+    def touch_service(self, service_id: str) -> None: ...
+    def touch_network(self, network_id: str) -> None: ...
+    def touch_file(self, object_id: str) -> None:
+        """Mark a secret or config."""
+
+    def touch_node(self, node_id: str) -> None: ...
+    def start_over(self) -> None: ...
+
+
+class Directory:
+    """Knows which node listens, which networks each holds, which services are on a network, and each endpoint once."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._listeners: dict[str, Listener] = {}
+        # Dicts as ordered sets: the order in which nodes hear of a change must not depend on hashing.
+        self._holders: dict[str, dict[Listener, None]] = {}
+        self._on_network: dict[str, set[str]] = {}
+        self._publishing: set[str] = set()
+        self._endpoints: dict[str, ServiceEndpoint] = {}
+        self._peers: dict[str, Peer] = {}
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Read all services and nodes again and let every node start over: changes were missed."""
+        for index in (self._on_network, self._publishing, self._endpoints, self._peers):
+            index.clear()
+        for node in self._view.nodes:
+            self._index_peer(node.id, peer_of(node))
+        for service in self._view.services:
+            self._index(None, service)
+        for listener in self._listeners.values():
+            listener.start_over()
+
+    # --- nodes come, go, and gain and lose networks -------------------------------------------------------------------
+
+    def add(self, listener: Listener) -> None:
+        """Let a node hear of changes, in place of an earlier session of it."""
+        self._listeners[listener.node_id] = listener
+
+    def discard(self, listener: Listener) -> None:
+        if self._listeners.get(listener.node_id) is listener:
+            del self._listeners[listener.node_id]
+
+    def hold(self, listener: Listener, network_id: str) -> None:
+        """Note that a node has a network now: it hears of the services there."""
+        self._holders.setdefault(network_id, {})[listener] = None
+
+    def release(self, listener: Listener, network_id: str) -> None:
+        holders = self._holders.get(network_id)
+        if holders is not None:
+            holders.pop(listener, None)
+            if not holders:
+                del self._holders[network_id]
+
+    def services_for(self, networks: Iterable[str]) -> set[str]:
+        """Name the services that a node with these networks must know."""
+        return self._publishing.union(*(self._on_network.get(network, ()) for network in networks))
+
+    def services_on(self, network_id: str) -> AbstractSet[str]:
+        return self._on_network.get(network_id, frozenset())
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """Every node that takes part in the data plane, by node id."""
+        return self._peers
+
+    def endpoint_for(self, service_id: str, networks: Iterable[str]) -> ServiceEndpoint | None:
+        """Return a service's endpoint if a node with these networks must know it; built once for all nodes."""
+        service = self._view.services.get(service_id)
+        if service is None:
+            return None
+        if networks_of(service).isdisjoint(networks) and not publishes(service):
+            return None
+        endpoint = self._endpoints.get(service_id)
+        if endpoint is None:
+            endpoint = self._endpoints[service_id] = endpoint_of(self._view, service)
+        return endpoint
+
+    # --- changes ------------------------------------------------------------------------------------------------------
+
+    def hear(self, changes: Iterable[Change]) -> None:
+        """Mark what these changes make stale, in every node that they concern."""
+        services: set[str] = set()
+        for change in changes:
+            if isinstance(change.current, Task):
+                self._hear_task(change, services)
+            else:
+                self._hear_other(change)
+        for service_id in sorted(services):
+            service = self._view.services.get(service_id)
+            if service is not None:
+                self._spread(service)
+
+    def _hear_task(self, change: Change, services: set[str]) -> None:
+        old = change.old if isinstance(change.old, Task) else None
+        new = change.new if isinstance(change.new, Task) else None
+        for task in (old, new):
+            listener = self._listeners.get(task.node_id) if task is not None else None
+            if task is not None and listener is not None:
+                listener.touch_task(task.id)
+        if (backend_of(old) if old else None) != (backend_of(new) if new else None):
+            services.update(task.service_id for task in (old, new) if task is not None)
+
+    def _hear_other(self, change: Change) -> None:
+        match change.current:
+            case Service():
+                self._hear_service(change)
+            case Network() as network:
+                for holder in self._holders.get(network.id, ()):
+                    holder.touch_network(network.id)
+            case Node():
+                self._hear_node(change)
+            case Secret() | Config() as file:
+                for listener in self._listeners.values():
+                    listener.touch_file(file.id)
+            case _:
+                pass  # nothing of the cluster record is sent in assignments
+
+    def _hear_service(self, change: Change) -> None:
+        old = change.old if isinstance(change.old, Service) else None
+        new = change.new if isinstance(change.new, Service) else None
+        self._index(old, new)
+        for service in (old, new):
+            if service is not None:
+                self._spread(service)
+
+    def _hear_node(self, change: Change) -> None:
+        old = change.old if isinstance(change.old, Node) else None
+        new = change.new if isinstance(change.new, Node) else None
+        peer = peer_of(new) if new is not None else None
+        if self._peers.get(change.current.id) != peer:
+            self._index_peer(change.current.id, peer)
+            for listener in self._listeners.values():
+                listener.touch_node(change.current.id)
+        elif (old.number if old else 0) != (new.number if new else 0):
+            listener_of_it = self._listeners.get(change.current.id)
+            if listener_of_it is not None:
+                listener_of_it.touch_node(change.current.id)
+
+    def _index(self, old: Service | None, new: Service | None) -> None:
+        if old is not None:
+            self._publishing.discard(old.id)
+            for network in networks_of(old):
+                members = self._on_network.get(network, set())
+                members.discard(old.id)
+                if not members:
+                    self._on_network.pop(network, None)
+        if new is not None:
+            if publishes(new):
+                self._publishing.add(new.id)
+            for network in networks_of(new):
+                self._on_network.setdefault(network, set()).add(new.id)
+
+    def _index_peer(self, node_id: str, peer: Peer | None) -> None:
+        if peer is None:
+            self._peers.pop(node_id, None)
+        else:
+            self._peers[node_id] = peer
+
+    def _spread(self, service: Service) -> None:
+        """Tell all nodes that must know a service that its endpoint is stale."""
+        self._endpoints.pop(service.id, None)
+        if publishes(service):
+            for listener in self._listeners.values():
+                listener.touch_service(service.id)
+            return
+        for network in networks_of(service):
+            for holder in self._holders.get(network, ()):
+                holder.touch_service(service.id)

@@ -1,0 +1,316 @@
+"""The dispatcher: takes every connection on the cluster's port and knows which worker is connected.
+
+`run` does the background work and is owned by the application; `handle` is the handler of each connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
+
+from common.clock import Clock, seconds
+from common.errors import (
+    FailedPrecondition,
+    PermissionDenied,
+    ProtocolError,
+    ResourceExhausted,
+    SwarmError,
+    Unavailable,
+)
+from common.ids import new_id
+from common.model import Node
+from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
+from common.wire.handshake import Opening, admit, refusal
+from common.wire.messages import (
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    Hello,
+    JoinRequest,
+    RootReply,
+    RootRequest,
+    StreamHello,
+    Welcome,
+)
+from manager.ca.authority import Authority
+from manager.dispatch.batch import WriteBatch
+from manager.dispatch.connector import EngineConnector
+from manager.dispatch.credentials import RegistryCredentials
+from manager.dispatch.directory import Directory
+from manager.dispatch.liveness import Liveness
+from manager.dispatch.membership import Membership, member
+from manager.dispatch.nodes import Down, Ready, apply_node_writes
+from manager.dispatch.reports import apply_reports
+from manager.dispatch.session import Session, SessionParts
+from manager.dispatch.streams import Streams
+from manager.state.changes import Change
+from manager.state.store import Store
+from manager.state.watch import Lagged
+
+T = TypeVar("T")
+
+# A node is lost after so many heartbeat periods without a sign of life.
+GRACE_PERIODS = 3
+# What nodes get on top when a manager has just started: they must notice that the last one went, and dial.
+RESTART_GRACE = 10.0
+# How long to wait when the store did not take a write.
+RETRY_SECONDS = 1.0
+FIRST_FRAME_TIMEOUT = 10.0
+MAX_STRANGERS = 256
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Serves the workers of a cluster.
+
+    `manager_id` is this manager's own node, `managers` the addresses (`host:port`) that workers are told to use, `rng`
+    the source of ids: `random.SystemRandom` in production, as stream ids must not be guessed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        authority: Authority,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        manager_id: str,
+        managers: tuple[str, ...],
+    ) -> None:
+        self._store = store
+        self._authority = authority
+        self._clock = clock
+        self._rng = rng
+        self._managers = managers
+        self._membership = Membership(store, authority, clock, rng, manager_id)
+        self._sessions: dict[str, Session] = {}
+        self._strangers = 0
+        self._streams = Streams(rng)
+        self._liveness = Liveness(self._lose)
+        self._lost: dict[str, None] = {}
+        self._something_lost = asyncio.Event()
+        self._parts = SessionParts(
+            store=store,
+            directory=Directory(store.view),
+            reports=WriteBatch(store, apply_reports),
+            nodes=WriteBatch(store, apply_node_writes),
+            credentials=RegistryCredentials(),
+            renew=self._membership.renew,
+        )
+
+    @property
+    def connected(self) -> Collection[str]:
+        """The ids of the nodes that have a session."""
+        return self._sessions.keys()
+
+    async def run(self) -> None:
+        """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `handle`."""
+        self._expect_nodes()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear_changes(), name="dispatch-changes")
+            group.create_task(self._parts.reports.run(), name="dispatch-reports")
+            group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
+            group.create_task(self._liveness.run(), name="dispatch-liveness")
+            group.create_task(self._write_losses(), name="dispatch-losses")
+
+    # --- what the API uses --------------------------------------------------------------------------------------------
+
+    def registry_auth(self, service_id: str, auth: str) -> None:
+        """Keep the credentials (decoded `X-Registry-Auth`) that nodes need to pull a service's image; memory only."""
+        self._parts.credentials.set(service_id, auth)
+
+    async def open_stream(self, node_id: str, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a stream to something on a node (`engine`: its engine's API socket). The caller closes the writer.
+
+        Raises:
+            Unavailable: the node is not connected, its worker says why not, or it did not answer in time.
+
+        """
+        return await self._stream(node_id, target, open_raw)
+
+    def engine_connector(self, node_id: str) -> EngineConnector:
+        """Make a connector for `aiohttp.ClientSession`, whose every connection ends at the node's engine."""
+        return EngineConnector(lambda take: self._stream(node_id, "engine", take))
+
+    async def _stream(self, node_id: str, target: str, take: Callable[[Channel], T]) -> T:
+        session = self._sessions.get(node_id)
+        if session is None:
+            node = self._store.view.nodes.get(node_id)
+            name = f"{node.name} ({node_id})" if node is not None else node_id
+            raise Unavailable(f"node {name} is not connected: look at 'node ls', and at the worker's log there")
+        return await self._streams.open(node_id, target, session.send, take)
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    async def handle(self, channel: Channel) -> None:
+        """Serve one connection to its end. Whoever is refused is told why.
+
+        Raises:
+            SwarmError: why the connection ended, for the log; a connection that its peer ended is no error.
+
+        """
+        try:
+            with self._count_stranger(channel.peer):
+                opening, request_id = await self._opening(channel)
+                if isinstance(opening, RootRequest | JoinRequest):
+                    await self._admit_stranger(channel, opening, request_id)
+                    return
+            if isinstance(opening, StreamHello):
+                self._streams.arrived(channel, opening)
+            else:
+                await self._serve_session(channel, opening, request_id)
+        except ChannelClosed as closed:
+            _log.debug("connection of %s: %s", channel.peer, closed.message)
+        except SwarmError as error:
+            with contextlib.suppress(ChannelClosed, ProtocolError):
+                await channel.send(refusal(error))
+            raise
+        finally:
+            await channel.close()  # a stream that was taken is no longer the channel's to close
+
+    async def _opening(self, channel: Channel) -> tuple[Opening, int]:
+        try:
+            async with asyncio.timeout(FIRST_FRAME_TIMEOUT):
+                request_id, first = await channel.receive()
+        except TimeoutError as error:
+            raise ProtocolError(f"{channel.peer} said nothing for {FIRST_FRAME_TIMEOUT:g} s") from error
+        return admit(first, channel.peer, self._authority.cluster_id), request_id
+
+    @contextlib.contextmanager
+    def _count_stranger(self, peer: PeerInfo) -> Iterator[None]:
+        """Bound how many connections without a certificate there may be at once."""
+        if peer.identity is not None:
+            yield
+            return
+        if self._strangers >= MAX_STRANGERS:
+            raise ResourceExhausted("too many hosts are joining at once: try again in a few seconds")
+        self._strangers += 1
+        try:
+            yield
+        finally:
+            self._strangers -= 1
+
+    async def _admit_stranger(self, channel: Channel, opening: RootRequest | JoinRequest, request_id: int) -> None:
+        if isinstance(opening, RootRequest):
+            reply = RootReply(root_certificate=self._authority.root_certificate, clock=self._clock.now())
+            await channel.send(reply, request_id)
+            return
+        joined = await self._membership.join(opening, channel.peer, self._managers)
+        _log.info("node %s (%s) joined from %s", joined.node_id, opening.hostname, channel.peer.remote_address)
+        await channel.send(joined, request_id)
+
+    async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:
+        identity = channel.peer.identity
+        assert identity is not None  # `admit` has seen it
+        node = member(self._store.view, identity)
+        channel.raise_limit(MAX_FRAME_BYTES)
+        heartbeat = self._heartbeat()
+        session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
+        self._enter(session)
+        try:
+            ready = Ready(node.id, hello.description, _address(node, hello, channel.peer), identity.serial)
+            await self._parts.nodes.submit(ready)
+            await channel.send(self._welcome(session, heartbeat), request_id)
+            await session.run()
+        finally:
+            self._exit(session)
+
+    def _welcome(self, session: Session, heartbeat: float) -> Welcome:
+        return Welcome(
+            protocol=PROTOCOL_VERSION,
+            session_id=session.session_id,
+            node_id=session.node_id,
+            heartbeat=heartbeat,
+            managers=self._managers,
+        )
+
+    def _enter(self, session: Session) -> None:
+        before = self._sessions.get(session.node_id)
+        if before is not None:
+            _log.warning(
+                "node %s opened another session, from %s", session.node_id, session.channel.peer.remote_address
+            )
+            before.end(FailedPrecondition(f"another session of node {session.node_id} has begun"))
+        self._sessions[session.node_id] = session
+        self._lost.pop(session.node_id, None)
+        self._liveness.watch(session.node_id, lambda: session.channel.last_received, session.grace)
+
+    def _exit(self, session: Session) -> None:
+        if self._sessions.get(session.node_id) is not session:
+            return
+        del self._sessions[session.node_id]
+        if session.left or session.node_id not in self._store.view.nodes:
+            self._liveness.forget(session.node_id)
+        elif self._liveness.watches(session.node_id):
+            # The connection is gone, the node perhaps not: it has what is left of its grace to come back.
+            heard = session.channel.last_received
+            self._liveness.watch(session.node_id, lambda: heard, session.grace)
+
+    # --- background ---------------------------------------------------------------------------------------------------
+
+    def _expect_nodes(self) -> None:
+        """Give the nodes that were alive when the last manager ended the time to come back."""
+        started = asyncio.get_running_loop().time()
+        for node in self._store.view.nodes:
+            if node.agent and node.status.state == "ready" and not self._liveness.watches(node.id):
+                self._liveness.watch(node.id, lambda: started, RESTART_GRACE)
+
+    async def _hear_changes(self) -> None:
+        with self._store.watch() as subscription:
+            self._parts.directory.rebuild()
+            while True:
+                try:
+                    batch = await subscription.next()
+                except Lagged:
+                    _log.warning("the dispatcher fell behind the store: every node gets a complete set of assignments")
+                    self._parts.directory.rebuild()
+                    continue
+                for change_set in batch:
+                    self._parts.directory.hear(change_set.changes)
+                    for change in change_set.changes:
+                        if change.new is None:
+                            self._hear_removal(change)
+
+    def _hear_removal(self, change: Change) -> None:
+        self._parts.credentials.forget(change.current.id)
+        session = self._sessions.get(change.current.id)
+        if isinstance(change.current, Node) and session is not None:
+            session.end(PermissionDenied(f"node {session.node_id} was removed from the cluster"))
+
+    def _lose(self, node_id: str) -> None:
+        self._lost[node_id] = None
+        self._something_lost.set()
+        session = self._sessions.get(node_id)
+        if session is not None:
+            session.end(Unavailable(f"node {node_id} gave no sign of life for {session.grace:g} s"))
+
+    async def _write_losses(self) -> None:
+        """Write lost nodes down, all at once. While the store takes nothing, those that come back are struck off."""
+        while True:
+            await self._something_lost.wait()
+            self._something_lost.clear()
+            lost, self._lost = self._lost, {}
+            for node_id in lost:
+                _log.warning("node %s is down: no sign of life within its grace period", node_id)
+            writes = [self._parts.nodes.submit(Down(node_id, "no sign of life")) for node_id in lost]
+            results = await asyncio.gather(*writes, return_exceptions=True)
+            if any(isinstance(result, Unavailable) for result in results):
+                await asyncio.sleep(RETRY_SECONDS)
+                self._lost.update((node_id, None) for node_id in lost if node_id not in self._sessions)
+                self._something_lost.set()
+
+    def _heartbeat(self) -> float:
+        return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)
+
+
+def _address(node: Node, hello: Hello, peer: PeerInfo) -> str:
+    """Choose a node's address as its peers reach it; what the manager's own worker dials from says nothing about it."""
+    if hello.advertise_addr:
+        return hello.advertise_addr
+    if node.manager_status is not None and node.status.addr:
+        return node.status.addr
+    return peer.remote_address or node.status.addr

@@ -1,0 +1,291 @@
+"""What one node has been sent, and what of it is stale: turns marks into assignment messages.
+
+The work of a message is in proportion to what changed. A feed with too many marks, or whose node asks for it, starts
+over: everything is sent as one complete set, through the same code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from common.model import Config, Network, Secret, Task
+from common.wire.messages import Assignments, Peer, ServiceEndpoint
+from manager.dispatch.assignments import NOTHING, Needs, is_assigned, needs_of, same_for_worker
+from manager.dispatch.directory import Directory
+from manager.state.view import View
+
+MAX_MARKS = 20_000
+# A frame may hold 16 MiB; secrets and configs beyond this come in messages of their own, right after the set.
+FILE_BYTES = 8 * 1024 * 1024
+
+V = TypeVar("V", bound=object)
+F = TypeVar("F", Secret, Config)
+
+
+class Counts(Counter[str]):
+    """How many tasks need each thing; notes which came to be needed or unneeded since `take`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.touched: set[str] = set()
+
+    def shift(self, old: frozenset[str], new: frozenset[str]) -> None:
+        for key in new - old:
+            self[key] += 1
+            self.touched.add(key)
+        for key in old - new:
+            self[key] -= 1
+            self.touched.add(key)
+            if not self[key]:
+                del self[key]
+
+    def take(self) -> list[str]:
+        touched, self.touched = self.touched, set()
+        return sorted(touched)
+
+
+class Feed:
+    """The state of one session's assignments. `touch_…` marks what may be stale; `take` makes the messages.
+
+    `stale` is called on every mark that is the first after a `take`.
+    """
+
+    def __init__(self, node_id: str, view: View, directory: Directory, stale: Callable[[], None]) -> None:
+        self.node_id = node_id
+        self._view = view
+        self._directory = directory
+        self._stale = stale
+        self._number = 0
+        self._reset()
+
+    # --- marks --------------------------------------------------------------------------------------------------------
+
+    def touch_task(self, task_id: str) -> None:
+        self._mark(self._marked_tasks, task_id)
+
+    def touch_service(self, service_id: str) -> None:
+        self._mark(self._marked_services, service_id)
+
+    def touch_network(self, network_id: str) -> None:
+        self._mark(self._marked_networks, network_id)
+
+    def touch_file(self, object_id: str) -> None:
+        if object_id in self._secrets:
+            self._mark(self._secret_counts.touched, object_id)
+        elif object_id in self._configs:
+            self._mark(self._config_counts.touched, object_id)
+
+    def touch_node(self, node_id: str) -> None:
+        self._mark(self._marked_nodes, node_id)
+
+    def start_over(self) -> None:
+        """Send a complete set next."""
+        self._complete = True
+        self._stale()
+
+    def close(self) -> None:
+        """Leave the directory's indexes."""
+        self._directory.discard(self)
+        for network_id in self._network_counts:
+            self._directory.release(self, network_id)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def take(self) -> list[Assignments]:
+        """Return the messages that bring the node up to date, in order; none when nothing that it sees has changed."""
+        complete = self._complete
+        if complete:
+            self.close()
+            self._reset()
+            self._directory.add(self)
+            self._mark_all()
+        body = self._difference()
+        if not complete and body == _EMPTY:
+            return []
+        first, *rest = _split_files(body)
+        return [self._numbered(first, complete=complete), *(self._numbered(part, complete=False) for part in rest)]
+
+    def _reset(self) -> None:
+        self._complete = True
+        self._tasks: dict[str, Task] = {}
+        self._needs: dict[str, Needs] = {}
+        self._secrets: dict[str, Secret] = {}
+        self._configs: dict[str, Config] = {}
+        self._networks: dict[str, Network] = {}
+        self._endpoints: dict[str, ServiceEndpoint] = {}
+        self._peers: dict[str, Peer] = {}
+        self._node_number = 0
+        self._secret_counts = Counts()
+        self._config_counts = Counts()
+        self._network_counts = Counts()
+        self._marked_tasks: set[str] = set()
+        self._marked_services: set[str] = set()
+        self._marked_networks: set[str] = set()
+        self._marked_nodes: set[str] = set()
+
+    def _mark_all(self) -> None:
+        self._complete = False
+        self._marked_tasks.update(task.id for task in self._view.tasks.on_node(self.node_id))
+        self._marked_services |= self._directory.services_for(())
+        self._marked_nodes.update(self._directory.peers, (self.node_id,))
+
+    def _mark(self, marks: set[str], key: str) -> None:
+        marks.add(key)
+        if len(marks) > MAX_MARKS:
+            self._complete = True
+        self._stale()
+
+    def _numbered(self, body: Assignments, *, complete: bool) -> Assignments:
+        before, self._number = self._number, self._number + 1
+        return msgspec.structs.replace(
+            body,
+            complete=complete,
+            applies_to=0 if complete else before,
+            results_in=self._number,
+            node_number=self._node_number,
+        )
+
+    def _difference(self) -> Assignments:
+        tasks = self._update_tasks()
+        secrets = _diff(self._secrets, ((i, self._needed_secret(i)) for i in self._secret_counts.take()))
+        configs = _diff(self._configs, ((i, self._needed_config(i)) for i in self._config_counts.take()))
+        networks = self._update_networks()
+        held = self._network_counts
+        endpoints = _diff(
+            self._endpoints,
+            ((i, self._directory.endpoint_for(i, held)) for i in _drained(self._marked_services)),
+        )
+        number_before = self._node_number
+        peers = self._update_peers()
+        return Assignments(
+            complete=False,
+            results_in=0,
+            tasks=tuple(tasks[0]),
+            removed_tasks=tuple(tasks[1]),
+            secrets=tuple(secrets[0]),
+            removed_secrets=tuple(secrets[1]),
+            configs=tuple(configs[0]),
+            removed_configs=tuple(configs[1]),
+            networks=tuple(networks[0]),
+            removed_networks=tuple(networks[1]),
+            endpoints=tuple(endpoints[0]),
+            removed_endpoints=tuple(endpoints[1]),
+            peers=tuple(peers[0]),
+            removed_peers=tuple(peers[1]),
+            # Only so that a change of the number alone makes the message differ from an empty one.
+            node_number=self._node_number if self._node_number != number_before else 0,
+        )
+
+    def _update_tasks(self) -> tuple[list[Task], list[str]]:
+        changed: list[Task] = []
+        removed: list[str] = []
+        for task_id in _drained(self._marked_tasks):
+            task = self._view.tasks.get(task_id)
+            if task is not None and (task.node_id != self.node_id or not is_assigned(task)):
+                task = None
+            self._count_needs(task_id, needs_of(task) if task is not None else NOTHING)
+            had = self._tasks.get(task_id)
+            if task is None:
+                if had is not None:
+                    del self._tasks[task_id]
+                    removed.append(task_id)
+                continue
+            if had is None or not same_for_worker(had, task):
+                changed.append(task)
+            self._tasks[task_id] = task
+        return changed, removed
+
+    def _count_needs(self, task_id: str, needs: Needs) -> None:
+        before = self._needs.get(task_id, NOTHING)
+        if needs is before:
+            return
+        self._secret_counts.shift(before.secrets, needs.secrets)
+        self._config_counts.shift(before.configs, needs.configs)
+        self._network_counts.shift(before.networks, needs.networks)
+        if needs is NOTHING:
+            self._needs.pop(task_id, None)
+        else:
+            self._needs[task_id] = needs
+
+    def _update_networks(self) -> tuple[list[Network], list[str]]:
+        turned = self._network_counts.take()
+        for network_id in turned:
+            if network_id in self._network_counts:
+                self._directory.hold(self, network_id)
+            else:
+                self._directory.release(self, network_id)
+            self._marked_services |= self._directory.services_on(network_id)
+        stale = dict.fromkeys([*turned, *_drained(self._marked_networks)])
+        return _diff(
+            self._networks,
+            ((i, self._view.networks.get(i) if i in self._network_counts else None) for i in stale),
+        )
+
+    def _update_peers(self) -> tuple[list[Peer], list[str]]:
+        marked = list(_drained(self._marked_nodes))
+        if self.node_id in marked:
+            marked.remove(self.node_id)
+            node = self._view.nodes.get(self.node_id)
+            self._node_number = node.number if node is not None else 0
+        return _diff(self._peers, ((i, self._directory.peers.get(i)) for i in marked))
+
+    def _needed_secret(self, secret_id: str) -> Secret | None:
+        return self._view.secrets.get(secret_id) if secret_id in self._secret_counts else None
+
+    def _needed_config(self, config_id: str) -> Config | None:
+        return self._view.configs.get(config_id) if config_id in self._config_counts else None
+
+
+_EMPTY = Assignments(complete=False, results_in=0)
+
+
+def _drained(marks: set[str]) -> Iterator[str]:
+    """Empty a set of marks, in an order that does not depend on hashing."""
+    keys = sorted(marks)
+    marks.clear()
+    return iter(keys)
+
+
+def _diff(held: dict[str, V], now: Iterable[tuple[str, V | None]]) -> tuple[list[V], list[str]]:
+    """Bring `held` up to date; return what is new or changed, and the keys that went."""
+    changed: list[V] = []
+    removed: list[str] = []
+    for key, value in now:
+        had = held.get(key)
+        if value is None:
+            if had is not None:
+                del held[key]
+                removed.append(key)
+        elif had is not value and had != value:
+            held[key] = value
+            changed.append(value)
+    return changed, removed
+
+
+def _split_files(body: Assignments) -> list[Assignments]:
+    """Move secrets and configs that would make the frame too large into messages that follow."""
+    secrets, configs = _portions(body.secrets), _portions(body.configs)
+    if len(secrets) + len(configs) <= 2 and sum(len(f.spec.data) for f in body.secrets + body.configs) <= FILE_BYTES:
+        return [body]
+    more = [msgspec.structs.replace(_EMPTY, secrets=portion) for portion in secrets]
+    more += [msgspec.structs.replace(_EMPTY, configs=portion) for portion in configs]
+    return [msgspec.structs.replace(body, secrets=(), configs=()), *more]
+
+
+def _portions(files: tuple[F, ...]) -> list[tuple[F, ...]]:
+    portions: list[tuple[F, ...]] = []
+    portion: list[F] = []
+    size = 0
+    for file in files:
+        if portion and size + len(file.spec.data) > FILE_BYTES:
+            portions.append(tuple(portion))
+            portion, size = [], 0
+        portion.append(file)
+        size += len(file.spec.data)
+    if portion:
+        portions.append(tuple(portion))
+    return portions

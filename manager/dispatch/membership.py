@@ -1,0 +1,181 @@
+"""Joining and renewing: who becomes a node of the cluster, and under which certificate."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import re
+
+import msgspec
+
+from common.clock import Clock
+from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
+from common.ids import new_id
+from common.model.node import Node, NodeDescription, NodeSpec, NodeStatus
+from common.tls import ROLE_WORKER, Identity
+from common.wire.channel import PeerInfo
+from common.wire.handshake import clock_skew_error
+from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
+from manager.ca.authority import Authority, key_of_request, new_serial
+from manager.ca.ratelimit import RateLimit
+from manager.ca.tokens import check_worker_token
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from manager.state.view import View
+
+JOIN_BURST = 20
+JOIN_PERIOD = 2.0
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
+_AVAILABILITY = ("active", "pause", "drain")
+_MAX_LABELS = 128
+_MAX_LABEL_LENGTH = 4096
+
+
+class Membership:
+    """Makes nodes of those who have the token. `manager_id` is this manager's own node."""
+
+    def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, manager_id: str) -> None:
+        self._store = store
+        self._authority = authority
+        self._clock = clock
+        self._rng = rng
+        self._manager_id = manager_id
+        self._attempts = RateLimit(JOIN_BURST, JOIN_PERIOD, clock)
+
+    async def join(self, request: JoinRequest, peer: PeerInfo, managers: tuple[str, ...]) -> JoinReply:
+        """Make a node, or give this manager's own node its worker, and sign the certificate.
+
+        Raises:
+            ResourceExhausted: too many wrong attempts from this address.
+            InvalidArgument, Unauthenticated, FailedPrecondition: see `check_worker_token` and `check_terms`.
+
+        """
+        if not self._attempts.allow(peer.remote_address):
+            raise ResourceExhausted(
+                f"too many attempts to join from {peer.remote_address}: try again in {JOIN_PERIOD:g} seconds"
+            )
+        check_worker_token(request.token, self._store.view.cluster.join_tokens)
+        self._attempts.refund(peer.remote_address)
+        skew = clock_skew_error(request.clock, self._clock.now())
+        if skew is not None:
+            raise skew
+        check_terms(request)
+        key_of_request(request.csr)  # a bad request is refused before it has left a trace
+        serial = new_serial()
+        node = await self._store.update(lambda tx: self._enter(tx, request, peer, serial))
+        return JoinReply(
+            node_id=node.id,
+            cluster_id=self._authority.cluster_id,
+            certificate=self._sign(request.csr, node.id, serial),
+            root_certificate=self._authority.root_certificate,
+            managers=managers,
+        )
+
+    async def renew(self, request: RenewRequest, identity: Identity) -> RenewReply:
+        """Sign the next certificate of a node. The present one stays valid until the new one is first used.
+
+        Raises:
+            InvalidArgument: not a certificate request.
+            PermissionDenied: the node was removed.
+
+        """
+        key_of_request(request.csr)
+        serial = new_serial()
+
+        def remember(tx: Transaction) -> None:
+            node = member(tx, identity)
+            tx.put(msgspec.structs.replace(node, certificate_serials=(identity.serial, serial)))
+
+        await self._store.update(remember)
+        return RenewReply(
+            certificate=self._sign(request.csr, identity.node_id, serial),
+            root_certificate=self._authority.root_certificate,
+        )
+
+    def _sign(self, csr: bytes, node_id: str, serial: str) -> bytes:
+        identity = Identity(node_id, ROLE_WORKER, self._authority.cluster_id, serial)
+        lifetime = self._store.view.cluster.spec.ca_config.node_cert_expiry
+        return self._authority.issue(csr, identity, lifetime, self._clock.now())
+
+    def _enter(self, tx: Transaction, request: JoinRequest, peer: PeerInfo, serial: str) -> Node:
+        """Choose the node's row and write it. A host that joins again gets a new row, as with Docker."""
+        addr = request.advertise_addr or peer.remote_address
+        own = tx.nodes.get(self._manager_id)
+        if own is not None and not own.agent and _same_host(peer):
+            node = _with_worker(own, request, serial)
+        else:
+            node = Node(
+                id=new_id(self._rng),
+                spec=NodeSpec(labels=request.labels, availability=request.availability),
+                description=NodeDescription(hostname=request.hostname),
+                status=NodeStatus(state="unknown", message="joined; its first session has not begun", addr=addr),
+                agent=True,
+                certificate_serials=(serial,),
+            )
+        tx.put(node)
+        return node
+
+
+def member(view: View, identity: Identity) -> Node:
+    """Return the node that a certificate belongs to.
+
+    Raises:
+        PermissionDenied: the node was removed, or this certificate of it was replaced or given up.
+
+    """
+    node = view.nodes.get(identity.node_id)
+    if node is None:
+        raise PermissionDenied(
+            f"node {identity.node_id} is not (any more) part of this cluster: "
+            "run 'swarm-worker leave', then 'swarm-worker join' to come back"
+        )
+    if identity.serial not in node.certificate_serials:
+        raise PermissionDenied(
+            f"this certificate of node {identity.node_id} is not valid any more: "
+            "it was replaced, or the node has left; run 'swarm-worker leave', then 'swarm-worker join' to come back"
+        )
+    return node
+
+
+def check_terms(request: JoinRequest) -> None:
+    """Check what a joining host says of itself.
+
+    Raises:
+        InvalidArgument: it names the field and what it may be.
+
+    """
+    if not _HOSTNAME.fullmatch(request.hostname):
+        raise InvalidArgument(f"the host name {request.hostname!r} is not a valid one: set it with 'hostnamectl'")
+    if request.availability not in _AVAILABILITY:
+        raise InvalidArgument(f"availability {request.availability!r} is none of {', '.join(_AVAILABILITY)}")
+    if request.advertise_addr:
+        try:
+            ipaddress.ip_address(request.advertise_addr)
+        except ValueError as error:
+            raise InvalidArgument(f"the advertise address must be an IP address: {error}") from error
+    if len(request.labels) > _MAX_LABELS or any(
+        not key or len(key) + len(value) > _MAX_LABEL_LENGTH for key, value in request.labels.items()
+    ):
+        raise InvalidArgument(
+            f"at most {_MAX_LABELS} labels, each with a name and no longer than {_MAX_LABEL_LENGTH} characters"
+        )
+
+
+def _same_host(peer: PeerInfo) -> bool:
+    """Whether the peer's address is one of this host: a connection to oneself has the same address at both ends."""
+    return bool(peer.remote_address) and peer.remote_address == peer.local_address
+
+
+def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
+    """Give the manager's own node its worker: same id, same role, labels added."""
+    spec = msgspec.structs.replace(
+        own.spec, labels={**own.spec.labels, **request.labels}, availability=request.availability
+    )
+    addr = request.advertise_addr or own.status.addr
+    return msgspec.structs.replace(
+        own,
+        spec=spec,
+        status=msgspec.structs.replace(own.status, addr=addr),
+        agent=True,
+        certificate_serials=(serial,),
+    )

@@ -1,0 +1,165 @@
+"""One worker's session: what it says is written to the store, what it is to do is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from common.errors import ProtocolError, SwarmError
+from common.tls import Identity
+from common.wire.channel import Channel
+from common.wire.codec import Frame
+from common.wire.messages import (
+    AnyMessage,
+    Assignments,
+    Heartbeat,
+    HeartbeatAck,
+    Leave,
+    LeaveAck,
+    NodeReport,
+    RegistryAuth,
+    RenewReply,
+    RenewRequest,
+    Resync,
+    StatusAck,
+    StatusReport,
+)
+from manager.dispatch.batch import WriteBatch
+from manager.dispatch.credentials import RegistryCredentials
+from manager.dispatch.directory import Directory
+from manager.dispatch.feed import Feed
+from manager.dispatch.nodes import Described, Left, NodeWrite
+from manager.dispatch.reports import NodeReports
+from manager.state.store import Store
+
+# Changes that follow each other within this time go out as one message.
+GATHER_SECONDS = 0.010
+MAX_OPEN_REPORTS = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What all sessions of a manager share."""
+
+    store: Store
+    directory: Directory
+    reports: WriteBatch[NodeReports]
+    nodes: WriteBatch[NodeWrite]
+    credentials: RegistryCredentials
+    renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
+
+
+class Session:
+    """The messages of one node's connection, after its Welcome. `grace`: seconds of silence after which it is lost."""
+
+    def __init__(
+        self, session_id: str, identity: Identity, channel: Channel, parts: SessionParts, *, grace: float
+    ) -> None:
+        self.session_id = session_id
+        self.identity = identity
+        self.channel = channel
+        self.grace = grace
+        self.left = False
+        self._parts = parts
+        self._stale = asyncio.Event()
+        self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
+        self._auths: dict[str, RegistryAuth] = {}
+        self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
+        self._ended_by: SwarmError | None = None
+
+    @property
+    def node_id(self) -> str:
+        return self.identity.node_id
+
+    async def run(self) -> None:
+        """Serve the session until the connection ends, the node leaves, or `end` is called.
+
+        Raises:
+            ChannelClosed, ProtocolError: how the connection ended.
+            SwarmError: why this side ended it, as given to `end`, or what the store refused.
+
+        """
+        self._feed.start_over()
+        try:
+            async with asyncio.TaskGroup() as group:
+                sender = group.create_task(self._send_assignments())
+                group.create_task(self._read(group, sender))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        finally:
+            self._feed.close()
+
+    def end(self, error: SwarmError) -> None:
+        """End the session from this side: `run` raises `error`."""
+        self._ended_by = error
+        self._stale.set()
+
+    async def send(self, message: AnyMessage) -> None:
+        """Say something to the worker.
+
+        Raises:
+            ChannelClosed: the connection is gone.
+
+        """
+        await self.channel.send(message)
+
+    async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
+        try:
+            while not self.left:
+                await self._answer(await self.channel.receive(), group)
+        finally:
+            sender.cancel()
+
+    async def _answer(self, frame: Frame, group: asyncio.TaskGroup) -> None:
+        match frame.message:
+            case Heartbeat():
+                await self.channel.send(HeartbeatAck(), frame.id)
+            case StatusReport() as report:
+                await self._open_reports.acquire()
+                group.create_task(self._write_report(report, frame.id))
+            case NodeReport(description=description):
+                await self._parts.nodes.submit(Described(self.node_id, description))
+            case RenewRequest() as request:
+                await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
+            case Resync():
+                _log.info("node %s asks for a complete set of assignments", self.node_id)
+                self._feed.start_over()
+            case Leave():
+                await self._parts.nodes.submit(Left(self.node_id))
+                self.left = True
+                await self.channel.send(LeaveAck(), frame.id)
+            case message:
+                raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    async def _write_report(self, report: StatusReport, request_id: int) -> None:
+        try:
+            await self._parts.reports.submit(NodeReports(self.node_id, report.tasks))
+            await self.channel.send(StatusAck(), request_id)
+        finally:
+            self._open_reports.release()
+
+    async def _send_assignments(self) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            if self._ended_by is not None:
+                raise self._ended_by
+            for message in self._feed.take():
+                await self._send_credentials(message)
+                await self.channel.send(message)
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _send_credentials(self, message: Assignments) -> None:
+        services = (task.service_id for task in message.tasks)
+        for auth in self._parts.credentials.unsent(services, self._auths):
+            await self.channel.send(auth)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Take the error that tells the most: a bug before an expected one."""
+    flat = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in errors.exceptions]
+    return next((error for error in flat if not isinstance(error, SwarmError)), flat[0])

@@ -1,0 +1,85 @@
+"""Bulk connections to workers: asked for over the session, dialled by the worker, told apart by a secret number."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from common.errors import PermissionDenied, Unavailable
+from common.ids import new_id
+from common.wire.channel import Channel
+from common.wire.messages import OpenStream, StreamHello
+
+T = TypeVar("T")
+
+STREAM_TIMEOUT = 10.0
+MAX_PENDING = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A stream that was asked for: from whom, what is done with its channel, and who waits."""
+
+    node_id: str
+    take: Callable[[Channel], Any]
+    taken: asyncio.Future[Any]
+
+
+class Streams:
+    """The streams that were asked for and have not come yet."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._pending: dict[str, _Pending] = {}
+
+    async def open(
+        self,
+        node_id: str,
+        target: str,
+        send: Callable[[OpenStream], Awaitable[None]],
+        take: Callable[[Channel], T],
+    ) -> T:
+        """Ask a node for a stream by `send`; when it comes, `take` detaches its channel, and its result is returned.
+
+        Raises:
+            Unavailable: the worker says why not, or nothing came in time.
+
+        """
+        if len(self._pending) >= MAX_PENDING:
+            raise Unavailable("too many streams to workers are being opened: try again")
+        stream_id = new_id(self._rng)
+        taken: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending[stream_id] = _Pending(node_id, take, taken)
+        try:
+            async with asyncio.timeout(STREAM_TIMEOUT):
+                await send(OpenStream(stream_id=stream_id, target=target))
+                return await taken
+        except TimeoutError as error:
+            raise Unavailable(
+                f"node {node_id} did not open a stream to its {target} in {STREAM_TIMEOUT:g} s"
+            ) from error
+        finally:
+            del self._pending[stream_id]
+
+    def arrived(self, channel: Channel, hello: StreamHello) -> None:
+        """Give a worker's stream to who asked for it.
+
+        Raises:
+            PermissionDenied: nobody asked this node for it, or no one waits any more.
+
+        """
+        identity = channel.peer.identity
+        pending = self._pending.get(hello.stream_id)
+        if identity is None or pending is None or pending.node_id != identity.node_id or pending.taken.done():
+            raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
+        if hello.error:
+            pending.taken.set_exception(Unavailable(f"node {pending.node_id}: {hello.error}"))
+            return
+        try:
+            # Here and now: the connection's task ends after this, and would close a channel still attached.
+            pending.taken.set_result(pending.take(channel))
+        except Unavailable as error:
+            pending.taken.set_exception(error)

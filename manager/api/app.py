@@ -1,0 +1,110 @@
+"""The API as one object: routes, their context, and the answer to every request, whatever happens inside."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+from common.clock import Clock
+from common.errors import SwarmError
+from common.ids import new_id
+from manager.api import (
+    configs,
+    events,
+    logs,
+    networks,
+    nodes,
+    registry,
+    secrets,
+    services,
+    swarm,
+    system,
+    tasks,
+)
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context, Engines, Identity
+from manager.api.errors import describe
+from manager.api.eventlog import EventLog
+from manager.api.host import this_host
+from manager.api.router import Router
+from manager.api.views.cache import JsonCache
+from manager.state.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+_RESOURCES = (system, swarm, nodes, services, tasks, logs, secrets, configs, networks, events, registry)
+
+
+class Api:
+    """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
+
+    `registry_auth(service_id, auth)` takes credentials for a service's pulls (decoded JSON, for memory only);
+    `leave()` is awaited when a client makes this manager leave, and ends the cluster.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        engines: Engines,
+        identity: Identity,
+        *,
+        registry_auth: Callable[[str, str], None],
+        leave: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
+        self._tasks = asyncio.TaskGroup()
+        self._follower: asyncio.Task[None] | None = None
+        self.context = Context(
+            store=store,
+            clock=clock,
+            rng=rng,
+            engines=engines,
+            identity=identity,
+            host=this_host(),
+            registry_auth=registry_auth,
+            leave=leave,
+            events=EventLog(),
+            cache=JsonCache(),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        run = self.context.events.run(self.context.store, self.context.clock)
+        self._follower = self._tasks.create_task(run, name="api-events")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end_streams()
+        assert self._follower is not None
+        self._follower.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def end_streams(self) -> None:
+        """Let the streams that would never end by themselves end now."""
+        self.context.events.end()
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer a request; a failure becomes an answer, too."""
+        try:
+            match = self._router.match(call.method, call.path)
+            return await match.handler(self.context, call.matched(match.params, match.version))
+        except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
+            return self.failure(call, error)
+
+    def failure(self, call: Call, error: Exception) -> Answer:
+        """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
+        if isinstance(error, SwarmError):
+            status, message = describe(error)
+            return Answer(status, {"message": message})
+        incident = new_id(self.context.rng)[:12]
+        _LOG.error("incident %s: %s %.200r failed", incident, call.method, call.path, exc_info=error)
+        text = f"internal error, incident {incident}: the manager's log says more under this number"
+        return Answer(500, {"message": text})

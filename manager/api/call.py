@@ -1,0 +1,149 @@
+"""A request and its answer as values: handlers do no HTTP, so the same code serves sockets, tests and the fuzzer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from common.clock import parse_rfc3339, seconds
+from manager.api.body import decode
+from manager.api.errors import invalid
+from manager.compose.quantities import parse_duration
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Send: TypeAlias = Callable[[bytes], Awaitable[None]]
+Filters: TypeAlias = Mapping[str, frozenset[str]]
+
+JSON = "application/json"
+_FALSE = {"", "0", "no", "false", "none"}
+_UNSIGNED = re.compile(r"[0-9]{1,20}")
+_AGO = re.compile(r"[0-9][0-9.hmsuµn]{0,40}")
+_UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    version: str = ""
+
+    def matched(self, params: Mapping[str, str], version: str) -> Call:
+        """Return the call with what its path says."""
+        return replace(self, params=params, version=version)
+
+    def with_body(self, body: bytes) -> Call:
+        return replace(self, body=body)
+
+    def flag(self, name: str) -> bool:
+        """Read a boolean query as the engine does: everything but 0, no, false, none and nothing is true."""
+        return self.query.get(name, "").strip().lower() not in _FALSE
+
+    def decode(self, kind: type[T]) -> T:
+        """Decode the JSON body.
+
+        Raises:
+            EngineError: 400; not JSON, not declared as JSON, or a field is of the wrong type.
+
+        """
+        self.require_json()
+        return decode(kind, self.body)
+
+    def require_json(self) -> None:
+        content_type = self.headers.get("content-type", "")
+        if not content_type and not self.body:
+            return
+        if content_type.partition(";")[0].strip().lower() != JSON:
+            text = f"unsupported Content-Type header ({content_type}): must be 'application/json'"
+            raise invalid(text)
+
+    def index(self, noun: str) -> int:
+        """Return the `version` query: the object's version index that an update must repeat."""
+        text = self.query.get("version", "")
+        if _UNSIGNED.fullmatch(text) is None or int(text) >= 2**64:
+            kind = "invalid syntax" if _UNSIGNED.fullmatch(text) is None else "value out of range"
+            raise invalid(f"invalid {noun} version '{text}': strconv.ParseUint: parsing \"{text}\": {kind}")
+        return int(text)
+
+    def filters(self, accepted: frozenset[str]) -> Filters:
+        """Read `filters`: `{"name": ["x"]}` or the older `{"name": {"x": true}}`.
+
+        Raises:
+            EngineError: 400; not of that form, or a filter that this list does not know.
+
+        """
+        text = self.query.get("filters", "")
+        if not text:
+            return {}
+        filters = _parse_filters(text)
+        for name in filters:
+            if name not in accepted:
+                raise invalid(f"invalid filter '{name}'")
+        return filters
+
+    def instant(self, name: str) -> float | None:
+        """Read a time query (Unix seconds with a fraction, or RFC 3339); None when it is not given."""
+        text = self.query.get(name, "")
+        return moment(name, text) if text else None
+
+
+def moment(name: str, text: str, now: float | None = None) -> float:
+    """Read an instant: Unix seconds with a fraction, RFC 3339, or with `now` how long ago (`10m`, `1h30m`).
+
+    Raises:
+        EngineError: 400; names what was being read.
+
+    """
+    if _UNIX_TIME.fullmatch(text):
+        return float(text)
+    try:
+        if now is not None and _AGO.fullmatch(text):
+            return now - seconds(parse_duration(text))
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        expected = "expected Unix seconds or a time like 2026-01-31T12:00:00Z"
+        raise invalid(f"could not parse {name} timestamp: {text[:100]!r}: {expected}") from None
+
+
+def _parse_filters(text: str) -> dict[str, frozenset[str]]:
+    try:
+        return {k: frozenset(v) for k, v in msgspec.json.decode(text, type=dict[str, list[str]]).items()}
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        pass  # the older form is tried next
+    try:
+        older = msgspec.json.decode(text, type=dict[str, dict[str, bool]])
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        raise invalid("invalid filter") from None
+    return {name: frozenset(value for value, on in values.items() if on) for name, values in older.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; `value` is what JSON makes of it, bytes are sent as they are, None is an empty body."""
+
+    status: int = 200
+    value: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end."""
+
+    produce: Callable[[Send], Awaitable[None]]
+    content_type: str = JSON
+    status: int = 200
+
+
+Reply: TypeAlias = Answer | Stream

@@ -1,0 +1,81 @@
+"""/configs: create, list, inspect, change labels, remove."""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.errors import AlreadyExists, InvalidArgument, OutOfSequence
+from common.ids import new_id
+from common.model import Config
+from common.model.secret import MAX_CONFIG_BYTES, ConfigSpec
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.file_rules import FILTERS, check_unused, file_passes, update_index
+from manager.api.json_list import json_list
+from manager.api.lookup import find_config
+from manager.api.names import check_file_name
+from manager.api.router import Route
+from manager.api.views.files import config_view
+from manager.state.transaction import Transaction
+
+
+async def list_configs(context: Context, call: Call) -> Reply:
+    filters = call.filters(FILTERS)
+    configs = list(context.store.view.configs)
+    return json_list(configs, lambda config: file_passes(config, filters), config_view)
+
+
+async def create_config(context: Context, call: Call) -> Reply:
+    spec = call.decode(ConfigSpec)
+    check_file_name(spec.name)
+    if not 0 < len(spec.data) < MAX_CONFIG_BYTES:
+        raise InvalidArgument(f"config data must be larger than 0 and less than {MAX_CONFIG_BYTES} bytes")
+    config = Config(id=new_id(context.rng), spec=spec)
+
+    def create(tx: Transaction) -> None:
+        if tx.configs.named(spec.name):
+            raise AlreadyExists(f"config {spec.name} already exists")
+        tx.put(config)
+
+    await context.store.update(create)
+    return Answer(201, {"ID": config.id})
+
+
+async def inspect_config(context: Context, call: Call) -> Reply:
+    return Answer(value=config_view(find_config(context.store.view, call.params["id"])))
+
+
+async def update_config(context: Context, call: Call) -> Reply:
+    index = update_index(call, "config")
+    spec = call.decode(ConfigSpec)
+
+    def update(tx: Transaction) -> None:
+        config = find_config(tx, call.params["id"])
+        old = config.spec
+        if (spec.name, spec.data or old.data, spec.templating) != (old.name, old.data, old.templating):
+            raise InvalidArgument("only updates to Labels are allowed")
+        if config.version.index != index:
+            raise OutOfSequence
+        tx.put(msgspec.structs.replace(config, spec=msgspec.structs.replace(old, labels=spec.labels)))
+
+    await context.store.update(update)
+    return Answer()
+
+
+async def remove_config(context: Context, call: Call) -> Reply:
+    def remove(tx: Transaction) -> None:
+        config = find_config(tx, call.params["id"])
+        check_unused("config", config, tx)
+        tx.remove(config)
+
+    await context.store.update(remove)
+    return Answer(204)
+
+
+ROUTES = (
+    Route("GET", "/configs", list_configs),
+    Route("POST", "/configs/create", create_config),
+    Route("GET", "/configs/{id}", inspect_config),
+    Route("DELETE", "/configs/{id}", remove_config),
+    Route("POST", "/configs/{id}/update", update_config),
+)

@@ -1,0 +1,66 @@
+"""GET /events: what happens in the cluster, as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from manager.api.call import Call, Filters, Reply, Send, Stream
+from manager.api.context import Context
+from manager.api.eventlog import Follower
+from manager.api.lookup import labels_match
+from manager.api.router import Route
+from manager.api.views.events import Event
+
+_OBJECT_FILTERS = frozenset({"config", "network", "node", "secret", "service"})
+_ACCEPTED = _OBJECT_FILTERS | {"container", "daemon", "event", "image", "label", "plugin", "scope", "type", "volume"}
+
+
+async def events(context: Context, call: Call) -> Reply:
+    """Stream the events since `since`, and new ones until `until` or until the client goes."""
+    filters = call.filters(_ACCEPTED)
+    since, until = call.instant("since"), call.instant("until")
+
+    async def produce(send: Send) -> None:
+        with context.events.follow() as follower:
+            await send(b"")  # the client sees the answer's head before the first event
+            past = context.events.recent() if since is not None else ()
+            for event in past:
+                if event.time >= (since or 0.0) and (until is None or event.time <= until) and accepts(filters, event):
+                    await send(event.json())
+            seconds = None if until is None else max(0.0, until - context.clock.now())
+            try:
+                async with asyncio.timeout(seconds):
+                    await _forward(follower, filters, send)
+            except TimeoutError:
+                return  # `until` has come
+
+    return Stream(produce)
+
+
+async def _forward(follower: Follower, filters: Filters, send: Send) -> None:
+    while (event := await follower.next()) is not None:
+        if accepts(filters, event):
+            await send(event.json())
+
+
+def accepts(filters: Filters, event: Event) -> bool:
+    """Whether an event passes the filters: of each filter one value must fit, of labels all."""
+    return all(_fits(name, values, event) for name, values in filters.items() if values)
+
+
+def _fits(name: str, values: Collection[str], event: Event) -> bool:
+    if name == "label":
+        return labels_match(event.labels, values)
+    if name == "type":
+        return event.kind in values
+    if name == "event":
+        return event.action in values
+    if name == "scope":
+        return "swarm" in values
+    if name in _OBJECT_FILTERS:
+        return event.kind == name and any(event.name == v or event.id.startswith(v) for v in values)
+    return False
+
+
+ROUTES = (Route("GET", "/events", events),)

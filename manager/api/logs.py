@@ -1,0 +1,168 @@
+"""/services/{id}/logs and /tasks/{id}/logs: the logs of tasks on all nodes, as one stream.
+
+Each task's log is read from its own node's engine. A node that cannot be reached costs a line of explanation, never the
+other nodes' logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+
+import aiohttp
+import msgspec
+
+from common.clock import rfc3339
+from common.errors import ProtocolError
+from common.model import Task
+from manager.api.call import Call, Reply, Send, Stream
+from manager.api.context import Context
+from manager.api.gather import ENGINE, ENGINE_FAILURES, read_bounded
+from manager.api.log_request import LogRequest, log_request
+from manager.api.logstream import STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
+from manager.api.lookup import find_service, find_task
+from manager.api.router import Route
+from manager.state.view import View
+from manager.state.watch import Lagged
+
+_CONNECT_PATIENCE = 10.0
+_AT_ONCE = 32
+_MAX_REASON = 4096
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+RAW = "application/vnd.docker.raw-stream"
+
+
+class _Tasks:
+    """Which tasks' logs are asked for: one task, or all of a service, those to come included."""
+
+    def __init__(self, service_id: str, task_id: str = "") -> None:
+        self._service_id = service_id
+        self._task_id = task_id
+
+    def started(self, view: View) -> list[Task]:
+        """Return those that have, or had, a container."""
+        if self._task_id:
+            task = view.tasks.get(self._task_id)
+            tasks: Iterable[Task] = [task] if task is not None else []
+        else:
+            tasks = view.tasks.of_service(self._service_id)
+        return [task for task in tasks if task.node_id and task.status.container_status is not None]
+
+    def over(self, view: View) -> bool:
+        """Whether no more tasks can come."""
+        if self._task_id:
+            task = view.tasks.get(self._task_id)
+            return task is None or task.status.state.terminal
+        service = view.services.get(self._service_id)
+        return service is None or service.pending_delete
+
+
+async def service_logs(context: Context, call: Call) -> Reply:
+    request = log_request(call)
+    service = find_service(context.store.view, call.params["id"])
+    container = service.spec.task_template.container_spec
+    return _stream(context, request, _Tasks(service.id), tty=container is not None and container.tty)
+
+
+async def task_logs(context: Context, call: Call) -> Reply:
+    request = log_request(call)
+    task = find_task(context.store.view, call.params["id"])
+    container = task.spec.container_spec
+    return _stream(context, request, _Tasks(task.service_id, task.id), tty=container is not None and container.tty)
+
+
+def _stream(context: Context, request: LogRequest, tasks: _Tasks, *, tty: bool) -> Stream:
+    return Stream(partial(_Collector(context, request, tty=tty).run, tasks), RAW if tty else MULTIPLEXED)
+
+
+class _Collector:
+    """Reads several tasks' logs at once into one client's stream; frames are never torn."""
+
+    def __init__(self, context: Context, request: LogRequest, *, tty: bool) -> None:
+        self._context = context
+        self._request = request
+        self._tty = tty
+        self._seen: set[str] = set()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._lock = asyncio.Lock()
+
+    async def run(self, tasks: _Tasks, send: Send) -> None:
+        """Send all logs; when following, until no more tasks can come or the client goes."""
+        await send(b"")
+        async with asyncio.TaskGroup() as group:
+            if self._request.follow:
+                await self._follow(tasks, group, send)
+            else:
+                self._start(tasks, group, send)
+
+    def _start(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
+        for task in tasks.started(self._context.store.view):
+            if task.id not in self._seen:
+                self._seen.add(task.id)
+                group.create_task(self._one(task, send), name=f"log-{task.id}")
+
+    async def _follow(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
+        with self._context.store.watch() as subscription:
+            self._start(tasks, group, send)
+            while not tasks.over(self._context.store.view):
+                with contextlib.suppress(Lagged):  # the whole view is looked at anyway
+                    await subscription.next()
+                self._start(tasks, group, send)
+
+    async def _one(self, task: Task, send: Send) -> None:
+        """Send one task's log; what goes wrong is told in its place."""
+        # A log that is followed lasts: it must not keep others from being read.
+        gate = contextlib.nullcontext() if self._request.follow else self._slots
+        try:
+            async with gate:
+                await self._copy(task, send)
+        except (*ENGINE_FAILURES, ProtocolError) as error:
+            reason = str(error) or "the node did not answer in time"
+            await self._note(task, f"warning: the log of this task is not complete: {reason}\n", send)
+
+    async def _copy(self, task: Task, send: Send) -> None:
+        assert task.status.container_status is not None
+        container = task.status.container_status.container_id or task.name
+        url = f"{ENGINE}/containers/{container}/logs?{self._request.query()}"
+        reader: FrameReader | LineReader = LineReader() if self._tty else FrameReader()
+        async with self._context.engines.session(task.node_id) as session:
+            async with asyncio.timeout(_CONNECT_PATIENCE):
+                response = await session.get(url)
+            async with response:
+                if response.status != 200:
+                    raise ProtocolError(await _reason(response))
+                async for data in response.content.iter_any():
+                    for frame in reader.feed(data):
+                        await self._emit(task, frame, send)
+
+    async def _emit(self, task: Task, frame: Frame, send: Send) -> None:
+        payload = frame.payload
+        if self._request.details:
+            payload = with_attributes(payload, task, timestamps=self._request.timestamps)
+        data = payload if self._tty else Frame(frame.stream, payload).encode()
+        async with self._lock:
+            await send(data)
+
+    async def _note(self, task: Task, text: str, send: Send) -> None:
+        stamp = f"{rfc3339(self._context.clock.now())} " if self._request.timestamps else ""
+        gap = " " if self._request.details else ""
+        stream = STDERR if self._request.stderr else STDOUT
+        await self._emit(task, Frame(stream, f"{stamp}{gap}{text}".encode()), send)
+
+
+async def _reason(response: aiohttp.ClientResponse) -> str:
+    """Return why an engine refused, as short as possible."""
+    try:
+        answer = msgspec.json.decode(await read_bounded(response, _MAX_REASON))
+    except msgspec.DecodeError:
+        answer = None
+    message = answer.get("message") if isinstance(answer, dict) else None
+    return str(message or f"the engine answered with status {response.status}")
+
+
+ROUTES = (
+    Route("GET", "/services/{id}/logs", service_logs),
+    Route("GET", "/tasks/{id}/logs", task_logs),
+)

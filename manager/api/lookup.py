@@ -1,0 +1,80 @@
+"""Finding objects the way the engine does: by id, else by name, else by a prefix of the id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+from common.errors import NotFound
+from common.model import Config, Node, Secret, Service, StoredObject, Task
+from manager.api.call import Filters
+from manager.api.errors import EngineError
+from manager.state.view import TableView, View
+
+T = TypeVar("T", bound=StoredObject)
+
+
+def find(table: TableView[T], noun: str, reference: str) -> T:
+    """Return the one object that a client means.
+
+    Raises:
+        NotFound: there is none.
+        EngineError: 400, a name or prefix fits several.
+
+    """
+    exact = table.get(reference)
+    if exact is not None:
+        return exact
+    matches = _present(table.named(reference)) or _present(v for v in table if v.id.startswith(reference))
+    if not matches:
+        raise NotFound(f"{noun} {reference} not found")
+    if len(matches) > 1:
+        raise EngineError(400, f"{noun} {reference} is ambiguous ({len(matches)} matches found)")
+    return matches[0]
+
+
+def find_service(view: View, reference: str) -> Service:
+    """Return a service; one that is being deleted is not there any more for clients."""
+    service = find(view.services, "service", reference)
+    if service.pending_delete:
+        raise NotFound(f"service {reference} not found")
+    return service
+
+
+def find_node(view: View, reference: str) -> Node:
+    return find(view.nodes, "node", reference)
+
+
+def find_task(view: View, reference: str) -> Task:
+    return find(view.tasks, "task", reference)
+
+
+def find_secret(view: View, reference: str) -> Secret:
+    return find(view.secrets, "secret", reference)
+
+
+def find_config(view: View, reference: str) -> Config:
+    return find(view.configs, "config", reference)
+
+
+def _present(values: Iterable[T]) -> list[T]:
+    return [v for v in values if not (isinstance(v, Service) and v.pending_delete)]
+
+
+def labels_match(labels: Mapping[str, str], wanted: Collection[str]) -> bool:
+    """Whether every `key` or `key=value` of a label filter holds."""
+    for expression in wanted:
+        key, separator, value = expression.partition("=")
+        if key not in labels or (separator and labels[key] != value):
+            return False
+    return True
+
+
+def any_prefix(text: str, prefixes: Collection[str]) -> bool:
+    """Whether a text begins with one of the prefixes: how the engine filters by id and by name."""
+    return any(text.startswith(prefix) for prefix in prefixes)
+
+
+def passes(filters: Filters, tests: Mapping[str, Callable[[Collection[str]], bool]]) -> bool:
+    """Whether an object passes all filters; `tests` says for each filter whether the object has one of its values."""
+    return all(tests[name](values) for name, values in filters.items() if name in tests and values)

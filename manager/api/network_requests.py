@@ -1,0 +1,139 @@
+"""POST /networks/create: its body, and the network that it asks for. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from common.errors import InvalidArgument
+from common.model.container import DriverConfig
+from common.model.naming import Model
+from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from manager.api.errors import Unimplemented, invalid
+from manager.api.names import check_dns_name
+
+OVERLAY = "overlay"
+_LOCAL_SCOPE = "local"
+
+
+class IpamPool(Model):
+    subnet: str = ""
+    ip_range: str = msgspec.field(default="", name="IPRange")
+    gateway: str = ""
+    auxiliary_addresses: dict[str, str] = {}
+
+
+class Ipam(Model):
+    driver: str = ""
+    options: dict[str, str] = {}
+    config: tuple[IpamPool, ...] = ()
+
+
+class ConfigFrom(Model):
+    network: str = ""
+
+
+class NetworkCreate(Model):
+    """The body, in the engine's shape (which is not that of the stored spec)."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    enable_ipv6: bool = False
+    ipam: Ipam | None = None
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigFrom | None = None
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
+    """Return the spec that a request asks for, and a warning when it became something else than was said.
+
+    Raises:
+        EngineError, InvalidArgument: 400; the message names what is wrong.
+        Unimplemented: 501; a kind of network that the cluster does not have.
+
+    """
+    if not body.name.strip():
+        raise invalid("invalid name: ")
+    check_dns_name(body.name)
+    if body.config_only or (body.config_from is not None and body.config_from.network):
+        raise Unimplemented("configuration-only networks are not supported: give the network's own options")
+    driver, warning = _driver(body)
+    spec = NetworkSpec(
+        name=body.name,
+        labels=body.labels,
+        driver=DriverConfig(name=driver, options=body.options),
+        ipv6_enabled=body.enable_ipv6,
+        internal=body.internal,
+        attachable=body.attachable or bool(warning),
+        ingress=body.ingress,
+        ipam=_ipam(body.ipam),
+    )
+    return spec, warning
+
+
+def _driver(body: NetworkCreate) -> tuple[str, str]:
+    """Choose the driver. A bridge of one engine makes no sense here: it becomes a cluster-wide overlay."""
+    if body.driver in {"", OVERLAY} or (body.driver == "bridge" and body.scope == "swarm"):
+        return body.driver or OVERLAY, ""
+    if body.driver == "bridge":
+        return OVERLAY, f"{body.name} spans the cluster: it is an attachable overlay network, not a bridge of one host"
+    raise Unimplemented(f"network driver {body.driver!r} is not supported: use overlay")
+
+
+def _ipam(ipam: Ipam | None) -> IpamOptions:
+    if ipam is None:
+        return IpamOptions()
+    if ipam.driver not in {"", "default"}:
+        raise Unimplemented(f"IPAM driver {ipam.driver!r} is not supported: use default")
+    complaints = [text for pool in ipam.config for text in _complaints(pool)]
+    if complaints:
+        raise invalid("invalid network config:\n" + "\n".join(complaints))
+    if len({_family(pool) for pool in ipam.config}) != len(ipam.config):
+        raise InvalidArgument("IPAM.Config: expected at most one IPv4 and one IPv6 subnet")
+    configs = tuple(IpamConfig(subnet=p.subnet, range=p.ip_range, gateway=p.gateway) for p in ipam.config)
+    return IpamOptions(driver=DriverConfig(name=ipam.driver, options=ipam.options), configs=configs)
+
+
+def _family(pool: IpamPool) -> int:
+    return ipaddress.ip_network(pool.subnet).version
+
+
+def _complaints(pool: IpamPool) -> list[str]:
+    """Return what is wrong with a range, in the engine's words."""
+    try:
+        subnet = ipaddress.ip_network(pool.subnet, strict=False)
+    except ValueError:
+        return [f"invalid subnet {pool.subnet}: invalid CIDR block notation"]
+    if "/" not in pool.subnet:
+        return [f"invalid subnet {pool.subnet}: invalid CIDR block notation"]
+    if str(ipaddress.ip_interface(pool.subnet).ip) != str(subnet.network_address):
+        return [f"invalid subnet {pool.subnet}: it should be {subnet}"]
+    return [*_range_complaints(pool, subnet), *_gateway_complaints(pool, subnet)]
+
+
+def _range_complaints(pool: IpamPool, subnet: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[str]:
+    if not pool.ip_range:
+        return []
+    try:
+        part = ipaddress.ip_network(pool.ip_range)
+    except ValueError:
+        return [f"invalid ip-range {pool.ip_range}: invalid CIDR block notation"]
+    inside = part.network_address in subnet and part.prefixlen >= subnet.prefixlen
+    return [] if inside else [f"invalid ip-range {pool.ip_range}: it is not within the subnet {subnet}"]
+
+
+def _gateway_complaints(pool: IpamPool, subnet: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[str]:
+    if not pool.gateway:
+        return []
+    try:
+        gateway = ipaddress.ip_address(pool.gateway)
+    except ValueError:
+        return [f"invalid gateway {pool.gateway}: invalid address"]
+    return [] if gateway in subnet else [f"invalid gateway {pool.gateway}: parent subnet is {subnet}"]

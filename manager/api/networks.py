@@ -1,0 +1,154 @@
+"""/networks: create, list, inspect, remove, prune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import AlreadyExists, FailedPrecondition, NotFound
+from common.ids import new_id
+from common.model import Network, Service
+from manager.api.call import Answer, Call, Filters, Reply, moment
+from manager.api.context import Context
+from manager.api.errors import EngineError
+from manager.api.lookup import any_prefix, labels_match, passes
+from manager.api.network_requests import NetworkCreate, network_spec
+from manager.api.references import find_network, predefined_name
+from manager.api.router import Route
+from manager.api.views.networks import PREDEFINED, network_view, predefined_view
+from manager.state.transaction import Transaction
+from manager.state.view import View
+
+_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+_PRUNE_FILTERS = frozenset({"label", "label!", "until"})
+
+
+async def list_networks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    view = context.store.view
+    used = _used(view)
+    shown = [*map(network_view, view.networks), *map(predefined_view, PREDEFINED)]
+    return Answer(value=[network for network in shown if _passes(network, filters, used)])
+
+
+def _passes(network: dict[str, Any], filters: Filters, used: set[str]) -> bool:
+    builtin = bool(predefined_name(network["Id"])) or network["Ingress"]
+    dangling = not builtin and network["Id"] not in used
+    return passes(
+        filters,
+        {
+            "driver": lambda values: network["Driver"] in values,
+            "id": lambda values: any_prefix(network["Id"], values),
+            "label": lambda values: labels_match(network["Labels"], values),
+            "name": lambda values: any(value in network["Name"] for value in values),
+            "scope": lambda values: network["Scope"] in values,
+            "type": lambda values: ("builtin" if builtin else "custom") in values,
+            "dangling": lambda values: dangling == ("true" in values or "1" in values),
+        },
+    )
+
+
+async def inspect_network(context: Context, call: Call) -> Reply:
+    reference, scope = call.params["id"], call.query.get("scope", "")
+    network = find_network(context.store.view, reference)
+    if network is not None and scope in {"", network.spec.scope}:
+        return Answer(value=network_view(network))
+    known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
+    if known is None:
+        raise NotFound(f"network {reference} not found")
+    return Answer(value=predefined_view(known, scope=scope or "local"))
+
+
+async def create_network(context: Context, call: Call) -> Reply:
+    spec, warning = network_spec(call.decode(NetworkCreate))
+    network = Network(id=new_id(context.rng), spec=spec)
+
+    def create(tx: Transaction) -> None:
+        if predefined_name(spec.name) or tx.networks.named(spec.name):
+            raise EngineError(409, f"network with name {spec.name} already exists")
+        ingress = next((n for n in tx.networks if n.spec.ingress), None)
+        if spec.ingress and ingress is not None:
+            raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
+        tx.put(network)
+
+    await context.store.update(create)
+    return Answer(201, {"Id": network.id, "Warning": warning})
+
+
+async def remove_network(context: Context, call: Call) -> Reply:
+    reference = call.params["id"]
+
+    def remove(tx: Transaction) -> None:
+        network = find_network(tx, reference)
+        if network is None:
+            _refuse_predefined(reference)
+            raise NotFound(f"network {reference} not found")
+        _check_unused(tx, network)
+        tx.remove(network)
+
+    await context.store.update(remove)
+    return Answer(204)
+
+
+def _refuse_predefined(reference: str) -> None:
+    name = predefined_name(reference)
+    if name:
+        raise EngineError(403, f"{name} is a pre-defined network and cannot be removed")
+
+
+def _check_unused(view: View, network: Network) -> None:
+    for service in view.services:
+        if service.pending_delete:
+            continue
+        if network.spec.ingress and _publishes(service):
+            raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
+        if any(n.target == network.id for n in service.spec.task_template.networks):
+            raise FailedPrecondition(f"network {network.id} is in use by service {service.id}")
+
+
+def _publishes(service: Service) -> bool:
+    endpoint = service.spec.endpoint_spec
+    return endpoint is not None and any(port.publish_mode == "ingress" for port in endpoint.ports)
+
+
+def _used(view: View) -> set[str]:
+    services = (service for service in view.services if not service.pending_delete)
+    return {network.target for service in services for network in service.spec.task_template.networks}
+
+
+async def prune_networks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_PRUNE_FILTERS)
+    until = _until(filters, context.clock.now())
+
+    def prune(tx: Transaction) -> list[str]:
+        used = _used(tx)
+        unused = [n for n in tx.networks if n.id not in used and not n.spec.ingress and _prunable(n, filters, until)]
+        for network in unused:
+            tx.remove(network)
+        return [network.name for network in unused]
+
+    return Answer(value={"NetworksDeleted": await context.store.update(prune) or None})
+
+
+def _prunable(network: Network, filters: Filters, until: float | None) -> bool:
+    labels = network.spec.labels
+    wanted, unwanted = filters.get("label", frozenset()), filters.get("label!", frozenset())
+    if not labels_match(labels, wanted) or any(labels_match(labels, {label}) for label in unwanted):
+        return False
+    return until is None or network.created_at <= until
+
+
+def _until(filters: Filters, now: float) -> float | None:
+    """Read the `until` filter: an instant, or how long ago (`10m`, `1h30m`)."""
+    values = filters.get("until")
+    if not values:
+        return None
+    return moment("until", next(iter(values)), now)
+
+
+ROUTES = (
+    Route("GET", "/networks", list_networks),
+    Route("POST", "/networks/create", create_network),
+    Route("POST", "/networks/prune", prune_networks),
+    Route("GET", "/networks/{id}", inspect_network),
+    Route("DELETE", "/networks/{id}", remove_network),
+)

@@ -1,0 +1,109 @@
+"""/nodes: list, inspect, update, remove."""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.errors import FailedPrecondition, OutOfSequence
+from common.model import Node
+from common.model.node import NodeSpec
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import Unimplemented, invalid
+from manager.api.json_list import json_list
+from manager.api.lookup import any_prefix, find_node, labels_match, passes
+from manager.api.router import Route
+from manager.api.views.nodes import node_view
+from manager.api.views.swarm import tls_info
+from manager.state.transaction import Transaction
+from manager.state.view import View
+
+_FILTERS = frozenset({"id", "label", "membership", "name", "node.label", "role"})
+_ROLES = ("worker", "manager")
+_AVAILABILITIES = ("active", "pause", "drain")
+_MEMBERSHIPS = ("accepted", "pending")
+
+
+async def list_nodes(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    for name, known in (("role", _ROLES), ("membership", _MEMBERSHIPS)):
+        for value in filters.get(name, ()):
+            if value not in known:
+                raise invalid(f"Invalid {name} filter: '{value}'")
+    view = context.store.view
+    tls = tls_info(view.cluster)
+
+    def keep(node: Node) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(node.id, values),
+            "name": lambda values: any_prefix(node.name, values),
+            "label": lambda values: labels_match(node.description.engine.labels, values),
+            "node.label": lambda values: labels_match(node.spec.labels, values),
+            "role": lambda values: node.spec.role in values,
+            "membership": lambda values: "accepted" in values,
+        }
+        return passes(filters, tests)
+
+    return json_list(list(view.nodes), keep, lambda node: node_view(node, tls))
+
+
+async def inspect_node(context: Context, call: Call) -> Reply:
+    view = context.store.view
+    return Answer(value=node_view(find_node(view, call.params["id"]), tls_info(view.cluster)))
+
+
+async def update_node(context: Context, call: Call) -> Reply:
+    index = call.index("node")
+    spec = call.decode(NodeSpec)
+    _check(spec)
+
+    def update(tx: Transaction) -> None:
+        node = find_node(tx, call.params["id"])
+        if node.version.index != index:
+            raise OutOfSequence
+        _check_role_change(tx, node, spec)
+        tx.put(msgspec.structs.replace(node, spec=spec))
+
+    await context.store.update(update)
+    return Answer()
+
+
+def _check(spec: NodeSpec) -> None:
+    if spec.role not in _ROLES:
+        raise invalid(f'invalid Role: "{spec.role}"')
+    if spec.availability not in _AVAILABILITIES:
+        raise invalid(f'invalid Availability: "{spec.availability}"')
+
+
+def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:
+    if node.spec.role == spec.role:
+        return
+    if spec.role == "manager":
+        raise Unimplemented("a worker cannot be promoted: start another manager on that host instead")
+    if sum(other.spec.role == "manager" for other in view.nodes) == 1:
+        raise FailedPrecondition("attempting to demote the last manager of the swarm")
+    raise Unimplemented("a manager cannot be demoted: run 'swarm-manager leave' on it instead")
+
+
+async def remove_node(context: Context, call: Call) -> Reply:
+    """Forget a node. It cannot come back with its old certificate; its tasks are replaced."""
+
+    def remove(tx: Transaction) -> None:
+        node = find_node(tx, call.params["id"])
+        if node.spec.role == "manager":
+            text = f"node {node.id} is a cluster manager and is a member of the raft cluster"
+            raise FailedPrecondition(f"{text}. It must be demoted to worker before removal")
+        if node.status.state == "ready" and not call.flag("force"):
+            raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+        tx.remove(node)
+
+    await context.store.update(remove)
+    return Answer()
+
+
+ROUTES = (
+    Route("GET", "/nodes", list_nodes),
+    Route("GET", "/nodes/{id}", inspect_node),
+    Route("DELETE", "/nodes/{id}", remove_node),
+    Route("POST", "/nodes/{id}/update", update_node),
+)

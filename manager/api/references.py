@@ -1,0 +1,93 @@
+"""What a service's spec names: networks become ids, secrets and configs must exist. Runs inside the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from common.errors import InvalidArgument
+from common.model import Network
+from common.model.container import ConfigReference, ContainerSpec, SecretReference
+from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec
+from manager.api.errors import invalid
+from manager.api.views.networks import PREDEFINED
+from manager.state.view import View
+
+
+def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
+    """Return the spec as it is stored: with network ids, and with the mode and replicas that were left open.
+
+    Raises:
+        EngineError, InvalidArgument: 400; something that the spec names does not exist.
+
+    """
+    template = spec.task_template
+    if template.container_spec is not None:
+        _check_files(template.container_spec, view)
+    networks = tuple(_attachment(n, view) for n in template.networks or spec.networks)
+    template = msgspec.structs.replace(template, networks=networks)
+    return msgspec.structs.replace(spec, task_template=template, networks=(), mode=_mode(spec.mode))
+
+
+def find_network(view: View, reference: str) -> Network | None:
+    """Return a stored network by id or name, else by the one id that begins so."""
+    found = view.networks.get(reference) or next(iter(view.networks.named(reference)), None)
+    if found is not None or not reference:
+        return found
+    matches = [network for network in view.networks if network.id.startswith(reference)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def predefined_name(reference: str) -> str:
+    """Return the name of the predefined network that a name or id means; empty when it means none."""
+    return next((known.name for known in PREDEFINED if reference in (known.name, known.id)), "")
+
+
+def _attachment(attachment: NetworkAttachmentConfig, view: View) -> NetworkAttachmentConfig:
+    target = predefined_name(attachment.target)
+    if not target:
+        network = find_network(view, attachment.target)
+        if network is None:
+            raise invalid(f"network {attachment.target} not found")
+        if network.spec.ingress:
+            raise InvalidArgument(f"network {network.name} is the ingress network: a service cannot be attached to it")
+        target = network.id
+    return msgspec.structs.replace(attachment, target=target)
+
+
+def _mode(mode: ServiceMode) -> ServiceMode:
+    if mode.global_ is not None:
+        return mode
+    replicated = mode.replicated or Replicated()
+    replicas = 1 if replicated.replicas is None else replicated.replicas
+    return ServiceMode(replicated=Replicated(replicas=replicas))
+
+
+def _check_files(container: ContainerSpec, view: View) -> None:
+    _check_exist("secret", _missing_secrets(container.secrets, view))
+    _check_exist("config", _missing_configs(container.configs, view))
+
+
+def _missing_secrets(references: Iterable[SecretReference], view: View) -> list[str]:
+    missing = []
+    for reference in references:
+        secret = view.secrets.get(reference.secret_id)
+        if secret is None or secret.name != reference.secret_name:
+            missing.append(reference.secret_name)
+    return missing
+
+
+def _missing_configs(references: Iterable[ConfigReference], view: View) -> list[str]:
+    missing = []
+    for reference in references:
+        config = view.configs.get(reference.config_id)
+        if config is None or config.name != reference.config_name:
+            missing.append(reference.config_name)
+    return missing
+
+
+def _check_exist(noun: str, missing: list[str]) -> None:
+    if missing:
+        plural = "s" if len(missing) > 1 else ""
+        raise InvalidArgument(f"{noun}{plural} not found: {', '.join(missing)}")

@@ -1,0 +1,92 @@
+"""From a method and a path to a handler, and the negotiation of the API's version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from manager.api.call import Call, Reply
+from manager.api.context import Context
+from manager.api.errors import EngineError, invalid
+
+MIN_API_VERSION = "1.24"
+MAX_API_VERSION = "1.47"
+
+Handler: TypeAlias = Callable[[Context, Call], Awaitable[Reply]]
+
+_VERSIONED = re.compile(r"^/v([0-9][0-9.]{0,10})(/.*)$", re.DOTALL)
+_PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes)."""
+
+    method: str
+    pattern: str
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    handler: Handler
+    params: Mapping[str, str]
+    version: str
+
+
+class Router:
+    """All routes, grouped by their first segment."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes: dict[str, list[tuple[str, re.Pattern[str], Handler]]] = {}
+        for route in routes:
+            entry = (route.method, _compile(route.pattern), route.handler)
+            self._routes.setdefault(_first_segment(route.pattern), []).append(entry)
+
+    def match(self, method: str, path: str) -> Match:
+        """Find the handler of a request.
+
+        Raises:
+            EngineError: 404, there is no such route; 400, the version in the path is not served.
+
+        """
+        version, path = _split_version(path)
+        for accepted, pattern, handler in self._routes.get(_first_segment(path), ()):
+            found = pattern.fullmatch(path) if accepted == method else None
+            if found is not None:
+                _check_version(version)
+                return Match(handler, found.groupdict(), version)
+        raise EngineError(404, "page not found")
+
+
+def _split_version(path: str) -> tuple[str, str]:
+    match = _VERSIONED.match(path)
+    return (match[1], match[2]) if match else ("", path)
+
+
+def _check_version(version: str) -> None:
+    if not version:
+        return
+    asked = _numbers(version)
+    if asked > _numbers(MAX_API_VERSION):
+        raise invalid(f"client version {version} is too new. Maximum supported API version is {MAX_API_VERSION}")
+    if asked < _numbers(MIN_API_VERSION):
+        text = f"client version {version} is too old. Minimum supported API version is {MIN_API_VERSION}"
+        raise invalid(f"{text}, please upgrade your client to a newer version")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part or 0) for part in version.split("."))
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/", 2)[1] if path.startswith("/") else ""
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    def expression(match: re.Match[str]) -> str:
+        return f"(?P<{match[1]}>.+)" if match[2] else f"(?P<{match[1]}>[^/]+)"
+
+    return re.compile(_PARAMETER.sub(expression, pattern), re.DOTALL)

@@ -1,0 +1,220 @@
+"""The HTTP shell around the API: sockets, limits, headers. No decisions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from common.errors import InvalidArgument, Unavailable
+from manager.api.app import Api
+from manager.api.call import Answer, Call, Reply, Stream
+from manager.api.connection import Connection, LimitedServer, Limits
+from manager.api.errors import EngineError, invalid
+from manager.api.router import MAX_API_VERSION
+
+_LOG = logging.getLogger(__name__)
+
+_SOCKET_MODE = 0o660
+_BACKLOG = 512
+_GRACE = 2.0
+_MAX_SOCKET_PATH = 107
+
+
+class Shell:
+    """Turns HTTP requests into calls, and replies into HTTP responses."""
+
+    def __init__(self, api: Api, limits: Limits) -> None:
+        self._api = api
+        self._limits = limits
+        self._headers = {
+            "Api-Version": MAX_API_VERSION,
+            "Docker-Experimental": "false",
+            "Ostype": api.context.host.os,
+            "Server": f"swarm-manager/{api.context.identity.version} ({api.context.host.os})",
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        if isinstance(request.protocol, Connection):
+            request.protocol.head_complete()
+        call = Call(
+            method=request.method,
+            path=request.path,
+            query={name: request.query[name] for name in request.query},
+            headers={name.lower(): value for name, value in request.headers.items()},
+        )
+        try:
+            body = await self._read(request)
+        except EngineError as error:
+            return self._whole(self._api.failure(call, error))
+        return await self._respond(request, await self._api.answer(call.with_body(body)))
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """Read a body within the limits.
+
+        Raises:
+            EngineError: 413 or 408.
+
+        """
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > self._limits.body_bytes:
+                        raise EngineError(413, f"the body is larger than {self._limits.body_bytes} bytes")
+                    chunks.append(chunk)
+        except TimeoutError:
+            text = f"the body did not arrive within {self._limits.body_seconds:g} s"
+            raise EngineError(408, text) from None
+        except web.RequestPayloadError as error:
+            raise invalid(f"the body cannot be read: {error}") from None
+        return b"".join(chunks)
+
+    async def _respond(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        return self._whole(reply) if isinstance(reply, Answer) else await self._streamed(request, reply)
+
+    def _whole(self, answer: Answer) -> web.Response:
+        headers = {**self._headers, **answer.headers}
+        if answer.value is None:
+            return web.Response(status=answer.status, headers=headers)
+        plain = isinstance(answer.value, bytes)
+        body = answer.value if plain else msgspec.json.encode(answer.value) + b"\n"
+        headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, headers=headers, body=body)
+
+    async def _streamed(self, request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
+        response = web.StreamResponse(
+            status=stream.status, headers={**self._headers, "Content-Type": stream.content_type}
+        )
+        await response.prepare(request)
+
+        async def send(data: bytes) -> None:
+            if data:
+                await response.write(data)
+
+        try:
+            await stream.produce(send)
+        except* ConnectionError:
+            _LOG.debug("client of %s went away", request.path)
+        except* Exception as errors:  # noqa: BLE001  # too late for an answer: log it, and let the client see a torn stream
+            self._api.failure(Call(request.method, request.path), errors)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+@asynccontextmanager
+async def serve(
+    api: Api,
+    hosts: Sequence[str],
+    *,
+    group: str = "",
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[tuple[str, ...]]:
+    """Serve the API on `unix://PATH` and `tcp://ADDRESS:PORT` hosts while the context lasts.
+
+    Sockets are made for owner and group only; `group` names that group. TCP needs an `ssl_context` that demands client
+    certificates. Yields the hosts as bound: a TCP port of 0 is replaced by the chosen one.
+
+    Raises:
+        InvalidArgument: a host is not of these forms, or TCP without certificates.
+        Unavailable: an address is in use.
+
+    """
+    limits = limits or Limits()
+    bound: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
+    runner = web.ServerRunner(LimitedServer(Shell(api, limits).handle, limits), shutdown_timeout=_GRACE)
+    await runner.setup()
+    try:
+        bound.extend(_bind(host, group, ssl_context) for host in hosts)
+        for _, listener, context in bound:
+            await web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG).start()
+        yield tuple(host for host, _, _ in bound)
+    finally:
+        api.end_streams()
+        await runner.cleanup()
+        for host, listener, _ in bound:
+            _release(host, listener)
+
+
+def _bind(
+    host: str, group: str, ssl_context: ssl.SSLContext | None
+) -> tuple[str, socket.socket, ssl.SSLContext | None]:
+    scheme, _, address = host.partition("://")
+    if scheme == "unix" and address:
+        return host, _unix_socket(Path(address), group), None
+    if scheme == "tcp" and address:
+        if ssl_context is None:
+            raise InvalidArgument(f"{host}: the API is served over TCP only with client certificates")
+        listener = _tcp_socket(host, address)
+        name, port = listener.getsockname()[:2]
+        return f"tcp://{name}:{port}", listener, ssl_context
+    raise InvalidArgument(f"{host!r} is no address to serve the API on: expected unix:///PATH or tcp://ADDRESS:PORT")
+
+
+def _release(host: str, listener: socket.socket) -> None:
+    listener.close()
+    if host.startswith("unix://"):
+        Path(host.removeprefix("unix://")).unlink(missing_ok=True)
+
+
+def _unix_socket(path: Path, group: str) -> socket.socket:
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        raise InvalidArgument(f"{path}: the path of a socket has at most {_MAX_SOCKET_PATH} bytes")
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The file must never be there with wider rights than it keeps.
+    before = os.umask(0o777 & ~_SOCKET_MODE)
+    try:
+        listener.bind(os.fspath(path))
+        if group:
+            shutil.chown(path, group=group)
+    except (OSError, LookupError) as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {path}: {error}") from None
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a manager that is gone; one that answers is an error."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise Unavailable(f"cannot listen on {path}: another program answers there already")
+
+
+def _tcp_socket(host: str, address: str) -> socket.socket:
+    name, _, port = address.rpartition(":")
+    if not name or not port.isdecimal():
+        raise InvalidArgument(f"{host!r}: expected tcp://ADDRESS:PORT")
+    name = name.strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((name, int(port)))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {host}: {error}") from None
+    return listener

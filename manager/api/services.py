@@ -1,0 +1,187 @@
+"""/services: create, list, inspect, update, delete."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Collection
+
+import msgspec
+
+from common.errors import FailedPrecondition, OutOfSequence
+from common.ids import new_id
+from common.model import Service
+from common.model.service import PortConfig, ServiceSpec, UpdateStatus
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.json_list import json_list
+from manager.api.lookup import any_prefix, find_service, labels_match, passes
+from manager.api.names import random_name
+from manager.api.references import settle
+from manager.api.router import Route
+from manager.api.validate import check_service
+from manager.api.views.services import service_view, status_view
+from manager.state.transaction import Transaction
+
+_FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
+
+
+async def list_services(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    status = call.flag("status")
+    view = context.store.view
+
+    def keep(service: Service) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(service.id, values),
+            "name": lambda values: any_prefix(service.name, values),
+            "label": lambda values: labels_match(service.spec.labels, values),
+            "mode": lambda values: _mode_name(service.spec) in values,
+            "runtime": lambda values: (service.spec.task_template.runtime or "container") in values,
+        }
+        return not service.pending_delete and passes(filters, tests)
+
+    def render(service: Service) -> dict[str, object]:
+        result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
+        return result | {"ServiceStatus": status_view(view, service)} if status else result
+
+    return json_list(list(view.services), keep, render)
+
+
+def _mode_name(spec: ServiceSpec) -> str:
+    names = {"replicated": spec.mode.replicated, "global": spec.mode.global_}
+    return next((name for name, mode in names.items() if mode is not None), "")
+
+
+async def create_service(context: Context, call: Call) -> Reply:
+    spec = call.decode(ServiceSpec)
+    if not spec.name:
+        spec = msgspec.structs.replace(spec, name=random_name(context.rng))
+    check_service(spec)
+    auth = _registry_auth(call)
+    service_id = new_id(context.rng)
+
+    def create(tx: Transaction) -> None:
+        settled = settle(spec, tx)
+        service = Service(id=service_id, spec=settled, spec_version=tx.next_index)
+        tx.put(service)
+
+    await context.store.update(create)
+    if auth:
+        context.registry_auth(service_id, auth)
+    return Answer(201, {"ID": service_id, "Warnings": None})
+
+
+async def inspect_service(context: Context, call: Call) -> Reply:
+    service = find_service(context.store.view, call.params["id"])
+    return Answer(value=service_view(service, context.cache, defaults=call.flag("insertDefaults")))
+
+
+async def update_service(context: Context, call: Call) -> Reply:
+    index = call.index("service")
+    rollback = call.query.get("rollback", "")
+    if rollback not in {"", "none", "previous"}:
+        raise invalid(f"unrecognized rollback option {rollback}")
+    _check_auth_source(call)
+    spec = call.decode(ServiceSpec)
+    reference = call.params["id"]
+    if rollback != "previous":
+        find_service(context.store.view, reference)
+        check_service(_named(spec, context, reference))
+    auth = _registry_auth(call)
+    now = context.clock.now()
+
+    def update(tx: Transaction) -> str:
+        service = find_service(tx, reference)
+        if service.version.index != index:
+            raise OutOfSequence
+        changed = _rolled_back(service, now) if rollback == "previous" else _respecified(service, spec, tx)
+        if _tasks_differ(service.spec, changed.spec):
+            changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
+        tx.put(changed)
+        return service.id
+
+    service_id = await context.store.update(update)
+    if auth:
+        context.registry_auth(service_id, auth)
+    return Answer(value={"Warnings": None})
+
+
+def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
+    """Give a nameless spec the present name for the checks; that a name may not change is told later."""
+    return spec if spec.name else msgspec.structs.replace(spec, name=find_service(context.store.view, reference).name)
+
+
+def _respecified(service: Service, spec: ServiceSpec, tx: Transaction) -> Service:
+    settled = settle(spec, tx)
+    if settled.name != service.name:
+        raise Unimplemented("renaming services is not supported")
+    if _mode_name(settled) != _mode_name(service.spec):
+        raise Unimplemented("service mode change is not allowed")
+    return msgspec.structs.replace(service, spec=settled, previous_spec=service.spec, update_status=None)
+
+
+def _rolled_back(service: Service, now: float) -> Service:
+    """Exchange the spec and the previous one. The updater tells a rollback by the status that is set here."""
+    if service.previous_spec is None:
+        raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    status = UpdateStatus(state="rollback_started", started_at=now, message="manually requested rollback")
+    return msgspec.structs.replace(
+        service, spec=service.previous_spec, previous_spec=service.spec, update_status=status
+    )
+
+
+def _tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
+    """Whether tasks made from the two specs differ: by their template, or by the ports of their own hosts."""
+    return old.task_template != new.task_template or _host_ports(old) != _host_ports(new)
+
+
+def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:
+    ports = spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()
+    return [port for port in ports if port.publish_mode == "host"]
+
+
+async def delete_service(context: Context, call: Call) -> Reply:
+    """Begin the end of a service. For clients it is gone now; its record goes when its tasks are."""
+
+    def delete(tx: Transaction) -> None:
+        service = find_service(tx, call.params["id"])
+        tx.put(msgspec.structs.replace(service, pending_delete=True))
+
+    await context.store.update(delete)
+    return Answer()
+
+
+def _check_auth_source(call: Call) -> None:
+    source = call.query.get("registryAuthFrom", "")
+    if source not in {"", "spec", "previous-spec"}:
+        raise EngineError(400, f"unsupported registryAuthFrom {source!r}: expected spec or previous-spec")
+
+
+def _registry_auth(call: Call) -> str:
+    """Decode the `X-Registry-Auth` header (base64url of JSON); empty when there is none.
+
+    Raises:
+        EngineError: 400, it is not that.
+
+    """
+    header = call.headers.get("x-registry-auth", "")
+    if not header:
+        return ""
+    try:
+        text = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)).decode()
+        credentials = json.loads(text)
+    except (binascii.Error, ValueError, RecursionError):
+        raise invalid("invalid X-Registry-Auth header: expected base64url-encoded JSON") from None
+    return text if isinstance(credentials, dict) and any(credentials.values()) else ""
+
+
+ROUTES = (
+    Route("GET", "/services", list_services),
+    Route("POST", "/services/create", create_service),
+    Route("GET", "/services/{id}", inspect_service),
+    Route("DELETE", "/services/{id}", delete_service),
+    Route("POST", "/services/{id}/update", update_service),
+)

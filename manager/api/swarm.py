@@ -1,0 +1,146 @@
+"""/swarm: the cluster and its tokens; joining and leaving, where this manager answers otherwise than an engine."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from common.clock import HOUR
+from common.errors import InvalidArgument, OutOfSequence
+from common.ids import new_id
+from common.model.cluster import ClusterSpec, JoinTokens
+from manager.api.body import convert, normal, parse
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.router import Route
+from manager.api.views.swarm import swarm_view
+from manager.state.transaction import Transaction
+
+_ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
+_LAST_MANAGER = (
+    "You are attempting to leave the swarm on a node that is participating as a manager. "
+    "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
+)
+
+
+async def inspect_swarm(context: Context, _: Call) -> Reply:
+    return Answer(value=swarm_view(context.store.view.cluster))
+
+
+async def init_swarm(_context: Context, _: Call) -> Reply:
+    raise EngineError(503, _ALREADY)
+
+
+async def join_swarm(_context: Context, call: Call) -> Reply:
+    """Refuse: this manager has a cluster already. Who wants to add a host is told the command for it."""
+    call.require_json()
+    hint = "To add a host to this cluster, run 'swarm-worker join --token TOKEN HOST:PORT' on that host."
+    raise EngineError(503, f"{_ALREADY} {hint}")
+
+
+async def leave_swarm(context: Context, call: Call) -> Reply:
+    if not call.flag("force"):
+        raise EngineError(503, _LAST_MANAGER)
+    await context.leave()
+    return Answer()
+
+
+async def update_swarm(context: Context, call: Call) -> Reply:
+    index = call.index("swarm")
+    call.require_json()
+    changes = normal(ClusterSpec, parse(call.body))
+    rotate_worker, rotate_manager = call.flag("rotateWorkerToken"), call.flag("rotateManagerToken")
+    if call.flag("rotateManagerUnlockKey"):
+        raise Unimplemented("autolock is not supported: there is no unlock key to rotate")
+
+    def update(tx: Transaction) -> None:
+        cluster = tx.cluster
+        if cluster.version.index != index:
+            raise OutOfSequence
+        spec = merged(cluster.spec, changes)
+        check_spec(cluster.spec, spec)
+        tokens = JoinTokens(
+            worker=_rotated(cluster.join_tokens.worker, context.rng, wanted=rotate_worker),
+            manager=_rotated(cluster.join_tokens.manager, context.rng, wanted=rotate_manager),
+        )
+        tx.put(msgspec.structs.replace(cluster, spec=spec, join_tokens=tokens))
+
+    await context.store.update(update)
+    return Answer()
+
+
+def merged(spec: ClusterSpec, changes: Mapping[str, Any]) -> ClusterSpec:
+    """Return `spec` with what the body sets; as for the engine, what it leaves out or sets to zero stays as it is."""
+    present = msgspec.to_builtins(spec)
+    lasting = {**changes}
+    autolock = lasting.get("EncryptionConfig", {})
+    result = convert(ClusterSpec, _overlaid(present, lasting))
+    if isinstance(autolock, dict) and "AutoLockManagers" in autolock:
+        wanted = convert(ClusterSpec, {"EncryptionConfig": autolock}).encryption_config
+        result = msgspec.structs.replace(result, encryption_config=wanted)
+    return result
+
+
+def _overlaid(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(present)
+    for key, value in changes.items():
+        if key != "Labels" and isinstance(value, dict) and isinstance(result.get(key, {}), dict):
+            result[key] = _overlaid(result.get(key, {}), value)
+        elif value or key in {"Labels", "TaskHistoryRetentionLimit"}:
+            result[key] = value
+    return result
+
+
+def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
+    """Refuse what the cluster cannot be set to.
+
+    Raises:
+        EngineError, InvalidArgument: 400; the message names the field.
+        Unimplemented: 501.
+
+    """
+    if new.encryption_config.auto_lock_managers:
+        raise Unimplemented(
+            "EncryptionConfig.AutoLockManagers is not supported: keep the data directory on an encrypted disk"
+        )
+    if new.ca_config.force_rotate != old.ca_config.force_rotate or new.ca_config.signing_ca_key:
+        raise Unimplemented("CAConfig: rotating the root certificate is not supported yet")
+    if new.ca_config.external_cas:
+        raise Unimplemented("CAConfig.ExternalCAs: external authorities are not supported")
+    if new.ca_config.node_cert_expiry < HOUR:
+        raise InvalidArgument("minimum certificate expiry time is: 1h0m0s")
+    if new.orchestration.task_history_retention_limit < 0:
+        raise invalid("Orchestration.TaskHistoryRetentionLimit: expected 0 or more")
+    if new.dispatcher.heartbeat_period < 0:
+        raise InvalidArgument("heartbeat time period cannot be a negative duration")
+
+
+def _rotated(token: str, rng: random.Random, *, wanted: bool) -> str:
+    """Give a token a new secret; the part that pins the root certificate stays."""
+    return f"{token.rpartition('-')[0]}-{new_id(rng)}" if wanted else token
+
+
+async def unlock_key(context: Context, _: Call) -> Reply:
+    """Answer that there is none: managers are not locked."""
+    assert context.store.view.cluster
+    return Answer(value={"UnlockKey": ""})
+
+
+async def unlock(context: Context, _: Call) -> Reply:
+    assert context.store.view.cluster
+    raise EngineError(409, "swarm is not locked")
+
+
+ROUTES = (
+    Route("GET", "/swarm", inspect_swarm),
+    Route("POST", "/swarm/init", init_swarm),
+    Route("POST", "/swarm/join", join_swarm),
+    Route("POST", "/swarm/leave", leave_swarm),
+    Route("POST", "/swarm/update", update_swarm),
+    Route("GET", "/swarm/unlockkey", unlock_key),
+    Route("POST", "/swarm/unlock", unlock),
+)

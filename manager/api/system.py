@@ -1,0 +1,63 @@
+"""/_ping, /version, /info, /system/df, /volumes: the manager as an engine."""
+
+from __future__ import annotations
+
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.gather import every_engine
+from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
+from manager.api.views.info import info_view, swarm_info_view, version_view
+
+_VOLUME_FILTERS = frozenset({"dangling", "driver", "label", "name"})
+
+
+async def ping(context: Context, call: Call) -> Reply:
+    """Answer the first question of every client. Only here is the swarm's state in the head."""
+    view = context.store.view
+    headers = {
+        "Cache-Control": "no-cache, no-store, must-revalidate",
+        "Pragma": "no-cache",
+        "Builder-Version": "1",
+        "Swarm": "active/manager" if len(view.clusters) else "inactive",
+    }
+    body = b"OK" if call.method == "GET" else b""
+    return Answer(value=body, headers=headers, content_type="text/plain; charset=utf-8")
+
+
+async def version(context: Context, _: Call) -> Reply:
+    view = version_view(context.identity.version, context.host, MAX_API_VERSION, MIN_API_VERSION)
+    return Answer(value=view)
+
+
+async def info(context: Context, _: Call) -> Reply:
+    view = context.store.view
+    swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
+    return Answer(value=info_view(view, context.identity.version, context.host, swarm, context.clock.now()))
+
+
+async def disk_usage(context: Context, _: Call) -> Reply:
+    """Add up what the engines of all ready nodes say; nodes that do not answer in time are left out."""
+    totals: dict[str, list[object]] = {"Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
+    layers = 0
+    for usage in await every_engine(context, "/system/df"):
+        if isinstance(usage, dict):
+            layers += usage.get("LayersSize") or 0
+            for name, items in totals.items():
+                items.extend(usage.get(name) or ())
+    return Answer(value={"LayersSize": layers, **totals})
+
+
+async def list_volumes(_: Context, call: Call) -> Reply:
+    """List the volumes of the whole cluster: none are managed cluster-wide yet."""
+    call.filters(_VOLUME_FILTERS)
+    return Answer(value={"Volumes": [], "Warnings": None})
+
+
+ROUTES = (
+    Route("GET", "/_ping", ping),
+    Route("HEAD", "/_ping", ping),
+    Route("GET", "/version", version),
+    Route("GET", "/info", info),
+    Route("GET", "/system/df", disk_usage),
+    Route("GET", "/volumes", list_volumes),
+)

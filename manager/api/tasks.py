@@ -1,0 +1,79 @@
+"""/tasks: list and inspect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from common.model import Task, TaskState
+from manager.api.call import Answer, Call, Filters, Reply
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.json_list import json_list
+from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
+from manager.api.router import Route
+from manager.api.views.tasks import task_view
+from manager.state.view import View
+
+_FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
+_STATES = {state.name.lower() for state in TaskState}
+_DESIRED_STATES = {"running", "shutdown", "accepted"}
+
+
+async def list_tasks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    view = context.store.view
+    _check_desired(filters.get("desired-state", ()))
+    services = {find_service(view, reference).id for reference in filters.get("service", ())}
+    nodes = {find_node(view, reference).id for reference in filters.get("node", ())}
+
+    def keep(task: Task) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(task.id, values),
+            "name": lambda values: any_prefix(task.name, values) or any_prefix(_short_name(task), values),
+            "label": lambda values: labels_match(task.labels, values),
+            "service": lambda _: task.service_id in services,
+            "node": lambda _: task.node_id in nodes,
+            "desired-state": lambda values: task.desired_state.name.lower() in values,
+            "runtime": lambda values: (task.spec.runtime or "container") in values,
+            "_up-to-date": lambda values: _up_to_date(task, view) == ("true" in values),
+        }
+        return passes(filters, tests)
+
+    return json_list(
+        _candidates(view, services, nodes, filters), keep, lambda task: task_view(task, view, context.cache)
+    )
+
+
+def _candidates(view: View, services: Collection[str], nodes: Collection[str], filters: Filters) -> list[Task]:
+    """Return the tasks that can pass, by the best index there is."""
+    if filters.get("service"):
+        return [task for service_id in services for task in view.tasks.of_service(service_id)]
+    if filters.get("node"):
+        return [task for node_id in nodes for task in view.tasks.on_node(node_id)]
+    return list(view.tasks)
+
+
+def _short_name(task: Task) -> str:
+    return task.name.rpartition(".")[0]
+
+
+def _check_desired(values: Collection[str]) -> None:
+    for value in values:
+        if value not in _DESIRED_STATES and value not in _STATES:
+            raise invalid(f"Invalid desired-state filter: '{value}'")
+
+
+def _up_to_date(task: Task, view: View) -> bool:
+    service = view.services.get(task.service_id)
+    return service is not None and task.spec_version == service.spec_version
+
+
+async def inspect_task(context: Context, call: Call) -> Reply:
+    view = context.store.view
+    return Answer(value=task_view(find_task(view, call.params["id"]), view, context.cache))
+
+
+ROUTES = (
+    Route("GET", "/tasks", list_tasks),
+    Route("GET", "/tasks/{id}", inspect_task),
+)

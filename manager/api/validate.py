@@ -1,0 +1,137 @@
+"""What a service's spec must fulfil on its own, before anything is looked up. Pure; in the engine's words."""
+
+from __future__ import annotations
+
+import math
+
+from common.errors import InvalidArgument
+from common.model.service import EndpointSpec, RestartPolicy, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig
+from manager.api.errors import Unimplemented, invalid
+from manager.api.names import check_dns_name
+from manager.api.validate_container import check_container
+from manager.api.validate_resources import check_resources
+from manager.state.constraints import parse
+
+_RUNTIMES = ("", "container")
+_CONDITIONS = ("", "none", "on-failure", "any")
+_UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
+_ROLLBACK_ACTIONS = ("", "pause", "continue")
+_ORDERS = ("", "stop-first", "start-first")
+_ENDPOINT_MODES = ("", "vip", "dnsrr")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_PUBLISH_MODES = ("ingress", "host")
+_MAX_PORT = 65535
+_MAX_CONSTRAINT = 1024
+
+
+def check_service(spec: ServiceSpec) -> None:
+    """Refuse a spec that no service can have.
+
+    Raises:
+        EngineError, InvalidArgument: 400; the message names the field and what was expected.
+        Unimplemented: 501; the spec asks for what this manager does not do.
+
+    """
+    _check_runtime(spec.task_template)
+    _check_mode(spec.mode)
+    _check_update("UpdateConfig", spec.update_config, _UPDATE_ACTIONS)
+    _check_update("RollbackConfig", spec.rollback_config, _ROLLBACK_ACTIONS)
+    check_dns_name(spec.name)
+    _check_restart(spec.task_template.restart_policy)
+    check_resources(spec.task_template.resources)
+    _check_placement(spec.task_template)
+    if spec.task_template.container_spec is not None:
+        check_container(spec.task_template.container_spec)
+    _check_endpoint(spec.endpoint_spec)
+
+
+def _check_runtime(template: TaskSpec) -> None:
+    if template.runtime in {"plugin", "attachment"}:
+        raise Unimplemented(f"TaskTemplate.Runtime {template.runtime!r} is not supported: use 'container'")
+    if template.runtime not in _RUNTIMES:
+        raise invalid("unsupported runtime")
+    if template.container_spec is None:
+        raise invalid("mismatched Runtime and *Spec fields")
+
+
+def _check_mode(mode: ServiceMode) -> None:
+    modes = [m for m in (mode.replicated, mode.global_, mode.replicated_job, mode.global_job) if m is not None]
+    if len(modes) > 1:
+        raise invalid("must specify only one service mode")
+    if mode.replicated_job is not None or mode.global_job is not None:
+        raise Unimplemented(
+            "jobs (Mode.ReplicatedJob, Mode.GlobalJob) come in a later version: use Replicated or Global"
+        )
+    if mode.replicated is not None and (mode.replicated.replicas or 0) < 0:
+        raise invalid(f"Mode.Replicated.Replicas: expected 0 or more, got {mode.replicated.replicas}")
+
+
+def _check_update(name: str, config: UpdateConfig | None, actions: tuple[str, ...]) -> None:
+    if config is None:
+        return
+    if config.failure_action not in actions:
+        raise invalid(f"unrecognized update failure action {config.failure_action}")
+    if config.order not in _ORDERS:
+        raise invalid(f"unrecognized update order {config.order}")
+    if config.parallelism < 0:
+        raise invalid(f"{name}.Parallelism: expected 0 (all at once) or more, got {config.parallelism}")
+    if config.delay < 0:
+        raise InvalidArgument("TaskSpec: update-delay cannot be negative")
+    if config.monitor < 0:
+        raise InvalidArgument("TaskSpec: update-monitor cannot be negative")
+    if not 0 <= config.max_failure_ratio <= 1 or math.isnan(config.max_failure_ratio):
+        raise InvalidArgument("TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1")
+
+
+def _check_restart(policy: RestartPolicy | None) -> None:
+    if policy is None:
+        return
+    if policy.condition not in _CONDITIONS:
+        raise invalid(f'invalid RestartCondition: "{policy.condition}"')
+    if (policy.delay or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-delay cannot be negative")
+    if (policy.window or 0) < 0:
+        raise InvalidArgument("TaskSpec: restart-window cannot be negative")
+    if (policy.max_attempts or 0) < 0:
+        raise invalid(f"RestartPolicy.MaxAttempts: expected 0 or more, got {policy.max_attempts}")
+
+
+def _check_placement(template: TaskSpec) -> None:
+    if template.placement is None:
+        return
+    for expression in template.placement.constraints:
+        if len(expression) > _MAX_CONSTRAINT:
+            raise invalid(
+                f"Placement.Constraints: expected at most {_MAX_CONSTRAINT} characters, got {len(expression)}"
+            )
+        parse(expression)
+    if template.placement.max_replicas < 0:
+        raise invalid(f"Placement.MaxReplicas: expected 0 (no limit) or more, got {template.placement.max_replicas}")
+    for preference in template.placement.preferences:
+        if preference.spread is None or not preference.spread.spread_descriptor:
+            raise invalid("Placement.Preferences: expected {'Spread': {'SpreadDescriptor': 'node.labels.NAME'}}")
+
+
+def _check_endpoint(endpoint: EndpointSpec | None) -> None:
+    if endpoint is None:
+        return
+    if endpoint.mode not in _ENDPOINT_MODES:
+        raise invalid(f'invalid resolution mode: "{endpoint.mode}"')
+    for port in endpoint.ports:
+        if port.protocol not in _PROTOCOLS:
+            raise invalid(f"EndpointSpec.Ports.Protocol: expected tcp, udp or sctp, got {port.protocol!r}")
+        if port.publish_mode not in _PUBLISH_MODES:
+            raise invalid(f"EndpointSpec.Ports.PublishMode: expected ingress or host, got {port.publish_mode!r}")
+        if not 1 <= port.target_port <= _MAX_PORT:
+            raise invalid(f"EndpointSpec.Ports.TargetPort: expected 1 to {_MAX_PORT}, got {port.target_port}")
+        if not 0 <= port.published_port <= _MAX_PORT:
+            raise invalid(f"EndpointSpec.Ports.PublishedPort: expected 0 to {_MAX_PORT}, got {port.published_port}")
+    _check_port_conflicts(endpoint)
+
+
+def _check_port_conflicts(endpoint: EndpointSpec) -> None:
+    if endpoint.mode == "dnsrr" and any(port.publish_mode == "ingress" for port in endpoint.ports):
+        raise InvalidArgument("EndpointSpec: port published with ingress mode can't be used with dnsrr mode")
+    published = [(p.published_port, p.protocol, p.host_ip) for p in endpoint.ports if p.published_port]
+    if len(published) != len(set(published)):
+        raise InvalidArgument("EndpointSpec: duplicate published ports provided")

@@ -1,0 +1,138 @@
+"""What the manager says of itself and of the cluster as a whole: /version and /info."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from common.clock import rfc3339
+from common.model import Node, TaskState
+from manager.api.host import Host
+from manager.api.views.swarm import cluster_view
+from manager.state.view import View
+
+_PLUGIN_TYPES = ("Volume", "Network", "Authorization", "Log")
+
+
+def version_view(version: str, host: Host, api: str, min_api: str) -> dict[str, Any]:
+    """Render `GET /version`; `version` is the program's, `api` and `min_api` the API versions that it serves."""
+    details = {
+        "ApiVersion": api,
+        "MinAPIVersion": min_api,
+        "Os": host.os,
+        "Arch": host.go_architecture,
+        "KernelVersion": host.kernel,
+        "Experimental": "false",
+    }
+    return {
+        "Platform": {"Name": "swarm-manager"},
+        "Components": [{"Name": "Engine", "Version": version, "Details": details}],
+        "Version": version,
+        "ApiVersion": api,
+        "MinAPIVersion": min_api,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": host.os,
+        "Arch": host.go_architecture,
+        "KernelVersion": host.kernel,
+    }
+
+
+def info_view(view: View, version: str, host: Host, swarm: dict[str, Any], now: float) -> dict[str, Any]:
+    """Render `GET /info`: the cluster as if it were one engine; sizes are sums over the ready nodes."""
+    ready = [node for node in view.nodes if node.agent and node.status.state == "ready"]
+    running = sum(task.status.state is TaskState.RUNNING for task in view.tasks)
+    ended = sum(task.status.state.terminal for task in view.tasks)
+    return {
+        "ID": swarm.get("Cluster", {}).get("ID", ""),
+        "Name": host.hostname,
+        "ServerVersion": version,
+        "Containers": running + ended,
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": ended,
+        "Images": 0,
+        "NCPU": sum(node.description.resources.nano_cpus for node in ready) // 1_000_000_000,
+        "MemTotal": sum(node.description.resources.memory_bytes for node in ready),
+        "Plugins": _plugins(ready),
+        "OperatingSystem": host.operating_system,
+        "OSVersion": "",
+        "OSType": host.os,
+        "Architecture": host.architecture,
+        "KernelVersion": host.kernel,
+        "SystemTime": rfc3339(now),
+        "Driver": "",
+        "DriverStatus": [],
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "",
+        "DockerRootDir": "",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
+        "Labels": [],
+        "Runtimes": {},
+        "DefaultRuntime": "",
+        "SecurityOptions": [],
+        "MemoryLimit": True,
+        "SwapLimit": True,
+        "CpuCfsPeriod": True,
+        "CpuCfsQuota": True,
+        "CPUShares": True,
+        "CPUSet": True,
+        "PidsLimit": True,
+        "IPv4Forwarding": True,
+        "OomKillDisable": False,
+        "BridgeNfIptables": True,
+        "BridgeNfIp6tables": True,
+        "Debug": False,
+        "ExperimentalBuild": False,
+        "LiveRestoreEnabled": False,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "InitBinary": "",
+        "ContainerdCommit": {"ID": "", "Expected": ""},
+        "RuncCommit": {"ID": "", "Expected": ""},
+        "InitCommit": {"ID": "", "Expected": ""},
+        "Isolation": "",
+        "GenericResources": None,
+        "Warnings": None,
+        "Swarm": swarm,
+    }
+
+
+def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
+    """Render the `Swarm` section of `/info`; without a cluster, an inactive one."""
+    if not len(view.clusters):
+        return {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        }
+    managers = [node for node in view.nodes if node.manager_status is not None]
+    return {
+        "NodeID": node_id,
+        "NodeAddr": address,
+        "LocalNodeState": "active",
+        "ControlAvailable": True,
+        "Error": "",
+        "RemoteManagers": [_remote_manager(node) for node in managers],
+        "Nodes": len(view.nodes),
+        "Managers": len(managers),
+        "Cluster": cluster_view(view.cluster),
+    }
+
+
+def _remote_manager(node: Node) -> dict[str, str]:
+    return {"NodeID": node.id, "Addr": node.manager_status.addr if node.manager_status is not None else ""}
+
+
+def _plugins(nodes: Iterable[Node]) -> dict[str, list[str] | None]:
+    """List by type the plugins that some node has."""
+    found: dict[str, set[str]] = {kind: set() for kind in _PLUGIN_TYPES}
+    for node in nodes:
+        for plugin in node.description.engine.plugins:
+            found.setdefault(plugin.type, set()).add(plugin.name)
+    return {kind: sorted(names) or None for kind, names in found.items()}

@@ -1,0 +1,108 @@
+"""Tasks as the engine's API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.clock import rfc3339
+from common.model import Network, Task
+from common.model.service import TaskSpec
+from common.model.task import TaskStatus
+from manager.api.views.cache import JsonCache
+from manager.api.views.networks import PREDEFINED, Predefined, attached_view
+from manager.api.views.objects import head
+from manager.api.views.render import render
+from manager.state.view import View
+
+_NO_EXIT_CODE = -1
+
+
+def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
+    """Render a task; networks are looked up in `view`."""
+    result = head(task)
+    result["Labels"] = task.labels
+    result["Spec"] = cache.get(task.spec, task_spec_view)
+    result["ServiceID"] = task.service_id
+    if task.slot:
+        result["Slot"] = task.slot
+    if task.node_id:
+        result["NodeID"] = task.node_id
+    result["Status"] = _status_view(task.status)
+    result["DesiredState"] = task.desired_state.name.lower()
+    if attachments := _attachments(task, view, cache):
+        result["NetworksAttachments"] = attachments
+    if task.generic_resources:
+        result["GenericResources"] = [render(resource) for resource in task.generic_resources]
+    if task.job_iteration is not None:
+        result["JobIteration"] = render(task.job_iteration)
+    result["Volumes"] = None
+    return result
+
+
+def task_spec_view(spec: TaskSpec) -> dict[str, Any]:
+    result = render(spec)
+    if container := result.get("ContainerSpec"):
+        container.setdefault("Isolation", "default")
+    return result
+
+
+def _status_view(status: TaskStatus) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "Timestamp": rfc3339(status.timestamp),
+        "State": status.state.name.lower(),
+        "Message": status.message,
+    }
+    if status.err:
+        result["Err"] = status.err
+    if (container := status.container_status) is not None:
+        # A container that has not ended has no exit code; the engine says -1.
+        code = container.exit_code if status.state.terminal else _NO_EXIT_CODE
+        result["ContainerStatus"] = {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": code}
+    ports = [render(port) for port in status.ports]
+    result["PortStatus"] = {"Ports": ports} if ports else {}
+    return result
+
+
+def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any]]:
+    """List the task's networks: those of its spec, and the ingress network when it has an address there."""
+    wanted = dict.fromkeys([*task.status.addresses, *(n.target for n in task.spec.networks)])
+    result = []
+    for network_id in wanted:
+        network = view.networks.get(network_id)
+        if network is not None:
+            result.append(_attachment(network, task.status.addresses.get(network_id, ""), cache))
+        elif (known := _predefined(network_id)) is not None:
+            result.append({"Network": _predefined_attached(known)})
+    return result
+
+
+def _attachment(network: Network, address: str, cache: JsonCache) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Network": cache.get(network, attached_view)}
+    if address:
+        entry["Addresses"] = [_with_prefix(address, network)]
+    return entry
+
+
+def _with_prefix(address: str, network: Network) -> str:
+    if "/" in address or not network.subnets:
+        return address
+    return f"{address}/{network.subnets[0].subnet.partition('/')[2]}"
+
+
+def _predefined(name: str) -> Predefined | None:
+    return next((known for known in PREDEFINED if known.name == name), None)
+
+
+def _predefined_attached(known: Predefined) -> dict[str, Any]:
+    return {
+        "ID": known.id,
+        "Version": {},
+        "Spec": {
+            "Name": known.name,
+            "Labels": {"com.docker.swarm.predefined": "true"},
+            "DriverConfiguration": {"Name": known.driver},
+            "Scope": "swarm",
+        },
+        "DriverState": {"Name": known.driver},
+        "IPAMOptions": {"Driver": {}},
+    }

@@ -1,0 +1,91 @@
+"""Docker engines of nodes that do not exist: what the API reads through the agents' connections."""
+
+import json
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from common.errors import Unavailable
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
+
+
+class FakeEngine:
+    """One node's engine on a unix socket: logs of any container, a registry that knows busybox, disk usage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/containers/{id}/logs", self._logs)
+        app.router.add_get("/distribution/{name:.+}/json", self._distribution)
+        app.router.add_get("/system/df", self._usage)
+        app.router.add_post("/auth", self._auth)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(self.path)).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        self.requests.append(request.path_qs)
+        container = request.match_info["id"]
+        if container not in self.logs:
+            return web.json_response({"message": f"No such container: {container}"}, status=404)
+        return web.Response(body=self.logs[container], content_type="application/vnd.docker.multiplexed-stream")
+
+    async def _distribution(self, request: web.Request) -> web.Response:
+        if not request.match_info["name"].startswith("busybox"):
+            return web.json_response({"message": "Get https://registry/v2/: no route to host"}, status=500)
+        descriptor = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": DIGEST, "size": 100}
+        platforms = [{"architecture": "amd64", "os": "linux"}]
+        return web.json_response({"Descriptor": descriptor, "Platforms": platforms})
+
+    async def _usage(self, _: web.Request) -> web.Response:
+        image = {"Id": "sha256:1", "Size": 100, "SharedSize": 0, "Containers": 0, "Created": 1, "RepoTags": ["a:1"]}
+        return web.json_response(
+            {"LayersSize": 100, "Images": [image], "Containers": [], "Volumes": [], "BuildCache": []}
+        )
+
+    async def _auth(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.text())
+        if body.get("password") != "right":
+            return web.json_response({"message": "unauthorized: incorrect username or password"}, status=401)
+        return web.json_response({"Status": "Login Succeeded", "IdentityToken": ""})
+
+
+class FakeEngines:
+    """The manager's way to the engines; a node that is not in `engines` is not connected."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.engines: dict[str, FakeEngine] = {}
+
+    async def add(self, node_id: str) -> FakeEngine:
+        engine = FakeEngine(self._folder / f"{node_id}.sock")
+        await engine.start()
+        self.engines[node_id] = engine
+        return engine
+
+    async def stop(self) -> None:
+        for engine in self.engines.values():
+            await engine.stop()
+        self.engines.clear()
+
+    def session(self, node_id: str) -> aiohttp.ClientSession:
+        engine = self.engines.get(node_id)
+        if engine is None:
+            raise Unavailable(f"node {node_id} is not connected")
+        return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.path)))

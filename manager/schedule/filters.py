@@ -6,7 +6,6 @@ scheduler relies on that within one decision.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -59,16 +58,14 @@ class Pipeline:
 
     def explain(self, nodes: Iterable[NodeLoad]) -> str:
         """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
-        refused: Counter[Filter] = Counter()
+        every = (_AGENT, _READY, *self.filters)
+        refused = dict.fromkeys(every, 0)
         for load in nodes:
-            if (refusal := self._refusal(load)) is not None:
+            refusal = next((each for each in every if not each.accepts(load)), None) if load.node else None
+            if refusal is not None:
                 refused[refusal] += 1
-        return "; ".join(each.explain(count) for each, count in refused.most_common())
-
-    def _refusal(self, load: NodeLoad) -> Filter | None:
-        if load.node is None:
-            return None
-        return next((each for each in (_AGENT, _READY, *self.filters) if not each.accepts(load)), None)
+        counts = sorted(((each, count) for each, count in refused.items() if count), key=lambda pair: -pair[1])
+        return "; ".join(each.explain(count) for each, count in counts)
 
 
 def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:

@@ -1,0 +1,79 @@
+"""Each node's part of a network: `Network.leases`, node id → CIDR.
+
+A part's size is a fair share: what is free, divided by the nodes that have none yet and some more to come. So a large
+subnet gives 256 addresses a node, a small one less, and a growing cluster finds room for its next node.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Network
+
+import msgspec
+
+from common.addressing import LARGEST_LEASE, SMALLEST_LEASE, vip_range
+from common.model import Network
+from manager.allocate.ranges import Range, first_free, free_addresses, network_of, range_of
+
+_LARGEST = 1 << (32 - LARGEST_LEASE)
+_SMALLEST = 1 << (32 - SMALLEST_LEASE)
+
+
+def address_range(network: Network) -> IPv4Network:
+    """Return the range that an allocated network's addresses come from: its `--ip-range`, else its first subnet."""
+    config = network.subnets[0]
+    return IPv4Network(config.range or config.subnet)
+
+
+def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Network, Collection[str]]:
+    """Give each of the nodes a part, in a cluster of `nodes`. Return the network, and the nodes that found no room."""
+    leases = dict(network.leases)
+    area = _area(network)
+    taken = [*_kept_free(network), *(range_of(IPv4Network(cidr)) for cidr in leases.values())]
+    without: list[str] = []
+    for node_id in node_ids:
+        if node_id in leases:
+            continue
+        part = _part(area, taken, max(1, nodes - len(leases)) + nodes // 4 + 2)
+        if part is None:
+            without.append(node_id)
+        else:
+            leases[node_id] = str(part)
+            taken.append(range_of(part))
+    return _with_leases(network, leases), without
+
+
+def release(network: Network, node_ids: Collection[str]) -> Network:
+    return _with_leases(network, {node: cidr for node, cidr in network.leases.items() if node not in node_ids})
+
+
+def _with_leases(network: Network, leases: Mapping[str, str]) -> Network:
+    return network if leases == network.leases else msgspec.structs.replace(network, leases=dict(leases))
+
+
+def _part(area: Range, taken: Collection[Range], shares: int) -> IPv4Network | None:
+    """Return the next part, a share of what is free; a smaller one where that does not fit."""
+    share = free_addresses(area, taken) // shares
+    size = min(_LARGEST, max(_SMALLEST, 1 << max(0, share.bit_length() - 1)))
+    while size >= _SMALLEST:
+        first = first_free(area, size, taken)
+        if first is not None:
+            return network_of(first, size)
+        size //= 2
+    return None
+
+
+def _area(network: Network) -> Range:
+    """Return the addresses that leases come from: all but the virtual addresses at the front."""
+    whole = address_range(network)
+    return range_of(vip_range(whole))[1], range_of(whole)[1]
+
+
+def _kept_free(network: Network) -> list[Range]:
+    """Return the smallest block around the user's gateway: no container may get that address."""
+    gateway = network.subnets[0].gateway
+    if not gateway:
+        return []
+    first = int(ipaddress.IPv4Address(gateway)) // _SMALLEST * _SMALLEST
+    return [(first, first + _SMALLEST)]

@@ -1,0 +1,126 @@
+"""Published ports: no two services the same one, and a free one for those that leave it open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+import msgspec
+
+from common.errors import InvalidArgument, ResourceExhausted
+from common.model import Service
+from common.model.service import PortConfig
+from manager.state.view import View
+
+PortKey: TypeAlias = tuple[str, int]
+
+FIRST_DYNAMIC = 30000
+LAST_DYNAMIC = 32767
+
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
+
+
+def check_ports(view: View, service: Service) -> None:
+    """Refuse a service that publishes what another one has; `service` is as it is to be stored.
+
+    Ingress ports are published on every node, so they conflict with any other; two host ports only where tasks meet,
+    which the scheduler sees to (swarmkit `controlapi/service.go`, `checkPortConflicts`).
+
+    Raises:
+        InvalidArgument: names the port, the service that has it, and how.
+
+    """
+    wanted = list(_published(service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()))
+    if not wanted:
+        return
+    for number, port in enumerate(wanted):
+        if any(_conflict(port, other) or _same(port, other) for other in wanted[:number]):
+            text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
+            raise InvalidArgument(text)
+    for other in _others(view, service):
+        for theirs in ports_of(other):
+            if any(_conflict(port, theirs) for port in wanted):
+                kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
+                holder = f"service '{other.name}' ({other.id}) as {kind} port"
+                raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
+
+
+def ports_of(service: Service) -> Iterator[PortConfig]:
+    """Yield the ports that a service holds: those that it asks for, and those that were chosen for it."""
+    if service.spec.endpoint_spec is not None:
+        yield from _published(service.spec.endpoint_spec.ports)
+    if service.endpoint is not None:
+        yield from _published(service.endpoint.ports)
+
+
+class PortsInUse:
+    """The port numbers that services hold, read from them once a decision, and what the decision adds."""
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        self._holders: dict[PortKey, set[str]] = {}
+        for service in services:
+            for port in ports_of(service):
+                self._holders.setdefault((port.protocol, port.published_port), set()).add(service.id)
+
+    def choose(self, service_id: str, protocol: str) -> int:
+        """Return the lowest free dynamic port and take it.
+
+        Raises:
+            ResourceExhausted: there is none.
+
+        """
+        for number in range(FIRST_DYNAMIC, LAST_DYNAMIC + 1):
+            if (protocol, number) not in self._holders:
+                self._holders[protocol, number] = {service_id}
+                return number
+        raise ResourceExhausted(
+            f"no {protocol} port from {FIRST_DYNAMIC} to {LAST_DYNAMIC} is free: publish a fixed one"
+        )
+
+    def only_holder(self, service_id: str, port: PortConfig) -> bool:
+        """Whether nobody but the service has the port's number."""
+        return self._holders.get((port.protocol, port.published_port), set()) <= {service_id}
+
+
+def choose_ports(service: Service, used: PortsInUse) -> tuple[PortConfig, ...]:
+    """Return the service's ports with a number for each ingress port that leaves it open; what was chosen before stays.
+
+    Raises:
+        ResourceExhausted: no dynamic port is free.
+
+    """
+    earlier = list(service.endpoint.ports) if service.endpoint else []
+    spec = service.spec.endpoint_spec
+    return tuple(_numbered(service.id, port, earlier, used) for port in (spec.ports if spec else ()))
+
+
+def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used: PortsInUse) -> PortConfig:
+    if port.published_port or port.publish_mode != "ingress":
+        return port
+    for before in earlier:
+        like = msgspec.structs.replace(before, published_port=0)
+        dynamic = FIRST_DYNAMIC <= before.published_port <= LAST_DYNAMIC
+        if like == port and dynamic and used.only_holder(service_id, before):
+            earlier.remove(before)
+            return before
+    return msgspec.structs.replace(port, published_port=used.choose(service_id, port.protocol))
+
+
+def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
+    return (port for port in ports if port.published_port)
+
+
+def _others(view: View, service: Service) -> Iterator[Service]:
+    """Yield the other services, without those that are being removed: their ports go to whoever asks next."""
+    return (other for other in view.services if other.id != service.id and not other.pending_delete)
+
+
+def _conflict(one: PortConfig, other: PortConfig) -> bool:
+    return _same(one, other) and "ingress" in (one.publish_mode, other.publish_mode)
+
+
+def _same(one: PortConfig, other: PortConfig) -> bool:
+    """Whether both name one port on an address that both listen on."""
+    anywhere = one.host_ip in _ANY_ADDRESS or other.host_ip in _ANY_ADDRESS
+    same_number = (one.protocol, one.published_port) == (other.protocol, other.published_port)
+    return same_number and (anywhere or one.host_ip == other.host_ip)

@@ -1,0 +1,156 @@
+"""Which addresses a network gets: those that its user asked for, checked, or the next free part of the pool."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias
+
+import msgspec
+
+from common.addressing import ipv4_pools, layout
+from common.errors import InvalidArgument, ResourceExhausted
+from common.model import Cluster, Network
+from common.model.network import IpamConfig
+from manager.allocate.ranges import Range, first_free, network_of, range_of
+from manager.state.view import View
+
+AnyNetwork: TypeAlias = IPv4Network | IPv6Network
+
+FIRST_VNI = 4097
+LAST_VNI = (1 << 24) - 1
+SMALLEST_SUBNET = 28
+DOCKER_SUBNET_SIZE = 24
+
+_OVERLAY = frozenset({"", "overlay"})
+
+
+def is_overlay(network: Network) -> bool:
+    """Whether the cluster gives the network its addresses; others (host, bridge, …) are each engine's own."""
+    return network.spec.driver.name in _OVERLAY and network.spec.scope in ("", "swarm")
+
+
+def is_allocated(network: Network) -> bool:
+    return bool(network.subnets and network.vni) or not is_overlay(network)
+
+
+def allocate_network(view: View, network: Network) -> Network:
+    """Return the network with its subnets and number. Called when it is created, so that its user hears of a refusal.
+
+    Raises:
+        InvalidArgument: a subnet, range or gateway is malformed or does not fit, or overlaps what is named.
+        ResourceExhausted: the cluster's pool has no free part.
+
+    """
+    return allocate_among(view.cluster, network, view.networks)
+
+
+def allocate_among(cluster: Cluster, network: Network, networks: Iterable[Network]) -> Network:
+    """As `allocate_network`, beside these networks."""
+    if is_allocated(network):
+        return network
+    others = [other for other in networks if other.id != network.id]
+    subnets = network.subnets or tuple(_subnets(cluster, network, others))
+    vni = network.vni or _free_vni(others)
+    return msgspec.structs.replace(network, subnets=subnets, vni=vni)
+
+
+def subnet_size(cluster: Cluster) -> int:
+    """Return the prefix length of the subnets that the pool is divided into.
+
+    Docker's `--default-addr-pool-mask-length` is 24 unless it is said. A subnet here has a part for every node, so the
+    default is larger where the pool allows: /16 in a pool of /8. Any other size is taken as it is.
+    """
+    pool = ipv4_pools(cluster.default_addr_pool)[0]
+    if cluster.subnet_size != DOCKER_SUBNET_SIZE:
+        return min(max(cluster.subnet_size, pool.prefixlen), SMALLEST_SUBNET)
+    return min(max(min(DOCKER_SUBNET_SIZE, pool.prefixlen + 8), pool.prefixlen + 2), SMALLEST_SUBNET)
+
+
+def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> list[IpamConfig]:
+    """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
+    taken = list(_taken(cluster, others))
+    chosen: list[IpamConfig] = []
+    for config in network.spec.ipam.configs:
+        if config.subnet:
+            subnet = _checked(network, config, taken)
+            taken.append((subnet, f"its other subnet {subnet}"))
+            chosen.append(_with_gateway(config, subnet))
+    if not any(":" not in config.subnet for config in chosen):
+        chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken)))
+    return sorted(chosen, key=lambda config: ":" in config.subnet)
+
+
+def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNetwork, str]]:
+    """Yield every range that is in use, and who has it in words."""
+    tunnels, gateways = layout(cluster.default_addr_pool).reserved()
+    yield tunnels, f"{tunnels}, which the cluster keeps for its tunnels"
+    yield gateways, f"{gateways}, which the cluster keeps for its published ports"
+    for other in others:
+        for config in other.subnets:
+            yield ipaddress.ip_network(config.subnet), f"{config.subnet} of network {other.name!r}"
+
+
+def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetwork, str]]) -> AnyNetwork:
+    """Return the user's subnet when it can be had."""
+    subnet = _parse(network, "subnet", config.subnet)
+    if isinstance(subnet, IPv4Network) and subnet.prefixlen > SMALLEST_SUBNET:
+        raise _refused(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
+    if config.range and not _contains(subnet, _parse(network, "ip-range", config.range)):
+        raise _refused(network, f"ip-range {config.range} is not inside the subnet {subnet}")
+    if config.range and ipaddress.ip_network(config.range).prefixlen > SMALLEST_SUBNET and subnet.version == 4:
+        raise _refused(network, f"ip-range {config.range} is too small: give at least /{SMALLEST_SUBNET}")
+    if config.gateway and not _contains(subnet, _gateway(network, config.gateway)):
+        raise _refused(network, f"gateway {config.gateway} is not inside the subnet {subnet}")
+    for other, holder in taken:
+        if other.version == subnet.version and other.overlaps(subnet):
+            raise _refused(network, f"subnet {subnet} overlaps {holder}: choose another")
+    return subnet
+
+
+def _parse(network: Network, what: str, text: str) -> AnyNetwork:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise _refused(network, f"{what} {text!r} is not a range such as 10.10.0.0/16: {error}") from error
+
+
+def _gateway(network: Network, text: str) -> AnyNetwork:
+    try:
+        return ipaddress.ip_network(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise _refused(network, f"gateway {text!r} is not an address") from error
+
+
+def _contains(subnet: AnyNetwork, part: AnyNetwork) -> bool:
+    if isinstance(subnet, IPv4Network):
+        return isinstance(part, IPv4Network) and part.subnet_of(subnet)
+    return isinstance(part, IPv6Network) and part.subnet_of(subnet)
+
+
+def _refused(network: Network, problem: str) -> InvalidArgument:
+    return InvalidArgument(f"network {network.name!r}: {problem}")
+
+
+def _with_gateway(config: IpamConfig, subnet: AnyNetwork) -> IpamConfig:
+    gateway = config.gateway or str(subnet.network_address + 1)
+    return msgspec.structs.replace(config, subnet=str(subnet), gateway=gateway)
+
+
+def _from_pool(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]]) -> IPv4Network:
+    """Return the lowest free subnet of the cluster's pools."""
+    size = 1 << (32 - subnet_size(cluster))
+    used: list[Range] = [range_of(other) for other, _ in taken if isinstance(other, IPv4Network)]
+    for pool in ipv4_pools(cluster.default_addr_pool):
+        first = first_free(range_of(pool), size, used)
+        if first is not None:
+            return network_of(first, size)
+    pools = ", ".join(cluster.default_addr_pool)
+    text = f"no free subnet is left in the address pool {pools}: remove a network, or give this one a --subnet"
+    raise ResourceExhausted(text)
+
+
+def _free_vni(others: Iterable[Network]) -> int:
+    used = {other.vni for other in others}
+    return next(number for number in range(FIRST_VNI, LAST_VNI + 1) if number not in used)

@@ -1,0 +1,80 @@
+"""Virtual addresses: one for each service and network, unless the service wants its tasks' own (`dnsrr`)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from common.addressing import vip_range
+from common.errors import ResourceExhausted
+from common.model import Network, Service
+from common.model.service import VirtualIP
+from manager.allocate.leases import address_range
+from manager.allocate.subnets import is_overlay
+
+
+class AddressesInUse:
+    """The virtual addresses that services have, read from them once a decision, and what the decision adds."""
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        self._holders: dict[tuple[str, str], str] = {}
+        for service in services:
+            if service.endpoint is not None:
+                for vip in service.endpoint.virtual_ips:
+                    self._holders.setdefault((vip.network_id, vip.addr), service.id)
+
+    def holder(self, network_id: str, address: str) -> str:
+        """Return the id of the service that has the address, empty when it is free."""
+        return self._holders.get((network_id, address), "")
+
+    def take(self, vip: VirtualIP, service_id: str) -> None:
+        self._holders[vip.network_id, vip.addr] = service_id
+
+
+def targets(service: Service) -> Iterable[str]:
+    """Return the ids of the networks that the service's tasks join, each once."""
+    template = service.spec.task_template.networks
+    return dict.fromkeys(each.target for each in (*template, *service.spec.networks))
+
+
+def has_vip(network: Network) -> bool:
+    """Whether services get a virtual address in the network: not in `ingress`, whose ports need none here."""
+    return is_overlay(network) and not network.spec.ingress
+
+
+def choose_vips(service: Service, networks: Iterable[Network], used: AddressesInUse) -> tuple[VirtualIP, ...]:
+    """Return the service's virtual address in each of these networks, which are allocated; those that it has it keeps.
+
+    Raises:
+        ResourceExhausted: a network has no virtual address left.
+
+    """
+    mode = service.spec.endpoint_spec.mode if service.spec.endpoint_spec else ""
+    if mode == "dnsrr":
+        return ()
+    mine = {vip.network_id: vip for vip in service.endpoint.virtual_ips} if service.endpoint else {}
+    return tuple(_vip(service, network, mine, used) for network in networks if has_vip(network))
+
+
+def _vip(service: Service, network: Network, mine: dict[str, VirtualIP], used: AddressesInUse) -> VirtualIP:
+    kept = mine.get(network.id)
+    if kept is not None and used.holder(network.id, kept.addr) == service.id:
+        return kept
+    vip = VirtualIP(network_id=network.id, addr=_free_address(service, network, used))
+    used.take(vip, service.id)
+    return vip
+
+
+def _free_address(service: Service, network: Network, used: AddressesInUse) -> str:
+    """Look from a place that the service's id gives: an address just freed is not the next one handed out."""
+    area = vip_range(address_range(network))
+    gateway = network.subnets[0].gateway
+    count = area.num_addresses - 1  # the range's own address is nobody's
+    start = zlib.crc32(f"{service.id}/{network.id}".encode())
+    for step in range(count):
+        address = str(IPv4Address(int(area.network_address) + 1 + (start + step) % count))
+        if address != gateway and not used.holder(network.id, address):
+            return address
+    text = f"network {network.name!r} has no virtual address left in {area}: use endpoint mode dnsrr or a larger subnet"
+    raise ResourceExhausted(text)

@@ -1,0 +1,70 @@
+"""The allocation loop: which changes concern the allocator."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Iterator
+
+from common.clock import Clock
+from common.model import Network, Node, Service, Task
+from manager.allocate.allocator import allocate, new, placed
+from manager.allocate.subnets import is_allocated
+from manager.loops.loop import Loop, Rule
+from manager.state.changes import Change, Decision
+from manager.state.store import Store
+from manager.state.view import View
+
+KEYS_A_DECISION = 500
+
+
+def allocation_loop(store: Store, clock: Clock, rng: random.Random) -> Loop:
+    """Make the loop that allocates; `run` it."""
+    return Loop(Rule("allocation", keys_of, all_keys, _decide, KEYS_A_DECISION), store, clock, rng)
+
+
+def keys_of(change: Change, view: View) -> Iterable[str]:
+    """Return the keys of what a change concerns: things that lack something, and leases that begin or end."""
+    old, value = change.old, change.new
+    match value:
+        case Network() if not is_allocated(value):
+            return (f"network/{value.id}",)
+        case Service() if not isinstance(old, Service) or old.spec is not value.spec:
+            return (f"service/{value.id}",)
+        case Task() if new(value):
+            return () if isinstance(old, Task) and new(old) else (f"task/{value.id}",)
+    current = change.current
+    if isinstance(current, Task):
+        was, now = isinstance(old, Task) and placed(old), isinstance(value, Task) and placed(value)
+        return _leases_of(current) if was != now else ()
+    if isinstance(current, Node):
+        return _of_node(old if isinstance(old, Node) else None, value if isinstance(value, Node) else None, view)
+    return ()
+
+
+def all_keys(view: View) -> Iterator[str]:
+    """Yield the keys of everything that may lack something, or have what it no longer needs."""
+    yield from (f"network/{network.id}" for network in view.networks if not is_allocated(network))
+    yield from (f"service/{service.id}" for service in view.services)
+    yield from (f"node/{node.id}" for node in view.nodes if not node.number)
+    yield from (f"task/{task.id}" for task in view.tasks if new(task))
+    yield from (f"lease/{network.id}/{node_id}" for network in view.networks for node_id in network.leases)
+    for task in view.tasks:
+        if placed(task):
+            yield from _leases_of(task)
+
+
+def _decide(view: View, keys: Collection[str], now: float, _: random.Random) -> Decision:
+    return allocate(view, keys, now)
+
+
+def _leases_of(task: Task) -> Iterable[str]:
+    return tuple(f"lease/{each.target}/{task.node_id}" for each in task.spec.networks if task.node_id)
+
+
+def _of_node(old: Node | None, value: Node | None, view: View) -> Iterator[str]:
+    if value is not None and value.agent and not value.number:
+        yield f"node/{value.id}"
+    node = value or old
+    assert node is not None
+    if value is None or (old is not None and old.status.state != value.status.state):
+        yield from (f"lease/{network.id}/{node.id}" for network in view.networks if node.id in network.leases)

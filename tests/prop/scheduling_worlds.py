@@ -1,0 +1,144 @@
+"""Small random clusters for the scheduler's property tests: few nodes, small resources, so that everything runs out."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from common.model import Node, Task, TaskState, TaskStatus
+from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
+from common.model.service import (
+    DiscreteResourceSpec,
+    GenericResource,
+    NamedResourceSpec,
+    Placement,
+    PlacementPreference,
+    Platform,
+    PortConfig,
+    Reservations,
+    Resources,
+    SpreadOver,
+    TaskSpec,
+)
+from manager.state.reservations import requested
+from manager.state.transaction import Tables
+
+NOW = 10_000.0
+
+
+def count(kind: str, value: int) -> GenericResource:
+    return GenericResource(discrete_resource_spec=DiscreteResourceSpec(kind=kind, value=value))
+
+
+def thing(kind: str, value: str) -> GenericResource:
+    return GenericResource(named_resource_spec=NamedResourceSpec(kind=kind, value=value))
+
+
+@st.composite
+def nodes(draw: st.DrawFn, number: int) -> Node:
+    labels = {}
+    for name in ("zone", "rack"):
+        if value := draw(st.sampled_from(["", "a", "b"])):
+            labels[name] = value
+    generic = [thing("gpu", f"uuid{i}") for i in range(draw(st.integers(0, 2)))]
+    if disks := draw(st.integers(0, 2)):
+        generic.append(count("disk", disks))
+    return Node(
+        id=f"node{number}",
+        agent=draw(st.sampled_from([True, True, True, False])),
+        spec=NodeSpec(
+            labels=labels, availability=draw(st.sampled_from(["active", "active", "active", "pause", "drain"]))
+        ),
+        status=NodeStatus(state=draw(st.sampled_from(["ready", "ready", "ready", "down", "unknown"]))),
+        description=NodeDescription(
+            platform=Platform(architecture=draw(st.sampled_from(["x86_64", "aarch64"])), os="linux"),
+            resources=NodeResources(
+                nano_cpus=draw(st.integers(0, 8)),
+                memory_bytes=draw(st.integers(0, 8)),
+                generic_resources=tuple(generic),
+            ),
+            engine=EngineDescription(
+                plugins=tuple(
+                    Plugin(type="Log", name=name) for name in draw(st.sets(st.sampled_from(["gelf", "fluentd"])))
+                )
+            ),
+        ),
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> TaskSpec:
+    rarely = st.sampled_from([0, 0, 0, 1, 2])
+    generic = tuple(count(kind, n) for kind in ("gpu", "disk") if (n := draw(rarely)))
+    wanted = Reservations(nano_cpus=draw(rarely), memory_bytes=draw(rarely), generic_resources=generic)
+    levels = draw(st.sampled_from([(), (), ("node.labels.zone",), ("node.labels.zone", "node.labels.rack")]))
+    placement = Placement(
+        constraints=draw(st.sampled_from([(), (), ("node.labels.zone==a",), ("node.labels.zone!=a",)])),
+        preferences=tuple(PlacementPreference(spread=SpreadOver(spread_descriptor=level)) for level in levels),
+        max_replicas=draw(rarely),
+        platforms=draw(st.sampled_from([(), (), (Platform(architecture="amd64", os="linux"),)])),
+    )
+    return TaskSpec(resources=draw(st.sampled_from([None, Resources(reservations=wanted)])), placement=placement)
+
+
+PORTS = st.sampled_from(
+    [
+        (),
+        (),
+        (PortConfig(target_port=80, published_port=80, publish_mode="host"),),
+        (PortConfig(target_port=80, published_port=80, publish_mode="host", host_ip="127.0.0.1"),),
+        (PortConfig(target_port=80, published_port=80, publish_mode="host", protocol="udp"),),
+        (PortConfig(target_port=80, published_port=80),),
+    ]
+)
+
+
+@st.composite
+def old_tasks(draw: st.DrawFn, number: int, node_ids: list[str]) -> Task:
+    """Make a task that has been placed before: running, on its way, told to stop, ended or failed."""
+    spec = draw(specs())
+    generic = (
+        [thing("gpu", "uuid0")] if spec.resources and requested(spec.resources.reservations or Reservations()) else []
+    )
+    state = draw(st.sampled_from([TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RUNNING, TaskState.FAILED]))
+    return Task(
+        id=f"old{number:03}",
+        service_id=draw(st.sampled_from(["s0", "s1", "s2", "other"])),
+        spec=spec,
+        node_id=draw(st.sampled_from(node_ids)),
+        ports=draw(PORTS),
+        generic_resources=tuple(generic),
+        status=TaskStatus(state=state, timestamp=NOW - draw(st.sampled_from([1, 299, 301]))),
+        desired_state=draw(
+            st.sampled_from([TaskState.RUNNING, TaskState.RUNNING, TaskState.READY, TaskState.SHUTDOWN])
+        ),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Tables:
+    """Make nodes, tasks placed before, a service that failed on a node, and tasks of up to three services that wait."""
+    view = Tables()
+    node_ids = [f"node{number}" for number in range(draw(st.integers(1, 6)))]
+    for number in range(len(node_ids)):
+        view.of(Node).put(draw(nodes(number)))
+    for number in range(draw(st.integers(0, 6))):
+        view.of(Task).put(draw(old_tasks(number, node_ids)))
+    for number in range(draw(st.integers(0, 6))):
+        status = TaskStatus(state=TaskState.REJECTED, timestamp=NOW - 10)
+        view.of(Task).put(Task(id=f"failed{number}", service_id="s0", node_id=node_ids[0], status=status))
+    for service in range(draw(st.integers(1, 3))):
+        spec, ports = draw(specs()), draw(PORTS)
+        is_global = draw(st.sampled_from([False, False, True]))
+        for number in range(draw(st.integers(1, 7))):
+            task = Task(
+                id=f"new{service}{number:03}",
+                service_id=f"s{service}",
+                spec=spec,
+                ports=ports,
+                slot=0 if is_global else number + 1,
+                node_id=node_ids[number % len(node_ids)] if is_global else "",
+                status=TaskStatus(state=TaskState.PENDING),
+                desired_state=draw(st.sampled_from([TaskState.RUNNING, TaskState.RUNNING, TaskState.READY])),
+            )
+            view.of(Task).put(task)
+    return view

@@ -1,0 +1,72 @@
+"""The load index fed change by change is the one that the whole state gives."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from common.model import Node, Task, TaskState, TaskStatus
+from manager.schedule.load import ClusterLoad
+from manager.state.changes import Change
+from manager.state.transaction import Tables
+from tests.prop.scheduling_worlds import nodes, old_tasks
+
+NODES = ["node0", "node1", "node2"]
+
+
+@st.composite
+def changed(draw: st.DrawFn, task: Task) -> Task:
+    """Change a task as the manager or its worker may: its state, what is wanted of it, its node if it has none."""
+    states = [state for state in TaskState if state >= task.status.state]
+    status = TaskStatus(state=draw(st.sampled_from(states)), timestamp=draw(st.floats(0, 1000)))
+    return replace(
+        task,
+        node_id=task.node_id or draw(st.sampled_from(["", *NODES])),
+        status=draw(st.sampled_from([task.status, status])),
+        desired_state=draw(st.sampled_from([task.desired_state, TaskState.SHUTDOWN, TaskState.REMOVE])),
+    )
+
+
+@st.composite
+def waiting_tasks(draw: st.DrawFn, number: int) -> Task:
+    task = draw(old_tasks(number, ["", *NODES]))
+    state = draw(st.sampled_from([TaskState.NEW, TaskState.PENDING]))
+    return replace(task, id=f"task{number}", generic_resources=(), status=TaskStatus(state=state))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
+    view, load = Tables(), ClusterLoad()
+    for _ in range(data.draw(st.integers(1, 25), "changes")):
+        number = data.draw(st.integers(0, 5), "number")
+        if data.draw(st.booleans(), "a node"):
+            old = view.nodes.get(f"node{number % 3}")
+            new = data.draw(st.one_of(st.none(), nodes(number % 3)))
+        else:
+            old = view.tasks.get(f"task{number}")
+            new = data.draw(waiting_tasks(number) if old is None else st.one_of(st.none(), changed(old)))
+        table = view.of(Node if isinstance(old or new, Node) else Task)
+        if old is None and new is None:
+            continue
+        if new is None:
+            table.discard(old.id)
+        else:
+            table.put(new)
+        load.apply(Change(old=old, new=new))
+        assert load == ClusterLoad.of(view)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_nothing_is_left_of_what_is_gone(data: st.DataObject) -> None:
+    load = ClusterLoad()
+    values = [data.draw(nodes(number)) for number in range(3)]
+    values += [data.draw(waiting_tasks(number)) for number in range(3)]
+    values += [data.draw(old_tasks(number, NODES)) for number in range(6)]
+    for value in data.draw(st.permutations(values)):
+        load.apply(Change(old=None, new=value))
+    for value in data.draw(st.permutations(values)):
+        load.apply(Change(old=value, new=None))
+    assert load == ClusterLoad()

@@ -68,10 +68,10 @@ if [ "$init" = systemd ] && [ ! -e "$dir/configured" ]; then
 [Unit]
 DefaultDependencies=no
 [Service]
-Type=oneshot
-ExecStart=sh -ec 'mkdir /run/engine; mount --bind --make-private /run/engine /run/engine; : >/run/engine/mnt; \\
-    unshare --mount=/run/engine/mnt --propagation slave mount --rbind $dir/cgroup /sys/fs/cgroup'
-RemainAfterExit=yes
+Type=notify
+NotifyAccess=all
+ExecStart=unshare --mount --propagation slave \\
+    sh -ec 'mount --rbind $dir/cgroup /sys/fs/cgroup; systemd-notify --ready; exec sleep infinity'
 EOF
     for unit in containerd docker; do
         ln -s "/lib/systemd/system/$unit.service" "$units/multi-user.target.wants/"
@@ -82,7 +82,8 @@ Requires=engine-cgroups.service
 After=engine-cgroups.service
 [Service]
 ExecStart=
-ExecStart=/usr/bin/nsenter --mount=/run/engine/mnt $command
+ExecStart=sh -c 'exec nsenter "--mount=/proc/\$\$(systemctl show -P MainPID engine-cgroups)/ns/mnt" "\$\$@"' sh \\
+    $command
 EOF
     done
     for unit in getty.target systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket \
@@ -102,6 +103,8 @@ pivot_root . run/machine
 umount -l /run/machine
 cd /
 [ "$init" = systemd ] || reap
+# As systemd does on a machine, but not in a container: what is mounted later is seen by the engine and its containers.
+mount --make-rshared /
 echo up
 exec env -i container=lab NOTIFY_SOCKET="$dir/notify" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --unit=multi-user.target </dev/null >/dev/null 2>&1

@@ -1,6 +1,5 @@
 """The Docker engine of a lab host: containerd and dockerd, as Debian's units run them."""
 
-import asyncio
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +53,7 @@ class Engine:
             await self._host.run("rm", "-f", "/run/docker.pid")  # or the next one refuses to start
 
     async def load(self, image_tar: Path) -> None:
-        """Load the images of a `docker save` archive, waiting for a slot: several engines at once gain nothing."""
+        """Load the images of a `docker save` archive."""
         await self._host.docker("load", "-q", "-i", str(image_tar))
 
     def _containerd_argv(self) -> tuple[str, ...]:
@@ -69,10 +68,3 @@ class Engine:
             *("-H", f"unix://{self.socket}", "-H", "unix:///run/docker.sock", "--cgroup-parent", f"/{self._cgroup}"),
             *self._options,
         )
-
-
-async def start_all(engines: Sequence[Engine]) -> None:
-    """Start several engines at once."""
-    async with asyncio.TaskGroup() as group:
-        for engine in engines:
-            group.create_task(engine.start())

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.lab.errors import LabError
 
 _HERE = Path(__file__).parent
-_CACHE = _HERE / ".cache"
+CACHE = _HERE / ".cache"
 _WEB_SOURCE = _HERE / "web.c"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -39,10 +39,10 @@ def image_archive() -> Path:
         raise LabError("no busybox on this machine: apt-get install busybox-static")
     ingredients = (Path(busybox), _WEB_SOURCE, Path(__file__))
     digest = hashlib.sha256(b"".join(part.read_bytes() for part in ingredients)).hexdigest()[:16]
-    archive = _CACHE / f"images-{digest}.tar"
+    archive = CACHE / f"images-{digest}.tar"
     if not archive.exists():
-        _CACHE.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=_CACHE, delete=False) as whole:
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as whole:
             whole.write(docker_archive(lab_images(Path(busybox))))
         Path(whole.name).rename(archive)
     return archive

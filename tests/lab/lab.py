@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from tests.lab.claim import Claim
-from tests.lab.engine import start_all
 from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.images import image_archive
+from tests.lab.process import all_at_once
 from tests.lab.switch import Switch
 
 
@@ -87,18 +87,14 @@ class Lab:
         self._client = self._host(Host, "client", 200) if self._with_client else None
         everyone = [*self.hosts, *filter(None, [self._client])]
         (self.workdir / "hosts").write_text("".join(_host_lines(everyone)))
-        async with asyncio.TaskGroup() as group:
-            for host in everyone:
-                group.create_task(host.boot())
+        await all_at_once(host.boot() for host in everyone)
         if self._with_engine:
-            await start_all([host.engine for host in self.hosts])
+            await all_at_once(host.engine.start() for host in self.hosts)
             await self._load_images()
 
     async def _load_images(self) -> None:
         archive = await asyncio.to_thread(image_archive)
-        async with asyncio.TaskGroup() as group:
-            for host in self.hosts:
-                group.create_task(host.engine.load(archive))
+        await all_at_once(host.engine.load(archive) for host in self.hosts)
 
     async def _remove(self) -> None:
         """Take down all that was built so far; the claim goes last, so that the name is free when all is gone."""

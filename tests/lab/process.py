@@ -7,7 +7,7 @@ import socket
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from asyncio.subprocess import Process as Child
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,16 @@ async def run(
     if check and code:
         raise CommandError(argv, where, f"exit code {code}", result.stdout + result.stderr)
     return result
+
+
+async def all_at_once(jobs: Iterable[Coroutine[None, None, object]]) -> None:
+    """Await all jobs together; the first failure cancels the others and is raised as it is, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 class Process:

@@ -11,8 +11,9 @@ from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import RestartRecord
 from manager.orchestrate.draft import Draft
+from manager.orchestrate.progress import ACTIVE
 from manager.orchestrate.slots import Slot, held
-from manager.orchestrate.standing import Standings
+from manager.orchestrate.standing import STANDS_WELL, Standings
 from manager.state.constraints import unmet
 from manager.state.view import View
 
@@ -51,6 +52,21 @@ class Case:
             return True
         same, same_but_placement = self._compare(task)
         return same or (same_but_placement and self._fits(task))
+
+    def quiet(self, task: Task) -> bool:
+        """Whether there is nothing to do for the only task of a slot, outside of an update."""
+        return (
+            task.desired_state is TaskState.RUNNING
+            and task.spec_version == self.service.spec_version
+            and task.status.state <= TaskState.RUNNING
+            and self.standings.of(task) in STANDS_WELL
+        )
+
+    @property
+    def updating(self) -> bool:
+        """Whether a rolling update or rollback is under way."""
+        status = self.service.update_status
+        return status is not None and status.state in ACTIVE
 
     def _compare(self, task: Task) -> tuple[bool, bool]:
         """Compare a task's spec with the service's, once for all tasks made from one version."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from common.model import Task
 from common.model.task import RestartRecord
 from manager.orchestrate import drain, rollout
 from manager.orchestrate.case import Case
@@ -13,13 +14,36 @@ from manager.orchestrate.upkeep import Phase, settle
 
 def decide(case: Case) -> None:
     """Bring the number of slots to the number of replicas, and look after each slot."""
-    used, left = by_number(case.view.tasks.of_service(case.service.id))
-    surplus = shrink(used, replicas(case), case) if len(used) > replicas(case) else set()
+    quiet, used, left = _sort_out(case)
+    surplus = len(quiet) + len(used) - replicas(case)
+    if surplus > 0 or case.updating:
+        used = dict(sorted({**used, **{number: Slot([task]) for number, task in quiet.items()}}.items()))
+        quiet = {}
+    if _look_after(case, used, shrink(used, replicas(case), case) if surplus > 0 else set()) and surplus < 0:
+        grow(case, {*quiet, *used}, left)
+
+
+def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
+    """Divide the slots: those with nothing to do, which are most; the others in use; those whose tasks all leave."""
+    quiet: dict[int, Task] = {}
+    used: dict[int, Slot] = {}
+    left: dict[int, Slot] = {}
+    for number, tasks in by_number(case.view.tasks.of_service(case.service.id)).items():
+        if len(tasks) == 1 and case.quiet(tasks[0]):
+            quiet[number] = tasks[0]
+        else:
+            slot = Slot(tasks)
+            (used if slot.tasks else left)[number] = slot
+    return quiet, used, left
+
+
+def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
+    """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
     for number, slot in used.items():
         if case.draft.full:
             case.continue_at_once()
-            return
+            return False
         if number in surplus:
             _discard(case, slot)
         else:
@@ -27,8 +51,7 @@ def decide(case: Case) -> None:
     moving = sum(phase is Phase.MOVING for _, phase in phases)
     drain.evacuate(case, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
     rollout.roll(case, phases)
-    if len(used) < replicas(case):
-        grow(case, used, left)
+    return True
 
 
 def replicas(case: Case) -> int:
@@ -51,10 +74,13 @@ def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
     return set(sorted(ranks, key=ranks.__getitem__)[count:])
 
 
-def grow(case: Case, used: Mapping[int, Slot], left: Mapping[int, Slot]) -> None:
-    """Fill the lowest free slots; a slot whose last task is still stopping waits for it."""
+def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
+    """Fill the lowest free slots; a slot whose last task is still stopping waits for it.
+
+    A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.
+    """
     missing = replicas(case) - len(used)
-    count = min(missing, case.draft.room)
+    count = min(missing, max(case.draft.room, len(used) // 10))
     for number in free_numbers(used, count):
         slot = left.get(number)
         if slot is None:

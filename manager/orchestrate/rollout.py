@@ -14,28 +14,29 @@ import msgspec
 from common.model.service import UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
 from manager.orchestrate.case import Case
-from manager.orchestrate.progress import Progress, measure
+from manager.orchestrate.progress import (
+    ACTIVE,
+    COMPLETED,
+    HALTED,
+    PAUSED,
+    ROLLBACK_COMPLETED,
+    ROLLBACK_PAUSED,
+    ROLLBACK_STARTED,
+    UPDATING,
+    Progress,
+    measure,
+)
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.upkeep import Phase, next_record, serves
-
-UPDATING = "updating"
-PAUSED = "paused"
-COMPLETED = "completed"
-ROLLBACK_STARTED = "rollback_started"
-ROLLBACK_PAUSED = "rollback_paused"
-ROLLBACK_COMPLETED = "rollback_completed"
-
-_ACTIVE = (UPDATING, ROLLBACK_STARTED)
-_HALTED = (PAUSED, ROLLBACK_PAUSED)
 
 
 def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     """Take an update's next steps, given what each slot needs."""
     dirty = [slot for slot, phase in phases if phase is Phase.DIRTY]
     state = _state(case)
-    if state in _HALTED or (not dirty and state not in _ACTIVE):
+    if state in HALTED or (not dirty and state not in ACTIVE):
         return
-    if state not in _ACTIVE:
+    if state not in ACTIVE:
         _set(case, UPDATING, "update in progress", started_at=case.now)
     started_at = case.service.update_status.started_at if case.service.update_status else case.now
     config = _config(case)

@@ -19,14 +19,19 @@ from manager.state.view import View
 if TYPE_CHECKING:
     from random import Random
 
+# Tasks that one decision looks at, but for those of a single service: what keeps a transaction short.
+MAX_TASKS = 5_000
+
 
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
     """Decide the services whose ids are `keys`: in proportion to their tasks, and to the nodes for global ones."""
     draft = Draft()
+    looked_at = 0
     for service_id in keys:
-        if draft.full:
+        if draft.full or looked_at > MAX_TASKS:
             draft.wake(service_id, now)
             continue
+        looked_at += len(view.tasks.of_service(service_id))
         service = view.services.get(service_id)
         if service is None or service.pending_delete:
             _take_down(view, service_id, service, draft, now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 
 from common.model import Task, TaskState
 
@@ -21,22 +20,18 @@ def held(task: Task) -> bool:
 class Slot:
     """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go.
 
-    `number` is 0 for a slot of a global service; `home` is its node, empty for a replicated one.
+    `live` are the tasks that hold the slot: one, but while one replaces another. `number` is 0 for a slot of a global service; `home` is its node, empty for a replicated one.
     """
 
+    __slots__ = ("home", "leaving", "live", "number", "tasks")
+
     def __init__(self, tasks: Iterable[Task]) -> None:
-        ordered = list(tasks)
-        if len(ordered) > 1:
-            ordered.sort(key=age)
+        ordered = sorted(tasks, key=age)
         self.number = ordered[0].slot
         self.home = "" if self.number else ordered[0].node_id
         self.tasks = [task for task in ordered if task.desired_state < TaskState.REMOVE]
         self.leaving = [task for task in ordered if task.desired_state >= TaskState.REMOVE]
-
-    @cached_property
-    def live(self) -> list[Task]:
-        """The tasks that hold the slot. One, but while one replaces another."""
-        return [task for task in self.tasks if task.live]
+        self.live = [task for task in self.tasks if task.live]
 
     @property
     def newest(self) -> Task:
@@ -49,8 +44,7 @@ class Slot:
     @property
     def node_id(self) -> str:
         """The node that the slot is on; empty while it has none."""
-        live = self.live
-        return live[-1].node_id if live else ""
+        return self.live[-1].node_id if self.live else ""
 
     @property
     def ending(self) -> list[Task]:
@@ -58,17 +52,12 @@ class Slot:
         return [t for t in (*self.tasks, *self.leaving) if t.desired_state > TaskState.RUNNING and held(t)]
 
 
-def by_number(tasks: Iterable[Task]) -> tuple[dict[int, Slot], dict[int, Slot]]:
-    """Group a replicated service's tasks: the slots in use, and the slots whose tasks are all leaving."""
+def by_number(tasks: Iterable[Task]) -> dict[int, list[Task]]:
+    """Group a replicated service's tasks by slot, the lowest first."""
     groups: dict[int, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.slot, []).append(task)
-    used: dict[int, Slot] = {}
-    left: dict[int, Slot] = {}
-    for number in sorted(groups):
-        slot = Slot(groups[number])
-        (used if slot.tasks else left)[number] = slot
-    return used, left
+    return dict(sorted(groups.items()))
 
 
 def by_node(tasks: Iterable[Task]) -> dict[str, Slot]:

@@ -21,6 +21,10 @@ class Standing(enum.Enum):
     LOST = "lost"
 
 
+# A node that its tasks may stay on.
+STANDS_WELL = frozenset((Standing.OPEN, Standing.KEEPING))
+
+
 def standing(node: Node | None) -> Standing:
     if node is None or not node.agent or node.status.state == "down":
         return Standing.LOST

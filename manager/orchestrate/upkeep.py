@@ -13,7 +13,7 @@ from common.model.task import RestartRecord
 from manager.orchestrate import restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
-from manager.orchestrate.standing import Standing
+from manager.orchestrate.standing import STANDS_WELL, Standing
 
 # How long a drained node's task goes on while its replacement finds no place.
 DRAIN_PATIENCE = 30.0
@@ -113,7 +113,7 @@ def _promote(case: Case, slot: Slot, task: Task) -> None:
 
 def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
     """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
-    good = [task for task in live if case.standings.of(task) in _STANDS_WELL and case.clean(task)]
+    good = [task for task in live if case.standings.of(task) in STANDS_WELL and case.clean(task)]
     serving = next((task for task in good if serves(task)), None)
     if serving is not None:
         _keep_only(case, live, serving)
@@ -164,6 +164,3 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
         " stopping the old one first"
     )
     return True
-
-
-_STANDS_WELL = (Standing.OPEN, Standing.KEEPING)

@@ -1,0 +1,149 @@
+"""When each orchestrator decides: which changes concern which service, node or slot.
+
+What is left out here is left undecided, what is put in too often costs time: a service is decided in proportion to its
+tasks. So tasks on their ordinary way up concern nobody, unless something waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from common.model import Cluster, Node, Service, Task, TaskState
+from manager.loops.loop import Rule
+from manager.orchestrate import enforcer, orphans, progress, reaper, services
+from manager.orchestrate.reaper import slot_key
+from manager.orchestrate.standing import standing
+from manager.state.changes import Change
+from manager.state.view import View
+
+_NODES_A_TRANSACTION = 50
+
+
+def orchestration_rules() -> tuple[Rule, ...]:
+    """Return the rules of all orchestrators, each for a `Loop` of its own."""
+    return (
+        Rule("services", service_keys, all_services, services.decide),
+        Rule("enforcer", node_keys, all_nodes, enforcer.decide, limit=_NODES_A_TRANSACTION),
+        Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
+        Rule("reaper", slot_keys, all_slots, reaper.decide),
+    )
+
+
+# --- services ---
+
+
+def service_keys(change: Change, view: View) -> Iterable[str]:
+    """Name the services that a change concerns."""
+    value = change.current
+    if isinstance(value, Service):
+        return (value.id,)
+    if isinstance(value, Task):
+        return (value.service_id,) if _task_matters(change, view) else ()
+    if isinstance(value, Node):
+        return _services_of_node(change, view)
+    return ()
+
+
+def all_services(view: View) -> Iterable[str]:
+    """Name all services, and those that are gone while tasks of theirs are not."""
+    return dict.fromkeys([*(service.id for service in view.services), *(task.service_id for task in view.tasks)])
+
+
+def _task_matters(change: Change, view: View) -> bool:
+    """Whether a task ended, is wanted no more, is gone, or has come to where its slot or its update waits for it."""
+    old, new = change.old, change.new
+    if not isinstance(new, Task):
+        return True
+    if not isinstance(old, Task):
+        return False
+    if new.live != old.live or new.status.state.terminal != old.status.state.terminal:
+        return True
+    if new.status.state is TaskState.RUNNING and old.status.state is not TaskState.RUNNING:
+        return _updating(new, view) or _replaces(new, view)
+    return new.status.err != old.status.err and _replaces(new, view)
+
+
+def _updating(task: Task, view: View) -> bool:
+    service = view.services.get(task.service_id)
+    status = service.update_status if service is not None else None
+    return status is not None and status.state in progress.ACTIVE
+
+
+def _replaces(task: Task, view: View) -> bool:
+    """Whether another task of its slot is live beside it."""
+    slot = view.tasks.in_slot(task.service_id, task.slot, task.node_id)
+    return len(slot) > 1 and any(other.live for other in slot if other.id != task.id)
+
+
+def _services_of_node(change: Change, view: View) -> Iterator[str]:
+    """Name the services with tasks on a node that changed in what matters, and all global ones: they go by nodes."""
+    node = change.current
+    if not _differs(change):
+        return
+    yield from dict.fromkeys(task.service_id for task in view.tasks.on_node(node.id))
+    yield from (service.id for service in view.services if service.spec.mode.global_ is not None)
+
+
+def _differs(change: Change) -> bool:
+    """Whether a node changed in how it stands, in what constraints read, or in what it has."""
+    old, new = change.old, change.new
+    if not isinstance(old, Node) or not isinstance(new, Node):
+        return True
+    return standing(old) is not standing(new) or _traits(old) != _traits(new)
+
+
+def _traits(node: Node) -> tuple[object, ...]:
+    said = node.description
+    return (
+        node.spec.labels,
+        node.spec.role,
+        node.status.addr,
+        said.hostname,
+        said.platform,
+        said.engine,
+        said.resources,
+    )
+
+
+# --- nodes ---
+
+
+def node_keys(change: Change, _view: View) -> Iterable[str]:
+    """Name the node whose tasks may fit no more."""
+    return (change.current.id,) if isinstance(change.new, Node) and _differs(change) else ()
+
+
+def all_nodes(view: View) -> Iterable[str]:
+    return [node.id for node in view.nodes]
+
+
+def lost_node_keys(change: Change, _view: View) -> Iterable[str]:
+    """Name the node that is gone, or down, or was changed while it is down."""
+    node = change.current
+    gone = change.new is None
+    return (node.id,) if isinstance(node, Node) and (gone or node.status.state == "down") else ()
+
+
+def all_task_nodes(view: View) -> Iterable[str]:
+    """Name all nodes, and those that are gone while tasks on them are not."""
+    return dict.fromkeys([*all_nodes(view), *(task.node_id for task in view.tasks)])
+
+
+# --- slots ---
+
+
+def slot_keys(change: Change, view: View) -> Iterable[str]:
+    """Name the slot of a task that is history now, or that made history of others; all slots when the limit changed."""
+    value = change.new
+    if isinstance(value, Cluster):
+        return all_slots(view)
+    if not isinstance(value, Task):
+        return ()
+    if change.old is None:
+        return (slot_key(value),) if len(view.tasks.in_slot(value.service_id, value.slot, value.node_id)) > 1 else ()
+    return () if value.live else (slot_key(value),)
+
+
+def all_slots(view: View) -> Iterable[str]:
+    """Name all slots that have history."""
+    return dict.fromkeys(slot_key(task) for task in view.tasks if not task.live)

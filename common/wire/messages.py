@@ -211,7 +211,8 @@ class Assignments(Message):
     """What a node is to run and to know. A complete set replaces all; an incremental one changes what it names.
 
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
-    the worker sends `Resync` and gets a complete set. Removed things are named by id.
+    the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
+    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`); only in complete sets.
     """
 
     KIND: ClassVar[int] = 30
@@ -231,6 +232,7 @@ class Assignments(Message):
     peers: tuple[Peer, ...] = ()
     removed_peers: tuple[str, ...] = ()
     node_number: int = 0
+    address_pools: tuple[str, ...] = ()
 
 
 class Resync(Message):

@@ -18,6 +18,7 @@ from manager.allocate.ranges import Range, first_free, free_addresses, network_o
 
 _LARGEST = 1 << (32 - LARGEST_LEASE)
 _SMALLEST = 1 << (32 - SMALLEST_LEASE)
+_SMALL_CLUSTER = 32
 
 
 def address_range(network: Network) -> IPv4Network:
@@ -35,7 +36,7 @@ def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Networ
     for node_id in node_ids:
         if node_id in leases:
             continue
-        part = _part(area, taken, max(1, nodes - len(leases)) + nodes // 4 + 2)
+        part = _part(area, taken, max(1, nodes - len(leases)) + _to_come(nodes))
         if part is None:
             without.append(node_id)
         else:
@@ -50,6 +51,11 @@ def release(network: Network, node_ids: Collection[str]) -> Network:
 
 def _with_leases(network: Network, leases: Mapping[str, str]) -> Network:
     return network if leases == network.leases else msgspec.structs.replace(network, leases=dict(leases))
+
+
+def _to_come(nodes: int) -> int:
+    """Return for how many nodes more to leave room: a few in a small cluster, as many again in one that grows large."""
+    return nodes if nodes > _SMALL_CLUSTER else nodes // 4 + 2
 
 
 def _part(area: Range, taken: Collection[Range], shares: int) -> IPv4Network | None:

@@ -1,0 +1,107 @@
+"""Subnets: the user's are checked, others come from the pool."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import InvalidArgument, ResourceExhausted
+from common.model import Cluster, Network
+from common.model.container import DriverConfig
+from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from manager.allocate.subnets import FIRST_VNI, allocate_network, subnet_size
+from manager.state.transaction import Tables
+
+
+def view_with(*networks: Network, pool: str = "10.0.0.0/8") -> Tables:
+    view = Tables()
+    view.of(Cluster).put(Cluster(id="c", default_addr_pool=(pool,)))
+    for network in networks:
+        view.of(Network).put(network)
+    return view
+
+
+def asking(name: str, *configs: IpamConfig) -> Network:
+    return Network(id=name, spec=NetworkSpec(name=name, ipam=IpamOptions(configs=configs)))
+
+
+def having(name: str, subnet: str, vni: int = 5000) -> Network:
+    return Network(id=name, spec=NetworkSpec(name=name), subnets=(IpamConfig(subnet=subnet),), vni=vni)
+
+
+def test_the_lowest_free_part_of_the_pool_and_the_lowest_number():
+    view = view_with(having("a", "10.0.0.0/16", FIRST_VNI), having("c", "10.2.0.0/16", FIRST_VNI + 2))
+    network = allocate_network(view, asking("b"))
+    assert network.subnets == (IpamConfig(subnet="10.1.0.0/16", gateway="10.1.0.1"),)
+    assert network.vni == FIRST_VNI + 1
+
+
+def test_a_users_small_subnet_is_stepped_over():
+    view = view_with(having("a", "10.0.77.0/24"))
+    assert allocate_network(view, asking("b")).subnets[0].subnet == "10.1.0.0/16"
+
+
+def test_what_a_user_gives_is_kept():
+    config = IpamConfig(subnet="192.168.0.0/20", range="192.168.8.0/21", gateway="192.168.0.9")
+    assert allocate_network(view_with(), asking("a", config)).subnets == (config,)
+
+
+def test_an_ipv6_subnet_comes_second_to_an_ipv4_one():
+    network = allocate_network(view_with(), asking("a", IpamConfig(subnet="fd00:1::/64")))
+    assert [config.subnet for config in network.subnets] == ["10.0.0.0/16", "fd00:1::/64"]
+
+
+def test_an_allocated_network_stays_as_it_is():
+    view = view_with()
+    network = allocate_network(view, asking("a"))
+    assert allocate_network(view, network) is network
+
+
+def test_a_network_of_another_driver_gets_nothing():
+    network = Network(id="h", spec=NetworkSpec(name="host", driver=DriverConfig(name="host")))
+    assert allocate_network(view_with(), network) is network
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (IpamConfig(subnet="10.0.1.0/24"), r"overlaps 10\.0\.0\.0/16 of network 'db'"),
+        (IpamConfig(subnet="10.0.0.0/8"), "overlaps"),
+        (IpamConfig(subnet="10.255.7.0/24"), r"overlaps 10\.240\.0\.0/12, which the cluster keeps"),
+        (IpamConfig(subnet="10.239.250.0/24"), "overlaps .* keeps for its tunnels"),
+        (IpamConfig(subnet="192.168.0.1/24"), "has host bits set"),
+        (IpamConfig(subnet="lan"), "'lan' is not a range"),
+        (IpamConfig(subnet="192.168.0.0/29"), "too small: give at least /28"),
+        (IpamConfig(subnet="192.168.0.0/24", range="192.168.1.0/25"), "is not inside the subnet"),
+        (IpamConfig(subnet="192.168.0.0/24", range="192.168.0.0/30"), "ip-range .* too small"),
+        (IpamConfig(subnet="192.168.0.0/24", gateway="192.168.1.1"), "gateway .* is not inside"),
+        (IpamConfig(subnet="192.168.0.0/24", gateway="fd00::1"), "gateway .* is not inside"),
+        (IpamConfig(subnet="192.168.0.0/24", gateway="first"), "is not an address"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(config: IpamConfig, problem: str):
+    with pytest.raises(InvalidArgument, match=problem) as caught:
+        allocate_network(view_with(having("db", "10.0.0.0/16")), asking("web", config))
+    assert "network 'web'" in caught.value.message
+
+
+def test_two_subnets_of_one_network_must_not_overlap():
+    with pytest.raises(InvalidArgument, match="its other subnet"):
+        allocate_network(
+            view_with(), asking("a", IpamConfig(subnet="192.168.0.0/16"), IpamConfig(subnet="192.168.3.0/24"))
+        )
+
+
+def test_a_pool_used_up_says_so():
+    view = view_with(pool="10.0.0.0/24")
+    for name in ("a", "b", "c"):
+        view.of(Network).put(allocate_network(view, asking(name)))
+    with pytest.raises(ResourceExhausted, match=r"no free subnet is left in the address pool 10\.0\.0\.0/24"):
+        allocate_network(view, asking("d"))
+
+
+@pytest.mark.parametrize(
+    ("pool", "size", "expected"),
+    [("10.0.0.0/8", 24, 16), ("172.16.0.0/12", 24, 20), ("10.1.0.0/16", 24, 24), ("10.0.0.0/8", 22, 22)],
+)
+def test_the_default_size_grows_with_the_pool_and_any_other_is_the_users(pool: str, size: int, expected: int):
+    assert subnet_size(Cluster(default_addr_pool=(pool,), subnet_size=size)) == expected

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from common.model.task import Task, TaskState, TaskStatus
+from common.model.task import TaskState, TaskStatus
 from common.wire.messages import TaskReport
+from manager.state.observation import observe
 from manager.state.transaction import Transaction
 
 _log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ def apply_reports(tx: Transaction, batch: Sequence[NodeReports]) -> None:
             if task.node_id != reports.node_id:
                 foreign.append(report.task_id)
                 continue
-            changed = advanced(task, report.status)
+            changed = observe(task, report.status, tx.now) if _is_workers(report.status) else None
             if changed is not None:
                 tx.put(changed)
         if foreign:
@@ -46,13 +45,6 @@ def apply_reports(tx: Transaction, batch: Sequence[NodeReports]) -> None:
             )
 
 
-def advanced(task: Task, status: TaskStatus) -> Task | None:
-    """Return the task with this newer status; None when it says nothing new or would go back.
-
-    A worker may say anything from accepted to rejected; remove and orphaned are the manager's words.
-    """
-    if not TaskState.ASSIGNED < status.state <= TaskState.REJECTED:
-        return None
-    if status.state < task.status.state or status == task.status:
-        return None
-    return msgspec.structs.replace(task, status=status)
+def _is_workers(status: TaskStatus) -> bool:
+    """Whether a worker may say this: from accepted to rejected; remove and orphaned are the manager's words."""
+    return TaskState.ASSIGNED < status.state <= TaskState.REJECTED

@@ -1,0 +1,266 @@
+"""Joining, from the token to the first session, over TLS on the loopback."""
+
+import asyncio
+import random
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+
+from common.clock import SystemClock
+from common.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    SwarmError,
+    Unauthenticated,
+    Unavailable,
+)
+from common.model import Cluster, Node
+from common.model.cluster import JoinTokens
+from common.model.node import ManagerStatus, NodeDescription, NodeStatus
+from common.tls import (
+    CredentialFiles,
+    Identity,
+    certificate_request,
+    client_context,
+    new_key,
+    root_digest,
+    server_context,
+)
+from common.wire.client import JoinTerms, Membership, join, open_session
+from common.wire.messages import PROTOCOL_VERSION, Hello, JoinRequest, RenewReply, RenewRequest
+from common.wire.server import serve
+from manager.backends.memory import MemoryBackend
+from manager.ca.authority import create_root
+from manager.ca.files import AuthorityFiles
+from manager.ca.tokens import new_tokens, rotate
+from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.membership import check_terms
+from manager.state.store import Store
+
+
+class Port:
+    """A manager that listens, its store, and what is needed to join it."""
+
+    def __init__(self, store: Store, files: AuthorityFiles, port: int, tokens: JoinTokens, digest: str) -> None:
+        self.store = store
+        self.files = files
+        self.port = port
+        self.tokens = tokens
+        self.digest = digest
+
+    async def join(self, token: str = "", skew: float = 0.0, **terms: object) -> Membership:
+        fields = {"hostname": "alpha", **terms}
+        clock = Skewed(skew)
+        return await join("127.0.0.1", self.port, token or self.tokens.worker, JoinTerms(**fields), clock)  # type: ignore[arg-type]
+
+
+class Skewed:
+    """The machine's clock, wrong by some seconds."""
+
+    def __init__(self, skew: float) -> None:
+        self._skew = skew
+
+    def now(self) -> float:
+        return SystemClock().now() + self._skew
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[Port]:
+    clock = SystemClock()
+    rng = random.SystemRandom()
+    files = AuthorityFiles(tmp_path)
+    authority = files.create("cluster1", clock)
+    tokens = new_tokens(authority.digest, rng)
+    async with Store(MemoryBackend(), clock) as store:
+        cluster = Cluster(id="cluster1", join_tokens=tokens)
+        await store.update(lambda tx: tx.put(cluster))
+        files.issue_own(authority, "m1", ["127.0.0.1"], cluster.spec.ca_config.node_cert_expiry, clock)
+        dispatcher = Dispatcher(store, authority, clock, rng, manager_id="m1", managers=("127.0.0.1:2377",))
+        running = asyncio.create_task(dispatcher.run())
+        async with await serve("127.0.0.1", 0, server_context(files.node), dispatcher.handle) as server:
+            yield Port(store, files, server.port, tokens, authority.digest)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def hello() -> Hello:
+    return Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))
+
+
+async def test_a_token_gets_a_certificate_and_the_certificate_a_session(port: Port, tmp_path: Path) -> None:
+    joined = await port.join(labels={"disk": "ssd"}, availability="drain", advertise_addr="10.1.2.3")
+    assert (joined.cluster_id, joined.managers) == ("cluster1", ("127.0.0.1:2377",))
+    node = port.store.view.nodes.get(joined.node_id)
+    assert node is not None
+    assert (node.spec.labels, node.spec.availability, node.spec.role) == ({"disk": "ssd"}, "drain", "worker")
+    assert (node.name, node.status.state, node.status.addr) == ("alpha", "unknown", "10.1.2.3")
+
+    files = CredentialFiles(tmp_path / "worker")
+    files.write(joined.certificate, joined.key, joined.root_certificate)
+    identity = files.identity()
+    assert (identity.node_id, identity.role, identity.cluster_id) == (joined.node_id, "swarm-worker", "cluster1")
+    assert node.certificate_serials == (identity.serial,)
+    days = (identity.not_after - identity.not_before - 3600) / 86400
+    assert days == pytest.approx(90)
+
+    channel, welcome = await open_session("127.0.0.1", port.port, client_context(files), hello())
+    assert welcome.node_id == joined.node_id
+    await channel.close()
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "node.pem", "root.crt"])
+async def test_only_the_owner_reads_the_managers_files(port: Port, name: str) -> None:
+    path = port.files.directory / name
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_token_of_another_cluster_never_leaves_the_host(port: Port) -> None:
+    foreign = new_tokens(root_digest(create_root("cluster2", 0).certificate), random.Random(1))
+    with pytest.raises(Unauthenticated, match="not of the cluster that answers there"):
+        await port.join(foreign.worker)
+
+
+async def test_a_rotated_token_is_worth_nothing(port: Port) -> None:
+    cluster = port.store.view.cluster
+    tokens = rotate(port.tokens, "worker", port.digest, random.SystemRandom())
+    await port.store.update(lambda tx: tx.put(msgspec.structs.replace(cluster, join_tokens=tokens)))
+    with pytest.raises(Unauthenticated, match="rotated or mistyped"):
+        await port.join()
+    assert (await port.join(tokens.worker)).node_id
+
+
+async def test_the_managers_token_is_not_for_workers(port: Port) -> None:
+    with pytest.raises(FailedPrecondition, match="the token for managers"):
+        await port.join(port.tokens.manager)
+
+
+async def test_what_is_no_token_is_said_before_anything_is_dialled() -> None:
+    with pytest.raises(InvalidArgument, match="not a join token"):
+        await join("127.0.0.1", 1, "SWMTKN-1-abc", JoinTerms("alpha"), SystemClock())
+
+
+@pytest.mark.parametrize("days", [-400, -3, 3, 400])
+async def test_a_clock_that_is_days_off_is_told_both_times(port: Port, days: int) -> None:
+    with pytest.raises(
+        FailedPrecondition, match=r"clocks differ by \d+ days.*the worker's says .*Z, the manager's .*Z"
+    ):
+        await port.join(skew=days * 86400)
+    assert not len(port.store.view.nodes)
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    tokens = new_tokens(root_digest(create_root("c", 0).certificate), random.Random(1))
+    with pytest.raises(Unavailable, match=r"cannot reach a manager at 127\.0\.0\.1:1"):
+        await join("127.0.0.1", 1, tokens.worker, JoinTerms("alpha"), SystemClock())
+
+
+async def test_wrong_tokens_are_rate_limited_and_right_ones_are_not(port: Port) -> None:
+    wrong = rotate(port.tokens, "worker", port.digest, random.SystemRandom()).worker
+    for _ in range(25):
+        await port.join()
+    errors: list[type[SwarmError]] = []
+    for _ in range(22):
+        with pytest.raises(SwarmError) as caught:
+            await port.join(wrong)
+        errors.append(caught.type)
+    assert errors[:19] == [Unauthenticated] * 19
+    assert errors[-1] is ResourceExhausted
+
+
+async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port: Port) -> None:
+    own = Node(
+        id="m1",
+        status=NodeStatus(state="ready", addr="192.0.2.1"),
+        manager_status=ManagerStatus(leader=True, addr="192.0.2.1:2377"),
+    )
+    await port.store.update(lambda tx: tx.put(own))
+    first = await port.join(labels={"a": "b"})
+    assert first.node_id == "m1"
+    node = port.store.view.nodes.get("m1")
+    assert node is not None
+    assert node.agent
+    assert (node.status.addr, node.spec.labels) == ("192.0.2.1", {"a": "b"})
+    second = await port.join()
+    assert second.node_id != "m1"
+
+
+async def test_a_host_that_joins_again_gets_a_new_row(port: Port) -> None:
+    assert (await port.join()).node_id != (await port.join()).node_id
+
+
+async def test_a_removed_node_is_refused_with_words(port: Port, tmp_path: Path) -> None:
+    joined = await port.join()
+    files = CredentialFiles(tmp_path / "worker")
+    files.write(joined.certificate, joined.key, joined.root_certificate)
+    node = port.store.view.nodes.get(joined.node_id)
+    assert node is not None
+    await port.store.update(lambda tx: tx.remove(node))
+    with pytest.raises(PermissionDenied, match="part of this cluster"):
+        await open_session("127.0.0.1", port.port, client_context(files), hello())
+
+
+async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(port: Port, tmp_path: Path) -> None:
+    joined = await port.join()
+    old = CredentialFiles(tmp_path / "old")
+    old.write(joined.certificate, joined.key, joined.root_certificate)
+    channel, _ = await open_session("127.0.0.1", port.port, client_context(old), hello())
+    key = new_key()
+    await channel.send(RenewRequest(csr=certificate_request(key)), 3)
+    while not isinstance(reply := (await channel.receive()).message, RenewReply):
+        pass
+    await channel.close()
+    channel, _ = await open_session("127.0.0.1", port.port, client_context(old), hello())
+    await channel.close()  # the reply might have been lost: the old one still works
+
+    new = CredentialFiles(tmp_path / "new")
+    new.write(reply.certificate, key, reply.root_certificate)
+    channel, _ = await open_session("127.0.0.1", port.port, client_context(new), hello())
+    await channel.close()
+    with pytest.raises(PermissionDenied, match="not valid any more"):
+        await open_session("127.0.0.1", port.port, client_context(old), hello())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hostname": ""}, "host name"),
+        ({"hostname": "a b"}, "host name"),
+        ({"hostname": "x" * 300}, "host name"),
+        ({"availability": "gone"}, "availability 'gone'"),
+        ({"advertise_addr": "alpha"}, "must be an IP address"),
+        ({"labels": {"": "x"}}, "labels"),
+        ({"labels": {"x": "y" * 5000}}, "labels"),
+    ],
+)
+def test_terms_are_checked_one_by_one(change: dict[str, object], words: str) -> None:
+    fields = {"protocol": 1, "token": "", "csr": b"", "clock": 0.0, "hostname": "alpha", **change}
+    with pytest.raises(InvalidArgument, match=words):
+        check_terms(JoinRequest(**fields))  # type: ignore[arg-type]
+
+
+async def test_a_bad_certificate_request_leaves_no_node(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.wire.client.certificate_request", lambda _: b"nonsense")
+    with pytest.raises(InvalidArgument, match="certificate request"):
+        await port.join()
+    assert not len(port.store.view.nodes)
+
+
+def test_what_a_request_asks_for_beyond_its_key_is_ignored(port: Port) -> None:
+    chain = port.files.load().issue(
+        certificate_request(new_key(), "swarm-manager"),
+        Identity("n9", "swarm-worker", "ignored", "77"),
+        10**18,
+        SystemClock().now(),
+        ["evil.example"],
+    )
+    leaf = x509.load_pem_x509_certificate(chain)
+    assert leaf.subject.rfc4514_string() == "O=cluster1,OU=swarm-worker,CN=n9"
+    with pytest.raises(x509.ExtensionNotFound):
+        leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)

@@ -1,0 +1,114 @@
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from manager.dispatch.liveness import Liveness
+from tests.fakes.virtual_loop import VirtualLoop, run_virtual
+
+
+class Watcher:
+    """A liveness in virtual time, and when it said which node was lost."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.loop = loop
+        self.heard: dict[str, float] = {}
+        self.lost: list[tuple[str, float]] = []
+        self.liveness = Liveness(lambda node_id: self.lost.append((node_id, round(loop.time(), 3))))
+
+    def watch(self, node_id: str, grace: float = 3.0) -> None:
+        self.heard[node_id] = self.loop.time()
+        self.liveness.watch(node_id, lambda: self.heard[node_id], grace)
+
+    def hear(self, node_id: str) -> None:
+        self.heard[node_id] = self.loop.time()
+
+    async def beat(self, node_id: str, until: float) -> None:
+        while self.loop.time() < until:
+            self.hear(node_id)
+            await asyncio.sleep(1)
+
+
+def watching(story: Callable[[Watcher], Coroutine[Any, Any, None]]) -> Watcher:
+    async def main() -> Watcher:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        watcher = Watcher(loop)
+        running = asyncio.create_task(watcher.liveness.run())
+        await story(watcher)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        return watcher
+
+    return run_virtual(main())
+
+
+def test_a_node_is_lost_exactly_three_seconds_after_its_last_sign_of_life() -> None:
+    async def story(watcher: Watcher) -> None:
+        watcher.watch("n1")
+        await asyncio.sleep(1.37)
+        watcher.hear("n1")
+        await asyncio.sleep(10)
+
+    assert watching(story).lost == [("n1", 4.37)]
+
+
+def test_a_node_that_beats_is_never_lost_and_a_lost_one_is_said_once() -> None:
+    async def story(watcher: Watcher) -> None:
+        watcher.watch("quiet")
+        watcher.watch("alive")
+        await watcher.beat("alive", until=3600)
+
+    assert watching(story).lost == [("quiet", 3.0)]
+
+
+def test_a_stall_of_the_manager_is_added_to_every_nodes_grace() -> None:
+    async def story(watcher: Watcher) -> None:
+        watcher.watch("n1")
+        await asyncio.sleep(2)
+        watcher.loop.stall(60)
+        await asyncio.sleep(0.5)
+        assert not watcher.lost
+        watcher.hear("n1")  # what it had said meanwhile is read at last
+        await asyncio.sleep(10)
+
+    watcher = watching(story)
+    (node, when), *more = watcher.lost
+    assert node == "n1"
+    assert not more
+    assert 65.4 < when <= 65.6
+
+
+def test_after_a_stall_a_dead_node_is_lost_all_the_same() -> None:
+    async def story(watcher: Watcher) -> None:
+        watcher.watch("dead")
+        await asyncio.sleep(2.9)
+        watcher.loop.stall(5)
+        await asyncio.sleep(20)
+
+    (lost,) = watching(story).lost
+    assert lost[0] == "dead"
+    assert 7.9 <= lost[1] <= 8.3
+
+
+def test_a_new_watch_replaces_the_old_one_and_a_forgotten_node_is_not_lost() -> None:
+    async def story(watcher: Watcher) -> None:
+        watcher.watch("back")
+        watcher.watch("gone")
+        await asyncio.sleep(2)
+        watcher.watch("back", grace=6.0)
+        watcher.liveness.forget("gone")
+        await asyncio.sleep(20)
+
+    assert watching(story).lost == [("back", 8.0)]
+
+
+def test_reconnecting_again_and_again_leaves_nothing_behind() -> None:
+    async def story(watcher: Watcher) -> None:
+        for _ in range(1000):
+            watcher.watch("flapping")
+            await asyncio.sleep(0.1)
+        assert len(watcher.liveness._due) < 100
+
+    assert watching(story).lost == []

@@ -72,7 +72,7 @@ class Case:
         """Compare a task's spec with the service's, once for all tasks made from one version."""
         found = self._same.get(task.spec_version)
         if found is None:
-            ports = task.ports == self.host_ports
+            ports = _opened_on_host(task.ports) == self.host_ports
             moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
             found = (ports and task.spec == self.recipe, ports and moved == self.recipe)
             self._same[task.spec_version] = found
@@ -171,4 +171,8 @@ def recipe(service: Service) -> TaskSpec:
 def host_ports(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that each task opens on its own host."""
     endpoint = service.spec.endpoint_spec
-    return tuple(port for port in endpoint.ports if port.publish_mode == "host") if endpoint else ()
+    return _opened_on_host(endpoint.ports) if endpoint else ()
+
+
+def _opened_on_host(ports: tuple[PortConfig, ...]) -> tuple[PortConfig, ...]:
+    return tuple(port for port in ports if port.publish_mode == "host")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import BareMachine, CommandError, Lab, LabError, SystemdHost, plain_engine
+from tests.lab import BareMachine, CommandError, Lab, LabError, Load, SystemdHost, plain_engine
 from tests.lab.claim import CGROUPS, FOLDER, Claim
 
 
@@ -110,6 +110,27 @@ async def test_web_server_ends_gracefully_and_misbehaves_on_request():
         assert (await host.run("docker", "exec", "bad", "/web", "check", check=False)).returncode == 0
         await host.run("curl", "-sS", "http://127.0.0.1:82/exit/7")
         assert await host.docker("wait", "bad") == "7"
+
+
+@pytest.mark.parametrize("connections", ["new", "kept"])
+async def test_load_counts_answers_and_failures(connections):
+    async with Lab("load", hosts=1) as lab:
+        host = lab.hosts[0]
+        await host.docker("run", "-d", "--name", "web", "-p", "80:80", "web:lab")
+        async with Load(lab.client, f"http://{host.ip}/", rate=200, connections=connections) as load:
+            await asyncio.sleep(1)
+            report = await load.stop()
+        assert report.sent > 150
+        assert (report.ok, report.errors) == (report.sent, {})
+        assert report.clients == {lab.client.ip: report.ok}
+        assert report.quantile(0.99) < 1
+
+        async with Load(lab.client, f"http://{host.ip}/", rate=200, connections=connections) as load:
+            await host.docker("kill", "web")
+            await asyncio.sleep(0.3)
+            report = await load.stop()
+        assert report.ok < report.sent
+        assert sum(report.errors.values()) == len(report.error_times) == report.sent - report.ok
 
 
 async def test_killed_engine_leaves_containers_and_a_reboot_keeps_only_the_disk():

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from aiodocker.exceptions import DockerError
 from common.backoff import Backoff
 from common.errors import InvalidArgument
 from worker import engineapi
-from worker.ports import JSON, Container, EngineConnected, EngineDown, EngineError, EngineEvent, Image
+from worker.ports import JSON, Container, EngineConnected, EngineDown, EngineError, EngineEvent, EngineLost, Image
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60.0
@@ -139,7 +139,7 @@ class DockerEngine:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+    async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:
         since = ""
         while True:
             try:
@@ -153,6 +153,7 @@ class DockerEngine:
                 _log.warning("the engine closed its event stream: it stops or restarts")
             except EngineDown as error:
                 _log.warning("%s; trying again", error.message)
+            yield EngineLost()
             await asyncio.sleep(self._backoff.next())
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ The core runs on these in production and on fakes in tests and in the simulation
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -15,7 +15,8 @@ from common.model.container import Mount
 from common.model.network import Network
 from common.model.service import PortConfig
 from common.model.task import Task
-from common.wire.messages import Peer, ServiceEndpoint
+from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
+from worker.assignments import AssignmentSet
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -82,6 +83,11 @@ class EngineConnected:
     """The event stream is open (again): what happened before may be missed, so list the containers after this."""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The event stream has ended: the engine stops or restarts. `EngineConnected` follows when it is back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEvent:
     """One event of a container of ours. `action` is the engine's: start, die, kill, oom, destroy, health_status."""
@@ -94,7 +100,7 @@ class ContainerEvent:
     health: str = ""
 
 
-EngineEvent: TypeAlias = EngineConnected | ContainerEvent
+EngineEvent: TypeAlias = EngineConnected | EngineLost | ContainerEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +117,7 @@ class Engine(Protocol):
     async def info(self) -> JSON:
         """Return the answers of /info and /version, the latter under `Version`."""
 
-    def events(self, labels: Mapping[str, str]) -> AsyncIterator[EngineEvent]:
+    def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:
         """Yield the events of containers with these labels, for ever; reconnects by itself."""
 
     async def create(self, name: str, body: JSON) -> str:
@@ -192,11 +198,14 @@ class Networks(Protocol):
     """The host's networks: the data plane, or plain bridges where there is none.
 
     For each task the supervisor calls in this order: attach, started, drain, release; `adopted` in place of attach for
-    a container that outlived the agent. `apply` may come at any time; it returns when containers can be attached.
+    a container that outlived the agent.
     """
 
-    async def apply(self, world: NetworkWorld) -> None:
-        """Make the host match. Called with each new assignment set; repeating it is cheap."""
+    async def run(self) -> None:
+        """Bring the host into line with the newest world and keep it there; cancelled, leave the host as it is."""
+
+    def update(self, world: NetworkWorld) -> None:
+        """Take note of a new world. Called with each new assignment set; `attach` waits for what it needs of it."""
 
     async def attach(self, task: Task) -> Attachment:
         """Prepare what the task's container needs, networks and addresses; repeating it gives the same.
@@ -223,6 +232,16 @@ class Networks(Protocol):
 
     def lacks(self) -> Collection[str]:
         """Name the rights or tools that the host misses, one sentence each."""
+
+
+class Memory(Protocol):
+    """What outlives the agent: the last assignment set, without secrets, and the state of each task."""
+
+    async def load(self) -> AssignmentSet: ...
+
+    async def save(self, message: Assignments) -> None: ...
+
+    async def save_states(self, reports: Collection[TaskReport]) -> None: ...
 
 
 class TaskFiles(Protocol):

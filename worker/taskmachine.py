@@ -145,9 +145,8 @@ def _forward(task: Task, now: Situation) -> Step:
 def _prepare(now: Situation) -> Step:
     if now.container is not None:
         return Step(TaskState.READY, "prepared")
-    if now.missing and now.contact is Contact.CONNECTED:
-        return _fail(now, f"task: the manager sent no {', '.join(now.missing)}")
     if now.missing:
+        # They follow the assignment, or come with the next session: large ones in messages of their own.
         return Step(now.state, f"waiting for a manager to send {', '.join(now.missing)}")
     return Step(now.state, action=Action.CREATE if now.image_ready else Action.PULL)
 
@@ -167,7 +166,7 @@ def _run(now: Situation) -> Step:
 
 
 def _exited(task: Task, now: Situation, container: Container, instant: float) -> Step:
-    if now.contact is Contact.CONNECTED or now.stopping or now.state < TaskState.STARTING:
+    if now.contact is Contact.CONNECTED or now.state < TaskState.STARTING:
         return _ended(now, container)
     if now.contact is Contact.LOST:
         return Step(now.state)

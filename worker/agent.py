@@ -1,0 +1,247 @@
+"""The worker's core: what a session brings becomes tasks and networks of this host, and their states go back.
+
+It holds the pieces together and nothing of the operating system: it runs as well on fakes, in virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from common.clock import Clock
+from common.errors import SwarmError, Unavailable
+from common.model.node import NodeDescription
+from common.model.task import TaskStatus
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    Assignments,
+    Hello,
+    NodeReport,
+    RegistryAuth,
+    TaskReport,
+    Welcome,
+)
+from worker import resources
+from worker.assignments import AssignmentSet
+from worker.images import Images
+from worker.ports import Engine, Memory, Networks, NetworkWorld, TaskFiles
+from worker.reporter import Reporter
+from worker.supervisor import Supervisor
+from worker.taskfiles import Materials
+from worker.taskmachine import Contact
+from worker.tasks import Hands
+
+# Without a manager for this long, the worker keeps its tasks alive by itself.
+ALONE_AFTER_SECONDS = 15.0
+# An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
+ENGINE_PATIENCE_SECONDS = 10.0
+# Containers that are created or started at the same time: more only makes each slower.
+ENGINE_CONCURRENCY = 8
+_DESCRIBE_RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One worker. `run` until cancelled; the session calls the rest. `news` is set when a task or the host changes."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        engine: Engine,
+        networks: Networks,
+        files: TaskFiles,
+        memory: Memory,
+        clock: Clock,
+        version: str,
+        news: asyncio.Event,
+        advertise_addr: str = "",
+    ) -> None:
+        self.reporter = Reporter()
+        self.connected_to: Welcome | None = None
+        self._node_id = node_id
+        self._engine = engine
+        self._networks = networks
+        self._memory = memory
+        self._version = version
+        self._news = news
+        self._advertise_addr = advertise_addr
+        self._images = Images(engine, clock)
+        self._hands = Hands(
+            node_id=node_id,
+            engine=engine,
+            images=self._images,
+            networks=networks,
+            files=files,
+            clock=clock,
+            gate=asyncio.Semaphore(ENGINE_CONCURRENCY),
+            node=NodeDescription(),
+            materials=Materials(),
+        )
+        self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
+        self._set = AssignmentSet()
+        self._unsaved: dict[str, TaskReport] = {}
+        self._to_save = asyncio.Event()
+        self._engine_there = asyncio.Event()
+        self._engine_gone = asyncio.Event()
+        self._to_describe = asyncio.Event()
+        self._described = asyncio.Event()
+        self._announced = NodeDescription()
+        self._changed = asyncio.Event()
+        self._alone: asyncio.TimerHandle | None = None
+
+    @property
+    def description(self) -> NodeDescription:
+        """What this host is; empty until the engine has answered once."""
+        return self._hands.node
+
+    async def run(self) -> None:
+        """Adopt what runs, and care for it, until cancelled; containers live on."""
+        self._set = await self._memory.load()
+        self._hands.materials = Materials(configs=self._set.configs)
+        self._networks.update(_world(self._set))
+        self.supervisor.apply(self._set.tasks, complete=False)
+        self.lost()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.supervisor.run())
+                group.create_task(self._networks.run())
+                group.create_task(self._save_states())
+                group.create_task(self._describe())
+        finally:
+            self._cancel_alone()
+
+    # --- what a session calls -----------------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until this host can run tasks: its engine answers."""
+        await self._described.wait()
+        await self._engine_there.wait()
+
+    async def unfit(self) -> None:
+        """Wait until this host cannot run tasks any more.
+
+        Raises:
+            Unavailable: always: its engine is away, and was for a while.
+
+        """
+        while True:
+            await self._engine_gone.wait()
+            try:
+                async with asyncio.timeout(ENGINE_PATIENCE_SECONDS):
+                    await self._engine_there.wait()
+            except TimeoutError:
+                raise Unavailable(f"the engine is away since {ENGINE_PATIENCE_SECONDS:.0f} s") from None
+
+    def hello(self) -> Hello:
+        self._announced = self.description
+        return Hello(
+            protocol=PROTOCOL_VERSION,
+            description=self.description,
+            advertise_addr=self._advertise_addr,
+            tasks=tuple(self.supervisor.tasks),
+        )
+
+    def welcomed(self, welcome: Welcome) -> None:
+        self.connected_to = welcome
+
+    async def assigned(self, message: Assignments) -> bool:
+        new = self._set.apply(message)
+        if new is None:
+            _log.info("assignments for set %d do not follow on %d", message.applies_to, self._set.number)
+            return False
+        old, self._set = self._set, new
+        self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
+        self._networks.update(_world(new))
+        self.supervisor.apply(new.tasks, complete=True)
+        if new.secrets is not old.secrets or new.configs is not old.configs:
+            self.supervisor.wake()
+        self._forget(old, new)
+        self._cancel_alone()
+        self.supervisor.set_contact(Contact.CONNECTED)
+        await self._memory.save(message)
+        return True
+
+    def authorised(self, message: RegistryAuth) -> None:
+        self._images.set_auth(message.service_id, message.auth)
+
+    async def description_changed(self) -> NodeReport:
+        while self._announced == self.description:
+            self._changed.clear()
+            await self._changed.wait()
+        self._announced = self.description
+        return NodeReport(description=self.description)
+
+    def lost(self) -> None:
+        self.connected_to = None
+        self.supervisor.set_contact(Contact.LOST)
+        self._cancel_alone()
+        loop = asyncio.get_running_loop()
+        self._alone = loop.call_later(ALONE_AFTER_SECONDS, self.supervisor.set_contact, Contact.ALONE)
+
+    async def removed(self, reason: str) -> None:
+        """Stop all tasks: the cluster has removed this node, and has replaced them."""
+        _log.error("this node is not in the cluster any more, its tasks are stopped: %s", reason)
+        await self.assigned(Assignments(complete=True, results_in=0))
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _cancel_alone(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+            self._alone = None
+
+    def _report(self, task_id: str, status: TaskStatus) -> None:
+        self._unsaved[task_id] = TaskReport(task_id=task_id, status=status)
+        self._to_save.set()
+        self._news.set()
+        if task_id in self._set.tasks:
+            self.reporter.update(task_id, status)
+
+    def _forget(self, old: AssignmentSet, new: AssignmentSet) -> None:
+        """Drop what only tasks needed that are gone: states to report, credentials of their services."""
+        if old.tasks is new.tasks:
+            return
+        for task_id in old.tasks.keys() - new.tasks.keys():
+            self.reporter.forget(task_id)
+        self._images.keep_auths(frozenset(task.service_id for task in new.tasks.values()))
+
+    def _engine_changed(self, there: bool) -> None:
+        (self._engine_there.set if there else self._engine_there.clear)()
+        (self._engine_gone.clear if there else self._engine_gone.set)()
+        if there:
+            self._to_describe.set()
+
+    async def _save_states(self) -> None:
+        while True:
+            await self._to_save.wait()
+            self._to_save.clear()
+            reports, self._unsaved = self._unsaved, {}
+            await self._memory.save_states(tuple(reports.values()))
+
+    async def _describe(self) -> None:
+        """Describe this host anew whenever its engine comes up: it may be another version, with other labels."""
+        while True:
+            await self._to_describe.wait()
+            self._to_describe.clear()
+            try:
+                info = await self._engine.info()
+            except SwarmError as error:
+                _log.warning("cannot describe this host: %s", error.message)
+                await asyncio.sleep(_DESCRIBE_RETRY_SECONDS)
+                self._to_describe.set()
+                continue
+            self._hands.node = resources.describe(info, self._version, self._networks.lacks())
+            self._described.set()
+            self._changed.set()
+            self._news.set()
+
+
+def _world(found: AssignmentSet) -> NetworkWorld:
+    return NetworkWorld(
+        node_number=found.node_number,
+        networks=found.networks,
+        endpoints=found.endpoints,
+        peers=found.peers,
+    )

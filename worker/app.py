@@ -1,0 +1,141 @@
+"""The worker daemon: builds the pieces from the data directory, wires them, runs them. No logic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+
+import msgspec
+
+from common.clock import SystemClock
+from common.sdnotify import Notifier
+from worker import statusfile
+from worker.agent import Agent
+from worker.config import DataDir, WorkerConfig
+from worker.dialler import Credentials, TlsDialler
+from worker.engine import DockerEngine
+from worker.localdb import LocalDb
+from worker.localnetworks import LocalNetworks
+from worker.session import Session
+from worker.statusfile import WorkerStatus
+from worker.supervisor import live
+from worker.tmpfs import TmpfsFiles
+from worker.version import version
+
+STATUS_SECONDS = 0.1
+# `ready` waits for a manager's welcome, but not longer than this.
+READY_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+async def run(data_dir: DataDir) -> None:
+    """Run the worker of a data directory until SIGTERM or SIGINT; its containers run on."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    daemon = asyncio.create_task(_Daemon(data_dir).run())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({daemon, stop}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (daemon, stop):
+        task.cancel()
+    results = await asyncio.gather(daemon, stop, return_exceptions=True)
+    if isinstance(results[0], Exception):
+        raise results[0]
+
+
+class _Daemon:
+    def __init__(self, data_dir: DataDir) -> None:
+        self._data_dir = data_dir
+        self._config: WorkerConfig = data_dir.load()
+        self._notifier = Notifier.from_environment()
+        self._clock = SystemClock()
+        self._rng = random.SystemRandom()
+        self._news = asyncio.Event()
+        self._is_ready = False
+
+    async def run(self) -> None:
+        config = self._config
+        engine = DockerEngine(config.docker_host, self._rng)
+        database = LocalDb(self._data_dir.database)
+        credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
+        agent = Agent(
+            node_id=config.node_id,
+            engine=engine,
+            networks=LocalNetworks(engine, config.node_id),
+            files=TmpfsFiles(self._data_dir.files),
+            memory=database,
+            clock=self._clock,
+            version=version(),
+            news=self._news,
+            advertise_addr=config.advertise_addr,
+        )
+        session = Session(
+            TlsDialler(credentials, config.docker_host),
+            agent,
+            agent.reporter,
+            credentials,
+            managers=lambda: self._config.managers,
+            clock=self._clock,
+            rng=self._rng,
+            news=self._news,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(agent.run())
+                group.create_task(session.run())
+                group.create_task(self._notifier.keep_alive())
+                group.create_task(self._tell_status(agent, session, credentials))
+                group.create_task(self._ready_alone())
+                _log.info("worker %s of cluster %s started", config.node_id, config.cluster_id)
+        finally:
+            self._notifier.stopping()
+            self._data_dir.status.unlink(missing_ok=True)
+            await database.close()
+            await engine.close()
+
+    async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
+        """Write down what changed, for those who ask: who serves us, what runs, where managers are."""
+        last = WorkerStatus(pid=0)
+        while True:
+            statuses = agent.supervisor.tasks
+            status = WorkerStatus(
+                pid=os.getpid(),
+                manager=session.address,
+                since=session.since,
+                tasks=len(statuses),
+                running=live(statuses),
+                engine=agent.description.engine.engine_version,
+                certificate_until=credentials.valid_until,
+            )
+            if status != last:
+                statusfile.write(self._data_dir.status, status)
+                self._notifier.status(f"{status.running} tasks run, session with {status.manager or 'no manager'}")
+                last = status
+                if status.manager:
+                    self._ready()
+            self._learn_managers(agent)
+            await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
+            await self._news.wait()
+            self._news.clear()
+
+    async def _ready_alone(self) -> None:
+        """Be ready without a manager, after a while: this host's tasks are cared for, and others may wait for us."""
+        await asyncio.sleep(READY_SECONDS)
+        self._ready()
+
+    def _ready(self) -> None:
+        if not self._is_ready:
+            self._is_ready = True
+            self._notifier.ready()
+
+    def _learn_managers(self, agent: Agent) -> None:
+        welcome = agent.connected_to
+        if welcome is None or not welcome.managers or welcome.managers == self._config.managers:
+            return
+        self._config = msgspec.structs.replace(self._config, managers=welcome.managers)
+        self._data_dir.save(self._config)

@@ -1,0 +1,68 @@
+"""The assignment set: what the manager wants of this node, as a value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from common.model.network import Network
+from common.model.secret import Config, Secret
+from common.model.task import Task
+from common.wire.messages import Assignments, Peer, ServiceEndpoint
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T")
+O = TypeVar("O", bound=_Identified)  # noqa: E741 - an object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentSet:
+    """Everything that this node is to run and to know, by id. `number` is the manager's name for this very set."""
+
+    number: int = 0
+    node_number: int = 0
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    configs: Mapping[str, Config] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+
+    def apply(self, message: Assignments) -> AssignmentSet | None:
+        """Return the set after a message, None when the message is meant for another set than this."""
+        if not message.complete and message.applies_to != self.number:
+            return None
+        old = AssignmentSet() if message.complete else self
+        return AssignmentSet(
+            number=message.results_in,
+            node_number=message.node_number or old.node_number,
+            tasks=_changed(old.tasks, _by_id(message.tasks), message.removed_tasks),
+            secrets=_changed(old.secrets, _by_id(message.secrets), message.removed_secrets),
+            configs=_changed(old.configs, _by_id(message.configs), message.removed_configs),
+            networks=_changed(old.networks, _by_id(message.networks), message.removed_networks),
+            endpoints=_changed(
+                old.endpoints, {end.service_id: end for end in message.endpoints}, message.removed_endpoints
+            ),
+            peers=_changed(old.peers, {peer.node_id: peer for peer in message.peers}, message.removed_peers),
+        )
+
+
+def _by_id(objects: Iterable[O]) -> dict[str, O]:
+    return {found.id: found for found in objects}
+
+
+def _changed(old: Mapping[str, T], new: Mapping[str, T], removed: Iterable[str]) -> Mapping[str, T]:
+    """Return the old mapping itself when nothing changed, so that identity tells that."""
+    gone = [name for name in removed if name in old]
+    if not new and not gone:
+        return old
+    merged = {**old, **new}
+    for name in gone:
+        merged.pop(name, None)
+    return merged

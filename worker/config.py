@@ -1,0 +1,100 @@
+"""What a worker was told at `join`, and where its files are: all below one data directory."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.tls import CredentialFiles, write_private
+from common.wire.messages import DEFAULT_PORT
+from worker.engine import DEFAULT_HOST
+
+DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
+UNIT = "swarm-worker"
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`managers` are `host:port`, the ones that were last known; `advertise_addr` is empty for the manager to see."""
+
+    node_id: str
+    cluster_id: str
+    managers: tuple[str, ...]
+    advertise_addr: str = ""
+    docker_host: str = DEFAULT_HOST
+
+
+class DataDir:
+    """The files of one worker, for its owner only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.config = self.path / "config.json"
+        self.database = self.path / "state.db"
+        self.status = self.path / "status.json"
+        self.files = self.path / "files"
+        self.credentials = CredentialFiles(self.path / "certificates")
+
+    @property
+    def joined(self) -> bool:
+        return self.config.exists()
+
+    def create(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
+
+    def save(self, config: WorkerConfig) -> None:
+        """Write the configuration. Its presence is what says that this host has joined."""
+        write_private(self.config, msgspec.json.format(msgspec.json.encode(config)))
+
+    def load(self) -> WorkerConfig:
+        """Read the configuration.
+
+        Raises:
+            FailedPrecondition: there is none: this host has not joined.
+            Unavailable: it cannot be read.
+
+        """
+        try:
+            return msgspec.json.decode(self.config.read_bytes(), type=WorkerConfig)
+        except FileNotFoundError:
+            raise FailedPrecondition(
+                f"no worker in {self.path}: join a cluster with 'swarm-worker join --token TOKEN HOST:PORT' "
+                "('swarm-manager join-token worker' on a manager prints it)"
+            ) from None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise Unavailable(f"cannot read {self.config}: {error}") from error
+
+    def wipe(self) -> None:
+        """Remove all that a worker keeps; what is not ours stays, and so does a directory that holds such."""
+        self.config.unlink(missing_ok=True)
+        for folder in (self.credentials.directory, self.files):
+            shutil.rmtree(folder, ignore_errors=True)
+        for name in ("state.db*", "state.unreadable", "status.json", "daemon.pid", "daemon.log", ".*.json.*"):
+            for found in self.path.glob(name):
+                found.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or not there: nothing of ours is left in it
+            self.path.rmdir()
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
+
+    Raises:
+        InvalidArgument: it is none of these.
+
+    """
+    host, port = text, str(DEFAULT_PORT)
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidArgument(f"{text!r} is no manager's address: write HOST or HOST:PORT, for example 10.0.0.1:2377")
+    return host, int(port)

@@ -1,0 +1,122 @@
+"""How this worker reaches managers: TLS with the node's certificate, which it also renews in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+
+from common.clock import Clock, rfc3339
+from common.errors import SwarmError, Unauthenticated, Unavailable
+from common.tls import CredentialFiles, certificate_request, client_context, new_key, renewal_time
+from common.wire.channel import Channel, open_raw
+from common.wire.client import dial_stream, open_session
+from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
+from worker.config import parse_address
+from worker.streams import open_engine, splice
+
+# Clocks are set and machines sleep: the time to renew is compared with the clock at least this often.
+_CLOCK_CHECK_SECONDS = 600.0
+_ASK_AGAIN_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+class Credentials:
+    """The node's certificate in use: its TLS context, and its renewal at a random 50-80 % of its life."""
+
+    def __init__(self, files: CredentialFiles, clock: Clock, rng: random.Random) -> None:
+        self._files = files
+        self._clock = clock
+        self._rng = rng
+        self._context: ssl.SSLContext | None = None
+        self._key = b""
+        self._identity = files.identity()
+        self._due = renewal_time(self._identity, rng)
+
+    @property
+    def valid_until(self) -> float:
+        """When the certificate ends, in Unix seconds."""
+        return self._identity.not_after
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context to dial with.
+
+        Raises:
+            Unauthenticated: the certificate has ended.
+
+        """
+        if self.valid_until < self._clock.now():
+            raise Unauthenticated(
+                f"this node's certificate ended on {rfc3339(self.valid_until)}: leave with 'swarm-worker leave' and "
+                "join again"
+            )
+        if self._context is None:
+            self._context = client_context(self._files)
+        return self._context
+
+    async def due(self) -> RenewRequest:
+        # An instant of the clock, not of the loop: nothing wakes us when the clock is set.
+        while (remaining := self._due - self._clock.now()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(remaining, _CLOCK_CHECK_SECONDS))
+        self._due = self._clock.now() + _ASK_AGAIN_SECONDS
+        self._key = new_key()
+        return RenewRequest(csr=certificate_request(self._key))
+
+    def renewed(self, reply: RenewReply) -> None:
+        if not self._key:
+            _log.warning("the manager sent a certificate that was not asked for")
+            return
+        self._files.write(reply.certificate, self._key, reply.root_certificate)
+        self._key, self._context = b"", None
+        self._identity = self._files.identity()
+        self._due = renewal_time(self._identity, self._rng)
+        _log.info("certificate renewed, valid until %s", rfc3339(self.valid_until))
+
+
+class TlsDialler:
+    """The `Dialler` (worker.session) of production."""
+
+    def __init__(self, credentials: Credentials, docker_host: str) -> None:
+        self._credentials = credentials
+        self._docker_host = docker_host
+
+    async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
+        host, port = parse_address(address)
+        return await open_session(host, port, self._credentials.context(), hello)
+
+    async def stream(self, address: str, opened: OpenStream) -> None:
+        try:
+            if opened.target != "engine":
+                await self._refuse(address, opened, f"this worker has no stream to {opened.target!r}")
+                return
+            try:
+                engine = await open_engine(self._docker_host)
+            except OSError as error:
+                await self._refuse(address, opened, f"its engine does not answer: {error.strerror or error}")
+                return
+            await self._join(address, opened, engine)
+        except SwarmError as error:
+            _log.warning("stream to %s: %s", opened.target, error.message)
+
+    async def _join(
+        self, address: str, opened: OpenStream, engine: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        try:
+            channel = await self._dial(address, opened.stream_id)
+            raw = open_raw(channel)
+        except BaseException:
+            engine[1].close()
+            raise
+        await splice(engine, raw)
+
+    async def _refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        await self._dial(address, opened.stream_id, why)
+
+    async def _dial(self, address: str, stream_id: str, error: str = "") -> Channel:
+        host, port = parse_address(address)
+        try:
+            return await dial_stream(host, port, self._credentials.context(), stream_id, error)
+        except OSError as problem:
+            raise Unavailable(f"cannot reach {address}: {problem}") from problem

@@ -1,0 +1,223 @@
+"""Joining a cluster and leaving it: what the command line does besides the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from common.clock import SystemClock
+from common.daemon import Daemon
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
+from common.wire.client import JoinTerms, join, open_session
+from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
+from common.wire.token import parse_token
+from worker import statusfile
+from worker.config import DEFAULT_DATA_DIR, UNIT, DataDir, WorkerConfig, parse_address
+from worker.dialler import Credentials
+from worker.engine import DEFAULT_HOST, DockerEngine
+from worker.localnetworks import LocalNetworks
+from worker.ports import JSON, LABEL_AGENT, Engine
+from worker.resources import describe
+from worker.tmpfs import TmpfsFiles
+from worker.version import version
+
+START_SECONDS = 30.0
+LEAVE_SECONDS = 5.0
+AVAILABILITIES = ("active", "pause", "drain")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinWishes:
+    """What the user asked for. `manager` is `HOST[:PORT]`."""
+
+    manager: str
+    token: str
+    advertise_addr: str = ""
+    docker_host: str = DEFAULT_HOST
+    labels: Mapping[str, str] = field(default_factory=dict)
+    availability: str = "active"
+
+
+def daemon(data: DataDir) -> Daemon:
+    """Return the background program of a data directory."""
+    return Daemon(module="worker.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
+
+
+async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
+    """Get a certificate and store it; nothing is stored when anything fails.
+
+    Raises:
+        AlreadyExists: this data directory is a member already.
+        InvalidArgument: the token or an address is none.
+        Unavailable: no engine, or no manager, answers.
+        Unauthenticated: the token is of another cluster, or rotated.
+        FailedPrecondition: the engine is too old, or the clocks differ too much.
+
+    """
+    if data.joined:
+        config = data.load()
+        raise AlreadyExists(
+            f"this host has joined cluster {config.cluster_id} already, as node {config.node_id}: "
+            "leave that first with 'swarm-worker leave', or join with another --data-dir"
+        )
+    parse_token(wishes.token)
+    host, port = parse_address(wishes.manager)
+    info = await engine_info(wishes.docker_host)
+    terms = JoinTerms(
+        hostname=str(info.get("Name", "")),
+        advertise_addr=wishes.advertise_addr,
+        labels=wishes.labels,
+        availability=wishes.availability,
+    )
+    member = await join(host, port, wishes.token, terms, SystemClock())
+    config = WorkerConfig(
+        node_id=member.node_id,
+        cluster_id=member.cluster_id,
+        managers=member.managers or (f"{host}:{port}",),
+        advertise_addr=wishes.advertise_addr,
+        docker_host=wishes.docker_host,
+    )
+    data.create()
+    try:
+        data.credentials.write(member.certificate, member.key, member.root_certificate)
+        data.save(config)
+    except BaseException:
+        data.wipe()
+        raise
+    return config
+
+
+async def engine_info(docker_host: str) -> JSON:
+    """Ask the engine what it is.
+
+    Raises:
+        Unavailable: it does not answer.
+        FailedPrecondition: it is too old.
+
+    """
+    engine = DockerEngine(docker_host, random.SystemRandom())
+    try:
+        return await engine.info()
+    finally:
+        await engine.close()
+
+
+def start(data: DataDir) -> None:
+    """Start the daemon; return when a manager has welcomed it. What was stored goes if that does not come to be.
+
+    Raises:
+        Unavailable: it did not start, or no manager welcomed it in time.
+
+    """
+    background = daemon(data)
+    try:
+        background.start(START_SECONDS)
+        _check_welcomed(data, background)
+    except BaseException:
+        background.stop()
+        data.wipe()
+        raise
+
+
+def _check_welcomed(data: DataDir, background: Daemon) -> None:
+    status = statusfile.read(data.status)
+    if status is not None and status.manager:
+        return
+    why = f"see {background.log_hint()}"
+    if background.log_file.exists():  # it goes with the rest
+        why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise Unavailable(f"the worker runs, but no manager welcomes it: {why}")
+
+
+async def leave(data: DataDir) -> bool:
+    """Leave the cluster: tell a manager, remove the tasks' containers and networks, forget the identity.
+
+    The daemon must not run. Returns whether a manager has heard of it.
+
+    Raises:
+        FailedPrecondition: this host has not joined.
+        Unavailable: the engine does not answer, so the containers cannot be removed; nothing was changed.
+
+    """
+    config = data.load()
+    engine = DockerEngine(config.docker_host, random.SystemRandom())
+    try:
+        info = await engine.info()
+        told = await _tell(data, config, info)
+        await remove_containers(engine, config.node_id)
+        await LocalNetworks(engine, config.node_id).remove_all()
+    finally:
+        await engine.close()
+    files = TmpfsFiles(data.files)
+    for task_id in files.tasks():
+        files.remove(task_id)
+    data.wipe()
+    return told
+
+
+async def remove_containers(engine: Engine, node_id: str) -> None:
+    """Stop and remove all task containers of a node."""
+
+    async def remove(container_id: str) -> None:
+        await engine.stop(container_id, None)
+        await engine.remove(container_id)
+
+    async with asyncio.TaskGroup() as group:
+        for container in await engine.containers({LABEL_AGENT: node_id}):
+            group.create_task(remove(container.id))
+
+
+async def _tell(data: DataDir, config: WorkerConfig, info: JSON) -> bool:
+    """Say to the first manager that listens that this node leaves."""
+    context = Credentials(data.credentials, SystemClock(), random.SystemRandom())
+    hello = Hello(
+        protocol=PROTOCOL_VERSION, description=describe(info, version()), advertise_addr=config.advertise_addr
+    )
+    for address in config.managers:
+        try:
+            host, port = parse_address(address)
+            channel, _ = await open_session(host, port, context.context(), hello)
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await channel.send(Leave(), 1)
+                    while not isinstance((await channel.receive()).message, LeaveAck):
+                        pass  # what was on its way to this node does not matter any more
+                    return True
+            finally:
+                await channel.close()
+        except (SwarmError, TimeoutError) as error:
+            _log.warning("%s does not hear that this node leaves: %s", address, error)
+    return False
+
+
+def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
+    """Read `key=value` labels.
+
+    Raises:
+        InvalidArgument: a label has no key.
+
+    """
+    labels = {}
+    for entry in entries:
+        key, _, value = entry.partition("=")
+        if not key:
+            raise InvalidArgument(f"label {entry!r} has no name: write it as NAME=VALUE")
+        labels[key] = value
+    return labels
+
+
+def check_not_running(data: DataDir) -> None:
+    """Refuse to run a second worker on one data directory.
+
+    Raises:
+        FailedPrecondition: one runs.
+
+    """
+    status = statusfile.read(data.status)
+    if status is not None:
+        raise FailedPrecondition(f"the worker of {data.path} runs already, as process {status.pid}")

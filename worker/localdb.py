@@ -1,0 +1,165 @@
+"""What the agent remembers over a restart: its last assignment set, without the secrets, and the state of each task.
+
+SQLite in one thread of its own. A lost write is harmless (the manager sends the set again, the engine knows the
+containers), so it does not wait for the disk; a torn file is not, so it is a database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.model.network import Network
+from common.model.secret import Config
+from common.model.task import Task, TaskStatus
+from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
+from worker.assignments import AssignmentSet
+
+SCHEMA_VERSION = 1
+_KINDS: tuple[tuple[str, type[Any], str], ...] = (
+    ("task", Task, "id"),
+    ("config", Config, "id"),
+    ("network", Network, "id"),
+    ("endpoint", ServiceEndpoint, "service_id"),
+    ("peer", Peer, "node_id"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class LocalDb:
+    """The file `path`; `load` first, `close` last. Other processes may not have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="localdb")
+        self._db: sqlite3.Connection | None = None
+
+    async def load(self) -> AssignmentSet:
+        """Read the last set, each task with the last state that was seen here; an unreadable file is put aside."""
+        found: AssignmentSet = await self._do(self._load)
+        return found
+
+    async def save(self, message: Assignments) -> None:
+        """Apply an assignment message to what is stored."""
+        await self._do(self._save, message)
+
+    async def save_states(self, reports: Collection[TaskReport]) -> None:
+        await self._do(self._save_states, reports)
+
+    async def close(self) -> None:
+        await self._do(self._close)
+        self._thread.shutdown()
+
+    async def _do(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    # --- in the thread ------------------------------------------------------------------------------------------------
+
+    def _load(self) -> AssignmentSet:
+        try:
+            self._db = _open(self._path)
+            return _read(self._db)
+        except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+            if self._db is not None:
+                self._db.close()
+            aside = self._path.with_suffix(".unreadable")
+            _log.warning("%s cannot be read (%s): kept as %s, starting with an empty one", self._path, error, aside)
+            self._path.replace(aside)
+            self._db = _open(self._path)
+            return AssignmentSet()
+
+    def _save(self, message: Assignments) -> None:
+        with self._connection as db:
+            if message.complete:
+                db.execute("DELETE FROM object")
+            for kind, objects, removed, key in _parts(message):
+                rows = [(kind, getattr(found, key), msgspec.msgpack.encode(found)) for found in objects]
+                db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
+                db.executemany("DELETE FROM object WHERE kind = ? AND id = ?", [(kind, name) for name in removed])
+            db.execute(
+                "INSERT OR REPLACE INTO object VALUES ('node', 'number', ?)", (str(message.node_number).encode(),)
+            )
+            # States of tasks that are gone are kept as long as anything else asks for them: no longer.
+            db.execute("DELETE FROM state WHERE id NOT IN (SELECT id FROM object WHERE kind = 'task')")
+
+    def _save_states(self, reports: Collection[TaskReport]) -> None:
+        rows = [(report.task_id, msgspec.msgpack.encode(report.status)) for report in reports]
+        with self._connection as db:
+            db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", rows)
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        assert self._db is not None, "load() opens it"
+        return self._db
+
+
+def _parts(message: Assignments) -> Iterable[tuple[str, tuple[Any, ...], tuple[str, ...], str]]:
+    """List what a message says of each kind that is stored. Secrets are not: they never touch the disk."""
+    objects = (message.tasks, message.configs, message.networks, message.endpoints, message.peers)
+    removed = (
+        message.removed_tasks,
+        message.removed_configs,
+        message.removed_networks,
+        message.removed_endpoints,
+        message.removed_peers,
+    )
+    keys = (key for _, _, key in _KINDS)
+    return zip((kind for kind, _, _ in _KINDS), objects, removed, keys, strict=True)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    path.chmod(0o600)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version not in (0, SCHEMA_VERSION):
+        raise sqlite3.DatabaseError(f"its schema has version {version}, this release reads {SCHEMA_VERSION}")
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS object (kind TEXT, id TEXT, data BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE IF NOT EXISTS state (id TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.isolation_level = "IMMEDIATE"
+    return db
+
+
+def _read(db: sqlite3.Connection) -> AssignmentSet:
+    found: dict[str, dict[str, Any]] = {kind: {} for kind, _, _ in _KINDS}
+    types = {kind: struct for kind, struct, _ in _KINDS}
+    node_number = 0
+    for kind, name, data in db.execute("SELECT kind, id, data FROM object"):
+        if kind == "node":
+            node_number = int(data)
+        else:
+            found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
+    for name, data in db.execute("SELECT id, data FROM state"):
+        if name in found["task"]:
+            status = msgspec.msgpack.decode(data, type=TaskStatus)
+            found["task"][name] = _later(found["task"][name], status)
+    return AssignmentSet(
+        node_number=node_number,
+        tasks=found["task"],
+        configs=found["config"],
+        networks=found["network"],
+        endpoints=found["endpoint"],
+        peers=found["peer"],
+    )
+
+
+def _later(task: Task, status: TaskStatus) -> Task:
+    """Give a task the state that was last seen here, if that is further than the manager knew."""
+    return msgspec.structs.replace(task, status=status) if status.state >= task.status.state else task

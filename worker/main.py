@@ -1,0 +1,214 @@
+"""`swarm-worker`: the agent that runs a cluster's tasks on this host, and the commands around it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from click.shell_completion import get_completion_class
+
+from common import logs
+from common.clock import rfc3339
+from common.errors import SwarmError
+from worker import app, join, statusfile
+from worker.config import DEFAULT_DATA_DIR, DataDir, WorkerConfig
+from worker.engine import DEFAULT_HOST
+from worker.version import version
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Where this worker keeps its identity and state.",
+)
+_LOG_LEVEL = click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+
+
+def _plain_errors(command: F) -> F:
+    """Show an expected error as one line and exit with 1, as the docker command line does."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except* SwarmError as errors:
+            error: BaseException = errors
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="swarm-worker")
+def main() -> None:
+    r"""Run the tasks of a cluster on this host's Docker engine.
+
+    \b
+    Example:
+      swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
+    """
+
+
+@main.command("join")
+@click.argument("manager", metavar="HOST[:PORT]")
+@click.option("--token", required=True, help="As 'swarm-manager join-token worker' prints it.")
+@click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
+@click.option("--docker-host", default=DEFAULT_HOST, show_default=True, help="The engine to run tasks on.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Give the node a label; repeatable.")
+@click.option("--availability", type=click.Choice(join.AVAILABILITIES), default="active", show_default=True)
+@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting the service.")
+@_DATA_DIR
+@_LOG_LEVEL
+@_plain_errors
+def join_command(
+    manager: str,
+    token: str,
+    advertise_addr: str,
+    docker_host: str,
+    labels: tuple[str, ...],
+    availability: str,
+    foreground: bool,
+    data_dir: Path,
+    log_level: str,
+) -> None:
+    r"""Make this host a node of the cluster whose manager is at HOST[:PORT].
+
+    \b
+    Examples:
+      swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
+      swarm-worker join --token SWMTKN-1-… --label disk=ssd --availability pause manager.example
+    """
+    data = DataDir(data_dir)
+    wishes = join.JoinWishes(
+        manager=manager,
+        token=token,
+        advertise_addr=advertise_addr,
+        docker_host=docker_host,
+        labels=join.parse_labels(labels),
+        availability=availability,
+    )
+    config = asyncio.run(join.become_member(data, wishes))
+    if foreground:
+        _run(data, log_level)
+        return
+    join.start(data)
+    click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
+
+
+@main.command("run")
+@_DATA_DIR
+@_LOG_LEVEL
+@_plain_errors
+def run_command(data_dir: Path, log_level: str) -> None:
+    r"""Run the worker in the foreground: what its systemd unit does.
+
+    Stopping it stops no container.
+
+    \b
+    Example:
+      swarm-worker run --data-dir /var/lib/swarm-worker
+    """
+    _run(DataDir(data_dir), log_level)
+
+
+@main.command("leave")
+@_DATA_DIR
+@_plain_errors
+def leave_command(data_dir: Path) -> None:
+    r"""Leave the cluster: stop this node's tasks, remove what they made here, forget the identity.
+
+    \b
+    Example:
+      swarm-worker leave
+    """
+    data = DataDir(data_dir)
+    config = data.load()
+    asyncio.run(join.engine_info(config.docker_host))
+    join.daemon(data).stop()
+    if asyncio.run(join.leave(data)):
+        click.echo("This host left the cluster.")
+    else:
+        click.echo(
+            "This host left the cluster, but no manager could be told: "
+            f"remove it there with 'swarm-manager node rm --force {config.node_id}'."
+        )
+
+
+@main.command("status")
+@click.option("--format", "layout", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@_DATA_DIR
+@_plain_errors
+def status_command(layout: str, data_dir: Path) -> None:
+    r"""Show whether this worker runs, which manager it talks to, and what it has. Exits with 1 if it does not run.
+
+    \b
+    Examples:
+      swarm-worker status
+      swarm-worker status --format json
+    """
+    data = DataDir(data_dir)
+    config = data.load()
+    status = statusfile.read(data.status)
+    if layout == "json":
+        known = {"node_id": config.node_id, "cluster_id": config.cluster_id, "running": status is not None}
+        click.echo(msgspec.json.format(msgspec.json.encode(known | msgspec.to_builtins(status or {}))).decode())
+    else:
+        for name, value in _status_lines(config, status, join.daemon(data).log_hint()):
+            click.echo(f"{name + ':':<14}{value}")
+    if status is None:
+        sys.exit(1)
+
+
+def _status_lines(
+    config: WorkerConfig, status: statusfile.WorkerStatus | None, log_hint: str
+) -> Iterator[tuple[str, str]]:
+    yield "Node", config.node_id
+    yield "Cluster", config.cluster_id
+    if status is None:
+        yield "Worker", f"not running (log: {log_hint})"
+        return
+    yield "Worker", f"running as process {status.pid}"
+    session = f"with {status.manager}" if status.manager else f"none (known managers: {', '.join(config.managers)})"
+    yield "Session", session + (f", since {rfc3339(status.since)}" if status.since else "")
+    yield "Engine", f"Docker {status.engine}" if status.engine else "no answer yet"
+    yield "Tasks", f"{status.running} of {status.tasks} run"
+    yield "Certificate", f"until {rfc3339(status.certificate_until)}"
+
+
+@main.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    r"""Print the completion script for a shell.
+
+    \b
+    Examples:
+      swarm-worker completion bash > /etc/bash_completion.d/swarm-worker
+      swarm-worker completion fish > ~/.config/fish/completions/swarm-worker.fish
+    """
+    maker = get_completion_class(shell)
+    assert maker is not None, "click knows these three shells"
+    click.echo(maker(main, {}, "swarm-worker", "_SWARM_WORKER_COMPLETE").source())
+
+
+def _run(data: DataDir, log_level: str) -> None:
+    logs.setup(log_level)
+    join.check_not_running(data)
+    asyncio.run(app.run(data))
+
+
+if __name__ == "__main__":
+    main(prog_name="swarm-worker")

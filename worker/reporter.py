@@ -1,0 +1,59 @@
+"""Task states on their way to the manager: the newest of each task, kept until the manager has confirmed it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from common.model.task import TaskStatus
+from common.wire.messages import TaskReport
+
+MAX_BATCH = 500
+
+
+class Reporter:
+    """Collects states; a session takes them in batches, numbered, and confirms or loses them."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, TaskReport] = {}
+        self._sent: dict[int, dict[str, TaskReport]] = {}
+        self._number = 0
+        self._any = asyncio.Event()
+
+    def update(self, task_id: str, status: TaskStatus) -> None:
+        self._waiting[task_id] = TaskReport(task_id=task_id, status=status)
+        self._any.set()
+
+    def forget(self, task_id: str) -> None:
+        """Report a task no more: the manager has dropped it."""
+        self._waiting.pop(task_id, None)
+        for batch in self._sent.values():
+            batch.pop(task_id, None)
+
+    async def take(self) -> tuple[int, tuple[TaskReport, ...]]:
+        """Wait for states, and return a batch with the number that its confirmation will carry."""
+        while not self._waiting:
+            self._any.clear()
+            await self._any.wait()
+        batch = dict(list(self._waiting.items())[:MAX_BATCH])
+        for task_id in batch:
+            del self._waiting[task_id]
+        self._number += 1
+        self._sent[self._number] = batch
+        return self._number, tuple(batch.values())
+
+    def confirmed(self, number: int) -> None:
+        self._sent.pop(number, None)
+
+    def lost(self) -> None:
+        """Send again what the session that ended had not confirmed, unless there is newer."""
+        for number in sorted(self._sent, reverse=True):
+            for task_id, report in self._sent[number].items():
+                self._waiting.setdefault(task_id, report)
+        self._sent.clear()
+        if self._waiting:
+            self._any.set()
+
+    @property
+    def unconfirmed(self) -> frozenset[str]:
+        """The tasks whose last state the manager has not confirmed."""
+        return frozenset(self._waiting).union(*self._sent.values())

@@ -1,0 +1,262 @@
+"""The worker's end of the protocol: dial any known manager, keep the session alive, carry messages both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from common.backoff import Backoff
+from common.clock import Clock
+from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.wire.channel import Channel, ChannelClosed
+from common.wire.handshake import refused_error
+from common.wire.messages import (
+    AnyMessage,
+    Assignments,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    Leave,
+    LeaveAck,
+    NodeReport,
+    OpenStream,
+    Refused,
+    RegistryAuth,
+    RenewReply,
+    RenewRequest,
+    Resync,
+    StatusAck,
+    StatusReport,
+    Welcome,
+)
+from worker.reporter import Reporter
+
+RETRY_FIRST = 0.25
+RETRY_LIMIT = 5.0
+# A removed node asks seldom whether it may come back.
+REMOVED_RETRY_SECONDS = 60.0
+MISSED_HEARTBEATS = 3
+LEAVE_SECONDS = 5.0
+MAX_STREAMS = 256
+
+_log = logging.getLogger(__name__)
+
+
+class Dialler(Protocol):
+    """How managers are reached."""
+
+    async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
+        """Open a session with the manager at `host:port`; errors as `common.wire.client.open_session`."""
+
+    async def stream(self, address: str, opened: OpenStream) -> None:
+        """Answer an `OpenStream` and carry its bytes until it ends; never raises but when cancelled."""
+
+
+class Agent(Protocol):
+    """What a session tells and asks."""
+
+    async def ready(self) -> None:
+        """Wait until this host can run tasks."""
+
+    async def unfit(self) -> None:
+        """Wait until it cannot any more, and raise Unavailable."""
+
+    def hello(self) -> Hello: ...
+
+    def welcomed(self, welcome: Welcome) -> None: ...
+
+    async def assigned(self, message: Assignments) -> bool:
+        """Take assignments; False when they do not follow on those that are here."""
+
+    def authorised(self, message: RegistryAuth) -> None: ...
+
+    async def description_changed(self) -> NodeReport:
+        """Wait until this host is not any more what it last said it was."""
+
+    def lost(self) -> None:
+        """Hear that the session has ended."""
+
+    async def removed(self, reason: str) -> None:
+        """Hear that the cluster has removed this node."""
+
+
+class Renewal(Protocol):
+    """When and how the node's certificate is replaced."""
+
+    async def due(self) -> RenewRequest:
+        """Wait until it is time, and return the request."""
+
+    def renewed(self, reply: RenewReply) -> None: ...
+
+
+class Session:
+    """Keeps the worker connected; `run` until cancelled. `news` is set when a session begins or ends."""
+
+    def __init__(
+        self,
+        dialler: Dialler,
+        agent: Agent,
+        reporter: Reporter,
+        renewal: Renewal,
+        *,
+        managers: Callable[[], Sequence[str]],
+        clock: Clock,
+        rng: random.Random,
+        news: asyncio.Event,
+    ) -> None:
+        self._dialler = dialler
+        self._agent = agent
+        self._reporter = reporter
+        self._renewal = renewal
+        self._managers = managers
+        self._clock = clock
+        self._rng = rng
+        self._news = news
+        self._backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, rng)
+        self._channel: Channel | None = None
+        self._address = ""
+        self.since = 0.0
+        self._left = asyncio.Event()
+        self._streams = 0
+
+    async def run(self) -> None:
+        """Connect, serve, and connect again, for ever."""
+        while True:
+            for address in self._shuffled():
+                await self._agent.ready()
+                await self._attempt(address)
+            await asyncio.sleep(self._backoff.next())
+
+    @property
+    def address(self) -> str:
+        """The manager of the session that is on, empty when none is; `since` says from when on that is so."""
+        return self._address if self._channel is not None else ""
+
+    async def leave(self) -> bool:
+        """Tell the manager that this node leaves; return whether it has heard."""
+        if self._channel is None:
+            return False
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._channel.send(Leave())
+                await self._left.wait()
+        except (TimeoutError, ChannelClosed):
+            return False
+        return True
+
+    def _shuffled(self) -> list[str]:
+        """Order the managers: the one that served last first, the rest at random, so that workers spread."""
+        addresses = list(self._managers())
+        self._rng.shuffle(addresses)
+        return sorted(addresses, key=lambda address: address != self._address)
+
+    async def _attempt(self, address: str) -> None:
+        try:
+            channel, welcome = await self._dialler.session(address, self._agent.hello())
+        except PermissionDenied as error:
+            _log.error("%s: %s", address, error.message)
+            await self._agent.removed(error.message)
+            await asyncio.sleep(REMOVED_RETRY_SECONDS)
+            return
+        except SwarmError as error:
+            _log.warning("no session with %s: %s", address, error.message)
+            return
+        self._address = address
+        _log.info("session with %s", address)
+        try:
+            await self._serve(channel, welcome)
+        finally:
+            self._turn(None)
+            self._reporter.lost()
+            self._agent.lost()
+            await channel.close()
+
+    async def _serve(self, channel: Channel, welcome: Welcome) -> None:
+        self._turn(channel)
+        self._agent.welcomed(welcome)
+        self._backoff.reset()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._heartbeats(channel, welcome.heartbeat))
+                group.create_task(self._reports(channel))
+                group.create_task(self._descriptions(channel))
+                group.create_task(self._renewals(channel))
+                group.create_task(self._agent.unfit())
+                await self._read(channel, group)
+        except* SwarmError as errors:
+            _log.warning("session with %s ended: %s", self._address, _first(errors).message)
+
+    def _turn(self, channel: Channel | None) -> None:
+        self._channel = channel
+        self.since = self._clock.now()
+        self._news.set()
+
+    async def _read(self, channel: Channel, group: asyncio.TaskGroup) -> None:
+        while True:
+            number, message = await channel.receive()
+            await self._handle(channel, group, number, message)
+
+    async def _handle(self, channel: Channel, group: asyncio.TaskGroup, number: int, message: AnyMessage) -> None:
+        match message:
+            case HeartbeatAck():
+                pass  # the channel notes that it heard something
+            case Assignments():
+                if not await self._agent.assigned(message):
+                    await channel.send(Resync())
+            case StatusAck():
+                self._reporter.confirmed(number)
+            case RegistryAuth():
+                self._agent.authorised(message)
+            case OpenStream():
+                self._open(group, message)
+            case RenewReply():
+                self._renewal.renewed(message)
+            case LeaveAck():
+                self._left.set()
+            case Refused():
+                raise refused_error(message)
+            case _:
+                _log.warning("the manager sent a %s, which no worker expects", type(message).__name__)
+
+    def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
+        if self._streams >= MAX_STREAMS:
+            _log.warning("more than %d streams at once: one more is refused", MAX_STREAMS)
+            return
+        self._streams += 1
+        task = group.create_task(self._dialler.stream(self._address, message))
+        task.add_done_callback(self._closed)
+
+    def _closed(self, _: asyncio.Task[None]) -> None:
+        self._streams -= 1
+
+    async def _heartbeats(self, channel: Channel, period: float) -> None:
+        """Say that this host lives; give up on a manager that says nothing for several periods."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await channel.send(Heartbeat())
+            await asyncio.sleep(period)
+            silence = loop.time() - channel.last_received
+            if silence > MISSED_HEARTBEATS * period + 1.0:
+                raise Unavailable(f"{channel.peer} has been silent for {silence:.1f} s")
+
+    async def _reports(self, channel: Channel) -> None:
+        while True:
+            number, batch = await self._reporter.take()
+            await channel.send(StatusReport(tasks=batch), number)
+
+    async def _descriptions(self, channel: Channel) -> None:
+        while True:
+            await channel.send(await self._agent.description_changed())
+
+    async def _renewals(self, channel: Channel) -> None:
+        while True:
+            await channel.send(await self._renewal.due(), 1)
+
+
+def _first(errors: BaseExceptionGroup[SwarmError]) -> SwarmError:
+    """Pick the error to show of those that ended a session together."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,59 @@
+"""Bulk bytes: a connection to a manager joined to the engine's socket, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from common.errors import InvalidArgument
+from worker.config import parse_address
+
+CHUNK = 64 * 1024
+_CLOSE_SECONDS = 3.0
+
+
+async def open_engine(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the engine at a Docker host.
+
+    Raises:
+        OSError: nothing answers there.
+
+    """
+    if host.startswith("unix://"):
+        return await asyncio.open_unix_connection(host.removeprefix("unix://"), limit=CHUNK)
+    if host.startswith("tcp://"):
+        return await asyncio.open_connection(*parse_address(host.removeprefix("tcp://")), limit=CHUNK)
+    raise InvalidArgument(f"cannot connect to the Docker host {host!r}")
+
+
+async def splice(
+    near: tuple[asyncio.StreamReader, asyncio.StreamWriter], far: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+) -> None:
+    """Carry bytes both ways until both ends have said all, or one breaks; then close both.
+
+    An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
+    it closes the connection.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_carry(near[0], far[1]))
+            group.create_task(_carry(far[0], near[1]))
+    except* OSError:
+        pass  # an end broke: the other is closed below, which is all that can be told of it
+    finally:
+        for _, writer in (near, far):
+            writer.close()
+        for _, writer in (near, far):
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await writer.wait_closed()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:
+        writer.close()

@@ -1,0 +1,346 @@
+"""One task's owner: asks the task machine for the next step, carries it out, reports the state.
+
+A `TaskRunner` is one coroutine from assignment to removal. Nothing else touches its container. What comes from outside
+(a changed task, events, the engine's return) changes what it knows and wakes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from common.clock import Clock
+from common.errors import SwarmError
+from common.model.node import NodeDescription
+from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
+from worker import containerspec, taskmachine, templates
+from worker.containerspec import container_spec
+from worker.images import Images
+from worker.ports import (
+    Attachment,
+    Container,
+    ContainerEvent,
+    Engine,
+    EngineDown,
+    EngineError,
+    Networks,
+    Phase,
+    TaskFiles,
+)
+from worker.taskfiles import Materials, task_files
+from worker.taskmachine import Action, Contact, Situation, Step
+
+RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Hands:
+    """What runners work with, shared by all of one worker. `gate` bounds concurrent creates and starts."""
+
+    node_id: str
+    engine: Engine
+    images: Images
+    networks: Networks
+    files: TaskFiles
+    clock: Clock
+    gate: asyncio.Semaphore
+    node: NodeDescription
+    materials: Materials
+
+
+class TaskRunner:
+    """Runs one task.
+
+    container: the task's container when it is known to exist.
+    looked: whether `container` (or its absence) is certain; if not, the engine is asked first.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        hands: Hands,
+        report: Callable[[str, TaskStatus], None],
+        *,
+        contact: Contact,
+        container: Container | None = None,
+        looked: bool = False,
+    ) -> None:
+        self.task = task
+        self.status = task.status
+        self._hands = hands
+        self._report = report
+        state = max(task.status.state, TaskState.ASSIGNED)
+        self._now = Situation(state=state, contact=contact, container=container, attempted=not looked)
+        self._attachment: Attachment | None = None
+        self._stale = not looked or container is not None
+        self._looking = False
+        self._introduced = 0
+        self._image_missed = False
+        self._woken = asyncio.Event()
+
+    # --- what others tell it ------------------------------------------------------------------------------------------
+
+    def update(self, task: Task) -> None:
+        """Take the manager's newest word on the task; its own status is not changed by that."""
+        if task is not self.task:
+            self.task = task
+            self._woken.set()
+
+    def forget(self) -> None:
+        """Remove all of it: the manager does not know the task any more."""
+        self.update(msgspec.structs.replace(self.task, desired_state=TaskState.REMOVE))
+
+    def set_contact(self, contact: Contact) -> None:
+        if contact is not self._now.contact:
+            self._now = replace(self._now, contact=contact)
+            self._woken.set()
+
+    def wake(self) -> None:
+        """Step again: something that all runners share has changed."""
+        self._woken.set()
+
+    def check(self, listed: Container | None) -> None:
+        """Compare with the engine's list of containers; look closer where it differs."""
+        known = self._now.container
+        if (known and known.phase) is not (listed and listed.phase):
+            self._stale = True
+            self._woken.set()
+
+    def observe(self, event: ContainerEvent) -> None:
+        container = self._now.container
+        if container is None or container.id != event.container_id:
+            return
+        match event.action:
+            case "kill" if event.signal:
+                container = replace(container, signal=event.signal)
+            case "oom":
+                container = replace(container, oom_killed=True)
+            case "health_status":
+                container = replace(container, health=event.health)
+            case "die" if self._now.stopping:
+                container = replace(container, phase=Phase.EXITED, exit_code=event.exit_code)
+            case "die" | "destroy":
+                self._stale = True
+        self._stale = self._stale or self._looking
+        self._now = replace(self._now, container=container)
+        self._woken.set()
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Return when nothing of the task is left."""
+        while True:
+            self._woken.clear()
+            try:
+                if self._stale:
+                    await self._look()
+                step = self._step()
+                advanced = self._enter(step)
+                if step.done:
+                    return
+                if step.action is not None:
+                    await self._perform(step.action)
+                elif not advanced:
+                    await self._wait(step.wake_at)
+            except EngineDown as error:
+                _log.info("task %s waits for the engine: %s", self.task.name, error.message)
+                self._stale = True
+                await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+
+    def _step(self) -> Step:
+        missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
+        self._now = replace(self._now, missing=missing)
+        return taskmachine.step(self.task, self._now, self._hands.clock.now())
+
+    def _enter(self, step: Step) -> bool:
+        """Take on a step's state and report it if it is new; return whether the task has advanced."""
+        assert step.state >= self._now.state, f"task {self.task.id} went back from {self._now.state} to {step.state}"
+        advanced = step.state > self._now.state
+        if advanced or (step.message and (step.message, step.err) != (self.status.message, self.status.err)):
+            self.status = self._status(step)
+            self._now = replace(self._now, state=step.state)
+            self._report(self.task.id, self.status)
+            level = logging.WARNING if step.err else logging.INFO
+            _log.log(level, "task %s is %s %s", self.task.name, step.state.name.lower(), step.err)
+        return advanced
+
+    def _status(self, step: Step) -> TaskStatus:
+        container = self._now.container
+        return TaskStatus(
+            timestamp=self._hands.clock.now(),
+            state=step.state,
+            message=step.message,
+            err=step.err,
+            container_status=_container_status(container) if container else self.status.container_status,
+            ports=container.ports if container else (),
+            addresses=self._addresses(),
+        )
+
+    def _addresses(self) -> dict[str, str]:
+        if self._attachment is None or self._now.container is None:
+            return self.status.addresses
+        return self._attachment.status_addresses(self._now.container)
+
+    async def _wait(self, wake_at: float | None) -> None:
+        try:
+            async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._hands.clock.now())):
+                await self._woken.wait()
+        except TimeoutError:
+            return  # it is time for the next step
+
+    async def _look(self) -> None:
+        """Learn from the engine what has become of the container."""
+        known = self._now.container
+        # Before the question: an event that overtakes the answer asks for another look.
+        self._stale, self._looking = False, True
+        try:
+            found = await self._hands.engine.inspect(known.id if known else self.task.name)
+        finally:
+            self._looking = False
+        if found is not None and found.task_id != self.task.id:
+            found = None
+        if found is not None and self._now.container is not None:
+            known = self._now.container
+            found = replace(found, signal=known.signal, oom_killed=found.oom_killed or known.oom_killed)
+        ended = found is not None and found.phase is Phase.EXITED
+        ended_at = (self._now.ended_at or self._hands.clock.now()) if ended else 0.0
+        self._now = replace(self._now, container=found, attempted=False, ended_at=ended_at)
+        if found is not None:
+            await self._introduce(found)
+
+    async def _introduce(self, container: Container) -> None:
+        """Make the container known to the networks: one from before, and each process of it that was started."""
+        if self._attachment is None:
+            self._attachment = await self._hands.networks.adopted(self.task, container)
+        if container.phase is Phase.RUNNING and container.pid != self._introduced:
+            await self._hands.networks.started(self.task, container)
+            self._introduced = container.pid
+
+    # --- actions ------------------------------------------------------------------------------------------------------
+
+    async def _perform(self, action: Action) -> None:
+        try:
+            match action:
+                case Action.PULL:
+                    await self._while_wanted(self._pull())
+                case Action.CREATE:
+                    await self._create()
+                case Action.START:
+                    await self._start()
+                case Action.STOP:
+                    await self._stop()
+                case Action.DISCARD:
+                    await self._discard()
+                case Action.RELEASE:
+                    await self._release()
+        except EngineDown:
+            raise
+        except SwarmError as error:
+            await self._failed(action, error.message)
+        except Exception as error:  # noqa: BLE001
+            # A bug that one task meets ends that task, not the agent and with it the care for all others.
+            _log.exception("task %s: unexpected error in %s", self.task.name, action.value)
+            await self._failed(action, f"internal error of the worker: {error!r}")
+
+    async def _failed(self, action: Action, why: str) -> None:
+        """Fail the task if it cannot be started; what removes it is tried again."""
+        if action in (Action.PULL, Action.CREATE, Action.START):
+            self._now = replace(self._now, error=why)
+            return
+        _log.warning("task %s: cannot %s yet: %s", self.task.name, action.value, why)
+        self._stale = True
+        await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+
+    async def _while_wanted(self, work: Awaitable[None]) -> None:
+        """Carry out something long; drop it when the task is not wanted any more."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while not doing.done() and self.task.desired_state <= TaskState.COMPLETE:
+                woken = asyncio.ensure_future(self._woken.wait())
+                await asyncio.wait({doing, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                self._woken.clear()
+        finally:
+            doing.cancel()
+            await asyncio.wait({doing})
+        if not doing.cancelled():
+            doing.result()
+
+    async def _pull(self) -> None:
+        await self._hands.images.ensure(container_spec(self.task).image, self.task.service_id)
+        self._now = replace(self._now, image_ready=True)
+
+    async def _create(self) -> None:
+        hands, task = self._hands, self.task
+        spec = containerspec.expanded(task, hands.node_id, hands.node)
+        files = task_files(spec, hands.materials, templates.context(task, hands.node_id, hands.node))
+        self._now = replace(self._now, attempted=True)
+        self._attachment = await hands.networks.attach(task)
+        paths = hands.files.write(task.id, files) if files else {}
+        body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
+        try:
+            async with hands.gate:
+                container_id = await hands.engine.create(task.name, body)
+        except EngineError as error:
+            await self._not_created(error, spec.image)
+            return
+        self._now = replace(self._now, container=Container(id=container_id, task_id=task.id), attempted=False)
+
+    async def _not_created(self, error: EngineError, image: str) -> None:
+        """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""
+        if error.http_status == 404 and "No such image" in error.message and not self._image_missed:
+            self._image_missed = True
+            self._hands.images.forget(image)
+            self._now = replace(self._now, image_ready=False)
+            return
+        if error.http_status == 409:
+            await self._look()
+            if self._now.container is not None:
+                return
+        raise error
+
+    async def _start(self) -> None:
+        container = self._now.container
+        assert container is not None, "only a container that exists is started"
+        again = container.phase is Phase.EXITED
+        try:
+            async with self._hands.gate:
+                await self._hands.engine.start(container.id)
+        except EngineError as error:
+            raise EngineError(error.http_status, f"starting container failed: {error.message}") from error
+        if again:
+            _log.warning("task %s restarted here, as no manager can be reached", self.task.name)
+            restarts = self._now.restarts + 1
+            self._now = replace(self._now, restarts=restarts, stopping=False, container=replace(container, signal=0))
+        await self._look()
+
+    async def _stop(self) -> None:
+        container = self._now.container
+        assert container is not None, "only a container that exists is stopped"
+        self._now = replace(self._now, stopping=True)
+        await self._hands.networks.drain(self.task)
+        await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
+        if self._now.container is not None:
+            exited = replace(self._now.container, phase=Phase.EXITED)
+            self._now = replace(self._now, container=exited, ended_at=self._hands.clock.now())
+
+    async def _discard(self) -> None:
+        container = self._now.container
+        await self._hands.engine.remove(container.id if container else self.task.name)
+        self._now = replace(self._now, container=None, attempted=False)
+
+    async def _release(self) -> None:
+        await self._hands.networks.release(self.task.id)
+        self._hands.files.remove(self.task.id)
+        self._now = replace(self._now, released=True)
+
+
+def _container_status(container: Container) -> ContainerStatus:
+    pid = container.pid if container.phase is Phase.RUNNING else 0
+    return ContainerStatus(container_id=container.id, pid=pid, exit_code=container.exit_code)

@@ -89,9 +89,14 @@ def choose_ports(service: Service, used: PortsInUse) -> tuple[PortConfig, ...]:
         ResourceExhausted: no dynamic port is free.
 
     """
-    earlier = list(service.endpoint.ports) if service.endpoint else []
-    spec = service.spec.endpoint_spec
-    return tuple(_numbered(service.id, port, earlier, used) for port in (spec.ports if spec else ()))
+    ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+    fixed = {(port.protocol, port.published_port) for port in ports}
+    earlier = [
+        port
+        for port in (service.endpoint.ports if service.endpoint else ())
+        if (port.protocol, port.published_port) not in fixed
+    ]
+    return tuple(_numbered(service.id, port, earlier, used) for port in ports)
 
 
 def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used: PortsInUse) -> PortConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from itertools import pairwise
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_ranges_lie_in_the_pool_and_never_meet(prefix: int):
     numbers = sorted({1, 2, 3, plan.numbers // 2, plan.numbers - 1, plan.numbers})
     ranges = [plan.gateway_range(number) for number in numbers if number]
     assert all(each.subnet_of(gateways) for each in ranges)
-    assert all(one.broadcast_address < other.network_address for one, other in zip(ranges, ranges[1:], strict=False))
+    assert all(one.broadcast_address < other.network_address for one, other in pairwise(ranges))
     assert all(plan.tunnel_address(number) in tunnels for number in numbers if number)
 
 

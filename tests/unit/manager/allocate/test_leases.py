@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from itertools import pairwise
 
 from common.addressing import vip_range
 from common.model import Network
@@ -48,7 +49,7 @@ def test_a_cluster_that_grows_to_a_thousand_nodes_finds_room_for_each():
         assert not without, f"no room for node {number + 1}"
     vips = vip_range(IPv4Network("10.1.0.0/16"))
     ranges = sorted([vips, *parts(current)], key=lambda part: part.network_address)
-    assert all(one.broadcast_address < other.network_address for one, other in zip(ranges, ranges[1:], strict=False))
+    assert all(one.broadcast_address < other.network_address for one, other in pairwise(ranges))
 
 
 def test_who_finds_no_room_is_named():

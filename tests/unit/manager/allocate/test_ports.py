@@ -89,6 +89,11 @@ def test_a_chosen_number_stays_through_an_update():
     assert choose_ports(web, PortsInUse([web])) == (port(30123),)
 
 
+def test_a_chosen_number_that_the_service_now_fixes_for_another_port_is_chosen_anew():
+    web = service("web", port(30000), port(0, name="b"), endpoint=Endpoint(ports=(port(30000, name="b"),)))
+    assert [each.published_port for each in choose_ports(web, PortsInUse([web]))] == [30000, 30001]
+
+
 def test_no_port_left():
     full = service("full", *(port(number) for number in range(FIRST_DYNAMIC, LAST_DYNAMIC + 1)))
     with pytest.raises(ResourceExhausted, match="no tcp port from 30000 to 32767 is free"):

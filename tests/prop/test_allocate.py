@@ -1,0 +1,257 @@
+"""The allocator through random lives of networks, services, nodes and tasks: nothing leaks, nothing is had twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Network, ip_address
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
+
+from common.addressing import layout, vip_range
+from common.errors import InvalidArgument, ResourceExhausted
+from common.model import Cluster, Network, Node, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from common.model.node import NodeStatus
+from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from manager.allocate.allocator import LEASE_LINGER, allocate, placed, takes_part
+from manager.allocate.leases import address_range
+from manager.allocate.ports import check_ports
+from manager.allocate.subnets import allocate_network
+from manager.loops.allocation import all_keys, keys_of
+from manager.state.changes import Change
+from manager.state.transaction import Tables
+
+POOL = "10.9.0.0/22"
+SUBNETS = ["", "", "10.9.1.0/24", "10.9.1.128/25", "192.168.0.0/27", "192.168.0.0/24"]
+PORTS = [0, 0, 80, 443, 30000, 30001]
+
+
+class Lives(RuleBasedStateMachine):
+    """A store of few networks, services and nodes; after every change the allocator decides what it concerns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view = Tables()
+        self.view.of(Cluster).put(Cluster(id="c", default_addr_pool=(POOL,)))
+        self.now = 1000.0
+        self.alarms: dict[str, float] = {}
+        self.born = 0
+
+    def commit(self, old: StoredObject | None, new: StoredObject | None) -> None:
+        """Store a change, and let the allocator follow it and its own changes to the end."""
+        changes = [Change(old=old, new=new)]
+        self.store(changes[0])
+        while changes:
+            keys = {key: None for change in changes for key in keys_of(change, self.view)}
+            changes = self.decide(list(keys))
+
+    def store(self, change: Change) -> None:
+        table = self.view.of(type(change.current))
+        if change.new is None:
+            table.discard(change.current.id)
+        else:
+            table.put(change.new)
+
+    def decide(self, keys: list[str]) -> list[Change]:
+        decision = allocate(self.view, keys, self.now)
+        self.alarms.update(decision.wake_at)
+        changes = [Change(old=self.view.of(type(new)).get(new.id), new=new) for new in decision.put]
+        for change in changes:
+            self.store(change)
+        return changes
+
+    def some(self, table: object) -> st.SearchStrategy:
+        return st.sampled_from(sorted(table, key=lambda value: value.id))
+
+    def new_id(self) -> str:
+        self.born += 1
+        return f"id{self.born}"
+
+    @precondition(lambda self: len(self.view.networks) < 4)
+    @rule(subnet=st.sampled_from(SUBNETS), by_api=st.booleans())
+    def create_network(self, subnet: str, by_api: bool) -> None:
+        configs = (IpamConfig(subnet=subnet),) if subnet else ()
+        network = Network(id=self.new_id(), spec=NetworkSpec(name=f"net{self.born}", ipam=IpamOptions(configs=configs)))
+        try:
+            allocated = allocate_network(self.view, network)
+        except (InvalidArgument, ResourceExhausted):
+            return
+        self.commit(None, allocated if by_api else network)
+
+    @precondition(lambda self: len(self.view.nodes) < 4)
+    @rule(agent=st.booleans())
+    def join(self, agent: bool) -> None:
+        self.commit(None, Node(id=self.new_id(), agent=agent, status=NodeStatus(state="ready")))
+
+    def spec(self, data: st.DataObject, name: str) -> ServiceSpec:
+        ids = sorted(network.id for network in self.view.networks)
+        networks = data.draw(st.lists(st.sampled_from(ids), max_size=3, unique=True)) if ids else []
+        ports = data.draw(st.lists(st.sampled_from(PORTS), max_size=3))
+        mode = data.draw(st.sampled_from(["vip", "vip", "dnsrr"]))
+        return ServiceSpec(
+            name=name,
+            task_template=TaskSpec(networks=tuple(NetworkAttachmentConfig(target=each) for each in networks)),
+            endpoint_spec=EndpointSpec(
+                mode=mode, ports=tuple(PortConfig(target_port=n, published_port=p) for n, p in enumerate(ports))
+            ),
+        )
+
+    @precondition(lambda self: len(self.view.services) < 6)
+    @rule(data=st.data())
+    def create_service(self, data: st.DataObject) -> None:
+        service_id = self.new_id()
+        self.put_service(None, Service(id=service_id, spec=self.spec(data, service_id)))
+
+    @precondition(lambda self: len(self.view.services))
+    @rule(data=st.data())
+    def update_service(self, data: st.DataObject) -> None:
+        old = data.draw(self.some(self.view.services))
+        self.put_service(old, replace(old, spec=self.spec(data, old.name)))
+
+    def put_service(self, old: Service | None, new: Service) -> None:
+        try:
+            check_ports(self.view, new)
+        except InvalidArgument:
+            return
+        self.commit(old, new)
+
+    @precondition(lambda self: len(self.view.services))
+    @rule(data=st.data())
+    def create_task(self, data: st.DataObject) -> None:
+        service = data.draw(self.some(self.view.services))
+        task = Task(
+            id=self.new_id(),
+            service_id=service.id,
+            spec=service.spec.task_template,
+            desired_state=TaskState.RUNNING,
+        )
+        self.commit(None, task)
+
+    @precondition(lambda self: len(self.view.tasks) and len(self.view.nodes))
+    @rule(data=st.data())
+    def move_task_on(self, data: st.DataObject) -> None:
+        old = data.draw(self.some(self.view.tasks))
+        if old.status.state == TaskState.NEW:
+            return
+        node = data.draw(self.some(self.view.nodes))
+        state = {TaskState.PENDING: TaskState.ASSIGNED, TaskState.ASSIGNED: TaskState.RUNNING}.get(
+            old.status.state, TaskState.SHUTDOWN
+        )
+        status = TaskStatus(state=state, timestamp=self.now)
+        self.commit(old, replace(old, node_id=old.node_id or node.id, status=status))
+
+    @precondition(lambda self: len(self.view.nodes))
+    @rule(data=st.data(), state=st.sampled_from(["ready", "down"]))
+    def node_turns(self, data: st.DataObject, state: str) -> None:
+        old = data.draw(self.some(self.view.nodes))
+        self.commit(old, replace(old, status=NodeStatus(state=state)))
+
+    @precondition(lambda self: len(self.view.services))
+    @rule(data=st.data())
+    def remove_service(self, data: st.DataObject) -> None:
+        self.commit(data.draw(self.some(self.view.services)), None)
+
+    @precondition(lambda self: len(self.view.tasks))
+    @rule(data=st.data())
+    def remove_task(self, data: st.DataObject) -> None:
+        self.commit(data.draw(self.some(self.view.tasks)), None)
+
+    @precondition(lambda self: len(self.view.nodes))
+    @rule(data=st.data())
+    def remove_node(self, data: st.DataObject) -> None:
+        self.commit(data.draw(self.some(self.view.nodes)), None)
+
+    @precondition(lambda self: len(self.view.networks))
+    @rule(data=st.data())
+    def remove_network(self, data: st.DataObject) -> None:
+        """Remove a network that nothing uses, as the API allows."""
+        network = data.draw(self.some(self.view.networks))
+        specs = [*(s.spec.task_template for s in self.view.services), *(t.spec for t in self.view.tasks)]
+        if not any(each.target == network.id for spec in specs for each in spec.networks):
+            self.commit(network, None)
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, LEASE_LINGER]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        due = [key for key, instant in self.alarms.items() if instant <= self.now]
+        for key in due:
+            del self.alarms[key]
+        self.decide(due)
+
+    @invariant()
+    def no_two_networks_meet(self) -> None:
+        subnets = [IPv4Network(c.subnet) for n in self.view.networks for c in n.subnets]
+        subnets += layout([POOL]).reserved()
+        assert not any(a.overlaps(b) for i, a in enumerate(subnets) for b in subnets[:i])
+        assert max(Counter(n.vni for n in self.view.networks).values(), default=0) <= 1
+
+    @invariant()
+    def no_two_services_share(self) -> None:
+        vips = Counter((v.network_id, v.addr) for s in self.view.services if s.endpoint for v in s.endpoint.virtual_ips)
+        ports = Counter(
+            (p.protocol, p.published_port) for s in self.view.services if s.endpoint for p in s.endpoint.ports
+        )
+        assert max([*vips.values(), *ports.values()], default=0) <= 1
+
+    @invariant()
+    def virtual_addresses_lie_where_they_belong(self) -> None:
+        for service in self.view.services:
+            for vip in service.endpoint.virtual_ips if service.endpoint else ():
+                network = self.view.networks.get(vip.network_id)
+                if network is not None:  # a service that is removed with its network is on its way
+                    assert ip_address(vip.addr) in vip_range(address_range(network))
+                    assert vip.addr != network.subnets[0].gateway
+
+    @invariant()
+    def no_two_nodes_share(self) -> None:
+        numbers = Counter(node.number for node in self.view.nodes if node.number)
+        assert max(numbers.values(), default=0) <= 1
+        for network in self.view.networks:
+            if network.leases:
+                area = address_range(network)
+                parts = [vip_range(area), *map(IPv4Network, network.leases.values())]
+                assert all(part.subnet_of(area) for part in parts)
+                assert not any(a.overlaps(b) for i, a in enumerate(parts) for b in parts[:i])
+
+    @invariant()
+    def every_task_has_its_part(self) -> None:
+        for task in self.view.tasks:
+            for network in self.view.networks:
+                if takes_part(task, network.id) and task.node_id in self.view.nodes:
+                    waits = f"lease/{network.id}/{task.node_id}" in self.alarms
+                    assert task.node_id in network.leases or waits
+
+    @invariant()
+    def a_task_goes_on_only_with_all_it_needs(self) -> None:
+        for task in self.view.tasks:
+            if task.status.state != TaskState.NEW:
+                continue
+            assert task.status.err, "what is left behind says why"
+            assert f"task/{task.id}" in self.alarms
+
+    @invariant()
+    def what_is_gone_leaves_nothing(self) -> None:
+        for network in self.view.networks:
+            assert set(network.leases) <= {node.id for node in self.view.nodes}
+
+    @invariant()
+    def a_new_manager_has_nothing_to_add(self) -> None:
+        assert not allocate(self.view, list(dict.fromkeys(all_keys(self.view))), self.now).put
+
+    def teardown(self) -> None:
+        """With everything removed but the networks, a while later all leases are free again."""
+        for task in list(self.view.tasks):
+            self.commit(task, None)
+        for node in list(self.view.nodes):
+            self.commit(node, replace(node, status=NodeStatus(state="ready")))
+        for _ in range(3):
+            self.time_passes(LEASE_LINGER)
+        assert not any(placed(task) for task in self.view.tasks)
+        assert all(network.leases == {} for network in self.view.networks)
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

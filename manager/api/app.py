@@ -26,7 +26,8 @@ from manager.api import (
     tasks,
 )
 from manager.api.call import Answer, Call, Reply
-from manager.api.context import Context, Engines, Identity
+from manager.api.context import Context, Identity
+from manager.api.engines import Engines
 from manager.api.errors import describe
 from manager.api.eventlog import EventLog
 from manager.api.host import this_host

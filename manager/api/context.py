@@ -5,27 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
-
-import aiohttp
 
 from common.clock import Clock
+from manager.api.engines import Engines
 from manager.api.eventlog import EventLog
 from manager.api.host import Host
 from manager.api.views.cache import JsonCache
 from manager.state.store import Store
-
-
-class Engines(Protocol):
-    """The way to the Docker engines of the nodes, through the connections that their agents hold."""
-
-    def session(self, node_id: str) -> aiohttp.ClientSession:
-        """Return a new client session whose every connection ends at the engine of a node; the caller closes it.
-
-        Raises:
-            Unavailable: the node is not connected; the message says so.
-
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +27,7 @@ class Identity:
 class Context:
     """All that a handler may use.
 
-    `registry_auth(service_id, auth)` takes credentials (decoded JSON) for a service's pulls; `leave()` ends the cluster.
+    `registry_auth(service_id, auth)` takes credentials for a service's pulls (JSON text); `leave()` ends the cluster.
     """
 
     store: Store

@@ -30,6 +30,7 @@ from manager.state.watch import Lagged
 _CONNECT_PATIENCE = 10.0
 _AT_ONCE = 32
 _MAX_REASON = 4096
+_ENDLESS = aiohttp.ClientTimeout(total=None)
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
 
@@ -129,7 +130,7 @@ class _Collector:
         reader: FrameReader | LineReader = LineReader() if self._tty else FrameReader()
         async with self._context.engines.session(task.node_id) as session:
             async with asyncio.timeout(_CONNECT_PATIENCE):
-                response = await session.get(url)
+                response = await session.get(url, timeout=_ENDLESS)
             async with response:
                 if response.status != 200:
                     raise ProtocolError(await _reason(response))

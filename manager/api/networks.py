@@ -7,6 +7,7 @@ from typing import Any
 from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.ids import new_id
 from common.model import Network, Service
+from manager.allocate.subnets import allocate_network
 from manager.api.call import Answer, Call, Filters, Reply, moment
 from manager.api.context import Context
 from manager.api.errors import EngineError
@@ -68,7 +69,7 @@ async def create_network(context: Context, call: Call) -> Reply:
         ingress = next((n for n in tx.networks if n.spec.ingress), None)
         if spec.ingress and ingress is not None:
             raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
-        tx.put(network)
+        tx.put(allocate_network(tx, network))
 
     await context.store.update(create)
     return Answer(201, {"Id": network.id, "Warning": warning})

@@ -13,6 +13,7 @@ from common.errors import FailedPrecondition, OutOfSequence
 from common.ids import new_id
 from common.model import Service
 from common.model.service import PortConfig, ServiceSpec, UpdateStatus
+from manager.allocate.ports import check_ports
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
@@ -66,6 +67,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     def create(tx: Transaction) -> None:
         settled = settle(spec, tx)
         service = Service(id=service_id, spec=settled, spec_version=tx.next_index)
+        check_ports(tx, service)
         tx.put(service)
 
     await context.store.update(create)
@@ -100,6 +102,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         changed = _rolled_back(service, now) if rollback == "previous" else _respecified(service, spec, tx)
         if _tasks_differ(service.spec, changed.spec):
             changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
+        check_ports(tx, changed)
         tx.put(changed)
         return service.id
 

@@ -96,7 +96,7 @@ def fill(tx: Transaction) -> None:
 class ApiCluster:
     """Store, API and a stand-in for orchestrator, scheduler and agents. `left` tells that a client made it leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle: bool = False) -> None:
         # Short: a socket's path has at most 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="api-"))
         self.clock = SystemClock()
@@ -105,6 +105,9 @@ class ApiCluster:
         self.engines = FakeEngines(self.folder)
         self.auths: dict[str, str] = {}
         self.left = False
+        self._running = asyncio.Event()
+        if not idle:
+            self._running.set()
         self.api = Api(
             self.store,
             self.clock,
@@ -133,6 +136,10 @@ class ApiCluster:
         await self._stack.aclose()
         shutil.rmtree(self.folder)
 
+    def resume(self) -> None:
+        """Let tasks be made and run; a cluster that is `idle` does nothing before."""
+        self._running.set()
+
     async def _leave(self) -> None:
         self.left = True
 
@@ -145,6 +152,7 @@ class ApiCluster:
     async def _run(self) -> None:
         with self.store.watch() as subscription:
             async for _ in subscription:
+                await self._running.wait()
                 await self.store.update(self._converge)
 
     def _converge(self, tx: Transaction) -> None:

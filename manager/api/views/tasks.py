@@ -14,8 +14,6 @@ from manager.api.views.objects import head
 from manager.api.views.render import render
 from manager.state.view import View
 
-_NO_EXIT_CODE = -1
-
 
 def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
     """Render a task; networks are looked up in `view`."""
@@ -55,9 +53,11 @@ def _status_view(status: TaskStatus) -> dict[str, Any]:
     if status.err:
         result["Err"] = status.err
     if (container := status.container_status) is not None:
-        # A container that has not ended has no exit code; the engine says -1.
-        code = container.exit_code if status.state.terminal else _NO_EXIT_CODE
-        result["ContainerStatus"] = {"ContainerID": container.container_id, "PID": container.pid, "ExitCode": code}
+        result["ContainerStatus"] = {
+            "ContainerID": container.container_id,
+            "PID": container.pid,
+            "ExitCode": container.exit_code,
+        }
     ports = [render(port) for port in status.ports]
     result["PortStatus"] = {"Ports": ports} if ports else {}
     return result

@@ -1,0 +1,67 @@
+"""A client of the API without HTTP: calls go in, statuses and decoded JSON come out."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from manager.api.app import Api
+from manager.api.call import Answer, Call
+
+
+class Client:
+    """Speaks to an `Api` in this process."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Send a request; `path` may have a query. Returns the status, and the answer decoded where it is JSON."""
+        path, _, query = path.partition("?")
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        call = Call(
+            method,
+            path,
+            query={name: value for name, _, value in pairs},
+            headers={**({"content-type": "application/json"} if data else {}), **(headers or {})},
+            body=data,
+        )
+        return await self.reply(call)
+
+    async def reply(self, call: Call) -> tuple[int, Any]:
+        reply = await self._api.answer(call)
+        if isinstance(reply, Answer):
+            if isinstance(reply.value, bytes) or reply.value is None:
+                return reply.status, reply.value
+            return reply.status, json.loads(msgspec.json.encode(reply.value))
+        sent = bytearray()
+
+        async def send(data: bytes) -> None:
+            sent.extend(data)
+
+        await reply.produce(send)
+        return reply.status, bytes(sent)
+
+    async def get(self, path: str) -> Any:
+        """GET what must be there."""
+        status, answer = await self.ask("GET", path)
+        assert status == 200, answer
+        return json.loads(answer) if isinstance(answer, bytes) and answer[:1] in (b"[", b"{") else answer
+
+    async def error(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Send what must fail; return the status and the message."""
+        status, answer = await self.ask(method, path, body, headers)
+        assert status >= 400, answer
+        assert list(answer) == ["message"], answer
+        return status, answer["message"]
+
+    async def make(self, path: str, body: Any, headers: dict[str, str] | None = None) -> str:
+        """POST what must succeed; return the id."""
+        status, answer = await self.ask("POST", path, body, headers)
+        assert status == 201, answer
+        return str(answer.get("ID") or answer["Id"])

@@ -1,5 +1,6 @@
 """deploy/install and deploy/quickstart on machines of their own: with systemd and without."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.lab.wheels import wheelhouse
 
 PROJECT = Path(__file__).parents[2]
 INSTALL = PROJECT / "deploy" / "install"
+QUICKSTART = PROJECT / "deploy" / "quickstart"
+LOCAL_ENGINE = {"DOCKER_HOST": "unix:///run/docker.sock"}
 # What a machine consists of here: files that an installation may touch, users, network, rules.
 INVENTORY = """
 find /opt /usr/local /etc /run /var/lib/swarm* -not -path '/run/*.sock' -not -path '/run/systemd/*' \
@@ -52,3 +55,76 @@ async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(kind: t
 
         await host.run(INSTALL, "--uninstall", env=offline)
         assert await inventory(host) == before
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize("kind", [BareMachine, SystemdHost])
+async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], offline: dict[str, str]):
+    async with Lab("quickstart", hosts=1, host_type=kind, engine=kind is SystemdHost) as lab:
+        host = lab.hosts[0]
+        before = await inventory(host)
+
+        shown = (await host.run(QUICKSTART, env=offline, timeout=100)).stdout
+        assert "5/5" in shown
+        containers = re.findall(r"^ +(\d+) Hostname: (\S+)$", shown, re.MULTILINE)
+        assert len(containers) == 5
+        assert sum(int(count) for count, _ in containers) == 50
+        outside = (await lab.client.run("curl", "-sS", f"http://{host.ip}/")).stdout
+        assert f"Your address: {lab.client.ip}" in outside
+
+        running = await host.run("docker", "ps", "-q", "--no-trunc", env=LOCAL_ENGINE)
+        again = await host.run(QUICKSTART, env=offline, timeout=100)
+        assert "5/5" in again.stdout
+        assert (await host.run("docker", "ps", "-q", "--no-trunc", env=LOCAL_ENGINE)).stdout == running.stdout
+
+        await host.run(QUICKSTART, "--down", env=offline, timeout=100)
+        if kind is SystemdHost:
+            assert not (await host.run("docker", "ps", "-aq", env=LOCAL_ENGINE)).stdout
+        assert await inventory(host) == before
+
+
+@pytest.mark.timeout(120)
+async def test_quickstart_takes_the_next_port_when_80_is_in_use(offline: dict[str, str]):
+    async with Lab("port", hosts=1, host_type=SystemdHost) as lab:
+        host = lab.hosts[0]
+        await host.spawn("busybox", "httpd", "-f", "-p", "80", "-h", "/usr/share/doc")
+        shown = await host.run(QUICKSTART, env=offline, timeout=100)
+        assert "port 80 is in use" in shown.stderr
+        assert "Hello World!" in (await lab.client.run("curl", "-sS", f"http://{host.ip}:81/")).stdout
+
+
+@pytest.mark.timeout(120)
+async def test_units_restart_their_daemons_and_containers_do_not_notice(offline: dict[str, str]):
+    async with Lab("units", hosts=1, client=False, host_type=SystemdHost) as lab:
+        host = lab.hosts[0]
+        await host.run(INSTALL, env=offline)
+        await host.run("swarm-manager", "init", "--advertise-addr", host.ip, env=offline)
+        token = (await host.run("swarm-manager", "join-token", "worker", "-q", env=offline)).stdout.strip()
+        await host.run("swarm-worker", "join", "--token", token, f"{host.ip}:2377", env=offline)
+        create = ("service", "create", "--name", "web", "--replicas", "2", "web:lab")
+        await host.run("swarm-manager", *create, env=offline)
+        containers = await started(host)
+        assert len(containers) == 2
+
+        for unit in ("swarm-manager", "swarm-worker"):
+            assert await unit_state(host, unit) == "active enabled"
+            await host.run("systemctl", "restart", unit)  # Type=notify: returns when it is ready
+            await host.run("systemctl", "kill", "--signal=KILL", unit)
+            await host.run("timeout", "20", "sh", "-c", f"until systemctl is-active -q {unit}; do sleep 0.1; done")
+        assert await started(host) == containers
+
+        await host.run("systemctl", "stop", "swarm-worker")
+        assert await started(host) == containers
+
+
+async def started(host: Host) -> dict[str, str]:
+    """Return when each running container of the host's engine was started."""
+    names = (await host.docker("ps", "-q", "--no-trunc")).split()
+    return {name: await host.docker("inspect", "-f", "{{.State.StartedAt}}", name) for name in names}
+
+
+async def unit_state(host: Host, unit: str) -> str:
+    states = [
+        (await host.run("systemctl", verb, unit, check=False)).stdout.strip() for verb in ("is-active", "is-enabled")
+    ]
+    return " ".join(states)

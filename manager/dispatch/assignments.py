@@ -49,17 +49,17 @@ def assignment_set(view: View, node_id: str) -> Assigned:
     """Build a node's whole set from scratch: the definition that the incremental way must agree with."""
     tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
     needs = [needs_of(task) for task in tasks.values()]
-    networks = {i: n for need in needs for i in need.networks if (n := view.networks.get(i))}
+    on = {network_id for need in needs for network_id in need.networks}
     node = view.nodes.get(node_id)
     return Assigned(
         tasks=tasks,
         secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
         configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
-        networks=networks,
+        networks={i: n for i in on if (n := view.networks.get(i))},
         endpoints={
             service.id: endpoint_of(view, service)
             for service in view.services
-            if publishes(service) or not networks_of(service).isdisjoint(networks)
+            if publishes(service) or not networks_of(service).isdisjoint(on)
         },
         peers={n.id: peer for n in view.nodes if n.id != node_id and (peer := peer_of(n))},
         node_number=node.number if node else 0,

@@ -74,9 +74,9 @@ class Feed:
         self._mark(self._marked_networks, network_id)
 
     def touch_file(self, object_id: str) -> None:
-        if object_id in self._secrets:
+        if object_id in self._secret_counts:
             self._mark(self._secret_counts.touched, object_id)
-        elif object_id in self._configs:
+        elif object_id in self._config_counts:
             self._mark(self._config_counts.touched, object_id)
 
     def touch_node(self, node_id: str) -> None:
@@ -90,8 +90,9 @@ class Feed:
     def close(self) -> None:
         """Leave the directory's indexes."""
         self._directory.discard(self)
-        for network_id in self._network_counts:
+        for network_id in self._held:
             self._directory.release(self, network_id)
+        self._held.clear()
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ class Feed:
         self._secret_counts = Counts()
         self._config_counts = Counts()
         self._network_counts = Counts()
+        self._held: set[str] = set()
         self._marked_tasks: set[str] = set()
         self._marked_services: set[str] = set()
         self._marked_networks: set[str] = set()
@@ -215,8 +217,10 @@ class Feed:
         turned = self._network_counts.take()
         for network_id in turned:
             if network_id in self._network_counts:
+                self._held.add(network_id)
                 self._directory.hold(self, network_id)
             else:
+                self._held.discard(network_id)
                 self._directory.release(self, network_id)
             self._marked_services |= self._directory.services_on(network_id)
         stale = dict.fromkeys([*turned, *_drained(self._marked_networks)])

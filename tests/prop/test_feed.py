@@ -1,0 +1,216 @@
+"""Incremental assignments: after any changes, in any portions, a node holds exactly what the pure definition says."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.model import Config, Network, Node, Secret, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model.container import ConfigReference, ContainerSpec, SecretReference
+from common.model.network import NetworkSpec
+from common.model.node import NodeStatus
+from common.model.secret import ConfigSpec, SecretSpec
+from common.model.service import (
+    Endpoint,
+    NetworkAttachmentConfig,
+    PortConfig,
+    ServiceSpec,
+    TaskSpec,
+    VirtualIP,
+)
+from common.wire.messages import Assignments
+from manager.dispatch import feed as feed_module
+from manager.dispatch.assignments import assignment_set, same_for_worker
+from manager.dispatch.directory import Directory
+from manager.dispatch.feed import Feed
+from manager.state.changes import ChangeSet
+from manager.state.transaction import Tables, Transaction
+
+NODES = ["n1", "n2", "n3"]
+STATES = [TaskState.PENDING, TaskState.ASSIGNED, TaskState.PREPARING, TaskState.RUNNING, TaskState.FAILED]
+WANTED = [TaskState.READY, TaskState.RUNNING, TaskState.SHUTDOWN, TaskState.REMOVE]
+
+
+class World:
+    """Tables that random transactions change, and the change sets that nobody has heard of yet."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.tables = Tables()
+        self.unheard: list[ChangeSet] = []
+
+    def some(self, *choices: str) -> list[str]:
+        return [choice for choice in choices if self.rng.random() < 0.4]
+
+    def change(self) -> None:
+        tx = Transaction(self.tables, 1.0)
+        for _ in range(self.rng.randint(1, 4)):
+            self._change_one(tx)
+        changes = tx.change_set()
+        tx.merge()
+        self.tables.index = changes.index
+        self.unheard.append(changes)
+
+    def _change_one(self, tx: Transaction) -> None:
+        make = self.rng.choice(
+            [self.task, self.task, self.task, self.service, self.network, self.secret, self.config, self.node]
+        )
+        value = make(tx)
+        if self.rng.random() < 0.2:
+            tx.remove(value)
+        else:
+            tx.put(value)
+
+    def task(self, tx: Transaction) -> StoredObject:
+        number = self.rng.randrange(12)
+        state = self.rng.choice(STATES)
+        known = tx.tasks.get(f"t{number}")
+        wanted = self.rng.choice(WANTED)
+        addresses = {"net1": f"10.0.0.{self.rng.randrange(3)}"} if self.rng.random() < 0.7 else {}
+        status = TaskStatus(state=state, addresses=addresses)
+        if known is not None:
+            return msgspec.structs.replace(
+                known,
+                status=max(known.status, status, key=lambda s: s.state),
+                desired_state=max(known.desired_state, wanted),
+            )
+        container = ContainerSpec(
+            secrets=tuple(SecretReference(secret_id=i) for i in self.some("sec1", "sec2")),
+            configs=tuple(ConfigReference(config_id=i) for i in self.some("conf1")),
+        )
+        return Task(
+            id=f"t{number}",
+            service_id=f"s{number % 3}",
+            slot=number,
+            node_id=NODES[number % 3],
+            spec=TaskSpec(container_spec=container, networks=self.attachments()),
+            status=status,
+            desired_state=wanted,
+        )
+
+    def attachments(self) -> tuple[NetworkAttachmentConfig, ...]:
+        return tuple(NetworkAttachmentConfig(target=i) for i in self.some("net1", "net2"))
+
+    def service(self, tx: Transaction) -> StoredObject:
+        number = self.rng.randrange(3)
+        mode = self.rng.choice(["ingress", "host"])
+        ports = (PortConfig(target_port=80, published_port=8080, publish_mode=mode),)
+        return Service(
+            id=f"s{number}",
+            spec=ServiceSpec(name=f"web{number}", task_template=TaskSpec(networks=self.attachments())),
+            endpoint=Endpoint(
+                ports=ports if self.rng.random() < 0.3 else (),
+                virtual_ips=(VirtualIP(network_id="net1", addr=f"10.0.0.{self.rng.randrange(3)}/24"),),
+            ),
+        )
+
+    def network(self, tx: Transaction) -> StoredObject:
+        name = self.rng.choice(["net1", "net2"])
+        return Network(id=name, spec=NetworkSpec(name=name), vni=self.rng.randrange(3))
+
+    def secret(self, tx: Transaction) -> StoredObject:
+        name = self.rng.choice(["sec1", "sec2"])
+        return Secret(id=name, spec=SecretSpec(name=name, data=self.rng.randbytes(2)))
+
+    def config(self, tx: Transaction) -> StoredObject:
+        return Config(id="conf1", spec=ConfigSpec(name="conf1", data=self.rng.randbytes(2)))
+
+    def node(self, tx: Transaction) -> StoredObject:
+        name = self.rng.choice(NODES)
+        return Node(
+            id=name,
+            agent=self.rng.random() < 0.8,
+            number=self.rng.randrange(3),
+            status=NodeStatus(state=self.rng.choice(["ready", "down"]), addr=self.rng.choice(["", "10.9.9.9"])),
+        )
+
+
+@dataclass
+class Replica:
+    """What a worker holds after the messages it got, applied as the protocol says."""
+
+    number: int = 0
+    node_number: int = 0
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def apply(self, message: Assignments) -> None:
+        if message.complete:
+            self.held = {}
+        else:
+            assert message.applies_to == self.number
+        assert message.results_in > self.number
+        self.number = message.results_in
+        self.node_number = message.node_number
+        for kind in ("tasks", "secrets", "configs", "networks", "endpoints", "peers"):
+            table = self.held.setdefault(kind, {})
+            for value in getattr(message, kind):
+                table[_key(value)] = value
+            for key in getattr(message, f"removed_{kind}"):
+                del table[key]  # what was never sent is never taken back
+
+
+def _key(value: Any) -> str:
+    return str(getattr(value, "id", None) or getattr(value, "service_id", None) or value.node_id)
+
+
+def assert_agrees(replica: Replica, tables: Tables, node_id: str) -> None:
+    wanted = assignment_set(tables, node_id)
+    held = replica.held
+    assert set(held["tasks"]) == set(wanted.tasks)
+    for task_id, task in wanted.tasks.items():
+        assert same_for_worker(held["tasks"][task_id], task)
+    for kind in ("secrets", "configs", "networks", "endpoints", "peers"):
+        assert held[kind] == getattr(wanted, kind), kind
+    assert replica.node_number == wanted.node_number
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([3, 20_000]))
+def test_increments_add_up_to_the_definition(seed: int, limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feed_module, "MAX_MARKS", limit)
+        patch.setattr(feed_module, "FILE_BYTES", 3)
+        _run(random.Random(seed))
+
+
+def _run(rng: random.Random) -> None:
+    world = World(rng)
+    directory = Directory(world.tables)
+    woken: set[str] = set()
+    feeds: dict[str, Feed] = {}
+    replicas: dict[str, Replica] = {}
+    for _ in range(60):
+        match rng.choice(["change", "change", "hear", "take", "connect", "lag"]):
+            case "change":
+                world.change()
+            case "hear" if world.unheard:
+                directory.hear(world.unheard.pop(0).changes)
+            case "take" if woken:
+                node_id = rng.choice(sorted(woken))
+                woken.discard(node_id)
+                for message in feeds[node_id].take():
+                    replicas[node_id].apply(message)
+            case "connect":
+                node_id = rng.choice(NODES)
+                if node_id in feeds:
+                    feeds[node_id].close()
+                feeds[node_id] = Feed(node_id, world.tables, directory, lambda n=node_id: woken.add(n))  # type: ignore[misc]
+                replicas[node_id] = Replica()
+                feeds[node_id].start_over()
+            case "lag" if rng.random() < 0.1:
+                world.unheard.clear()
+                directory.rebuild()
+            case _:
+                pass
+    while world.unheard:
+        directory.hear(world.unheard.pop(0).changes)
+    for node_id in sorted(woken):
+        for message in feeds[node_id].take():
+            replicas[node_id].apply(message)
+    for node_id, replica in replicas.items():
+        assert_agrees(replica, world.tables, node_id)
+        assert feeds[node_id].take() == []

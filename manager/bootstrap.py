@@ -9,9 +9,6 @@ import random
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import msgspec
 
 from common import addressing, hostaddr
 from common.clock import Clock
@@ -33,23 +30,11 @@ from manager.state.store import Store
 _POOLS = ("10.0.0.0/8", "10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10", "198.18.0.0/15")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the operator asked of the new cluster, beyond the manager's own configuration."""
-
-    pools: tuple[str, ...] = ()
-    subnet_size: int = 24
-
-
-async def create_cluster(
-    data: DataDir, config: ManagerConfig, wishes: Wishes, clock: Clock, rng: random.Random
-) -> None:
-    """Make the authority, the tokens and the first records in `data`; all of it or nothing.
+def refuse_second(data: DataDir) -> None:
+    """Say that there is a manager already.
 
     Raises:
-        AlreadyExists: there is a cluster in `data` already; it is left as it is.
-        InvalidArgument: a wished pool is malformed or overlaps one of the host's routes.
-        Unavailable: the directory or the store cannot be written.
+        AlreadyExists: there is a cluster in `data`.
 
     """
     if data.initialised():
@@ -57,10 +42,23 @@ async def create_cluster(
             f"this host is already the manager of a cluster (data directory {data.path}): "
             "'swarm-manager leave --force' ends it, '--data-dir' makes another beside it"
         )
-    pools = choose_pools(wishes.pools)
+
+
+async def create_cluster(
+    data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random
+) -> Cluster:
+    """Make the authority, the tokens and the first records in `data`; all of it or nothing. Return the cluster.
+
+    Raises:
+        AlreadyExists: there is a cluster in `data` already; it is left as it is.
+        Unavailable: the directory or the store cannot be written.
+
+    """
+    refuse_second(data)
     with _all_or_nothing(data):
-        await _fill(data, config, pools, wishes.subnet_size, clock, rng)
+        cluster = await _fill(data, config, pools, clock, rng)
         data.save(config)
+    return cluster
 
 
 @contextlib.contextmanager
@@ -86,8 +84,8 @@ def clear(data: DataDir) -> None:
 
 
 async def _fill(
-    data: DataDir, config: ManagerConfig, pools: Sequence[str], subnet_size: int, clock: Clock, rng: random.Random
-) -> None:
+    data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random
+) -> Cluster:
     cluster_id = new_id(rng)
     files = AuthorityFiles(data.path)
     authority = await asyncio.to_thread(files.create, cluster_id, clock)
@@ -98,11 +96,11 @@ async def _fill(
         join_tokens=new_tokens(authority.digest, rng),
         root_certificate=authority.root_certificate.decode(),
         default_addr_pool=tuple(pools),
-        subnet_size=subnet_size,
     )
     node = first_node(config)
     async with Store(SqliteBackend(data.store), clock) as store:
         await store.update(lambda tx: tx.apply(Decision(put=(cluster, node, ingress_network(rng)))))
+    return cluster
 
 
 def first_node(config: ManagerConfig) -> Node:
@@ -165,8 +163,3 @@ def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:
     if not port.isdigit() or not 0 < int(port) < 65536 or not host:
         raise InvalidArgument(f"address {text!r} is not HOST or HOST:PORT, such as 192.0.2.10:2377")
     return host.strip("[]"), int(port)
-
-
-def configured(data: DataDir, **changes: object) -> ManagerConfig:
-    """Return the stored configuration with some fields replaced, for a daemon started with other flags."""
-    return msgspec.structs.replace(data.load(), **changes)

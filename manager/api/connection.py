@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -53,11 +53,11 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
+        plain = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         if len(self._server.connections) > self._limits.connections:
-            transport.write(_FULL)
+            plain.write(_FULL)
             self.close()
-            transport.close()
+            plain.close()
         else:
             self._expect_head()
 

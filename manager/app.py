@@ -1,0 +1,157 @@
+"""The manager daemon: builds the pieces from the data directory, wires them, runs them. No logic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import logging
+import random
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from common.clock import Clock, SystemClock
+from common.sdnotify import Notifier
+from common.tls import renewal_time, server_context
+from common.version import version
+from common.wire.server import serve as serve_cluster
+from manager import bootstrap
+from manager.api.app import Api
+from manager.api.context import Identity
+from manager.api.engines import ConnectedEngines
+from manager.api.server import serve as serve_api
+from manager.backends.sqlite import SqliteBackend
+from manager.ca.authority import Authority
+from manager.ca.files import AuthorityFiles
+from manager.config import DataDir, ManagerConfig
+from manager.dispatch.dispatcher import Dispatcher
+from manager.loops.allocation import allocation_loop
+from manager.loops.loop import Loop
+from manager.loops.orchestration import orchestration_rules
+from manager.loops.scheduling import Scheduling
+from manager.state.store import Store
+
+# Members of this group may use the API, which is as good as root on every host of the cluster.
+API_GROUP = "swarm"
+
+_log = logging.getLogger(__name__)
+
+
+class Manager:
+    """A manager in its data directory. `run` ends when `stop` is called, or when the manager has left its cluster."""
+
+    def __init__(self, data: DataDir, config: ManagerConfig, ready: Callable[[], None]) -> None:
+        self._data = data
+        self._config = config
+        self._ready = ready
+        self._clock: Clock = SystemClock()
+        self._rng = random.SystemRandom()
+        self._notifier = Notifier.from_environment()
+        self._ended = asyncio.Event()
+        self._left = False
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Serve the cluster.
+
+        Raises:
+            SwarmError: a file, an address or the store cannot be had; the message says which.
+
+        """
+        files = AuthorityFiles(self._data.path)
+        authority = files.load()
+        async with Store(SqliteBackend(self._data.store), self._clock) as store:
+            dispatcher = Dispatcher(
+                store,
+                authority,
+                self._clock,
+                self._rng,
+                manager_id=self._config.node_id,
+                managers=(self._config.advertise_addr,),
+            )
+            context = server_context(files.node)
+            async with _running(*self._background(store, dispatcher), self._renew(files, authority, store, context)):
+                await self._serve(store, dispatcher, context)
+        if self._left:
+            bootstrap.clear(self._data)
+
+    def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
+        loops = [Loop(rule, store, self._clock, self._rng) for rule in orchestration_rules()]
+        loops.append(allocation_loop(store, self._clock, self._rng))
+        work = [loop.run() for loop in loops]
+        return [*work, Scheduling(store, self._clock).run(), dispatcher.run(), self._notifier.keep_alive()]
+
+    async def _serve(self, store: Store, dispatcher: Dispatcher, context: ssl.SSLContext) -> None:
+        """Answer workers and clients until the end."""
+        api = Api(
+            store,
+            self._clock,
+            self._rng,
+            ConnectedEngines(dispatcher.engine_connector),
+            Identity(self._config.node_id, self._config.advertise_addr, version()),
+            registry_auth=dispatcher.registry_auth,
+            leave=self._leave,
+        )
+        host, port = bootstrap.split_address(self._config.listen_addr)
+        async with (
+            api,
+            await serve_cluster(host or None, port, context, dispatcher.handle),
+            serve_api(api, self._config.hosts, group=_existing(API_GROUP)),
+        ):
+            cluster = store.view.cluster
+            self._ready()
+            self._notifier.ready(f"managing cluster {cluster.id}")
+            _log.info("manager %s of cluster %s is ready", self._config.node_id, cluster.id)
+            await self._ended.wait()
+            self._notifier.stopping()
+
+    async def _leave(self) -> None:
+        """End the cluster: the daemon stops, and its files go when it has."""
+        _log.warning("leaving: cluster and certificate authority of %s are removed", self._data.path)
+        self._left = True
+        self.stop()
+
+    async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, context: ssl.SSLContext) -> None:
+        """Renew this manager's own certificate before it expires, for as long as the manager runs."""
+        host, _ = bootstrap.split_address(self._config.advertise_addr)
+        while True:
+            due = renewal_time(files.node.identity(), self._rng)
+            await asyncio.sleep(max(0.0, due - self._clock.now()))
+            lifetime = store.view.cluster.spec.ca_config.node_cert_expiry
+            files.issue_own(authority, self._config.node_id, [host], lifetime, self._clock)
+            context.load_cert_chain(files.node.node)
+            _log.info("renewed the certificate of manager %s", self._config.node_id)
+
+
+@contextlib.asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run background work while the context lasts; its failure ends the context."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def _existing(group: str) -> str:
+    """Return the group's name, or nothing where the host does not have it: then the API is its owner's alone."""
+    try:
+        return grp.getgrnam(group).gr_name
+    except KeyError:
+        return ""
+
+
+async def run(data: DataDir, ready: Callable[[], None] = lambda: None) -> None:
+    """Run the manager of a data directory until SIGTERM, SIGINT, or until it has left its cluster.
+
+    `ready` is called when workers and clients are answered.
+    """
+    manager = Manager(data, data.load(), ready)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, manager.stop)
+    await manager.run()

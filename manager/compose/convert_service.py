@@ -61,7 +61,7 @@ def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
     added, dropped = _capabilities(service.get("cap_add", []), service.get("cap_drop", []))
     grace = service.get("stop_grace_period")
     return ContainerSpec(
-        image=service["image"],
+        image=_tagged(service["image"]),
         labels=scope.labels(service),
         command=tuple(service.get("entrypoint", ())),
         args=tuple(service.get("command", ())),
@@ -90,6 +90,11 @@ def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
         ulimits=_ulimits(service.get("ulimits", {})),
         oom_score_adj=service.get("oom_score_adj", 0),
     )
+
+
+def _tagged(image: str) -> str:
+    """Name the tag that an image without tag and digest stands for, as Docker's client does."""
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
 def _environment(variables: dict[str, str | None]) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ class Object(Rule):
     """A mapping with known keys, in the order in which they are written.
 
     `extensible` is the minor version from which `x-` keys are allowed. `lenient` lets unknown keys pass, where Docker's
-    schema is silent about them. `empty` lets nothing stand for no keys at all. `forbidden` gives advice for keys that are
-    refused on purpose. `whole` makes an override replace the object.
+    schema is silent about them. `empty` lets nothing stand for no keys at all. `forbidden` gives advice for keys
+    that are refused on purpose. `whole` makes an override replace the object.
     """
 
     keys: Mapping[str, Key]

@@ -14,7 +14,7 @@ from manager.compose.shapes import refuse_repetitions
 PROTOCOLS = ("tcp", "udp", "sctp")
 MODES = ("ingress", "host")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
-_MAX_PORT = 65535
+MAX_PORT = 65535
 
 
 def parse_port(text: str) -> list[dict[str, Any]]:
@@ -59,8 +59,8 @@ def _range(text: str) -> list[int]:
     if match is None:
         raise ValueError(f"{text!r} is no port or range of ports")
     first, last = int(match["first"]), int(match["last"] or match["first"])
-    if last < first or last > _MAX_PORT:
-        raise ValueError(f"{text!r} is no range of ports from 0 to {_MAX_PORT}")
+    if last < first or last > MAX_PORT:
+        raise ValueError(f"{text!r} is no range of ports from 0 to {MAX_PORT}")
     return list(range(first, last + 1))
 
 
@@ -105,7 +105,7 @@ class Ports(Rule):
             at.fail(f'"{item}" is no port mapping: {error}')
             return []
         if not entries[0].get("target"):
-            at.fail(f'"{item}" is no port mapping: the target port must be from 1 to {_MAX_PORT}')
+            at.fail(f'"{item}" is no port mapping: the target port must be from 1 to {MAX_PORT}')
         return entries
 
 

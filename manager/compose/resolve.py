@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from manager.compose.config import Reader, Tree
 from manager.compose.dotenv import decode, parse_env_file
 from manager.compose.rules import Cursor
+from manager.compose.schema import ENTRIES, SERVICE
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _NAMED_SINCE = {"networks": 5, "volumes": 4, "secrets": 5, "configs": 5}
@@ -40,7 +41,7 @@ def _service(service: Tree, at: Cursor, env: Mapping[str, str], read: Reader, di
     if "volumes" in service:
         volumes = enumerate(service["volumes"])
         out["volumes"] = [_bind(volume, at / "volumes" / index, env, directory) for index, volume in volumes]
-    return {name: value for name, value in out.items() if name != "environment" or value}
+    return SERVICE.ordered({name: value for name, value in out.items() if name != "environment" or value})
 
 
 def _env_files(files: list[str], at: Cursor, env: Mapping[str, str], read: Reader, directory: str) -> Mapping[str, str]:
@@ -97,7 +98,7 @@ def _external(section: str, name: str, entry: Tree, at: Cursor) -> Tree:
         for key in ("driver", "driver_opts", "labels"):
             if key in entry:
                 (at / key).fail("conflicts with external: the volume is made elsewhere")
-    return {"name": outside, **{key: value for key, value in entry.items() if key != "name"}, "external": True}
+    return ENTRIES[section].ordered({**entry, "name": outside, "external": True})
 
 
 def _file_object(entry: Tree, at: Cursor, directory: str) -> Tree:

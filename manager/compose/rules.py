@@ -7,6 +7,7 @@ wrong at a `Cursor`. `merge` combines the normalised values of two files as `doc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from manager.compose.errors import KeyPath, Problem
 from manager.compose.quantities import format_duration, parse_cpus, parse_duration, parse_size
 from manager.compose.scalars import BareWord, Substituted, boolean, plain, text_of
 from manager.compose.yaml_loader import Document
+
+_MAX_INT = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -148,12 +151,15 @@ class Number(Rule):
 
     whole: bool = True
     lowest: int | None = None
+    highest: int = _MAX_INT
     zero_wins: bool = False
 
     @property
     def expected(self) -> str:  # type: ignore[override]
         kind = "a whole number" if self.whole else "a number"
-        return kind if self.lowest is None else f"{kind}, {self.lowest} or more"
+        if self.lowest is None:
+            return kind
+        return f"{kind} from {self.lowest} " + ("on" if self.highest == _MAX_INT else f"to {self.highest}")
 
     def read(self, value: Any, at: Cursor) -> Any:
         number = _decimal_of(value) if isinstance(value, Substituted) else value
@@ -166,7 +172,7 @@ class Number(Rule):
             return at.expect(self.expected + hint, value)
         if self.whole and number != int(number):
             return at.expect(self.expected, value)
-        if self.lowest is not None and number < self.lowest:
+        if number > self.highest or (self.lowest is not None and number < self.lowest):
             return at.expect(self.expected, value)
         return int(number) if self.whole else float(number)
 
@@ -180,7 +186,7 @@ def _decimal_of(text: str) -> int | float | str:
         return int(text)
     except ValueError:
         value = plain(text) if text else ""
-        return value if isinstance(value, float) else text
+        return value if isinstance(value, float) and math.isfinite(value) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +209,9 @@ class Anything(Rule):
 
 
 def plain_tree(value: Any) -> Any:
-    """Strip the marks that reading put on strings."""
+    """Strip the marks that reading put on strings, and sort keys, as the rest is sorted."""
     if isinstance(value, dict):
-        return {key: plain_tree(item) for key, item in value.items()}
+        return {key: plain_tree(item) for key, item in sorted(value.items())}
     if isinstance(value, list):
         return [plain_tree(item) for item in value]
     return str(value) if isinstance(value, str) else value

@@ -87,8 +87,6 @@ def text_of(value: Scalar) -> str:
 
 def _float_text(value: float) -> str:
     """Format like Go's `%v`: the shortest digits, with an exponent below 1e-4 and from 1e6 on."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
     mantissa, _, exponent = f"{value!r}".partition("e")
     sign, digits = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
     whole, _, fraction = digits.partition(".")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from manager.compose.mounts import PROPAGATIONS, ServiceVolume
 from manager.compose.objects import Attachment, Forms, Key, Keyed, Logging, Named, Object, Short
-from manager.compose.ports import MODES, PROTOCOLS, Ports, port_order, same_port
+from manager.compose.ports import MAX_PORT, MODES, PROTOCOLS, Ports, port_order, same_port
 from manager.compose.rules import Boolean, Number, Rule, Text
 from manager.compose.schema_deploy import COUNT, DEPLOY, FLAG, KEPT_TIME, LABELS, TEXT, TEXTS
 from manager.compose.shapes import Command, HealthTest, HostPairs, Items, Options, Pairs
@@ -119,8 +119,8 @@ SERVICE_NETWORKS = Forms(
 PORT = Object(
     {
         "mode": Key(Text(choices=MODES)),
-        "target": Key(Number(lowest=1)),
-        "published": Key(Number(lowest=0)),
+        "target": Key(Number(lowest=1, highest=MAX_PORT)),
+        "published": Key(Number(lowest=0, highest=MAX_PORT)),
         "protocol": Key(Text(choices=PROTOCOLS)),
         "host_ip": TEXT,
     },
@@ -281,6 +281,15 @@ CONFIG = Object(
     extensible=_EXTENSIONS_EVERYWHERE,
     whole=True,
 )
+
+# The rule of one entry of each top-level section.
+ENTRIES = {
+    "services": SERVICE,
+    "networks": NETWORK,
+    "volumes": VOLUME_RESOURCE,
+    "secrets": SECRET,
+    "configs": CONFIG,
+}
 
 ROOT = Object(
     {

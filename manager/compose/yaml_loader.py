@@ -12,6 +12,7 @@ PyYAML parses; what a node means is decided here, because its own rules are not 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 import yaml
 
 from manager.compose.errors import ComposeError, KeyPath, Position, Problem
-from manager.compose.scalars import BareWord, plain, text_of
+from manager.compose.scalars import BareWord, Scalar, plain, text_of
 
 _PLAIN = "plain"
 _MERGE = "<<"
@@ -86,7 +87,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> ComposeError:
-    mark = error.problem_mark or error.context_mark
+    unclosed = error.problem is not None and "end of stream" in error.problem
+    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
     if mark is None:
         return ComposeError([Problem(f"is no YAML: {error}", position=Position(file, 1, 1))])
     where = Position(file, mark.line + 1, mark.column + 1)
@@ -178,22 +180,25 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text: str = node.value
         if node.tag == _PLAIN:
-            return plain(text)
-        match node.tag.removeprefix(_YAML):
-            case "str":
-                return text
-            case "null":
-                return None
-            case "int" | "float" | "bool" as wanted:
-                return self._tagged(node, path, wanted)
-            case "binary":
-                return self._binary(node, path)
-            case tag:
-                message = f"the YAML tag {tag!r} means nothing in a compose file"
-        self.fail(node, path, message)
+            return self._finite(node, path, plain(text))
+        tag: str = node.tag.removeprefix(_YAML)
+        if tag == "str":
+            return text
+        if tag == "null":
+            return None
+        if tag in ("int", "float", "bool"):
+            return self._tagged(node, path, tag)
+        if tag == "binary":
+            return self._binary(node, path)
+        return self.fail(node, path, f"the YAML tag {tag!r} means nothing in a compose file")
+
+    def _finite(self, node: yaml.ScalarNode, path: KeyPath, value: Scalar) -> Scalar:
+        if isinstance(value, float) and not math.isfinite(value):
+            self.fail(node, path, f"{node.value} is no value for a compose file: expected a finite number")
+        return value
 
     def _tagged(self, node: yaml.ScalarNode, path: KeyPath, wanted: str) -> Any:
-        value = plain(node.value) if node.value else ""
+        value = self._finite(node, path, plain(node.value)) if node.value else ""
         fits = {
             "bool": isinstance(value, BareWord | bool),
             "int": isinstance(value, int) and not isinstance(value, bool),

@@ -1,0 +1,124 @@
+"""Our normalised configuration against `docker stack config`, key by key, over the corpus."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manager.compose import ComposeError, ComposeFile, load
+from manager.compose.render import as_tree, render
+from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, Case, cases, docker_config, load_case, read
+
+needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="needs Docker's command line (docker-cli)")
+PAGE = Path(__file__).parents[4] / "docs" / "compose.md"
+ABSENT = "<absent>"
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+    """Name the key paths at which two trees differ."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted(ours.keys() | theirs.keys()):
+            inner = f"{path}.{key}" if path else key
+            yield from differences(ours.get(key, ABSENT), theirs.get(key, ABSENT), inner)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(one, other, f"{path}[{index}]")
+    elif ours != theirs or isinstance(ours, bool) is not isinstance(theirs, bool):
+        yield path
+
+
+def comparable(tree: dict[str, Any]) -> dict[str, Any]:
+    """Drop the version where none was asked for: each side then names the newest that it knows."""
+    return {key: value for key, value in tree.items() if key != "version" or value not in ("3.12", "3.13")}
+
+
+def by_name(case: Case) -> str:
+    return case.name
+
+
+@needs_docker
+@pytest.mark.parametrize("case", cases("same", "merged", "differs"), ids=by_name)
+def test_the_result_is_dockers_but_for_the_listed_differences(case: Case) -> None:
+    theirs, error = docker_config(case)
+    assert theirs is not None, error
+    ours = as_tree(load_case(case))
+    assert set(differences(comparable(ours), comparable(theirs))) == set(DIFFERENCES.get(case.name, {}))
+
+
+@needs_docker
+@pytest.mark.parametrize("case", cases("same"), ids=by_name)
+def test_the_text_has_dockers_keys_in_dockers_order(case: Case) -> None:
+    theirs, error = docker_config(case)
+    assert theirs is not None, error
+    expected = _keys_in_order(comparable(theirs))
+    ours = _keys_in_order(comparable(as_tree(load_case(case))))
+    assert [key for key in ours if key not in DIFFERENCES.get(case.name, {})] == expected
+
+
+def _keys_in_order(value: Any, path: str = "") -> list[str]:
+    if isinstance(value, dict):
+        inner = [(f"{path}.{key}" if path else key, item) for key, item in value.items()]
+        return [name for key, item in inner for name in (key, *_keys_in_order(item, key))]
+    if isinstance(value, list):
+        return [name for index, item in enumerate(value) for name in _keys_in_order(item, f"{path}[{index}]")]
+    return []
+
+
+@needs_docker
+@pytest.mark.parametrize("case", cases("refused"), ids=by_name)
+def test_both_refuse(case: Case) -> None:
+    theirs, _ = docker_config(case)
+    assert theirs is None
+    with pytest.raises(ComposeError):
+        load_case(case)
+
+
+@needs_docker
+@pytest.mark.parametrize("case", cases("only_here"), ids=by_name)
+def test_docker_refuses_what_is_listed_as_accepted_only_here(case: Case) -> None:
+    theirs, _ = docker_config(case)
+    assert theirs is None
+    assert load_case(case).services
+
+
+@needs_docker
+@pytest.mark.parametrize("case", cases("only_docker"), ids=by_name)
+def test_docker_accepts_what_is_listed_as_refused_only_here(case: Case) -> None:
+    theirs, error = docker_config(case)
+    assert theirs is not None, error
+    with pytest.raises(ComposeError):
+        load_case(case)
+
+
+@pytest.mark.parametrize("case", cases("refused"), ids=by_name)
+def test_a_refusal_says_where_and_what(case: Case) -> None:
+    expected = case.files[-1].read_text().splitlines()[0].removeprefix("# expect: ")
+    with pytest.raises(ComposeError) as caught:
+        load_case(case)
+    first = str(caught.value).splitlines()[0].replace(str(case.directory), "DIRECTORY")
+    assert first == f"{case.files[-1].name}:{expected}"
+
+
+@pytest.mark.parametrize("case", cases("same", "merged", "differs", "only_here"), ids=by_name)
+def test_the_rendered_text_loads_back_to_the_same(case: Case) -> None:
+    config = load_case(case)
+    again = load([ComposeFile("rendered", render(config))], ENVIRONMENT, _no_dotenv, str(case.directory))
+    assert as_tree(again) == as_tree(config)
+
+
+def _no_dotenv(path: str) -> bytes:
+    if path.endswith("/.env"):
+        raise FileNotFoundError(path)
+    return read(path)
+
+
+def test_the_corpus_is_large_enough_and_every_difference_is_documented() -> None:
+    every = cases("same", "merged", "differs", "refused", "only_here", "only_docker")
+    assert len(every) >= 100
+    assert DIFFERENCES.keys() <= {case.name for case in every}
+    table = PAGE.read_text(encoding="utf-8")
+    reasons = {reason for paths in DIFFERENCES.values() for reason in paths.values()}
+    one_sided = {case.name for case in cases("only_here", "only_docker")}
+    assert [name for name in sorted(reasons | one_sided) if f"`{name}`" not in table] == []

@@ -116,6 +116,8 @@ class TaskRunner:
         container = self._now.container
         if container is None or container.id != event.container_id:
             return
+        if event.action == "start" and container.phase is not Phase.EXITED:
+            return  # that was us
         match event.action:
             case "kill" if event.signal:
                 container = replace(container, signal=event.signal)
@@ -125,7 +127,7 @@ class TaskRunner:
                 container = replace(container, health=event.health)
             case "die" if self._now.stopping:
                 container = replace(container, phase=Phase.EXITED, exit_code=event.exit_code)
-            case "die" | "destroy":
+            case "die" | "destroy" | "start":
                 self._stale = True
         self._stale = self._stale or self._looking
         self._now = replace(self._now, container=container)
@@ -326,8 +328,13 @@ class TaskRunner:
         self._now = replace(self._now, stopping=True)
         await self._hands.networks.drain(self.task)
         await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
-        if self._now.container is not None:
-            exited = replace(self._now.container, phase=Phase.EXITED)
+        stopped = self._now.container
+        if stopped is None:
+            return
+        if stopped.phase is not Phase.EXITED and self.task.desired_state < TaskState.REMOVE:
+            await self._look()  # its last event, which has the exit code, is still on the way
+        else:
+            exited = replace(stopped, phase=Phase.EXITED)
             self._now = replace(self._now, container=exited, ended_at=self._hands.clock.now())
 
     async def _discard(self) -> None:

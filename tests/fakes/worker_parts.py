@@ -1,0 +1,118 @@
+"""What a worker's core runs on besides its engine, in memory: files, networks, what outlives the agent."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from common.errors import ResourceExhausted
+from common.model.task import Task
+from common.wire.messages import Assignments, TaskReport
+from worker.assignments import AssignmentSet
+from worker.ports import Attachment, Container, NetworkEndpoint, NetworkWorld, TaskFile
+
+
+class FakeFiles:
+    def __init__(self) -> None:
+        self.written: dict[str, tuple[TaskFile, ...]] = {}
+
+    def write(self, task_id: str, files: Collection[TaskFile]) -> Mapping[str, str]:
+        self.written[task_id] = tuple(files)
+        return {file.target: f"/files/{task_id}/{number}" for number, file in enumerate(files)}
+
+    def remove(self, task_id: str) -> None:
+        self.written.pop(task_id, None)
+
+    def tasks(self) -> Collection[str]:
+        return list(self.written)
+
+
+class FakeNetworks:
+    """Gives each task an address in each of its networks; `calls` has what happened to a task, in order."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[str]] = {}
+        self.world = NetworkWorld()
+        self.full = False
+        self._last = 1
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def update(self, world: NetworkWorld) -> None:
+        self.world = world
+
+    async def attach(self, task: Task) -> Attachment:
+        if self.full:
+            raise ResourceExhausted("network web has no free address on this host")
+        self._note(task.id, "attach")
+        endpoints = []
+        for config in task.spec.networks:
+            self._last += 1
+            address = f"10.0.0.{self._last}"
+            endpoints.append(NetworkEndpoint(network=f"br-{config.target}", network_id=config.target, address=address))
+        return Attachment(endpoints=tuple(endpoints))
+
+    async def adopted(self, task: Task, container: Container) -> Attachment:
+        self._note(task.id, "adopted")
+        return Attachment(
+            endpoints=tuple(
+                NetworkEndpoint(network=f"br-{config.target}", network_id=config.target)
+                for config in task.spec.networks
+            )
+        )
+
+    async def started(self, task: Task, container: Container) -> None:
+        self._note(task.id, "started")
+
+    async def drain(self, task: Task) -> None:
+        self._note(task.id, "drain")
+
+    async def release(self, task_id: str) -> None:
+        self._note(task_id, "release")
+
+    async def remove_all(self) -> None:
+        self.calls.clear()
+
+    def lacks(self) -> Collection[str]:
+        return ()
+
+    def _note(self, task_id: str, what: str) -> None:
+        self.calls.setdefault(task_id, []).append(what)
+
+
+class FakeMemory:
+    """A `worker.ports.Memory`: give it to the next agent to restart the first."""
+
+    def __init__(self) -> None:
+        self.set = AssignmentSet()
+        self.states: dict[str, TaskReport] = {}
+
+    async def load(self) -> AssignmentSet:
+        tasks = {
+            task_id: msgspec.structs.replace(task, status=self.states[task_id].status)
+            if task_id in self.states
+            else task
+            for task_id, task in self.set.tasks.items()
+        }
+        return _as_stored(self.set, tasks)
+
+    async def save(self, message: Assignments) -> None:
+        new = (AssignmentSet() if message.complete else self.set).apply(message)
+        assert new is not None, "the agent saves only what it has applied"
+        self.set = new
+
+    async def save_states(self, reports: Collection[TaskReport]) -> None:
+        self.states |= {report.task_id: report for report in reports}
+
+
+def _as_stored(found: AssignmentSet, tasks: Mapping[str, Task]) -> AssignmentSet:
+    """Return what a worker's database gives back: no secrets, and no number of the set."""
+    return AssignmentSet(
+        node_number=found.node_number,
+        tasks=tasks,
+        configs=found.configs,
+        networks=found.networks,
+        endpoints=found.endpoints,
+        peers=found.peers,
+    )

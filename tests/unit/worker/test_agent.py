@@ -1,0 +1,529 @@
+"""The agent on a fake engine, in virtual time: assignments in, containers and states out."""
+
+import asyncio
+
+from common.clock import SECOND
+from common.model.container import ContainerSpec, FileTarget, SecretReference
+from common.model.network import Network, NetworkSpec
+from common.model.secret import Secret, SecretSpec
+from common.model.service import NetworkAttachmentConfig, RestartPolicy
+from common.model.task import TaskState
+from common.wire.messages import Assignments, RegistryAuth
+from tests.fakes.engine import FakeEngine, Program
+from tests.fakes.virtual_loop import run_virtual
+from tests.unit.worker.worlds import World, make_task, want
+from worker.ports import Phase
+
+S = TaskState
+
+
+def virtual(test):
+    """Run an async test in virtual time."""
+
+    def wrapped():
+        run_virtual(test())
+
+    wrapped.__name__ = test.__name__
+    wrapped.__doc__ = test.__doc__
+    return wrapped
+
+
+def world(programs=None, **engine):
+    return World(engine=FakeEngine({"web": Program()} if programs is None else programs, **engine))
+
+
+@virtual
+async def test_a_task_becomes_a_running_container():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        assert w.engine.running == ["web.1.t1"]
+    states = [status.state for status in w.seen["t1"]]
+    assert states[-1] is S.RUNNING
+    assert states == sorted(set(states))
+    assert w.last().container_status.container_id == w.engine.box("t1").id
+    assert w.last().container_status.pid > 0
+
+
+@virtual
+async def test_starting_takes_no_call_too_many():
+    """Three calls a task, and one for the image of all of them: what the engine alone would need, and one look."""
+    w = world()
+    async with w.running():
+        before = w.engine.calls.copy()
+        await w.assign(*(make_task(f"t{n}") for n in range(10)))
+        await asyncio.sleep(1)
+        assert w.engine.calls - before == {"create": 10, "start": 10, "inspect": 10, "image": 1}
+        assert len(w.engine.running) == 10
+
+
+@virtual
+async def test_creates_and_starts_are_bounded():
+    w = world(latency=0.05)
+    async with w.running():
+        await w.assign(*(make_task(f"t{n}") for n in range(60)))
+        await asyncio.sleep(30)
+        assert len(w.engine.running) == 60
+        assert w.engine.busiest <= 8
+
+
+@virtual
+async def test_a_replacement_is_prepared_and_waits():
+    w = world()
+    async with w.running():
+        task = make_task(desired=S.READY)
+        await w.assign(task)
+        await asyncio.sleep(1)
+        assert w.state() is S.READY
+        assert w.engine.box("t1").phase is Phase.CREATED
+        await w.change(want(task, S.RUNNING))
+        await asyncio.sleep(1)
+        assert w.state() is S.RUNNING
+
+
+@virtual
+async def test_shutdown_leaves_the_load_balancer_first_and_keeps_the_container():
+    w = world()
+    async with w.running():
+        task = make_task()
+        await w.assign(task)
+        await asyncio.sleep(1)
+        await w.change(want(task, S.SHUTDOWN))
+        await asyncio.sleep(1)
+        assert w.state() is S.SHUTDOWN
+        assert w.engine.box("t1").phase is Phase.EXITED
+        assert w.networks.calls["t1"] == ["attach", "started", "drain", "release"]
+
+
+@virtual
+async def test_a_program_that_ignores_the_signal_is_killed_after_its_grace():
+    w = world({"web": Program(stop_takes=60)})
+    async with w.running():
+        task = make_task(container=ContainerSpec(stop_grace_period=3 * SECOND))
+        await w.assign(task)
+        await asyncio.sleep(1)
+        await w.change(want(task, S.SHUTDOWN))
+        await asyncio.sleep(2.9)
+        assert w.state() is S.RUNNING
+        await asyncio.sleep(0.2)
+        assert w.state() is S.SHUTDOWN
+        assert w.last().container_status.exit_code == 137
+
+
+@virtual
+async def test_removal_is_reported_when_nothing_is_left():
+    w = world()
+    async with w.running():
+        task = make_task()
+        await w.assign(task)
+        await asyncio.sleep(1)
+        await w.change(want(task, S.REMOVE))
+        await asyncio.sleep(1)
+        assert w.state() is S.SHUTDOWN
+        assert w.engine.names == []
+        assert w.networks.calls["t1"][-1] == "release"
+        assert w.agent.supervisor.tasks == {}
+
+
+@virtual
+async def test_a_task_that_the_manager_drops_is_removed_without_a_word():
+    w = world()
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+        reported = len(w.seen["t1"])
+        await w.change(removed_tasks=("t1",))
+        await asyncio.sleep(1)
+        assert w.engine.running == ["web.1.t2"]
+        assert len(w.seen["t1"]) == reported
+
+
+@virtual
+async def test_health_decides_when_it_runs_and_when_it_fails():
+    w = world({"web": Program(healthy_after=5, sick_after=60)})
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(4)
+        assert w.state() is S.STARTING
+        await asyncio.sleep(2)
+        assert w.state() is S.RUNNING
+        await asyncio.sleep(60)
+        assert w.state() is S.FAILED
+        assert w.last().err == "task: unhealthy container"
+        assert w.engine.running == []
+
+
+@virtual
+async def test_a_program_that_ends_is_reported_with_its_exit_code():
+    w = world({"web": Program(exits_after=2, exit_code=3)})
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(3)
+        assert w.state() is S.FAILED
+        assert w.last().err == "task: non-zero exit (3)"
+        assert w.last().container_status.exit_code == 3
+
+
+@virtual
+async def test_stopped_by_hand_is_a_failure_even_with_exit_code_0():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        w.engine.kill("t1", signal=15, exit_code=0)
+        await asyncio.sleep(1)
+        assert w.state() is S.FAILED
+        assert "signal 15" in w.last().err
+
+
+@virtual
+async def test_refusals_tell_rejected_from_failed():
+    w = world(
+        {
+            "bad-mount": Program(create_error="bind source path does not exist: /x"),
+            "bad-program": Program(start_error='exec: "nope": executable file not found in $PATH'),
+        }
+    )
+    async with w.running():
+        await w.assign(make_task("t1", "bad-mount"), make_task("t2", "bad-program"), make_task("t3", "no-image"))
+        await asyncio.sleep(3)
+    assert (w.state("t1"), w.last("t1").err) == (S.REJECTED, "bind source path does not exist: /x")
+    assert w.state("t2") is S.FAILED
+    assert w.last("t2").err == 'starting container failed: exec: "nope": executable file not found in $PATH'
+    assert w.state("t3") is S.REJECTED
+    assert w.last("t3").err.startswith("No such image: no-image; pulling it failed: pull access denied")
+
+
+@virtual
+async def test_no_address_is_a_rejection():
+    w = world()
+    w.networks.full = True
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        assert (w.state(), w.last().err) == (S.REJECTED, "network web has no free address on this host")
+
+
+@virtual
+async def test_a_bug_ends_its_task_and_no_other():
+    w = world()
+    async with w.running():
+
+        async def broken(task):
+            raise RuntimeError("bug")
+
+        attach, w.networks.attach = w.networks.attach, broken
+        await w.assign(make_task("t1"))
+        await asyncio.sleep(1)
+        w.networks.attach = attach
+        await w.change(make_task("t2"))
+        await asyncio.sleep(1)
+        assert w.state("t1") is S.REJECTED
+        assert "internal error of the worker: RuntimeError('bug')" in w.last("t1").err
+        assert w.state("t2") is S.RUNNING
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_one_image_is_pulled_once_for_many_tasks_with_the_credentials():
+    w = world({}, registry={"web": Program()}, pull_seconds=5)
+    async with w.running():
+        w.agent.authorised(RegistryAuth(service_id="s1", auth='{"username": "me"}'))
+        await w.assign(*(make_task(f"t{n}") for n in range(5)))
+        await asyncio.sleep(10)
+        assert len(w.engine.running) == 5
+        assert w.engine.pull_auths == ['{"username": "me"}']
+
+
+@virtual
+async def test_a_task_that_is_shut_down_does_not_wait_for_its_pull():
+    w = world({}, registry={"web": Program()}, pull_seconds=500)
+    async with w.running():
+        task = make_task()
+        await w.assign(task)
+        await asyncio.sleep(1)
+        await w.change(want(task, S.SHUTDOWN))
+        await asyncio.sleep(1)
+        assert w.state() is S.SHUTDOWN
+
+
+@virtual
+async def test_a_failing_registry_is_tolerated_when_the_image_is_here():
+    w = world({"web": Program()}, registry={"web": Program()})
+    async with w.running():
+        del w.engine.registry["web"]
+        await w.assign(make_task())
+        await asyncio.sleep(5)
+        assert w.state() is S.RUNNING
+
+
+@virtual
+async def test_an_image_that_was_removed_meanwhile_is_pulled_again():
+    w = world({"web": Program()}, registry={"web": Program()})
+    async with w.running():
+        await w.assign(make_task("t1"))
+        await asyncio.sleep(5)
+        del w.engine.images["web"]
+        await w.change(make_task("t2"))
+        await asyncio.sleep(5)
+        assert w.state("t2") is S.RUNNING
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def secret_task(**more):
+    reference = SecretReference(file=FileTarget(name="key"), secret_id="k", secret_name="key")
+    return make_task(container=ContainerSpec(secrets=(reference,)), **more)
+
+
+SECRET = Secret(id="k", spec=SecretSpec(name="key", data=b"hush"))
+
+
+@virtual
+async def test_a_secret_is_mounted_and_goes_when_the_task_has_ended():
+    w = world()
+    async with w.running():
+        task = secret_task()
+        await w.assign(task, secrets=(SECRET,))
+        await asyncio.sleep(1)
+        (mount,) = w.engine.body("t1")["HostConfig"]["Mounts"]
+        assert mount == {"Type": "bind", "Source": "/files/t1/0", "Target": "/run/secrets/key", "ReadOnly": True}
+        assert w.files.written["t1"][0].data == b"hush"
+        await w.change(want(task, S.SHUTDOWN), removed_secrets=("k",))
+        await asyncio.sleep(1)
+        assert w.files.written == {}
+
+
+@virtual
+async def test_a_task_waits_for_its_secret():
+    w = world()
+    async with w.running():
+        await w.assign(secret_task())
+        await asyncio.sleep(1)
+        assert (w.state(), w.last().message) == (S.PREPARING, "waiting for a manager to send secret key")
+        await w.change(secrets=(SECRET,))
+        await asyncio.sleep(1)
+        assert w.state() is S.RUNNING
+
+
+# --- restarts of the agent, of the engine, without a manager ----------------------------------------------------------
+
+
+@virtual
+async def test_a_restarted_agent_adopts_and_starts_nothing():
+    w = world()
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2", desired=S.READY))
+        await asyncio.sleep(1)
+    before = w.engine.box("t1"), w.engine.box("t2")
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2", desired=S.READY))
+        await asyncio.sleep(1)
+        assert (w.engine.box("t1"), w.engine.box("t2")) == before
+        assert w.engine.starts("t1") == 1
+        assert (w.state("t1"), w.state("t2")) == (S.RUNNING, S.READY)
+        assert w.networks.calls["t1"] == ["attach", "started", "adopted", "started"]
+
+
+@virtual
+async def test_an_agent_without_memory_adopts_by_label():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+    w.memory.__init__()
+    async with w.running():
+        await asyncio.sleep(60)
+        assert w.engine.running == ["web.1.t1"]
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        assert w.engine.starts("t1") == 1
+        assert w.state() is S.RUNNING
+
+
+@virtual
+async def test_strays_go_once_a_manager_has_spoken():
+    w = world()
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+    w.memory.__init__()
+    async with w.running():
+        await asyncio.sleep(60)
+        assert len(w.engine.running) == 2
+        await w.assign(make_task("t1"))
+        await asyncio.sleep(1)
+        assert w.engine.names == ["web.1.t1"]
+
+
+@virtual
+async def test_what_ended_while_the_agent_was_away_is_reported():
+    w = world()
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+    w.engine.kill("t1")
+    w.engine.vanish("t2")
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+        assert (w.state("t1"), w.last("t1").err) == (S.FAILED, "task: non-zero exit (137)")
+        assert w.state("t2") is S.FAILED
+
+
+@virtual
+async def test_a_task_that_was_rejected_stays_rejected_over_a_restart():
+    w = world({})
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(3)
+        assert w.state() is S.REJECTED
+    w.engine.images["web"] = Program()
+    async with w.running():
+        await asyncio.sleep(60)
+        assert w.engine.names == []
+
+
+@virtual
+async def test_an_engine_restart_fails_the_tasks_that_died_with_it():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        w.engine.fall(exit_code=137)
+        await asyncio.sleep(3)
+        assert w.state() is S.RUNNING
+        w.engine.rise()
+        await asyncio.sleep(2)
+        assert (w.state(), w.last().err) == (S.FAILED, "task: non-zero exit (137)")
+
+
+@virtual
+async def test_an_engine_restart_that_keeps_containers_alive_changes_nothing():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        w.engine.fall(exit_code=None)
+        await asyncio.sleep(3)
+        w.engine.rise()
+        await asyncio.sleep(2)
+        assert w.state() is S.RUNNING
+        assert w.engine.starts("t1") == 1
+
+
+@virtual
+async def test_work_goes_on_when_the_engine_is_back():
+    w = world(latency=0.1)
+    async with w.running():
+        tasks = [make_task(f"t{n}") for n in range(20)]
+        await w.assign(*tasks)
+        await asyncio.sleep(0.25)
+        w.engine.fall()
+        await asyncio.sleep(5)
+        w.engine.rise()
+        await asyncio.sleep(10)
+        states = {w.state(task.id) for task in tasks}
+        assert states <= {S.RUNNING, S.FAILED}
+        assert len(w.engine.running) == sum(w.state(task.id) is S.RUNNING for task in tasks) >= 12
+
+
+@virtual
+async def test_without_a_manager_a_task_is_kept_alive_and_nothing_is_reported():
+    w = world({"web": Program(exits_after=100, exit_code=1)})
+    async with w.running():
+        await w.assign(make_task(restart_policy=RestartPolicy(delay=5 * SECOND)))
+        await asyncio.sleep(2)
+        w.agent.lost()
+        reported = len(w.seen["t1"])
+        await asyncio.sleep(100)
+        assert w.engine.starts("t1") == 1
+        await asyncio.sleep(10)
+        assert w.engine.starts("t1") == 2
+        assert len(w.seen["t1"]) == reported
+        await w.assign(make_task(restart_policy=RestartPolicy(delay=5 * SECOND)))
+        await asyncio.sleep(100)
+        assert w.state() is S.FAILED
+        assert w.engine.starts("t1") == 2
+
+
+@virtual
+async def test_a_manager_that_is_back_soon_decides_about_what_ended():
+    w = world({"web": Program(exits_after=10, exit_code=1)})
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(9)
+        w.agent.lost()
+        await asyncio.sleep(5)
+        assert w.state() is S.RUNNING
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        assert w.state() is S.FAILED
+
+
+# --- networks, the host -----------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_addresses_are_reported_by_network_id():
+    w = world()
+    async with w.running():
+        await w.assign(
+            make_task(networks=(NetworkAttachmentConfig(target="n1"),)),
+            networks=(Network(id="n1", spec=NetworkSpec(name="back")),),
+        )
+        await asyncio.sleep(1)
+        assert w.last().addresses == {"n1": "10.0.0.2"}
+        assert w.networks.world.networks["n1"].name == "back"
+
+
+@virtual
+async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
+    w = world()
+    async with w.running() as agent:
+        await agent.ready()
+        hello = agent.hello()
+        assert hello.description.resources.nano_cpus == 2_000_000_000
+        assert hello.description.engine.labels == {"rack": "7"}
+        unfit = asyncio.ensure_future(agent.unfit())
+        w.engine.fall()
+        await asyncio.sleep(9)
+        assert not unfit.done()
+        await asyncio.sleep(2)
+        assert "engine is away" in unfit.exception().message
+
+
+@virtual
+async def test_assignments_for_another_set_are_refused():
+    w = world()
+    async with w.running() as agent:
+        await w.assign(make_task())
+        message = Assignments(complete=False, applies_to=77, results_in=78)
+        assert not await agent.assigned(message)
+        await asyncio.sleep(1)
+        assert w.engine.running == ["web.1.t1"]
+
+
+@virtual
+async def test_leaving_removes_all():
+    w = world()
+    async with w.running() as agent:
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+        await agent.supervisor.remove_all()
+        assert w.engine.names == []
+
+
+@virtual
+async def test_a_removed_node_stops_its_tasks():
+    w = world()
+    async with w.running() as agent:
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        await agent.removed("node1 was removed")
+        await asyncio.sleep(1)
+        assert w.engine.names == []

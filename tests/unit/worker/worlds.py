@@ -1,0 +1,107 @@
+"""One agent on fakes, in virtual time, with a manager that the test plays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from common.clock import LoopClock
+from common.model.container import ContainerSpec
+from common.model.service import RestartPolicy, TaskSpec
+from common.model.task import Task, TaskState, TaskStatus
+from common.wire.messages import Assignments
+from tests.fakes.engine import FakeEngine, Program
+from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
+from worker.agent import Agent
+
+NODE = "node1"
+
+
+def make_task(name: str = "t1", image: str = "web", desired: TaskState = TaskState.RUNNING, **more: Any) -> Task:
+    container = msgspec.structs.replace(more.pop("container", ContainerSpec()), image=image)
+    spec = TaskSpec(
+        container_spec=container,
+        restart_policy=more.pop("restart_policy", None) or RestartPolicy(),
+        networks=more.pop("networks", ()),
+    )
+    return Task(
+        id=name,
+        spec=spec,
+        service_id="s1",
+        service_name="web",
+        slot=1,
+        node_id=NODE,
+        desired_state=desired,
+        status=TaskStatus(state=TaskState.ASSIGNED),
+        **more,
+    )
+
+
+@dataclass
+class World:
+    """`seen` has every state that a task was reported in, in order."""
+
+    engine: FakeEngine = field(default_factory=lambda: FakeEngine({"web": Program()}))
+    files: FakeFiles = field(default_factory=FakeFiles)
+    networks: FakeNetworks = field(default_factory=FakeNetworks)
+    memory: FakeMemory = field(default_factory=FakeMemory)
+    clock: LoopClock = field(default_factory=LoopClock)
+    seen: dict[str, list[TaskStatus]] = field(default_factory=dict)
+    number: int = 0
+    agent: Agent = None  # type: ignore[assignment]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Agent]:
+        """Run an agent in this block; a second block is the agent after a restart."""
+        self.agent = Agent(
+            node_id=NODE,
+            engine=self.engine,
+            networks=self.networks,
+            files=self.files,
+            memory=self.memory,
+            clock=self.clock,
+            version="test",
+            news=asyncio.Event(),
+        )
+        reading = asyncio.create_task(self._read(self.agent))
+        running = asyncio.create_task(self.agent.run())
+        await asyncio.sleep(0.1)
+        try:
+            yield self.agent
+        finally:
+            for job in (running, reading):
+                job.cancel()
+            await asyncio.wait({running, reading})
+            if not running.cancelled():
+                running.result()
+
+    async def _read(self, agent: Agent) -> None:
+        while True:
+            number, reports = await agent.reporter.take()
+            for report in reports:
+                self.seen.setdefault(report.task_id, []).append(report.status)
+            agent.reporter.confirmed(number)
+
+    async def assign(self, *tasks: Task, **more: Any) -> None:
+        """Send a complete set."""
+        self.number += 1
+        await self.agent.assigned(Assignments(complete=True, results_in=self.number, tasks=tasks, **more))
+
+    async def change(self, *tasks: Task, **more: Any) -> None:
+        """Send an incremental set."""
+        self.number += 1
+        message = Assignments(complete=False, applies_to=self.number - 1, results_in=self.number, tasks=tasks, **more)
+        assert await self.agent.assigned(message)
+
+    def state(self, task_id: str = "t1") -> TaskState:
+        return self.last(task_id).state
+
+    def last(self, task_id: str = "t1") -> TaskStatus:
+        return self.seen[task_id][-1]
+
+
+def want(task: Task, desired: TaskState) -> Task:
+    return msgspec.structs.replace(task, desired_state=desired)

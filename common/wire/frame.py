@@ -30,7 +30,8 @@ class FrameDecoder:
         self._unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_SCAN_BUFFER)
         self._buffer = bytearray()
         self._scanned = 0
-        self._error: ProtocolError | None = None
+        # Only the words: an exception kept here would keep its traceback, and with it every buffer in reach.
+        self._error = ""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take received bytes; return the frames they complete, in order.
@@ -39,8 +40,8 @@ class FrameDecoder:
             ProtocolError: a frame is larger than `limit`, malformed, or of an unknown kind.
 
         """
-        if self._error is not None:
-            raise self._error
+        if self._error:
+            raise ProtocolError(self._error)
         self._buffer += data
         if self.ended:
             return []
@@ -51,7 +52,7 @@ class FrameDecoder:
                 frames.append(frame := decode(raw))
                 self.ended = isinstance(frame.message, StreamHello)
         except ProtocolError as error:
-            self._error = error
+            self._error = error.message
             self._buffer.clear()
             raise
         return frames

@@ -68,7 +68,7 @@ class StreamChannel(asyncio.Protocol):
         self._paused = False
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._failure: ChannelClosed | ProtocolError | None = None
+        self._failure: tuple[type[ChannelClosed | ProtocolError], str] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.peer = PeerInfo()
 
@@ -83,16 +83,14 @@ class StreamChannel(asyncio.Protocol):
         frame = encode(message, request_id)
         if self._writable is not None:
             await self._wait_writable()
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         self._outbox.append(frame)
         self._outbox_bytes += len(frame)
         self._schedule_flush()
 
     async def receive(self) -> Frame:
         while not self._inbox:
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             self._reader = self._loop.create_future()
             try:
                 await self._reader
@@ -108,7 +106,7 @@ class StreamChannel(asyncio.Protocol):
         if transport is None:
             return
         self._flush()
-        self._fail(ChannelClosed(reason or "this end closed the connection"))
+        self._fail(ChannelClosed, reason or "this end closed the connection")
         transport.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -121,8 +119,9 @@ class StreamChannel(asyncio.Protocol):
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         transport = self._transport
-        if transport is None or self._failure is not None:
-            raise self._failure or ChannelClosed("the connection is not open")
+        self._raise_failure()
+        if transport is None:
+            raise ChannelClosed("the connection is not open")
         self._flush()
         self._transport = None
         transport.set_protocol(protocol)
@@ -148,7 +147,7 @@ class StreamChannel(asyncio.Protocol):
             self._inbox.extend(self._decoder.feed(data))
         except ProtocolError as error:
             _log.warning("protocol error from %s: %s; its connection is ended", self.peer, error.message)
-            self._fail(error)
+            self._fail(ProtocolError, error.message)
             self.abort()
             return
         if (self._decoder.ended or len(self._inbox) >= INBOX_FRAMES) and not self._paused:
@@ -156,7 +155,7 @@ class StreamChannel(asyncio.Protocol):
         self._wake(self._reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ChannelClosed(_why_lost(self.peer, exc)))
+        self._fail(ChannelClosed, _why_lost(self.peer, exc))
         self._transport = None
         if not self._closed.done():
             self._closed.set_result(None)
@@ -176,15 +175,21 @@ class StreamChannel(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _fail(self, error: ChannelClosed | ProtocolError) -> None:
+    def _fail(self, kind: type[ChannelClosed | ProtocolError], message: str) -> None:
+        """Note why the connection ended; the first reason counts. Kept as words: exceptions keep tracebacks alive."""
         if self._failure is None:
-            self._failure = error
+            self._failure = (kind, message)
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
         self._outbox.clear()
         self._wake(self._reader)
         self.resume_writing()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            kind, message = self._failure
+            raise kind(message)
 
     @staticmethod
     def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -203,7 +208,7 @@ class StreamChannel(asyncio.Protocol):
             async with asyncio.timeout(SEND_TIMEOUT):
                 await asyncio.shield(writable)
         except TimeoutError:
-            self._fail(ChannelClosed(f"{self.peer} has read nothing for {SEND_TIMEOUT:g} s"))
+            self._fail(ChannelClosed, f"{self.peer} has read nothing for {SEND_TIMEOUT:g} s")
             self.abort()
 
     def _schedule_flush(self) -> None:

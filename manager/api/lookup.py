@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from common.errors import NotFound
+from common.ids import ID_LENGTH
 from common.model import Config, Node, Secret, Service, StoredObject, Task
 from manager.api.call import Filters
 from manager.api.errors import EngineError
@@ -25,7 +26,10 @@ def find(table: TableView[T], noun: str, reference: str) -> T:
     exact = table.get(reference)
     if exact is not None:
         return exact
-    matches = _present(table.named(reference)) or _present(v for v in table if v.id.startswith(reference))
+    return _only(noun, reference, _present(table.named(reference)) or _by_prefix(table, reference))
+
+
+def _only(noun: str, reference: str, matches: list[T]) -> T:
     if not matches:
         raise NotFound(f"{noun} {reference} not found")
     if len(matches) > 1:
@@ -46,7 +50,9 @@ def find_node(view: View, reference: str) -> Node:
 
 
 def find_task(view: View, reference: str) -> Task:
-    return find(view.tasks, "task", reference)
+    """Return a task. Clients make up a task's name from its service's, so that only ids are looked up."""
+    exact = view.tasks.get(reference)
+    return exact if exact is not None else _only("task", reference, _by_prefix(view.tasks, reference))
 
 
 def find_secret(view: View, reference: str) -> Secret:
@@ -55,6 +61,12 @@ def find_secret(view: View, reference: str) -> Secret:
 
 def find_config(view: View, reference: str) -> Config:
     return find(view.configs, "config", reference)
+
+
+def _by_prefix(table: TableView[T], reference: str) -> list[T]:
+    if len(reference) > ID_LENGTH or not reference.isalnum():
+        return []
+    return _present(value for value in table if value.id.startswith(reference))
 
 
 def _present(values: Iterable[T]) -> list[T]:

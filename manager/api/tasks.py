@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from common.model import Task, TaskState
 from manager.api.call import Answer, Call, Filters, Reply
@@ -30,7 +30,7 @@ async def list_tasks(context: Context, call: Call) -> Reply:
         tests = {
             "id": lambda values: any_prefix(task.id, values),
             "name": lambda values: any_prefix(task.name, values) or any_prefix(_short_name(task), values),
-            "label": lambda values: labels_match(task.labels, values),
+            "label": lambda values: labels_match(_labels(task, view), values),
             "service": lambda _: task.service_id in services,
             "node": lambda _: task.node_id in nodes,
             "desired-state": lambda values: task.desired_state.name.lower() in values,
@@ -55,6 +55,12 @@ def _candidates(view: View, services: Collection[str], nodes: Collection[str], f
 
 def _short_name(task: Task) -> str:
     return task.name.rpartition(".")[0]
+
+
+def _labels(task: Task, view: View) -> Mapping[str, str]:
+    """Return the labels that a task is filtered by: its service's, as long as there is one."""
+    service = view.services.get(task.service_id)
+    return service.spec.labels if service is not None else task.labels
 
 
 def _check_desired(values: Collection[str]) -> None:

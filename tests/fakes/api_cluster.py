@@ -34,7 +34,7 @@ from manager.api.context import Identity
 from manager.backends.memory import MemoryBackend
 from manager.state.store import Store
 from manager.state.transaction import Transaction
-from tests.fakes.docker_engine import FakeEngines, frame
+from tests.fakes.docker_engine import FakeEngines
 
 ROOT = """-----BEGIN CERTIFICATE-----
 MIIBajCCARCgAwIBAgIUR/l7TXEqF42JrqXJkGWByNl21mQwCgYIKoZIzj0EAwIw
@@ -211,7 +211,7 @@ class ApiCluster:
         task_id = new_id(self.rng)
         container = ContainerStatus(container_id=f"container-{task_id}", pid=100)
         if node_id in self.engines.engines:
-            lines = frame(1, f" hello from {task_id}\n".encode()) + frame(2, b" careful\n")
+            lines = [(1, f"hello from {task_id}\n"), (2, "careful\n")]
             self.engines.engines[node_id].logs[container.container_id] = lines
         return Task(
             id=task_id,

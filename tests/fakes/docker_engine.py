@@ -20,7 +20,7 @@ class FakeEngine:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.logs: dict[str, bytes] = {}
+        self.logs: dict[str, list[tuple[int, str]]] = {}
         self.requests: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -44,7 +44,14 @@ class FakeEngine:
         container = request.match_info["id"]
         if container not in self.logs:
             return web.json_response({"message": f"No such container: {container}"}, status=404)
-        return web.Response(body=self.logs[container], content_type="application/vnd.docker.multiplexed-stream")
+        lines = self.logs[container]
+        if request.query.get("tail"):
+            lines = lines[-int(request.query["tail"]) :]
+        stamp = "2026-01-31T12:00:00.123456789Z " if "timestamps" in request.query else ""
+        gap = " " if "details" in request.query else ""
+        chosen = [stream for stream, name in ((1, "stdout"), (2, "stderr")) if name in request.query]
+        body = b"".join(frame(stream, f"{stamp}{gap}{text}".encode()) for stream, text in lines if stream in chosen)
+        return web.Response(body=body, content_type="application/vnd.docker.multiplexed-stream")
 
     async def _distribution(self, request: web.Request) -> web.Response:
         if not request.match_info["name"].startswith("busybox"):

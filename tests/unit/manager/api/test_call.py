@@ -28,12 +28,12 @@ def test_filters_in_both_shapes() -> None:
 
 @pytest.mark.parametrize("text", ["zzz", "[]", '{"name":"x"}', '{"name":[1]}', "{", "\ud800"])
 def test_malformed_filters(text: str) -> None:
-    with pytest.raises(EngineError, match="^invalid filter$"):
+    with pytest.raises(EngineError, match=r"^invalid filter$"):
         query(filters=text).filters(ACCEPTED)
 
 
 def test_unknown_filter() -> None:
-    with pytest.raises(EngineError, match="^invalid filter 'nope'$"):
+    with pytest.raises(EngineError, match=r"^invalid filter 'nope'$"):
         query(filters='{"nope":["x"]}').filters(ACCEPTED)
 
 

@@ -48,7 +48,7 @@ def test_parameters() -> None:
     ],
 )
 def test_what_is_not_there(method: str, path: str) -> None:
-    with pytest.raises(EngineError, match="^page not found$") as caught:
+    with pytest.raises(EngineError, match=r"^page not found$") as caught:
         ROUTER.match(method, path)
     assert caught.value.answered == 404
 

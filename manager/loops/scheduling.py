@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable
+from itertools import islice
 
 from common.clock import Clock
 from common.errors import Unavailable
@@ -99,9 +100,11 @@ class Scheduling:
 
     async def _decide(self) -> None:
         now = self._clock.now()
-        groups, self._todo = list(self._todo), {}
+        groups = list(islice(self._todo, self._limit))
+        for group in groups:
+            del self._todo[group]
         result = schedule(self._store.view, self._load, groups, now, limit=self._limit, strategy=self._strategy)
-        self._todo = dict.fromkeys(result.more)
+        self._todo.update(dict.fromkeys(result.more))
         self._later.update(dict.fromkeys(result.again, now + REWORD_AFTER))
         if not result.decision:
             return
@@ -109,7 +112,8 @@ class Scheduling:
             dropped = await self._store.update(lambda tx: self._commit(tx, result))
         except Unavailable as error:
             _log.error("could not store where tasks go: %s", error.message)
-            self._todo = {}
+            for group in groups:
+                self._todo.pop(group, None)
             self._later.update(dict.fromkeys(groups, now + RETRY_SECONDS))
             return
         self._todo.update(dict.fromkeys(dropped))

@@ -234,8 +234,7 @@ class ClusterLoad:
 
     def _count(self, task: Task, load: NodeLoad, sign: int) -> None:
         if load.open:
-            self.order.discard(load.id, load.total)
-            self.order.add(load.id, load.total + sign)
+            self.order.move(load.id, load.total, load.total + sign)
         load.total += sign
         counts = self._counts.get(task.service_id)
         if counts is None:

@@ -41,6 +41,11 @@ class Order:
         del bucket[position]
         self._size -= 1
 
+    def move(self, key: str, number: int, to: int) -> None:
+        """Put `key`, which is in at `number`, to another number."""
+        self.discard(key, number)
+        self.add(key, to)
+
     def __iter__(self) -> Iterator[str]:
         """Walk from the lowest number, in equal numbers by key. The order must not change while it is walked."""
         buckets = self._buckets

@@ -13,12 +13,13 @@ import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
 from common.model.service import Placement, Reservations, Resources, TaskSpec
 from manager.schedule.load import ClusterLoad
-from manager.schedule.scheduler import schedule
+from manager.schedule.scheduler import TASKS_A_DECISION, schedule
 from manager.state.changes import Change, ChangeSet
 from manager.state.transaction import Tables
 from tests.bench.table import print_table
@@ -89,7 +90,10 @@ def run(view: Tables) -> Result:
     groups = dict.fromkeys(load.pending)
     while groups:
         started = time.perf_counter()
-        result = schedule(view, load, groups, now=1000.0)
+        batch = list(islice(groups, TASKS_A_DECISION))
+        for group in batch:
+            del groups[group]
+        result = schedule(view, load, batch, now=1000.0)
         decided = time.perf_counter() - started
         changes = _commit(view, result.decision.put)
         started = time.perf_counter()
@@ -98,7 +102,7 @@ def run(view: Tables) -> Result:
         seconds += decided + time.perf_counter() - started
         longest = max(longest, decided)
         decisions += 1
-        groups = dict.fromkeys(result.more)
+        groups.update(dict.fromkeys(result.more))
     totals = [node.total for node in load.nodes.values()]
     assert not load.pending, "tasks were left without a node"
     return Result(loaded, seconds, decisions, longest, max(totals) - min(totals))

@@ -1,0 +1,213 @@
+"""The scheduling loop over a real store, in virtual time: what it follows, retries, and refuses to overwrite."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+from msgspec.structs import replace
+
+from common.clock import LoopClock
+from common.errors import Unavailable
+from common.model import Node, StoredObject, Task, TaskState, TaskStatus
+from manager.backends.memory import MemoryBackend
+from manager.loops.scheduling import Scheduling
+from manager.state.changes import ChangeSet
+from manager.state.store import Store
+from tests.fakes.virtual_loop import run_virtual
+from tests.unit.manager.schedule.worlds import node, reserving, running, task, tasks
+
+COMMIT_SECONDS = 0.001
+
+
+async def put(store: Store, *values: StoredObject) -> None:
+    await store.update(lambda tx: [tx.put(value) for value in values])
+
+
+@contextlib.asynccontextmanager
+async def scheduling(backend: MemoryBackend, limit: int = 100) -> AsyncIterator[Store]:
+    async with Store(backend, LoopClock()) as store:
+        loop = asyncio.create_task(Scheduling(store, LoopClock(), limit).run())
+        try:
+            yield store
+        finally:
+            loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loop
+
+
+def scenario(steps: Callable[[Store], Awaitable[None]], backend: MemoryBackend | None = None, limit: int = 100) -> None:
+    async def main() -> None:
+        async with scheduling(backend or MemoryBackend(delay=COMMIT_SECONDS), limit) as store:
+            await steps(store)
+
+    run_virtual(main())
+
+
+def assigned(store: Store) -> dict[str, str]:
+    return {t.id: t.node_id for t in store.view.tasks if t.status.state == TaskState.ASSIGNED}
+
+
+def error_of(store: Store, task_id: str) -> str:
+    found = store.view.tasks.get(task_id)
+    assert found is not None
+    return found.status.err
+
+
+def test_it_places_what_waits_at_start_and_what_comes():
+    backend = MemoryBackend()
+
+    async def before() -> None:
+        async with Store(backend, LoopClock()) as store:
+            await put(store, node("a"), node("b"), task("early"))
+
+    async def steps(store: Store) -> None:
+        await asyncio.sleep(1)
+        assert assigned(store) == {"early": "a"}
+        await put(store, task("late"))
+        await asyncio.sleep(1)
+        assert assigned(store) == {"early": "a", "late": "b"}
+
+    run_virtual(before())
+    scenario(steps, backend)
+
+
+def test_more_than_a_decision_holds_is_placed_one_after_the_other_and_evenly():
+    async def steps(store: Store) -> None:
+        await put(store, *(node(f"n{i}") for i in range(4)), *tasks(200, "big"), *tasks(3, "small"))
+        await asyncio.sleep(1)
+        totals = [len(store.view.tasks.on_node(f"n{i}")) for i in range(4)]
+        assert sum(totals) == 203
+        assert max(totals) - min(totals) <= 1
+
+    scenario(steps, limit=10)
+
+
+def test_a_task_that_found_no_node_is_placed_when_one_becomes_ready():
+    async def steps(store: Store) -> None:
+        await put(store, node("a", state="down"), task("t"))
+        await asyncio.sleep(60)
+        assert error_of(store, "t") == "no suitable node (1 node not available for new tasks)"
+        await put(store, node("a"))
+        await asyncio.sleep(0.1)
+        assert assigned(store) == {"t": "a"}
+        assert error_of(store, "t") == ""
+
+    scenario(steps)
+
+
+def test_it_is_placed_when_a_task_that_held_the_resources_ends():
+    old = running("old", "a", spec=reserving(cpus=1))
+
+    async def steps(store: Store) -> None:
+        await put(store, node("a", cpus=1), old, task("t", spec=reserving(cpus=1)))
+        await asyncio.sleep(60)
+        assert assigned(store) == {}
+        ended = replace(old, status=TaskStatus(state=TaskState.COMPLETE))
+        await put(store, ended)
+        await asyncio.sleep(0.1)
+        assert assigned(store) == {"t": "a"}
+
+    scenario(steps)
+
+
+def test_reasons_that_change_at_once_are_brought_up_to_date_a_little_later():
+    async def steps(store: Store) -> None:
+        await put(store, node("a", cpus=1), task("t", spec=reserving(cpus=2)))
+        await asyncio.sleep(0.1)
+        await put(store, node("b", cpus=1))
+        await asyncio.sleep(1)
+        assert error_of(store, "t") == "no suitable node (insufficient resources on 1 node)"
+        await asyncio.sleep(10)
+        assert error_of(store, "t") == "no suitable node (insufficient resources on 2 nodes)"
+
+    scenario(steps)
+
+
+def test_a_stable_world_is_left_alone():
+    async def steps(store: Store) -> None:
+        await put(store, node("a", cpus=1), task("t"), task("hopeless", "other", reserving(cpus=2)))
+        await asyncio.sleep(60)
+        index = store.index
+        await asyncio.sleep(3600)
+        assert store.index == index
+
+    scenario(steps)
+
+
+async def one_behind_the_other(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
+    """Let `second` wait in the store's queue while `first` is written: it comes before any decision on `first`."""
+    created = asyncio.create_task(first)
+    await asyncio.sleep(COMMIT_SECONDS / 2)
+    await asyncio.gather(created, asyncio.create_task(second))
+
+
+def test_a_node_that_changes_while_the_decision_is_made_gets_nothing():
+    """The drain is in the store's queue before the decision: the decision does not know it, the transaction does."""
+
+    async def steps(store: Store) -> None:
+        await put(store, node("a"), node("b"))
+        await asyncio.sleep(1)
+        await one_behind_the_other(put(store, task("t")), put(store, node("a", availability="drain")))
+        await asyncio.sleep(1)
+        assert assigned(store) == {"t": "b"}
+
+    scenario(steps)
+
+
+def test_a_task_that_is_stopped_while_the_decision_is_made_is_not_brought_back():
+    async def steps(store: Store) -> None:
+        await put(store, node("a"))
+        await asyncio.sleep(1)
+        await one_behind_the_other(put(store, task("t")), put(store, task("t", desired_state=TaskState.SHUTDOWN)))
+        await asyncio.sleep(1)
+        got = store.view.tasks.get("t")
+        assert got is not None
+        assert (got.desired_state, got.status.state, got.node_id) == (TaskState.SHUTDOWN, TaskState.PENDING, "")
+
+    scenario(steps)
+
+
+class Failing(MemoryBackend):
+    """Cannot store what is asked for while `broken`, as when a disk is full."""
+
+    broken = False
+
+    async def commit(self, change_sets: list[ChangeSet]) -> None:
+        if self.broken:
+            raise Unavailable("no space left on device")
+        await super().commit(change_sets)
+
+
+def test_a_decision_that_could_not_be_stored_is_made_again_and_nothing_is_counted_twice():
+    backend = Failing(delay=COMMIT_SECONDS)
+
+    async def steps(store: Store) -> None:
+        await put(store, node("a", cpus=1))
+        await asyncio.sleep(1)
+        created = asyncio.create_task(put(store, task("t", spec=reserving(cpus=1))))
+        with store.watch() as changes:
+            await changes.next()
+            backend.broken = True
+        await created
+        await asyncio.sleep(30)
+        assert assigned(store) == {}
+        backend.broken = False
+        await asyncio.sleep(2)
+        assert assigned(store) == {"t": "a"}
+
+    scenario(steps, backend)
+
+
+def test_nodes_and_tasks_that_go_leave_no_trace():
+    async def steps(store: Store) -> None:
+        await put(store, node("a", cpus=1), task("t", spec=reserving(cpus=1)))
+        await asyncio.sleep(1)
+        await store.update(lambda tx: [tx.remove(Task(id="t")), tx.remove(Node(id="a"))])
+        await put(store, node("b", cpus=1), task("u", spec=reserving(cpus=1)))
+        await asyncio.sleep(1)
+        assert assigned(store) == {"u": "b"}
+
+    scenario(steps)

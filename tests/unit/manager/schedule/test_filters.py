@@ -1,0 +1,82 @@
+"""Filters that only some tasks need: plugins and platforms."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.model import Network
+from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOptions
+from common.model.network import NetworkSpec
+from common.model.node import Plugin
+from common.model.service import NetworkAttachmentConfig, Placement, Platform, TaskSpec
+from tests.unit.manager.schedule.worlds import World, node, task
+
+PLUGINS = (Plugin(type="Volume", name="local"), Plugin(type="Network", name="overlay"), Plugin(type="Log", name="gelf"))
+
+
+def volume(driver: str, kind: str = "volume") -> TaskSpec:
+    options = VolumeOptions(driver_config=DriverConfig(name=driver))
+    return TaskSpec(container_spec=ContainerSpec(mounts=(Mount(type=kind, source="v", volume_options=options),)))
+
+
+def network() -> TaskSpec:
+    return TaskSpec(networks=(NetworkAttachmentConfig(target="net"),))
+
+
+def log(driver: str) -> TaskSpec:
+    return TaskSpec(log_driver=DriverConfig(name=driver))
+
+
+@pytest.mark.parametrize("spec", [volume("nfs"), network(), log("fluentd")])
+def test_a_missing_driver_rules_a_node_out(spec: TaskSpec):
+    macvlan = Network(id="net", spec=NetworkSpec(name="net", driver=DriverConfig(name="macvlan")))
+    world = World(node("a", plugins=PLUGINS), macvlan, task("t", spec=spec))
+    world.decide()
+    assert world.error_of("t") == "no suitable node (missing plugin on 1 node)"
+
+
+@pytest.mark.parametrize("spec", [volume("local"), volume("nfs", kind="bind"), log("gelf"), log("none"), log("")])
+def test_a_driver_that_the_engine_has_is_fine(spec: TaskSpec):
+    world = World(node("a", plugins=PLUGINS), task("t", spec=spec))
+    world.decide()
+    assert world.nodes_of() == ["a"]
+
+
+def test_the_clusters_own_networks_need_no_plugin():
+    overlay = Network(id="net", spec=NetworkSpec(name="net", driver=DriverConfig(name="overlay")))
+    world = World(node("a", plugins=(Plugin(type="Network", name="bridge"),)), overlay, task("t", spec=network()))
+    world.decide()
+    assert world.nodes_of() == ["a"]
+
+
+def test_an_engine_that_lists_no_driver_of_the_kind_is_given_the_benefit_of_the_doubt():
+    world = World(node("a"), task("t", spec=volume("nfs")))
+    world.decide()
+    assert world.nodes_of() == ["a"]
+
+
+def test_a_plugins_latest_tag_is_its_name():
+    plugin = Plugin(type="Volume", name="vieux/sshfs:latest")
+    world = World(node("a", plugins=(plugin,)), task("t", spec=volume("vieux/sshfs")))
+    world.decide()
+    assert world.nodes_of() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ((), True),
+        ((Platform(os="linux", architecture="amd64"),), True),
+        ((Platform(os="linux"),), True),
+        ((Platform(),), True),
+        ((Platform(os="linux", architecture="arm64"),), False),
+        ((Platform(os="windows", architecture="amd64"),), False),
+        ((Platform(os="windows"), Platform(os="linux", architecture="x86_64")), True),
+    ],
+)
+def test_one_of_the_images_platforms_must_be_the_nodes(wanted: tuple[Platform, ...], fits: bool):
+    here = Platform(os="linux", architecture="x86_64")
+    world = World(node("a", platform=here), task("t", spec=TaskSpec(placement=Placement(platforms=wanted))))
+    world.decide()
+    expected = "" if fits else "no suitable node (unsupported platform on 1 node)"
+    assert world.error_of("t") == expected

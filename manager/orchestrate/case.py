@@ -36,6 +36,7 @@ class Case:
         self.standings = Standings(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
+        self._stopped: set[str] = set()
         self._same: dict[int, tuple[bool, bool]] = {}
 
     def __str__(self) -> str:
@@ -111,22 +112,31 @@ class Case:
         if restart.not_before > self.now:
             self.wake(restart.not_before)
 
-    def succeed(self, slot: Slot, restart: RestartRecord, *stopping: Task) -> None:
-        """Make the next task of a slot. It waits for those that still stop, as far as their nodes are heard of."""
-        wait = any(held(task) and not self.lost(task) for task in (*slot.ending, *stopping))
-        self.add(slot, restart, wait=wait)
+    def succeed(self, slot: Slot, restart: RestartRecord) -> None:
+        """Make the next task of a slot. It waits for those that still stop, as far as their nodes are heard of.
 
-    def add(self, slot: Slot, restart: RestartRecord, *, wait: bool = False) -> None:
-        """Make a task for a slot beside those it has. What is in a slot has an order, even within one instant."""
+        What is in a slot has an order, even if it is made within one instant.
+        """
         latest = max(task.created_at for task in (*slot.tasks, *slot.leaving))
-        self.create(slot.number, slot.home, wait=wait, restart=restart, after=latest)
+        self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest)
+
+    def ending(self, slot: Slot) -> list[Task]:
+        """Return the tasks of a slot that are told to stop, be it just now, and may still run on a node heard of."""
+        return [
+            task
+            for task in (*slot.tasks, *slot.leaving)
+            if (task.desired_state > TaskState.RUNNING or task.id in self._stopped)
+            and held(task)
+            and not self.lost(task)
+        ]
 
     def replace(self, slot: Slot, old: Task, restart: RestartRecord) -> None:
-        """Tell `old` to stop and make its successor, which waits for it unless nothing is heard of its node."""
+        """Tell `old` to stop and make its successor."""
         self.stop(old)
-        self.succeed(slot, restart, old)
+        self.succeed(slot, restart)
 
     def stop(self, task: Task) -> None:
+        self._stopped.add(task.id)
         self._want(task, TaskState.SHUTDOWN)
 
     def discard(self, task: Task) -> None:

@@ -35,4 +35,4 @@ def _leave(case: Case, slot: Slot) -> None:
         case.stop(incumbent)
     else:
         case.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
-        case.add(slot, record)
+        case.succeed(slot, record)

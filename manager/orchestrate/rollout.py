@@ -71,10 +71,8 @@ def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, progress: 
 def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
     """Give a slot a task of the new specification, before or after its old one stops."""
     old = slot.live[0] if slot.live else None
-    if old is None:
+    if old is None or (config.order == "start-first" and serves(old)):
         case.succeed(slot, record)
-    elif config.order == "start-first" and serves(old):
-        case.add(slot, record)
     else:
         case.replace(slot, old, record)
 

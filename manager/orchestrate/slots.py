@@ -47,11 +47,6 @@ class Slot:
         """The node that the slot is on; empty while it has none."""
         return self.live[-1].node_id if self.live else ""
 
-    @property
-    def ending(self) -> list[Task]:
-        """The tasks that are told to stop and may still run somewhere."""
-        return [t for t in (*self.tasks, *self.leaving) if t.desired_state > TaskState.RUNNING and held(t)]
-
 
 def by_number(tasks: Iterable[Task]) -> dict[int, list[Task]]:
     """Group a replicated service's tasks by slot, the lowest first."""

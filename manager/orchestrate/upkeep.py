@@ -103,7 +103,7 @@ def _move(case: Case, slot: Slot, task: Task) -> None:
 def _promote(case: Case, slot: Slot, task: Task) -> None:
     """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
     due = task.restart.not_before
-    if any(not case.lost(old) for old in slot.ending):
+    if case.ending(slot):
         due = max(due, task.created_at + restart.OLD_TASK_PATIENCE)
     if due <= case.now:
         case.promote(task)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from common.model import Node, Task
+from common.model import Node, Task, TaskState
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Reservations
 
 _NOTHING = Reservations()
@@ -22,11 +22,11 @@ def reserved(task: Task) -> Reservations:
 
 
 def holds(task: Task) -> bool:
-    """Whether the task's reservation counts on its node: it has one, and was not seen to have ended there.
+    """Whether the task's reservation counts on its node: it was placed there, and was not seen to have ended.
 
-    A task that is told to stop holds what it has until it has stopped.
+    A task that is told to stop holds what it has until it has stopped; one only made for a node holds nothing yet.
     """
-    return bool(task.node_id) and not task.status.state.terminal
+    return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
 
 
 def requested(reservations: Reservations) -> Mapping[str, int]:

@@ -48,8 +48,8 @@ def test_a_task_without_resources_reserves_nothing() -> None:
     assert reserved(Task()) == Reservations()
 
 
-def test_ended_tasks_hold_nothing() -> None:
-    tasks = [task(memory_bytes=600), task(TaskState.FAILED, memory_bytes=600), Task(node_id="n1")]
+def test_tasks_that_ended_or_are_not_placed_hold_nothing() -> None:
+    tasks = [task(state, memory_bytes=600) for state in (TaskState.RUNNING, TaskState.FAILED, TaskState.PENDING)]
     assert Available.of(NODE, tasks).memory_bytes == 400
 
 

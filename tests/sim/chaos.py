@@ -1,0 +1,219 @@
+"""Random operators and random misfortune: what a seed does to a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from common.clock import SECOND
+from common.errors import Unavailable
+from common.model import Service
+from common.model.container import ContainerSpec
+from common.model.service import (
+    EndpointSpec,
+    Global,
+    Placement,
+    PortConfig,
+    Replicated,
+    Reservations,
+    Resources,
+    RestartPolicy,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
+from tests.fakes.world import replace
+from tests.sim.cluster import Cluster
+from tests.sim.host import BAD_IMAGE
+
+ZONES = ("a", "b")
+_SERVICES = 4
+_NODES = 7
+
+
+class Chaos:
+    """One seed's sequence of operations."""
+
+    def __init__(self, cluster: Cluster, rng: random.Random) -> None:
+        self._cluster = cluster
+        self._rng = rng
+        self._made = 0
+        self._hosts = 0
+        self.log: list[str] = []
+
+    async def build(self, nodes: int) -> None:
+        for _ in range(nodes):
+            await self._add_host()
+
+    async def happen(self) -> None:
+        """Let one thing happen."""
+        operation = self._rng.choices(list(_OPERATIONS), list(_OPERATIONS.values()))[0]
+        self.log.append(f"{self._cluster.clock.now():.2f} {operation.__name__.strip('_')}")
+        try:
+            await operation(self)
+        except Unavailable as error:
+            self.log.append(f"  {error.message}")
+
+    async def calm_down(self) -> None:
+        """End all misfortune, and give paused or impossible updates an image that works."""
+        cluster = self._cluster
+        cluster.habits.rejected = cluster.habits.failing = 0.0
+        for host in list(cluster.hosts.values()):
+            host.cut_off(False)
+            if not host.powered:
+                host.power_on()
+        for service in list(cluster.view.services):
+            await cluster.change(service.id, task_template=self._image(service, "good"))
+
+    # --- operators ---
+
+    async def _create(self) -> None:
+        if sum(not service.pending_delete for service in self._cluster.view.services) >= _SERVICES:
+            return
+        self._made += 1
+        name = f"service{self._made}"
+        spec = ServiceSpec(
+            name=name,
+            mode=self._mode(),
+            task_template=self._template(),
+            update_config=self._update_config(),
+            rollback_config=self._update_config(),
+            endpoint_spec=self._ports(),
+        )
+        await self._cluster.create(Service(id=name, spec=spec))
+
+    async def _scale(self) -> None:
+        service = self._service()
+        if service is not None and service.spec.mode.replicated is not None:
+            await self._cluster.change(service.id, mode=self._replicas())
+
+    async def _update(self) -> None:
+        service = self._service()
+        if service is not None:
+            image = self._rng.choice(["v1", "v2", "v3", BAD_IMAGE])
+            await self._cluster.change(service.id, task_template=self._image(service, image))
+
+    async def _move(self) -> None:
+        service = self._service()
+        if service is not None:
+            template = replace(service.spec.task_template, placement=self._placement())
+            await self._cluster.change(service.id, task_template=template)
+
+    async def _roll_back(self) -> None:
+        service = self._service()
+        if service is not None and service.previous_spec is not None:
+            template = service.previous_spec.task_template
+            await self._cluster.change(service.id, task_template=template)
+
+    async def _remove(self) -> None:
+        service = self._service()
+        if service is not None:
+            await self._cluster.remove(service.id)
+
+    async def _change_availability(self) -> None:
+        availability = self._rng.choice(["active", "active", "drain", "pause"])
+        await self._cluster.change_node(self._node(), availability=availability)
+
+    async def _label(self) -> None:
+        await self._cluster.change_node(self._node(), labels={"zone": self._rng.choice(ZONES)})
+
+    async def _remove_node(self) -> None:
+        if len(self._cluster.hosts) > 2:
+            await self._cluster.remove_node(self._node())
+
+    async def _add_host(self) -> None:
+        if len(self._cluster.hosts) < _NODES:
+            self._hosts += 1
+            await self._cluster.add_host(f"node{self._hosts}", labels={"zone": self._rng.choice(ZONES)})
+
+    # --- misfortune ---
+
+    async def _power_cut(self) -> None:
+        host = self._cluster.hosts[self._node()]
+        if host.powered:
+            await host.power_off()
+        else:
+            host.power_on()
+
+    async def _network_cut(self) -> None:
+        host = self._cluster.hosts[self._node()]
+        host.cut_off(not host.cut)
+
+    async def _lose_connection(self) -> None:
+        self._cluster.hosts[self._node()].lose_connection()
+
+    async def _restart_manager(self) -> None:
+        await self._cluster.stop_manager()
+        await asyncio.sleep(self._rng.choice([0.0, 0.5, 5.0]))
+        await self._cluster.start_manager()
+
+    # --- choices ---
+
+    def _service(self) -> Service | None:
+        services = [service for service in self._cluster.view.services if not service.pending_delete]
+        return self._rng.choice(services) if services else None
+
+    def _node(self) -> str:
+        return self._rng.choice(list(self._cluster.hosts))
+
+    def _mode(self) -> ServiceMode:
+        return ServiceMode(global_=Global()) if self._rng.random() < 0.25 else self._replicas()
+
+    def _replicas(self) -> ServiceMode:
+        return ServiceMode(replicated=Replicated(replicas=self._rng.randint(0, 6)))
+
+    def _template(self) -> TaskSpec:
+        memory = self._rng.choice([0, 0, 100, 300])
+        delay = self._rng.choice([0, 1, 3])
+        return TaskSpec(
+            container_spec=ContainerSpec(image="v1"),
+            resources=Resources(reservations=Reservations(memory_bytes=memory)) if memory else None,
+            restart_policy=RestartPolicy(delay=delay * SECOND),
+            placement=self._placement(),
+        )
+
+    def _placement(self) -> Placement | None:
+        constraints = (f"node.labels.zone=={self._rng.choice(ZONES)}",) if self._rng.random() < 0.4 else ()
+        most = self._rng.choice([0, 0, 0, 1, 2])
+        return Placement(constraints=constraints, max_replicas=most) if constraints or most else None
+
+    def _update_config(self) -> UpdateConfig:
+        rng = self._rng
+        return UpdateConfig(
+            parallelism=rng.randint(0, 2),
+            delay=rng.choice([0, 0, 2]) * SECOND,
+            monitor=rng.choice([0, 2, 5]) * SECOND,
+            failure_action=rng.choice(["pause", "continue", "rollback"]),
+            max_failure_ratio=rng.choice([0.0, 0.0, 0.5]),
+            order=rng.choice(["stop-first", "stop-first", "start-first"]),
+        )
+
+    def _ports(self) -> EndpointSpec | None:
+        if self._rng.random() >= 0.15:
+            return None
+        port = PortConfig(target_port=80, published_port=8000 + self._made, publish_mode="host")
+        return EndpointSpec(ports=(port,))
+
+    @staticmethod
+    def _image(service: Service, image: str) -> TaskSpec:
+        return replace(service.spec.task_template, container_spec=ContainerSpec(image=image))
+
+
+_OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
+    Chaos._create: 6,
+    Chaos._scale: 5,
+    Chaos._update: 5,
+    Chaos._move: 2,
+    Chaos._roll_back: 1,
+    Chaos._remove: 2,
+    Chaos._change_availability: 4,
+    Chaos._label: 2,
+    Chaos._remove_node: 1,
+    Chaos._add_host: 1,
+    Chaos._power_cut: 3,
+    Chaos._network_cut: 3,
+    Chaos._lose_connection: 2,
+    Chaos._restart_manager: 2,
+}

@@ -1,0 +1,236 @@
+"""A whole cluster in virtual time: the real manager on a backend in memory, simulated hosts, and what joins them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import TypeVar
+
+from common.clock import SECOND, LoopClock
+from common.errors import SwarmError, Unavailable
+from common.model import Cluster as ClusterRecord
+from common.model import Service
+from common.model.cluster import ClusterSpec
+from common.model.cluster import Dispatcher as DispatcherSpec
+from common.wire.memory import MemoryChannel, memory_channel_pair
+from manager.dispatch.dispatcher import Dispatcher
+from manager.loops.allocation import allocation_loop
+from manager.loops.loop import Loop
+from manager.loops.orchestration import orchestration_rules
+from manager.loops.scheduling import Scheduling
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from manager.state.view import View
+from tests.fakes.world import replace
+from tests.sim.host import Habits, Host
+from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
+
+T = TypeVar("T")
+
+
+class Manager:
+    """One run of the manager's processes over the backend: everything that the real one runs, but the API."""
+
+    def __init__(self, backend: CheckedBackend, clock: LoopClock, seed: str) -> None:
+        self.store = Store(backend, clock)
+        self._clock = clock
+        self._seed = seed
+        self._connections: set[asyncio.Task[None]] = set()
+        self._channels: list[MemoryChannel] = []
+        self.dispatcher: Dispatcher | None = None
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        async with self.store:
+            authority = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
+            dispatcher = Dispatcher(
+                self.store,
+                authority,  # type: ignore[arg-type]  # nobody joins or renews in a simulation
+                self._clock,
+                random.Random(f"{self._seed}/dispatch"),
+                manager_id="manager",
+                managers=("manager:2377",),
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for rule in orchestration_rules():
+                        rng = random.Random(f"{self._seed}/{rule.name}")
+                        group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name)
+                    allocation = allocation_loop(self.store, self._clock, random.Random(f"{self._seed}/allocation"))
+                    group.create_task(allocation.run(), name="allocation")
+                    group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling")
+                    group.create_task(dispatcher.run(), name="dispatch")
+                    await asyncio.sleep(0)
+                    self.dispatcher = dispatcher
+                    self.ready.set()
+            finally:
+                self.dispatcher = None
+                await self._hang_up()
+
+    def accept(self, host: Host, latency: float) -> MemoryChannel:
+        """Connect a host, whose connection is served as the real listener would.
+
+        Raises:
+            Unavailable: nothing listens.
+
+        """
+        if self.dispatcher is None:
+            raise Unavailable("connection refused")
+        near, far = memory_channel_pair(client=host.peer, latency=latency)
+        self._channels.append(far)
+        serving = asyncio.create_task(self._serve(self.dispatcher, far), name=f"serve-{host.node_id}")
+        self._connections.add(serving)
+        serving.add_done_callback(self._connections.discard)
+        return near
+
+    @staticmethod
+    async def _serve(dispatcher: Dispatcher, channel: MemoryChannel) -> None:
+        with contextlib.suppress(SwarmError):
+            await dispatcher.handle(channel)
+
+    async def _hang_up(self) -> None:
+        for channel in self._channels:
+            channel.drop("the manager is gone")
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+class Cluster:
+    """The cluster, as its operator sees it: `update` stands for the API."""
+
+    def __init__(self, seed: int, *, heartbeat: float = 1.0, latency: float = 0.01, commit: float = 0.002) -> None:
+        self.seed = seed
+        self.clock = LoopClock()
+        self.habits = Habits()
+        self.backend = CheckedBackend(self.clock, commit)
+        self.hosts: dict[str, Host] = {}
+        self.restarts = 0
+        self._latency = latency
+        self._heartbeat = heartbeat
+        self._manager: Manager | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._complaints = Complaints()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        log = logging.getLogger("manager")
+        log.addHandler(self._complaints)
+        await self.start_manager()
+        spec = ClusterSpec(dispatcher=DispatcherSpec(heartbeat_period=int(self._heartbeat * SECOND)))
+        await self.update(lambda tx: tx.put(ClusterRecord(id="cluster", spec=spec)))
+        try:
+            yield
+        finally:
+            for host in self.hosts.values():
+                await host.power_off()
+            await self.stop_manager()
+            log.removeHandler(self._complaints)
+
+    @property
+    def view(self) -> View:
+        assert self._manager is not None
+        return self._manager.store.view
+
+    async def start_manager(self) -> None:
+        self._manager = Manager(self.backend, self.clock, f"{self.seed}/{self.restarts}")
+        self._running = asyncio.create_task(self._manager.run(), name="manager")
+        await self._manager.ready.wait()
+
+    async def stop_manager(self) -> None:
+        """End the manager wherever it is; what it had not stored is lost."""
+        assert self._running is not None
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        self.restarts += 1
+
+    async def update(self, fn: Callable[[Transaction], T]) -> T:
+        assert self._manager is not None
+        return await self._manager.store.update(fn)
+
+    async def add_host(self, node_id: str, **spec: object) -> Host:
+        await self.update(lambda tx: tx.put(node_row(node_id, **spec)))
+        host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits)
+        host.power_on()
+        return host
+
+    def _dial(self, host: Host) -> MemoryChannel:
+        if host.cut or self._manager is None:
+            raise Unavailable("no route to host")
+        return self._manager.accept(host, self._latency)
+
+    # --- what the API would do ---
+
+    async def create(self, service: Service) -> None:
+        await self.update(lambda tx: tx.put(replace(service, spec_version=tx.next_index)))
+
+    async def change(self, service_id: str, **spec: object) -> None:
+        """Change a service's specification, and its tasks' version when its template or its ports are changed."""
+
+        def step(tx: Transaction) -> None:
+            service = tx.services.get(service_id)
+            if service is None or service.pending_delete:
+                return
+            anew = not spec.keys().isdisjoint({"task_template", "endpoint_spec"})
+            tx.put(
+                replace(
+                    service,
+                    spec=replace(service.spec, **spec),
+                    previous_spec=service.spec,
+                    spec_version=tx.next_index if anew else service.spec_version,
+                    update_status=None,
+                )
+            )
+
+        await self.update(step)
+
+    async def remove(self, service_id: str) -> None:
+        def step(tx: Transaction) -> None:
+            service = tx.services.get(service_id)
+            if service is not None:
+                tx.put(replace(service, pending_delete=True))
+
+        await self.update(step)
+
+    async def change_node(self, node_id: str, **spec: object) -> None:
+        def step(tx: Transaction) -> None:
+            node = tx.nodes.get(node_id)
+            if node is not None:
+                tx.put(replace(node, spec=replace(node.spec, **spec)))
+
+        await self.update(step)
+
+    async def remove_node(self, node_id: str) -> None:
+        """Remove a node as the API allows it: when it is down."""
+        removed = await self.update(_remove_if_down(node_id))
+        if removed:
+            await self.hosts.pop(node_id).power_off()
+
+    # --- whether all is well ---
+
+    def check(self) -> None:
+        """Fail if an invariant was broken, the manager complained, or it ended."""
+        if self._running is not None and self._running.done() and not self._running.cancelled():
+            self._running.result()
+            raise Broken("the manager ended by itself")
+        if self.backend.broken:
+            raise Broken(self.backend.broken[0])
+        if self._complaints.heard:
+            raise Broken("the manager complained:\n" + "\n".join(self._complaints.heard))
+
+
+def _remove_if_down(node_id: str) -> Callable[[Transaction], bool]:
+    def step(tx: Transaction) -> bool:
+        node = tx.nodes.get(node_id)
+        if node is None or node.status.state != "down":
+            return False
+        tx.remove(node)
+        return True
+
+    return step

@@ -1,0 +1,133 @@
+"""What a world at rest must look like, written as an obviously right reference: every service as it was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from common.model import Node, Service, Task, TaskState
+from manager.orchestrate.progress import ACTIVE
+from manager.state.constraints import unmet
+from manager.state.observation import story
+from manager.state.reservations import Available, reserved
+from manager.state.view import View
+from tests.sim.cluster import Cluster
+
+
+def problems(cluster: Cluster) -> list[str]:
+    """Return what is not as it should be; nothing when the cluster has converged."""
+    view = cluster.view
+    found = [problem for service in view.services for problem in _service(view, service)]
+    found += [f"left over: {story(t)}" for t in view.tasks if t.service_id not in view.services and _reachable(view, t)]
+    found += [problem for node in view.nodes for problem in _node(cluster, node)]
+    found += [
+        f"orphaned and still wanted: {story(t)}" for t in view.tasks if t.live and t.node_id not in {*_ids(view), ""}
+    ]
+    return found
+
+
+def _service(view: View, service: Service) -> Iterator[str]:
+    if service.pending_delete:
+        yield f"{service.name} should be gone"
+        return
+    live = [task for task in view.tasks.of_service(service.id) if task.live]
+    stuck = [task for task in live if task.status.state is not TaskState.RUNNING]
+    for task in stuck:
+        if task.status.state is not TaskState.PENDING or not task.status.err or _has_room(view, service, task):
+            yield f"{service.name}: does not run: {story(task)}"
+    yield from _places(view, service, live)
+    status = service.update_status
+    if status is not None and status.state in ACTIVE and not stuck:
+        yield f"{service.name}: its update has not ended: {status}"
+    for task in live:
+        node = view.nodes.get(task.node_id)
+        paused = node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
+        if not _as_specified(service, task) and not stuck and not paused and not _placement_only(service, task, node):
+            yield f"{service.name}: is out of date: {story(task)}"
+        if node is not None and service.spec.mode.replicated and node.spec.availability == "drain" and not stuck:
+            yield f"{service.name}: is still on a drained node: {story(task)}"
+
+
+def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
+    """Check how many tasks there are, and where; a slot may have two while one finds no place."""
+    waiting = {task.slot for task in live if task.status.state is TaskState.PENDING}
+    if service.spec.mode.global_ is not None:
+        wanted = {node.id for node in view.nodes if _eligible(service, node)}
+        allowed = {node.id for node in view.nodes if _keeps(service, node)}
+        there = Counter(task.node_id for task in live)
+        if (
+            not wanted <= there.keys()
+            or not there.keys() <= allowed
+            or (max(there.values(), default=0) > 1 and not waiting)
+        ):
+            yield f"{service.name}: is on {dict(there)} instead of {sorted(wanted)}"
+        return
+    assert service.spec.mode.replicated is not None
+    replicas = service.spec.mode.replicated.replicas
+    slots = Counter(task.slot for task in live)
+    if len(slots) != replicas:
+        yield f"{service.name}: {len(slots)} slots {sorted(slots)} instead of {replicas}"
+    for slot, count in slots.items():
+        if count > (2 if slot in waiting else 1):
+            yield f"{service.name}: {count} tasks in slot {slot}"
+
+
+def _node(cluster: Cluster, node: Node) -> Iterator[str]:
+    """Compare what runs on a host with what is wanted there."""
+    host = cluster.hosts[node.id]
+    if node.status.state != "ready":
+        yield f"{node.id} is {node.status.state}"
+    wanted = {t.id for t in cluster.view.tasks.on_node(node.id) if t.live and t.status.state is TaskState.RUNNING}
+    if wanted != host.containers.keys():
+        yield f"{node.id} runs {sorted(host.containers)} instead of {sorted(wanted)}"
+
+
+def _has_room(view: View, service: Service, task: Task) -> bool:
+    """Whether a pending task could run on some node: then it should."""
+    nodes = [view.nodes.get(task.node_id)] if task.node_id else list(view.nodes)
+    return any(node is not None and _could_run(view, service, task, node) for node in nodes)
+
+
+def _could_run(view: View, service: Service, task: Task, node: Node) -> bool:
+    placement = task.spec.placement
+    there = [other for other in view.tasks.on_node(node.id) if not other.status.state.terminal and other.id != task.id]
+    if node.status.state != "ready" or node.spec.availability != "active":
+        return False
+    if placement and unmet(placement.constraints, node):
+        return False
+    mine = [other for other in there if other.service_id == service.id]
+    if placement and placement.max_replicas and len(mine) >= placement.max_replicas:
+        return False
+    taken = {port.published_port for other in there for port in other.ports if port.publish_mode == "host"}
+    if any(port.published_port in taken for port in task.ports if port.publish_mode == "host"):
+        return False
+    return Available.of(node, there).fits(reserved(task))
+
+
+def _as_specified(service: Service, task: Task) -> bool:
+    return task.spec == service.spec.task_template
+
+
+def _placement_only(service: Service, task: Task, node: Node | None) -> bool:
+    from tests.fakes.world import replace
+
+    placement = service.spec.task_template.placement
+    same = replace(task.spec, placement=placement) == service.spec.task_template
+    return same and node is not None and not unmet(placement.constraints if placement else (), node)
+
+
+def _eligible(service: Service, node: Node) -> bool:
+    return _keeps(service, node) and node.spec.availability == "active"
+
+
+def _keeps(service: Service, node: Node) -> bool:
+    placement = service.spec.task_template.placement
+    return node.spec.availability != "drain" and not unmet(placement.constraints if placement else (), node)
+
+
+def _reachable(view: View, task: Task) -> bool:
+    return task.node_id in view.nodes
+
+
+def _ids(view: View) -> list[str]:
+    return [node.id for node in view.nodes]

@@ -1,0 +1,243 @@
+"""A simulated host: its engine's containers, and the agent that runs what it is assigned, after the wire contract.
+
+What the host is made to suffer: power cuts (containers die), network cuts (they run on), lost connections, slow pulls,
+images that cannot be had, containers that fail. While nobody has a hand in it, it is a perfect host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.errors import SwarmError, Unavailable
+from common.model import Task, TaskState, TaskStatus
+from common.model.node import NodeDescription, NodeResources
+from common.tls import ROLE_WORKER, Identity
+from common.wire.channel import PeerInfo
+from common.wire.memory import MemoryChannel
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    Assignments,
+    Heartbeat,
+    Hello,
+    StatusAck,
+    StatusReport,
+    TaskReport,
+    Welcome,
+)
+
+MEMORY = 1000
+BAD_IMAGE = "bad"
+
+
+@dataclass
+class Habits:
+    """How badly hosts behave. Rates are per task; `pull` is the longest pull in seconds."""
+
+    rejected: float = 0.0
+    failing: float = 0.0
+    lifetime: float = 10.0
+    pull: float = 0.5
+
+
+class Host:
+    """One host. `dial` opens a connection to the manager, or raises `Unavailable`."""
+
+    def __init__(self, node_id: str, seed: int, dial: Callable[[Host], MemoryChannel], habits: Habits) -> None:
+        self.node_id = node_id
+        self.identity = Identity(node_id, ROLE_WORKER, "cluster", serial=node_id)
+        self.peer = PeerInfo(identity=self.identity, remote_address="192.0.2.1")
+        self.habits = habits
+        self.cut = False
+        self.powered = False
+        self.containers: dict[str, Task] = {}
+        self._rng = random.Random(f"{seed}/{node_id}")
+        self._dial = dial
+        self._channel: MemoryChannel | None = None
+        self._tasks: dict[str, Task] = {}
+        self._seen: dict[str, TaskStatus] = {}
+        self._unsaid: set[str] = set()
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._changed: dict[str, asyncio.Event] = {}
+        self._news = asyncio.Event()
+        self._agent: asyncio.Task[None] | None = None
+
+    # --- what is done to it ---
+
+    def power_on(self) -> None:
+        """Boot: containers do not come back by themselves, and the agent reports those that died."""
+        self.powered = True
+        for task_id, task in self._tasks.items():
+            if not self._state(task_id).terminal:
+                if self._state(task_id) >= TaskState.STARTING:
+                    self._say(task_id, TaskState.FAILED, "the host was restarted")
+                else:
+                    self._work(task)
+        self._agent = asyncio.create_task(self._run_agent(), name=f"agent-{self.node_id}")
+
+    async def power_off(self) -> None:
+        """Lose power: containers and agent end at once; what the agent had written down stays."""
+        self.powered = False
+        self.containers.clear()
+        ending = [*self._workers.values(), *([self._agent] if self._agent else [])]
+        self._workers.clear()
+        self.lose_connection()
+        for task in ending:
+            task.cancel()
+        for result in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    def lose_connection(self) -> None:
+        if self._channel is not None:
+            self._channel.drop()
+
+    def cut_off(self, cut: bool) -> None:
+        self.cut = cut
+        if cut:
+            self.lose_connection()
+
+    # --- the agent ---
+
+    async def _run_agent(self) -> None:
+        """Keep a session with the manager, whatever happens to it."""
+        while True:
+            with contextlib.suppress(SwarmError):
+                self._channel = self._dial(self)
+                await self._session(self._channel)
+            await asyncio.sleep(self._rng.uniform(0.2, 1.0))
+
+    async def _session(self, channel: MemoryChannel) -> None:
+        description = NodeDescription(hostname=self.node_id, resources=NodeResources(memory_bytes=MEMORY))
+        await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description, tasks=tuple(self._tasks)))
+        welcome = (await channel.receive()).message
+        if not isinstance(welcome, Welcome):
+            raise Unavailable(str(welcome))
+        self._unsaid.update(self._seen)
+        self._news.set()
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(self._speak(channel, welcome.heartbeat))
+            try:
+                await self._listen(channel)
+            except SwarmError:
+                sender.cancel()
+            finally:
+                await channel.close()
+
+    async def _speak(self, channel: MemoryChannel, heartbeat: float) -> None:
+        """Send heartbeats, and what the manager has not confirmed to have heard."""
+        with contextlib.suppress(SwarmError):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(heartbeat):
+                        await self._news.wait()
+                self._news.clear()
+                if self._unsaid:
+                    news, self._unsaid = sorted(self._unsaid), set()
+                    reports = [TaskReport(task_id=i, status=self._seen[i]) for i in news if i in self._seen]
+                    await channel.send(StatusReport(tasks=tuple(reports)), 1)
+                await channel.send(Heartbeat(), 2)
+
+    async def _listen(self, channel: MemoryChannel) -> None:
+        held = 0
+        while True:
+            message = (await channel.receive()).message
+            if isinstance(message, Assignments):
+                assert message.complete or message.applies_to == held, "an assignment set was lost"
+                held = message.results_in
+                self._take(message)
+            elif not isinstance(message, StatusAck) and type(message).__name__ == "Refused":
+                raise Unavailable(str(message))
+
+    def _take(self, assigned: Assignments) -> None:
+        """Hold what is assigned; what is not any more is a stray and goes."""
+        gone = set(assigned.removed_tasks)
+        if assigned.complete:
+            gone |= self._tasks.keys() - {task.id for task in assigned.tasks}
+        for task_id in sorted(gone):
+            self._forget(task_id)
+        for task in assigned.tasks:
+            assert task.node_id == self.node_id, f"{task.id} is not a task of {self.node_id}"
+            self._tasks[task.id] = task
+            if task.id in self._workers:
+                self._changed[task.id].set()
+            elif not max(self._state(task.id), task.status.state).terminal:
+                self._work(task)
+
+    def _forget(self, task_id: str) -> None:
+        worker = self._workers.pop(task_id, None)
+        if worker is not None:
+            worker.cancel()
+        for held in (self._tasks, self._seen, self.containers, self._changed):
+            held.pop(task_id, None)
+        self._unsaid.discard(task_id)
+
+    # --- its tasks ---
+
+    def _work(self, task: Task) -> None:
+        self._changed[task.id] = asyncio.Event()
+        worker = asyncio.create_task(self._carry_out(task.id), name=f"{self.node_id}-{task.id}")
+        self._workers[task.id] = worker
+
+    async def _carry_out(self, task_id: str) -> None:
+        """Take one task from where it is to its end."""
+        rng = random.Random(f"{self._rng.random()}")
+        rejected, failing = rng.random() < self.habits.rejected, rng.random() < self.habits.failing
+        bad = self._image(task_id) == BAD_IMAGE
+        try:
+            self._say(task_id, TaskState.PREPARING)
+            if await self._stopped(task_id, rng.uniform(0.0, self.habits.pull)):
+                return self._say(task_id, TaskState.SHUTDOWN)
+            if rejected or (bad and rng.random() < 0.5):
+                return self._say(task_id, TaskState.REJECTED, "No such image")
+            self._say(task_id, TaskState.READY)
+            while self._tasks[task_id].desired_state < TaskState.RUNNING:
+                await self._told(task_id)
+            if self._tasks[task_id].desired_state > TaskState.RUNNING:
+                return self._say(task_id, TaskState.SHUTDOWN)
+            await self._run_container(task_id, rng.uniform(0.0, self.habits.lifetime) if failing or bad else None)
+        finally:
+            if self._workers.get(task_id) is asyncio.current_task():
+                del self._workers[task_id]
+
+    async def _run_container(self, task_id: str, lifetime: float | None) -> None:
+        self._say(task_id, TaskState.STARTING)
+        self.containers[task_id] = self._tasks[task_id]
+        if lifetime is None or lifetime > 1.0:
+            self._say(task_id, TaskState.RUNNING)
+        stopped = await self._stopped(task_id, lifetime)
+        if stopped:
+            await asyncio.sleep(self._rng.uniform(0.0, 2.0))
+        del self.containers[task_id]
+        self._say(task_id, TaskState.SHUTDOWN if stopped else TaskState.FAILED, "" if stopped else "exit 1")
+
+    async def _stopped(self, task_id: str, seconds: float | None) -> bool:
+        """Wait, and return whether the task was told to stop meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks[task_id].desired_state <= TaskState.RUNNING:
+                    await self._told(task_id)
+        return self._tasks[task_id].desired_state > TaskState.RUNNING
+
+    async def _told(self, task_id: str) -> None:
+        await self._changed[task_id].wait()
+        self._changed[task_id].clear()
+
+    def _image(self, task_id: str) -> str:
+        container = self._tasks[task_id].spec.container_spec
+        return container.image if container else ""
+
+    def _state(self, task_id: str) -> TaskState:
+        return self._seen[task_id].state if task_id in self._seen else TaskState.ASSIGNED
+
+    def _say(self, task_id: str, state: TaskState, err: str = "") -> None:
+        if state < self._state(task_id):
+            return  # it goes over steps again that it had taken before the host was restarted
+        # Its own clock is an hour off: nothing may depend on it.
+        now = asyncio.get_running_loop().time() + 3600.0
+        self._seen[task_id] = TaskStatus(state=state, timestamp=now, message=state.name.lower(), err=err)
+        self._unsaid.add(task_id)
+        self._news.set()

@@ -1,0 +1,183 @@
+"""What must hold after every commit, checked on a mirror of the store that is fed by its backend.
+
+Every commit is checked in proportion to what it changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from common.clock import Clock
+from common.model import Node, Service, Task, TaskState
+from manager.backends.memory import MemoryBackend
+from manager.orchestrate.slots import held
+from manager.orchestrate.standing import Standing, standing
+from manager.state.backend import Loaded
+from manager.state.changes import Change, ChangeSet
+from manager.state.observation import InvalidTransition, check, story
+from manager.state.reservations import Available
+from manager.state.transaction import Tables
+
+OLD_TASK_PATIENCE = 60.0
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class CheckedBackend:
+    """A backend in memory that checks what it is given, and remembers each task's story."""
+
+    def __init__(self, clock: Clock, delay: float) -> None:
+        self._inner = MemoryBackend()
+        self._clock = clock
+        self._delay = delay
+        self.mirror = Tables()
+        self.commits = 0
+        self.broken: list[str] = []
+        self.stories: dict[str, list[str]] = defaultdict(list)
+        self._sloppy_nodes: set[str] = set()
+
+    async def load(self) -> Loaded:
+        return await self._inner.load()
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        """Store and check; whoever is killed before it returns does not know whether it was stored."""
+        await asyncio.sleep(self._delay / 2)
+        await self._inner.commit(change_sets)
+        for change_set in change_sets:
+            self._check(change_set)
+        await asyncio.sleep(self._delay / 2)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    # --- checks ---
+
+    def _check(self, change_set: ChangeSet) -> None:
+        self.commits += 1
+        before = {change.current.id: change.old for change in change_set.changes}
+        for change in change_set.changes:
+            self._mirror(change)
+            self._one(change)
+        self.mirror.index = change_set.index
+        tasks = [change.current for change in change_set.changes if isinstance(change.current, Task)]
+        slots = {(task.service_id, task.slot, "" if task.slot else task.node_id): None for task in tasks}
+        for service_id, slot, node_id in slots:
+            self._slot(list(self.mirror.tasks.in_slot(service_id, slot, node_id)), before)
+        for node_id in {task.node_id: None for task in tasks if task.node_id}:
+            self._node(node_id)
+
+    def _mirror(self, change: Change) -> None:
+        table = self.mirror.of(type(change.current))
+        if change.new is None:
+            table.discard(change.current.id)
+        else:
+            table.put(change.new)
+        if isinstance(change.current, Task):
+            told = story(change.current) if change.new is not None else "its record is removed"
+            self.stories[change.current.id].append(f"{self._clock.now():.3f} {told}")
+
+    def _one(self, change: Change) -> None:
+        old, new = change.old, change.new
+        if isinstance(old, Task) and isinstance(new, Task):
+            try:
+                check(old, new)
+            except InvalidTransition as error:
+                self._say(str(error), [new])
+        elif isinstance(old, Task) and held(old) and old.node_id in self.mirror.nodes:
+            self._say(f"the record of {old.id} went while its worker may have it", [old])
+
+    def _slot(self, tasks: list[Task], before: dict[str, object]) -> None:
+        live = [task for task in tasks if task.live]
+        if len(live) > 2:
+            self._say(f"{len(live)} live tasks in one slot", tasks)
+        elif len(live) == 2 and any(self._came_alive(task, before) for task in live):
+            newest = max(live, key=lambda task: task.created_at)
+            older = next(task for task in live if task is not newest)
+            if not self._may_overlap(older):
+                self._say("two live tasks in one slot, outside of drain and start-first", tasks)
+        for task in live:
+            if task.desired_state is TaskState.RUNNING and self._was_started(task, before):
+                self._started(task, tasks)
+
+    @staticmethod
+    def _came_alive(task: Task, before: dict[str, object]) -> bool:
+        return task.id in before and before[task.id] is None
+
+    @staticmethod
+    def _was_started(task: Task, before: dict[str, object]) -> bool:
+        old = before.get(task.id)
+        return task.id in before and (not isinstance(old, Task) or old.desired_state is not TaskState.RUNNING)
+
+    def _may_overlap(self, older: Task) -> bool:
+        """A drained task goes on until its replacement runs; so does a task that a start-first update replaces."""
+        if self._standing(older) is Standing.DRAINED:
+            return True
+        service = self.mirror.services.get(older.service_id)
+        return service is not None and _starts_first(service)
+
+    def _started(self, task: Task, tasks: Iterable[Task]) -> None:
+        """A task is started only when the ones before it have stopped, had a minute for it, or cannot be heard of."""
+        for other in tasks:
+            stopping = other.desired_state > TaskState.RUNNING and held(other)
+            waited = self._clock.now() - task.created_at >= OLD_TASK_PATIENCE
+            heard_of = self._standing(other) is not Standing.LOST
+            if stopping and not waited and heard_of and not self._overlapped(task, other):
+                self._say(f"{task.id} is started while {other.id} of its slot still stops", [task, other])
+
+    def _overlapped(self, task: Task, other: Task) -> bool:
+        """Whether both were live together by right (drain, start-first), when one of them was told to stop."""
+        return any("wanted RUNNING" in line for line in self.stories[task.id][:-1]) or self._may_overlap(other)
+
+    def _node(self, node_id: str) -> None:
+        node = self.mirror.nodes.get(node_id)
+        if node is None:
+            return
+        left = Available.of(node, self.mirror.tasks.on_node(node_id))
+        if left.memory_bytes < 0 or left.nano_cpus < 0:
+            self._say(f"more is reserved on {node_id} than it has: {left}", self.mirror.tasks.on_node(node_id))
+
+    def _standing(self, task: Task) -> Standing:
+        return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else Standing.OPEN
+
+    def _say(self, problem: str, tasks: Iterable[Task]) -> None:
+        told = [f"{self._clock.now():.3f} {problem}"]
+        for task in tasks:
+            told += [f"  story of {task.id}:", *(f"    {line}" for line in self.stories[task.id])]
+        self.broken.append("\n".join(told))
+
+
+def _starts_first(service: Service) -> bool:
+    """Whether any specification of the service, as it is or as it was, starts new tasks first."""
+    specs = [service.spec, *([service.previous_spec] if service.previous_spec else [])]
+    configs = [config for spec in specs for config in (spec.update_config, spec.rollback_config) if config]
+    return any(config.order == "start-first" for config in configs)
+
+
+class Complaints(logging.Handler):
+    """Collects what the manager logs as an error: in a simulation nothing may go wrong that it does not expect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(logging.Formatter().format(record))
+
+
+def node_row(node_id: str, **spec: object) -> Node:
+    """Make the record of a node that has joined."""
+    from common.model.node import NodeDescription, NodeSpec, NodeStatus
+
+    return Node(
+        id=node_id,
+        spec=NodeSpec(**spec),  # type: ignore[arg-type]
+        description=NodeDescription(hostname=node_id),
+        status=NodeStatus(state="unknown", addr="192.0.2.1"),
+        agent=True,
+        certificate_serials=(node_id,),
+    )

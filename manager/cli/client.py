@@ -1,0 +1,108 @@
+"""A client of the manager's Docker Engine API: JSON over a unix socket or TCP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeAlias
+
+import aiohttp
+
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import ApiError, cannot_connect
+
+Params: TypeAlias = Mapping[str, str]
+Filters: TypeAlias = Mapping[str, list[str]]
+
+_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 120  # an update may ask a registry for an image's digest before it answers
+
+
+class Client:
+    """One connection pool to one manager; use as an async context manager."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._base = endpoint.base
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(connector=self.endpoint.connector(), timeout=timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, path: str, params: Params | None = None, *, headers: Params | None = None) -> Any:
+        return json.loads(await self.get_text(path, params, headers=headers))
+
+    async def get_text(self, path: str, params: Params | None = None, *, headers: Params | None = None) -> str:
+        """Return the answer's text as the manager wrote it.
+
+        Raises:
+            ApiError: the manager refused.
+            CannotConnect: there is no manager.
+
+        """
+        async with self._request("GET", path, params, headers=headers) as response:
+            return await response.text()
+
+    async def post(
+        self, path: str, body: object = None, params: Params | None = None, *, headers: Params | None = None
+    ) -> Any:
+        async with self._request("POST", path, params, body=body, headers=headers) as response:
+            text = await response.text()
+            return json.loads(text) if text else None
+
+    async def delete(self, path: str, params: Params | None = None) -> None:
+        async with self._request("DELETE", path, params) as response:
+            await response.read()
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Params | None = None) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open an answer without an end: events, logs."""
+        endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        async with self._request("GET", path, params, timeout=endless) as response:
+            yield response.content
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        *,
+        body: object = None,
+        headers: Params | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  # aiohttp's own, per part of the exchange
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        assert self._session is not None, "the client is used outside of its context"
+        extra: dict[str, Any] = {"timeout": timeout} if timeout else {}
+        try:
+            async with self._session.request(
+                method, self._base + path, params=params, json=body, headers=headers, **extra
+            ) as response:
+                if response.status >= 400:
+                    raise ApiError(response.status, _reason(await response.text(), response))
+                yield response
+        except TimeoutError as error:
+            raise cannot_connect(self.endpoint.url, TimeoutError("it does not answer in time")) from error
+        except aiohttp.ClientConnectorError as error:
+            raise cannot_connect(self.endpoint.url, error.os_error) from error
+        except aiohttp.ClientError as error:
+            raise cannot_connect(self.endpoint.url, error) from error
+
+
+def _reason(text: str, response: aiohttp.ClientResponse) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip() or f"{response.status} {response.reason}"
+
+
+def filtered(filters: Filters | None) -> dict[str, str]:
+    """Make the query parameter of a list that is filtered."""
+    return {"filters": json.dumps(filters)} if filters else {}

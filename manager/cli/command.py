@@ -1,0 +1,134 @@
+"""Commands and groups that behave at the edges like Docker's: flags, errors, help, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+_BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
+_TRUE = ("true", "t", "1")
+HOST = "manager.cli.host"
+DEBUG = "manager.cli.debug"
+
+
+class Flag(click.Option):
+    """An option. A boolean one also takes `--flag=false`, and its help shows the flag alone."""
+
+    def __init__(self, param_decls: Sequence[str] | None = None, **attrs: Any) -> None:
+        self.boolean = bool(attrs.get("is_flag"))
+        declarations = list(param_decls or ())
+        if self.boolean:
+            declarations = [name + "/" + _negated(name) if name.startswith("--") else name for name in declarations]
+        super().__init__(declarations, **attrs)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        if not self.boolean:
+            return super().get_help_record(ctx)
+        return None if self.hidden else (", ".join(sorted(self.opts, key=len)), self.help or "")
+
+
+def _negated(name: str) -> str:
+    return "--no-value-" + name.removeprefix("--")
+
+
+def flag(*names: str, help: str, **attrs: Any) -> Callable[[Any], Any]:  # noqa: A002  # click's own name for it
+    """Declare an option; `switch=True` makes it boolean (None when it is not given, unless `default` says else)."""
+    if attrs.pop("switch", False):
+        attrs = {"is_flag": True, "default": None, **attrs}
+    return click.option(*names, cls=Flag, help=help, **attrs)
+
+
+class SwarmCommand(click.Command):
+    """A command that takes `-H` and `--debug` itself too, not only the program; `examples` end its help."""
+
+    def __init__(self, *args: Any, examples: str = "", aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **{"epilog": as_epilog(examples), **kwargs})
+        self.aliases = aliases
+        self.params += connection_flags(taken={name for param in self.params for name in param.opts})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])
+
+    def _spelled_out(self, ctx: click.Context, arg: str) -> str:
+        """Turn `--detach=false` into the option that it means."""
+        found = _BOOLEAN.fullmatch(arg)
+        if found is None:
+            return arg
+        flags = [param for param in self.get_params(ctx) if isinstance(param, Flag) and param.boolean]
+        for param in flags:
+            if found["flag"] in param.opts:
+                return found["flag"] if found["value"].lower() in _TRUE else param.secondary_opts[0]
+        return arg
+
+
+class SwarmGroup(click.Group):
+    """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`)."""
+
+    command_class = SwarmCommand
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        return next((each for each in self.commands.values() if cmd_name in getattr(each, "aliases", ())), None)
+
+
+def as_epilog(examples: str) -> str:
+    """Keep the lines of examples as they are in a command's help (click's mark for that is a backspace)."""
+    lines = [line.strip() for line in examples.strip().splitlines()]
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def connection_flags(taken: set[str]) -> list[click.Parameter]:
+    """Make the flags that every command has; a name that the command uses itself (`--host` of create) is left to it."""
+    host = [name for name in ("-H", "--host") if name not in taken]
+    flags: list[click.Parameter] = []
+    if host:
+        flags.append(
+            click.Option(
+                [*host, "manager_host"],
+                metavar="ADDRESS",
+                envvar="SWARM_MANAGER_HOST",
+                expose_value=False,
+                is_eager=True,
+                callback=_remember(HOST),
+                help="The manager's API: unix://PATH or tcp://HOST:PORT.",
+            )
+        )
+    if "--debug" not in taken:
+        flags.append(
+            click.Option(
+                ["--debug", "manager_debug"],
+                is_flag=True,
+                default=None,
+                expose_value=False,
+                hidden=True,
+                callback=_remember(DEBUG),
+                help="Show where an error comes from.",
+            )
+        )
+    return flags
+
+
+def _remember(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Keep a value for the whole invocation; a flag given nearer to the command wins over the environment's."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        given = (
+            param.name is not None and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE
+        )
+        if value is not None and (given or key not in ctx.meta):
+            ctx.meta[key] = value
+        return value
+
+    return callback
+
+
+def invalid(value: str, param: click.Parameter | None, why: str) -> str:
+    """Word a bad value as Docker does: `invalid argument "x" for "--mount" flag: …`."""
+    names = ", ".join(sorted(param.opts, key=len)) if param is not None else ""
+    return f'invalid argument {json.dumps(value)} for "{names}" flag: {why}'

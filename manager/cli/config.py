@@ -1,0 +1,99 @@
+"""`swarm-manager config`."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import click
+
+from common.errors import InvalidArgument
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_configs
+from manager.cli.flags.types import LABEL
+from manager.cli.inspection import inspect
+from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.node_page import labels
+from manager.cli.rows import Table
+from manager.cli.session import with_client
+from manager.cli.stored_files import read_content, remove_each, rows
+from manager.cli.wording import capitalized, go_time
+
+CONFIGS = Table(
+    columns=("{{.ID}}", "{{.Name}}", "{{.CreatedAt}}", "{{.UpdatedAt}}"),
+    headings={"ID": "ID", "Name": "NAME", "CreatedAt": "CREATED", "UpdatedAt": "UPDATED", "Labels": "LABELS"},
+)
+
+
+@click.group(cls=SwarmGroup)
+def config() -> None:
+    """Manage configs: small files that services get mounted."""
+
+
+@config.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager config create nginx.conf ./nginx.conf
+    generate | swarm-manager config create --label env=test app.ini -
+    """,
+)
+@click.argument("name", metavar="CONFIG")
+@click.argument("source", metavar="file|-", type=click.Path())
+@flag("-l", "--label", type=LABEL, multiple=True, help="Config labels.")
+@flag("--template-driver", metavar="STRING", help="Template driver.")
+@with_client
+async def create(
+    client: Client, /, name: str, source: str, label: tuple[tuple[str, str], ...], template_driver: str | None
+) -> None:
+    """Create a config from a file or from standard input."""
+    spec: dict[str, Any] = {"Name": name, "Labels": dict(label), "Data": read_content(source)}
+    if template_driver:
+        spec["Templating"] = {"Name": template_driver}
+    click.echo((await client.post("/configs/create", spec))["ID"])
+
+
+@config.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager config ls --filter label=env=test")
+@listing
+@with_client
+async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
+    """List configs."""
+    found = rows(await client.get("/configs", filtered(grouped(filters))), time.time())
+    without_driver = [{key: value for key, value in row.items() if key != "Driver"} for row in found]
+    click.echo(CONFIGS.render(without_driver, layout, quiet=quiet), nl=False)
+
+
+@config.command("inspect", cls=SwarmCommand, examples="swarm-manager config inspect --pretty nginx.conf")
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=complete_configs)
+@format_flag("-f")
+@flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+@with_client
+async def inspect_configs(client: Client, /, configs: tuple[str, ...], layout: str, *, pretty: bool) -> None:
+    """Show one or more configs; --pretty shows the content too."""
+    if pretty and layout:
+        raise InvalidArgument("--format is incompatible with human friendly format")
+    await inspect(configs, lambda name: client.get_text(f"/configs/{name}"), layout, _page if pretty else None)
+
+
+async def _page(data: Any) -> str:
+    spec = data["Spec"]
+    content = base64.b64decode(spec.get("Data") or "").decode(errors="replace")
+    return "\n".join(
+        (
+            f"ID:\t\t\t{data['ID']}",
+            f"Name:\t\t\t{spec['Name']}",
+            *labels("Labels:", spec.get("Labels")),
+            f"Created at:            \t{capitalized(go_time(data['CreatedAt']))}",
+            f"Updated at:            \t{capitalized(go_time(data['UpdatedAt']))}",
+            f"Data:\n{content}",
+        )
+    )
+
+
+@config.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager config rm nginx.conf")
+@click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=complete_configs)
+@with_client
+async def remove(client: Client, /, configs: tuple[str, ...]) -> None:
+    """Remove one or more configs that no service uses."""
+    await remove_each(client, "/configs", configs)

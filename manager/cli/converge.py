@@ -1,0 +1,86 @@
+"""Waiting for services to converge: look, judge, show, wait for an event, look again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import click
+
+from manager.cli import decode, progress, task_rows
+from manager.cli.client import Client
+from manager.cli.eventfeed import EventFeed, event_feed
+from manager.cli.failures import ApiError, CannotConnect, CommandFailed
+from manager.cli.progress import Progress, Verdict, Wish
+from manager.cli.progress_view import View, make_view
+
+# Tasks give no events of their own, so a look is due after so long without any.
+MAX_INTERVAL = 0.25
+RESTART_SECONDS = 30.0
+
+
+async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, quiet: bool = False) -> None:
+    """Wait until every service (id → name to show) has converged.
+
+    Raises:
+        CommandFailed: one or more did not; the message has their tasks' reasons.
+
+    """
+    with make_view(quiet=quiet, several=len(services) > 1) as view:
+        try:
+            async with event_feed(client) as feed, asyncio.TaskGroup() as group:
+                waits = {
+                    name: group.create_task(_one(client, service_id, name, view, feed, wish))
+                    for service_id, name in services.items()
+                }
+        except asyncio.CancelledError:
+            _in_background(services)
+            raise
+    failed = {name: wait.result() for name, wait in waits.items() if wait.result().verdict is Verdict.FAILED}
+    if failed:
+        raise CommandFailed("\n".join(_explain(name, result) for name, result in failed.items()))
+
+
+def _in_background(services: Mapping[str, str]) -> None:
+    click.echo("\nOperation continuing in background.", err=True)
+    for name in services.values():
+        click.echo(f"Use `swarm-manager service ps {name}` to check progress.", err=True)
+
+
+def _explain(name: str, result: Progress) -> str:
+    return f"service {name} did not converge:\n" + "\n".join(f"  {reason}" for reason in result.reasons)
+
+
+async def _one(client: Client, service_id: str, name: str, view: View, feed: EventFeed, wish: Wish) -> Progress:
+    seen: Progress | None = None
+    heard_at = time.time()
+    while True:
+        count = feed.count
+        try:
+            seen = await _look(client, service_id, seen, wish)
+            heard_at = time.time()
+        except ApiError as error:
+            if error.not_found:
+                return Progress(Verdict.FAILED, 0, 0, reasons=("the service was removed",))
+            raise
+        except CannotConnect:
+            if seen is None or time.time() - heard_at > RESTART_SECONDS:
+                raise  # longer than a manager needs to start again
+        if seen is not None:
+            view.show(name, seen)
+            if seen.verdict.final:
+                return seen
+        wake_at = seen.wake_at if seen is not None else None
+        await feed.changed(
+            count, MAX_INTERVAL if wake_at is None else min(MAX_INTERVAL, max(wake_at - time.time(), 0.01))
+        )
+
+
+async def _look(client: Client, service_id: str, seen: Progress | None, wish: Wish) -> Progress:
+    service = decode.service(await client.get(f"/services/{service_id}"))
+    tasks = await task_rows.fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
+    nodes = await client.get("/nodes")
+    down = frozenset(node["ID"] for node in nodes if node["Status"].get("State") == "down")
+    return progress.judge(service, tasks, time.time(), seen, replace(wish, down=down))

@@ -1,0 +1,54 @@
+"""The manager's JSON as the project's model: services, tasks and nodes that the command line judges or prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from common.clock import parse_rfc3339
+from common.model import Node, Service, Task, TaskState
+
+Json: TypeAlias = Mapping[str, Any]
+
+_INSTANTS = frozenset({"CreatedAt", "UpdatedAt", "StartedAt", "CompletedAt", "Timestamp", "LastExecution"})
+_STATES = {state.name.lower(): state for state in TaskState} | {"allocated": TaskState.PENDING}
+# Free-form maps: a label may be called `Timestamp`.
+_FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})
+
+
+def service(data: Json) -> Service:
+    return msgspec.convert(_plain(data), Service)
+
+
+def node(data: Json) -> Node:
+    return msgspec.convert(_plain(data), Node)
+
+
+def task(data: Json) -> Task:
+    plain = _plain(data)
+    status = plain.get("Status", {})
+    ports = status.get("PortStatus", {}).get("Ports", [])
+    plain["Status"] = {**status, "State": _state(status.get("State", "new")), "Ports": ports}
+    plain["DesiredState"] = _state(plain.get("DesiredState", "new"))
+    return msgspec.convert(plain, Task)
+
+
+def _state(name: str) -> int:
+    return _STATES[name]
+
+
+def _plain(data: Json) -> dict[str, Any]:
+    """Drop nulls, which mean the default, and read times as Unix seconds."""
+    return {key: _value(key, value) for key, value in data.items() if value is not None}
+
+
+def _value(key: str, value: Any) -> Any:
+    if key in _INSTANTS and isinstance(value, str):
+        return parse_rfc3339(value)
+    if isinstance(value, Mapping):
+        return value if key in _FREE else _plain(value)
+    if isinstance(value, list):
+        return [_plain(item) if isinstance(item, Mapping) else item for item in value]
+    return value

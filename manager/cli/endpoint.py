@@ -1,0 +1,69 @@
+"""Where the manager's API is: `unix://PATH` or `tcp://HOST:PORT`, with TLS when certificates are given."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from common.errors import InvalidArgument
+
+_PLAIN_PORT = 2375
+_TLS_PORT = 2376
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address as the user gave it, and the directory with ca.pem, cert.pem and key.pem (None: no TLS)."""
+
+    url: str
+    certificates: Path | None = None
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the unix socket, None for a TCP address."""
+        scheme, _, rest = self.url.partition("://")
+        return rest if scheme == "unix" else None
+
+    @property
+    def base(self) -> str:
+        """What paths of the API are appended to.
+
+        Raises:
+            InvalidArgument: the address has another form.
+
+        """
+        if self.socket:
+            return "http://manager"
+        parts = urlsplit(self.url)
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if parts.scheme not in ("tcp", "http", "https") or not host:
+            raise InvalidArgument(
+                f"invalid address {self.url!r}: write it as unix:///run/swarm-manager/docker.sock or tcp://HOST:PORT"
+            )
+        name = f"[{host}]" if ":" in host else host
+        if self.certificates or parts.scheme == "https":
+            return f"https://{name}:{port or _TLS_PORT}"
+        return f"http://{name}:{port or _PLAIN_PORT}"
+
+    def connector(self) -> aiohttp.BaseConnector:
+        if self.socket:
+            return aiohttp.UnixConnector(path=self.socket)
+        return aiohttp.TCPConnector(ssl=self._tls() if self.certificates else True)
+
+    def _tls(self) -> ssl.SSLContext:
+        assert self.certificates is not None
+        try:
+            context = ssl.create_default_context(cafile=self.certificates / "ca.pem")
+            context.load_cert_chain(self.certificates / "cert.pem", self.certificates / "key.pem")
+        except OSError as error:
+            raise InvalidArgument(
+                f"cannot use the certificates in {self.certificates}: {error}; ca.pem, cert.pem and key.pem are needed"
+            ) from error
+        return context

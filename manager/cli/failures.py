@@ -1,0 +1,53 @@
+"""The ways in which a command fails, each with the words that its user reads."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from common.errors import SwarmError
+
+
+class ApiError(SwarmError):
+    """The manager answered with an error; `http_status` is its status and `reason` its own words."""
+
+    def __init__(self, http_status: int, reason: str) -> None:
+        super().__init__(f"Error response from daemon: {reason}")
+        self.http_status = http_status
+        self.reason = reason
+
+    @property
+    def not_found(self) -> bool:
+        return self.http_status == 404
+
+
+class CannotConnect(SwarmError):
+    """Nothing answers at the manager's address; the message says which, why and what to do."""
+
+
+class CommandFailed(SwarmError):
+    """The command did not do what it was asked to; an empty message means that all is said already."""
+
+    exit_code: ClassVar[int] = 1
+
+
+def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
+    """Explain a failed connection to the manager's socket or address `url`."""
+    head = f"Cannot connect to the manager at {url}"
+    if isinstance(cause, PermissionError):
+        return CannotConnect(
+            f"{head}: permission denied.\n"
+            "Run the command with sudo, or add your user to the group swarm (usermod -aG swarm USER) and log in again."
+        )
+    if isinstance(cause, FileNotFoundError):
+        return CannotConnect(
+            f"{head}: there is no such socket. Is swarm-manager running?\n"
+            "`swarm-manager status` tells; `swarm-manager init` makes a cluster; another address is given with --host "
+            "or SWARM_MANAGER_HOST."
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return CannotConnect(
+            f"{head}: nothing listens there. Is swarm-manager running?\n"
+            "`swarm-manager status` tells; `systemctl start swarm-manager` or `swarm-manager run` starts it."
+        )
+    why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return CannotConnect(f"{head}: {why}.\nIs swarm-manager running there, and is the address right (--host)?")

@@ -1,0 +1,183 @@
+"""The flags of `service create` and `service update`: which there are, and what each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from manager.cli.command import flag
+from manager.cli.flags.types import (
+    ADDRESS,
+    BYTES,
+    CAPABILITY,
+    COMMAND,
+    CONFIG,
+    CPUS,
+    CREDENTIAL_SPEC,
+    DURATION,
+    GENERIC,
+    HOST_LINE,
+    KEY_VALUE,
+    LABEL,
+    MOUNT,
+    NETWORK,
+    PORT,
+    PREFERENCE,
+    RATIO,
+    SECRET,
+    UINT,
+    ULIMIT,
+    VARIABLE,
+)
+
+Decorator = Callable[[Any], Any]
+
+# Flags that both commands have, with one value each. None: not given.
+_SHARED: tuple[Decorator, ...] = (
+    flag("--credential-spec", type=CREDENTIAL_SPEC, help="Credential spec for managed service account (Windows only)."),
+    flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the service to converge."),
+    flag("--entrypoint", type=COMMAND, help="Overwrite the default ENTRYPOINT of the image."),
+    flag("--health-cmd", metavar="STRING", help="Command to run to check health."),
+    flag("--health-interval", type=DURATION, help="Time between running the check (ms|s|m|h)."),
+    flag("--health-retries", type=UINT, help="Consecutive failures needed to report unhealthy."),
+    flag("--health-start-interval", type=DURATION, help="Time between the checks during the start period."),
+    flag("--health-start-period", type=DURATION, help="Start period in which failures do not count yet."),
+    flag("--health-timeout", type=DURATION, help="Maximum time to allow one check to run."),
+    flag("--hostname", metavar="STRING", help="Container hostname."),
+    flag("--init", switch=True, help="Use an init inside each container to forward signals and reap processes."),
+    flag("--isolation", metavar="STRING", help="Service container isolation mode."),
+    flag("--limit-cpu", type=CPUS, help="Limit CPUs."),
+    flag("--limit-memory", type=BYTES, help="Limit memory."),
+    flag("--limit-pids", type=UINT, help="Limit the number of processes (0: unlimited)."),
+    flag("--log-driver", metavar="STRING", help="Logging driver for the service."),
+    flag("--log-opt", type=KEY_VALUE, multiple=True, help="Logging driver options."),
+    flag("--max-concurrent", type=UINT, help="Number of job tasks to run concurrently (default: --replicas)."),
+    flag("--no-healthcheck", switch=True, help="Disable any HEALTHCHECK of the image."),
+    flag("--no-resolve-image", is_flag=True, default=False, help="Do not ask the registry for the image's digest."),
+    flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output."),
+    flag("--read-only", switch=True, help="Mount the container's root filesystem as read only."),
+    flag("--replicas", type=UINT, help="Number of tasks."),
+    flag("--replicas-max-per-node", type=UINT, help="Maximum number of tasks per node (0: unlimited)."),
+    flag("--reserve-cpu", type=CPUS, help="Reserve CPUs."),
+    flag("--reserve-memory", type=BYTES, help="Reserve memory."),
+    flag("--restart-condition", metavar="STRING", help='Restart when condition is met ("none", "on-failure", "any").'),
+    flag("--restart-delay", type=DURATION, help="Delay between restart attempts (ns|us|ms|s|m|h)."),
+    flag("--restart-max-attempts", type=UINT, help="Maximum number of restarts before giving up."),
+    flag("--restart-window", type=DURATION, help="Window used to evaluate the restart policy."),
+    flag("--stop-grace-period", type=DURATION, help="Time to wait before force killing a container (default 10s)."),
+    flag("--stop-signal", metavar="STRING", help="Signal to stop the container."),
+    flag(
+        "--timeout",
+        type=DURATION,
+        default="10m",
+        show_default=True,
+        help="Give up waiting after so long without progress.",
+    ),
+    flag("-t", "--tty", switch=True, help="Allocate a pseudo-TTY."),
+    flag("-u", "--user", metavar="STRING", help="Username or UID (format: <name|uid>[:<group|gid>])."),
+    flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers."),
+    flag("-w", "--workdir", metavar="STRING", help="Working directory inside the container."),
+    flag("--endpoint-mode", metavar="STRING", help="Endpoint mode (vip or dnsrr)."),
+)
+
+
+def _rollout(kind: str, actions: str) -> tuple[Decorator, ...]:
+    return (
+        flag(f"--{kind}-parallelism", type=UINT, help=f"Tasks in one step of the {kind} (0: all at once; default 1)."),
+        flag(f"--{kind}-delay", type=DURATION, help=f"Delay between the steps of the {kind} (default 0s)."),
+        flag(f"--{kind}-failure-action", metavar="STRING", help=f"Action on failure ({actions}; default pause)."),
+        flag(
+            f"--{kind}-max-failure-ratio", type=RATIO, help=f"Failure rate to tolerate during the {kind} (default 0)."
+        ),
+        flag(f"--{kind}-monitor", type=DURATION, help="Time to watch each new task for failure (default 5s)."),
+        flag(f"--{kind}-order", metavar="STRING", help='Order ("start-first", "stop-first"; default stop-first).'),
+    )
+
+
+_ROLLOUTS = (*_rollout("update", "pause, continue, rollback"), *_rollout("rollback", "pause, continue"))
+
+# Lists: create has --env, update has --env-add and --env-rm. Name, type, short flag, help.
+_LISTS: tuple[tuple[str, Any, str | None, str], ...] = (
+    ("config", CONFIG, None, "configurations to expose to the service"),
+    ("constraint", None, None, "placement constraints"),
+    ("container-label", LABEL, None, "container labels"),
+    ("dns", ADDRESS, None, "DNS servers"),
+    ("dns-option", None, None, "DNS options"),
+    ("dns-search", None, None, "DNS search domains"),
+    ("env", VARIABLE, "-e", "environment variables"),
+    ("generic-resource", GENERIC, None, "user defined resources"),
+    ("group", None, None, "supplementary user groups of the container"),
+    ("host", HOST_LINE, None, "host-to-IP mappings (host:ip)"),
+    ("label", LABEL, "-l", "service labels"),
+    ("mount", MOUNT, None, "filesystem mounts"),
+    ("network", NETWORK, None, "network attachments"),
+    ("placement-pref", PREFERENCE, None, "placement preferences (spread=node.labels.x)"),
+    ("publish", PORT, "-p", "ports published on the nodes"),
+    ("secret", SECRET, None, "secrets to expose to the service"),
+    ("sysctl", KEY_VALUE, None, "sysctl options"),
+    ("ulimit", ULIMIT, None, "ulimit options"),
+)
+# What `--NAME-rm` names things by, where it is not just a word.
+_REMOVED_TYPES = {"publish": PORT, "placement-pref": PREFERENCE}
+_CAPABILITIES = (
+    flag("--cap-add", type=CAPABILITY, multiple=True, help="Add Linux capabilities."),
+    flag("--cap-drop", type=CAPABILITY, multiple=True, help="Drop Linux capabilities."),
+)
+_CREATE_ONLY: tuple[Decorator, ...] = (
+    flag("--env-file", multiple=True, metavar="PATH", help="Read in a file of environment variables."),
+    flag(
+        "--mode",
+        default="replicated",
+        show_default=True,
+        metavar="STRING",
+        help="replicated, global, replicated-job or global-job.",
+    ),
+    flag("--name", metavar="STRING", help="Service name."),
+)
+_UPDATE_ONLY: tuple[Decorator, ...] = (
+    flag("--args", type=COMMAND, help="Service command args."),
+    flag("--force", is_flag=True, default=False, help="Replace the tasks even if nothing changed."),
+    flag("--image", metavar="STRING", help="Service image tag."),
+    flag("--rollback", is_flag=True, default=False, help="Roll back to the previous specification."),
+)
+
+
+def _created(name: str, kind: Any, short: str | None, what: str) -> Decorator:
+    names = [word for word in (short, f"--{name}") if word]
+    return flag(*names, _field(name), type=kind, multiple=True, help=f"Set {what}.")
+
+
+def _updated(name: str, kind: Any, what: str) -> tuple[Decorator, Decorator]:
+    return (
+        flag(f"--{name}-add", f"{_field(name)}_add", type=kind, multiple=True, help=f"Add or update {what}."),
+        flag(
+            f"--{name}-rm",
+            f"{_field(name)}_rm",
+            type=_REMOVED_TYPES.get(name),
+            multiple=True,
+            metavar=None if name in _REMOVED_TYPES else "NAME",
+            help=f"Remove {what}.",
+        ),
+    )
+
+
+def _field(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _apply(function: Any, decorators: tuple[Decorator, ...]) -> Any:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def create_flags(function: Any) -> Any:
+    """Add the flags of `service create`."""
+    lists = tuple(_created(*each) for each in _LISTS)
+    return _apply(function, (*lists, *_CAPABILITIES, *_CREATE_ONLY, *_SHARED, *_ROLLOUTS))
+
+
+def update_flags(function: Any) -> Any:
+    """Add the flags of `service update`."""
+    lists = tuple(decorator for name, kind, _, what in _LISTS for decorator in _updated(name, kind, what))
+    return _apply(function, (*lists, *_CAPABILITIES, *_UPDATE_ONLY, *_SHARED, *_ROLLOUTS))

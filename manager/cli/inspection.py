@@ -1,0 +1,60 @@
+"""`inspect` of any object: JSON, a template's text, or a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import click
+
+from common.errors import InvalidArgument
+from common.gotemplate import Template, TemplateError
+from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.jsontext import indent
+
+Fetch = Callable[[str], Awaitable[str]]
+Page = Callable[[Any], Awaitable[str]]
+
+
+async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], list[str]]:
+    """Fetch each object's JSON text; what is missing becomes an error message, and the others go on."""
+    texts, problems = [], []
+    for reference in references:
+        try:
+            texts.append(await fetch(reference))
+        except ApiError as error:
+            problems.append(error.message)
+    return texts, problems
+
+
+async def inspect(references: Sequence[str], fetch: Fetch, layout: str = "", page: Page | None = None) -> None:
+    """Print the objects: `page` makes the text of `--pretty`, `layout` is a Go template or `json`.
+
+    Raises:
+        CommandFailed: one or more do not exist; the others were printed.
+
+    """
+    texts, problems = await collect(references, fetch)
+    if page is not None:
+        click.echo("\n".join([await page(json.loads(text)) for text in texts]), nl=bool(texts))
+    elif layout in ("", "json"):
+        click.echo(indent(f"[{','.join(texts)}]") if not layout else "\n".join(texts), nl=bool(texts) or not layout)
+    else:
+        for text in texts:
+            click.echo(_through(layout, json.loads(text)))
+    finish(problems)
+
+
+def finish(problems: Sequence[str]) -> None:
+    """End a command on several objects: every problem is said, and any makes it fail."""
+    if problems:
+        raise CommandFailed("\n".join(problems))
+
+
+def _through(layout: str, data: dict[str, Any]) -> str:
+    fields = {**data, "ID": data["Id"]} if "Id" in data and "ID" not in data else data
+    try:
+        return Template(layout, strict=False).render(fields)
+    except TemplateError as error:
+        raise InvalidArgument(f"template parsing error: {error.message}") from error

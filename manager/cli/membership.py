@@ -1,0 +1,71 @@
+"""`swarm-manager join-token` and `swarm-manager leave`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from common.errors import InvalidArgument
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.session import with_client
+
+ROLES = ("worker", "manager")
+
+
+@click.command(
+    "join-token",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager join-token worker
+    swarm-manager join-token -q worker
+    swarm-manager join-token --rotate worker
+    """,
+)
+@click.argument("role", metavar="(worker|manager)")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Only display the token.")
+@flag("--rotate", is_flag=True, default=False, help="Replace the token; the old one joins nothing any more.")
+@with_client
+async def join_token(client: Client, /, role: str, *, quiet: bool, rotate: bool) -> None:
+    """Print how a host joins the cluster, or replace the token for it."""
+    if role not in ROLES:
+        raise InvalidArgument(f"unknown role {role}: it is worker or manager")
+    if rotate:
+        await _rotate(client, role)
+        if not quiet:
+            click.echo(f"Successfully rotated {role} join token.\n")
+    token = (await client.get("/swarm"))["JoinTokens"][role.capitalize()]
+    if quiet:
+        click.echo(token)
+        return
+    click.echo(join_help(role, token, await _address(client)))
+
+
+async def _rotate(client: Client, role: str) -> None:
+    swarm = await client.get("/swarm")
+    query = {"version": str(swarm["Version"]["Index"]), f"rotate{role.capitalize()}Token": "true"}
+    await client.post("/swarm/update", swarm["Spec"], query)
+
+
+async def _address(client: Client) -> str:
+    """Return HOST:PORT of the cluster's port of the manager that answers."""
+    swarm: Any = (await client.get("/info")).get("Swarm") or {}
+    managers: list[Any] = swarm.get("RemoteManagers") or []
+    own = [each["Addr"] for each in managers if each.get("NodeID") == swarm.get("NodeID")]
+    return str((own or [each["Addr"] for each in managers] or [""])[0])
+
+
+def join_help(role: str, token: str, address: str) -> str:
+    """Word what to run on a host that is to join."""
+    command = f"swarm-worker join --token {token} {address}"
+    return f"To add a {role} to this swarm, run the following command:\n\n    {command}\n"
+
+
+@click.command(cls=SwarmCommand, examples="swarm-manager leave --force")
+@flag("-f", "--force", is_flag=True, default=False, help="Leave although this is a manager: its cluster ends.")
+@with_client
+async def leave(client: Client, /, *, force: bool) -> None:
+    """Take this node out of the cluster; the last manager ends it, and needs --force."""
+    await client.post("/swarm/leave", None, {"force": "true"} if force else None)
+    click.echo("Node left the swarm.")

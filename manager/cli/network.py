@@ -1,0 +1,152 @@
+"""`swarm-manager network`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_networks
+from manager.cli.failures import ApiError
+from manager.cli.flags.ipam import ipam_configs
+from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
+from manager.cli.inspection import finish, inspect
+from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.rows import Row, Table
+from manager.cli.session import with_client
+from manager.cli.wording import go_time, natural, pairs, short_id
+
+NETWORKS = Table(
+    columns=("{{.ID}}", "{{.Name}}", "{{.Driver}}", "{{.Scope}}"),
+    headings={
+        "ID": "NETWORK ID",
+        "Name": "NAME",
+        "Driver": "DRIVER",
+        "Scope": "SCOPE",
+        "IPv6": "IPV6",
+        "Internal": "INTERNAL",
+        "Labels": "LABELS",
+        "CreatedAt": "CREATED AT",
+    },
+    raw={"network_id": "ID", "name": "Name", "driver": "Driver", "scope": "Scope"},
+)
+
+
+@click.group(cls=SwarmGroup)
+def network() -> None:
+    """Manage networks that reach over all hosts."""
+
+
+@network.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager network create backend
+    swarm-manager network create --subnet 10.20.0.0/16 --label team=shop --attachable front
+    """,
+)
+@click.argument("name", metavar="NETWORK")
+@flag("--attachable", is_flag=True, default=False, help="Enable manual container attachment.")
+@flag("--aux-address", type=KEY_VALUE, multiple=True, help="Auxiliary addresses used by the network driver.")
+@flag("-d", "--driver", default="overlay", show_default=True, metavar="STRING", help="Driver to manage the network.")
+@flag("--gateway", type=SplitList(), multiple=True, help="IPv4 or IPv6 gateway for the subnet.")
+@flag("--ingress", is_flag=True, default=False, help="Create the routing-mesh network.")
+@flag("--internal", is_flag=True, default=False, help="Restrict external access to the network.")
+@flag("--ip-range", type=SplitList(), multiple=True, help="Allocate addresses from a sub-range.")
+@flag("--ipam-driver", default="default", metavar="STRING", help="Address management driver.")
+@flag("--ipam-opt", type=KEY_VALUE, multiple=True, help="Options of the address management driver.")
+@flag("--ipv6", is_flag=True, default=False, help="Enable IPv6 networking.")
+@flag("--label", type=LABEL, multiple=True, help="Set metadata on a network.")
+@flag("-o", "--opt", type=KEY_VALUE, multiple=True, help="Set driver specific options.")
+@flag("--scope", default="swarm", metavar="STRING", help="The network's scope; all networks here are the cluster's.")
+@flag("--subnet", type=SplitList(), multiple=True, help="Subnet in CIDR format.")
+@with_client
+async def create(client: Client, /, name: str, **given: Any) -> None:
+    """Create a network."""
+    body = {
+        "Name": name,
+        "Driver": given["driver"],
+        "Scope": given["scope"],
+        "Attachable": given["attachable"],
+        "Ingress": given["ingress"],
+        "Internal": given["internal"],
+        "EnableIPv6": given["ipv6"],
+        "Labels": dict(given["label"]),
+        "Options": dict(given["opt"]),
+        "IPAM": {
+            "Driver": given["ipam_driver"],
+            "Options": dict(given["ipam_opt"]),
+            "Config": ipam_configs(
+                _flat(given["subnet"]), _flat(given["ip_range"]), _flat(given["gateway"]), dict(given["aux_address"])
+            ),
+        },
+    }
+    answer = await client.post("/networks/create", body)
+    if answer.get("Warning"):
+        click.echo(answer["Warning"], err=True)
+    click.echo(answer["Id"])
+
+
+def _flat(lists: Iterable[Iterable[str]]) -> list[str]:
+    return [item for items in lists for item in items]
+
+
+@network.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager network ls --filter driver=overlay")
+@listing
+@flag("--no-trunc", is_flag=True, default=False, help="Do not truncate the output.")
+@with_client
+async def list_networks(
+    client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool, no_trunc: bool
+) -> None:
+    """List networks."""
+    found = await client.get("/networks", filtered(grouped(filters)))
+    click.echo(NETWORKS.render(rows(found, full=no_trunc), layout, quiet=quiet), nl=False)
+
+
+def rows(networks: Iterable[Any], *, full: bool = False) -> list[Row]:
+    """Make the rows by name."""
+    return [
+        {
+            "ID": each["Id"] if full else short_id(each["Id"]),
+            "Name": each["Name"],
+            "Driver": each["Driver"],
+            "Scope": each["Scope"],
+            "IPv6": "true" if each.get("EnableIPv6") else "false",
+            "Internal": "true" if each.get("Internal") else "false",
+            "Labels": pairs(each.get("Labels")),
+            "CreatedAt": go_time(each["Created"]),
+        }
+        for each in sorted(networks, key=lambda each: natural(each["Name"]))
+    ]
+
+
+@network.command(
+    "inspect", cls=SwarmCommand, examples="swarm-manager network inspect --format '{{.IPAM.Config}}' backend"
+)
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=complete_networks)
+@format_flag("-f")
+@flag("-v", "--verbose", is_flag=True, default=False, help="Show the services and tasks of the network too.")
+@with_client
+async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout: str, *, verbose: bool) -> None:
+    """Show all that is known of one or more networks."""
+    query = {"verbose": "true"} if verbose else None
+    await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), layout)
+
+
+@network.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager network rm backend front")
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=complete_networks)
+@flag("-f", "--force", is_flag=True, default=False, help="Do not fail if the network does not exist.")
+@with_client
+async def remove(client: Client, /, networks: tuple[str, ...], *, force: bool) -> None:
+    """Remove one or more networks that no service uses."""
+    problems = []
+    for name in networks:
+        try:
+            await client.delete(f"/networks/{name}")
+            click.echo(name)
+        except ApiError as error:
+            if not (force and error.not_found):
+                problems.append(error.message)
+    finish(problems)

@@ -1,0 +1,71 @@
+"""Nodes in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from manager.cli.rows import Row, Table
+from manager.cli.wording import capitalized, natural
+
+NODES = Table(
+    columns=(
+        "{{.ID}} {{if .Self}}*{{else}} {{end}}",
+        "{{.Hostname}}",
+        "{{.Status}}",
+        "{{.Availability}}",
+        "{{.ManagerStatus}}",
+        "{{.EngineVersion}}",
+    ),
+    headings={
+        "ID": "ID",
+        "Self": "",
+        "Hostname": "HOSTNAME",
+        "Status": "STATUS",
+        "Availability": "AVAILABILITY",
+        "ManagerStatus": "MANAGER STATUS",
+        "EngineVersion": "ENGINE VERSION",
+        "TLSStatus": "TLS STATUS",
+    },
+    raw={
+        "node_id": "ID",
+        "hostname": "Hostname",
+        "status": "Status",
+        "availability": "Availability",
+        "manager_status": "ManagerStatus",
+    },
+)
+
+
+def rows(nodes: Iterable[Any], swarm: Any) -> list[Row]:
+    """Make the rows from the answers of /nodes and the `Swarm` part of /info, by host name."""
+    return [_row(node, swarm) for node in sorted(nodes, key=lambda node: natural(_hostname(node)))]
+
+
+def _hostname(node: Any) -> str:
+    return str(node["Description"].get("Hostname", ""))
+
+
+def _row(node: Any, swarm: Any) -> Row:
+    return {
+        "ID": node["ID"],
+        "Self": node["ID"] == swarm.get("NodeID"),
+        "Hostname": _hostname(node),
+        "Status": capitalized(node["Status"].get("State", "")),
+        "Availability": capitalized(node["Spec"].get("Availability", "")),
+        "ManagerStatus": capitalized(_manager_status(node.get("ManagerStatus"))),
+        "EngineVersion": (node["Description"].get("Engine") or {}).get("EngineVersion", ""),
+        "TLSStatus": _tls_status(node["Description"].get("TLSInfo"), (swarm.get("Cluster") or {}).get("TLSInfo")),
+    }
+
+
+def _manager_status(status: Any) -> str:
+    if not status:
+        return ""
+    return "leader" if status.get("Leader") else str(status.get("Reachability", ""))
+
+
+def _tls_status(node: Any, cluster: Any) -> str:
+    if not node or not cluster:
+        return "Unknown"
+    return "Ready" if node == cluster else "Needs Rotation"

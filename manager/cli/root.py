@@ -1,0 +1,73 @@
+"""The program `swarm-manager` itself: its groups, and what happens when a command fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+
+from manager.cli.command import SwarmGroup, as_epilog, connection_flags
+from manager.cli.completion import completion
+from manager.cli.config import config
+from manager.cli.errors import explain
+from manager.cli.events import events
+from manager.cli.membership import join_token, leave
+from manager.cli.network import network
+from manager.cli.node import node
+from manager.cli.secret import secret
+from manager.cli.service import service
+from manager.cli.stack import stack
+from manager.cli.status import status
+from manager.cli.task import task
+
+PROGRAM = "swarm-manager"
+
+_EXAMPLES = """
+swarm-manager init --advertise-addr 192.0.2.10
+swarm-manager stack deploy -c docker-compose.yaml shop
+swarm-manager -H tcp://192.0.2.10:2375 service ls
+"""
+
+
+class Program(SwarmGroup):
+    """The outermost group: errors become a message and an exit code, never a traceback (but with --debug)."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        run: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **{"prog_name": PROGRAM, **extra})
+        if not standalone_mode:
+            return run()
+        try:
+            result = run()
+        except BrokenPipeError:
+            _leave_quietly()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the one place that turns any error into an exit
+            if "--debug" in (args[0] if args and args[0] is not None else extra.get("args") or sys.argv):
+                traceback.print_exc()
+            message, code = explain(error)
+            if message:
+                click.echo(message, err=True)
+            sys.exit(code)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _leave_quietly() -> NoReturn:
+    """End as a program does whose reader (`| head`) went away: nothing more can be written, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
+cli = Program(
+    PROGRAM,
+    help="Run and use a cluster of Docker hosts: services, stacks, nodes, secrets.",
+    epilog=as_epilog(_EXAMPLES),
+    params=connection_flags(taken=set()),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (completion, config, events, join_token, leave, network, node, secret, service, stack, status, task):
+    cli.add_command(command)

@@ -1,0 +1,210 @@
+"""`swarm-manager service create|update|rollback|scale`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import msgspec
+
+from common.clock import seconds
+from common.errors import InvalidArgument
+from common.model import Service
+from common.model.service import ServiceSpec
+from manager.cli import decode
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_services
+from manager.cli.converge import converge
+from manager.cli.failures import ApiError
+from manager.cli.flags import parts, spec_create, spec_update
+from manager.cli.flags.service_options import create_flags, update_flags
+from manager.cli.flags.types import DURATION
+from manager.cli.inspection import finish
+from manager.cli.progress import Wish
+from manager.cli.service_write import network_ids, send_change, send_new, with_ids
+from manager.cli.session import with_client
+
+_SERVICE: dict[str, Any] = {"metavar": "SERVICE", "shell_complete": complete_services}
+# Flags of `service update` that say how to go about it, not what the service is to be.
+_MANNERS = frozenset({"detach", "quiet", "timeout", "rollback", "with_registry_auth", "no_resolve_image", "force"})
+
+
+@click.command(
+    cls=SwarmCommand,
+    context_settings={"allow_interspersed_args": False},
+    examples="""
+    swarm-manager service create --name web --replicas 3 --publish 8080:80 nginx:1.27
+    swarm-manager service create --name job --mode replicated-job --replicas 5 busybox:1 echo done
+    swarm-manager service create --name db --mount source=data,target=/var/lib/data --secret db-password postgres:17
+    """,
+)
+@click.argument("image")
+@click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
+@create_flags
+@with_client
+async def create(client: Client, /, image: str, args: tuple[str, ...], **given: Any) -> None:
+    """Create a service and wait until its tasks run."""
+    try:
+        spec = spec_create.build(image, args, given, os.environ)
+    except (ValueError, OSError) as error:
+        raise InvalidArgument(str(error)) from error
+    spec = await _resolved(client, spec)
+    service_id = await send_new(client, spec, resolve=not given["no_resolve_image"], auth=given["with_registry_auth"])
+    click.echo(service_id)
+    await _wait(client, {service_id: spec.name or service_id}, given)
+
+
+async def _resolved(client: Client, spec: ServiceSpec) -> ServiceSpec:
+    """Look up what the specification names."""
+    networks = await network_ids(client, spec.task_template.networks)
+    template = msgspec.structs.replace(spec.task_template, networks=networks)
+    return await with_ids(client, msgspec.structs.replace(spec, task_template=template))
+
+
+async def _wait(client: Client, services: dict[str, str], given: parts.Given, *, rollback: bool = False) -> None:
+    if not given["detach"]:
+        wish = Wish(timeout=seconds(given["timeout"]), rollback=rollback)
+        await converge(client, services, wish, quiet=given.get("quiet", False))
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service update --image nginx:1.28 web
+    swarm-manager service update --env-add MODE=fast --limit-memory 200M --update-parallelism 2 web
+    swarm-manager service update --force web
+    """,
+)
+@click.argument("reference", **_SERVICE)
+@update_flags
+@with_client
+async def update(client: Client, /, reference: str, **given: Any) -> None:
+    """Change a service and wait until its tasks are replaced."""
+    service = await _fetch(client, reference)
+    if given["rollback"]:
+        _refuse_others(given)
+        await _roll_back(client, service)
+    else:
+        spec = await _changed(client, service, given)
+        resolve = given.get("image") is not None and not given["no_resolve_image"]
+        await send_change(
+            client, service.id, service.version.index, spec, resolve=resolve, auth=given["with_registry_auth"]
+        )
+    click.echo(reference)
+    await _wait(client, {service.id: service.name}, given, rollback=given["rollback"])
+
+
+async def _fetch(client: Client, reference: str) -> Service:
+    return decode.service(await client.get(f"/services/{reference}"))
+
+
+async def _changed(client: Client, service: Service, given: dict[str, Any]) -> ServiceSpec:
+    added = await network_ids(client, given["network_add"])
+    removed = [(await client.get(f"/networks/{name}"))["Id"] for name in given["network_rm"]]
+    try:
+        spec = spec_update.apply(service.spec, {**given, "network_add": added, "network_rm": removed})
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    return await with_ids(client, spec) if given["secret_add"] or given["config_add"] else spec
+
+
+def _refuse_others(given: dict[str, Any]) -> None:
+    """Other changes make no sense with --rollback."""
+    if any(value not in (None, (), False) for name, value in given.items() if name not in _MANNERS):
+        raise InvalidArgument("other flags may not be combined with --rollback")
+
+
+async def _roll_back(client: Client, service: Service) -> None:
+    await send_change(client, service.id, service.version.index, service.spec, rollback=True)
+
+
+def _timeout(function: Any) -> Any:
+    return flag(
+        "--timeout",
+        type=DURATION,
+        default="10m",
+        show_default=True,
+        help="Give up waiting after so long without progress.",
+    )(function)
+
+
+def _detach(function: Any) -> Any:
+    return flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the service to converge.")(
+        function
+    )
+
+
+@click.command(cls=SwarmCommand, examples="swarm-manager service rollback web")
+@click.argument("reference", **_SERVICE)
+@_detach
+@flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
+@_timeout
+@with_client
+async def rollback(client: Client, /, reference: str, **given: Any) -> None:
+    """Return a service to its previous specification."""
+    service = await _fetch(client, reference)
+    await _roll_back(client, service)
+    click.echo(reference)
+    await _wait(client, {service.id: service.name}, given, rollback=True)
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service scale web=5
+    swarm-manager service scale web=5 worker=20
+    """,
+)
+@click.argument("scales", nargs=-1, required=True, metavar="SERVICE=REPLICAS...", shell_complete=complete_services)
+@_detach
+@_timeout
+@with_client
+async def scale(client: Client, /, scales: tuple[str, ...], **given: Any) -> None:
+    """Set the number of tasks of one or more replicated services."""
+    wanted = [parse_scale(text) for text in scales]
+    scaled: dict[str, str] = {}
+    problems = []
+    for reference, replicas in wanted:
+        try:
+            service = await _scale_one(client, reference, replicas)
+        except (ApiError, InvalidArgument) as error:
+            problems.append(f"{reference}: {error.message}")
+            continue
+        scaled[service.id] = service.name
+        click.echo(f"{reference} scaled to {replicas}")
+    if scaled:
+        await _wait(client, scaled, given)
+    finish(problems)
+
+
+def parse_scale(text: str) -> tuple[str, int]:
+    """Read `service=replicas`.
+
+    Raises:
+        InvalidArgument: it has another form.
+
+    """
+    reference, equals, number = text.partition("=")
+    if not equals or not reference:
+        raise InvalidArgument(f"Invalid scale specifier '{text}'.\nSee 'swarm-manager service scale --help'.")
+    if not number.isdigit():
+        raise InvalidArgument(f"{reference}: invalid replicas value {number}: a whole number, 0 or more, is expected")
+    return reference, int(number)
+
+
+async def _scale_one(client: Client, reference: str, replicas: int) -> Service:
+    service = await _fetch(client, reference)
+    mode = service.spec.mode
+    if mode.replicated is None and mode.replicated_job is None:
+        raise InvalidArgument("scale can only be used with replicated or replicated-job mode")
+    if mode.replicated is not None:
+        changed = msgspec.structs.replace(mode, replicated=msgspec.structs.replace(mode.replicated, replicas=replicas))
+    else:
+        assert mode.replicated_job is not None
+        job = msgspec.structs.replace(mode.replicated_job, total_completions=replicas)
+        changed = msgspec.structs.replace(mode, replicated_job=job)
+    spec = msgspec.structs.replace(service.spec, mode=changed)
+    await send_change(client, service.id, service.version.index, spec)
+    return service

@@ -1,0 +1,172 @@
+"""`swarm-manager stack`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import click
+
+from common.clock import seconds
+from common.errors import InvalidArgument
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import STACK_LABEL, complete_stacks
+from manager.cli.converge import converge
+from manager.cli.failures import CommandFailed
+from manager.cli.flags.types import DURATION
+from manager.cli.inspection import finish
+from manager.cli.listing import format_flag, grouped, listing, task_listing
+from manager.cli.progress import Wish
+from manager.cli.rows import Row, Table
+from manager.cli.service_rows import SERVICES
+from manager.cli.service_rows import rows as service_rows
+from manager.cli.session import with_client
+from manager.cli.stack_deploy import RESOLVE, Manners
+from manager.cli.stack_deploy import deploy as deploy_stack
+from manager.cli.stack_files import load_files, read_bytes
+from manager.cli.stack_remove import remove as remove_stack
+from manager.cli.task_rows import fetch, print_tasks
+from manager.cli.wording import natural
+from manager.compose import convert, render
+
+STACKS = Table(columns=("{{.Name}}", "{{.Services}}"), headings={"Name": "NAME", "Services": "SERVICES"}, key="Name")
+
+_STACK: dict[str, Any] = {"metavar": "STACK", "shell_complete": complete_stacks}
+
+
+@click.group(cls=SwarmGroup)
+def stack() -> None:
+    """Manage stacks: the services, networks, secrets and configs of compose files."""
+
+
+def _files(function: Any) -> Any:
+    return flag(
+        "-c",
+        "--compose-file",
+        "files",
+        multiple=True,
+        type=click.Path(),
+        metavar="PATH",
+        help='Path to a Compose file, or "-" to read from standard input.',
+    )(function)
+
+
+@stack.command(
+    "deploy",
+    cls=SwarmCommand,
+    aliases=("up",),
+    examples="""
+    swarm-manager stack deploy -c docker-compose.yaml shop
+    swarm-manager stack deploy -c base.yaml -c production.yaml --prune shop
+    generate | swarm-manager stack deploy -c - --detach shop
+    """,
+)
+@click.argument("name", **_STACK)
+@_files
+@flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+@flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
+@flag(
+    "--resolve-image",
+    default="always",
+    show_default=True,
+    metavar="STRING",
+    help='When to ask the registry for image digests ("always", "changed", "never").',
+)
+@flag(
+    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
+)
+@flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers.")
+@with_client
+async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:
+    """Deploy compose files as a stack, or update one, and wait until its services run."""
+    if given["resolve_image"] not in RESOLVE:
+        raise InvalidArgument(f"Invalid option {given['resolve_image']} for flag --resolve-image: {', '.join(RESOLVE)}")
+    converted = convert(load_files(files), name, read_bytes)
+    manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
+    services = await deploy_stack(client, converted, manners)
+    if not given["detach"]:
+        await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+
+
+@stack.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
+@_files
+def config(files: tuple[str, ...]) -> None:
+    """Print the compose files merged, interpolated and in long form."""
+    click.echo(render(load_files(files)), nl=False)
+
+
+@stack.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager stack ls --format '{{.Name}}'")
+@format_flag()
+@with_client
+async def list_stacks(client: Client, /, layout: str) -> None:
+    """List stacks."""
+    found = await client.get("/services", filtered({"label": [STACK_LABEL]}))
+    click.echo(STACKS.render(rows(found), layout), nl=False)
+
+
+def rows(services: list[Any]) -> list[Row]:
+    """Count the services of each stack, by the stacks' names."""
+    counts = Counter(each["Spec"]["Labels"][STACK_LABEL] for each in services)
+    return [{"Name": name, "Services": str(counts[name])} for name in sorted(counts, key=natural)]
+
+
+@stack.command("ps", cls=SwarmCommand, examples="swarm-manager stack ps --filter desired-state=running shop")
+@click.argument("name", **_STACK)
+@task_listing
+@with_client
+async def list_stack_tasks(
+    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
+) -> None:
+    """List the tasks of a stack."""
+    label = f"{STACK_LABEL}={name}"
+    groups = grouped(filters)
+    tasks = await fetch(client, {**groups, "label": [*groups.get("label", []), label]})
+    if not tasks:
+        raise CommandFailed(f"nothing found in stack: {name}")
+    click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+
+
+@stack.command("services", cls=SwarmCommand, examples="swarm-manager stack services shop")
+@click.argument("name", **_STACK)
+@listing
+@with_client
+async def list_stack_services(
+    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool
+) -> None:
+    """List the services of a stack."""
+    groups = grouped(filters)
+    wanted = {**groups, "label": [*groups.get("label", []), f"{STACK_LABEL}={name}"]}
+    found = await client.get("/services", {"status": "true", **filtered(wanted)})
+    if not found:
+        click.echo(f"Nothing found in stack: {name}", err=True)
+        return
+    click.echo(SERVICES.render(service_rows(found), layout, quiet=quiet), nl=False)
+
+
+@stack.command(
+    "rm",
+    cls=SwarmCommand,
+    aliases=("remove", "down"),
+    examples="""
+    swarm-manager stack rm shop
+    swarm-manager stack rm --detach shop blog
+    """,
+)
+@click.argument("names", nargs=-1, required=True, metavar="STACK...", shell_complete=complete_stacks)
+@flag("-d", "--detach", switch=True, help="Do not wait until everything is gone.")
+@flag(
+    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
+)
+@with_client
+async def remove(client: Client, /, names: tuple[str, ...], *, detach: bool | None, timeout: int) -> None:  # noqa: ASYNC109  # a flag
+    """Remove stacks and wait until their tasks, containers and networks are gone."""
+    problems = []
+    for name in names:
+        try:
+            await remove_stack(client, name, wait=not detach, patience=seconds(timeout))
+        except CommandFailed as error:
+            problems.append(error.message)
+    finish(problems)

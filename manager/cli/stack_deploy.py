@@ -1,0 +1,201 @@
+"""`stack deploy`: what a stack needs is created or updated in Docker's order and with Docker's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import msgspec
+
+from common.model.network import NetworkSpec
+from common.model.service import ServiceSpec
+from manager.cli import decode
+from manager.cli.client import Client, filtered
+from manager.cli.completion import STACK_LABEL
+from manager.cli.encode import to_json
+from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.service_write import ids, send_change, send_new
+from manager.compose import Stack, with_ids
+
+IMAGE_LABEL = "com.docker.stack.image"
+RESOLVE = ("always", "changed", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How to deploy: when to ask registries for digests (one of `RESOLVE`), and whether credentials are sent along."""
+
+    resolve_image: str = "always"
+    registry_auth: bool = False
+    prune: bool = False
+
+
+def of_stack(stack: str) -> dict[str, str]:
+    """Filter a list for what belongs to a stack."""
+    return filtered({"label": [f"{STACK_LABEL}={stack}"]})
+
+
+async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
+    """Bring the cluster to what the stack says; return the services' names by id.
+
+    Raises:
+        CommandFailed: something could not be created or updated.
+
+    """
+    await _check_external(client, stack)
+    if manners.prune:
+        await _prune(client, stack)
+    await _create_networks(client, stack)
+    for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
+        await _put_files(client, kind, specs)
+    return await _put_services(client, stack, manners)
+
+
+async def _check_external(client: Client, stack: Stack) -> None:
+    for name in stack.external_networks:
+        try:
+            network = await client.get(f"/networks/{name}")
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            raise CommandFailed(
+                f'network "{name}" is declared as external, but could not be found. You need to create a swarm-scoped '
+                f"network before the stack is deployed (swarm-manager network create {name})"
+            ) from error
+        if network["Scope"] != "swarm":
+            raise CommandFailed(
+                f'network "{name}" is declared as external, but it is not in the right scope: '
+                f'"{network["Scope"]}" instead of "swarm"'
+            )
+
+
+async def _prune(client: Client, stack: Stack) -> None:
+    wanted = {spec.name for spec in stack.services.values()}
+    for service in await client.get("/services", of_stack(stack.name)):
+        if service["Spec"]["Name"] not in wanted:
+            click.echo(f"Removing service {service['Spec']['Name']}")
+            await client.delete(f"/services/{service['ID']}")
+
+
+async def _create_networks(client: Client, stack: Stack) -> None:
+    present = {network["Name"] for network in await client.get("/networks", of_stack(stack.name))}
+    for name, spec in stack.networks.items():
+        if name not in present:
+            click.echo(f"Creating network {name}")
+            try:
+                await client.post("/networks/create", network_request(spec))
+            except ApiError as error:
+                raise CommandFailed(f"failed to create network {name}: {error.message}") from error
+
+
+def network_request(spec: NetworkSpec) -> dict[str, Any]:
+    """Write a network's specification as POST /networks/create takes it."""
+    return {
+        "Name": spec.name,
+        "CheckDuplicate": True,
+        "Driver": spec.driver.name,
+        "Scope": spec.scope,
+        "EnableIPv6": spec.ipv6_enabled,
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Options": spec.driver.options,
+        "Labels": spec.labels,
+        "IPAM": {
+            "Driver": spec.ipam.driver.name,
+            "Options": spec.ipam.driver.options,
+            "Config": [
+                {
+                    key: value
+                    for key, value in (("Subnet", c.subnet), ("IPRange", c.range), ("Gateway", c.gateway))
+                    if value
+                }
+                for c in spec.ipam.configs
+            ],
+        },
+    }
+
+
+async def _put_files(client: Client, kind: str, specs: Mapping[str, Any]) -> None:
+    """Create secrets or configs, or update those that exist (their labels: content never changes)."""
+    for name, spec in specs.items():
+        present = await _present(client, f"/{kind}s/{name}")
+        try:
+            if present is None:
+                click.echo(f"Creating {kind} {name}")
+                await client.post(f"/{kind}s/create", to_json(spec))
+            else:
+                query = {"version": str(present["Version"]["Index"])}
+                await client.post(f"/{kind}s/{present['ID']}/update", to_json(spec), query)
+        except ApiError as error:
+            done = "create" if present is None else "update"
+            hint = (
+                ""
+                if present is None
+                else f" (new content needs a new name: give the {kind} another `name:` in the file)"
+            )
+            raise CommandFailed(f"failed to {done} {kind} {name}: {error.message}{hint}") from error
+
+
+async def _present(client: Client, path: str) -> Any:
+    try:
+        return await client.get(path)
+    except ApiError as error:
+        if error.not_found:
+            return None
+        raise
+
+
+async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
+    present = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
+    containers = [spec.task_template.container_spec for spec in stack.services.values()]
+    secrets = [ref.secret_name for each in containers if each for ref in each.secrets]
+    configs = [ref.config_name for each in containers if each for ref in each.configs]
+    secret_ids, config_ids = await ids(client, "secrets", secrets), await ids(client, "configs", configs)
+    deployed: dict[str, str] = {}
+    for spec in sorted(stack.services.values(), key=lambda spec: spec.name):
+        filled = with_ids(spec, secret_ids, config_ids)
+        found = present.get(spec.name)
+        try:
+            if found is None:
+                service_id = await _create(client, filled, manners)
+            else:
+                service_id = await _update(client, found, filled, manners)
+        except ApiError as error:
+            done = "create" if found is None else "update"
+            raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
+        deployed[service_id] = spec.name
+    return deployed
+
+
+async def _create(client: Client, spec: ServiceSpec, manners: Manners) -> str:
+    click.echo(f"Creating service {spec.name}")
+    return await send_new(client, spec, resolve=manners.resolve_image != "never", auth=manners.registry_auth)
+
+
+async def _update(client: Client, found: decode.Json, spec: ServiceSpec, manners: Manners) -> str:
+    present = decode.service(found)
+    click.echo(f"Updating service {spec.name} (id: {present.id})")
+    carried, resolve = carry_over(present.spec, spec, manners.resolve_image)
+    await send_change(client, present.id, present.version.index, carried, resolve=resolve, auth=manners.registry_auth)
+    return present.id
+
+
+def carry_over(present: ServiceSpec, spec: ServiceSpec, resolve_image: str) -> tuple[ServiceSpec, bool]:
+    """Keep what a deploy must not change: the count of forced updates, and the digest of an image that is the same.
+
+    Returns:
+        The specification to send, and whether its image's digest is to be asked for.
+
+    """
+    container, before = spec.task_template.container_spec, present.task_template.container_spec
+    assert container is not None, "every service of a stack has a container"
+    same = before is not None and container.image == present.labels.get(IMAGE_LABEL)
+    resolve = resolve_image == "always" or (resolve_image == "changed" and not same)
+    template = msgspec.structs.replace(spec.task_template, force_update=present.task_template.force_update)
+    if same and not resolve and before is not None:
+        template = msgspec.structs.replace(
+            template, container_spec=msgspec.structs.replace(container, image=before.image)
+        )
+    return msgspec.structs.replace(spec, task_template=template), resolve

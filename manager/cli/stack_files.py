@@ -1,0 +1,62 @@
+"""Compose files as `-c` names them, loaded with this process's environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from common.errors import InvalidArgument
+from manager.compose import ComposeFile, Config, load
+
+STDIN = "-"
+
+
+def read_files(names: Sequence[str]) -> tuple[tuple[ComposeFile, ...], str]:
+    """Read the files (`a,b` is two, `-` is standard input) and name the project's directory.
+
+    Raises:
+        InvalidArgument: none is given, one cannot be read, or standard input is given twice.
+
+    """
+    paths = [path for name in names for path in name.split(",") if path]
+    if not paths:
+        raise InvalidArgument("Please specify a Compose file (with --compose-file)")
+    if paths.count(STDIN) > 1:
+        raise InvalidArgument("standard input can be given only once as a Compose file")
+    first = paths[0]
+    directory = os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
+    return tuple(ComposeFile(path, _text(path)) for path in paths), directory
+
+
+def _text(path: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"open {path}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{path}: this is no UTF-8 text (byte {error.start})") from error
+
+
+def read_bytes(path: str) -> bytes:
+    """Give a compose file the content of a file that it names."""
+    return Path(path).read_bytes()
+
+
+def load_files(names: Sequence[str]) -> Config:
+    """Load, interpolate and merge the files; warnings go to standard error.
+
+    Raises:
+        ComposeError: something in them is wrong; the message says where.
+
+    """
+    files, directory = read_files(names)
+    config = load(files, os.environ, read_bytes, directory)
+    for warning in config.warnings:
+        click.echo(warning, err=True)
+    return config

@@ -1,0 +1,60 @@
+"""What secrets and configs have in common: reading the content, lists, removal."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common.clock import parse_rfc3339
+from common.errors import InvalidArgument
+from manager.cli.client import Client
+from manager.cli.failures import ApiError
+from manager.cli.inspection import finish
+from manager.cli.rows import Row
+from manager.cli.wording import ago, natural, pairs
+
+
+def read_content(source: str) -> str:
+    """Read a file, or standard input for `-`, as base64.
+
+    Raises:
+        InvalidArgument: the file cannot be read.
+
+    """
+    try:
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"error reading content from {source!r}: {error.strerror}") from error
+    return base64.b64encode(data).decode()
+
+
+def rows(objects: Iterable[Any], now: float) -> list[Row]:
+    """Make the rows of secrets or configs, by name; `Driver` is a secret's."""
+    return [
+        {
+            "ID": each["ID"],
+            "Name": each["Spec"]["Name"],
+            "Driver": (each["Spec"].get("Driver") or {}).get("Name", ""),
+            "CreatedAt": ago(parse_rfc3339(each["CreatedAt"]), now),
+            "UpdatedAt": ago(parse_rfc3339(each["UpdatedAt"]), now),
+            "Labels": pairs(each["Spec"].get("Labels")),
+        }
+        for each in sorted(objects, key=lambda each: natural(each["Spec"]["Name"]))
+    ]
+
+
+async def remove_each(client: Client, path: str, references: Sequence[str]) -> None:
+    """Remove objects one by one and print each that went; problems are said at the end."""
+    problems = []
+    for reference in references:
+        try:
+            await client.delete(f"{path}/{reference}")
+            click.echo(reference)
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)

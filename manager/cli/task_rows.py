@@ -1,0 +1,126 @@
+"""Tasks in a table, with the names of their services and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from common.model import Task
+from manager.cli import decode
+from manager.cli.client import Client, filtered
+from manager.cli.images import shown
+from manager.cli.rows import Row, Table
+from manager.cli.wording import ago, capitalized, natural, short_id, shortened
+
+_ERROR_WIDTH = 30
+
+TASKS = Table(
+    columns=(
+        "{{.ID}}",
+        "{{.Name}}",
+        "{{.Image}}",
+        "{{.Node}}",
+        "{{.DesiredState}}",
+        "{{.CurrentState}}",
+        "{{.Error}}",
+        "{{.Ports}}",
+    ),
+    headings={
+        "ID": "ID",
+        "Name": "NAME",
+        "Image": "IMAGE",
+        "Node": "NODE",
+        "DesiredState": "DESIRED STATE",
+        "CurrentState": "CURRENT STATE",
+        "Error": "ERROR",
+        "Ports": "PORTS",
+    },
+    raw={
+        "id": "ID",
+        "name": "Name",
+        "image": "Image",
+        "node": "Node",
+        "desired_state": "DesiredState",
+        "current_state": "CurrentState",
+        "error": "Error",
+        "ports": "Ports",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by id, of services and nodes; an id without one stands for itself."""
+
+    services: Mapping[str, str]
+    nodes: Mapping[str, str]
+
+    def task(self, task: Task) -> str:
+        service = self.services.get(task.service_id, task.service_id)
+        return f"{service}.{task.slot or task.node_id}"
+
+
+async def names(client: Client) -> Names:
+    services = {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services")}
+    nodes = {each["ID"]: node_name(each) for each in await client.get("/nodes")}
+    return Names(services, nodes)
+
+
+def node_name(data: decode.Json) -> str:
+    return str((data.get("Spec") or {}).get("Name") or data["Description"].get("Hostname", ""))
+
+
+async def fetch(client: Client, filters: Mapping[str, list[str]]) -> list[Task]:
+    return [decode.task(each) for each in await client.get("/tasks", filtered(filters))]
+
+
+def rows(tasks: Iterable[Task], known: Names, now: float, *, full: bool = False, tree: bool = True) -> list[Row]:
+    """Make the rows in order: by name, the newest of a slot first and the ones before it indented (`tree`)."""
+    ordered = sorted(tasks, key=lambda task: (natural(known.task(task)), -task.created_at))
+    made: list[Row] = []
+    previous = ""
+    for task in ordered:
+        name = known.task(task)
+        made.append(
+            {**_row(task, known, now, full=full), "Name": f" \\_ {name}" if tree and name == previous else name}
+        )
+        previous = name
+    return made
+
+
+def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, object]:
+    spec = task.spec.container_spec
+    image = spec.image if spec else ""
+    state = task.status.state.name.lower()
+    since = ago(task.status.timestamp, now)
+    return {
+        "ID": task.id if full else short_id(task.id),
+        "Image": image if full else shown(image),
+        "Node": known.nodes.get(task.node_id, task.node_id),
+        "DesiredState": capitalized(task.desired_state.name),
+        "CurrentState": f"{capitalized(state)} {since.lower()}",
+        "Error": _quoted(task.status.err, full=full),
+        "Ports": ",".join(f"*:{p.published_port}->{p.target_port}/{p.protocol}" for p in task.status.ports),
+    }
+
+
+def _quoted(error: str, *, full: bool) -> str:
+    text = error if full else shortened(error, _ERROR_WIDTH)
+    return f'"{text}"' if text else ""
+
+
+async def print_tasks(
+    client: Client,
+    tasks: list[Task],
+    now: float,
+    *,
+    layout: str = "",
+    quiet: bool = False,
+    no_trunc: bool = False,
+    no_resolve: bool = False,
+) -> str:
+    """Render tasks as `service ps`, `node ps`, `stack ps` and `task ls` do."""
+    known = Names({}, {}) if no_resolve or (quiet and not layout) else await names(client)
+    in_table = layout in ("", "raw") or layout.startswith("table")
+    made = rows(tasks, known, now, full=no_trunc or quiet, tree=in_table and layout != "raw")
+    return TASKS.render(made, layout, quiet=quiet)

@@ -27,6 +27,7 @@ _MERGE = "<<"
 _YAML = "tag:yaml.org,2002:"
 _LINE_ENDS = "\0\r\n\x85\u2028\u2029"
 _MAX_NODES = 200_000
+_MAX_DEPTH = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,7 @@ def load_yaml(file: str, text: str) -> Document:
     if not isinstance(root, yaml.MappingNode):
         where = builder.position(root) if root else Position(file, 1, 1)
         raise ComposeError([Problem("expected a mapping with keys such as `services` at the top level", (), where)])
-    try:
-        return Document(file, builder.build(root, ()), builder.positions)
-    except RecursionError:
-        raise ComposeError([Problem("nested too deeply", position=Position(file, 1, 1))]) from None
+    return Document(file, builder.build(root, ()), builder.positions)
 
 
 class _Loader(yaml.SafeLoader):
@@ -105,6 +103,10 @@ def _unreadable(file: str, text: str, error: yaml.reader.ReaderError) -> Problem
     return Problem(f"YAML does not allow the character U+{code:04X}", (), Position(file, line, column))
 
 
+def _merges(key: yaml.Node) -> bool:
+    return bool(key.tag == _PLAIN and key.value == _MERGE)
+
+
 @dataclass(slots=True)
 class _Builder:
     """Turns nodes into values; one use, for one file."""
@@ -124,6 +126,8 @@ class _Builder:
         """Make the value of a node and note where its parts stand."""
         self.positions.setdefault(path, self.position(node))
         self.built += 1
+        if len(path) > _MAX_DEPTH:
+            self.fail(node, path[:1], f"nested too deeply: more than {_MAX_DEPTH} levels")
         if self.built > _MAX_NODES:
             self.fail(node, path, f"the file expands to more than {_MAX_NODES} values (aliases within aliases?)")
         if isinstance(node, yaml.ScalarNode):
@@ -140,19 +144,21 @@ class _Builder:
             self.open_nodes.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
+        """Build own keys first: they win over what `<<` brings in, in value and in position."""
         own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == _PLAIN and key_node.value == _MERGE:
+            if not _merges(key_node):
+                key = self._key(key_node, path)
+                if key in own:
+                    first = self.positions[(*path, key)]
+                    self.fail(key_node, (*path, key), f"given twice; it stands first on line {first.line}")
+                self.positions.setdefault((*path, key), self.position(key_node))
+                own[key] = self.build(value_node, (*path, key))
+        for key_node, value_node in node.value:
+            if _merges(key_node):
                 for source in self._merge_sources(value_node, path):
-                    merged = {**self._merged(source, path), **merged}
-                continue
-            key = self._key(key_node, path)
-            if key in own:
-                first = self.positions[(*path, key)]
-                self.fail(key_node, (*path, key), f"given twice; it stands first on line {first.line}")
-            self.positions[(*path, key)] = self.position(key_node)
-            own[key] = self.build(value_node, (*path, key))
+                    merged = {**self.build(source, path), **merged}
         return {**merged, **own}
 
     def _merge_sources(self, node: yaml.Node, path: KeyPath) -> Iterator[yaml.MappingNode]:
@@ -161,13 +167,6 @@ class _Builder:
             if not isinstance(source, yaml.MappingNode):
                 self.fail(source, path, "`<<` expects a mapping, or a list of mappings, usually by an alias `*name`")
             yield source
-
-    def _merged(self, source: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
-        """Build what `<<` brings in, its positions only where nothing nearer has one."""
-        nearer = dict(self.positions)
-        tree: dict[str, Any] = self.build(source, path)
-        self.positions.update(nearer)
-        return tree
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str:
         if not isinstance(node, yaml.ScalarNode):

@@ -89,6 +89,7 @@ def test_aliases_can_neither_explode_nor_contain_themselves() -> None:
         ("a: [", "f:1:5: is no YAML"),
         ("a: 1\n---\nb: 2\n", "f:2:1: is no YAML: but found another document"),
         ("[" * 5000, "nested too deeply"),
+        ("x-a: " + "[" * 70 + "]" * 70, "f:1:66: x-a: nested too deeply: more than 60 levels"),
         ("a: \x00", "U+0000"),
         ("a: b\nc: \x07d", "f:2:4: YAML does not allow the character U+0007"),
         ("a: !thing b", "the YAML tag '!thing' means nothing in a compose file"),

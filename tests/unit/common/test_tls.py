@@ -1,0 +1,83 @@
+import random
+import ssl
+import stat
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidArgument, Unauthenticated, Unavailable
+from common.tls import (
+    CredentialFiles,
+    Identity,
+    check_validity,
+    client_context,
+    load_key,
+    new_key,
+    renewal_time,
+    root_digest,
+    server_context,
+    unverified_context,
+    write_private,
+)
+from tests.fakes.certificates import Pki
+
+
+def test_files_are_replaced_in_one_step_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.mkdir()  # what cannot be replaced by a file
+    with pytest.raises(OSError, match="directory"):
+        write_private(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_renewal_is_at_a_random_half_to_four_fifths_of_the_life() -> None:
+    identity = Identity("n", "r", "c", "1", not_before=1000.0, not_after=2000.0)
+    times = [renewal_time(identity, random.Random(seed)) for seed in range(300)]
+    assert 1500 <= min(times) < 1520
+    assert 1780 < max(times) <= 1800
+
+
+def test_an_expired_certificate_is_said_in_words_with_both_times() -> None:
+    identity = Identity("n", "r", "c", "1", not_before=1_000_000.0, not_after=2_000_000.0)
+    check_validity(identity, 1_500_000.0)
+    with pytest.raises(Unauthenticated, match=r"not valid yet \(valid from 1970-01-12.*clock says 1970-01-01"):
+        check_validity(identity, 0.5)
+    with pytest.raises(Unauthenticated, match=r"has expired.*swarm-worker join"):
+        check_validity(identity, 3_000_000.0)
+
+
+def test_contexts_speak_tls_13_only_and_verify(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    server, client = pki.server(), pki.worker()
+    assert server.minimum_version == client.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert server.verify_mode is ssl.CERT_OPTIONAL
+    assert client.verify_mode is ssl.CERT_REQUIRED
+    assert client.check_hostname
+    assert unverified_context().minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    files = CredentialFiles(tmp_path / "nothing")
+    for use in (client_context, server_context):
+        with pytest.raises(Unavailable, match="nothing"):
+            use(files)
+    with pytest.raises(Unavailable, match=r"node\.pem"):
+        files.identity()
+
+
+def test_what_is_no_key_or_certificate_is_refused() -> None:
+    load_key(new_key())
+    with pytest.raises(InvalidArgument, match="private key"):
+        load_key(b"nonsense")
+    with pytest.raises(InvalidArgument, match="certificate"):
+        root_digest(b"nonsense")

@@ -1,0 +1,126 @@
+import random
+
+import pytest
+
+from common.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ProtocolError,
+    ResourceExhausted,
+    SwarmError,
+    Unauthenticated,
+    Unavailable,
+)
+from common.model.node import NodeDescription
+from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, root_digest
+from common.wire.channel import PeerInfo
+from common.wire.handshake import admit, clock_skew_error, joined, refusal, refused_error, root_of, welcomed
+from common.wire.messages import (
+    AnyMessage,
+    Heartbeat,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    Refused,
+    RootReply,
+    RootRequest,
+    StreamHello,
+    Welcome,
+)
+from common.wire.token import parse_token
+from manager.ca.authority import create_root
+from manager.ca.tokens import new_tokens
+
+STRANGER = PeerInfo()
+WORKER = PeerInfo(Identity("n1", ROLE_WORKER, "c1"))
+HELLO = Hello(protocol=1, description=NodeDescription())
+JOIN = JoinRequest(protocol=1, token="t", csr=b"", clock=0.0, hostname="alpha")
+ROOT = create_root("c1", 1_700_000_000.0).certificate
+TOKEN = parse_token(new_tokens(root_digest(ROOT), random.Random(1)).worker)
+
+
+@pytest.mark.parametrize(
+    ("peer", "first"),
+    [
+        (STRANGER, RootRequest()),
+        (STRANGER, JOIN),
+        (WORKER, JOIN),
+        (WORKER, HELLO),
+        (WORKER, StreamHello(stream_id="s")),
+    ],
+)
+def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:
+    assert admit(first, peer, "c1") is first
+
+
+@pytest.mark.parametrize(
+    ("peer", "first", "error"),
+    [
+        (STRANGER, HELLO, Unauthenticated),
+        (STRANGER, StreamHello(stream_id="s"), Unauthenticated),
+        (PeerInfo(Identity("n1", ROLE_WORKER, "c2")), HELLO, Unauthenticated),
+        (PeerInfo(Identity("n1", ROLE_MANAGER, "c1")), HELLO, PermissionDenied),
+        (PeerInfo(Identity("n1", "swarm-admin", "c1")), StreamHello(stream_id="s"), PermissionDenied),
+        (PeerInfo(Identity("n1", "", "c1")), HELLO, PermissionDenied),
+        (WORKER, Hello(protocol=2, description=NodeDescription()), FailedPrecondition),
+        (STRANGER, JoinRequest(protocol=2, token="", csr=b"", clock=0.0, hostname=""), FailedPrecondition),
+        (WORKER, Heartbeat(), ProtocolError),
+        (WORKER, RootReply(root_certificate=b"", clock=0.0), ProtocolError),
+    ],
+)
+def test_who_may_not(peer: PeerInfo, first: AnyMessage, error: type[SwarmError]) -> None:
+    with pytest.raises(error):
+        admit(first, peer, "c1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        kind("why")
+        for kind in (FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, Unavailable)
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_refusal_becomes_the_same_error_on_the_other_side(error: SwarmError) -> None:
+    back = refused_error(refusal(error))
+    assert type(back) is type(error)
+    assert back.message == "why"
+
+
+def test_a_refusal_of_a_kind_that_is_not_known_here_is_still_an_error() -> None:
+    assert refused_error(Refused(code="FromTheFuture", message="why")).message == "why"
+
+
+def test_an_hour_of_skew_is_borne_and_more_is_told_with_both_times() -> None:
+    assert clock_skew_error(3600, 0.0) is None
+    assert clock_skew_error(0.0, 3600) is None
+    error = clock_skew_error(1_700_000_000.0 + 2.5 * 86400, 1_700_000_000.0)
+    assert error is not None
+    assert "2 days and 12.0 hours" in error.message
+    assert "the worker's says 2023-11-17T10:13:20" in error.message
+    assert "the manager's 2023-11-14T22:13:20" in error.message
+
+
+def test_a_root_is_taken_when_the_token_pins_it() -> None:
+    assert root_of(RootReply(root_certificate=ROOT, clock=5.0), TOKEN, 5.0) == ROOT
+    other = create_root("c1", 1_700_000_000.0).certificate
+    with pytest.raises(Unauthenticated, match="not of the cluster"):
+        root_of(RootReply(root_certificate=other, clock=5.0), TOKEN, 5.0)
+    with pytest.raises(FailedPrecondition, match="clocks differ"):
+        root_of(RootReply(root_certificate=ROOT, clock=500_000.0), TOKEN, 5.0)
+    with pytest.raises(ResourceExhausted):
+        root_of(refusal(ResourceExhausted("busy")), TOKEN, 5.0)
+
+
+def test_answers_of_another_kind_are_a_protocol_error() -> None:
+    with pytest.raises(ProtocolError, match="expected JoinReply, the peer sent Heartbeat"):
+        joined(Heartbeat())
+    reply = JoinReply(node_id="n", cluster_id="c", certificate=b"", root_certificate=b"", managers=())
+    assert joined(reply) is reply
+    with pytest.raises(ProtocolError, match="expected Welcome"):
+        welcomed(reply)
+    newer = Welcome(protocol=2, session_id="s", node_id="n", heartbeat=1.0, managers=())
+    with pytest.raises(FailedPrecondition, match="protocol 2"):
+        welcomed(newer)

@@ -1,0 +1,84 @@
+import asyncio
+
+import pytest
+
+from common.errors import FailedPrecondition, ProtocolError
+from common.tls import Identity
+from common.wire.channel import ChannelClosed, PeerInfo
+from common.wire.memory import INBOX_FRAMES, memory_channel_pair
+from common.wire.messages import Heartbeat, RegistryAuth, StatusAck
+from tests.fakes.virtual_loop import run_virtual
+
+
+async def test_each_end_sees_the_other_and_messages_keep_order_and_number() -> None:
+    client = PeerInfo(Identity("w1", "swarm-worker", "c"), "10.0.0.2", "10.0.0.1")
+    near, far = memory_channel_pair(client)
+    assert far.peer == client
+    for number in range(10):
+        await near.send(Heartbeat(), number)
+    assert [(await far.receive()).id for _ in range(10)] == list(range(10))
+
+
+async def test_what_was_sent_before_a_close_arrives_and_after_a_drop_is_lost() -> None:
+    near, far = memory_channel_pair()
+    await near.send(StatusAck())
+    await near.close("done")
+    assert (await far.receive()).message == StatusAck()
+    with pytest.raises(ChannelClosed, match="done"):
+        await far.receive()
+    near, far = memory_channel_pair()
+    await near.send(StatusAck())
+    far.drop("cable cut")
+    for end in (near, far):
+        with pytest.raises(ChannelClosed, match="cable cut"):
+            await end.receive()
+        with pytest.raises(ChannelClosed, match="cable cut"):
+            await end.send(StatusAck())
+
+
+async def test_a_slow_reader_holds_its_peer_back() -> None:
+    near, far = memory_channel_pair()
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        while True:
+            await near.send(Heartbeat(), sent)
+            sent += 1
+
+    task = asyncio.create_task(flood())
+    await asyncio.sleep(0)
+    assert sent == INBOX_FRAMES
+    for number in range(3000):
+        assert (await far.receive()).id == number
+    far.drop()
+    with pytest.raises(ChannelClosed):
+        await task
+
+
+def test_latency_is_virtual_time_and_keeps_order() -> None:
+    async def story() -> None:
+        near, far = memory_channel_pair(latency=0.05)
+        await near.send(Heartbeat(), 1)
+        await near.send(Heartbeat(), 2)
+        assert [(await far.receive()).id, (await far.receive()).id] == [1, 2]
+        assert asyncio.get_running_loop().time() == pytest.approx(0.05)
+        assert far.last_received == pytest.approx(0.05)
+
+    run_virtual(story())
+
+
+async def test_the_limit_holds_as_over_tls() -> None:
+    near, far = memory_channel_pair()
+    far.raise_limit(100)
+    await near.send(RegistryAuth(service_id="s", auth="x" * 200))
+    with pytest.raises(ProtocolError, match="oversize"):
+        await far.receive()
+    with pytest.raises(ChannelClosed):
+        await near.receive()
+
+
+async def test_there_is_no_transport_to_detach() -> None:
+    near, _ = memory_channel_pair()
+    with pytest.raises(FailedPrecondition):
+        near.detach(asyncio.Protocol())

@@ -1,0 +1,67 @@
+import random
+
+import pytest
+
+from common.errors import FailedPrecondition, InvalidArgument, Unauthenticated
+from common.tls import root_digest
+from common.wire import token as token_module
+from common.wire.token import JoinToken, parse_token
+from manager.ca.authority import create_root
+from manager.ca.tokens import check_worker_token, new_tokens, rotate
+
+ROOT = create_root("c", 1_700_000_000.0).certificate
+DIGEST = root_digest(ROOT)
+TOKENS = new_tokens(DIGEST, random.Random(1))
+
+
+def test_a_token_has_the_form_of_swarms_and_pins_its_root() -> None:
+    prefix, version, digest, secret = TOKENS.worker.split("-")
+    assert (prefix, version, len(digest), len(secret)) == ("SWMTKN", "1", 50, 25)
+    token = parse_token(TOKENS.worker + "\n")
+    assert token.pins(ROOT)
+    assert not token.pins(create_root("c", 1_700_000_000.0).certificate)
+
+
+def test_the_digest_is_of_the_certificate_not_of_its_text() -> None:
+    assert root_digest(ROOT.replace(b"\n", b"\r\n")) == DIGEST
+
+
+def test_both_secrets_differ_and_rotation_changes_one() -> None:
+    assert TOKENS.worker != TOKENS.manager
+    rotated = rotate(TOKENS, "worker", DIGEST, random.Random(2))
+    assert rotated.worker != TOKENS.worker
+    assert rotated.manager == TOKENS.manager
+
+
+@pytest.mark.parametrize("text", ["", "x", "SWMTKN-1-abc-def", TOKENS.worker.upper(), TOKENS.worker + "0"])
+def test_what_is_not_a_token_is_told_so(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="not a join token"):
+        parse_token(text)
+
+
+def test_each_wrong_token_has_its_own_words() -> None:
+    check_worker_token(TOKENS.worker, TOKENS)
+    with pytest.raises(FailedPrecondition, match="token for managers"):
+        check_worker_token(TOKENS.manager, TOKENS)
+    with pytest.raises(Unauthenticated, match="another cluster"):
+        check_worker_token(new_tokens("0" * 50, random.Random(1)).worker, TOKENS)
+    with pytest.raises(Unauthenticated, match="rotated or mistyped"):
+        check_worker_token(rotate(TOKENS, "worker", DIGEST, random.Random(2)).worker, TOKENS)
+
+
+def test_tokens_are_compared_in_constant_time_and_both_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(token_module.hmac, "compare_digest", compare)
+    check_worker_token(TOKENS.worker, TOKENS)
+    assert compared == [(TOKENS.worker, TOKENS.worker), (TOKENS.worker, TOKENS.manager)]
+
+
+def test_a_secret_is_not_in_a_repr() -> None:
+    token = parse_token(TOKENS.worker)
+    assert token.secret not in repr(token)
+    assert token == JoinToken(token.digest, token.secret)

@@ -241,6 +241,7 @@ class Agent:
 def _world(found: AssignmentSet) -> NetworkWorld:
     return NetworkWorld(
         node_number=found.node_number,
+        address_pools=found.address_pools,
         networks=found.networks,
         endpoints=found.endpoints,
         peers=found.peers,

@@ -27,6 +27,7 @@ class AssignmentSet:
 
     number: int = 0
     node_number: int = 0
+    address_pools: tuple[str, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     configs: Mapping[str, Config] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class AssignmentSet:
         return AssignmentSet(
             number=message.results_in,
             node_number=message.node_number or old.node_number,
+            address_pools=message.address_pools or old.address_pools,
             tasks=_changed(old.tasks, _by_id(message.tasks), message.removed_tasks),
             secrets=_changed(old.secrets, _by_id(message.secrets), message.removed_secrets),
             configs=_changed(old.configs, _by_id(message.configs), message.removed_configs),

@@ -47,7 +47,9 @@ class DockerEngine:
         self._backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, rng)
         self._connector = _connector(host)
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=10)
-        self._docker = Docker(url=host, connector=self._connector, timeout=timeout)
+        # With a connector of the caller's, aiodocker takes the url for the requests' own: a socket's path is none.
+        url = "unix://localhost" if host.startswith("unix://") else host
+        self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
         self._negotiating = asyncio.Lock()
 

@@ -141,9 +141,10 @@ def _read(db: sqlite3.Connection) -> AssignmentSet:
     found: dict[str, dict[str, Any]] = {kind: {} for kind, _, _ in _KINDS}
     types = {kind: struct for kind, struct, _ in _KINDS}
     node_number = 0
+    address_pools: tuple[str, ...] = ()
     for kind, name, data in db.execute("SELECT kind, id, data FROM object"):
-        if kind == "node":
-            node_number = int(data)
+        if kind == "place":
+            node_number, address_pools = msgspec.msgpack.decode(data, type=tuple[int, tuple[str, ...]])
         else:
             found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
     for name, data in db.execute("SELECT id, data FROM state"):
@@ -152,6 +153,7 @@ def _read(db: sqlite3.Connection) -> AssignmentSet:
             found["task"][name] = _later(found["task"][name], status)
     return AssignmentSet(
         node_number=node_number,
+        address_pools=address_pools,
         tasks=found["task"],
         configs=found["config"],
         networks=found["network"],

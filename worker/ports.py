@@ -186,9 +186,13 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkWorld:
-    """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id."""
+    """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id.
+
+    `address_pools` are the cluster's, of which the number has its share (`common.addressing`).
+    """
 
     node_number: int = 0
+    address_pools: tuple[str, ...] = ()
     networks: Mapping[str, Network] = field(default_factory=dict)
     endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)

@@ -168,8 +168,7 @@ class TaskRunner:
             self.status = self._status(step)
             self._now = replace(self._now, state=step.state)
             self._report(self.task.id, self.status)
-            level = logging.WARNING if step.err else logging.INFO
-            _log.log(level, "task %s is %s %s", self.task.name, step.state.name.lower(), step.err)
+            _log.log(_level(step), "task %s: %s %s", self.task.name, step.state.name.lower(), step.err or step.message)
         return advanced
 
     def _status(self, step: Step) -> TaskStatus:
@@ -346,6 +345,13 @@ class TaskRunner:
         await self._hands.networks.release(self.task.id)
         self._hands.files.remove(self.task.id)
         self._now = replace(self._now, released=True)
+
+
+def _level(step: Step) -> int:
+    """Choose how loud a new state is: its way up is of interest to nobody but who looks for a fault."""
+    if step.err:
+        return logging.WARNING
+    return logging.INFO if step.state >= TaskState.RUNNING else logging.DEBUG
 
 
 def _container_status(container: Container) -> ContainerStatus:

@@ -110,6 +110,7 @@ def _as_stored(found: AssignmentSet, tasks: Mapping[str, Task]) -> AssignmentSet
     """Return what a worker's database gives back: no secrets, and no number of the set."""
     return AssignmentSet(
         node_number=found.node_number,
+        address_pools=found.address_pools,
         tasks=tasks,
         configs=found.configs,
         networks=found.networks,

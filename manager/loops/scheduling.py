@@ -25,7 +25,8 @@ from manager.state.transaction import Transaction
 from manager.state.watch import Lagged, Subscription
 
 RETRY_SECONDS = 1.0
-RELIEF_SECONDS_A_GROUP = 1e-4
+RELIEF_SECONDS_A_VISIT = 2e-5
+RELIEF_SECONDS_AT_MOST = 30.0
 
 _log = logging.getLogger("manager.loops.scheduling")
 
@@ -48,6 +49,7 @@ class Scheduling:
         self._later: dict[Group, float] = {}
         self._relieved_at = -math.inf
         self._relief_due = math.inf
+        self._futile = 0
 
     async def run(self) -> None:
         """Place what waits and what comes to wait; try again what found no node when that may have changed."""
@@ -86,13 +88,14 @@ class Scheduling:
             self._todo[group_of(change.new)] = None
 
     def _next_relief(self) -> float:
-        """Return when all that wait may be tried again: at once if they are few, paced by their number if many."""
-        return self._relieved_at + RELIEF_SECONDS_A_GROUP * len(self._load.pending)
+        """Return when all that wait may be tried again: at once, or paced by what it cost last time."""
+        return self._relieved_at + min(RELIEF_SECONDS_AT_MOST, RELIEF_SECONDS_A_VISIT * self._futile)
 
     def _take_due(self, now: float) -> None:
         if self._relief_due <= now:
             self._relief_due = math.inf
             self._relieved_at = now
+            self._futile = 0
             self._todo.update(dict.fromkeys(self._load.pending))
         for group in [group for group, instant in self._later.items() if instant <= now]:
             del self._later[group]
@@ -105,6 +108,7 @@ class Scheduling:
             del self._todo[group]
         result = schedule(self._store.view, self._load, groups, now, limit=self._limit, strategy=self._strategy)
         self._todo.update(dict.fromkeys(result.more))
+        self._futile += result.futile
         self._later.update(dict.fromkeys(result.again, now + REWORD_AFTER))
         if not result.decision:
             return

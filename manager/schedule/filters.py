@@ -42,12 +42,19 @@ class Filter:
 class Pipeline:
     """The filters of a group of tasks. Equal `key`s mean equal demands, whichever service they come from.
 
-    `invalid` says what no node can ever meet: a constraint that cannot be read.
+    `fixed` are those of the filters that ask the node's record alone and not its load; equal ones have equal
+    `fixed_key`s. `invalid` says what no node can ever meet: a constraint that cannot be read.
     """
 
     filters: tuple[Filter, ...]
     key: Hashable
+    fixed: tuple[Filter, ...] = ()
+    fixed_key: Hashable = None
     invalid: str = ""
+
+    def suits(self, load: NodeLoad) -> bool:
+        """Whether the node could ever take one of these, as its record is."""
+        return all(each.accepts(load) for each in self.fixed)
 
     def accepts(self, load: NodeLoad) -> bool:
         """Whether the node, already known to take tasks, takes one of these now."""
@@ -81,20 +88,22 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
     most = placement.max_replicas if placement else 0
     wanted = reserved(task)
     filters: list[Filter] = []
+    fixed: list[Filter] = []
     if wanted.nano_cpus or wanted.memory_bytes or wanted.generic_resources:
         filters.append(_resources(task))
     if drivers:
-        filters.append(_plugins(drivers))
+        fixed.append(_plugins(drivers))
     if constraints:
-        filters.append(_constraints(constraints))
+        fixed.append(_constraints(constraints))
     if platforms:
-        filters.append(_platforms(platforms))
+        fixed.append(_platforms(platforms))
     if ports:
         filters.append(_host_ports(task))
     if most:
         filters.append(_max_replicas(load, task.service_id, most))
-    own = task.service_id if most else ""
-    return Pipeline(tuple(filters), (wanted, drivers, constraints, platforms, ports, most, own))
+    fixed_key = (drivers, constraints, platforms)
+    key = (fixed_key, wanted, ports, most, task.service_id if most else "")
+    return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key)
 
 
 def _agent(load: NodeLoad) -> bool:

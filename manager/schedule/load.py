@@ -7,7 +7,7 @@ same with 100 tasks in the cluster and with 100,000.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import TypeAlias
 
 from common.model import Node, Task, TaskState
@@ -24,6 +24,7 @@ _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 _ASSIGNED = TaskState.ASSIGNED
 _RUNNING = TaskState.RUNNING
 _COMPLETE = TaskState.COMPLETE
+_MOST_REMEMBERED = 4096
 _FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 
@@ -123,6 +124,7 @@ class ClusterLoad:
         self.order = Order()
         self._counts: dict[str, dict[str, int]] = {}
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
+        self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
 
     @classmethod
     def of(cls, view: View) -> ClusterLoad:
@@ -135,7 +137,9 @@ class ClusterLoad:
         return load
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ClusterLoad) and vars(self) == vars(other)
+        if not isinstance(other, ClusterLoad):
+            return False
+        return all(getattr(self, name) == getattr(other, name) for name in vars(self) if name != "_suited")
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -153,6 +157,18 @@ class ClusterLoad:
             for node_id, failures in by_node.items()
             if len(failures) >= limit and sum(instant >= since for instant in failures.values()) >= limit
         )
+
+    def suited(self, key: Hashable, suits: Callable[[NodeLoad], bool]) -> tuple[NodeLoad, ...]:
+        """Return the nodes that `suits`, which `key` names, holds for; it may ask their records alone, not their load.
+
+        Remembered until a node changes: so many services may each be bound to a node of its own.
+        """
+        found = self._suited.get(key)
+        if found is None:
+            if len(self._suited) >= _MOST_REMEMBERED:
+                self._suited.clear()
+            found = self._suited[key] = tuple(load for load in self.nodes.values() if load.node and suits(load))
+        return found
 
     def by_total(self) -> Iterator[NodeLoad]:
         """Walk the nodes that take tasks, the emptiest first. Nothing may be applied meanwhile."""
@@ -253,6 +269,8 @@ class ClusterLoad:
             load = self.nodes[node_id] = NodeLoad(node_id)
         if load.open:
             self.order.discard(node_id, load.total)
+        if _record(load.node) != _record(node):
+            self._suited.clear()
         load.node = node
         load.open = node is not None and available(node)
         if load.open:
@@ -271,6 +289,11 @@ def host_ports(task: Task) -> Iterator[tuple[PortKey, str]]:
         if port.publish_mode == "host" and port.published_port:
             address = "" if port.host_ip in _ANY_ADDRESS else port.host_ip
             yield (port.protocol, port.published_port), address
+
+
+def _record(node: Node | None) -> tuple[object, ...]:
+    """Return what of a node the filters may ask beside its load and its readiness."""
+    return () if node is None else (node.spec, node.description, node.status.addr)
 
 
 def _weight(task: Task) -> tuple[object, ...]:

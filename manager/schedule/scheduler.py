@@ -6,7 +6,7 @@ was: what it gave counts for good when the store has it and the change comes bac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -22,7 +22,8 @@ from manager.state.view import View
 
 TASKS_A_DECISION = 1000
 SHARE_AT_LEAST = 32
-VISITS_A_DECISION = 100_000
+VISITS_A_DECISION = 20_000
+VISITS_A_GROUP = 5
 FAILURES = 5
 FAILURE_WINDOW = 300.0
 REWORD_AFTER = 5.0
@@ -35,12 +36,14 @@ class Round:
     """One decision, and what it leaves to the next.
 
     `more` are groups to go on with at once, in this order; the others need not be tried again until something changes.
-    `again` are groups whose tasks' messages are out of date, to be tried `REWORD_AFTER` seconds later.
+    `again` are groups whose tasks' messages are out of date, to be tried `REWORD_AFTER` seconds later. `futile` says
+    how much work was for nothing: the nodes that were asked for groups which did not find enough.
     """
 
     decision: Decision
     more: tuple[Group, ...] = ()
     again: tuple[Group, ...] = ()
+    futile: int = 0
 
 
 def schedule(
@@ -69,7 +72,7 @@ def schedule(
     finally:
         work.undo()
     decision = Decision(put=tuple(work.put), reasons=tuple(work.reasons.values()))
-    return Round(decision, more=(*waiting, *unfinished), again=tuple(work.again))
+    return Round(decision, more=(*waiting, *unfinished), again=tuple(work.again), futile=work.futile)
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class _Work:
     again: dict[Group, None] = field(default_factory=dict)
     reasons: dict[Group, str] = field(default_factory=dict)
     visits: int = 0
+    futile: int = 0
     _given: list[Task] = field(default_factory=list)
     _hopeless: dict[Hashable, str] = field(default_factory=dict)
     _regions: dict[Levels, Region] = field(default_factory=dict)
@@ -101,6 +105,8 @@ class _Work:
         pending = self.load.pending.get(group)
         if not pending:
             return True
+        visits_before = self.visits
+        self.visits += VISITS_A_GROUP
         first = next(iter(pending.values()))
         rules = pipeline(first, self.view, self.load)
         if first.node_id:
@@ -112,27 +118,34 @@ class _Work:
         if done == most:
             return done == len(pending)
         reason = self._hopeless_reason(rules)
+        self.futile += self.visits - visits_before
         return self._explain(group, tasks, reason, share - done)
 
     def _spread(self, group: Group, first: Task, rules: Pipeline, tasks: Iterator[Task], most: int) -> int:
         """Give up to `most` of the group's tasks to the nodes that rank best."""
-
-        def accepts(node: NodeLoad) -> bool:
-            self.visits += 1
-            return rules.accepts(node)
-
         failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
         counts = dict(self.load.counts(group[0]))
-        demand = Demand(accepts, lambda node: self._give(next(tasks), node), counts, failing)
-        return self._branch(levels_of(first.spec.placement), demand).place(most)
+        demand = Demand(self._counting(rules.accepts), lambda node: self._give(next(tasks), node), counts, failing)
+        return self._branch(levels_of(first.spec.placement), rules, demand).place(most)
 
-    def _branch(self, levels: Levels, demand: Demand) -> Branch:
+    def _branch(self, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
+        """Choose where to look: in the preferences' tree, among the few nodes that can ever suit, or everywhere."""
         if not levels:
-            return self.strategy.everywhere(self.load, demand)
+            suited = self.load.suited(rules.fixed_key, self._counting(rules.suits)) if rules.fixed else None
+            if suited is None or len(suited) > len(self.load.nodes) // 2:
+                return self.strategy.everywhere(self.load, demand)
+            return self.strategy.among((load for load in suited if load.open), demand)
         if levels not in self._regions:
             self._regions[levels] = divide(self.load.nodes.values(), levels)
         self.visits += len(self.load.nodes) // 10  # a node in the tree costs about a tenth of one that is asked
         return open_branch(self._regions[levels], self.strategy, demand)
+
+    def _counting(self, ask: Callable[[NodeLoad], bool]) -> Callable[[NodeLoad], bool]:
+        def asked(node: NodeLoad) -> bool:
+            self.visits += 1
+            return ask(node)
+
+        return asked
 
     def _give(self, task: Task, node: NodeLoad) -> None:
         given = msgspec.structs.replace(task, node_id=node.id, status=self._assigned)

@@ -17,7 +17,7 @@ from itertools import islice
 
 from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
-from common.model.service import Placement, Reservations, Resources, TaskSpec
+from common.model.service import Placement, PlacementPreference, Reservations, Resources, SpreadOver, TaskSpec
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import TASKS_A_DECISION, schedule
 from manager.state.changes import Change, ChangeSet
@@ -31,6 +31,10 @@ SPECS = {
     "plain": TaskSpec(),
     "reserving": TaskSpec(resources=Resources(reservations=Reservations(nano_cpus=1_000, memory_bytes=4096))),
     "constrained": TaskSpec(placement=Placement(constraints=("node.role==worker", "node.labels.zone!=z9"))),
+    "preferring": TaskSpec(
+        placement=Placement(preferences=(PlacementPreference(spread=SpreadOver(spread_descriptor="node.labels.zone")),))
+    ),
+    "pinned": TaskSpec(),  # each service to one node, see `_spec_of`
 }
 
 
@@ -43,7 +47,7 @@ class Result:
     spread: int
 
 
-def cluster(nodes: int, tasks: int, per_service: int, spec: TaskSpec) -> Tables:
+def cluster(nodes: int, tasks: int, per_service: int, kind: str) -> Tables:
     """Make a state of ready nodes and of tasks that wait, `per_service` of one service each."""
     view = Tables()
     for number in range(nodes):
@@ -56,7 +60,7 @@ def cluster(nodes: int, tasks: int, per_service: int, spec: TaskSpec) -> Tables:
             service_id=service,
             service_name=service,
             slot=number % per_service + 1,
-            spec=spec,
+            spec=_spec_of(kind, number // per_service % nodes),
             status=status,
             desired_state=TaskState.RUNNING,
         )
@@ -64,6 +68,12 @@ def cluster(nodes: int, tasks: int, per_service: int, spec: TaskSpec) -> Tables:
         if number % per_service == 0:
             view.of(Service).put(Service(id=service))
     return view
+
+
+def _spec_of(kind: str, node: int) -> TaskSpec:
+    if kind == "pinned":
+        return TaskSpec(placement=Placement(constraints=(f"node.hostname==host{node}",)))
+    return SPECS[kind]
 
 
 def _node(number: int) -> Node:
@@ -133,10 +143,11 @@ def _measure(nodes: Sequence[int], tasks: Sequence[int], per_service: int, name:
     rows = []
     for node_count in nodes:
         for task_count in tasks:
-            view = cluster(node_count, task_count, per_service, SPECS[name])
+            view = cluster(node_count, task_count, per_service, name)
             gc.collect()
             result = run(view)
-            rows.append(_row(node_count, task_count, per_service, result))
+            peer = SWARMKIT_SECONDS.get((node_count, task_count)) if (per_service, name) == (1, "plain") else None
+            rows.append(_row(node_count, task_count, peer, result))
     services = "one service a task" if per_service == 1 else f"{per_service:,} tasks a service"
     print_table(
         f"Scheduler, {services}, {name} tasks",
@@ -149,8 +160,7 @@ def _measure(nodes: Sequence[int], tasks: Sequence[int], per_service: int, name:
     )
 
 
-def _row(nodes: int, tasks: int, per_service: int, result: Result) -> list[object]:
-    peer = SWARMKIT_SECONDS.get((nodes, tasks)) if per_service == 1 else None
+def _row(nodes: int, tasks: int, peer: float | None, result: Result) -> list[object]:
     return [
         nodes,
         tasks,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Mapping
+
+_log = logging.getLogger(__name__)
 
 
 class Notifier:
@@ -44,5 +47,10 @@ class Notifier:
     def _send(self, *lines: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.sendto("\n".join(lines).encode(), self._address)
+        flags = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        with socket.socket(socket.AF_UNIX, flags) as notify:
+            try:
+                notify.sendto("\n".join(lines).encode(), self._address)
+            except OSError as error:
+                # Who started us may have stopped listening: that is no reason to stop working.
+                _log.debug("cannot notify %r: %s", self._address, error)

@@ -55,3 +55,8 @@ def test_an_abstract_socket(received):
         server.bind(f"\0swarm-test-{os.getpid()}")
         Notifier(f"@swarm-test-{os.getpid()}").stopping()
         assert server.recv(100) == b"STOPPING=1"
+
+
+def test_a_listener_that_has_gone_is_no_error(tmp_path):
+    Notifier(str(tmp_path / "gone")).ready()
+    Notifier("@swarm-test-nobody-listens").stopping()

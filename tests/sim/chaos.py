@@ -59,7 +59,7 @@ class Chaos:
     async def calm_down(self) -> None:
         """End all misfortune, and give paused or impossible updates an image that works."""
         cluster = self._cluster
-        cluster.habits.rejected = cluster.habits.failing = 0.0
+        cluster.habits.rejected = cluster.habits.failing = cluster.backend.failing = 0.0
         for host in list(cluster.hosts.values()):
             host.cut_off(False)
             if not host.powered:

@@ -108,7 +108,7 @@ class Cluster:
         self.seed = seed
         self.clock = LoopClock()
         self.habits = Habits()
-        self.backend = CheckedBackend(self.clock, commit)
+        self.backend = CheckedBackend(self.clock, commit, random.Random(f"{seed}/backend"))
         self.hosts: dict[str, Host] = {}
         self.restarts = 0
         self._latency = latency

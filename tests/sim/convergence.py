@@ -36,6 +36,7 @@ def _service(view: View, service: Service) -> Iterator[str]:
         if task.status.state is not TaskState.PENDING or not task.status.err or _has_room(view, service, task):
             yield f"{service.name}: does not run: {story(task)}"
     yield from _places(view, service, live)
+    yield from _history(view, service)
     status = service.update_status
     if status is not None and status.state in ACTIVE and not stuck:
         yield f"{service.name}: its update has not ended: {status}"
@@ -70,6 +71,16 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
     for slot, count in slots.items():
         if count > (2 if slot in waiting else 1):
             yield f"{service.name}: {count} tasks in slot {slot}"
+
+
+def _history(view: View, service: Service) -> Iterator[str]:
+    """Check that old records go: past the limit, and those that were to go."""
+    limit = view.cluster.spec.orchestration.task_history_retention_limit
+    records = Counter(task.slot or task.node_id for task in view.tasks.of_service(service.id))
+    yield from (f"{service.name}: {count} records in slot {slot}" for slot, count in records.items() if count > limit)
+    for task in view.tasks.of_service(service.id):
+        if task.desired_state >= TaskState.REMOVE:
+            yield f"{service.name}: should be removed: {story(task)}"
 
 
 def _node(cluster: Cluster, node: Node) -> Iterator[str]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from common.clock import Clock
+from common.errors import Unavailable
 from common.model import Node, Service, Task, TaskState
 from manager.backends.memory import MemoryBackend
 from manager.orchestrate.slots import held
@@ -29,14 +31,19 @@ class Broken(AssertionError):
 
 
 class CheckedBackend:
-    """A backend in memory that checks what it is given, and remembers each task's story."""
+    """A backend in memory that checks what it is given, and remembers each task's story.
 
-    def __init__(self, clock: Clock, delay: float) -> None:
+    `failing` is the part of its commits that it refuses.
+    """
+
+    def __init__(self, clock: Clock, delay: float, rng: random.Random) -> None:
         self._inner = MemoryBackend()
+        self._rng = rng
+        self.failing = 0.0
         self._clock = clock
         self._delay = delay
         self.mirror = Tables()
-        self.commits = 0
+        self.history: list[str] = []
         self.broken: list[str] = []
         self.stories: dict[str, list[str]] = defaultdict(list)
         self._sloppy_nodes: set[str] = set()
@@ -47,6 +54,8 @@ class CheckedBackend:
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         """Store and check; whoever is killed before it returns does not know whether it was stored."""
         await asyncio.sleep(self._delay / 2)
+        if self._rng.random() < self.failing:
+            raise Unavailable("no space left on device")
         await self._inner.commit(change_sets)
         for change_set in change_sets:
             self._check(change_set)
@@ -58,7 +67,6 @@ class CheckedBackend:
     # --- checks ---
 
     def _check(self, change_set: ChangeSet) -> None:
-        self.commits += 1
         before = {change.current.id: change.old for change in change_set.changes}
         for change in change_set.changes:
             self._mirror(change)
@@ -77,9 +85,12 @@ class CheckedBackend:
             table.discard(change.current.id)
         else:
             table.put(change.new)
-        if isinstance(change.current, Task):
-            told = story(change.current) if change.new is not None else "its record is removed"
-            self.stories[change.current.id].append(f"{self._clock.now():.3f} {told}")
+        current = change.current
+        told = story(current) if isinstance(current, Task) else f"{type(current).__name__} {current.name}"
+        line = f"{self._clock.now():.3f} {told}{'' if change.new is not None else ' is removed'}"
+        self.history.append(line)
+        if isinstance(current, Task):
+            self.stories[current.id].append(line)
 
     def _one(self, change: Change) -> None:
         old, new = change.old, change.new
@@ -159,14 +170,15 @@ def _starts_first(service: Service) -> bool:
 
 
 class Complaints(logging.Handler):
-    """Collects what the manager logs as an error: in a simulation nothing may go wrong that it does not expect."""
+    """Collects the exceptions that the manager logs: in a simulation nothing may go wrong that it does not expect."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(logging.Formatter().format(record))
+        if record.exc_info:  # a commit that fails is an error as well, and expected here
+            self.heard.append(logging.Formatter().format(record))
 
 
 def node_row(node_id: str, **spec: object) -> Node:

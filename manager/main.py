@@ -122,8 +122,8 @@ def configuration(node_id: str, advertise: str | None, listen: str | None, hosts
 
     """
     host, port = split_address(advertise or choose_advertised(), DEFAULT_PORT)
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - it is refused
-        raise InvalidArgument(f"--advertise-addr {host}: give the one address that the other hosts reach this one at")
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - it is refused
+        raise InvalidArgument(f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at")
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)
     return ManagerConfig(
         node_id=node_id,

@@ -213,6 +213,7 @@ class Assignments(Message):
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
     the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
     (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`); only in complete sets.
+    A peer that is removed need not have been sent before.
     """
 
     KIND: ClassVar[int] = 30

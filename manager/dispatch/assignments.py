@@ -4,7 +4,7 @@
 - Secrets and configs: those that a task needs that runs or is to run there; no others ever leave the store.
 - Networks: those of the same tasks.
 - Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
-- Peers: every other node that takes part in the data plane.
+- Peers: every other node of the data plane, for a node that has any of these networks or endpoints.
 """
 
 from __future__ import annotations
@@ -50,18 +50,20 @@ def assignment_set(view: View, node_id: str) -> Assigned:
     tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
     needs = [needs_of(task) for task in tasks.values()]
     on = {network_id for need in needs for network_id in need.networks}
+    endpoints = {
+        service.id: endpoint_of(view, service)
+        for service in view.services
+        if publishes(service) or not networks_of(service).isdisjoint(on)
+    }
+    others = [node for node in view.nodes if node.id != node_id] if on or endpoints else []
     node = view.nodes.get(node_id)
     return Assigned(
         tasks=tasks,
         secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
         configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
         networks={i: n for i in on if (n := view.networks.get(i))},
-        endpoints={
-            service.id: endpoint_of(view, service)
-            for service in view.services
-            if publishes(service) or not networks_of(service).isdisjoint(on)
-        },
-        peers={n.id: peer for n in view.nodes if n.id != node_id and (peer := peer_of(n))},
+        endpoints=endpoints,
+        peers={other.id: peer for other in others if (peer := peer_of(other))},
         node_number=node.number if node else 0,
     )
 

@@ -104,8 +104,9 @@ class Feed:
             self._reset()
             self._directory.add(self)
             self._mark_all()
+        number_before = self._node_number
         body = self._difference()
-        if not complete and body == _EMPTY:
+        if not complete and body == _EMPTY and self._node_number == number_before:
             return []
         first, *rest = _split_files(body)
         return [self._numbered(first, complete=complete), *(self._numbered(part, complete=False) for part in rest)]
@@ -118,7 +119,7 @@ class Feed:
         self._configs: dict[str, Config] = {}
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, ServiceEndpoint] = {}
-        self._peers: dict[str, Peer] = {}
+        self._meshed = False
         self._node_number = 0
         self._secret_counts = Counts()
         self._config_counts = Counts()
@@ -133,7 +134,7 @@ class Feed:
         self._complete = False
         self._marked_tasks.update(task.id for task in self._view.tasks.on_node(self.node_id))
         self._marked_services |= self._directory.services_for(())
-        self._marked_nodes.update(self._directory.peers, (self.node_id,))
+        self._marked_nodes.add(self.node_id)
 
     def _mark(self, marks: set[str], key: str) -> None:
         marks.add(key)
@@ -149,6 +150,7 @@ class Feed:
             applies_to=0 if complete else before,
             results_in=self._number,
             node_number=self._node_number,
+            address_pools=self._view.cluster.default_addr_pool if complete else (),
         )
 
     def _difference(self) -> Assignments:
@@ -161,7 +163,6 @@ class Feed:
             self._endpoints,
             ((i, self._directory.endpoint_for(i, held)) for i in _drained(self._marked_services)),
         )
-        number_before = self._node_number
         peers = self._update_peers()
         return Assignments(
             complete=False,
@@ -178,8 +179,6 @@ class Feed:
             removed_endpoints=tuple(endpoints[1]),
             peers=tuple(peers[0]),
             removed_peers=tuple(peers[1]),
-            # Only so that a change of the number alone makes the message differ from an empty one.
-            node_number=self._node_number if self._node_number != number_before else 0,
         )
 
     def _update_tasks(self) -> tuple[list[Task], list[str]]:
@@ -235,7 +234,17 @@ class Feed:
             marked.remove(self.node_id)
             node = self._view.nodes.get(self.node_id)
             self._node_number = node.number if node is not None else 0
-        return _diff(self._peers, ((i, self._directory.peers.get(i)) for i in marked))
+        peers = self._directory.peers
+        meshed = bool(self._network_counts or self._endpoints)
+        if meshed != self._meshed:
+            self._meshed = meshed
+            marked = sorted({*marked, *peers} - {self.node_id})
+            if not meshed:
+                return [], marked
+        elif not meshed:
+            return [], []
+        # What was sent is not kept a node: that would be nodes times nodes. A removal may name what was never sent.
+        return [peers[i] for i in marked if i in peers], [i for i in marked if i not in peers]
 
     def _needed_secret(self, secret_id: str) -> Secret | None:
         return self._view.secrets.get(secret_id) if secret_id in self._secret_counts else None

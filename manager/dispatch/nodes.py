@@ -74,13 +74,10 @@ def _changed(node: Node, write: NodeWrite) -> Node:
         case Down():
             return msgspec.structs.replace(node, status=_down(node, write.message))
         case Left():
-            # A manager stays a node when its worker leaves; another worker may join in its row.
-            return msgspec.structs.replace(
-                node,
-                status=_down(node, "the worker has left the swarm"),
-                agent=node.manager_status is None,
-                certificate_serials=(),
-            )
+            # A manager stays a ready node when its worker leaves; another worker may join in its row.
+            manages = node.manager_status is not None
+            status = node.status if manages else _down(node, "the worker has left the swarm")
+            return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=())
 
 
 def _down(node: Node, message: str) -> NodeStatus:

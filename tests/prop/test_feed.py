@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.model import Config, Network, Node, Secret, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
 from common.model.network import NetworkSpec
 from common.model.node import NodeStatus
@@ -42,6 +42,7 @@ class World:
         self.rng = rng
         self.tables = Tables()
         self.unheard: list[ChangeSet] = []
+        self.tables.of(Cluster).put(Cluster(id="cluster1", default_addr_pool=("10.7.0.0/16",)))
 
     def some(self, *choices: str) -> list[str]:
         return [choice for choice in choices if self.rng.random() < 0.4]
@@ -140,6 +141,7 @@ class Replica:
     def apply(self, message: Assignments) -> None:
         if message.complete:
             self.held = {}
+            assert message.address_pools == ("10.7.0.0/16",)
         else:
             assert message.applies_to == self.number
         assert message.results_in > self.number
@@ -150,7 +152,8 @@ class Replica:
             for value in getattr(message, kind):
                 table[_key(value)] = value
             for key in getattr(message, f"removed_{kind}"):
-                del table[key]  # what was never sent is never taken back
+                # What was never sent is never taken back, but for peers: what of them was sent is not kept.
+                table.pop(key, None) if kind == "peers" else table.pop(key)
 
 
 def _key(value: Any) -> str:

@@ -247,7 +247,7 @@ async def test_a_manager_whose_worker_left_may_get_another(manager: Manager) -> 
     await worker.expect(LeaveAck)
     node = manager.store.view.nodes.get("m1")
     assert node is not None
-    assert not node.agent
+    assert (node.agent, node.status.state) == (False, "ready")
 
 
 async def test_a_host_that_changed_says_so(manager: Manager) -> None:

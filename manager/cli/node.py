@@ -131,9 +131,11 @@ async def update_node(
         raise InvalidArgument(_PROMOTION)
     if availability is not None:
         spec["Availability"] = availability
-    spec["Labels"] = without(spec.get("Labels") or {}, label_rm, "key %s doesn't exist in node's labels") | dict(
-        label_add
-    )
+    try:
+        labels = without(spec.get("Labels") or {}, label_rm, "key %s doesn't exist in node's labels")
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    spec["Labels"] = labels | dict(label_add)
     await client.post(f"/nodes/{found['ID']}/update", spec, {"version": str(found["Version"]["Index"])})
     click.echo(reference)
 

@@ -19,6 +19,7 @@ MONITOR = 5.0
 # A slot whose task failed so often since the wait began will not run; one rejection more than a passing fault has.
 LOOP_FAILURES = 3
 LOOP_REJECTIONS = 2
+_SHORT_ID = 12
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
 _WAITING_MESSAGE = "pending task scheduling"
 
@@ -97,7 +98,7 @@ def judge(
         verdict=Verdict.WAITING,
         done=done,
         wanted=wanted,
-        lines=tuple(slot.line for _, slot in sorted(slots.items())),
+        lines=_numbered(service, slots, wanted),
         rolling_back=_rolling_back(service.update_status),
         stable_since=now if well and since is None else since,
         moved_at=moved_at,
@@ -158,16 +159,24 @@ def _slots(service: Service, tasks: Sequence[Task], down: Collection[str]) -> di
     for task in tasks:
         counts = task.desired_state <= TaskState.COMPLETE or _failed(task) or task.status.state is TaskState.COMPLETE
         if counts and (task.node_id not in down or not task.live):
-            groups.setdefault((task.slot, "" if task.slot else task.node_id), []).append(task)
+            groups.setdefault((task.slot, task.node_id if _global(service) else ""), []).append(task)
     made = {}
     for key, group in groups.items():
         latest = _iteration(service, group)
         ordered = sorted(latest, key=lambda task: (task.desired_state, task.status.state, -task.created_at))
         if ordered:
             current = ordered[0] if ordered[0].live else max(latest, key=lambda task: task.created_at)
-            name = str(key[0] or key[1][:12])
+            name = key[1] or str(key[0])
             made[key] = _Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), _finishes(service))
     return _within(service, made)
+
+
+def _numbered(service: Service, slots: Mapping[tuple[int, str], _Slot], wanted: int) -> tuple[Line, ...]:
+    """Make the lines: slots are numbered from 1 on, those beyond the wanted ones (about to leave) are not shown."""
+    ordered = [slots[key].line for key in sorted(slots)]
+    if _global(service):
+        return tuple(replace(line, label=line.label[:_SHORT_ID]) for line in ordered)
+    return tuple(replace(line, label=str(number)) for number, line in enumerate(ordered[:wanted], 1))
 
 
 def _iteration(service: Service, group: Iterable[Task]) -> list[Task]:

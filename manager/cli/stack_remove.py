@@ -14,47 +14,46 @@ from manager.cli.eventfeed import EventFeed, event_feed
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.stack_deploy import of_stack
 
-_KINDS = ("service", "secret", "config", "network")
+_SERVICES_FIRST = ("service", "secret", "config", "network")
+_IN_USE_FOR_A_WHILE = ("secret", "config", "network")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is still there of a stack: counts of services and tasks, names of networks by id."""
+    """What is still there of a stack: counts of services and tasks; of each other object its kind, id and name."""
 
     services: int
     tasks: int
-    networks: dict[str, str]
+    objects: tuple[tuple[str, str, str], ...]
 
     @property
     def nothing(self) -> bool:
-        return not (self.services or self.tasks or self.networks)
+        return not (self.services or self.tasks or self.objects)
 
     def __str__(self) -> str:
-        parts = [
-            f"{self.services} services",
-            f"{self.tasks} tasks",
-            *(f"network {name}" for name in self.networks.values()),
-        ]
-        return ", ".join(part for part in parts if not part.startswith("0 "))
+        counts = [f"{count} {what}" for count, what in ((self.services, "services"), (self.tasks, "tasks")) if count]
+        return ", ".join([*counts, *(f"{kind} {name}" for kind, _, name in self.objects)])
 
 
 async def remove(client: Client, stack: str, *, wait: bool, patience: float) -> None:
-    """Remove a stack. Without `wait` a network that is in use is left to the manager's answer.
+    """Remove a stack. Objects that its tasks still use are removed when these are gone, if we `wait`.
 
     Raises:
         CommandFailed: something could not be removed, or is not gone after `patience` seconds without progress.
 
     """
-    found = {kind: await client.get(f"/{kind}s", of_stack(stack)) for kind in _KINDS}
+    found = {kind: await client.get(f"/{kind}s", of_stack(stack)) for kind in _SERVICES_FIRST}
     if not any(found.values()):
         click.echo(f"Nothing found in stack: {stack}", err=True)
         return
     problems: list[str] = []
     async with event_feed(client) as feed:
-        for kind in _KINDS:
+        for kind in _SERVICES_FIRST:
             for each in sorted(found[kind], key=_name):
                 click.echo(f"Removing {kind} {_name(each)}")
-                problems += await _remove_one(client, kind, each, patient=wait)
+                problem = await _remove_one(client, kind, _id(each), _name(each))
+                if problem and not (wait and kind in _IN_USE_FOR_A_WHILE):
+                    problems.append(problem)
         if problems:
             raise CommandFailed("\n".join([*problems, f"failed to remove some resources from stack: {stack}"]))
         if wait:
@@ -65,44 +64,48 @@ def _name(each: Any) -> str:
     return str(each["Name"] if "Name" in each else each["Spec"]["Name"])
 
 
-async def _remove_one(client: Client, kind: str, each: Any, *, patient: bool) -> list[str]:
-    """Remove one object; that it is gone already is no problem, and one in use is none to who waits."""
-    reference = each["Id"] if kind == "network" else each["ID"]
+def _id(each: Any) -> str:
+    return str(each["Id"] if "Id" in each else each["ID"])
+
+
+async def _remove_one(client: Client, kind: str, reference: str, name: str) -> str:
+    """Remove one object and return what went wrong; that it is gone already is not wrong."""
     try:
         await client.delete(f"/{kind}s/{reference}")
     except ApiError as error:
-        if error.not_found or (patient and "in use" in error.reason):
-            return []
-        return [f"Failed to remove {kind} {_name(each)}: {error.message}"]
-    return []
+        return "" if error.not_found else f"Failed to remove {kind} {name}: {error.message}"
+    return ""
 
 
 async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: float) -> None:
     left, moved_at = await _left(client, stack), time.time()
     while not left.nothing:
         count = feed.count
-        for network_id, name in left.networks.items():
-            problems = await _remove_one(client, "network", {"Id": network_id, "Name": name}, patient=True)
-            if problems:
-                raise CommandFailed(problems[0])
+        problems = [await _remove_one(client, *each) for each in left.objects]
         before, left = left, await _left(client, stack)
         if left != before:
             moved_at = time.time()
         elif time.time() - moved_at > patience:
-            raise CommandFailed(
-                f"stack {stack} is not gone after {patience:g} seconds; left are: {left}\n"
-                f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when the "
-                "node is back or removed (swarm-manager node rm --force)."
-            )
-        elif not left.nothing:
+            raise CommandFailed("\n".join([_still_there(stack, left, patience), *filter(None, problems)]))
+        else:
             await feed.changed(count, MAX_INTERVAL)
+
+
+def _still_there(stack: str, left: Left, patience: float) -> str:
+    return (
+        f"stack {stack} is not gone after {patience:g} seconds; left are: {left}\n"
+        f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when the node is back or "
+        "removed (swarm-manager node rm --force)."
+    )
 
 
 async def _left(client: Client, stack: str) -> Left:
     query = of_stack(stack)
-    networks = await client.get("/networks", query)
+    objects = [
+        (kind, _id(each), _name(each)) for kind in _IN_USE_FOR_A_WHILE for each in await client.get(f"/{kind}s", query)
+    ]
     return Left(
         services=len(await client.get("/services", query)),
         tasks=len(await client.get("/tasks", query)),
-        networks={each["Id"]: each["Name"] for each in networks},
+        objects=tuple(sorted(objects)),
     )

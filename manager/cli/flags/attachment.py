@@ -1,4 +1,4 @@
-"""`--network name=net,alias=web,driver-opt=key=value`, `--placement-pref spread=node.labels.zone`, `--credential-spec`."""
+"""`--network name=net,alias=web,driver-opt=k=v`, `--placement-pref spread=node.labels.zone`, `--credential-spec`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import msgspec
 from common.errors import InvalidArgument
 from common.model import Network
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
-from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec
+from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec, TaskSpec
 from manager.api.errors import invalid
 from manager.api.views.networks import PREDEFINED
 from manager.state.view import View
@@ -26,8 +26,16 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     if template.container_spec is not None:
         _check_files(template.container_spec, view)
     networks = tuple(_attachment(n, view) for n in template.networks or spec.networks)
-    template = msgspec.structs.replace(template, networks=networks)
+    template = msgspec.structs.replace(_filled(template), networks=networks)
     return msgspec.structs.replace(spec, task_template=template, networks=(), mode=_mode(spec.mode))
+
+
+def _filled(template: TaskSpec) -> TaskSpec:
+    """Fill in what inspect shows where it was left open: a client that sends back what it read changes nothing."""
+    container = template.container_spec
+    if container is not None and not container.isolation:
+        container = msgspec.structs.replace(container, isolation="default")
+    return msgspec.structs.replace(template, container_spec=container, runtime=template.runtime or "container")
 
 
 def find_network(view: View, reference: str) -> Network | None:

@@ -352,6 +352,19 @@ async def test_scaling_does_not_change_what_tasks_are_made_from(client: Client, 
     assert after.spec_version == before.spec_version
 
 
+async def test_sending_back_what_was_read_does_not_change_what_tasks_are_made_from(
+    client: Client, cluster: ApiCluster
+) -> None:
+    service_id = await client.make("/services/create", SPEC)
+    before = cluster.store.view.services.get(service_id)
+    assert (await update(client, (await client.get("/services/web"))["Spec"]))[0] == 200
+    after = cluster.store.view.services.get(service_id)
+    assert before is not None
+    assert after is not None
+    assert after.version.index > before.version.index
+    assert after.spec_version == before.spec_version
+
+
 async def test_host_ports_change_what_tasks_are_made_from(client: Client, cluster: ApiCluster) -> None:
     service_id = await client.make("/services/create", SPEC)
     before = cluster.store.view.services.get(service_id)

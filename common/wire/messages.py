@@ -19,6 +19,8 @@ from common.model.task import Task, TaskStatus
 PROTOCOL_VERSION = 1
 DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+# Among a task's addresses, by network id: the one that the routing mesh sends a published port's traffic to.
+MESH = "mesh"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -174,7 +176,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task behind a service that may get traffic now. `addresses`: network id → address."""
+    """A task behind a service. `addresses`: network id → address, and the one for the routing mesh under `MESH`."""
 
     task_id: str
     slot: int
@@ -194,8 +196,9 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a service is reached. `vips` maps a network's id to the service's virtual address in it, empty for `dnsrr`.
 
-    `aliases` maps a network's id to the extra names there. Sent to nodes that have one of its networks, and to all
-    nodes when it publishes a port.
+    `aliases` maps a network's id to the extra names there. `backends` may get traffic now; `draining` ones stop: they
+    get no new connection, those that they have go on until they are no longer named here either. Sent to nodes that
+    have one of its networks, and to all nodes when it publishes a port.
     """
 
     service_id: str
@@ -205,6 +208,7 @@ class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     aliases: dict[str, tuple[str, ...]] = {}
     ports: tuple[PublishedPort, ...] = ()
     backends: tuple[Backend, ...] = ()
+    draining: tuple[Backend, ...] = ()
 
 
 class Assignments(Message):

@@ -120,7 +120,8 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
     """Build what other nodes must know to reach a service. Backends are sorted by task id."""
     attachments = service.spec.task_template.networks or service.spec.networks
     endpoint = service.endpoint
-    backends = [backend for task in view.tasks.of_service(service.id) if (backend := backend_of(task))]
+    tasks = sorted(view.tasks.of_service(service.id), key=lambda task: task.id)
+    there = [task for task in tasks if node_is_up(view.nodes.get(task.node_id))]
     return ServiceEndpoint(
         service_id=service.id,
         name=service.name,
@@ -128,16 +129,27 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
         vips={vip.network_id: vip.addr.partition("/")[0] for vip in endpoint.virtual_ips} if endpoint else {},
         aliases={attachment.target: attachment.aliases for attachment in attachments if attachment.aliases},
         ports=tuple(_published(service)),
-        backends=tuple(sorted(backends, key=lambda backend: backend.task_id)),
+        backends=tuple(backend for task in there if (backend := backend_of(task))),
+        draining=tuple(backend for task in there if (backend := draining_of(task))),
     )
 
 
 def backend_of(task: Task) -> Backend | None:
-    """Return the task as a backend; None while it may not get traffic: it must run, be wanted, and have an address."""
-    wanted = task.desired_state == TaskState.RUNNING
-    if not wanted or task.status.state != TaskState.RUNNING or not task.status.addresses:
-        return None
-    return Backend(task_id=task.id, slot=task.slot, node_id=task.node_id, addresses=task.status.addresses)
+    """Return the task as a backend; None while it may not get traffic: it must run, be wanted, and have an address.
+
+    Whether its node is up is not asked here (`node_is_up`).
+    """
+    return _backend(task) if task.desired_state == TaskState.RUNNING else None
+
+
+def draining_of(task: Task) -> Backend | None:
+    """Return the task as a backend that may finish what it has: it runs, but is to stop."""
+    return _backend(task) if task.desired_state > TaskState.RUNNING else None
+
+
+def node_is_up(node: Node | None) -> bool:
+    """Whether the tasks of a node can be reached. One that is only unknown yet (the manager starts) may well be."""
+    return node is not None and node.status.state != "down"
 
 
 def peer_of(node: Node) -> Peer | None:
@@ -145,6 +157,12 @@ def peer_of(node: Node) -> Peer | None:
     if not node.agent or not node.number or not node.status.addr:
         return None
     return Peer(node_id=node.id, number=node.number, addr=node.status.addr)
+
+
+def _backend(task: Task) -> Backend | None:
+    if task.status.state != TaskState.RUNNING or not task.status.addresses:
+        return None
+    return Backend(task_id=task.id, slot=task.slot, node_id=task.node_id, addresses=task.status.addresses)
 
 
 def _published(service: Service) -> Iterator[PublishedPort]:

@@ -10,8 +10,16 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from common.model import Config, Network, Node, Secret, Service, Task
-from common.wire.messages import Peer, ServiceEndpoint
-from manager.dispatch.assignments import backend_of, endpoint_of, networks_of, peer_of, publishes
+from common.wire.messages import Backend, Peer, ServiceEndpoint
+from manager.dispatch.assignments import (
+    backend_of,
+    draining_of,
+    endpoint_of,
+    networks_of,
+    node_is_up,
+    peer_of,
+    publishes,
+)
 from manager.state.changes import Change
 from manager.state.view import View
 
@@ -109,8 +117,10 @@ class Directory:
         for change in changes:
             if isinstance(change.current, Task):
                 self._hear_task(change, services)
-            else:
-                self._hear_other(change)
+                continue
+            if isinstance(change.current, Node) and _came_or_went(change):
+                services.update(task.service_id for task in self._view.tasks.on_node(change.current.id))
+            self._hear_other(change)
         for service_id in sorted(services):
             service = self._view.services.get(service_id)
             if service is not None:
@@ -123,7 +133,7 @@ class Directory:
             listener = self._listeners.get(task.node_id) if task is not None else None
             if task is not None and listener is not None:
                 listener.touch_task(task.id)
-        if (backend_of(old) if old else None) != (backend_of(new) if new else None):
+        if _roles(old) != _roles(new):
             services.update(task.service_id for task in (old, new) if task is not None)
 
     def _hear_other(self, change: Change) -> None:
@@ -192,3 +202,15 @@ class Directory:
         for network in networks_of(service):
             for holder in self._holders.get(network, ()):
                 holder.touch_service(service.id)
+
+
+def _roles(task: Task | None) -> tuple[Backend | None, Backend | None]:
+    """Say what a task is to its service's endpoint."""
+    return (backend_of(task), draining_of(task)) if task is not None else (None, None)
+
+
+def _came_or_went(change: Change) -> bool:
+    """Whether a node's tasks can be reached since this change, or no longer."""
+    old = change.old if isinstance(change.old, Node) else None
+    new = change.new if isinstance(change.new, Node) else None
+    return node_is_up(old) != node_is_up(new)

@@ -28,7 +28,7 @@ from manager.api import (
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context, Identity
 from manager.api.engines import Engines
-from manager.api.errors import describe
+from manager.api.errors import EngineError, describe
 from manager.api.eventlog import EventLog
 from manager.api.host import this_host
 from manager.api.router import Router
@@ -37,6 +37,9 @@ from manager.state.store import Store
 
 _LOG = logging.getLogger(__name__)
 
+# What there is only in a cluster.
+_OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "swarm", "tasks"})
+_NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
 _RESOURCES = (system, swarm, nodes, services, tasks, logs, secrets, configs, networks, events, registry)
 
 
@@ -95,16 +98,21 @@ class Api:
     async def answer(self, call: Call) -> Reply:
         """Answer a request; a failure becomes an answer, too."""
         try:
-            match = self._router.match(call.method, call.path)
-            return await match.handler(self.context, call.matched(match.params, match.version))
+            return await self._handle(call)
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             return self.failure(call, error)
+
+    async def _handle(self, call: Call) -> Reply:
+        match = self._router.match(call.method, call.path)
+        if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
+            raise EngineError(503, _NO_CLUSTER)
+        return await match.handler(self.context, call.matched(match.params, match.version))
 
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
         if isinstance(error, SwarmError):
             status, message = describe(error)
-            return Answer(status, {"message": message})
+            return Answer(status, {"message": message.encode(errors="replace").decode()})
         incident = new_id(self.context.rng)[:12]
         _LOG.error("incident %s: %s %.200r failed", incident, call.method, call.path, exc_info=error)
         text = f"internal error, incident {incident}: the manager's log says more under this number"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
+
+_LOG = logging.getLogger(__name__)
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -34,7 +38,7 @@ class Limits:
 class Connection(RequestHandler):
     """One client's connection; it is closed when the head of a request does not arrive in time."""
 
-    __slots__ = ("_deadline", "_limits", "_server")
+    __slots__ = ("_deadline", "_limits", "_refused", "_server")
 
     def __init__(self, server: LimitedServer, limits: Limits) -> None:
         super().__init__(
@@ -50,18 +54,24 @@ class Connection(RequestHandler):
         self._limits = limits
         self._server = server
         self._deadline: asyncio.TimerHandle | None = None
+        self._refused = False
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log what aiohttp found wrong; that a client sent no HTTP is its own business."""
+        if isinstance(kwargs.get("exc_info"), BadHttpMessage):
+            _LOG.debug("%s", kwargs["exc_info"])
+        else:
+            super().log_exception(*args, **kwargs)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        plain = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        if len(self._server.connections) > self._limits.connections:
-            plain.write(_FULL)
-            self.close()
-            plain.close()
-        else:
-            self._expect_head()
+        self._refused = len(self._server.connections) > self._limits.connections
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._refuse()
+            return
         if self._current_request is None and self._deadline is None:
             self._expect_head()
         super().data_received(data)
@@ -75,6 +85,13 @@ class Connection(RequestHandler):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _refuse(self) -> None:
+        """Say that there are too many, once the client has spoken: closed before, it might read nothing but a reset."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(_FULL)
+            self.close()
+            self.transport.close()
 
     def _expect_head(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from manager.state.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """This manager: its node's id and address as clients see them, and the program's version."""
+    """This manager: its node's id, the address that it advertises, and the program's version."""
 
     node_id: str
     address: str

@@ -9,14 +9,15 @@ import msgspec
 from common.errors import InvalidArgument
 from common.model import Network
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
-from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec, TaskSpec
+from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from manager.api.errors import invalid
+from manager.api.filled import filled
 from manager.api.views.networks import PREDEFINED
 from manager.state.view import View
 
 
 def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
-    """Return the spec as it is stored: with network ids, and with the mode and replicas that were left open.
+    """Return the spec as it is stored: with network ids, and with what was left open filled in.
 
     Raises:
         EngineError, InvalidArgument: 400; something that the spec names does not exist.
@@ -26,16 +27,8 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     if template.container_spec is not None:
         _check_files(template.container_spec, view)
     networks = tuple(_attachment(n, view) for n in template.networks or spec.networks)
-    template = msgspec.structs.replace(_filled(template), networks=networks)
-    return msgspec.structs.replace(spec, task_template=template, networks=(), mode=_mode(spec.mode))
-
-
-def _filled(template: TaskSpec) -> TaskSpec:
-    """Fill in what inspect shows where it was left open: a client that sends back what it read changes nothing."""
-    container = template.container_spec
-    if container is not None and not container.isolation:
-        container = msgspec.structs.replace(container, isolation="default")
-    return msgspec.structs.replace(template, container_spec=container, runtime=template.runtime or "container")
+    template = msgspec.structs.replace(template, networks=networks)
+    return filled(msgspec.structs.replace(spec, task_template=template, networks=()))
 
 
 def find_network(view: View, reference: str) -> Network | None:
@@ -62,14 +55,6 @@ def _attachment(attachment: NetworkAttachmentConfig, view: View) -> NetworkAttac
             raise InvalidArgument(f"network {network.name} is the ingress network: a service cannot be attached to it")
         target = network.id
     return msgspec.structs.replace(attachment, target=target)
-
-
-def _mode(mode: ServiceMode) -> ServiceMode:
-    if mode.global_ is not None:
-        return mode
-    replicated = mode.replicated or Replicated()
-    replicas = 1 if replicated.replicas is None else replicated.replicas
-    return ServiceMode(replicated=Replicated(replicas=replicas))
 
 
 def _check_files(container: ContainerSpec, view: View) -> None:

@@ -31,6 +31,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
+    """What a request is for; `resource` is the first segment of its path."""
+
+    resource: str
     handler: Handler
     params: Mapping[str, str]
     version: str
@@ -57,7 +60,7 @@ class Router:
             found = pattern.fullmatch(path) if accepted == method else None
             if found is not None:
                 _check_version(version)
-                return Match(handler, found.groupdict(), version)
+                return Match(_first_segment(path), handler, found.groupdict(), version)
         raise EngineError(404, "page not found")
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from common.errors import InvalidArgument, Unavailable
 from manager.api.app import Api
-from manager.api.call import Answer, Call, Reply, Stream
+from manager.api.call import Answer, Call, Stream
 from manager.api.connection import Connection, LimitedServer, Limits
 from manager.api.errors import EngineError, invalid
 from manager.api.router import MAX_API_VERSION
@@ -54,10 +54,10 @@ class Shell:
             headers={name.lower(): value for name, value in request.headers.items()},
         )
         try:
-            body = await self._read(request)
+            reply = await self._api.answer(call.with_body(await self._read(request)))
+            return self._whole(reply) if isinstance(reply, Answer) else await self._streamed(request, reply)
         except EngineError as error:
             return self._whole(self._api.failure(call, error))
-        return await self._respond(request, await self._api.answer(call.with_body(body)))
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Read a body within the limits.
@@ -81,9 +81,6 @@ class Shell:
         except web.RequestPayloadError as error:
             raise invalid(f"the body cannot be read: {error}") from None
         return b"".join(chunks)
-
-    async def _respond(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-        return self._whole(reply) if isinstance(reply, Answer) else await self._streamed(request, reply)
 
     def _whole(self, answer: Answer) -> web.Response:
         headers = {**self._headers, **answer.headers}

@@ -124,14 +124,12 @@ def _rotated(token: str, rng: random.Random, *, wanted: bool) -> str:
     return f"{token.rpartition('-')[0]}-{new_id(rng)}" if wanted else token
 
 
-async def unlock_key(context: Context, _: Call) -> Reply:
+async def unlock_key(_context: Context, _: Call) -> Reply:
     """Answer that there is none: managers are not locked."""
-    assert context.store.view.cluster
     return Answer(value={"UnlockKey": ""})
 
 
-async def unlock(context: Context, _: Call) -> Reply:
-    assert context.store.view.cluster
+async def unlock(_context: Context, _: Call) -> Reply:
     raise EngineError(409, "swarm is not locked")
 
 

@@ -184,7 +184,7 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
         step("service ps --no-trunc --filter name=web.1 web", r"web\.1"),
     ),
     "service logs": (
-        step("id=service create -q --name web --replicas 3 busybox"),
+        step(f"{CREATE} --replicas 3 busybox"),
         step("service logs web", r"^web\.1\.\w{12}@w\d +\| hello from \w{25}$", r"^web\.3\.\w+@w\d +\| careful$"),
         step(
             "service logs --tail 1 --timestamps --no-task-ids web",
@@ -365,7 +365,8 @@ async def test_service_create_flag(docker: DockerCli, flag: str, field: str, exp
 
 
 async def test_logs_of_a_service_with_a_lost_node(docker: DockerCli, cluster: ApiCluster) -> None:
-    await docker.ok("service", "create", "-q", "--name", "web", "--replicas", "4", "busybox")
+    await docker.ok(*shlex.split(f"{CREATE} --replicas 4 busybox"))
+    await docker.ok("service", "ps", "web")  # by now they run
     await cluster.engines.engines.pop(WORKER1).stop()
     ran = await docker.run("service", "logs", "web")
     assert ran.code == 0, ran

@@ -111,10 +111,11 @@ def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
             "Error": "",
             "RemoteManagers": None,
         }
+    own = view.nodes.get(node_id)
     managers = [node for node in view.nodes if node.manager_status is not None]
     return {
         "NodeID": node_id,
-        "NodeAddr": address,
+        "NodeAddr": own.status.addr if own is not None and own.status.addr else address,
         "LocalNodeState": "active",
         "ControlAvailable": True,
         "Error": "",

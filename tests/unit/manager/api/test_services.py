@@ -352,16 +352,30 @@ async def test_scaling_does_not_change_what_tasks_are_made_from(client: Client, 
     assert after.spec_version == before.spec_version
 
 
-async def test_sending_back_what_was_read_does_not_change_what_tasks_are_made_from(
-    client: Client, cluster: ApiCluster
-) -> None:
-    service_id = await client.make("/services/create", SPEC)
+@pytest.mark.parametrize(
+    "body",
+    [
+        SPEC,
+        spec(template={"RestartPolicy": {}, "Resources": {}, "Placement": {}, "LogDriver": {}}),
+        spec(
+            container={"Healthcheck": {}, "DNSConfig": {}, "Privileges": {"Seccomp": {}}, "Labels": {}, "Init": False}
+        ),
+        spec(container={"Mounts": [{"Target": "/t", "Source": "v"}], "StopGracePeriod": 0}, Mode={"Global": {}}),
+        spec(
+            UpdateConfig={}, RollbackConfig={"Monitor": 0, "Order": "", "FailureAction": ""}, EndpointSpec={"Mode": ""}
+        ),
+        spec(EndpointSpec={"Ports": [{"TargetPort": 80, "PublishMode": "host"}]}),
+    ],
+)
+async def test_sending_back_what_was_read_changes_nothing(client: Client, cluster: ApiCluster, body: Any) -> None:
+    service_id = await client.make("/services/create", body)
     before = cluster.store.view.services.get(service_id)
     assert (await update(client, (await client.get("/services/web"))["Spec"]))[0] == 200
     after = cluster.store.view.services.get(service_id)
     assert before is not None
     assert after is not None
     assert after.version.index > before.version.index
+    assert after.spec == before.spec
     assert after.spec_version == before.spec_version
 
 

@@ -61,7 +61,11 @@ class Daemon:
 
         """
         if self.by_systemd:
-            self._systemctl("enable", "--now", self.unit)
+            try:
+                self._systemctl("enable", "--now", self.unit)
+            except Unavailable:
+                self._systemctl("disable", "--now", self.unit)
+                raise
             return
         with _ReadySocket() as notice:
             pid = self._detach(notice.address)

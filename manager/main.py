@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import uvloop
 
-from common import logs
-from common.clock import SystemClock
-from common.daemon import Daemon
-from common.errors import InvalidArgument
-from common.hostaddr import choose_advertised
-from common.ids import new_id
-from common.wire.messages import DEFAULT_PORT
-from manager import app
-from manager.bootstrap import choose_pools, clear, create_cluster, refuse_second, split_address
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
-from manager.cli.membership import join_help
-from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, UNIT, DataDir, ManagerConfig
-
-READY_SECONDS = 60.0
+from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST
 
 _data_dir = click.option(
     "--data-dir",
@@ -40,11 +25,6 @@ _log_level = click.option(
     show_default=True,
     help="What the daemon logs.",
 )
-
-
-def daemon_of(data: DataDir) -> Daemon:
-    """Return the background program of a data directory."""
-    return Daemon(module="manager.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
 
 
 @click.command(
@@ -71,38 +51,11 @@ def init(
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
-    data = DataDir(data_dir)
-    refuse_second(data)
-    rng = random.SystemRandom()
-    config = configuration(new_id(rng), advertise_addr, listen_addr, hosts)
-    cluster = asyncio.run(create_cluster(data, config, choose_pools(pools), SystemClock(), rng))
-    started = False
+    from manager import daemon  # noqa: PLC0415 - a client's command starts without the daemon's imports
 
-    def ready() -> None:
-        nonlocal started
-        started = True
-        _tell(config, cluster.join_tokens.worker)
-
-    try:
-        _start(data, ready, foreground=foreground)
-    finally:
-        if not started:  # an init that failed can be repeated once its cause is mended
-            clear(data)
-
-
-def _start(data: DataDir, ready: Callable[[], None], *, foreground: bool) -> None:
-    if foreground:
-        logs.setup()
-        uvloop.run(app.run(data, ready))
-    else:
-        daemon_of(data).start(READY_SECONDS)
-        ready()
-
-
-def _tell(config: ManagerConfig, token: str) -> None:
-    click.echo(f"Swarm initialized: current node ({config.node_id}) is now a manager.\n")
-    click.echo(join_help("worker", token, config.advertise_addr))
-    click.echo("To add this host too, run that command here.")
+    daemon.initialise(
+        data_dir, advertise=advertise_addr, listen=listen_addr, hosts=hosts, pools=pools, foreground=foreground
+    )
 
 
 @click.command("run", cls=SwarmCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
@@ -110,31 +63,9 @@ def _tell(config: ManagerConfig, token: str) -> None:
 @_log_level
 def run(*, data_dir: Path, log_level: str) -> None:
     """Run the manager of a data directory in the foreground; systemd's unit does this."""
-    logs.setup(log_level)
-    uvloop.run(app.run(DataDir(data_dir)))
+    from manager import daemon  # noqa: PLC0415 - as above
 
-
-def configuration(node_id: str, advertise: str | None, listen: str | None, hosts: Sequence[str]) -> ManagerConfig:
-    """Fill in what the flags left out.
-
-    Raises:
-        InvalidArgument: an address is malformed, or there are several to choose from.
-
-    """
-    host, port = split_address(advertise or choose_advertised(), DEFAULT_PORT)
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - it is refused
-        raise InvalidArgument(f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at")
-    listen_host, listen_port = split_address(listen, port) if listen else ("", port)
-    return ManagerConfig(
-        node_id=node_id,
-        advertise_addr=f"{_bracketed(host)}:{port}",
-        listen_addr=f"{_bracketed(listen_host)}:{listen_port}",
-        hosts=tuple(hosts) or (DEFAULT_HOST,),
-    )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    daemon.run(data_dir, log_level)
 
 
 for command in (init, run):

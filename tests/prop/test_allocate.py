@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, ip_address
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
 from common.addressing import layout, vip_range
@@ -39,14 +39,35 @@ class Lives(RuleBasedStateMachine):
         self.now = 1000.0
         self.alarms: dict[str, float] = {}
         self.born = 0
+        self.asleep = False
+
+    @initialize()
+    def begin(self) -> None:
+        for _ in range(2):
+            self.create_network("", by_api=False)
+            self.join(agent=True)
+
+    @rule()
+    def the_manager_stops(self) -> None:
+        self.asleep = True
+
+    @rule()
+    def a_new_manager_goes_over_everything(self) -> None:
+        self.asleep = False
+        self.follow(list(dict.fromkeys(all_keys(self.view))))
 
     def commit(self, old: StoredObject | None, new: StoredObject | None) -> None:
-        """Store a change, and let the allocator follow it and its own changes to the end."""
-        changes = [Change(old=old, new=new)]
-        self.store(changes[0])
-        while changes:
-            keys = {key: None for change in changes for key in keys_of(change, self.view)}
-            changes = self.decide(list(keys))
+        """Store a change, and let the allocator follow it, unless nobody is there."""
+        change = Change(old=old, new=new)
+        self.store(change)
+        if not self.asleep:
+            self.follow(list(keys_of(change, self.view)))
+
+    def follow(self, keys: list[str]) -> None:
+        """Decide, and what concerns the allocator of its own changes too, to the end."""
+        while keys:
+            changes = self.decide(keys)
+            keys = list({key: None for change in changes for key in keys_of(change, self.view)})
 
     def store(self, change: Change) -> None:
         table = self.view.of(type(change.current))
@@ -88,7 +109,7 @@ class Lives(RuleBasedStateMachine):
 
     def spec(self, data: st.DataObject, name: str) -> ServiceSpec:
         ids = sorted(network.id for network in self.view.networks)
-        networks = data.draw(st.lists(st.sampled_from(ids), max_size=3, unique=True)) if ids else []
+        networks = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True)) if ids else []
         ports = data.draw(st.lists(st.sampled_from(PORTS), max_size=3))
         mode = data.draw(st.sampled_from(["vip", "vip", "dnsrr"]))
         return ServiceSpec(
@@ -179,7 +200,8 @@ class Lives(RuleBasedStateMachine):
         due = [key for key, instant in self.alarms.items() if instant <= self.now]
         for key in due:
             del self.alarms[key]
-        self.decide(due)
+        if not self.asleep:
+            self.follow(due)
 
     @invariant()
     def no_two_networks_meet(self) -> None:
@@ -216,6 +238,7 @@ class Lives(RuleBasedStateMachine):
                 assert all(part.subnet_of(area) for part in parts)
                 assert not any(a.overlaps(b) for i, a in enumerate(parts) for b in parts[:i])
 
+    @precondition(lambda self: not self.asleep)
     @invariant()
     def every_task_has_its_part(self) -> None:
         for task in self.view.tasks:
@@ -224,6 +247,7 @@ class Lives(RuleBasedStateMachine):
                     waits = f"lease/{network.id}/{task.node_id}" in self.alarms
                     assert task.node_id in network.leases or waits
 
+    @precondition(lambda self: not self.asleep)
     @invariant()
     def a_task_goes_on_only_with_all_it_needs(self) -> None:
         for task in self.view.tasks:
@@ -232,17 +256,20 @@ class Lives(RuleBasedStateMachine):
             assert task.status.err, "what is left behind says why"
             assert f"task/{task.id}" in self.alarms
 
+    @precondition(lambda self: not self.asleep)
     @invariant()
     def what_is_gone_leaves_nothing(self) -> None:
         for network in self.view.networks:
             assert set(network.leases) <= {node.id for node in self.view.nodes}
 
+    @precondition(lambda self: not self.asleep)
     @invariant()
     def a_new_manager_has_nothing_to_add(self) -> None:
         assert not allocate(self.view, list(dict.fromkeys(all_keys(self.view))), self.now).put
 
     def teardown(self) -> None:
         """With everything removed but the networks, a while later all leases are free again."""
+        self.a_new_manager_goes_over_everything()
         for task in list(self.view.tasks):
             self.commit(task, None)
         for node in list(self.view.nodes):
@@ -254,4 +281,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLives.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)

@@ -84,9 +84,9 @@ class LocalDb:
                 rows = [(kind, getattr(found, key), msgspec.msgpack.encode(found)) for found in objects]
                 db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
                 db.executemany("DELETE FROM object WHERE kind = ? AND id = ?", [(kind, name) for name in removed])
-            db.execute(
-                "INSERT OR REPLACE INTO object VALUES ('node', 'number', ?)", (str(message.node_number).encode(),)
-            )
+            if message.node_number or message.address_pools:
+                place = msgspec.msgpack.encode((message.node_number, message.address_pools))
+                db.execute("INSERT OR REPLACE INTO object VALUES ('place', '', ?)", (place,))
             # States of tasks that are gone are kept as long as anything else asks for them: no longer.
             db.execute("DELETE FROM state WHERE id NOT IN (SELECT id FROM object WHERE kind = 'task')")
 

@@ -1,0 +1,129 @@
+import sqlite3
+
+import msgspec
+import pytest
+
+from common.model.network import Network, NetworkSpec
+from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
+from common.model.task import TaskState, TaskStatus
+from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
+from tests.unit.worker.worlds import make_task
+from worker.assignments import AssignmentSet
+from worker.localdb import LocalDb
+
+FULL = Assignments(
+    complete=True,
+    results_in=7,
+    tasks=(make_task("t1"), make_task("t2")),
+    secrets=(Secret(id="s", spec=SecretSpec(name="key", data=b"top-secret-bytes")),),
+    configs=(Config(id="c", spec=ConfigSpec(name="conf", data=b"x")),),
+    networks=(Network(id="n", spec=NetworkSpec(name="back")),),
+    endpoints=(ServiceEndpoint(service_id="s1", name="web"),),
+    peers=(Peer(node_id="other", number=2, addr="10.0.0.2"),),
+    node_number=5,
+    address_pools=("10.0.0.0/8",),
+)
+
+
+@pytest.fixture
+async def path(tmp_path):
+    return tmp_path / "state.db"
+
+
+async def reload(path):
+    db = LocalDb(path)
+    found = await db.load()
+    await db.close()
+    return found
+
+
+async def saved(path, *messages):
+    db = LocalDb(path)
+    await db.load()
+    for message in messages:
+        await db.save(message)
+    await db.close()
+    return await reload(path)
+
+
+async def test_a_set_comes_back_without_its_secrets_and_its_number(path):
+    expected = AssignmentSet().apply(msgspec.structs.replace(FULL, secrets=(), results_in=0))
+    assert await saved(path, FULL) == expected
+
+
+async def test_no_secret_reaches_the_disk(path):
+    db = LocalDb(path)
+    await db.load()
+    await db.save(FULL)
+    assert not any(b"top-secret" in file.read_bytes() for file in path.parent.iterdir())
+    await db.close()
+
+
+async def test_an_incremental_message_changes_what_it_names(path):
+    change = Assignments(
+        complete=False,
+        applies_to=7,
+        results_in=8,
+        tasks=(make_task("t3"),),
+        removed_tasks=("t1",),
+        removed_peers=("other",),
+    )
+    found = await saved(path, FULL, change)
+    assert sorted(found.tasks) == ["t2", "t3"]
+    assert found.peers == {}
+    assert (found.node_number, found.address_pools) == (5, ("10.0.0.0/8",))
+    assert list(found.networks) == ["n"]
+
+
+async def test_a_complete_message_replaces_all(path):
+    found = await saved(path, FULL, Assignments(complete=True, results_in=9, tasks=(make_task("t9"),)))
+    assert list(found.tasks) == ["t9"]
+    assert (found.networks, found.node_number) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [(TaskState.RUNNING, TaskState.RUNNING), (TaskState.ACCEPTED, TaskState.PREPARING)],
+    ids=["further", "behind what the manager knew"],
+)
+async def test_a_task_has_the_last_state_that_was_seen(path, seen, expected):
+    task = msgspec.structs.replace(make_task("t1"), status=TaskStatus(state=TaskState.PREPARING))
+    db = LocalDb(path)
+    await db.load()
+    await db.save(msgspec.structs.replace(FULL, tasks=(task,)))
+    await db.save_states((TaskReport(task_id="t1", status=TaskStatus(state=seen)),))
+    await db.close()
+    assert (await reload(path)).tasks["t1"].status.state is expected
+
+
+async def test_states_of_tasks_that_are_gone_go_too(path):
+    db = LocalDb(path)
+    await db.load()
+    await db.save_states((TaskReport(task_id="gone", status=TaskStatus(state=TaskState.RUNNING)),))
+    await db.save(FULL)
+    await db.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM state").fetchone() == (0,)
+    connection.close()
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all" * 500, b""], ids=["garbage", "empty"])
+async def test_an_unreadable_file_is_put_aside(path, damage):
+    path.write_bytes(damage)
+    assert await saved(path) == AssignmentSet()
+    assert list((await saved(path, FULL)).tasks) == ["t1", "t2"]
+    assert path.with_suffix(".unreadable").exists() == bool(damage)
+
+
+async def test_a_newer_schema_is_put_aside(path):
+    await saved(path, FULL)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert await reload(path) == AssignmentSet()
+    assert path.with_suffix(".unreadable").exists()
+
+
+async def test_only_its_owner_may_read_it(path):
+    await saved(path, FULL)
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -56,8 +56,8 @@ class Daemon:
         """Start it and return when it says that it is ready.
 
         Raises:
-            Unavailable: it ended, or was not ready within `timeout` seconds and was stopped; the message says why as far
-                as it is known, and where to look.
+            Unavailable: it ended, or was not ready within `timeout` seconds and was stopped; the message says why as
+                far as it is known, and where to look.
 
         """
         if self.by_systemd:

@@ -1,0 +1,133 @@
+"""A whole cluster on lab hosts: a manager and workers as real processes, and a client of its API."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from tests.lab import Host, Lab
+from tests.lab.process import Process, Result, all_at_once
+
+READY = 30.0
+RUNNING = "running"
+
+
+class Cluster:
+    """`hosts` machines; the first runs the manager, all run a worker. Everything is gone when the context ends."""
+
+    def __init__(self, name: str, hosts: int = 3, **lab_options: Any) -> None:
+        self.lab = Lab(name, hosts=hosts, **lab_options)
+        self.workers: dict[str, Process] = {}
+
+    async def __aenter__(self) -> Self:
+        await self.lab.__aenter__()
+        try:
+            self.hosts = self.lab.hosts
+            self.boss = self.hosts[0]
+            self.api = f"unix://{self.boss.folder}/api.sock"
+            self._http = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self.api.removeprefix("unix://")))
+            self.manager = await self.boss.spawn(
+                *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip, "--host", self.api),
+                name="manager",
+                ready=READY,
+            )
+            self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
+            await all_at_once(self.join(host) for host in self.hosts)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if hasattr(self, "_http"):
+            await self._http.close()
+        await self.lab.__aexit__(kind, error, trace)
+
+    async def join(self, host: Host, *options: str) -> None:
+        command = ("swarm-worker", "join", "--foreground", "--token", self.token, *options, f"{self.boss.ip}:2377")
+        self.workers[host.name] = await host.spawn(*command, name="worker", ready=READY)
+
+    async def start_worker(self, host: Host) -> None:
+        self.workers[host.name] = await host.spawn("swarm-worker", "run", name="worker", ready=READY)
+
+    async def start_manager(self) -> None:
+        self.manager = await self.boss.spawn("swarm-manager", "run", name="manager", ready=READY)
+
+    async def swarm(self, *arguments: Any, check: bool = True, timeout: float = 60, stdin: str | None = None) -> Result:
+        """Run a command of swarm-manager on its host."""
+        return await self.boss.run(
+            "swarm-manager", "-H", self.api, *arguments, check=check, timeout=timeout, input=stdin
+        )
+
+    async def get(self, path: str) -> Any:
+        async with self._http.get(f"http://manager{path}") as answer:
+            assert answer.status < 300, f"GET {path}: {answer.status} {await answer.text()}"
+            return await answer.json()
+
+    async def tasks(self, service: str = "", desired: str = RUNNING) -> list[dict[str, Any]]:
+        """Return the tasks of a service (of all without a name) that are to run."""
+        filters: dict[str, list[str]] = {"desired-state": [desired]} if desired else {}
+        if service:
+            filters["service"] = [service]
+        return await self.get(f"/tasks?filters={json.dumps(filters)}")
+
+    async def running(self, service: str, count: int, timeout: float = 30, **more: Callable[[Any], bool]) -> list[Any]:
+        """Return the tasks of a service when `count` are to run and all of these run."""
+
+        def settled(tasks: list[Any]) -> bool:
+            return len(tasks) == count and all(t["Status"]["State"] == RUNNING for t in tasks)
+
+        return await self.tasks_when(service, settled, timeout)
+
+    async def tasks_when(self, service: str, ready: Callable[[list[Any]], bool], timeout: float = 30) -> list[Any]:
+        """Return the tasks of a service that are to run when they are as wanted."""
+        last: list[Any] = []
+
+        async def look() -> bool:
+            nonlocal last
+            last = await self.tasks(service)
+            return ready(last)
+
+        await self.until(look, timeout, lambda: "\n".join(map(describe, last)))
+        return last
+
+    async def until(self, ready: Callable[[], Any], timeout: float, story: Callable[[], str] = str) -> float:
+        """Return the seconds until `ready()` was true. The API tells nobody when a task changes: look again and again."""
+        start = time.monotonic()
+        while not await ready():
+            if time.monotonic() - start > timeout:
+                raise AssertionError(f"not within {timeout:g} s:\n{story()}\nmanager:\n{self.manager.tail()}")
+            await asyncio.sleep(0.02)
+        return time.monotonic() - start
+
+    async def nodes(self) -> dict[str, dict[str, Any]]:
+        """Return the nodes by host name."""
+        return {node["Description"]["Hostname"]: node for node in await self.get("/nodes")}
+
+    async def node_is(self, host: Host, state: str, timeout: float = 20) -> float:
+        async def look() -> bool:
+            return (await self.nodes())[host.name]["Status"]["State"] == state
+
+        return await self.until(look, timeout)
+
+    async def containers(self, host: Host, *, everything: bool = True) -> list[dict[str, Any]]:
+        """Return the swarm's containers on a host as its engine inspects them."""
+        only = ("-a",) if everything else ()
+        ids = (await host.docker("ps", "-q", "--no-trunc", *only, "--filter", "label=com.docker.swarm.task")).split()
+        return json.loads(await host.docker("inspect", *ids)) if ids else []
+
+
+def describe(task: dict[str, Any]) -> str:
+    status = task["Status"]
+    words = (status.get("Message", ""), status.get("Err", ""))
+    return f"slot {task.get('Slot')} {task['ID']} on {task.get('NodeID')}: {status['State']} {' '.join(words)}"
+
+
+def slots(tasks: list[dict[str, Any]]) -> list[int]:
+    return sorted(task["Slot"] for task in tasks)

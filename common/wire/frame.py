@@ -26,8 +26,8 @@ class FrameDecoder:
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self.limit = limit
         self.ended = False
-        # Unlimited itself: what it has scanned it drops, and `_cut` holds the unfinished frame to `limit`.
-        self._unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_SCAN_BUFFER)
+        # Made when bytes come and dropped between frames: it weighs 30 KiB, times the connections that a manager has.
+        self._unpacker: msgpack.Unpacker | None = None
         self._buffer = bytearray()
         self._scanned = 0
         # Only the words: an exception kept here would keep its traceback, and with it every buffer in reach.
@@ -45,16 +45,23 @@ class FrameDecoder:
         self._buffer += data
         if self.ended:
             return []
+        if self._unpacker is None:
+            # Unlimited itself: what it has scanned it drops, and `_cut` holds the unfinished frame to `limit`.
+            self._unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_SCAN_BUFFER)
+            self._scanned = 0
         self._unpacker.feed(data)
         frames: list[Frame] = []
         try:
-            while not self.ended and (raw := self._cut()) is not None:
+            while not self.ended and (raw := self._cut(self._unpacker)) is not None:
                 frames.append(frame := decode(raw))
                 self.ended = isinstance(frame.message, StreamHello)
         except ProtocolError as error:
             self._error = error.message
             self._buffer.clear()
+            self._unpacker = None
             raise
+        if self.ended or not self._buffer:
+            self._unpacker = None
         return frames
 
     def take_rest(self) -> bytes:
@@ -63,21 +70,21 @@ class FrameDecoder:
         self._buffer.clear()
         return rest
 
-    def _cut(self) -> bytes | None:
+    def _cut(self, unpacker: msgpack.Unpacker) -> bytes | None:
         """Take the next whole frame off the buffer; None when it is not all there yet."""
         if not self._buffer:
             return None
         if self._buffer[0] != FRAME_START:
             raise ProtocolError(f"malformed frame: it begins with 0x{self._buffer[0]:02x}, not as an array of three")
         try:
-            self._unpacker.skip()
+            unpacker.skip()
         except msgpack.OutOfData:
             size = len(self._buffer)
             end = None
         except (ValueError, msgpack.UnpackException) as error:
             raise ProtocolError(f"malformed frame: {error or type(error).__name__}") from error
         else:
-            end = size = self._unpacker.tell() - self._scanned
+            end = size = unpacker.tell() - self._scanned
         if size > self.limit:
             raise ProtocolError(f"oversize frame: more than {self.limit} bytes")
         if end is None:

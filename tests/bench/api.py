@@ -2,8 +2,8 @@
 
 The manager's API runs in a process of its own (uvloop, store in memory) and is asked over its unix socket by one client
 on one kept connection; so is the engine, when run as root (in swarm mode, with as many services and tasks, its tasks
-pending). "Loop held" is the longest time that the API's event loop computed without a break while the list was made: CPU
-time of its thread.
+pending). "Loop held" is the longest time that the API's event loop computed without a break while the list was made,
+in CPU time of its thread.
 """
 
 from __future__ import annotations

@@ -15,11 +15,15 @@ def frame(stream: int, payload: bytes) -> bytes:
 
 
 class FakeEngine:
-    """One node's engine on a unix socket: logs of any container, a registry that knows busybox, disk usage."""
+    """One node's engine on a unix socket: logs, a registry that knows busybox, disk usage.
+
+    `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.logs: dict[str, list[tuple[int, str]]] = {}
+        self.raw: dict[str, bytes] = {}
         self.requests: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -41,6 +45,8 @@ class FakeEngine:
     async def _logs(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
         container = request.match_info["id"]
+        if container in self.raw:
+            return web.Response(body=self.raw[container])
         if container not in self.logs:
             return web.json_response({"message": f"No such container: {container}"}, status=404)
         lines = self.logs[container]

@@ -22,7 +22,7 @@ _ALWAYS: Mapping[type[msgspec.Struct], tuple[str, ...]] = {
     EncryptionConfig: ("auto_lock_managers",),
     FileTarget: ("name", "uid", "gid", "mode"),
     Orchestration: ("task_history_retention_limit",),
-    Privileges: ("no_new_privileges",),
+    Privileges: ("credential_spec", "selinux_context", "no_new_privileges"),
     Raft: tuple(Raft.__struct_fields__),
     RestartPolicy: ("max_attempts",),
     SelinuxContext: tuple(SelinuxContext.__struct_fields__),

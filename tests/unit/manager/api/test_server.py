@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
@@ -286,3 +287,15 @@ async def test_ten_thousand_tasks_do_not_stall_the_loop(path: Path, cluster: Api
     assert len({task["ID"] for task in tasks}) == 10_000
     assert size > 1_000_000
     assert stall.longest < 0.020
+
+
+def test_on_the_managers_own_event_loop() -> None:
+    async def main() -> None:
+        async with ApiCluster(idle=True) as cluster:
+            path = cluster.folder / "docker.sock"
+            async with serve(cluster.api, [f"unix://{path}"], limits=LIMITS), browsing(path) as session:
+                async with session.get("/info") as response:
+                    assert (await response.json())["Swarm"]["Nodes"] == 3
+                assert await raw(path, b"GET /_ping HT") == b""
+
+    uvloop.run(main())

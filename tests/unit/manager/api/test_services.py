@@ -89,6 +89,7 @@ async def test_a_full_spec_comes_back_as_it_was_given(client: Client) -> None:
                 "User": "u",
                 "Groups": ["g"],
                 "Privileges": {
+                    "CredentialSpec": None,
                     "SELinuxContext": {"Disable": True, "User": "", "Role": "", "Type": "", "Level": ""},
                     "Seccomp": {"Mode": "custom", "Profile": "aGVsbG8="},
                     "NoNewPrivileges": True,

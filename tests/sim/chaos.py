@@ -24,6 +24,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from manager.orchestrate.progress import HALTED
 from tests.fakes.world import replace
 from tests.sim.cluster import Cluster
 from tests.sim.host import BAD_IMAGE
@@ -57,15 +58,21 @@ class Chaos:
             self.log.append(f"  {error.message}")
 
     async def calm_down(self) -> None:
-        """End all misfortune, and give paused or impossible updates an image that works."""
+        """End all misfortune but for hosts that stay dead, and give updates that were halted an image that works."""
         cluster = self._cluster
         cluster.habits.rejected = cluster.habits.failing = cluster.backend.failing = 0.0
+        spare = len(cluster.hosts) > 2 and self._rng.random() < 0.5
         for host in list(cluster.hosts.values()):
-            host.cut_off(False)
-            if not host.powered:
-                host.power_on()
+            host.dead = spare and (host.cut or not host.powered)
+            if not host.dead:
+                host.cut_off(False)
+                if not host.powered:
+                    host.power_on()
         for service in list(cluster.view.services):
-            await cluster.change(service.id, task_template=self._image(service, "good"))
+            container = service.spec.task_template.container_spec
+            halted = service.update_status is not None and service.update_status.state in HALTED
+            if halted or (container is not None and container.image == BAD_IMAGE):
+                await cluster.change(service.id, task_template=self._image(service, "good"))
 
     # --- operators ---
 

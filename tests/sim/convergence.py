@@ -18,11 +18,9 @@ def problems(cluster: Cluster) -> list[str]:
     """Return what is not as it should be; nothing when the cluster has converged."""
     view = cluster.view
     found = [problem for service in view.services for problem in _service(view, service)]
-    found += [f"left over: {story(t)}" for t in view.tasks if t.service_id not in view.services and _reachable(view, t)]
+    found += [f"left over: {story(t)}" for t in view.tasks if t.service_id not in view.services and _heard_of(view, t)]
     found += [problem for node in view.nodes for problem in _node(cluster, node)]
-    found += [
-        f"orphaned and still wanted: {story(t)}" for t in view.tasks if t.live and t.node_id not in {*_ids(view), ""}
-    ]
+    found += [f"not given up: {story(t)}" for t in view.tasks if t.node_id and not _there(view, t) and not _ended(t)]
     return found
 
 
@@ -45,8 +43,12 @@ def _service(view: View, service: Service) -> Iterator[str]:
         paused = node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
         if not _as_specified(service, task) and not stuck and not paused and not _placement_only(service, task, node):
             yield f"{service.name}: is out of date: {story(task)}"
-        if node is not None and service.spec.mode.replicated and node.spec.availability == "drain" and not stuck:
+        if node is not None and node.status.state == "down":
+            yield f"{service.name}: is wanted on a node that is down: {story(task)}"
+        if node is not None and node.spec.availability == "drain":
             yield f"{service.name}: is still on a drained node: {story(task)}"
+        if node is not None and not paused and not stuck and not _fits(service, node):
+            yield f"{service.name}: breaks a constraint: {story(task)}"
 
 
 def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
@@ -79,15 +81,17 @@ def _history(view: View, service: Service) -> Iterator[str]:
     records = Counter(task.slot or task.node_id for task in view.tasks.of_service(service.id))
     yield from (f"{service.name}: {count} records in slot {slot}" for slot, count in records.items() if count > limit)
     for task in view.tasks.of_service(service.id):
-        if task.desired_state >= TaskState.REMOVE:
+        if task.desired_state >= TaskState.REMOVE and _heard_of(view, task):
             yield f"{service.name}: should be removed: {story(task)}"
 
 
 def _node(cluster: Cluster, node: Node) -> Iterator[str]:
     """Compare what runs on a host with what is wanted there."""
     host = cluster.hosts[node.id]
-    if node.status.state != "ready":
+    if node.status.state not in (("down", "unknown") if host.dead else ("ready",)):
         yield f"{node.id} is {node.status.state}"
+    if host.dead:
+        return
     wanted = {t.id for t in cluster.view.tasks.on_node(node.id) if t.live and t.status.state is TaskState.RUNNING}
     if wanted != host.containers.keys():
         yield f"{node.id} runs {sorted(host.containers)} instead of {sorted(wanted)}"
@@ -124,7 +128,12 @@ def _placement_only(service: Service, task: Task, node: Node | None) -> bool:
 
     placement = service.spec.task_template.placement
     same = replace(task.spec, placement=placement) == service.spec.task_template
-    return same and node is not None and not unmet(placement.constraints if placement else (), node)
+    return same and node is not None and _fits(service, node)
+
+
+def _fits(service: Service, node: Node) -> bool:
+    placement = service.spec.task_template.placement
+    return not unmet(placement.constraints if placement else (), node)
 
 
 def _eligible(service: Service, node: Node) -> bool:
@@ -132,13 +141,17 @@ def _eligible(service: Service, node: Node) -> bool:
 
 
 def _keeps(service: Service, node: Node) -> bool:
-    placement = service.spec.task_template.placement
-    return node.spec.availability != "drain" and not unmet(placement.constraints if placement else (), node)
+    return node.spec.availability != "drain" and node.status.state == "ready" and _fits(service, node)
 
 
-def _reachable(view: View, task: Task) -> bool:
+def _heard_of(view: View, task: Task) -> bool:
+    node = view.nodes.get(task.node_id)
+    return node is None or node.status.state != "down"
+
+
+def _there(view: View, task: Task) -> bool:
     return task.node_id in view.nodes
 
 
-def _ids(view: View) -> list[str]:
-    return [node.id for node in view.nodes]
+def _ended(task: Task) -> bool:
+    return task.status.state.terminal

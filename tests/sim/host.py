@@ -52,6 +52,7 @@ class Host:
         self.peer = PeerInfo(identity=self.identity, remote_address="192.0.2.1")
         self.habits = habits
         self.cut = False
+        self.dead = False
         self.powered = False
         self.containers: dict[str, Task] = {}
         self._rng = random.Random(f"{seed}/{node_id}")

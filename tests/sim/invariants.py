@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Node, Service, Task, TaskState
+from common.model.service import TaskSpec
 from manager.backends.memory import MemoryBackend
 from manager.orchestrate.slots import held
 from manager.orchestrate.standing import Standing, standing
@@ -46,7 +47,7 @@ class CheckedBackend:
         self.history: list[str] = []
         self.broken: list[str] = []
         self.stories: dict[str, list[str]] = defaultdict(list)
-        self._sloppy_nodes: set[str] = set()
+        self._specs: dict[tuple[str, int], TaskSpec] = {}
 
     async def load(self) -> Loaded:
         return await self._inner.load()
@@ -99,8 +100,23 @@ class CheckedBackend:
                 check(old, new)
             except InvalidTransition as error:
                 self._say(str(error), [new])
+        elif isinstance(new, Task):
+            self._created(new)
         elif isinstance(old, Task) and held(old) and old.node_id in self.mirror.nodes:
             self._say(f"the record of {old.id} went while its worker may have it", [old])
+
+    def _created(self, new: Task) -> None:
+        """A version names one specification; a new slot has the lowest free number."""
+        known = self._specs.setdefault((new.service_id, new.spec_version), new.spec)
+        if known != new.spec:
+            self._say(f"two specifications are called version {new.spec_version}: {known} and {new.spec}", [new])
+        if not new.slot:
+            return
+        others = [task for task in self.mirror.tasks.of_service(new.service_id) if task.id != new.id]
+        used = {task.slot for task in others if task.desired_state < TaskState.REMOVE}
+        free = next(number for number in range(1, new.slot + 1) if number == new.slot or number not in used)
+        if new.slot not in used and free != new.slot:
+            self._say(f"slot {new.slot} is filled while {free} is free", [new])
 
     def _slot(self, tasks: list[Task], before: dict[str, object]) -> None:
         live = [task for task in tasks if task.live]

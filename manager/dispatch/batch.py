@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 GATHER_SECONDS = 0.005
 MAX_ITEMS = 5_000
+
+_log = logging.getLogger(__name__)
 
 
 class WriteBatch(Generic[T]):
@@ -62,8 +65,12 @@ class WriteBatch(Generic[T]):
             await self._store.update(lambda tx: self._apply(tx, items))
         except SwarmError as refused:
             error = refused
+        except Exception:  # noqa: BLE001 - whatever it is, it is logged and told
+            # Whoever handed in the item that trips a bug must not end the manager; all of the batch are told.
+            _log.exception("a bug: %d changes were not stored", len(batch))
+            error = Unavailable("the manager has a bug and did not store this: its log says more")
         except BaseException:
-            self._answer(batch, Unavailable("this change was not stored"))
+            self._answer(batch, Unavailable("the manager stopped before this change was stored"))
             raise
         self._answer(batch, error)
 

@@ -268,6 +268,7 @@ class Dispatcher:
                 except Lagged:
                     _log.warning("the dispatcher fell behind the store: every node gets a complete set of assignments")
                     self._parts.directory.rebuild()
+                    self._end_removed()
                     continue
                 for change_set in batch:
                     self._parts.directory.hear(change_set.changes)
@@ -277,9 +278,14 @@ class Dispatcher:
 
     def _hear_removal(self, change: Change) -> None:
         self._parts.credentials.forget(change.current.id)
-        session = self._sessions.get(change.current.id)
-        if isinstance(change.current, Node) and session is not None:
-            session.end(PermissionDenied(f"node {session.node_id} was removed from the cluster"))
+        if isinstance(change.current, Node):
+            self._end_removed()
+
+    def _end_removed(self) -> None:
+        """End the sessions of nodes that are no longer in the store."""
+        for session in self._sessions.values():
+            if session.node_id not in self._store.view.nodes:
+                session.end(PermissionDenied(f"node {session.node_id} was removed from the cluster"))
 
     def _lose(self, node_id: str) -> None:
         self._lost[node_id] = None
@@ -297,8 +303,9 @@ class Dispatcher:
             for node_id in lost:
                 _log.warning("node %s is down: no sign of life within its grace period", node_id)
             writes = [self._parts.nodes.submit(Down(node_id, "no sign of life")) for node_id in lost]
-            results = await asyncio.gather(*writes, return_exceptions=True)
-            if any(isinstance(result, Unavailable) for result in results):
+            try:
+                await asyncio.gather(*writes)
+            except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._lost.update((node_id, None) for node_id in lost if node_id not in self._sessions)
                 self._something_lost.set()

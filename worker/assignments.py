@@ -61,10 +61,7 @@ def _by_id(objects: Iterable[O]) -> dict[str, O]:
 
 def _changed(old: Mapping[str, T], new: Mapping[str, T], removed: Iterable[str]) -> Mapping[str, T]:
     """Return the old mapping itself when nothing changed, so that identity tells that."""
-    gone = [name for name in removed if name in old]
-    if not new and not gone:
-        return old
     merged = {**old, **new}
-    for name in gone:
+    for name in removed:
         merged.pop(name, None)
-    return merged
+    return merged if new or len(merged) < len(old) else old

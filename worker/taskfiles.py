@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InvalidArgument
-from common.gotemplate import Function
+from common.gotemplate import Function, TemplateError
 from common.model.container import ConfigReference, ContainerSpec, DriverConfig, FileTarget, SecretReference
 from common.model.secret import Config, Secret
 from common.model.task import Task
@@ -51,7 +51,11 @@ def _secret_files(
         secret = materials.secrets[reference.secret_id].spec
         target = reference.file or FileTarget(name=reference.secret_name)
         path = target.name if target.name.startswith("/") else SECRETS_FOLDER + target.name
-        data = _content(f"secret {secret.name}", secret.data, secret.templating, dot, functions)
+        try:
+            data = _content(secret.data, secret.templating, dot, functions)
+        except TemplateError:
+            # Not even as the cause: what it says may quote the secret.
+            raise TemplateError(f"the secret {secret.name} cannot be expanded as a template") from None
         yield _file(path, target, data)
 
 
@@ -64,20 +68,19 @@ def _config_files(
         config = materials.configs[reference.config_id].spec
         target = reference.file or FileTarget(name=reference.config_name)
         path = target.name if target.name.startswith("/") else f"/{target.name}"
-        data = _content(f"config {config.name}", config.data, config.templating, dot, functions)
+        try:
+            data = _content(config.data, config.templating, dot, functions)
+        except TemplateError as error:
+            raise TemplateError(f"cannot expand the config {config.name}: {error.message}") from error
         yield _file(path, target, data)
 
 
 def _content(
-    name: str,
-    data: bytes,
-    templating: DriverConfig | None,
-    dot: Mapping[str, Any],
-    functions: Mapping[str, Function],
+    data: bytes, templating: DriverConfig | None, dot: Mapping[str, Any], functions: Mapping[str, Function]
 ) -> bytes:
     if templating is None or templating.name != "golang":
         return data
-    return templates.expand_file(name, data, dot, functions)
+    return templates.expand_file(data, dot, functions)
 
 
 def _file(path: str, target: FileTarget, data: bytes) -> TaskFile:

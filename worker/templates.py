@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from common.gotemplate import Function, Template, TemplateError
+from common.gotemplate import Function, Template, TemplateError, render
 from common.model.container import ContainerSpec, Mount, VolumeOptions
 from common.model.node import NodeDescription
 from common.model.task import Task
@@ -41,9 +41,17 @@ def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
     )
 
 
-def expand_file(name: str, data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function]) -> bytes:
-    """Expand a secret or config whose templating driver is `golang`."""
-    return _expand(name, data.decode(), dot, functions).encode()
+def expand_file(data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function]) -> bytes:
+    """Expand the content of a secret or config whose templating driver is `golang`.
+
+    Raises:
+        TemplateError: it is no template, or names what does not exist. The message may quote from the content.
+
+    """
+    try:
+        return Template(data.decode(), functions=functions).render(dot).encode()
+    except UnicodeDecodeError as error:
+        raise TemplateError("it is not text") from error
 
 
 def _expand_mount(mount: Mount, dot: Mapping[str, Any]) -> Mount:
@@ -68,10 +76,8 @@ def _expand_driver(options: VolumeOptions, dot: Mapping[str, Any]) -> VolumeOpti
     return msgspec.structs.replace(options, driver_config=msgspec.structs.replace(driver, options=expanded))
 
 
-def _expand(where: str, text: str, dot: Mapping[str, Any], functions: Mapping[str, Function] | None = None) -> str:
-    if "{{" not in text:
-        return text
+def _expand(where: str, text: str, dot: Mapping[str, Any]) -> str:
     try:
-        return Template(text, functions=functions).render(dot)
+        return render(text, dot)
     except TemplateError as error:
         raise TemplateError(f"cannot expand the {where} {text!r}: {error.message}") from error

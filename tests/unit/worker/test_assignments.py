@@ -1,0 +1,66 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.model.network import Network
+from common.wire.messages import Assignments, Peer, ServiceEndpoint
+from tests.unit.worker.worlds import make_task
+from worker.assignments import AssignmentSet
+
+
+def complete(number=1, **more):
+    return Assignments(complete=True, results_in=number, **more)
+
+
+def test_a_complete_set_replaces_all():
+    first = AssignmentSet().apply(complete(1, tasks=(make_task("a"),), node_number=3, address_pools=("10.0.0.0/8",)))
+    second = first.apply(complete(9, tasks=(make_task("b"),)))
+    assert (list(second.tasks), second.number, second.node_number) == (["b"], 9, 0)
+
+
+def test_an_incremental_one_changes_what_it_names_and_keeps_the_rest():
+    first = AssignmentSet().apply(
+        complete(
+            tasks=(make_task("a"), make_task("b")),
+            networks=(Network(id="n"),),
+            endpoints=(ServiceEndpoint(service_id="s", name="web"),),
+            peers=(Peer(node_id="p", number=1, addr="x"),),
+            node_number=3,
+        )
+    )
+    changed = Assignments(
+        complete=False,
+        applies_to=1,
+        results_in=2,
+        tasks=(make_task("c"),),
+        removed_tasks=("a", "unknown"),
+        removed_peers=("p",),
+    )
+    second = first.apply(changed)
+    assert sorted(second.tasks) == ["b", "c"]
+    assert second.peers == {}
+    assert second.networks is first.networks
+    assert second.endpoints is first.endpoints
+    assert second.node_number == 3
+
+
+def test_one_for_another_set_is_refused():
+    first = AssignmentSet().apply(complete(4))
+    assert first.apply(Assignments(complete=False, applies_to=3, results_in=5)) is None
+    assert first.apply(Assignments(complete=False, applies_to=4, results_in=5)).number == 5
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")))))
+def test_increments_add_up_to_what_is_left(steps):
+    found = AssignmentSet().apply(complete(0))
+    expected = set()
+    for number, (added, removed) in enumerate(steps):
+        message = Assignments(
+            complete=False,
+            applies_to=number,
+            results_in=number + 1,
+            tasks=tuple(make_task(name) for name in added),
+            removed_tasks=tuple(removed),
+        )
+        found = found.apply(message)
+        expected = (expected | added) - removed
+        assert set(found.tasks) == expected

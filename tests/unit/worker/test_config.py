@@ -1,0 +1,78 @@
+import os
+import stat
+
+import pytest
+
+from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from worker import statusfile
+from worker.config import DataDir, WorkerConfig, parse_address
+from worker.statusfile import WorkerStatus
+
+CONFIG = WorkerConfig(node_id="n", cluster_id="c", managers=("10.0.0.1:2377",))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("10.0.0.1", ("10.0.0.1", 2377)),
+        ("manager.example:99", ("manager.example", 99)),
+        ("[fd00::1]:5", ("fd00::1", 5)),
+        ("[fd00::1]", ("fd00::1", 2377)),
+        ("fd00::1", ("fd00::1", 2377)),
+    ],
+)
+def test_addresses(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", ":2377", "host:", "host:x", "host:0", "host:70000", "[]:1"])
+def test_what_is_no_address(text):
+    with pytest.raises(InvalidArgument, match="is no manager's address"):
+        parse_address(text)
+
+
+def test_a_configuration_comes_back_and_is_private(tmp_path):
+    data = DataDir(tmp_path / "w")
+    assert not data.joined
+    data.create()
+    data.save(CONFIG)
+    assert data.joined
+    assert data.load() == CONFIG
+    assert stat.S_IMODE(data.config.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.path.stat().st_mode) == 0o700
+
+
+def test_a_host_that_has_not_joined_is_told_how(tmp_path):
+    with pytest.raises(FailedPrecondition, match="swarm-worker join --token"):
+        DataDir(tmp_path).load()
+
+
+def test_a_damaged_configuration(tmp_path):
+    data = DataDir(tmp_path)
+    data.config.write_text("{")
+    with pytest.raises(Unavailable, match="cannot read"):
+        data.load()
+
+
+def test_wiping_removes_ours_and_nothing_else(tmp_path):
+    data = DataDir(tmp_path / "w")
+    data.create()
+    data.save(CONFIG)
+    data.credentials.write(b"c", b"k", b"r")
+    for name in ("state.db", "state.db-wal", "status.json", "daemon.log", "daemon.pid"):
+        (data.path / name).write_text("x")
+    (data.path / "mine").write_text("x")
+    data.wipe()
+    assert [entry.name for entry in data.path.iterdir()] == ["mine"]
+    (data.path / "mine").unlink()
+    data.wipe()
+    assert not data.path.exists()
+
+
+def test_a_status_counts_while_its_process_lives(tmp_path):
+    path = tmp_path / "status.json"
+    assert statusfile.read(path) is None
+    statusfile.write(path, WorkerStatus(pid=os.getpid(), manager="m", tasks=2))
+    assert statusfile.read(path).tasks == 2
+    statusfile.write(path, WorkerStatus(pid=2**22 + 1))
+    assert statusfile.read(path) is None

@@ -1,0 +1,146 @@
+import pytest
+
+from common.errors import FailedPrecondition
+from common.model.service import PortConfig
+from worker import engineapi
+from worker.ports import Container, ContainerEvent, Image, Phase
+
+
+@pytest.mark.parametrize(
+    ("answer", "spoken"),
+    [
+        ({"ApiVersion": "1.41", "MinAPIVersion": "1.12"}, (1, 41)),
+        ({"ApiVersion": "1.45", "MinAPIVersion": "1.24"}, (1, 45)),
+        ({"ApiVersion": "1.99", "MinAPIVersion": "1.44"}, (1, 47)),
+        ({"ApiVersion": "1.99", "MinAPIVersion": "1.50"}, (1, 50)),
+        ({"ApiVersion": "1.41"}, (1, 41)),
+    ],
+)
+def test_the_version_is_the_newest_that_both_speak(answer, spoken):
+    assert engineapi.negotiate(answer) == spoken
+
+
+def test_an_engine_that_is_too_old_says_so():
+    with pytest.raises(FailedPrecondition, match=r"Docker 19.03.5 with API 1.40: upgrade it to Docker 20.10"):
+        engineapi.negotiate({"ApiVersion": "1.40", "Version": "19.03.5"})
+
+
+@pytest.mark.parametrize(
+    ("reference", "name", "tag"),
+    [
+        ("busybox", "busybox", "latest"),
+        ("busybox:1.36", "busybox", "1.36"),
+        ("registry.example:5000/team/web", "registry.example:5000/team/web", "latest"),
+        ("registry.example:5000/team/web:v2", "registry.example:5000/team/web", "v2"),
+        (f"web:v2@sha256:{'a' * 64}", "web", f"sha256:{'a' * 64}"),
+        (f"host:5000/web@sha256:{'a' * 64}", "host:5000/web", f"sha256:{'a' * 64}"),
+    ],
+)
+def test_references_are_split_for_a_pull(reference, name, tag):
+    assert engineapi.split_reference(reference) == (name, tag)
+
+
+STATE = {"Status": "running", "Pid": 7, "ExitCode": 0, "OOMKilled": False, "Error": ""}
+
+
+def inspected(**state):
+    return {
+        "Id": "abc",
+        "State": STATE | state,
+        "Config": {"Labels": {"com.docker.swarm.task.id": "t1"}},
+        "NetworkSettings": {
+            "Networks": {"back": {"IPAddress": "172.18.0.2"}, "idle": {"IPAddress": ""}},
+            "Ports": {
+                "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+                "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}],
+                "81/tcp": None,
+            },
+        },
+    }
+
+
+def test_a_running_container():
+    assert engineapi.read_container(inspected(Health={"Status": "starting"})) == Container(
+        id="abc",
+        task_id="t1",
+        phase=Phase.RUNNING,
+        health="starting",
+        pid=7,
+        addresses={"back": "172.18.0.2"},
+        ports=(
+            PortConfig(target_port=80, published_port=8080, publish_mode="host"),
+            PortConfig(target_port=53, published_port=5353, publish_mode="host", protocol="udp", host_ip="127.0.0.1"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        ("created", Phase.CREATED),
+        ("running", Phase.RUNNING),
+        ("paused", Phase.RUNNING),
+        ("exited", Phase.EXITED),
+        ("dead", Phase.EXITED),
+        ("removing", Phase.EXITED),
+    ],
+)
+def test_phases(status, phase):
+    assert engineapi.read_container(inspected(Status=status)).phase is phase
+
+
+def test_a_container_without_a_check_has_no_health():
+    assert engineapi.read_container(inspected(Health={"Status": "none"})).health == ""
+
+
+def test_how_a_container_ended():
+    found = engineapi.read_container(inspected(Status="exited", ExitCode=137, OOMKilled=True, Error="e"))
+    assert (found.exit_code, found.oom_killed, found.error) == (137, True, "e")
+
+
+def event(action, **attributes):
+    attributes = {"com.docker.swarm.task.id": "t1", **attributes}
+    return {"Type": "container", "Action": action, "Actor": {"ID": "abc", "Attributes": attributes}}
+
+
+def expected(action, **fields):
+    return ContainerEvent(container_id="abc", task_id="t1", action=action, **fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (event("die", exitCode="3"), expected("die", exit_code=3)),
+        (event("kill", signal="15"), expected("kill", signal=15)),
+        (event("kill", signal="1"), expected("kill")),
+        (event("health_status: unhealthy"), expected("health_status", health="unhealthy")),
+        (event("exec_start: sh"), None),
+        ({"Action": "die", "Actor": {"ID": "abc", "Attributes": {}}}, None),
+        ({"Type": "daemon", "Action": "reload"}, None),
+    ],
+)
+def test_events(given, read):
+    assert engineapi.read_event(given) == read
+
+
+def test_an_image_without_digests():
+    assert engineapi.read_image({"Id": "sha256:1", "RepoDigests": None}) == Image(id="sha256:1")
+
+
+def test_an_old_engine_connects_further_networks_afterwards():
+    body = {"Image": "web", "NetworkingConfig": {"EndpointsConfig": {"a": {"x": 1}, "b": {"y": 2}}}}
+    first, others = engineapi.first_network_only(body)
+    assert first == {"Image": "web", "NetworkingConfig": {"EndpointsConfig": {"a": {"x": 1}}}}
+    assert others == [("b", {"y": 2})]
+    assert engineapi.first_network_only({"Image": "web"}) == ({"Image": "web"}, [])
+
+
+def test_a_failed_pull_tells_why():
+    lines = [{"status": "Pulling"}, {"error": "short", "errorDetail": {"message": "denied: no such repository"}}]
+    assert engineapi.pull_failure(lines) == "denied: no such repository"
+    assert engineapi.pull_failure([{"status": "Done"}]) == ""
+
+
+def test_credentials_travel_as_the_engine_wants_them():
+    assert engineapi.registry_header("") == {}
+    assert engineapi.registry_header('{"a":"ÿ?"}') == {"X-Registry-Auth": "eyJhIjoiw78_In0="}

@@ -1,0 +1,72 @@
+import asyncio
+
+from common.model.task import TaskState, TaskStatus
+from worker.reporter import MAX_BATCH, Reporter
+
+S = TaskState
+
+
+def status(state):
+    return TaskStatus(state=state)
+
+
+def states(reports):
+    return {report.task_id: report.status.state for report in reports}
+
+
+async def test_only_the_newest_state_of_a_task_is_sent():
+    reporter = Reporter()
+    for state in (S.ACCEPTED, S.PREPARING, S.READY):
+        reporter.update("a", status(state))
+    reporter.update("b", status(S.RUNNING))
+    _, batch = await reporter.take()
+    assert states(batch) == {"a": S.READY, "b": S.RUNNING}
+
+
+async def test_a_batch_waits_for_news():
+    reporter = Reporter()
+    waiting = asyncio.ensure_future(reporter.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    reporter.update("a", status(S.RUNNING))
+    assert states((await waiting)[1]) == {"a": S.RUNNING}
+
+
+async def test_what_was_not_confirmed_is_sent_again():
+    reporter = Reporter()
+    reporter.update("a", status(S.READY))
+    first, _ = await reporter.take()
+    reporter.update("b", status(S.RUNNING))
+    await reporter.take()
+    reporter.confirmed(first)
+    reporter.lost()
+    assert reporter.unconfirmed == {"b"}
+    assert states((await reporter.take())[1]) == {"b": S.RUNNING}
+
+
+async def test_newer_states_win_over_those_that_were_lost():
+    reporter = Reporter()
+    for state in (S.READY, S.STARTING):
+        reporter.update("a", status(state))
+        await reporter.take()
+    reporter.lost()
+    assert states((await reporter.take())[1]) == {"a": S.STARTING}
+    reporter.update("a", status(S.RUNNING))
+    reporter.lost()
+    assert states((await reporter.take())[1]) == {"a": S.RUNNING}
+
+
+async def test_a_task_that_is_forgotten_is_not_sent_again():
+    reporter = Reporter()
+    reporter.update("a", status(S.READY))
+    await reporter.take()
+    reporter.forget("a")
+    reporter.lost()
+    assert reporter.unconfirmed == frozenset()
+
+
+async def test_batches_are_bounded():
+    reporter = Reporter()
+    for number in range(MAX_BATCH + 1):
+        reporter.update(f"t{number}", status(S.RUNNING))
+    assert [len((await reporter.take())[1]) for _ in range(2)] == [MAX_BATCH, 1]

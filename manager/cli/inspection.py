@@ -39,7 +39,8 @@ async def inspect(references: Sequence[str], fetch: Fetch, layout: str = "", pag
     if page is not None:
         click.echo("\n".join([await page(json.loads(text)) for text in texts]), nl=bool(texts))
     elif layout in ("", "json"):
-        click.echo(indent(f"[{','.join(texts)}]") if not layout else "\n".join(texts), nl=bool(texts) or not layout)
+        whole = f"[{','.join(text.strip() for text in texts)}]"
+        click.echo(whole if layout else indent(whole))
     else:
         for text in texts:
             click.echo(_through(layout, json.loads(text)))

@@ -16,9 +16,10 @@ from common.model.service import UpdateStatus
 
 DEADLINE = 600.0
 MONITOR = 5.0
-# A slot whose task failed so often since the wait began will not run; one rejection more than a passing fault has.
-LOOP_FAILURES = 3
-LOOP_REJECTIONS = 2
+# A slot whose task failed so often since the wait began will not run. With restarts backing off that is over a minute:
+# time enough for a service that fails until another one (its database) is up. A rejection is seldom a matter of time.
+LOOP_FAILURES = 5
+LOOP_REJECTIONS = 3
 _SHORT_ID = 12
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
 _WAITING_MESSAGE = "pending task scheduling"
@@ -77,6 +78,7 @@ class Progress:
     moved_at: float = 0.0
     mark: tuple[int, int] = (-1, -1)
     known_failures: frozenset[str] = field(default=frozenset())
+    failures: int = 0
 
 
 def judge(
@@ -93,7 +95,9 @@ def judge(
     well = done == wanted == sum(1 for slot in slots.values() if slot.live or slot.done) and bool(
         wanted or not _global(service)
     )
-    since = (previous.stable_since if previous else None) if well else None
+    failures = sum(len(slot.failures(known)) for slot in slots.values())
+    stable = previous is not None and failures <= previous.failures
+    since = previous.stable_since if well and stable and previous else None
     seen = Progress(
         verdict=Verdict.WAITING,
         done=done,
@@ -104,6 +108,7 @@ def judge(
         moved_at=moved_at,
         mark=mark,
         known_failures=known,
+        failures=failures,
         wake_at=moved_at + wish.timeout,
     )
     return _decide(service, slots, seen, now, wish)
@@ -224,10 +229,10 @@ def _decide(
 ) -> Progress:
     if reasons := _stopped(service.update_status, wish):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
-    if seen.stable_since is not None:
-        return _verify(service, seen, now)
     if reasons := _hopeless(service, slots, seen.known_failures):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
+    if seen.stable_since is not None:
+        return _verify(service, seen, now)
     if now - seen.moved_at >= wish.timeout:
         why = [f"{_task_name(service, slot)}: {slot.line.trouble}" for slot in slots.values() if slot.line.trouble]
         head = f"no progress for {wish.timeout:g} seconds: {seen.done} out of {seen.wanted} tasks"

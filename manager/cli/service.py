@@ -74,6 +74,9 @@ async def list_service_tasks(
         except ApiError as error:
             problems.append(f"no such service: {reference}" if error.not_found else error.message)
     if len(problems) < len(services):
+        shown["no_trunc"] |= shown[
+            "quiet"
+        ]  # as docker has it: short ids in `stack ps -q` and `node ps -q`, long ones here
         click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
     finish(problems)
 

@@ -213,4 +213,5 @@ def _health(spec: ContainerSpec) -> Iterator[str]:
     yield f"  Timeout =\t{format_duration(check.timeout)}"
     if check.test:
         yield "  Tests:"
-        yield from (f"\t Test = {part}" for part in check.test)
+        yield from (f"\t Test = {part}" for part in check.test[:-1])
+        yield f"\t Test = {check.test[-1]} "

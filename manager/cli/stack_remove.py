@@ -94,8 +94,8 @@ async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: flo
 def _still_there(stack: str, left: Left, patience: float) -> str:
     return (
         f"stack {stack} is not gone after {patience:g} seconds; left are: {left}\n"
-        f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when the node is back or "
-        "removed (swarm-manager node rm --force)."
+        f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when the node is back "
+        "or removed (swarm-manager node rm --force)."
     )
 
 

@@ -120,7 +120,7 @@ async def print_tasks(
     no_resolve: bool = False,
 ) -> str:
     """Render tasks as `service ps`, `node ps`, `stack ps` and `task ls` do."""
-    known = Names({}, {}) if no_resolve or (quiet and not layout) else await names(client)
+    known = Names({}, {}) if no_resolve else await names(client)
     in_table = layout in ("", "raw") or layout.startswith("table")
-    made = rows(tasks, known, now, full=no_trunc or quiet, tree=in_table and layout != "raw")
+    made = rows(tasks, known, now, full=no_trunc, tree=in_table and layout != "raw")
     return TASKS.render(made, layout, quiet=quiet)

@@ -120,7 +120,8 @@ def _mounts(mounts: tuple[Mount, ...], given: parts.Given) -> tuple[Mount, ...]:
     targets = [mount.target for mount in given["mount_add"]]
     if len(targets) != len(set(targets)):
         raise ValueError("duplicate mount target in --mount-add")
-    return tuple(mount for target, mount in sorted(by_target.items()) if target not in given["mount_rm"])
+    kept = [mount for mount in by_target.values() if mount.target not in given["mount_rm"]]
+    return tuple(sorted(kept, key=lambda mount: (mount.source, mount.target)))
 
 
 def _dns(config: DnsConfig | None, given: parts.Given) -> DnsConfig | None:

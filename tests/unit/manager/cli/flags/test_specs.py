@@ -1,0 +1,147 @@
+"""From whole command lines to specifications (that they are Docker's is tested in tests/api/test_cli_parity.py)."""
+
+import shlex
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from common.clock import SECOND
+from common.model.container import ContainerSpec, HealthConfig, Mount
+from common.model.service import (
+    EndpointSpec,
+    Global,
+    PortConfig,
+    Replicated,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
+from manager.cli.command import SwarmCommand
+from manager.cli.flags import spec_create, spec_update
+from manager.cli.flags.service_options import create_flags, update_flags
+
+BASE = ServiceSpec(
+    name="web",
+    task_template=TaskSpec(container_spec=ContainerSpec(image="x", env=("A=1", "B=2"), mounts=(Mount(target="/a"),))),
+    mode=ServiceMode(replicated=Replicated(replicas=1)),
+    endpoint_spec=EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),)),
+)
+
+
+def flags(line: str, decorate: Any) -> dict[str, Any]:
+    """Parse a line with the real flags."""
+    found: dict[str, Any] = {}
+
+    @click.command(cls=SwarmCommand)
+    @decorate
+    def command(**given: Any) -> None:
+        found.update(given)
+
+    result = CliRunner().invoke(command, shlex.split(line), standalone_mode=False, catch_exceptions=False)
+    if result.exception:
+        raise result.exception
+    return found
+
+
+def create(line: str, *args: str) -> ServiceSpec:
+    return spec_create.build("nginx", args, flags(line, create_flags), {})
+
+
+def update(line: str, spec: ServiceSpec = BASE) -> ServiceSpec:
+    return spec_update.apply(spec, flags(line, update_flags))
+
+
+def container(spec: ServiceSpec) -> ContainerSpec:
+    assert spec.task_template.container_spec is not None
+    return spec.task_template.container_spec
+
+
+def test_a_bare_create_leaves_the_defaults_to_the_manager():
+    spec = create("--name web", "serve", "--fast")
+    assert spec.mode == ServiceMode(replicated=Replicated(replicas=1))
+    assert (spec.update_config, spec.rollback_config, spec.task_template.restart_policy) == (None, None, None)
+    assert container(spec).args == ("serve", "--fast")
+    assert (container(spec).init, container(spec).stop_grace_period) == (None, None)
+
+
+def test_one_flag_of_a_group_writes_the_group_s_defaults_out():
+    assert create("--update-delay 1m30s").update_config == UpdateConfig(delay=90 * SECOND)
+    policy = create("--restart-condition none").task_template.restart_policy
+    assert policy is not None
+    assert (policy.condition, policy.delay, policy.max_attempts) == ("none", 5 * SECOND, 0)
+
+
+def test_modes():
+    assert create("--mode global").mode == ServiceMode(global_=Global())
+    job = create("--mode replicated-job --replicas 5 --max-concurrent 2").mode.replicated_job
+    assert job is not None
+    assert (job.max_concurrent, job.total_completions) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("--mode odd", "Unknown mode"),
+        ("--mode global --replicas 2", "replicas can only be used"),
+        ("--mode global --replicas-max-per-node 2", "replicas-max-per-node can only"),
+        ("--max-concurrent 2", "max-concurrent can only"),
+        ("--mode global-job --update-delay 1s", "not supported for jobs"),
+        ("--no-healthcheck --health-cmd x", "conflicts with --health"),
+    ],
+)
+def test_flags_that_do_not_go_together(line: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        create(line)
+
+
+def test_booleans_can_be_switched_off():
+    assert container(create("--init=false --tty=true -t")).init is False
+    assert flags("--detach=false", create_flags)["detach"] is False
+    assert flags("-d", create_flags)["detach"] is True
+    assert flags("", create_flags)["detach"] is None
+
+
+@pytest.mark.parametrize("line", ["--limit-memory x", "--replicas -1", "--update-max-failure-ratio 2", "--env =x"])
+def test_a_bad_value_names_the_flag(line: str):
+    with pytest.raises(click.BadParameter, match="invalid argument"):
+        flags(line, create_flags)
+
+
+def test_an_update_without_flags_changes_nothing_that_tasks_are_made_of():
+    after = update("")
+    assert container(after) == container(BASE)
+    assert (after.mode, after.endpoint_spec, after.labels) == (BASE.mode, BASE.endpoint_spec, BASE.labels)
+    assert after.task_template.force_update == 0
+
+
+def test_an_update_changes_what_is_named():
+    after = update("--env-add B=3 --env-add C=4 --env-rm A --force --publish-add 9000:90 --publish-rm 80 --mount-rm /a")
+    assert container(after).env == ("B=3", "C=4")
+    assert container(after).mounts == ()
+    assert after.task_template.force_update == 1
+    assert after.endpoint_spec is not None
+    assert [port.published_port for port in after.endpoint_spec.ports] == [9000]
+
+
+def test_health_checks():
+    checked = update("--health-cmd 'test -f /x' --health-interval 3s")
+    assert container(checked).healthcheck == HealthConfig(test=("CMD-SHELL", "test -f /x"), interval=3 * SECOND)
+    off = update("--no-healthcheck", checked)
+    assert container(off).healthcheck == HealthConfig(test=("NONE",))
+    assert container(update("--health-retries 2", off)).healthcheck == HealthConfig(retries=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("--max-concurrent 2", "max-concurrent can only"),
+        ("--generic-resource-rm gpu", "could not find generic-resource `gpu`"),
+        ("--mount-add target=/x --mount-add target=/x", "duplicate mount target"),
+    ],
+)
+def test_updates_that_are_refused(line: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        update(line)

@@ -1,0 +1,36 @@
+import pytest
+
+from common.errors import InvalidArgument
+from manager.cli.rows import Table
+
+TABLE = Table(columns=("{{.ID}}", "{{.Name}}"), headings={"ID": "ID", "Name": "NAME"}, raw={"id": "ID"})
+ROWS = [{"ID": "abc", "Name": "a->b"}, {"ID": "def", "Name": "c"}]
+
+
+def test_the_default_is_a_table():
+    assert TABLE.render(ROWS) == "ID        NAME\nabc       a->b\ndef       c\n"
+    assert TABLE.render([]) == "ID        NAME\n"
+
+
+def test_quiet_prints_ids_unless_a_template_is_given():
+    assert TABLE.render(ROWS, quiet=True) == "abc\ndef\n"
+    assert TABLE.render(ROWS, "{{.Name}}", quiet=True) == "a->b\nc\n"
+
+
+def test_json_lines_escape_what_go_escapes():
+    assert TABLE.render(ROWS[:1], "json") == '{"ID":"abc","Name":"a-\\u003eb"}\n'
+
+
+def test_raw():
+    assert TABLE.render(ROWS, "raw") == "id: abc\n\nid: def\n\n"
+
+
+def test_templates_and_tables_of_templates():
+    assert TABLE.render(ROWS, r"{{.ID}}\t{{upper .Name}}") == "abc\tA->B\ndef\tC\n"
+    assert TABLE.render(ROWS, r"table {{upper .Name}}\t{{.ID}}") == "NAME      ID\nA->B      abc\nC         def\n"
+
+
+@pytest.mark.parametrize("template", ["{{.Nope}}", "{{.ID", "{{nope .ID}}"])
+def test_a_wrong_template_is_an_error(template: str):
+    with pytest.raises(InvalidArgument, match="template parsing error"):
+        TABLE.render(ROWS, template)

@@ -139,11 +139,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end."""
+    """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end.
+
+    One that is `endless` may be read as slowly as its reader likes; others end when a client stalls.
+    """
 
     produce: Callable[[Send], Awaitable[None]]
     content_type: str = JSON
     status: int = 200
+    endless: bool = False
 
 
 Reply: TypeAlias = Answer | Stream

@@ -35,7 +35,7 @@ async def events(context: Context, call: Call) -> Reply:
             except TimeoutError:
                 return  # `until` has come
 
-    return Stream(produce)
+    return Stream(produce, endless=True)
 
 
 async def _forward(follower: Follower, filters: Filters, send: Send) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,22 +12,28 @@ from manager.api.call import Answer, Reply, Send, Stream
 
 T = TypeVar("T")
 
-# A task takes about 15 µs to render: a chunk keeps the loop for a few milliseconds at most.
+# In units of one task's rendering, about 15 µs: a chunk holds the loop for a few milliseconds at most.
 CHUNK = 100
 
 
-def json_list(values: Sequence[T], keep: Callable[[T], bool], view: Callable[[T], Any]) -> Reply:
+def json_list(
+    values: Sequence[T],
+    keep: Callable[[T], bool],
+    view: Callable[[T], Any],
+    cost: Callable[[T], int] = lambda _: 1,
+) -> Reply:
     """Answer with the rendered values that `keep` accepts.
 
-    `values` must be the caller's own sequence: a long list is written while others change the store.
+    `values` must be the caller's own sequence: a long list is written while others change the store. `cost` is how much
+    work a value is, in renderings of a task.
     """
-    if len(values) <= CHUNK:
+    if len(values) <= CHUNK and sum(map(cost, values)) <= CHUNK:
         return Answer(value=[view(value) for value in values if keep(value)])
 
     async def produce(send: Send) -> None:
         encode = msgspec.json.Encoder().encode
         separator = b"["
-        for chunk in _chunks(values):
+        for chunk in _chunks(values, cost):
             parts = [encode(view(value)) for value in chunk if keep(value)]
             if parts:
                 await send(separator + b",".join(parts))
@@ -39,7 +44,14 @@ def json_list(values: Sequence[T], keep: Callable[[T], bool], view: Callable[[T]
     return Stream(produce)
 
 
-def _chunks(values: Iterable[T]) -> Iterable[list[T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, CHUNK)):
+def _chunks(values: Sequence[T], cost: Callable[[T], int]) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    total = 0
+    for value in values:
+        chunk.append(value)
+        total += cost(value)
+        if total >= CHUNK:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
         yield chunk

@@ -75,7 +75,8 @@ async def task_logs(context: Context, call: Call) -> Reply:
 
 
 def _stream(context: Context, request: LogRequest, tasks: _Tasks, *, tty: bool) -> Stream:
-    return Stream(partial(_Collector(context, request, tty=tty).run, tasks), RAW if tty else MULTIPLEXED)
+    collector = _Collector(context, request, tty=tty)
+    return Stream(partial(collector.run, tasks), RAW if tty else MULTIPLEXED, endless=True)
 
 
 class _Collector:

@@ -55,9 +55,11 @@ class Shell:
         )
         try:
             reply = await self._api.answer(call.with_body(await self._read(request)))
-            return self._whole(reply) if isinstance(reply, Answer) else await self._streamed(request, reply)
         except EngineError as error:
-            return self._whole(self._api.failure(call, error))
+            reply = self._api.failure(call, error)
+        if isinstance(reply, Answer):
+            return await self._send(request, self._response(reply))
+        return await self._stream(request, reply)
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Read a body within the limits.
@@ -82,34 +84,49 @@ class Shell:
             raise invalid(f"the body cannot be read: {error}") from None
         return b"".join(chunks)
 
-    def _whole(self, answer: Answer) -> web.Response:
+    def _response(self, answer: Answer) -> web.Response:
         headers = {**self._headers, **answer.headers}
         if answer.value is None:
             return web.Response(status=answer.status, headers=headers)
-        plain = isinstance(answer.value, bytes)
-        body = answer.value if plain else msgspec.json.encode(answer.value) + b"\n"
+        body = answer.value if isinstance(answer.value, bytes) else msgspec.json.encode(answer.value) + b"\n"
         headers["Content-Type"] = answer.content_type
         return web.Response(status=answer.status, headers=headers, body=body)
 
-    async def _streamed(self, request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
-        response = web.StreamResponse(
-            status=stream.status, headers={**self._headers, "Content-Type": stream.content_type}
-        )
+    async def _send(self, request: web.BaseRequest, response: web.Response) -> web.Response:
+        """Send a whole answer; a client that does not read it in time is cut off."""
+        try:
+            async with asyncio.timeout(self._limits.write_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            _abort(request)
+        return response
+
+    async def _stream(self, request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
+        headers = {**self._headers, "Content-Type": stream.content_type}
+        response = web.StreamResponse(status=stream.status, headers=headers)
         await response.prepare(request)
+        patience = None if stream.endless else self._limits.write_seconds
 
         async def send(data: bytes) -> None:
             if data:
-                await response.write(data)
+                async with asyncio.timeout(patience):
+                    await response.write(data)
 
         try:
             await stream.produce(send)
-        except* ConnectionError:
-            _LOG.debug("client of %s went away", request.path)
-        except* Exception as errors:  # noqa: BLE001  # too late for an answer: log it, and let the client see a torn stream
+        except* (ConnectionError, TimeoutError):
+            _LOG.debug("client of %s went away or does not read", request.path)
+            _abort(request)
+        except* Exception as errors:  # noqa: BLE001  # too late for an answer: log it, and tear the stream
             self._api.failure(Call(request.method, request.path), errors)
-            if request.transport is not None:
-                request.transport.abort()
+            _abort(request)
         return response
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 @asynccontextmanager

@@ -27,12 +27,15 @@ from manager.api.views.services import service_view, status_view
 from manager.state.transaction import Transaction
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
+# Counting so many tasks for a service's status takes as long as rendering one.
+_TASKS_COUNTED_AT_ONCE = 20
 
 
 async def list_services(context: Context, call: Call) -> Reply:
     filters = call.filters(_FILTERS)
     status = call.flag("status")
     view = context.store.view
+    down = frozenset(node.id for node in view.nodes if node.status.state == "down") if status else frozenset()
 
     def keep(service: Service) -> bool:
         tests = {
@@ -46,9 +49,12 @@ async def list_services(context: Context, call: Call) -> Reply:
 
     def render(service: Service) -> dict[str, object]:
         result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
-        return result | {"ServiceStatus": status_view(view, service)} if status else result
+        return result | {"ServiceStatus": status_view(view, service, down)} if status else result
 
-    return json_list(list(view.services), keep, render)
+    def cost(service: Service) -> int:
+        return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if status else 0)
+
+    return json_list(list(view.services), keep, render, cost)
 
 
 def _mode_name(spec: ServiceSpec) -> str:

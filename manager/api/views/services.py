@@ -62,9 +62,8 @@ def spec_with_defaults(spec: ServiceSpec) -> dict[str, Any]:
     return result
 
 
-def status_view(view: View, service: Service) -> dict[str, int]:
-    """Count a service's tasks, as `services?status=true` shows them."""
-    down = {node.id for node in view.nodes if node.status.state == "down"}
+def status_view(view: View, service: Service, down: Collection[str]) -> dict[str, int]:
+    """Count a service's tasks, as `services?status=true` shows them; `down` are the ids of nodes that are."""
     running = desired = completed = 0
     for task in view.tasks.of_service(service.id):
         wanted = task.desired_state <= TaskState.RUNNING

@@ -11,7 +11,7 @@ from typing import Protocol
 from common.backoff import Backoff
 from common.clock import Clock
 from common.errors import PermissionDenied, SwarmError, Unavailable
-from common.wire.channel import Channel, ChannelClosed
+from common.wire.channel import Channel
 from common.wire.handshake import refused_error
 from common.wire.messages import (
     AnyMessage,
@@ -19,8 +19,6 @@ from common.wire.messages import (
     Heartbeat,
     HeartbeatAck,
     Hello,
-    Leave,
-    LeaveAck,
     NodeReport,
     OpenStream,
     Refused,
@@ -39,7 +37,6 @@ RETRY_LIMIT = 5.0
 # A removed node asks seldom whether it may come back.
 REMOVED_RETRY_SECONDS = 60.0
 MISSED_HEARTBEATS = 3
-LEAVE_SECONDS = 5.0
 MAX_STREAMS = 256
 
 _log = logging.getLogger(__name__)
@@ -119,7 +116,6 @@ class Session:
         self._channel: Channel | None = None
         self._address = ""
         self.since = 0.0
-        self._left = asyncio.Event()
         self._streams = 0
 
     async def run(self) -> None:
@@ -134,18 +130,6 @@ class Session:
     def address(self) -> str:
         """The manager of the session that is on, empty when none is; `since` says from when on that is so."""
         return self._address if self._channel is not None else ""
-
-    async def leave(self) -> bool:
-        """Tell the manager that this node leaves; return whether it has heard."""
-        if self._channel is None:
-            return False
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await self._channel.send(Leave())
-                await self._left.wait()
-        except (TimeoutError, ChannelClosed):
-            return False
-        return True
 
     def _shuffled(self) -> list[str]:
         """Order the managers: the one that served last first, the rest at random, so that workers spread."""
@@ -188,6 +172,7 @@ class Session:
                 await self._read(channel, group)
         except* SwarmError as errors:
             _log.warning("session with %s ended: %s", self._address, _first(errors).message)
+        _mind_cancellation()
 
     def _turn(self, channel: Channel | None) -> None:
         self._channel = channel
@@ -214,8 +199,6 @@ class Session:
                 self._open(group, message)
             case RenewReply():
                 self._renewal.renewed(message)
-            case LeaveAck():
-                self._left.set()
             case Refused():
                 raise refused_error(message)
             case _:
@@ -254,6 +237,13 @@ class Session:
     async def _renewals(self, channel: Channel) -> None:
         while True:
             await channel.send(await self._renewal.due(), 1)
+
+
+def _mind_cancellation() -> None:
+    """Go on being cancelled: a task group whose children fail in that moment forgets it (Python before 3.13)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(errors: BaseExceptionGroup[SwarmError]) -> SwarmError:

@@ -34,13 +34,14 @@ async def splice(
     An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
     it closes the connection.
     """
+    ways = [asyncio.ensure_future(_carry(near[0], far[1])), asyncio.ensure_future(_carry(far[0], near[1]))]
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_carry(near[0], far[1]))
-            group.create_task(_carry(far[0], near[1]))
-    except* OSError:
-        pass  # an end broke: the other is closed below, which is all that can be told of it
+        # An end that breaks (OSError) is told to the other by closing it, below: there is no other way.
+        await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
     finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
         for _, writer in (near, far):
             writer.close()
         for _, writer in (near, far):

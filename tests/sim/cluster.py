@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from manager.loops.scheduling import Scheduling
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
+from manager.state.watch import Subscription
 from tests.fakes.world import replace
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
@@ -32,14 +33,32 @@ from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
 T = TypeVar("T")
 
 
+class _InOrder(set[Subscription]):
+    """Watchers that are told in the order in which they came: a plain set's order differs from run to run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: dict[Subscription, None] = {}
+
+    def add(self, watcher: Subscription) -> None:
+        self._order[watcher] = None
+
+    def discard(self, watcher: Subscription) -> None:
+        self._order.pop(watcher, None)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._order)
+
+
 class Manager:
     """One run of the manager's processes over the backend: everything that the real one runs, but the API."""
 
     def __init__(self, backend: CheckedBackend, clock: LoopClock, seed: str) -> None:
         self.store = Store(backend, clock)
+        self.store._watchers = _InOrder()
         self._clock = clock
         self._seed = seed
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], None] = {}
         self._channels: list[MemoryChannel] = []
         self.dispatcher: Dispatcher | None = None
         self.ready = asyncio.Event()
@@ -83,8 +102,8 @@ class Manager:
         near, far = memory_channel_pair(client=host.peer, latency=latency)
         self._channels.append(far)
         serving = asyncio.create_task(self._serve(self.dispatcher, far), name=f"serve-{host.node_id}")
-        self._connections.add(serving)
-        serving.add_done_callback(self._connections.discard)
+        self._connections[serving] = None
+        serving.add_done_callback(self._connections.pop)
         return near
 
     @staticmethod

@@ -21,7 +21,6 @@ from manager.orchestrate.standing import Standing, standing
 from manager.state.backend import Loaded
 from manager.state.changes import Change, ChangeSet
 from manager.state.observation import InvalidTransition, check, story
-from manager.state.reservations import Available
 from manager.state.transaction import Tables
 
 OLD_TASK_PATIENCE = 60.0
@@ -161,12 +160,16 @@ class CheckedBackend:
         return any("wanted RUNNING" in line for line in self.stories[task.id][:-1]) or self._may_overlap(other)
 
     def _node(self, node_id: str) -> None:
+        """Add up what is reserved, in other words than the manager's: every task that was placed and has not ended."""
         node = self.mirror.nodes.get(node_id)
         if node is None:
             return
-        left = Available.of(node, self.mirror.tasks.on_node(node_id))
-        if left.memory_bytes < 0 or left.nano_cpus < 0:
-            self._say(f"more is reserved on {node_id} than it has: {left}", self.mirror.tasks.on_node(node_id))
+        placed = [
+            t for t in self.mirror.tasks.on_node(node_id) if TaskState.ASSIGNED <= t.status.state <= TaskState.RUNNING
+        ]
+        total = sum(_memory(task) for task in placed)
+        if total > node.description.resources.memory_bytes:
+            self._say(f"{total} bytes are reserved on {node_id}, more than it has", placed)
 
     def _standing(self, task: Task) -> Standing:
         return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else Standing.OPEN
@@ -176,6 +179,11 @@ class CheckedBackend:
         for task in tasks:
             told += [f"  story of {task.id}:", *(f"    {line}" for line in self.stories[task.id])]
         self.broken.append("\n".join(told))
+
+
+def _memory(task: Task) -> int:
+    resources = task.spec.resources
+    return resources.reservations.memory_bytes if resources and resources.reservations else 0
 
 
 def _starts_first(service: Service) -> bool:

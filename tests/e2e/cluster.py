@@ -98,7 +98,7 @@ class Cluster:
         return last
 
     async def until(self, ready: Callable[[], Any], timeout: float, story: Callable[[], str] = str) -> float:
-        """Return the seconds until `ready()` was true. The API tells nobody when a task changes: look again and again."""
+        """Return the seconds until `ready()` was true. Nobody is told when a task changes: look again."""
         start = time.monotonic()
         while not await ready():
             if time.monotonic() - start > timeout:

@@ -1,0 +1,190 @@
+"""Single stories that a cluster must live through well, with the time that they may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from common.clock import SECOND
+from common.model import Service
+from common.model.container import ContainerSpec
+from common.model.service import (
+    EndpointSpec,
+    PortConfig,
+    Replicated,
+    RestartPolicy,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
+from tests.sim import clock
+from tests.sim.cluster import Cluster
+from tests.sim.convergence import problems
+from tests.sim.test_seeds import scenario
+
+
+def service(replicas: int, image: str = "v1", **other: object) -> Service:
+    template = TaskSpec(container_spec=ContainerSpec(image=image), restart_policy=RestartPolicy(delay=1 * SECOND))
+    mode = ServiceMode(replicated=Replicated(replicas=replicas))
+    return Service(id="web", spec=ServiceSpec(name="web", mode=mode, task_template=template, **other))  # type: ignore[arg-type]
+
+
+def image(name: str) -> TaskSpec:
+    return service(1, name).spec.task_template
+
+
+@asynccontextmanager
+async def cluster_of(hosts: int, **settings: float) -> AsyncIterator[Cluster]:
+    cluster = Cluster(1, **settings)  # type: ignore[arg-type]
+    async with cluster.running():
+        for number in range(1, hosts + 1):
+            await cluster.add_host(f"node{number}")
+        yield cluster
+        cluster.check()
+
+
+async def until(cluster: Cluster, what: Callable[[], bool], seconds: float) -> float:
+    """Wait until something holds, at most so many seconds, and return how long it took."""
+    started = cluster.clock.now()
+    while not what():
+        cluster.check()
+        elapsed = cluster.clock.now() - started
+        assert elapsed <= seconds, f"not within {seconds} s: {problems(cluster)}"
+        await asyncio.sleep(0.05)
+    return cluster.clock.now() - started
+
+
+def containers(cluster: Cluster) -> int:
+    return sum(len(host.containers) for host in cluster.hosts.values())
+
+
+def settled(cluster: Cluster) -> bool:
+    return not problems(cluster)
+
+
+async def lost_host() -> None:
+    async with cluster_of(3) as cluster:
+        cluster.habits.pull = 0.1
+        await cluster.create(service(9))
+        await until(cluster, lambda: containers(cluster) == 9, 5)
+        lost = cluster.hosts["node1"]
+        assert len(lost.containers) == 3
+        lost.cut_off(True)
+        elsewhere = [cluster.hosts["node2"], cluster.hosts["node3"]]
+        await until(cluster, lambda: sum(len(host.containers) for host in elsewhere) == 9, 4.0)
+        assert len(lost.containers) == 3, "nobody can tell it yet"
+        lost.cut_off(False)
+        await until(cluster, lambda: not lost.containers, 5)
+        await until(cluster, lambda: settled(cluster), 5)
+
+
+def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_stop() -> None:
+    clock.run(lost_host())
+
+
+async def drained_host() -> None:
+    async with cluster_of(3) as cluster:
+        cluster.habits.pull = 20.0
+        await cluster.create(service(6))
+        await until(cluster, lambda: settled(cluster), 30)
+        await cluster.change_node("node1", availability="drain")
+        lowest = 6
+        while cluster.hosts["node1"].containers:
+            lowest = min(lowest, containers(cluster))
+            await asyncio.sleep(0.05)
+        assert lowest == 6, "the service was never below its replicas, though pulls took up to 20 s"
+        await until(cluster, lambda: settled(cluster), 60)
+
+
+def test_draining_never_goes_below_the_replicas() -> None:
+    clock.run(drained_host())
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+def test_an_update_with_host_ports_ends_on_a_full_cluster(order: str) -> None:
+    """moby#36934: with start-first the new tasks waited for ever for the ports of the old."""
+
+    async def story() -> None:
+        port = PortConfig(target_port=80, published_port=80, publish_mode="host")
+        update = UpdateConfig(order=order, parallelism=1, monitor=0)
+        async with cluster_of(3) as cluster:
+            await cluster.create(service(3, endpoint_spec=EndpointSpec(ports=(port,)), update_config=update))
+            await until(cluster, lambda: containers(cluster) == 3, 10)
+            await cluster.change("web", task_template=image("v2"))
+            await until(cluster, lambda: settled(cluster) and _state(cluster) == "completed", 60)
+
+    clock.run(story())
+
+
+def _state(cluster: Cluster) -> str:
+    web = cluster.view.services.get("web")
+    return web.update_status.state if web is not None and web.update_status is not None else ""
+
+
+def test_a_manager_killed_in_the_middle_of_a_deploy_loses_nothing() -> None:
+    async def story() -> None:
+        async with cluster_of(4, commit=0.05) as cluster:
+            await cluster.create(service(40))
+            for _ in range(10):
+                await asyncio.sleep(0.06)
+                await cluster.stop_manager()
+                await cluster.start_manager()
+            await until(cluster, lambda: containers(cluster) == 40 and settled(cluster), 60)
+            assert sorted(task.slot for task in cluster.view.tasks) == list(range(1, 41))
+
+    clock.run(story())
+
+
+def test_a_failing_update_rolls_back_and_the_service_stays_up() -> None:
+    async def story() -> None:
+        update = UpdateConfig(order="start-first", failure_action="rollback", monitor=5 * SECOND)
+        async with cluster_of(3) as cluster:
+            await cluster.create(service(6, update_config=update))
+            await until(cluster, lambda: containers(cluster) == 6, 10)
+            await cluster.change("web", task_template=image("bad"))
+            while _state(cluster) != "rollback_completed":
+                assert containers(cluster) >= 6
+                await asyncio.sleep(0.05)
+                cluster.check()
+            await until(cluster, lambda: settled(cluster), 60)
+
+    clock.run(story())
+
+
+def test_hundreds_of_hosts_for_an_hour() -> None:
+    """200 hosts, 2,000 tasks; every six minutes ten hosts lose power and come back a minute later."""
+
+    async def story() -> None:
+        async with cluster_of(200, heartbeat=20.0) as cluster:
+            await cluster.create(service(2000))
+            await until(cluster, lambda: containers(cluster) == 2000, 60)
+            for round_ in range(10):
+                victims = [cluster.hosts[f"node{1 + 10 * round_ + number}"] for number in range(10)]
+                for host in victims:
+                    await host.power_off()
+                await asyncio.sleep(60)
+                for host in victims:
+                    host.power_on()
+                await asyncio.sleep(300)
+            await until(cluster, lambda: settled(cluster), 120)
+
+    clock.run(story())
+
+
+def test_a_seed_is_lived_through_the_same_way_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    histories: list[list[str]] = []
+    make = Cluster.__init__
+
+    def remember(self: Cluster, *arguments: object, **settings: object) -> None:
+        make(self, *arguments, **settings)  # type: ignore[arg-type]
+        histories.append(self.backend.history)
+
+    monkeypatch.setattr(Cluster, "__init__", remember)
+    clock.run(scenario(7))
+    clock.run(scenario(7))
+    assert len(histories[0]) > 100
+    assert histories[0] == histories[1]

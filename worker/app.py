@@ -18,7 +18,7 @@ from worker.config import DataDir, WorkerConfig
 from worker.dialler import Credentials, TlsDialler
 from worker.engine import DockerEngine
 from worker.localdb import LocalDb
-from worker.localnetworks import LocalNetworks
+from worker.net.choice import choose_networks
 from worker.session import Session
 from worker.statusfile import WorkerStatus
 from worker.supervisor import live
@@ -63,10 +63,11 @@ class _Daemon:
         engine = DockerEngine(config.docker_host, self._rng)
         database = LocalDb(self._data_dir.database)
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
+        networks = await choose_networks(self._data_dir, config, engine, self._clock)
         agent = Agent(
             node_id=config.node_id,
             engine=engine,
-            networks=LocalNetworks(engine, config.node_id),
+            networks=networks,
             files=TmpfsFiles(self._data_dir.files),
             memory=database,
             clock=self._clock,

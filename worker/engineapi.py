@@ -59,7 +59,7 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         oom_killed=state.get("OOMKilled", False),
         health="" if health == "none" else health,
         pid=state.get("Pid", 0),
-        addresses={name: net["IPAddress"] for name, net in networks.items() if net.get("IPAddress")},
+        addresses={name: address for name, net in networks.items() if (address := _address(net))},
         ports=read_ports(answer.get("NetworkSettings", {}).get("Ports") or {}),
     )
 
@@ -72,6 +72,11 @@ def read_summary(entry: Mapping[str, Any]) -> Container:
         phase=_phase(entry["State"]),
         addresses={},
     )
+
+
+def _address(network: Mapping[str, Any]) -> str:
+    """Return the address that a container has in a network, or, before it runs, will have."""
+    return str(network.get("IPAddress") or (network.get("IPAMConfig") or {}).get("IPv4Address") or "")
 
 
 def _phase(status: str) -> Phase:

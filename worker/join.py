@@ -18,7 +18,7 @@ from worker import statusfile
 from worker.config import DEFAULT_DATA_DIR, UNIT, DataDir, WorkerConfig, parse_address
 from worker.dialler import Credentials
 from worker.engine import DEFAULT_HOST, DockerEngine
-from worker.localnetworks import LocalNetworks
+from worker.net.choice import choose_networks
 from worker.ports import JSON, LABEL_AGENT, Engine
 from worker.resources import describe
 from worker.tmpfs import TmpfsFiles
@@ -150,7 +150,8 @@ async def leave(data: DataDir) -> bool:
         info = await engine.info()
         told = await _tell(data, config, info)
         await remove_containers(engine, config.node_id)
-        await LocalNetworks(engine, config.node_id).remove_all()
+        networks = await choose_networks(data, config, engine, SystemClock())
+        await networks.remove_all()
     finally:
         await engine.close()
     files = TmpfsFiles(data.files)

@@ -34,9 +34,10 @@ _log = logging.getLogger(__name__)
 class LocalNetworks:
     """A `Networks` (worker.ports) of bridges, each made for the first task that needs it and removed after the last."""
 
-    def __init__(self, engine: Engine, node_id: str) -> None:
+    def __init__(self, engine: Engine, node_id: str, missing: Collection[str] = ()) -> None:
         self._engine = engine
         self._node_id = node_id
+        self._missing = tuple(missing)
         self._world = NetworkWorld()
         self._changed = asyncio.Event()
         self._users: dict[str, set[str]] = {}
@@ -87,7 +88,10 @@ class LocalNetworks:
         self._users.clear()
 
     def lacks(self) -> Collection[str]:
-        return ("no data plane: networks do not span hosts, and ports are not published in the routing mesh",)
+        return (
+            "no data plane: networks do not span hosts, and ports are not published in the routing mesh",
+            *self._missing,
+        )
 
     def _attachment(self, task: Task) -> Attachment:
         wanted = [(config, self._network_name(config.target)) for config in task.spec.networks]

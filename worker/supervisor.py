@@ -169,6 +169,7 @@ class Supervisor:
         try:
             await self._hands.engine.stop(container.id, None)
             await self._hands.engine.remove(container.id)
+            await self._hands.networks.release(container.task_id)
         except SwarmError as error:
             _log.warning("cannot remove stray container %s: %s", container.id[:12], error.message)
         finally:

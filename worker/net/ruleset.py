@@ -102,7 +102,7 @@ def _removals(old: Ruleset, new: Ruleset) -> Iterator[str]:
     for name, lookup in old.lookups.items():
         after = new.lookups[name].elements
         if lookup.elements is not after:
-            removed = [_element(key, value) for key, value in lookup.elements.items() if after.get(key) != value]
+            removed = [key for key, value in lookup.elements.items() if after.get(key) != value]
             yield from _in_portions(f"delete element ip {TABLE} {name}", removed)
 
 

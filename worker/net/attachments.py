@@ -1,0 +1,88 @@
+"""The tasks of this host and the addresses that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.wire.messages import MESH
+from worker.net.addresses import AddressPool
+from worker.net.site import Site
+from worker.ports import Container
+
+
+class Attachments:
+    """Who has which address here. Addresses are by network id, the one for the routing mesh under `MESH`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pools: dict[str, AddressPool] = {}
+        self._tasks: dict[str, dict[str, str]] = {}
+        self.draining: set[str] = set()
+
+    def of(self, task_id: str) -> Mapping[str, str]:
+        return self._tasks.get(task_id, {})
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The networks that tasks are on."""
+        return {network_id for addresses in self._tasks.values() for network_id in addresses}
+
+    @property
+    def addresses(self) -> Collection[str]:
+        return {address for addresses in self._tasks.values() for address in addresses.values()}
+
+    def fit(self, site: Site) -> None:
+        """Follow the leases of this host: a pool for each, holding what its tasks have."""
+        leases = {segment.network_id: (segment.lease, segment.subnet) for segment in site.segments.values()}
+        if site.number:
+            leases[MESH] = (site.gateways, site.gateways)
+        for network_id, (lease, subnet) in leases.items():
+            pool = self._pools.get(network_id)
+            if pool is None or pool.lease != lease:
+                pool = self._pools[network_id] = AddressPool(lease, subnet)
+                for task_id, addresses in self._tasks.items():
+                    if network_id in addresses:
+                        pool.hold(task_id, addresses[network_id])
+
+    def take(self, task_id: str, network_ids: Collection[str]) -> float:
+        """Give a task an address in each network; return 0, or for how many seconds to wait until one has rested.
+
+        Raises:
+            ResourceExhausted: a network has no address left here.
+            Unavailable: a network has no part for this host yet.
+
+        """
+        addresses = self._tasks.setdefault(task_id, {})
+        for network_id in network_ids:
+            if network_id in addresses:
+                continue
+            pool = self._pools.get(network_id)
+            if pool is None:
+                raise Unavailable(f"network {network_id} has no addresses on this host yet")
+            found = pool.take(task_id, self._clock.now())
+            if not isinstance(found, str):
+                return found
+            addresses[network_id] = found
+        return 0.0
+
+    def hold(self, task_id: str, network_id: str, address: str) -> None:
+        """Note what a container has that was made before."""
+        self._tasks.setdefault(task_id, {})[network_id] = address
+        if network_id in self._pools:
+            self._pools[network_id].hold(task_id, address)
+
+    def release(self, task_id: str) -> bool:
+        """Take back a task's addresses; return whether it had any. Repeatable."""
+        self.draining.discard(task_id)
+        addresses = self._tasks.pop(task_id, {})
+        for network_id, address in addresses.items():
+            if network_id in self._pools:
+                self._pools[network_id].release(address, self._clock.now())
+        return bool(addresses)
+
+
+def addresses_of(container: Container, docker_names: Mapping[str, str]) -> dict[str, str]:
+    """Return a container's addresses by network id. `docker_names`: Docker's network name → network id."""
+    return {docker_names[name]: address for name, address in container.addresses.items() if name in docker_names}

@@ -1,0 +1,24 @@
+"""Which networks this host can have: the data plane, or plain bridges where it lacks something for that."""
+
+from __future__ import annotations
+
+import logging
+
+from common.clock import Clock
+from worker.config import DataDir, WorkerConfig
+from worker.localnetworks import LocalNetworks
+from worker.net.abilities import lacking
+from worker.net.dataplane import DataPlane
+from worker.ports import Engine, Networks
+
+_log = logging.getLogger(__name__)
+
+
+async def choose_networks(data: DataDir, config: WorkerConfig, engine: Engine, clock: Clock) -> Networks:
+    """Return the best that can be had; what is missing for more is logged, and shown by `node inspect`."""
+    missing = await lacking(config.docker_host)
+    if missing:
+        for sentence in missing:
+            _log.warning("%s", sentence)
+        return LocalNetworks(engine, config.node_id, missing)
+    return DataPlane(engine, config.node_id, clock, data.path / "network.json", config.advertise_addr)

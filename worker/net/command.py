@@ -1,0 +1,58 @@
+"""Run one of the host's network tools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.errors import Unavailable
+
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    code: int
+    text: str
+    errors: str
+
+
+async def run(*argv: str, stdin: str = "", started: Callable[[int], None] | None = None) -> Output:
+    """Run a tool to its end; `started` is told its process id before it can have done anything.
+
+    Raises:
+        Unavailable: it cannot be run, or takes longer than half a minute.
+
+    """
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
+    except OSError as error:
+        raise Unavailable(f"cannot run {argv[0]}: {error.strerror}") from error
+    if started is not None:
+        started(process.pid)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            out, err = await process.communicate(stdin.encode())
+    except TimeoutError as error:
+        raise Unavailable(f"{argv[0]} did not end within {PATIENCE_SECONDS:.0f} s") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Output(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace").strip())
+
+
+async def must(*argv: str, stdin: str = "", started: Callable[[int], None] | None = None) -> str:
+    """Run a tool and return what it printed.
+
+    Raises:
+        Unavailable: it fails; the message has what it said.
+
+    """
+    output = await run(*argv, stdin=stdin, started=started)
+    if output.code:
+        said = output.errors.partition("\n")[0] or f"exit status {output.code}"
+        raise Unavailable(f"{argv[0]} failed: {said}")
+    return output.text

@@ -1,0 +1,46 @@
+"""What the host says of itself: the address that its peers send to, and what it reaches without us."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from common.wire.messages import Peer
+from worker.net.names import TUNNEL
+from worker.net.netlink import Seen
+from worker.net.site import DEFAULT_MTU, HostFacts
+
+_ANY_PORT = 9
+
+
+def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
+    """Put the facts together. `advertised` is the address that the operator gave, or empty."""
+    address = advertised if _is_ipv4(advertised) else _address_towards(peers)
+    foreign = (network for network, link in seen.ranges if link != TUNNEL and not link.startswith("oc-"))
+    return HostFacts(
+        node_id=node_id,
+        address=address if address in seen.addresses else "",
+        mtu=seen.addresses.get(address) or DEFAULT_MTU,
+        ranges=tuple(foreign),
+    )
+
+
+def _address_towards(peers: Iterable[Peer]) -> str:
+    """Return the address that the kernel would use to reach a peer; nothing is sent."""
+    for peer in peers:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((peer.addr, _ANY_PORT))
+            except OSError:
+                continue  # no route, or no address of this family: another peer may do
+            return str(probe.getsockname()[0])
+    return ""
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""Bring the host to a plan, step by step, and say what others had changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Iterable
+from pathlib import Path
+
+from common.errors import SwarmError, Unavailable
+from worker.net import conntrack, dockeruser
+from worker.net.bridges import DockerNetwork
+from worker.net.kernel import Item, Tunnel
+from worker.net.names import BRIDGES
+from worker.net.netlink import Kernel, Seen
+from worker.net.nft import NftTable
+from worker.net.plan import HostPlan, purge
+from worker.net.sysctls import Sysctls
+from worker.ports import LABEL_AGENT, Engine, EngineError
+
+_BRIDGE_PREFIX = BRIDGES.removesuffix("*")
+_TOLD = 3
+
+_log = logging.getLogger(__name__)
+
+
+class Host:
+    """Applies plans. What of the last one may not hold any more is marked by the `…_lost` methods.
+
+    `memory` is the file that keeps the host's own settings until the worker leaves.
+    """
+
+    def __init__(self, engine: Engine, node_id: str, kernel: Kernel, memory: Path) -> None:
+        self.table = NftTable()
+        self._engine = engine
+        self._node_id = node_id
+        self._kernel = kernel
+        self._sysctls = Sysctls(memory)
+        self._plan: HostPlan | None = None
+        self._networks: dict[str, DockerNetwork] | None = None
+        self._links: tuple[Tunnel | None, frozenset[Item]] | None = None
+        self._docker_accepts = False
+
+    def networks_lost(self) -> None:
+        """Take note that Docker's networks may not be what they were."""
+        self._networks = None
+
+    def docker_rules_lost(self) -> None:
+        """Take note that somebody changed DOCKER-USER."""
+        self._docker_accepts = False
+
+    async def apply(self, plan: HostPlan, seen: Seen | None) -> None:
+        """Bring the host to the plan. A step that fails does not keep the others from being done.
+
+        `seen`: what the kernel has, where that was looked at since the last time.
+
+        Raises:
+            Unavailable: something could not be done; the first such thing.
+
+        """
+        before, self._plan = self._plan, plan
+        troubles: list[str] = []
+        await _try(self._make_networks(plan), troubles)
+        await _try(self._configure_links(plan, seen), troubles)
+        self._set_sysctls(plan, drift=False)
+        await _try(self._accept_in_docker(plan), troubles)
+        await _try(self.table.apply(plan.ruleset), troubles)
+        if before is not None:
+            await _try(conntrack.cut(purge(before, plan)), troubles)
+        if troubles:
+            raise Unavailable(troubles[0])
+
+    async def set_hairpins(self, seen: Seen) -> None:
+        """Let all containers reach themselves, those too that were connected while nobody watched."""
+        bridges = {index for name, index in seen.links.items() if name.startswith(_BRIDGE_PREFIX)}
+        for port in await self._kernel.ports_of(bridges):
+            await self._kernel.hairpin(port)
+
+    def check_sysctls(self) -> None:
+        """Set again what somebody has changed."""
+        if self._plan is not None:
+            self._set_sysctls(self._plan, drift=True)
+
+    async def remove_unused_networks(self) -> bool:
+        """Remove the Docker networks that are ours and not in the plan; return whether none is left.
+
+        Raises:
+            EngineDown: the engine does not answer.
+
+        """
+        wanted = self._plan.networks if self._plan is not None else {}
+        clean = True
+        for network in await self._engine.networks({LABEL_AGENT: self._node_id}):
+            if network["Name"] in wanted:
+                continue
+            try:
+                await self._engine.remove_network(network["Id"])
+            except EngineError as error:
+                # Its containers are about to go, or are not ours: the next round tries again.
+                _log.debug("network %s stays for now: %s", network["Name"], error.message)
+                clean = False
+        return clean
+
+    async def remove_all(self) -> None:
+        """Leave the host as it was.
+
+        Raises:
+            SwarmError: something could not be removed.
+
+        """
+        for network in await self._engine.networks({LABEL_AGENT: self._node_id}):
+            await self._engine.remove_network(network["Id"])
+        await self.table.remove()
+        await dockeruser.remove()
+        await self._kernel.apply(None, (), await self._kernel.look())
+        self._sysctls.restore()
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    async def _make_networks(self, plan: HostPlan) -> None:
+        if self._networks == plan.networks:
+            return
+        there = {each["Name"]: each for each in await self._engine.networks({LABEL_AGENT: self._node_id})}
+        for name, network in plan.networks.items():
+            known = there.get(name)
+            if known is not None and not network.same_as(known):
+                await self._engine.remove_network(known["Id"])
+                known = None
+            if known is None:
+                await self._engine.create_network(network.body(self._node_id))
+                self._links = None  # routes name the bridge's address, and it is there only now
+        self._networks = dict(plan.networks)
+
+    async def _configure_links(self, plan: HostPlan, seen: Seen | None) -> None:
+        wanted = (plan.tunnel, plan.items)
+        settled = self._links == wanted
+        if settled and seen is None:
+            return
+        found = seen if seen is not None and settled else await self._kernel.look()
+        self._links = None
+        done = await self._kernel.apply(plan.tunnel, plan.items, found)
+        if settled:
+            _tell("the overlay was changed from outside, repaired", done)
+        self._links = wanted
+
+    def _set_sysctls(self, plan: HostPlan, *, drift: bool) -> None:
+        changed = self._sysctls.apply(plan.sysctls)
+        if drift:
+            _tell("settings were changed from outside, repaired", changed)
+
+    async def _accept_in_docker(self, plan: HostPlan) -> None:
+        if plan.site.number and not self._docker_accepts:
+            _tell("added to Docker's chain DOCKER-USER", await dockeruser.ensure())
+            self._docker_accepts = True
+
+
+async def _try(work: Awaitable[None], troubles: list[str]) -> None:
+    try:
+        await work
+    except SwarmError as error:
+        troubles.append(error.message)
+
+
+def _tell(what: str, changes: Iterable[str]) -> None:
+    found = list(changes)
+    if found:
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        _log.warning("%s: %s%s", what, "; ".join(found[:_TOLD]), more)

@@ -1,0 +1,307 @@
+"""Bring links, addresses, neighbours, routes and rules to what the plan says: read what is there, change what differs.
+
+All that is ours can be told from the rest: it is on our tunnel, or carries our number as its origin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from types import TracebackType
+from typing import Any, Self
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from common.errors import Unavailable
+from worker.net.kernel import LOCAL_TABLE, MAIN_TABLE, Address, Forwarding, Item, Neighbour, Route, Rule, Tunnel
+from worker.net.names import PROTOCOL, TUNNEL
+
+_PERMANENT = 0x80
+_SELF = 0x02
+_ONLINK = 0x04
+_LOCAL = 2
+_UNICAST = 1
+_SCOPE_HOST = 254
+_INET = 2
+_HAIRPIN_ON = 1
+_UP = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the kernel has. `ranges`: what is reached by routes of others. `addresses`: address → its link's MTU."""
+
+    links: dict[str, int] = field(default_factory=dict)
+    tunnel: Tunnel | None = None
+    items: frozenset[Item] = frozenset()
+    ranges: tuple[tuple[IPv4Network, str], ...] = ()
+    addresses: dict[str, int] = field(default_factory=dict)
+
+
+class Kernel:
+    """The kernel's network configuration. Use as an async context manager."""
+
+    def __init__(self) -> None:
+        self._route = AsyncIPRoute()
+
+    async def __aenter__(self) -> Self:
+        await self._route.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._route.__aexit__(kind, error, trace)
+
+    async def look(self) -> Seen:
+        """Read everything.
+
+        Raises:
+            Unavailable: the kernel refuses to say.
+
+        """
+        try:
+            return await self._look()
+        except (NetlinkError, OSError) as error:
+            raise Unavailable(f"cannot read the host's network configuration: {error}") from error
+
+    async def apply(self, tunnel: Tunnel | None, items: Collection[Item], seen: Seen) -> tuple[str, ...]:
+        """Make the kernel have exactly these of our things; return what was done, in words.
+
+        Raises:
+            Unavailable: some could not be set (a link is not there yet, say); all others are.
+
+        """
+        done: list[str] = []
+        failures: list[str] = []
+        links = dict(seen.links)
+        if tunnel != seen.tunnel:
+            await _attempt(self._replace_tunnel(tunnel, seen), f"tunnel {tunnel}", done, failures)
+            seen = await self.look()
+            links = dict(seen.links)
+        for item in _to_remove(seen.items, items):
+            await _attempt(self._remove(item, links), f"remove {item}", done, failures)
+        for item in sorted(set(items) - seen.items, key=_order):
+            await _attempt(self._add(item, links), f"add {item}", done, failures)
+        if failures:
+            raise Unavailable(f"{len(failures)} parts of the overlay cannot be set, the first: {failures[0]}")
+        return tuple(done)
+
+    async def hairpin(self, port: int) -> None:
+        """Let a bridge send a frame back through the port that it came from: a container's way to itself."""
+        try:
+            await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
+        except (NetlinkError, OSError) as error:
+            _log.debug("link %d has gone already: %s", port, error)
+
+    async def ports_of(self, bridges: Collection[int]) -> list[int]:
+        """Return the links that are ports of these bridges."""
+        return [link["index"] async for link in _each(self._route.get_links()) if link.get("master") in bridges]
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> Seen:
+        links: dict[str, int] = {}
+        mtus: dict[int, int] = {}
+        tunnel = None
+        async for link in _each(self._route.get_links()):
+            links[link.get("ifname")] = link["index"]
+            mtus[link["index"]] = link.get("mtu")
+            if link.get("ifname") == TUNNEL:
+                tunnel = _read_tunnel(link)
+        names = {index: name for name, index in links.items()}
+        items: set[Item] = set()
+        if TUNNEL in links:
+            items |= {item async for item in self._tunnel_items(links[TUNNEL])}
+        addresses: dict[str, int] = {}
+        async for entry in _each(self._route.get_addr(family=_INET)):
+            addresses[entry.get("local")] = mtus.get(entry["index"], 0)
+            if names.get(entry["index"]) == TUNNEL:
+                items.add(Address(TUNNEL, f"{entry.get('local')}/{entry['prefixlen']}"))
+        ranges = [each async for each in self._routes(names, items)]
+        return Seen(links, tunnel, frozenset(items), tuple(ranges), addresses)
+
+    async def _routes(self, names: dict[int, str], items: set[Item]) -> AsyncIterator[tuple[IPv4Network, str]]:
+        """Add our routes and rules to `items`, and yield what others' routes reach, and by which link."""
+        async for route in _each(self._route.get_routes(family=_INET)):
+            if route["proto"] == PROTOCOL:
+                items.add(_read_route(route, names))
+            elif route["dst_len"] and route.get("table") == MAIN_TABLE and route["type"] == _UNICAST:
+                yield _range(route), names.get(route.get("oif"), "")
+        async for rule in _each(self._route.get_rules(family=_INET)):
+            if rule.get("protocol") == PROTOCOL:
+                items.add(_read_rule(rule))
+
+    async def _tunnel_items(self, index: int) -> AsyncIterator[Item]:
+        async for entry in _each(self._route.get_neighbours(family=_INET, ifindex=index)):
+            if entry["state"] & _PERMANENT:
+                yield Neighbour(TUNNEL, entry.get("dst"), entry.get("lladdr"))
+        async for entry in _each(self._route.fdb("dump", ifindex=index)):
+            if entry.get("dst"):
+                yield Forwarding(TUNNEL, entry.get("lladdr"), entry.get("dst"))
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    async def _replace_tunnel(self, tunnel: Tunnel | None, seen: Seen) -> None:
+        if TUNNEL in seen.links:
+            await self._route.link("del", index=seen.links[TUNNEL])
+        if tunnel is None:
+            return
+        await self._route.link(
+            "add",
+            ifname=tunnel.name,
+            kind="vxlan",
+            address=tunnel.mac,
+            mtu=tunnel.mtu,
+            vxlan_id=tunnel.vni,
+            vxlan_port=tunnel.port,
+            vxlan_local=tunnel.local,
+            vxlan_learning=0,
+        )
+        (index,) = await self._route.link_lookup(ifname=tunnel.name)
+        await self._route.link("set", index=index, state="up")
+
+    async def _add(self, item: Item, links: dict[str, int]) -> None:
+        match item:
+            case Address():
+                address, _, length = item.address.partition("/")
+                await self._route.addr("replace", index=links[item.link], address=address, prefixlen=int(length))
+            case Neighbour():
+                await self._route.neigh(
+                    "replace", ifindex=links[item.link], dst=item.address, lladdr=item.mac, state=_PERMANENT
+                )
+            case Forwarding():
+                await self._route.fdb("append", **_forwarding(item, links))
+            case Route():
+                await self._route.route("replace", **_route(item, links))
+            case Rule():
+                await self._route.rule("add", **_rule(item))
+
+    async def _remove(self, item: Item, links: dict[str, int]) -> None:
+        match item:
+            case Address():
+                address, _, length = item.address.partition("/")
+                await self._route.addr("del", index=links[item.link], address=address, prefixlen=int(length))
+            case Neighbour():
+                await self._route.neigh("del", ifindex=links[item.link], dst=item.address)
+            case Forwarding():
+                await self._route.fdb("del", **_forwarding(item, links))
+            case Route():
+                await self._route.route("del", **_route(item, links))
+            case Rule():
+                await self._route.rule("del", **_rule(item))
+
+
+async def _each(call: Any) -> AsyncIterator[Any]:
+    async for message in await call:
+        yield message
+
+
+async def _attempt(work: Awaitable[None], what: str, done: list[str], failures: list[str]) -> None:
+    try:
+        await work
+    except (NetlinkError, OSError, KeyError) as error:
+        failures.append(f"{what}: {error}")
+    else:
+        done.append(what)
+
+
+def _to_remove(there: Collection[Item], wanted: Collection[Item]) -> Iterable[Item]:
+    """Yield what is to go. What is only to change is replaced in place, so that no packet finds nothing."""
+    places = {_place(item) for item in wanted}
+    return [item for item in set(there) - set(wanted) if _place(item) not in places]
+
+
+def _place(item: Item) -> object:
+    """Say what of an item there can be only one, so that another one there replaces it."""
+    match item:
+        case Neighbour():
+            return (Neighbour, item.link, item.address)
+        case Route():
+            return (Route, item.destination, item.table)
+        case _:
+            return item
+
+
+def _order(item: Item) -> int:
+    """Addresses before the routes that name them as their source."""
+    return (Address, Neighbour, Forwarding, Route, Rule).index(type(item))
+
+
+def _forwarding(item: Forwarding, links: dict[str, int]) -> dict[str, Any]:
+    return {
+        "ifindex": links[item.link],
+        "lladdr": item.mac,
+        "dst": item.host,
+        "state": _PERMANENT,
+        "flags": _SELF,
+    }
+
+
+def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "dst": item.destination,
+        "oif": links[item.link],
+        "table": item.table,
+        "proto": PROTOCOL,
+    }
+    if item.source:
+        found["prefsrc"] = item.source
+    if item.gateway:
+        return {**found, "gateway": item.gateway, "flags": _ONLINK}
+    return {**found, "type": _LOCAL, "scope": _SCOPE_HOST}
+
+
+def _rule(item: Rule) -> dict[str, Any]:
+    return {
+        "priority": item.priority,
+        "fwmark": item.mark,
+        "fwmask": item.mask,
+        "iifname": item.link,
+        "table": item.table,
+        "protocol": PROTOCOL,
+    }
+
+
+def _read_tunnel(link: Any) -> Tunnel | None:
+    info = link.get("linkinfo")
+    data = info.get("data") if info is not None else None
+    if data is None or info.get("kind") != "vxlan" or not link["flags"] & _UP:
+        return None
+    return Tunnel(
+        name=TUNNEL,
+        mac=link.get("address"),
+        vni=data.get("vxlan_id"),
+        port=data.get("vxlan_port"),
+        local=data.get("vxlan_local") or "",
+        mtu=link.get("mtu"),
+    )
+
+
+def _range(route: Any) -> IPv4Network:
+    return IPv4Network(f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}")  # noqa: S104 - a route's destination
+
+
+def _read_route(route: Any, names: dict[int, str]) -> Route:
+    return Route(
+        destination=str(_range(route)),
+        link=names.get(route.get("oif"), ""),
+        gateway=route.get("gateway") or "",
+        source=route.get("prefsrc") or "",
+        table=route.get("table") or LOCAL_TABLE,
+    )
+
+
+def _read_rule(rule: Any) -> Rule:
+    return Rule(
+        priority=rule.get("priority"),
+        mark=rule.get("fwmark") or 0,
+        mask=rule.get("fwmask") or 0,
+        link=rule.get("iifname") or "",
+        table=rule.get("table"),
+    )

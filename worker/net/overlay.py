@@ -1,0 +1,92 @@
+"""The overlay of one host: its tunnel, the way to each peer and network, and the way back for the mesh. Pure.
+
+State grows with peers times networks, not with containers: a peer's part of a network is one route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from worker.net.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Rule, Tunnel
+from worker.net.names import (
+    GATEWAY_BRIDGE,
+    MARK_MASK,
+    TUNNEL,
+    TUNNEL_VNI,
+    mark,
+    peer_mac,
+    return_table,
+    rule_priority,
+)
+from worker.net.site import Site, leases_of
+
+
+def tunnel_link(site: Site) -> Tunnel | None:
+    """Return the VXLAN link; none before the host has a number and an address that peers send to."""
+    if not site.number or not site.facts.address:
+        return None
+    return Tunnel(
+        name=TUNNEL,
+        mac=peer_mac(site.number),
+        vni=TUNNEL_VNI,
+        port=site.facts.tunnel_port,
+        local=site.facts.address,
+        mtu=site.mtu,
+    )
+
+
+def kernel_items(site: Site) -> frozenset[Item]:
+    """Return everything but the link itself."""
+    if not site.number:
+        return frozenset()
+    return frozenset([*_own(site), *_of_peers(site), *_of_networks(site)])
+
+
+def sysctls(site: Site) -> dict[str, str]:
+    """Return the settings, by path below /proc/sys, of links that may not be there yet."""
+    if not site.number:
+        return {}
+    found = {
+        # Rules must see what one container of a bridge sends to another: that is how a VIP is balanced there.
+        "net/bridge/bridge-nf-call-iptables": "1",
+        "net/ipv4/ip_forward": "1",
+        # Connections that have ended would fill the table under churn.
+        "net/netfilter/nf_conntrack_tcp_timeout_time_wait": "30",
+        # The client's address comes out of the tunnel, and its route is another link's.
+        f"net/ipv4/conf/{TUNNEL}/rp_filter": "2",
+        f"net/ipv4/conf/{TUNNEL}/route_localnet": "1",
+        f"net/ipv4/conf/{GATEWAY_BRIDGE}/route_localnet": "1",
+    }
+    for segment in site.segments.values():
+        # Remote containers and virtual addresses are on the bridge, as far as the containers can tell.
+        found[f"net/ipv4/conf/{segment.bridge}/proxy_arp"] = "1"
+        found[f"net/ipv4/neigh/{segment.bridge}/proxy_delay"] = "0"
+    return found
+
+
+def _own(site: Site) -> Iterator[Item]:
+    if site.facts.address:
+        yield Address(TUNNEL, f"{site.tunnel}/32")
+    for segment in site.segments.values():
+        yield Route(str(segment.vips), "lo", table=LOCAL_TABLE)
+
+
+def _of_peers(site: Site) -> Iterator[Item]:
+    assert site.pool is not None, "asked only of a host with a number"
+    for number, peer in site.peers.items():
+        gateway = str(site.pool.tunnel_address(number))
+        yield Neighbour(TUNNEL, gateway, peer_mac(number))
+        yield Forwarding(TUNNEL, peer_mac(number), peer.addr)
+        yield Route(f"{gateway}/32", TUNNEL, gateway, str(site.tunnel))
+        yield Route(str(site.pool.gateway_range(number)), TUNNEL, gateway, str(site.tunnel))
+        # What a container answers to a client whose connection a peer sent here goes back through that peer. Without
+        # the link's name, the mark would lead the tunnel's own packets into the tunnel.
+        yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number))
+        yield Route("0.0.0.0/0", TUNNEL, gateway, table=return_table(number))
+
+
+def _of_networks(site: Site) -> Iterator[Item]:
+    assert site.pool is not None, "asked only of a host with a number"
+    for segment in site.segments.values():
+        for number, lease in leases_of(segment, site.peers):
+            yield Route(str(lease), TUNNEL, str(site.pool.tunnel_address(number)), str(segment.gateway))

@@ -1,0 +1,92 @@
+"""Published ports, kept from other programs of this host: each is bound, and nobody listens there.
+
+The rules send what comes to a port to its backends before a socket is asked. A bound socket without a listener makes
+the kernel refuse everything else at once (IPv6, a port without backends before the rules are there).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Collection
+
+_log = logging.getLogger(__name__)
+
+Port = tuple[str, int, str]
+_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+class PortReservations:
+    """The sockets. `held` are the wanted ports that another program has."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[Port, list[socket.socket]] = {}
+        self.held: frozenset[Port] = frozenset()
+
+    def keep(self, wanted: Collection[Port]) -> None:
+        """Have exactly these ports, as far as they can be had."""
+        for port in self._sockets.keys() - wanted:
+            _close(self._sockets.pop(port))
+        held = set()
+        for port in sorted(set(wanted) - self._sockets.keys()):
+            try:
+                self._sockets[port] = _reserve(port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    _log.debug("port %s is not reserved: %s", text(port), error)
+                    self._sockets[port] = []
+                    continue
+                held.add(port)
+                if port not in self.held:
+                    _log.warning("another program has port %s: it is not published on this host", text(port))
+        for port in sorted(self.held & self._sockets.keys()):
+            _log.info("port %s is free now and published on this host", text(port))
+        self.held = frozenset(held)
+
+    def close(self) -> None:
+        self.keep(())
+
+
+def text(port: Port) -> str:
+    protocol, number, address = port
+    return f"{address + ':' if address else ''}{number}/{protocol}"
+
+
+def _reserve(port: Port) -> list[socket.socket]:
+    """Bind a port without listening. The protocols that the kernel gives no sockets for (sctp) need none.
+
+    Raises:
+        OSError: EADDRINUSE: another program has it; EADDRNOTAVAIL: the address is another host's.
+
+    """
+    protocol, number, address = port
+    kind = _KINDS.get(protocol)
+    if kind is None:
+        return []
+    found = [_bound(socket.AF_INET, kind, (address or "0.0.0.0", number))]  # noqa: S104 - bound, never listened on
+    if not address and socket.has_ipv6:
+        try:
+            found.append(_bound(socket.AF_INET6, kind, ("::", number)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                _close(found)
+                raise
+    return found
+
+
+def _bound(family: int, kind: int, address: tuple[str, int]) -> socket.socket:
+    bound = socket.socket(family, kind)
+    try:
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()

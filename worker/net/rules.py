@@ -1,0 +1,141 @@
+"""The rules of one host that do not depend on services: isolation, the mesh's way back, what is refused. Pure.
+
+Docker drops what it does not know in its own FORWARD chain, and gives networks no isolation across hosts. An accept
+here cannot undo Docker's drop (that is what worker.net.dockeruser is for); a drop here holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import IPv4Network, collapse_addresses
+
+from worker.net.names import BRIDGES, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
+from worker.net.ruleset import Chain, Lookup, members
+from worker.net.site import Site
+
+_MARKED = f"ct mark & {MARK_MASK:#x} != 0"
+_BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
+_TO_PORT = "meta l4proto . th dport"
+_PORT_RULES = (
+    f"ip daddr != @viprange fib daddr type local ip daddr . {_TO_PORT} vmap @meshaddr",
+    f"ip daddr != @viprange fib daddr type local {_TO_PORT} vmap @mesh",
+)
+
+
+def base_lookups(site: Site, local_addresses: Collection[str]) -> dict[str, Lookup]:
+    """Return the sets that describe this host. `local_addresses` are those of the containers here."""
+    segments = site.segments.values()
+    assert site.pool is not None, "asked only of a host with a number"
+    own_gateways = [str(segment.gateway) for segment in segments] + [str(site.gateways[1])]
+    loops = {f"{peer.addr} . {site.pool.gateway_range(number)}" for number, peer in site.peers.items()}
+    pairs = {f'"{segment.bridge}" . {segment.subnet}' for segment in segments}
+    same = {f'"{segment.bridge}" . "{segment.bridge}"' for segment in segments}
+    marks = {peer_mac(number): f"{mark(number):#x}" for number in site.peers}
+    return {
+        "cluster": _ranges([segment.subnet for segment in segments] + list(site.pool.reserved())),
+        "viprange": _ranges(segment.vips for segment in segments),
+        "netpair": Lookup("ifname . ipv4_addr", members(pairs), interval=True),
+        "samebr": Lookup("ifname . ifname", members(same)),
+        "selfpair": Lookup("ipv4_addr . ipv4_addr", members(f"{each} . {each}" for each in local_addresses)),
+        "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
+        "peers": Lookup("ipv4_addr", members(peer.addr for peer in site.peers.values())),
+        "peermark": Lookup("ether_addr : mark", marks),
+        "resolvers": Lookup("ipv4_addr", members(own_gateways)),
+    }
+
+
+def base_chains(site: Site) -> dict[str, Chain]:
+    """Return the chains that the kernel calls. Their names are no words of nft's."""
+    assert site.pool is not None, "asked only of a host with a number"
+    gateways, everywhere, tunnels = str(site.gateways), str(site.pool.gateways), str(site.pool.reserved()[0])
+    return {
+        "h_raw": Chain(tuple(_raw(site)), _hook("filter", "prerouting", "raw")),
+        "h_mark": Chain(_marking(gateways), _hook("filter", "prerouting", "mangle")),
+        "h_pre": Chain(_incoming(), _hook("nat", "prerouting", "dstnat - 10")),
+        "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
+        "h_post": Chain(_outgoing(gateways, everywhere), _hook("nat", "postrouting", "srcnat - 10")),
+        "h_in": Chain(_input(site), _hook("filter", "input", "filter - 10")),
+        "h_fwd": Chain(_forward(tunnels), _hook("filter", "forward", "filter - 10")),
+    }
+
+
+def _hook(kind: str, place: str, priority: str) -> str:
+    return f"type {kind} hook {place} priority {priority}; policy accept;"
+
+
+def _ranges(networks: Collection[IPv4Network] | Iterator[IPv4Network]) -> Lookup:
+    """Intervals of a set may not overlap."""
+    return Lookup("ipv4_addr", members(map(str, collapse_addresses(networks))), interval=True)
+
+
+def _raw(site: Site) -> Iterator[str]:
+    yield 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
+    if site.peers:
+        # One client port may come here through several peers at once: each has a zone of its own.
+        zones = _map({peer_mac(number): str(number) for number in site.peers})
+        yield f'iifname "{TUNNEL}" ip saddr != @cluster ct original zone set ether saddr map {zones}'
+
+
+def _marking(gateways: str) -> tuple[str, ...]:
+    """Remember through which peer a client's connection came, and lead the answers back through it."""
+    client = f'iifname "{TUNNEL}" ip saddr != @cluster ip daddr {gateways}'
+    return (
+        f"{client} ct state new ct mark set ether saddr map @peermark",
+        f'iifname "{GATEWAY_BRIDGE}" ct direction reply {_MARKED} meta mark set ct mark & {MARK_MASK:#x}',
+    )
+
+
+def _incoming() -> tuple[str, ...]:
+    return (
+        "iifname . ip daddr vmap @vips",
+        # The containers' name server is not a published port, even if a service publishes 53.
+        "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 return",
+        *_PORT_RULES,
+    )
+
+
+def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
+    """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
+    return (
+        "ct status dnat ip saddr . ip daddr @selfpair masquerade",
+        f"ct status dnat ip saddr 127.0.0.0/8 oifname {_BOTH} masquerade",
+        f'ct status dnat oifname "{TUNNEL}" ip saddr . ip daddr @nodeloop masquerade',
+        f"ip saddr {gateways} oifname != {_BOTH} masquerade",
+        f'ct status dnat ip saddr @cluster ip daddr {everywhere} oifname "{TUNNEL}" masquerade',
+    )
+
+
+def _input(site: Site) -> tuple[str, ...]:
+    """Refuse at once what nobody is there for."""
+    new_connection = f"ct state new {_TO_PORT} @ports"
+    new_at_address = f"ct state new ip daddr . {_TO_PORT} @portsaddr"
+    return (
+        f"udp dport {site.facts.tunnel_port} ip saddr != @peers drop",
+        "ip daddr @viprange meta l4proto tcp reject with tcp reset",
+        "ip daddr @viprange reject",
+        f"{new_connection} meta l4proto tcp reject with tcp reset",
+        f"{new_connection} reject",
+        f"{new_at_address} meta l4proto tcp reject with tcp reset",
+        f"{new_at_address} reject",
+    )
+
+
+def _forward(tunnels: str) -> tuple[str, ...]:
+    return (
+        "ct state established,related accept",
+        "iifname . oifname @samebr accept",
+        f'iifname "{TUNNEL}" oifname . ip saddr @netpair accept',
+        f'oifname "{TUNNEL}" iifname . ip daddr @netpair accept',
+        f"oifname {_BOTH} ct status dnat accept",
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip saddr {tunnels} accept',
+        f'oifname "{BRIDGES}" drop',
+        f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
+        f'iifname "{BRIDGES}" drop',
+        f'iifname "{TUNNEL}" drop',
+        f'oifname "{TUNNEL}" drop',
+    )
+
+
+def _map(elements: Mapping[str, str]) -> str:
+    return "{ " + ", ".join(f"{key} : {value}" for key, value in elements.items()) + " }"

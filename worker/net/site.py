@@ -1,0 +1,164 @@
+"""This host's place in the cluster's networks: the world of an assignment set, seen from here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from common.addressing import Layout, layout, vip_range
+from common.errors import InvalidArgument
+from common.model.network import Network
+from common.wire.messages import MESH, Peer
+from worker.net.names import DEFAULT_TUNNEL_PORT, TUNNEL_OVERHEAD, bridge_name, docker_name
+from worker.ports import NetworkWorld
+
+DEFAULT_MTU = 1500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What the plan must know of the host itself.
+
+    address: the one that peers send to, empty while it is not known; `mtu`: of the link that has it.
+    ranges: what the host reaches by routes that are not ours.
+    held: published ports that another program has, as (protocol, port, address or "").
+    """
+
+    node_id: str
+    address: str = ""
+    mtu: int = DEFAULT_MTU
+    tunnel_port: int = DEFAULT_TUNNEL_PORT
+    ranges: tuple[IPv4Network, ...] = ()
+    held: frozenset[tuple[str, int, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One of the cluster's networks on this host. `gateway` is the bridge's own address, the lease's second."""
+
+    network_id: str
+    bridge: str
+    docker: str
+    subnet: IPv4Network
+    vips: IPv4Network
+    lease: IPv4Network
+    internal: bool
+    leases: Mapping[str, str]
+    labels: Mapping[str, str]
+
+    @property
+    def gateway(self) -> IPv4Address:
+        return self.lease[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """This host: its number, the peers by number, its segments by network id. `number` is 0 before it has one."""
+
+    number: int
+    pool: Layout | None
+    peers: Mapping[int, Peer]
+    segments: Mapping[str, Segment]
+    mtu: int
+    facts: HostFacts
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gateways(self) -> IPv4Network:
+        """The range of this node's gateway network."""
+        assert self.pool is not None, "asked only of a host with a number"
+        return self.pool.gateway_range(self.number)
+
+    @property
+    def tunnel(self) -> IPv4Address:
+        assert self.pool is not None, "asked only of a host with a number"
+        return self.pool.tunnel_address(self.number)
+
+
+def site(world: NetworkWorld, facts: HostFacts) -> Site:
+    """See the world from this host.
+
+    What cannot be here is left out, and `problems` says why, by network id; under `MESH`, why nothing can be.
+    """
+    pool = _pool(world)
+    peers = {peer.number: peer for peer in world.peers.values() if pool is not None and _is_usable(peer, pool, world)}
+    problems: dict[str, str] = {}
+    segments: dict[str, Segment] = {}
+    for network in world.networks.values():
+        if facts.node_id not in network.leases:
+            continue
+        segment = _segment(network, network.leases[facts.node_id])
+        clash = _clash(segment.subnet, facts.ranges)
+        if clash is not None:
+            text = f"network {network.name!r} has the subnet {segment.subnet}, but this host reaches {clash} elsewhere"
+            problems[network.id] = f"{text}: create the network with another --subnet"
+        else:
+            segments[network.id] = segment
+    number = world.node_number if pool is not None else 0
+    for part in pool.reserved() if pool is not None else ():
+        clash = _clash(part, facts.ranges)
+        if clash is not None:
+            number, segments = 0, {}
+            text = (
+                f"this host reaches {clash}, which is in the part of the address pool that the cluster needs ({part})"
+            )
+            problems[MESH] = f"{text}: make the cluster with another --default-addr-pool"
+    return Site(
+        number=number,
+        pool=pool,
+        peers=dict(sorted(peers.items())) if number else {},
+        segments=dict(sorted(segments.items())),
+        mtu=facts.mtu - TUNNEL_OVERHEAD,
+        facts=facts,
+        problems=problems,
+    )
+
+
+def _pool(world: NetworkWorld) -> Layout | None:
+    if not world.node_number or not world.address_pools:
+        return None
+    try:
+        pool = layout(world.address_pools)
+        pool.gateway_range(world.node_number)
+    except InvalidArgument:
+        return None  # a number of another pool, for a moment: the next set brings one that fits
+    return pool
+
+
+def _is_usable(peer: Peer, pool: Layout, world: NetworkWorld) -> bool:
+    return 1 <= peer.number <= pool.numbers and peer.number != world.node_number and _is_ipv4(peer.addr)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _segment(network: Network, lease: str) -> Segment:
+    config = network.subnets[0]
+    return Segment(
+        network_id=network.id,
+        bridge=bridge_name(network.id),
+        docker=docker_name(network),
+        subnet=IPv4Network(config.subnet),
+        vips=vip_range(IPv4Network(config.range or config.subnet)),
+        lease=IPv4Network(lease),
+        internal=network.spec.internal,
+        leases=network.leases,
+        labels=network.spec.labels,
+    )
+
+
+def _clash(subnet: IPv4Network, ranges: Collection[IPv4Network]) -> IPv4Network | None:
+    return next((other for other in ranges if other.overlaps(subnet)), None)
+
+
+def leases_of(segment: Segment, peers: Mapping[int, Peer]) -> Iterator[tuple[int, IPv4Network]]:
+    """Yield each peer's part of a network, by its number."""
+    for number, peer in peers.items():
+        if peer.node_id in segment.leases:
+            yield number, IPv4Network(segment.leases[peer.node_id])

@@ -1,0 +1,65 @@
+"""The kernel's settings: set, checked, and those of the whole host put back when the worker leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+PROC = Path("/proc/sys")
+_OF_LINKS = ("net/ipv4/conf/", "net/ipv4/neigh/")
+
+_log = logging.getLogger(__name__)
+
+
+class Sysctls:
+    """Applies settings by path below /proc/sys; `memory` keeps what the host had before, over restarts."""
+
+    def __init__(self, memory: Path, proc: Path = PROC) -> None:
+        self._memory = memory
+        self._proc = proc
+
+    def apply(self, wanted: Mapping[str, str]) -> tuple[str, ...]:
+        """Set what differs and return it in words. A link's settings wait for the link."""
+        changed = []
+        for path, value in wanted.items():
+            there = self._read(path)
+            if there is not None and there != value:
+                self._remember(path, there)
+                self._write(path, value)
+                changed.append(f"{path.replace('/', '.')} was {there}")
+        return tuple(changed)
+
+    def restore(self) -> None:
+        """Put back what the host had. Repeatable."""
+        for path, value in self._remembered().items():
+            if self._read(path) is not None:
+                self._write(path, value)
+        self._memory.unlink(missing_ok=True)
+
+    def _read(self, path: str) -> str | None:
+        try:
+            return (self._proc / path).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, path: str, value: str) -> None:
+        try:
+            (self._proc / path).write_text(value)
+        except OSError as error:
+            _log.warning("cannot set %s to %s: %s", path.replace("/", "."), value, error.strerror)
+
+    def _remember(self, path: str, value: str) -> None:
+        if path.startswith(_OF_LINKS):
+            return  # it goes with the link
+        remembered = self._remembered()
+        if path not in remembered:
+            self._memory.write_bytes(msgspec.json.encode({**remembered, path: value}))
+
+    def _remembered(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(self._memory.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return {}

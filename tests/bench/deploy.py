@@ -1,0 +1,146 @@
+"""Deploy: a service on three real engines until all run, and until all are gone, beside the engines alone.
+
+Both sides are the same run: three engines of one lab, the same image, no network of a cluster. Alone means: create and
+start every container through its engine's API, a few at a time (the best of several widths is taken), and remove them.
+Ours means: `POST /services/create` until the API shows every task running, `DELETE /services/…` until no task and no
+container is left. Three rounds, the median of each side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.bench.table import print_table
+from tests.e2e.cluster import Cluster
+
+SIZES = (12, 30, 60)
+WIDTHS = (2, 4, 8)
+ROUNDS = 3
+TARGET = 1.10
+IMAGE = "web:lab"
+
+
+def engine(socket: Path) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(base_url="http://engine", connector=aiohttp.UnixConnector(path=str(socket)))
+
+
+async def call(http: aiohttp.ClientSession, method: str, path: str, body: Any = None) -> Any:
+    async with http.request(method, path, json=body) as answer:
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {await answer.text()}")
+        return await answer.json() if answer.content_type == "application/json" else None
+
+
+async def each(width: int, jobs: Sequence[Any], work: Any) -> list[Any]:
+    """Do the work for all jobs, `width` at a time."""
+    gate = asyncio.Semaphore(width)
+
+    async def one(job: Any) -> Any:
+        async with gate:
+            return await work(job)
+
+    return await asyncio.gather(*map(one, jobs))
+
+
+async def directly(engines: Sequence[aiohttp.ClientSession], count: int, width: int) -> tuple[float, float]:
+    """Return the seconds to start `count` containers over the engines, and to remove them."""
+
+    async def start(http: aiohttp.ClientSession) -> tuple[aiohttp.ClientSession, str]:
+        made = await call(http, "POST", "/containers/create", {"Image": IMAGE})
+        await call(http, "POST", f"/containers/{made['Id']}/start")
+        return http, made["Id"]
+
+    async def stop(made: tuple[aiohttp.ClientSession, str]) -> None:
+        http, container = made
+        await call(http, "POST", f"/containers/{container}/stop")
+        await call(http, "DELETE", f"/containers/{container}?v=true")
+
+    shares = [[http] * len(range(n, count, len(engines))) for n, http in enumerate(engines)]
+    began = time.perf_counter()
+    made = await asyncio.gather(*[each(width, share, start) for share in shares])
+    started = time.perf_counter()
+    await asyncio.gather(*[each(width, share, stop) for share in made])
+    return started - began, time.perf_counter() - started
+
+
+async def by_service(cluster: Cluster, engines: Sequence[aiohttp.ClientSession], count: int) -> tuple[float, float]:
+    """Return the seconds until a service of `count` replicas runs, and until it is gone."""
+    manager = engine(Path(cluster.api.removeprefix("unix://")))
+    spec = {
+        "Name": "bench",
+        "TaskTemplate": {"ContainerSpec": {"Image": IMAGE}},
+        "Mode": {"Replicated": {"Replicas": count}},
+    }
+
+    async def all_run() -> bool:
+        (service,) = await call(manager, "GET", "/services?status=true")
+        return service["ServiceStatus"]["RunningTasks"] == count
+
+    async def all_gone() -> bool:
+        return not await call(manager, "GET", "/tasks") and not any(
+            await asyncio.gather(*[call(http, "GET", "/containers/json?all=true") for http in engines])
+        )
+
+    async with manager:
+        began = time.perf_counter()
+        await call(manager, "POST", "/services/create", spec)
+        await cluster.until(all_run, 60)
+        started = time.perf_counter()
+        await call(manager, "DELETE", "/services/bench")
+        await cluster.until(all_gone, 60)
+        return started - began, time.perf_counter() - started
+
+
+async def measure(sizes: Sequence[int], rounds: int) -> list[list[object]]:
+    rows: list[list[object]] = []
+    async with Cluster("bench") as cluster:
+        engines = [engine(host.docker_sock) for host in cluster.hosts]
+        try:
+            await directly(engines, 6, 4)  # what is only slow the first time
+            for count in sizes:
+                direct = {width: [await directly(engines, count, width) for _ in range(rounds)] for width in WIDTHS}
+                ours = [await by_service(cluster, engines, count) for _ in range(rounds)]
+                rows += [row(count, n, direct, ours) for n in (0, 1)]
+        finally:
+            for http in engines:
+                await http.close()
+    return rows
+
+
+def row(count: int, step: int, direct: dict[int, list[Any]], ours: list[Any]) -> list[object]:
+    medians = {width: statistics.median(times[step] for times in rounds) for width, rounds in direct.items()}
+    width = min(medians, key=lambda each: medians[each])
+    mine = statistics.median(times[step] for times in ours)
+    ratio = mine / medians[width]
+    return [
+        count,
+        ("deploy", "remove")[step],
+        mine,
+        medians[width],
+        width,
+        f"{ratio:.2f}",
+        "yes" if ratio <= TARGET else "NO",
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench/run deploy --", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args(argv)
+    rows = asyncio.run(measure(options.sizes, options.rounds))
+    print_table(
+        "Deploy and remove on three engines, seconds",
+        ["replicas", "step", "service", "engines alone", "width", "ratio", f"≤ {TARGET}"],
+        rows,
+        ["width: how many containers at a time an engine alone was quickest with"],
+    )
+    return 0

@@ -25,6 +25,7 @@ from manager.state.transaction import Tables
 from tests.bench.table import print_table
 
 SWARMKIT_SECONDS = {(1000, 1000): 0.19, (1000, 10_000): 1.7, (1000, 100_000): 20.8}
+DEFAULTS = {"plain": ([100, 1000, 5000], [1000, 10_000, 100_000]), "other": ([1000, 5000], [1000, 10_000])}
 TARGET_MICROSECONDS = 20.0
 
 SPECS = {
@@ -129,13 +130,14 @@ def _commit(view: Tables, put: Sequence[object]) -> ChangeSet:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tests/bench/run scheduler", description=__doc__)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[100, 1000, 5000])
-    parser.add_argument("--tasks", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--nodes", type=int, nargs="+")
+    parser.add_argument("--tasks", type=int, nargs="+")
     parser.add_argument("--spec", choices=SPECS, nargs="+", default=list(SPECS))
     options = parser.parse_args(argv)
     for name in options.spec:
         for per_service in (1, 1000) if name == "plain" else (1,):
-            _measure(options.nodes, options.tasks, per_service, name)
+            nodes, tasks = DEFAULTS["plain" if name == "plain" else "other"]
+            _measure(options.nodes or nodes, options.tasks or tasks, per_service, name)
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import aiohttp
@@ -97,37 +98,39 @@ class _Collector:
             if self._request.follow:
                 await self._follow(tasks, group, send)
             else:
-                self._start(tasks, group, send)
+                self._start(tasks, group, self._request.query(), send)
 
-    def _start(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
+    def _start(self, tasks: _Tasks, group: asyncio.TaskGroup, query: str, send: Send) -> None:
         for task in tasks.started(self._context.store.view):
             if task.id not in self._seen:
                 self._seen.add(task.id)
-                group.create_task(self._one(task, send), name=f"log-{task.id}")
+                group.create_task(self._one(task, query, send), name=f"log-{task.id}")
 
     async def _follow(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
         with self._context.store.watch() as subscription:
-            self._start(tasks, group, send)
+            self._start(tasks, group, self._request.query(), send)
+            # Of a task that comes later every line is new: its first ones must not fall to `tail` or `since`.
+            whole = replace(self._request, tail="", since="").query()
             while not tasks.over(self._context.store.view):
                 with contextlib.suppress(Lagged):  # the whole view is looked at anyway
                     await subscription.next()
-                self._start(tasks, group, send)
+                self._start(tasks, group, whole, send)
 
-    async def _one(self, task: Task, send: Send) -> None:
+    async def _one(self, task: Task, query: str, send: Send) -> None:
         """Send one task's log; what goes wrong is told in its place."""
         # A log that is followed lasts: it must not keep others from being read.
         gate = contextlib.nullcontext() if self._request.follow else self._slots
         try:
             async with gate:
-                await self._copy(task, send)
+                await self._copy(task, query, send)
         except (*ENGINE_FAILURES, ProtocolError) as error:
             reason = str(error) or "the node did not answer in time"
             await self._note(task, f"warning: the log of this task is not complete: {reason}\n", send)
 
-    async def _copy(self, task: Task, send: Send) -> None:
+    async def _copy(self, task: Task, query: str, send: Send) -> None:
         assert task.status.container_status is not None
         container = task.status.container_status.container_id or task.name
-        url = f"{ENGINE}/containers/{container}/logs?{self._request.query()}"
+        url = f"{ENGINE}/containers/{container}/logs?{query}"
         reader: FrameReader | LineReader = LineReader() if self._tty else FrameReader()
         async with self._context.engines.session(task.node_id) as session:
             async with asyncio.timeout(_CONNECT_PATIENCE):

@@ -113,7 +113,9 @@ async def test_a_terminals_log_is_plain_text(client: Client, cluster: ApiCluster
 
 async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Client, cluster: ApiCluster) -> None:
     await start(client, cluster, replicas=1)
-    reply = await cluster.api.answer(Call("GET", "/services/web/logs", query={"stdout": "1", "follow": "1"}))
+    reply = await cluster.api.answer(
+        Call("GET", "/services/web/logs", query={"stdout": "1", "follow": "1", "tail": "2"})
+    )
     assert isinstance(reply, Stream)
     lines: asyncio.Queue[bytes] = asyncio.Queue(100)
 
@@ -128,6 +130,12 @@ async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Cl
         assert b"hello from" in await lines.get()
         await client.ask("DELETE", "/services/web")
     assert len(cluster.store.view.services) == 0
+    requests = [request for engine in cluster.engines.engines.values() for request in engine.requests]
+    # Of the task that came later every line is new.
+    assert sorted(request.partition("?")[2] for request in requests) == [
+        "stdout=1&follow=1",
+        "stdout=1&follow=1&tail=2",
+    ]
 
 
 def scale_up(tx: Transaction) -> None:

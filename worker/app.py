@@ -109,13 +109,13 @@ class _Daemon:
                 manager=session.address,
                 since=session.since,
                 tasks=len(statuses),
-                running=live(statuses),
+                tasks_running=live(statuses),
                 engine=agent.description.engine.engine_version,
                 certificate_until=credentials.valid_until,
             )
             if status != last:
                 statusfile.write(self._data_dir.status, status)
-                self._notifier.status(f"{status.running} tasks run, session with {status.manager or 'no manager'}")
+                self._notifier.status(f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}")
                 last = status
                 if status.manager:
                     self._ready()

@@ -17,7 +17,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     manager: str = ""
     since: float = 0.0
     tasks: int = 0
-    running: int = 0
+    tasks_running: int = 0
     engine: str = ""
     certificate_until: float = 0.0
 

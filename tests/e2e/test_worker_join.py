@@ -1,0 +1,156 @@
+"""`swarm-worker` on lab hosts, with a real manager: joining, every way that it fails, running, leaving."""
+
+import asyncio
+import json
+import time
+
+import pytest
+import pytest_asyncio
+
+from tests.lab import Host, Lab
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one lab for all
+
+DATA = "/var/lib/swarm-worker"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab():
+    async with Lab("join", hosts=2, client=False) as lab:
+        yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def token(lab):
+    manager = lab.hosts[0]
+    await manager.run("swarm-manager", "init", "--advertise-addr", manager.ip, "--listen-addr", f"{manager.ip}:2377")
+    yield await join_token(lab)
+    await manager.run("swarm-manager", "leave", "--force")
+
+
+async def join_token(lab, *options):
+    answer = await lab.hosts[0].run("swarm-manager", "join-token", "-q", *options, "worker")
+    return answer.stdout.strip()
+
+
+async def nodes(lab):
+    answer = await lab.hosts[0].run("swarm-manager", "node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+    return sorted(answer.stdout.splitlines())
+
+
+async def worker(host: Host, *argv: str, check: bool = True):
+    return await host.run("swarm-worker", *argv, check=check)
+
+
+async def joined(lab, token, host, *options):
+    await worker(host, "join", "--token", token, *options, lab.hosts[0].ip)
+
+
+async def nothing_left(host):
+    assert (await host.run("test", "-e", DATA, check=False)).returncode == 1
+    processes = (await host.run("ps", "ax", "-o", "args=")).stdout
+    assert "worker.main" not in processes
+
+
+async def refused(lab, host, token, *options, address=None):
+    """Try to join in vain, and return what it said, after looking that nothing is left of it."""
+    begun = time.monotonic()
+    answer = await worker(host, "join", "--token", token, *options, address or lab.hosts[0].ip, check=False)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert "Traceback" not in answer.stderr
+    assert time.monotonic() - begun < 15
+    await nothing_left(host)
+    return answer.stderr
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["the manager's own host", "another host"])
+async def test_join_run_leave(lab, token, number):
+    host = lab.hosts[number]
+    await joined(lab, token, host, "--label", "disk=ssd")
+    status = json.loads((await worker(host, "status", "--format", "json")).stdout)
+    assert status["running"]
+    assert status["manager"] == f"{lab.hosts[0].ip}:2377"
+    assert f"{host.name} Ready" in await nodes(lab)
+    node = json.loads((await lab.hosts[0].run("swarm-manager", "node", "inspect", status["node_id"])).stdout)[0]
+    assert node["Spec"]["Labels"] == {"disk": "ssd"} or number == 0
+    modes = (await host.run("sh", "-c", f"stat -c '%a %n' {DATA} {DATA}/* {DATA}/certificates/*")).stdout
+    assert {line.split()[0] for line in modes.splitlines()} <= {"600", "700"} | {"644"}, modes
+
+    again = await worker(host, "join", "--token", token, lab.hosts[0].ip, check=False)
+    assert (again.returncode, "has joined cluster" in again.stderr) == (1, True)
+
+    # Killed and started again, it is the same node.
+    await host.run("kill", "-9", str(status["pid"]))
+    assert (await worker(host, "status", check=False)).returncode == 1
+    process = await host.spawn("swarm-worker", "run", ready=15)
+    assert json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"] == status["node_id"]
+    assert (await worker(host, "run", check=False)).returncode == 1  # one is enough
+    await process.stop()
+
+    assert "left the cluster" in (await worker(host, "leave")).stdout
+    await nothing_left(host)
+    assert (await worker(host, "status", check=False)).returncode == 1
+
+
+async def test_two_workers_on_one_host_have_their_own_directories(lab, token):
+    host = lab.hosts[1]
+    for name in ("w1", "w2"):
+        await joined(lab, token, host, "--data-dir", f"{host.folder}/{name}")
+    ids = {
+        json.loads((await worker(host, "status", "--format", "json", "--data-dir", f"{host.folder}/{name}")).stdout)[
+            "node_id"
+        ]
+        for name in ("w1", "w2")
+    }
+    assert len(ids) == 2
+    for name in ("w1", "w2"):
+        await worker(host, "leave", "--data-dir", f"{host.folder}/{name}")
+
+
+async def test_every_failure_is_told_and_leaves_nothing(lab, token):
+    host = lab.hosts[1]
+    assert "this is not a join token" in await refused(lab, host, "nonsense")
+    digest, _, secret = token.removeprefix("SWMTKN-1-").partition("-")
+    assert "is not of the cluster that answers there" in await refused(lab, host, f"SWMTKN-1-{'0' * 50}-{secret}")
+    assert "token" in await refused(lab, host, f"SWMTKN-1-{digest}-{'0' * 25}")
+    assert "is no manager's address" in await refused(lab, host, token, address="10.0.0.1:port")
+    assert lab.hosts[1].ip in await refused(lab, host, token, address=f"{lab.hosts[1].ip}:2377")
+    no_engine = await refused(lab, host, token, "--docker-host", "unix:///run/no-such.sock")
+    assert "no Docker engine answers at unix:///run/no-such.sock" in no_engine
+    assert "is no Docker host" in await refused(lab, host, token, "--docker-host", "docker.sock")
+    assert "has no name" in await refused(lab, host, token, "--label", "=x")
+    rotated = await join_token(lab, "--rotate")
+    assert rotated != token
+    assert "token" in await refused(lab, host, token)
+
+
+async def test_leaving_without_a_manager_says_what_is_left_to_do(lab):
+    host = lab.hosts[1]
+    await joined(lab, await join_token(lab), host)
+    await host.cut()
+    try:
+        said = (await worker(host, "leave")).stdout
+        assert "no manager could be told" in said
+        assert "node rm --force" in said
+        await nothing_left(host)
+    finally:
+        await host.mend()
+
+
+async def test_the_engines_api_is_reached_through_the_manager(lab):
+    """Logs of a task go manager → session → stream → the worker's engine."""
+    manager, host = lab.hosts
+    token = await join_token(lab)
+    await joined(lab, token, host)
+    await manager.run(
+        *("swarm-manager", "service", "create", "--detach", "--name", "talk", "busybox:lab"),
+        *("sh", "-c", "echo hello; exec sleep 1000"),
+    )
+    try:
+        async with asyncio.timeout(30):
+            while "hello" not in (await manager.run("swarm-manager", "service", "logs", "talk", check=False)).stdout:
+                await asyncio.sleep(0.2)
+    finally:
+        await manager.run("swarm-manager", "service", "rm", "talk")
+        await worker(host, "leave")

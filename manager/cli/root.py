@@ -69,5 +69,7 @@ cli = Program(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+click.version_option(package_name="swarm", message="%(prog)s %(version)s")(cli)
+
 for command in (completion, config, events, join_token, leave, network, node, secret, service, stack, status, task):
     cli.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from common.errors import SwarmError
 from manager.cli.client import Client, filtered
@@ -23,11 +23,10 @@ class EventFeed:
 
     async def changed(self, since: int, within: float) -> int:
         """Wait at most `within` seconds for events after number `since`; return the number now."""
-        try:
+        # After a while without events the caller looks anyway: its deadline passed, or tasks moved, which give no events.
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(within, 0)), self._more:
                 await self._more.wait_for(lambda: self.count > since)
-        except TimeoutError:
-            pass  # nothing happened: the caller looks anyway, since its deadline passed or tasks give no events
         return self.count
 
     async def follow(self, client: Client) -> None:

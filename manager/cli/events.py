@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,10 +56,8 @@ def moment(text: str, now: float) -> str:
     """
     if text.replace(".", "", 1).isdigit():
         return text
-    try:
+    with suppress(ValueError):  # then it is a date
         return f"{now - parse_duration(text) / _NANO:.9f}"
-    except ValueError:
-        pass  # then it is a date
     try:
         dated = text if ("T" in text and text[-6:-5] in "+-") or text.endswith("Z") else f"{text}{_local_zone(now)}"
         return f"{parse_rfc3339(dated):.9f}"

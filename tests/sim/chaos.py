@@ -110,9 +110,8 @@ class Chaos:
 
     async def _roll_back(self) -> None:
         service = self._service()
-        if service is not None and service.previous_spec is not None:
-            template = service.previous_spec.task_template
-            await self._cluster.change(service.id, task_template=template)
+        if service is not None:
+            await self._cluster.roll_back(service.id)
 
     async def _remove(self) -> None:
         service = self._service()

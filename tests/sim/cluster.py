@@ -16,12 +16,14 @@ from common.model import Cluster as ClusterRecord
 from common.model import Service
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
+from common.model.service import UpdateStatus
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
+from manager.orchestrate.progress import ROLLBACK_STARTED
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -204,6 +206,28 @@ class Cluster:
                     previous_spec=service.spec,
                     spec_version=tx.next_index if anew else service.spec_version,
                     update_status=None,
+                )
+            )
+
+        await self.update(step)
+
+    async def roll_back(self, service_id: str) -> None:
+        """Exchange a service's specification and its previous one."""
+
+        def step(tx: Transaction) -> None:
+            service = tx.services.get(service_id)
+            if service is None or service.pending_delete or service.previous_spec is None:
+                return
+            status = UpdateStatus(state=ROLLBACK_STARTED, started_at=self.clock.now())
+            spec, previous = service.previous_spec, service.spec
+            anew = spec.task_template != previous.task_template
+            tx.put(
+                replace(
+                    service,
+                    spec=spec,
+                    previous_spec=previous,
+                    spec_version=tx.next_index if anew else service.spec_version,
+                    update_status=status,
                 )
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.clock import rfc3339
@@ -12,6 +12,44 @@ from manager.api.views.swarm import cluster_view
 from manager.state.view import View
 
 _PLUGIN_TYPES = ("Volume", "Network", "Authorization", "Log")
+# What the engine says of itself alone: clients expect the fields, for a cluster they mean nothing.
+_OF_ONE_ENGINE: Mapping[str, Any] = {
+    "Driver": "",
+    "DriverStatus": [],
+    "LoggingDriver": "json-file",
+    "CgroupDriver": "",
+    "DockerRootDir": "",
+    "IndexServerAddress": "https://index.docker.io/v1/",
+    "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
+    "Labels": [],
+    "Runtimes": {},
+    "DefaultRuntime": "",
+    "SecurityOptions": [],
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsPeriod": True,
+    "CpuCfsQuota": True,
+    "CPUShares": True,
+    "CPUSet": True,
+    "PidsLimit": True,
+    "IPv4Forwarding": True,
+    "OomKillDisable": False,
+    "BridgeNfIptables": True,
+    "BridgeNfIp6tables": True,
+    "Debug": False,
+    "ExperimentalBuild": False,
+    "LiveRestoreEnabled": False,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "InitBinary": "",
+    "ContainerdCommit": {"ID": "", "Expected": ""},
+    "RuncCommit": {"ID": "", "Expected": ""},
+    "InitCommit": {"ID": "", "Expected": ""},
+    "Isolation": "",
+    "GenericResources": None,
+    "Warnings": None,
+}
 
 
 def version_view(version: str, host: Host, api: str, min_api: str) -> dict[str, Any]:
@@ -62,41 +100,7 @@ def info_view(view: View, version: str, host: Host, swarm: dict[str, Any], now: 
         "Architecture": host.architecture,
         "KernelVersion": host.kernel,
         "SystemTime": rfc3339(now),
-        "Driver": "",
-        "DriverStatus": [],
-        "LoggingDriver": "json-file",
-        "CgroupDriver": "",
-        "DockerRootDir": "",
-        "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
-        "Labels": [],
-        "Runtimes": {},
-        "DefaultRuntime": "",
-        "SecurityOptions": [],
-        "MemoryLimit": True,
-        "SwapLimit": True,
-        "CpuCfsPeriod": True,
-        "CpuCfsQuota": True,
-        "CPUShares": True,
-        "CPUSet": True,
-        "PidsLimit": True,
-        "IPv4Forwarding": True,
-        "OomKillDisable": False,
-        "BridgeNfIptables": True,
-        "BridgeNfIp6tables": True,
-        "Debug": False,
-        "ExperimentalBuild": False,
-        "LiveRestoreEnabled": False,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
-        "InitBinary": "",
-        "ContainerdCommit": {"ID": "", "Expected": ""},
-        "RuncCommit": {"ID": "", "Expected": ""},
-        "InitCommit": {"ID": "", "Expected": ""},
-        "Isolation": "",
-        "GenericResources": None,
-        "Warnings": None,
+        **_OF_ONE_ENGINE,
         "Swarm": swarm,
     }
 

@@ -443,6 +443,14 @@ async def test_a_deleted_service_is_gone_at_once_and_its_name_is_free(client: Cl
     assert await client.get("/services") == []
     second = await client.make("/services/create", SPEC)
     assert (await client.get("/services/web"))["ID"] == second != first
+    cluster.resume()  # the first one's tasks stop now
+
+
+async def test_the_ports_of_a_deleted_service_are_free(client: Client) -> None:
+    body = spec(EndpointSpec={"Ports": [{"TargetPort": 80, "PublishedPort": 8080}]})
+    await client.make("/services/create", body)
+    await client.ask("DELETE", "/services/web")
+    await client.make("/services/create", body)
 
 
 def auth_header(value: Any) -> dict[str, str]:

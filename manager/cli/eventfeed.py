@@ -23,7 +23,7 @@ class EventFeed:
 
     async def changed(self, since: int, within: float) -> int:
         """Wait at most `within` seconds for events after number `since`; return the number now."""
-        # After a while without events the caller looks anyway: its deadline passed, or tasks moved, which give no events.
+        # After a while the caller looks anyway: its deadline passed, or tasks moved, which give no events.
         with suppress(TimeoutError):
             async with asyncio.timeout(max(within, 0)), self._more:
                 await self._more.wait_for(lambda: self.count > since)

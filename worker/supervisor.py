@@ -37,6 +37,8 @@ class Supervisor:
         self._report = report
         self._on_engine = on_engine
         self._runners: dict[str, TaskRunner] = {}
+        # Tasks of which nothing is left, until the manager drops their records.
+        self._finished: dict[str, TaskStatus] = {}
         self._contact = Contact.LOST
         self._listed = False
         self._complete = False
@@ -66,14 +68,11 @@ class Supervisor:
 
         `complete`: this is what a manager says, not what the host remembers.
         """
+        self._finished = {task_id: status for task_id, status in self._finished.items() if task_id in tasks}
         for task in tasks.values():
-            runner = self._runners.get(task.id)
-            if runner is None:
-                self._add(task)
-            else:
-                runner.update(task)
-                if runner.status.state > task.status.state:
-                    self._report(task.id, runner.status)
+            status = self._update(task)
+            if status.state > task.status.state:
+                self._report(task.id, status)
         for task_id, runner in self._runners.items():
             if task_id not in tasks:
                 runner.forget()
@@ -103,7 +102,18 @@ class Supervisor:
     def _labels(self) -> Mapping[str, str]:
         return {LABEL_AGENT: self._hands.node_id}
 
-    def _add(self, task: Task) -> None:
+    def _update(self, task: Task) -> TaskStatus:
+        """Give a task to its runner, and return its last state here."""
+        if finished := self._finished.get(task.id):
+            return finished
+        runner = self._runners.get(task.id)
+        if runner is None:
+            runner = self._add(task)
+        else:
+            runner.update(task)
+        return runner.status
+
+    def _add(self, task: Task) -> TaskRunner:
         container = self._unclaimed.pop(task.id, None)
         runner = TaskRunner(
             task, self._hands, self._report, contact=self._contact, container=container, looked=self._listed
@@ -112,6 +122,7 @@ class Supervisor:
         self._idle.clear()
         if self._group is not None:
             self._start(runner)
+        return runner
 
     def _start(self, runner: TaskRunner) -> None:
         assert self._group is not None, "runners run inside of run()"
@@ -120,6 +131,7 @@ class Supervisor:
     async def _live(self, runner: TaskRunner) -> None:
         await runner.run()
         del self._runners[runner.task.id]
+        self._finished[runner.task.id] = runner.status
         self._settle()
 
     async def _take(self, event: EngineEvent) -> None:

@@ -75,7 +75,15 @@ class DataDir:
         self.config.unlink(missing_ok=True)
         for folder in (self.credentials.directory, self.files):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in ("state.db*", "state.unreadable", "status.json", "daemon.pid", "daemon.log", ".*.json.*"):
+        for name in (
+            "state.db*",
+            "state.unreadable",
+            "status.json",
+            "status.tmp",
+            "daemon.pid",
+            "daemon.log",
+            ".*.json.*",
+        ):
             for found in self.path.glob(name):
                 found.unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or not there: nothing of ours is left in it

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from common.tls import write_private
-
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`manager` is the address of the session, empty without one; `since` is when that came to be, Unix seconds."""
@@ -34,7 +32,12 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(path: Path, status: WorkerStatus) -> None:
-    write_private(path, msgspec.json.format(msgspec.json.encode(status)))
+    """Replace the file in one step. It does not wait for the disk: after a crash of the machine no one asks for it."""
+    draft = path.with_suffix(".tmp")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode
+        file.write(msgspec.json.format(msgspec.json.encode(status)))
+    draft.replace(path)
 
 
 def read(path: Path) -> WorkerStatus | None:

@@ -4,14 +4,15 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
 from common.model.cluster import ClusterSpec
+from common.model.container import ConfigReference, ContainerSpec, Mount, Privileges, SecretReference
 from common.model.node import NodeSpec
 from common.model.secret import ConfigSpec
-from common.model.service import ServiceSpec
+from common.model.service import Placement, PortConfig, Resources, ServiceSpec
 from manager.api.body import decode
 from manager.api.filled import filled
 from manager.api.swarm import merged
@@ -63,6 +64,7 @@ def _any(info: inspect.Type) -> st.SearchStrategy[Any]:
     return simple[type(info)]
 
 
+@settings(max_examples=50)
 @given(structs(ServiceSpec))
 def test_services(spec: ServiceSpec) -> None:
     stored = filled(spec)
@@ -70,6 +72,7 @@ def test_services(spec: ServiceSpec) -> None:
     assert filled(decode(ServiceSpec, msgspec.json.encode(spec_view(stored)))) == stored
 
 
+@settings(max_examples=50)
 @given(structs(ServiceSpec))
 def test_defaults_only_add(spec: ServiceSpec) -> None:
     plain, full = spec_view(filled(spec)), spec_with_defaults(filled(spec))
@@ -82,9 +85,24 @@ def contains(more: Any, less: Any) -> bool:
     return bool(more == less)
 
 
-@pytest.mark.parametrize("kind", [NodeSpec, ConfigSpec])
+KINDS = [
+    NodeSpec,
+    ConfigSpec,
+    ContainerSpec,
+    ConfigReference,
+    SecretReference,
+    Mount,
+    Privileges,
+    Placement,
+    PortConfig,
+    Resources,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50)
 @given(st.data())
-def test_others(kind: type[msgspec.Struct], data: st.DataObject) -> None:
+def test_parts_and_others(kind: type[msgspec.Struct], data: st.DataObject) -> None:
     spec = data.draw(structs(kind))
     assert decode(kind, msgspec.json.encode(render(spec))) == spec
 

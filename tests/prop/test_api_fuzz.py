@@ -7,7 +7,7 @@ import random
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -194,6 +194,12 @@ async def one(cluster: ApiCluster, call: Call, bugs: list[tuple[Call, Any]]) -> 
     if isinstance(reply, Answer) and reply.status == 500 and "incident" in str(reply.value):
         bugs.append((call, reply.value))
     return reply.status
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[ApiCluster]:
+    async with ApiCluster(idle=True) as cluster:
+        yield cluster
 
 
 @pytest.mark.timeout(180)

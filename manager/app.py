@@ -17,7 +17,6 @@ from common.sdnotify import Notifier
 from common.tls import renewal_time, server_context
 from common.version import version
 from common.wire.server import serve as serve_cluster
-from manager import bootstrap
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.engines import ConnectedEngines
@@ -25,7 +24,7 @@ from manager.api.server import serve as serve_api
 from manager.backends.sqlite import SqliteBackend
 from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
-from manager.config import DataDir, ManagerConfig
+from manager.config import DataDir, ManagerConfig, split_address
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
@@ -77,7 +76,7 @@ class Manager:
             async with _running(*self._background(store, dispatcher), self._renew(files, authority, store, context)):
                 await self._serve(store, dispatcher, context)
         if self._left:
-            bootstrap.clear(self._data)
+            self._data.clear()
 
     def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
         loops = [Loop(rule, store, self._clock, self._rng) for rule in orchestration_rules()]
@@ -96,7 +95,7 @@ class Manager:
             registry_auth=dispatcher.registry_auth,
             leave=self._leave,
         )
-        host, port = bootstrap.split_address(self._config.listen_addr)
+        host, port = split_address(self._config.listen_addr)
         async with (
             api,
             await serve_cluster(host or None, port, context, dispatcher.handle),
@@ -117,7 +116,7 @@ class Manager:
 
     async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, context: ssl.SSLContext) -> None:
         """Renew this manager's own certificate before it expires, for as long as the manager runs."""
-        host, _ = bootstrap.split_address(self._config.advertise_addr)
+        host, _ = split_address(self._config.advertise_addr)
         while True:
             due = renewal_time(files.node.identity(), self._rng)
             await asyncio.sleep(max(0.0, due - self._clock.now()))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ipaddress
 import random
-import shutil
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +21,7 @@ from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStat
 from manager.backends.sqlite import SqliteBackend
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens
-from manager.config import DataDir, ManagerConfig
+from manager.config import DataDir, ManagerConfig, split_address
 from manager.state.changes import Decision
 from manager.state.store import Store
 
@@ -65,22 +64,14 @@ async def create_cluster(
 def _all_or_nothing(data: DataDir) -> Iterator[None]:
     """Start from nothing of ours, and leave nothing behind when it fails. Files that are not ours are not touched."""
     data.create()
-    clear(data)
+    data.clear()
     try:
         yield
     except BaseException:
-        clear(data)
+        data.clear()
         with contextlib.suppress(OSError):  # it holds something that is not ours
             data.path.rmdir()
         raise
-
-
-def clear(data: DataDir) -> None:
-    """Remove a cluster's files: configuration first, so that a half-removed cluster counts as none."""
-    data.config.unlink(missing_ok=True)
-    for file in data.path.glob(f"{data.store.name}*"):
-        file.unlink()
-    shutil.rmtree(AuthorityFiles(data.path).directory, ignore_errors=True)
 
 
 async def _fill(
@@ -148,18 +139,3 @@ def _overlapped(pool: str, routes: Sequence[tuple[hostaddr.Network, str]]) -> st
         if route.version == network.version and network.overlaps(route):
             return f"{route} on {link}"
     return ""
-
-
-def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:
-    """Split `HOST[:PORT]`, IPv6 hosts in brackets when they have a port; no host means every address.
-
-    Raises:
-        InvalidArgument: it is neither.
-
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.count(":") > 1 and not text.startswith("[")):
-        return text.strip("[]"), default_port
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidArgument(f"address {text!r} is not HOST or HOST:PORT, such as 192.0.2.10:2377")
-    return host.strip("[]"), int(port)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
 
-from common.errors import FailedPrecondition, Unavailable
+from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
 DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"
@@ -30,6 +31,7 @@ class DataDir:
         self.path = path.absolute()
         self.config = self.path / "config.json"
         self.store = self.path / "store.db"
+        self.certificates = self.path / "certificates"
 
     def initialised(self) -> bool:
         return self.config.exists()
@@ -39,6 +41,13 @@ class DataDir:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
+
+    def clear(self) -> None:
+        """Remove a cluster's files: the configuration first, so that a half-removed cluster counts as none."""
+        self.config.unlink(missing_ok=True)
+        for file in self.path.glob(f"{self.store.name}*"):
+            file.unlink()
+        shutil.rmtree(self.certificates, ignore_errors=True)
 
     def save(self, config: ManagerConfig) -> None:
         """Write the configuration, whole or not at all. Its presence is what says that `init` was completed."""
@@ -66,3 +75,18 @@ class DataDir:
             raise Unavailable(f"cannot read {self.config}: {error.strerror}: run this as root") from error
         except msgspec.DecodeError as error:
             raise Unavailable(f"{self.config} is damaged: {error}: restore it from a backup") from error
+
+
+def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:
+    """Split `HOST[:PORT]`, IPv6 hosts in brackets when they have a port; no host means every address.
+
+    Raises:
+        InvalidArgument: it is neither.
+
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.count(":") > 1 and not text.startswith("[")):
+        return text.strip("[]"), default_port
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidArgument(f"address {text!r} is not HOST or HOST:PORT, such as 192.0.2.10:2377")
+    return host.strip("[]"), int(port)

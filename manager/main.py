@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from common import logs
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST
+from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
 
 _data_dir = click.option(
     "--data-dir",
@@ -51,11 +52,9 @@ def init(
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
-    from manager import daemon  # noqa: PLC0415 - a client's command starts without the daemon's imports
+    from manager.init import initialise  # noqa: PLC0415 - a client's command starts without the daemon's imports
 
-    daemon.initialise(
-        data_dir, advertise=advertise_addr, listen=listen_addr, hosts=hosts, pools=pools, foreground=foreground
-    )
+    initialise(data_dir, advertise=advertise_addr, listen=listen_addr, hosts=hosts, pools=pools, foreground=foreground)
 
 
 @click.command("run", cls=SwarmCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
@@ -63,9 +62,12 @@ def init(
 @_log_level
 def run(*, data_dir: Path, log_level: str) -> None:
     """Run the manager of a data directory in the foreground; systemd's unit does this."""
-    from manager import daemon  # noqa: PLC0415 - as above
+    import uvloop  # noqa: PLC0415 - as above
 
-    daemon.run(data_dir, log_level)
+    from manager import app  # noqa: PLC0415 - as above
+
+    logs.setup(log_level)
+    uvloop.run(app.run(DataDir(data_dir)))
 
 
 for command in (init, run):

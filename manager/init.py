@@ -1,4 +1,4 @@
-"""Starting a cluster and its daemon: what `swarm-manager init` and `swarm-manager run` do."""
+"""Starting a cluster and its daemon: what `swarm-manager init` does."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from common.hostaddr import choose_advertised
 from common.ids import new_id
 from common.wire.messages import DEFAULT_PORT
 from manager import app
-from manager.bootstrap import choose_pools, clear, create_cluster, refuse_second, split_address
+from manager.bootstrap import choose_pools, create_cluster, refuse_second
 from manager.cli.membership import join_help
-from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, UNIT, DataDir, ManagerConfig
+from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, UNIT, DataDir, ManagerConfig, split_address
 
 READY_SECONDS = 60.0
 
@@ -56,7 +56,7 @@ def initialise(
         _start(data, ready, foreground=foreground)
     finally:
         if not started:  # an init that failed can be repeated once its cause is mended
-            clear(data)
+            data.clear()
 
 
 def _start(data: DataDir, ready: Callable[[], None], *, foreground: bool) -> None:
@@ -72,12 +72,6 @@ def _tell(config: ManagerConfig, token: str) -> None:
     click.echo(f"Swarm initialized: current node ({config.node_id}) is now a manager.\n")
     click.echo(join_help("worker", token, config.advertise_addr))
     click.echo("To add this host too, run that command here.")
-
-
-def run(data_dir: Path, log_level: str) -> None:
-    """Run the manager of a data directory in this process until it is told to stop."""
-    logs.setup(log_level)
-    uvloop.run(app.run(DataDir(data_dir)))
 
 
 def daemon_of(data: DataDir) -> Daemon:

@@ -1,0 +1,124 @@
+"""Making a cluster: all of it or nothing, with addresses and pools that make sense on this host."""
+
+import ipaddress
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from common.clock import SystemClock
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from common.hostaddr import Network
+from manager import bootstrap
+from manager.backends.sqlite import SqliteBackend
+from manager.bootstrap import choose_pools, create_cluster
+from manager.config import DataDir, ManagerConfig, split_address
+from manager.init import configuration
+from manager.state.store import Store
+
+CONFIG = ManagerConfig(node_id="n1", advertise_addr="192.0.2.1:2377", listen_addr=":2377")
+
+
+def routes(*networks: str) -> list[tuple[Network, str]]:
+    return [(ipaddress.ip_network(network), "eth0") for network in networks]
+
+
+async def create(data: DataDir, pools: tuple[str, ...] = ("10.0.0.0/8",)) -> None:
+    await create_cluster(data, CONFIG, pools, SystemClock(), random.Random(1))
+
+
+async def test_a_new_cluster_has_its_records_and_private_files(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "manager")
+    await create(data)
+    assert data.load() == CONFIG
+    assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in data.path.rglob("*") if f.is_file())
+    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+        cluster = store.view.cluster
+        assert cluster.join_tokens.worker.startswith("SWMTKN-1-")
+        assert cluster.join_tokens.worker != cluster.join_tokens.manager
+        (node,) = store.view.nodes
+        assert (node.id, node.spec.role, node.agent) == ("n1", "manager", False)
+        (ingress,) = store.view.networks
+        assert ingress.spec.ingress
+
+
+async def test_a_second_init_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "manager")
+    await create(data)
+    before = {f: f.read_bytes() for f in data.path.rglob("*") if f.is_file()}
+    with pytest.raises(AlreadyExists, match="already the manager of a cluster"):
+        await create(data)
+    assert {f: f.read_bytes() for f in data.path.rglob("*") if f.is_file()} == before
+
+
+async def test_an_init_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(SqliteBackend, "commit", full)
+    data = DataDir(tmp_path / "manager")
+    with pytest.raises(Unavailable, match="disk is full"):
+        await create(data)
+    assert not data.path.exists()
+
+
+async def test_what_a_broken_init_left_does_not_hinder_the_next_and_strangers_files_stay(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    data.store.write_bytes(b"half a database")
+    (tmp_path / "notes.txt").write_text("mine")
+    await create(data)
+    assert data.initialised()
+    data.clear()
+    assert [f.name for f in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_without_a_cluster_the_next_step_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="swarm-manager init"):
+        DataDir(tmp_path).load()
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    data.config.write_text('{"node_id": 7}')
+    with pytest.raises(Unavailable, match=r"config\.json is damaged"):
+        data.load()
+
+
+def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap.hostaddr, "routed", lambda: routes("10.78.0.0/24"))
+    assert choose_pools(()) == ("10.128.0.0/9",)
+    monkeypatch.setattr(bootstrap.hostaddr, "routed", lambda: routes("192.168.1.0/24"))
+    assert choose_pools(()) == ("10.0.0.0/8",)
+    with pytest.raises(InvalidArgument, match=r"192\.168\.1\.0/24 on eth0"):
+        choose_pools(("192.168.0.0/16",))
+    with pytest.raises(InvalidArgument, match="not a range"):
+        choose_pools(("nonsense",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 2377)),
+        ("192.0.2.1:99", ("192.0.2.1", 99)),
+        (":99", ("", 99)),
+        ("2001:db8::1", ("2001:db8::1", 2377)),
+        ("[2001:db8::1]:99", ("2001:db8::1", 99)),
+        ("host.example", ("host.example", 2377)),
+    ],
+)
+def test_addresses(text: str, expected: tuple[str, int]) -> None:
+    assert split_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["host:", "host:0", "host:65536", "host:x"])
+def test_bad_addresses(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="HOST:PORT"):
+        split_address(text)
+
+
+def test_the_flags_of_init_are_completed() -> None:
+    made = configuration("n1", "[2001:db8::1]:99", None, ())
+    assert (made.advertise_addr, made.listen_addr) == ("[2001:db8::1]:99", ":99")
+    with pytest.raises(InvalidArgument, match="one address"):
+        configuration("n1", "0.0.0.0", None, ())

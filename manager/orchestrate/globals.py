@@ -40,7 +40,7 @@ def _look_after(case: Case, node: Node, slot: Slot | None, constraints: Collecti
         if slot is not None:
             _discard(case, slot)
     elif stands in (Standing.DRAINED, Standing.LOST):
-        for task in slot.live if slot is not None else ():
+        for task in slot.tasks if slot is not None else ():
             case.stop(task)
     elif slot is None or not slot.tasks:
         if stands is Standing.OPEN:

@@ -31,6 +31,9 @@ class Phase(enum.Enum):
 def settle(case: Case, slot: Slot) -> Phase:
     """Do what a slot needs at once, and say what it needs in its turn."""
     live = slot.live
+    for task in slot.tasks:
+        if task.status.state.terminal:
+            case.stop(task)  # it is history now, which the reaper may take
     if len(live) > 1:
         return _choose(case, slot, live)
     if live:
@@ -54,8 +57,6 @@ def next_record(case: Case, slot: Slot) -> RestartRecord | None:
 def _restart(case: Case, slot: Slot) -> Phase:
     """Succeed a task that ended or was told to stop, if its own policy says so."""
     last = slot.newest
-    for task in slot.tasks:
-        case.stop(task)
     ended = last.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
     record = restart.after(last, case.now, case.rng) if ended else restart.moved(last)
     if record is None or not (ended or restart.movable(last)):

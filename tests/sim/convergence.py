@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
-from manager.orchestrate.progress import ACTIVE
+from manager.orchestrate.progress import ACTIVE, HALTED
 from manager.state.constraints import unmet
 from manager.state.observation import story
 from manager.state.reservations import Available, reserved
@@ -41,7 +41,14 @@ def _service(view: View, service: Service) -> Iterator[str]:
     for task in live:
         node = view.nodes.get(task.node_id)
         paused = node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
-        if not _as_specified(service, task) and not stuck and not paused and not _placement_only(service, task, node):
+        halted = status is not None and status.state in HALTED  # by a failure that was on its way when the faults ended
+        if (
+            not _as_specified(service, task)
+            and not stuck
+            and not halted
+            and not paused
+            and not _placement_only(service, task, node)
+        ):
             yield f"{service.name}: is out of date: {story(task)}"
         if node is not None and node.status.state == "down":
             yield f"{service.name}: is wanted on a node that is down: {story(task)}"
@@ -78,7 +85,8 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
 def _history(view: View, service: Service) -> Iterator[str]:
     """Check that old records go: past the limit, and those that were to go."""
     limit = view.cluster.spec.orchestration.task_history_retention_limit
-    records = Counter(task.slot or task.node_id for task in view.tasks.of_service(service.id))
+    known = [task for task in view.tasks.of_service(service.id) if _ended(task) or _heard_of(view, task)]
+    records = Counter(task.slot or task.node_id for task in known)
     yield from (f"{service.name}: {count} records in slot {slot}" for slot, count in records.items() if count > limit)
     for task in view.tasks.of_service(service.id):
         if task.desired_state >= TaskState.REMOVE and _heard_of(view, task):

@@ -118,6 +118,7 @@ def test_a_replacement_that_fails_leaves_the_drained_task_running() -> None:
     world.see(new, TaskState.FAILED, "n2")
     world.decide()
     assert world.task(old).live
+    assert world.task(new).desired_state is TaskState.SHUTDOWN, "it is history, which the reaper takes"
     third = world.in_slot(1)[-1]
     assert third.desired_state is TaskState.READY, "it backs off"
     world.pass_time(6)

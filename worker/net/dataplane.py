@@ -66,6 +66,7 @@ class DataPlane:
         self._trouble = ""
         self._look = True
         self._unclean = True
+        self._applying = asyncio.Lock()
         self._surveyed = asyncio.Event()
         self._changed = asyncio.Event()
         self._version = 0
@@ -268,9 +269,10 @@ class DataPlane:
         attachments.fit(new.site)
         self._unclean = self._unclean or self._plan is None or self._plan.networks.keys() != new.networks.keys()
         self._plan = new
-        await host.apply(new, seen)
-        if seen is not None:
-            await host.set_hairpins(seen)
+        async with self._applying:
+            await host.apply(new, seen)
+            if seen is not None:
+                await host.set_hairpins(seen)
 
     def _see(self, seen: Seen) -> None:
         peers = self._world.peers
@@ -282,14 +284,19 @@ class DataPlane:
         """Look regularly at what nobody tells of."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            host.check_sysctls()
+            async with self._applying:
+                host.check_sysctls()
+                await self._tidy(host)
             if self._ports.held:
                 self._note()
-            if self._unclean and self._surveyed.is_set():
-                try:
-                    self._unclean = not await host.remove_unused_networks()
-                except SwarmError as error:
-                    _log.debug("unused networks stay for now: %s", error.message)
+
+    async def _tidy(self, host: Host) -> None:
+        """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""
+        if self._unclean and self._surveyed.is_set():
+            try:
+                self._unclean = not await host.remove_unused_networks()
+            except SwarmError as error:
+                _log.debug("unused networks stay for now: %s", error.message)
 
     # --- changes from outside -----------------------------------------------------------------------------------------
 

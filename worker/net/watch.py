@@ -60,6 +60,7 @@ class RuleWatch:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETFILTER) as events:
             # A large change has an event for each of its elements, all at once.
             events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            events.bind((0, 0))
             events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_NFTABLES)
             readable = asyncio.Event()
             loop.add_reader(events, readable.set)

@@ -1,0 +1,345 @@
+"""The data plane on three real engines and a client outside: who reaches whom, who sees what, and what breaks nothing.
+
+One cluster serves all tests of this file; each leaves it as it found it: three nodes, ready, without services.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import product
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.cluster import Cluster
+from tests.lab import Host
+from tests.lab.load import Load
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+PORT = 8080
+CURL_REFUSED = 7
+REPAIR_SECONDS = 2.0
+LOST_SECONDS = 4.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def swarm() -> AsyncIterator[Cluster]:
+    async with Cluster("dataplane") as cluster:
+        for name in ("blue", "red"):
+            await cluster.swarm("network", "create", "-d", "overlay", name)
+        await cluster.swarm("network", "create", "-d", "overlay", "--internal", "shut")
+        yield cluster
+
+
+@asynccontextmanager
+async def service(swarm: Cluster, name: str, count: int, *options: str) -> AsyncIterator[list[dict[str, Any]]]:
+    """Run a service of web:lab while the block runs; its tasks as they are when all run and the rules know them."""
+    await swarm.swarm("service", "create", "-q", "--detach", "--no-resolve-image", "--name", name, *options, "web:lab")
+    try:
+        tasks = await swarm.running(name, count)
+        await known_everywhere(swarm, name, count)
+        yield tasks
+    finally:
+        await remove(swarm, name)
+
+
+async def remove(swarm: Cluster, name: str) -> None:
+    """Remove a service and wait until all of it is gone from the hosts."""
+    found = (await swarm.get(f"/services/{name}"))["ID"]
+    await swarm.swarm("service", "rm", name)
+
+    async def gone() -> bool:
+        return all(task["ServiceID"] != found for task in await swarm.get("/tasks"))
+
+    await swarm.until(gone, 20)
+
+
+async def known_everywhere(swarm: Cluster, name: str, count: int) -> None:
+    """Wait until the rules of every host with a chain of the service balance over so many backends."""
+    found = await swarm.get(f"/services/{name}")
+    ports = found["Endpoint"].get("Ports") or ()
+    mine = (found["ID"], *(f"m_{port['Protocol']}_{port['PublishedPort']}" for port in ports))
+    addresses = Counter[str]()
+
+    async def look() -> bool:
+        addresses.clear()
+        for host in swarm.hosts:
+            for chain, rules in (await chains(host)).items():
+                if any(mark in chain for mark in mine):
+                    addresses[f"{host.name} {chain}"] = len(rules)
+        return bool(addresses) and all(number >= count for number in addresses.values())
+
+    await swarm.until(look, 10, lambda: str(addresses))
+
+
+async def chains(host: Host) -> dict[str, set[str]]:
+    """Return each service chain's backends, as the kernel has them."""
+    listing = await host.run("nft", "-j", "list", "table", "ip", "orc", check=False)
+    found: dict[str, set[str]] = {}
+    for entry in json.loads(listing.stdout)["nftables"] if not listing.returncode else ():
+        rule = entry.get("rule")
+        if rule is not None and rule["chain"].startswith(("v_", "m_")):
+            found[rule["chain"]] = set(_addresses(rule["expr"]))
+    return found
+
+
+def _addresses(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value.count(".") == 3 else []
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [address for each in values for address in _addresses(each)]
+
+
+async def container(swarm: Cluster, host: Host, name: str) -> dict[str, Any]:
+    """Return the one running container of a service on a host."""
+    label = "com.docker.swarm.service.name"
+    found = await swarm.containers(host, everything=False)
+    (one,) = [each for each in found if each["Config"]["Labels"][label] == name]
+    return one
+
+
+def address_in(box: dict[str, Any], network: str) -> str:
+    """Return a container's address in a network of the cluster, or in the hosts' gateway network."""
+    networks = box["NetworkSettings"]["Networks"]
+    (found,) = [end["IPAddress"] for name, end in networks.items() if network in name]
+    return found
+
+
+async def ask(host: Host, url: str, *options: str) -> dict[str, Any]:
+    return json.loads((await host.run("curl", "-sS", "--max-time", "3", *options, url)).stdout)
+
+
+async def ask_from(host: Host, box: dict[str, Any], url: str) -> dict[str, Any] | None:
+    """Ask from inside a container; None when nobody answers."""
+    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", "1", "-O", "-", url)
+    answer = await host.run(*command, check=False)
+    return json.loads(answer.stdout) if answer.returncode == 0 else None
+
+
+async def vip(swarm: Cluster, name: str) -> str:
+    found = await swarm.get(f"/services/{name}")
+    (one,) = found["Endpoint"]["VirtualIPs"]
+    return one["Addr"].partition("/")[0]
+
+
+async def test_containers_reach_each_other_by_address_and_by_the_services_one(swarm: Cluster):
+    async with service(swarm, "web", 3, "--mode", "global", "--network", "blue"):
+        boxes = [await container(swarm, host, "web") for host in swarm.hosts]
+        for (host, box), other in product(zip(swarm.hosts, boxes, strict=True), boxes):
+            answer = await ask_from(host, box, f"http://{address_in(other, 'blue')}/")
+            assert answer is not None, f"from {host.name} to {other['Name']}"
+            assert answer["host"] == other["Config"]["Hostname"]
+            if other is not box:
+                assert answer["client"] == address_in(box, "blue")
+        virtual = await vip(swarm, "web")
+        for host, box in zip(swarm.hosts, boxes, strict=True):
+            # Itself among the backends: the container's own answer comes back through the bridge.
+            answers = [await ask_from(host, box, f"http://{virtual}/") for _ in range(12)]
+            assert None not in answers
+            assert len({answer["host"] for answer in answers if answer}) > 1
+
+
+async def test_networks_are_isolated_on_every_path(swarm: Cluster):
+    async with (
+        service(swarm, "web", 3, "--mode", "global", "--network", "blue"),
+        service(swarm, "spy", 3, "--mode", "global", "--network", "red"),
+    ):
+        targets = [await vip(swarm, "web")]
+        for host in swarm.hosts:
+            box = await container(swarm, host, "web")
+            targets += [address_in(box, "blue"), address_in(box, "00-orc-gw")]
+        spies = [(host, await container(swarm, host, "spy")) for host in swarm.hosts]
+        asked = [ask_from(host, spy, f"http://{target}/") for (host, spy), target in product(spies, targets)]
+        assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
+        for host in swarm.hosts:
+            own = await container(swarm, host, "web")
+            assert await ask_from(host, own, f"http://{targets[0]}/") is not None
+
+
+async def test_an_internal_network_has_no_way_out(swarm: Cluster):
+    async with service(swarm, "web", 3, "--mode", "global", "--network", "shut"):
+        boxes = [await container(swarm, host, "web") for host in swarm.hosts]
+        assert all(list(box["NetworkSettings"]["Networks"]) != ["00-orc-gw"] for box in boxes)
+        first, last = boxes[0], boxes[-1]
+        assert len(first["NetworkSettings"]["Networks"]) == 1
+        assert await ask_from(swarm.hosts[0], first, f"http://{address_in(last, 'shut')}/") is not None
+        out = await swarm.hosts[0].run(
+            "docker", "exec", first["Id"], "ping", "-c1", "-W1", swarm.lab.client.ip, check=False
+        )
+        assert out.returncode != 0
+
+
+async def test_every_host_answers_and_the_container_sees_the_clients_address(swarm: Cluster):
+    """Local and remote backends through each host; requests are spread evenly."""
+    async with service(swarm, "web", 5, "--replicas", "5", "-p", f"{PORT}:80"):
+        client = swarm.lab.client
+        for host in swarm.hosts:
+            url = f"http://{host.ip}:{PORT}/?[1-340]"
+            answers = (await client.run("curl", "-sS", "--max-time", "20", "-H", "Connection: close", url)).stdout
+            found = [json.loads(line) for line in answers.replace("}{", "}\n{").splitlines() if line]
+            assert len(found) == 340
+            assert {answer["client"] for answer in found} == {client.ip}
+            assert len({answer["host"] for answer in found}) == 5
+        async with Load(client, f"http://{swarm.boss.ip}:{PORT}/", rate=400) as load:
+            await asyncio.sleep(2.5)
+            report = await load.stop()
+        assert report.errors == {}
+        share = report.ok / 5
+        assert all(0.75 * share <= number <= 1.25 * share for number in report.hosts.values()), report.hosts
+
+
+async def test_a_host_without_a_replica_answers_on_tcp_udp_and_its_own_loopback(swarm: Cluster):
+    only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
+    ports = ("-p", f"{PORT}:80", "-p", f"{PORT}:80/udp")
+    async with service(swarm, "web", 1, "--replicas", "1", *ports, *only_last) as (task,):
+        hostname = task["Status"]["ContainerStatus"]["ContainerID"][:12]
+        for host in swarm.hosts:
+            answer = await ask(swarm.lab.client, f"http://{host.ip}:{PORT}/")
+            assert (answer["host"], answer["client"]) == (hostname, swarm.lab.client.ip)
+            for own in ("127.0.0.1", host.ip):
+                assert (await ask(host, f"http://{own}:{PORT}/"))["host"] == hostname
+            echoed = await udp(swarm.lab.client, host.ip, PORT)
+            assert echoed.split()[:2] == [hostname, swarm.lab.client.ip]
+
+
+async def udp(host: Host, address: str, port: int) -> str:
+    """Send a datagram and return the answer."""
+    script = f"""if True:
+        import socket
+        asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asked.settimeout(2)
+        asked.sendto(b"hello", ("{address}", {port}))
+        print(asked.recv(2000).decode())
+    """
+    return (await host.run(sys.executable, "-c", script)).stdout
+
+
+async def test_a_port_bound_to_one_address_is_answered_on_that_address_only(swarm: Cluster):
+    spec = {
+        "Name": "web",
+        "TaskTemplate": {"ContainerSpec": {"Image": "web:lab"}},
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Ports": [{"TargetPort": 80, "PublishedPort": 8081, "HostIP": "127.0.0.1"}]},
+    }
+    async with swarm._http.post("http://manager/services/create", json=spec) as created:
+        assert created.status == 201, await created.text()
+    try:
+        await swarm.running("web", 1)
+        await known_everywhere(swarm, "web", 1)
+        for host in swarm.hosts:
+            assert await ask(host, "http://127.0.0.1:8081/")
+            outside = await swarm.lab.client.run("curl", "-sS", "-m", "2", f"http://{host.ip}:8081/", check=False)
+            assert outside.returncode == CURL_REFUSED
+    finally:
+        await remove(swarm, "web")
+
+
+async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
+    only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
+    size = 1_000_000
+    async with service(swarm, "web", 1, "--network", "blue", "-p", f"{PORT}:80", *only_last):
+        url = f"http://{swarm.boss.ip}:{PORT}"
+        got = await swarm.lab.client.run("sh", "-c", f"curl -sS -m 10 {url}/bytes/{size} | wc -c")
+        assert int(got.stdout) == size
+        sent = f"head -c {size} /dev/zero | curl -sS -m 10 --data-binary @- {url}/"
+        assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
+        async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
+            box = await container(swarm, swarm.boss, "asker")
+            fetch = f"wget -q -O - http://{await vip(swarm, 'web')}/bytes/{size} | wc -c"
+            assert int(await swarm.boss.docker("exec", box["Id"], "sh", "-c", fetch)) == size
+
+
+async def test_no_request_fails_while_a_service_is_scaled_and_updated(swarm: Cluster):
+    for order in ("start-first", "stop-first"):
+        options = ("--replicas", "3", "--update-order", order, "--update-monitor", "200ms", "-p", f"{PORT}:80")
+        load = Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=200)
+        async with service(swarm, "web", 3, *options), load:
+            await swarm.swarm("service", "scale", "--detach", "web=6")
+            await swarm.running("web", 6)
+            await swarm.swarm("service", "scale", "--detach", "web=3")
+            await swarm.running("web", 3)
+            await swarm.swarm("service", "update", "-q", "--no-resolve-image", "--env-add", "X=1", "web")
+            report = await load.stop()
+        assert report.errors == {}, order
+        assert report.ok == report.sent
+        assert report.ok > 200
+
+
+async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
+    damages = (
+        "nft flush ruleset",
+        "ip link del orc-vx",
+        "ip rule del prio 20002; ip route flush proto 111",
+        "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
+        "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
+    )
+    victim = swarm.boss
+    async with service(swarm, "web", 3, "--replicas", "3", "-p", f"{PORT}:80", "--network", "blue"):
+        for damage in damages:
+            before = await state(victim)
+            await victim.run("sh", "-c", damage, check=False)
+
+            async def whole(expected: str = before) -> bool:
+                return await state(victim) == expected
+
+            took = await swarm.until(whole, 5)
+            assert took < REPAIR_SECONDS, damage
+        async with Load(swarm.lab.client, f"http://{victim.ip}:{PORT}/", rate=100) as load:
+            await victim.run("nft", "flush", "ruleset")
+            flushed = time.time()
+            await asyncio.sleep(1.5)
+            report = await load.stop()
+        assert all(when < flushed + REPAIR_SECONDS for when in report.error_times)
+        assert report.ok > report.sent / 2
+    assert "repaired" in swarm.workers[victim.name].output()
+
+
+async def state(host: Host) -> str:
+    """Return what the data plane has made on a host, in an order that does not change."""
+    script = """
+        nft -s list table ip orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
+        ip -br addr show orc-vx | cut -d' ' -f1,3-; ip route show table all proto 111 | sort; ip rule show proto 111
+        sysctl net.ipv4.conf.orc-vx.rp_filter net.bridge.bridge-nf-call-iptables
+    """
+    return (await host.run("sh", "-c", script, check=False)).stdout
+
+
+async def test_clients_of_a_lost_host_are_not_left_waiting(swarm: Cluster):
+    lost = swarm.hosts[-1]
+    async with service(swarm, "web", 6, "--replicas", "6", "-p", f"{PORT}:80"):
+        async with Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=100, connections="kept") as load:
+            await asyncio.sleep(0.5)
+            cut = time.time()
+            await lost.cut()
+            await swarm.node_is(lost, "down")
+            await asyncio.sleep(2)
+            report = await load.stop()
+        assert max(report.error_times, default=cut) < cut + LOST_SECONDS, report.errors
+        assert report.ok > report.sent * 0.8
+        await lost.mend()
+        await swarm.node_is(lost, "ready")
+        await swarm.running("web", 6)
+
+
+async def test_leaving_leaves_the_host_as_it_was(swarm: Cluster):
+    """The last test: the host is gone from the cluster afterwards."""
+    host = swarm.hosts[-1]
+    await swarm.workers[host.name].stop()
+    left = (await host.run("swarm-worker", "leave")).stdout
+    assert "left the cluster" in left
+    inventory = """
+        ip -br link | cut -d' ' -f1; ip rule; ip route show table all | grep -e orc -e 'proto 111'
+        nft list tables | grep orc; iptables -S DOCKER-USER; docker network ls -q --filter name=orc
+        ls /var/lib/swarm-worker
+    """
+    found = (await host.run("sh", "-c", inventory, check=False)).stdout
+    assert "oc-" not in found
+    assert "orc" not in found
+    assert "fwmark" not in found
+    assert found.count("DOCKER-USER") == 2  # the chain, and Docker's own RETURN

@@ -74,6 +74,21 @@ def _tell(config: ManagerConfig, token: str) -> None:
     click.echo("To add this host too, run that command here.")
 
 
+def start(data_dir: Path) -> None:
+    """Start the daemon of a data directory and return when it answers; one that runs already is left alone.
+
+    Raises:
+        FailedPrecondition: there is no cluster in it.
+        Unavailable: the daemon does not start; its last words.
+
+    """
+    data = DataDir(data_dir)
+    data.load()
+    daemon = daemon_of(data)
+    if daemon.pid() is None:
+        daemon.start(READY_SECONDS)
+
+
 def daemon_of(data: DataDir) -> Daemon:
     """Return the background program of a data directory."""
     return Daemon(module="manager.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)

@@ -57,6 +57,15 @@ def init(
     initialise(data_dir, advertise=advertise_addr, listen=listen_addr, hosts=hosts, pools=pools, foreground=foreground)
 
 
+@click.command("start", cls=SwarmCommand, examples="swarm-manager start")
+@_data_dir
+def start(*, data_dir: Path) -> None:
+    """Start this host's manager again, where no systemd does so at boot."""
+    from manager import init as founding  # noqa: PLC0415 - as above
+
+    founding.start(data_dir)
+
+
 @click.command("run", cls=SwarmCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
 @_data_dir
 @_log_level
@@ -70,7 +79,7 @@ def run(*, data_dir: Path, log_level: str) -> None:
     uvloop.run(app.run(DataDir(data_dir)))
 
 
-for command in (init, run):
+for command in (init, start, run):
     cli.add_command(command)
 
 

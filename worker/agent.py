@@ -6,6 +6,7 @@ It holds the pieces together and nothing of the operating system: it runs as wel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from common.clock import Clock
@@ -37,6 +38,8 @@ ALONE_AFTER_SECONDS = 15.0
 ENGINE_PATIENCE_SECONDS = 10.0
 # Containers that are created or started at the same time: more only makes each slower.
 ENGINE_CONCURRENCY = 8
+# What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
+DESCRIBE_SECONDS = 60.0
 _DESCRIBE_RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -221,10 +224,13 @@ class Agent:
             await self._memory.save_states(tuple(reports.values()))
 
     async def _describe(self) -> None:
-        """Describe this host anew whenever its engine comes up: it may be another version, with other labels."""
+        """Describe this host anew whenever its engine comes up, as it may be another then, and now and again."""
         while True:
-            await self._to_describe.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DESCRIBE_SECONDS if self._described.is_set() else None):
+                    await self._to_describe.wait()
             self._to_describe.clear()
+            await self._engine_there.wait()
             try:
                 info = await self._engine.info()
             except SwarmError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import random
 from collections.abc import Mapping
@@ -66,6 +67,7 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
             "leave that first with 'swarm-worker leave', or join with another --data-dir"
         )
     parse_token(wishes.token)
+    check_ip(wishes.advertise_addr)
     host, port = parse_address(wishes.manager)
     info = await engine_info(wishes.docker_host)
     terms = JoinTerms(
@@ -212,8 +214,23 @@ def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
     return labels
 
 
+def check_ip(text: str) -> None:
+    """Refuse what is neither empty nor an address.
+
+    Raises:
+        InvalidArgument: it is a name, or a mistake.
+
+    """
+    try:
+        ipaddress.ip_address(text or "::")
+    except ValueError as error:
+        raise InvalidArgument(
+            f"--advertise-addr {text!r} is no IP address of this host: write it as 10.0.0.5"
+        ) from error
+
+
 def check_not_running(data: DataDir) -> None:
-    """Refuse to run a second worker on one data directory.
+    """Refuse to go on while a worker runs on this data directory, in the foreground perhaps.
 
     Raises:
         FailedPrecondition: one runs.
@@ -221,4 +238,4 @@ def check_not_running(data: DataDir) -> None:
     """
     status = statusfile.read(data.status)
     if status is not None:
-        raise FailedPrecondition(f"the worker of {data.path} runs already, as process {status.pid}")
+        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first")

@@ -139,6 +139,7 @@ def leave_command(data_dir: Path) -> None:
     config = data.load()
     asyncio.run(join.engine_info(config.docker_host))
     join.daemon(data).stop()
+    join.check_not_running(data)
     if asyncio.run(join.leave(data)):
         click.echo("This host left the cluster.")
     else:

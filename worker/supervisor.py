@@ -37,6 +37,7 @@ class Supervisor:
         self._report = report
         self._on_engine = on_engine
         self._runners: dict[str, TaskRunner] = {}
+        self._known: Mapping[str, Task] = {}
         # Tasks of which nothing is left, until the manager drops their records.
         self._finished: dict[str, TaskStatus] = {}
         self._contact = Contact.LOST
@@ -70,12 +71,16 @@ class Supervisor:
         """
         self._finished = {task_id: status for task_id, status in self._finished.items() if task_id in tasks}
         for task in tasks.values():
+            if task is self._known.get(task.id):
+                continue
             status = self._update(task)
             if status.state > task.status.state:
+                # The manager has not heard, or has lost, what it was told.
                 self._report(task.id, status)
         for task_id, runner in self._runners.items():
             if task_id not in tasks:
                 runner.forget()
+        self._known = tasks
         if complete:
             self._complete = True
             self._sweep()

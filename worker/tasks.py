@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from common.clock import Clock
-from common.errors import SwarmError
+from common.errors import InvalidArgument, SwarmError
 from common.model.node import NodeDescription
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
 from worker import containerspec, taskmachine, templates
-from worker.containerspec import container_spec
 from worker.images import Images
 from worker.ports import (
     Attachment,
@@ -94,7 +93,8 @@ class TaskRunner:
 
     def forget(self) -> None:
         """Remove all of it: the manager does not know the task any more."""
-        self.update(msgspec.structs.replace(self.task, desired_state=TaskState.REMOVE))
+        if self.task.desired_state < TaskState.REMOVE:
+            self.update(msgspec.structs.replace(self.task, desired_state=TaskState.REMOVE))
 
     def set_contact(self, contact: Contact) -> None:
         if contact is not self._now.contact:
@@ -274,7 +274,10 @@ class TaskRunner:
             doing.result()
 
     async def _pull(self) -> None:
-        await self._hands.images.ensure(container_spec(self.task).image, self.task.service_id)
+        spec = self.task.spec.container_spec
+        if spec is None:
+            raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
+        await self._hands.images.ensure(spec.image, self.task.service_id)
         self._now = replace(self._now, image_ready=True)
 
     async def _create(self) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
+
 from common.clock import SECOND
 from common.model.container import ContainerSpec, FileTarget, SecretReference
 from common.model.network import Network, NetworkSpec
 from common.model.secret import Secret, SecretSpec
-from common.model.service import NetworkAttachmentConfig, RestartPolicy
+from common.model.service import NetworkAttachmentConfig, RestartPolicy, TaskSpec
 from common.model.task import TaskState
 from common.wire.messages import Assignments, RegistryAuth
 from tests.fakes.engine import FakeEngine, Program
@@ -495,6 +497,44 @@ async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
         assert not unfit.done()
         await asyncio.sleep(2)
         assert "engine is away" in unfit.exception().message
+
+
+@virtual
+async def test_only_tasks_that_a_message_names_are_reported_again():
+    w = world()
+    async with w.running():
+        await w.assign(*(make_task(f"t{n}") for n in range(5)))
+        await asyncio.sleep(1)
+        reported = {name: len(statuses) for name, statuses in w.seen.items()}
+        await w.change(make_task("t0"))
+        await w.change(peers=())
+        await asyncio.sleep(1)
+        more = {name: len(statuses) - reported[name] for name, statuses in w.seen.items()}
+        assert more == {"t0": 1, "t1": 0, "t2": 0, "t3": 0, "t4": 0}
+        assert w.state("t0") is S.RUNNING
+
+
+@virtual
+async def test_what_the_host_lacks_is_told_when_it_changes():
+    w = world()
+    async with w.running() as agent:
+        await agent.ready()
+        agent.hello()
+        telling = asyncio.ensure_future(agent.description_changed())
+        await asyncio.sleep(100)
+        assert not telling.done()
+        w.networks.lacks = lambda: ("no nftables",)
+        await asyncio.sleep(100)
+        assert telling.result().description.lacks == ("no nftables",)
+
+
+@virtual
+async def test_a_task_that_is_no_container_is_rejected():
+    w = world()
+    async with w.running():
+        await w.assign(msgspec.structs.replace(make_task(), spec=TaskSpec(runtime="plugin")))
+        await asyncio.sleep(1)
+        assert (w.state(), w.last().err) == (S.REJECTED, "a worker runs containers only, not 'plugin'")
 
 
 @virtual

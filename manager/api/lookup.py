@@ -10,12 +10,12 @@ from common.ids import ID_LENGTH
 from common.model import Config, Node, Secret, Service, StoredObject, Task
 from manager.api.call import Filters
 from manager.api.errors import EngineError
-from manager.state.view import TableView, View
+from manager.state.view import NamedTableView, TableView, View
 
 T = TypeVar("T", bound=StoredObject)
 
 
-def find(table: TableView[T], noun: str, reference: str) -> T:
+def find(table: NamedTableView[T], noun: str, reference: str) -> T:
     """Return the one object that a client means.
 
     Raises:

@@ -11,7 +11,7 @@ from common.model import Cluster, Config, Network, Node, Secret, Service, Stored
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.tables import NAME_INDEX, TASK_INDEXES, Overlay, Table, TaskOverlay, TaskTable
-from manager.state.view import TableView, TaskTableView
+from manager.state.view import NamedTableView, TaskTableView
 
 _UNIQUE_NAMES = {
     Service: "service",
@@ -29,12 +29,12 @@ class Tables:
         self._by_type: dict[type[StoredObject], Any] = {
             kind: self._table(kind, below) for kind in get_args(StoredObject)
         }
-        self.services: TableView[Service] = self._by_type[Service]
-        self.nodes: TableView[Node] = self._by_type[Node]
-        self.networks: TableView[Network] = self._by_type[Network]
-        self.secrets: TableView[Secret] = self._by_type[Secret]
-        self.configs: TableView[Config] = self._by_type[Config]
-        self.clusters: TableView[Cluster] = self._by_type[Cluster]
+        self.services: NamedTableView[Service] = self._by_type[Service]
+        self.nodes: NamedTableView[Node] = self._by_type[Node]
+        self.networks: NamedTableView[Network] = self._by_type[Network]
+        self.secrets: NamedTableView[Secret] = self._by_type[Secret]
+        self.configs: NamedTableView[Config] = self._by_type[Config]
+        self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]
         self.index: int = 0 if below is None else below.index
 
@@ -123,10 +123,14 @@ class Transaction(Tables):
 
     def _refuse_taken_name(self, table: Any, value: StoredObject) -> None:
         noun = _UNIQUE_NAMES.get(type(value))
-        if noun is None:
+        if noun is None or _leaves(value):
             return
         for other in table.named(value.name):
-            leaving = isinstance(other, Service) and other.pending_delete
-            if other.id != value.id and not leaving:
+            if other.id != value.id and not _leaves(other):
                 text = f"name conflicts with an existing object: {noun} {value.name} already exists"
                 raise AlreadyExists(text)
+
+
+def _leaves(value: StoredObject) -> bool:
+    """Whether it is a service whose tasks are being stopped: its name is free already."""
+    return isinstance(value, Service) and value.pending_delete

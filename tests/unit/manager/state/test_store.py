@@ -132,6 +132,7 @@ async def test_a_taken_name_is_refused_except_from_a_service_that_is_leaving(sto
     await store.update(lambda tx: tx.put(leaving))
     await store.update(lambda tx: tx.put(service("s2", "web")))
     assert {s.id for s in store.view.services.named("web")} == {"s1", "s2"}
+    await store.update(lambda tx: tx.put(leaving))
 
 
 async def test_two_nodes_may_share_a_host_name(store: Store) -> None:

@@ -19,11 +19,12 @@ from common.wire.messages import MESH
 from worker.localnetworks import PREDEFINED
 from worker.net import facts as host_facts
 from worker.net.attachments import Attachments, addresses_of
-from worker.net.balance import Memory, published
+from worker.net.balance import published
+from worker.net.dns import ClusterDns
 from worker.net.host import Host
 from worker.net.names import GATEWAY_NETWORK, docker_name
 from worker.net.netlink import Kernel, Seen
-from worker.net.plan import HostPlan, plan
+from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ports import PortReservations, text
 from worker.net.site import HostFacts
 from worker.net.watch import LinkWatch, RuleWatch
@@ -50,16 +51,19 @@ _log = logging.getLogger(__name__)
 class DataPlane:
     """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo."""
 
-    def __init__(self, engine: Engine, node_id: str, clock: Clock, memory: Path, advertised: str = "") -> None:
+    def __init__(
+        self, engine: Engine, node_id: str, clock: Clock, memory: Path, dns: ClusterDns, advertised: str = ""
+    ) -> None:
         self._engine = engine
         self._node_id = node_id
         self._memory = memory
+        self._dns = dns
         self._advertised = advertised
         self._world = NetworkWorld()
         self._attachments = Attachments(clock)
         self._ports = PortReservations()
         self._facts = HostFacts(node_id=node_id)
-        self._services: Memory = {}
+        self._memory_of_plans = Memory()
         self._plan: HostPlan | None = None
         self._peers: object = None
         self._bridges: set[int] = set()
@@ -87,6 +91,7 @@ class DataPlane:
             links = LinkWatch(lambda port, bridge: self._port_added(kernel, port, bridge), self._links_changed(host))
             try:
                 async with asyncio.TaskGroup() as group:
+                    group.create_task(self._dns.run())
                     group.create_task(rules.run())
                     group.create_task(links.run())
                     group.create_task(self._survey())
@@ -105,6 +110,7 @@ class DataPlane:
             if name in PREDEFINED:
                 return Attachment(mode=name)
         await self._surveyed.wait()
+        self._dns.admit(task)
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 await self._give_addresses(task)
@@ -115,6 +121,7 @@ class DataPlane:
         return self._attachment(task)
 
     async def adopted(self, task: Task, container: Container) -> Attachment:
+        self._dns.readmit(task)
         self._recognise(task.id, container)
         return self._attachment(task)
 
@@ -135,17 +142,20 @@ class DataPlane:
             await asyncio.sleep(DRAIN_SECONDS)
 
     async def release(self, task_id: str) -> None:
+        self._dns.release(task_id)
         if self._attachments.release(task_id):
             self._note()
 
     async def remove_all(self) -> None:
         async with Kernel() as kernel:
             await Host(self._engine, self._node_id, kernel, self._memory).remove_all()
+        self._dns.remove_all()
 
     def lacks(self) -> Collection[str]:
         found = [*self._plan.site.problems.values()] if self._plan is not None else []
         return (
             *found,
+            *self._dns.lacks(),
             *(f"another program has port {text(port)}: it is not published here" for port in self._ports.held),
         )
 
@@ -185,6 +195,7 @@ class DataPlane:
     def _attachment(self, task: Task) -> Attachment:
         """Say what a task's container has or gets; the gateway first, whose route is the default one."""
         addresses = self._attachments.of(task.id)
+        nameserver = self._dns.nameserver(addresses.keys())
         ends = []
         if MESH in addresses:
             ends.append(NetworkEndpoint(network=GATEWAY_NETWORK, network_id=MESH, address=addresses[MESH]))
@@ -196,11 +207,15 @@ class DataPlane:
                         network=docker_name(network),
                         network_id=network.id,
                         address=addresses[network.id],
-                        aliases=config.aliases,
+                        # Docker's own name server would answer them first, with this host's container alone.
+                        aliases=() if nameserver else config.aliases,
                         driver_opts=config.driver_opts,
                     )
                 )
-        return Attachment(endpoints=tuple(ends))
+        if not nameserver:
+            return Attachment(endpoints=tuple(ends))
+        mounts = self._dns.resolv_conf(task, nameserver)
+        return Attachment(endpoints=tuple(ends), dns=(nameserver,), mounts=mounts)
 
     def _recognise(self, task_id: str, container: Container) -> None:
         if container.phase is Phase.EXITED:
@@ -265,10 +280,11 @@ class DataPlane:
         self._ports.keep(set(published(self._world.endpoints.values(), ())) if self._world.node_number else ())
         facts = replace(self._facts, held=self._ports.held)
         attachments = self._attachments
-        new = plan(self._world, attachments.addresses, attachments.draining, facts, self._services)
+        new = plan(self._world, attachments.addresses, attachments.draining, facts, self._memory_of_plans)
         attachments.fit(new.site)
         self._unclean = self._unclean or self._plan is None or self._plan.networks.keys() != new.networks.keys()
         self._plan = new
+        self._dns.update(self._world, new.site, attachments.by_task, attachments.draining)
         async with self._applying:
             await host.apply(new, seen)
             if seen is not None:
@@ -287,6 +303,7 @@ class DataPlane:
             async with self._applying:
                 host.check_sysctls()
                 await self._tidy(host)
+            self._dns.check()
             if self._ports.held:
                 self._note()
 

@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from worker.net import balance, overlay, rules
-from worker.net.balance import Memory
 from worker.net.bridges import DockerNetwork, docker_networks
 from worker.net.kernel import Item, Tunnel
-from worker.net.ruleset import Ruleset
+from worker.net.ruleset import Chain, Lookup, Ruleset
 from worker.net.site import HostFacts, Site, site
 from worker.ports import NetworkWorld
 
@@ -37,6 +36,28 @@ class HostPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class _Frame:
+    """What a plan has that no service and no task changes, and what it was made from."""
+
+    made_from: tuple[object, ...]
+    site: Site
+    networks: Mapping[str, DockerNetwork]
+    tunnel: Tunnel | None
+    items: frozenset[Item]
+    sysctls: Mapping[str, str]
+    lookups: Mapping[str, Lookup]
+    chains: Mapping[str, Chain]
+
+
+@dataclass(slots=True)
+class Memory:
+    """Parts of the last plan, for the next one to take what has not changed. It saves time and changes nothing else."""
+
+    services: balance.Memory = field(default_factory=dict)
+    frame: _Frame | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Purge:
     """Connections to cut: those that were sent to these addresses, and what stuck to these UDP ports before."""
 
@@ -58,31 +79,53 @@ def plan(
         addresses: those of the containers of this host.
         draining: tasks of this host that are about to stop.
         facts: what the host says.
-        memory: the services' parts of the last plan, brought up to date; it changes how long this takes, nothing else.
+        memory: parts of the last plan, brought up to date.
 
     """
-    here = site(world, facts)
+    memory = memory if memory is not None else Memory()
+    frame = memory.frame = _frame(world, facts, memory.frame)
+    here = frame.site
     if not here.number:
         return HostPlan(site=here)
-    services = balance.services_of(world.endpoints, here, draining, memory if memory is not None else {})
+    services = balance.services_of(world.endpoints, here, draining, memory.services)
     ports = frozenset(balance.published(world.endpoints.values(), ()))
     lookups = (
-        rules.base_lookups(here, addresses)
+        dict(frame.lookups)
+        | rules.task_lookups(addresses)
         | balance.service_lookups(services)
         | balance.port_lookups(ports - facts.held)
     )
-    chains = dict(rules.base_chains(here))
+    chains = dict(frame.chains)
     for service in services:
         chains |= service.chains
     return HostPlan(
         site=here,
-        networks=docker_networks(here),
-        tunnel=overlay.tunnel_link(here),
-        items=overlay.kernel_items(here),
-        sysctls=overlay.sysctls(here),
+        networks=frame.networks,
+        tunnel=frame.tunnel,
+        items=frame.items,
+        sysctls=frame.sysctls,
         ruleset=Ruleset(lookups, chains),
         ports=ports,
         reached=frozenset().union(*(service.reached for service in services)),
+    )
+
+
+def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Frame:
+    made_from = (world.node_number, world.address_pools, world.networks, world.peers, facts)
+    if before is not None and before.made_from == made_from:
+        return before
+    here = site(world, facts)
+    if not here.number:
+        return _Frame(made_from, here, {}, None, frozenset(), {}, {}, {})
+    return _Frame(
+        made_from,
+        here,
+        docker_networks(here),
+        overlay.tunnel_link(here),
+        overlay.kernel_items(here),
+        overlay.sysctls(here),
+        rules.base_lookups(here),
+        rules.base_chains(here),
     )
 
 

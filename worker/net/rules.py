@@ -22,8 +22,13 @@ _PORT_RULES = (
 )
 
 
-def base_lookups(site: Site, local_addresses: Collection[str]) -> dict[str, Lookup]:
-    """Return the sets that describe this host. `local_addresses` are those of the containers here."""
+def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
+    """Return the set of this host's containers, by their addresses: each is in it with itself."""
+    return {"selfpair": Lookup("ipv4_addr . ipv4_addr", members(f"{each} . {each}" for each in addresses))}
+
+
+def base_lookups(site: Site) -> dict[str, Lookup]:
+    """Return the sets that describe this host and its peers."""
     segments = site.segments.values()
     assert site.pool is not None, "asked only of a host with a number"
     own_gateways = [str(segment.gateway) for segment in segments] + [str(site.gateways[1])]
@@ -36,7 +41,6 @@ def base_lookups(site: Site, local_addresses: Collection[str]) -> dict[str, Look
         "viprange": _ranges(segment.vips for segment in segments),
         "netpair": Lookup("ifname . ipv4_addr", members(pairs), interval=True),
         "samebr": Lookup("ifname . ifname", members(same)),
-        "selfpair": Lookup("ipv4_addr . ipv4_addr", members(f"{each} . {each}" for each in local_addresses)),
         "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
         "peers": Lookup("ipv4_addr", members(peer.addr for peer in site.peers.values())),
         "peermark": Lookup("ether_addr : mark", marks),

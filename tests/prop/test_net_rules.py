@@ -1,0 +1,118 @@
+"""Rules: any way through changes ends in the same table as writing the last one anew; addresses are never shared."""
+
+import re
+from ipaddress import IPv4Network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import ResourceExhausted
+from tests.unit.worker.net.worlds import backend, endpoint, facts, port, world
+from worker.net.addresses import AddressPool
+from worker.net.plan import Memory, plan
+from worker.net.ruleset import Ruleset, difference, whole
+
+COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) ip orc (\S+) ?(.*)")
+
+
+class Kernel:
+    """The table as nft would leave it: refuses what nft refuses (unknown chains, elements twice, chains in use)."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, list[str]] = {}
+        self.elements: dict[str, dict[str, str]] = {}
+
+    def run(self, text: str) -> None:
+        if text.startswith("table ip orc\ndelete"):
+            self.chains, self.elements = {}, {}
+            for line in text.splitlines():
+                if found := re.match(r"(chain|set|map) (\S+) {", line):
+                    (
+                        self.chains.setdefault(found[2], [])
+                        if found[1] == "chain"
+                        else self.elements.setdefault(found[2], {})
+                    )
+        for line in text.splitlines():
+            if found := COMMAND.fullmatch(line):
+                self._one(*found.groups())
+
+    def _one(self, verb: str, kind: str, name: str, rest: str) -> None:
+        match verb, kind:
+            case "add", "chain":
+                assert name not in self.chains
+                self.chains[name] = []
+            case "flush", "chain":
+                self.chains[name].clear()
+            case "delete", "chain":
+                assert not self.chains.pop(name)
+                assert f"goto {name}" not in [v for lookup in self.elements.values() for v in lookup.values()]
+            case "add", "rule":
+                self.chains[name].append(rest)
+            case _:
+                self._elements(verb, self.elements[name], rest)
+
+    def _elements(self, verb: str, lookup: dict[str, str], rest: str) -> None:
+        for element in rest.removeprefix("{ ").removesuffix(" }").split(", "):
+            key, _, value = element.partition(" : ")
+            if verb == "add":
+                assert key not in lookup
+                assert not value.startswith("goto") or value.removeprefix("goto ") in self.chains
+                lookup[key] = value
+            else:
+                del lookup[key]
+
+    def shows(self, wanted: Ruleset) -> None:
+        assert self.chains == {name: list(chain.rules) for name, chain in wanted.chains.items()}
+        assert self.elements == {name: dict(lookup.elements) for name, lookup in wanted.lookups.items()}
+
+
+@st.composite
+def worlds(draw: st.DrawFn):
+    names = draw(st.sets(st.sampled_from(["web", "db", "api"])))
+    made = []
+    for number, name in enumerate(sorted(names)):
+        numbers = draw(st.lists(st.integers(2, 6), unique=True, max_size=4))
+        ports = (port(8080 + number, host_ip=draw(st.sampled_from(["", "127.0.0.1"]))),) if draw(st.booleans()) else ()
+        made.append(endpoint(*map(backend, numbers), name=name, vip=f"10.1.0.{9 + number}", ports=ports))
+    addresses = draw(st.sets(st.sampled_from(["10.1.16.2", "10.1.16.3"])))
+    held = frozenset({("tcp", 8080, "")}) if draw(st.booleans()) else frozenset()
+    peers = {} if draw(st.booleans()) else world().peers
+    return world(*made, peers=peers), tuple(addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(worlds(), min_size=2, max_size=6))
+def test_differences_lead_to_the_same_table_as_the_whole(steps):
+    memory, kernel = Memory(), Kernel()
+    before: Ruleset | None = None
+    for step in steps:
+        after = plan(*step, memory).ruleset
+        assert after is not None
+        kernel.run(whole(after) if before is None else difference(before, after))
+        kernel.shows(after)
+        assert difference(after, after) == ""
+        before = after
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.floats(0, 20)), max_size=60))
+def test_no_address_has_two_holders_or_is_given_while_it_rests(steps):
+    pool = AddressPool(IPv4Network("10.1.16.0/28"), IPv4Network("10.1.0.0/16"))
+    now, held, freed = 0.0, {}, {}
+    for task, take, passed in steps:
+        now += passed
+        if not take and task in held:
+            freed[held[task]] = now
+            pool.release(held.pop(task), now)
+        elif take and task not in held:
+            try:
+                found = pool.take(str(task), now)
+            except ResourceExhausted:
+                assert len(held) == 14
+                continue
+            if isinstance(found, str):
+                assert found not in held.values()
+                assert now - freed.get(found, -100.0) >= 10
+                held[task] = found
+            else:
+                assert 0 < found <= 10

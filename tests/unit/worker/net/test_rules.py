@@ -1,0 +1,111 @@
+"""The rules of services and hosts: who is balanced where, and what is refused."""
+
+from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
+from worker.net.plan import Memory, plan
+from worker.net.ruleset import Ruleset, whole
+
+VIP_CHAIN = f"v_idweb_{BLUE[:12]}"
+VIP_KEY = '"oc-blue00000000" . 10.1.0.9'
+
+
+def rules_of(*endpoints, **more) -> Ruleset:
+    found = plan(
+        world(*endpoints, **more.pop("world", {})), more.pop("addresses", ()), more.pop("draining", ()), facts(**more)
+    )
+    assert found.ruleset is not None
+    return found.ruleset
+
+
+def test_a_virtual_address_is_balanced_at_random_over_the_backends():
+    ruleset = rules_of(endpoint(backend(2), backend(3, 2)))
+    assert ruleset.lookups["vips"].elements == {VIP_KEY: f"goto {VIP_CHAIN}"}
+    assert ruleset.chains[VIP_CHAIN].rules == ("dnat to numgen random mod 2 map { 0 : 10.1.16.2, 1 : 10.1.17.3 }",)
+
+
+def test_one_backend_needs_no_choice():
+    assert rules_of(endpoint(backend(2))).chains[VIP_CHAIN].rules == ("dnat to 10.1.16.2",)
+
+
+def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
+    ruleset = rules_of(endpoint(ports=(port(),)))
+    assert not ruleset.lookups["vips"].elements
+    assert not ruleset.lookups["mesh"].elements
+    assert "tcp . 8080" in ruleset.lookups["ports"].elements
+    assert any("@viprange" in rule and "tcp reset" in rule for rule in ruleset.chains["h_in"].rules)
+    assert any("@ports" in rule and "tcp reset" in rule for rule in ruleset.chains["h_in"].rules)
+
+
+def test_a_published_port_goes_to_the_mesh_addresses_of_all_hosts():
+    ruleset = rules_of(endpoint(backend(2), backend(3, 3), ports=(port(8080, 80), port(8080, 81, "udp"))))
+    assert ruleset.lookups["mesh"].elements == {"tcp . 8080": "goto m_tcp_8080", "udp . 8080": "goto m_udp_8080"}
+    balanced = "numgen random mod 2 map { 0 : 10.240.1.2, 1 : 10.240.3.3 }"
+    assert ruleset.chains["m_tcp_8080"].rules == (f"meta l4proto tcp dnat to {balanced}:80",)
+    assert ruleset.chains["m_udp_8080"].rules == (f"meta l4proto udp dnat to {balanced}:81",)
+
+
+def test_a_port_of_one_address_is_not_answered_elsewhere():
+    ruleset = rules_of(endpoint(backend(2), ports=(port(host_ip="127.0.0.1"), port(8081, host_ip="0.0.0.0"))))
+    assert ruleset.lookups["meshaddr"].elements == {"127.0.0.1 . tcp . 8080": "goto m_tcp_8080_127_0_0_1"}
+    assert list(ruleset.lookups["mesh"].elements) == ["tcp . 8081"]
+    assert list(ruleset.lookups["ports"].elements) == ["tcp . 8081"]
+
+
+def test_a_port_that_another_program_has_is_left_to_it():
+    held = frozenset({("tcp", 8080, "")})
+    ruleset = rules_of(endpoint(backend(2), ports=(port(), port(8081))), held=held)
+    assert list(ruleset.lookups["mesh"].elements) == ["tcp . 8081"]
+    assert list(ruleset.lookups["ports"].elements) == ["tcp . 8081"]
+
+
+def test_a_task_about_to_stop_gets_nothing_new():
+    ruleset = rules_of(endpoint(backend(2), backend(3)), draining=("t2",))
+    assert ruleset.chains[VIP_CHAIN].rules == ("dnat to 10.1.16.3",)
+
+
+def test_a_service_on_a_network_that_is_not_here_adds_only_its_ports():
+    elsewhere = endpoint(backend(2), ports=(port(),))
+    ruleset = rules_of(elsewhere, world={"networks": ()})
+    assert VIP_CHAIN not in ruleset.chains
+    assert "m_tcp_8080" in ruleset.chains
+
+
+def test_networks_are_told_apart_by_bridge_and_range():
+    lookups = rules_of(world={"networks": (network(), network(RED, "10.2.0.0/16"))}).lookups
+    assert set(lookups["samebr"].elements) == {
+        '"oc-blue00000000" . "oc-blue00000000"',
+        '"oc-red000000000" . "oc-red000000000"',
+    }
+    assert '"oc-blue00000000" . 10.1.0.0/16' in lookups["netpair"].elements
+    assert list(lookups["cluster"].elements) == sorted(
+        ["10.1.0.0/16", "10.2.0.0/16", "10.239.240.0/20", "10.240.0.0/12"]
+    )
+
+
+def test_only_peers_may_send_into_the_tunnel_and_each_has_its_own_zone():
+    ruleset = rules_of()
+    assert set(ruleset.lookups["peers"].elements) == {"192.168.7.2", "192.168.7.3"}
+    assert any("02:6f:63:00:00:02 : 2" in rule for rule in ruleset.chains["h_raw"].rules)
+    assert ruleset.lookups["peermark"].elements["02:6f:63:00:00:03"] == "0x30000"
+    alone = rules_of(world={"peers": {}})
+    assert not any("zone" in rule for rule in alone.chains["h_raw"].rules)
+
+
+def test_containers_that_reach_themselves_are_hidden_from_themselves():
+    ruleset = rules_of(endpoint(), addresses=("10.1.16.2", "10.240.1.2"))
+    assert list(ruleset.lookups["selfpair"].elements) == ["10.1.16.2 . 10.1.16.2", "10.240.1.2 . 10.240.1.2"]
+
+
+def test_what_is_the_same_stays_the_very_same():
+    memory = Memory()
+    web, db = endpoint(backend(2)), endpoint(backend(4), name="db", vip="10.1.0.10")
+    first = plan(world(web, db), (), (), facts(), memory).ruleset
+    second = plan(world(web, endpoint(name="db", vip="10.1.0.10")), (), (), facts(), memory).ruleset
+    assert first is not None
+    assert second is not None
+    assert second.chains[VIP_CHAIN] is first.chains[VIP_CHAIN]
+
+
+def test_the_whole_is_one_transaction_that_forgets_what_was_there():
+    text = whole(rules_of(endpoint(backend(2))))
+    assert text.startswith("table ip orc\ndelete table ip orc\ntable ip orc {")
+    assert f"add element ip orc vips {{ {VIP_KEY} : goto {VIP_CHAIN} }}" in text

@@ -1,0 +1,43 @@
+"""Settings are set where they differ, and the host's own come back when the worker leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.net.sysctls import Sysctls
+
+GLOBAL, OF_LINK = "net/bridge/bridge-nf-call-iptables", "net/ipv4/conf/oc-gw/route_localnet"
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    for path in (GLOBAL, OF_LINK):
+        (tmp_path / "proc" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "proc" / path).write_text("0\n")
+    return tmp_path / "proc"
+
+
+def test_only_what_differs_is_set_and_told(tmp_path: Path, proc: Path):
+    sysctls = Sysctls(tmp_path / "memory", proc)
+    assert sysctls.apply({GLOBAL: "1", OF_LINK: "0"}) == ("net.bridge.bridge-nf-call-iptables was 0",)
+    assert (proc / GLOBAL).read_text() == "1"
+    assert sysctls.apply({GLOBAL: "1", OF_LINK: "0"}) == ()
+
+
+def test_a_link_that_is_not_there_yet_is_waited_for(tmp_path: Path, proc: Path):
+    sysctls = Sysctls(tmp_path / "memory", proc)
+    missing = "net/ipv4/conf/oc-new/proxy_arp"
+    assert sysctls.apply({missing: "1"}) == ()
+    (proc / missing).parent.mkdir()
+    (proc / missing).write_text("0")
+    assert sysctls.apply({missing: "1"}) == ("net.ipv4.conf.oc-new.proxy_arp was 0",)
+
+
+def test_leaving_puts_back_what_the_host_had_first_over_restarts(tmp_path: Path, proc: Path):
+    Sysctls(tmp_path / "memory", proc).apply({GLOBAL: "1", OF_LINK: "1"})
+    again = Sysctls(tmp_path / "memory", proc)
+    again.apply({GLOBAL: "2"})
+    again.restore()
+    assert (proc / GLOBAL).read_text() == "0"
+    assert not (tmp_path / "memory").exists()
+    again.restore()

@@ -1,0 +1,60 @@
+"""Small worlds for the data plane: a network on three nodes, and services on it."""
+
+from ipaddress import IPv4Network
+from typing import Any
+
+from common.model.network import IpamConfig, Network, NetworkSpec
+from common.wire.messages import MESH, Backend, Peer, PublishedPort, ServiceEndpoint
+from worker.net.site import HostFacts
+from worker.ports import NetworkWorld
+
+NODE = "node1"
+POOLS = ("10.0.0.0/8",)
+BLUE = "blue" + "0" * 21
+RED = "red" + "0" * 22
+
+
+def network(network_id: str = BLUE, subnet: str = "10.1.0.0/16", **spec: Any) -> Network:
+    first = IPv4Network(subnet).network_address
+    leases = {f"node{i}": f"{first + 4096 + 256 * (i - 1)}/24" for i in (1, 2, 3)}
+    name = network_id.rstrip("0")
+    return Network(
+        id=network_id,
+        spec=NetworkSpec(name=name, **spec),
+        subnets=(IpamConfig(subnet=subnet, gateway=str(first + 1)),),
+        leases=leases,
+    )
+
+
+def backend(number: int, node: int = 1, network_id: str = BLUE) -> Backend:
+    addresses = {network_id: f"10.1.{15 + node}.{number}", MESH: f"10.240.{node}.{number}"}
+    return Backend(task_id=f"t{number}", slot=number, node_id=f"node{node}", addresses=addresses)
+
+
+def endpoint(*backends: Backend, name: str = "web", vip: str = "10.1.0.9", **more: Any) -> ServiceEndpoint:
+    return ServiceEndpoint(
+        service_id=f"id{name}", name=name, vips={BLUE: vip} if vip else {}, backends=backends, **more
+    )
+
+
+def port(published: int = 8080, target: int = 80, protocol: str = "tcp", host_ip: str = "") -> PublishedPort:
+    return PublishedPort(protocol=protocol, published=published, target=target, host_ip=host_ip)
+
+
+def world(*endpoints: ServiceEndpoint, networks: tuple[Network, ...] | None = None, **more: Any) -> NetworkWorld:
+    there = (network(),) if networks is None else networks
+    peers = {f"node{i}": Peer(node_id=f"node{i}", number=i, addr=f"192.168.7.{i}") for i in (2, 3)}
+    return NetworkWorld(
+        **{
+            "node_number": 1,
+            "address_pools": POOLS,
+            "networks": {each.id: each for each in there},
+            "endpoints": {each.service_id: each for each in endpoints},
+            "peers": peers,
+            **more,
+        }
+    )
+
+
+def facts(**more: Any) -> HostFacts:
+    return HostFacts(**{"node_id": NODE, "address": "192.168.7.1", **more})

@@ -37,6 +37,8 @@ RETRY_LIMIT = 5.0
 # A removed node asks seldom whether it may come back.
 REMOVED_RETRY_SECONDS = 60.0
 MISSED_HEARTBEATS = 3
+# The first new state is sent at once; what follows within this time is one message.
+REPORT_SECONDS = 0.010
 MAX_STREAMS = 256
 
 _log = logging.getLogger(__name__)
@@ -229,6 +231,7 @@ class Session:
         while True:
             number, batch = await self._reporter.take()
             await channel.send(StatusReport(tasks=batch), number)
+            await asyncio.sleep(REPORT_SECONDS)
 
     async def _descriptions(self, channel: Channel) -> None:
         while True:

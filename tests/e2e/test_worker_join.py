@@ -145,8 +145,8 @@ async def test_the_engines_api_is_reached_through_the_manager(lab):
     token = await join_token(lab)
     await joined(lab, token, host)
     await manager.run(
-        *("swarm-manager", "service", "create", "--detach", "--name", "talk", "busybox:lab"),
-        *("sh", "-c", "echo hello; exec sleep 1000"),
+        *("swarm-manager", "service", "create", "--detach", "--name", "talk", "--stop-grace-period", "1s"),
+        *("busybox:lab", "sh", "-c", "echo hello; exec sleep 1000"),
     )
     try:
         async with asyncio.timeout(30):

@@ -220,6 +220,20 @@ async def test_states_are_repeated_on_the_next_session_until_confirmed():
 
 
 @virtual
+async def test_states_that_follow_each_other_closely_are_one_message():
+    w = World()
+    async with w.running() as manager:
+        await asyncio.sleep(0.1)
+        for state in (TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY, TaskState.STARTING, TaskState.RUNNING):
+            for name in ("t1", "t2", "t3"):
+                w.reporter.update(name, TaskStatus(state=state))
+            await asyncio.sleep(0.001)
+        sent = [(await expect(manager, StatusReport))[1] for _ in range(2)]
+        assert [len(report.tasks) for report in sent] == [3, 3]
+        assert {report.status.state for report in sent[1].tasks} == {TaskState.RUNNING}
+
+
+@virtual
 async def test_a_broken_connection_is_dialled_again_with_the_same_manager_first():
     w = World()
     async with w.running() as manager:

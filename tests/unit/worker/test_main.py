@@ -1,0 +1,112 @@
+import os
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from common.tls import write_private
+from worker import statusfile
+from worker.config import DataDir, WorkerConfig
+from worker.main import main
+from worker.statusfile import WorkerStatus
+
+TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
+
+
+def run(*argv):
+    return CliRunner().invoke(main, argv, prog_name="swarm-worker")
+
+
+@pytest.fixture
+def data(tmp_path):
+    data = DataDir(tmp_path / "worker")
+    data.create()
+    data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("10.0.0.1:2377", "10.0.0.2:2377")))
+    return data
+
+
+@pytest.mark.parametrize("name", [None, *main.commands])
+def test_every_help_has_an_example(name):
+    shown = run(*filter(None, [name]), "--help")
+    assert shown.exit_code == 0
+    assert f"swarm-worker {name or 'join'}" in shown.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("name", ["status", "leave", "run"])
+def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
+    said = run(name, "--data-dir", str(tmp_path))
+    assert said.exit_code == 1
+    assert said.stderr.startswith(f"Error: no worker in {tmp_path}: join a cluster with 'swarm-worker join")
+    assert said.stderr.count("\n") == 1
+
+
+def test_joining_twice_is_refused(data):
+    said = run("join", "--token", TOKEN, "--data-dir", str(data.path), "10.0.0.1")
+    assert (said.exit_code, "has joined cluster c1 already, as node n1" in said.stderr) == (1, True)
+
+
+def test_a_worker_that_does_not_run(data):
+    said = run("status", "--data-dir", str(data.path))
+    assert said.exit_code == 1
+    assert said.stdout.splitlines() == [
+        "Node:         n1",
+        "Cluster:      c1",
+        f"Worker:       not running (log: {data.path}/daemon.log)",
+    ]
+
+
+def test_a_worker_that_runs(data):
+    status = WorkerStatus(
+        pid=os.getpid(),
+        manager="10.0.0.1:2377",
+        since=1_700_000_000.0,
+        tasks=3,
+        tasks_running=2,
+        engine="26.1.5",
+        certificate_until=1_800_000_000.0,
+    )
+    statusfile.write(data.status, status)
+    said = run("status", "--data-dir", str(data.path))
+    assert said.exit_code == 0
+    assert said.stdout.splitlines()[2:] == [
+        f"Worker:       running as process {os.getpid()}",
+        "Session:      with 10.0.0.1:2377, since 2023-11-14T22:13:20.000000Z",
+        "Engine:       Docker 26.1.5",
+        "Tasks:        2 of 3 run",
+        "Certificate:  until 2027-01-15T08:00:00.000000Z",
+    ]
+
+
+def test_the_status_as_json(data):
+    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), tasks=1))
+    said = run("status", "--format", "json", "--data-dir", str(data.path))
+    assert '"running": true' in said.stdout
+    assert '"tasks": 1' in said.stdout
+
+
+def test_a_second_worker_on_one_directory_is_refused(data):
+    statusfile.write(data.status, WorkerStatus(pid=os.getpid()))
+    said = run("run", "--data-dir", str(data.path))
+    assert (said.exit_code, "stop it first" in said.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell):
+    assert "_SWARM_WORKER_COMPLETE" in run("completion", shell).stdout
+
+
+def test_options_have_help_where_their_name_is_not_enough():
+    command = main.commands["join"]
+    assert isinstance(command, click.Command)
+    assert all(
+        option.help or option.name in ("availability", "log_level")
+        for option in command.params
+        if isinstance(option, click.Option)
+    )
+
+
+def test_a_damaged_configuration_is_one_line(data):
+    write_private(data.config, b"{")
+    said = run("status", "--data-dir", str(data.path))
+    assert said.exit_code == 1
+    assert said.stderr.startswith(f"Error: cannot read {data.config}")

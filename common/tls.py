@@ -2,7 +2,8 @@
 
 A certificate's subject says who its owner is: common name = node id, organisational unit = role, organisation = cluster
 id (as in swarmkit `ca/certificates.go`). A manager's also has the alternative name `swarm-manager`, which every client
-asks for: so OpenSSL itself refuses a worker that poses as a manager.
+asks for: so OpenSSL itself refuses a worker that poses as a manager. A worker's has `NODE-ID.swarm-worker`, which other
+workers ask for when they fetch images from that node, and from no other.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from common.ids import to_base36
 MANAGER_NAME = "swarm-manager"
 ROLE_MANAGER = "swarm-manager"
 ROLE_WORKER = "swarm-worker"
+# What workers' names among themselves end in.
+PEER_DOMAIN = "swarm-worker"
 # Certificates are dated back this far, so clocks that differ by less understand each other.
 BACKDATE_SECONDS = 3600.0
 DIGEST_DIGITS = 50
@@ -205,6 +208,19 @@ def server_context(files: CredentialFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.num_tickets = 0  # a resumed session would not show a certificate again
+    return _strict(context, files)
+
+
+def peer_name(node_id: str) -> str:
+    """Return the name in a worker's certificate that other workers ask for."""
+    return f"{node_id}.{PEER_DOMAIN}"
+
+
+def peer_context(files: CredentialFiles) -> ssl.SSLContext:
+    """Make the context with which a worker serves other workers: each must show a certificate of this cluster."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
     return _strict(context, files)
 
 

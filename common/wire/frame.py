@@ -10,15 +10,17 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from common.errors import ProtocolError
 from common.wire.codec import FRAME_START, Frame, decode
-from common.wire.messages import MAX_FRAME_BYTES, StreamHello
+from common.wire.messages import MAX_FRAME_BYTES, ImageOffer, RelayHello, StreamHello
 
 _SCAN_BUFFER = 4096
+# After these, a connection carries bytes without frames.
+_LAST = (StreamHello, RelayHello, ImageOffer)
 
 
 class FrameDecoder:
     """Turns received bytes into frames. After an error it accepts nothing more: the connection is to be ended.
 
-    A `StreamHello` ends the framing: what follows it is another protocol's bytes, kept for `take_rest`.
+    A message after which bytes follow ends the framing: they are another protocol's, kept for `take_rest`.
     """
 
     __slots__ = ("_buffer", "_error", "_scanned", "_unpacker", "ended", "limit")
@@ -54,7 +56,7 @@ class FrameDecoder:
         try:
             while not self.ended and (raw := self._cut(self._unpacker)) is not None:
                 frames.append(frame := decode(raw))
-                self.ended = isinstance(frame.message, StreamHello)
+                self.ended = isinstance(frame.message, _LAST)
         except ProtocolError as error:
             self._error = error.message
             self._buffer.clear()

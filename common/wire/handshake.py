@@ -30,6 +30,7 @@ from common.wire.messages import (
     JoinReply,
     JoinRequest,
     Refused,
+    RelayHello,
     RootReply,
     RootRequest,
     StreamHello,
@@ -40,7 +41,7 @@ from common.wire.token import JoinToken
 # Certificates are backdated by this much: within it, both ends take the same certificates for valid.
 MAX_CLOCK_SKEW = BACKDATE_SECONDS
 
-Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello
+Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello
 
 _M = TypeVar("_M", RootReply, JoinReply, Welcome)
 
@@ -76,7 +77,7 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
             _check_version(first.protocol)
             _check_worker(peer, cluster_id)
             return first
-        case StreamHello():
+        case StreamHello() | RelayHello():
             _check_worker(peer, cluster_id)
             return first
         case _:

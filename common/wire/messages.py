@@ -2,7 +2,8 @@
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
-told apart by their first frame: `RootRequest` or `JoinRequest`, `Hello`, `StreamHello`.
+told apart by their first frame: `RootRequest` or `JoinRequest`, `Hello`, `StreamHello` (`RelayHello` is one of those).
+Workers say `ImageRequest` to each other.
 """
 
 from __future__ import annotations
@@ -92,13 +93,17 @@ class Refused(Message):
 
 
 class Hello(Message):
-    """A worker's first frame; `tasks` are the ids that it holds from an earlier session."""
+    """A worker's first frame; `tasks` are the ids that it holds from an earlier session.
+
+    `image_port`: where it serves images to other workers, 0 if it does not listen.
+    """
 
     KIND: ClassVar[int] = 10
     protocol: int
     description: NodeDescription
     advertise_addr: str = ""
     tasks: tuple[str, ...] = ()
+    image_port: int = 0
 
 
 class Welcome(Message):
@@ -258,7 +263,8 @@ class RegistryAuth(Message):
 class OpenStream(Message):
     """Ask the worker to dial a new connection for bulk bytes and to name `stream_id` in its `StreamHello`.
 
-    `target`: `engine` joins it to the local engine's API socket, byte for byte.
+    `target`: `engine` joins it to the local engine's API socket, byte for byte; `images` speaks as an image server does
+    to another worker, which is at the manager's other side.
     """
 
     KIND: ClassVar[int] = 40
@@ -267,11 +273,123 @@ class OpenStream(Message):
 
 
 class StreamHello(Message):
-    """First frame of a stream connection; after it, bytes without frames. `error` says why the stream cannot be."""
+    """First frame of a stream connection; after it, bytes without frames. `error` says why the stream cannot be.
+
+    With `half_close` both ends send chunks (`common.wire.chunks`), so that one can be done before the other.
+    """
 
     KIND: ClassVar[int] = 41
     stream_id: str
     error: str = ""
+    half_close: bool = False
+
+
+# --- images ---
+
+
+class SeekImage(Message):
+    """Ask a worker whether its engine has an image, by any name that the engine knows. Answered by `ImageSeen`."""
+
+    KIND: ClassVar[int] = 50
+    reference: str
+
+
+class ImageSeen(Message):
+    """What the engine says of an image; an empty `image_id` when it does not have it.
+
+    `tagged_at`: when its engine last gave it a name (Unix seconds, 0 if never). `repo_digests`: under which names and
+    digests registries know it. `size` in bytes.
+    """
+
+    KIND: ClassVar[int] = 51
+    image_id: str = ""
+    repo_digests: tuple[str, ...] = ()
+    tagged_at: float = 0.0
+    size: int = 0
+    os: str = ""
+    architecture: str = ""
+
+
+class FetchImage(Message):
+    """A worker needs an image for its tasks: which others can give it? Answered by `ImageSources`.
+
+    `failed` are the nodes that could not, since this worker began to ask.
+    """
+
+    KIND: ClassVar[int] = 52
+    image_id: str
+    failed: tuple[str, ...] = ()
+
+
+class ImageSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A worker that has an image. `addr` is `host:port`, empty when only the manager reaches it.
+
+    `ticket` is good for this image, from this source, by the node that asked, for a while.
+    """
+
+    node_id: str
+    hostname: str
+    addr: str
+    ticket: str
+
+
+class ImageSources(Message):
+    """The sources to try, in this order. None of them: no connected node has the image."""
+
+    KIND: ClassVar[int] = 53
+    sources: tuple[ImageSource, ...] = ()
+
+
+class ImageGrant(Message):
+    """Tell a worker that the node `node_id` may fetch an image from it with this ticket. Sent before the ticket is."""
+
+    KIND: ClassVar[int] = 54
+    ticket: str
+    image_id: str
+    node_id: str
+
+
+class ImageHeld(Message):
+    """A worker has fetched an image: from now on it is a source itself."""
+
+    KIND: ClassVar[int] = 55
+    image_id: str
+
+
+class RelayHello(Message):
+    """First frame to a manager: join this connection to the source of `ticket`, which cannot be reached directly.
+
+    After it, the same is said as to the source itself.
+    """
+
+    KIND: ClassVar[int] = 56
+    ticket: str
+
+
+class ImageRequest(Message):
+    """First frame from a worker to another: give me this image. Answered by `ImageOffer`, or `Refused`."""
+
+    KIND: ClassVar[int] = 57
+    ticket: str
+    image_id: str
+
+
+class ImageOffer(Message):
+    """The image is here: its size in bytes and its layers' digests (`rootfs.diff_ids`), the lowest first.
+
+    It is the last frame this way: after `ImageWant`, bytes without frames follow, a tar as `docker save` writes it.
+    """
+
+    KIND: ClassVar[int] = 58
+    size: int
+    layers: tuple[str, ...]
+
+
+class ImageWant(Message):
+    """Send it now, but leave out the lowest `present` layers."""
+
+    KIND: ClassVar[int] = 59
+    present: int = 0
 
 
 AnyMessage: TypeAlias = (
@@ -295,5 +413,14 @@ AnyMessage: TypeAlias = (
     | Resync
     | RegistryAuth
     | OpenStream
-    | StreamHello
+    | StreamHello    | SeekImage
+    | ImageSeen
+    | FetchImage
+    | ImageSources
+    | ImageGrant
+    | ImageHeld
+    | RelayHello
+    | ImageRequest
+    | ImageOffer
+    | ImageWant
 )

@@ -115,15 +115,22 @@ async def serve(host: str | None, port: int, context: ssl.SSLContext, handler: H
 
 
 async def dial(
-    host: str, port: int, context: ssl.SSLContext, *, limit: int = MAX_FRAME_BYTES, wait: float = HANDSHAKE_TIMEOUT
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    *,
+    limit: int = MAX_FRAME_BYTES,
+    wait: float = HANDSHAKE_TIMEOUT,
+    server_name: str = MANAGER_NAME,
 ) -> StreamChannel:
-    """Connect to a manager.
+    """Connect to a manager, or to the worker of `tls.peer_name`.
 
     Raises:
         Unavailable: nobody answers there within `wait` seconds.
-        Unauthenticated: whoever answers is not a manager of our cluster.
+        Unauthenticated: whoever answers is not that of our cluster.
 
     """
+    who = "a manager" if server_name == MANAGER_NAME else server_name
     loop = asyncio.get_running_loop()
     opened: asyncio.Future[StreamChannel] = loop.create_future()
     try:
@@ -133,17 +140,17 @@ async def dial(
                 host,
                 port,
                 ssl=context,
-                server_hostname=MANAGER_NAME,
+                server_hostname=server_name,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
                 ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
             )
     except ssl.SSLCertVerificationError as error:
         raise Unauthenticated(
-            f"{host}:{port} is not a manager of this cluster ({error.verify_message}); "
+            f"{host}:{port} is not {who} of this cluster ({error.verify_message}); "
             "check the address, and that the clocks of both hosts are right"
         ) from error
     except TimeoutError as error:
         raise Unavailable(f"no answer from {host}:{port} within {wait:g} s: check the address and firewalls") from error
     except OSError as error:
-        raise Unavailable(f"cannot reach a manager at {host}:{port}: {error.strerror or error}") from error
+        raise Unavailable(f"cannot reach {who} at {host}:{port}: {error.strerror or error}") from error
     return await opened

@@ -18,7 +18,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.clock import seconds
 from common.errors import InvalidArgument
-from common.tls import BACKDATE_SECONDS, MANAGER_NAME, ROLE_MANAGER, Identity, key_pem, load_key, root_digest
+from common.tls import (
+    BACKDATE_SECONDS,
+    MANAGER_NAME,
+    ROLE_MANAGER,
+    ROLE_WORKER,
+    Identity,
+    key_pem,
+    load_key,
+    peer_name,
+    root_digest,
+)
 
 ROOT_LIFE = timedelta(days=20 * 365)
 _BACKDATE = timedelta(seconds=BACKDATE_SECONDS)
@@ -129,8 +139,9 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
-        if identity.role == ROLE_MANAGER:
-            builder = builder.add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+        alternatives = _alternatives(identity, names)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         leaf = builder.sign(self._key, hashes.SHA256())
         return leaf.public_bytes(serialization.Encoding.PEM) + self.root_certificate
 
@@ -171,13 +182,18 @@ def _subject(identity: Identity, cluster_id: str) -> x509.Name:
 
 
 def _usages(role: str) -> list[x509.ObjectIdentifier]:
-    """Only a manager may be a server; a manager is also a client, of etcd and of other managers."""
-    if role == ROLE_MANAGER:
+    """Nodes are clients and servers: whose server each may be, its alternative name says."""
+    if role in (ROLE_MANAGER, ROLE_WORKER):
         return [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return [ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
-def _alternatives(names: Sequence[str]) -> list[x509.GeneralName]:
+def _alternatives(identity: Identity, names: Sequence[str]) -> list[x509.GeneralName]:
+    """Name what a certificate may serve as: a manager, or one worker to other workers, never both."""
+    if identity.role == ROLE_WORKER:
+        return [x509.DNSName(peer_name(identity.node_id))]
+    if identity.role != ROLE_MANAGER:
+        return []
     wanted = dict.fromkeys([MANAGER_NAME, "localhost", "127.0.0.1", "::1", *names])
     result: list[x509.GeneralName] = []
     for name in wanted:

@@ -48,11 +48,14 @@ def test_a_leaf_says_who_it_is_for_and_for_how_long(authority: Authority) -> Non
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.root_certificate))
 
 
-def test_only_a_managers_leaf_may_be_a_server_and_has_names(authority: Authority) -> None:
+def test_a_workers_leaf_serves_under_its_own_name_alone(authority: Authority) -> None:
     worker = issue(authority, ROLE_WORKER).extensions
-    assert list(worker.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.CLIENT_AUTH]
-    with pytest.raises(x509.ExtensionNotFound):
-        worker.get_extension_for_class(x509.SubjectAlternativeName)
+    assert ExtendedKeyUsageOID.SERVER_AUTH in worker.get_extension_for_class(x509.ExtendedKeyUsage).value
+    names = worker.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names == x509.SubjectAlternativeName([x509.DNSName("n1.swarm-worker")])
+
+
+def test_a_managers_leaf_may_be_a_server_and_has_names(authority: Authority) -> None:
     manager = issue(authority, ROLE_MANAGER).extensions
     assert ExtendedKeyUsageOID.SERVER_AUTH in manager.get_extension_for_class(x509.ExtendedKeyUsage).value
     names = manager.get_extension_for_class(x509.SubjectAlternativeName).value

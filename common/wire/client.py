@@ -113,7 +113,8 @@ async def dial_stream(host: str, port: int, context: ssl.SSLContext, stream_id: 
     """
     channel = await dial(host, port, context)
     try:
-        await channel.send(StreamHello(stream_id=stream_id, error=error))
+        await channel.send(StreamHello(stream_id=stream_id, error=error, half_close=True))
+        channel.half_close = True
     except BaseException:
         await channel.close()
         raise

@@ -18,9 +18,10 @@ from typing import Any, cast
 from common.errors import ProtocolError
 from common.tls import identity_of_der
 from common.wire.channel import ChannelClosed, PeerInfo
+from common.wire.chunks import ChunkTransport
 from common.wire.codec import Frame, encode
 from common.wire.frame import FrameDecoder
-from common.wire.messages import MAX_FRAME_BYTES, AnyMessage
+from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, StreamHello
 
 FLUSH_SECONDS = 0.010
 FLUSH_BYTES = 64 * 1024
@@ -51,6 +52,7 @@ class StreamChannel(asyncio.Protocol):
         "_reader",
         "_transport",
         "_writable",
+        "half_close",
         "peer",
     )
 
@@ -71,6 +73,8 @@ class StreamChannel(asyncio.Protocol):
         self._failure: tuple[type[ChannelClosed | ProtocolError], str] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.peer = PeerInfo()
+        # Whether the stream that this becomes can be closed one way: its hello says so.
+        self.half_close = False
 
     # --- what a Channel does ------------------------------------------------------------------------------------------
 
@@ -124,11 +128,14 @@ class StreamChannel(asyncio.Protocol):
             raise ChannelClosed("the connection is not open")
         self._flush()
         self._transport = None
-        transport.set_protocol(protocol)
+        lower, receiver = transport, protocol
+        if self.half_close:
+            transport = receiver = ChunkTransport(lower, protocol)
+        lower.set_protocol(receiver)
         protocol.connection_made(transport)
         rest = self._decoder.take_rest()
         if rest:
-            protocol.data_received(rest)
+            receiver.data_received(rest)
         if self._paused:
             transport.resume_reading()
         return transport
@@ -150,6 +157,8 @@ class StreamChannel(asyncio.Protocol):
             self._fail(ProtocolError, error.message)
             self.abort()
             return
+        if self._decoder.ended and self._inbox and isinstance(hello := self._inbox[-1].message, StreamHello):
+            self.half_close = hello.half_close
         if (self._decoder.ended or len(self._inbox) >= INBOX_FRAMES) and not self._paused:
             self._hold_reading(hold=True)
         self._wake(self._reader)

@@ -117,7 +117,8 @@ def _host_config(task: Task, spec: ContainerSpec, attachment: Attachment, files:
             "OomScoreAdj": spec.oom_score_adj,
             "Isolation": spec.isolation,
             "ExtraHosts": [*_extra_hosts(spec.hosts), *attachment.extra_hosts],
-            "Dns": list(dns.nameservers) if dns and dns.nameservers else list(attachment.dns),
+            # A name server of the cluster's asks the task's own ones itself.
+            "Dns": list(attachment.dns) or list(dns.nameservers if dns else ()),
             "DnsSearch": list(dns.search) if dns else [],
             "DnsOptions": list(dns.options) if dns else [],
             "SecurityOpt": security_options(spec.privileges),

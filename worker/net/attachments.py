@@ -25,6 +25,10 @@ class Attachments:
         return self._tasks.get(task_id, {})
 
     @property
+    def by_task(self) -> Mapping[str, Mapping[str, str]]:
+        return self._tasks
+
+    @property
     def networks(self) -> Collection[str]:
         """The networks that tasks are on."""
         return {network_id for addresses in self._tasks.values() for network_id in addresses}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 
 from common.clock import Clock
 from worker.config import DataDir, WorkerConfig
 from worker.localnetworks import LocalNetworks
 from worker.net.abilities import lacking
 from worker.net.dataplane import DataPlane
+from worker.net.dns import ClusterDns
 from worker.ports import Engine, Networks
 
 _log = logging.getLogger(__name__)
@@ -21,4 +23,5 @@ async def choose_networks(data: DataDir, config: WorkerConfig, engine: Engine, c
         for sentence in missing:
             _log.warning("%s", sentence)
         return LocalNetworks(engine, config.node_id, missing)
-    return DataPlane(engine, config.node_id, clock, data.path / "network.json", config.advertise_addr)
+    dns = ClusterDns(data.path / "resolv", random.SystemRandom())
+    return DataPlane(engine, config.node_id, clock, data.path / "network.json", dns, config.advertise_addr)

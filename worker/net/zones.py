@@ -1,0 +1,226 @@
+"""Which names a host's containers know: from the world and the containers here to zones, one a network. Pure.
+
+A zone has the services of one network under their names and aliases. What lies below a service's name (`tasks.web`,
+`1.web`) is found in the service's own records, so that a change of one service is the work of that service, and of a
+pointer for each other one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from common.wire.messages import Backend, ServiceEndpoint
+from worker.net.site import Site
+from worker.ports import NetworkWorld
+
+TASKS = "tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One service in one network. Addresses are four bytes each, names in lower case.
+
+    addresses: what the service's name means: its virtual address, or without one those of all its tasks.
+    tasks: the address of every task that may get traffic.
+    members: below the service's name: `1` (a slot, or a global task's node) and `1.TASKID` → addresses.
+    pointers: address → name.
+    """
+
+    name: str
+    stack: str
+    aliases: tuple[str, ...]
+    addresses: tuple[bytes, ...]
+    tasks: tuple[bytes, ...]
+    members: Mapping[str, tuple[bytes, ...]]
+    pointers: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One network. `names`: service names and aliases → the services that have them; `network` is its own name."""
+
+    network: str = ""
+    records: tuple[Records, ...] = ()
+    names: Mapping[str, tuple[Records, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A container of this host: its addresses by network id, its service, and the name servers of its own."""
+
+    task_id: str
+    addresses: Mapping[str, str]
+    service_id: str = ""
+    nameservers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one container may ask for: its zones, in the order of their names. The names of its own stack go first."""
+
+    zones: tuple[Zone, ...] = ()
+    stack: str = ""
+    nameservers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """What a host's name server knows.
+
+    listen: the host's own addresses to answer at.
+    zones: by network id; `guests` by address: its networks' ids, its stack, its own name servers.
+    neighbours: this host's part of each network → its id, for what has an address there and is no task.
+    ranges: all addresses that are the cluster's: nobody else can name them.
+    """
+
+    listen: frozenset[str] = frozenset()
+    zones: Mapping[str, Zone] = field(default_factory=dict)
+    guests: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = field(default_factory=dict)
+    neighbours: tuple[tuple[IPv4Network, str], ...] = ()
+    ranges: tuple[IPv4Network, ...] = ()
+
+    def view(self, source: str) -> View | None:
+        """Return what whoever has an address may ask for; None for a stranger."""
+        guest = self.guests.get(source)
+        if guest is None:
+            return self._view_of_neighbour(source)
+        network_ids, stack, nameservers = guest
+        return View(tuple([self.zones[each] for each in network_ids]), stack, nameservers)
+
+    def _view_of_neighbour(self, source: str) -> View | None:
+        address = IPv4Address(source)
+        for lease, network_id in self.neighbours:
+            if address in lease:
+                return View((self.zones[network_id],))
+        return None
+
+
+# Per service: what its records were made from, and its records by network id.
+Memory = dict[str, tuple[ServiceEndpoint, object, Mapping[str, Records]]]
+
+
+def zones_of(
+    world: NetworkWorld,
+    site: Site,
+    guests: Iterable[Guest],
+    draining: Collection[str] = (),
+    memory: Memory | None = None,
+    before: Zones | None = None,
+) -> Zones:
+    """Make the zones of a host.
+
+    Args:
+        world: what the manager says.
+        site: which of it this host has.
+        guests: the containers of this host.
+        draining: tasks of this host that are about to stop, and are not named any more.
+        memory: the services' records of the last time, brought up to date; it only changes how long this takes.
+        before: the zones of the last time, for the same purpose.
+
+    """
+    if not site.number:
+        return Zones()
+    per_network = _records(world, site, draining, memory if memory is not None else {})
+    old = before.zones if before is not None else {}
+    zones = {
+        network_id: _zone(world.networks[network_id].name, per_network[network_id], old.get(network_id))
+        for network_id in site.segments
+        if network_id in world.networks
+    }
+    segments = [segment for network_id, segment in site.segments.items() if network_id in zones]
+    assert site.pool is not None, "a host with a number has one"
+    return Zones(
+        listen=frozenset({str(site.gateways[1]), *(str(segment.gateway) for segment in segments)}),
+        zones=zones,
+        guests=_guests(world, zones, guests),
+        neighbours=tuple([(segment.lease, segment.network_id) for segment in segments]),
+        ranges=(
+            *site.pool.reserved(),
+            *(IPv4Network(each.subnets[0].subnet) for each in world.networks.values() if each.subnets),
+        ),
+    )
+
+
+def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory: Memory) -> Mapping[str, list[Records]]:
+    for service_id in memory.keys() - world.endpoints.keys():
+        del memory[service_id]
+    found: defaultdict[str, list[Records]] = defaultdict(list)
+    here = frozenset(site.segments)
+    for service_id, endpoint in world.endpoints.items():
+        known = memory.get(service_id)
+        leaving = frozenset([backend.task_id for backend in endpoint.backends if backend.task_id in draining])
+        made_for = (here, leaving)
+        if known is None or known[0] is not endpoint or known[1] != made_for:
+            known = memory[service_id] = (endpoint, made_for, _service(endpoint, here, leaving))
+        for network_id, records in known[2].items():
+            found[network_id].append(records)
+    return found
+
+
+def _service(endpoint: ServiceEndpoint, here: Collection[str], leaving: Collection[str]) -> Mapping[str, Records]:
+    live = [backend for backend in endpoint.backends if backend.task_id not in leaving]
+    networks = {*endpoint.vips, *endpoint.aliases, *(each for backend in live for each in backend.addresses)}
+    return {network_id: _in_network(endpoint, network_id, live) for network_id in networks if network_id in here}
+
+
+def _in_network(endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backend]) -> Records:
+    tasks: list[bytes] = []
+    members: dict[str, tuple[bytes, ...]] = {}
+    pointers: dict[bytes, str] = {}
+    for backend in live:
+        text = backend.addresses.get(network_id)
+        if text is None:
+            continue
+        address = _packed(text)
+        slot = str(backend.slot or backend.node_id).lower()
+        tasks.append(address)
+        members[slot] = (*members.get(slot, ()), address)
+        members[f"{slot}.{backend.task_id.lower()}"] = (address,)
+        pointers[address] = f"{slot}.{endpoint.name}"
+    vip = endpoint.vips.get(network_id)
+    if vip:
+        pointers[_packed(vip)] = endpoint.name
+    return Records(
+        name=endpoint.name.lower(),
+        stack=endpoint.stack,
+        aliases=tuple([alias.lower().rstrip(".") for alias in endpoint.aliases.get(network_id, ())]),
+        addresses=(_packed(vip),) if vip else tuple(tasks),
+        tasks=tuple(tasks),
+        members=members,
+        pointers=pointers,
+    )
+
+
+def _packed(address: str) -> bytes:
+    return IPv4Address(address).packed
+
+
+def _zone(network: str, records: Iterable[Records], old: Zone | None) -> Zone:
+    found = tuple(records)
+    if old is not None and old.network == network and _same(old.records, found):
+        return old
+    names: dict[str, tuple[Records, ...]] = {}
+    for each in found:
+        for name in {each.name, *each.aliases}:
+            names[name] = (*names.get(name, ()), each)
+    return Zone(network, found, names)
+
+
+def _same(old: tuple[Records, ...], new: tuple[Records, ...]) -> bool:
+    return len(old) == len(new) and all(one is other for one, other in zip(old, new, strict=True))
+
+
+def _guests(
+    world: NetworkWorld, zones: Mapping[str, Zone], guests: Iterable[Guest]
+) -> Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]:
+    found = {}
+    for guest in guests:
+        endpoint = world.endpoints.get(guest.service_id)
+        networks = sorted(guest.addresses.keys() & zones.keys(), key=lambda each: (zones[each].network, each))
+        entry = (tuple(networks), endpoint.stack if endpoint is not None else "", guest.nameservers)
+        for address in guest.addresses.values():
+            found[address] = entry
+    return found

@@ -405,7 +405,7 @@ async def test_networks(client: Client) -> None:
         "Internal": True,
         "Attachable": True,
         "Labels": {"a": "b"},
-        "Options": {"encrypted": ""},
+        "Options": {"color": "blue"},
         "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.99.0.0/24", "Gateway": "10.99.0.7"}]},
     }
     network_id = await client.make("/networks/create", body)
@@ -417,8 +417,24 @@ async def test_networks(client: Client) -> None:
         "Config": [{"Subnet": "10.99.0.0/24", "Gateway": "10.99.0.7"}],
     }
     assert (network["Internal"], network["Attachable"], network["Ingress"]) == (True, True, False)
-    assert network["Options"] == {"encrypted": "", "com.docker.network.driver.overlay.vxlanid_list": "4097"}
+    assert network["Options"] == {"color": "blue", "com.docker.network.driver.overlay.vxlanid_list": "4097"}
     assert [n["Name"] for n in await client.get("/networks")] == ["ingress", "on1", "bridge", "host", "none"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"Options": {"encrypted": ""}}, "encrypted networks are not supported"),
+        ({"Options": {"encrypted": "true"}}, "encrypted networks are not supported"),
+        ({"EnableIPv6": True}, "IPv6 networks are not supported"),
+        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, "IPv6 networks are not supported"),
+    ],
+)
+async def test_a_network_that_hosts_would_not_make_as_asked_is_refused(
+    client: Client, more: dict[str, Any], why: str
+) -> None:
+    status, message = await client.error("POST", "/networks/create", {"Name": "on1", **more})
+    assert (status, why in message) == (501, True)
 
 
 @pytest.mark.parametrize(

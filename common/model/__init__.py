@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from common.model.client import ClientCertificate
 from common.model.cluster import Cluster
 from common.model.network import Network
 from common.model.node import Node
@@ -11,9 +12,10 @@ from common.model.secret import Config, Secret
 from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
 
-StoredObject: TypeAlias = Cluster | Config | Network | Node | Secret | Service | Task
+StoredObject: TypeAlias = ClientCertificate | Cluster | Config | Network | Node | Secret | Service | Task
 
 __all__ = [
+    "ClientCertificate",
     "Cluster",
     "Config",
     "Network",

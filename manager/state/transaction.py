@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from common.errors import AlreadyExists, Unavailable
-from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
+from common.model import ClientCertificate, Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.tables import NAME_INDEX, TASK_INDEXES, Overlay, Table, TaskOverlay, TaskTable
@@ -34,6 +34,7 @@ class Tables:
         self.networks: NamedTableView[Network] = self._by_type[Network]
         self.secrets: NamedTableView[Secret] = self._by_type[Secret]
         self.configs: NamedTableView[Config] = self._by_type[Config]
+        self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]
         self.index: int = 0 if below is None else below.index

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol, TypeVar
 
-from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
+from common.model import ClientCertificate, Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
 
 T_co = TypeVar("T_co", bound=StoredObject, covariant=True)
 
@@ -52,6 +52,8 @@ class View(Protocol):
     def secrets(self) -> NamedTableView[Secret]: ...
     @property
     def configs(self) -> NamedTableView[Config]: ...
+    @property
+    def client_certificates(self) -> NamedTableView[ClientCertificate]: ...
     @property
     def clusters(self) -> NamedTableView[Cluster]: ...
 

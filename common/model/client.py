@@ -1,0 +1,46 @@
+"""Clients of the API: their roles, and the certificates that were made for them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from common.model.meta import Object
+
+
+class Role(IntEnum):
+    """What a client may do; each role may all that a lesser one may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+    @property
+    def label(self) -> str:
+        """The role as users write it."""
+        return self.name.lower()
+
+    @property
+    def unit(self) -> str:
+        """The role as the organisational unit of a certificate has it."""
+        return f"swarm-{self.label}"
+
+
+ROLES_BY_LABEL = {role.label: role for role in Role}
+ROLES_BY_UNIT = {role.unit: role for role in Role}
+
+
+class ClientCertificate(Object):
+    """A client's certificate. Only one that has a record here, not revoked, is worth anything; its key is nowhere.
+
+    `id` is the serial number in hexadecimal, as OpenSSL prints it in lower case; `role` a role's label; `environment`
+    lets a viewer see the values of environment variables; `not_after` and `revoked_at` are Unix seconds (0: it is not
+    revoked); `issued_by` and `revoked_by` name who did it.
+    """
+
+    name: str = ""
+    role: str = ""
+    environment: bool = False
+    not_after: float = 0.0
+    issued_by: str = ""
+    revoked_at: float = 0.0
+    revoked_by: str = ""

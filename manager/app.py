@@ -92,7 +92,7 @@ class Manager:
             store,
             self._clock,
             self._rng,
-            ConnectedEngines(dispatcher.engine_connector),
+            ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream),
             Identity(self._config.node_id, self._config.advertise_addr, version()),
             registry_auth=dispatcher.registry_auth,
             leave=self._leave,

@@ -26,11 +26,13 @@ from manager.api import (
     tasks,
 )
 from manager.api.call import Answer, Call, Reply
+from manager.api.containers_index import ContainerIndex
 from manager.api.context import Context, Identity
 from manager.api.engines import Engines
 from manager.api.errors import EngineError, describe
 from manager.api.eventlog import EventLog
 from manager.api.host import this_host
+from manager.api.proxy_presence import Presence
 from manager.api.router import Router
 from manager.api.views.cache import JsonCache
 from manager.state.store import Store
@@ -63,7 +65,7 @@ class Api:
     ) -> None:
         self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
         self._tasks = asyncio.TaskGroup()
-        self._follower: asyncio.Task[None] | None = None
+        self._followers: list[asyncio.Task[None]] = []
         self.context = Context(
             store=store,
             clock=clock,
@@ -75,25 +77,36 @@ class Api:
             leave=leave,
             events=EventLog(),
             cache=JsonCache(),
+            presence=Presence(),
+            containers=ContainerIndex(),
         )
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        run = self.context.events.run(self.context.store, self.context.clock)
-        self._follower = self._tasks.create_task(run, name="api-events")
+        events = self.context.events.run(self.context.store, self.context.clock)
+        presence = self.context.presence.run(self.context.store)
+        self._followers.append(self._tasks.create_task(events, name="api-events"))
+        self._followers.append(self._tasks.create_task(presence, name="api-presence"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end_streams()
-        assert self._follower is not None
-        self._follower.cancel()
+        for follower in self._followers:
+            follower.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""
         self.context.events.end()
+
+    def is_raw(self, call: Call) -> bool:
+        """Whether the request's body must not be read before it is answered."""
+        try:
+            return self._router.match(call.method, call.path).raw
+        except EngineError:
+            return False  # `answer` says what is wrong
 
     async def answer(self, call: Call) -> Reply:
         """Answer a request; a failure becomes an answer, too."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,7 +29,10 @@ _UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case."""
+    """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case.
+
+    `raw_query` is the whole query as it came, keys that come several times included.
+    """
 
     method: str
     path: str
@@ -37,6 +41,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     version: str = ""
+    raw_query: str = ""
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:
         """Return the call with what its path says."""
@@ -150,4 +155,33 @@ class Stream:
     endless: bool = False
 
 
-Reply: TypeAlias = Answer | Stream
+class Exchange(Protocol):
+    """The client's end of a request that another server answers."""
+
+    def body(self) -> AsyncIterator[bytes]:
+        """Return the request's body, piece by piece; what is not asked for is not read from the client."""
+
+    @property
+    def has_body(self) -> bool: ...
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the answer's head, at once."""
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the answer's body; waits while the client reads slower."""
+
+    async def take_over(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Send `head` as it is, and make of the connection a stream both ways, which is the caller's to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """An answer from elsewhere: `run` passes it on to the client, and what the client sends the other way.
+
+    It may fail as a handler does until it has started the answer; later failures end the connection.
+    """
+
+    run: Callable[[Exchange], Awaitable[None]]
+
+
+Reply: TypeAlias = Answer | Stream | Relay

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.clock import Clock
+from manager.api.containers_index import ContainerIndex
 from manager.api.engines import Engines
 from manager.api.eventlog import EventLog
 from manager.api.host import Host
+from manager.api.proxy_presence import Presence
 from manager.api.views.cache import JsonCache
 from manager.state.store import Store
 
@@ -40,3 +42,5 @@ class Context:
     leave: Callable[[], Awaitable[None]]
     events: EventLog
     cache: JsonCache
+    presence: Presence
+    containers: ContainerIndex

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 import aiohttp
+
+Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Engines(Protocol):
@@ -17,12 +20,26 @@ class Engines(Protocol):
         A node that is not connected shows when a request is made, as `Unavailable`.
         """
 
+    async def connect(self, node_id: str) -> Duplex:
+        """Open a bare connection to the engine of a node; the caller closes the writer.
+
+        Raises:
+            Unavailable: the node is not connected.
+
+        """
+
 
 class ConnectedEngines:
-    """Engines behind connectors, such as the dispatcher's `engine_connector`."""
+    """Engines behind the dispatcher: its `engine_connector`, and its `open_stream(node_id, target)`."""
 
-    def __init__(self, connector: Callable[[str], aiohttp.BaseConnector]) -> None:
+    def __init__(
+        self, connector: Callable[[str], aiohttp.BaseConnector], stream: Callable[[str, str], Awaitable[Duplex]]
+    ) -> None:
         self._connector = connector
+        self._stream = stream
 
     def session(self, node_id: str) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self._connector(node_id))
+
+    async def connect(self, node_id: str) -> Duplex:
+        return await self._stream(node_id, "engine")

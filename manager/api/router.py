@@ -22,11 +22,15 @@ _PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes)."""
+    """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes).
+
+    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may.
+    """
 
     method: str
     pattern: str
     handler: Handler
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,16 @@ class Match:
     handler: Handler
     params: Mapping[str, str]
     version: str
+    raw: bool = False
 
 
 class Router:
     """All routes, grouped by their first segment."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes: dict[str, list[tuple[str, re.Pattern[str], Handler]]] = {}
+        self._routes: dict[str, list[tuple[Route, re.Pattern[str]]]] = {}
         for route in routes:
-            entry = (route.method, _compile(route.pattern), route.handler)
+            entry = (route, _compile(route.pattern))
             self._routes.setdefault(_first_segment(route.pattern), []).append(entry)
 
     def match(self, method: str, path: str) -> Match:
@@ -56,11 +61,11 @@ class Router:
 
         """
         version, path = _split_version(path)
-        for accepted, pattern, handler in self._routes.get(_first_segment(path), ()):
-            found = pattern.fullmatch(path) if accepted == method else None
+        for route, pattern in self._routes.get(_first_segment(path), ()):
+            found = pattern.fullmatch(path) if route.method == method else None
             if found is not None:
                 _check_version(version)
-                return Match(_first_segment(path), handler, found.groupdict(), version)
+                return Match(_first_segment(path), route.handler, found.groupdict(), version, route.raw)
         raise EngineError(404, "page not found")
 
 

@@ -17,9 +17,10 @@ from aiohttp import web
 
 from common.errors import InvalidArgument, Unavailable
 from manager.api.app import Api
-from manager.api.call import Answer, Call, Stream
+from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.connection import Connection, LimitedServer, Limits
 from manager.api.errors import EngineError, invalid
+from manager.api.proxy_exchange import HttpExchange
 from manager.api.router import MAX_API_VERSION
 
 _LOG = logging.getLogger(__name__)
@@ -52,14 +53,36 @@ class Shell:
             path=request.path,
             query={name: request.query[name] for name in request.query},
             headers={name.lower(): value for name, value in request.headers.items()},
+            raw_query=request.rel_url.raw_query_string,
         )
         try:
-            reply = await self._api.answer(call.with_body(await self._read(request)))
+            body = b"" if self._api.is_raw(call) else await self._read(request)
+            reply = await self._api.answer(call.with_body(body))
         except EngineError as error:
             reply = self._api.failure(call, error)
+        if isinstance(reply, Relay):
+            return await self._relay(request, call, reply)
         if isinstance(reply, Answer):
             return await self._send(request, self._response(reply))
         return await self._stream(request, reply)
+
+    async def _relay(self, request: web.BaseRequest, call: Call, relay: Relay) -> web.StreamResponse:
+        """Let another server answer; it is this one's to say so when that fails before it began."""
+        exchange = HttpExchange(request, self._headers)
+        try:
+            await relay.run(exchange)
+        except ConnectionError:
+            _LOG.debug("client of %s went away", request.path)
+            _abort(request)
+            return exchange.response if exchange.started else web.Response(status=503)
+        except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
+            failure = self._api.failure(call, error)
+            if exchange.started:
+                _LOG.info("the answer to %s %.200s was cut off: %s", call.method, call.path, error)
+                _abort(request)
+                return exchange.response
+            return await self._send(request, self._response(failure))
+        return exchange.response
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Read a body within the limits.

@@ -1,5 +1,6 @@
 """Docker engines of nodes that do not exist: what the API reads through the agents' connections."""
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -100,3 +101,9 @@ class FakeEngines:
         if engine is None:
             raise Unavailable(f"node {node_id} is not connected")
         return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.path)))
+
+    async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        engine = self.engines.get(node_id)
+        if engine is None:
+            raise Unavailable(f"node {node_id} is not connected")
+        return await asyncio.open_unix_connection(str(engine.path))

@@ -1,0 +1,213 @@
+"""Requests that turn their connection into a stream both ways: attach, exec, and their like.
+
+The engine answers with a head of its own and then speaks something else than HTTP. So the request goes to it over a
+bare connection, its head goes back to the client as it is, and from then on bytes are carried until both sides are
+done. One way may end before the other: the engine hears that a client's standard input has ended, its output goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.errors import ProtocolError, Unavailable
+from manager.api.call import Call, Exchange, Relay
+from manager.api.context import Context
+from manager.api.engines import Duplex
+from manager.api.errors import EngineError
+from manager.api.gather import ENGINE_FAILURES
+from manager.api.proxy import (
+    MULTIPLEXED,
+    EngineReply,
+    Query,
+    engine_path,
+    notice,
+    passed_on,
+    raw_query,
+    unreachable,
+    with_query,
+    without_hops,
+)
+
+CHUNK = 64 * 1024
+MAX_HEAD = 32 * 1024
+MAX_ERROR = 1024 * 1024
+# After the engine has said all, its client has so long to say goodbye.
+LINGER_SECONDS = 10.0
+# How often a client that is done writing is looked at, whether it is still there to read.
+_LOOK_SECONDS = 5.0
+_NO_BODY = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an engine's answer, as it came, and what it says; header names are lower-case."""
+
+    raw: bytes
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def opens_stream(self) -> bool:
+        """Whether what follows is not the body of an HTTP answer."""
+        framed = "content-length" in self.headers or "transfer-encoding" in self.headers
+        return self.status == 101 or (self.status == 200 and not framed)
+
+
+def parse_head(raw: bytes) -> Head:
+    """Read a head, the empty line at its end included.
+
+    Raises:
+        ProtocolError: it is not the head of an HTTP/1 answer.
+
+    """
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    parts = first.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+        raise ProtocolError("the engine's answer is no HTTP")
+    pairs = (line.partition(":") for line in lines if line)
+    return Head(raw, int(parts[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
+
+
+def hijack(
+    context: Context,
+    node_id: str,
+    call: Call,
+    path: str,
+    *,
+    query: Query | str | None = None,
+    body: bytes | None = None,
+) -> Relay:
+    """Pass a request on to a node's engine, and make of both connections one stream when the engine says so.
+
+    When it refuses, or answers as usual, its answer is passed on. `query` and `body` replace the client's own.
+    """
+    target = with_query(engine_path(context, node_id, path, call.version), raw_query(call) if query is None else query)
+    request = _request(call, target, call.body if body is None else body)
+
+    async def run(exchange: Exchange) -> None:
+        try:
+            async with context.presence.guard(context.store.view, node_id):
+                engine = await context.engines.connect(node_id)
+                try:
+                    await _converse(context, node_id, engine, request, exchange)
+                except BaseException:
+                    # Not `close`, which says that all was said: the client is gone, or the node.
+                    engine[1].transport.abort()
+                    raise
+                engine[1].close()
+        except ENGINE_FAILURES as error:
+            raise unreachable(context, node_id, error) from error
+
+    return Relay(run)
+
+
+def _request(call: Call, target: str, body: bytes) -> bytes:
+    headers = {**without_hops(call.headers), "host": "docker", "content-length": str(len(body))}
+    if "upgrade" in call.headers:
+        headers |= {"connection": "Upgrade", "upgrade": call.headers["upgrade"]}
+    if call.method == "GET":
+        del headers["content-length"]
+    lines = [f"{call.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
+
+
+async def _converse(context: Context, node_id: str, engine: Duplex, request: bytes, exchange: Exchange) -> None:
+    reader, writer = engine
+    writer.write(request)
+    await writer.drain()
+    head = await _read_head(reader)
+    if not head.opens_stream:
+        reply = await _read_reply(reader, head)
+        await exchange.start(reply.status, passed_on(reply.headers))
+        if reply.body:
+            await exchange.send(reply.body)
+        return
+    client = await exchange.take_over(head.raw)
+    try:
+        async with context.presence.guard(context.store.view, node_id):
+            await join(client, engine)
+    except (Unavailable, OSError) as error:
+        if head.headers.get("content-type", "") == MULTIPLEXED and not client[1].is_closing():
+            client[1].write(notice(unreachable(context, node_id, error).message))
+        raise
+    finally:
+        client[1].close()
+
+
+async def _read_head(reader: asyncio.StreamReader) -> Head:
+    try:
+        raw = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        raise ConnectionResetError("it closed the connection without an answer") from None
+    except asyncio.LimitOverrunError:
+        raise ProtocolError("the head of the engine's answer is too long") from None
+    return parse_head(raw)
+
+
+async def _read_reply(reader: asyncio.StreamReader, head: Head) -> EngineReply:
+    """Read the body of an ordinary answer: an error's message, or nothing."""
+    size = int(head.headers.get("content-length", "0")) if head.status not in _NO_BODY else 0
+    if size > MAX_ERROR or "transfer-encoding" in head.headers:
+        raise EngineError(502, "the engine's answer is of a form that is not expected here")
+    try:
+        body = await reader.readexactly(size)
+    except asyncio.IncompleteReadError:
+        raise ConnectionResetError("it closed the connection in the middle of its answer") from None
+    return EngineReply(head.status, body, head.headers)
+
+
+async def join(client: Duplex, engine: Duplex) -> None:
+    """Carry bytes both ways until the engine is done, and its client too; of a client that lingers only so long.
+
+    Raises:
+        ConnectionError: one of them was cut off.
+
+    """
+    there = asyncio.ensure_future(_carry(client[0], engine[1]))
+    back = asyncio.ensure_future(_carry(engine[0], client[1]))
+    try:
+        await _until_done(there, back, client[1])
+        await asyncio.wait({there}, timeout=LINGER_SECONDS)
+        for way in (back, there):
+            if way.done() and (error := way.exception()) is not None:
+                raise error
+    finally:
+        for way in (there, back):
+            way.cancel()
+        await asyncio.gather(there, back, return_exceptions=True)
+
+
+async def _until_done(there: asyncio.Future[None], back: asyncio.Future[None], client: asyncio.StreamWriter) -> None:
+    """Wait until the engine is done or a way breaks.
+
+    A client that has said all may have gone, too, and a silent engine would never find out: so that is looked for.
+    """
+    while not back.done():
+        await asyncio.wait(
+            {there, back} if not there.done() else {back}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if there.done() and (there.exception() is not None or is_gone(client.transport)):
+            return
+
+
+def is_gone(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer of a socket has closed it both ways; one that has only ended its writing is still there."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.is_closing():
+        return transport.is_closing()
+    poll = select.poll()
+    poll.register(connection.fileno(), 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:
+        writer.close()

@@ -36,7 +36,7 @@ from worker.tasks import Hands
 ALONE_AFTER_SECONDS = 15.0
 # An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
 ENGINE_PATIENCE_SECONDS = 10.0
-# Containers created or started at a time. Of 4, 8, 16 and no bound, 16 was fastest (30 containers, two cores).
+# Containers created or started at a time: of 4, 8 and 16, 16 was fastest (30 containers on two cores).
 ENGINE_CONCURRENCY = 16
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0

@@ -282,6 +282,8 @@ class TaskRunner:
 
     async def _create(self) -> None:
         hands, task = self._hands, self.task
+        if not hands.node.hostname:
+            raise EngineDown("it has not said yet what host this is, and templates may ask")
         spec = containerspec.expanded(task, hands.node_id, hands.node)
         files = task_files(spec, hands.materials, templates.context(task, hands.node_id, hands.node))
         self._now = replace(self._now, attempted=True)

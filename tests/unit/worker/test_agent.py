@@ -549,6 +549,23 @@ async def test_assignments_for_another_set_are_refused():
 
 
 @virtual
+async def test_a_task_from_before_waits_until_the_host_is_known_to_its_templates():
+    w = world()
+    spec = ContainerSpec(hostname="{{.Node.Hostname}}")
+    w.engine.fall()
+    await w.memory.save(Assignments(complete=True, results_in=1, tasks=(make_task(container=spec),)))
+    info, w.engine.info = w.engine.info, asyncio.Event().wait
+    async with w.running():
+        w.engine.rise()
+        await asyncio.sleep(5)
+        assert w.engine.names == []
+    w.engine.info = info
+    async with w.running():
+        await asyncio.sleep(5)
+        assert w.engine.body("t1")["Hostname"] == "fake"
+
+
+@virtual
 async def test_leaving_removes_all():
     w = world()
     async with w.running() as agent:

@@ -14,18 +14,31 @@ class Deadlock(AssertionError):
     """Nothing is left that could ever happen, and the simulation has not ended."""
 
 
+class Livelock(AssertionError):
+    """Things happen again and again in one instant, and time does not go on."""
+
+
+# Turns of the loop in one instant: the largest stories take some thousands.
+_MOST_TURNS = 200_000
+
+
 class _JumpingSelector(selectors.SelectSelector):
     """Instead of waiting for sockets it moves the loop's time to the next timer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Deadlock("every task waits for another")
+        self._turns += 1
         if timeout > 0:
             self.now += timeout
+            self._turns = 0
+        if self._turns > _MOST_TURNS:
+            raise Livelock(f"time stands still at {self.now}")
         return []
 
 

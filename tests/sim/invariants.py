@@ -24,6 +24,8 @@ from manager.state.observation import InvalidTransition, check, story
 from manager.state.transaction import Tables
 
 OLD_TASK_PATIENCE = 60.0
+# More than the largest story makes.
+MOST_CHANGES = 100_000
 
 
 class Broken(AssertionError):
@@ -54,11 +56,15 @@ class CheckedBackend:
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         """Store and check; whoever is killed before it returns does not know whether it was stored."""
         await asyncio.sleep(self._delay / 2)
+        if self.broken:
+            raise Unavailable(f"an invariant does not hold, and so nothing goes on: {self.broken[0]}")
         if self._rng.random() < self.failing:
             raise Unavailable("no space left on device")
         await self._inner.commit(change_sets)
         for change_set in change_sets:
             self._check(change_set)
+        if len(self.history) > MOST_CHANGES:
+            self._say("changes do not come to an end; the last ones: " + "\n".join(self.history[-20:]), [])
         await asyncio.sleep(self._delay / 2)
 
     async def close(self) -> None:

@@ -28,6 +28,15 @@ def test_hours_pass_at_once_and_in_order() -> None:
     assert time.monotonic() - began < 5
 
 
+def test_a_livelock_is_an_error() -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(clock.Livelock):
+        clock.run(main())
+
+
 def test_a_deadlock_is_an_error() -> None:
     async def main() -> None:
         await asyncio.Event().wait()

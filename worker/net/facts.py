@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from common.wire.messages import Peer
-from worker.net.names import TUNNEL
+from worker.net.names import BRIDGE_PREFIX, TUNNEL
 from worker.net.netlink import Seen
 from worker.net.site import DEFAULT_MTU, HostFacts
 
@@ -17,7 +17,7 @@ _ANY_PORT = 9
 def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
     """Put the facts together. `advertised` is the address that the operator gave, or empty."""
     address = advertised if _is_ipv4(advertised) else _address_towards(peers)
-    foreign = (network for network, link in seen.ranges if link != TUNNEL and not link.startswith("oc-"))
+    foreign = (network for network, link in seen.ranges if link != TUNNEL and not link.startswith(BRIDGE_PREFIX))
     return HostFacts(
         node_id=node_id,
         address=address if address in seen.addresses else "",

@@ -10,14 +10,13 @@ from common.errors import SwarmError, Unavailable
 from worker.net import conntrack, dockeruser
 from worker.net.bridges import DockerNetwork
 from worker.net.kernel import Item, Tunnel
-from worker.net.names import BRIDGES
+from worker.net.names import BRIDGE_PREFIX
 from worker.net.netlink import Kernel, Seen
 from worker.net.nft import NftTable
 from worker.net.plan import HostPlan, purge
 from worker.net.sysctls import Sysctls
 from worker.ports import LABEL_AGENT, Engine, EngineError
 
-_BRIDGE_PREFIX = BRIDGES.removesuffix("*")
 _TOLD = 3
 
 _log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ class Host:
 
     async def set_hairpins(self, seen: Seen) -> None:
         """Let all containers reach themselves, those too that were connected while nobody watched."""
-        bridges = {index for name, index in seen.links.items() if name.startswith(_BRIDGE_PREFIX)}
+        bridges = {index for name, index in seen.links.items() if name.startswith(BRIDGE_PREFIX)}
         for port in await self._kernel.ports_of(bridges):
             await self._kernel.hairpin(port)
 

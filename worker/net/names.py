@@ -6,7 +6,7 @@ from common.model.network import Network
 
 TUNNEL = "orc-vx"
 GATEWAY_BRIDGE = "oc-gw"
-BRIDGES = "oc-*"
+BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
 # Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
 GATEWAY_NETWORK = "00-orc-gw"
@@ -25,7 +25,7 @@ _TABLES_FROM = 10_000
 
 def bridge_name(network_id: str) -> str:
     """Return a network's bridge on every host; an interface's name has at most 15 characters."""
-    return f"oc-{network_id[:12]}"
+    return f"{BRIDGE_PREFIX}{network_id[:12]}"
 
 
 def docker_name(network: Network) -> str:

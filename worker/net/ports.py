@@ -11,6 +11,8 @@ import logging
 import socket
 from collections.abc import Collection
 
+from worker.net.dnsforward import DNS_PORT
+
 _log = logging.getLogger(__name__)
 
 Port = tuple[str, int, str]
@@ -80,6 +82,9 @@ def _bound(family: int, kind: int, address: tuple[str, int]) -> socket.socket:
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if address[1] == DNS_PORT:
+            # The containers' name server has this port on addresses of its own.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
     except OSError:
         bound.close()

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, collapse_addresses
 
-from worker.net.names import BRIDGES, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
 _BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _TO_PORT = "meta l4proto . th dport"
+_RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 _PORT_RULES = (
     f"ip daddr != @viprange fib daddr type local ip daddr . {_TO_PORT} vmap @meshaddr",
     f"ip daddr != @viprange fib daddr type local {_TO_PORT} vmap @mesh",
@@ -93,7 +94,7 @@ def _incoming() -> tuple[str, ...]:
     return (
         "iifname . ip daddr vmap @vips",
         # The containers' name server is not a published port, even if a service publishes 53.
-        "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 return",
+        f"{_RESOLVER} return",
         *_PORT_RULES,
     )
 
@@ -117,6 +118,7 @@ def _input(site: Site) -> tuple[str, ...]:
         f"udp dport {site.facts.tunnel_port} ip saddr != @peers drop",
         "ip daddr @viprange meta l4proto tcp reject with tcp reset",
         "ip daddr @viprange reject",
+        f"{_RESOLVER} accept",
         f"{new_connection} meta l4proto tcp reject with tcp reset",
         f"{new_connection} reject",
         f"{new_at_address} meta l4proto tcp reject with tcp reset",
@@ -133,9 +135,9 @@ def _forward(tunnels: str) -> tuple[str, ...]:
         f"oifname {_BOTH} ct status dnat accept",
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip saddr {tunnels} accept',
-        f'oifname "{BRIDGES}" drop',
+        f'oifname "{BRIDGE_PREFIX}*" drop',
         f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
-        f'iifname "{BRIDGES}" drop',
+        f'iifname "{BRIDGE_PREFIX}*" drop',
         f'iifname "{TUNNEL}" drop',
         f'oifname "{TUNNEL}" drop',
     )

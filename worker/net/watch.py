@@ -16,7 +16,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_LINK
 
 from worker.net.dockeruser import CHAIN
-from worker.net.names import PROTOCOL, TABLE, TUNNEL
+from worker.net.names import BRIDGE_PREFIX, PROTOCOL, TABLE, TUNNEL
 
 _NETFILTER = 12
 _SOL_NETLINK = 270
@@ -172,4 +172,4 @@ class LinkWatch:
 
 
 def _is_ours(name: str | None) -> bool:
-    return bool(name) and (name == TUNNEL or str(name).startswith("oc-"))
+    return bool(name) and (name == TUNNEL or str(name).startswith(BRIDGE_PREFIX))

@@ -1,0 +1,197 @@
+"""The loop that keeps a host as planned.
+
+Everything that happens (a new world, a task that comes or goes, a change from outside) only notes that the host may
+not be as planned. One loop plans and applies; many notes within a few milliseconds are one pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from common.errors import SwarmError
+from worker.net import facts as host_facts
+from worker.net.attachments import Attachments
+from worker.net.balance import published
+from worker.net.dns import ClusterDns
+from worker.net.host import Host
+from worker.net.names import BRIDGE_PREFIX
+from worker.net.netlink import Kernel, Seen
+from worker.net.plan import HostPlan, Memory, plan
+from worker.net.ports import PortReservations
+from worker.net.site import HostFacts
+from worker.net.watch import LinkWatch, RuleWatch
+from worker.ports import Engine, NetworkWorld
+
+COALESCE_SECONDS = 0.005
+RETRY_SECONDS = 1.0
+CHECK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps a host in line with `world` and `attachments`; `note` tells it that one of them has changed.
+
+    originals: the file for what leaving must undo.
+    advertised: the address that the operator gave for this host, or empty.
+    plan: the newest one; `trouble`: why the host is not like it, empty when it is.
+    """
+
+    def __init__(
+        self, engine: Engine, node_id: str, originals: Path, attachments: Attachments, dns: ClusterDns, advertised: str
+    ) -> None:
+        self.world = NetworkWorld()
+        self.plan: HostPlan | None = None
+        self.trouble = ""
+        self.ports = PortReservations()
+        self.surveyed = asyncio.Event()
+        self._engine = engine
+        self._node_id = node_id
+        self._originals = originals
+        self._attachments = attachments
+        self._dns = dns
+        self._advertised = advertised
+        self._facts = HostFacts(node_id=node_id)
+        self._memory = Memory()
+        self._peers: object = None
+        self._bridges: set[int] = set()
+        self._look = True
+        self._unclean = True
+        self._applying = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._version = 0
+        self._settled = -1
+        self._news = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Keep the host as planned until cancelled; then it stays as it is."""
+        async with Kernel() as kernel:
+            host = Host(self._engine, self._node_id, kernel, self._originals)
+            rules = RuleWatch(
+                host.table.changed_by_us,
+                self._noting(host.table.lost, "the rules of this host were changed from outside: writing them anew"),
+                self._noting(host.docker_rules_lost),
+            )
+            links = LinkWatch(lambda port, bridge: self._port_added(kernel, port, bridge), self._links_changed(host))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(rules.run())
+                    group.create_task(links.run())
+                    group.create_task(self._keep(host, kernel))
+                    group.create_task(self._check(host))
+            finally:
+                self.ports.close()
+
+    def note(self) -> None:
+        """Take note that the host may not be as planned."""
+        self._version += 1
+        self._changed.set()
+
+    async def in_line(self) -> None:
+        """Wait until what was noted up to now is done."""
+        version = self._version
+        async with self._news:
+            await self._news.wait_for(lambda: self._settled >= version)
+
+    async def next_pass(self) -> None:
+        """Wait until the host was planned once more."""
+        async with self._news:
+            await self._news.wait()
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _keep(self, host: Host, kernel: Kernel) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+            self._changed.clear()
+            version = self._version
+            try:
+                await self._pass(host, kernel)
+            except SwarmError as error:
+                if error.message != self.trouble:
+                    _log.warning("the host's network is not as planned: %s", error.message)
+                self.trouble = error.message
+                self._look = True
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+            else:
+                self.trouble = ""
+                self._settled = version
+            async with self._news:
+                self._news.notify_all()
+
+    async def _pass(self, host: Host, kernel: Kernel) -> None:
+        """Plan and apply once."""
+        seen = await self._see(kernel)
+        self.ports.keep(set(published(self.world.endpoints.values(), ())) if self.world.node_number else ())
+        facts = replace(self._facts, held=self.ports.held)
+        attachments = self._attachments
+        new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
+        old, self.plan = self.plan, new
+        if not new.site.number and (old is None or not old.site.number):
+            return  # nobody has said yet what is to be here: what is from before the agent's restart stays
+        attachments.fit(new.site)
+        self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
+        self._dns.update(self.world, new.site, attachments.by_task, attachments.draining)
+        async with self._applying:
+            await host.apply(new, seen)
+            if seen is not None:
+                await host.set_hairpins(seen)
+
+    async def _see(self, kernel: Kernel) -> Seen | None:
+        """Look at the host, if it may have changed since the last time."""
+        if not self._look and self.world.peers is self._peers:
+            return None
+        self._look, self._peers = False, self.world.peers
+        seen = await kernel.look()
+        self._facts = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
+        self._bridges = {index for name, index in seen.links.items() if name.startswith(BRIDGE_PREFIX)}
+        return seen
+
+    async def _check(self, host: Host) -> None:
+        """Look regularly at what nobody tells of."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            async with self._applying:
+                host.check_sysctls()
+                await self._tidy(host)
+            self._dns.check()
+            if self.ports.held:
+                self.note()
+
+    async def _tidy(self, host: Host) -> None:
+        """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""
+        if self._unclean and self.surveyed.is_set() and self.plan is not None and self.plan.site.number:
+            try:
+                self._unclean = not await host.remove_unused_networks()
+            except SwarmError as error:
+                _log.debug("unused networks stay for now: %s", error.message)
+
+    # --- changes from outside -----------------------------------------------------------------------------------------
+
+    def _noting(self, lost: Callable[[], None], what: str = "") -> Callable[[], None]:
+        def note() -> None:
+            if what:
+                _log.warning(what)
+            lost()
+            self.note()
+
+        return note
+
+    def _links_changed(self, host: Host) -> Callable[[str], None]:
+        def note(what: str) -> None:
+            _log.debug("looking at the host's network: %s", what)
+            if "deleted" in what:
+                host.networks_lost()
+            self._look = True
+            self.note()
+
+        return note
+
+    async def _port_added(self, kernel: Kernel, port: int, bridge: int) -> None:
+        if bridge in self._bridges:
+            await kernel.hairpin(port)

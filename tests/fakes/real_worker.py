@@ -1,0 +1,106 @@
+"""The real worker on a fake engine, connected in memory to whatever takes channels: for tests and the simulation."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.wire.channel import Channel
+from common.wire.handshake import welcomed
+from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
+from tests.fakes.engine import FakeEngine
+from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
+from worker.agent import Agent
+from worker.session import Session
+
+
+class MemoryDialler:
+    """A `Dialler` (worker.session): `connect(address)` gives the near end of a channel, or raises Unavailable."""
+
+    def __init__(self, connect: Callable[[str], Channel]) -> None:
+        self._connect = connect
+
+    async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
+        channel = self._connect(address)
+        try:
+            async with asyncio.timeout(10):
+                await channel.send(hello, 1)
+                return channel, welcomed((await channel.receive()).message)
+        except TimeoutError:
+            await channel.close()
+            raise Unavailable(f"{address} did not answer") from None
+        except BaseException:
+            await channel.close()
+            raise
+
+    async def stream(self, address: str, opened: OpenStream) -> None:
+        """There are no bytes to carry: whoever asked runs into its own time limit."""
+
+
+class _NeverRenewed:
+    async def due(self) -> RenewRequest:
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    def renewed(self, reply: RenewReply) -> None:
+        raise AssertionError(f"nobody asked for {reply}")
+
+
+class RealWorker:
+    """One node. What outlives a process (`engine`, `memory`, `files`, `networks`) outlives a `running` block."""
+
+    def __init__(
+        self,
+        node_id: str,
+        engine: FakeEngine,
+        connect: Callable[[str], Channel],
+        *,
+        clock: Clock,
+        rng: random.Random,
+        managers: Sequence[str] = ("manager:2377",),
+    ) -> None:
+        self.node_id = node_id
+        self.engine = engine
+        self.memory = FakeMemory()
+        self.files = FakeFiles()
+        self.networks = FakeNetworks()
+        self._connect = connect
+        self._clock = clock
+        self._rng = rng
+        self._managers = tuple(managers)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Agent]:
+        """Run the worker in this block; leaving it is the agent's death, containers live on."""
+        news = asyncio.Event()
+        agent = Agent(
+            node_id=self.node_id,
+            engine=self.engine,
+            networks=self.networks,
+            files=self.files,
+            memory=self.memory,
+            clock=self._clock,
+            version="simulated",
+            news=news,
+        )
+        session = Session(
+            MemoryDialler(self._connect),
+            agent,
+            agent.reporter,
+            _NeverRenewed(),
+            managers=lambda: self._managers,
+            clock=self._clock,
+            rng=self._rng,
+            news=news,
+        )
+        jobs = [asyncio.create_task(agent.run()), asyncio.create_task(session.run())]
+        try:
+            yield agent
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
+            for job in jobs:
+                if not job.cancelled():
+                    job.result()

@@ -23,7 +23,7 @@ from worker.session import Session
 from worker.statusfile import WorkerStatus
 from worker.supervisor import live
 from worker.tmpfs import TmpfsFiles
-from worker.version import version
+from common.version import version
 
 STATUS_SECONDS = 0.1
 # `ready` waits for a manager's welcome, but not longer than this.

@@ -23,7 +23,7 @@ from worker.net.choice import choose_networks
 from worker.ports import JSON, LABEL_AGENT, Engine
 from worker.resources import describe
 from worker.tmpfs import TmpfsFiles
-from worker.version import version
+from common.version import version
 
 START_SECONDS = 30.0
 LEAVE_SECONDS = 5.0

@@ -19,7 +19,7 @@ from common.errors import SwarmError
 from worker import app, join, statusfile
 from worker.config import DEFAULT_DATA_DIR, DataDir, WorkerConfig
 from worker.engine import DEFAULT_HOST
-from worker.version import version
+from common.version import version
 
 F = TypeVar("F", bound=Callable[..., Any])
 

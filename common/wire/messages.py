@@ -55,8 +55,7 @@ class JoinRequest(Message):
     """Ask for a certificate, over a connection whose server the client verified by the token's digest.
 
     `token` is the whole join token; `csr` a PEM certificate request whose subject is ignored; `clock` the client's
-    Unix seconds; `labels` and `availability` the node's first spec. A worker that renews or re-joins names its old
-    `node_id`.
+    Unix seconds; `labels` and `availability` the node's first spec.
     """
 
     KIND: ClassVar[int] = 1

@@ -56,7 +56,7 @@ class Store:
         self._clock = clock
         self._tables = Tables()
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue(_MAX_WAITING)
-        self._watchers: set[Subscription] = set()
+        self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
         self._writer: asyncio.Task[None] | None = None
 
     @property

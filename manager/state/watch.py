@@ -22,14 +22,14 @@ class Subscription:
     The store is read without awaiting, so a snapshot taken in the same breath as `watch()` fits it exactly.
     """
 
-    def __init__(self, watchers: set[Subscription], capacity: int) -> None:
+    def __init__(self, watchers: dict[Subscription, None], capacity: int) -> None:
         self._watchers = watchers
         self._capacity = capacity
         self._queue: deque[ChangeSet] = deque()
         self._size = 0
         self._lagged = False
         self._filled = asyncio.Event()
-        watchers.add(self)
+        watchers[self] = None
 
     def publish(self, change_set: ChangeSet) -> None:
         """Take a change set; past `capacity` changes unread, all are dropped and the reader is told."""
@@ -66,7 +66,7 @@ class Subscription:
         return await self.next()
 
     def close(self) -> None:
-        self._watchers.discard(self)
+        self._watchers.pop(self, None)
 
     def __enter__(self) -> Self:
         return self

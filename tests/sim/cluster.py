@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -27,7 +27,6 @@ from manager.orchestrate.progress import ROLLBACK_STARTED
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
-from manager.state.watch import Subscription
 from tests.fakes.world import replace
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
@@ -35,29 +34,11 @@ from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
 T = TypeVar("T")
 
 
-class _InOrder(set[Subscription]):
-    """Watchers that are told in the order in which they came: a plain set's order differs from run to run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._order: dict[Subscription, None] = {}
-
-    def add(self, watcher: Subscription) -> None:
-        self._order[watcher] = None
-
-    def discard(self, watcher: Subscription) -> None:
-        self._order.pop(watcher, None)
-
-    def __iter__(self) -> Iterator[Subscription]:
-        return iter(self._order)
-
-
 class Manager:
     """One run of the manager's processes over the backend: everything that the real one runs, but the API."""
 
     def __init__(self, backend: CheckedBackend, clock: LoopClock, seed: str) -> None:
         self.store = Store(backend, clock)
-        self.store._watchers = _InOrder()
         self._clock = clock
         self._seed = seed
         self._connections: dict[asyncio.Task[None], None] = {}

@@ -193,7 +193,7 @@ class Service(Object):
 
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
-    record goes.
+    record goes. `waiting` says what it waits for before its tasks are made or changed, empty when it does not.
     """
 
     spec: ServiceSpec = ServiceSpec()
@@ -203,6 +203,7 @@ class Service(Object):
     update_status: UpdateStatus | None = None
     job_status: JobStatus | None = None
     pending_delete: bool = False
+    waiting: str = ""
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from common.model.service import PortConfig, ServiceSpec, UpdateStatus
 from manager.allocate.ports import check_ports
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
+from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
@@ -72,6 +73,7 @@ async def create_service(context: Context, call: Call) -> Reply:
 
     def create(tx: Transaction) -> None:
         settled = settle(spec, tx)
+        check_dependencies(settled, tx)
         service = Service(id=service_id, spec=settled, spec_version=tx.next_index)
         check_ports(tx, service)
         tx.put(service)
@@ -129,6 +131,7 @@ def _respecified(service: Service, spec: ServiceSpec, tx: Transaction) -> Servic
         raise Unimplemented("renaming services is not supported")
     if _mode_name(settled) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
+    check_dependencies(settled, tx)
     return msgspec.structs.replace(service, spec=settled, previous_spec=service.spec, update_status=None)
 
 

@@ -10,6 +10,7 @@ from manager.api.errors import Unimplemented, invalid
 from manager.api.names import check_dns_name
 from manager.api.validate_container import check_container
 from manager.api.validate_resources import check_resources
+from manager.state import extensions
 from manager.state.constraints import parse
 
 _RUNTIMES = ("", "container")
@@ -37,6 +38,7 @@ def check_service(spec: ServiceSpec) -> None:
     _check_update("UpdateConfig", spec.update_config, _UPDATE_ACTIONS)
     _check_update("RollbackConfig", spec.rollback_config, _ROLLBACK_ACTIONS)
     check_dns_name(spec.name)
+    extensions.read(spec.labels)
     _check_restart(spec.task_template.restart_policy)
     check_resources(spec.task_template.resources)
     _check_placement(spec.task_template)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import UpdateStatus
+from manager.cli.service_rows import waiting
 
 DEADLINE = 600.0
 MONITOR = 5.0
@@ -110,6 +111,7 @@ def judge(
         known_failures=known,
         failures=failures,
         wake_at=moved_at + wish.timeout,
+        note=waiting(service),
     )
     return _decide(service, slots, seen, now, wish)
 
@@ -236,7 +238,8 @@ def _decide(
     if now - seen.moved_at >= wish.timeout:
         why = [f"{_task_name(service, slot)}: {slot.line.trouble}" for slot in slots.values() if slot.line.trouble]
         head = f"no progress for {wish.timeout:g} seconds: {seen.done} out of {seen.wanted} tasks"
-        return replace(seen, verdict=Verdict.FAILED, reasons=(head, *_distinct(why)))
+        waits = (f"the service {seen.note}",) if seen.note else ()
+        return replace(seen, verdict=Verdict.FAILED, reasons=(head, *waits, *_distinct(why)))
     return seen
 
 

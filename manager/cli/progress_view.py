@@ -67,6 +67,8 @@ def plain_lines(name: str, progress: Progress) -> Iterator[tuple[str, str]]:
 
 def overall(progress: Progress) -> str:
     counts = f"{progress.done} out of {progress.wanted} tasks"
+    if progress.verdict is Verdict.WAITING and progress.note:
+        return f"{counts}, {progress.note}"
     return f"rolling back update: {counts}" if progress.rolling_back else counts
 
 

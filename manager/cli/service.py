@@ -17,7 +17,7 @@ from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing, task_listing
 from manager.cli.service_logs import logs
 from manager.cli.service_page import page
-from manager.cli.service_rows import SERVICES, rows
+from manager.cli.service_rows import SERVICES, rows, waiting
 from manager.cli.session import with_client
 from manager.cli.task_rows import fetch, print_tasks
 
@@ -66,10 +66,12 @@ async def list_service_tasks(
     client: Client, /, services: tuple[str, ...], filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
 ) -> None:
     """List the tasks of one or more services."""
-    tasks, problems = [], []
+    tasks, problems, waits = [], [], []
     for reference in services:
         try:
             found = await client.get(f"/services/{reference}")
+            if why := waiting(decode.service(found)):
+                waits.append(f"{found['Spec']['Name']} {why}")
             tasks += await fetch(client, grouped(filters, service=[found["ID"]]))
         except ApiError as error:
             problems.append(f"no such service: {reference}" if error.not_found else error.message)
@@ -78,6 +80,8 @@ async def list_service_tasks(
             "quiet"
         ]  # as docker has it: short ids in `stack ps -q` and `node ps -q`, long ones here
         click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+    for line in waits:
+        click.echo(line, err=True)
     finish(problems)
 
 

@@ -59,6 +59,8 @@ def replicas(service: Service, status: decode.Json) -> str:
     """Write running and wanted tasks: `2/3`, `2/3 (max 1 per node)`, `1/1 (4/5 completed)` for a job."""
     running, desired, completed = (status.get(f"{key}Tasks", 0) for key in ("Running", "Desired", "Completed"))
     text = f"{running}/{desired}"
+    if waits := waiting(service):
+        return f"{text} ({waits})"
     mode, placement = service.spec.mode, service.spec.task_template.placement
     if mode.replicated_job is not None:
         return f"{text} ({completed}/{mode.replicated_job.total_completions or 0} completed)"
@@ -67,6 +69,12 @@ def replicas(service: Service, status: decode.Json) -> str:
     if mode.replicated is not None and placement is not None and placement.max_replicas:
         return f"{text} (max {placement.max_replicas} per node)"
     return text
+
+
+def waiting(service: Service) -> str:
+    """Return what a service waits for before its tasks are made or changed; the message of its update says so."""
+    status = service.update_status
+    return status.message if status is not None and status.message.startswith("waits for ") else ""
 
 
 def ports(published: Sequence[PortConfig]) -> str:

@@ -18,6 +18,7 @@ from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.service_write import ids, send_change, send_new
 from manager.compose import Stack, with_ids
+from manager.state import extensions, startorder
 
 IMAGE_LABEL = "com.docker.stack.image"
 RESOLVE = ("always", "changed", "never")
@@ -154,7 +155,7 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
     configs = [ref.config_name for each in containers if each for ref in each.configs]
     secret_ids, config_ids = await ids(client, "secrets", secrets), await ids(client, "configs", configs)
     deployed: dict[str, str] = {}
-    for spec in sorted(stack.services.values(), key=lambda spec: spec.name):
+    for spec in in_start_order(stack):
         filled = with_ids(spec, secret_ids, config_ids)
         found = present.get(spec.name)
         try:
@@ -167,6 +168,13 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
             raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
         deployed[service_id] = spec.name
     return deployed
+
+
+def in_start_order(stack: Stack) -> list[ServiceSpec]:
+    """List a stack's services, each after those that it depends on, else by name."""
+    by_name = {spec.name: spec for spec in stack.services.values()}
+    order = startorder.in_order({name: extensions.read(spec.labels).depends_on for name, spec in by_name.items()})
+    return [by_name[name] for name in order]
 
 
 async def _create(client: Client, spec: ServiceSpec, manners: Manners) -> str:

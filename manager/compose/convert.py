@@ -15,6 +15,7 @@ from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, ConfigSpec, SecretSpec
 from common.model.service import ServiceSpec
 from manager.compose.config import Config, Reader, Tree
+from manager.compose.convert_extensions import check_extensions, dependency_warnings
 from manager.compose.convert_service import convert_service
 from manager.compose.errors import ComposeError, Problem
 from manager.compose.scope import DEFAULT_NETWORK, Scope, user_defined
@@ -48,6 +49,7 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
         raise ComposeError(
             [Problem(f'"{stack}" is no stack name: letters, digits, "_", "." and "-", a letter or digit first')]
         )
+    check_extensions(config)
     scope = Scope(stack, config)
     used = _used_networks(config)
     external = {config.networks[name]["name"] for name in used if _is_external(config.networks.get(name))}
@@ -58,7 +60,7 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
         external_networks=tuple(sorted(name for name in external if user_defined(name))),
         secrets={spec.name: spec for spec in _secrets(scope, read)},
         configs={spec.name: spec for spec in _configs(scope, read)},
-        warnings=config.warnings,
+        warnings=(*config.warnings, *dependency_warnings(config)),
     )
 
 

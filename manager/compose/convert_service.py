@@ -24,6 +24,7 @@ from common.model.service import (
 )
 from manager.compose.config import Tree
 from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
+from manager.compose.convert_extensions import extension_labels
 from manager.compose.convert_mounts import mounts
 from manager.compose.errors import KeyPath
 from manager.compose.quantities import parse_duration
@@ -41,7 +42,7 @@ def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
         raise scope.config.error(at, 'the key "image" is missing; a stack runs images that are built beforehand')
     return ServiceSpec(
         name=scope.full(name),
-        labels={**scope.labels(deploy), IMAGE_LABEL: image},
+        labels={**scope.labels(deploy), IMAGE_LABEL: image, **extension_labels(scope, name, service)},
         task_template=TaskSpec(
             container_spec=_container(scope, at, service),
             resources=resources(deploy.get("resources", {})),

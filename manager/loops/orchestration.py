@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
 from manager.loops.loop import Rule
-from manager.orchestrate import enforcer, orphans, progress, reaper, services
+from manager.orchestrate import dependencies, enforcer, orphans, progress, reaper, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
 from manager.state.changes import Change
@@ -34,6 +34,28 @@ def orchestration_rules() -> tuple[Rule, ...]:
 
 def service_keys(change: Change, view: View) -> Iterable[str]:
     """Name the services that a change concerns."""
+    return (*_own_keys(change, view), *_waiting_for(change, view))
+
+
+def _waiting_for(change: Change, view: View) -> Iterator[str]:
+    """Name the services that wait for others of which this may be news: few at any time, mostly none."""
+    waiting = view.services.waiting()
+    value = change.current
+    if not waiting or (isinstance(value, Task) and not _moved(change)):
+        return
+    if isinstance(value, Service | Task):
+        name = value.name if isinstance(value, Service) else value.service_name
+        yield from (service.id for service in waiting if name in dependencies.depends_on(service))
+    elif isinstance(value, Node) and _differs(change):
+        yield from (service.id for service in waiting)
+
+
+def _moved(change: Change) -> bool:
+    old, new = change.old, change.new
+    return not isinstance(old, Task) or not isinstance(new, Task) or old.status.state is not new.status.state
+
+
+def _own_keys(change: Change, view: View) -> Iterable[str]:
     value = change.current
     if isinstance(value, Service):
         return (value.id,)

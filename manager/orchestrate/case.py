@@ -25,10 +25,16 @@ _TICK = 1e-6
 
 
 class Case:
-    """A service, the state around it, and the draft that its decision goes into."""
+    """A service, the state around it, and the draft that its decision goes into.
 
-    def __init__(self, service: Service, view: View, now: float, rng: Random, draft: Draft) -> None:
+    `held`: its update waits, and `service` is what its tasks are made from meanwhile; it is not to be stored.
+    """
+
+    def __init__(
+        self, service: Service, view: View, now: float, rng: Random, draft: Draft, *, held: bool = False
+    ) -> None:
         self.service = service
+        self.held = held
         self.view = view
         self.now = now
         self.rng = rng

@@ -32,6 +32,8 @@ from manager.orchestrate.upkeep import Phase, next_record, serves
 
 def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     """Take an update's next steps, given what each slot needs."""
+    if case.held:
+        return
     dirty = [slot for slot, phase in phases if phase is Phase.DIRTY]
     state = _state(case)
     if state in HALTED or (not dirty and state not in ACTIVE):

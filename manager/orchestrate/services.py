@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.model import Service, Task, TaskState
+from manager.orchestrate import dependencies, replicated
 from manager.orchestrate import globals as global_services
-from manager.orchestrate import replicated
 from manager.orchestrate.case import Case
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.standing import Standings
@@ -42,7 +42,10 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
 
 def _decide_mode(case: Case) -> None:
     """Hand a service to its mode. Jobs have none yet: the API refuses them."""
-    mode = case.service.spec.mode
+    ready = dependencies.opened(case)
+    if ready is None:
+        return
+    case, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
         global_services.decide(case)
     elif mode.replicated_job is None and mode.global_job is None:

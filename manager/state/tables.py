@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
-from common.model import StoredObject, Task
+from common.model import Service, StoredObject, Task
 
 T = TypeVar("T", bound=StoredObject)
 KeyOf: TypeAlias = Callable[[T], Hashable]
@@ -118,6 +118,24 @@ class Overlay(Generic[T]):
             self._base.put(value)
 
 
+class _ServiceQueries:
+    """The service index by its name, for tables and overlays alike."""
+
+    def select(self, index: str, key: Hashable) -> Collection[Service]:
+        raise NotImplementedError
+
+    def waiting(self) -> Collection[Service]:
+        return self.select("waiting", True)
+
+
+class ServiceTable(Table[Service], _ServiceQueries):
+    """Services, with the query that `ServiceTableView` promises."""
+
+
+class ServiceOverlay(Overlay[Service], _ServiceQueries):
+    """Services within a transaction."""
+
+
 class _TaskQueries:
     """The task indexes by their names, for tables and overlays alike."""
 
@@ -147,6 +165,10 @@ def name_of(value: StoredObject) -> str:
 
 
 NAME_INDEX: Mapping[str, KeyOf[StoredObject]] = {"name": name_of}
+SERVICE_INDEXES: Mapping[str, KeyOf[Service]] = {
+    "name": name_of,
+    "waiting": lambda service: bool(service.waiting),
+}
 TASK_INDEXES: Mapping[str, KeyOf[Task]] = {
     "service": lambda task: task.service_id,
     "node": lambda task: task.node_id,

@@ -10,8 +10,18 @@ from common.errors import AlreadyExists, Unavailable
 from common.model import ClientCertificate, Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
-from manager.state.tables import NAME_INDEX, TASK_INDEXES, Overlay, Table, TaskOverlay, TaskTable
-from manager.state.view import NamedTableView, TaskTableView
+from manager.state.tables import (
+    NAME_INDEX,
+    SERVICE_INDEXES,
+    TASK_INDEXES,
+    Overlay,
+    ServiceOverlay,
+    ServiceTable,
+    Table,
+    TaskOverlay,
+    TaskTable,
+)
+from manager.state.view import NamedTableView, ServiceTableView, TaskTableView
 
 _UNIQUE_NAMES = {
     Service: "service",
@@ -29,7 +39,7 @@ class Tables:
         self._by_type: dict[type[StoredObject], Any] = {
             kind: self._table(kind, below) for kind in get_args(StoredObject)
         }
-        self.services: NamedTableView[Service] = self._by_type[Service]
+        self.services: ServiceTableView = self._by_type[Service]
         self.nodes: NamedTableView[Node] = self._by_type[Node]
         self.networks: NamedTableView[Network] = self._by_type[Network]
         self.secrets: NamedTableView[Secret] = self._by_type[Secret]
@@ -43,6 +53,8 @@ class Tables:
     def _table(kind: type[StoredObject], below: Tables | None) -> Any:
         if kind is Task:
             return TaskTable(TASK_INDEXES) if below is None else TaskOverlay(below.of(Task), TASK_INDEXES)
+        if kind is Service:
+            return ServiceTable(SERVICE_INDEXES) if below is None else ServiceOverlay(below.of(kind), SERVICE_INDEXES)
         return Table(NAME_INDEX) if below is None else Overlay(below.of(kind), NAME_INDEX)
 
     @property

@@ -27,6 +27,11 @@ class NamedTableView(TableView[T_co], Protocol[T_co]):
         """Return the objects with exactly this name (several nodes may share a host name)."""
 
 
+class ServiceTableView(NamedTableView[Service], Protocol):
+    def waiting(self) -> Collection[Service]:
+        """Return the services that wait for others before their tasks are made or changed."""
+
+
 class TaskTableView(TableView[Task], Protocol):
     def of_service(self, service_id: str) -> Collection[Task]: ...
 
@@ -41,7 +46,7 @@ class View(Protocol):
     """A consistent state: the live store between two awaits, or a transaction's own."""
 
     @property
-    def services(self) -> NamedTableView[Service]: ...
+    def services(self) -> ServiceTableView: ...
     @property
     def tasks(self) -> TaskTableView: ...
     @property

@@ -28,6 +28,9 @@ def service_view(service: Service, cache: JsonCache, *, defaults: bool = False) 
     result["Endpoint"] = _endpoint_view(service.endpoint)
     if service.update_status is not None:
         result["UpdateStatus"] = _update_status_view(service.update_status)
+    elif service.waiting:
+        # Its first start: the API has no other place to say so.
+        result["UpdateStatus"] = {"State": "updating", "Message": service.waiting}
     if service.job_status is not None:
         result["JobStatus"] = _job_status_view(service.job_status)
     return result

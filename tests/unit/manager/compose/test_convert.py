@@ -379,3 +379,66 @@ def test_a_service_of_two_files_is_reported_where_its_key_stands() -> None:
     ]
     message = refusal(lambda: convert(load(files, {}, read, "/project"), "shop", read))
     assert message.startswith("two:3:5: services.web.secrets: undefined secret")
+
+
+# --- beyond the Docker API ---
+
+PAIR = "services:\n  web:\n    image: web\n    {web}\n  db:\n    image: db\n    {db}\n"
+
+
+def depends_on(web: str, db: str = "") -> str | None:
+    made = stack(PAIR.format(web=web, db=db))
+    return made.services["web"].labels.get("swarm.x.depends-on")
+
+
+def test_depends_on_becomes_a_label_with_full_names() -> None:
+    assert depends_on("depends_on: [db]") == "shop_db=started"
+    assert depends_on("depends_on: {db: {condition: service_healthy}}") == "shop_db=healthy"
+    once = "deploy: {restart_policy: {condition: on-failure}}"
+    long = "depends_on: {db: {condition: service_completed_successfully}}"
+    assert depends_on(long, once) == "shop_db=completed"
+    assert depends_on(long, "restart: on-failure:3") == "shop_db=completed"
+    assert depends_on(long, "deploy: {mode: replicated-job}") == "shop_db=completed"
+    assert depends_on("depends_on: {cache: {required: false}}") is None
+
+
+@pytest.mark.parametrize(
+    ("web", "db", "words"),
+    [
+        ("depends_on: [cache]", "", 'f:4:5: services.web.depends_on.cache: undefined service "cache"'),
+        ("depends_on: [db]", "depends_on: [web]", "depend on each other in a circle: db → web → db"),
+        ("depends_on: [web]", "", "in a circle: web → web"),
+        (
+            "depends_on: {db: {condition: service_completed_successfully}}",
+            "",
+            'the service db never completes, it is restarted whenever it does: give db "deploy.restart_policy',
+        ),
+        (
+            "x-swarm-on-rotat: restart",
+            "",
+            'services.web.x-swarm-on-rotat: unknown extension; did you mean "on-rotate"?',
+        ),
+        ("x-swarm-on-rotate: never", "", "services.web.x-swarm-on-rotate: expected restart"),
+        ("x-swarm-depends-on: db", "", "write depends_on instead"),
+    ],
+)
+def test_what_goes_beyond_the_api_and_is_not_understood_is_an_error(web: str, db: str, words: str) -> None:
+    with pytest.raises(ComposeError) as caught:
+        depends_on(web, db)
+    assert words in str(caught.value)
+
+
+def test_extensions_belong_to_services() -> None:
+    for text in ("x-swarm-a: 1\nservices: {}\n", "services: {}\nvolumes: {v: {x-swarm-a: 1}}\n"):
+        with pytest.raises(ComposeError, match="x-swarm-a: unknown extension: there is none here"):
+            stack(text)
+
+
+def test_an_extension_of_a_service_becomes_a_label() -> None:
+    assert service("x-swarm-on-rotate: restart").labels["swarm.x.on-rotate"] == "restart"
+    assert service("x-note: anything").labels.keys() == {"com.docker.stack.namespace", "com.docker.stack.image"}
+
+
+def test_what_has_no_effect_is_warned_of() -> None:
+    made = stack(PAIR.format(web="depends_on: {db: {restart: true}}", db=""))
+    assert "services.web.depends_on.db.restart has no effect" in " ".join(made.warnings)

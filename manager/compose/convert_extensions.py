@@ -1,0 +1,124 @@
+"""What a file says beyond the Docker API, `depends_on` and `x-swarm-` keys, as labels of `manager.state.extensions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.model.service import EXTENSION_PREFIX
+from manager.compose.config import Config, Tree
+from manager.compose.convert_deploy import restart_policy
+from manager.compose.errors import KeyPath
+from manager.compose.scalars import text_of
+from manager.compose.scope import Scope
+from manager.state import extensions, startorder
+
+KEY_PREFIX = "x-swarm-"
+_CONDITIONS = {
+    "service_started": extensions.Condition.STARTED,
+    "service_healthy": extensions.Condition.HEALTHY,
+    "service_completed_successfully": extensions.Condition.COMPLETED,
+}
+
+
+def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
+    """Make the labels of a service's extensions.
+
+    Raises `ComposeError`: a key or value that is not understood, a dependency that is not there or never completes.
+    """
+    at: KeyPath = ("services", name)
+    labels = {}
+    for key in service:
+        if key.startswith(KEY_PREFIX):
+            label, text = _extension(scope.config, (*at, key), key.removeprefix(KEY_PREFIX), service[key])
+            labels[label] = text
+    wanted = _dependencies(scope, at, service)
+    if wanted:
+        label = f"{EXTENSION_PREFIX}depends-on"
+        labels[label] = ",".join(f"{scope.full(other)}={condition.value}" for other, condition in wanted.items())
+    return labels
+
+
+def _extension(config: Config, path: KeyPath, name: str, value: Any) -> tuple[str, str]:
+    try:
+        extension = extensions.known(name)
+    except ValueError as error:
+        raise config.error(path, f"unknown extension; {error}") from None
+    if extension.instead:
+        raise config.error(path, f"write {extension.instead} instead")
+    text = _text(value)
+    try:
+        extension.parse(text)
+    except ValueError as error:
+        raise config.error(path, f"expected {error}; got {text!r}") from None
+    return extension.label, text
+
+
+def _text(value: Any) -> str:
+    """Write a value as a label's text: lists and mappings as `a,b` and `a=1,b=2`."""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ",".join(_text(item) for item in value)
+    return "" if value is None else text_of(value)
+
+
+def _dependencies(scope: Scope, at: KeyPath, service: Tree) -> dict[str, extensions.Condition]:
+    given = service.get("depends_on", {})
+    long: Tree = given if isinstance(given, dict) else {name: {} for name in given}
+    return {
+        name: _condition(scope, (*at, "depends_on", name), name, entry)
+        for name, entry in long.items()
+        if name in scope.config.services or entry.get("required", True)
+    }
+
+
+def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> extensions.Condition:
+    if name not in scope.config.services:
+        raise scope.config.error(path, f'undefined service "{name}"')
+    condition = _CONDITIONS[entry.get("condition", "service_started")]
+    if condition is extensions.Condition.COMPLETED and not _ends(scope, name):
+        raise scope.config.error(
+            path,
+            f"the service {name} never completes, it is restarted whenever it does: "
+            f'give {name} "deploy.restart_policy.condition: none" (or on-failure), or a job\'s mode',
+        )
+    return condition
+
+
+def _ends(scope: Scope, name: str) -> bool:
+    service = scope.config.services[name]
+    policy = restart_policy(scope, ("services", name), service)
+    job = service.get("deploy", {}).get("mode", "").endswith("-job")
+    return job or (policy is not None and policy.condition != "any")
+
+
+def check_extensions(config: Config) -> None:
+    """Refuse `x-swarm-` keys where none has a meaning, and services that depend on each other in a circle."""
+    for key in config.extensions:
+        _refuse(config, (key,))
+    for section, entries in config.sections.items():
+        for name, entry in entries.items() if section != "services" else ():
+            for key in entry or ():
+                _refuse(config, (section, name, key))
+    graph = {name: tuple(service.get("depends_on", ())) for name, service in config.services.items()}
+    if found := startorder.any_cycle(graph):
+        told = startorder.told(found)
+        raise config.error(
+            ("services", found[0], "depends_on"), f"these services depend on each other in a circle: {told}"
+        )
+
+
+def _refuse(config: Config, path: KeyPath) -> None:
+    if str(path[-1]).startswith(KEY_PREFIX):
+        raise config.error(path, "unknown extension: there is none here; those of services are in docs/extensions.md")
+
+
+def dependency_warnings(config: Config) -> tuple[str, ...]:
+    """Say which parts of `depends_on` have no effect."""
+    return tuple(
+        f"services.{name}.depends_on.{other}.restart has no effect: an update of {other} does not restart {name}"
+        for name, service in config.services.items()
+        if isinstance(given := service.get("depends_on"), dict)
+        for other, entry in given.items()
+        if entry.get("restart")
+    )

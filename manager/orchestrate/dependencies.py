@@ -1,0 +1,151 @@
+"""Start order: a service or its update is begun when what it depends on is up, on whatever hosts that runs.
+
+Only beginnings are held up. A service that runs is looked after whatever becomes of its dependencies: restarts, moves
+and scaling go on, with the specification that its tasks have while an update of it waits. An update that has begun goes
+on, and a rollback waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from common.model import Service, Task, TaskState
+from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
+from manager.orchestrate.case import Case
+from manager.orchestrate.progress import ROLLBACK_STARTED, UPDATING
+from manager.orchestrate.standing import Standing, standing
+from manager.state import extensions
+from manager.state.constraints import unmet
+from manager.state.extensions import Condition
+from manager.state.view import View
+
+WAITS = "waits for "
+_ACTIVE_MESSAGE = "update in progress"
+_STATES = {
+    Condition.STARTED: (TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE),
+    Condition.HEALTHY: (TaskState.RUNNING,),
+    Condition.COMPLETED: (TaskState.COMPLETE,),
+}
+_WORDS = {
+    Condition.STARTED: "to be started",
+    Condition.HEALTHY: "to be healthy",
+    Condition.COMPLETED: "to complete",
+}
+
+
+def opened(case: Case) -> Case | None:
+    """Return what may be decided of a service now: all of it, what runs of it, or, before its first start, nothing."""
+    if EXTENSION_PREFIX + "depends-on" not in case.service.spec.labels and not case.service.waiting:
+        return case
+    waiting = "" if _begun(case) else _waiting(case)
+    _tell(case, waiting)
+    return _as_it_runs(case) if waiting else case
+
+
+def depends_on(service: Service) -> Collection[str]:
+    """Name the services that a service depends on."""
+    return extensions.of(service).depends_on
+
+
+# --- whether it waits ---
+
+
+def _begun(case: Case) -> bool:
+    """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
+    status = case.service.update_status
+    if status is not None and status.state == ROLLBACK_STARTED:
+        return True
+    tasks = _wanted_tasks(case)
+    if any(task.spec_version == case.service.spec_version for task in tasks):
+        return True
+    live = [task for task in tasks if task.live] or tasks
+    return bool(tasks) and all(case.clean(task) for task in live)
+
+
+def _waiting(case: Case) -> str:
+    """Say what the service waits for; empty when it waits for nothing."""
+    wanted = extensions.of(case.service).depends_on
+    reasons = [reason for name, condition in wanted.items() if (reason := _missing(case, name, condition))]
+    return WAITS + " and ".join(reasons) if reasons else ""
+
+
+def _missing(case: Case, name: str, condition: Condition) -> str:
+    service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
+    if service is None:
+        return f"{name}, which does not exist,"
+    return "" if met(service, condition, case) else f"{name} {_WORDS[condition]}"
+
+
+def met(service: Service, condition: Condition, case: Case) -> bool:
+    """Whether every task that a service is to have, made as it is specified now, is as far as the condition says."""
+    own = Case(service, case.view, case.now, case.rng, case.draft)
+    iteration = service.job_status.job_iteration if service.job_status is not None else None
+    there = {
+        task.slot or task.node_id
+        for task in case.view.tasks.of_service(service.id)
+        if task.status.state in _STATES[condition]
+        and (task.live or (task.status.state is TaskState.COMPLETE and task.desired_state < TaskState.REMOVE))
+        and task.job_iteration == iteration
+        and (not task.live or not own.lost(task))
+        and own.clean(task)
+    }
+    return len(there) >= _count(service, case.view)
+
+
+def _count(service: Service, view: View) -> int:
+    """Count the tasks that a service is to have, or to have had."""
+    mode = service.spec.mode
+    if mode.global_ is not None or mode.global_job is not None:
+        return sum(1 for _ in _eligible(service, view))
+    if mode.replicated_job is not None:
+        return mode.replicated_job.total_completions or mode.replicated_job.max_concurrent or 1
+    replicas = mode.replicated.replicas if mode.replicated is not None else None
+    return 1 if replicas is None else replicas
+
+
+def _eligible(service: Service, view: View) -> Iterator[str]:
+    placement = service.spec.task_template.placement
+    constraints = placement.constraints if placement else ()
+    return (node.id for node in view.nodes if standing(node) is Standing.OPEN and not unmet(constraints, node))
+
+
+# --- what is done meanwhile ---
+
+
+def _tell(case: Case, waiting: str) -> None:
+    """Keep on the service what it waits for. An update that waits has begun: its time counts."""
+    service = case.service
+    if service.waiting == waiting:
+        return
+    status = service.update_status
+    if waiting and _wanted_tasks(case):
+        started = status.started_at if status is not None and status.state == UPDATING else case.now
+        status = UpdateStatus(state=UPDATING, started_at=started, message=waiting)
+    elif not waiting and status is not None and status.message.startswith(WAITS):
+        status = msgspec.structs.replace(status, message=_ACTIVE_MESSAGE)
+    case.update(msgspec.structs.replace(service, waiting=waiting, update_status=status))
+    case.reason(waiting or "waits no longer")
+
+
+def _as_it_runs(case: Case) -> Case | None:
+    """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
+    tasks = _wanted_tasks(case)
+    mode = case.service.spec.mode
+    if not tasks or mode.replicated_job is not None or mode.global_job is not None:
+        return None
+    live = [task for task in tasks if task.live] or tasks
+    counts = Counter(task.spec_version for task in live)
+    version = max(counts, key=lambda each: (counts[each], each))
+    model = next(task for task in live if task.spec_version == version)
+    spec = msgspec.structs.replace(
+        case.service.spec, task_template=model.spec, networks=(), endpoint_spec=EndpointSpec(ports=model.ports)
+    )
+    service = msgspec.structs.replace(case.service, spec=spec, spec_version=version)
+    return Case(service, case.view, case.now, case.rng, case.draft, held=True)
+
+
+def _wanted_tasks(case: Case) -> list[Task]:
+    return [task for task in case.view.tasks.of_service(case.service.id) if task.desired_state < TaskState.REMOVE]

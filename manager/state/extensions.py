@@ -1,0 +1,149 @@
+"""What goes beyond the Docker API: labels under one prefix, in one table a kind of object. Pure.
+
+A service says more than the Docker API knows by labels `swarm.x.NAME`, or in a compose file by `x-swarm-NAME` keys, so
+that the same file stays valid for Docker. A label or a value that is not understood is an error that names it: nothing
+under the prefix is ever passed over. docs/extensions.md describes each.
+
+A new one is a field of `Extensions` and a line in `SERVICE`: its parser turns the label's text into the field's value,
+or raises ValueError with what it expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import InvalidArgument
+from common.model import Service
+from common.model.service import EXTENSION_PREFIX
+
+
+class Condition(enum.Enum):
+    """How far a dependency must be."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a service's labels say. A field is named as its label, `-` written `_`; its default means "not said"."""
+
+    depends_on: Mapping[str, Condition] = field(default_factory=dict)
+    on_rotate: str = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One label: `swarm.x.NAME`. `instead` names the compose key that says it, where `x-swarm-NAME` is not for that."""
+
+    name: str
+    parse: Callable[[str], Any]
+    meaning: str
+    instead: str = ""
+
+    @property
+    def label(self) -> str:
+        return EXTENSION_PREFIX + self.name
+
+
+def _depends_on(text: str) -> Mapping[str, Condition]:
+    found: dict[str, Condition] = {}
+    for item in text.split(","):
+        name, _, condition = item.strip().partition("=")
+        if not name or name in found:
+            raise ValueError("SERVICE=started|healthy|completed, joined by commas, each service once")
+        try:
+            found[name] = Condition(condition or Condition.STARTED.value)
+        except ValueError:
+            raise ValueError(f"{name}=started, healthy or completed") from None
+    return found
+
+
+def _on_rotate(text: str) -> str:
+    if text == "restart":
+        return text
+    if text == "file" or text.startswith("signal:"):
+        raise ValueError("restart: new files in running containers are not supported yet")
+    raise ValueError("restart")
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}:[0-9a-f]{64}", text):
+        raise ValueError("SALT:SCRYPT in hexadecimal")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("a whole number from 1 on")
+    return int(text)
+
+
+SERVICE: tuple[Extension, ...] = (
+    Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
+    Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+)
+# Labels of secrets and configs. `version` and `version-of` are the manager's own.
+FILE: tuple[Extension, ...] = (
+    Extension("digest", _digest, "a salted digest of the content, to see whether it changes"),
+    Extension("version", _count, "which version of its content this is"),
+    Extension("version-of", str, "the name that had this content before"),
+)
+
+
+def read(labels: Mapping[str, str]) -> Extensions:
+    """Parse a service's extensions.
+
+    Raises:
+        InvalidArgument: a label under the prefix is unknown, or its value is not understood.
+
+    """
+    return Extensions(**_values(labels, SERVICE))
+
+
+def of(service: Service) -> Extensions:
+    """Return a stored service's extensions; they were checked when it was stored."""
+    return read(service.spec.labels)
+
+
+def check_file(labels: Mapping[str, str]) -> None:
+    """Refuse labels of a secret or config that are under the prefix and not understood."""
+    _values(labels, FILE)
+
+
+def known(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:
+    """Return an extension by the name after the prefix.
+
+    Raises:
+        ValueError: there is none; says what may have been meant.
+
+    """
+    found = next((each for each in table if each.name == name), None)
+    if found is not None:
+        return found
+    names = [each.name for each in table]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    raise ValueError(f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(names))}")
+
+
+def _values(labels: Mapping[str, str], table: tuple[Extension, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for label, text in labels.items():
+        if not label.startswith(EXTENSION_PREFIX):
+            continue
+        name = label.removeprefix(EXTENSION_PREFIX)
+        try:
+            extension = known(name, table)
+        except ValueError as error:
+            raise InvalidArgument(f"label {label} is unknown: {error}") from None
+        try:
+            values[name.replace("-", "_")] = extension.parse(text)
+        except ValueError as error:
+            raise InvalidArgument(f"label {label}: expected {error}; got {text!r}") from None
+    return values

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidArgument
+from manager.state import extensions
+from manager.state.extensions import Condition, Extensions
+
+DOCS = Path(__file__).parents[4] / "docs" / "extensions.md"
+
+
+def test_labels_that_are_somebody_elses_mean_nothing() -> None:
+    assert extensions.read({"com.example.depends-on": "x", "swarm": "x"}) == Extensions()
+
+
+def test_dependencies_have_a_condition_each() -> None:
+    labels = {"swarm.x.depends-on": "db=healthy, migrate=completed,cache"}
+    assert extensions.read(labels).depends_on == {
+        "db": Condition.HEALTHY,
+        "migrate": Condition.COMPLETED,
+        "cache": Condition.STARTED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"swarm.x.depend-on": "db"}, 'label swarm.x.depend-on is unknown: did you mean "depends-on"?'),
+        ({"swarm.x.qqqq": ""}, "label swarm.x.qqqq is unknown: known are "),
+        ({"swarm.x.depends-on": "db=up"}, "label swarm.x.depends-on: expected db=started, healthy or completed"),
+        ({"swarm.x.depends-on": ""}, "label swarm.x.depends-on: expected SERVICE="),
+        ({"swarm.x.depends-on": "db,db=healthy"}, "each service once"),
+        ({"swarm.x.on-rotate": "reboot"}, "label swarm.x.on-rotate: expected "),
+    ],
+)
+def test_what_is_not_understood_is_an_error_that_names_it(labels: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        extensions.read(labels)
+    assert words in caught.value.message
+
+
+def test_every_extension_is_a_field_and_is_documented() -> None:
+    text = DOCS.read_text()
+    for extension in extensions.SERVICE:
+        assert hasattr(Extensions(), extension.name.replace("-", "_"))
+    for extension in (*extensions.SERVICE, *extensions.FILE):
+        assert f"`{extension.label}`" in text, f"docs/extensions.md does not say what {extension.label} is"

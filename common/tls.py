@@ -211,6 +211,14 @@ def server_context(files: CredentialFiles) -> ssl.SSLContext:
     return _strict(context, files)
 
 
+def api_context(files: CredentialFiles) -> ssl.SSLContext:
+    """Make the context of a manager's API: clients must show a certificate of this cluster; its role is not checked here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
+    return _strict(context, files)
+
+
 def peer_name(node_id: str) -> str:
     """Return the name in a worker's certificate that other workers ask for."""
     return f"{node_id}.{PEER_DOMAIN}"

@@ -9,23 +9,28 @@ import grp
 import logging
 import random
 import signal
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from common.clock import Clock, SystemClock
 from common.sdnotify import Notifier
-from common.tls import renewal_time, server_context
+from common.tls import api_context, renewal_time, server_context
 from common.version import version
 from common.wire.server import serve as serve_cluster
 from manager.api.app import Api
+from manager.api.audit_file import AuditFile
 from manager.api.context import Identity
 from manager.api.engines import ConnectedEngines
 from manager.api.server import serve as serve_api
 from manager.backends.sqlite import SqliteBackend
 from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
-from manager.config import DataDir, ManagerConfig, split_address
+from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
@@ -74,9 +79,12 @@ class Manager:
                 manager_id=self._config.node_id,
                 managers=(self._config.advertise_addr,),
             )
-            context = server_context(files.node)
-            async with _running(*self._background(store, dispatcher), self._renew(files, authority, store, context)):
-                await self._serve(store, dispatcher, context)
+            self._cover_names(files, authority, store)
+            contexts = _Contexts(server_context(files.node), api_context(files.node))
+            audit = AuditFile(self._data.path / "audit.log")
+            background = self._background(store, dispatcher)
+            async with _running(*background, audit.run(), self._renew(files, authority, store, contexts)):
+                await self._serve(store, dispatcher, authority, contexts, audit)
         if self._left:
             self._data.clear()
 
@@ -86,22 +94,26 @@ class Manager:
         work = [loop.run() for loop in loops]
         return [*work, Scheduling(store, self._clock).run(), dispatcher.run(), self._notifier.keep_alive()]
 
-    async def _serve(self, store: Store, dispatcher: Dispatcher, context: ssl.SSLContext) -> None:
+    async def _serve(
+        self, store: Store, dispatcher: Dispatcher, authority: Authority, contexts: _Contexts, audit: AuditFile
+    ) -> None:
         """Answer workers and clients until the end."""
         api = Api(
             store,
             self._clock,
             self._rng,
             ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream),
-            Identity(self._config.node_id, self._config.advertise_addr, version()),
+            Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
+            authority,
+            audit=audit.record,
             registry_auth=dispatcher.registry_auth,
             leave=self._leave,
         )
         host, port = split_address(self._config.listen_addr)
         async with (
             api,
-            await serve_cluster(host or None, port, context, dispatcher.handle),
-            serve_api(api, self._config.hosts, group=_existing(API_GROUP)),
+            await serve_cluster(host or None, port, contexts.cluster, dispatcher.handle),
+            serve_api(api, self._config.hosts, group=_existing(API_GROUP), ssl_context=contexts.api),
         ):
             cluster = store.view.cluster
             self._ready()
@@ -116,16 +128,38 @@ class Manager:
         self._left = True
         self.stop()
 
-    async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, context: ssl.SSLContext) -> None:
+    async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, contexts: _Contexts) -> None:
         """Renew this manager's own certificate before it expires, for as long as the manager runs."""
-        host, _ = split_address(self._config.advertise_addr)
         while True:
             due = renewal_time(files.node.identity(), self._rng)
             await asyncio.sleep(max(0.0, due - self._clock.now()))
-            lifetime = store.view.cluster.spec.ca_config.node_cert_expiry
-            files.issue_own(authority, self._config.node_id, [host], lifetime, self._clock)
-            context.load_cert_chain(files.node.node)
+            self._issue_own(files, authority, store)
+            contexts.reload(files)
             _log.info("renewed the certificate of manager %s", self._config.node_id)
+
+    def _issue_own(self, files: AuthorityFiles, authority: Authority, store: Store) -> None:
+        names = self._config.certificate_names(socket.gethostname())
+        lifetime = store.view.cluster.spec.ca_config.node_cert_expiry
+        files.issue_own(authority, self._config.node_id, names, lifetime, self._clock)
+
+    def _cover_names(self, files: AuthorityFiles, authority: Authority, store: Store) -> None:
+        """Make the certificate anew when it is not for all the names that clients may use by now."""
+        if not files.covers(self._config.certificate_names(socket.gethostname())):
+            self._issue_own(files, authority, store)
+            _log.info("the certificate of manager %s is for its present names now", self._config.node_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contexts:
+    """The TLS contexts of the cluster's port and of the API: one certificate, other clients."""
+
+    cluster: ssl.SSLContext
+    api: ssl.SSLContext
+
+    def reload(self, files: AuthorityFiles) -> None:
+        """Show the certificate that was stored last to whoever connects from now on."""
+        self.cluster.load_cert_chain(files.node.node)
+        self.api.load_cert_chain(files.node.node)
 
 
 @contextlib.asynccontextmanager
@@ -156,12 +190,23 @@ def _existing(group: str) -> str:
         return ""
 
 
-async def run(data: DataDir, ready: Callable[[], None] = lambda: None) -> None:
+async def run(
+    data: DataDir,
+    ready: Callable[[], None] = lambda: None,
+    *,
+    hosts: Sequence[str] = (),
+    tls_names: Sequence[str] = (),
+) -> None:
     """Run the manager of a data directory until SIGTERM, SIGINT, or until it has left its cluster.
 
-    `ready` is called when workers and clients are answered.
+    `ready` is called when workers and clients are answered. `hosts` and `tls_names`, where given, replace what the
+    data directory says, for this run.
     """
-    manager = Manager(data, data.load(), ready)
+    config = data.load()
+    config = msgspec.structs.replace(
+        config, hosts=tuple(hosts) or config.hosts, tls_names=check_tls_names(tls_names) or config.tls_names
+    )
+    manager = Manager(data, config, ready)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, manager.stop)

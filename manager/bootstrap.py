@@ -80,8 +80,8 @@ async def _fill(
     cluster_id = new_id(rng)
     files = AuthorityFiles(data.path)
     authority = await asyncio.to_thread(files.create, cluster_id, clock)
-    host = split_address(config.advertise_addr)[0]
-    files.issue_own(authority, config.node_id, [host], CAConfig().node_cert_expiry, clock)
+    names = config.certificate_names(socket.gethostname())
+    files.issue_own(authority, config.node_id, names, CAConfig().node_cert_expiry, clock)
     cluster = Cluster(
         id=cluster_id,
         join_tokens=new_tokens(authority.digest, rng),

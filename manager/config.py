@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,15 +16,42 @@ from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
 DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"
 UNIT = "swarm-manager"
+_ANYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be listened on
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
 
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`advertise_addr` and `listen_addr` are `HOST:PORT` of the cluster's port; `hosts` are where the API listens."""
+    """`advertise_addr` and `listen_addr` are `HOST:PORT` of the cluster's port; `hosts` are where the API listens.
+
+    `tls_names` are more names and addresses that clients of the API reach this host at.
+    """
 
     node_id: str
     advertise_addr: str
     listen_addr: str
     hosts: tuple[str, ...] = (DEFAULT_HOST,)
+    tls_names: tuple[str, ...] = ()
+
+    def api_addresses(self) -> tuple[str, ...]:
+        """Return where clients from elsewhere reach the API, `tcp://HOST:PORT`; a wildcard is the advertised address."""
+        advertised, _ = split_address(self.advertise_addr)
+        return tuple(
+            f"tcp://{bracketed(advertised if host in _ANYWHERE else host)}:{port}" for host, port in self._tcp_hosts()
+        )
+
+    def certificate_names(self, hostname: str) -> tuple[str, ...]:
+        """Return what this manager's certificate is to be valid for: all names that clients may know this host by."""
+        advertised, _ = split_address(self.advertise_addr)
+        served = [host for host, _ in self._tcp_hosts() if host not in _ANYWHERE]
+        known = [hostname] if _HOST_NAME.fullmatch(hostname) else []
+        return tuple(dict.fromkeys([advertised, *served, *known, *self.tls_names]))
+
+    def _tcp_hosts(self) -> Iterator[tuple[str, str]]:
+        for host in self.hosts:
+            scheme, _, address = host.partition("://")
+            if scheme == "tcp":
+                name, _, port = address.rpartition(":")
+                yield name.strip("[]"), port
 
 
 class DataDir:
@@ -75,6 +105,32 @@ class DataDir:
             raise Unavailable(f"cannot read {self.config}: {error.strerror}: run this as root") from error
         except msgspec.DecodeError as error:
             raise Unavailable(f"{self.config} is damaged: {error}: restore it from a backup") from error
+
+
+def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names when a certificate can be for all of them.
+
+    Raises:
+        InvalidArgument: one is neither an address nor a host name.
+
+    """
+    for name in names:
+        if not _HOST_NAME.fullmatch(name) and not _is_address(name):
+            raise InvalidArgument(f"--tls-san {name!r}: expected a host name or an IP address")
+    return tuple(names)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def bracketed(host: str) -> str:
+    """Write a host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:

@@ -20,7 +20,16 @@ from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_pools, create_cluster, refuse_second
 from manager.cli.membership import join_help
-from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, UNIT, DataDir, ManagerConfig, split_address
+from manager.config import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_HOST,
+    UNIT,
+    DataDir,
+    ManagerConfig,
+    bracketed,
+    check_tls_names,
+    split_address,
+)
 
 READY_SECONDS = 60.0
 
@@ -31,6 +40,7 @@ def initialise(
     advertise: str | None,
     listen: str | None,
     hosts: Sequence[str],
+    tls_names: Sequence[str],
     pools: Sequence[str],
     foreground: bool,
 ) -> None:
@@ -43,7 +53,7 @@ def initialise(
     data = DataDir(data_dir)
     refuse_second(data)
     rng = random.SystemRandom()
-    config = configuration(new_id(rng), advertise, listen, hosts)
+    config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
     cluster = asyncio.run(create_cluster(data, config, choose_pools(pools), SystemClock(), rng))
     started = False
 
@@ -94,7 +104,9 @@ def daemon_of(data: DataDir) -> Daemon:
     return Daemon(module="manager.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
 
 
-def configuration(node_id: str, advertise: str | None, listen: str | None, hosts: Sequence[str]) -> ManagerConfig:
+def configuration(
+    node_id: str, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str] = ()
+) -> ManagerConfig:
     """Fill in what the flags left out.
 
     Raises:
@@ -109,11 +121,8 @@ def configuration(node_id: str, advertise: str | None, listen: str | None, hosts
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)
     return ManagerConfig(
         node_id=node_id,
-        advertise_addr=f"{_bracketed(host)}:{port}",
-        listen_addr=f"{_bracketed(listen_host)}:{listen_port}",
+        advertise_addr=f"{bracketed(host)}:{port}",
+        listen_addr=f"{bracketed(listen_host)}:{listen_port}",
         hosts=tuple(hosts) or (DEFAULT_HOST,),
+        tls_names=check_tls_names(tls_names),
     )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

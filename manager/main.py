@@ -19,6 +19,21 @@ _data_dir = click.option(
     show_default=True,
     help="Directory of all its state.",
 )
+_hosts = click.option(
+    "-H",
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="URL",
+    help=f"Where the API listens ({DEFAULT_HOST}); tcp://ADDR:2376 too, for clients with a certificate.",
+)
+_tls_names = click.option(
+    "--tls-san",
+    "tls_names",
+    multiple=True,
+    metavar="NAME",
+    help="One more host name or address that clients reach the API at over TCP.",
+)
 _log_level = click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -39,7 +54,8 @@ _log_level = click.option(
 @click.option("--advertise-addr", metavar="IP[:PORT]", help="Address that the cluster's hosts reach this one at.")
 @click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
 @_data_dir
-@click.option("-H", "--host", "hosts", multiple=True, metavar="URL", help=f"Where the API listens ({DEFAULT_HOST}).")
+@_hosts
+@_tls_names
 @click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Ranges that networks are made from.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 def init(
@@ -48,13 +64,22 @@ def init(
     listen_addr: str | None,
     data_dir: Path,
     hosts: Sequence[str],
+    tls_names: Sequence[str],
     pools: Sequence[str],
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
     from manager.init import initialise  # noqa: PLC0415 - a client's command starts without the daemon's imports
 
-    initialise(data_dir, advertise=advertise_addr, listen=listen_addr, hosts=hosts, pools=pools, foreground=foreground)
+    initialise(
+        data_dir,
+        advertise=advertise_addr,
+        listen=listen_addr,
+        hosts=hosts,
+        tls_names=tls_names,
+        pools=pools,
+        foreground=foreground,
+    )
 
 
 @click.command("start", cls=SwarmCommand, examples="swarm-manager start")
@@ -68,15 +93,20 @@ def start(*, data_dir: Path) -> None:
 
 @click.command("run", cls=SwarmCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
 @_data_dir
+@_hosts
+@_tls_names
 @_log_level
-def run(*, data_dir: Path, log_level: str) -> None:
-    """Run the manager of a data directory in the foreground; systemd's unit does this."""
+def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_level: str) -> None:
+    """Run the manager of a data directory in the foreground; systemd's unit does this.
+
+    Where the API listens is what `init` was told, unless it is given here.
+    """
     import uvloop  # noqa: PLC0415 - as above
 
     from manager import app  # noqa: PLC0415 - as above
 
     logs.setup(log_level)
-    uvloop.run(app.run(DataDir(data_dir)))
+    uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
 
 
 for command in (init, start, run):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
 from manager.api import (
+    certificates,
     configs,
     events,
     logs,
@@ -25,6 +27,9 @@ from manager.api import (
     system,
     tasks,
 )
+from manager.api.access import admitted, authorise
+from manager.api.access_environment import shown_to
+from manager.api.audit import Audit, Entry, object_of
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_index import ContainerIndex
 from manager.api.context import Context, Identity
@@ -33,8 +38,9 @@ from manager.api.errors import EngineError, describe
 from manager.api.eventlog import EventLog
 from manager.api.host import this_host
 from manager.api.proxy_presence import Presence
-from manager.api.router import Router
+from manager.api.router import Match, Router
 from manager.api.views.cache import JsonCache
+from manager.ca.authority import Authority
 from manager.state.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -42,14 +48,28 @@ _LOG = logging.getLogger(__name__)
 # What there is only in a cluster.
 _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
-_RESOURCES = (system, swarm, nodes, services, tasks, logs, secrets, configs, networks, events, registry)
+_RESOURCES = (
+    system,
+    swarm,
+    certificates,
+    nodes,
+    services,
+    tasks,
+    logs,
+    secrets,
+    configs,
+    networks,
+    events,
+    registry,
+)
 
 
 class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
     `registry_auth(service_id, auth)` takes credentials for a service's pulls (decoded JSON, for memory only);
-    `leave()` is awaited when a client makes this manager leave, and ends the cluster.
+    `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
+    change; it must not wait.
     """
 
     def __init__(
@@ -59,11 +79,14 @@ class Api:
         rng: random.Random,
         engines: Engines,
         identity: Identity,
+        authority: Authority,
         *,
+        audit: Callable[[Entry], None],
         registry_auth: Callable[[str, str], None],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
         self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
+        self._audit = Audit(audit, clock)
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self.context = Context(
@@ -72,6 +95,7 @@ class Api:
             rng=rng,
             engines=engines,
             identity=identity,
+            authority=authority,
             host=this_host(),
             registry_auth=registry_auth,
             leave=leave,
@@ -110,13 +134,20 @@ class Api:
 
     async def answer(self, call: Call) -> Reply:
         """Answer a request; a failure becomes an answer, too."""
+        match: Match | None = None
+        subject = ""
+        view = self.context.store.view
         try:
-            return await self._handle(call)
+            caller = admitted(call.caller, view, self.context.clock.now())
+            match = self._router.match(call.method, call.path)
+            subject = object_of(view, match)
+            authorise(caller, match.needs, f"{call.method} {match.pattern}")
+            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller)))
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
-            return self.failure(call, error)
+            reply = self.failure(call, error)
+        return self._audit.noted(call, match, subject, reply)
 
-    async def _handle(self, call: Call) -> Reply:
-        match = self._router.match(call.method, call.path)
+    async def _handle(self, match: Match, call: Call) -> Reply:
         if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
         return await match.handler(self.context, call.matched(match.params, match.version))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from common.clock import parse_rfc3339, seconds
+from manager.api.access import NOBODY, Caller
 from manager.api.body import decode
 from manager.api.errors import invalid
 from manager.compose.quantities import parse_duration
@@ -31,7 +32,7 @@ _UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 class Call:
     """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case.
 
-    `raw_query` is the whole query as it came, keys that come several times included.
+    `raw_query` is the whole query as it came, keys that come several times included. `caller` is who sent it.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Call:
     body: bytes = b""
     version: str = ""
     raw_query: str = ""
+    caller: Caller = NOBODY
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:
         """Return the call with what its path says."""
@@ -146,13 +148,15 @@ class Answer:
 class Stream:
     """An answer written piece by piece: `produce` gets a function that sends bytes, and returns at the end.
 
-    One that is `endless` may be read as slowly as its reader likes; others end when a client stalls.
+    One that is `endless` may be read as slowly as its reader likes; others end when a client stalls. `mapped` makes the
+    same of a JSON list with a function put over each item.
     """
 
     produce: Callable[[Send], Awaitable[None]]
     content_type: str = JSON
     status: int = 200
     endless: bool = False
+    mapped: Callable[[Callable[[Any], Any]], Stream] | None = None
 
 
 class Exchange(Protocol):

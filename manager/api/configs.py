@@ -7,6 +7,7 @@ import msgspec
 from common.errors import AlreadyExists, InvalidArgument, OutOfSequence
 from common.ids import new_id
 from common.model import Config
+from common.model.client import Role
 from common.model.secret import MAX_CONFIG_BYTES, ConfigSpec
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -73,9 +74,9 @@ async def remove_config(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/configs", list_configs),
-    Route("POST", "/configs/create", create_config),
-    Route("GET", "/configs/{id}", inspect_config),
-    Route("DELETE", "/configs/{id}", remove_config),
-    Route("POST", "/configs/{id}/update", update_config),
+    Route("GET", "/configs", list_configs, needs=Role.VIEWER),
+    Route("POST", "/configs/create", create_config, needs=Role.OPERATOR),
+    Route("GET", "/configs/{id}", inspect_config, needs=Role.VIEWER),
+    Route("DELETE", "/configs/{id}", remove_config, needs=Role.OPERATOR),
+    Route("POST", "/configs/{id}/update", update_config, needs=Role.OPERATOR),
 )

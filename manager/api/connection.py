@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
+from common.clock import Clock
+from manager.api.access import NOBODY, Caller
+from manager.api.access_peer import caller_of
+
 _LOG = logging.getLogger(__name__)
 
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-    b"Connection: close\r\nContent-Length: 66\r\n\r\n"
-    b'{"message":"too many connections to this manager: try again soon"}'
-)
+_FULL = "too many connections to this manager: try again soon"
+_TOO_MANY = "too many connections of this client to this manager: close some"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes, times in seconds."""
+    """Sizes in bytes, times in seconds.
+
+    A client is a certificate, or a user of the unix socket. `handshakes` are TCP connections without a certificate yet,
+    for which `head_seconds` hold as well.
+    """
 
     connections: int = 1024
+    connections_per_client: int = 256
+    handshakes: int = 128
+    handshakes_per_address: int = 32
     head_seconds: float = 10.0
     body_seconds: float = 60.0
     body_bytes: int = 4 * 1024 * 1024
@@ -36,9 +46,12 @@ class Limits:
 
 
 class Connection(RequestHandler):
-    """One client's connection; it is closed when the head of a request does not arrive in time."""
+    """One client's connection; it is closed when the head of a request does not arrive in time.
 
-    __slots__ = ("_deadline", "_limits", "_refused", "_server")
+    `caller` is who is at its other end. The connection does not outlive the client's certificate.
+    """
+
+    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller")
 
     def __init__(self, server: LimitedServer, limits: Limits) -> None:
         super().__init__(
@@ -54,7 +67,9 @@ class Connection(RequestHandler):
         self._limits = limits
         self._server = server
         self._deadline: asyncio.TimerHandle | None = None
-        self._refused = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._refusal = ""
+        self.caller = NOBODY
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log what aiohttp found wrong; that a client sent no HTTP is its own business."""
@@ -65,11 +80,14 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._refused = len(self._server.connections) > self._limits.connections
+        self.caller, ends = caller_of(transport)
+        if ends:
+            self._expiry = asyncio.get_running_loop().call_later(max(0.0, ends - self._server.clock.now()), self.end)
+        self._refusal = self._server.enter(self.caller)
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._refusal:
             self._refuse()
             return
         if self._current_request is None and self._deadline is None:
@@ -78,7 +96,17 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.head_complete()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._manager is not None:  # it is told twice of the end of a connection that was taken over
+            self._server.leave(self.caller)
         super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Cut the connection off, whatever goes on in it."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def head_complete(self) -> None:
         """Stop the clock: the request is being handled."""
@@ -89,7 +117,7 @@ class Connection(RequestHandler):
     def _refuse(self) -> None:
         """Say that there are too many, once the client has spoken: closed before, it might read nothing but a reset."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(_FULL)
+            self.transport.write(_refusal(self._refusal))
             self.close()
             self.transport.close()
 
@@ -99,16 +127,35 @@ class Connection(RequestHandler):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self.transport is not None:
-            self.transport.abort()
+        self.end()
+
+
+def _refusal(message: str) -> bytes:
+    body = msgspec.json.encode({"message": message})
+    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class LimitedServer(web.Server):
     """aiohttp's low-level server with limited connections. A handler is cancelled when its client goes."""
 
-    def __init__(self, handler: Any, limits: Limits) -> None:
+    def __init__(self, handler: Any, limits: Limits, clock: Clock) -> None:
         super().__init__(handler, handler_cancellation=True)
+        self.clock = clock
         self._limits = limits
+        self._of_client: Counter[str] = Counter()
+
+    def enter(self, caller: Caller) -> str:
+        """Count a connection of a client; return why there may be no more, or nothing."""
+        self._of_client[caller.key] += 1
+        if len(self.connections) > self._limits.connections:
+            return _FULL
+        return _TOO_MANY if self._of_client[caller.key] > self._limits.connections_per_client else ""
+
+    def leave(self, caller: Caller) -> None:
+        self._of_client[caller.key] -= 1
+        if not self._of_client[caller.key]:
+            del self._of_client[caller.key]
 
     def __call__(self) -> RequestHandler:
         return Connection(self, self._limits)

@@ -13,16 +13,21 @@ from manager.api.eventlog import EventLog
 from manager.api.host import Host
 from manager.api.proxy_presence import Presence
 from manager.api.views.cache import JsonCache
+from manager.ca.authority import Authority
 from manager.state.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """This manager: its node's id, the address that it advertises, and the program's version."""
+    """This manager: its node's id, the address that it advertises, and the program's version.
+
+    `hosts` are the `tcp://ADDRESS:PORT` at which clients from elsewhere reach its API.
+    """
 
     node_id: str
     address: str
     version: str
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Context:
     rng: random.Random
     engines: Engines
     identity: Identity
+    authority: Authority
     host: Host
     registry_auth: Callable[[str, str], None]
     leave: Callable[[], Awaitable[None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from common.model.client import Role
 from manager.api.call import Call, Filters, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.eventlog import Follower
@@ -63,4 +64,4 @@ def _fits(name: str, values: Collection[str], event: Event) -> bool:
     return False
 
 
-ROUTES = (Route("GET", "/events", events),)
+ROUTES = (Route("GET", "/events", events, needs=Role.VIEWER),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +31,15 @@ def json_list(
     if len(values) <= CHUNK and sum(map(cost, values)) <= CHUNK:
         return Answer(value=[view(value) for value in values if keep(value)])
 
+    def mapped(change: Callable[[Any], Any]) -> Stream:
+        return _list_stream(values, keep, lambda value: change(view(value)), cost)
+
+    return replace(_list_stream(values, keep, view, cost), mapped=mapped)
+
+
+def _list_stream(
+    values: Sequence[T], keep: Callable[[T], bool], view: Callable[[T], Any], cost: Callable[[T], int]
+) -> Stream:
     async def produce(send: Send) -> None:
         encode = msgspec.json.Encoder().encode
         separator = b"["

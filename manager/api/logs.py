@@ -18,6 +18,7 @@ import msgspec
 from common.clock import rfc3339
 from common.errors import ProtocolError
 from common.model import Task
+from common.model.client import Role
 from manager.api.call import Call, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.gather import ENGINE, ENGINE_FAILURES, read_bounded
@@ -168,6 +169,6 @@ async def _reason(response: aiohttp.ClientResponse) -> str:
 
 
 ROUTES = (
-    Route("GET", "/services/{id}/logs", service_logs),
-    Route("GET", "/tasks/{id}/logs", task_logs),
+    Route("GET", "/services/{id}/logs", service_logs, needs=Role.VIEWER),
+    Route("GET", "/tasks/{id}/logs", task_logs, needs=Role.VIEWER),
 )

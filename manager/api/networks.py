@@ -7,6 +7,7 @@ from typing import Any
 from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.ids import new_id
 from common.model import Network, Service
+from common.model.client import Role
 from manager.allocate.subnets import allocate_network
 from manager.api.call import Answer, Call, Filters, Reply, moment
 from manager.api.context import Context
@@ -147,9 +148,9 @@ def _until(filters: Filters, now: float) -> float | None:
 
 
 ROUTES = (
-    Route("GET", "/networks", list_networks),
-    Route("POST", "/networks/create", create_network),
-    Route("POST", "/networks/prune", prune_networks),
-    Route("GET", "/networks/{id}", inspect_network),
-    Route("DELETE", "/networks/{id}", remove_network),
+    Route("GET", "/networks", list_networks, needs=Role.VIEWER),
+    Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
+    Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
+    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER),
+    Route("DELETE", "/networks/{id}", remove_network, needs=Role.OPERATOR),
 )

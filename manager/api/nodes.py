@@ -6,7 +6,9 @@ import msgspec
 
 from common.errors import FailedPrecondition, OutOfSequence
 from common.model import Node
+from common.model.client import Role
 from common.model.node import NodeSpec
+from manager.api.access import require
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import Unimplemented, invalid
@@ -61,6 +63,8 @@ async def update_node(context: Context, call: Call) -> Reply:
         node = find_node(tx, call.params["id"])
         if node.version.index != index:
             raise OutOfSequence
+        if spec.role != node.spec.role:
+            require(call.caller, Role.ADMIN, "changing a node's role")
         _check_role_change(tx, node, spec)
         tx.put(msgspec.structs.replace(node, spec=spec))
 
@@ -102,8 +106,8 @@ async def remove_node(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/nodes", list_nodes),
-    Route("GET", "/nodes/{id}", inspect_node),
-    Route("DELETE", "/nodes/{id}", remove_node),
-    Route("POST", "/nodes/{id}/update", update_node),
+    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER),
+    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER),
+    Route("DELETE", "/nodes/{id}", remove_node, needs=Role.ADMIN),
+    Route("POST", "/nodes/{id}/update", update_node, needs=Role.OPERATOR),
 )

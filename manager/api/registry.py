@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from common.model.client import Role
 from manager.api.call import Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -27,6 +28,6 @@ async def auth(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/distribution/{name+}/json", distribution),
-    Route("POST", "/auth", auth),
+    Route("GET", "/distribution/{name+}/json", distribution, needs=Role.OPERATOR),
+    Route("POST", "/auth", auth, needs=Role.OPERATOR),
 )

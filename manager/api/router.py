@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from common.model.client import Role
 from manager.api.call import Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
@@ -24,24 +25,28 @@ _PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 class Route:
     """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes).
 
-    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may.
+    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may. `needs` is the
+    least role that may call it: nobody may call one that does not say so.
     """
 
     method: str
     pattern: str
     handler: Handler
     raw: bool = False
+    needs: Role | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a request is for; `resource` is the first segment of its path."""
+    """What a request is for; `resource` is the first segment of its path, `pattern` the route's."""
 
     resource: str
+    pattern: str
     handler: Handler
     params: Mapping[str, str]
     version: str
     raw: bool = False
+    needs: Role | None = None
 
 
 class Router:
@@ -65,7 +70,8 @@ class Router:
             found = pattern.fullmatch(path) if route.method == method else None
             if found is not None:
                 _check_version(version)
-                return Match(_first_segment(path), route.handler, found.groupdict(), version, route.raw)
+                resource = _first_segment(path)
+                return Match(resource, route.pattern, route.handler, found.groupdict(), version, route.raw, route.needs)
         raise EngineError(404, "page not found")
 
 

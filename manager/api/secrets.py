@@ -7,6 +7,7 @@ import msgspec
 from common.errors import AlreadyExists, InvalidArgument, OutOfSequence
 from common.ids import new_id
 from common.model import Secret
+from common.model.client import Role
 from common.model.secret import MAX_SECRET_BYTES, SecretSpec
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -81,9 +82,9 @@ async def remove_secret(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/secrets", list_secrets),
-    Route("POST", "/secrets/create", create_secret),
-    Route("GET", "/secrets/{id}", inspect_secret),
-    Route("DELETE", "/secrets/{id}", remove_secret),
-    Route("POST", "/secrets/{id}/update", update_secret),
+    Route("GET", "/secrets", list_secrets, needs=Role.VIEWER),
+    Route("POST", "/secrets/create", create_secret, needs=Role.OPERATOR),
+    Route("GET", "/secrets/{id}", inspect_secret, needs=Role.VIEWER),
+    Route("DELETE", "/secrets/{id}", remove_secret, needs=Role.OPERATOR),
+    Route("POST", "/secrets/{id}/update", update_secret, needs=Role.OPERATOR),
 )

@@ -16,12 +16,15 @@ import msgspec
 from aiohttp import web
 
 from common.errors import InvalidArgument, Unavailable
+from manager.api.access import NOBODY
+from manager.api.access_watch import end_revoked
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.connection import Connection, LimitedServer, Limits
 from manager.api.errors import EngineError, invalid
 from manager.api.proxy_exchange import HttpExchange
 from manager.api.router import MAX_API_VERSION
+from manager.api.tls_listener import TlsListener
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +51,9 @@ class Shell:
         """Answer one request."""
         if isinstance(request.protocol, Connection):
             request.protocol.head_complete()
+        protocol = request.protocol
         call = Call(
+            caller=protocol.caller if isinstance(protocol, Connection) else NOBODY,
             method=request.method,
             path=request.path,
             query={name: request.query[name] for name in request.query},
@@ -173,13 +178,23 @@ async def serve(
     """
     limits = limits or Limits()
     bound: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
-    runner = web.ServerRunner(LimitedServer(Shell(api, limits).handle, limits), shutdown_timeout=_GRACE)
+    server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)
+    runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
     await runner.setup()
     try:
         bound.extend(_bind(host, group, ssl_context) for host in hosts)
-        for _, listener, context in bound:
-            await web.SockSite(runner, listener, ssl_context=context, backlog=_BACKLOG).start()
-        yield tuple(host for host, _, _ in bound)
+        async with asyncio.TaskGroup() as work:
+            tasks = [work.create_task(end_revoked(api.context.store, server), name="api-revoked")]
+            for _, listener, context in bound:
+                if context is None:
+                    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+                else:
+                    listener.listen(_BACKLOG)
+                    strangers = TlsListener(listener, context, server, limits, api.context.clock)
+                    tasks.append(work.create_task(strangers.run(), name="api-tls"))
+            yield tuple(host for host, _, _ in bound)
+            for task in tasks:
+                task.cancel()
     finally:
         api.end_streams()
         await runner.cleanup()

@@ -12,6 +12,7 @@ import msgspec
 from common.errors import FailedPrecondition, OutOfSequence
 from common.ids import new_id
 from common.model import Service
+from common.model.client import Role
 from common.model.service import PortConfig, ServiceSpec, UpdateStatus
 from manager.allocate.ports import check_ports
 from manager.api.call import Answer, Call, Reply
@@ -191,9 +192,9 @@ def _registry_auth(call: Call) -> str:
 
 
 ROUTES = (
-    Route("GET", "/services", list_services),
-    Route("POST", "/services/create", create_service),
-    Route("GET", "/services/{id}", inspect_service),
-    Route("DELETE", "/services/{id}", delete_service),
-    Route("POST", "/services/{id}/update", update_service),
+    Route("GET", "/services", list_services, needs=Role.VIEWER),
+    Route("POST", "/services/create", create_service, needs=Role.OPERATOR),
+    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER),
+    Route("DELETE", "/services/{id}", delete_service, needs=Role.OPERATOR),
+    Route("POST", "/services/{id}/update", update_service, needs=Role.OPERATOR),
 )

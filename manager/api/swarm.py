@@ -11,6 +11,7 @@ import msgspec
 from common.clock import HOUR
 from common.errors import InvalidArgument, OutOfSequence
 from common.ids import new_id
+from common.model.client import Role
 from common.model.cluster import ClusterSpec, JoinTokens
 from manager.api.body import convert, normal, parse
 from manager.api.call import Answer, Call, Reply
@@ -27,8 +28,9 @@ _LAST_MANAGER = (
 )
 
 
-async def inspect_swarm(context: Context, _: Call) -> Reply:
-    return Answer(value=swarm_view(context.store.view.cluster))
+async def inspect_swarm(context: Context, call: Call) -> Reply:
+    """Show the cluster. The tokens, with which any host joins it, are for administrators."""
+    return Answer(value=swarm_view(context.store.view.cluster, tokens=call.caller.is_admin))
 
 
 async def init_swarm(_context: Context, _: Call) -> Reply:
@@ -134,11 +136,11 @@ async def unlock(_context: Context, _: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/swarm", inspect_swarm),
-    Route("POST", "/swarm/init", init_swarm),
-    Route("POST", "/swarm/join", join_swarm),
-    Route("POST", "/swarm/leave", leave_swarm),
-    Route("POST", "/swarm/update", update_swarm),
-    Route("GET", "/swarm/unlockkey", unlock_key),
-    Route("POST", "/swarm/unlock", unlock),
+    Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER),
+    Route("POST", "/swarm/init", init_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/join", join_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN),
+    Route("POST", "/swarm/update", update_swarm, needs=Role.ADMIN),
+    Route("GET", "/swarm/unlockkey", unlock_key, needs=Role.ADMIN),
+    Route("POST", "/swarm/unlock", unlock, needs=Role.ADMIN),
 )

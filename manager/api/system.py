@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.gather import every_engine
@@ -54,10 +55,10 @@ async def list_volumes(_: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/_ping", ping),
-    Route("HEAD", "/_ping", ping),
-    Route("GET", "/version", version),
-    Route("GET", "/info", info),
-    Route("GET", "/system/df", disk_usage),
-    Route("GET", "/volumes", list_volumes),
+    Route("GET", "/_ping", ping, needs=Role.VIEWER),
+    Route("HEAD", "/_ping", ping, needs=Role.VIEWER),
+    Route("GET", "/version", version, needs=Role.VIEWER),
+    Route("GET", "/info", info, needs=Role.VIEWER),
+    Route("GET", "/system/df", disk_usage, needs=Role.VIEWER),
+    Route("GET", "/volumes", list_volumes, needs=Role.VIEWER),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from common.model import Task, TaskState
+from common.model.client import Role
 from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -80,6 +81,6 @@ async def inspect_task(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/tasks", list_tasks),
-    Route("GET", "/tasks/{id}", inspect_task),
+    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER),
+    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER),
 )

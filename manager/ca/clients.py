@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from common.clock import MINUTE, rfc3339
+from common.clock import HOUR, MINUTE, rfc3339
 from common.errors import InvalidArgument, NotFound, PermissionDenied
 from common.model.client import ROLES_BY_UNIT, ClientCertificate, Role
 from common.tls import Identity
@@ -12,6 +12,7 @@ from manager.ca.authority import Authority, new_serial
 from manager.state.view import View
 
 MIN_LIFETIME = 1 * MINUTE
+MAX_LIFETIME = 87_600 * HOUR
 # What X.509 allows a common name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 # How long an expired certificate's record is kept: who had it is still to be found when its traces are looked at.
@@ -29,8 +30,8 @@ def check_terms(name: str, lifetime: int) -> None:
         raise InvalidArgument(
             f"name {name[:80]!r}: 1 to 64 letters, digits and any of '_.@+-', a letter or digit first"
         )
-    if lifetime < MIN_LIFETIME:
-        raise InvalidArgument("lifetime: expected at least 1m")
+    if not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
+        raise InvalidArgument("lifetime: expected between 1m and 87600h")
 
 
 def issue(authority: Authority, csr: bytes, record: ClientCertificate, role: Role, lifetime: int, now: float) -> bytes:

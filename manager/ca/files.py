@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography import x509
 
 from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument, Unavailable
@@ -57,15 +60,30 @@ class AuthorityFiles:
         except (OSError, ValueError, InvalidArgument) as error:
             raise Unavailable(f"cannot read the certificate authority in {self.directory}: {error}") from error
 
+    def covers(self, names: Sequence[str]) -> bool:
+        """Whether this manager's own certificate is valid for all of these host names and addresses."""
+        leaf = x509.load_pem_x509_certificate(self.node.node.read_bytes())
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        addresses = map(str, alternatives.get_values_for_type(x509.IPAddress))
+        known = {*alternatives.get_values_for_type(x509.DNSName), *addresses}
+        return all(_canonical(name) in known for name in names)
+
     def issue_own(
         self, authority: Authority, node_id: str, addresses: Sequence[str], lifetime: int, clock: Clock
     ) -> Identity:
         """Make this manager's own certificate with a fresh key and store it; also to renew it.
 
-        `addresses` are what it is reached at, `lifetime` is in nanoseconds.
+        `addresses` are what it is reached at, names or IP addresses, `lifetime` is in nanoseconds.
         """
         key = new_key()
         identity = Identity(node_id, ROLE_MANAGER, authority.cluster_id, new_serial())
         chain = authority.issue(certificate_request(key), identity, lifetime, clock.now(), addresses)
         self.node.write(chain, key, authority.root_certificate)
         return self.node.identity()
+
+
+def _canonical(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name

@@ -5,15 +5,20 @@ from typing import Any
 
 import msgspec
 
+from common.model.client import Role
+from manager.api.access import Caller
 from manager.api.app import Api
 from manager.api.call import Answer, Call
+
+ADMIN = Caller("tester", "unix", Role.ADMIN, uid=0, pid=1)
 
 
 class Client:
     """Speaks to an `Api` in this process."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, caller: Caller = ADMIN) -> None:
         self._api = api
+        self._caller = caller
 
     async def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -28,6 +33,7 @@ class Client:
             query={name: value for name, _, value in pairs},
             headers={**({"content-type": "application/json"} if data else {}), **(headers or {})},
             body=data,
+            caller=self._caller,
         )
         return await self.reply(call)
 

@@ -30,8 +30,10 @@ from common.model.node import (
 from common.model.service import Endpoint, Platform, UpdateStatus, VirtualIP
 from common.model.task import ContainerStatus
 from manager.api.app import Api
+from manager.api.audit import Entry
 from manager.api.context import Identity
 from manager.backends.memory import MemoryBackend
+from manager.ca.authority import Authority, create_root
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from tests.fakes.docker_engine import FakeEngines
@@ -105,6 +107,8 @@ class ApiCluster:
         self.engines = FakeEngines(self.folder)
         self.auths: dict[str, str] = {}
         self.left = False
+        self.authority = Authority(create_root("c" * 25, self.clock.now()))
+        self.audited: list[Entry] = []
         self._running = asyncio.Event()
         if not idle:
             self._running.set()
@@ -113,7 +117,9 @@ class ApiCluster:
             self.clock,
             self.rng,
             self.engines,
-            Identity(node_id=MANAGER, address="10.1.0.1", version="0.1.0"),
+            Identity(node_id=MANAGER, address="10.1.0.1", version="0.1.0", hosts=("tcp://10.1.0.1:2376",)),
+            self.authority,
+            audit=self.audited.append,
             registry_auth=self.auths.__setitem__,
             leave=self._leave,
         )

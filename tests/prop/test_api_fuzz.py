@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from manager.api.call import Answer, Call
+from tests.fakes.api_client import ADMIN
 from tests.fakes.api_cluster import ApiCluster
 
 CALLS = 100_000
@@ -136,7 +137,7 @@ class Mutator:
         headers = {"content-type": "application/json" if rng.random() > 0.03 else rng.choice(("text/x", "", ";"))}
         if rng.random() < 0.1:
             headers["x-registry-auth"] = rng.choice(("e30=", "*", "W10", "eyJhIjoiYiJ9", "é", "=" * 9))
-        return Call(method, path, {}, self._query(), headers, self._body(SEEDS[seed]))
+        return Call(method, path, {}, self._query(), headers, self._body(SEEDS[seed]), caller=ADMIN)
 
     def _query(self) -> dict[str, str]:
         rng = self._rng

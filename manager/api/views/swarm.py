@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.model import Cluster
-from common.model.cluster import ClusterSpec
+from common.model.cluster import ClusterSpec, JoinTokens
 from manager.api.views.objects import head
 from manager.api.views.render import render
 
@@ -43,10 +43,10 @@ def cluster_view(cluster: Cluster) -> dict[str, Any]:
     return result
 
 
-def swarm_view(cluster: Cluster) -> dict[str, Any]:
-    """Render the cluster with its join tokens, as `GET /swarm` does."""
-    tokens = cluster.join_tokens
-    return cluster_view(cluster) | {"JoinTokens": {"Worker": tokens.worker, "Manager": tokens.manager}}
+def swarm_view(cluster: Cluster, *, tokens: bool) -> dict[str, Any]:
+    """Render the cluster as `GET /swarm` does: with its join tokens, or with empty ones."""
+    shown = cluster.join_tokens if tokens else JoinTokens()
+    return cluster_view(cluster) | {"JoinTokens": {"Worker": shown.worker, "Manager": shown.manager}}
 
 
 def cluster_spec_view(spec: ClusterSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from common.model import TaskState
 from manager.api.call import Call, Stream
 from manager.api.logstream import Frame, FrameReader
 from manager.state.transaction import Transaction
-from tests.fakes.api_client import Client
+from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 
 MARK = "com.docker.swarm.node.id={},com.docker.swarm.service.id={},com.docker.swarm.task.id={} "
@@ -99,7 +99,7 @@ async def test_a_terminals_log_is_plain_text(client: Client, cluster: ApiCluster
     await start(client, cluster, replicas=1, TTY=True)
     [task] = cluster.store.view.tasks
     cluster.engines.engines[task.node_id].raw[f"container-{task.id}"] = b"one\r\ntwo\r\n"
-    reply = await cluster.api.answer(Call("GET", "/services/web/logs", query={"stdout": "1"}))
+    reply = await cluster.api.answer(Call("GET", "/services/web/logs", query={"stdout": "1"}, caller=ADMIN))
     assert isinstance(reply, Stream)
     assert reply.content_type == "application/vnd.docker.raw-stream"
     sent: list[bytes] = []
@@ -114,7 +114,7 @@ async def test_a_terminals_log_is_plain_text(client: Client, cluster: ApiCluster
 async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Client, cluster: ApiCluster) -> None:
     await start(client, cluster, replicas=1)
     reply = await cluster.api.answer(
-        Call("GET", "/services/web/logs", query={"stdout": "1", "follow": "1", "tail": "2"})
+        Call("GET", "/services/web/logs", query={"stdout": "1", "follow": "1", "tail": "2"}, caller=ADMIN)
     )
     assert isinstance(reply, Stream)
     lines: asyncio.Queue[bytes] = asyncio.Queue(100)

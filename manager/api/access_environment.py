@@ -1,0 +1,133 @@
+"""What a viewer does not see: the values of environment variables, in whatever answer they are.
+
+Every answer to such a caller passes here, so that a handler cannot forget it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from common.errors import Unavailable
+from manager.api.access import Caller
+from manager.api.call import JSON, Answer, Exchange, Relay, Reply, Send, Stream
+
+HIDDEN = "<hidden>"
+_MAX_LINE = 16 * 1024 * 1024
+
+
+def shown_to(caller: Caller, reply: Reply) -> Reply:
+    """Return the reply as its caller may see it."""
+    if caller.environment:
+        return reply
+    if isinstance(reply, Answer):
+        return _answer(reply)
+    if isinstance(reply, Relay):
+        return Relay(lambda exchange: _relay(reply, exchange))
+    if reply.mapped is not None:
+        return reply.mapped(hide)
+    return replace(reply, produce=lambda send: _produce(reply, send)) if _is_json(reply.content_type) else reply
+
+
+def hide(value: Any) -> Any:
+    """Return decoded JSON with `NAME=<hidden>` for what a list `Env` says, however deep it is."""
+    if isinstance(value, dict):
+        return {
+            key: [_hidden(each) for each in inner] if key == "Env" and isinstance(inner, list | tuple) else hide(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [hide(each) for each in value]
+    return hide(msgspec.to_builtins(value)) if isinstance(value, msgspec.Struct) else value
+
+
+def _hidden(entry: Any) -> str:
+    name, equals, _ = str(entry).partition("=")
+    return f"{name}={HIDDEN}" if equals else name
+
+
+def _answer(answer: Answer) -> Answer:
+    if not isinstance(answer.value, bytes):
+        return replace(answer, value=hide(answer.value))
+    return replace(answer, value=_line(answer.value)) if _is_json(answer.content_type) and answer.value else answer
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() in {JSON, "application/x-ndjson"}
+
+
+def _line(text: bytes) -> bytes:
+    try:
+        return msgspec.json.encode(hide(msgspec.json.decode(text)))
+    except (msgspec.DecodeError, RecursionError):
+        raise Unavailable("this answer cannot be shown to a viewer: it is not the JSON that it says it is") from None
+
+
+class _Lines:
+    """Sends JSON that comes as lines, hidden, line by line."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._rest = bytearray()
+
+    async def feed(self, data: bytes) -> None:
+        self._rest += data
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        if len(rest) > _MAX_LINE:
+            raise Unavailable(f"this answer cannot be shown to a viewer: a line is longer than {_MAX_LINE} bytes")
+        for line in lines:
+            if line.strip():
+                await self._send(_line(bytes(line)) + b"\n")
+
+    async def end(self) -> None:
+        if self._rest.strip():
+            await self._send(_line(bytes(self._rest)))
+
+
+async def _produce(stream: Stream, send: Send) -> None:
+    lines = _Lines(send)
+    await stream.produce(lines.feed)
+    await lines.end()
+
+
+async def _relay(relay: Relay, exchange: Exchange) -> None:
+    hiding = _HidingExchange(exchange)
+    await relay.run(hiding)
+    await hiding.end()
+
+
+class _HidingExchange:
+    """Passes an answer on; its JSON is hidden, all else goes as it is."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._lines: _Lines | None = None
+
+    def body(self) -> AsyncIterator[bytes]:
+        return self._exchange.body()
+
+    @property
+    def has_body(self) -> bool:
+        return self._exchange.has_body
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        types = [value for name, value in headers.items() if name.lower() == "content-type"]
+        if any(map(_is_json, types)):
+            self._lines = _Lines(self._exchange.send)
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+        await self._exchange.start(status, headers)
+
+    async def send(self, data: bytes) -> None:
+        await (self._exchange.send if self._lines is None else self._lines.feed)(data)
+
+    async def end(self) -> None:
+        if self._lines is not None:
+            await self._lines.end()
+
+    async def take_over(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await self._exchange.take_over(head)

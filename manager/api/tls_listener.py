@@ -1,0 +1,85 @@
+"""The API's TCP port: connections are the API's only when their certificate is verified, and strangers are few."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+from common.clock import Clock
+from manager.api.connection import Limits
+from manager.ca.ratelimit import RateLimit
+
+_LOG = logging.getLogger(__name__)
+
+_SHUTDOWN_SECONDS = 1.0
+# After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
+_PAUSE_SECONDS = 1.0
+# Failed handshakes of one address that are logged: at once, and one more every so many seconds.
+_LOGGED = 5
+_LOGGED_EVERY = 30.0
+
+
+class TlsListener:
+    """Accepts connections from a bound socket and makes of those that pass their handshake what `protocol` returns.
+
+    How many may be without a certificate at a time, and for how long, `limits` say: in all and of one address.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._listener = listener
+        self._context = context
+        self._protocol = protocol
+        self._limits = limits
+        self._strangers: Counter[str] = Counter()
+        self._complaints = RateLimit(_LOGGED, _LOGGED_EVERY, clock)
+
+    async def run(self) -> None:
+        """Accept until cancelled. The listener is the caller's to close."""
+        self._listener.setblocking(False)
+        async with asyncio.TaskGroup() as handshakes:
+            while True:
+                try:
+                    connection, peer = await asyncio.get_running_loop().sock_accept(self._listener)
+                except OSError as error:
+                    _LOG.error("cannot accept a client of the API: %s", error)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    continue
+                address = str(peer[0])
+                if self._may_try(address):
+                    self._strangers[address] += 1
+                    handshakes.create_task(self._welcome(connection, address))
+                else:
+                    connection.close()
+
+    def _may_try(self, address: str) -> bool:
+        limits = self._limits
+        return self._strangers.total() < limits.handshakes and self._strangers[address] < limits.handshakes_per_address
+
+    async def _welcome(self, connection: socket.socket, address: str) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=self._limits.head_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except OSError as error:  # ssl.SSLError and TimeoutError are
+            connection.close()
+            if self._complaints.allow(address):
+                _LOG.info("a client of the API at %s was refused: %s", address, error or type(error).__name__)
+        finally:
+            self._strangers[address] -= 1
+            if not self._strangers[address]:
+                del self._strangers[address]

@@ -24,7 +24,7 @@ from common.wire.messages import (
 )
 from worker import resources
 from worker.assignments import AssignmentSet
-from worker.images import Images
+from worker.images import Fetch, Images
 from worker.ports import Engine, Memory, Networks, NetworkWorld, TaskFiles
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
@@ -60,6 +60,8 @@ class Agent:
         version: str,
         news: asyncio.Event,
         advertise_addr: str = "",
+        image_port: int = 0,
+        fetch: Fetch | None = None,
     ) -> None:
         self.reporter = Reporter()
         self.connected_to: Welcome | None = None
@@ -70,7 +72,8 @@ class Agent:
         self._version = version
         self._news = news
         self._advertise_addr = advertise_addr
-        self._images = Images(engine, clock)
+        self._image_port = image_port
+        self._images = Images(engine, clock, fetch)
         self._hands = Hands(
             node_id=node_id,
             engine=engine,
@@ -144,6 +147,7 @@ class Agent:
             description=self.description,
             advertise_addr=self._advertise_addr,
             tasks=tuple(self.supervisor.tasks),
+            image_port=self._image_port,
         )
 
     def welcomed(self, welcome: Welcome) -> None:

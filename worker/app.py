@@ -11,19 +11,25 @@ import signal
 import msgspec
 
 from common.clock import SystemClock
+from common.errors import SwarmError
 from common.sdnotify import Notifier
+from common.version import version
+from common.wire.server import Server, serve
 from worker import statusfile
 from worker.agent import Agent
 from worker.config import DataDir, WorkerConfig
 from worker.dialler import Credentials, TlsDialler
 from worker.engine import DockerEngine
+from worker.imagefetch import ImageFetcher
+from worker.imagelink import ImageLink
+from worker.imageserver import ImageServer
 from worker.localdb import LocalDb
 from worker.net.choice import choose_networks
+from worker.questions import Questions
 from worker.session import Session
 from worker.statusfile import WorkerStatus
 from worker.supervisor import live
 from worker.tmpfs import TmpfsFiles
-from common.version import version
 
 STATUS_SECONDS = 0.1
 # `ready` waits for a manager's welcome, but not longer than this.
@@ -64,6 +70,11 @@ class _Daemon:
         database = LocalDb(self._data_dir.database)
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
         networks = await choose_networks(self._data_dir, config, engine, self._clock)
+        image_server = ImageServer(engine, self._clock)
+        questions = Questions()
+        link = ImageLink(credentials.context, lambda: session.address)
+        fetcher = ImageFetcher(engine, questions, link.dial, self._rng)
+        listener = await _listen(config.image_port, credentials, image_server)
         agent = Agent(
             node_id=config.node_id,
             engine=engine,
@@ -74,12 +85,16 @@ class _Daemon:
             version=version(),
             news=self._news,
             advertise_addr=config.advertise_addr,
+            image_port=listener.port if listener else 0,
+            fetch=fetcher.fetch,
         )
         session = Session(
-            TlsDialler(credentials, config.docker_host),
+            TlsDialler(credentials, config.docker_host, image_server),
             agent,
             agent.reporter,
             credentials,
+            questions,
+            image_server,
             managers=lambda: self._config.managers,
             clock=self._clock,
             rng=self._rng,
@@ -96,6 +111,8 @@ class _Daemon:
         finally:
             self._notifier.stopping()
             self._data_dir.status.unlink(missing_ok=True)
+            if listener is not None:
+                await listener.close()
             await database.close()
             await engine.close()
 
@@ -115,7 +132,9 @@ class _Daemon:
             )
             if status != last:
                 statusfile.write(self._data_dir.status, status)
-                self._notifier.status(f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}")
+                self._notifier.status(
+                    f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
+                )
                 last = status
                 if status.manager:
                     self._ready()
@@ -140,3 +159,14 @@ class _Daemon:
             return
         self._config = msgspec.structs.replace(self._config, managers=welcome.managers)
         self._data_dir.save(self._config)
+
+
+async def _listen(port: int, credentials: Credentials, image_server: ImageServer) -> Server | None:
+    """Serve images to other workers; where that cannot be, they come through the manager."""
+    if not port:
+        return None
+    try:
+        return await serve(None, port, credentials.peer_context(), image_server.handle)
+    except SwarmError as error:
+        _log.warning("other workers fetch images from this host through the manager: %s", error.message)
+        return None

@@ -15,16 +15,21 @@ from worker.engine import DEFAULT_HOST
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
+DEFAULT_IMAGE_PORT = 2378
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`managers` are `host:port`, the ones that were last known; `advertise_addr` is empty for the manager to see."""
+    """`managers` are `host:port`, the ones that were last known; `advertise_addr` is empty for the manager to see.
+
+    `image_port`: where other workers fetch images from this one; with 0 they do so through the manager.
+    """
 
     node_id: str
     cluster_id: str
     managers: tuple[str, ...]
     advertise_addr: str = ""
     docker_host: str = DEFAULT_HOST
+    image_port: int = DEFAULT_IMAGE_PORT
 
 
 class DataDir:

@@ -9,11 +9,21 @@ import ssl
 
 from common.clock import Clock, rfc3339
 from common.errors import SwarmError, Unauthenticated, Unavailable
-from common.tls import CredentialFiles, certificate_request, client_context, new_key, renewal_time
+from common.tls import (
+    CredentialFiles,
+    certificate_request,
+    client_context,
+    new_key,
+    peer_context,
+    renewal_time,
+)
 from common.wire.channel import Channel, open_raw
 from common.wire.client import dial_stream, open_session
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
+from common.wire.server import FIRST_FRAME_BYTES
+from common.wire.stream import StreamChannel
 from worker.config import parse_address
+from worker.imageserver import ImageServer
 from worker.streams import open_engine, splice
 
 # Clocks are set and machines sleep: the time to renew is compared with the clock at least this often.
@@ -31,6 +41,7 @@ class Credentials:
         self._clock = clock
         self._rng = rng
         self._context: ssl.SSLContext | None = None
+        self._peer_context: ssl.SSLContext | None = None
         self._key = b""
         self._identity = files.identity()
         self._due = renewal_time(self._identity, rng)
@@ -56,6 +67,12 @@ class Credentials:
             self._context = client_context(self._files)
         return self._context
 
+    def peer_context(self) -> ssl.SSLContext:
+        """Return the context to serve other workers with; it goes on with each new certificate."""
+        if self._peer_context is None:
+            self._peer_context = peer_context(self._files)
+        return self._peer_context
+
     async def due(self) -> RenewRequest:
         # An instant of the clock, not of the loop: nothing wakes us when the clock is set.
         while (remaining := self._due - self._clock.now()) > 0:  # noqa: ASYNC110
@@ -70,6 +87,8 @@ class Credentials:
             return
         self._files.write(reply.certificate, self._key, reply.root_certificate)
         self._key, self._context = b"", None
+        if self._peer_context is not None:
+            self._peer_context.load_cert_chain(self._files.node)
         self._identity = self._files.identity()
         self._due = renewal_time(self._identity, self._rng)
         _log.info("certificate renewed, valid until %s", rfc3339(self.valid_until))
@@ -78,9 +97,10 @@ class Credentials:
 class TlsDialler:
     """The `Dialler` (worker.session) of production."""
 
-    def __init__(self, credentials: Credentials, docker_host: str) -> None:
+    def __init__(self, credentials: Credentials, docker_host: str, image_server: ImageServer) -> None:
         self._credentials = credentials
         self._docker_host = docker_host
+        self._image_server = image_server
 
     async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
         host, port = parse_address(address)
@@ -88,6 +108,9 @@ class TlsDialler:
 
     async def stream(self, address: str, opened: OpenStream) -> None:
         try:
+            if opened.target == "images":
+                await self._serve_images(address, opened)
+                return
             if opened.target != "engine":
                 await self._refuse(address, opened, f"this worker has no stream to {opened.target!r}")
                 return
@@ -110,6 +133,13 @@ class TlsDialler:
             engine[1].close()
             raise
         await splice(engine, raw)
+
+    async def _serve_images(self, address: str, opened: OpenStream) -> None:
+        """Give images to a worker that reaches us through the manager only: the stream speaks in frames again."""
+        stream = await self._dial(address, opened.stream_id)
+        ready: asyncio.Future[StreamChannel] = asyncio.get_running_loop().create_future()
+        stream.detach(StreamChannel(ready.set_result, FIRST_FRAME_BYTES))
+        await self._image_server.handle(await ready)
 
     async def _refuse(self, address: str, opened: OpenStream, why: str) -> None:
         await self._dial(address, opened.stream_id, why)

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -30,6 +30,10 @@ CALL_SECONDS = 60.0
 # Creating and starting may wait for volume and network drivers.
 SLOW_CALL_SECONDS = 180.0
 PULL_STALL_SECONDS = 300.0
+# An engine writes a whole image to its disk before it sends or takes over the first byte of it.
+TRANSFER_STALL_SECONDS = 900.0
+# With more images than these, layers that are here may be sent again.
+LAYERS_ASKED = 200
 STOP_MARGIN_SECONDS = 60.0
 AIODOCKER_NO_ANSWER = 900
 _RETRY_FIRST, _RETRY_LIMIT = 0.1, 2.0
@@ -123,6 +127,41 @@ class DockerEngine:
                 async for line in _json_lines(response):
                     if failure := engineapi.pull_failure([line]):
                         raise EngineError(response.status, failure)
+
+    async def save(self, image_id: str) -> AsyncGenerator[bytes, None]:
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=TRANSFER_STALL_SECONDS)
+        with self._errors():
+            await self._negotiate()
+            async with self._docker.session.get(self._url(f"images/{image_id}/get"), timeout=limit) as response:
+                await _raise_for_status(response)
+                async for data in response.content.iter_any():
+                    yield data
+
+    async def load(self, archive: AsyncIterable[bytes]) -> None:
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=TRANSFER_STALL_SECONDS)
+        with self._errors():
+            await self._negotiate()
+            url = self._url("images/load")
+            headers = {"Content-Type": "application/x-tar"}
+            request = self._docker.session.post(
+                url, params={"quiet": "1"}, data=archive, headers=headers, timeout=limit
+            )
+            async with request as response:
+                await _raise_for_status(response)
+                async for line in _json_lines(response):
+                    if failure := engineapi.pull_failure([line]):
+                        raise EngineError(response.status, failure)
+
+    async def layers(self) -> Collection[tuple[str, ...]]:
+        with self._errors():
+            await self._negotiate()
+            listed = await self._docker.images.list()
+        found = []
+        for entry in listed[:LAYERS_ASKED]:
+            image = await self.image(entry["Id"])
+            if image is not None:
+                found.append(image.layers)
+        return found
 
     # --- networks -----------------------------------------------------------------------------------------------------
 

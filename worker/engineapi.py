@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from common.clock import parse_rfc3339
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
 from worker.ports import JSON, LABEL_TASK_ID, Container, ContainerEvent, Image, Phase
@@ -120,7 +121,15 @@ def read_event(event: Mapping[str, Any]) -> ContainerEvent | None:
 
 def read_image(answer: Mapping[str, Any]) -> Image:
     """Read the answer to GET /images/{name}/json."""
-    return Image(id=answer["Id"], repo_digests=tuple(answer.get("RepoDigests") or ()))
+    return Image(
+        id=answer["Id"],
+        repo_digests=tuple(answer.get("RepoDigests") or ()),
+        tagged_at=parse_rfc3339((answer.get("Metadata") or {}).get("LastTagTime") or "0001-01-01"),
+        size=answer.get("Size") or 0,
+        layers=tuple((answer.get("RootFS") or {}).get("Layers") or ()),
+        os=answer.get("Os", ""),
+        architecture=answer.get("Architecture", ""),
+    )
 
 
 def split_reference(reference: str) -> tuple[str, str]:

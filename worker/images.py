@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from common.clock import Clock
 from common.errors import NotFound
+from common.imagenames import pinned_id
 from worker.ports import Engine, EngineError, Image
 
 # How long one answer, that an image is there and current, holds for other tasks.
 FRESH_SECONDS = 60.0
 
+Tell: TypeAlias = Callable[[str], None]
+# Fetches an image by id from other workers; False when none has it, NotFound when none can give it.
+Fetch: TypeAlias = Callable[[str, Tell], Awaitable[bool]]
+
 _log = logging.getLogger(__name__)
 
 
-class Images:
-    """Pulls images. Concurrent requests for one image are one pull. Credentials live in memory only."""
+@dataclass(slots=True)
+class _Flight:
+    """One image on its way; those who wait hear the same news, late ones the last."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    task: asyncio.Task[str] | None = None
+    listeners: list[Tell] = field(default_factory=list)
+    news: str = ""
+
+    def tell(self, news: str) -> None:
+        self.news = news
+        for listener in self.listeners:
+            listener(news)
+
+
+class Images:
+    """Has images brought here. Concurrent requests for one image are one. Credentials live in memory only.
+
+    An image that no registry knows is named by its id, as `name@sha256:ID` or alone, and fetched from other workers.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, fetch: Fetch | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._fetch = fetch
         self._auths: dict[str, str] = {}
-        self._flights: dict[str, asyncio.Task[None]] = {}
-        self._waiters: dict[str, int] = {}
-        self._fresh_until: dict[str, float] = {}
+        self._flights: dict[str, _Flight] = {}
+        self._fresh: dict[str, tuple[float, str]] = {}
 
     def set_auth(self, service_id: str, auth: str) -> None:
         """Remember a service's registry credentials (JSON as in X-Registry-Auth, decoded); empty forgets them."""
@@ -41,54 +64,83 @@ class Images:
 
     def forget(self, reference: str) -> None:
         """Do not trust an earlier answer: the engine says that the image is not there."""
-        self._fresh_until.pop(reference, None)
+        self._fresh.pop(reference, None)
 
-    async def ensure(self, reference: str, service_id: str) -> None:
-        """Return when the image is on this host.
+    async def ensure(self, reference: str, service_id: str, tell: Tell = lambda _: None) -> str:
+        """Return, when the image is on this host, what its engine knows it as. `tell` hears what is being done.
 
         Raises:
-            NotFound: it is not, and cannot be pulled.
+            NotFound: it is not, and can neither be fetched nor pulled.
             EngineDown: the engine does not answer.
 
         """
-        if self._fresh_until.get(reference, 0.0) > self._clock.now():
-            return
+        until, name = self._fresh.get(reference, (0.0, ""))
+        if until > self._clock.now():
+            return name
         flight = self._flights.get(reference)
         if flight is None:
-            flight = self._take_off(reference, self._have(reference, self._auths.get(service_id, "")))
-        self._waiters[reference] = self._waiters.get(reference, 0) + 1
+            flight = self._flights[reference] = _Flight()
+            flight.task = self._take_off(reference, self._have(reference, self._auths.get(service_id, ""), flight.tell))
+        elif flight.news:
+            tell(flight.news)
+        assert flight.task is not None
+        flight.listeners.append(tell)
         try:
-            await asyncio.shield(flight)
+            return await asyncio.shield(flight.task)
         finally:
-            self._waiters[reference] -= 1
-            if not self._waiters[reference]:
-                del self._waiters[reference]
+            flight.listeners.remove(tell)
+            if not flight.listeners:
                 await self._land(reference, flight)
 
-    def _take_off(self, reference: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        flight = asyncio.get_running_loop().create_task(work, name=f"pull {reference}")
-        self._flights[reference] = flight
-        return flight
+    @staticmethod
+    def _take_off(reference: str, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
+        return asyncio.get_running_loop().create_task(work, name=f"image {reference}")
 
-    async def _land(self, reference: str, flight: asyncio.Task[None]) -> None:
+    async def _land(self, reference: str, flight: _Flight) -> None:
         """End a flight that nobody waits for any more; its result has been taken by those who did."""
         if self._flights.get(reference) is flight:
             del self._flights[reference]
-        flight.cancel()
-        await asyncio.gather(flight, return_exceptions=True)
+        assert flight.task is not None
+        flight.task.cancel()
+        await asyncio.gather(flight.task, return_exceptions=True)
 
-    async def _have(self, reference: str, auth: str) -> None:
-        image = await self._engine.image(reference)
-        if image is None or not is_current(reference, image):
-            try:
-                await self._engine.pull(reference, auth)
-            except EngineError as error:
-                if image is None:
-                    raise NotFound(f"No such image: {reference}; pulling it failed: {error.message}") from error
-                _log.warning("cannot refresh %s, using the image that is here: %s", reference, error.message)
+    async def _have(self, reference: str, auth: str, tell: Tell) -> str:
+        image_id = pinned_id(reference)
+        name = await self._have_pinned(reference, image_id, tell) if image_id else ""
+        if not name:
+            await self._have_named(reference, auth, tell)
+            name = reference
         now = self._clock.now()
-        self._fresh_until = {ref: until for ref, until in self._fresh_until.items() if until > now}
-        self._fresh_until[reference] = now + FRESH_SECONDS
+        self._fresh = {ref: known for ref, known in self._fresh.items() if known[0] > now}
+        self._fresh[reference] = (now + FRESH_SECONDS, name)
+        return name
+
+    async def _have_pinned(self, reference: str, image_id: str, tell: Tell) -> str:
+        """Have an image by its id, if that is what the digest is and not a registry's; empty if not."""
+        if await self._engine.image(reference) is not None:
+            return reference
+        if await self._engine.image(image_id) is not None:
+            return image_id
+        if self._fetch is not None and await self._fetch(image_id, tell):
+            return image_id
+        return ""
+
+    async def _have_named(self, reference: str, auth: str, tell: Tell) -> None:
+        image = await self._engine.image(reference)
+        if image is not None and is_current(reference, image):
+            return
+        tell(f"pulling image {reference}")
+        try:
+            await self._engine.pull(reference, auth)
+        except EngineError as error:
+            if image is None:
+                raise NotFound(_missing(reference, error.message)) from error
+            _log.warning("cannot refresh %s, using the image that is here: %s", reference, error.message)
+
+
+def _missing(reference: str, why: str) -> str:
+    nowhere = "no connected node has it, and " if pinned_id(reference) else ""
+    return f"No such image: {reference}; {nowhere}pulling it failed: {why}"
 
 
 def is_current(reference: str, image: Image) -> bool:

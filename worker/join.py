@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
+from common.version import version
 from common.wire.client import JoinTerms, join, open_session
 from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
 from common.wire.token import parse_token
 from worker import statusfile
-from worker.config import DEFAULT_DATA_DIR, UNIT, DataDir, WorkerConfig, parse_address
+from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, UNIT, DataDir, WorkerConfig, parse_address
 from worker.dialler import Credentials
 from worker.engine import DEFAULT_HOST, DockerEngine
 from worker.net.choice import choose_networks
 from worker.ports import JSON, LABEL_AGENT, Engine
 from worker.resources import describe
 from worker.tmpfs import TmpfsFiles
-from common.version import version
 
 START_SECONDS = 30.0
 LEAVE_SECONDS = 5.0
@@ -40,6 +40,7 @@ class JoinWishes:
     token: str
     advertise_addr: str = ""
     docker_host: str = DEFAULT_HOST
+    image_port: int = DEFAULT_IMAGE_PORT
     labels: Mapping[str, str] = field(default_factory=dict)
     availability: str = "active"
 
@@ -83,6 +84,7 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
         managers=member.managers or (f"{host}:{port}",),
         advertise_addr=wishes.advertise_addr,
         docker_host=wishes.docker_host,
+        image_port=wishes.image_port,
     )
     data.create()
     try:

@@ -16,10 +16,10 @@ from click.shell_completion import get_completion_class
 from common import logs
 from common.clock import rfc3339
 from common.errors import SwarmError
-from worker import app, join, statusfile
-from worker.config import DEFAULT_DATA_DIR, DataDir, WorkerConfig
-from worker.engine import DEFAULT_HOST
 from common.version import version
+from worker import app, join, statusfile
+from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DataDir, WorkerConfig
+from worker.engine import DEFAULT_HOST
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,6 +68,13 @@ def main() -> None:
 @click.option("--token", required=True, help="As 'swarm-manager join-token worker' prints it.")
 @click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
 @click.option("--docker-host", default=DEFAULT_HOST, show_default=True, help="The engine to run tasks on.")
+@click.option(
+    "--image-port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_IMAGE_PORT,
+    show_default=True,
+    help="TCP port where other workers fetch images from this one; 0: only through the manager.",
+)
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Give the node a label; repeatable.")
 @click.option("--availability", type=click.Choice(join.AVAILABILITIES), default="active", show_default=True)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting the service.")
@@ -79,6 +86,7 @@ def join_command(
     token: str,
     advertise_addr: str,
     docker_host: str,
+    image_port: int,
     labels: tuple[str, ...],
     availability: str,
     foreground: bool,
@@ -98,6 +106,7 @@ def join_command(
         token=token,
         advertise_addr=advertise_addr,
         docker_host=docker_host,
+        image_port=image_port,
         labels=join.parse_labels(labels),
         availability=availability,
     )

@@ -6,7 +6,7 @@ The core runs on these in production and on fakes in tests and in the simulation
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -105,10 +105,19 @@ EngineEvent: TypeAlias = EngineConnected | EngineLost | ContainerEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A local image. Without `repo_digests` it never came from a registry nor went to one."""
+    """A local image. Without `repo_digests` it never came from a registry nor went to one.
+
+    tagged_at: when it last got a name here (Unix seconds), 0 if never.
+    size: in bytes, of all its `layers` (their digests, the lowest first).
+    """
 
     id: str
     repo_digests: tuple[str, ...] = ()
+    tagged_at: float = 0.0
+    size: int = 0
+    layers: tuple[str, ...] = ()
+    os: str = ""
+    architecture: str = ""
 
 
 class Engine(Protocol):
@@ -143,6 +152,15 @@ class Engine(Protocol):
 
     async def pull(self, reference: str, auth: str) -> None:
         """Pull an image; `auth` is the JSON that the registry's client was given, or empty."""
+
+    def save(self, image_id: str) -> AsyncGenerator[bytes, None]:
+        """Yield an image's archive, as `docker save` writes it."""
+
+    async def load(self, archive: AsyncIterable[bytes]) -> None:
+        """Load an archive's image. When the archive raises, nothing is loaded, and the engine's error says little."""
+
+    async def layers(self) -> Collection[tuple[str, ...]]:
+        """Return the layers of every local image, the lowest first."""
 
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
 

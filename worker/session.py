@@ -19,6 +19,8 @@ from common.wire.messages import (
     Heartbeat,
     HeartbeatAck,
     Hello,
+    ImageGrant,
+    ImageSources,
     NodeReport,
     OpenStream,
     Refused,
@@ -26,10 +28,13 @@ from common.wire.messages import (
     RenewReply,
     RenewRequest,
     Resync,
+    SeekImage,
     StatusAck,
     StatusReport,
     Welcome,
 )
+from worker.imageserver import ImageServer
+from worker.questions import Questions
 from worker.reporter import Reporter
 
 RETRY_FIRST = 0.25
@@ -100,6 +105,8 @@ class Session:
         agent: Agent,
         reporter: Reporter,
         renewal: Renewal,
+        questions: Questions,
+        image_server: ImageServer,
         *,
         managers: Callable[[], Sequence[str]],
         clock: Clock,
@@ -110,6 +117,8 @@ class Session:
         self._agent = agent
         self._reporter = reporter
         self._renewal = renewal
+        self._questions = questions
+        self._image_server = image_server
         self._managers = managers
         self._clock = clock
         self._rng = rng
@@ -157,6 +166,7 @@ class Session:
         finally:
             self._turn(None)
             self._reporter.lost()
+            self._questions.lost()
             self._agent.lost()
             await channel.close()
 
@@ -169,6 +179,7 @@ class Session:
                 group.create_task(self._heartbeats(channel, welcome.heartbeat))
                 group.create_task(self._reports(channel))
                 group.create_task(self._descriptions(channel))
+                group.create_task(self._ask(channel))
                 group.create_task(self._renewals(channel))
                 group.create_task(self._agent.unfit())
                 await self._read(channel, group)
@@ -199,12 +210,29 @@ class Session:
                 self._agent.authorised(message)
             case OpenStream():
                 self._open(group, message)
+            case ImageSources() | ImageGrant() | SeekImage():
+                await self._handle_image(channel, group, number, message)
             case RenewReply():
                 self._renewal.renewed(message)
             case Refused():
                 raise refused_error(message)
             case _:
                 _log.warning("the manager sent a %s, which no worker expects", type(message).__name__)
+
+    async def _handle_image(
+        self,
+        channel: Channel,
+        group: asyncio.TaskGroup,
+        number: int,
+        message: ImageSources | ImageGrant | SeekImage,
+    ) -> None:
+        match message:
+            case ImageSources():
+                self._questions.answered(number, message)
+            case ImageGrant():
+                await self._image_server.grant(message)
+            case SeekImage():
+                group.create_task(self._seek(channel, number, message))
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
@@ -236,6 +264,14 @@ class Session:
     async def _descriptions(self, channel: Channel) -> None:
         while True:
             await channel.send(await self._agent.description_changed())
+
+    async def _ask(self, channel: Channel) -> None:
+        while True:
+            number, question = await self._questions.take()
+            await channel.send(question, number)
+
+    async def _seek(self, channel: Channel, number: int, message: SeekImage) -> None:
+        await channel.send(await self._image_server.seen(message.reference), number)
 
     async def _renewals(self, channel: Channel) -> None:
         while True:

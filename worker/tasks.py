@@ -80,6 +80,7 @@ class TaskRunner:
         self._stale = not looked or container is not None
         self._looking = False
         self._introduced = 0
+        self._image = ""
         self._image_missed = False
         self._woken = asyncio.Event()
 
@@ -277,14 +278,20 @@ class TaskRunner:
         spec = self.task.spec.container_spec
         if spec is None:
             raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
-        await self._hands.images.ensure(spec.image, self.task.service_id)
+        self._image = await self._hands.images.ensure(spec.image, self.task.service_id, self._say)
         self._now = replace(self._now, image_ready=True)
+
+    def _say(self, message: str) -> None:
+        """Report what is being done in the present state."""
+        self.status = self._status(Step(self._now.state, message))
+        self._report(self.task.id, self.status)
 
     async def _create(self) -> None:
         hands, task = self._hands, self.task
         if not hands.node.hostname:
             raise EngineDown("it has not said yet what host this is, and templates may ask")
-        spec = containerspec.expanded(task, hands.node_id, hands.node)
+        expanded = containerspec.expanded(task, hands.node_id, hands.node)
+        spec = msgspec.structs.replace(expanded, image=self._image or expanded.image)
         files = task_files(spec, hands.materials, templates.context(task, hands.node_id, hands.node))
         self._now = replace(self._now, attempted=True)
         self._attachment = await hands.networks.attach(task)
@@ -294,7 +301,7 @@ class TaskRunner:
             async with hands.gate:
                 container_id = await hands.engine.create(task.name, body)
         except EngineError as error:
-            await self._not_created(error, spec.image)
+            await self._not_created(error, expanded.image)
             return
         self._now = replace(self._now, container=Container(id=container_id, task_id=task.id), attempted=False)
 

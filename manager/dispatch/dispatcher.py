@@ -30,6 +30,7 @@ from common.wire.messages import (
     PROTOCOL_VERSION,
     Hello,
     JoinRequest,
+    RelayHello,
     RootReply,
     RootRequest,
     StreamHello,
@@ -40,6 +41,7 @@ from manager.dispatch.batch import WriteBatch
 from manager.dispatch.connector import EngineConnector
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
+from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Down, Ready, apply_node_writes
@@ -90,6 +92,7 @@ class Dispatcher:
         self._sessions: dict[str, Session] = {}
         self._strangers = 0
         self._streams = Streams(rng)
+        self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self._liveness = Liveness(self._lose)
         self._lost: dict[str, None] = {}
         self._something_lost = asyncio.Event()
@@ -100,6 +103,7 @@ class Dispatcher:
             nodes=WriteBatch(store, apply_node_writes),
             credentials=RegistryCredentials(),
             renew=self._membership.renew,
+            images=self.images,
         )
 
     @property
@@ -161,6 +165,8 @@ class Dispatcher:
                     return
             if isinstance(opening, StreamHello):
                 self._streams.arrived(channel, opening)
+            elif isinstance(opening, RelayHello):
+                await self.images.relay(channel, opening)
             else:
                 await self._serve_session(channel, opening, request_id)
         except ChannelClosed as closed:
@@ -210,6 +216,7 @@ class Dispatcher:
         channel.raise_limit(MAX_FRAME_BYTES)
         heartbeat = self._heartbeat()
         session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
+        session.image_port = hello.image_port
         self._enter(session)
         try:
             ready = Ready(node.id, hello.description, _address(node, hello, channel.peer), identity.serial)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.errors import ProtocolError, SwarmError
 from common.tls import Identity
-from common.wire.channel import Channel
+from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
 from common.wire.messages import (
     AnyMessage,
     Assignments,
+    FetchImage,
     Heartbeat,
     HeartbeatAck,
+    ImageHeld,
+    ImageSeen,
     Leave,
     LeaveAck,
     NodeReport,
@@ -23,6 +27,7 @@ from common.wire.messages import (
     RenewReply,
     RenewRequest,
     Resync,
+    SeekImage,
     StatusAck,
     StatusReport,
 )
@@ -30,6 +35,7 @@ from manager.dispatch.batch import WriteBatch
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
+from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Described, Left, NodeWrite
 from manager.dispatch.reports import NodeReports
 from manager.state.store import Store
@@ -37,6 +43,7 @@ from manager.state.store import Store
 # Changes that follow each other within this time go out as one message.
 GATHER_SECONDS = 0.010
 MAX_OPEN_REPORTS = 8
+MAX_OPEN_FETCHES = 8
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +58,7 @@ class SessionParts:
     nodes: WriteBatch[NodeWrite]
     credentials: RegistryCredentials
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
+    images: ImageBroker
 
 
 class Session:
@@ -64,12 +72,16 @@ class Session:
         self.channel = channel
         self.grace = grace
         self.left = False
+        self.image_port = 0
         self._parts = parts
         self._stale = asyncio.Event()
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
         self._auths: dict[str, RegistryAuth] = {}
         self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
+        self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._ended_by: SwarmError | None = None
+        self._seeks: dict[int, asyncio.Future[ImageSeen]] = {}
+        self._seek_numbers = itertools.count(1)
 
     @property
     def node_id(self) -> str:
@@ -92,6 +104,9 @@ class Session:
             raise _first(errors) from errors
         finally:
             self._feed.close()
+            self._parts.images.left(self.node_id)
+            for seek in self._seeks.values():
+                seek.cancel()
 
     def end(self, error: SwarmError) -> None:
         """End the session from this side: `run` raises `error`."""
@@ -106,6 +121,25 @@ class Session:
 
         """
         await self.channel.send(message)
+
+    async def seek(self, reference: str) -> ImageSeen:
+        """Ask the worker whether its engine has an image.
+
+        Raises:
+            ChannelClosed: the connection is gone.
+
+        """
+        number = next(self._seek_numbers)
+        seen: asyncio.Future[ImageSeen] = asyncio.get_running_loop().create_future()
+        self._seeks[number] = seen
+        try:
+            await self.channel.send(SeekImage(reference=reference), number)
+            await asyncio.wait([seen])
+            if seen.cancelled():
+                raise ChannelClosed(f"the session of node {self.node_id} has ended")
+            return seen.result()
+        finally:
+            del self._seeks[number]
 
     async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
         try:
@@ -128,12 +162,30 @@ class Session:
             case Resync():
                 _log.info("node %s asks for a complete set of assignments", self.node_id)
                 self._feed.start_over()
+            case FetchImage() | ImageHeld() | ImageSeen():
+                await self._answer_image(frame, group)
             case Leave():
                 await self._parts.nodes.submit(Left(self.node_id))
                 self.left = True
                 await self.channel.send(LeaveAck(), frame.id)
             case message:
                 raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    async def _answer_image(self, frame: Frame, group: asyncio.TaskGroup) -> None:
+        match frame.message:
+            case FetchImage() as request:
+                await self._open_fetches.acquire()
+                group.create_task(self._name_sources(request, frame.id))
+            case ImageHeld(image_id=image_id):
+                self._parts.images.held(self.node_id, image_id)
+            case ImageSeen() as seen if (seek := self._seeks.get(frame.id)) is not None and not seek.done():
+                seek.set_result(seen)
+
+    async def _name_sources(self, request: FetchImage, request_id: int) -> None:
+        try:
+            await self.channel.send(await self._parts.images.sources(self.node_id, request), request_id)
+        finally:
+            self._open_fetches.release()
 
     async def _write_report(self, report: StatusReport, request_id: int) -> None:
         try:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from common.errors import SwarmError
 from worker.ports import (
     LABEL_TASK_ID,
     Container,
@@ -69,6 +70,11 @@ class FakeEngine:
         self.pull_auths: list[str] = []
         self.docker_networks: dict[str, dict[str, Any]] = {}
         self.busiest = 0
+        # Archives that `save` gives, by image id; what was loaded, and what a test does then; images, by name.
+        self.archives: dict[str, bytes] = {}
+        self.loaded: list[bytes] = []
+        self.on_load: Callable[[bytes], None] | None = None
+        self.details: dict[str, Image] = {}
         self._latency = latency
         self._pull_seconds = pull_seconds
         self._boxes: dict[str, _Box] = {}
@@ -216,6 +222,8 @@ class FakeEngine:
 
     async def image(self, reference: str) -> Image | None:
         await self._call("image")
+        if reference in self.details:
+            return self.details[reference]
         if reference not in self.images:
             return None
         digests = ("x@sha256:1",) if reference in self.registry else ()
@@ -229,6 +237,29 @@ class FakeEngine:
         if reference not in self.registry:
             raise EngineError(404, f"pull access denied for {reference}")
         self.images[reference] = self.registry[reference]
+
+    async def save(self, image_id: str) -> AsyncGenerator[bytes, None]:
+        await self._call("save")
+        if image_id not in self.archives:
+            raise EngineError(404, f"No such image: {image_id}")
+        archive = self.archives[image_id]
+        for start in range(0, len(archive), 1000):
+            yield archive[start : start + 1000]
+
+    async def load(self, archive: AsyncIterable[bytes]) -> None:
+        """Take in an archive whole; one whose making fails is a connection that broke, as with aiohttp."""
+        await self._call("load")
+        try:
+            data = b"".join([piece async for piece in archive])
+        except SwarmError as error:
+            raise EngineDown("the connection to the engine broke") from error
+        self.loaded.append(data)
+        if self.on_load is not None:
+            self.on_load(data)
+
+    async def layers(self) -> Collection[tuple[str, ...]]:
+        await self._call("layers")
+        return [image.layers for image in self.details.values()]
 
     async def networks(self, labels: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
         await self._call("networks")

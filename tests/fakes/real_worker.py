@@ -13,6 +13,8 @@ from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, We
 from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
 from worker.agent import Agent
+from worker.imageserver import ImageServer
+from worker.questions import Questions
 from worker.session import Session
 
 
@@ -89,6 +91,8 @@ class RealWorker:
             agent,
             agent.reporter,
             _NeverRenewed(),
+            Questions(),
+            ImageServer(self.engine, self._clock),
             managers=lambda: self._managers,
             clock=self._clock,
             rng=self._rng,

@@ -30,7 +30,10 @@ from common.wire.messages import (
     StatusReport,
     Welcome,
 )
+from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
+from worker.imageserver import ImageServer
+from worker.questions import Questions
 from worker.reporter import Reporter
 from worker.session import Session
 
@@ -124,12 +127,16 @@ class World:
         self.agent = StubAgent()
         self.reporter = Reporter()
         self.renewal = StubRenewal()
+        self.questions = Questions()
+        self.image_server = ImageServer(FakeEngine(), LoopClock())
         self.news = asyncio.Event()
         self.session = Session(
             self.managers,
             self.agent,
             self.reporter,
             self.renewal,
+            self.questions,
+            self.image_server,
             managers=lambda: ("a:1", "b:1"),
             clock=LoopClock(),
             rng=random.Random(1),

@@ -1,0 +1,50 @@
+"""Image references as far as every part of the cluster must understand them: names, tags, and the ids of images.
+
+A service's image that came from no registry is named by the id that it had when it was chosen, in the place of a
+registry's digest: `web:1@sha256:ID`. So it stays the same image when the tag moves, as with a registry's.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_DOMAINS = ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a whole image id, `sha256:` and 64 digits."""
+    return _ID.fullmatch(text) is not None
+
+
+def pinned_id(reference: str) -> str:
+    """Return the digest that a reference ends in, or the id that it is; empty when it names no content."""
+    digest = reference.rpartition("@")[2]
+    return digest if is_id(digest) else ""
+
+
+def with_tag(reference: str) -> str:
+    """Return a reference without digest with its tag, `latest` when it has none."""
+    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+
+
+def pin(reference: str, image_id: str) -> str:
+    """Name exactly this image; a reference that is an id stays one."""
+    return image_id if is_id(reference) else f"{with_tag(reference)}@{image_id}"
+
+
+def repository(reference: str) -> str:
+    """Return a reference without tag and digest, as engines shorten it: without Docker Hub's name and `library/`."""
+    name = reference.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    name = head + slash + last.partition(":")[0]
+    for domain in _DOMAINS:
+        if name.startswith(domain) and (domain != "library/" or name.count("/") == 1):
+            return name.removeprefix(domain)
+    return name
+
+
+def from_registry(reference: str, repo_digests: tuple[str, ...]) -> bool:
+    """Whether a registry knows an image under the reference's name, as an image's `RepoDigests` tell."""
+    wanted = repository(reference)
+    return any(repository(digest) == wanted for digest in repo_digests)

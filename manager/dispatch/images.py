@@ -1,0 +1,212 @@
+"""Which nodes have an image, and who fetches it from whom: the manager's part in the transfer of images.
+
+The bytes go from worker to worker. The manager finds the sources, spreads the fetchers over them, and gives each fetch
+a ticket, which it tells the source first: so a worker gets the images of its own tasks and no others, and a node that
+was removed gets none. Only where two workers cannot reach each other does it carry the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.errors import NotFound, PermissionDenied, ResourceExhausted, SwarmError
+from common.ids import new_id
+from common.imagenames import pinned_id
+from common.model.task import Task, TaskState
+from common.wire.channel import Channel, open_raw
+from common.wire.keepalive import keep_alive
+from common.wire.messages import (
+    AnyMessage,
+    FetchImage,
+    ImageGrant,
+    ImageSeen,
+    ImageSource,
+    ImageSources,
+    RelayHello,
+)
+from common.wire.splice import splice
+from manager.dispatch.membership import member
+from manager.dispatch.streams import Streams
+from manager.state.store import Store
+
+SEEK_SECONDS = 3.0
+# How long the answer to who has an image holds. Nobody has it: not long, it may be built just now.
+KNOWN_SECONDS = 10.0
+UNKNOWN_SECONDS = 1.0
+MAX_SOURCES = 3
+TICKET_SECONDS = 600.0
+MAX_RELAYS = 32
+# Beyond so many images and tickets, those that are stale are cleared away.
+_MAX_KEPT = 4096
+
+_log = logging.getLogger(__name__)
+
+
+class Peer(Protocol):
+    """A worker's session, as far as images go."""
+
+    @property
+    def image_port(self) -> int: ...
+
+    async def send(self, message: AnyMessage) -> None: ...
+
+    async def seek(self, reference: str) -> ImageSeen:
+        """Ask whether the node has an image."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """Who has one image, as far as was heard; `heard` and `until`: when, and until when it holds (loop time)."""
+
+    nodes: dict[str, None] = field(default_factory=dict)
+    heard: float = -math.inf
+    until: float = -math.inf
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ticket:
+    source: str
+    fetcher: str
+    image_id: str
+    until: float
+
+
+class ImageBroker:
+    """Finds images on connected nodes. `sessions` are the dispatcher's, by node id."""
+
+    def __init__(self, store: Store, rng: random.Random, sessions: Mapping[str, Peer], streams: Streams) -> None:
+        self._store = store
+        self._rng = rng
+        self._sessions = sessions
+        self._streams = streams
+        self._known: dict[str, _Known] = {}
+        self._tickets: dict[str, _Ticket] = {}
+        self._serving: dict[tuple[str, str], str] = {}
+        self._relays = 0
+
+    async def locate(self, reference: str) -> dict[str, ImageSeen]:
+        """Ask all connected nodes for an image; return what those say that have it, by node id."""
+        nodes = list(self._sessions)
+        answers = await asyncio.gather(*(self._seek(node_id, reference) for node_id in nodes))
+        return {node_id: seen for node_id, seen in zip(nodes, answers, strict=True) if seen.image_id}
+
+    # --- what sessions hear -------------------------------------------------------------------------------------------
+
+    async def sources(self, fetcher: str, request: FetchImage) -> ImageSources:
+        """Name the nodes that a node may fetch an image from, the least busy first."""
+        self._release(fetcher, request.image_id)
+        if not any(_needs(task, request.image_id) for task in self._store.view.tasks.on_node(fetcher)):
+            _log.warning("node %s asks for image %s, which none of its tasks needs", fetcher, request.image_id)
+            return ImageSources()
+        holders = await self._holders(request.image_id, afresh=bool(request.failed))
+        usable = self._ranked(node for node in holders if node != fetcher and node not in request.failed)
+        sources = [source for node in usable if (source := await self._source(node, fetcher, request.image_id))]
+        if sources:
+            self._serving[fetcher, request.image_id] = sources[0].node_id
+        return ImageSources(sources=tuple(sources))
+
+    def held(self, node_id: str, image_id: str) -> None:
+        """Hear that a node has fetched an image: it can give it on."""
+        self._release(node_id, image_id)
+        if image_id in self._known:
+            self._known[image_id].nodes[node_id] = None
+
+    def left(self, node_id: str) -> None:
+        """Hear that a node's session has ended."""
+        for key in [key for key, source in self._serving.items() if node_id in (key[0], source)]:
+            del self._serving[key]
+
+    async def relay(self, channel: Channel, hello: RelayHello) -> None:
+        """Join a worker with the source that it cannot reach itself, until they are done.
+
+        Raises:
+            SwarmError: it has no ticket, or the source cannot be reached either.
+
+        """
+        ticket = self._tickets.get(hello.ticket)
+        identity = channel.peer.identity
+        if identity is None or ticket is None or ticket.fetcher != identity.node_id or ticket.until < _now():
+            raise PermissionDenied(f"{channel.peer} has no ticket for an image")
+        member(self._store.view, identity)
+        if self._relays >= MAX_RELAYS:
+            raise ResourceExhausted("too many images go through this manager at once: try again")
+        source = self._sessions.get(ticket.source)
+        if source is None:
+            raise NotFound(f"node {ticket.source} is not connected any more")
+        self._relays += 1
+        try:
+            far = await self._streams.open(ticket.source, "images", source.send, open_raw)
+            near = open_raw(channel)
+            for _, writer in (near, far):
+                keep_alive(writer.transport)
+            await splice(near, far)
+        finally:
+            self._relays -= 1
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _holders(self, image_id: str, *, afresh: bool) -> list[str]:
+        """Return the connected nodes that have an image. Many ask when a service starts, but nodes are asked once."""
+        if len(self._known) > _MAX_KEPT:
+            self._known = {key: known for key, known in self._known.items() if known.until > _now()}
+        known = self._known.setdefault(image_id, _Known())
+        asked = _now()
+        async with known.asking:
+            if known.until < asked or (afresh and known.heard < asked - UNKNOWN_SECONDS):
+                known.nodes = dict.fromkeys(await self.locate(image_id))
+                known.heard = _now()
+                known.until = known.heard + (KNOWN_SECONDS if known.nodes else UNKNOWN_SECONDS)
+        return [node_id for node_id in known.nodes if node_id in self._sessions]
+
+    async def _seek(self, node_id: str, reference: str) -> ImageSeen:
+        try:
+            async with asyncio.timeout(SEEK_SECONDS):
+                return await self._sessions[node_id].seek(reference)
+        except (KeyError, SwarmError, TimeoutError) as error:
+            _log.warning("node %s does not say whether it has image %s: %r", node_id, reference, error)
+            return ImageSeen()
+
+    def _ranked(self, nodes: Iterable[str]) -> list[str]:
+        busy = Counter(self._serving.values())
+        return sorted(nodes, key=lambda node: (busy[node], self._rng.random()))[:MAX_SOURCES]
+
+    async def _source(self, node_id: str, fetcher: str, image_id: str) -> ImageSource | None:
+        node, session = self._store.view.nodes.get(node_id), self._sessions.get(node_id)
+        if node is None or session is None:
+            return None
+        ticket = new_id(self._rng)
+        try:
+            await session.send(ImageGrant(ticket=ticket, image_id=image_id, node_id=fetcher))
+        except SwarmError:
+            return None  # its session ends just now
+        if len(self._tickets) > _MAX_KEPT:
+            self._tickets = {key: kept for key, kept in self._tickets.items() if kept.until > _now()}
+        self._tickets[ticket] = _Ticket(node_id, fetcher, image_id, _now() + TICKET_SECONDS)
+        reachable = session.image_port and node.status.addr
+        addr = _joined(node.status.addr, session.image_port) if reachable else ""
+        return ImageSource(node_id=node_id, hostname=node.name, addr=addr, ticket=ticket)
+
+    def _release(self, fetcher: str, image_id: str) -> None:
+        self._serving.pop((fetcher, image_id), None)
+
+
+def _needs(task: Task, image_id: str) -> bool:
+    container = task.spec.container_spec
+    wanted = task.desired_state <= TaskState.RUNNING and not task.status.state.terminal
+    return wanted and container is not None and pinned_id(container.image) == image_id
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,180 @@
+"""Fetching an image from workers that have it, as the manager names them; one that fails is followed by the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+
+from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
+from common.units import human_size
+from common.wire.channel import Channel, open_raw
+from common.wire.handshake import refused_error
+from common.wire.keepalive import keep_alive
+from common.wire.messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant, Refused
+from worker.imagetar import ImageTar, WrongImage
+from worker.ports import Engine, EngineDown, EngineError
+from worker.questions import Questions
+
+# Each fills the disk's queue: more at once are not faster.
+MAX_FETCHES = 2
+# A source that serves others makes us wait; after this there may be better ones.
+OFFER_SECONDS = 10.0
+# An engine writes an image to its disk before it sends the first byte; afterwards it is steady.
+FIRST_BYTE_SECONDS = 900.0
+STALL_SECONDS = 60.0
+PIECE = 256 * 1024
+RETRY_SECONDS = (0.5, 1.5)
+
+_log = logging.getLogger(__name__)
+
+
+class Busy(Unavailable):
+    """The source serves others at the moment."""
+
+
+class ImageFetcher:
+    """Brings images to this host's engine. `dial` connects to a source; `received` counts bytes, for measurements."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        questions: Questions,
+        dial: Callable[[ImageSource], Awaitable[Channel]],
+        rng: random.Random,
+    ) -> None:
+        self.received = 0
+        self._engine = engine
+        self._questions = questions
+        self._dial = dial
+        self._rng = rng
+        self._slots = asyncio.Semaphore(MAX_FETCHES)
+
+    async def fetch(self, image_id: str, tell: Callable[[str], None]) -> bool:
+        """Have the image (`sha256:…`) here; False when no connected node has it. `tell` hears what is being done.
+
+        Raises:
+            NotFound: nodes have it, but none could give it; the message is the last one's.
+            EngineDown: the engine here does not answer.
+
+        """
+        async with self._slots:
+            failed: dict[str, str] = {}
+            while sources := (await self._questions.ask(FetchImage(image_id=image_id, failed=tuple(failed)))).sources:
+                if await self._try_all(image_id, sources, failed, tell):
+                    self._questions.held(image_id)
+                    return True
+                await asyncio.sleep(self._rng.uniform(*RETRY_SECONDS))
+        if failed:
+            raise NotFound(f"image {image_id} cannot be fetched: " + "; ".join(failed.values()))
+        return False
+
+    async def _try_all(
+        self, image_id: str, sources: Sequence[ImageSource], failed: dict[str, str], tell: Callable[[str], None]
+    ) -> bool:
+        for source in sources:
+            try:
+                await self._fetch_from(source, image_id, tell, whole=bool(failed))
+            except EngineDown:
+                raise
+            except Busy:
+                tell(f"waiting for {source.hostname}, which gives the image to others first")
+            except SwarmError as error:
+                _log.warning("image %s from %s: %s", image_id, source.hostname, error.message)
+                failed[source.node_id] = f"{source.hostname}: {error.message}"
+            else:
+                return True
+        return False
+
+    async def _fetch_from(
+        self, source: ImageSource, image_id: str, tell: Callable[[str], None], *, whole: bool
+    ) -> None:
+        channel = await self._dial(source)
+        try:
+            offer = await _offered(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
+            tell(f"fetching image from {source.hostname} ({human_size(offer.size)})")
+            # What failed once may have failed for a layer that has gone since: then all of it is sent.
+            present = 0 if whole else await self._present(offer.layers)
+            await channel.send(ImageWant(present=present))
+            await self._load(channel, image_id)
+        finally:
+            await channel.close()
+        if await self._engine.image(image_id) is None:
+            raise WrongImage(f"the engine loaded what came, but it is not {image_id}")
+        _log.info("image %s fetched from %s, %d of its layers were here", image_id, source.hostname, present)
+
+    async def _present(self, layers: tuple[str, ...]) -> int:
+        """Count the lowest layers that are here: an engine finds a layer only on top of the same ones."""
+        here = await self._engine.layers()
+        return max((_common(layers, other) for other in here), default=0)
+
+    async def _load(self, channel: Channel, image_id: str) -> None:
+        reader, writer = open_raw(channel)
+        keep_alive(writer.transport)
+        archive = _Archive(reader, ImageTar(image_id))
+        try:
+            async with contextlib.aclosing(archive.pieces()) as pieces:
+                await self._engine.load(pieces)
+        except (EngineDown, EngineError):
+            if archive.failure is not None:
+                raise archive.failure from None
+            raise
+        finally:
+            self.received += archive.received
+            writer.transport.abort()
+
+
+class _Archive:
+    """The bytes of an archive as they come, checked; `failure` is what was wrong with them."""
+
+    def __init__(self, reader: asyncio.StreamReader, tar: ImageTar) -> None:
+        self.received = 0
+        self.failure: SwarmError | None = None
+        self._reader = reader
+        self._tar = tar
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        try:
+            while not self._tar.ended:
+                data = await self._read()
+                self.received += len(data)
+                for piece in self._tar.feed(data):
+                    yield piece
+        except SwarmError as error:
+            self.failure = error
+            raise
+
+    async def _read(self) -> bytes:
+        patience = STALL_SECONDS if self.received else FIRST_BYTE_SECONDS
+        try:
+            async with asyncio.timeout(patience):
+                data = await self._reader.read(PIECE)
+        except TimeoutError:
+            raise Unavailable(f"it sent nothing for {patience:g} s") from None
+        except OSError as error:
+            raise Unavailable(f"the connection broke after {self.received} bytes: {error}") from error
+        if not data:
+            raise Unavailable(f"it ended after {self.received} bytes, before the image was complete")
+        return data
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count how many elements two sequences begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((number for number, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
+async def _offered(channel: Channel, request: ImageRequest) -> ImageOffer:
+    await channel.send(request)
+    try:
+        async with asyncio.timeout(OFFER_SECONDS):
+            answer = (await channel.receive()).message
+    except TimeoutError:
+        raise Busy("it serves others") from None
+    if isinstance(answer, Refused):
+        raise refused_error(answer)
+    if not isinstance(answer, ImageOffer):
+        raise ProtocolError(f"expected an ImageOffer, got {type(answer).__name__}")
+    return answer

@@ -1,0 +1,155 @@
+"""Serving images to other workers: whoever comes with a ticket that the manager told us of gets that image."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from common.clock import Clock
+from common.errors import NotFound, PermissionDenied, ProtocolError, SwarmError, Unavailable
+from common.tls import ROLE_WORKER
+from common.wire.channel import Channel, ChannelClosed, open_raw
+from common.wire.handshake import refusal
+from common.wire.keepalive import keep_alive
+from common.wire.messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
+from worker.imagetar import ImageTar
+from worker.ports import Engine, Image
+
+# More at once would make each slower; the others wait, or go to those who have it by then.
+MAX_SERVED = 3
+GRANT_SECONDS = 600.0
+MAX_GRANTS = 10_000
+# A ticket may come before the manager's word of it.
+_GRANT_WAIT = 5.0
+_FRAME_WAIT = 10.0
+# A receiver that takes nothing for so long is given up.
+_STALL_SECONDS = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    image_id: str
+    node_id: str
+    until: float
+
+
+class ImageServer:
+    """One worker's images for the others. `handle` serves a connection, `grant` hears of tickets."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._grants: dict[str, _Granted] = {}
+        self._granted = asyncio.Condition()
+        self._slots = asyncio.Semaphore(MAX_SERVED)
+
+    async def grant(self, message: ImageGrant) -> None:
+        """Let a node fetch an image, for a while."""
+        now = self._clock.now()
+        self._grants = {ticket: grant for ticket, grant in self._grants.items() if grant.until > now}
+        if len(self._grants) >= MAX_GRANTS:
+            del self._grants[next(iter(self._grants))]
+        self._grants[message.ticket] = _Granted(message.image_id, message.node_id, now + GRANT_SECONDS)
+        async with self._granted:
+            self._granted.notify_all()
+
+    async def seen(self, reference: str) -> ImageSeen:
+        """Tell a manager whether this host has an image."""
+        try:
+            image = await self._engine.image(reference)
+        except SwarmError as error:
+            _log.warning("cannot look for image %s: %s", reference, error.message)
+            image = None
+        if image is None:
+            return ImageSeen()
+        return ImageSeen(
+            image_id=image.id,
+            repo_digests=image.repo_digests,
+            tagged_at=image.tagged_at,
+            size=image.size,
+            os=image.os,
+            architecture=image.architecture,
+        )
+
+    async def handle(self, channel: Channel) -> None:
+        """Serve one connection, direct or through a manager.
+
+        Raises:
+            SwarmError: why it ended, for the log.
+
+        """
+        try:
+            image = await self._admitted(channel)
+            async with self._slots:
+                want = await self._offer(channel, image)
+                await self._send(channel, image, want.present)
+        except ChannelClosed:
+            raise
+        except SwarmError as error:
+            with contextlib.suppress(ChannelClosed):
+                await channel.send(refusal(error))
+            raise
+        finally:
+            await channel.close()
+
+    async def _admitted(self, channel: Channel) -> Image:
+        request = await _next(channel)
+        if not isinstance(request, ImageRequest):
+            raise ProtocolError(f"a worker does not say {type(request).__name__} to another")
+        grant = await self._find(request.ticket)
+        identity = channel.peer.identity
+        stranger = identity is not None and (identity.role, identity.node_id) != (ROLE_WORKER, grant.node_id)
+        if stranger or grant.image_id != request.image_id or grant.until < self._clock.now():
+            raise PermissionDenied(f"the ticket of {channel.peer} is not for this image, or has expired")
+        image = await self._engine.image(request.image_id)
+        if image is None or image.id != request.image_id:
+            raise NotFound(f"No such image: {request.image_id}")
+        return image
+
+    async def _find(self, ticket: str) -> _Granted:
+        try:
+            async with asyncio.timeout(_GRANT_WAIT), self._granted:
+                await self._granted.wait_for(lambda: ticket in self._grants)
+                return self._grants[ticket]
+        except TimeoutError:
+            raise PermissionDenied("no manager has told this worker of that ticket") from None
+
+    async def _offer(self, channel: Channel, image: Image) -> ImageWant:
+        await channel.send(ImageOffer(size=image.size, layers=image.layers))
+        want = await _next(channel)
+        if not isinstance(want, ImageWant) or not 0 <= want.present <= len(image.layers):
+            raise ProtocolError("an ImageWant must follow on an ImageOffer")
+        return want
+
+    async def _send(self, channel: Channel, image: Image, present: int) -> None:
+        _, writer = open_raw(channel)
+        keep_alive(writer.transport)
+        tar = ImageTar(image.id, image.layers[:present])
+        try:
+            async with contextlib.aclosing(self._engine.save(image.id)) as pieces:
+                async for data in pieces:
+                    writer.writelines(tar.feed(data))
+                    async with asyncio.timeout(_STALL_SECONDS):
+                        await writer.drain()
+        except (OSError, TimeoutError) as error:
+            writer.transport.abort()
+            raise Unavailable(f"{channel.peer} stopped taking image {image.id}: {error!r}") from error
+        except BaseException:
+            writer.transport.abort()  # a receiver must not take this for the end
+            raise
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):  # whether all has come, the receiver knows
+            async with asyncio.timeout(_STALL_SECONDS):
+                await writer.wait_closed()
+
+
+async def _next(channel: Channel) -> object:
+    try:
+        async with asyncio.timeout(_FRAME_WAIT):
+            return (await channel.receive()).message
+    except TimeoutError:
+        raise ProtocolError(f"{channel.peer} said nothing for {_FRAME_WAIT:g} s") from None

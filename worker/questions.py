@@ -1,0 +1,63 @@
+"""What a worker asks its manager: kept over broken sessions until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+from common.wire.messages import FetchImage, ImageHeld, ImageSources
+
+
+class Questions:
+    """Questions about images, and news of them. A session takes them out and brings the answers."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[int, tuple[FetchImage, asyncio.Future[ImageSources]]] = {}
+        self._unsent: dict[int, None] = {}
+        self._news: dict[str, None] = {}
+        self._changed = asyncio.Event()
+
+    async def ask(self, question: FetchImage) -> ImageSources:
+        """Ask, and wait for the answer for as long as it takes: without a manager there is none."""
+        number = next(self._numbers)
+        answer: asyncio.Future[ImageSources] = asyncio.get_running_loop().create_future()
+        self._open[number] = (question, answer)
+        self._unsent[number] = None
+        self._changed.set()
+        try:
+            return await answer
+        finally:
+            del self._open[number]
+            self._unsent.pop(number, None)
+
+    def held(self, image_id: str) -> None:
+        """Tell that this host has an image now; forgotten when there is no session, as it is only a hint."""
+        self._news[image_id] = None
+        self._changed.set()
+
+    # --- what a session calls -----------------------------------------------------------------------------------------
+
+    async def take(self) -> tuple[int, FetchImage | ImageHeld]:
+        """Wait for the next thing to send, with its number (0: no answer is due)."""
+        while True:
+            for image_id in self._news:
+                del self._news[image_id]
+                return 0, ImageHeld(image_id=image_id)
+            for number in self._unsent:
+                del self._unsent[number]
+                return number, self._open[number][0]
+            self._changed.clear()
+            await self._changed.wait()
+
+    def answered(self, number: int, sources: ImageSources) -> None:
+        """Take an answer; one that nobody waits for any more is dropped."""
+        found = self._open.get(number)
+        if found is not None and not found[1].done():
+            found[1].set_result(sources)
+
+    def lost(self) -> None:
+        """Ask again in the next session what this one did not answer."""
+        self._news.clear()
+        self._unsent = dict.fromkeys(self._open)
+        self._changed.set()

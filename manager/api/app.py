@@ -16,7 +16,11 @@ from common.ids import new_id
 from manager.api import (
     certificates,
     configs,
+    containers,
+    containers_create,
+    containers_list,
     events,
+    execs,
     logs,
     networks,
     nodes,
@@ -26,6 +30,7 @@ from manager.api import (
     swarm,
     system,
     tasks,
+    volumes,
 )
 from manager.api.access import admitted, authorise
 from manager.api.access_environment import shown_to
@@ -61,6 +66,11 @@ _RESOURCES = (
     networks,
     events,
     registry,
+    containers_create,
+    containers_list,
+    containers,
+    execs,
+    volumes,
 )
 
 

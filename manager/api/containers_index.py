@@ -5,12 +5,11 @@ All of it may be lost: who is not found here is looked for on the nodes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 CAPACITY = 16_384
-# A claim outlives the making of its container: a list that was asked for before may not have it yet.
-CLAIM_SECONDS = 30.0
+_FINISHED = 1024
 _SHORT = 12
 
 
@@ -32,7 +31,6 @@ class Claim:
     ports: tuple[Port, ...] = ()
     nano_cpus: int = 0
     memory: int = 0
-    until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -42,6 +40,7 @@ class ContainerIndex:
     _nodes: OrderedDict[str, str] = field(default_factory=OrderedDict)
     _full: dict[str, str] = field(default_factory=dict)
     _claims: list[Claim] = field(default_factory=list)
+    _finished: deque[tuple[float, Claim]] = field(default_factory=lambda: deque(maxlen=_FINISHED))
 
     def put(self, full_id: str, node_id: str) -> None:
         self._nodes[full_id] = node_id
@@ -63,15 +62,17 @@ class ContainerIndex:
         self._nodes.move_to_end(full_id)
         return self._nodes[full_id], full_id
 
-    def claims(self, now: float) -> tuple[Claim, ...]:
-        """Return what is being made, or was until a moment ago."""
-        self._claims = [claim for claim in self._claims if claim.until > now]
-        return tuple(self._claims)
+    def claims(self, since: float) -> tuple[Claim, ...]:
+        """Return what is being made, and what was finished at or after `since`: lists asked for then may lack it."""
+        return (*self._claims, *(claim for instant, claim in self._finished if instant >= since))
 
     def claim(self, claim: Claim) -> None:
+        """Hold name and ports from now on. Give them back by `release`, or by `finish` when the container is there."""
         self._claims.append(claim)
 
+    def finish(self, claim: Claim, now: float) -> None:
+        self._claims.remove(claim)
+        self._finished.append((now, claim))
+
     def release(self, claim: Claim) -> None:
-        """Give back at once what was claimed for a container that could not be made."""
-        if claim in self._claims:
-            self._claims.remove(claim)
+        self._claims.remove(claim)

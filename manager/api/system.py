@@ -1,4 +1,4 @@
-"""/_ping, /version, /info, /system/df, /volumes: the manager as an engine."""
+"""/_ping, /version, /info, /system/df: the manager as an engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from manager.api.context import Context
 from manager.api.gather import every_engine
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 from manager.api.views.info import info_view, swarm_info_view, version_view
-
-_VOLUME_FILTERS = frozenset({"dangling", "driver", "label", "name"})
 
 
 async def ping(context: Context, call: Call) -> Reply:
@@ -48,17 +46,10 @@ async def disk_usage(context: Context, _: Call) -> Reply:
     return Answer(value={"LayersSize": layers, **totals})
 
 
-async def list_volumes(_: Context, call: Call) -> Reply:
-    """List the volumes of the whole cluster: none are managed cluster-wide yet."""
-    call.filters(_VOLUME_FILTERS)
-    return Answer(value={"Volumes": [], "Warnings": None})
-
-
 ROUTES = (
     Route("GET", "/_ping", ping, needs=Role.VIEWER),
     Route("HEAD", "/_ping", ping, needs=Role.VIEWER),
     Route("GET", "/version", version, needs=Role.VIEWER),
     Route("GET", "/info", info, needs=Role.VIEWER),
     Route("GET", "/system/df", disk_usage, needs=Role.VIEWER),
-    Route("GET", "/volumes", list_volumes, needs=Role.VIEWER),
 )

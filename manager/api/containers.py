@@ -1,0 +1,135 @@
+"""/containers/{id}/…: what is done with one container, on whichever node it is."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from common.model.client import Role
+from manager.api.call import Answer, Call, Relay, Reply
+from manager.api.containers_list import warning_header, with_node
+from manager.api.containers_locate import Found, locate
+from manager.api.containers_names import claimed_name
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.gather import ready_nodes
+from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
+from manager.api.proxy_hijack import hijack
+from manager.api.proxy_presence import node_name
+from manager.api.router import Handler, Route
+
+_PRUNE_FILTERS = frozenset({"label", "label!", "until"})
+# What is passed on as it is, to the node that has the container.
+_READS = ("changes", "logs", "stats")
+_WRITES = ("kill", "pause", "resize", "restart", "start", "stop", "unpause", "update", "wait")
+
+
+def passing(suffix: str) -> Handler:
+    """Make the handler that passes `/containers/{id}SUFFIX` on."""
+
+    async def handler(context: Context, call: Call) -> Reply:
+        found = await locate(context, call.params["id"])
+        return forward(context, found.node_id, call, f"/containers/{found.id}{suffix}")
+
+    return handler
+
+
+def taking_over(suffix: str) -> Handler:
+    """Make the handler for requests that turn their connection into a stream."""
+
+    async def handler(context: Context, call: Call) -> Relay:
+        found = await locate(context, call.params["id"])
+        return hijack(context, found.node_id, call, f"/containers/{found.id}{suffix}")
+
+    return handler
+
+
+async def inspect_container(context: Context, call: Call) -> Reply:
+    """Show a container as its engine does, and its node as `Node` and as a label."""
+    found = await locate(context, call.params["id"])
+    path = f"/containers/{found.id}/json"
+    reply = await ask(context, found.node_id, "GET", path, version=call.version, query=raw_query(call))
+    if not reply.ok:
+        return reply.answer()
+    shown = reply.json()
+    shown["Config"] = with_node(shown["Config"], node_name(context.store.view, found.node_id))
+    shown["Node"] = node_view(context, found)
+    return Answer(value=shown)
+
+
+def node_view(context: Context, found: Found) -> dict[str, Any]:
+    """Render where a container is, in the words of Docker's first, classic Swarm."""
+    node = context.store.view.nodes.get(found.node_id)
+    address = node.status.addr if node is not None else ""
+    return {"ID": found.node_id, "Name": node_name(context.store.view, found.node_id), "IP": address, "Addr": address}
+
+
+async def remove_container(context: Context, call: Call) -> Reply:
+    found = await locate(context, call.params["id"])
+    forget = partial(context.containers.forget, found.id)
+    return forward(context, found.node_id, call, f"/containers/{found.id}", on_success=forget)
+
+
+async def rename_container(context: Context, call: Call) -> Reply:
+    """Rename a container; a name is taken once in the whole cluster."""
+    found = await locate(context, call.params["id"])
+    name = call.query.get("name", "")
+    async with claimed_name(context, name, found.node_id, but=found.id):
+        path = f"/containers/{found.id}/rename"
+        reply = await ask(context, found.node_id, "POST", path, version=call.version, query={"name": name})
+    return reply.answer()
+
+
+async def commit(context: Context, call: Call) -> Reply:
+    """Make an image of a container, on the node where it is."""
+    reference = call.query.get("container", "")
+    if not reference:
+        raise invalid("commit: the query names no container")
+    found = await locate(context, reference)
+    query = {**call.query, "container": found.id}
+    return forward(context, found.node_id, call, "/commit", query=query)
+
+
+async def prune_containers(context: Context, call: Call) -> Reply:
+    """Remove what has ended, on every node that answers."""
+    call.filters(_PRUNE_FILTERS)
+
+    async def one(node_id: str) -> EngineReply:
+        return await ask(
+            context, node_id, "POST", "/containers/prune", version=call.version, query=raw_query(call), seconds=None
+        )
+
+    deleted: list[str] = []
+    space = 0
+    replies, reasons = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=PRUNE_SECONDS)
+    for reply in replies.values():
+        if not reply.ok:
+            raise reply.error()
+        result = reply.json()
+        deleted += result.get("ContainersDeleted") or ()
+        space += result.get("SpaceReclaimed") or 0
+    for full_id in deleted:
+        context.containers.forget(full_id)
+    value = {"ContainersDeleted": deleted or None, "SpaceReclaimed": space}
+    return Answer(value=value, headers=warning_header(context.store.view, reasons))
+
+
+PRUNE_SECONDS = 120.0
+
+ROUTES = (
+    Route("POST", "/containers/prune", prune_containers, needs=Role.OPERATOR),
+    Route("GET", "/containers/{id}/json", inspect_container, needs=Role.VIEWER),
+    Route("POST", "/containers/{id}/rename", rename_container, needs=Role.OPERATOR),
+    Route("DELETE", "/containers/{id}", remove_container, needs=Role.OPERATOR),
+    Route("POST", "/commit", commit, needs=Role.OPERATOR),
+    Route("POST", "/containers/{id}/attach", taking_over("/attach"), needs=Role.OPERATOR),
+    Route("GET", "/containers/{id}/attach/ws", taking_over("/attach/ws"), needs=Role.OPERATOR),
+    Route("HEAD", "/containers/{id}/archive", passing("/archive"), needs=Role.OPERATOR),
+    Route("GET", "/containers/{id}/archive", passing("/archive"), needs=Role.OPERATOR),
+    Route("PUT", "/containers/{id}/archive", passing("/archive"), raw=True, needs=Role.OPERATOR),
+    # A container's files and its processes' arguments and environment (`ps e`) are not for viewers.
+    Route("GET", "/containers/{id}/export", passing("/export"), needs=Role.OPERATOR),
+    Route("GET", "/containers/{id}/top", passing("/top"), needs=Role.OPERATOR),
+    *(Route("GET", f"/containers/{{id}}/{name}", passing(f"/{name}"), needs=Role.VIEWER) for name in _READS),
+    *(Route("POST", f"/containers/{{id}}/{name}", passing(f"/{name}"), needs=Role.OPERATOR) for name in _WRITES),
+)

@@ -1,0 +1,140 @@
+"""POST /containers/create: chooses the node, then has its engine make the container."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from common.model.client import Role
+from manager.api.call import JSON, Call, Reply
+from manager.api.containers_index import Claim
+from manager.api.containers_list import LIST_SECONDS
+from manager.api.containers_locate import locate
+from manager.api.containers_names import check_claims, check_name
+from manager.api.containers_place import Seen, place
+from manager.api.containers_request import Wanted, marked, read
+from manager.api.context import Context
+from manager.api.errors import EngineError
+from manager.api.gather import ready_nodes
+from manager.api.proxy import EngineReply, ask, ask_all
+from manager.api.proxy_presence import node_name
+from manager.api.router import Route
+
+_CREATE_SECONDS = 180.0
+
+
+async def create_container(context: Context, call: Call) -> Reply:
+    """Make a container on the node that suits it best.
+
+    An image that no node has is the engine's `No such image` (404): clients pull it then, and ask again. One that only
+    unsuitable nodes have is pulled by the node that is chosen.
+    """
+    wanted = read(call, context.store.view)
+    started = context.clock.now()
+    only = await _beside(context, wanted)
+    if wanted.name:
+        check_claims(context, wanted.name, started)
+        await check_name(context, wanted.name)
+    seen, labels = await _look(context, wanted)
+    if not any(each.image for each in seen.values()) and wanted.image:
+        raise EngineError(404, f"No such image: {_tagged(wanted.image)}")
+    # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
+    check_claims(context, wanted.name, started)
+    node_id = place(context.store.view, wanted, seen, context.containers.claims(started), only)
+    claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
+    context.containers.claim(claim)
+    try:
+        if not seen[node_id].image and wanted.image:
+            await _pull(context, node_id, wanted)
+        reply = await _make(context, call, node_id, wanted, labels)
+    except BaseException:
+        context.containers.release(claim)
+        raise
+    context.containers.finish(claim, context.clock.now())
+    context.containers.put(reply.json()["Id"], node_id)
+    return reply.answer()
+
+
+async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
+    """Return the one node that the container must be on, as others are there that it shares something with."""
+    nodes = {(await locate(context, reference)).node_id for reference in dict.fromkeys(wanted.beside)}
+    if len(nodes) > 1:
+        names = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in nodes))
+        raise EngineError(409, f"the containers {', '.join(wanted.beside)} are on different nodes: {names}")
+    return frozenset(nodes) or None
+
+
+async def _look(context: Context, wanted: Wanted) -> tuple[dict[str, Seen], dict[str, str]]:
+    """Ask every node what it runs, and whether it has image and volumes; also return the image's labels."""
+    labels: dict[str, str] = {}
+
+    async def one(node_id: str) -> Seen:
+        containers = await ask(context, node_id, "GET", "/containers/json", query={"all": "1"})
+        image = await ask(context, node_id, "GET", f"/images/{quote(wanted.image, safe='/:@')}/json")
+        if image.ok:
+            labels.update((image.json().get("Config") or {}).get("Labels") or {})
+        volumes = await _volumes(context, node_id, wanted)
+        return Seen(tuple(containers.json()) if containers.ok else (), image.ok, volumes)
+
+    seen, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LIST_SECONDS)
+    return seen, labels
+
+
+async def _volumes(context: Context, node_id: str, wanted: Wanted) -> frozenset[str]:
+    if not wanted.volumes:
+        return frozenset()
+    reply = await ask(context, node_id, "GET", "/volumes")
+    names = {volume["Name"] for volume in reply.json().get("Volumes") or ()} if reply.ok else set()
+    return frozenset(names & set(wanted.volumes))
+
+
+async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:
+    """Have the chosen node pull the image, which other nodes have.
+
+    Raises:
+        EngineError: 404, it could not.
+
+    """
+    query = {"fromImage": wanted.image if "@" in wanted.image else _tagged(wanted.image)}
+    reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None)
+    failure = reply.message if not reply.ok else _pull_failure(reply.body)
+    if failure:
+        name = node_name(context.store.view, node_id)
+        raise EngineError(404, f"No such image: {wanted.image} on node {name}, which cannot pull it: {failure}")
+
+
+def _pull_failure(progress: bytes) -> str:
+    """Return the error in a pull's messages, empty if it went well."""
+    for line in progress.splitlines():
+        message: Any = msgspec.json.decode(line) if line.strip() else {}
+        if "error" in message:
+            return str(message["error"])
+    return ""
+
+
+async def _make(
+    context: Context, call: Call, node_id: str, wanted: Wanted, image_labels: dict[str, str]
+) -> EngineReply:
+    body = msgspec.json.encode(marked(wanted, image_labels))
+    reply = await ask(
+        *(context, node_id, "POST", "/containers/create"),
+        version=call.version,
+        query=call.query,
+        body=body,
+        headers={"content-type": JSON},
+        seconds=_CREATE_SECONDS,
+    )
+    if not reply.ok:
+        raise reply.error()
+    return reply
+
+
+def _tagged(image: str) -> str:
+    """Return an image's name with the tag that is meant when it has none."""
+    last = image.rpartition("/")[2]
+    return image if ":" in last or "@" in last else f"{image}:latest"
+
+
+ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)

@@ -1,0 +1,249 @@
+"""What a client asks of a new container, as far as its place depends on it. Pure.
+
+The rest of the body is the engine's business and is passed on as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InvalidArgument
+from common.model import Task
+from common.model.naming import Model
+from common.model.service import (
+    EXTENSION_PREFIX,
+    Placement,
+    Platform,
+    PortConfig,
+    Reservations,
+    Resources,
+    TaskSpec,
+)
+from manager.api.body import convert, normal, parse
+from manager.api.call import Call
+from manager.api.containers_index import Port
+from manager.api.containers_list import NODE_LABEL
+from manager.api.errors import EngineError, invalid
+from manager.api.references import find_network, predefined_name
+from manager.state.constraints import parse_all
+from manager.state.view import View
+
+# On every container that was made through this API; with what it reserves, and the ports that it publishes.
+MARK_LABEL = EXTENSION_PREFIX + "container"
+PORTS_LABEL = EXTENSION_PREFIX + "ports"
+CPUS_LABEL = EXTENSION_PREFIX + "cpus"
+MEMORY_LABEL = EXTENSION_PREFIX + "memory"
+CONSTRAINT_LABEL = EXTENSION_PREFIX + "constraint"
+# What makes a container an agent's own, to be stopped when no task claims it: never for others.
+_AGENTS = ("com.docker.swarm.task", EXTENSION_PREFIX + "agent")
+_CONSTRAINT_ENV = "constraint:"
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
+_MOST_PORTS = 4096
+
+
+class PortBinding(Model):
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class VolumeMount(Model):
+    type: str = ""
+    source: str = ""
+
+
+class HostConfig(Model):
+    memory: int = 0
+    memory_reservation: int = 0
+    nano_cpus: int = 0
+    network_mode: str = ""
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    binds: tuple[str, ...] = ()
+    mounts: tuple[VolumeMount, ...] = ()
+    volumes_from: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    port_bindings: dict[str, tuple[PortBinding, ...] | None] = {}
+
+
+class NetworkingConfig(Model):
+    endpoints_config: dict[str, Any] = {}
+
+
+class ContainerCreate(Model):
+    """The fields of a create body that its place depends on."""
+
+    image: str = ""
+    env: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    host_config: HostConfig = HostConfig()
+    networking_config: NetworkingConfig = NetworkingConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A container to be placed.
+
+    `beside` are the containers that it must share a node with, `volumes` the named volumes that it uses, `body` is the
+    client's, decoded, its keys as they came.
+    """
+
+    name: str
+    image: str
+    body: dict[str, Any]
+    constraints: tuple[str, ...] = ()
+    platform: str = ""
+    ports: tuple[Port, ...] = ()
+    nano_cpus: int = 0
+    memory: int = 0
+    beside: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+    def as_task(self) -> Task:
+        """Return the task that the scheduler would place alike."""
+        os, _, architecture = self.platform.partition("/")
+        platforms = (Platform(os=os, architecture=architecture.partition("/")[0]),) if self.platform else ()
+        reservations = Reservations(nano_cpus=self.nano_cpus, memory_bytes=self.memory)
+        spec = TaskSpec(
+            resources=Resources(reservations=reservations),
+            placement=Placement(constraints=self.constraints, platforms=platforms),
+        )
+        return Task(spec=spec, ports=tuple(map(host_port, self.ports)))
+
+
+def host_port(port: Port) -> PortConfig:
+    return PortConfig(protocol=port.protocol, published_port=port.number, publish_mode="host", host_ip=port.address)
+
+
+def read(call: Call, view: View) -> Wanted:
+    """Read and check a request to create a container.
+
+    Raises:
+        EngineError: 400, a field is of the wrong type, a constraint is malformed, a label is not a user's to give;
+            404, a network that there is not; 501, one that plain containers cannot join.
+
+    """
+    call.require_json()
+    body = parse(call.body)
+    asked = convert(ContainerCreate, normal(ContainerCreate, body))
+    host = asked.host_config
+    name = call.query.get("name", "")
+    if name and _NAME.fullmatch(name) is None:
+        raise invalid(f"Invalid container name ({name[:200]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    _check_labels(asked.labels)
+    _check_networks(asked, view)
+    return Wanted(
+        name=name.removeprefix("/"),
+        image=asked.image,
+        body=body,
+        constraints=_constraints(asked),
+        platform=call.query.get("platform", ""),
+        ports=tuple(_ports(host)),
+        nano_cpus=host.nano_cpus,
+        memory=host.memory_reservation or host.memory,
+        beside=tuple(_beside(host)),
+        volumes=tuple(_volumes(host)),
+    )
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    for label in labels:
+        if label == _AGENTS[1] or label == _AGENTS[0] or label.startswith(_AGENTS[0] + "."):
+            raise invalid(f"label {label} marks the containers of services: it cannot be given to another one")
+
+
+def _check_networks(asked: ContainerCreate, view: View) -> None:
+    """Refuse networks of the cluster: only services' tasks are given addresses in them."""
+    endpoints = asked.networking_config.endpoints_config
+    for name in dict.fromkeys([asked.host_config.network_mode or "default", *endpoints]):
+        if name == "default" or predefined_name(name) or name.startswith("container:"):
+            continue
+        network = find_network(view, name)
+        if network is None:
+            raise EngineError(404, f"network {name} not found")
+        raise EngineError(
+            501,
+            f"network {network.name} spans the cluster, and only services can join it so far: start this as a service "
+            f"(docker service create --network {network.name} …), or use network bridge, host, none or container:NAME",
+        )
+
+
+def _constraints(asked: ContainerCreate) -> tuple[str, ...]:
+    """Collect `swarm.x.constraint` (several are separated by commas) and `constraint:EXPRESSION` of the environment."""
+    label = asked.labels.get(CONSTRAINT_LABEL, "")
+    expressions = [each.strip() for each in label.split(",")]
+    expressions += [each.removeprefix(_CONSTRAINT_ENV) for each in asked.env if each.startswith(_CONSTRAINT_ENV)]
+    found = tuple(each for each in expressions if each)
+    try:
+        parse_all(found)
+    except InvalidArgument as error:
+        raise invalid(error.message) from None
+    return found
+
+
+def _ports(host: HostConfig) -> Iterator[Port]:
+    """Yield the host's ports that are asked for; ranges and none are the engine's to choose from."""
+    for key, bindings in host.port_bindings.items():
+        protocol = key.partition("/")[2] or "tcp"
+        for binding in bindings or ():
+            if binding.host_port.isdecimal() and 0 < int(binding.host_port) < 65536:
+                address = "" if binding.host_ip in _ANY_ADDRESS else binding.host_ip
+                yield Port(protocol, int(binding.host_port), address)
+
+
+def _beside(host: HostConfig) -> Iterator[str]:
+    for mode in (host.network_mode, host.pid_mode, host.ipc_mode):
+        if mode.startswith("container:"):
+            yield mode.removeprefix("container:")
+    yield from (each.partition(":")[0] for each in (*host.volumes_from, *host.links))
+
+
+def _volumes(host: HostConfig) -> Iterator[str]:
+    yield from (mount.source for mount in host.mounts if mount.type == "volume" and mount.source)
+    for bind in host.binds:
+        source, colon, _ = bind.partition(":")
+        if colon and source and not source.startswith(("/", "~", ".")):
+            yield source
+
+
+def marked(wanted: Wanted, image_labels: dict[str, str]) -> dict[str, Any]:
+    """Return the body for the engine: with our labels, without what was meant for the scheduler alone.
+
+    An image that was committed from a task's container carries the labels that made that one an agent's own: they are
+    blanked, or the agent would take the new container for a stray.
+    """
+    body = dict(wanted.body)
+    labels = dict(_take(body, "Labels") or {})
+    labels.pop(NODE_LABEL, None)
+    labels |= {name: "" for name in image_labels if name == _AGENTS[1] or name.startswith(_AGENTS[0])}
+    labels[MARK_LABEL] = ""
+    if wanted.ports:
+        labels[PORTS_LABEL] = ",".join(f"{p.address}:{p.number}/{p.protocol}" for p in wanted.ports)
+    if wanted.nano_cpus:
+        labels[CPUS_LABEL] = str(wanted.nano_cpus)
+    if wanted.memory:
+        labels[MEMORY_LABEL] = str(wanted.memory)
+    env = [each for each in _take(body, "Env") or () if not each.startswith(_CONSTRAINT_ENV)]
+    return {**body, "Labels": labels, "Env": env}
+
+
+def _take(body: dict[str, Any], name: str) -> Any:
+    """Remove a key, however it is spelled, and return its value."""
+    found = None
+    for key in [key for key in body if key.lower() == name.lower()]:
+        found = body.pop(key)
+    return found
+
+
+def labelled_ports(text: str) -> tuple[Port, ...]:
+    """Read the label that `marked` has written; what others made of it is left out."""
+    ports = []
+    for each in text.split(",")[:_MOST_PORTS]:
+        where, _, protocol = each.partition("/")
+        address, _, number = where.rpartition(":")
+        if protocol and number.isdecimal():
+            ports.append(Port(protocol, int(number), address))
+    return tuple(ports)

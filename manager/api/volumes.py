@@ -1,0 +1,161 @@
+"""/volumes: the volumes of all nodes. A volume is one node's; several nodes may each have one of the same name.
+
+`NODE/NAME` means the one on that node; a name alone means the only one of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from common.model.client import Role
+from manager.api.body import parse
+from manager.api.call import JSON, Answer, Call, Reply
+from manager.api.containers_list import warning_header, with_node
+from manager.api.containers_place import Seen, place
+from manager.api.containers_request import Wanted
+from manager.api.context import Context
+from manager.api.errors import EngineError, invalid
+from manager.api.gather import ready_nodes
+from manager.api.proxy import EngineReply, ask, ask_all, raw_query
+from manager.api.proxy_presence import node_name
+from manager.api.router import Route
+
+VOLUME_SECONDS = 10.0
+PRUNE_SECONDS = 120.0
+_FILTERS = frozenset({"dangling", "driver", "label", "name"})
+_PRUNE_FILTERS = frozenset({"all", "label", "label!"})
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that a client means: its node, its name there, and the engine's view of it."""
+
+    node_id: str
+    name: str
+    view: dict[str, Any]
+
+
+async def list_volumes(context: Context, call: Call) -> Reply:
+    """List every node's volumes, each with its node as a label; nodes that do not answer are named in `Warnings`."""
+    call.filters(_FILTERS)
+    replies, reasons = await _all(context, "GET", "/volumes", call, VOLUME_SECONDS)
+    view = context.store.view
+    volumes: list[dict[str, Any]] = []
+    warnings = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in reasons.items()]
+    for node_id, answer in replies.items():
+        name = node_name(view, node_id)
+        volumes += [with_node(volume, name) for volume in answer.get("Volumes") or ()]
+        warnings += answer.get("Warnings") or ()
+    volumes.sort(key=lambda volume: volume["Name"])
+    return Answer(value={"Volumes": volumes, "Warnings": warnings or None}, headers=warning_header(view, reasons))
+
+
+async def _all(
+    context: Context, method: str, path: str, call: Call, seconds: float
+) -> tuple[Mapping[str, dict[str, Any]], dict[str, str]]:
+    """Ask all nodes the same; an engine's refusal is the client's."""
+
+    async def one(node_id: str) -> EngineReply:
+        return await ask(context, node_id, method, path, version=call.version, query=raw_query(call), seconds=seconds)
+
+    replies, reasons = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=seconds)
+    for reply in replies.values():
+        if not reply.ok:
+            raise reply.error()
+    return {node_id: reply.json() for node_id, reply in replies.items()}, reasons
+
+
+async def create_volume(context: Context, call: Call) -> Reply:
+    """Make a volume: on the node that is named, else where one of its name is, else where there is the least to do."""
+    call.require_json()
+    body = parse(call.body)
+    if not isinstance(body, dict):
+        raise invalid("invalid JSON: expected an object (VolumeCreate)")
+    key = next((key for key in body if key.lower() == "name"), "Name")
+    node_id, name = _split(context, str(body.get(key) or ""))
+    if not node_id and name:
+        node_id = next((volume.node_id for volume in await _find(context, "", name)), "")
+    if not node_id:
+        nodes = {node.id: Seen(image=True) for node in ready_nodes(context)}
+        node_id = place(context.store.view, Wanted("", "", {}), nodes, ())
+    content = msgspec.json.encode({**body, key: name})
+    headers = {"content-type": JSON}
+    reply = await ask(context, node_id, "POST", "/volumes/create", version=call.version, body=content, headers=headers)
+    return reply.answer()
+
+
+async def inspect_volume(context: Context, call: Call) -> Reply:
+    node_id, name = _split(context, call.params["name"])
+    volume = _only(context, call.params["name"], await _find(context, node_id, name))
+    return Answer(value=with_node(volume.view, node_name(context.store.view, volume.node_id)))
+
+
+async def remove_volume(context: Context, call: Call) -> Reply:
+    """Remove a volume; with `force` one that there is not is removed, as for the engine."""
+    node_id, name = _split(context, call.params["name"])
+    found = await _find(context, node_id, name)
+    if not found and call.flag("force"):
+        return Answer(204)
+    volume = _only(context, call.params["name"], found)
+    path = f"/volumes/{quote(volume.name, safe='')}"
+    reply = await ask(context, volume.node_id, "DELETE", path, version=call.version, query=raw_query(call))
+    return reply.answer()
+
+
+async def prune_volumes(context: Context, call: Call) -> Reply:
+    call.filters(_PRUNE_FILTERS)
+    replies, reasons = await _all(context, "POST", "/volumes/prune", call, PRUNE_SECONDS)
+    deleted = [name for answer in replies.values() for name in answer.get("VolumesDeleted") or ()]
+    space = sum(answer.get("SpaceReclaimed") or 0 for answer in replies.values())
+    value = {"VolumesDeleted": deleted or None, "SpaceReclaimed": space}
+    return Answer(value=value, headers=warning_header(context.store.view, reasons))
+
+
+def _split(context: Context, reference: str) -> tuple[str, str]:
+    """Split `NODE/NAME` into the node's id, empty when none is named, and the name.
+
+    Raises:
+        EngineError: 404, there is no such node.
+
+    """
+    node, slash, name = reference.rpartition("/")
+    if not slash:
+        return "", name
+    for each in context.store.view.nodes:
+        if node in {each.id, each.name}:
+            return each.id, name
+    raise EngineError(404, f"get {reference}: no such volume: there is no node {node}")
+
+
+async def _find(context: Context, node_id: str, name: str) -> list[Volume]:
+    """Return the volumes of a name, on one node or on all that answer."""
+    one = partial(ask, context, method="GET", path=f"/volumes/{quote(name, safe='')}")
+    nodes = [node_id] if node_id else [node.id for node in ready_nodes(context)]
+    replies, reasons = await ask_all(lambda each: one(node_id=each), nodes, seconds=VOLUME_SECONDS)
+    if node_id and reasons:
+        raise EngineError(503, f"node {node_name(context.store.view, node_id)}: {reasons[node_id]}")
+    return [Volume(each, name, reply.json()) for each, reply in replies.items() if reply.ok]
+
+
+def _only(context: Context, reference: str, found: list[Volume]) -> Volume:
+    if not found:
+        raise EngineError(404, f"get {reference}: no such volume")
+    if len(found) > 1:
+        each = ", ".join(sorted(f"{node_name(context.store.view, one.node_id)}/{one.name}" for one in found))
+        raise EngineError(409, f"several nodes have a volume {reference}: name one of {each}")
+    return found[0]
+
+
+ROUTES = (
+    Route("GET", "/volumes", list_volumes, needs=Role.VIEWER),
+    Route("POST", "/volumes/create", create_volume, needs=Role.OPERATOR),
+    Route("POST", "/volumes/prune", prune_volumes, needs=Role.OPERATOR),
+    Route("GET", "/volumes/{name+}", inspect_volume, needs=Role.VIEWER),
+    Route("DELETE", "/volumes/{name+}", remove_volume, needs=Role.OPERATOR),
+)

@@ -212,7 +212,7 @@ def server_context(files: CredentialFiles) -> ssl.SSLContext:
 
 
 def api_context(files: CredentialFiles) -> ssl.SSLContext:
-    """Make the context of a manager's API: clients must show a certificate of this cluster; its role is not checked here."""
+    """Make the context of a manager's API: a client must show a certificate of this cluster, of any role."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0

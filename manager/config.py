@@ -33,7 +33,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_names: tuple[str, ...] = ()
 
     def api_addresses(self) -> tuple[str, ...]:
-        """Return where clients from elsewhere reach the API, `tcp://HOST:PORT`; a wildcard is the advertised address."""
+        """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
         advertised, _ = split_address(self.advertise_addr)
         return tuple(
             f"tcp://{bracketed(advertised if host in _ANYWHERE else host)}:{port}" for host, port in self._tcp_hosts()

@@ -25,8 +25,8 @@ _PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 class Route:
     """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes).
 
-    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may. `needs` is the
-    least role that may call it: nobody may call one that does not say so.
+    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may. `needs` is
+    the least role that may call it: nobody may call one that does not say so.
     """
 
     method: str

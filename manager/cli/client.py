@@ -57,9 +57,10 @@ class Client:
             text = await response.text()
             return json.loads(text) if text else None
 
-    async def delete(self, path: str, params: Params | None = None) -> None:
+    async def delete(self, path: str, params: Params | None = None) -> Any:
         async with self._request("DELETE", path, params) as response:
-            await response.read()
+            text = await response.text()
+            return json.loads(text) if text else None
 
     @asynccontextmanager
     async def stream(self, path: str, params: Params | None = None) -> AsyncIterator[aiohttp.StreamReader]:

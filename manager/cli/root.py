@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from manager.cli.client_cert import client_cert
 from manager.cli.command import SwarmGroup, as_epilog, connection_flags
 from manager.cli.completion import completion
 from manager.cli.config import config
@@ -71,5 +72,19 @@ cli = Program(
 
 click.version_option(package_name="swarm", message="%(prog)s %(version)s")(cli)
 
-for command in (completion, config, events, join_token, leave, network, node, secret, service, stack, status, task):
+for command in (
+    client_cert,
+    completion,
+    config,
+    events,
+    join_token,
+    leave,
+    network,
+    node,
+    secret,
+    service,
+    stack,
+    status,
+    task,
+):
     cli.add_command(command)

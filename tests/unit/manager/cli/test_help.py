@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from manager.cli import cli
 
 SURFACE = """
-completion config-create config-inspect config-ls config-rm events join-token leave network-create network-inspect
-network-ls network-rm node-demote node-inspect node-ls node-promote node-ps node-rm node-update secret-create
-secret-inspect secret-ls secret-rm service-create service-inspect service-logs service-ls service-ps service-rm
-service-rollback service-scale service-update stack-config stack-deploy stack-ls stack-ps stack-rm stack-services status
-task-inspect task-ls
+client-cert-create client-cert-ls client-cert-revoke completion config-create config-inspect config-ls config-rm
+events join-token leave network-create network-inspect network-ls network-rm node-demote node-inspect node-ls
+node-promote node-ps node-rm node-update secret-create secret-inspect secret-ls secret-rm service-create
+service-inspect service-logs service-ls service-ps service-rm service-rollback service-scale service-update
+stack-config stack-deploy stack-ls stack-ps stack-rm stack-services status task-inspect task-ls
 """
 
 

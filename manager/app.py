@@ -102,7 +102,7 @@ class Manager:
             store,
             self._clock,
             self._rng,
-            ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream),
+            ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream, dispatcher.images.locate),
             Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
             authority,
             audit=audit.record,

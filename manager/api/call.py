@@ -32,7 +32,8 @@ _UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 class Call:
     """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case.
 
-    `raw_query` is the whole query as it came, keys that come several times included. `caller` is who sent it.
+    `raw_query` is the whole query as it came, keys that come several times included. `repeated` has the values of
+    headers that come several times, of which `headers` has the last. `caller` is who sent it.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Call:
     body: bytes = b""
     version: str = ""
     raw_query: str = ""
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     caller: Caller = NOBODY
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
 
 import aiohttp
+
+from common.wire.messages import ImageSeen
 
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -28,18 +30,28 @@ class Engines(Protocol):
 
         """
 
+    async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
+        """Ask all connected nodes for an image; return what those say that have it, by node id."""
+
 
 class ConnectedEngines:
-    """Engines behind the dispatcher: its `engine_connector`, and its `open_stream(node_id, target)`."""
+    """Engines behind the dispatcher: its `engine_connector`, its `open_stream(node_id, target)`, its `images.locate`."""
 
     def __init__(
-        self, connector: Callable[[str], aiohttp.BaseConnector], stream: Callable[[str, str], Awaitable[Duplex]]
+        self,
+        connector: Callable[[str], aiohttp.BaseConnector],
+        stream: Callable[[str, str], Awaitable[Duplex]],
+        locate_image: Callable[[str], Awaitable[Mapping[str, ImageSeen]]],
     ) -> None:
         self._connector = connector
         self._stream = stream
+        self._locate_image = locate_image
 
     def session(self, node_id: str) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self._connector(node_id))
 
     async def connect(self, node_id: str) -> Duplex:
         return await self._stream(node_id, "engine")
+
+    async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
+        return await self._locate_image(reference)

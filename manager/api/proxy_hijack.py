@@ -110,7 +110,8 @@ def _request(call: Call, target: str, body: bytes) -> bytes:
         headers |= {"connection": "Upgrade", "upgrade": call.headers["upgrade"]}
     if call.method == "GET":
         del headers["content-length"]
-    lines = [f"{call.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    every = [(name, each) for name, value in headers.items() for each in call.repeated.get(name, (value,))]
+    lines = [f"{call.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in every)]
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 

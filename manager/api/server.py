@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from common.errors import InvalidArgument, Unavailable
 from manager.api.access import NOBODY
@@ -59,6 +60,7 @@ class Shell:
             query={name: request.query[name] for name in request.query},
             headers={name.lower(): value for name, value in request.headers.items()},
             raw_query=request.rel_url.raw_query_string,
+            repeated=_repeated(request.headers),
         )
         try:
             body = b"" if self._api.is_raw(call) else await self._read(request)
@@ -150,6 +152,11 @@ class Shell:
             self._api.failure(Call(request.method, request.path), errors)
             _abort(request)
         return response
+
+
+def _repeated(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
+    found = {name.lower(): tuple(headers.getall(name)) for name in headers} if len(set(headers)) < len(headers) else {}
+    return {name: values for name, values in found.items() if len(values) > 1}
 
 
 def _abort(request: web.BaseRequest) -> None:

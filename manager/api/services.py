@@ -19,6 +19,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.images_pin import pinned
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
@@ -69,6 +70,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     if not spec.name:
         spec = msgspec.structs.replace(spec, name=random_name(context.rng))
     check_service(spec)
+    spec = await pinned(context, spec)
     auth = _registry_auth(call)
     service_id = new_id(context.rng)
 
@@ -101,6 +103,7 @@ async def update_service(context: Context, call: Call) -> Reply:
     if rollback != "previous":
         find_service(context.store.view, reference)
         check_service(_named(spec, context, reference))
+        spec = await pinned(context, spec)
     auth = _registry_auth(call)
     now = context.clock.now()
 

@@ -7,6 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from common.errors import Unavailable
+from common.wire.messages import ImageSeen
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -84,6 +85,8 @@ class FakeEngines:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.engines: dict[str, FakeEngine] = {}
+        # What the nodes say of images: by reference, then by node.
+        self.images: dict[str, dict[str, ImageSeen]] = {}
 
     async def add(self, node_id: str) -> FakeEngine:
         engine = FakeEngine(self._folder / f"{node_id}.sock")
@@ -101,6 +104,9 @@ class FakeEngines:
         if engine is None:
             raise Unavailable(f"node {node_id} is not connected")
         return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.path)))
+
+    async def locate_image(self, reference: str) -> dict[str, ImageSeen]:
+        return self.images.get(reference, {})
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

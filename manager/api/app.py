@@ -14,6 +14,7 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
 from manager.api import (
+    build,
     certificates,
     configs,
     containers,
@@ -21,6 +22,8 @@ from manager.api import (
     containers_list,
     events,
     execs,
+    images,
+    images_list,
     logs,
     networks,
     nodes,
@@ -71,6 +74,9 @@ _RESOURCES = (
     containers,
     execs,
     volumes,
+    images_list,
+    images,
+    build,
 )
 
 

@@ -35,7 +35,7 @@ class Engines(Protocol):
 
 
 class ConnectedEngines:
-    """Engines behind the dispatcher: its `engine_connector`, its `open_stream(node_id, target)`, its `images.locate`."""
+    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)` and `images.locate`."""
 
     def __init__(
         self,

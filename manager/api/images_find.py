@@ -86,7 +86,7 @@ async def find_local(context: Context, reference: str) -> Located | None:
 def builder(context: Context) -> str:
     """Choose the node for what happens on one and is then the cluster's: builds, pulls, loads.
 
-    It is the same every time, so that the layers of the last build are there: the manager's own host, if it has an agent.
+    It is the same every time, so that the last build's layers are there: the manager's own host, if it has an agent.
 
     Raises:
         EngineError: 503, no node is there.

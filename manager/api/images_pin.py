@@ -1,4 +1,4 @@
-"""The image of a service that no registry knows: pinned by its id when the service is made, as others by their digest."""
+"""The image of a service that no registry knows: pinned by its id when the service is made, as others by digest."""
 
 from __future__ import annotations
 

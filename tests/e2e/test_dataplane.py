@@ -5,6 +5,7 @@ One cluster serves all tests of this file; each leaves it as it found it: three 
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -115,9 +116,9 @@ async def ask(host: Host, url: str, *options: str) -> dict[str, Any]:
     return json.loads((await host.run("curl", "-sS", "--max-time", "3", *options, url)).stdout)
 
 
-async def ask_from(host: Host, box: dict[str, Any], url: str) -> dict[str, Any] | None:
+async def ask_from(host: Host, box: dict[str, Any], url: str, patience: int = 5) -> dict[str, Any] | None:
     """Ask from inside a container; None when nobody answers."""
-    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", "1", "-O", "-", url)
+    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", str(patience), "-O", "-", url)
     answer = await host.run(*command, check=False)
     return json.loads(answer.stdout) if answer.returncode == 0 else None
 
@@ -155,7 +156,7 @@ async def test_networks_are_isolated_on_every_path(swarm: Cluster):
             box = await container(swarm, host, "web")
             targets += [address_in(box, "blue"), address_in(box, "00-orc-gw")]
         spies = [(host, await container(swarm, host, "spy")) for host in swarm.hosts]
-        asked = [ask_from(host, spy, f"http://{target}/") for (host, spy), target in product(spies, targets)]
+        asked = [ask_from(host, spy, f"http://{target}/", 1) for (host, spy), target in product(spies, targets)]
         assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
         for host in swarm.hosts:
             own = await container(swarm, host, "web")
@@ -275,6 +276,8 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
     damages = (
         "nft flush ruleset",
         "ip link del orc-vx",
+        "ip link del oc-gw",
+        "ip link set oc-gw down",
         "ip rule del prio 20002; ip route flush proto 111",
         "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
         "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
@@ -290,6 +293,7 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
 
             took = await swarm.until(whole, 5)
             assert took < REPAIR_SECONDS, damage
+        await still_balanced(swarm, victim)
         async with Load(swarm.lab.client, f"http://{victim.ip}:{PORT}/", rate=100) as load:
             await victim.run("nft", "flush", "ruleset")
             flushed = time.time()
@@ -300,11 +304,38 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
     assert "repaired" in swarm.workers[victim.name].output()
 
 
+async def still_balanced(swarm: Cluster, through: Host) -> None:
+    """Check that every replica answers through a host."""
+    url = f"http://{through.ip}:{PORT}/?[1-60]"
+    answers = (await swarm.lab.client.run("curl", "-sS", "--max-time", "10", "-H", "Connection: close", url)).stdout
+    assert len(set(re.findall(r'"host": "(\w+)"', answers))) == 3
+
+
+async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
+    """Docker makes its chain anew, without our rules, after all of them were lost."""
+    host = swarm.hosts[1]
+    options = ("--replicas", "3", "-p", f"{PORT}:80", "--network", "blue", "--restart-delay", "100ms")
+    async with service(swarm, "web", 3, *options):
+        await host.run("nft", "flush", "ruleset")
+        await host.restart_engine()
+
+        async def accepts() -> bool:
+            chain = await host.run("iptables", "-S", "DOCKER-USER", check=False)
+            return chain.stdout.count("-j ACCEPT") == 3
+
+        assert await swarm.until(accepts, 5) < REPAIR_SECONDS
+        await swarm.running("web", 3)
+        await known_everywhere(swarm, "web", 3)
+        await still_balanced(swarm, host)
+
+
 async def state(host: Host) -> str:
     """Return what the data plane has made on a host, in an order that does not change."""
     script = """
         nft -s list table ip orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
-        ip -br addr show orc-vx | cut -d' ' -f1,3-; ip route show table all proto 111 | sort; ip rule show proto 111
+        ip -br addr show orc-vx | cut -d' ' -f1,3-; ip -br -4 addr show oc-gw; ip route show table all proto 111 | sort
+        ip rule show proto 111; for port in $(ls /sys/class/net/oc-gw/brif); do
+            echo $port $(cat /sys/class/net/$port/brport/hairpin_mode); done
         sysctl net.ipv4.conf.orc-vx.rp_filter net.bridge.bridge-nf-call-iptables
     """
     return (await host.run("sh", "-c", script, check=False)).stdout

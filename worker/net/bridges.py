@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from worker.localnetworks import LABEL_NETWORK
+from worker.net.kernel import Bridge
 from worker.net.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL
 from worker.net.site import Segment, Site
 from worker.ports import JSON, LABEL_AGENT
@@ -53,6 +54,10 @@ class DockerNetwork:
             "com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected",
             "com.docker.network.bridge.trusted_host_interfaces": TUNNEL,
         }
+
+    @property
+    def link(self) -> Bridge:
+        return Bridge(self.bridge, str(self.gateway), self.subnet.prefixlen, self.mtu)
 
     def same_as(self, answer: JSON) -> bool:
         """Whether the engine's network of this name is this one, as far as it cannot be changed."""

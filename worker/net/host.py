@@ -38,6 +38,7 @@ class Host:
         self._networks: dict[str, DockerNetwork] | None = None
         self._links: tuple[Tunnel | None, frozenset[Item]] | None = None
         self._docker_accepts = False
+        self._ports: dict[int, str] = {}
 
     def networks_lost(self) -> None:
         """Take note that Docker's networks may not be what they were."""
@@ -59,6 +60,8 @@ class Host:
         before, self._plan = self._plan, plan
         troubles: list[str] = []
         await _try(self._make_networks(plan), troubles)
+        if seen is not None:
+            await _try(self._raise_bridges(plan, seen), troubles)
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
@@ -70,8 +73,14 @@ class Host:
 
     async def set_hairpins(self, seen: Seen) -> None:
         """Let all containers reach themselves, those too that were connected while nobody watched."""
-        bridges = {index for name, index in seen.links.items() if name.startswith(BRIDGE_PREFIX)}
-        for port in await self._kernel.ports_of(bridges):
+        for port, bridge in seen.ports.items():
+            await self.port_added(port, bridge, seen)
+
+    async def port_added(self, port: int, bridge: int, seen: Seen) -> None:
+        """Let the container behind a bridge's port reach itself, and remember where the port belongs."""
+        names = [name for name, index in seen.links.items() if index == bridge and name.startswith(BRIDGE_PREFIX)]
+        if names:
+            self._ports[port] = names[0]
             await self._kernel.hairpin(port)
 
     def check_sysctls(self) -> None:
@@ -128,6 +137,16 @@ class Host:
                 await self._engine.create_network(network.body(self._node_id))
                 self._links = None  # routes name the bridge's address, and it is there only now
         self._networks = dict(plan.networks)
+
+    async def _raise_bridges(self, plan: HostPlan, seen: Seen) -> None:
+        """Repair the bridges that somebody has deleted or set down."""
+        now = await self._kernel.look() if self._links is None else seen
+        self._ports = {port: name for port, name in self._ports.items() if port in now.links.values()}
+        for network in plan.networks.values():
+            if network.bridge not in now.links or network.bridge in now.down:
+                ports = [port for port, name in self._ports.items() if name == network.bridge]
+                _tell("repaired", [await self._kernel.raise_bridge(network.link, now, ports)])
+                self._links = None
 
     async def _configure_links(self, plan: HostPlan, seen: Seen | None) -> None:
         wanted = (plan.tunnel, plan.items)

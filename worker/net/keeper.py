@@ -18,7 +18,6 @@ from worker.net.attachments import Attachments
 from worker.net.balance import published
 from worker.net.dns import ClusterDns
 from worker.net.host import Host
-from worker.net.names import BRIDGE_PREFIX
 from worker.net.netlink import Kernel, Seen
 from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ports import PortReservations
@@ -58,7 +57,7 @@ class Keeper:
         self._facts = HostFacts(node_id=node_id)
         self._memory = Memory()
         self._peers: object = None
-        self._bridges: set[int] = set()
+        self._seen = Seen()
         self._look = True
         self._unclean = True
         self._applying = asyncio.Lock()
@@ -76,7 +75,7 @@ class Keeper:
                 self._noting(host.table.lost, "the rules of this host were changed from outside: writing them anew"),
                 self._noting(host.docker_rules_lost),
             )
-            links = LinkWatch(lambda port, bridge: self._port_added(kernel, port, bridge), self._links_changed(host))
+            links = LinkWatch(lambda port, bridge: host.port_added(port, bridge, self._seen), self._links_changed(host))
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(rules.run())
@@ -149,7 +148,7 @@ class Keeper:
         self._look, self._peers = False, self.world.peers
         seen = await kernel.look()
         self._facts = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
-        self._bridges = {index for name, index in seen.links.items() if name.startswith(BRIDGE_PREFIX)}
+        self._seen = seen
         return seen
 
     async def _check(self, host: Host) -> None:
@@ -191,7 +190,3 @@ class Keeper:
             self.note()
 
         return note
-
-    async def _port_added(self, kernel: Kernel, port: int, bridge: int) -> None:
-        if bridge in self._bridges:
-            await kernel.hairpin(port)

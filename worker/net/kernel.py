@@ -22,6 +22,16 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class Bridge:
+    """A network's bridge, which Docker makes; `address` is its own, with the length of the subnet's prefix."""
+
+    name: str
+    address: str
+    prefix: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     link: str
     address: str

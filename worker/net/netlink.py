@@ -5,6 +5,7 @@ All that is ours can be told from the rest: it is on our tunnel, or carries our 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.errors import Unavailable
-from worker.net.kernel import LOCAL_TABLE, MAIN_TABLE, Address, Forwarding, Item, Neighbour, Route, Rule, Tunnel
+from worker.net.kernel import LOCAL_TABLE, MAIN_TABLE, Address, Bridge, Forwarding, Item, Neighbour, Route, Rule, Tunnel
 from worker.net.names import PROTOCOL, TUNNEL
 
+PATIENCE_SECONDS = 10.0
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 0x04
@@ -34,9 +36,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the kernel has. `ranges`: what is reached by routes of others. `addresses`: address → its link's MTU."""
+    """What the kernel has.
+
+    links: name → index; `down`: the names of those that are down; `ports`: a bridge's port → the bridge's index.
+    ranges: what is reached by routes of others, and by which link.
+    addresses: address → the MTU of its link.
+    """
 
     links: dict[str, int] = field(default_factory=dict)
+    down: frozenset[str] = frozenset()
+    ports: dict[int, int] = field(default_factory=dict)
     tunnel: Tunnel | None = None
     items: frozenset[Item] = frozenset()
     ranges: tuple[tuple[IPv4Network, str], ...] = ()
@@ -44,10 +53,14 @@ class Seen:
 
 
 class Kernel:
-    """The kernel's network configuration. Use as an async context manager."""
+    """The kernel's network configuration. Use as an async context manager.
+
+    One call at a time: the kernel refuses a second listing on a socket that has not been read to the end.
+    """
 
     def __init__(self) -> None:
         self._route = AsyncIPRoute()
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._route.__aenter__()
@@ -66,7 +79,8 @@ class Kernel:
 
         """
         try:
-            return await self._look()
+            async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
+                return await self._look()
         except (NetlinkError, OSError) as error:
             raise Unavailable(f"cannot read the host's network configuration: {error}") from error
 
@@ -79,38 +93,71 @@ class Kernel:
         """
         done: list[str] = []
         failures: list[str] = []
-        links = dict(seen.links)
         if tunnel != seen.tunnel:
-            await _attempt(self._replace_tunnel(tunnel, seen), f"tunnel {tunnel}", done, failures)
+            async with self._lock:
+                await _attempt(self._replace_tunnel(tunnel, seen), f"tunnel {tunnel}", done, failures)
             seen = await self.look()
-            links = dict(seen.links)
-        for item in _to_remove(seen.items, items):
-            await _attempt(self._remove(item, links), f"remove {item}", done, failures)
-        for item in sorted(set(items) - seen.items, key=_order):
-            await _attempt(self._add(item, links), f"add {item}", done, failures)
+        async with self._lock:
+            await self._change(items, seen, done, failures)
         if failures:
             raise Unavailable(f"{len(failures)} parts of the overlay cannot be set, the first: {failures[0]}")
         return tuple(done)
 
+    async def _change(self, items: Collection[Item], seen: Seen, done: list[str], failures: list[str]) -> None:
+        links = seen.links
+        for item in _to_remove(seen.items, items):
+            await _attempt(self._remove(item, links), f"remove {item}", done, failures)
+        for item in sorted(set(items) - seen.items, key=_order):
+            await _attempt(self._add(item, links), f"add {item}", done, failures)
+
     async def hairpin(self, port: int) -> None:
         """Let a bridge send a frame back through the port that it came from: a container's way to itself."""
         try:
-            await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
+            async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
+                await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
         except (NetlinkError, OSError) as error:
             _log.debug("link %d has gone already: %s", port, error)
 
-    async def ports_of(self, bridges: Collection[int]) -> list[int]:
-        """Return the links that are ports of these bridges."""
-        return [link["index"] async for link in _each(self._route.get_links()) if link.get("master") in bridges]
+    async def raise_bridge(self, bridge: Bridge, seen: Seen, ports: Collection[int]) -> str:
+        """Set a bridge up, or make it anew with its ports, as Docker does only when it starts; return what was wrong.
+
+        Raises:
+            Unavailable: the kernel refuses.
+
+        """
+        missing = bridge.name not in seen.links
+        try:
+            async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
+                if missing:
+                    await self._make_bridge(bridge, ports)
+                (index,) = await self._route.link_lookup(ifname=bridge.name)
+                await self._route.link("set", index=index, state="up")
+        except (NetlinkError, OSError, ValueError) as error:
+            raise Unavailable(f"cannot make bridge {bridge.name} anew: {error}") from error
+        return f"bridge {bridge.name} was {'missing' if missing else 'down'}"
+
+    async def _make_bridge(self, bridge: Bridge, ports: Collection[int]) -> None:
+        await self._route.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu)
+        (index,) = await self._route.link_lookup(ifname=bridge.name)
+        await self._route.addr("add", index=index, address=bridge.address, prefixlen=bridge.prefix)
+        for port in ports:
+            await self._route.link("set", index=port, master=index)
+            await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> Seen:
         links: dict[str, int] = {}
         mtus: dict[int, int] = {}
+        ports: dict[int, int] = {}
+        down: set[str] = set()
         tunnel = None
         async for link in _each(self._route.get_links()):
             links[link.get("ifname")] = link["index"]
+            if link.get("master"):
+                ports[link["index"]] = link.get("master")
+            if not link["flags"] & _UP:
+                down.add(link.get("ifname"))
             mtus[link["index"]] = link.get("mtu")
             if link.get("ifname") == TUNNEL:
                 tunnel = _read_tunnel(link)
@@ -124,7 +171,7 @@ class Kernel:
             if names.get(entry["index"]) == TUNNEL:
                 items.add(Address(TUNNEL, f"{entry.get('local')}/{entry['prefixlen']}"))
         ranges = [each async for each in self._routes(names, items)]
-        return Seen(links, tunnel, frozenset(items), tuple(ranges), addresses)
+        return Seen(links, frozenset(down), ports, tunnel, frozenset(items), tuple(ranges), addresses)
 
     async def _routes(self, names: dict[int, str], items: set[Item]) -> AsyncIterator[tuple[IPv4Network, str]]:
         """Add our routes and rules to `items`, and yield what others' routes reach, and by which link."""

@@ -42,6 +42,8 @@ def hide(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [hide(each) for each in value]
+    if isinstance(value, msgspec.Raw):  # rendered before, and kept
+        return hide(msgspec.json.decode(value))
     return hide(msgspec.to_builtins(value)) if isinstance(value, msgspec.Struct) else value
 
 

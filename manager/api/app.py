@@ -56,7 +56,7 @@ _LOG = logging.getLogger(__name__)
 # What there is only in a cluster.
 _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
-_RESOURCES = (
+RESOURCES = (
     system,
     swarm,
     certificates,
@@ -101,7 +101,7 @@ class Api:
         registry_auth: Callable[[str, str], None],
         leave: Callable[[], Awaitable[None]],
     ) -> None:
-        self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
+        self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []

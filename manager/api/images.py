@@ -163,7 +163,7 @@ async def _refuse_needed(context: Context, name: str, located: Located) -> None:
 
 ROUTES = (
     Route("GET", "/images/get", save_several, needs=Role.OPERATOR, raw=True),
-    Route("GET", "/images/search", search, needs=Role.VIEWER, raw=True),
+    Route("GET", "/images/search", search, needs=Role.OPERATOR, raw=True),
     Route("POST", "/images/load", load, needs=Role.OPERATOR, raw=True),
     Route("POST", "/images/create", create, needs=Role.OPERATOR, raw=True),
     Route("GET", "/images/{name+}/json", inspect_image, needs=Role.VIEWER),

@@ -9,6 +9,7 @@ import click
 from common.errors import InvalidArgument
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.failures import CommandFailed
 from manager.cli.session import with_client
 
 ROLES = ("worker", "manager")
@@ -36,6 +37,8 @@ async def join_token(client: Client, /, role: str, *, quiet: bool, rotate: bool)
         if not quiet:
             click.echo(f"Successfully rotated {role} join token.\n")
     token = (await client.get("/swarm"))["JoinTokens"][role.capitalize()]
+    if not token:
+        raise CommandFailed("join tokens are shown to clients with the role admin alone")
     if quiet:
         click.echo(token)
         return

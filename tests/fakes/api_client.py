@@ -19,6 +19,7 @@ class Client:
     def __init__(self, api: Api, caller: Caller = ADMIN) -> None:
         self._api = api
         self._caller = caller
+        self.role = caller.role.label if caller.role is not None else "none"
 
     async def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

@@ -22,9 +22,9 @@ DAY = 24 * HOUR
 class Pki:
     """One cluster's authority and the files that it made."""
 
-    def __init__(self, directory: Path, cluster_id: str = "cluster1") -> None:
+    def __init__(self, directory: Path, cluster_id: str = "cluster1", authority: Authority | None = None) -> None:
         self.directory = directory
-        self.authority = Authority(create_root(cluster_id, SystemClock().now()))
+        self.authority = authority or Authority(create_root(cluster_id, SystemClock().now()))
 
     def files(
         self,

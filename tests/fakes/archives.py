@@ -1,0 +1,50 @@
+"""Image archives as engines write them, and as nobody should."""
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import Any
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Archive:
+    """An image with these layers; `files` can be tampered with before it is written."""
+
+    def __init__(self, *layers: bytes, tags: list[str] | None = None, legacy: bool = False) -> None:
+        self.layers = tuple(f"sha256:{sha256(layer)}" for layer in layers)
+        config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": self.layers}}).encode()
+        self.image_id = f"sha256:{sha256(config)}"
+        folder = "" if legacy else "blobs/sha256/"
+        ending, layer_ending = (".json", "/layer.tar") if legacy else ("", "")
+        names = [f"{folder}{sha256(layer)}{layer_ending}" for layer in layers]
+        self.config_name = f"{folder}{sha256(config)}{ending}"
+        self.manifest: list[dict[str, Any]] = [{"Config": self.config_name, "RepoTags": tags, "Layers": names}]
+        self.files: dict[str, bytes] = {self.config_name: config, **dict(zip(names, layers, strict=True))}
+        if not legacy:
+            self.files["index.json"] = json.dumps({"manifests": [{"annotations": {"org.x": "y"}}]}).encode()
+            self.files["oci-layout"] = b"{}"
+
+    def members(self) -> list[tuple[tarfile.TarInfo, bytes]]:
+        files = {**self.files, "manifest.json": json.dumps(self.manifest).encode()}
+        found = []
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            found.append((info, content))
+        if any(name.startswith("blobs/") for name in files):
+            folder = tarfile.TarInfo("blobs/sha256")
+            folder.type = tarfile.DIRTYPE
+            found.insert(0, (folder, b""))
+        return found
+
+    def tar(self, format: int = tarfile.USTAR_FORMAT, **pax: str) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=format) as tar:
+            for info, content in self.members():
+                info.pax_headers = dict(pax)
+                tar.addfile(info, io.BytesIO(content))
+        return out.getvalue()

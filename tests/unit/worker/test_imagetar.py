@@ -1,0 +1,176 @@
+"""Whatever a source sends, an engine gets the one image that was asked for, or an archive without an end."""
+
+import io
+import json
+import random
+import tarfile
+
+import pytest
+
+from tests.fakes.archives import Archive, sha256
+from worker.imagetar import ImageTar, WrongImage
+
+LAYERS = (b"one" * 1000, b"two" * 50_000)
+
+
+def through(data: bytes, image_id: str, *, step: int = 10_000, leave_out: tuple[str, ...] = ()) -> bytes:
+    tar = ImageTar(image_id, leave_out)
+    out = [piece for start in range(0, len(data), step) for piece in tar.feed(data[start : start + step])]
+    assert tar.ended, "an archive without an end"
+    return b"".join(out)
+
+
+def names(data: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {m.name: tar.extractfile(m).read() if m.isfile() else b"" for m in tar.getmembers()}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("step", [1, 511, 512, 513, 1 << 20])
+def test_an_image_passes_as_it_is_in_pieces_of_any_size(legacy: bool, step: int) -> None:
+    archive = Archive(b"small", b"x" * 700, legacy=legacy)
+    data = archive.tar()
+    assert names(through(data, archive.image_id, step=step)) == names(data)
+
+
+def test_extended_headers_pass_and_count() -> None:
+    archive = Archive(*LAYERS)
+    data = archive.tar(tarfile.PAX_FORMAT, mtime="1.5", uname="ü")
+    assert names(through(data, archive.image_id)) == names(data)
+
+
+def test_layers_that_are_there_are_left_out() -> None:
+    archive = Archive(*LAYERS)
+    out = through(archive.tar(tarfile.PAX_FORMAT, mtime="1.5"), archive.image_id, leave_out=archive.layers[:1])
+    assert names(out).keys() == names(archive.tar()).keys() - {f"blobs/sha256/{sha256(LAYERS[0])}"}
+    assert len(out) < 200_000
+
+
+def test_a_list_of_names_of_old_engines_does_not_pass() -> None:
+    archive = Archive(*LAYERS, legacy=True)
+    archive.files["repositories"] = b'{"web":{"1":"abc"}}'
+    assert "repositories" not in names(through(archive.tar(), archive.image_id))
+
+
+def _another(archive: Archive) -> None:
+    archive.files[archive.config_name] = archive.files[archive.config_name].replace(b"linux", b"lynux")
+
+
+def _two_images(archive: Archive) -> None:
+    archive.manifest *= 2
+
+
+def _other_image(archive: Archive) -> None:
+    archive.manifest[0]["Config"] = f"blobs/sha256/{'0' * 64}"
+
+
+def _names_itself(archive: Archive) -> None:
+    archive.manifest[0]["RepoTags"] = ["nginx:latest"]
+
+
+def _index_names(archive: Archive) -> None:
+    index = {"manifests": [{"annotations": {"io.containerd.image.name": "docker.io/library/nginx:latest"}}]}
+    archive.files["index.json"] = json.dumps(index).encode()
+
+
+def _climbs(archive: Archive) -> None:
+    archive.files["../../etc/passwd"] = b"root::0:0"
+
+
+def _extra(archive: Archive) -> None:
+    archive.files["run-me.sh"] = b"#!/bin/sh"
+
+
+def _garbage(archive: Archive) -> None:
+    archive.files["index.json"] = b"{" * 100_000
+
+
+def _no_config(archive: Archive) -> None:
+    del archive.files[archive.config_name]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (_another, "does not have the digest"),
+        (_two_images, "2 images"),
+        (_other_image, "not "),
+        (_names_itself, "gives names"),
+        (_index_names, "gives names"),
+        (_climbs, "belongs to no image"),
+        (_extra, "belongs to no image"),
+        (_garbage, "not JSON"),
+        (_no_config, "does not have the digest"),
+    ],
+)
+def test_what_was_tampered_with_has_no_end(tamper, words: str) -> None:
+    archive = Archive(*LAYERS)
+    tamper(archive)
+    with pytest.raises(WrongImage, match=words):
+        through(archive.tar(), archive.image_id)
+
+
+def _with(member: tarfile.TarInfo, content: bytes = b"") -> tuple[Archive, bytes]:
+    archive, out = Archive(*LAYERS), io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for info, data in [*archive.members(), (member, content)]:
+            tar.addfile(info, io.BytesIO(data))
+    return archive, out.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(kind: bytes) -> None:
+    info = tarfile.TarInfo("a" * 64 + "/layer.tar")
+    info.type, info.linkname = kind, "/etc/shadow"
+    archive, data = _with(info)
+    with pytest.raises(WrongImage):
+        through(data, archive.image_id)
+
+
+def test_a_second_manifest_is_refused() -> None:
+    info = tarfile.TarInfo("manifest.json")
+    info.size = 2
+    archive, data = _with(info, b"[]")
+    with pytest.raises(WrongImage, match="twice"):
+        through(data, archive.image_id)
+
+
+@pytest.mark.parametrize("key", ["linkpath", "GNU.sparse.name", "hdrcharset"])
+def test_extended_headers_that_change_what_a_member_is_are_refused(key: str) -> None:
+    archive = Archive(*LAYERS)
+    with pytest.raises(WrongImage, match="extended header"):
+        through(archive.tar(tarfile.PAX_FORMAT, **{key: "x"}), archive.image_id)
+
+
+def test_an_extended_size_is_what_counts() -> None:
+    """A member whose two sizes differ must not hide another from us that an engine sees."""
+    archive = Archive(*LAYERS)
+    data = bytearray(archive.tar(tarfile.PAX_FORMAT, size="0"))
+    with pytest.raises(WrongImage):
+        through(bytes(data), archive.image_id)
+
+
+def test_a_huge_manifest_is_refused_before_it_is_read() -> None:
+    info = tarfile.TarInfo("manifest.json")
+    info.size = 1 << 40
+    with pytest.raises(WrongImage, match="too large"):
+        ImageTar("sha256:" + "0" * 64).feed(info.tobuf(tarfile.GNU_FORMAT))
+
+
+def test_random_damage_never_yields_another_end() -> None:
+    archive = Archive(b"l" * 2000)
+    good = archive.tar()
+    rng = random.Random(5)
+    for _ in range(400):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        tar = ImageTar(archive.image_id)
+        try:
+            out = b"".join(tar.feed(bytes(data)))
+        except WrongImage:
+            continue
+        if tar.ended:
+            content = names(out)
+            assert sha256(content[archive.config_name]) == archive.image_id.removeprefix("sha256:")
+            assert not json.loads(content["manifest.json"])[0].get("RepoTags")

@@ -1,0 +1,297 @@
+"""Images from one worker's engine to another's, over real TLS on the loopback interface."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from common.clock import SystemClock
+from common.errors import NotFound, PermissionDenied, Unauthenticated
+from common.tls import client_context, peer_context, peer_name
+from common.wire.handshake import refused_error
+from common.wire.messages import FetchImage, ImageGrant, ImageRequest, ImageSource, ImageSources, Refused
+from common.wire.server import Server, dial, serve
+from tests.fakes.archives import Archive
+from tests.fakes.certificates import Pki
+from tests.fakes.engine import FakeEngine
+from worker import imagefetch, imageserver
+from worker.imagefetch import ImageFetcher
+from worker.imagelink import ImageLink
+from worker.imageserver import ImageServer
+from worker.ports import Image
+from worker.questions import Questions
+
+LAYERS = (b"base" * 1000, b"top" * 100_000)
+
+
+class Node:
+    """A worker that serves images, and fetches them from where `sources` says."""
+
+    def __init__(self, name: str, pki: Pki) -> None:
+        self.name = name
+        self.engine = FakeEngine()
+        self.server = ImageServer(self.engine, SystemClock())
+        self.files = pki.files(name)
+        self.questions = Questions()
+        self.asked: list[FetchImage] = []
+        self.held: list[object] = []
+        self.said: list[str] = []
+        self.sources: Callable[[FetchImage], list[ImageSource]] = lambda _: []
+        context = client_context(self.files)
+        link = ImageLink(lambda: context, lambda: "")
+        self.fetcher = ImageFetcher(self.engine, self.questions, link.dial, random.Random(1))
+        self.listener: Server | None = None
+
+    def has(self, archive: Archive, data: bytes | None = None) -> None:
+        self.engine.archives[archive.image_id] = archive.tar() if data is None else data
+        self.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers, size=300_000)
+
+    def will_load(self, archive: Archive) -> None:
+        def loaded(data: bytes) -> None:
+            self.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers)
+
+        self.engine.on_load = loaded
+
+    async def answer(self) -> None:
+        while True:
+            number, question = await self.questions.take()
+            if isinstance(question, FetchImage):
+                self.asked.append(question)
+                self.questions.answered(number, ImageSources(sources=tuple(self.sources(question))))
+            else:
+                self.held.append(question)
+
+    async def fetch(self, archive: Archive) -> bool:
+        return await self.fetcher.fetch(archive.image_id, self.said.append)
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.pki = Pki(folder)
+        self.nodes: dict[str, Node] = {}
+        self._stack = contextlib.AsyncExitStack()
+
+    async def node(self, name: str) -> Node:
+        node = self.nodes[name] = Node(name, self.pki)
+        node.listener = await self._stack.enter_async_context(
+            await serve("127.0.0.1", 0, peer_context(node.files), node.server.handle)
+        )
+        answering = asyncio.create_task(node.answer())
+        self._stack.callback(answering.cancel)
+        return node
+
+    async def source(self, name: str, fetcher: str, archive: Archive, ticket: str = "") -> ImageSource:
+        """Let a node fetch an image from another, as a manager does."""
+        node = self.nodes[name]
+        ticket = ticket or f"ticket-{name}-{fetcher}"
+        await node.server.grant(ImageGrant(ticket=ticket, image_id=archive.image_id, node_id=fetcher))
+        assert node.listener is not None
+        return ImageSource(node_id=name, hostname=f"host-{name}", addr=f"127.0.0.1:{node.listener.port}", ticket=ticket)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    yield world
+    await world.close()
+
+
+@pytest.fixture
+def archive() -> Archive:
+    return Archive(*LAYERS)
+
+
+async def test_an_image_comes_whole_and_the_manager_hears_of_it(world: World, archive: Archive) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.will_load(archive)
+    source = await world.source("a", "b", archive)
+    here.sources = lambda _: [source]
+    assert await here.fetch(archive)
+    assert here.engine.loaded == [archive.tar()[: len(here.engine.loaded[0])]]
+    assert here.said == ["fetching image from host-a (293KiB)"]
+    await asyncio.sleep(0)
+    assert [held.image_id for held in here.held] == [archive.image_id]  # type: ignore[attr-defined]
+
+
+async def test_layers_that_are_here_are_not_sent(world: World, archive: Archive) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.will_load(archive)
+    here.engine.details["another"] = Image(id="another", layers=(archive.layers[0], "sha256:else"))
+    here.engine.details["topless"] = Image(id="topless", layers=(archive.layers[1],))
+    source = await world.source("a", "b", archive)
+    here.sources = lambda _: [source]
+    assert await here.fetch(archive)
+    assert LAYERS[0] not in here.engine.loaded[0]
+    assert LAYERS[1] in here.engine.loaded[0]
+
+
+async def test_no_source_is_no_error(world: World, archive: Archive) -> None:
+    assert not await (await world.node("b")).fetch(archive)
+
+
+async def test_wrong_bytes_are_not_loaded_and_the_next_source_is_taken(world: World, archive: Archive) -> None:
+    bad, good, here = [await world.node(name) for name in "abc"]
+    other = Archive(b"another")
+    other.manifest[0]["RepoTags"] = ["nginx:latest"]
+    bad.has(archive, other.tar())
+    good.has(archive)
+    here.will_load(archive)
+    offered = {name: await world.source(name, "c", archive) for name in "ab"}
+    here.sources = lambda asked: [source for name, source in offered.items() if name not in asked.failed]
+    assert await here.fetch(archive)
+    assert len(here.engine.loaded) == 1
+    assert LAYERS[1] in here.engine.loaded[0]
+
+
+async def test_when_all_sources_are_bad_it_says_what_each_did(world: World, archive: Archive) -> None:
+    bad, here = [await world.node(name) for name in "ab"]
+    bad.has(archive, archive.tar()[:200_000])
+    source = await world.source("a", "b", archive)
+    here.sources = lambda asked: [] if asked.failed else [source]
+    with pytest.raises(NotFound, match="host-a: it ended after .* before the image was complete"):
+        await here.fetch(archive)
+    assert here.engine.loaded == []
+    assert [question.failed for question in here.asked] == [(), ("a",)]
+
+
+async def test_a_source_that_breaks_off_is_followed_by_another(world: World, archive: Archive) -> None:
+    weak, good, here = [await world.node(name) for name in "abc"]
+    for node in (weak, good):
+        node.has(archive)
+    here.will_load(archive)
+    weak.engine.archives[archive.image_id] = archive.tar()[:150_000]
+    sources = [await world.source(name, "c", archive) for name in "ab"]
+    here.sources = lambda _: sources
+    assert await here.fetch(archive)
+    assert here.engine.loaded == [archive.tar()[: len(here.engine.loaded[0])]]
+
+
+@pytest.mark.parametrize(("ticket", "node"), [("ticket-a-b", "c"), ("forged", "b")])
+async def test_only_who_has_a_ticket_gets_an_image(
+    world: World, archive: Archive, ticket: str, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imageserver, "_GRANT_WAIT", 0.1)
+    there = await world.node("a")
+    there.has(archive)
+    await world.source("a", "b", archive)
+    thief = client_context(world.pki.files(node))
+    assert there.listener is not None
+    channel = await dial("127.0.0.1", there.listener.port, thief, server_name=peer_name("a"))
+    await channel.send(ImageRequest(ticket=ticket, image_id=archive.image_id))
+    answer = (await channel.receive()).message
+    await channel.close()
+    assert isinstance(answer, Refused)
+    assert isinstance(refused_error(answer), PermissionDenied)
+    assert there.engine.calls["save"] == 0
+
+
+async def test_a_ticket_is_for_one_image(world: World, archive: Archive) -> None:
+    there = await world.node("a")
+    other = Archive(b"secret")
+    there.has(archive)
+    there.has(other)
+    source = await world.source("a", "b", archive)
+    channel = await ImageLink(lambda: client_context(world.pki.files("b")), lambda: "").dial(source)
+    await channel.send(ImageRequest(ticket=source.ticket, image_id=other.image_id))
+    answer = (await channel.receive()).message
+    await channel.close()
+    assert isinstance(answer, Refused)
+    assert there.engine.calls["save"] == 0
+
+
+async def test_a_ticket_may_come_before_the_managers_word(world: World, archive: Archive) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.will_load(archive)
+    source = await world.source("a", "b", archive)
+    there.server._grants.clear()
+    here.sources = lambda _: [source]
+    fetching = asyncio.create_task(here.fetch(archive))
+    await asyncio.sleep(0.2)
+    assert not fetching.done()
+    await world.source("a", "b", archive)
+    assert await fetching
+
+
+async def test_workers_cannot_pose_as_managers_nor_as_each_other(world: World) -> None:
+    there = await world.node("a")
+    assert there.listener is not None
+    context = client_context(world.pki.files("b"))
+    with pytest.raises(Unauthenticated, match="is not a manager"):
+        await dial("127.0.0.1", there.listener.port, context)
+    with pytest.raises(Unauthenticated, match=r"is not c\.swarm-worker"):
+        await dial("127.0.0.1", there.listener.port, context, server_name=peer_name("c"))
+
+
+async def test_managers_cannot_be_taken_for_workers(world: World) -> None:
+    async with await serve("127.0.0.1", 0, world.pki.server("a"), lambda channel: channel.close()) as manager:
+        with pytest.raises(Unauthenticated):
+            context = client_context(world.pki.files("b"))
+            await dial("127.0.0.1", manager.port, context, server_name=peer_name("a"))
+
+
+async def test_strangers_are_not_even_heard(world: World, tmp_path: Path, archive: Archive) -> None:
+    there = await world.node("a")
+    there.has(archive)
+    await world.source("a", "b", archive)
+    stranger = client_context(Pki(tmp_path / "other").files("b"))
+    stranger.load_verify_locations(there.files.root)
+    assert there.listener is not None
+    channel = await dial("127.0.0.1", there.listener.port, stranger, server_name=peer_name("a"))
+    with pytest.raises(Exception, match="refused the TLS connection|closed the connection|broke"):
+        await channel.send(ImageRequest(ticket="ticket-a-b", image_id=archive.image_id))
+        await channel.receive()
+    assert there.engine.calls["save"] == 0
+
+
+async def test_a_busy_source_serves_so_many_and_others_wait(
+    world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagefetch, "OFFER_SECONDS", 0.3)
+    monkeypatch.setattr(imagefetch, "RETRY_SECONDS", (0.05, 0.1))
+    there = await world.node("a")
+    there.has(archive)
+    go_on, begun = asyncio.Event(), 0
+    save = there.engine.save
+
+    async def slow(image_id: str) -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        await go_on.wait()
+        async for piece in save(image_id):
+            yield piece
+
+    monkeypatch.setattr(there.engine, "save", slow)
+    fetchers = [await world.node(f"n{number}") for number in range(5)]
+    for node in fetchers:
+        node.will_load(archive)
+        sources = [await world.source("a", node.name, archive)]
+        node.sources = lambda _, sources=sources: sources  # type: ignore[misc]
+    fetches = [asyncio.create_task(node.fetch(archive)) for node in fetchers]
+    await asyncio.sleep(0.8)
+    assert begun == imageserver.MAX_SERVED
+    waiting = [said for node in fetchers for said in node.said if said.startswith("waiting for host-a")]
+    assert len(waiting) >= 2
+    go_on.set()
+    assert all(await asyncio.gather(*fetches))
+    assert begun == 5
+
+
+async def test_questions_outlive_a_session() -> None:
+    questions = Questions()
+    asking = asyncio.create_task(questions.ask(FetchImage(image_id="x")))
+    number, _ = await questions.take()
+    questions.lost()
+    again, question = await questions.take()
+    assert (again, question) == (number, FetchImage(image_id="x"))
+    questions.answered(again, ImageSources())
+    assert await asking == ImageSources()
+    questions.answered(again, ImageSources())  # nobody waits any more

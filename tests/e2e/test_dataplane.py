@@ -46,6 +46,10 @@ async def service(swarm: Cluster, name: str, count: int, *options: str) -> Async
         tasks = await swarm.running(name, count)
         await known_everywhere(swarm, name, count)
         yield tasks
+    except AssertionError as error:
+        for host, worker in swarm.workers.items():
+            error.add_note(f"{host}:\n{worker.tail()}")
+        raise
     finally:
         await remove(swarm, name)
 

@@ -1,4 +1,7 @@
-"""The three rules in Docker's DOCKER-USER chain: Docker drops what comes from other networks unless they accept it."""
+"""Docker's own rules: three that we add to them, and what they need to be there.
+
+Docker drops what comes from other networks unless rules in its chain DOCKER-USER accept it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ RULES = (
     f"-o {TUNNEL} -j ACCEPT",
     f"-o {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT -j ACCEPT",
 )
+
+
+# What dockerd makes only when it starts, and needs for every new network; flushing all rules takes it away.
+_OF_DOCKER = (("nat", "DOCKER"), ("filter", "DOCKER"), *(("filter", f"DOCKER-ISOLATION-STAGE-{i}") for i in (1, 2)))
 
 
 async def ensure() -> tuple[str, ...]:
@@ -43,6 +50,12 @@ async def remove() -> None:
     found = [rule for rule in present or () if rule in RULES]
     if found:
         await _restore(f"-D {CHAIN} {rule}" for rule in found)
+
+
+async def make_dockers_chains() -> None:
+    """Make the chains that Docker misses, empty, so that it can work until it is restarted and fills them."""
+    for table, chain in _OF_DOCKER:
+        await command.run("iptables", "-w", "-t", table, "-N", chain)  # one that is there already stays
 
 
 async def _present() -> list[str] | None:

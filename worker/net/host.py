@@ -134,9 +134,20 @@ class Host:
                 await self._engine.remove_network(known["Id"])
                 known = None
             if known is None:
-                await self._engine.create_network(network.body(self._node_id))
+                await self._create(network)
                 self._links = None  # routes name the bridge's address, and it is there only now
         self._networks = dict(plan.networks)
+
+    async def _create(self, network: DockerNetwork) -> None:
+        body = network.body(self._node_id)
+        try:
+            await self._engine.create_network(body)
+        except EngineError as error:
+            if "iptables" not in error.message:
+                raise
+            _log.warning("Docker's chains are gone (restart the engine to have them filled): %s", error.message)
+            await dockeruser.make_dockers_chains()
+            await self._engine.create_network(body)
 
     async def _raise_bridges(self, plan: HostPlan, seen: Seen) -> None:
         """Repair the bridges that somebody has deleted or set down."""

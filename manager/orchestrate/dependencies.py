@@ -2,7 +2,7 @@
 
 Only beginnings are held up. A service that runs is looked after whatever becomes of its dependencies: restarts, moves
 and scaling go on, with the specification that its tasks have while an update of it waits. An update that has begun goes
-on, and a rollback waits for nothing.
+on, and a rollback of what has begun waits for nothing.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def depends_on(service: Service) -> Collection[str]:
 def _begun(case: Case) -> bool:
     """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
     status = case.service.update_status
-    if status is not None and status.state == ROLLBACK_STARTED:
-        return True
     tasks = _wanted_tasks(case)
+    if tasks and status is not None and status.state == ROLLBACK_STARTED:
+        return True
     if any(task.spec_version == case.service.spec_version for task in tasks):
         return True
     live = [task for task in tasks if task.live] or tasks

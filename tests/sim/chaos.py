@@ -28,6 +28,7 @@ from manager.orchestrate.progress import HALTED
 from tests.fakes.world import replace
 from tests.sim.cluster import Cluster
 from tests.sim.host import BAD_IMAGE
+from tests.sim.startorder import LABEL
 
 ZONES = ("a", "b")
 _SERVICES = 4
@@ -83,6 +84,7 @@ class Chaos:
         name = f"service{self._made}"
         spec = ServiceSpec(
             name=name,
+            labels=self._dependencies(),
             mode=self._mode(),
             task_template=self._template(),
             update_config=self._update_config(),
@@ -184,6 +186,13 @@ class Chaos:
         constraints = (f"node.labels.zone=={self._rng.choice(ZONES)}",) if self._rng.random() < 0.4 else ()
         most = self._rng.choice([0, 0, 0, 1, 2])
         return Placement(constraints=constraints, max_replicas=most) if constraints or most else None
+
+    def _dependencies(self) -> dict[str, str]:
+        """Let a service depend on one that is there already: so there is never a circle."""
+        other = self._service()
+        if other is None or self._rng.random() < 0.6:
+            return {}
+        return {LABEL: f"{other.name}={self._rng.choice(['started', 'healthy'])}"}
 
     def _update_config(self) -> UpdateConfig:
         rng = self._rng

@@ -12,6 +12,7 @@ from manager.state.observation import story
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
 from tests.sim.cluster import Cluster
+from tests.sim.startorder import unready
 
 
 def problems(cluster: Cluster) -> list[str]:
@@ -27,6 +28,10 @@ def problems(cluster: Cluster) -> list[str]:
 def _service(view: View, service: Service) -> Iterator[str]:
     if service.pending_delete:
         yield f"{service.name} should be gone"
+        return
+    if service.waiting:
+        if not list(unready(view, service)):
+            yield f"{service.name}: {service.waiting}, which is so"
         return
     live = [task for task in view.tasks.of_service(service.id) if task.live]
     stuck = [task for task in live if task.status.state is not TaskState.RUNNING]

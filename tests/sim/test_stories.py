@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.clock import SECOND
-from common.model import Service
+from common.model import Service, Task
 from common.model.container import ContainerSpec
 from common.model.service import (
     EndpointSpec,
@@ -21,9 +21,11 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster
 from tests.sim.convergence import problems
+from tests.sim.startorder import LABEL
 from tests.sim.test_seeds import scenario
 
 
@@ -153,6 +155,39 @@ def test_a_failing_update_rolls_back_and_the_service_stays_up() -> None:
             await until(cluster, lambda: settled(cluster), 60)
 
     clock.run(story())
+
+
+def test_a_stack_starts_and_is_updated_in_its_order_across_hosts() -> None:
+    """Of cache, db and web each starts when the one before it is healthy, although its host loses power meanwhile."""
+
+    async def story() -> None:
+        names = ("cache", "db", "web")
+        async with cluster_of(3) as cluster:
+            cluster.habits.pull = 3.0
+            for name, other in reversed(list(zip(names, ("", *names), strict=False))):
+                labels = {LABEL: f"{other}=healthy"} if other else {}
+                body = replace(service(2, labels=labels).spec, name=name)
+                await cluster.create(Service(id=name, spec=body))
+            await asyncio.sleep(2)
+            await cluster.stop_manager()
+            await cluster.hosts["node2"].power_off()
+            await cluster.start_manager()
+            await until(cluster, lambda: containers(cluster) == 6, 90)
+            cluster.hosts["node2"].power_on()
+            await until(cluster, lambda: settled(cluster), 30)
+            for name in names:
+                await cluster.change(name, task_template=image("v2"))
+            await asyncio.sleep(0.1)
+            assert cluster.view.services.get("web").waiting == "waits for db to be healthy"
+            await until(cluster, lambda: settled(cluster) and not list(cluster.view.services.waiting()), 120)
+            made = {name: min(t.created_at for t in _tasks(cluster, name) if t.spec == image("v2")) for name in names}
+            assert made["cache"] < made["db"] < made["web"]
+
+    clock.run(story())
+
+
+def _tasks(cluster: Cluster, name: str) -> list[Task]:
+    return [task for task in cluster.view.tasks.of_service(name) if task.live]
 
 
 def test_hundreds_of_hosts_for_an_hour() -> None:

@@ -122,8 +122,8 @@ def read(call: Call, view: View) -> Wanted:
     """Read and check a request to create a container.
 
     Raises:
-        EngineError: 400, a field is of the wrong type, a constraint is malformed, a label is not a user's to give;
-            404, a network that there is not; 501, one that plain containers cannot join.
+        EngineError: 400, a field is of the wrong type, a constraint is malformed, a label is not a user's to give, or
+            there is no such network; 501, a network that plain containers cannot join.
 
     """
     call.require_json()
@@ -163,7 +163,8 @@ def _check_networks(asked: ContainerCreate, view: View) -> None:
             continue
         network = find_network(view, name)
         if network is None:
-            raise EngineError(404, f"network {name} not found")
+            # Not 404: clients would take that for a missing image, and pull.
+            raise invalid(f"network {name} not found")
         raise EngineError(
             501,
             f"network {network.name} spans the cluster, and only services can join it so far: start this as a service "

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from common.model.client import Role
 from manager.api.call import Call, Filters, Reply, Send, Stream
+from manager.api.containers_events import NodeEvents
 from manager.api.context import Context
 from manager.api.eventlog import Follower
 from manager.api.lookup import labels_match
@@ -21,22 +22,42 @@ async def events(context: Context, call: Call) -> Reply:
     """Stream the events since `since`, and new ones until `until` or until the client goes."""
     filters = call.filters(_ACCEPTED)
     since, until = call.instant("since"), call.instant("until")
+    nodes = NodeEvents(context, filters)
 
     async def produce(send: Send) -> None:
         with context.events.follow() as follower:
             await send(b"")  # the client sees the answer's head before the first event
-            past = context.events.recent() if since is not None else ()
-            for event in past:
-                if event.time >= (since or 0.0) and (until is None or event.time <= until) and accepts(filters, event):
-                    await send(event.json())
-            seconds = None if until is None else max(0.0, until - context.clock.now())
-            try:
-                async with asyncio.timeout(seconds):
-                    await _forward(follower, filters, send)
-            except TimeoutError:
-                return  # `until` has come
+            now = context.clock.now()
+            if since is not None:
+                for line in await _past(context, filters, nodes, since, now if until is None else min(now, until)):
+                    await send(line)
+            if until is None or until > now:
+                await _present(follower, filters, nodes, send, now, until)
 
     return Stream(produce, endless=True)
+
+
+async def _past(context: Context, filters: Filters, nodes: NodeEvents, since: float, until: float) -> list[bytes]:
+    """Return the cluster's own events and those of all engines in a span of time, in order."""
+    own = [
+        (int(event.time * 1_000_000_000), event.json())
+        for event in context.events.recent()
+        if since <= event.time <= until and accepts(filters, event)
+    ]
+    return [line for _, line in sorted([*own, *await nodes.past(since, until)])]
+
+
+async def _present(
+    follower: Follower, filters: Filters, nodes: NodeEvents, send: Send, now: float, until: float | None
+) -> None:
+    """Send what happens from `now` on."""
+    try:
+        async with asyncio.timeout(None if until is None else until - now), asyncio.TaskGroup() as group:
+            engines = group.create_task(nodes.follow(now, send), name="events-of-nodes")
+            await _forward(follower, filters, send)
+            engines.cancel()
+    except TimeoutError:
+        return  # `until` has come
 
 
 async def _forward(follower: Follower, filters: Filters, send: Send) -> None:

@@ -56,6 +56,8 @@ HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FORWARDED = HOP_BY_HOP | {"host", "accept-encoding", "expect", "content-length"}
+# What aiohttp would make up; an engine refuses bodies of a type that it did not ask for.
+_AUTOMATIC = ("Content-Type", "User-Agent")
 _ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
 
@@ -166,7 +168,14 @@ async def ask(
             context.presence.guard(context.store.view, node_id),
             asyncio.timeout(seconds),
             context.engines.session(node_id) as session,
-            session.request(method, URL(url, encoded=True), data=body, headers=headers, timeout=_ENDLESS) as response,
+            session.request(
+                method,
+                URL(url, encoded=True),
+                data=body,
+                headers=headers,
+                timeout=_ENDLESS,
+                skip_auto_headers=_AUTOMATIC,
+            ) as response,
         ):
             found = {name.lower(): value for name, value in response.headers.items()}
             return EngineReply(response.status, await read_bounded(response, MAX_REPLY), found)
@@ -230,7 +239,12 @@ def forward(
                 context.presence.guard(context.store.view, node_id),
                 context.engines.session(node_id) as session,
                 session.request(
-                    call.method, URL(url, encoded=True), data=data, headers={**headers, **sized}, timeout=_ENDLESS
+                    call.method,
+                    URL(url, encoded=True),
+                    data=data,
+                    headers={**headers, **sized},
+                    timeout=_ENDLESS,
+                    skip_auto_headers=_AUTOMATIC,
                 ) as response,
             ):
                 if response.status < 400 and on_success is not None:

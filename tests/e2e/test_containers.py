@@ -1,0 +1,309 @@
+"""Containers of the whole cluster through the real docker CLI: three engines, one manager's socket."""
+
+import asyncio
+import contextlib
+import json
+import re
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.lab.process import Process, Result
+
+IMAGE = "busybox:lab"
+NODE = '{{.Label "swarm.x.node"}}'
+
+
+class Docker:
+    """The docker CLI on the manager's host, against the manager."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    async def __call__(self, *arguments: Any, stdin: str | None = None, timeout: float = 60) -> str:
+        return (await self.run(*arguments, stdin=stdin, timeout=timeout)).stdout.strip()
+
+    async def run(self, *arguments: Any, stdin: str | None = None, timeout: float = 60, check: bool = True) -> Result:
+        command = ("docker", "-H", self.cluster.api, *map(str, arguments))
+        return await self.cluster.boss.run(*command, input=stdin, timeout=timeout, check=check)
+
+    async def fails(self, *arguments: Any, code: int = 1, stdin: str | None = None) -> str:
+        result = await self.run(*arguments, stdin=stdin, check=False)
+        assert result.returncode == code, result
+        return result.stderr
+
+    async def spawn(self, *arguments: Any) -> Process:
+        return await self.cluster.boss.spawn("docker", "-H", self.cluster.api, *map(str, arguments), name="cli")
+
+    async def terminal(self, *arguments: Any, typed: str = "") -> tuple[int, str]:
+        """Run a command in a terminal of its own, 33 lines of 101 columns, as a person does."""
+        inside = shlex.join(["docker", "-H", self.cluster.api, *map(str, arguments)])
+        command = shlex.join(["script", "-qec", f"stty rows 33 cols 101; {inside}", "/dev/null"])
+        typing = f"(sleep 2; printf {shlex.quote(typed)}; sleep 2)"
+        result = await self.cluster.boss.run("sh", "-c", f"{typing} | {command}", check=False)
+        return result.returncode, result.stdout
+
+    async def node(self, container: str) -> str:
+        return await self("inspect", "-f", "{{.Node.Name}}", container)
+
+
+@contextlib.asynccontextmanager
+async def cluster_of(name: str) -> AsyncIterator[tuple[Cluster, Docker]]:
+    async with Cluster(name, client=False) as cluster:
+        yield cluster, Docker(cluster)
+
+
+@pytest.mark.timeout(280)
+async def test_the_docker_cli_on_containers_of_a_cluster() -> None:
+    async with cluster_of("containers") as (cluster, docker):
+        await running(cluster, docker)
+        await looking(docker)
+        await programs(docker)
+        await copying(cluster, docker)
+        await changing(docker)
+        await placing(cluster, docker)
+        await volumes(cluster, docker)
+        await tasks(cluster, docker)
+        await strangers(cluster, docker)
+        await events(cluster, docker)
+        await pruning(cluster, docker)
+        await lost_node(cluster, docker)
+
+
+async def running(cluster: Cluster, docker: Docker) -> None:
+    """`run` in its forms: exit codes, input and output, detached, with a port."""
+    result = await docker.run("run", "--rm", IMAGE, "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (7, "out\n", "err\n")
+    assert await docker("run", "--rm", "-i", IMAGE, "wc", "-c", stdin="x" * 100_000) == "100000"
+    assert await docker("ps", "-aq") == ""
+    for number in range(3):
+        await docker("run", "-d", "--name", f"web{number}", "-p", "8080:80", "web:lab")
+    nodes = {await docker.node(f"web{number}") for number in range(3)}
+    assert nodes == {host.name for host in cluster.hosts}, "each on a node where the port is free"
+    failed = await docker.fails("run", "-d", "-p", "8080:80", "web:lab", code=125)
+    assert "host-mode port already in use on 3 nodes" in failed
+    failed = await docker.fails("run", "-d", "--name", "web1", "web:lab", code=125)
+    assert re.search(r'The container name "/web1" is already in use by container "[0-9a-f]{64}"', failed)
+    assert "80/tcp -> 0.0.0.0:8080" in (await docker("port", "web1")).splitlines()
+    answer = await cluster.boss.run("wget", "-qO-", f"http://{cluster.hosts[2].ip}:8080/")
+    assert json.loads(answer.stdout)["path"] == "/"
+
+
+async def looking(docker: Docker) -> None:
+    listed = await docker("ps", "--format", "{{.Names}} {{.Ports}} " + NODE)
+    assert len(listed.splitlines()) == 3
+    assert len({line.split()[-1] for line in listed.splitlines()}) == 3
+    assert await docker("ps", "-q", "--filter", "name=web1") == (await docker("inspect", "-f", "{{.Id}}", "web1"))[:12]
+    node = await docker.node("web1")
+    assert await docker("ps", "--format", "{{.Names}}", "--filter", f"label=swarm.x.node={node}") == "web1"
+    top = await docker("top", "web1")
+    assert "/web" in top
+    stats = json.loads(await docker("stats", "--no-stream", "--format", "json", "web1"))
+    assert stats["Name"] == "web1"
+    assert "/etc/hosts" not in await docker("diff", "web1")
+    assert "Containers" in await docker("system", "df")
+
+
+async def programs(docker: Docker) -> None:
+    """`exec`: output, input to its end, exit codes, a terminal, its size."""
+    assert await docker("exec", "web1", "echo", "hello") == "hello"
+    assert await docker.fails("exec", "web1", "sh", "-c", "exit 3", code=3) == ""
+    assert "No such exec" not in await docker("exec", "-d", "web1", "true")
+    await docker("run", "-d", "--name", "box", IMAGE, "sh", "-c", "while read -r line; do :; done < /dev/zero")
+    assert await docker("exec", "-i", "box", "/bin/sh", stdin="echo $((6*7))\n") == "42"
+    assert await docker("exec", "-i", "box", "wc", "-c", stdin="y" * 1_000_000) == "1000000"
+    code, shown = await docker.terminal("exec", "-it", "box", "sh", typed="tty; stty size; exit 5\\n")
+    assert code == 5
+    assert re.search(r"/dev/pts/\d+\r\n33 101\r\n", shown), shown
+    code, shown = await docker.terminal("run", "-it", "--rm", IMAGE, "sh", typed="tty; exit 6\\n")
+    assert code == 6
+    assert "/dev/pts/0" in shown
+
+
+async def copying(cluster: Cluster, docker: Docker) -> None:
+    source = cluster.boss.folder / "there"
+    back = cluster.boss.folder / "back"
+    source.write_text("carried\n" * 1000)
+    await docker("cp", source, "box:/tmp/there")
+    await docker("cp", "box:/tmp/there", back)
+    assert back.read_text() == source.read_text()
+    assert "Could not find the file /nothing" in await docker.fails("cp", "box:/nothing", back)
+    exported = cluster.boss.folder / "export.tar"
+    await docker("export", "-o", exported, "box")
+    assert exported.stat().st_size > 1_000_000
+    exported.unlink()
+
+
+async def changing(docker: Docker) -> None:
+    await docker("rename", "box", "crate")
+    assert "already in use" in await docker.fails("rename", "crate", "web1")
+    await docker("pause", "crate")
+    assert "(Paused)" in await docker("ps", "--filter", "name=crate")
+    await docker("unpause", "crate")
+    await docker("update", "--memory", "64m", "--memory-swap", "64m", "crate")
+    assert await docker("inspect", "-f", "{{.HostConfig.Memory}}", "crate") == str(64 << 20)
+    waiting = await docker.spawn("wait", "crate")
+    await waiting_for(docker, "crate")
+    await docker("kill", "-s", "KILL", "crate")
+    await waiting.wait(20)
+    assert waiting.output().strip() == "137"
+    await docker("start", "crate")
+    await docker("restart", "-t", "0", "crate")
+    await docker("stop", "-t", "0", "crate")
+    await docker("rm", "crate")
+    assert "No such container: crate" in await docker.fails("container", "inspect", "crate")
+    await docker("run", "--name", "said", IMAGE, "sh", "-c", "for i in 1 2 3; do echo line $i; done")
+    assert await docker("logs", "--tail", "2", "said") == "line 2\nline 3"
+    assert await docker("start", "-a", "said") == "line 1\nline 2\nline 3"
+    assert (await docker("commit", "said", "kept:1")).startswith("sha256:")
+    await docker("rm", "said")
+
+
+async def waiting_for(docker: Docker, name: str) -> None:
+    """Nothing tells that `wait` has reached the engine; it has when the next call is answered."""
+    await docker("top", name)
+
+
+async def placing(cluster: Cluster, docker: Docker) -> None:
+    second = cluster.hosts[1].name
+    await docker("node", "update", "--label-add", "disk=ssd", second)
+    constraint = "node.labels.disk==ssd"
+    for number, options in enumerate(
+        [("--label", f"swarm.x.constraint={constraint}"), ("-e", f"constraint:{constraint}")]
+    ):
+        await docker("run", "-d", "--name", f"fast{number}", *options, IMAGE, "sleep", "1000")
+        assert await docker.node(f"fast{number}") == second
+    assert "constraint" not in await docker("inspect", "-f", "{{.Config.Env}}", "fast1")
+    failed = await docker.fails("run", "--label", "swarm.x.constraint=node.labels.disk==tape", IMAGE, "true", code=125)
+    assert "scheduling constraints not satisfied on 3 nodes" in failed
+    failed = await docker.fails("run", "--memory-reservation", "900g", IMAGE, "true", code=125)
+    assert "insufficient resources on 3 nodes" in failed
+    # The image that was committed is on one node, and what is made of it goes there.
+    [node] = [host.name for host in cluster.hosts if await host.docker("images", "-q", "kept:1")]
+    for _ in range(3):
+        assert await docker("run", "--rm", "--network", "none", "kept:1", "echo", "here") == "here"
+    await docker("create", "--name", "third", "kept:1")
+    assert await docker.node("third") == node
+    await docker("run", "-d", "--name", "beside", "--network", "container:fast0", IMAGE, "sleep", "1000")
+    assert await docker.node("beside") == second
+    await docker("network", "create", "-d", "overlay", "--attachable", "wide")
+    assert "only services can join it so far" in await docker.fails("run", "--network", "wide", IMAGE, code=125)
+    assert "network nowhere not found" in await docker.fails("run", "--network", "nowhere", IMAGE, code=125)
+    assert "No such image" in await docker.fails("create", "--pull", "never", "absent:1")
+    await docker("rm", "-f", "third", "beside", "fast0", "fast1")
+    await docker("network", "rm", "wide")
+
+
+async def volumes(cluster: Cluster, docker: Docker) -> None:
+    third = cluster.hosts[2].name
+    assert await docker("volume", "create", f"{third}/data") == "data"
+    assert await docker("volume", "ls", "-q") == "data"
+    await docker("run", "--rm", "-v", "data:/data", IMAGE, "sh", "-c", "echo kept > /data/file")
+    assert await docker("run", "--rm", "-v", "data:/data", IMAGE, "cat", "/data/file") == "kept"
+    await cluster.hosts[0].docker("volume", "create", "data")
+    assert "several nodes have a volume data" in await docker.fails("volume", "rm", "data")
+    assert await docker("volume", "rm", f"{third}/data", f"{cluster.hosts[0].name}/data")
+    assert await docker("volume", "ls", "-q") == ""
+
+
+async def tasks(cluster: Cluster, docker: Docker) -> None:
+    """Containers of services are reached like any other."""
+    await docker(
+        "service",
+        "create",
+        "--detach",
+        "--no-resolve-image",
+        "--name",
+        "work",
+        "--replicas",
+        "3",
+        IMAGE,
+        "sleep",
+        "1000",
+    )
+    for task in await cluster.running("work", 3):
+        container = task["Status"]["ContainerStatus"]["ContainerID"]
+        for name in (container, container[:12], f"work.{task['Slot']}.{task['ID']}"):
+            assert await docker("exec", name, "echo", "in a task") == "in a task"
+    assert len((await docker("ps", "-q", "--filter", "label=com.docker.swarm.service.name=work")).splitlines()) == 3
+    await docker("service", "rm", "work")
+
+
+async def strangers(cluster: Cluster, docker: Docker) -> None:
+    """What was started on the engines themselves: two of one name are both listed, and told apart by their ids."""
+    for host in cluster.hosts[:2]:
+        await host.docker("run", "-d", "--name", "twin", IMAGE, "sleep", "1000")
+    ids = (await docker("ps", "-q", "--filter", "name=twin")).split()
+    assert len(ids) == 2
+    said = await docker.fails("stop", "twin")
+    assert all(each in said for each in ids)
+    for each in ids:
+        await docker("rm", "-f", each)
+    assert await docker("ps", "-q", "--filter", "name=twin") == ""
+
+
+async def events(cluster: Cluster, docker: Docker) -> None:
+    following = await docker.spawn(
+        "events", "--format", '{{.Type}} {{.Action}} {{index .Actor.Attributes "node.name"}}'
+    )
+    await asyncio.sleep(1)
+    await docker("run", "-d", "--name", "seen", IMAGE, "true")
+    node = await docker.node("seen")
+    await docker("service", "create", "--detach", "--no-resolve-image", "--name", "work", "--replicas", "0", IMAGE)
+    await docker("rm", "-f", "seen")
+    await docker("service", "rm", "work")
+    for line in (
+        f"container start {node}",
+        f"container die {node}",
+        f"container destroy {node}",
+        "service create",
+        "service remove",
+    ):
+        await following.logged(line, 10)
+    await following.stop()
+    past = await docker(
+        "events", "--since", "10m", "--until", "0s", "--filter", "type=container", "--filter", "event=destroy"
+    )
+    times = [line.split()[0] for line in past.splitlines()]
+    assert len(times) > 5
+    assert times == sorted(times)
+
+
+async def pruning(cluster: Cluster, docker: Docker) -> None:
+    for _ in range(4):
+        await docker("run", IMAGE, "true")
+    assert len((await docker("ps", "-aq", "--filter", "status=exited")).splitlines()) == 4
+    pruned = await docker("container", "prune", "-f")
+    assert len(re.findall(r"^[0-9a-f]{64}$", pruned, re.MULTILINE)) == 4
+    assert await docker("ps", "-aq", "--filter", "status=exited") == ""
+
+
+async def lost_node(cluster: Cluster, docker: Docker) -> None:
+    """A host that is cut off breaks nothing but its own part."""
+    lost, name = cluster.hosts[2], ""
+    for number in range(3):
+        if await docker.node(f"web{number}") == lost.name:
+            name = f"web{number}"
+    assert name
+    container = await docker("inspect", "-f", "{{.Id}}", name)
+    following = await docker.spawn("logs", "-f", name)
+    await asyncio.sleep(1)
+    await lost.cut()
+    shown = await docker("ps", "--format", "{{.Names}}", "--filter", "name=web", timeout=15)
+    assert sorted(shown.splitlines()) == sorted({"web0", "web1", "web2"} - {name})
+    await following.wait(20)
+    assert "was lost" in following.output() or following.returncode != 0, following.output()
+    await cluster.node_is(lost, "down")
+    assert f"not asked, as they do not answer: {lost.name}" in await docker.fails("stop", name)
+    assert f"node {lost.name} is not connected" in await docker.fails("stop", container)
+    assert await docker("run", "--rm", IMAGE, "echo", "still") == "still"
+
+
+def cpu_and_memory(process: Process) -> int:
+    """Return the resident memory of a process in KiB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1])

@@ -16,6 +16,7 @@ import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,6 +35,7 @@ PEER_DOMAIN = "swarm-worker"
 # Certificates are dated back this far, so clocks that differ by less understand each other.
 BACKDATE_SECONDS = 3600.0
 DIGEST_DIGITS = 50
+_ALERT = "alert_for_the_peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +215,42 @@ def server_context(files: CredentialFiles) -> ssl.SSLContext:
 
 def api_context(files: CredentialFiles) -> ssl.SSLContext:
     """Make the context of a manager's API: a client must show a certificate of this cluster, of any role."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = TellingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _TellingObject
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0
     return _strict(context, files)
+
+
+class TellingContext(ssl.SSLContext):
+    """A context whose handshakes, when they fail, leave the alert that tells the peer why in their error: `alert_in`.
+
+    Event loops drop it with the connection, and the peer would read nothing but an end of file.
+    """
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        wrapped = super().wrap_bio(incoming, outgoing, *args, **kwargs)
+        if isinstance(wrapped, _TellingObject):
+            wrapped.outgoing = outgoing
+        return wrapped
+
+
+class _TellingObject(ssl.SSLObject):
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            setattr(error, _ALERT, self.outgoing.read())
+            raise
+
+
+def alert_in(error: BaseException) -> bytes:
+    """Return the bytes that tell the peer of a failed handshake why; empty when there are none."""
+    return bytes(getattr(error, _ALERT, b""))
 
 
 def peer_name(node_id: str) -> str:

@@ -122,16 +122,23 @@ def _reserved(directory: Path, key: bytes) -> Iterator[None]:
     made = not directory.exists()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    try:
         _write(directory / "key.pem", key, 0o600)
         yield
     except BaseException as error:
         for each in files:
             each.unlink(missing_ok=True)
-        if made and directory.is_dir():
+        if made:
             directory.rmdir()
         if isinstance(error, OSError):
-            raise Unavailable(f"cannot write to {directory}: {error.strerror}") from error
+            raise _unwritable(directory, error) from error
         raise
+
+
+def _unwritable(directory: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write to {directory}: {error.strerror}")
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

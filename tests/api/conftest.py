@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Ran:
 class DockerCli:
     """Debian's docker CLI, with a configuration of its own."""
 
-    def __init__(self, host: str, folder: Path) -> None:
+    def __init__(self, host: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -35,7 +35,12 @@ class DockerCli:
             "DOCKER_HOST": host,
             "DOCKER_CLI_HINTS": "false",
             "LC_ALL": "C",
+            **(environment or {}),
         }
+
+    def forget_host(self) -> None:
+        """Let a context say where the API is."""
+        del self._environment["DOCKER_HOST"]
 
     async def run(self, *arguments: str, stdin: str = "") -> Ran:
         """Run `docker …` to its end."""

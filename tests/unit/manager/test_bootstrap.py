@@ -13,7 +13,7 @@ from common.hostaddr import Network
 from manager import bootstrap
 from manager.backends.sqlite import SqliteBackend
 from manager.bootstrap import choose_pools, create_cluster
-from manager.config import DataDir, ManagerConfig, split_address
+from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.init import configuration
 from manager.state.store import Store
 
@@ -122,3 +122,33 @@ def test_the_flags_of_init_are_completed() -> None:
     assert (made.advertise_addr, made.listen_addr) == ("[2001:db8::1]:99", ":99")
     with pytest.raises(InvalidArgument, match="one address"):
         configuration("n1", "0.0.0.0", None, ())
+
+
+def served(*hosts: str, tls_names: tuple[str, ...] = (), advertise: str = "192.0.2.1:2377") -> ManagerConfig:
+    return ManagerConfig(
+        node_id="n1", advertise_addr=advertise, listen_addr=":2377", hosts=("unix:///s", *hosts), tls_names=tls_names
+    )
+
+
+def test_where_clients_from_elsewhere_reach_the_api() -> None:
+    assert served().api_addresses() == ()
+    assert served("tcp://0.0.0.0:2376", "tcp://10.0.0.1:99").api_addresses() == (
+        "tcp://192.0.2.1:2376",
+        "tcp://10.0.0.1:99",
+    )
+    six = served("tcp://[::]:2376", "tcp://[fd00::2]:2376", advertise="[fd00::1]:2377")
+    assert six.api_addresses() == ("tcp://[fd00::1]:2376", "tcp://[fd00::2]:2376")
+
+
+def test_what_the_managers_certificate_is_to_be_valid_for() -> None:
+    assert served().certificate_names("alpha") == ("192.0.2.1", "alpha")
+    names = served("tcp://0.0.0.0:2376", "tcp://[fd00::2]:2376", tls_names=("swarm.example", "alpha"))
+    assert names.certificate_names("alpha") == ("192.0.2.1", "fd00::2", "alpha", "swarm.example")
+    assert served().certificate_names("no name!") == ("192.0.2.1",)
+
+
+def test_names_that_no_certificate_can_be_for() -> None:
+    assert check_tls_names(["a.example", "10.0.0.1", "fd00::1"]) == ("a.example", "10.0.0.1", "fd00::1")
+    for name in ("", "a b", "é", "*", "-a", "https://a"):
+        with pytest.raises(InvalidArgument, match="--tls-san"):
+            check_tls_names([name])

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from common.tls import ROLE_MANAGER, ROLE_WORKER
+from manager.api.call import Call, Exchange, Relay
 from manager.api.connection import Limits
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.api_tls import TlsApi, client_context, revoke, tls_api
@@ -138,6 +139,38 @@ async def test_revoking_ends_connections_at_once_and_refuses_new_ones(api: TlsAp
     status, text = await ping(api, alice)
     assert status == 403
     assert "was revoked at" in json.loads(text)["message"]
+
+
+async def test_revoking_ends_a_connection_that_was_taken_over(
+    api: TlsApi, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def echo(exchange: Exchange) -> None:
+        reader, writer = await exchange.take_over(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+        try:
+            while data := await reader.read(100):
+                writer.write(data)
+        finally:
+            ended.set()
+            writer.close()
+
+    async def answer(_: Call) -> Relay:
+        return Relay(echo)
+
+    alice = await api.client("alice", "operator")
+    monkeypatch.setattr(cluster.api, "answer", answer)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, ssl=client_context(api, alice))
+    writer.write(b"POST /exec/x/start HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 101 UPGRADED\r\n\r\n"
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    await revoke(cluster, "alice")
+    async with asyncio.timeout(2):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await ended.wait()
+    writer.close()
 
 
 async def test_a_connection_does_not_outlive_its_certificate(api: TlsApi) -> None:

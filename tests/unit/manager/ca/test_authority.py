@@ -134,3 +134,13 @@ def test_the_managers_own_certificate_is_renewed_in_place(tmp_path: Path) -> Non
     assert files.node.identity() == second
     assert (second.node_id, second.role) == ("m1", ROLE_MANAGER)
     assert sorted(p.name for p in files.directory.iterdir()) == ["ca.crt", "ca.key", "node.pem", "root.crt"]
+
+
+def test_whether_the_managers_certificate_is_for_names(tmp_path: Path) -> None:
+    files = AuthorityFiles(tmp_path)
+    authority = files.create("cluster1", SystemClock())
+    files.issue_own(authority, "m1", ["10.0.0.1", "fd00::1", "alpha.example"], 90 * DAY, SystemClock())
+    assert files.covers(["10.0.0.1", "fd00:0:0::1", "alpha.example", "localhost"])
+    assert files.covers([])
+    assert not files.covers(["10.0.0.1", "10.0.0.2"])
+    assert not files.covers(["beta.example"])

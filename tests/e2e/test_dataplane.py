@@ -245,6 +245,23 @@ async def test_a_port_bound_to_one_address_is_answered_on_that_address_only(swar
         await remove(swarm, "web")
 
 
+async def test_a_host_mode_port_is_answered_by_its_own_host_only(swarm: Cluster):
+    where = swarm.hosts[1]
+    port = (
+        "-p",
+        "mode=host,target=80,published=8082",
+        "--network",
+        "blue",
+        "--constraint",
+        f"node.hostname=={where.name}",
+    )
+    async with service(swarm, "web", 1, *port):
+        answer = await ask(swarm.lab.client, f"http://{where.ip}:8082/")
+        assert answer["client"] == swarm.lab.client.ip
+        elsewhere = f"http://{swarm.hosts[2].ip}:8082/"
+        assert (await swarm.lab.client.run("curl", "-sS", "-m", "2", elsewhere, check=False)).returncode == CURL_REFUSED
+
+
 async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
     size = 1_000_000

@@ -68,6 +68,10 @@ class DataPlane:
         except TimeoutError:
             why = self._keeper.trouble or "its networks have no addresses for this host yet"
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
+        except ResourceExhausted:
+            if task.spec.networks or _publishes(task):
+                raise
+            return Attachment()  # Docker's own bridge is as good for a task that nobody connects to
         return self._attachment(task)
 
     async def adopted(self, task: Task, container: Container) -> Attachment:
@@ -122,11 +126,10 @@ class DataPlane:
     def _wanted(self, task: Task) -> list[str]:
         """Name what a task is to have addresses in: its networks, and the mesh unless all of them are internal."""
         ids = [config.target for config in task.spec.networks]
-        publishes = any(port.publish_mode == "ingress" or port.published_port for port in task.ports)
         networks = self._keeper.world.networks
         known = [networks[each] for each in ids if each in networks]
         shut = bool(known) and all(network.spec.internal for network in known)
-        return ids if shut and not publishes else [MESH, *ids]
+        return ids if shut and not _publishes(task) else [MESH, *ids]
 
     async def _give_addresses(self, task: Task) -> None:
         while True:
@@ -186,6 +189,10 @@ class DataPlane:
             except SwarmError as error:
                 _log.info("cannot see which addresses are in use yet: %s", error.message)
                 await asyncio.sleep(SURVEY_RETRY_SECONDS)
+
+
+def _publishes(task: Task) -> bool:
+    return any(port.publish_mode == "ingress" or port.published_port for port in task.ports)
 
 
 def _is_ready(site: Site, wanted: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ Each watcher says what happened in a sentence; who listens looks at the whole an
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import struct
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_LINK
 
 from worker.net.dockeruser import CHAIN
@@ -33,6 +35,7 @@ _RULES = frozenset({6, 8})
 _NAME_ATTRIBUTE, _CHAIN_ATTRIBUTE = 1, 2
 _CHAIN_NAME_ATTRIBUTE = 3
 _UP = 1
+_PAUSE_SECONDS = 0.1
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _FAMILY_HEADER = 4
@@ -80,8 +83,10 @@ class RuleWatch:
             except BlockingIOError:
                 break
             except OSError as error:
-                # Events were lost. Ours are the only ones that come in such masses, so this is no sign of a change.
-                _log.debug("lost some of the kernel's nftables events: %s", error)
+                if error.errno != errno.ENOBUFS:
+                    raise
+                # Ours are the only changes that come in such masses, so lost events are no sign of another's.
+                _log.debug("lost some of the kernel's nftables events")
                 continue
             for kind, process, names in _messages(data):
                 if self._ours(process):
@@ -139,6 +144,17 @@ class LinkWatch:
 
     async def run(self) -> None:
         """Listen until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except (NetlinkError, OSError) as error:
+                # More happened than fits into the socket's buffer: anything may have.
+                _log.info("the kernel's routing events were lost for a moment: %s", error)
+                self._known.clear()
+                self._changed("events were lost, links may have been deleted")
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
         async with AsyncIPRoute() as events:
             await events.bind(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE)
             while True:

@@ -1,0 +1,72 @@
+"""Tasks and their addresses: kept over repeats, lease changes and restarts of the agent."""
+
+import pytest
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.wire.messages import MESH
+from tests.unit.worker.net.worlds import BLUE, facts, network, world
+from worker.net.attachments import Attachments, addresses_of
+from worker.net.plan import plan
+from worker.ports import Container
+
+
+class Hands(Clock):
+    """A clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def attachments() -> Attachments:
+    found = Attachments(Hands())
+    found.fit(plan(world(), (), (), facts()).site)
+    return found
+
+
+def test_a_task_gets_an_address_in_each_network_and_keeps_it(attachments: Attachments):
+    assert attachments.take("t1", [MESH, BLUE]) == 0
+    assert attachments.of("t1") == {MESH: "10.240.1.2", BLUE: "10.1.16.2"}
+    assert attachments.take("t1", [MESH, BLUE]) == 0
+    assert attachments.of("t1") == {MESH: "10.240.1.2", BLUE: "10.1.16.2"}
+    assert set(attachments.addresses) == {"10.240.1.2", "10.1.16.2"}
+
+
+def test_a_network_without_a_part_for_this_host_is_waited_for(attachments: Attachments):
+    with pytest.raises(Unavailable, match="no addresses"):
+        attachments.take("t1", ["green"])
+
+
+def test_what_is_given_back_is_forgotten_once(attachments: Attachments):
+    attachments.take("t1", [BLUE])
+    attachments.draining.add("t1")
+    assert attachments.release("t1")
+    assert not attachments.release("t1")
+    assert not attachments.draining
+    assert not attachments.addresses
+
+
+def test_addresses_that_were_held_before_the_leases_were_known_are_not_given_out():
+    found = Attachments(Hands())
+    found.hold("old", BLUE, "10.1.16.2")
+    found.fit(plan(world(), (), (), facts()).site)
+    found.take("t1", [BLUE])
+    assert found.of("t1") == {BLUE: "10.1.16.3"}
+
+
+def test_a_new_lease_has_new_addresses_and_the_old_ones_stay_with_their_tasks(attachments: Attachments):
+    attachments.take("t1", [BLUE])
+    moved = network(subnet="10.7.0.0/16")
+    attachments.fit(plan(world(networks=(moved,)), (), (), facts()).site)
+    attachments.take("t2", [BLUE])
+    assert attachments.of("t1") == {BLUE: "10.1.16.2"}
+    assert attachments.of("t2") == {BLUE: "10.7.16.2"}
+
+
+def test_a_containers_addresses_are_read_by_the_networks_names():
+    container = Container(id="c", addresses={"orc-blue-blue0": "10.1.16.9", "bridge": "172.17.0.2"})
+    assert addresses_of(container, {"orc-blue-blue0": BLUE}) == {BLUE: "10.1.16.9"}

@@ -175,12 +175,26 @@ class Endpoint(Model):
 
 
 class UpdateStatus(Model):
-    """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed."""
+    """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed.
+
+    `resumed_at` is when a pause was ended: what failed before it does not count. `promoted` says that the update goes
+    beyond its canary.
+    """
 
     state: str = ""
     started_at: float = 0.0
     completed_at: float = 0.0
     message: str = ""
+    resumed_at: float = 0.0
+    promoted: bool = False
+
+
+class PastSpec(Model):
+    """A specification that a service had: the number it was called by, and when another took its place."""
+
+    revision: int = 0
+    spec: ServiceSpec = ServiceSpec()
+    replaced_at: float = 0.0
 
 
 class JobStatus(Model):
@@ -194,6 +208,7 @@ class Service(Object):
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
     record goes. `waiting` says what it waits for before its tasks are made or changed, empty when it does not.
+    `revision` numbers the present specification, from 1; `history` has the ones before it, the newest first.
     """
 
     spec: ServiceSpec = ServiceSpec()
@@ -204,6 +219,8 @@ class Service(Object):
     job_status: JobStatus | None = None
     pending_delete: bool = False
     waiting: str = ""
+    revision: int = 1
+    history: tuple[PastSpec, ...] = ()
 
     @property
     def name(self) -> str:

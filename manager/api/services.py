@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Collection
 
 import msgspec
 
@@ -13,7 +12,7 @@ from common.errors import FailedPrecondition, OutOfSequence
 from common.ids import new_id
 from common.model import Service
 from common.model.client import Role
-from common.model.service import PortConfig, ServiceSpec, UpdateStatus
+from common.model.service import ServiceSpec
 from manager.allocate.ports import check_ports
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -24,9 +23,11 @@ from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
 from manager.api.references import settle
+from manager.api.rollouts import returned
 from manager.api.router import Route
 from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
+from manager.state import revisions
 from manager.state.transaction import Transaction
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
@@ -97,6 +98,7 @@ async def update_service(context: Context, call: Call) -> Reply:
     rollback = call.query.get("rollback", "")
     if rollback not in {"", "none", "previous"}:
         raise invalid(f"unrecognized rollback option {rollback}")
+    revision = _revision(call)
     _check_auth_source(call)
     spec = call.decode(ServiceSpec)
     reference = call.params["id"]
@@ -111,8 +113,11 @@ async def update_service(context: Context, call: Call) -> Reply:
         service = find_service(tx, reference)
         if service.version.index != index:
             raise OutOfSequence
-        changed = _rolled_back(service, now) if rollback == "previous" else _respecified(service, spec, tx)
-        if _tasks_differ(service.spec, changed.spec):
+        if rollback == "previous":
+            changed = _rolled_back(service, revision, now)
+        else:
+            changed = _respecified(service, spec, tx, now)
+        if revisions.tasks_differ(service.spec, changed.spec):
             changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
         check_ports(tx, changed)
         tx.put(changed)
@@ -129,34 +134,33 @@ def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
     return spec if spec.name else msgspec.structs.replace(spec, name=find_service(context.store.view, reference).name)
 
 
-def _respecified(service: Service, spec: ServiceSpec, tx: Transaction) -> Service:
+def _revision(call: Call) -> int:
+    """Return the revision that a rollback is to (`revision=N`, which is ours), 0 for the previous specification."""
+    text = call.query.get("revision", "")
+    if text and (not text.isdecimal() or call.query.get("rollback") != "previous"):
+        raise invalid(f"revision={text}: expected a number of `service history`, beside rollback=previous")
+    return int(text or 0)
+
+
+def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: float) -> Service:
     settled = settle(spec, tx)
     if settled.name != service.name:
         raise Unimplemented("renaming services is not supported")
     if _mode_name(settled) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
     check_dependencies(settled, tx)
-    return msgspec.structs.replace(service, spec=settled, previous_spec=service.spec, update_status=None)
+    return msgspec.structs.replace(revisions.respecified(service, settled, now), update_status=None)
 
 
-def _rolled_back(service: Service, now: float) -> Service:
-    """Exchange the spec and the previous one. The updater tells a rollback by the status that is set here."""
-    if service.previous_spec is None:
-        raise FailedPrecondition(f"service {service.id} does not have a previous spec")
-    status = UpdateStatus(state="rollback_started", started_at=now, message="manually requested rollback")
-    return msgspec.structs.replace(
-        service, spec=service.previous_spec, previous_spec=service.spec, update_status=status
-    )
-
-
-def _tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
-    """Whether tasks made from the two specs differ: by their template, or by the ports of their own hosts."""
-    return old.task_template != new.task_template or _host_ports(old) != _host_ports(new)
-
-
-def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:
-    ports = spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()
-    return [port for port in ports if port.publish_mode == "host"]
+def _rolled_back(service: Service, revision: int, now: float) -> Service:
+    """Exchange the spec and the previous one, or return to a revision."""
+    if not revision:
+        return returned(service, service.previous_spec, now, "manually requested rollback")
+    spec = revisions.at(service, revision)
+    if spec is None:
+        kept = ", ".join(str(past.revision) for past in service.history) or "none"
+        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
+    return returned(service, spec, now, f"manually requested rollback to revision {revision}")
 
 
 async def delete_service(context: Context, call: Call) -> Reply:

@@ -15,6 +15,7 @@ from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
 from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing, task_listing
+from manager.cli.service_history import history
 from manager.cli.service_logs import logs
 from manager.cli.service_page import page
 from manager.cli.service_rows import SERVICES, rows, waiting
@@ -129,6 +130,7 @@ async def remove(client: Client, /, services: tuple[str, ...]) -> None:
 
 for command in (
     logs,
+    history,
     service_change.create,
     service_change.update,
     service_change.rollback,

@@ -28,7 +28,9 @@ from manager.cli.session import with_client
 
 _SERVICE: dict[str, Any] = {"metavar": "SERVICE", "shell_complete": complete_services}
 # Flags of `service update` that say how to go about it, not what the service is to be.
-_MANNERS = frozenset({"detach", "quiet", "timeout", "rollback", "with_registry_auth", "no_resolve_image", "force"})
+_MANNERS = frozenset({"detach", "quiet", "timeout", "with_registry_auth", "no_resolve_image", "force"})
+# What is done to an update by the flag that asks for it; each stands alone.
+_ROLLOUT = {"pause": "pause", "go_on": "continue", "abort": "abort"}
 
 
 @click.command(
@@ -75,6 +77,7 @@ async def _wait(client: Client, services: dict[str, str], given: parts.Given, *,
     swarm-manager service update --image nginx:1.28 web
     swarm-manager service update --env-add MODE=fast --limit-memory 200M --update-parallelism 2 web
     swarm-manager service update --force web
+    swarm-manager service update --continue web
     """,
 )
 @click.argument("reference", **_SERVICE)
@@ -83,9 +86,14 @@ async def _wait(client: Client, services: dict[str, str], given: parts.Given, *,
 async def update(client: Client, /, reference: str, **given: Any) -> None:
     """Change a service and wait until its tasks are replaced."""
     service = await _fetch(client, reference)
+    rolls_back = given["rollback"] or given["abort"]
+    if asked := next((name for name in ("rollback", *_ROLLOUT) if given[name]), ""):
+        _refuse_others(given, asked)
     if given["rollback"]:
-        _refuse_others(given)
         await _roll_back(client, service)
+    elif asked:
+        query = {"version": str(service.version.index), "action": _ROLLOUT[asked]}
+        await client.post(f"/services/{service.id}/rollout", params=query)
     else:
         spec = await _changed(client, service, given)
         resolve = given.get("image") is not None and not given["no_resolve_image"]
@@ -93,7 +101,8 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
             client, service.id, service.version.index, spec, resolve=resolve, auth=given["with_registry_auth"]
         )
     click.echo(reference)
-    await _wait(client, {service.id: service.name}, given, rollback=given["rollback"])
+    if not given["pause"]:
+        await _wait(client, {service.id: service.name}, given, rollback=rolls_back)
 
 
 async def _fetch(client: Client, reference: str) -> Service:
@@ -110,14 +119,15 @@ async def _changed(client: Client, service: Service, given: dict[str, Any]) -> S
     return await with_ids(client, spec) if given["secret_add"] or given["config_add"] else spec
 
 
-def _refuse_others(given: dict[str, Any]) -> None:
-    """Other changes make no sense with --rollback."""
-    if any(value not in (None, (), False) for name, value in given.items() if name not in _MANNERS):
-        raise InvalidArgument("other flags may not be combined with --rollback")
+def _refuse_others(given: dict[str, Any], asked: str) -> None:
+    """Other changes make no sense with --rollback, --pause, --continue or --abort."""
+    others = (value for name, value in given.items() if name != asked and name not in _MANNERS)
+    if any(value not in (None, (), False) for value in others):
+        raise InvalidArgument(f"other flags may not be combined with --{_ROLLOUT.get(asked, asked)}")
 
 
-async def _roll_back(client: Client, service: Service) -> None:
-    await send_change(client, service.id, service.version.index, service.spec, rollback=True)
+async def _roll_back(client: Client, service: Service, revision: int = 0) -> None:
+    await send_change(client, service.id, service.version.index, service.spec, rollback=True, revision=revision)
 
 
 def _timeout(function: Any) -> Any:
@@ -136,16 +146,23 @@ def _detach(function: Any) -> Any:
     )
 
 
-@click.command(cls=SwarmCommand, examples="swarm-manager service rollback web")
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service rollback web
+    swarm-manager service rollback --to 3 web
+    """,
+)
 @click.argument("reference", **_SERVICE)
 @_detach
+@flag("--to", type=click.IntRange(min=1), help="Return to this revision of `service history`.")
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
 @_timeout
 @with_client
 async def rollback(client: Client, /, reference: str, **given: Any) -> None:
-    """Return a service to its previous specification."""
+    """Return a service to its previous specification, or to an earlier one."""
     service = await _fetch(client, reference)
-    await _roll_back(client, service)
+    await _roll_back(client, service, given["to"] or 0)
     click.echo(reference)
     await _wait(client, {service.id: service.name}, given, rollback=True)
 

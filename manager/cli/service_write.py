@@ -89,12 +89,13 @@ async def send_change(
     resolve: bool = False,
     auth: bool = False,
     rollback: bool = False,
+    revision: int = 0,
 ) -> None:
-    """Update a service that is at `version`."""
+    """Update a service that is at `version`, or roll it back: to a revision, else to what it was before."""
     spec, header = await _prepared(client, spec, resolve=resolve, auth=auth)
     query = {"version": str(version)}
     if rollback:
-        query["rollback"] = "previous"
+        query |= {"rollback": "previous"} | ({"revision": str(revision)} if revision else {})
     elif not auth:
         query["registryAuthFrom"] = "spec"
     _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header))

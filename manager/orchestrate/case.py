@@ -42,6 +42,8 @@ class Case:
         self.standings = Standings(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
+        # What an update's status is to say of how it goes.
+        self.notes: list[str] = []
         self._stopped: set[str] = set()
         self._same: dict[int, tuple[bool, bool]] = {}
 

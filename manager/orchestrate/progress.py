@@ -31,7 +31,8 @@ class Progress:
 
     `changed` slots have a task of the new version; `busy` of them hold back others, as their tasks do not run yet or
     `delay` has not passed since; `starting` of these do not run yet. `failures` are the tasks that failed within the
-    monitor period, one a slot. `next_at` is when a delay ends, `quiet_at` when the last monitor period does.
+    monitor period, one a slot. `next_at` is when a delay ends, `quiet_at` when the last monitor period does. `moved_at`
+    is when a slot was last begun with or came to run, `waiting` the newest task of the last one begun that does not.
     """
 
     changed: int
@@ -40,6 +41,8 @@ class Progress:
     failures: tuple[Task, ...]
     next_at: float
     quiet_at: float
+    moved_at: float
+    waiting: Task | None
 
 
 def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
@@ -48,13 +51,16 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
     changed = busy = starting = 0
     failures: list[Task] = []
     next_at = quiet_at = 0.0
+    moved_at, waiting = since, None
     for slot in slots:
         made = [task for task in slot.tasks if task.spec_version == version and task.created_at >= since]
         if not made:
             continue
         changed += 1
         settled_at = [_settled_at(task) for task in made if _settled(task)]
+        moved_at = max(moved_at, made[0].created_at, min(settled_at, default=0.0))
         if not settled_at:
+            waiting = made[-1]
             starting += 1
             busy += 1
         elif (free_at := min(settled_at) + delay) > now:
@@ -62,7 +68,7 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
             next_at = min(next_at or free_at, free_at)
         quiet_at = max([quiet_at, *(instant + monitor for instant in settled_at)])
         failures += [task for task in made if _failed(task, monitor)][:1]
-    return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at)
+    return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at, moved_at, waiting)
 
 
 def _settled(task: Task) -> bool:

@@ -28,6 +28,9 @@ from manager.orchestrate.progress import (
 )
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.upkeep import Phase, next_record, serves
+from manager.state import extensions, revisions
+
+_IN_PROGRESS = "update in progress"
 
 
 def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
@@ -39,14 +42,14 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     if state in HALTED or (not dirty and state not in ACTIVE):
         return
     if state not in ACTIVE:
-        _set(case, UPDATING, "update in progress", started_at=case.now)
-    started_at = case.service.update_status.started_at if case.service.update_status else case.now
+        _set(case, UPDATING, _IN_PROGRESS, started_at=case.now)
     config = _config(case)
     slots = [slot for slot, _ in phases]
-    progress = measure(slots, case.service.spec_version, started_at, config, case.now)
-    if _too_many_failures(progress, len(dirty), config) and config.failure_action != "continue":
-        _fail(case, progress)
+    progress = measure(slots, case.service.spec_version, _since(case), config, case.now)
+    if config.failure_action != "continue" and (cause := _cause(case, progress, len(dirty), config)):
+        _fail(case, cause)
         return
+    _tell(case)
     left = _advance(case, dirty, config, progress)
     _finish_or_wait(case, left, progress)
 
@@ -102,10 +105,22 @@ def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> 
     return bool(progress.failures) and len(progress.failures) > config.max_failure_ratio * slots
 
 
-def _fail(case: Case, progress: Progress) -> None:
+def _cause(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> str:
+    """Say why the update has failed: its tasks did, or none of those it waits for came to run; empty if it has not."""
+    if _too_many_failures(progress, dirty, config):
+        return f"due to failure or early termination of task {progress.failures[0].id}"
+    if progress.waiting is None:
+        return ""
+    deadline = extensions.of(case.service).progress_deadline
+    if case.now < progress.moved_at + deadline:
+        case.wake(progress.moved_at + deadline)
+        return ""
+    why = progress.waiting.status.err or progress.waiting.status.message
+    return f"as there was no progress for {deadline:g} s: task {progress.waiting.id} does not run ({why})"
+
+
+def _fail(case: Case, cause: str) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
-    task = progress.failures[0]
-    cause = f"due to failure or early termination of task {task.id}"
     if _state(case) == ROLLBACK_STARTED:
         _set(case, ROLLBACK_PAUSED, f"rollback paused {cause}")
     elif _config(case).failure_action != "rollback":
@@ -120,10 +135,26 @@ def _roll_back(case: Case, message: str) -> None:
     """Make the previous specification the present one, as a new version of it; none is previous then."""
     previous = case.service.previous_spec
     assert previous is not None
-    service = msgspec.structs.replace(case.service, spec=previous, previous_spec=None, spec_version=case.view.index + 1)
-    case.update(service)
+    service = revisions.respecified(case.service, previous, case.now)
+    case.update(msgspec.structs.replace(service, previous_spec=None, spec_version=case.view.index + 1))
     _set(case, ROLLBACK_STARTED, message, started_at=case.now)
     case.continue_at_once()
+
+
+def _tell(case: Case) -> None:
+    """Say in the update's status what is done otherwise than it was asked for."""
+    status = case.service.update_status
+    if case.notes and status is not None:
+        message = f"{_IN_PROGRESS}: {case.notes[-1]}"
+        case.update(
+            msgspec.structs.replace(case.service, update_status=msgspec.structs.replace(status, message=message))
+        )
+
+
+def _since(case: Case) -> float:
+    """Return from when on tasks count for the update: from its start, or from the end of its last pause."""
+    status = case.service.update_status
+    return max(status.started_at, status.resumed_at) if status is not None else case.now
 
 
 def _config(case: Case) -> UpdateConfig:
@@ -144,6 +175,8 @@ def _set(case: Case, state: str, message: str, *, started_at: float | None = Non
         started_at=old.started_at if started_at is None else started_at,
         completed_at=completed_at,
         message=message,
+        resumed_at=old.resumed_at if started_at is None else 0.0,
+        promoted=old.promoted if started_at is None else False,
     )
     case.update(msgspec.structs.replace(case.service, update_status=status))
     case.reason(message)

@@ -14,6 +14,8 @@ from manager.orchestrate import restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import STANDS_WELL, Standing
+from manager.state.constraints import unmet
+from manager.state.reservations import Available, reserved
 
 # How long a drained node's task goes on while its replacement finds no place.
 DRAIN_PATIENCE = 30.0
@@ -146,22 +148,37 @@ def serves(task: Task) -> bool:
 def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
     """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
 
-    The scheduler says in the challenger's status why it found no node. With host ports or a maximum of replicas a
-    node, the old task may itself be the reason (moby#36934), so it stops; a drained node is to be emptied in the end,
-    whatever the reason.
+    The scheduler says in the challenger's status why it found no node. With host ports, a maximum of replicas a node or
+    a reservation, the old task may itself be the reason (moby#36934), so it stops; a drained node is to be emptied in
+    the end, whatever the reason.
     """
     status = challenger.status
     if status.state is not TaskState.PENDING or not status.err:
         return False
-    placement = case.recipe.placement
     drained = case.standings.of(incumbent) is Standing.DRAINED
     if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
         case.wake(patience)
         return False
-    if not drained and not case.host_ports and not (placement and placement.max_replicas):
+    if not drained and not _in_the_way(case, incumbent, challenger):
         return False
-    case.reason(
+    said = (
         f"slot {challenger.slot or challenger.node_id}: the new task cannot run beside the old one ({status.err}):"
         " stopping the old one first"
     )
+    case.reason(said)
+    case.notes.append(said)
     return True
+
+
+def _in_the_way(case: Case, incumbent: Task, challenger: Task) -> bool:
+    """Whether the challenger could be placed where the incumbent is, if that were not there."""
+    node = case.view.nodes.get(incumbent.node_id)
+    placement = challenger.spec.placement
+    if node is None or (placement and unmet(placement.constraints, node)):
+        return False
+    others = [task for task in case.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
+    if Available.of(node, others).lacking(reserved(challenger)):
+        return False
+    if case.host_ports or (placement and placement.max_replicas):
+        return True
+    return bool(Available.of(node, [*others, incumbent]).lacking(reserved(challenger)))

@@ -36,6 +36,7 @@ class Extensions:
 
     depends_on: Mapping[str, Condition] = field(default_factory=dict)
     on_rotate: str = "restart"
+    progress_deadline: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,16 @@ def _on_rotate(text: str) -> str:
     raise ValueError("restart")
 
 
+def _duration(text: str) -> float:
+    """Read hours, minutes and seconds, and return seconds."""
+    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text, re.ASCII)
+    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    seconds = hours * 3600 + minutes * 60 + rest
+    if not seconds:
+        raise ValueError("a duration above 0, such as 90s, 10m or 1h30m")
+    return float(seconds)
+
+
 def _digest(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}:[0-9a-f]{64}", text):
         raise ValueError("SALT:SCRYPT in hexadecimal")
@@ -95,6 +106,7 @@ FILE: tuple[Extension, ...] = (
     Extension("version", _count, "which version of its content this is"),
     Extension("version-of", str, "the name that had this content before"),
 )
+    Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
 
 
 def read(labels: Mapping[str, str]) -> Extensions:

@@ -279,3 +279,24 @@ async def test_the_host_is_taken_after_the_command_and_from_the_environment(
     assert "w1" in await elsewhere.ok("node", "ls", "--host", host)
     monkeypatch.setenv("SWARM_MANAGER_HOST", f"unix://{tmp_path}/nothing.sock")
     assert "w1" in await swarm.ok("node", "ls")  # the flag wins
+
+
+async def test_history_and_the_way_back_to_any_of_it(swarm: SwarmCli):
+    await swarm.ok("service", "create", *QUICK, "--quiet", "--name", "web", "nginx:1")
+    for tag in ("2", "3"):
+        await swarm.ok("service", "update", *QUICK, "--quiet", "--image", f"nginx:{tag}", "web")
+    shown = await swarm.ok("service", "history", "--format", "{{.Revision}} {{.Image}} {{.Changes}}", "web")
+    assert shown.splitlines() == ["3 nginx:3 Image", "2 nginx:2 Image", "1 nginx:1"]
+    await swarm.ok("service", "rollback", "--quiet", "--to", "1", "web")
+    assert (await swarm.ok("service", "ls", "--format", "{{.Image}}")) == "nginx:1"
+    missing = await swarm.run("service", "rollback", "--to", "9", "web")
+    assert missing.code == 1
+    assert "no past revision 9" in missing.err
+
+
+async def test_what_is_done_to_an_update_stands_alone(swarm: SwarmCli):
+    await swarm.ok("service", "create", *QUICK, "--quiet", "--name", "web", "nginx:1")
+    mixed = await swarm.run("service", "update", "--abort", "--image", "nginx:2", "web")
+    assert (mixed.code, mixed.err.strip()) == (1, "other flags may not be combined with --abort")
+    idle = await swarm.run("service", "update", "--pause", "web")
+    assert (idle.code, "nothing to pause" in idle.err) == (1, True)

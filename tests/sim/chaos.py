@@ -115,6 +115,11 @@ class Chaos:
         if service is not None:
             await self._cluster.roll_back(service.id)
 
+    async def _roll(self) -> None:
+        service = self._service()
+        if service is not None:
+            await self._cluster.roll(service.id, self._rng.choice(["pause", "continue", "continue", "abort"]))
+
     async def _remove(self) -> None:
         service = self._service()
         if service is not None:
@@ -222,6 +227,7 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._update: 5,
     Chaos._move: 2,
     Chaos._roll_back: 1,
+    Chaos._roll: 3,
     Chaos._remove: 2,
     Chaos._change_availability: 4,
     Chaos._label: 2,

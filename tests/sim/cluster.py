@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import TypeVar
 
 from common.clock import SECOND, LoopClock
-from common.errors import SwarmError, Unavailable
+from common.errors import FailedPrecondition, SwarmError, Unavailable
 from common.model import Cluster as ClusterRecord
 from common.model import Service
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
 from common.model.service import UpdateStatus
 from common.wire.memory import MemoryChannel, memory_channel_pair
+from manager.api.rollouts import ACTIONS
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
@@ -211,6 +212,20 @@ class Cluster:
                     update_status=status,
                 )
             )
+
+        await self.update(step)
+
+    async def roll(self, service_id: str, action: str) -> None:
+        """Pause, continue or abort a service's update, if it is one that this can be done to."""
+
+        def step(tx: Transaction) -> None:
+            service = tx.services.get(service_id)
+            if service is None or service.pending_delete:
+                return
+            with contextlib.suppress(FailedPrecondition):
+                changed = ACTIONS[action](service, self.clock.now())
+                anew = changed.spec.task_template != service.spec.task_template
+                tx.put(replace(changed, spec_version=tx.next_index) if anew else changed)
 
         await self.update(step)
 

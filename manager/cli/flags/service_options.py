@@ -141,6 +141,9 @@ _UPDATE_ONLY: tuple[Decorator, ...] = (
     flag("--rollback", is_flag=True, default=False, help="Roll back to the previous specification."),
 )
 
+    flag("--pause", is_flag=True, default=False, help="Pause the update that is under way."),
+    flag("--continue", "go_on", is_flag=True, default=False, help="Let a paused update, or one that holds, go on."),
+    flag("--abort", is_flag=True, default=False, help="End the update and roll back what it has changed."),
 
 def _created(name: str, kind: Any, short: str | None, what: str) -> Decorator:
     names = [word for word in (short, f"--{name}") if word]

@@ -1,0 +1,118 @@
+"""How a service's update goes on, and the specifications that it had. Both are ours: the engine has no such paths.
+
+`POST /services/{id}/rollout?version=N&action=pause|continue|abort` and `GET /services/{id}/history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from common.clock import rfc3339
+from common.errors import FailedPrecondition, OutOfSequence
+from common.model import Service
+from common.model.client import Role
+from common.model.service import ServiceSpec, UpdateStatus
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.lookup import find_service
+from manager.api.router import Route
+from manager.api.views.services import spec_view
+from manager.state import revisions
+from manager.state.transaction import Transaction
+
+_PAUSED = {"updating": "paused", "rollback_started": "rollback_paused"}
+_RESUMED = {paused: active for active, paused in _PAUSED.items()}
+
+
+async def rollout(context: Context, call: Call) -> Reply:
+    """Pause an update, let it go on, or abort it: return to the specification before it."""
+    index = call.index("service")
+    action = call.query.get("action", "")
+    if action not in ACTIONS:
+        raise invalid(f"unrecognized action {action!r}: expected one of {', '.join(ACTIONS)}")
+    now = context.clock.now()
+
+    def step(tx: Transaction) -> None:
+        service = find_service(tx, call.params["id"])
+        if service.version.index != index:
+            raise OutOfSequence
+        changed = ACTIONS[action](service, now)
+        if revisions.tasks_differ(service.spec, changed.spec):
+            changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
+        tx.put(changed)
+
+    await context.store.update(step)
+    return Answer()
+
+
+def _pause(service: Service, now: float) -> Service:
+    del now
+    status = service.update_status
+    if status is None or status.state not in _PAUSED:
+        raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to pause")
+    return _with(service, msgspec.structs.replace(status, state=_PAUSED[status.state], message="paused on request"))
+
+
+def _continue(service: Service, now: float) -> Service:
+    """Take up a paused update: what failed before does not count, and a canary is passed."""
+    status = service.update_status
+    if status is None or status.state not in _RESUMED:
+        raise FailedPrecondition(f"service {service.name} has no paused update: there is nothing to continue")
+    active = _RESUMED[status.state]
+    message = "update in progress" if active == "updating" else "rollback in progress"
+    resumed = msgspec.structs.replace(status, state=active, message=message, resumed_at=now, promoted=True)
+    return _with(service, resumed)
+
+
+def _abort(service: Service, now: float) -> Service:
+    status = service.update_status
+    if status is None or status.state not in ("updating", "paused"):
+        raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to abort")
+    return returned(service, service.previous_spec, now, "update aborted on request")
+
+
+def returned(service: Service, spec: ServiceSpec | None, now: float, message: str) -> Service:
+    """Return the service on its way back to an earlier specification.
+
+    The updater tells a rollback by the status that is set here, and goes by the rollback's configuration.
+
+    Raises:
+        FailedPrecondition: there is no such specification.
+
+    """
+    if spec is None:
+        raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    status = UpdateStatus(state="rollback_started", started_at=now, message=message)
+    return _with(revisions.respecified(service, spec, now), status)
+
+
+def _with(service: Service, status: UpdateStatus) -> Service:
+    return msgspec.structs.replace(service, update_status=status)
+
+
+ACTIONS: dict[str, Callable[[Service, float], Service]] = {"pause": _pause, "continue": _continue, "abort": _abort}
+
+
+async def history(context: Context, call: Call) -> Reply:
+    """List the specifications that a service has and had, the newest first."""
+    service = find_service(context.store.view, call.params["id"])
+    present: dict[str, Any] = {"Revision": service.revision, "Spec": context.cache.get(service.spec, spec_view)}
+    past = [
+        {
+            "Revision": each.revision,
+            "Spec": context.cache.get(each.spec, spec_view),
+            "ReplacedAt": rfc3339(each.replaced_at),
+        }
+        for each in service.history
+    ]
+    return Answer(value=[present, *past])
+
+
+ROUTES = (
+    Route("POST", "/services/{id}/rollout", rollout, needs=Role.OPERATOR),
+    Route("GET", "/services/{id}/history", history, needs=Role.VIEWER),
+)

@@ -1,0 +1,41 @@
+"""The specifications that a service had, by number: what `service history` shows and a rollback can return to. Pure.
+
+A change of nothing but the mode, which is what scaling is, makes no revision: it would push out what one may want back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from common.model import Service
+from common.model.service import PastSpec, PortConfig, ServiceSpec
+
+# Past specifications that are kept, the previous one included.
+KEPT = 10
+
+
+def respecified(service: Service, spec: ServiceSpec, now: float) -> Service:
+    """Return the service with another specification; what it was is kept, as the previous one and under its number."""
+    changed = msgspec.structs.replace(service, spec=spec, previous_spec=service.spec)
+    if spec == msgspec.structs.replace(service.spec, mode=spec.mode):
+        return changed
+    past = PastSpec(revision=service.revision, spec=service.spec, replaced_at=now)
+    return msgspec.structs.replace(changed, revision=service.revision + 1, history=(past, *service.history)[:KEPT])
+
+
+def at(service: Service, revision: int) -> ServiceSpec | None:
+    """Return the specification of a revision with the present number of tasks; None when it is not kept."""
+    found = next((past.spec for past in service.history if past.revision == revision), None)
+    return msgspec.structs.replace(found, mode=service.spec.mode) if found is not None else None
+
+
+def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
+    """Whether tasks made from the two specs differ: by their template, or by the ports of their own hosts."""
+    return old.task_template != new.task_template or _host_ports(old) != _host_ports(new)
+
+
+def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:
+    ports = spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()
+    return [port for port in ports if port.publish_mode == "host"]

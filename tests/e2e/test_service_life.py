@@ -1,0 +1,82 @@
+"""The life of a service on three real engines: updates held and taken back, jobs, containers that keep failing.
+
+One cluster serves all tests of this file; each leaves it without services.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.cluster import Cluster
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def swarm() -> AsyncIterator[Cluster]:
+    async with Cluster("life") as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def clean(swarm: Cluster) -> AsyncIterator[None]:
+    yield
+    if names := [service["Spec"]["Name"] for service in await swarm.get("/services")]:
+        await swarm.swarm("service", "rm", *names)
+
+    async def nothing() -> bool:
+        return not await swarm.tasks(desired="")
+
+    await swarm.until(nothing, 20)
+
+
+async def create(swarm: Cluster, *options: str, name: str = "web", command: tuple[str, ...] = ("web:lab",)) -> None:
+    await swarm.swarm("service", "create", "-d", "--no-resolve-image", "--name", name, *options, *command)
+
+
+async def update(swarm: Cluster, *options: str) -> None:
+    await swarm.swarm("service", "update", "-d", *options, "web")
+
+
+async def status_is(swarm: Cluster, state: str, timeout: float = 30) -> str:
+    """Wait for a state of the service's update and return its message."""
+    last: dict[str, Any] = {}
+
+    async def look() -> bool:
+        last.update((await swarm.get("/services/web")).get("UpdateStatus") or {})
+        return last.get("State") == state
+
+    await swarm.until(look, timeout, lambda: json.dumps(last))
+    return str(last["Message"])
+
+
+def modes(tasks: list[Any]) -> list[str]:
+    """Return what each task's specification has for the environment variable MODE."""
+    return sorted("".join(task["Spec"]["ContainerSpec"].get("Env") or ["MODE=one"]) for task in tasks)
+
+
+async def test_an_update_is_paused_goes_on_and_an_old_revision_comes_back(swarm: Cluster) -> None:
+    await create(swarm, "--replicas", "3", "--update-delay", "2s", "--update-monitor", "1s")
+    await swarm.running("web", 3)
+    await update(swarm, "--env-add", "MODE=two")
+    await swarm.tasks_when("web", lambda tasks: "MODE=two" in modes(tasks))
+    await update(swarm, "--pause")
+    assert await status_is(swarm, "paused") == "paused on request"
+    before = modes(await swarm.running("web", 3))
+    await asyncio.sleep(3)
+    assert modes(await swarm.running("web", 3)) == before
+    assert set(before) == {"MODE=one", "MODE=two"}
+    await update(swarm, "--continue")
+    await status_is(swarm, "completed")
+    assert modes(await swarm.running("web", 3)) == ["MODE=two"] * 3
+    await update(swarm, "--env-add", "MODE=three", "--update-delay", "0s", "--update-parallelism", "0")
+    await status_is(swarm, "completed")
+    listed = await swarm.swarm("service", "history", "--format", "{{.Revision}} {{.Changes}}", "web")
+    assert listed.stdout.splitlines()[1:] == ["2 Env", "1"]
+    back = await swarm.swarm("service", "rollback", "--to", "1", "web", "-q")
+    assert back.returncode == 0
+    assert modes(await swarm.running("web", 3)) == ["MODE=one"] * 3

@@ -99,6 +99,7 @@ def _count(text: str) -> int:
 SERVICE: tuple[Extension, ...] = (
     Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
     Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+    Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (

@@ -76,7 +76,7 @@ async def test_an_update_is_paused_goes_on_and_an_old_revision_comes_back(swarm:
     await update(swarm, "--env-add", "MODE=three", "--update-delay", "0s", "--update-parallelism", "0")
     await status_is(swarm, "completed")
     listed = await swarm.swarm("service", "history", "--format", "{{.Revision}} {{.Changes}}", "web")
-    assert listed.stdout.splitlines()[1:] == ["2 Env", "1"]
+    assert listed.stdout.splitlines()[1:] == ["2 Env", "1 "]
     back = await swarm.swarm("service", "rollback", "--to", "1", "web", "-q")
     assert back.returncode == 0
     assert modes(await swarm.running("web", 3)) == ["MODE=one"] * 3

@@ -139,11 +139,11 @@ _UPDATE_ONLY: tuple[Decorator, ...] = (
     flag("--force", is_flag=True, default=False, help="Replace the tasks even if nothing changed."),
     flag("--image", metavar="STRING", help="Service image tag."),
     flag("--rollback", is_flag=True, default=False, help="Roll back to the previous specification."),
-)
-
     flag("--pause", is_flag=True, default=False, help="Pause the update that is under way."),
     flag("--continue", "go_on", is_flag=True, default=False, help="Let a paused update, or one that holds, go on."),
     flag("--abort", is_flag=True, default=False, help="End the update and roll back what it has changed."),
+)
+
 
 def _created(name: str, kind: Any, short: str | None, what: str) -> Decorator:
     names = [word for word in (short, f"--{name}") if word]

@@ -48,3 +48,10 @@ def from_registry(reference: str, repo_digests: tuple[str, ...]) -> bool:
     """Whether a registry knows an image under the reference's name, as an image's `RepoDigests` tell."""
     wanted = repository(reference)
     return any(repository(digest) == wanted for digest in repo_digests)
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """Split a name with a tag into both."""
+    head, slash, last = name.rpartition("/")
+    repo, _, tag = last.partition(":")
+    return head + slash + repo, tag

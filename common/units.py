@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+_DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 _DAY_HOURS = 24
@@ -43,3 +44,12 @@ def human_size(size: float) -> str:
         size /= 1024
         power += 1
     return f"{size:.4g}{_SIZE_UNITS[power]}"
+
+
+def human_decimal(size: float) -> str:
+    """Write bytes with three significant digits in powers of 1000, as images' sizes are shown: `22MB`, `1.5GB`."""
+    power = 0
+    while size >= 1000 and power < len(_DECIMAL_UNITS) - 1:
+        size /= 1000
+        power += 1
+    return f"{size:.3g}{_DECIMAL_UNITS[power]}"

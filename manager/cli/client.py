@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
@@ -13,6 +13,7 @@ from manager.cli.endpoint import Endpoint
 from manager.cli.failures import ApiError, cannot_connect
 
 Params: TypeAlias = Mapping[str, str]
+MultiParams: TypeAlias = Sequence[tuple[str, str]]
 Filters: TypeAlias = Mapping[str, list[str]]
 
 _CONNECT_SECONDS = 10
@@ -70,21 +71,32 @@ class Client:
             yield response.content
 
     @asynccontextmanager
+    async def upload(
+        self, path: str, data: AsyncIterator[bytes], params: MultiParams, *, headers: Params
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """Send a body of any length as it is made; the answer comes as a stream, too."""
+        endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        async with self._request("POST", path, params, data=data, headers=headers, timeout=endless) as response:
+            yield response.content
+
+    @asynccontextmanager
     async def _request(
         self,
         method: str,
         path: str,
-        params: Params | None,
+        params: Params | MultiParams | None,
         *,
         body: object = None,
+        data: AsyncIterator[bytes] | None = None,
         headers: Params | None = None,
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  # aiohttp's own, per part of the exchange
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "the client is used outside of its context"
         extra: dict[str, Any] = {"timeout": timeout} if timeout else {}
+        extra |= {"json": body} if data is None else {"data": data}
         try:
             async with self._session.request(
-                method, self._base + path, params=params, json=body, headers=headers, **extra
+                method, self._base + path, params=params, headers=headers, **extra
             ) as response:
                 if response.status >= 400:
                     raise ApiError(response.status, _reason(await response.text(), response))

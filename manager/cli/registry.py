@@ -46,6 +46,14 @@ def auth_header(image: str, path: Path) -> str:
     return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
 
 
+def every_auth(path: Path) -> str:
+    """Return the `X-Registry-Config` value of a build: the credentials of every registry, by its name."""
+    config = _load(path)
+    servers = [*(config.get("auths") or {}), *(config.get("credHelpers") or {})]
+    known = {server: found for server in servers if (found := _credentials(server, config))}
+    return base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())

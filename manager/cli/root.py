@@ -17,6 +17,7 @@ from manager.cli.completion import completion
 from manager.cli.config import config
 from manager.cli.errors import explain
 from manager.cli.events import events
+from manager.cli.image import image
 from manager.cli.membership import join_token, leave
 from manager.cli.network import network
 from manager.cli.node import node
@@ -77,6 +78,7 @@ for command in (
     completion,
     config,
     events,
+    image,
     join_token,
     leave,
     network,

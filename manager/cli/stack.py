@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from typing import Any
@@ -25,11 +26,12 @@ from manager.cli.service_rows import rows as service_rows
 from manager.cli.session import with_client
 from manager.cli.stack_deploy import RESOLVE, Manners
 from manager.cli.stack_deploy import deploy as deploy_stack
-from manager.cli.stack_files import load_files, read_bytes
+from manager.cli.stack_build import build_stack
+from manager.cli.stack_files import load_files, project_directory, read_bytes
 from manager.cli.stack_remove import remove as remove_stack
 from manager.cli.task_rows import fetch, print_tasks
 from manager.cli.wording import natural
-from manager.compose import convert, render
+from manager.compose import builds, convert, render
 
 STACKS = Table(columns=("{{.Name}}", "{{.Services}}"), headings={"Name": "NAME", "Services": "SERVICES"}, key="Name")
 
@@ -66,6 +68,7 @@ def _files(function: Any) -> Any:
 @click.argument("name", **_STACK)
 @_files
 @flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+@flag("--no-build", is_flag=True, default=False, help="Do not build what has a `build`; use the images as they are.")
 @flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
 @flag(
@@ -84,7 +87,11 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     """Deploy compose files as a stack, or update one, and wait until its services run."""
     if given["resolve_image"] not in RESOLVE:
         raise InvalidArgument(f"Invalid option {given['resolve_image']} for flag --resolve-image: {', '.join(RESOLVE)}")
-    converted = convert(load_files(files), name, read_bytes)
+    config = load_files(files)
+    converted = convert(config, name, read_bytes)
+    if not given["no_build"]:
+        wanted = builds(config, name, project_directory(files), os.environ)
+        await build_stack(client, config, wanted, quiet=given["quiet"])
     manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
     services = await deploy_stack(client, converted, manners)
     if not given["detach"]:

@@ -27,9 +27,7 @@ def read_files(names: Sequence[str]) -> tuple[tuple[ComposeFile, ...], str]:
         raise InvalidArgument("Please specify a Compose file (with --compose-file)")
     if paths.count(STDIN) > 1:
         raise InvalidArgument("standard input can be given only once as a Compose file")
-    first = paths[0]
-    directory = os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
-    return tuple(ComposeFile(path, _text(path)) for path in paths), directory
+    return tuple(ComposeFile(path, _text(path)) for path in paths), project_directory(paths)
 
 
 def _text(path: str) -> str:
@@ -46,6 +44,12 @@ def _text(path: str) -> str:
 def read_bytes(path: str) -> bytes:
     """Give a compose file the content of a file that it names."""
     return Path(path).read_bytes()
+
+
+def project_directory(names: Sequence[str]) -> str:
+    """Name the directory that a stack's relative paths start from: the first file's."""
+    first = next(path for name in names for path in name.split(",") if path)
+    return os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
 
 
 def load_files(names: Sequence[str]) -> Config:

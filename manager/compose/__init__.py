@@ -13,6 +13,7 @@ The public interface::
     Reader = Callable[[str], bytes]                   absolute path → content; raises OSError when it cannot
     load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, directory: str) -> Config
     convert(config: Config, stack: str, read: Reader) -> Stack
+    builds(config, stack, directory, env) -> tuple[Build, ...]        the images that `build` asks for, to make first
     render(config: Config) -> str                     what `swarm-manager stack config` prints
 
 `directory` is the absolute project directory: that of the first file (the working directory when that is `-`). Its
@@ -37,6 +38,7 @@ ones, and fills in the ids with `with_ids(spec, secret_ids, config_ids)`, both m
 
 from __future__ import annotations
 
+from manager.compose.builds import Build, builds
 from manager.compose.config import ComposeFile, Config, Reader
 from manager.compose.convert import Stack, convert
 from manager.compose.errors import ComposeError, Position, Problem
@@ -45,6 +47,7 @@ from manager.compose.references import with_ids
 from manager.compose.render import render
 
 __all__ = [
+    "Build",
     "ComposeError",
     "ComposeFile",
     "Config",
@@ -52,6 +55,7 @@ __all__ = [
     "Problem",
     "Reader",
     "Stack",
+    "builds",
     "convert",
     "load",
     "render",

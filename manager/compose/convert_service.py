@@ -22,6 +22,7 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
+from manager.compose.builds import built_image
 from manager.compose.config import Tree
 from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
 from manager.compose.convert_extensions import extension_labels
@@ -37,9 +38,10 @@ def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
     """Make the specification that `docker stack deploy` sends for a service."""
     at: KeyPath = ("services", name)
     deploy = service.get("deploy", {})
-    image = service.get("image", "")
+    image = service.get("image", "") or (built_image(scope.stack, name) if service.get("build") else "")
     if not image:
-        raise scope.config.error(at, 'the key "image" is missing; a stack runs images that are built beforehand')
+        raise scope.config.error(at, 'neither "image" nor "build" says what the service runs')
+    service = {**service, "image": image}
     return ServiceSpec(
         name=scope.full(name),
         labels={**scope.labels(deploy), IMAGE_LABEL: image, **extension_labels(scope, name, service)},

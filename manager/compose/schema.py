@@ -21,7 +21,6 @@ _EXTENSIONS_EVERYWHERE = 7
 
 # Accepted so that a file written for one host deploys, and named in one warning: a stack has no use for them.
 IGNORED_KEYS = (
-    "build",
     "cgroup_parent",
     "cgroupns_mode",
     "container_name",

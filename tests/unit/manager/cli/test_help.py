@@ -10,7 +10,7 @@ from manager.cli import cli
 
 SURFACE = """
 client-cert-create client-cert-ls client-cert-revoke completion config-create config-inspect config-ls config-rm
-events join-token leave network-create network-inspect network-ls network-rm node-demote node-inspect node-ls
+events image-build image-ls image-rm join-token leave network-create network-inspect network-ls network-rm node-demote node-inspect node-ls
 node-promote node-ps node-rm node-update secret-create secret-inspect secret-ls secret-rm service-create
 service-history service-inspect service-logs service-ls service-ps service-rm service-rollback service-scale
 service-update

@@ -364,8 +364,8 @@ def test_a_file_that_makes_no_secret_or_config_is_refused(top: str, message: str
 
 
 def test_a_service_without_an_image_and_a_bad_stack_name_are_refused() -> None:
-    assert refusal(lambda: stack("services: {web: {build: .}}")).startswith(
-        'f:1:12: services.web: the key "image" is missing'
+    assert refusal(lambda: stack("services: {web: {command: a}}")).startswith(
+        'f:1:12: services.web: neither "image" nor "build" says what the service runs'
     )
     config = load([ComposeFile("f", "services: {web: {image: a}}")], {}, read, "/project")
     for name in ("", "a b", "-a", "a/b"):

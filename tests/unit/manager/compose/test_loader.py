@@ -72,10 +72,10 @@ def test_ignored_options_are_named_in_one_warning() -> None:
     config = loaded(
         "services:\n"
         "  a: {image: a, build: ., container_name: x, links: [b], restart: always}\n"
-        "  b: {image: b, privileged: true, links: [a], depends_on: [a]}\n"
+        "  b: {image: b, expose: [80], links: [a], depends_on: [a]}\n"
     )
     assert config.warnings == (
-        "Ignoring options that have no meaning in a stack: build, container_name, links, privileged",
+        "Ignoring options that have no meaning in a stack: container_name, expose, links",
     )
     assert loaded(WEB).warnings == ()
 

@@ -1,0 +1,108 @@
+"""`swarm-manager image`: the images of the whole cluster."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from manager.cli.build_context import open_context
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.failures import ApiError
+from manager.cli.flags.types import LABEL
+from manager.cli.image_build import BuildOptions, build
+from manager.cli.image_rows import IMAGES, rows
+from manager.cli.inspection import finish
+from manager.cli.listing import grouped, listing
+from manager.cli.session import with_client
+
+
+@click.group(cls=SwarmGroup)
+def image() -> None:
+    """Manage the cluster's images: built on one node, run on any, without a registry."""
+
+
+@image.command(
+    "build",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager image build -t web:1 .
+    swarm-manager image build -t web:1 -f docker/Dockerfile --build-arg VERSION=7 .
+    """,
+)
+@click.argument("folder", metavar="PATH")
+@flag("-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="Name of the image; repeatable.")
+@flag("-f", "--file", "dockerfile", default="", metavar="PATH", help='The Dockerfile (default "PATH/Dockerfile").')
+@flag("--build-arg", "args", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Set a build argument.")
+@flag("--label", "labels", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Give the image a label.")
+@flag("--target", default="", metavar="STAGE", help="Build up to this stage.")
+@flag("--network", default="", metavar="MODE", help="Network of RUN steps.")
+@flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
+@flag("--no-cache", is_flag=True, default=False, help="Do not use what earlier builds made.")
+@flag("--pull", is_flag=True, default=False, help="Ask registries for newer base images.")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Print the image's ID only.")
+@with_client
+async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet: bool, **given: Any) -> None:
+    """Build an image from a Dockerfile on the cluster's builder."""
+    context = open_context(folder, dockerfile)
+    options = BuildOptions(**{**given, "args": dict(given["args"]), "labels": dict(given["labels"])})
+    image_id = await build(client, context, options, quiet=quiet)
+    if quiet:
+        click.echo(image_id)
+
+
+@image.command(
+    "ls",
+    cls=SwarmCommand,
+    aliases=("list",),
+    examples="""
+    swarm-manager image ls
+    swarm-manager image ls --filter reference='web:*' --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+    """,
+)
+@listing
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show intermediate images too.")
+@flag("--no-trunc", is_flag=True, default=False, help="Do not truncate IDs.")
+@with_client
+async def list_images(
+    client: Client,
+    /,
+    filters: tuple[tuple[str, str], ...],
+    layout: str,
+    *,
+    quiet: bool,
+    everything: bool,
+    no_trunc: bool,
+) -> None:
+    """List the images of all nodes."""
+    query = {**filtered(grouped(filters)), **({"all": "1"} if everything else {})}
+    found = await client.get("/images/json", query)
+    click.echo(IMAGES.render(rows(found, time.time(), full=no_trunc), layout, quiet=quiet), nl=False)
+
+
+@image.command(
+    "rm",
+    cls=SwarmCommand,
+    aliases=("remove",),
+    examples="""
+    swarm-manager image rm web:1
+    swarm-manager image rm --force 3f6c1a2b9d04
+    """,
+)
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@flag("-f", "--force", is_flag=True, default=False, help="Remove it even if a service or a container uses it.")
+@flag("--no-prune", is_flag=True, default=False, help="Do not delete untagged parents.")
+@with_client
+async def remove_images(client: Client, /, names: tuple[str, ...], *, force: bool, no_prune: bool) -> None:
+    """Remove images from all nodes."""
+    query = {**({"force": "1"} if force else {}), **({"noprune": "1"} if no_prune else {})}
+    problems = []
+    for name in names:
+        try:
+            for done in await client.delete(f"/images/{name}", query):
+                click.echo("\n".join(f"{what}: {which}" for what, which in done.items()))
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)

@@ -107,7 +107,6 @@ FILE: tuple[Extension, ...] = (
     Extension("version", _count, "which version of its content this is"),
     Extension("version-of", str, "the name that had this content before"),
 )
-    Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
 
 
 def read(labels: Mapping[str, str]) -> Extensions:

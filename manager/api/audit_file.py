@@ -1,6 +1,6 @@
 """The audit log's file: JSON lines, 0600, moved aside when it has grown, written by a thread.
 
-Nobody waits for it, and no request fails with it (docs/adr/0003-the-audit-log-does-not-stop-the-api.md): what cannot be
+Nobody waits for it, and no request fails with it (docs/adr/0008-the-audit-log-does-not-stop-the-api.md): what cannot be
 written goes to the manager's own log, loudly.
 """
 

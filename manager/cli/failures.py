@@ -50,4 +50,9 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
             "`swarm-manager status` tells; `systemctl start swarm-manager` or `swarm-manager run` starts it."
         )
     why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    if url.startswith("tcp://"):
+        return CannotConnect(
+            f"{head}: {why}.\nIs the address right (--host)? Over TCP a manager answers clients with a certificate only: "
+            "`swarm-manager client-cert` on its host makes one, and SWARM_MANAGER_CERT_PATH names its directory."
+        )
     return CannotConnect(f"{head}: {why}.\nIs swarm-manager running there, and is the address right (--host)?")

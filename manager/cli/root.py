@@ -32,7 +32,7 @@ PROGRAM = "swarm-manager"
 _EXAMPLES = """
 swarm-manager init --advertise-addr 192.0.2.10
 swarm-manager stack deploy -c docker-compose.yaml shop
-swarm-manager -H tcp://192.0.2.10:2375 service ls
+swarm-manager -H tcp://192.0.2.10:2376 service ls
 """
 
 

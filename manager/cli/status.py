@@ -17,7 +17,7 @@ from manager.cli.session import with_client
     cls=SwarmCommand,
     examples="""
     swarm-manager status
-    swarm-manager -H tcp://192.0.2.10:2375 status
+    swarm-manager -H tcp://192.0.2.10:2376 status
     """,
 )
 @with_client

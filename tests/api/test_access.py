@@ -317,3 +317,9 @@ async def test_our_own_command_line_over_tls(api: TlsApi, swarm: SwarmCli, monke
     assert (ran.code, "role admin" in ran.err) == (1, True)
     monkeypatch.setenv("SWARM_MANAGER_CERT_PATH", str(await api.client("root", "admin")))
     assert "SWMTKN" in await SwarmCli(api.host).ok("join-token", "worker")
+
+
+async def test_our_own_command_line_without_a_certificate_is_told_what_it_needs(api: TlsApi) -> None:
+    ran = await SwarmCli(api.host).run("node", "ls")
+    assert ran.code == 1
+    assert "SWARM_MANAGER_CERT_PATH names its directory" in ran.err

@@ -79,9 +79,9 @@ async def docker_pid(cluster: Cluster) -> str:
     space = Path(f"/proc/{cluster.boss.pid}/ns/pid").readlink()
     for status in Path("/proc").glob("[0-9]*/status"):
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        if lines["Name"].strip() == "dockerd" and lines["NSpid"].split()[-1] == inside:
-            if (status.parent / "ns" / "pid").readlink() == space:
-                return status.parent.name
+        is_it = lines["Name"].strip() == "dockerd" and lines["NSpid"].split()[-1] == inside
+        if is_it and (status.parent / "ns" / "pid").readlink() == space:
+            return status.parent.name
     raise LookupError(f"no dockerd of {cluster.boss.name}")
 
 

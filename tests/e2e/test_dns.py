@@ -5,10 +5,11 @@ One cluster serves all tests of this file; each leaves it as it found it.
 
 import asyncio
 import json
+import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,9 @@ class Box:
         (found,) = (await self.resolv_conf())["nameserver"]
         return found
 
-    async def client(self, *arguments: str, server: str = "") -> Any:
+    async def client(self, *arguments: str, server: str = "", first: tuple[str, ...] = ()) -> Any:
         server = server or await self.server()
-        command = ("nsenter", "-t", str(self.pid), "-n", sys.executable, str(CLIENT), server, *arguments)
+        command = ("nsenter", "-t", str(self.pid), "-n", *first, sys.executable, str(CLIENT), server, *arguments)
         return json.loads((await self.host.run(*command)).stdout)
 
     async def ask(self, *names: str, kind: str = "A", how: str = "udp", server: str = "") -> list[dict[str, Any]]:
@@ -285,14 +286,23 @@ async def test_a_service_that_publishes_port_53_takes_it_from_nobody(swarm: Clus
 
 
 async def test_answers_take_less_than_five_milliseconds(swarm: Cluster):
-    """The quickest turn of some: what else the machine does meanwhile is not the server's time."""
+    """Server and client go before what else runs on the machine: waiting for a processor is not the server's time."""
     async with service(swarm, "web", 3, "--mode", "global", "--network", "blue"):
         for box in await boxes(swarm, "web"):
-            turns = [sorted(await box.client("load", "web", "200")) for _ in range(10)]
-            p50s, p99s = sorted(turn[100] for turn in turns), sorted(turn[198] for turn in turns)
-            told = (p50s[5] * 1e3, p99s[0] * 1e3, p99s[5] * 1e3, p99s[-1] * 1e3)
-            print("{}: p50 {:.3f} ms, p99 of the turns {:.3f} to {:.3f} to {:.3f} ms".format(box.host.name, *told))
-            assert p99s[0] < 0.005
+            with first_on_the_processor(swarm.workers[box.host.name].pid):
+                seconds = sorted(await box.client("load", "web", "2000", first=("chrt", "-r", "1")))
+            p50, p99 = seconds[1000] * 1e3, seconds[1980] * 1e3
+            print(f"{box.host.name}: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
+            assert p99 < 5
+
+
+@contextmanager
+def first_on_the_processor(pid: int) -> Iterator[None]:
+    os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def test_a_worker_that_restarts_answers_again_at_once(swarm: Cluster):

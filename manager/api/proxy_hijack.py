@@ -8,8 +8,10 @@ done. One way may end before the other: the engine hears that a client's standar
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from common.errors import ProtocolError, Unavailable
@@ -31,8 +33,9 @@ from manager.api.proxy import (
     without_hops,
 )
 
+_LOG = logging.getLogger(__name__)
+
 CHUNK = 64 * 1024
-MAX_HEAD = 32 * 1024
 MAX_ERROR = 1024 * 1024
 # After the engine has said all, its client has so long to say goodbye.
 LINGER_SECONDS = 10.0
@@ -89,19 +92,29 @@ def hijack(
 
     async def run(exchange: Exchange) -> None:
         try:
-            async with context.presence.guard(context.store.view, node_id):
-                engine = await context.engines.connect(node_id)
-                try:
-                    await _converse(context, node_id, engine, request, exchange)
-                except BaseException:
-                    # Not `close`, which says that all was said: the client is gone, or the node.
-                    engine[1].transport.abort()
-                    raise
-                engine[1].close()
+            async with _engine(context, node_id) as engine:
+                async with context.presence.guard(context.store.view, node_id):
+                    head = await _begin(engine, request)
+                if head.opens_stream:
+                    await _stream(context, node_id, engine, head, exchange)
+                else:
+                    await _pass_on(engine[0], head, exchange)
         except ENGINE_FAILURES as error:
             raise unreachable(context, node_id, error) from error
 
     return Relay(run)
+
+
+@asynccontextmanager
+async def _engine(context: Context, node_id: str) -> AsyncIterator[Duplex]:
+    """Connect to an engine. When the block fails, as client or node are gone, the connection is cut, not closed."""
+    reader, writer = await context.engines.connect(node_id)
+    try:
+        yield reader, writer
+    except BaseException:
+        writer.transport.abort()
+        raise
+    writer.close()
 
 
 def _request(call: Call, target: str, body: bytes) -> bytes:
@@ -115,27 +128,34 @@ def _request(call: Call, target: str, body: bytes) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
-async def _converse(context: Context, node_id: str, engine: Duplex, request: bytes, exchange: Exchange) -> None:
-    reader, writer = engine
-    writer.write(request)
-    await writer.drain()
-    head = await _read_head(reader)
-    if not head.opens_stream:
-        reply = await _read_reply(reader, head)
-        await exchange.start(reply.status, passed_on(reply.headers))
-        if reply.body:
-            await exchange.send(reply.body)
-        return
-    client = await exchange.take_over(head.raw)
+async def _begin(engine: Duplex, request: bytes) -> Head:
+    engine[1].write(request)
+    await engine[1].drain()
+    return await _read_head(engine[0])
+
+
+async def _pass_on(reader: asyncio.StreamReader, head: Head, exchange: Exchange) -> None:
+    """Pass an ordinary answer on."""
+    reply = await _read_reply(reader, head)
+    await exchange.start(reply.status, passed_on(reply.headers))
+    if reply.body:
+        await exchange.send(reply.body)
+
+
+async def _stream(context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange) -> None:
+    """Join client and engine; when the node is lost, a client that can be told is told."""
+    reader, writer = await exchange.take_over(head.raw)
     try:
         async with context.presence.guard(context.store.view, node_id):
-            await join(client, engine)
+            await join((reader, writer), engine)
     except (Unavailable, OSError) as error:
-        if head.headers.get("content-type", "") == MULTIPLEXED and not client[1].is_closing():
-            client[1].write(notice(unreachable(context, node_id, error).message))
-        raise
+        engine[1].transport.abort()
+        message = unreachable(context, node_id, error).message
+        _LOG.info("a stream was cut off: %s", message)
+        if head.headers.get("content-type", "") == MULTIPLEXED and not writer.is_closing():
+            writer.write(notice(message))
     finally:
-        client[1].close()
+        writer.close()
 
 
 async def _read_head(reader: asyncio.StreamReader) -> Head:

@@ -86,7 +86,7 @@ class Shell:
             failure = self._api.failure(call, error)
             if exchange.started:
                 _LOG.info("the answer to %s %.200s was cut off: %s", call.method, call.path, error)
-                _abort(request)
+                _cut(request)
                 return exchange.response
             return await self._send(request, self._response(failure))
         return exchange.response
@@ -157,6 +157,13 @@ class Shell:
 def _repeated(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
     found = {name.lower(): tuple(headers.getall(name)) for name in headers} if len(set(headers)) < len(headers) else {}
     return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End a connection in the middle of an answer; what was written of it still arrives, if it is read soon."""
+    if request.transport is not None:
+        request.transport.close()
+        asyncio.get_running_loop().call_later(_GRACE, request.transport.abort)
 
 
 def _abort(request: web.BaseRequest) -> None:

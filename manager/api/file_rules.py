@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
 from common.errors import InvalidArgument
 from common.model import Config, Secret, Service
+from common.model.secret import ConfigSpec, SecretSpec
 from manager.api.call import Call, Filters
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import any_prefix, labels_match, passes
+from manager.orchestrate.rotation import MANAGED, VERSION_OF
 from manager.state.view import View
+
+FileT = TypeVar("FileT", Secret, Config)
+SpecT = TypeVar("SpecT", SecretSpec, ConfigSpec)
 
 FILTERS = frozenset({"id", "label", "name", "names"})
 
@@ -31,6 +41,30 @@ def update_index(call: Call, noun: str) -> int:
         return call.index(noun)
     except EngineError:
         raise invalid(f"invalid {noun} version") from None
+
+
+def without_managed(spec: SpecT) -> SpecT:
+    """Drop the labels that are the manager's own: a client that sends back what it read changes nothing by that."""
+    labels = {key: value for key, value in spec.labels.items() if key not in MANAGED}
+    return msgspec.structs.replace(spec, labels=labels)
+
+
+def relabelled(value: FileT, labels: Mapping[str, str]) -> FileT:
+    """Give a secret or config other labels; the manager's own stay."""
+    own = {key: text for key, text in value.spec.labels.items() if key in MANAGED}
+    others = {key: text for key, text in labels.items() if key not in MANAGED}
+    return msgspec.structs.replace(value, spec=msgspec.structs.replace(value.spec, labels={**others, **own}))
+
+
+def check_current(noun: str, value: Secret | Config) -> None:
+    """Refuse new content for an old version.
+
+    Raises:
+        InvalidArgument: names the object to update.
+
+    """
+    if name := value.spec.labels.get(VERSION_OF):
+        raise InvalidArgument(f"{noun} {value.name} is an old version of {name}: update {noun} {name}")
 
 
 def check_unused(noun: str, value: Secret | Config, view: View) -> None:

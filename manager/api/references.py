@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import msgspec
 
 from common.errors import InvalidArgument
-from common.model import Network
+from common.model import Config, Network, Secret
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from manager.api.errors import invalid
 from manager.api.filled import filled
 from manager.api.views.networks import PREDEFINED
+from manager.orchestrate.rotation import VERSION_OF
 from manager.state.view import View
 
 
@@ -66,7 +67,7 @@ def _missing_secrets(references: Iterable[SecretReference], view: View) -> list[
     missing = []
     for reference in references:
         secret = view.secrets.get(reference.secret_id)
-        if secret is None or secret.name != reference.secret_name:
+        if secret is None or not _is_called(secret, reference.secret_name):
             missing.append(reference.secret_name)
     return missing
 
@@ -75,9 +76,14 @@ def _missing_configs(references: Iterable[ConfigReference], view: View) -> list[
     missing = []
     for reference in references:
         config = view.configs.get(reference.config_id)
-        if config is None or config.name != reference.config_name:
+        if config is None or not _is_called(config, reference.config_name):
             missing.append(reference.config_name)
     return missing
+
+
+def _is_called(file: Secret | Config, name: str) -> bool:
+    """Whether an object has a name, or is an old version of what has it now: a rolled back service names it so."""
+    return name in (file.name, file.spec.labels.get(VERSION_OF))
 
 
 def _check_exist(noun: str, missing: list[str]) -> None:

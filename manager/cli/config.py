@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from manager.cli import file_update
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_configs
@@ -52,6 +53,9 @@ async def create(
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
     click.echo((await client.post("/configs/create", spec))["ID"])
+
+
+config.add_command(file_update.command("config", complete_configs))
 
 
 @config.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager config ls --filter label=env=test")

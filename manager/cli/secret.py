@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from manager.cli import digest, file_update
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_secrets
@@ -68,11 +69,15 @@ async def create(
     spec: dict[str, Any] = {"Name": name, "Labels": dict(label)}
     if source:
         spec["Data"] = read_content(source)
+        spec["Labels"] = digest.labelled(dict(label), digest.decoded(spec["Data"]))
     if driver:
         spec["Driver"] = {"Name": driver}
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
     click.echo((await client.post("/secrets/create", spec))["ID"])
+
+
+secret.add_command(file_update.command("secret", complete_secrets))
 
 
 @secret.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager secret ls --filter name=db")

@@ -24,14 +24,15 @@ from manager.cli.rows import Row, Table
 from manager.cli.service_rows import SERVICES
 from manager.cli.service_rows import rows as service_rows
 from manager.cli.session import with_client
+from manager.cli.stack_build import build_stack
 from manager.cli.stack_deploy import RESOLVE, Manners
 from manager.cli.stack_deploy import deploy as deploy_stack
-from manager.cli.stack_build import build_stack
 from manager.cli.stack_files import load_files, project_directory, read_bytes
+from manager.cli.stack_plan import show_plan
 from manager.cli.stack_remove import remove as remove_stack
 from manager.cli.task_rows import fetch, print_tasks
 from manager.cli.wording import natural
-from manager.compose import builds, convert, render
+from manager.compose import Config, Stack, builds, convert, render
 
 STACKS = Table(columns=("{{.Name}}", "{{.Services}}"), headings={"Name": "NAME", "Services": "SERVICES"}, key="Name")
 
@@ -55,6 +56,32 @@ def _files(function: Any) -> Any:
     )(function)
 
 
+def _prune(function: Any) -> Any:
+    return flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")(
+        function
+    )
+
+
+def _resolve(function: Any) -> Any:
+    return flag(
+        "--resolve-image",
+        default="always",
+        show_default=True,
+        metavar="STRING",
+        help='When to ask the registry for image digests ("always", "changed", "never").',
+    )(function)
+
+
+def _converted(config: Config, name: str, resolve_image: str) -> Stack:
+    """Make the stack that the files describe; what has no effect in it is warned of."""
+    if resolve_image not in RESOLVE:
+        raise InvalidArgument(f"Invalid option {resolve_image} for flag --resolve-image: {', '.join(RESOLVE)}")
+    made = convert(config, name, read_bytes)
+    for warning in made.warnings[len(config.warnings) :]:
+        click.echo(warning, err=True)
+    return made
+
+
 @stack.command(
     "deploy",
     cls=SwarmCommand,
@@ -67,17 +94,12 @@ def _files(function: Any) -> Any:
 )
 @click.argument("name", **_STACK)
 @_files
+@flag("--dry-run", is_flag=True, default=False, help="Print what would change, like stack plan, and change nothing.")
 @flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
 @flag("--no-build", is_flag=True, default=False, help="Do not build what has a `build`; use the images as they are.")
-@flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
+@_prune
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
-@flag(
-    "--resolve-image",
-    default="always",
-    show_default=True,
-    metavar="STRING",
-    help='When to ask the registry for image digests ("always", "changed", "never").',
-)
+@_resolve
 @flag(
     "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
 )
@@ -85,17 +107,37 @@ def _files(function: Any) -> Any:
 @with_client
 async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:
     """Deploy compose files as a stack, or update one, and wait until its services run."""
-    if given["resolve_image"] not in RESOLVE:
-        raise InvalidArgument(f"Invalid option {given['resolve_image']} for flag --resolve-image: {', '.join(RESOLVE)}")
     config = load_files(files)
-    converted = convert(config, name, read_bytes)
+    converted = _converted(config, name, given["resolve_image"])
+    manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
+    if given["dry_run"]:
+        await show_plan(client, converted, manners)
+        return
     if not given["no_build"]:
         wanted = builds(config, name, project_directory(files), os.environ)
         await build_stack(client, config, wanted, quiet=given["quiet"])
-    manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
     services = await deploy_stack(client, converted, manners)
     if not given["detach"]:
         await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+
+
+@stack.command(
+    "plan",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager stack plan -c docker-compose.yaml shop
+    swarm-manager stack plan -c docker-compose.yaml --prune shop || test $? = 2
+    """,
+)
+@click.argument("name", **_STACK)
+@_files
+@_prune
+@_resolve
+@with_client
+async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: bool, resolve_image: str) -> None:
+    """Print what a deploy would create, change and remove; the exit code is 2 when that is anything."""
+    converted = _converted(load_files(files), name, resolve_image)
+    await show_plan(client, converted, Manners(resolve_image, prune=prune))
 
 
 @stack.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")

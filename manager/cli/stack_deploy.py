@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from common.model.network import NetworkSpec
+from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
-from manager.cli import decode
+from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
 from manager.cli.completion import STACK_LABEL
 from manager.cli.encode import to_json
@@ -45,16 +46,16 @@ async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, st
         CommandFailed: something could not be created or updated.
 
     """
-    await _check_external(client, stack)
+    await check_external(client, stack)
     if manners.prune:
         await _prune(client, stack)
     await _create_networks(client, stack)
     for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
-        await _put_files(client, kind, specs)
+        await _put_files(client, stack.name, kind, specs)
     return await _put_services(client, stack, manners)
 
 
-async def _check_external(client: Client, stack: Stack) -> None:
+async def check_external(client: Client, stack: Stack) -> None:
     for name in stack.external_networks:
         try:
             network = await client.get(f"/networks/{name}")
@@ -118,30 +119,38 @@ def network_request(spec: NetworkSpec) -> dict[str, Any]:
     }
 
 
-async def _put_files(client: Client, kind: str, specs: Mapping[str, Any]) -> None:
-    """Create secrets or configs, or update those that exist (their labels: content never changes)."""
+async def _put_files(client: Client, stack: str, kind: str, specs: Mapping[str, Any]) -> None:
+    """Create secrets or configs, or give those that exist the content and labels that the files say."""
     for name, spec in specs.items():
-        present = await _present(client, f"/{kind}s/{name}")
+        present = await present_file(client, kind, name)
+        body = file_body(spec, present)
         try:
             if present is None:
                 click.echo(f"Creating {kind} {name}")
-                await client.post(f"/{kind}s/create", to_json(spec))
+                await client.post(f"/{kind}s/create", body)
             else:
-                query = {"version": str(present["Version"]["Index"])}
-                await client.post(f"/{kind}s/{present['ID']}/update", to_json(spec), query)
+                # The stack's own services get the new content below, together with all else that changes.
+                query = {"version": str(present["Version"]["Index"]), "unlessStack": stack}
+                await client.post(f"/{kind}s/{present['ID']}/update", body, query)
         except ApiError as error:
             done = "create" if present is None else "update"
-            hint = (
-                ""
-                if present is None
-                else f" (new content needs a new name: give the {kind} another `name:` in the file)"
-            )
-            raise CommandFailed(f"failed to {done} {kind} {name}: {error.message}{hint}") from error
+            raise CommandFailed(f"failed to {done} {kind} {name}: {error.message}") from error
+        if present is not None and (await client.get(f"/{kind}s/{name}"))["ID"] != present["ID"]:
+            click.echo(f"Updating {kind} {name} (new content)")
 
 
-async def _present(client: Client, path: str) -> Any:
+def file_body(spec: Any, present: Any) -> Any:
+    """Write a secret or config for the API; a secret with the digest of its content."""
+    if isinstance(spec, SecretSpec) and spec.data:
+        known = (present["Spec"].get("Labels") or {}).get(digest.LABEL, "") if present is not None else ""
+        spec = msgspec.structs.replace(spec, labels=digest.labelled(spec.labels, spec.data, known))
+    return to_json(spec)
+
+
+async def present_file(client: Client, kind: str, name: str) -> Any:
+    """Return a secret or config as the API has it; None when there is none."""
     try:
-        return await client.get(path)
+        return await client.get(f"/{kind}s/{name}")
     except ApiError as error:
         if error.not_found:
             return None

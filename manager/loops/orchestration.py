@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
 from manager.loops.loop import Rule
-from manager.orchestrate import dependencies, enforcer, orphans, progress, reaper, services
+from manager.orchestrate import dependencies, enforcer, orphans, progress, reaper, rotation, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
 from manager.state.changes import Change
@@ -26,6 +26,7 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("enforcer", node_keys, all_nodes, enforcer.decide, limit=_NODES_A_TRANSACTION),
         Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
         Rule("reaper", slot_keys, all_slots, reaper.decide),
+        Rule("rotation", rotation.concerned, rotation.old_versions, rotation.decide),
     )
 
 
@@ -103,7 +104,11 @@ def _services_of_node(change: Change, view: View) -> Iterator[str]:
     if not _differs(change):
         return
     yield from dict.fromkeys(task.service_id for task in view.tasks.on_node(node.id))
-    yield from (service.id for service in view.services if service.spec.mode.global_ is not None)
+    yield from (service.id for service in view.services if _goes_by_nodes(service))
+
+
+def _goes_by_nodes(service: Service) -> bool:
+    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
 
 
 def _differs(change: Change) -> bool:

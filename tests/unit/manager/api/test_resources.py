@@ -367,8 +367,10 @@ async def test_only_labels_of_files_change(client: Client, path: str, noun: str,
     index = await version(client, f"/{path}/s1")
     target = f"/{path}/s1/update?version={index}"
     only = RPC.format("InvalidArgument", "only updates to Labels are allowed")
-    for body in ({}, {"Name": "other"}, {"Name": "s1", "Data": "eA=="}, {"Name": "s1", "Templating": {"Name": "x"}}):
+    for body in ({}, {"Name": "other"}, {"Name": "other", "Data": "eA=="}):
         assert await client.error("POST", target, body) == (400, only)
+    status, message = await client.error("POST", target, {"Name": "s1", "Templating": {"Name": "x"}})
+    assert (status, "Data and Templating together" in message) == (400, True)
     assert await client.error("POST", f"/{path}/s1/update", {"Name": "s1"}) == (400, f"invalid {noun} version")
     assert await client.error("POST", f"/{path}/x/update?version=1", {}) == (404, f"{noun} x not found")
     assert await client.ask("POST", target, {"Name": "s1", "Labels": {"z": "1"}}) == (200, None)

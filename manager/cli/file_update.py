@@ -1,0 +1,73 @@
+"""`swarm-manager secret update`, `swarm-manager config update`: new content, rolled out to the services that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from common.clock import seconds
+from manager.cli import decode, digest
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.converge import converge
+from manager.cli.flags.types import DURATION, LABEL
+from manager.cli.progress import Wish
+from manager.cli.session import with_client
+from manager.cli.stored_files import read_content
+
+
+def command(kind: str, complete: Any) -> click.Command:
+    """Make the command for a `secret` or a `config`."""
+
+    @click.command(
+        "update",
+        cls=SwarmCommand,
+        help=f"Give a {kind} new content, and the services that use it, by their update configuration.",
+        examples=f"""
+        swarm-manager {kind} update {kind}-name ./file
+        generate | swarm-manager {kind} update --detach {kind}-name -
+        """,
+    )
+    @click.argument("name", metavar=kind.upper(), shell_complete=complete)
+    @click.argument("source", metavar="file|-", type=click.Path())
+    @flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+    @flag("-l", "--label", type=LABEL, multiple=True, help="Labels to add or change.")
+    @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
+    @flag("--timeout", type=DURATION, default="10m", show_default=True, help="Give up after so long without progress.")
+    @with_client
+    async def update(
+        client: Client, /, name: str, source: str, label: tuple[tuple[str, str], ...], **given: Any
+    ) -> None:
+        before = await client.get(f"/{kind}s/{name}")
+        full_name = before["Spec"]["Name"]
+        query = {"version": str(before["Version"]["Index"])}
+        body = _body(kind, before["Spec"], read_content(source), dict(label))
+        await client.post(f"/{kind}s/{before['ID']}/update", body, query)
+        after = await client.get(f"/{kind}s/{full_name}")
+        if after["ID"] == before["ID"]:
+            click.echo(f"{full_name} has this content already")
+            return
+        click.echo(after["ID"])
+        services = {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services") if _uses(each, after)}
+        if services and not given["detach"]:
+            await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+
+    return update
+
+
+def _body(kind: str, spec: Mapping[str, Any], content: str, added: Mapping[str, str]) -> dict[str, Any]:
+    """Write what is there, with new content."""
+    labels = {**(spec.get("Labels") or {}), **added}
+    if kind == "secret":
+        labels = digest.labelled(labels, digest.decoded(content), labels.get(digest.LABEL, ""))
+    return {**spec, "Labels": labels, "Data": content}
+
+
+def _uses(service: Any, file: Any) -> bool:
+    container = decode.service(service).spec.task_template.container_spec
+    if container is None:
+        return False
+    used = {*(each.secret_id for each in container.secrets), *(each.config_id for each in container.configs)}
+    return file["ID"] in used

@@ -1,0 +1,134 @@
+"""`stack plan` and `stack deploy --dry-run`: ask what is there, compare, print; nothing is changed."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from common.errors import NotFound
+from common.model.service import ServiceSpec
+from manager.cli import decode, digest, registry
+from manager.cli.client import Client
+from manager.cli.plan import CHANGE, CREATE, REMOVE, Step, compare_labels, compare_services
+from manager.cli.stack_deploy import Manners, carry_over, check_external, in_start_order, of_stack, present_file
+from manager.compose import Stack
+
+# The exit code when a deploy would change something.
+CHANGES_EXIT = 2
+
+
+async def show_plan(client: Client, stack: Stack, manners: Manners) -> None:
+    """Print what a deploy of the stack would do.
+
+    Raises:
+        click.exceptions.Exit: with `CHANGES_EXIT`, it would change something.
+
+    """
+    steps = await plan(client, stack, manners)
+    for step in steps:
+        click.echo(str(step))
+    click.echo(summary(steps))
+    if steps:
+        raise click.exceptions.Exit(CHANGES_EXIT)
+
+
+def summary(steps: list[Step]) -> str:
+    """Say in one line how much changes."""
+    if not steps:
+        return "No changes: the stack is as the files say."
+    counts = Counter(step.sign for step in steps)
+    return f"Plan: {counts[CREATE]} to create, {counts[CHANGE]} to change, {counts[REMOVE]} to remove."
+
+
+async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
+    """Return what a deploy would do, in its order.
+
+    Raises:
+        CommandFailed, NotFound: something that the files call external is not there.
+
+    """
+    await check_external(client, stack)
+    services = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
+    networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
+    steps = list(_pruned(services, stack)) if manners.prune else []
+    ours = {each["Name"] for each in await client.get("/networks", of_stack(stack.name))}
+    steps += [Step(CREATE, "network", name) for name in stack.networks if name not in ours]
+    for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
+        steps += [step for name in specs if (step := await _file(client, kind, name, specs[name]))]
+    renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
+    await _check_files(client, stack)
+    for spec in in_start_order(stack):
+        found = services.get(spec.name)
+        if found is None:
+            steps.append(Step(CREATE, "service", spec.name, remark=_described(spec)))
+        elif step := await _changed(client, found, spec, manners, networks, renewed):
+            steps.append(step)
+    return steps
+
+
+def _pruned(services: Mapping[str, Any], stack: Stack) -> Iterator[Step]:
+    wanted = {spec.name for spec in stack.services.values()}
+    return (Step(REMOVE, "service", name, remark="stops its tasks") for name in services if name not in wanted)
+
+
+async def _file(client: Client, kind: str, name: str, spec: Any) -> Step | None:
+    present = await present_file(client, kind, name)
+    if present is None:
+        return Step(CREATE, kind, name)
+    changes = _content_changes(kind, present["Spec"], spec)
+    return compare_labels(kind, name, present["Spec"].get("Labels"), spec.labels, changes)
+
+
+def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool | None:
+    """Whether the content changes: of a secret by its digest. None, and a warning, when it has none."""
+    driver = spec.templating.name if spec.templating is not None else ""
+    if (present.get("Templating") or {}).get("Name", "") != driver:
+        return True
+    if kind == "config":
+        return base64.b64decode(present.get("Data", "")) != bytes(spec.data)
+    known = (present.get("Labels") or {}).get(digest.LABEL)
+    if known is None:
+        click.echo(f"secret {spec.name}: made by another client, so whether its content changes is not known", err=True)
+        return None
+    return not digest.matches(known, spec.data)
+
+
+async def _check_files(client: Client, stack: Stack) -> None:
+    """Refuse secrets and configs that are neither in the files nor there already, in the words of the deploy."""
+    containers = [spec.task_template.container_spec for spec in stack.services.values()]
+    secrets = {each.secret_name for container in containers if container for each in container.secrets}
+    configs = {each.config_name for container in containers if container for each in container.configs}
+    for kind, names, made in (("secret", secrets, stack.secrets), ("config", configs, stack.configs)):
+        for name in sorted(names - made.keys()):
+            if await present_file(client, kind, name) is None:
+                raise NotFound(f"{kind} not found: {name}")
+
+
+def _described(spec: ServiceSpec) -> str:
+    container = spec.task_template.container_spec
+    image = container.image if container is not None else ""
+    mode = spec.mode.replicated
+    return f"{image}, {1 if mode.replicas is None else mode.replicas} replicas" if mode is not None else image
+
+
+async def _changed(
+    client: Client,
+    found: decode.Json,
+    spec: ServiceSpec,
+    manners: Manners,
+    networks: Mapping[str, str],
+    renewed: frozenset[str],
+) -> Step | None:
+    present = decode.service(found).spec
+    wanted, resolve = carry_over(present, spec, manners.resolve_image)
+    container = wanted.task_template.container_spec
+    if resolve and container is not None:
+        header = registry.auth_header(container.image, registry.config_path())
+        wanted, warning = await registry.pin_image(client, wanted, header)
+        if warning:
+            click.echo(warning, err=True)
+    return compare_services(spec.name, present, wanted, networks, renewed)

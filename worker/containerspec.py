@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from common.clock import seconds
-from common.model.container import DEFAULT_STOP_GRACE, ContainerSpec, DriverConfig, Mount, Privileges
+from common.model.container import DEFAULT_STOP_GRACE, ContainerSpec, DriverConfig, Mount
+from common.model.engineoptions import options_of
 from common.model.node import NodeDescription
 from common.model.service import GenericResource, PortConfig, Resources
 from common.model.task import Task
-from worker import templates
+from worker import hostoptions, templates
 from worker.ports import (
     JSON,
     LABEL_AGENT,
@@ -40,10 +41,14 @@ def create_body(
 
     """
     exposed: JSON = {_port_key(port): {} for port in host_ports(task)}
+    options = options_of(spec)
+    extras = hostoptions.host_config(options, spec.privileges, task.generic_resources)
     return _filled(
         {
             "Image": spec.image,
             "Hostname": spec.hostname,
+            "Domainname": options.domainname,
+            "MacAddress": options.mac_address,
             "Env": [*spec.env, *_generic_env(task.generic_resources)],
             "Entrypoint": list(spec.command),
             "Cmd": list(spec.args),
@@ -57,7 +62,7 @@ def create_body(
             "Healthcheck": msgspec.to_builtins(spec.healthcheck) if spec.healthcheck else None,
             "NetworkingConfig": {"EndpointsConfig": _endpoints(attachment)} if attachment.endpoints else None,
         }
-    ) | {"StopTimeout": int(stop_grace(task)), "HostConfig": _host_config(task, spec, attachment, files)}
+    ) | {"StopTimeout": int(stop_grace(task)), "HostConfig": _host_config(task, spec, attachment, files) | extras}
 
 
 def expanded(task: Task, node_id: str, node: NodeDescription) -> ContainerSpec:
@@ -121,7 +126,6 @@ def _host_config(task: Task, spec: ContainerSpec, attachment: Attachment, files:
             "Dns": list(attachment.dns) or list(dns.nameservers if dns else ()),
             "DnsSearch": list(dns.search) if dns else [],
             "DnsOptions": list(dns.options) if dns else [],
-            "SecurityOpt": security_options(spec.privileges),
             "LogConfig": _log_config(task.spec.log_driver),
             **_limits(task.spec.resources),
         }
@@ -204,38 +208,3 @@ def _generic_env(resources: Collection[GenericResource]) -> list[str]:
         elif discrete := resource.discrete_resource_spec:
             values.setdefault(discrete.kind, []).append(str(discrete.value))
     return [f"DOCKER_RESOURCE_{kind.upper()}={','.join(found)}" for kind, found in values.items()]
-
-
-def security_options(privileges: Privileges | None) -> list[str]:
-    """Write privileges as the engine's security options (moby `daemon/cluster/executor/container/container.go`)."""
-    if privileges is None:
-        return []
-    options = ["no-new-privileges=true"] if privileges.no_new_privileges else []
-    options += _credential_options(privileges) + _selinux_options(privileges)
-    if seccomp := privileges.seccomp:
-        if seccomp.mode == "unconfined":
-            options.append("seccomp=unconfined")
-        elif seccomp.mode == "custom":
-            options.append(f"seccomp={seccomp.profile.decode()}")
-    if privileges.apparmor and privileges.apparmor.mode == "disabled":
-        options.append("apparmor=unconfined")
-    return options
-
-
-def _credential_options(privileges: Privileges) -> list[str]:
-    credential = privileges.credential_spec
-    if credential is None:
-        return []
-    if credential.file:
-        return [f"credentialspec=file://{credential.file}"]
-    return [f"credentialspec=registry://{credential.registry}"] if credential.registry else []
-
-
-def _selinux_options(privileges: Privileges) -> list[str]:
-    selinux = privileges.selinux_context
-    if selinux is None:
-        return []
-    if selinux.disable:
-        return ["label=disable"]
-    parts = {"user": selinux.user, "role": selinux.role, "type": selinux.type, "level": selinux.level}
-    return [f"label={name}:{value}" for name, value in parts.items() if value]

@@ -18,6 +18,7 @@ _CONDITIONS = ("", "none", "on-failure", "any")
 _UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
 _ROLLBACK_ACTIONS = ("", "pause", "continue")
 _ORDERS = ("", "stop-first", "start-first")
+from manager.api.validate_engine import check_engine_options
 _ENDPOINT_MODES = ("", "vip", "dnsrr")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PUBLISH_MODES = ("ingress", "host")
@@ -54,6 +55,7 @@ def _check_runtime(template: TaskSpec) -> None:
         raise invalid("unsupported runtime")
     if template.container_spec is None:
         raise invalid("mismatched Runtime and *Spec fields")
+        check_engine_options(spec)
 
 
 def _check_mode(mode: ServiceMode) -> None:

@@ -42,21 +42,38 @@ def _mount(scope: Scope, at: KeyPath, entry: Tree) -> Mount:
         target=entry["target"],
         read_only=entry.get("read_only", False),
         consistency=entry.get("consistency", ""),
-        bind_options=BindOptions(propagation=entry["bind"].get("propagation", "")) if "bind" in entry else None,
+        bind_options=_bind_options(entry["bind"]) if "bind" in entry else None,
         volume_options=options,
-        tmpfs_options=TmpfsOptions(size_bytes=entry["tmpfs"].get("size", 0)) if "tmpfs" in entry else None,
+        tmpfs_options=_tmpfs_options(entry["tmpfs"]) if "tmpfs" in entry else None,
     )
+
+
+def _bind_options(tree: Tree) -> BindOptions:
+    recursive = tree.get("recursive", "")
+    return BindOptions(
+        propagation=tree.get("propagation", ""),
+        create_mountpoint=tree.get("create_host_path", False),
+        non_recursive=recursive == "disabled",
+        read_only_non_recursive=recursive == "writable",
+        read_only_force_recursive=recursive == "readonly",
+    )
+
+
+def _tmpfs_options(tree: Tree) -> TmpfsOptions:
+    return TmpfsOptions(size_bytes=tree.get("size", 0), mode=tree.get("mode", 0))
 
 
 def _volume_options(scope: Scope, entry: Tree) -> VolumeOptions:
     """Options of a named volume; an external one is somebody else's and takes neither labels nor driver from here."""
-    no_copy = entry.get("volume", {}).get("nocopy", False)
+    given = entry.get("volume", {})
+    no_copy, subpath = given.get("nocopy", False), given.get("subpath", "")
     declared = scope.config.volumes.get(entry["source"], {})
     if declared.get("external"):
-        return VolumeOptions(no_copy=no_copy)
+        return VolumeOptions(no_copy=no_copy, subpath=subpath)
     driver, options = declared.get("driver", ""), declared.get("driver_opts", {})
     return VolumeOptions(
         no_copy=no_copy,
+        subpath=subpath,
         labels=scope.labels(declared),
         driver_config=DriverConfig(name=driver, options=options) if driver or options else None,
     )

@@ -15,6 +15,7 @@ from common.model.container import (
     SecretReference,
     Ulimit,
 )
+from common.model.engineoptions import with_options
 from common.model.service import (
     EndpointSpec,
     NetworkAttachmentConfig,
@@ -25,6 +26,7 @@ from common.model.service import (
 from manager.compose.builds import built_image
 from manager.compose.config import Tree
 from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
+from manager.compose.convert_engine import engine_options
 from manager.compose.convert_extensions import extension_labels
 from manager.compose.convert_mounts import mounts
 from manager.compose.errors import KeyPath
@@ -46,7 +48,7 @@ def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
         name=scope.full(name),
         labels={**scope.labels(deploy), IMAGE_LABEL: image, **extension_labels(scope, name, service)},
         task_template=TaskSpec(
-            container_spec=_container(scope, at, service),
+            container_spec=with_options(_container(scope, at, service), engine_options(scope, at, service)),
             resources=resources(deploy.get("resources", {})),
             restart_policy=restart_policy(scope, at, service),
             placement=placement(deploy.get("placement", {})),

@@ -14,6 +14,8 @@ from manager.compose.objects import Attachment, Forms, Key, Keyed, Logging, Name
 from manager.compose.ports import MAX_PORT, MODES, PROTOCOLS, Ports, port_order, same_port
 from manager.compose.rules import Boolean, Number, Rule, Text
 from manager.compose.schema_deploy import COUNT, DEPLOY, FLAG, KEPT_TIME, LABELS, TEXT, TEXTS
+from manager.compose.schema_devices import DEVICES
+from manager.compose.schema_engine import ENGINE_KEYS
 from manager.compose.shapes import Command, HealthTest, HostPairs, Items, Options, Pairs
 
 NEWEST_MINOR = 13
@@ -21,22 +23,11 @@ _EXTENSIONS_EVERYWHERE = 7
 
 # Accepted so that a file written for one host deploys, and named in one warning: a stack has no use for them.
 IGNORED_KEYS = (
-    "cgroup_parent",
-    "cgroupns_mode",
     "container_name",
-    "devices",
-    "domainname",
     "expose",
     "external_links",
-    "ipc",
     "links",
-    "mac_address",
     "network_mode",
-    "pid",
-    "privileged",
-    "security_opt",
-    "shm_size",
-    "userns_mode",
 )
 
 _LIMITS = "set limits under deploy.resources instead"
@@ -45,10 +36,9 @@ FORBIDDEN_KEYS = {
     "volume_driver": "give the driver to a volume in the top-level volumes",
     "volumes_from": "name a volume in the top-level volumes and mount it in each service",
     "cpu_quota": _LIMITS,
-    "cpu_shares": _LIMITS,
-    "cpuset": _LIMITS,
+    "cpus": _LIMITS,
     "mem_limit": _LIMITS,
-    "memswap_limit": _LIMITS,
+    "pids_limit": _LIMITS,
 }
 
 BUILD = Forms(
@@ -126,6 +116,11 @@ PORT = Object(
     required=("target",),
 )
 
+BIND_OPTIONS = {
+    "propagation": Key(Text(choices=PROPAGATIONS)),
+    "create_host_path": FLAG,
+    "recursive": Key(Text(choices=("enabled", "disabled", "writable", "readonly"))),
+}
 VOLUME = Object(
     {
         "type": Key(Text(choices=("volume", "bind", "tmpfs", "npipe"))),
@@ -133,9 +128,11 @@ VOLUME = Object(
         "target": TEXT,
         "read_only": FLAG,
         "consistency": TEXT,
-        "bind": Key(Object({"propagation": Key(Text(choices=PROPAGATIONS))}, lenient=True), keep=True),
-        "volume": Key(Object({"nocopy": FLAG}, lenient=True), keep=True),
-        "tmpfs": Key(Object({"size": Key(Number(lowest=0))}, lenient=True), since=6, keep=True),
+        "bind": Key(Object(BIND_OPTIONS, lenient=True), keep=True),
+        "volume": Key(Object({"nocopy": FLAG, "subpath": TEXT}, lenient=True), keep=True),
+        "tmpfs": Key(
+            Object({"size": Key(Number(lowest=0)), "mode": Key(Number(lowest=0))}, lenient=True), since=6, keep=True
+        ),
     },
     required=("type", "target"),
 )
@@ -167,7 +164,7 @@ SERVICE = Object(
         "credential_spec": Key(Object({"config": Key(Text(), since=8), "file": TEXT, "registry": TEXT}), since=3),
         "depends_on": Key(DEPENDS_ON),
         "deploy": Key(DEPLOY),
-        "devices": TEXTS,
+        "devices": Key(DEVICES),
         "dns": Key(Items(single=True)),
         "dns_search": Key(Items(single=True)),
         "domainname": TEXT,
@@ -212,6 +209,7 @@ SERVICE = Object(
         ),
         "working_dir": TEXT,
         "oom_score_adj": Key(Number(), since=13),
+        **ENGINE_KEYS,
     },
     extensible=_EXTENSIONS_EVERYWHERE,
     forbidden=FORBIDDEN_KEYS,

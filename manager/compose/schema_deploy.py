@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manager.compose.objects import Key, Object
 from manager.compose.rules import CPUS, DURATION, SIZE, Boolean, Number, Text
+from manager.compose.schema_devices import RESERVED_DEVICES
 from manager.compose.shapes import Items, Pairs
 
 TEXT = Key(Text())
@@ -35,7 +36,14 @@ RESOURCES = Object(
             keep=True,
         ),
         "reservations": Key(
-            Object({"cpus": Key(CPUS), "memory": Key(SIZE), "generic_resources": Key(GENERIC_RESOURCES, since=5)}),
+            Object(
+                {
+                    "cpus": Key(CPUS),
+                    "memory": Key(SIZE),
+                    "generic_resources": Key(GENERIC_RESOURCES, since=5),
+                    "devices": Key(RESERVED_DEVICES),
+                }
+            ),
             keep=True,
         ),
     }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InvalidArgument
-from common.model import Service
+from common.model import Service, engineoptions
 from common.model.service import EXTENSION_PREFIX
 
 
@@ -90,6 +90,13 @@ def _digest(text: str) -> str:
     return text
 
 
+def _engine(text: str) -> engineoptions.EngineOptions:
+    try:
+        return engineoptions.parse(text)
+    except ValueError as error:
+        raise ValueError(f"the engine's options as JSON ({error})") from None
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError("a whole number from 1 on")
@@ -106,6 +113,11 @@ FILE: tuple[Extension, ...] = (
     Extension("digest", _digest, "a salted digest of the content, to see whether it changes"),
     Extension("version", _count, "which version of its content this is"),
     Extension("version-of", str, "the name that had this content before"),
+)
+
+# Labels of containers: being part of the template, they are what tasks are made from.
+CONTAINER: tuple[Extension, ...] = (
+    Extension("engine", _engine, "what the engine can do for a container and the Docker API has no field for"),
 )
 
 
@@ -127,6 +139,11 @@ def of(service: Service) -> Extensions:
 def check_file(labels: Mapping[str, str]) -> None:
     """Refuse labels of a secret or config that are under the prefix and not understood."""
     _values(labels, FILE)
+
+
+def check_container(labels: Mapping[str, str]) -> None:
+    """Refuse labels of a container that are under the prefix and not understood."""
+    _values(labels, CONTAINER)
 
 
 def known(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:

@@ -14,6 +14,7 @@ from common.clock import SECOND
 from common.model.container import ContainerSpec, DriverConfig, HealthConfig
 from common.model.naming import Model
 from common.model.service import Limits, Reservations, Resources, RestartPolicy, UpdateConfig
+from manager.cli.flags import engine
 
 Given = Mapping[str, Any]
 M = TypeVar("M", bound=Model)
@@ -49,8 +50,9 @@ def replaced(value: M, given: Given, names: Mapping[str, str]) -> M:
 
 
 def container(spec: ContainerSpec, given: Given) -> ContainerSpec:
-    """Set what one flag each sets of the container, and its health check."""
-    return msgspec.structs.replace(replaced(spec, given, _CONTAINER), healthcheck=health(spec.healthcheck, given))
+    """Set what one flag each sets of the container, its health check and its options for the engine."""
+    changed = msgspec.structs.replace(replaced(spec, given, _CONTAINER), healthcheck=health(spec.healthcheck, given))
+    return engine.apply(changed, given)
 
 
 def health(check: HealthConfig | None, given: Given) -> HealthConfig | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from manager.cli.command import flag
+from manager.cli.flags.engine_options import ENGINE_FLAGS, ENGINE_LISTS
 from manager.cli.flags.types import (
     ADDRESS,
     BYTES,
@@ -116,6 +117,7 @@ _LISTS: tuple[tuple[str, Any, str | None, str], ...] = (
     ("secret", SECRET, None, "secrets to expose to the service"),
     ("sysctl", KEY_VALUE, None, "sysctl options"),
     ("ulimit", ULIMIT, None, "ulimit options"),
+    *ENGINE_LISTS,
 )
 # What `--NAME-rm` names things by, where it is not just a word.
 _REMOVED_TYPES = {"publish": PORT, "placement-pref": PREFERENCE}
@@ -177,10 +179,10 @@ def _apply(function: Any, decorators: tuple[Decorator, ...]) -> Any:
 def create_flags(function: Any) -> Any:
     """Add the flags of `service create`."""
     lists = tuple(_created(*each) for each in _LISTS)
-    return _apply(function, (*lists, *_CAPABILITIES, *_CREATE_ONLY, *_SHARED, *_ROLLOUTS))
+    return _apply(function, (*lists, *_CAPABILITIES, *_CREATE_ONLY, *_SHARED, *ENGINE_FLAGS, *_ROLLOUTS))
 
 
 def update_flags(function: Any) -> Any:
     """Add the flags of `service update`."""
     lists = tuple(decorator for name, kind, _, what in _LISTS for decorator in _updated(name, kind, what))
-    return _apply(function, (*lists, *_CAPABILITIES, *_UPDATE_ONLY, *_SHARED, *_ROLLOUTS))
+    return _apply(function, (*lists, *_CAPABILITIES, *_UPDATE_ONLY, *_SHARED, *ENGINE_FLAGS, *_ROLLOUTS))

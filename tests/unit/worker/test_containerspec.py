@@ -16,7 +16,8 @@ from common.model.container import (
 from common.model.node import NodeDescription
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform, PortConfig
 from tests.unit.worker.worlds import make_task
-from worker.containerspec import create_body, expanded, security_options
+from worker.containerspec import create_body, expanded
+from worker.hostoptions import security_options
 from worker.ports import Attachment, NetworkEndpoint
 
 NODE = NodeDescription(hostname="h1", platform=Platform(os="linux", architecture="x86_64"))

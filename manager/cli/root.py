@@ -15,8 +15,10 @@ from manager.cli.client_cert import client_cert
 from manager.cli.command import SwarmGroup, as_epilog, connection_flags
 from manager.cli.completion import completion
 from manager.cli.config import config
+from manager.cli.container import container
 from manager.cli.errors import explain
 from manager.cli.events import events
+from manager.cli.exec import execute
 from manager.cli.image import image
 from manager.cli.membership import join_token, leave
 from manager.cli.network import network
@@ -77,7 +79,9 @@ for command in (
     client_cert,
     completion,
     config,
+    container,
     events,
+    execute,
     image,
     join_token,
     leave,

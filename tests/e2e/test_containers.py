@@ -5,9 +5,10 @@ import contextlib
 import json
 import re
 import shlex
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -303,7 +304,71 @@ async def lost_node(cluster: Cluster, docker: Docker) -> None:
     assert await docker("run", "--rm", IMAGE, "echo", "still") == "still"
 
 
-def cpu_and_memory(process: Process) -> int:
+MEGABYTES = 1024
+
+
+def memory(process: Process) -> int:
     """Return the resident memory of a process in KiB."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+class Peak:
+    """While its context lasts: the most memory that a process has, in KiB."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.kib = 0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._look())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            self.kib = max(self.kib, memory(self._process))
+            await asyncio.sleep(0.05)
+
+
+async def shell(cluster: Cluster, command: str) -> str:
+    return (await cluster.boss.run("sh", "-c", command, timeout=200)).stdout.strip()
+
+
+async def stalled_reader(cluster: Cluster, container: str) -> asyncio.StreamWriter:
+    """Ask for a large file, and read nothing of it."""
+    _, writer = await asyncio.open_unix_connection(cluster.api.removeprefix("unix://"), limit=1024)
+    path = f"/v1.45/containers/{container}/archive?path=/tmp/bulk"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: docker\r\n\r\n".encode())
+    await writer.drain()
+    return writer
+
+
+@pytest.mark.timeout(280)
+async def test_a_gigabyte_at_flat_memory_beside_a_stalled_reader() -> None:
+    """A reader that reads nothing, and 1 GB each way beside it: the manager keeps its size, and nobody waits."""
+    async with cluster_of("bulk") as (cluster, docker):
+        # On another host than the manager, so that the bytes cross the cluster.
+        there = ("--label", f"swarm.x.constraint=node.hostname=={cluster.hosts[1].name}")
+        for name in ("box", "other"):
+            await docker("run", "-d", "--name", name, *there, IMAGE, "sleep", "1000")
+            await docker("exec", name, "truncate", "-s", MEGABYTES << 20, "/tmp/bulk")
+        # Of another container: an engine holds the lock of one that it is copying from.
+        stalled = await stalled_reader(cluster, "other")
+        assert await docker("exec", "box", "echo", "ready") == "ready"
+        before, peak = memory(cluster.manager), Peak(cluster.manager)
+        started = time.monotonic()
+        async with peak:
+            piped = f"docker -H {cluster.api} exec box cat /tmp/bulk | wc -c"
+            assert await shell(cluster, piped) == str(MEGABYTES << 20)
+            piped = f"docker -H {cluster.api} cp box:/tmp/bulk - | wc -c"
+            assert int(await shell(cluster, piped)) > MEGABYTES << 20
+            piped = f"head -c {MEGABYTES << 20} /dev/zero | docker -H {cluster.api} exec -i box wc -c"
+            assert await shell(cluster, piped) == str(MEGABYTES << 20)
+        seconds = time.monotonic() - started
+        stalled.close()
+        print(f"\n3 x {MEGABYTES} MiB in {seconds:.1f} s; manager {before} KiB before, at most {peak.kib}")
+        assert peak.kib - before < 32 * 1024

@@ -1,0 +1,210 @@
+"""`swarm-manager container`: containers on any node. New ones are started with the docker CLI, against the same API."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import click
+
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.container_rows import CONTAINERS, rows
+from manager.cli.container_stats import STATS, row
+from manager.cli.events import moment
+from manager.cli.failures import ApiError
+from manager.cli.inspection import finish, inspect
+from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.session import with_client
+from manager.cli.tabwriter import align
+
+_CONTAINER: dict[str, Any] = {"metavar": "CONTAINER"}
+_CONTAINERS: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
+_HEADER = 8
+_STDERR = 2
+
+
+@click.group(cls=SwarmGroup, short_help="Manage containers on all nodes")
+def container() -> None:
+    """Manage containers, those of services included, on whichever node they are."""
+
+
+@container.command(
+    "ls",
+    cls=SwarmCommand,
+    aliases=("list", "ps"),
+    examples="""
+    swarm-manager container ls --all
+    swarm-manager container ls --filter node=host-2 --format '{{.Names}} {{.Node}}'
+    """,
+)
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show those that do not run, too.")
+@flag("-n", "--last", type=int, default=0, metavar="INT", help="Show so many that were created last.")
+@flag("-l", "--latest", is_flag=True, default=False, help="Show the one that was created last.")
+@flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
+@listing
+@with_client
+async def list_containers(
+    client: Client,
+    /,
+    filters: tuple[tuple[str, str], ...],
+    layout: str,
+    *,
+    quiet: bool,
+    everything: bool,
+    last: int,
+    latest: bool,
+    no_trunc: bool,
+) -> None:
+    """List the containers of all nodes."""
+    limit = 1 if latest else last
+    query = {"all": "true"} if everything else {}
+    query |= {"limit": str(limit)} if limit > 0 else {}
+    found = await client.get("/containers/json", query | filtered(grouped(filters)))
+    click.echo(CONTAINERS.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
+
+
+@container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
+@click.argument("containers", **_CONTAINERS)
+@format_flag("-f")
+@with_client
+async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
+    """Show all that is known of one or more containers."""
+    await inspect(containers, lambda reference: client.get_text(f"/containers/{reference}/json"), layout)
+
+
+@container.command("logs", cls=SwarmCommand, examples="swarm-manager container logs --follow --tail 20 web")
+@click.argument("reference", **_CONTAINER)
+@flag("--details", is_flag=True, default=False, help="Show extra details provided to logs.")
+@flag("-f", "--follow", is_flag=True, default=False, help="Follow log output.")
+@flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or for so long (42m).")
+@flag("-n", "--tail", default="all", show_default=True, metavar="STRING", help="Number of lines from the end.")
+@flag("-t", "--timestamps", is_flag=True, default=False, help="Show timestamps.")
+@with_client
+async def logs(client: Client, /, reference: str, **given: Any) -> None:
+    """Print what a container wrote to its standard output and error."""
+    found = await client.get(f"/containers/{reference}/json")
+    query = {
+        "stdout": "true",
+        "stderr": "true",
+        "tail": given["tail"],
+        **{name: "true" for name in ("details", "follow", "timestamps") if given[name]},
+        **({"since": moment(given["since"], time.time())} if given["since"] else {}),
+    }
+    async with client.stream(f"/containers/{found['Id']}/logs", query) as body:
+        if found["Config"].get("Tty"):
+            async for chunk in body.iter_any():
+                _write(chunk)
+            return
+        while header := await body.read(1):
+            header += await body.readexactly(_HEADER - 1)
+            _write(await body.readexactly(int.from_bytes(header[4:], "big")), error=header[0] == _STDERR)
+
+
+def _write(data: bytes, *, error: bool = False) -> None:
+    stream = sys.stderr.buffer if error else sys.stdout.buffer
+    stream.write(data)
+    stream.flush()
+
+
+async def _each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
+    """Do the same with several containers; each that it was done with is printed, the others are said at the end."""
+    problems = []
+    for reference in references:
+        try:
+            await act(reference)
+            click.echo(reference)
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+def _signalled(seconds: int | None, signal: str | None) -> dict[str, str]:
+    chosen = {"t": None if seconds is None else str(seconds), "signal": signal}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+_grace = flag("-t", "--time", "seconds", type=int, metavar="INT", help="Seconds to wait before killing the container.")
+_signal = flag("-s", "--signal", metavar="STRING", help="Signal to send to the container.")
+
+
+@container.command("stop", cls=SwarmCommand, examples="swarm-manager container stop --time 30 web")
+@click.argument("containers", **_CONTAINERS)
+@_grace
+@_signal
+@with_client
+async def stop(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
+    """Stop one or more running containers."""
+    query = _signalled(seconds, signal)
+    await _each(containers, lambda each: client.post(f"/containers/{each}/stop", params=query))
+
+
+@container.command("restart", cls=SwarmCommand, examples="swarm-manager container restart web")
+@click.argument("containers", **_CONTAINERS)
+@_grace
+@_signal
+@with_client
+async def restart(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
+    """Restart one or more containers."""
+    query = _signalled(seconds, signal)
+    await _each(containers, lambda each: client.post(f"/containers/{each}/restart", params=query))
+
+
+@container.command("start", cls=SwarmCommand, examples="swarm-manager container start web")
+@click.argument("containers", **_CONTAINERS)
+@with_client
+async def start(client: Client, /, containers: tuple[str, ...]) -> None:
+    """Start one or more stopped containers."""
+    await _each(containers, lambda each: client.post(f"/containers/{each}/start"))
+
+
+@container.command("kill", cls=SwarmCommand, examples="swarm-manager container kill --signal HUP web")
+@click.argument("containers", **_CONTAINERS)
+@_signal
+@with_client
+async def kill(client: Client, /, containers: tuple[str, ...], signal: str | None) -> None:
+    """Send a signal, SIGKILL by default, to one or more containers."""
+    query = _signalled(None, signal)
+    await _each(containers, lambda each: client.post(f"/containers/{each}/kill", params=query))
+
+
+@container.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager container rm --force web")
+@click.argument("containers", **_CONTAINERS)
+@flag("-f", "--force", is_flag=True, default=False, help="Remove a running container: it is killed first.")
+@flag("-v", "--volumes", is_flag=True, default=False, help="Remove its anonymous volumes, too.")
+@with_client
+async def remove(client: Client, /, containers: tuple[str, ...], *, force: bool, volumes: bool) -> None:
+    """Remove one or more containers."""
+    query = ({"force": "1"} if force else {}) | ({"v": "1"} if volumes else {})
+    await _each(containers, lambda each: client.delete(f"/containers/{each}", query))
+
+
+@container.command("top", cls=SwarmCommand, examples="swarm-manager container top web")
+@click.argument("reference", **_CONTAINER)
+@click.argument("options", nargs=-1, metavar="[PS OPTIONS]", type=click.UNPROCESSED)
+@with_client
+async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> None:
+    """Show the processes of a container; options are those of `ps`."""
+    query = {"ps_args": " ".join(options)} if options else {}
+    found = await client.get(f"/containers/{reference}/top", query)
+    lines = [found["Titles"], *(found.get("Processes") or ())]
+    click.echo(align("".join("\t".join(line) + "\n" for line in lines), min_width=20, padding=3), nl=False)
+
+
+@container.command("stats", cls=SwarmCommand, examples="swarm-manager container stats web db")
+@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
+@format_flag()
+@with_client
+async def stats(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
+    """Show once what containers use, by default all that run."""
+    names = containers or [each["Id"] for each in await client.get("/containers/json")]
+    problems, shown = [], []
+    for name in names:
+        try:
+            shown.append(row(await client.get(f"/containers/{name}/stats", {"stream": "false"})))
+        except ApiError as error:
+            problems.append(error.message)
+    click.echo(STATS.render(shown, layout), nl=False)
+    finish(problems)

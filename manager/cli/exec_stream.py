@@ -1,0 +1,78 @@
+"""A connection to a program in a container: a request that becomes a stream, over the same endpoint as all others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from common.errors import SwarmError
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import ApiError, cannot_connect
+
+_CONNECT_SECONDS = 10.0
+_LIMIT = 64 * 1024
+
+
+async def open_stream(endpoint: Endpoint, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """POST a request, and return the connection that it has become.
+
+    Raises:
+        ApiError: the manager refused.
+        CannotConnect: there is no manager.
+
+    """
+    reader, writer = await _connect(endpoint)
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: manager\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    )
+    try:
+        writer.write(head.encode() + content)
+        await writer.drain()
+        answer = await reader.readuntil(b"\r\n\r\n")
+        status = int(answer.split(b" ", 2)[1])
+        if status >= 400:
+            raise ApiError(status, await _reason(reader, answer))
+    except (OSError, EOFError) as error:
+        writer.close()
+        raise cannot_connect(endpoint.url, error) from error
+    except SwarmError:
+        writer.close()
+        raise
+    return reader, writer
+
+
+async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            if endpoint.socket:
+                return await asyncio.open_unix_connection(endpoint.socket, limit=_LIMIT)
+            parts = urlsplit(endpoint.base)
+            context = _tls(endpoint.certificates) if parts.scheme == "https" else None
+            return await asyncio.open_connection(parts.hostname, parts.port, ssl=context, limit=_LIMIT)
+    except (OSError, TimeoutError) as error:
+        raise cannot_connect(endpoint.url, error) from error
+
+
+def _tls(folder: Path | None) -> ssl.SSLContext:
+    """Trust what the files in the folder say; without a folder, what this machine trusts."""
+    if folder is None:
+        return ssl.create_default_context()
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
+    lines = head.decode("latin-1").lower().split("\r\n")
+    sizes = [line.partition(":")[2].strip() for line in lines if line.startswith("content-length:")]
+    text = (await reader.readexactly(int(sizes[0]))).decode(errors="replace") if sizes else ""
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip() or lines[0]

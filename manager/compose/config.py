@@ -27,7 +27,8 @@ class Config:
     """Compose files, merged and normalised: the long form of everything, as `docker stack config` would print it.
 
     `sections` holds services, networks, volumes, secrets and configs by name. Durations are in Go's canonical spelling
-    (`1m30s`), sizes in bytes as digits, paths absolute. `extensions` are the top level's `x-` keys.
+    (`1m30s`), sizes in bytes as digits, paths absolute. `extensions` are the top level's `x-` keys; `variables` are
+    those that secrets and configs are made of, and never shown.
     """
 
     version: str
@@ -35,6 +36,7 @@ class Config:
     extensions: Tree = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     positions: Mapping[KeyPath, Position] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def services(self) -> Tree:

@@ -126,15 +126,19 @@ def _templating(entry: Tree) -> DriverConfig | None:
 
 
 def _content(scope: Scope, section: str, name: str, read: Reader, limit: int) -> bytes:
-    path = (section, name, "file")
-    file = scope.config.sections[section][name]["file"]
-    try:
-        content = read(file)
-    except OSError as error:
-        raise scope.config.error(path, f"cannot read {file}: {error.strerror or error}") from error
+    entry = scope.config.sections[section][name]
+    if "environment" in entry:
+        path, source = (section, name, "environment"), f"the variable {entry['environment']}"
+        content = scope.config.variables[entry["environment"]].encode()
+    else:
+        path, source = (section, name, "file"), entry["file"]
+        try:
+            content = read(source)
+        except OSError as error:
+            raise scope.config.error(path, f"cannot read {source}: {error.strerror or error}") from error
     if not 0 < len(content) < limit:
         kind = section.removesuffix("s")
         raise scope.config.error(
-            path, f"{file} has {len(content)} bytes; a {kind} has at least 1 and less than {limit}"
+            path, f"{source} has {len(content)} bytes; a {kind} has at least 1 and less than {limit}"
         )
     return content

@@ -45,7 +45,14 @@ def load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, dir
         extensions={name: merged[name] for name in sorted(merged) if name.startswith("x-")},
         warnings=(*ignored, *dict.fromkeys(warnings)),
         positions=positions,
+        variables={name: variables[name] for name in _contents(merged)},
     )
+
+
+def _contents(tree: Tree) -> set[str]:
+    """Name the variables that secrets and configs are made from."""
+    entries = [*tree.get("secrets", {}).values(), *tree.get("configs", {}).values()]
+    return {entry["environment"] for entry in entries if "environment" in entry}
 
 
 def _dotenv(read: Reader, directory: str) -> dict[str, str]:

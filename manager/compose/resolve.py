@@ -30,7 +30,9 @@ def resolve(tree: Tree, root: Cursor, env: Mapping[str, str], read: Reader, dire
     for section in ("secrets", "configs"):
         if section in out:
             at = root / section
-            out[section] = {name: _file_object(entry, at / name, directory) for name, entry in out[section].items()}
+            out[section] = {
+                name: _file_object(entry, at / name, env, directory) for name, entry in out[section].items()
+            }
     return out
 
 
@@ -101,11 +103,15 @@ def _external(section: str, name: str, entry: Tree, at: Cursor) -> Tree:
     return ENTRIES[section].ordered({**entry, "name": outside, "external": True})
 
 
-def _file_object(entry: Tree, at: Cursor, directory: str) -> Tree:
-    """Place the file of a secret or config that is made from one."""
+def _file_object(entry: Tree, at: Cursor, env: Mapping[str, str], directory: str) -> Tree:
+    """Place the file of a secret or config that is made from one; a variable that holds one must be set."""
     if entry.get("external") or entry.get("driver"):
         return entry
-    if "file" not in entry:
-        at.fail('needs "file", or "external: true"')
+    if ("file" in entry) == ("environment" in entry):
+        at.fail('needs one of "file", "environment" and "external: true"')
         return entry
-    return {**entry, "file": absolute(directory, entry["file"])}
+    if "file" in entry:
+        return {**entry, "file": absolute(directory, entry["file"])}
+    if entry["environment"] not in env:
+        (at / "environment").fail(f"the variable {entry['environment']} is not set")
+    return entry

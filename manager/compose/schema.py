@@ -257,6 +257,7 @@ SECRET = Object(
     {
         "name": Key(Text(), since=5),
         "file": TEXT,
+        "environment": TEXT,
         "external": EXTERNAL,
         "labels": LABELS,
         "driver": Key(Text(), since=8),
@@ -271,6 +272,7 @@ CONFIG = Object(
     {
         "name": Key(Text(), since=5),
         "file": TEXT,
+        "environment": TEXT,
         "external": EXTERNAL,
         "labels": LABELS,
         "template_driver": Key(Text(), since=8),

@@ -27,7 +27,7 @@ from common.model.service import (
     ServiceSpec,
     UpdateConfig,
 )
-from manager.compose import ComposeError, ComposeFile, Stack, convert, load
+from manager.compose import ComposeError, ComposeFile, Stack, convert, load, render
 
 FILES = {
     "/project/secret": b"hush",
@@ -442,3 +442,28 @@ def test_an_extension_of_a_service_becomes_a_label() -> None:
 def test_what_has_no_effect_is_warned_of() -> None:
     made = stack(PAIR.format(web="depends_on: {db: {restart: true}}", db=""))
     assert "services.web.depends_on.db.restart has no effect" in " ".join(made.warnings)
+
+
+def test_content_may_come_from_the_environment_and_is_not_shown() -> None:
+    text = "services: {}\nsecrets: {key: {environment: KEY}}\nconfigs: {motd: {environment: MOTD}}\n"
+    config = load([ComposeFile("f", text)], {"KEY": "hush", "MOTD": "hello", "OTHER": "x"}, read, "/project")
+    made = convert(config, "shop", read)
+    assert made.secrets["shop_key"].data == b"hush"
+    assert made.configs["shop_motd"].data == b"hello"
+    assert "hush" not in render(config) + repr(config)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("environment: NOT_SET", "f:3:9: secrets.key.environment: the variable NOT_SET is not set"),
+        ("environment: EMPTY", "the variable EMPTY has 0 bytes; a secret has at least 1"),
+        ("environment: A, file: ./secret", 'needs one of "file", "environment" and "external: true"'),
+        ("labels: {}", 'needs one of "file", "environment" and "external: true"'),
+    ],
+)
+def test_content_that_is_not_there_is_an_error(entry: str, words: str) -> None:
+    text = f"services: {{}}\nsecrets:\n  key: {{{entry}}}\n"
+    with pytest.raises(ComposeError) as caught:
+        convert(load([ComposeFile("f", text)], {"EMPTY": "", "A": "a"}, read, "/project"), "shop", read)
+    assert words in str(caught.value)

@@ -16,6 +16,7 @@ from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
 from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing, task_listing
+from manager.cli.node_drain import activate, drain
 from manager.cli.node_page import page
 from manager.cli.node_rows import NODES, rows
 from manager.cli.session import with_client
@@ -168,3 +169,7 @@ def promote(nodes: tuple[str, ...]) -> None:
 def demote(nodes: tuple[str, ...]) -> None:
     """Refuse to make managers workers, and say how workers are made."""
     raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
+
+
+node.add_command(drain)
+node.add_command(activate)

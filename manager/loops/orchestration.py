@@ -61,7 +61,7 @@ def _own_keys(change: Change, view: View) -> Iterable[str]:
     if isinstance(value, Service):
         return (value.id,)
     if isinstance(value, Task):
-        return (value.service_id,) if _task_matters(change, view) else ()
+        return (value.service_id, *_next_to_leave(change, view)) if _task_matters(change, view) else ()
     if isinstance(value, Node):
         return _services_of_node(change, view)
     return ()
@@ -84,6 +84,17 @@ def _task_matters(change: Change, view: View) -> bool:
     if new.status.state is TaskState.RUNNING and old.status.state is not TaskState.RUNNING:
         return _updating(new, view) or _replaces(new, view)
     return new.status.err != old.status.err and _replaces(new, view)
+
+
+def _next_to_leave(change: Change, view: View) -> Iterable[str]:
+    """Name the services whose tasks may leave a drained node now, as one of its tasks has."""
+    old, new = change.old, change.new
+    if not isinstance(old, Task) or not old.live or (isinstance(new, Task) and new.live):
+        return ()
+    node = view.nodes.get(old.node_id)
+    if node is None or node.spec.availability != "drain":
+        return ()
+    return dict.fromkeys(task.service_id for task in view.tasks.on_node(node.id) if task.live)
 
 
 def _updating(task: Task, view: View) -> bool:

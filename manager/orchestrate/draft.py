@@ -12,7 +12,8 @@ class Draft:
     """Collects changes up to about `limit`, so that no transaction holds up the manager for long.
 
     A decider that finds the draft `full` leaves the rest for a wake-up at once. Steps that belong together may go a
-    little over. A later `put` of the same object replaces the earlier.
+    little over. A later `put` of the same object replaces the earlier. `leaving` counts the tasks on the move off a
+    node, for `drain`: all services of one decision share it.
     """
 
     def __init__(self, limit: int = MAX_CHANGES) -> None:
@@ -21,6 +22,7 @@ class Draft:
         self._remove: dict[str, StoredObject] = {}
         self._wake_at: dict[str, float] = {}
         self._reasons: list[str] = []
+        self.leaving: dict[str, int] = {}
 
     @property
     def room(self) -> int:

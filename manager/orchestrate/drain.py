@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.model import Task
 from manager.orchestrate import restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
-from manager.orchestrate.upkeep import next_record
+from manager.orchestrate.upkeep import next_record, serves
+from manager.state.view import View
 
-# Tasks of one service that are on the move at once.
+# Tasks that are on the move at once: of one service, and off one node.
 MOVES_AT_ONCE = 10
+# A node's next tasks are due when one of its tasks has left; this is for those whose replacement finds no place.
+LOOK_AGAIN = 5.0
 
 
 def evacuate(case: Case, draining: Sequence[Slot], moving: int) -> None:
@@ -22,7 +26,28 @@ def evacuate(case: Case, draining: Sequence[Slot], moving: int) -> None:
         if case.draft.full:
             case.continue_at_once()
             return
-        _leave(case, slot)
+        node_id = slot.live[0].node_id
+        if _leaving(case, node_id) < MOVES_AT_ONCE:
+            case.draft.leaving[node_id] += 1
+            _leave(case, slot)
+        else:
+            case.wake(case.now + LOOK_AGAIN)
+
+
+def _leaving(case: Case, node_id: str) -> int:
+    """Return how many tasks are on the move off a node, whatever their services; counted once a decision."""
+    leaving = case.draft.leaving
+    if node_id not in leaving:
+        leaving[node_id] = sum(_is_leaving(case.view, task) for task in case.view.tasks.on_node(node_id))
+    return leaving[node_id]
+
+
+def _is_leaving(view: View, task: Task) -> bool:
+    """Whether another task of the slot is on its way to take over; one that finds no place holds up nobody."""
+    if not serves(task):
+        return False
+    others = view.tasks.in_slot(task.service_id, task.slot, task.node_id if not task.slot else "")
+    return any(other.live and other.id != task.id and not other.status.err for other in others)
 
 
 def _leave(case: Case, slot: Slot) -> None:

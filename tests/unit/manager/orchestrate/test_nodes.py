@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.model import Node, TaskState
+from manager.orchestrate import services
 from manager.orchestrate.drain import MOVES_AT_ONCE
 from manager.orchestrate.upkeep import DRAIN_PATIENCE
 from tests.fakes.world import World, policy, replace, template
@@ -153,3 +154,38 @@ def test_a_node_that_is_lost_while_it_is_drained() -> None:
     world.decide()
     assert on(world, "n1") == 0
     assert len(world.live) == 2
+
+
+def many_services(count: int) -> tuple[World, list[str]]:
+    """Make as many services of one task each, all on n1, which is drained then."""
+    world = World()
+    world.nodes("n1", "n2")
+    first = world.replicated(1)
+    names = [f"s{number}" for number in range(count)]
+    world.put(*(replace(first, id=name, spec=replace(first.spec, name=name)) for name in names))
+    world.remove(first)
+    world.decide(services.decide, *names)
+    world.run("n1")
+    drain(world)
+    return world, names
+
+
+def test_a_drained_node_is_left_by_so_many_tasks_at_once_whatever_their_services() -> None:
+    world, names = many_services(MOVES_AT_ONCE + 3)
+    decision = world.decide(services.decide, *names)
+    assert len(world.live) == len(names) + MOVES_AT_ONCE
+    assert len(decision.wake_at) == 3
+    assert not world.decide(services.decide, *names), "those on their way count in the next decision, too"
+    world.run("n2")
+    world.decide(services.decide, *names)  # those that run take over
+    world.decide(services.decide, *names)  # and make room for the rest
+    assert len([task for task in world.live if task.node_id != "n1"]) == len(names)
+
+
+def test_a_replacement_that_finds_no_place_holds_up_no_other() -> None:
+    world, names = many_services(MOVES_AT_ONCE + 3)
+    world.decide(services.decide, *names)
+    for task in [task for task in world.live if not task.node_id]:
+        world.see(task, TaskState.PENDING, err="no suitable node")
+    world.decide(services.decide, *names)
+    assert len([task for task in world.live if not task.node_id]) == len(names)

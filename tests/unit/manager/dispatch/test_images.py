@@ -1,0 +1,204 @@
+"""Who gets an image from whom: the manager's part, on channels in memory."""
+
+import asyncio
+from collections import Counter
+
+from common.errors import PermissionDenied
+from common.model import Task
+from common.model.container import ContainerSpec
+from common.model.service import TaskSpec
+from common.model.task import TaskState
+from common.wire.messages import (
+    FetchImage,
+    Heartbeat,
+    ImageGrant,
+    ImageHeld,
+    ImageSeen,
+    ImageSources,
+    Refused,
+    RelayHello,
+    SeekImage,
+)
+from manager.dispatch import images
+from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.virtual_loop import run_virtual
+
+IMAGE = "sha256:" + "ab" * 32
+NEEDED = f"web:1@{IMAGE}"
+
+
+class Nodes:
+    """Connected workers: each answers whether it has the image, and notes the tickets that it is told."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+        self.workers: dict[str, Worker] = {}
+        self.asked: Counter[str] = Counter()
+        self.grants: dict[str, list[ImageGrant]] = {}
+        self.has: set[str] = set()
+        self.deaf: set[str] = set()
+        self._answers: dict[str, asyncio.Future[ImageSources]] = {}
+        self._jobs: list[asyncio.Task[None]] = []
+
+    async def add(self, *names: str, needs: str = NEEDED) -> None:
+        for name in names:
+            self.workers[name] = await self.manager.session(name)
+            self.grants[name] = []
+            self._jobs.append(asyncio.create_task(self._serve(name)))
+            if needs:
+                await self.manager.put(
+                    Task(
+                        id=f"task-{name}",
+                        node_id=name,
+                        spec=TaskSpec(container_spec=ContainerSpec(image=needs)),
+                        desired_state=TaskState.RUNNING,
+                    )
+                )
+
+    async def _serve(self, name: str) -> None:
+        worker = self.workers[name]
+        while True:
+            number, message = await worker.channel.receive()
+            if isinstance(message, SeekImage):
+                self.asked[name] += 1
+                if name not in self.deaf:
+                    await worker.say(ImageSeen(image_id=IMAGE if name in self.has else ""), number)
+            elif isinstance(message, ImageGrant):
+                self.grants[name].append(message)
+            elif isinstance(message, ImageSources):
+                self._answers[name].set_result(message)
+
+    async def fetch(self, name: str, *failed: str) -> list[str]:
+        answer = self._answers[name] = asyncio.get_running_loop().create_future()
+        await self.workers[name].say(FetchImage(image_id=IMAGE, failed=failed), 9)
+        self.last = await answer
+        return [source.node_id for source in self.last.sources]
+
+    async def live(self, seconds: float) -> None:
+        """Let time pass for workers that send heartbeats."""
+        for _ in range(round(seconds)):
+            for worker in self.workers.values():
+                await worker.say(Heartbeat())
+            await asyncio.sleep(1)
+
+    def end(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+
+
+def scenario(body) -> None:
+    async def run() -> None:
+        manager = Manager()
+        async with manager.running():
+            nodes = Nodes(manager)
+            try:
+                await body(nodes)
+            finally:
+                nodes.end()
+
+    run_virtual(run())
+
+
+def test_sources_are_those_that_have_it_and_are_told_first() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c", "d")
+        nodes.has = {"b", "c"}
+        assert sorted(await nodes.fetch("a")) == ["b", "c"]
+        for source in nodes.last.sources:
+            grant = ImageGrant(ticket=source.ticket, image_id=IMAGE, node_id="a")
+            assert nodes.grants[source.node_id] == [grant]
+            assert source.addr == ""  # it does not listen
+        assert nodes.grants["d"] == []
+
+    scenario(body)
+
+
+def test_a_node_gets_the_images_of_its_own_tasks_alone() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", needs="web:1@sha256:" + "cd" * 32)
+        await nodes.add("b")
+        nodes.has = {"b"}
+        assert await nodes.fetch("a") == []
+        assert nodes.grants["b"] == []
+
+    scenario(body)
+
+
+def test_when_many_ask_at_once_nodes_are_asked_once() -> None:
+    async def body(nodes: Nodes) -> None:
+        names = [f"n{number}" for number in range(20)]
+        await nodes.add(*names)
+        nodes.has = {"n0"}
+        found = await asyncio.gather(*(nodes.fetch(name) for name in names[1:]))
+        assert found == [["n0"]] * 19
+        assert set(nodes.asked.values()) == {1}
+        await nodes.live(images.KNOWN_SECONDS + 1)
+        await nodes.fetch("n1")
+        assert set(nodes.asked.values()) == {2}
+
+    scenario(body)
+
+
+def test_who_has_fetched_it_is_a_source_and_the_work_is_spread() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c", "d", "e")
+        nodes.has = {"a"}
+        assert await nodes.fetch("b") == ["a"]
+        await nodes.workers["b"].say(ImageHeld(image_id=IMAGE))
+        await asyncio.sleep(0.1)
+        firsts = Counter([(await nodes.fetch(name))[0] for name in "cde"])
+        assert firsts.keys() == {"a", "b"}
+        assert max(firsts.values()) <= 2
+
+    scenario(body)
+
+
+def test_one_that_failed_is_not_named_again_and_nodes_are_asked_afresh() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c")
+        nodes.has = {"b"}
+        assert await nodes.fetch("a") == ["b"]
+        nodes.has = {"b", "c"}
+        await asyncio.sleep(2)
+        assert await nodes.fetch("a", "b") == ["c"]
+
+    scenario(body)
+
+
+def test_a_node_that_does_not_answer_delays_but_does_not_stop() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c")
+        nodes.has, nodes.deaf = {"b", "c"}, {"c"}
+        began = asyncio.get_running_loop().time()
+        assert await nodes.fetch("a") == ["b"]
+        assert asyncio.get_running_loop().time() - began < images.SEEK_SECONDS + 0.1
+
+    scenario(body)
+
+
+def test_a_session_that_ends_is_no_source() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c")
+        nodes.has = {"b", "c"}
+        assert len(await nodes.fetch("a")) == 2
+        await nodes.workers["b"].channel.close()
+        await asyncio.sleep(0.1)
+        assert await nodes.fetch("a") == ["c"]
+        assert nodes.manager.dispatcher.images._serving == {("a", IMAGE): "c"}
+
+    scenario(body)
+
+
+def test_nobody_is_joined_with_a_source_without_a_ticket_of_its_own() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c")
+        nodes.has = {"b"}
+        await nodes.fetch("a")
+        stolen = nodes.last.sources[0].ticket
+        for ticket in (stolen, "forged"):
+            thief = nodes.manager.dial("c")
+            await thief.say(RelayHello(ticket=ticket))
+            answer = await thief.expect(Refused)
+            assert answer.code == PermissionDenied.code
+
+    scenario(body)

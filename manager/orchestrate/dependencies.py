@@ -14,8 +14,9 @@ import msgspec
 
 from common.model import Service, Task, TaskState
 from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
+from manager.orchestrate import rollout
 from manager.orchestrate.case import Case
-from manager.orchestrate.progress import ROLLBACK_STARTED, UPDATING
+from manager.orchestrate.progress import HALTED, ROLLBACK_STARTED, UPDATING
 from manager.orchestrate.standing import Standing, standing
 from manager.state import extensions
 from manager.state.constraints import unmet
@@ -42,7 +43,10 @@ def opened(case: Case) -> Case | None:
         return case
     waiting = "" if _begun(case) else _waiting(case)
     _tell(case, waiting)
-    return _as_it_runs(case) if waiting else case
+    if waiting:
+        _end_in_time(case, waiting)
+        return _as_it_runs(case)
+    return case
 
 
 def depends_on(service: Service) -> Collection[str]:
@@ -121,13 +125,26 @@ def _tell(case: Case, waiting: str) -> None:
     if service.waiting == waiting:
         return
     status = service.update_status
-    if waiting and _wanted_tasks(case):
+    if waiting and _wanted_tasks(case) and (status is None or status.state not in HALTED):
         started = status.started_at if status is not None and status.state == UPDATING else case.now
         status = UpdateStatus(state=UPDATING, started_at=started, message=waiting)
     elif not waiting and status is not None and status.message.startswith(WAITS):
         status = msgspec.structs.replace(status, message=_ACTIVE_MESSAGE)
     case.update(msgspec.structs.replace(service, waiting=waiting, update_status=status))
     case.reason(waiting or "waits no longer")
+
+
+def _end_in_time(case: Case, waiting: str) -> None:
+    """Let an update that waits too long fail, as one does that makes no progress."""
+    status, config = case.service.update_status, case.service.spec.update_config
+    if status is None or status.state != UPDATING or (config is not None and config.failure_action == "continue"):
+        return
+    deadline = extensions.of(case.service).progress_deadline
+    due = max(status.started_at, status.resumed_at) + deadline
+    if case.now < due:
+        case.wake(due)
+    else:
+        rollout.fail(case, f"as there was no progress for {deadline:g} s: it {waiting}")
 
 
 def _as_it_runs(case: Case) -> Case | None:

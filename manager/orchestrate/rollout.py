@@ -47,7 +47,7 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     slots = [slot for slot, _ in phases]
     progress = measure(slots, case.service.spec_version, _since(case), config, case.now)
     if config.failure_action != "continue" and (cause := _cause(case, progress, len(dirty), config)):
-        _fail(case, cause)
+        fail(case, cause)
         return
     _tell(case)
     left = _advance(case, dirty, config, progress)
@@ -119,7 +119,7 @@ def _cause(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> 
     return f"as there was no progress for {deadline:g} s: task {progress.waiting.id} does not run ({why})"
 
 
-def _fail(case: Case, cause: str) -> None:
+def fail(case: Case, cause: str) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
     if _state(case) == ROLLBACK_STARTED:
         _set(case, ROLLBACK_PAUSED, f"rollback paused {cause}")

@@ -10,7 +10,7 @@ from manager.loops.orchestration import service_keys
 from manager.orchestrate import services
 from manager.orchestrate.dependencies import WAITS
 from manager.state.changes import Change
-from tests.fakes.world import World, policy, replace, template
+from tests.fakes.world import World, policy, replace, template, update_config
 
 
 class Pair(World):
@@ -188,6 +188,38 @@ def test_while_an_update_waits_its_service_is_kept_up_as_it_is() -> None:
     assert body.image == "web:2", "what is stored is what was asked for"
     world.up()
     assert images(world.of("s")) == {"web:2"}
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "image"),
+    [("pause", "paused", "web:2"), ("rollback", "rollback_completed", "web:1"), ("continue", "updating", "web:2")],
+)
+def test_an_update_that_waits_too_long_has_failed(action: str, state: str, image: str) -> None:
+    world = Pair()
+    world.database()
+    world.change(labels={**world.service.spec.labels, "swarm.x.progress-deadline": "90s"})
+    world.up()
+    world.change_database(template("db:2"))
+    world.change(template("web:2"), update_config=update_config(failure_action=action))
+    decision = world.decide(services.decide, "s")
+    due = decision.wake_at.get("s")
+    assert due == (None if action == "continue" else world.now + 90)
+    world.pass_time(90)
+    for _ in range(3):
+        world.decide(services.decide, "s")
+        world.pass_time(10)
+    status, body = world.service.update_status, world.service.spec.task_template.container_spec
+    assert status is not None
+    assert body is not None
+    assert (status.state, body.image) == (state, image)
+    assert images(world.of("s")) == {"web:1"}
+    if action == "pause":
+        expected = "update paused as there was no progress for 90 s: it waits for db to be healthy"
+        assert status.message == expected
+        world.remove(*[service for service in world.tables.services if service.id == "db"])
+        world.decide(services.decide, "s")
+        assert world.service.waiting == "waits for db, which does not exist,"
+        assert world.service.update_status == status, "what waits is told, and the update stays as it is"
 
 
 def test_an_update_that_has_begun_goes_on_and_a_rollback_waits_for_nothing() -> None:

@@ -52,7 +52,7 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     if url.startswith("tcp://"):
         return CannotConnect(
-            f"{head}: {why}.\nIs the address right (--host)? Over TCP a manager answers clients with a certificate only: "
+            f"{head}: {why}.\nIs the address right (--host)? Over TCP a manager answers only those with a certificate: "
             "`swarm-manager client-cert` on its host makes one, and SWARM_MANAGER_CERT_PATH names its directory."
         )
     return CannotConnect(f"{head}: {why}.\nIs swarm-manager running there, and is the address right (--host)?")

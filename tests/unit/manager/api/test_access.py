@@ -71,6 +71,7 @@ VIEWED = r"""
 /swarm
 /(nodes|services|tasks|secrets|configs|networks|volumes)(/\{(id|name\+)\})?
 /(services|tasks)/\{id\}/logs
+/services/\{id\}/history
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)
 /images/json

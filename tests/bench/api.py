@@ -35,9 +35,11 @@ from common.model.network import IpamConfig, Network, NetworkSpec
 from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
 from manager.api.app import Api
+from manager.api.audit_file import AuditFile
 from manager.api.context import Identity
 from manager.api.server import serve
 from manager.backends.memory import MemoryBackend
+from manager.ca.authority import Authority, create_root
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from tests.bench.table import print_table
@@ -102,7 +104,10 @@ async def _serve(path: Path, services: int, tasks: int) -> None:
         identity = Identity(MANAGER, "10.1.0.1:2377", "bench")
         engines = FakeEngines(path.parent)
         auths: dict[str, str] = {}
-        api = Api(store, clock, rng, engines, identity, registry_auth=auths.__setitem__, leave=_leave)
+        authority = Authority(create_root(store.view.cluster.id, clock.now()))
+        audit = AuditFile(path.parent / "audit.log")
+        hooks = {"audit": audit.record, "registry_auth": auths.__setitem__, "leave": _leave}
+        api = Api(store, clock, rng, engines, identity, authority, **hooks)
         async with api, serve(api, [f"unix://{path}"]):
             await _answer_questions()
 

@@ -237,3 +237,4 @@ async def clean(cluster: ApiCluster) -> None:
                 tx.remove(value)
 
     await cluster.store.update(remove)
+    cluster.audited.clear()

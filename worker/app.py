@@ -21,6 +21,7 @@ from worker.config import DataDir, WorkerConfig
 from worker.dialler import Credentials, TlsDialler
 from worker.engine import DockerEngine
 from worker.imagefetch import ImageFetcher
+from worker.imagekeep import DAY_SECONDS, FetchedImages
 from worker.imagelink import ImageLink
 from worker.imageserver import ImageServer
 from worker.localdb import LocalDb
@@ -73,7 +74,10 @@ class _Daemon:
         image_server = ImageServer(engine, self._clock)
         questions = Questions()
         link = ImageLink(credentials.context, lambda: session.address)
-        fetcher = ImageFetcher(engine, questions, link.dial, self._rng)
+        fetched = FetchedImages(
+            self._data_dir.fetched_images, engine, questions, self._clock, config.keep_images * DAY_SECONDS
+        )
+        fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched.note)
         listener = await _listen(config.image_port, credentials, image_server)
         agent = Agent(
             node_id=config.node_id,
@@ -107,6 +111,7 @@ class _Daemon:
                 group.create_task(self._notifier.keep_alive())
                 group.create_task(self._tell_status(agent, session, credentials))
                 group.create_task(self._ready_alone())
+                group.create_task(fetched.run(lambda: agent.supervisor.images))
                 _log.info("worker %s of cluster %s started", config.node_id, config.cluster_id)
         finally:
             self._notifier.stopping()

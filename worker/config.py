@@ -16,12 +16,14 @@ from worker.engine import DEFAULT_HOST
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
 DEFAULT_IMAGE_PORT = 2378
+DEFAULT_KEEP_IMAGES = 7
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`managers` are `host:port`, the ones that were last known; `advertise_addr` is empty for the manager to see.
 
-    `image_port`: where other workers fetch images from this one; with 0 they do so through the manager.
+    `image_port`: where other workers fetch images from this one; with 0 they do so through the manager. `keep_images`:
+    days for which images that were fetched are kept after their last use; 0 keeps them for ever.
     """
 
     node_id: str
@@ -30,6 +32,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     advertise_addr: str = ""
     docker_host: str = DEFAULT_HOST
     image_port: int = DEFAULT_IMAGE_PORT
+    keep_images: int = DEFAULT_KEEP_IMAGES
 
 
 class DataDir:
@@ -41,6 +44,7 @@ class DataDir:
         self.database = self.path / "state.db"
         self.status = self.path / "status.json"
         self.files = self.path / "files"
+        self.fetched_images = self.path / "fetched-images.json"
         self.credentials = CredentialFiles(self.path / "certificates")
 
     @property
@@ -84,6 +88,7 @@ class DataDir:
             "state.db*",
             "state.unreadable",
             "status.json",
+            "fetched-images.json",
             "status.tmp",
             "daemon.pid",
             "daemon.log",

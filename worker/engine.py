@@ -152,6 +152,18 @@ class DockerEngine:
                     if failure := engineapi.pull_failure([line]):
                         raise EngineError(response.status, failure)
 
+    async def remove_image(self, image_id: str) -> bool:
+        image = await self.image(image_id)
+        if image is not None and image.names:
+            return False
+        try:
+            await self._unless_absent(self._delete(f"images/{image_id}"))
+        except EngineError as error:
+            if error.http_status != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
+
     async def layers(self) -> Collection[tuple[str, ...]]:
         with self._errors():
             await self._negotiate()

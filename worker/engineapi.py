@@ -127,6 +127,7 @@ def read_image(answer: Mapping[str, Any]) -> Image:
         tagged_at=parse_rfc3339((answer.get("Metadata") or {}).get("LastTagTime") or "0001-01-01"),
         size=answer.get("Size") or 0,
         layers=tuple((answer.get("RootFS") or {}).get("Layers") or ()),
+        names=tuple(answer.get("RepoTags") or ()),
         os=answer.get("Os", ""),
         architecture=answer.get("Architecture", ""),
     )

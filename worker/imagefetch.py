@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
 from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
 from common.units import human_size
@@ -36,7 +36,7 @@ class Busy(Unavailable):
 
 
 class ImageFetcher:
-    """Brings images to this host's engine. `dial` connects to a source; `received` counts bytes, for measurements."""
+    """Brings images to this host's engine. `dial` connects to a source; `note` hears which image has come."""
 
     def __init__(
         self,
@@ -44,12 +44,13 @@ class ImageFetcher:
         questions: Questions,
         dial: Callable[[ImageSource], Awaitable[Channel]],
         rng: random.Random,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.received = 0
         self._engine = engine
         self._questions = questions
         self._dial = dial
         self._rng = rng
+        self._note = note
         self._slots = asyncio.Semaphore(MAX_FETCHES)
 
     async def fetch(self, image_id: str, tell: Callable[[str], None]) -> bool:
@@ -62,14 +63,19 @@ class ImageFetcher:
         """
         async with self._slots:
             failed: dict[str, str] = {}
-            while sources := (await self._questions.ask(FetchImage(image_id=image_id, failed=tuple(failed)))).sources:
+            while sources := await self._sources(image_id, failed):
                 if await self._try_all(image_id, sources, failed, tell):
+                    self._note(image_id)
                     self._questions.held(image_id)
                     return True
                 await asyncio.sleep(self._rng.uniform(*RETRY_SECONDS))
         if failed:
             raise NotFound(f"image {image_id} cannot be fetched: " + "; ".join(failed.values()))
         return False
+
+    async def _sources(self, image_id: str, failed: Collection[str]) -> Sequence[ImageSource]:
+        question = FetchImage(image_id=image_id, failed=tuple(failed))
+        return (await self._questions.sources(question)).sources
 
     async def _try_all(
         self, image_id: str, sources: Sequence[ImageSource], failed: dict[str, str], tell: Callable[[str], None]
@@ -122,7 +128,6 @@ class ImageFetcher:
                 raise archive.failure from None
             raise
         finally:
-            self.received += archive.received
             writer.transport.abort()
 
 

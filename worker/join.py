@@ -17,7 +17,15 @@ from common.wire.client import JoinTerms, join, open_session
 from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
 from common.wire.token import parse_token
 from worker import statusfile
-from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, UNIT, DataDir, WorkerConfig, parse_address
+from worker.config import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_IMAGE_PORT,
+    DEFAULT_KEEP_IMAGES,
+    UNIT,
+    DataDir,
+    WorkerConfig,
+    parse_address,
+)
 from worker.dialler import Credentials
 from worker.engine import DEFAULT_HOST, DockerEngine
 from worker.net.choice import choose_networks
@@ -41,6 +49,7 @@ class JoinWishes:
     advertise_addr: str = ""
     docker_host: str = DEFAULT_HOST
     image_port: int = DEFAULT_IMAGE_PORT
+    keep_images: int = DEFAULT_KEEP_IMAGES
     labels: Mapping[str, str] = field(default_factory=dict)
     availability: str = "active"
 
@@ -85,6 +94,7 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
         advertise_addr=wishes.advertise_addr,
         docker_host=wishes.docker_host,
         image_port=wishes.image_port,
+        keep_images=wishes.keep_images,
     )
     data.create()
     try:

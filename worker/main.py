@@ -18,7 +18,7 @@ from common.clock import rfc3339
 from common.errors import SwarmError
 from common.version import version
 from worker import app, join, statusfile
-from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DataDir, WorkerConfig
+from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
 from worker.engine import DEFAULT_HOST
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +75,14 @@ def main() -> None:
     show_default=True,
     help="TCP port where other workers fetch images from this one; 0: only through the manager.",
 )
+@click.option(
+    "--keep-images",
+    type=click.IntRange(0),
+    default=DEFAULT_KEEP_IMAGES,
+    show_default=True,
+    metavar="DAYS",
+    help="Keep images fetched from other workers so long after their last use; 0: for ever.",
+)
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Give the node a label; repeatable.")
 @click.option("--availability", type=click.Choice(join.AVAILABILITIES), default="active", show_default=True)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting the service.")
@@ -87,6 +95,7 @@ def join_command(
     advertise_addr: str,
     docker_host: str,
     image_port: int,
+    keep_images: int,
     labels: tuple[str, ...],
     availability: str,
     foreground: bool,
@@ -107,6 +116,7 @@ def join_command(
         advertise_addr=advertise_addr,
         docker_host=docker_host,
         image_port=image_port,
+        keep_images=keep_images,
         labels=join.parse_labels(labels),
         availability=availability,
     )

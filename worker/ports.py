@@ -116,6 +116,7 @@ class Image:
     tagged_at: float = 0.0
     size: int = 0
     layers: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     os: str = ""
     architecture: str = ""
 
@@ -158,6 +159,9 @@ class Engine(Protocol):
 
     async def load(self, archive: AsyncIterable[bytes]) -> None:
         """Load an archive's image. When the archive raises, nothing is loaded, and the engine's error says little."""
+
+    async def remove_image(self, image_id: str) -> bool:
+        """Remove an image that nothing uses; False when something does, or it has a name."""
 
     async def layers(self) -> Collection[tuple[str, ...]]:
         """Return the layers of every local image, the lowest first."""

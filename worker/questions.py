@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from common.wire.messages import FetchImage, ImageHeld, ImageSources
+from common.wire.messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 
 
 class Questions:
@@ -13,15 +13,24 @@ class Questions:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[FetchImage, asyncio.Future[ImageSources]]] = {}
+        self._open: dict[int, tuple[FetchImage | SpareImages, asyncio.Future[ImageSources | Spared]]] = {}
         self._unsent: dict[int, None] = {}
         self._news: dict[str, None] = {}
         self._changed = asyncio.Event()
 
-    async def ask(self, question: FetchImage) -> ImageSources:
-        """Ask, and wait for the answer for as long as it takes: without a manager there is none."""
+    async def sources(self, question: FetchImage) -> ImageSources:
+        """Ask who has an image, and wait for the answer for as long as it takes: without a manager there is none."""
+        answer = await self._ask(question)
+        return answer if isinstance(answer, ImageSources) else ImageSources()
+
+    async def spared(self, question: SpareImages) -> Spared:
+        """Ask which images may go, and wait for the answer for as long as it takes."""
+        answer = await self._ask(question)
+        return answer if isinstance(answer, Spared) else Spared()
+
+    async def _ask(self, question: FetchImage | SpareImages) -> ImageSources | Spared:
         number = next(self._numbers)
-        answer: asyncio.Future[ImageSources] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ImageSources | Spared] = asyncio.get_running_loop().create_future()
         self._open[number] = (question, answer)
         self._unsent[number] = None
         self._changed.set()
@@ -38,7 +47,7 @@ class Questions:
 
     # --- what a session calls -----------------------------------------------------------------------------------------
 
-    async def take(self) -> tuple[int, FetchImage | ImageHeld]:
+    async def take(self) -> tuple[int, FetchImage | SpareImages | ImageHeld]:
         """Wait for the next thing to send, with its number (0: no answer is due)."""
         while True:
             for image_id in self._news:
@@ -50,11 +59,11 @@ class Questions:
             self._changed.clear()
             await self._changed.wait()
 
-    def answered(self, number: int, sources: ImageSources) -> None:
+    def answered(self, number: int, answer: ImageSources | Spared) -> None:
         """Take an answer; one that nobody waits for any more is dropped."""
         found = self._open.get(number)
         if found is not None and not found[1].done():
-            found[1].set_result(sources)
+            found[1].set_result(answer)
 
     def lost(self) -> None:
         """Ask again in the next session what this one did not answer."""

@@ -29,6 +29,7 @@ from common.wire.messages import (
     RenewRequest,
     Resync,
     SeekImage,
+    Spared,
     StatusAck,
     StatusReport,
     Welcome,
@@ -210,7 +211,7 @@ class Session:
                 self._agent.authorised(message)
             case OpenStream():
                 self._open(group, message)
-            case ImageSources() | ImageGrant() | SeekImage():
+            case ImageSources() | Spared() | ImageGrant() | SeekImage():
                 await self._handle_image(channel, group, number, message)
             case RenewReply():
                 self._renewal.renewed(message)
@@ -224,10 +225,10 @@ class Session:
         channel: Channel,
         group: asyncio.TaskGroup,
         number: int,
-        message: ImageSources | ImageGrant | SeekImage,
+        message: ImageSources | Spared | ImageGrant | SeekImage,
     ) -> None:
         match message:
-            case ImageSources():
+            case ImageSources() | Spared():
                 self._questions.answered(number, message)
             case ImageGrant():
                 await self._image_server.grant(message)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 
 from common.errors import SwarmError
+from common.imagenames import pinned_id
 from common.model.task import Task, TaskState, TaskStatus
 from worker.ports import LABEL_AGENT, Container, ContainerEvent, EngineConnected, EngineEvent, EngineLost
 from worker.taskmachine import Contact
@@ -63,6 +64,12 @@ class Supervisor:
     def tasks(self) -> Mapping[str, TaskStatus]:
         """The tasks that are on this host, and the last state of each."""
         return {task_id: runner.status for task_id, runner in self._runners.items()}
+
+    @property
+    def images(self) -> frozenset[str]:
+        """The ids of images that tasks on this host are pinned to."""
+        specs = (runner.task.spec.container_spec for runner in self._runners.values())
+        return frozenset(pinned_id(spec.image) for spec in specs if spec is not None)
 
     def apply(self, tasks: Mapping[str, Task], *, complete: bool) -> None:
         """Take the tasks of an assignment set; what is not among them goes.

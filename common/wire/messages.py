@@ -391,6 +391,20 @@ class ImageWant(Message):
     present: int = 0
 
 
+class SpareImages(Message):
+    """A worker fetched these images and has not used them for long: which may it remove? Answered by `Spared`."""
+
+    KIND: ClassVar[int] = 60
+    image_ids: tuple[str, ...]
+
+
+class Spared(Message):
+    """The images that no service names and no task runs."""
+
+    KIND: ClassVar[int] = 61
+    image_ids: tuple[str, ...] = ()
+
+
 AnyMessage: TypeAlias = (
     RootRequest
     | RootReply
@@ -422,4 +436,6 @@ AnyMessage: TypeAlias = (
     | ImageRequest
     | ImageOffer
     | ImageWant
+    | SpareImages
+    | Spared
 )

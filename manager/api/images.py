@@ -12,9 +12,9 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
 from manager.api.images_find import Located, builder, find_image
-from manager.api.images_needed import services_needing
 from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
 from manager.api.router import Route
+from manager.state.imageuse import services_needing
 
 ASK_SECONDS = 60.0
 

@@ -14,10 +14,10 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.gather import ready_nodes
 from manager.api.images import image_path
-from manager.api.images_needed import needed
 from manager.api.proxy import EngineReply, ask, ask_all, raw_query
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
+from manager.state.imageuse import needed
 
 LIST_SECONDS = 10.0
 PRUNE_SECONDS = 120.0

@@ -56,7 +56,8 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
 
     """
     headers = {"Content-Type": "application/x-tar", "X-Registry-Config": every_auth(config_path())}
-    image_id, said = "", []
+    image_id = ""
+    said: list[str] = []
     async with client.upload("/build", context.archive(), options.query(context.dockerfile), headers=headers) as answer:
         async for message in messages(answer):
             image_id = (message.get("aux") or {}).get("ID", image_id)

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from common.wire.messages import (
 from common.wire.splice import splice
 from manager.dispatch.membership import member
 from manager.dispatch.streams import Streams
+from manager.state.imageuse import needed
 from manager.state.store import Store
 
 SEEK_SECONDS = 3.0
@@ -118,6 +119,11 @@ class ImageBroker:
         self._release(node_id, image_id)
         if image_id in self._known:
             self._known[image_id].nodes[node_id] = None
+
+    def spared(self, image_ids: Collection[str]) -> tuple[str, ...]:
+        """Choose those of these images that no service names, in its present or previous spec, and no task runs."""
+        kept = needed(self._store.view).digests
+        return tuple(image_id for image_id in image_ids if image_id not in kept)
 
     def left(self, node_id: str) -> None:
         """Hear that a node's session has ended."""

@@ -28,6 +28,8 @@ from common.wire.messages import (
     RenewRequest,
     Resync,
     SeekImage,
+    Spared,
+    SpareImages,
     StatusAck,
     StatusReport,
 )
@@ -162,7 +164,7 @@ class Session:
             case Resync():
                 _log.info("node %s asks for a complete set of assignments", self.node_id)
                 self._feed.start_over()
-            case FetchImage() | ImageHeld() | ImageSeen():
+            case FetchImage() | ImageHeld() | ImageSeen() | SpareImages():
                 await self._answer_image(frame, group)
             case Leave():
                 await self._parts.nodes.submit(Left(self.node_id))
@@ -176,6 +178,8 @@ class Session:
             case FetchImage() as request:
                 await self._open_fetches.acquire()
                 group.create_task(self._name_sources(request, frame.id))
+            case SpareImages(image_ids=image_ids):
+                await self.channel.send(Spared(image_ids=self._parts.images.spared(image_ids)), frame.id)
             case ImageHeld(image_id=image_id):
                 self._parts.images.held(self.node_id, image_id)
             case ImageSeen() as seen if (seek := self._seeks.get(frame.id)) is not None and not seek.done():

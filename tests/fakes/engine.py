@@ -75,6 +75,7 @@ class FakeEngine:
         self.loaded: list[bytes] = []
         self.on_load: Callable[[bytes], None] | None = None
         self.details: dict[str, Image] = {}
+        self.used_images: set[str] = set()
         self._latency = latency
         self._pull_seconds = pull_seconds
         self._boxes: dict[str, _Box] = {}
@@ -256,6 +257,13 @@ class FakeEngine:
         self.loaded.append(data)
         if self.on_load is not None:
             self.on_load(data)
+
+    async def remove_image(self, image_id: str) -> bool:
+        await self._call("remove_image")
+        if image_id in self.used_images:
+            return False
+        self.details.pop(image_id, None)
+        return True
 
     async def layers(self) -> Collection[tuple[str, ...]]:
         await self._call("layers")

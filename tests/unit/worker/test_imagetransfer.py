@@ -11,6 +11,7 @@ import pytest
 from common.clock import SystemClock
 from common.errors import NotFound, PermissionDenied, Unauthenticated
 from common.tls import client_context, peer_context, peer_name
+from common.wire.channel import ChannelClosed
 from common.wire.handshake import refused_error
 from common.wire.messages import FetchImage, ImageGrant, ImageRequest, ImageSource, ImageSources, Refused
 from common.wire.server import Server, dial, serve
@@ -156,7 +157,7 @@ async def test_when_all_sources_are_bad_it_says_what_each_did(world: World, arch
     bad.has(archive, archive.tar()[:200_000])
     source = await world.source("a", "b", archive)
     here.sources = lambda asked: [] if asked.failed else [source]
-    with pytest.raises(NotFound, match="host-a: it ended after .* before the image was complete"):
+    with pytest.raises(NotFound, match=r"host-a: it ended after .* before the image was complete"):
         await here.fetch(archive)
     assert here.engine.loaded == []
     assert [question.failed for question in here.asked] == [(), ("a",)]
@@ -233,8 +234,8 @@ async def test_workers_cannot_pose_as_managers_nor_as_each_other(world: World) -
 
 async def test_managers_cannot_be_taken_for_workers(world: World) -> None:
     async with await serve("127.0.0.1", 0, world.pki.server("a"), lambda channel: channel.close()) as manager:
+        context = client_context(world.pki.files("b"))
         with pytest.raises(Unauthenticated):
-            context = client_context(world.pki.files("b"))
             await dial("127.0.0.1", manager.port, context, server_name=peer_name("a"))
 
 
@@ -245,9 +246,9 @@ async def test_strangers_are_not_even_heard(world: World, tmp_path: Path, archiv
     stranger = client_context(Pki(tmp_path / "other").files("b"))
     stranger.load_verify_locations(there.files.root)
     assert there.listener is not None
+    # TLS 1.3 lets a client believe for a moment that it is connected.
     channel = await dial("127.0.0.1", there.listener.port, stranger, server_name=peer_name("a"))
-    with pytest.raises(Exception, match="refused the TLS connection|closed the connection|broke"):
-        await channel.send(ImageRequest(ticket="ticket-a-b", image_id=archive.image_id))
+    with pytest.raises(ChannelClosed):
         await channel.receive()
     assert there.engine.calls["save"] == 0
 
@@ -287,7 +288,7 @@ async def test_a_busy_source_serves_so_many_and_others_wait(
 
 async def test_questions_outlive_a_session() -> None:
     questions = Questions()
-    asking = asyncio.create_task(questions.ask(FetchImage(image_id="x")))
+    asking = asyncio.create_task(questions.sources(FetchImage(image_id="x")))
     number, _ = await questions.take()
     questions.lost()
     again, question = await questions.take()

@@ -10,7 +10,7 @@ from common.wire.messages import ImageSeen
 from manager.api.errors import EngineError
 from manager.api.images_find import choose
 from manager.api.images_list import merge
-from manager.api.images_needed import Needed, needed, services_needing
+from manager.state.imageuse import Needed, needed, services_needing
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 

@@ -1,0 +1,60 @@
+"""Which images the cluster's services need: what is never cleared away. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.imagenames import pinned_id, repository, with_tag
+from common.model import Service
+from common.model.service import ServiceSpec
+from manager.state.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Ids and digests that services are pinned to, and names (`repository:tag`) of those that are not."""
+
+    digests: frozenset[str]
+    names: frozenset[str]
+
+    def has(self, image: Mapping[str, Any]) -> bool:
+        """Whether an image, as engines list them, is needed."""
+        digests = {image["Id"], *(str(each).rpartition("@")[2] for each in image.get("RepoDigests") or ())}
+        names = {_full(str(each)) for each in image.get("RepoTags") or ()}
+        return not self.digests.isdisjoint(digests) or not self.names.isdisjoint(names)
+
+
+def needed(view: View) -> Needed:
+    """Collect what services name, in their present and their previous specs, and what their tasks were made from."""
+    images = [*(image for service in view.services for image in _of_service(service)), *_of_tasks(view)]
+    digests = (pinned_id(image) for image in images)
+    names = (_full(image) for image in images if not pinned_id(image))
+    return Needed(frozenset(filter(None, digests)), frozenset(names))
+
+
+def services_needing(view: View, image_id: str) -> Collection[str]:
+    """Return the names of the services whose present spec is pinned to an image's id."""
+    return sorted(s.name for s in view.services if not s.pending_delete and pinned_id(_image(s.spec)) == image_id)
+
+
+def _of_service(service: Service) -> Iterator[str]:
+    for spec in (service.spec, service.previous_spec):
+        if spec is not None and (image := _image(spec)):
+            yield image
+
+
+def _of_tasks(view: View) -> Iterable[str]:
+    specs = (task.spec.container_spec for task in view.tasks if not task.status.state.terminal)
+    return [container.image for container in specs if container is not None]
+
+
+def _image(spec: ServiceSpec) -> str:
+    container = spec.task_template.container_spec
+    return container.image if container is not None else ""
+
+
+def _full(reference: str) -> str:
+    tag = with_tag(reference.partition("@")[0]).rpartition(":")[2]
+    return f"{repository(reference)}:{tag}"

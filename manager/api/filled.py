@@ -12,6 +12,7 @@ from common.model.container import ContainerSpec
 from common.model.service import (
     EndpointSpec,
     Replicated,
+    ReplicatedJob,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
@@ -57,10 +58,19 @@ def _restart(policy: RestartPolicy | None) -> RestartPolicy | None:
 
 
 def _mode(mode: ServiceMode) -> ServiceMode:
-    if mode.global_ is not None or mode.replicated_job is not None or mode.global_job is not None:
+    if mode.replicated_job is not None:
+        return ServiceMode(replicated_job=_job(mode.replicated_job))
+    if mode.global_ is not None or mode.global_job is not None:
         return mode
     replicas = mode.replicated.replicas if mode.replicated is not None else None
     return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
+
+
+def _job(job: ReplicatedJob) -> ReplicatedJob:
+    """Fill a job's counts: one at a time, and as many in all as at a time."""
+    most = 1 if job.max_concurrent is None else job.max_concurrent
+    total = most if job.total_completions is None else job.total_completions
+    return ReplicatedJob(max_concurrent=most, total_completions=total)
 
 
 def _update(config: UpdateConfig | None) -> UpdateConfig | None:

@@ -18,6 +18,7 @@ from common.model.service import ServiceSpec, UpdateStatus
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
+from manager.api.jobs import is_job
 from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.api.views.services import spec_view
@@ -86,6 +87,8 @@ def returned(service: Service, spec: ServiceSpec | None, now: float, message: st
     """
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    if is_job(spec.mode):  # it has no updates to be rolled back: it runs anew
+        return revisions.respecified(service, spec, now)
     status = UpdateStatus(state="rollback_started", started_at=now, message=message)
     return _with(revisions.respecified(service, spec, now), status)
 

@@ -19,6 +19,7 @@ from manager.api.context import Context
 from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.images_pin import pinned
+from manager.api.jobs import first_execution, next_execution
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
@@ -62,7 +63,12 @@ async def list_services(context: Context, call: Call) -> Reply:
 
 
 def _mode_name(spec: ServiceSpec) -> str:
-    names = {"replicated": spec.mode.replicated, "global": spec.mode.global_}
+    names = {
+        "replicated": spec.mode.replicated,
+        "global": spec.mode.global_,
+        "replicated-job": spec.mode.replicated_job,
+        "global-job": spec.mode.global_job,
+    }
     return next((name for name, mode in names.items() if mode is not None), "")
 
 
@@ -74,11 +80,12 @@ async def create_service(context: Context, call: Call) -> Reply:
     spec = await pinned(context, spec)
     auth = _registry_auth(call)
     service_id = new_id(context.rng)
+    now = context.clock.now()
 
     def create(tx: Transaction) -> None:
         settled = settle(spec, tx)
         check_dependencies(settled, tx)
-        service = Service(id=service_id, spec=settled, spec_version=tx.next_index)
+        service = first_execution(Service(id=service_id, spec=settled, spec_version=tx.next_index), now)
         check_ports(tx, service)
         tx.put(service)
 
@@ -118,7 +125,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         else:
             changed = _respecified(service, spec, tx, now)
         if revisions.tasks_differ(service.spec, changed.spec):
-            changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
+            changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
         check_ports(tx, changed)
         tx.put(changed)
         return service.id

@@ -12,7 +12,7 @@ from manager.api.errors import invalid
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
 from manager.api.router import Route
-from manager.api.views.tasks import task_view
+from manager.api.views.tasks import desired_state, task_view
 from manager.state.view import View
 
 _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
@@ -34,7 +34,7 @@ async def list_tasks(context: Context, call: Call) -> Reply:
             "label": lambda values: labels_match(_labels(task, view), values),
             "service": lambda _: task.service_id in services,
             "node": lambda _: task.node_id in nodes,
-            "desired-state": lambda values: task.desired_state.name.lower() in values,
+            "desired-state": lambda values: desired_state(task) in values,
             "runtime": lambda values: (task.spec.runtime or "container") in values,
             "_up-to-date": lambda values: _up_to_date(task, view) == ("true" in values),
         }

@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 
 from common.errors import InvalidArgument
-from common.model.service import EndpointSpec, RestartPolicy, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig
+from common.model.service import (
+    EndpointSpec,
+    ReplicatedJob,
+    RestartPolicy,
+    ServiceMode,
+    ServiceSpec,
+    TaskSpec,
+    UpdateConfig,
+)
 from manager.api.errors import Unimplemented, invalid
+from manager.api.jobs import is_job
 from manager.api.names import check_dns_name
 from manager.api.validate_container import check_container
 from manager.api.validate_resources import check_resources
@@ -36,6 +45,7 @@ def check_service(spec: ServiceSpec) -> None:
     """
     _check_runtime(spec.task_template)
     _check_mode(spec.mode)
+    _check_no_updates(spec)
     _check_update("UpdateConfig", spec.update_config, _UPDATE_ACTIONS)
     _check_update("RollbackConfig", spec.rollback_config, _ROLLBACK_ACTIONS)
     check_dns_name(spec.name)
@@ -62,12 +72,24 @@ def _check_mode(mode: ServiceMode) -> None:
     modes = [m for m in (mode.replicated, mode.global_, mode.replicated_job, mode.global_job) if m is not None]
     if len(modes) > 1:
         raise invalid("must specify only one service mode")
-    if mode.replicated_job is not None or mode.global_job is not None:
-        raise Unimplemented(
-            "jobs (Mode.ReplicatedJob, Mode.GlobalJob) come in a later version: use Replicated or Global"
-        )
+    if mode.replicated_job is not None:
+        _check_job(mode.replicated_job)
     if mode.replicated is not None and (mode.replicated.replicas or 0) < 0:
         raise invalid(f"Mode.Replicated.Replicas: expected 0 or more, got {mode.replicated.replicas}")
+
+
+def _check_job(job: ReplicatedJob) -> None:
+    if (job.max_concurrent or 0) < 0:
+        raise invalid(f"Mode.ReplicatedJob.MaxConcurrent: expected 0 or more, got {job.max_concurrent}")
+    if (job.total_completions or 0) < 0:
+        raise invalid(f"Mode.ReplicatedJob.TotalCompletions: expected 0 or more, got {job.total_completions}")
+
+
+def _check_no_updates(spec: ServiceSpec) -> None:
+    """Refuse an update configuration of a job: its tasks are never updated, they run anew."""
+    for name, config in (("UpdateConfig", spec.update_config), ("RollbackConfig", spec.rollback_config)):
+        if config is not None and is_job(spec.mode):
+            raise invalid(f"{name}: expected none, as the tasks of a job are not updated but run anew")
 
 
 def _check_update(name: str, config: UpdateConfig | None, actions: tuple[str, ...]) -> None:

@@ -147,7 +147,9 @@ class _Slot:
     @property
     def line(self) -> Line:
         state = None if self.current.desired_state > TaskState.RUNNING and not self.done else self.current.status.state
-        return Line(self.name, state, _trouble(self.current) or self.last_error)
+        waits = self.current.desired_state is TaskState.READY  # then its own trouble is that it does
+        own, last = _trouble(self.current), self.last_error
+        return Line(self.name, state, (last or own) if waits else (own or last))
 
     @property
     def last_error(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from common.model import Task
+from common.model import Task, TaskState
 from manager.cli import decode
 from manager.cli.client import Client, filtered
 from manager.cli.images import shown
@@ -13,6 +13,7 @@ from manager.cli.rows import Row, Table
 from manager.cli.wording import ago, capitalized, natural, short_id, shortened
 
 _ERROR_WIDTH = 30
+CRASH_LOOP = 3
 
 TASKS = Table(
     columns=(
@@ -99,9 +100,19 @@ def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, objec
         "Node": known.nodes.get(task.node_id, task.node_id),
         "DesiredState": capitalized(task.desired_state.name),
         "CurrentState": f"{capitalized(state)} {since.lower()}",
-        "Error": _quoted(task.status.err, full=full),
+        "Error": _quoted(back_off(task, now) or task.status.err, full=full),
         "Ports": ",".join(f"*:{p.published_port}->{p.target_port}/{p.protocol}" for p in task.status.ports),
     }
+
+
+def back_off(task: Task, now: float) -> str:
+    """Say in how long a task that waits after a failure starts: `crash loop: next try in 40 s (attempt 5)`."""
+    left = task.restart.not_before - now
+    if task.desired_state is not TaskState.READY or left <= 0:
+        return ""
+    streak = task.restart.streak
+    loop = "crash loop: " if streak >= CRASH_LOOP else ""
+    return f"{loop}next try in {left:.0f} s (attempt {streak + 1})" if streak else f"starts again in {left:.0f} s"
 
 
 def _quoted(error: str, *, full: bool) -> str:

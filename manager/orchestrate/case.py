@@ -35,6 +35,7 @@ class Case:
     ) -> None:
         self.service = service
         self.held = held
+        self.iteration = service.job_status.job_iteration if service.job_status is not None else None
         self.view = view
         self.now = now
         self.rng = rng
@@ -114,6 +115,7 @@ class Case:
                 status=TaskStatus(timestamp=self.now, state=TaskState.NEW, message="created"),
                 desired_state=desired,
                 ports=self.host_ports,
+                job_iteration=self.iteration,
                 restart=restart,
             )
         )

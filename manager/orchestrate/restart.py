@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from common.clock import SECOND, seconds
 from common.model import Task, TaskState
 from common.model.service import RestartPolicy
@@ -26,7 +28,11 @@ _DEFAULT_POLICY = RestartPolicy()
 
 
 def policy_of(task: Task) -> RestartPolicy:
-    return task.spec.restart_policy or _DEFAULT_POLICY
+    """Return a task's policy. A job's task that completed is done: for it, any failure is what `any` means."""
+    policy = task.spec.restart_policy or _DEFAULT_POLICY
+    if task.job_iteration is not None and policy.condition == "any":
+        return msgspec.structs.replace(policy, condition="on-failure")
+    return policy
 
 
 def movable(task: Task) -> bool:

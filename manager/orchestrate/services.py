@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.model import Service, Task, TaskState
-from manager.orchestrate import dependencies, replicated
+from manager.orchestrate import dependencies, jobs, replicated
 from manager.orchestrate import globals as global_services
 from manager.orchestrate.case import Case
 from manager.orchestrate.draft import Draft
@@ -41,14 +41,18 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
 
 
 def _decide_mode(case: Case) -> None:
-    """Hand a service to its mode. Jobs have none yet: the API refuses them."""
+    """Hand a service to its mode."""
     ready = dependencies.opened(case)
     if ready is None:
         return
     case, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
         global_services.decide(case)
-    elif mode.replicated_job is None and mode.global_job is None:
+    elif mode.replicated_job is not None:
+        jobs.decide_replicated(case, mode.replicated_job)
+    elif mode.global_job is not None:
+        jobs.decide_global(case)
+    else:
         replicated.decide(case)
 
 

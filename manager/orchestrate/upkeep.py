@@ -19,6 +19,7 @@ from manager.state.reservations import Available, reserved
 
 # How long a drained node's task goes on while its replacement finds no place.
 DRAIN_PATIENCE = 30.0
+_ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 
 
 class Phase(enum.Enum):
@@ -51,18 +52,26 @@ def next_record(case: Case, slot: Slot) -> RestartRecord | None:
     last = slot.newest
     if last.spec_version != case.service.spec_version:
         return RestartRecord()
-    if last.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED):
+    if last.status.state in _ENDED_BY_ITSELF:
         return restart.after(last, case.now, case.rng)
     return restart.moved(last)
+
+
+def successor(case: Case, slot: Slot) -> RestartRecord | None:
+    """Return the record for the next task of a slot in which none is live, or None if its policy allows no other."""
+    last = slot.newest
+    if last.status.state in _ENDED_BY_ITSELF:
+        return restart.after(last, case.now, case.rng)
+    return restart.moved(last) if restart.movable(last) else None
 
 
 def _restart(case: Case, slot: Slot) -> Phase:
     """Succeed a task that ended or was told to stop, if its own policy says so."""
     last = slot.newest
-    ended = last.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
-    record = restart.after(last, case.now, case.rng) if ended else restart.moved(last)
-    if record is None or not (ended or restart.movable(last)):
+    record = successor(case, slot)
+    if record is None:
         return Phase.SETTLED if case.clean(last) else Phase.DIRTY
+    ended = last.status.state in _ENDED_BY_ITSELF
     if last.spec_version != case.service.spec_version:
         record = RestartRecord(not_before=record.not_before)
     if ended and not case.lost(last):

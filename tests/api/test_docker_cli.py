@@ -134,7 +134,6 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
         step(f"!{CREATE} --constraint x busybox", r"constraint.*'?x'?"),
         step(f"!{CREATE} --reserve-memory 1m busybox", r"invalid memory value 1048576: Must be at least 4MiB"),
         step(f"!{CREATE} --limit-cpu 0.0001 busybox", r"Must be at least 0\.001"),
-        step(f"!{CREATE} --mode replicated-job busybox", r"jobs .* come in a later version"),
         step(f"!{CREATE} --endpoint-mode dnsrr -p 80:80 busybox", r"ingress mode can't be used with dnsrr"),
         step("!service create --name 'a b' busybox", r"name must be valid as a DNS name component"),
         step("service ls -q", r"!\w"),

@@ -134,7 +134,7 @@ ERRORS = (
     create(spec("notarget", container={"Mounts": [{"Type": "volume"}]}), CHECKED_AT_ONCE),
     create(spec("port0", EndpointSpec={"Ports": [{"PublishedPort": 8081}]}), CHECKED_AT_ONCE),
     create(spec("port9", EndpointSpec={"Ports": [{"TargetPort": 1, "PublishedPort": 99999}]}), CHECKED_AT_ONCE),
-    create(spec("job", Mode={"ReplicatedJob": {}}), "jobs come in a later version"),
+    create(spec("job", Mode={"ReplicatedJob": {}})),
     Case("POST", "/secrets/create", {"Name": "s2"}),
     Case("POST", "/secrets/create", {"Name": "", "Data": DATA}),
     Case("POST", "/secrets/create", {"Name": "a b", "Data": DATA}),

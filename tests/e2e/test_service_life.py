@@ -80,3 +80,32 @@ async def test_an_update_is_paused_goes_on_and_an_old_revision_comes_back(swarm:
     back = await swarm.swarm("service", "rollback", "--to", "1", "web", "-q")
     assert back.returncode == 0
     assert modes(await swarm.running("web", 3)) == ["MODE=one"] * 3
+
+
+async def test_a_job_completes_so_often_and_runs_again_by_force(swarm: Cluster) -> None:
+    job = ("--mode", "replicated-job", "--replicas", "5", "--max-concurrent", "2")
+    command = ("busybox:lab", "busybox", "sh", "-c", "echo done; sleep 0.5")
+    made = await swarm.swarm("service", "create", *job, "--no-resolve-image", "--name", "job", *command)
+    assert "5 out of 5 tasks" in made.stdout
+    line = await swarm.swarm("service", "ls", "--format", "{{.Mode}} {{.Replicas}}")
+    assert line.stdout.strip() == "replicated job 0/2 (5/5 completed)"
+    rows = await swarm.swarm("service", "ps", "--format", "{{.Name}} {{.DesiredState}} {{.CurrentState}}", "job")
+    assert len(rows.stdout.splitlines()) == 5
+    assert all("Complete Complete" in row for row in rows.stdout.splitlines())
+    assert (await swarm.swarm("service", "logs", "job", "--raw")).stdout.split() == ["done"] * 5
+    await swarm.swarm("service", "update", "--force", "job")
+    service = await swarm.get("/services/job")
+    assert service["JobStatus"]["JobIteration"] == {"Index": 1}
+    again = [task for task in await swarm.tasks("job", "complete") if task["JobIteration"] == {"Index": 1}]
+    assert [task["Status"]["State"] for task in again] == ["complete"] * 5
+
+
+async def test_a_global_job_completes_on_every_node_and_a_failing_one_exits_1(swarm: Cluster) -> None:
+    command = ("busybox:lab", "busybox", "true")
+    await swarm.swarm("service", "create", "--mode", "global-job", "--no-resolve-image", "--name", "each", *command)
+    tasks = await swarm.tasks("each", "complete")
+    assert len({task["NodeID"] for task in tasks}) == len(tasks) == 3
+    create_it = ("service", "create", "--mode", "replicated-job", "--restart-condition", "none", "--no-resolve-image")
+    failed = await swarm.swarm(*create_it, "--name", "bad", "busybox:lab", "busybox", "false", check=False)
+    assert failed.returncode == 1
+    assert "non-zero exit (1)" in failed.stderr

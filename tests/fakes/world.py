@@ -12,11 +12,15 @@ from common.clock import SECOND
 from common.model import Cluster, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.cluster import ClusterSpec, Orchestration
 from common.model.container import ContainerSpec
+from common.model.meta import Version
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import (
     Global,
+    GlobalJob,
+    JobStatus,
     Placement,
     Replicated,
+    ReplicatedJob,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
@@ -98,6 +102,25 @@ class World:
 
     def global_(self, spec: TaskSpec | None = None, **other: object) -> Service:
         return self._service(ServiceMode(global_=Global()), spec, other)
+
+    def job(
+        self, total: int, concurrent: int = 1, spec: TaskSpec | None = None, *, everywhere: bool = False
+    ) -> Service:
+        """Make a job, on each node with `everywhere`."""
+        counted = ReplicatedJob(max_concurrent=concurrent, total_completions=total)
+        mode = ServiceMode(global_job=GlobalJob()) if everywhere else ServiceMode(replicated_job=counted)
+        self._service(mode, spec, {})
+        self.put(replace(self.service, job_status=JobStatus(last_execution=self.now)))
+        return self.service
+
+    def force(self) -> None:
+        """Begin another execution of a job, as the API does."""
+        old = self.service
+        index = old.job_status.job_iteration.index if old.job_status is not None else 0
+        status = JobStatus(job_iteration=Version(index=index + 1), last_execution=self.now)
+        template = replace(old.spec.task_template, force_update=index + 1)
+        spec = replace(old.spec, task_template=template)
+        self.put(replace(old, spec=spec, spec_version=self.tables.index + 1, job_status=status))
 
     def _service(self, mode: ServiceMode, spec: TaskSpec | None, other: dict[str, object]) -> Service:
         body = ServiceSpec(name="web", task_template=spec or template(), mode=mode, **other)  # type: ignore[arg-type]

@@ -13,9 +13,11 @@ from common.model.container import ContainerSpec
 from common.model.service import (
     EndpointSpec,
     Global,
+    GlobalJob,
     Placement,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     Reservations,
     Resources,
     RestartPolicy,
@@ -24,6 +26,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from manager.api.jobs import is_job
 from manager.orchestrate.progress import HALTED
 from tests.fakes.world import replace
 from tests.sim.cluster import Cluster
@@ -82,13 +85,14 @@ class Chaos:
             return
         self._made += 1
         name = f"service{self._made}"
+        mode, updates = self._mode(), (self._update_config(), self._update_config())
         spec = ServiceSpec(
             name=name,
             labels=self._dependencies(),
-            mode=self._mode(),
+            mode=mode,
             task_template=self._template(),
-            update_config=self._update_config(),
-            rollback_config=self._update_config(),
+            update_config=None if is_job(mode) else updates[0],
+            rollback_config=None if is_job(mode) else updates[1],
             endpoint_spec=self._ports(),
         )
         await self._cluster.create(Service(id=name, spec=spec))
@@ -172,7 +176,13 @@ class Chaos:
         return self._rng.choice(list(self._cluster.hosts))
 
     def _mode(self) -> ServiceMode:
-        return ServiceMode(global_=Global()) if self._rng.random() < 0.25 else self._replicas()
+        chance = self._rng.random()
+        if chance < 0.05:
+            return ServiceMode(global_job=GlobalJob())
+        if chance < 0.2:
+            most, total = self._rng.randint(1, 3), self._rng.randint(0, 6)
+            return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=most, total_completions=total))
+        return ServiceMode(global_=Global()) if chance < 0.4 else self._replicas()
 
     def _replicas(self) -> ServiceMode:
         return ServiceMode(replicated=Replicated(replicas=self._rng.randint(0, 6)))

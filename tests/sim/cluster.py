@@ -16,15 +16,14 @@ from common.model import Cluster as ClusterRecord
 from common.model import Service
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
-from common.model.service import UpdateStatus
 from common.wire.memory import MemoryChannel, memory_channel_pair
-from manager.api.rollouts import ACTIONS
+from manager.api.jobs import first_execution, next_execution
+from manager.api.rollouts import ACTIONS, returned
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.orchestrate.progress import ROLLBACK_STARTED
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -171,7 +170,8 @@ class Cluster:
     # --- what the API would do ---
 
     async def create(self, service: Service) -> None:
-        await self.update(lambda tx: tx.put(replace(service, spec_version=tx.next_index)))
+        begun = first_execution(service, self.clock.now())
+        await self.update(lambda tx: tx.put(replace(begun, spec_version=tx.next_index)))
 
     async def change(self, service_id: str, **spec: object) -> None:
         """Change a service's specification, and its tasks' version when its template or its ports are changed."""
@@ -181,15 +181,12 @@ class Cluster:
             if service is None or service.pending_delete:
                 return
             anew = not spec.keys().isdisjoint({"task_template", "endpoint_spec"})
-            tx.put(
-                replace(
-                    service,
-                    spec=replace(service.spec, **spec),
-                    previous_spec=service.spec,
-                    spec_version=tx.next_index if anew else service.spec_version,
-                    update_status=None,
-                )
+            changed = replace(
+                service, spec=replace(service.spec, **spec), previous_spec=service.spec, update_status=None
             )
+            if anew:
+                changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
+            tx.put(changed)
 
         await self.update(step)
 
@@ -200,18 +197,10 @@ class Cluster:
             service = tx.services.get(service_id)
             if service is None or service.pending_delete or service.previous_spec is None:
                 return
-            status = UpdateStatus(state=ROLLBACK_STARTED, started_at=self.clock.now())
-            spec, previous = service.previous_spec, service.spec
-            anew = spec.task_template != previous.task_template
-            tx.put(
-                replace(
-                    service,
-                    spec=spec,
-                    previous_spec=previous,
-                    spec_version=tx.next_index if anew else service.spec_version,
-                    update_status=status,
-                )
-            )
+            changed = returned(service, service.previous_spec, self.clock.now(), "")
+            if changed.spec.task_template != service.spec.task_template:
+                changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
+            tx.put(changed)
 
         await self.update(step)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
+from manager.api.jobs import is_job
 from manager.orchestrate.progress import ACTIVE, HALTED
 from manager.state.constraints import unmet
 from manager.state.observation import story
@@ -34,6 +35,10 @@ def _service(view: View, service: Service) -> Iterator[str]:
             yield f"{service.name}: {service.waiting}, which is so"
         return
     live = [task for task in view.tasks.of_service(service.id) if task.live]
+    if is_job(service.spec.mode):
+        yield from _job(view, service, live)
+        yield from _history(view, service)
+        return
     stuck = [task for task in live if task.status.state is not TaskState.RUNNING]
     for task in stuck:
         if task.status.state is not TaskState.PENDING or not task.status.err or _has_room(view, service, task):
@@ -61,6 +66,27 @@ def _service(view: View, service: Service) -> Iterator[str]:
             yield f"{service.name}: is still on a drained node: {story(task)}"
         if node is not None and not paused and not stuck and not _fits(service, node):
             yield f"{service.name}: breaks a constraint: {story(task)}"
+
+
+def _job(view: View, service: Service, live: list[Task]) -> Iterator[str]:
+    """Check that a job has completed, but for what finds no place."""
+    for task in live:
+        if task.status.state is not TaskState.PENDING or _has_room(view, service, task):
+            yield f"{service.name}: has not completed: {story(task)}"
+    assert service.job_status is not None
+    done: set[int | str] = {
+        task.slot or task.node_id
+        for task in view.tasks.of_service(service.id)
+        if task.status.state is TaskState.COMPLETE and task.job_iteration == service.job_status.job_iteration
+    }
+    job = service.spec.mode.replicated_job
+    if job is not None and live:
+        return  # those have the turn of the others
+    wanted: set[int | str] = {node.id for node in view.nodes if job is None and _eligible(service, node)}
+    wanted |= set(range(1, (job.total_completions or 0) + 1)) if job is not None else set()
+    missing = wanted - done - {task.slot or task.node_id for task in live}
+    if missing:
+        yield f"{service.name}: {sorted(map(str, missing))} have not completed"
 
 
 def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:

@@ -199,12 +199,17 @@ class Host:
                 await self._told(task_id)
             if self._tasks[task_id].desired_state > TaskState.RUNNING:
                 return self._say(task_id, TaskState.SHUTDOWN)
-            await self._run_container(task_id, rng.uniform(0.0, self.habits.lifetime) if failing or bad else None)
+            await self._run_container(task_id, self._lifetime(task_id, rng, fails=failing or bad), fails=failing or bad)
         finally:
             if self._workers.get(task_id) is asyncio.current_task():
                 del self._workers[task_id]
 
-    async def _run_container(self, task_id: str, lifetime: float | None) -> None:
+    def _lifetime(self, task_id: str, rng: random.Random, *, fails: bool) -> float | None:
+        """Choose how long a container runs by itself: for ever, unless it fails or does a job."""
+        ends = fails or self._tasks[task_id].job_iteration is not None
+        return rng.uniform(0.0, self.habits.lifetime) if ends else None
+
+    async def _run_container(self, task_id: str, lifetime: float | None, *, fails: bool) -> None:
         self._say(task_id, TaskState.STARTING)
         self.containers[task_id] = self._tasks[task_id]
         if lifetime is None or lifetime > 1.0:
@@ -213,7 +218,10 @@ class Host:
         if stopped:
             await asyncio.sleep(self._rng.uniform(0.0, 2.0))
         del self.containers[task_id]
-        self._say(task_id, TaskState.SHUTDOWN if stopped else TaskState.FAILED, "" if stopped else "exit 1")
+        if stopped or not fails:
+            self._say(task_id, TaskState.SHUTDOWN if stopped else TaskState.COMPLETE)
+        else:
+            self._say(task_id, TaskState.FAILED, "exit 1")
 
     async def _stopped(self, task_id: str, seconds: float | None) -> bool:
         """Wait, and return whether the task was told to stop meanwhile."""

@@ -85,6 +85,8 @@ class CheckedBackend:
         slots = {(task.service_id, task.slot, "" if task.slot else task.node_id): None for task in tasks}
         for service_id, slot, node_id in slots:
             self._slot(list(self.mirror.tasks.in_slot(service_id, slot, node_id)), before)
+        for service_id in {task.service_id: None for task in tasks}:
+            self._job(service_id)
         for node_id in {task.node_id: None for task in tasks if task.node_id}:
             self._node(node_id)
 
@@ -167,6 +169,14 @@ class CheckedBackend:
     def _overlapped(self, task: Task, other: Task) -> bool:
         """Whether both were live together by right (drain, start-first), when one of them was told to stop."""
         return any("wanted RUNNING" in line for line in self.stories[task.id][:-1]) or self._may_overlap(other)
+
+    def _job(self, service_id: str) -> None:
+        """No more tasks of a job are wanted at once than it allows."""
+        service = self.mirror.services.get(service_id)
+        job = service.spec.mode.replicated_job if service is not None else None
+        live = [task for task in self.mirror.tasks.of_service(service_id) if task.live]
+        if job is not None and len(live) > (job.max_concurrent or 0):
+            self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
     def _node(self, node_id: str) -> None:
         """Add up what is reserved, in other words than the manager's: every task that was placed and has not ended."""

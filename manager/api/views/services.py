@@ -68,7 +68,10 @@ def spec_with_defaults(spec: ServiceSpec) -> dict[str, Any]:
 def status_view(view: View, service: Service, down: Collection[str]) -> dict[str, int]:
     """Count a service's tasks, as `services?status=true` shows them; `down` are the ids of nodes that are."""
     running = desired = completed = 0
+    iteration = service.job_status.job_iteration if service.job_status is not None else None
     for task in view.tasks.of_service(service.id):
+        if task.job_iteration != iteration:
+            continue
         wanted = task.desired_state <= TaskState.RUNNING
         desired += wanted
         running += wanted and task.status.state is TaskState.RUNNING and task.node_id not in down

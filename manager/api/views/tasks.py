@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.clock import rfc3339
-from common.model import Network, Task
+from common.model import Network, Task, TaskState
 from common.model.service import TaskSpec
 from common.model.task import TaskStatus
 from manager.api.views.cache import JsonCache
@@ -13,6 +13,9 @@ from manager.api.views.networks import PREDEFINED, Predefined, attached_view
 from manager.api.views.objects import head
 from manager.api.views.render import render
 from manager.state.view import View
+
+# From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.
+CRASH_LOOP = 3
 
 
 def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
@@ -26,7 +29,11 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
     if task.node_id:
         result["NodeID"] = task.node_id
     result["Status"] = _status_view(task.status)
-    result["DesiredState"] = task.desired_state.name.lower()
+    if why := _back_off(task):
+        # Ours: what `swarm-manager` tells the time left by. The error is where every client shows it.
+        result["Restart"] = {"Streak": task.restart.streak, "NotBefore": rfc3339(task.restart.not_before)}
+        result["Status"].setdefault("Err", why)
+    result["DesiredState"] = desired_state(task)
     if attachments := _attachments(task, view, cache):
         result["NetworksAttachments"] = attachments
     if task.generic_resources:
@@ -35,6 +42,26 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         result["JobIteration"] = render(task.job_iteration)
     result["Volumes"] = None
     return result
+
+
+def _back_off(task: Task) -> str:
+    """Say when a task that waits for its restart's time starts; empty when it waits for nothing, or something else."""
+    record = task.restart
+    if task.desired_state is not TaskState.READY or not record.not_before or task.status.state.terminal:
+        return ""
+    when = rfc3339(record.not_before)[:19] + "Z"
+    if not record.streak:
+        return f"starts again at {when}"
+    loop = f"crash loop, {record.streak} failures in a row: " if record.streak >= CRASH_LOOP else ""
+    return f"{loop}next try at {when} (attempt {record.streak + 1})"
+
+
+def desired_state(task: Task) -> str:
+    """Name what is wanted of a task; of a job's task it is to complete, and when it has it stays so."""
+    done = task.status.state is TaskState.COMPLETE and task.desired_state < TaskState.REMOVE
+    if task.job_iteration is not None and (task.desired_state is TaskState.RUNNING or done):
+        return TaskState.COMPLETE.name.lower()
+    return task.desired_state.name.lower()
 
 
 def task_spec_view(spec: TaskSpec) -> dict[str, Any]:

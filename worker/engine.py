@@ -34,6 +34,8 @@ PULL_STALL_SECONDS = 300.0
 TRANSFER_STALL_SECONDS = 900.0
 # With more images than these, layers that are here may be sent again.
 LAYERS_ASKED = 200
+# A line of logs may be of any length.
+LONGEST_LOGS = 1 << 16
 STOP_MARGIN_SECONDS = 60.0
 AIODOCKER_NO_ANSWER = 900
 _RETRY_FIRST, _RETRY_LIMIT = 0.1, 2.0
@@ -100,6 +102,20 @@ class DockerEngine:
     async def inspect(self, container: str) -> Container | None:
         answer = await self._unless_absent(self._docker.containers.container(container).show())
         return None if answer is None else engineapi.read_container(answer)
+
+    async def last_logs(self, container: str, lines: int) -> bytes:
+        return await self._unless_absent(self._last_logs(container, lines)) or b""
+
+    async def _last_logs(self, container: str, lines: int) -> bytes:
+        query = {"stdout": "true", "stderr": "true", "tail": str(lines)}
+        async with self._docker.session.get(self._url(f"containers/{container}/logs"), params=query) as response:
+            await _raise_for_status(response)
+            logs = bytearray()
+            async for chunk in response.content.iter_any():
+                logs += chunk
+                if len(logs) > LONGEST_LOGS:
+                    break
+            return bytes(logs)
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         filters = json.dumps({"label": engineapi.label_filters(labels)})

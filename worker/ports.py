@@ -146,6 +146,9 @@ class Engine(Protocol):
 
     async def inspect(self, container: str) -> Container | None: ...
 
+    async def last_logs(self, container: str, lines: int) -> bytes:
+        """Return the last lines that a container wrote, as the engine answers; nothing of one that does not exist."""
+
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """List all containers with these labels, running or not; exit codes, addresses and ports are not filled in."""
 

@@ -17,7 +17,7 @@ from common.clock import Clock
 from common.errors import InvalidArgument, SwarmError
 from common.model.node import NodeDescription
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker import containerspec, taskmachine, templates
+from worker import containerspec, lastwords, taskmachine, templates
 from worker.images import Images
 from worker.ports import (
     Attachment,
@@ -34,6 +34,7 @@ from worker.taskfiles import Materials, task_files
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
+LAST_WORDS_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class TaskRunner:
             try:
                 if self._stale:
                     await self._look()
-                step = self._step()
+                step = await self._with_last_words(self._step())
                 advanced = self._enter(step)
                 if step.done:
                     return
@@ -160,6 +161,20 @@ class TaskRunner:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
         self._now = replace(self._now, missing=missing)
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
+
+    async def _with_last_words(self, step: Step) -> Step:
+        """Add to the error of a container that failed by itself what it said last, if its engine can tell."""
+        container, lines = self._now.container, lastwords.wanted(self.task)
+        failed = step.state is TaskState.FAILED and step.state > self._now.state
+        if not (failed and lines and container and container.phase is Phase.EXITED and container.exit_code):
+            return step
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                logs = await self._hands.engine.last_logs(container.id, lines)
+        except (TimeoutError, SwarmError) as error:
+            _log.info("task %s: its last words cannot be read: %s", self.task.name, error)
+            return step
+        return replace(step, err=lastwords.told(step.err, logs, lines))
 
     def _enter(self, step: Step) -> bool:
         """Take on a step's state and report it if it is new; return whether the task has advanced."""

@@ -37,6 +37,14 @@ class Extensions:
     depends_on: Mapping[str, Condition] = field(default_factory=dict)
     on_rotate: str = "restart"
     progress_deadline: float = 600.0
+    last_words: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterExtensions:
+    """What the labels of the cluster's own specification say."""
+
+    rebalance: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,18 @@ def _duration(text: str) -> float:
     return float(seconds)
 
 
+def _lines(text: str) -> int:
+    if not re.fullmatch(r"[0-9]|1[0-9]|20", text):
+        raise ValueError("a number of lines, 0 (none) to 20")
+    return int(text)
+
+
+def _rebalance(text: str) -> str:
+    if text not in ("off", "auto"):
+        raise ValueError("off or auto")
+    return text
+
+
 def _digest(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}:[0-9a-f]{64}", text):
         raise ValueError("SALT:SCRYPT in hexadecimal")
@@ -106,6 +126,7 @@ def _count(text: str) -> int:
 SERVICE: tuple[Extension, ...] = (
     Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
     Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+    Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
@@ -115,6 +136,10 @@ FILE: tuple[Extension, ...] = (
     Extension("version-of", str, "the name that had this content before"),
 )
 
+# Labels of the cluster's own specification.
+CLUSTER: tuple[Extension, ...] = (
+    Extension("rebalance", _rebalance, "whether tasks move by themselves when a node joins or returns"),
+)
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (
     Extension("engine", _engine, "what the engine can do for a container and the Docker API has no field for"),
@@ -134,6 +159,16 @@ def read(labels: Mapping[str, str]) -> Extensions:
 def of(service: Service) -> Extensions:
     """Return a stored service's extensions; they were checked when it was stored."""
     return read(service.spec.labels)
+
+
+def read_cluster(labels: Mapping[str, str]) -> ClusterExtensions:
+    """Parse the cluster's extensions.
+
+    Raises:
+        InvalidArgument: as `read`.
+
+    """
+    return ClusterExtensions(**_values(labels, CLUSTER))
 
 
 def check_file(labels: Mapping[str, str]) -> None:

@@ -79,6 +79,8 @@ class FakeEngine:
         self._latency = latency
         self._pull_seconds = pull_seconds
         self._boxes: dict[str, _Box] = {}
+        # What containers have written, by id.
+        self.said: dict[str, bytes] = {}
         self._watchers: set[asyncio.Queue[EngineEvent | None]] = set()
         self._risen = asyncio.Event()
         self._numbers = 0
@@ -216,6 +218,10 @@ class FakeEngine:
     async def inspect(self, container: str) -> Container | None:
         await self._call("inspect")
         return next((box.seen for box in self._boxes.values() if container in (box.seen.id, box.name)), None)
+
+    async def last_logs(self, container: str, lines: int) -> bytes:
+        await self._call("last_logs")
+        return b"\n".join(self.said.get(container, b"").splitlines()[-lines:])
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         await self._call("containers")

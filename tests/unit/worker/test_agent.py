@@ -168,6 +168,20 @@ async def test_a_program_that_ends_is_reported_with_its_exit_code():
 
 
 @virtual
+async def test_a_failed_tasks_error_has_its_containers_last_words():
+    said = {"": ": two | three | four", "1": ": four", "0": ""}
+    for lines, words in said.items():
+        w = world({"web": Program(exits_after=2, exit_code=3)})
+        labels = {"swarm.x.last-words": lines} if lines else {}
+        async with w.running():
+            await w.assign(msgspec.structs.replace(make_task(), labels=labels))
+            await asyncio.sleep(1)
+            w.engine.said[w.engine.box("t1").id] = b"one\ntwo\nthree\nfour\n"
+            await asyncio.sleep(2)
+            assert w.last().err == f"task: non-zero exit (3){words}"
+
+
+@virtual
 async def test_stopped_by_hand_is_a_failure_even_with_exit_code_0():
     w = world()
     async with w.running():

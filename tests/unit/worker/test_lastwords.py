@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.model.task import Task
+from worker import lastwords
+
+ERR = "task: non-zero exit (1)"
+
+
+def frame(text: bytes, stream: int = 1) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+
+
+@pytest.mark.parametrize(
+    ("logs", "err"),
+    [
+        (b"", ERR),
+        (b"\n \n", ERR),
+        (frame(b"starting\n") + frame(b"cannot open /data\n", 2), f"{ERR}: starting | cannot open /data"),
+        (b"a terminal's\r\nlines\r\n", f"{ERR}: a terminal's | lines"),
+        (frame(b"\x1b[31mred\x1b[0m\ttext\n"), f"{ERR}: [31mred [0m text"),
+        (frame(b"\xff\xfe broken\n"), f"{ERR}: \ufffd\ufffd broken"),
+        (frame(b"1\n2\n3\n4\n"), f"{ERR}: 2 | 3 | 4"),
+        (frame(b"cut off")[:-3], f"{ERR}: cut"),
+    ],
+)
+def test_the_error_has_the_last_lines_as_printable_text(logs: bytes, err: str) -> None:
+    assert lastwords.told(ERR, logs, 3) == err
+
+
+@given(st.binary(max_size=3000), st.integers(1, 20))
+def test_whatever_was_written_the_error_is_short_and_printable(logs: bytes, lines: int) -> None:
+    told = lastwords.told(ERR, logs, lines)
+    assert told.isprintable()
+    assert len(told.encode()) <= len(ERR) + 2 + lastwords.LONGEST
+
+
+def test_how_many_lines_is_the_services_word() -> None:
+    assert lastwords.wanted(Task()) == lastwords.LINES
+    assert lastwords.wanted(Task(labels={lastwords.LABEL: "0"})) == 0
+    assert lastwords.wanted(Task(labels={lastwords.LABEL: "7"})) == 7

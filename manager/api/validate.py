@@ -18,6 +18,7 @@ from manager.api.errors import Unimplemented, invalid
 from manager.api.jobs import is_job
 from manager.api.names import check_dns_name
 from manager.api.validate_container import check_container
+from manager.api.validate_engine import check_engine_options
 from manager.api.validate_resources import check_resources
 from manager.state import extensions
 from manager.state.constraints import parse
@@ -27,7 +28,6 @@ _CONDITIONS = ("", "none", "on-failure", "any")
 _UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
 _ROLLBACK_ACTIONS = ("", "pause", "continue")
 _ORDERS = ("", "stop-first", "start-first")
-from manager.api.validate_engine import check_engine_options
 _ENDPOINT_MODES = ("", "vip", "dnsrr")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PUBLISH_MODES = ("ingress", "host")
@@ -55,6 +55,7 @@ def check_service(spec: ServiceSpec) -> None:
     _check_placement(spec.task_template)
     if spec.task_template.container_spec is not None:
         check_container(spec.task_template.container_spec)
+        check_engine_options(spec)
     _check_endpoint(spec.endpoint_spec)
 
 
@@ -65,7 +66,6 @@ def _check_runtime(template: TaskSpec) -> None:
         raise invalid("unsupported runtime")
     if template.container_spec is None:
         raise invalid("mismatched Runtime and *Spec fields")
-        check_engine_options(spec)
 
 
 def _check_mode(mode: ServiceMode) -> None:

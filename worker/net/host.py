@@ -59,9 +59,12 @@ class Host:
         """
         before, self._plan = self._plan, plan
         troubles: list[str] = []
+        if seen is not None:
+            # Containers are still at it, so the engine has the network: no need to ask before it is mended.
+            await _try(self._raise_bridges(plan, seen, in_use=True), troubles)
         await _try(self._make_networks(plan), troubles)
         if seen is not None:
-            await _try(self._raise_bridges(plan, seen), troubles)
+            await _try(self._raise_bridges(plan, seen, in_use=False), troubles)
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
@@ -79,7 +82,7 @@ class Host:
     async def port_added(self, port: int, bridge: int, seen: Seen) -> None:
         """Let the container behind a bridge's port reach itself, and remember where the port belongs."""
         names = [name for name, index in seen.links.items() if index == bridge and name.startswith(BRIDGE_PREFIX)]
-        if names:
+        if names and self._ports.get(port) != names[0]:
             self._ports[port] = names[0]
             await self._kernel.hairpin(port)
 
@@ -120,6 +123,7 @@ class Host:
         await self.table.remove()
         await dockeruser.remove()
         await self._kernel.apply(None, (), await self._kernel.look())
+        await self._kernel.remove_bridges(BRIDGE_PREFIX)
         self._sysctls.restore()
 
     # --- steps --------------------------------------------------------------------------------------------------------
@@ -149,13 +153,15 @@ class Host:
             await dockeruser.make_dockers_chains()
             await self._engine.create_network(body)
 
-    async def _raise_bridges(self, plan: HostPlan, seen: Seen) -> None:
-        """Repair the bridges that somebody has deleted or set down."""
+    async def _raise_bridges(self, plan: HostPlan, seen: Seen, *, in_use: bool) -> None:
+        """Repair the bridges that somebody has deleted or set down: those in use, or all."""
         now = await self._kernel.look() if self._links is None else seen
         self._ports = {port: name for port, name in self._ports.items() if port in now.links.values()}
         for network in plan.networks.values():
             if network.bridge not in now.links or network.bridge in now.down:
                 ports = [port for port, name in self._ports.items() if name == network.bridge]
+                if in_use and not ports:
+                    continue
                 _tell("repaired", [await self._kernel.raise_bridge(network.link, now, ports)])
                 self._links = None
 

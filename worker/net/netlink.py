@@ -136,6 +136,14 @@ class Kernel:
             raise Unavailable(f"cannot make bridge {bridge.name} anew: {error}") from error
         return f"bridge {bridge.name} was {'missing' if missing else 'down'}"
 
+    async def remove_bridges(self, prefix: str) -> None:
+        """Remove the bridges that were made anew here and that Docker therefore leaves behind."""
+        seen = await self.look()
+        async with self._lock:
+            for name, index in seen.links.items():
+                if name.startswith(prefix):
+                    await _attempt(self._route.link("del", index=index), name, [], [])
+
     async def _make_bridge(self, bridge: Bridge, ports: Collection[int]) -> None:
         await self._route.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu)
         (index,) = await self._route.link_lookup(ifname=bridge.name)

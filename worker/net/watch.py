@@ -141,6 +141,7 @@ class LinkWatch:
         self._port_added = port_added
         self._changed = changed
         self._known: set[int] = set()
+        self._ports: dict[int, int] = {}
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -151,6 +152,7 @@ class LinkWatch:
                 # More happened than fits into the socket's buffer: anything may have.
                 _log.info("the kernel's routing events were lost for a moment: %s", error)
                 self._known.clear()
+                self._ports.clear()
                 self._changed("events were lost, links may have been deleted")
                 await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -165,18 +167,26 @@ class LinkWatch:
         match message.get("event"):
             case "RTM_NEWLINK":
                 if message.get("master"):
-                    await self._port_added(message["index"], message.get("master"))
+                    await self._take_port(message["index"], message.get("master"))
                 elif _is_ours(message.get("ifname")):
                     self._take_link(message)
-            case "RTM_DELLINK" if _is_ours(message.get("ifname")):
-                self._known.discard(message["index"])
-                self._changed(f"link {message.get('ifname')} was deleted")
+            case "RTM_DELLINK":
+                self._ports.pop(message["index"], None)
+                if _is_ours(message.get("ifname")) and not message.get("master"):
+                    self._known.discard(message["index"])
+                    self._changed(f"link {message.get('ifname')} was deleted")
             case "RTM_DELROUTE" if message["proto"] == PROTOCOL:
                 self._changed("a route was deleted")
             case "RTM_DELRULE" if message.get("protocol") == PROTOCOL:
                 self._changed("a routing rule was deleted")
             case "RTM_NEWADDR" | "RTM_DELADDR":
                 self._changed("the host's addresses changed")
+
+    async def _take_port(self, port: int, bridge: int) -> None:
+        """Pass on a port once: setting it up makes the kernel tell of it again. A bridge is told of as its own port."""
+        if port != bridge and self._ports.get(port) != bridge:
+            self._ports[port] = bridge
+            await self._port_added(port, bridge)
 
     def _take_link(self, message: Any) -> None:
         """Pass over what is told of a bridge whenever a port comes or goes: a new one, or one that is down, matters."""

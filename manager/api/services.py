@@ -28,6 +28,7 @@ from manager.api.rollouts import returned
 from manager.api.router import Route
 from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
+from manager.orchestrate.rotation import renewed
 from manager.state import revisions
 from manager.state.transaction import Transaction
 
@@ -121,7 +122,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         if service.version.index != index:
             raise OutOfSequence
         if rollback == "previous":
-            changed = _rolled_back(service, revision, now)
+            changed = _rolled_back(service, revision, now, tx)
         else:
             changed = _respecified(service, spec, tx, now)
         if revisions.tasks_differ(service.spec, changed.spec):
@@ -159,7 +160,7 @@ def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: floa
     return msgspec.structs.replace(revisions.respecified(service, settled, now), update_status=None)
 
 
-def _rolled_back(service: Service, revision: int, now: float) -> Service:
+def _rolled_back(service: Service, revision: int, now: float, tx: Transaction) -> Service:
     """Exchange the spec and the previous one, or return to a revision."""
     if not revision:
         return returned(service, service.previous_spec, now, "manually requested rollback")
@@ -167,7 +168,7 @@ def _rolled_back(service: Service, revision: int, now: float) -> Service:
     if spec is None:
         kept = ", ".join(str(past.revision) for past in service.history) or "none"
         raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
-    return returned(service, spec, now, f"manually requested rollback to revision {revision}")
+    return returned(service, renewed(spec, tx), now, f"manually requested rollback to revision {revision}")
 
 
 async def delete_service(context: Context, call: Call) -> Reply:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
+from common.errors import FailedPrecondition
 from common.model import Config, Secret, Service, StoredObject, Task
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.secret import ConfigSpec, SecretSpec
@@ -20,7 +21,7 @@ from manager.orchestrate.draft import Draft
 from manager.state import revisions
 from manager.state.changes import Change, Decision
 from manager.state.transaction import Transaction
-from manager.state.view import View
+from manager.state.view import NamedTableView, View
 
 if TYPE_CHECKING:
     from random import Random
@@ -104,6 +105,32 @@ def _privileges(privileges: Privileges | None, rename: Renamed) -> Privileges | 
         return privileges
     changed: CredentialSpec = msgspec.structs.replace(credential, config=rename(credential.config))
     return msgspec.structs.replace(privileges, credential_spec=changed)
+
+
+def renewed(spec: ServiceSpec, view: View) -> ServiceSpec:
+    """Return a past specification with the newest content in place of versions that are gone.
+
+    Raises:
+        FailedPrecondition: nothing has the name of what it needs any more.
+
+    """
+    container = spec.task_template.container_spec
+    if container is None:
+        return spec
+    wanted: list[tuple[NamedTableView[Secret] | NamedTableView[Config], str, str, str]] = [
+        *((view.secrets, "secret", each.secret_id, each.secret_name) for each in container.secrets),
+        *((view.configs, "config", each.config_id, each.config_name) for each in container.configs),
+    ]
+    newest: dict[str, str] = {}
+    for table, kind, object_id, name in wanted:
+        if object_id not in table:
+            current = next(iter(table.named(name)), None)
+            if current is None:
+                raise FailedPrecondition(f"that specification needs the {kind} {name}, which does not exist any more")
+            newest[object_id] = current.id
+    renamed = _renamed(container, lambda object_id: newest.get(object_id, object_id))
+    template = msgspec.structs.replace(spec.task_template, container_spec=renamed)
+    return msgspec.structs.replace(spec, task_template=template)
 
 
 # --- old versions ---

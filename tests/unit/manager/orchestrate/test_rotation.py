@@ -1,5 +1,8 @@
 """Old versions of secrets and configs go when nothing uses them."""
 
+import pytest
+
+from common.errors import FailedPrecondition
 from common.model import Config, Secret, TaskState
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.secret import ConfigSpec, SecretSpec
@@ -119,3 +122,19 @@ def test_the_decider_is_woken_by_what_may_end_a_use() -> None:
     assert list(rule.keys(Change(old=task, new=None), world.tables)) == ["one"]
     assert list(rule.keys(Change(old=task, new=replace(task, node_id="n2")), world.tables)) == []
     assert list(rule.all_keys(world.tables)) == ["one"]
+
+
+def test_a_past_specification_gets_the_newest_content_where_its_own_is_gone() -> None:
+    world = Vault()
+    past = world.service.spec
+    assert rotation.renewed(past, world.tables) == past
+    for version in ("two", "three"):
+        world.rotate(version)
+        world.replace_tasks()
+    world.clear()
+    assert "one" not in world.names
+    again = rotation.renewed(past, world.tables)
+    assert again.task_template == using("three")
+    world.remove(*world.tables.secrets)
+    with pytest.raises(FailedPrecondition, match="needs the secret key, which does not exist any more"):
+        rotation.renewed(past, world.tables)

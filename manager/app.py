@@ -102,7 +102,7 @@ class Manager:
             store,
             self._clock,
             self._rng,
-            ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream, dispatcher.images.locate),
+            _engines(dispatcher),
             Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
             authority,
             audit=audit.record,
@@ -211,3 +211,8 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, manager.stop)
     await manager.run()
+
+
+def _engines(dispatcher: Dispatcher) -> ConnectedEngines:
+    images = dispatcher.images
+    return ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream, images.locate, images.bring)

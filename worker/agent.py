@@ -16,6 +16,8 @@ from common.model.task import TaskStatus
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
+    BringImage,
+    Brought,
     Hello,
     NodeReport,
     RegistryAuth,
@@ -172,6 +174,14 @@ class Agent:
 
     def authorised(self, message: RegistryAuth) -> None:
         self._images.set_auth(message.service_id, message.auth)
+
+    async def brought(self, message: BringImage) -> Brought:
+        """Have an image here that a client wants, fetched from another worker if need be."""
+        try:
+            await self._images.ensure(message.image_id, "")
+        except SwarmError as error:
+            return Brought(error=error.message)
+        return Brought()
 
     async def description_changed(self) -> NodeReport:
         while self._announced == self.description:

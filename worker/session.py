@@ -16,6 +16,8 @@ from common.wire.handshake import refused_error
 from common.wire.messages import (
     AnyMessage,
     Assignments,
+    BringImage,
+    Brought,
     Heartbeat,
     HeartbeatAck,
     Hello,
@@ -77,6 +79,9 @@ class Agent(Protocol):
         """Take assignments; False when they do not follow on those that are here."""
 
     def authorised(self, message: RegistryAuth) -> None: ...
+
+    async def brought(self, message: BringImage) -> Brought:
+        """Have an image here."""
 
     async def description_changed(self) -> NodeReport:
         """Wait until this host is not any more what it last said it was."""
@@ -211,7 +216,7 @@ class Session:
                 self._agent.authorised(message)
             case OpenStream():
                 self._open(group, message)
-            case ImageSources() | Spared() | ImageGrant() | SeekImage():
+            case ImageSources() | Spared() | ImageGrant() | SeekImage() | BringImage():
                 await self._handle_image(channel, group, number, message)
             case RenewReply():
                 self._renewal.renewed(message)
@@ -225,7 +230,7 @@ class Session:
         channel: Channel,
         group: asyncio.TaskGroup,
         number: int,
-        message: ImageSources | Spared | ImageGrant | SeekImage,
+        message: ImageSources | Spared | ImageGrant | SeekImage | BringImage,
     ) -> None:
         match message:
             case ImageSources() | Spared():
@@ -234,6 +239,8 @@ class Session:
                 await self._image_server.grant(message)
             case SeekImage():
                 group.create_task(self._seek(channel, number, message))
+            case BringImage():
+                group.create_task(self._bring(channel, number, message))
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
@@ -273,6 +280,9 @@ class Session:
 
     async def _seek(self, channel: Channel, number: int, message: SeekImage) -> None:
         await channel.send(await self._image_server.seen(message.reference), number)
+
+    async def _bring(self, channel: Channel, number: int, message: BringImage) -> None:
+        await channel.send(await self._agent.brought(message), number)
 
     async def _renewals(self, channel: Channel) -> None:
         while True:

@@ -405,6 +405,20 @@ class Spared(Message):
     image_ids: tuple[str, ...] = ()
 
 
+class BringImage(Message):
+    """Have a worker fetch an image that a client wants there, not a task. Answered by `Brought`."""
+
+    KIND: ClassVar[int] = 62
+    image_id: str
+
+
+class Brought(Message):
+    """The image is there; with `error`, it is not, and why."""
+
+    KIND: ClassVar[int] = 63
+    error: str = ""
+
+
 AnyMessage: TypeAlias = (
     RootRequest
     | RootReply
@@ -438,4 +452,6 @@ AnyMessage: TypeAlias = (
     | ImageWant
     | SpareImages
     | Spared
+    | BringImage
+    | Brought
 )

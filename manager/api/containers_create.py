@@ -18,6 +18,7 @@ from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.gather import ready_nodes
+from manager.api.images_find import find_local
 from manager.api.proxy import EngineReply, ask, ask_all
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
@@ -29,7 +30,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     """Make a container on the node that suits it best.
 
     An image that no node has is the engine's `No such image` (404): clients pull it then, and ask again. One that only
-    unsuitable nodes have is pulled by the node that is chosen.
+    unsuitable nodes have is pulled by the node that is chosen, or fetched from them if it is of no registry.
     """
     wanted = read(call, context.store.view)
     started = context.clock.now()
@@ -37,7 +38,9 @@ async def create_container(context: Context, call: Call) -> Reply:
     if wanted.name:
         check_claims(context, wanted.name, started)
         await check_name(context, wanted.name)
-    seen, labels = await _look(context, wanted)
+    local = await find_local(context, wanted.image) if wanted.image else None
+    image_id = local.image_id if local is not None else ""
+    seen, labels = await _look(context, wanted, image_id)
     if not any(each.image for each in seen.values()) and wanted.image:
         raise EngineError(404, f"No such image: {_tagged(wanted.image)}")
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
@@ -47,8 +50,10 @@ async def create_container(context: Context, call: Call) -> Reply:
     context.containers.claim(claim)
     try:
         if not seen[node_id].image and wanted.image:
-            await _pull(context, node_id, wanted)
-        reply = await _make(context, call, node_id, wanted, labels)
+            await (context.engines.bring_image(node_id, image_id) if image_id else _pull(context, node_id, wanted))
+        elif wanted.image:
+            image_id = ""  # by its name
+        reply = await _make(context, call, node_id, wanted, labels, image_id)
     except BaseException:
         context.containers.release(claim)
         raise
@@ -66,8 +71,11 @@ async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
     return frozenset(nodes) or None
 
 
-async def _look(context: Context, wanted: Wanted) -> tuple[dict[str, Seen], dict[str, str]]:
-    """Ask every node what it runs, and whether it has image and volumes; also return the image's labels."""
+async def _look(context: Context, wanted: Wanted, image_id: str) -> tuple[dict[str, Seen], dict[str, str]]:
+    """Ask every node what it runs, and whether it has image and volumes; also return the image's labels.
+
+    With an `image_id`, a node that knows another image by the name does not have it.
+    """
     labels: dict[str, str] = {}
 
     async def one(node_id: str) -> Seen:
@@ -76,7 +84,8 @@ async def _look(context: Context, wanted: Wanted) -> tuple[dict[str, Seen], dict
         if image.ok:
             labels.update((image.json().get("Config") or {}).get("Labels") or {})
         volumes = await _volumes(context, node_id, wanted)
-        return Seen(tuple(containers.json()) if containers.ok else (), image.ok, volumes)
+        has = image.ok and (not image_id or image.json()["Id"] == image_id)
+        return Seen(tuple(containers.json()) if containers.ok else (), has, volumes)
 
     seen, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LIST_SECONDS)
     return seen, labels
@@ -115,9 +124,13 @@ def _pull_failure(progress: bytes) -> str:
 
 
 async def _make(
-    context: Context, call: Call, node_id: str, wanted: Wanted, image_labels: dict[str, str]
+    context: Context, call: Call, node_id: str, wanted: Wanted, image_labels: dict[str, str], image_id: str
 ) -> EngineReply:
-    body = msgspec.json.encode(marked(wanted, image_labels))
+    """Have the engine make it; of an image that was fetched by its id, as its name means nothing there."""
+    asked = marked(wanted, image_labels)
+    if image_id:
+        asked = {**{name: value for name, value in asked.items() if name.lower() != "image"}, "Image": image_id}
+    body = msgspec.json.encode(asked)
     reply = await ask(
         *(context, node_id, "POST", "/containers/create"),
         version=call.version,

@@ -33,19 +33,29 @@ class Engines(Protocol):
     async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
         """Ask all connected nodes for an image; return what those say that have it, by node id."""
 
+    async def bring_image(self, node_id: str, image_id: str) -> None:
+        """Have a node fetch an image from others.
+
+        Raises:
+            SwarmError: it could not.
+
+        """
+
 
 class ConnectedEngines:
-    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)` and `images.locate`."""
+    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)`, and its `images`."""
 
     def __init__(
         self,
         connector: Callable[[str], aiohttp.BaseConnector],
         stream: Callable[[str, str], Awaitable[Duplex]],
         locate_image: Callable[[str], Awaitable[Mapping[str, ImageSeen]]],
+        bring_image: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._connector = connector
         self._stream = stream
         self._locate_image = locate_image
+        self._bring_image = bring_image
 
     def session(self, node_id: str) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self._connector(node_id))
@@ -55,3 +65,6 @@ class ConnectedEngines:
 
     async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
         return await self._locate_image(reference)
+
+    async def bring_image(self, node_id: str, image_id: str) -> None:
+        await self._bring_image(node_id, image_id)

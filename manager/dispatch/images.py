@@ -61,6 +61,9 @@ class Peer(Protocol):
     async def seek(self, reference: str) -> ImageSeen:
         """Ask whether the node has an image."""
 
+    async def bring(self, image_id: str) -> None:
+        """Have the node fetch an image."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -92,6 +95,8 @@ class ImageBroker:
         self._tickets: dict[str, _Ticket] = {}
         self._serving: dict[tuple[str, str], str] = {}
         self._relays = 0
+        # What nodes fetch for clients: they have no task to show for it.
+        self._brought: Counter[tuple[str, str]] = Counter()
 
     async def locate(self, reference: str) -> dict[str, ImageSeen]:
         """Ask all connected nodes for an image; return what those say that have it, by node id."""
@@ -99,12 +104,30 @@ class ImageBroker:
         answers = await asyncio.gather(*(self._seek(node_id, reference) for node_id in nodes))
         return {node_id: seen for node_id, seen in zip(nodes, answers, strict=True) if seen.image_id}
 
+    async def bring(self, node_id: str, image_id: str) -> None:
+        """Have a node fetch an image for a client.
+
+        Raises:
+            NotFound: the node is not connected, or no other could give it the image.
+            ChannelClosed: the node is lost in the course of it.
+
+        """
+        session = self._sessions.get(node_id)
+        if session is None:
+            raise NotFound(f"node {node_id} is not connected")
+        self._brought[node_id, image_id] += 1
+        try:
+            await session.bring(image_id)
+        finally:
+            self._brought[node_id, image_id] -= 1
+            self._brought += Counter()  # forgets what is at zero
+
     # --- what sessions hear -------------------------------------------------------------------------------------------
 
     async def sources(self, fetcher: str, request: FetchImage) -> ImageSources:
         """Name the nodes that a node may fetch an image from, the least busy first."""
         self._release(fetcher, request.image_id)
-        if not any(_needs(task, request.image_id) for task in self._store.view.tasks.on_node(fetcher)):
+        if not self._may_have(fetcher, request.image_id):
             _log.warning("node %s asks for image %s, which none of its tasks needs", fetcher, request.image_id)
             return ImageSources()
         holders = await self._holders(request.image_id, afresh=bool(request.failed))
@@ -158,6 +181,10 @@ class ImageBroker:
             self._relays -= 1
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _may_have(self, node_id: str, image_id: str) -> bool:
+        tasks = self._store.view.tasks.on_node(node_id)
+        return (node_id, image_id) in self._brought or any(_needs(task, image_id) for task in tasks)
 
     async def _holders(self, image_id: str, *, afresh: bool) -> list[str]:
         """Return the connected nodes that have an image. Many ask when a service starts, but nodes are asked once."""

@@ -8,13 +8,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.errors import ProtocolError, SwarmError
+from common.errors import NotFound, ProtocolError, SwarmError
 from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
 from common.wire.messages import (
     AnyMessage,
     Assignments,
+    BringImage,
+    Brought,
     FetchImage,
     Heartbeat,
     HeartbeatAck,
@@ -82,8 +84,8 @@ class Session:
         self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._ended_by: SwarmError | None = None
-        self._seeks: dict[int, asyncio.Future[ImageSeen]] = {}
-        self._seek_numbers = itertools.count(1)
+        self._questions: dict[int, asyncio.Future[ImageSeen | Brought]] = {}
+        self._numbers = itertools.count(1)
 
     @property
     def node_id(self) -> str:
@@ -107,8 +109,8 @@ class Session:
         finally:
             self._feed.close()
             self._parts.images.left(self.node_id)
-            for seek in self._seeks.values():
-                seek.cancel()
+            for question in self._questions.values():
+                question.cancel()
 
     def end(self, error: SwarmError) -> None:
         """End the session from this side: `run` raises `error`."""
@@ -131,17 +133,33 @@ class Session:
             ChannelClosed: the connection is gone.
 
         """
-        number = next(self._seek_numbers)
-        seen: asyncio.Future[ImageSeen] = asyncio.get_running_loop().create_future()
-        self._seeks[number] = seen
+        seen = await self._ask(SeekImage(reference=reference))
+        return seen if isinstance(seen, ImageSeen) else ImageSeen()
+
+    async def bring(self, image_id: str) -> None:
+        """Have the worker fetch an image.
+
+        Raises:
+            NotFound: it could not.
+            ChannelClosed: the connection is gone.
+
+        """
+        brought = await self._ask(BringImage(image_id=image_id))
+        if isinstance(brought, Brought) and brought.error:
+            raise NotFound(brought.error)
+
+    async def _ask(self, question: SeekImage | BringImage) -> ImageSeen | Brought:
+        number = next(self._numbers)
+        answer: asyncio.Future[ImageSeen | Brought] = asyncio.get_running_loop().create_future()
+        self._questions[number] = answer
         try:
-            await self.channel.send(SeekImage(reference=reference), number)
-            await asyncio.wait([seen])
-            if seen.cancelled():
+            await self.channel.send(question, number)
+            await asyncio.wait([answer])
+            if answer.cancelled():
                 raise ChannelClosed(f"the session of node {self.node_id} has ended")
-            return seen.result()
+            return answer.result()
         finally:
-            del self._seeks[number]
+            del self._questions[number]
 
     async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
         try:
@@ -164,7 +182,7 @@ class Session:
             case Resync():
                 _log.info("node %s asks for a complete set of assignments", self.node_id)
                 self._feed.start_over()
-            case FetchImage() | ImageHeld() | ImageSeen() | SpareImages():
+            case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
                 await self._answer_image(frame, group)
             case Leave():
                 await self._parts.nodes.submit(Left(self.node_id))
@@ -182,8 +200,10 @@ class Session:
                 await self.channel.send(Spared(image_ids=self._parts.images.spared(image_ids)), frame.id)
             case ImageHeld(image_id=image_id):
                 self._parts.images.held(self.node_id, image_id)
-            case ImageSeen() as seen if (seek := self._seeks.get(frame.id)) is not None and not seek.done():
-                seek.set_result(seen)
+            case ImageSeen() | Brought() as answer:
+                question = self._questions.get(frame.id)
+                if question is not None and not question.done():
+                    question.set_result(answer)
 
     async def _name_sources(self, request: FetchImage, request_id: int) -> None:
         try:

@@ -122,6 +122,16 @@ async def test_what_is_built_on_the_cluster_runs_everywhere(cluster: Cluster, do
     await cluster.until(replaced, 60)
 
 
+async def test_a_container_fetches_its_image_too(cluster: Cluster, docker: Docker) -> None:
+    folder = context_folder(cluster)
+    await docker("build", "-t", "app:1", "--build-arg", "STAMP=first", folder)
+    on_third = ("run", "--rm", "-e", "constraint:node.hostname==h3", "app:1", "cat", "/stamp")
+    assert (await docker(*on_third)).stdout == "first\n"
+    # The third host knows the image by its id alone: the name means the new one there, too.
+    await docker("build", "-t", "app:1", "--build-arg", "STAMP=second", folder)
+    assert (await docker(*on_third)).stdout == "second\n"
+
+
 async def test_the_docker_commands_of_images(cluster: Cluster, docker: Docker) -> None:
     folder = context_folder(cluster)
     built = await docker("build", "-t", "team/app:1", folder)

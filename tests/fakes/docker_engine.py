@@ -87,6 +87,7 @@ class FakeEngines:
         self.engines: dict[str, FakeEngine] = {}
         # What the nodes say of images: by reference, then by node.
         self.images: dict[str, dict[str, ImageSeen]] = {}
+        self.brought: list[tuple[str, str]] = []
 
     async def add(self, node_id: str) -> FakeEngine:
         engine = FakeEngine(self._folder / f"{node_id}.sock")
@@ -107,6 +108,9 @@ class FakeEngines:
 
     async def locate_image(self, reference: str) -> dict[str, ImageSeen]:
         return self.images.get(reference, {})
+
+    async def bring_image(self, node_id: str, image_id: str) -> None:
+        self.brought.append((node_id, image_id))
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

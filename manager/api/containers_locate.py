@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from common.errors import Unavailable
@@ -14,7 +14,7 @@ from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.gather import ready_nodes
 from manager.api.proxy import ask
-from manager.api.proxy_presence import node_name
+from manager.api.proxy_presence import is_ready, node_name
 from manager.state.view import View
 
 LOOK_SECONDS = 5.0
@@ -92,7 +92,9 @@ async def look(context: Context, reference: str) -> Found:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     silent += [asked[each] for each in waiting]
-    return choose(reference, found, _absent(context.store.view, silent), _names(context.store.view))
+    view = context.store.view
+    down = [node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)]
+    return choose(reference, found, [node_name(view, each) for each in silent], down, _names(view))
 
 
 def _collect(each: asyncio.Future[Found | None], node_id: str, found: list[Found], silent: list[str]) -> None:
@@ -115,31 +117,33 @@ async def _inspect(context: Context, node_id: str, reference: str) -> Found | No
     return Found(node_id, answer["Id"], answer["Name"].removeprefix("/"))
 
 
-def choose(reference: str, found: Iterable[Found], absent: Iterable[str], names: Mapping[str, str]) -> Found:
+def choose(
+    reference: str, found: Iterable[Found], silent: Collection[str], down: Collection[str], names: Mapping[str, str]
+) -> Found:
     """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
 
-    `absent` are the names of nodes that did not answer, `names` all nodes' names by id.
+    `silent` are the names of nodes that should have answered and did not, `down` of those that are known to be lost;
+    `names` are all nodes' names by id.
 
     Raises:
         EngineError: 404, there is none; 400, there are several.
+        Unavailable: there is none, but a node that may have it did not answer.
 
     """
     name = reference.removeprefix("/")
     kinds = [[one for one in found if one.id == name], [one for one in found if one.name == name], list(found)]
     matches = next((kind for kind in kinds if kind), [])
     if not matches:
-        missing = f" (not asked, as they do not answer: {', '.join(sorted(absent))})" if absent else ""
+        missing = (
+            f" (not asked, as they do not answer: {', '.join(sorted({*silent, *down}))})" if silent or down else ""
+        )
+        if silent:  # a 404 would tell clients that it is gone
+            raise Unavailable(f"container {reference} was not found{missing}: try again")
         raise EngineError(404, f"No such container: {reference}{missing}")
     if len(matches) > 1:
         where = ", ".join(sorted(f"{one.id[:12]} on {names.get(one.node_id, one.node_id)}" for one in matches))
         raise EngineError(400, f"{reference} means several containers: {where}; use one of these ids")
     return matches[0]
-
-
-def _absent(view: View, silent: Iterable[str]) -> list[str]:
-    """Return the names of the nodes that may have containers and did not answer."""
-    lost = [node.id for node in view.nodes if node.agent and node.status.state != "ready"]
-    return [node_name(view, node_id) for node_id in {*silent, *lost}]
 
 
 def _names(view: View) -> dict[str, str]:

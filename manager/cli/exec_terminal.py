@@ -25,7 +25,7 @@ Resize = Callable[[int, int], Awaitable[None]]
 def raw_terminal() -> Iterator[None]:
     """Pass every key on as it is pressed; the terminal is as before afterwards."""
     before = termios.tcgetattr(sys.stdin.fileno())
-    tty.setraw(sys.stdin.fileno())
+    tty.setraw(sys.stdin.fileno(), termios.TCSADRAIN)  # what was typed ahead is kept
     try:
         yield
     finally:

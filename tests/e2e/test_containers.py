@@ -58,12 +58,13 @@ async def cluster_of(name: str) -> AsyncIterator[tuple[Cluster, Docker]]:
         yield cluster, Docker(cluster)
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 async def test_the_docker_cli_on_containers_of_a_cluster() -> None:
     async with cluster_of("containers") as (cluster, docker):
         await running(cluster, docker)
         await looking(docker)
         await programs(docker)
+        await own_commands(cluster, docker)
         await copying(cluster, docker)
         await changing(docker)
         await placing(cluster, docker)
@@ -123,6 +124,35 @@ async def programs(docker: Docker) -> None:
     code, shown = await docker.terminal("run", "-it", "--rm", IMAGE, "sh", typed="tty; exit 6\\n")
     assert code == 6
     assert "/dev/pts/0" in shown
+
+
+async def own_commands(cluster: Cluster, docker: Docker) -> None:
+    """swarm-manager's own, on the same API."""
+    swarm = cluster.swarm
+    node = await docker.node("web1")
+    layout = ("--format", "{{.Names}} {{.Node}} {{.State}}", "--filter", "name=web1")
+    assert (await swarm("container", "ls", *layout)).stdout == f"web1 {node} running\n"
+    assert (await swarm("exec", "box", "echo", "-n", "hello")).stdout == "hello"
+    assert (await swarm("exec", "-i", "box", "wc", "-c", stdin="z" * 300_000)).stdout.strip() == "300000"
+    failed = await swarm("exec", "box", "sh", "-c", "echo wrong >&2; exit 4", check=False)
+    assert (failed.returncode, failed.stdout, failed.stderr) == (4, "", "wrong\n")
+    inside = shlex.join(["swarm-manager", "-H", cluster.api, "exec", "-it", "box", "sh"])
+    command = shlex.join(["script", "-qec", f"stty rows 33 cols 101; {inside}", "/dev/null"])
+    typed = r"(sleep 4; printf 'stty size; exit 5\n'; sleep 2)"
+    result = await cluster.boss.run("sh", "-c", f"{typed} | {command}", check=False)
+    assert (result.returncode, "33 101\r\n" in result.stdout) == (5, True), result
+    assert "/web" in (await swarm("container", "top", "web1")).stdout
+    assert "web1" in (await swarm("container", "stats", "web1")).stdout
+    assert json.loads((await swarm("container", "inspect", "web1")).stdout)[0]["Node"]["Name"] == node
+    for action in ("stop", "start", "restart", "kill"):
+        assert (await swarm("container", action, "web1")).stdout == "web1\n"
+    await swarm("container", "start", "web1")
+    await docker("run", "--name", "said", IMAGE, "sh", "-c", "echo out; echo err >&2")
+    shown = await swarm("container", "logs", "said")
+    assert (shown.stdout, shown.stderr) == ("out\n", "err\n")
+    assert (await swarm("container", "rm", "said")).stdout == "said\n"
+    missing = await swarm("container", "rm", "said", check=False)
+    assert (missing.returncode, "No such container: said" in missing.stderr) == (1, True)
 
 
 async def copying(cluster: Cluster, docker: Docker) -> None:
@@ -305,6 +335,8 @@ async def lost_node(cluster: Cluster, docker: Docker) -> None:
 
 
 MEGABYTES = 1024
+# Eight megabytes in long lines: an engine takes long to read a log of short ones.
+PROGRAM = "yes $(head -c 4000 /dev/zero | tr '\\0' x) | head -c 8000000; sleep 1000"
 
 
 def memory(process: Process) -> int:
@@ -312,6 +344,12 @@ def memory(process: Process) -> int:
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
     assert found is not None
     return int(found[1])
+
+
+def cpu_seconds(process: Process) -> float:
+    """Return the CPU time that a process has had."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
 
 
 class Peak:
@@ -347,7 +385,7 @@ async def stalled_reader(cluster: Cluster, container: str) -> asyncio.StreamWrit
     return writer
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400)
 async def test_a_gigabyte_at_flat_memory_beside_a_stalled_reader() -> None:
     """A reader that reads nothing, and 1 GB each way beside it: the manager keeps its size, and nobody waits."""
     async with cluster_of("bulk") as (cluster, docker):
@@ -372,3 +410,44 @@ async def test_a_gigabyte_at_flat_memory_beside_a_stalled_reader() -> None:
         stalled.close()
         print(f"\n3 x {MEGABYTES} MiB in {seconds:.1f} s; manager {before} KiB before, at most {peak.kib}")
         assert peak.kib - before < 32 * 1024
+
+
+@pytest.mark.timeout(170)
+async def test_readers_that_stall_delay_nobody() -> None:
+    """Fifty clients read nothing of what they asked a node for; others are answered by it as before."""
+    async with cluster_of("stalled") as (cluster, docker):
+        there = ("--label", f"swarm.x.constraint=node.hostname=={cluster.hosts[1].name}")
+        for name in ("box", "noisy"):
+            await docker("run", "-d", "--name", name, *there, IMAGE, "sh", "-c", PROGRAM)
+        before = await answer_times(cluster, "box")
+        stalled = [await stalled_logs(cluster, "noisy") for _ in range(50)]
+        await asyncio.sleep(5)  # they stall when all buffers on the way are full, which nothing tells
+        watched = [cluster.manager, cluster.workers[cluster.hosts[1].name]]
+        began = [cpu_seconds(each) for each in watched]
+        await asyncio.sleep(5)
+        busy = [round(cpu_seconds(each) - then, 2) for each, then in zip(watched, began, strict=True)]
+        beside = await answer_times(cluster, "box")
+        for writer in stalled:
+            writer.close()
+        print(f"\nCPU seconds of manager, worker in 5 s beside them: {busy}")
+        print(f"inspect: median {before * 1000:.0f} ms alone, {beside * 1000:.0f} ms beside 50 stalled readers")
+        assert max(busy) < 2.5, "something is busy with clients that do nothing"
+        assert beside < 2 * before + 0.2
+
+
+async def answer_times(cluster: Cluster, container: str) -> float:
+    """Return how long an inspect takes, the median of forty, in seconds."""
+    times = []
+    for _ in range(40):
+        started = time.monotonic()
+        await cluster.get(f"/containers/{container}/json")
+        times.append(time.monotonic() - started)
+    return sorted(times)[len(times) // 2]
+
+
+async def stalled_logs(cluster: Cluster, container: str) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_unix_connection(cluster.api.removeprefix("unix://"), limit=1024)
+    path = f"/containers/{container}/logs?stdout=1&follow=1"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: docker\r\n\r\n".encode())
+    await writer.drain()
+    return writer

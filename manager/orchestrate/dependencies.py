@@ -14,7 +14,7 @@ import msgspec
 
 from common.model import Service, Task, TaskState
 from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
-from manager.orchestrate import rollout
+from manager.orchestrate import jobs, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.progress import HALTED, ROLLBACK_STARTED, UPDATING
 from manager.orchestrate.standing import Standing, standing
@@ -105,7 +105,7 @@ def _count(service: Service, view: View) -> int:
     if mode.global_ is not None or mode.global_job is not None:
         return sum(1 for _ in _eligible(service, view))
     if mode.replicated_job is not None:
-        return mode.replicated_job.total_completions or mode.replicated_job.max_concurrent or 1
+        return jobs.total(mode.replicated_job)
     replicas = mode.replicated.replicas if mode.replicated is not None else None
     return 1 if replicas is None else replicas
 

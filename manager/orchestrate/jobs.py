@@ -30,18 +30,18 @@ def decide_replicated(case: Case, job: ReplicatedJob) -> None:
     A slot that its restart policy gives up is not filled again: the job then stays short of its completions.
     """
     slots, earlier = _sort_out(case)
-    total = concurrent(job) if job.total_completions is None else job.total_completions
+    wanted = total(job)
     busy = 0
-    for (number, _), slot in (*slots.items(), *_beyond(earlier, total)):
+    for (number, _), slot in (*slots.items(), *_beyond(earlier, wanted)):
         if case.draft.full:
             case.continue_at_once()
             return
-        if number > total:
+        if number > wanted:
             _discard(case, slot)
             continue
         busy += bool(slot.live) or successor(case, slot) is not None
         _look_after(case, slot)
-    free = [number for number in range(1, total + 1) if (number, "") not in slots]
+    free = [number for number in range(1, wanted + 1) if (number, "") not in slots]
     for number in free[: max(0, concurrent(job) - busy)]:
         if case.draft.full:
             case.continue_at_once()
@@ -52,6 +52,11 @@ def decide_replicated(case: Case, job: ReplicatedJob) -> None:
 def _beyond(slots: Mapping[_Place, Slot], total: int) -> list[tuple[_Place, Slot]]:
     """Return the slots that there will be no more, so that their history goes too."""
     return [(place, slot) for place, slot in slots.items() if place[0] > total]
+
+
+def total(job: ReplicatedJob) -> int:
+    """Return how many tasks of a job are to complete."""
+    return concurrent(job) if job.total_completions is None else job.total_completions
 
 
 def concurrent(job: ReplicatedJob) -> int:

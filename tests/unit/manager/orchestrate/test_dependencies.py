@@ -5,7 +5,8 @@ import random
 import pytest
 
 from common.model import Service, Task, TaskState
-from common.model.service import Global, Replicated, ServiceMode, ServiceSpec, TaskSpec
+from common.model.meta import Version
+from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec, TaskSpec
 from manager.loops.orchestration import service_keys
 from manager.orchestrate import services
 from manager.orchestrate.dependencies import WAITS
@@ -99,6 +100,28 @@ def test_completed_asks_for_every_task_to_have_ended_well() -> None:
     world.see(again, TaskState.COMPLETE, "n2")
     world.both()
     assert len(world.of("s")) == 2
+
+
+def test_a_job_is_complete_when_its_present_execution_is() -> None:
+    world = Pair("db=completed")
+    job = ReplicatedJob(max_concurrent=1, total_completions=2)
+    world.database(mode=ServiceMode(replicated_job=job))
+    first = world.tables.services.get("db")
+    assert first is not None
+    world.put(replace(first, job_status=JobStatus(job_iteration=Version(index=1))))
+    for _ in range(2):
+        world.both()
+        assert world.of("s") == []
+        (task,) = world.of("db")
+        world.see(task, TaskState.COMPLETE, "n1")
+    world.both()
+    assert len(world.of("s")) == 2
+    world.change(template("web:2"))
+    again = world.tables.services.get("db")
+    assert again is not None
+    world.put(replace(again, job_status=JobStatus(job_iteration=Version(index=2))))
+    world.decide(services.decide, "s")
+    assert world.service.waiting == "waits for db to complete"
 
 
 def test_all_replicas_count_and_none_is_nothing_to_wait_for() -> None:

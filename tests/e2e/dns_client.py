@@ -1,6 +1,6 @@
 """Ask a name server, from within a container's network: run by `nsenter`, prints JSON.
 
-`dns_client.py SERVER ask NAME/KIND/udp|tcp…` prints `{"rcode", "addresses", "names", "cut", "ttl"}` for each question;
+`dns_client.py SERVER[,SERVER…] ask NAME/KIND/udp|tcp…` prints `{"rcode", "addresses", "names", "cut", "ttl"}` for each;
 `dns_client.py SERVER wait NAME` asks until there is an answer and prints the seconds that this took;
 `dns_client.py SERVER load NAME COUNT` asks one after the other and prints the seconds that each took;
 `dns_client.py SERVER flood NAME COUNT WINDOW` keeps so many questions on the way and prints the answers a second and
@@ -22,8 +22,9 @@ import dns.rdatatype
 import dns.rrset
 
 
-def ask(server: str, *questions: str) -> None:
-    print(json.dumps([_ask(server, *question.rsplit("/", 2)) for question in questions]))
+def ask(servers: str, *questions: str) -> None:
+    answers = [_ask(each, *question.rsplit("/", 2)) for each in servers.split(",") for question in questions]
+    print(json.dumps(answers))
 
 
 def _ask(server: str, name: str, kind: str, how: str) -> dict[str, object]:

@@ -33,7 +33,11 @@ def test_both_secrets_differ_and_rotation_changes_one() -> None:
     assert rotated.manager == TOKENS.manager
 
 
-@pytest.mark.parametrize("text", ["", "x", "SWMTKN-1-abc-def", TOKENS.worker.upper(), TOKENS.worker + "0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "SWMTKN-1-abc-def", TOKENS.worker.upper(), TOKENS.worker + "0"],
+    ids=["empty", "word", "short", "upper", "long"],
+)
 def test_what_is_not_a_token_is_told_so(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not a join token"):
         parse_token(text)

@@ -207,7 +207,8 @@ class Chaos:
         other = self._service()
         if other is None or self._rng.random() < 0.6:
             return {}
-        return {LABEL: f"{other.name}={self._rng.choice(['started', 'healthy'])}"}
+        conditions = ["started", "completed"] if is_job(other.spec.mode) else ["started", "healthy"]
+        return {LABEL: f"{other.name}={self._rng.choice(conditions)}"}
 
     def _update_config(self) -> UpdateConfig:
         rng = self._rng

@@ -49,20 +49,38 @@ def unready(view: View, service: Service) -> Iterator[tuple[str, str]]:
             yield name, condition
 
 
+_STATES = {
+    "started": (TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE),
+    "healthy": (TaskState.RUNNING,),
+    "completed": (TaskState.COMPLETE,),
+}
+
+
 def _ready(view: View, service: Service, condition: str) -> bool:
-    wanted = (TaskState.RUNNING,) if condition == "healthy" else (TaskState.STARTING, TaskState.RUNNING)
+    """Whether each place of a service has a task, of its present execution if it is a job, that is so far."""
+    iteration = service.job_status.job_iteration if service.job_status is not None else None
     places = {
         task.slot or task.node_id
         for task in view.tasks.of_service(service.id)
-        if task.live
-        and task.status.state in wanted
-        and _heard_of(view.nodes.get(task.node_id))
+        if task.status.state in _STATES[condition]
+        and task.job_iteration == iteration
+        and _counts(view, task)
         and _as_specified(view, service, task)
     }
-    if service.spec.mode.global_ is not None:
+    mode = service.spec.mode
+    if mode.global_ is not None or mode.global_job is not None:
         return len(places) >= sum(_takes(service, node) for node in view.nodes)
-    assert service.spec.mode.replicated is not None
-    return len(places) >= (service.spec.mode.replicated.replicas or 0)
+    if mode.replicated_job is not None:
+        return len(places) >= (mode.replicated_job.total_completions or 0)
+    assert mode.replicated is not None
+    return len(places) >= (mode.replicated.replicas or 0)
+
+
+def _counts(view: View, task: Task) -> bool:
+    """Whether a task is there: completed and not on its way out, or live on a node that is heard of."""
+    if task.status.state is TaskState.COMPLETE:
+        return task.desired_state < TaskState.REMOVE
+    return task.live and _heard_of(view.nodes.get(task.node_id))
 
 
 def _as_specified(view: View, service: Service, task: Task) -> bool:

@@ -207,7 +207,7 @@ class Service(Object):
 
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
-    record goes. `waiting` says what it waits for before its tasks are made or changed, empty when it does not.
+    record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waiting` says what it waits for before its tasks are made or changed, empty when it does not.
     `revision` numbers the present specification, from 1; `history` has the ones before it, the newest first.
     """
 
@@ -225,3 +225,4 @@ class Service(Object):
     @property
     def name(self) -> str:
         return self.spec.name
+    rebalancing: bool = False

@@ -19,6 +19,7 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.router import Route
 from manager.api.views.swarm import swarm_view
+from manager.state import extensions
 from manager.state.transaction import Transaction
 
 _ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
@@ -105,6 +106,7 @@ def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
         Unimplemented: 501.
 
     """
+    extensions.read_cluster(new.labels)
     if new.encryption_config.auto_lock_managers:
         raise Unimplemented(
             "EncryptionConfig.AutoLockManagers is not supported: keep the data directory on an encrypted disk"

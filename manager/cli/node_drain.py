@@ -81,7 +81,7 @@ async def _until_empty(client: Client, nodes: dict[str, str], due: float | None)
     async with event_feed(client) as feed:
         while left := await _left(client, nodes):
             if due is not None and time.monotonic() >= due:
-                raise CommandFailed(_still_there(left, nodes))
+                raise CommandFailed(_still_there(left, nodes, await _service_names(client)))
             within = MAX_INTERVAL if due is None else min(MAX_INTERVAL, due - time.monotonic())
             await feed.changed(feed.count, within)
 
@@ -91,8 +91,15 @@ async def _left(client: Client, nodes: dict[str, str]) -> list[Task]:
     return [task for task in tasks if not task.status.state.terminal]
 
 
-def _still_there(left: list[Task], nodes: dict[str, str]) -> str:
-    shown = sorted(f"  {nodes.get(task.node_id, task.node_id)}: {task.name}" for task in left)[:_NAMED_AT_MOST]
+async def _service_names(client: Client) -> dict[str, str]:
+    return {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services")}
+
+
+def _still_there(left: list[Task], nodes: dict[str, str], services: dict[str, str]) -> str:
+    shown = sorted(
+        f"  {nodes.get(task.node_id, task.node_id)}: {services.get(task.service_id, '?')}.{task.slot or task.node_id}"
+        for task in left
+    )[:_NAMED_AT_MOST]
     more = [f"  … and {len(left) - len(shown)} more"] if len(left) > len(shown) else []
     head = "the deadline is over and these tasks still run; the nodes stay drained and go on being emptied:"
     advice = "`swarm-manager service ps` tells why a replacement finds no place"

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from manager.cli.client_cert import client_cert
+from manager.cli.cluster import cluster
 from manager.cli.command import SwarmGroup, as_epilog, connection_flags
 from manager.cli.completion import completion
 from manager.cli.config import config
@@ -77,6 +78,7 @@ click.version_option(package_name="swarm", message="%(prog)s %(version)s")(cli)
 
 for command in (
     client_cert,
+    cluster,
     completion,
     config,
     container,

@@ -10,6 +10,7 @@ import click
 from common.errors import InvalidArgument
 from manager.cli import decode, service_change
 from manager.cli.client import Client, filtered
+from manager.cli.cluster import rebalance_service
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
@@ -135,5 +136,6 @@ for command in (
     service_change.update,
     service_change.rollback,
     service_change.scale,
+    rebalance_service,
 ):
     service.add_command(command)

@@ -79,7 +79,7 @@ def _task_matters(change: Change, view: View) -> bool:
         return True
     if not isinstance(old, Task):
         return False
-    if new.live != old.live or new.status.state.terminal != old.status.state.terminal:
+    if new.moving_to != old.moving_to or new.live != old.live or new.status.state.terminal != old.status.state.terminal:
         return True
     if new.status.state is TaskState.RUNNING and old.status.state is not TaskState.RUNNING:
         return _updating(new, view) or _replaces(new, view)

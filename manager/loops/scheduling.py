@@ -16,6 +16,7 @@ from itertools import islice
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import StoredObject, Task
+from manager.loops.balancing import Balancing
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
 from manager.schedule.rank import Strategy
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
@@ -45,6 +46,7 @@ class Scheduling:
         self._limit = limit
         self._strategy = strategy
         self._load = ClusterLoad()
+        self._balancing = Balancing(store, clock)
         self._todo: dict[Group, None] = {}
         self._later: dict[Group, float] = {}
         self._relieved_at = -math.inf
@@ -58,16 +60,19 @@ class Scheduling:
             while True:
                 if self._todo:
                     await self._decide()
+                elif self._balancing.due <= self._clock.now():
+                    await self._balancing.step(self._load)
                 await self._hear(changes)
 
     def _start_over(self) -> None:
         self._load = ClusterLoad.of(self._store.view)
         self._todo = dict.fromkeys(self._load.pending)
         self._later.clear()
+        self._balancing.start_over()
 
     async def _hear(self, changes: Subscription) -> None:
         """Take in all changes there are; wait for one, or for an instant, only when there is nothing to try."""
-        due = min(self._relief_due, min(self._later.values(), default=math.inf))
+        due = min(self._relief_due, self._balancing.due, min(self._later.values(), default=math.inf))
         delay = 0.0 if self._todo else max(0.0, due - self._clock.now())
         try:
             async with asyncio.timeout(None if delay == math.inf else delay):
@@ -82,6 +87,7 @@ class Scheduling:
         self._take_due(self._clock.now())
 
     def _take_in(self, change: Change) -> None:
+        self._balancing.take_in(change)
         if self._load.apply(change):
             self._relief_due = min(self._relief_due, self._next_relief())
         if isinstance(change.new, Task) and waiting(change.new) and _not_ours(change):

@@ -71,6 +71,7 @@ class Case:
             and task.status.state <= TaskState.RUNNING
             and self.standings.of(task) in STANDS_WELL
         )
+            and not task.moving_to
 
     @property
     def updating(self) -> bool:
@@ -167,6 +168,10 @@ class Case:
 
     def wake(self, instant: float) -> None:
         self.draft.wake(self.service.id, instant)
+    def stay(self, task: Task) -> None:
+        """Give up moving a task's slot to another node."""
+        self.draft.put(msgspec.structs.replace(task, moving_to=""))
+
 
     def continue_at_once(self) -> None:
         """Ask for another turn: this decision has become large enough."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from common.model import Task
 from common.model.task import RestartRecord
-from manager.orchestrate import drain, rollout
+from manager.orchestrate import drain, restart, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot, by_number, free_numbers
 from manager.orchestrate.upkeep import Phase, settle
@@ -50,8 +50,19 @@ def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) 
             phases.append((slot, settle(case, slot)))
     moving = sum(phase is Phase.MOVING for _, phase in phases)
     drain.evacuate(case, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
+    leaving = [slot for slot, phase in phases if phase is Phase.LEAVING]
+    if leaving and not moving:
+        _relocate(case, leaving[0])
     rollout.roll(case, phases)
     return True
+
+
+def _relocate(case: Case, slot: Slot) -> None:
+    """Begin to move a slot to the node that was chosen for it: the replacement runs before the task stops."""
+    task = slot.live[0]
+    case.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
+    latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
+    case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest)
 
 
 def replicas(case: Case) -> int:

@@ -13,7 +13,7 @@ from common.model.task import RestartRecord
 from manager.orchestrate import restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
-from manager.orchestrate.standing import STANDS_WELL, Standing
+from manager.orchestrate.standing import STANDS_WELL, Standing, standing
 from manager.state.constraints import unmet
 from manager.state.reservations import Available, reserved
 
@@ -29,6 +29,7 @@ class Phase(enum.Enum):
     DIRTY = "dirty"
     DRAINING = "draining"
     MOVING = "moving"
+    LEAVING = "leaving"
 
 
 def settle(case: Case, slot: Slot) -> Phase:
@@ -99,7 +100,19 @@ def _keep(case: Case, slot: Slot, task: Task) -> Phase:
         _promote(case, slot, task)
     if stands is Standing.DRAINED:
         return Phase.DRAINING
-    return Phase.SETTLED if case.clean(task) else Phase.DIRTY
+    if not case.clean(task):
+        return Phase.DIRTY
+    return _leave_or_stay(case, slot, task) if task.moving_to else Phase.SETTLED
+
+
+def _leave_or_stay(case: Case, slot: Slot, task: Task) -> Phase:
+    """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
+    node = case.view.nodes.get(task.moving_to)
+    if serves(task) and slot.newest is task and standing(node) is Standing.OPEN:
+        return Phase.LEAVING
+    case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
+    case.stay(task)
+    return Phase.SETTLED
 
 
 def _move(case: Case, slot: Slot, task: Task) -> None:
@@ -125,7 +138,7 @@ def _promote(case: Case, slot: Slot, task: Task) -> None:
 
 def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
     """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
-    good = [task for task in live if case.standings.of(task) in STANDS_WELL and case.clean(task)]
+    good = [task for task in live if case.standings.of(task) in STANDS_WELL and case.clean(task) and not task.moving_to]
     serving = next((task for task in good if serves(task)), None)
     if serving is not None:
         _keep_only(case, live, serving)
@@ -136,6 +149,9 @@ def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
         _keep_only(case, live, kept)
         return _keep(case, slot, kept)
     challenger = good[-1]
+    if incumbent is not None and incumbent.moving_to and _finds_no_place(challenger):
+        _keep_only(case, live, incumbent)
+        return _keep(case, slot, incumbent)
     if incumbent is not None and _yields(case, incumbent, challenger):
         incumbent = None
     _keep_only(case, live, challenger, incumbent)
@@ -152,6 +168,10 @@ def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
 
 def serves(task: Task) -> bool:
     return task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
+
+
+def _finds_no_place(task: Task) -> bool:
+    return task.status.state is TaskState.PENDING and bool(task.status.err)
 
 
 def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:

@@ -44,11 +44,12 @@ def divide(nodes: Iterable[NodeLoad], levels: Levels) -> Region:
     parts: dict[str, list[NodeLoad]] = {}
     for load in members:
         assert load.node is not None
-        parts.setdefault(_value(load.node, levels[0]), []).append(load)
+        parts.setdefault(label_value(load.node, levels[0]), []).append(load)
     return Region(members, {value: divide(part, levels[1:]) for value, part in sorted(parts.items())})
 
 
-def _value(node: Node, descriptor: str) -> str:
+def label_value(node: Node, descriptor: str) -> str:
+    """Return what a node has for the label that a spread preference names; nothing when it lacks it."""
     if descriptor.lower().startswith(_NODE_LABEL):
         return node.spec.labels.get(descriptor[len(_NODE_LABEL) :], "")
     return node.description.engine.labels.get(descriptor[len(_ENGINE_LABEL) :], "")

@@ -109,14 +109,18 @@ class _Work:
         self.visits += VISITS_A_GROUP
         first = next(iter(pending.values()))
         rules = pipeline(first, self.view, self.load)
-        if first.node_id:
-            return self._confirm(group, pending.values(), rules, share)
-        tasks = iter(pending.values())
-        most = min(share, len(pending))
+        pinned = [task for task in pending.values() if task.node_id]
+        if pinned:  # of a global service, or on the move to a node that was chosen for it
+            confirmed = self._confirm(group, pinned, rules, share)
+            if len(pinned) == len(pending) or not confirmed:
+                return confirmed
+        tasks = (task for task in pending.values() if not task.node_id) if pinned else iter(pending.values())
+        free = len(pending) - len(pinned)
+        most = min(share, free)
         hopeless = rules.invalid or (self._hopeless and rules.key in self._hopeless)
         done = 0 if hopeless else self._spread(group, first, rules, tasks, most)
         if done == most:
-            return done == len(pending)
+            return done == free
         reason = self._hopeless_reason(rules)
         self.futile += self.visits - visits_before
         return self._explain(group, tasks, reason, share - done)

@@ -143,6 +143,14 @@ class Chaos:
     async def _add_host(self) -> None:
         if len(self._cluster.hosts) < _NODES:
             self._hosts += 1
+    async def _rebalance(self) -> None:
+        service = self._service()
+        if service is not None:
+            await self._cluster.rebalance(service.id)
+
+    async def _set_rebalancing(self) -> None:
+        await self._cluster.set_rebalancing(self._rng.choice(["auto", "off"]))
+
             await self._cluster.add_host(f"node{self._hosts}", labels={"zone": self._rng.choice(ZONES)})
 
     # --- misfortune ---
@@ -249,3 +257,5 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._lose_connection: 2,
     Chaos._restart_manager: 2,
 }
+    Chaos._rebalance: 2,
+    Chaos._set_rebalancing: 1,

@@ -234,6 +234,23 @@ class Cluster:
 
         await self.update(step)
 
+    async def rebalance(self, *service_ids: str) -> None:
+        """Ask for services to be made even, as the API does; for all of them without a name."""
+
+        def step(tx: Transaction) -> None:
+            for service in list(tx.services):
+                if not service_ids or service.id in service_ids:
+                    tx.put(replace(service, rebalancing=True))
+
+        await self.update(step)
+
+    async def set_rebalancing(self, how: str) -> None:
+        def step(tx: Transaction) -> None:
+            cluster = tx.cluster
+            tx.put(replace(cluster, spec=replace(cluster.spec, labels={"swarm.x.rebalance": how})))
+
+        await self.update(step)
+
     async def remove_node(self, node_id: str) -> None:
         """Remove a node as the API allows it: when it is down."""
         removed = await self.update(_remove_if_down(node_id))

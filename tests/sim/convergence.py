@@ -45,6 +45,9 @@ def _service(view: View, service: Service) -> Iterator[str]:
             yield f"{service.name}: does not run: {story(task)}"
     yield from _places(view, service, live)
     yield from _history(view, service)
+    yield from (f"{service.name}: is still to move: {story(task)}" for task in live if task.moving_to)
+    if service.rebalancing:
+        yield f"{service.name}: is still to be made even"
     status = service.update_status
     if status is not None and status.state in ACTIVE and not stuck:
         yield f"{service.name}: its update has not ended: {status}"

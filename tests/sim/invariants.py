@@ -151,8 +151,8 @@ class CheckedBackend:
         return task.id in before and (not isinstance(old, Task) or old.desired_state is not TaskState.RUNNING)
 
     def _may_overlap(self, older: Task) -> bool:
-        """A drained task goes on until its replacement runs; so does a task that a start-first update replaces."""
-        if self._standing(older) is Standing.DRAINED:
+        """A drained task goes on until its replacement runs; so does one that moves, or that start-first replaces."""
+        if self._standing(older) is Standing.DRAINED or older.moving_to:
             return True
         service = self.mirror.services.get(older.service_id)
         return service is not None and _starts_first(service)

@@ -223,3 +223,40 @@ def test_a_seed_is_lived_through_the_same_way_every_time(monkeypatch: pytest.Mon
     clock.run(scenario(7))
     assert len(histories[0]) > 100
     assert histories[0] == histories[1]
+
+
+def spread(cluster: Cluster) -> list[int]:
+    return sorted(len(host.containers) for host in cluster.hosts.values())
+
+
+async def returned_host(*, automatic: bool) -> None:
+    async with cluster_of(3) as cluster:
+        cluster.habits.pull = 3.0
+        if automatic:
+            await cluster.set_rebalancing("auto")
+        await cluster.change_node("node1", availability="drain")
+        await cluster.create(service(9))
+        await until(cluster, lambda: spread(cluster) == [0, 4, 5] and settled(cluster), 60)
+        await cluster.change_node("node1", availability="active")
+        await asyncio.sleep(5)
+        assert spread(cluster) == [0, 4, 5], "nothing moves unasked, or at once"
+        if not automatic:
+            await cluster.rebalance()
+        lowest, highest = 9, 9
+        while spread(cluster) != [3, 3, 3] or not settled(cluster):
+            lowest, highest = min(lowest, containers(cluster)), max(highest, containers(cluster))
+            await until(cluster, lambda: True, 1)
+            await asyncio.sleep(0.05)
+        assert (lowest, highest) == (9, 10), "one moves at a time, and none is missing"
+        homes = {task.id: task.node_id for task in cluster.view.tasks if task.live}
+        await cluster.rebalance()
+        await asyncio.sleep(60)
+        assert settled(cluster)
+        assert {task.id: task.node_id for task in cluster.view.tasks if task.live} == homes, (
+            "a second run moves nothing"
+        )
+
+
+@pytest.mark.parametrize("automatic", [False, True], ids=["on-request", "by-itself"])
+def test_a_host_that_returns_gets_its_share_one_task_at_a_time(automatic: bool) -> None:
+    clock.run(returned_host(automatic=automatic))

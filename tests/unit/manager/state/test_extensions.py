@@ -43,5 +43,5 @@ def test_every_extension_is_a_field_and_is_documented() -> None:
     text = DOCS.read_text()
     for extension in extensions.SERVICE:
         assert hasattr(Extensions(), extension.name.replace("-", "_"))
-    for extension in (*extensions.SERVICE, *extensions.CONTAINER, *extensions.FILE):
+    for extension in (*extensions.SERVICE, *extensions.CONTAINER, *extensions.CLUSTER, *extensions.FILE):
         assert f"`{extension.label}`" in text, f"docs/extensions.md does not say what {extension.label} is"

@@ -1,0 +1,98 @@
+"""`swarm-manager cluster`, and `service rebalance`: the cluster as a whole, and tasks moved until it is even."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from common.model.service import EXTENSION_PREFIX
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_services
+from manager.cli.converge import MAX_INTERVAL
+from manager.cli.eventfeed import event_feed
+from manager.cli.session import with_client
+from manager.cli.tabwriter import align
+
+_DRY = flag("--dry-run", is_flag=True, default=False, help="Print which tasks would move, and move none.")
+_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Return at once instead of waiting for the moves.")
+
+
+@click.group(cls=SwarmGroup)
+def cluster() -> None:
+    """Manage the cluster as a whole."""
+
+
+@cluster.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager cluster rebalance --dry-run
+    swarm-manager cluster rebalance
+    """,
+)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_cluster(client: Client, /, *, dry_run: bool, detach: bool) -> None:
+    """Move tasks until all services are spread evenly, a few at a time, each replaced before it stops."""
+    await _rebalance(client, "/swarm/rebalance", dry_run=dry_run, detach=detach)
+
+
+@click.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service rebalance --dry-run web
+    swarm-manager service rebalance web
+    """,
+)
+@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_service(client: Client, /, reference: str, *, dry_run: bool, detach: bool) -> None:
+    """Move a service's tasks until they are spread evenly, one at a time, each replaced before it stops."""
+    await _rebalance(client, f"/services/{reference}/rebalance", dry_run=dry_run, detach=detach)
+
+
+async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) -> None:
+    if dry_run:
+        _show((await client.post(path, None, {"dryRun": "1"}))["Moves"])
+        return
+    names = set((await client.post(path, None))["Services"])
+    if not detach:
+        await _until_even(client, names)
+
+
+def _show(moves: list[dict[str, Any]]) -> None:
+    if not moves:
+        click.echo("Nothing to move: all is as even as it gets.")
+        return
+    rows = [(f"{move['ServiceName']}.{move['Slot']}", move["From"], move["To"]) for move in moves]
+    click.echo(align("\n".join("\t".join(row) for row in (("TASK", "FROM", "TO"), *rows))))
+
+
+async def _until_even(client: Client, names: set[str]) -> None:
+    async with event_feed(client) as feed:
+        while names & set((await client.get("/swarm/rebalance"))["Services"]):
+            await feed.changed(feed.count, MAX_INTERVAL)
+
+
+@cluster.command("update", cls=SwarmCommand, examples="swarm-manager cluster update --rebalance auto")
+@flag(
+    "--rebalance",
+    type=click.Choice(["off", "auto"]),
+    help="Whether tasks move by themselves when a node joins or returns (default off).",
+)
+@with_client
+async def update_cluster(client: Client, /, *, rebalance: str | None) -> None:
+    """Change settings of the cluster."""
+    found = await client.get("/swarm")
+    spec = dict(found["Spec"])
+    labels = dict(spec.get("Labels") or {})
+    if rebalance is not None:
+        labels[f"{EXTENSION_PREFIX}rebalance"] = rebalance
+    await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
+    click.echo("Cluster updated.")

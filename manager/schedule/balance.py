@@ -1,0 +1,251 @@
+"""Which tasks to move so that services are spread as new ones would be. Pure.
+
+A move must make the cluster strictly more even: first each service's tasks over the branches of its spread preferences,
+then over the nodes, then all tasks over the nodes. Each move lowers the sums of squares of these counts, the first that
+changes counts, so planning comes to an end, and what is planned to the end leaves nothing to plan.
+
+A task's replacement runs beside it before it stops. So a node must have room for it as things are, and a service has
+one task on the move at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from common.model import Service, Task, TaskState
+from manager.schedule.filters import Pipeline, pipeline
+from manager.schedule.load import ClusterLoad, NodeLoad
+from manager.schedule.preferences import Levels, label_value, levels_of
+from manager.state.reservations import Available, reserved
+from manager.state.view import View
+
+# A node on which a task of the service failed lately is no place to move one to.
+FAILURE_WINDOW = 300.0
+_EVEN = 2  # a count that is higher by so many than another becomes more even with it by a move
+_UPDATING = ("updating", "rollback_started", "paused", "rollback_paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A running task, and the id of the node on which its replacement is to run."""
+
+    task: Task
+    node_id: str
+
+
+def reason_to_stay(service: Service) -> str:
+    """Say why a service's tasks are never moved to even out the load; empty when they may be."""
+    if service.pending_delete:
+        return "it is being removed"
+    mode = service.spec.mode
+    if mode.global_ is not None or mode.replicated_job is not None or mode.global_job is not None:
+        return "only replicated services are moved"
+    template = service.spec.task_template
+    if template.restart_policy is not None and template.restart_policy.condition == "none":
+        return "its restart condition is none: its tasks run once"
+    container = template.container_spec
+    for mount in container.mounts if container is not None else ():
+        driver = mount.volume_options.driver_config if mount.volume_options is not None else None
+        if mount.type == "bind" or (mount.type == "volume" and (driver is None or driver.name in ("", "local"))):
+            return f"its data at {mount.target} is on the node where it runs"
+    return ""
+
+
+@dataclass(slots=True)
+class Balancer:
+    """Finds moves over a load, which it may change for trial: `undo` brings it back.
+
+    `barred` are nodes that take no moves now, `tried` moves (service, slot, node) that are not to be made again.
+    `visits` counts the nodes that were looked at, which is what it costs.
+    """
+
+    view: View
+    load: ClusterLoad
+    now: float
+    barred: Collection[str] = ()
+    tried: Collection[tuple[str, int, str]] = ()
+    visits: int = 0
+    _moved: dict[str, Task] = field(default_factory=dict)
+    _undo: list[tuple[Task, Task]] = field(default_factory=list)
+
+    def best(self, service: Service) -> Move | None:
+        """Return the move of one of the service's tasks that evens out most, None when none does or it is in motion."""
+        tasks = self._tasks(service)
+        if tasks is None:
+            return None
+        rules = pipeline(tasks[0], self.view, self.load)
+        levels = levels_of(service.spec.task_template.placement)
+        if rules.invalid or not (levels or self._uneven(service)):
+            return None
+        targets = self._targets(service, tasks[0], rules)
+        counts = self.load.counts(service.id)
+        branches = _Branches(self.load, counts, levels)
+        one_a_node = {task.node_id: task for task in sorted(tasks, key=lambda task: task.slot)}
+        fullest = sorted(
+            one_a_node, key=lambda node: (branches.fill(node), self._rank(counts, node), node), reverse=True
+        )
+        for source in (self.load.nodes[node_id] for node_id in fullest):
+            task = one_a_node[source.id]
+            for target in targets:
+                if not branches.improves(source, target):
+                    if levels:
+                        continue
+                    break  # those after it are fuller
+                if (service.id, task.slot, target.id) not in self.tried and rules.accepts(target):
+                    return Move(task, target.id)
+        return None
+
+    def add(self, move: Move) -> None:
+        """Count a task's replacement beside it, as it will be while the move is made."""
+        given = _placed(move, self.load)
+        self.load.add(given)
+        self._undo.append((move.task, given))
+
+    def make(self, move: Move) -> None:
+        """Count a move as made."""
+        given = _placed(move, self.load)
+        self.load.take_away(move.task)
+        self.load.add(given)
+        self._moved[move.task.id] = given
+
+    def undo(self) -> None:
+        for _, given in reversed(self._undo):
+            self.load.take_away(given)
+        self._undo.clear()
+
+    def _rank(self, counts: dict[str, int], node_id: str) -> int:
+        """Order nodes from the emptiest: by the service's tasks, then by all."""
+        return counts.get(node_id, 0) * 1_000_000 + self.load.nodes[node_id].total
+
+    def _uneven(self, service: Service) -> bool:
+        """Whether the service could be more even at all, which most are not: found without asking the nodes."""
+        counts = self.load.counts(service.id)
+        most = max(counts.values(), default=0)
+        if most >= _EVEN:
+            return True
+        emptiest = next(self.load.by_total(), None)
+        fullest = max((self.load.nodes[node_id].total for node_id in counts), default=0)
+        return emptiest is not None and fullest - emptiest.total >= _EVEN
+
+    def _targets(self, service: Service, task: Task, rules: Pipeline) -> list[NodeLoad]:
+        """List the nodes that could take tasks, the emptiest first."""
+        failed = self.load.failing((service.id, task.spec_version), self.now - FAILURE_WINDOW, 1)
+        self.visits += len(self.load.nodes)
+        counts = self.load.counts(service.id)
+        found = [
+            node
+            for node in self.load.nodes.values()
+            if node.open and node.id not in self.barred and node.id not in failed and rules.suits(node)
+        ]
+        return sorted(found, key=lambda node: (self._rank(counts, node.id), node.id))
+
+    def _tasks(self, service: Service) -> list[Task] | None:
+        """Return the service's tasks when all serve and none is in motion or out of date, else None."""
+        if reason_to_stay(service) or service.waiting:
+            return None
+        status = service.update_status
+        if status is not None and status.state in _UPDATING:
+            return None
+        tasks = [self._moved.get(t.id, t) for t in self.view.tasks.of_service(service.id) if t.live]
+        known = self.load.nodes  # which may not have heard of everything yet
+        return tasks if tasks and all(_settled(task) and task.node_id in known for task in tasks) else None
+
+
+def _settled(task: Task) -> bool:
+    serves = task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
+    return serves and not task.moving_to
+
+
+def _placed(move: Move, load: ClusterLoad) -> Task:
+    """Return the task as it would be on the other node."""
+    given = msgspec.structs.replace(move.task, node_id=move.node_id, generic_resources=())
+    wanted = reserved(move.task)
+    node = load.nodes[move.node_id]
+    if wanted.generic_resources and node.node is not None:
+        chosen = Available.of(node.node, node.generic.values()).choose(wanted)
+        given = msgspec.structs.replace(given, generic_resources=chosen)
+    return given
+
+
+class _Branches:
+    """How many of a service's tasks there are in each branch of its spread preferences and on each node."""
+
+    def __init__(self, load: ClusterLoad, counts: dict[str, int], levels: Levels) -> None:
+        self._load = load
+        self._levels = levels
+        self._counts = counts
+        self._sums: dict[tuple[str, ...], int] = {}
+        for node_id, count in counts.items() if levels else ():
+            path = self._path(load.nodes[node_id])
+            for depth in range(1, len(path) + 1):
+                self._sums[path[:depth]] = self._sums.get(path[:depth], 0) + count
+
+    def _path(self, load: NodeLoad) -> tuple[str, ...]:
+        return tuple(label_value(load.node, level) if load.node is not None else "" for level in self._levels)
+
+    def fill(self, node_id: str) -> int:
+        """Return the service's tasks in the node's first branch."""
+        return self._sums.get(self._path(self._load.nodes[node_id])[:1], 0)
+
+    def improves(self, source: NodeLoad, target: NodeLoad) -> bool:
+        """Whether moving a task from one node to the other makes the first count in which they differ more even."""
+        if source is target:
+            return False
+        here, there = self._path(source), self._path(target)
+        for depth in range(1, len(here) + 1):
+            if here[:depth] != there[:depth]:
+                return self._sums.get(here[:depth], 0) - self._sums.get(there[:depth], 0) >= _EVEN
+        more = self._counts.get(source.id, 0) - self._counts.get(target.id, 0)
+        return more >= _EVEN or (more == 1 and source.total - target.total >= _EVEN)
+
+
+def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float, limit: int = 10_000) -> list[Move]:
+    """Plan to the end: the moves, in order, after which there is none that would improve anything.
+
+    The load is as it was when this returns.
+    """
+    chosen = list(services)
+    moves: list[Move] = []
+    balancer = Balancer(view, load, now)
+    with _restored(load, moves):
+        again = True
+        while again and len(moves) < limit:
+            again = False
+            for service in chosen:
+                move = balancer.best(service)
+                if move is not None and len(moves) < limit:
+                    balancer.make(move)
+                    moves.append(move)
+                    again = True
+    return moves
+
+
+@contextmanager
+def _restored(load: ClusterLoad, moves: list[Move]) -> Iterator[None]:
+    """Take back all moves that were counted as made."""
+    try:
+        yield
+    finally:
+        for move in reversed(moves):
+            load.take_away(msgspec.structs.replace(move.task, node_id=move.node_id))
+            load.add(move.task)
+
+
+def next_moves(balancer: Balancer, services: Iterable[Service], most: int, go_on: Callable[[], bool]) -> list[Move]:
+    """Return moves that can be made now, one a service and `most` in all, while `go_on` says so."""
+    moves: list[Move] = []
+    try:
+        for service in services:
+            if len(moves) == most or not go_on():
+                break
+            move = balancer.best(service)
+            if move is not None:
+                balancer.add(move)
+                moves.append(move)
+    finally:
+        balancer.undo()
+    return moves

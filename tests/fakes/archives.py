@@ -41,9 +41,9 @@ class Archive:
             found.insert(0, (folder, b""))
         return found
 
-    def tar(self, format: int = tarfile.USTAR_FORMAT, **pax: str) -> bytes:
+    def tar(self, layout: int = tarfile.USTAR_FORMAT, **pax: str) -> bytes:
         out = io.BytesIO()
-        with tarfile.open(fileobj=out, mode="w", format=format) as tar:
+        with tarfile.open(fileobj=out, mode="w", format=layout) as tar:
             for info, content in self.members():
                 info.pax_headers = dict(pax)
                 tar.addfile(info, io.BytesIO(content))

@@ -74,9 +74,7 @@ def test_ignored_options_are_named_in_one_warning() -> None:
         "  a: {image: a, build: ., container_name: x, links: [b], restart: always}\n"
         "  b: {image: b, expose: [80], links: [a], depends_on: [a]}\n"
     )
-    assert config.warnings == (
-        "Ignoring options that have no meaning in a stack: container_name, expose, links",
-    )
+    assert config.warnings == ("Ignoring options that have no meaning in a stack: container_name, expose, links",)
     assert loaded(WEB).warnings == ()
 
 

@@ -44,7 +44,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.containers_index import ContainerIndex
 from manager.api.context import Context, Identity
 from manager.api.engines import Engines
-from manager.api.errors import EngineError, describe
+from manager.api.errors import EngineError, describe, invalid
 from manager.api.eventlog import EventLog
 from manager.api.host import this_host
 from manager.api.proxy_presence import Presence
@@ -159,6 +159,7 @@ class Api:
         view = self.context.store.view
         try:
             caller = admitted(call.caller, view, self.context.clock.now())
+            _check_text(call)
             match = self._router.match(call.method, call.path)
             subject = object_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
@@ -181,3 +182,16 @@ class Api:
         _LOG.error("incident %s: %s %.200r failed", incident, call.method, call.path, exc_info=error)
         text = f"internal error, incident {incident}: the manager's log says more under this number"
         return Answer(500, {"message": text})
+
+
+def _check_text(call: Call) -> None:
+    """Refuse a path or query that no engine could be sent.
+
+    Raises:
+        EngineError: 400, it holds half of a surrogate pair.
+
+    """
+    try:
+        "".join((call.path, *call.query, *call.query.values())).encode()
+    except UnicodeEncodeError:
+        raise invalid("the path or the query is not valid UTF-8") from None

@@ -218,6 +218,7 @@ class Service(Object):
     update_status: UpdateStatus | None = None
     job_status: JobStatus | None = None
     pending_delete: bool = False
+    rebalancing: bool = False
     waiting: str = ""
     revision: int = 1
     history: tuple[PastSpec, ...] = ()
@@ -225,4 +226,3 @@ class Service(Object):
     @property
     def name(self) -> str:
         return self.spec.name
-    rebalancing: bool = False

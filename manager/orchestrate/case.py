@@ -69,9 +69,9 @@ class Case:
             task.desired_state is TaskState.RUNNING
             and task.spec_version == self.service.spec_version
             and task.status.state <= TaskState.RUNNING
+            and not task.moving_to
             and self.standings.of(task) in STANDS_WELL
         )
-            and not task.moving_to
 
     @property
     def updating(self) -> bool:
@@ -154,6 +154,10 @@ class Case:
         """Tell a task to stop, and let its record go after that."""
         self._want(task, TaskState.REMOVE)
 
+    def stay(self, task: Task) -> None:
+        """Give up moving a task's slot to another node."""
+        self.draft.put(msgspec.structs.replace(task, moving_to=""))
+
     def promote(self, task: Task) -> None:
         self._want(task, TaskState.RUNNING)
 
@@ -168,10 +172,6 @@ class Case:
 
     def wake(self, instant: float) -> None:
         self.draft.wake(self.service.id, instant)
-    def stay(self, task: Task) -> None:
-        """Give up moving a task's slot to another node."""
-        self.draft.put(msgspec.structs.replace(task, moving_to=""))
-
 
     def continue_at_once(self) -> None:
         """Ask for another turn: this decision has become large enough."""

@@ -140,9 +140,6 @@ class Chaos:
         if len(self._cluster.hosts) > 2:
             await self._cluster.remove_node(self._node())
 
-    async def _add_host(self) -> None:
-        if len(self._cluster.hosts) < _NODES:
-            self._hosts += 1
     async def _rebalance(self) -> None:
         service = self._service()
         if service is not None:
@@ -151,6 +148,9 @@ class Chaos:
     async def _set_rebalancing(self) -> None:
         await self._cluster.set_rebalancing(self._rng.choice(["auto", "off"]))
 
+    async def _add_host(self) -> None:
+        if len(self._cluster.hosts) < _NODES:
+            self._hosts += 1
             await self._cluster.add_host(f"node{self._hosts}", labels={"zone": self._rng.choice(ZONES)})
 
     # --- misfortune ---
@@ -252,10 +252,10 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._label: 2,
     Chaos._remove_node: 1,
     Chaos._add_host: 1,
+    Chaos._rebalance: 2,
+    Chaos._set_rebalancing: 1,
     Chaos._power_cut: 3,
     Chaos._network_cut: 3,
     Chaos._lose_connection: 2,
     Chaos._restart_manager: 2,
 }
-    Chaos._rebalance: 2,
-    Chaos._set_rebalancing: 1,

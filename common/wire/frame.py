@@ -14,7 +14,7 @@ from common.wire.messages import MAX_FRAME_BYTES, ImageOffer, RelayHello, Stream
 
 _SCAN_BUFFER = 4096
 # After these, a connection carries bytes without frames.
-_LAST = (StreamHello, RelayHello, ImageOffer)
+LAST = (StreamHello, RelayHello, ImageOffer)
 
 
 class FrameDecoder:
@@ -56,7 +56,7 @@ class FrameDecoder:
         try:
             while not self.ended and (raw := self._cut(self._unpacker)) is not None:
                 frames.append(frame := decode(raw))
-                self.ended = isinstance(frame.message, _LAST)
+                self.ended = isinstance(frame.message, LAST)
         except ProtocolError as error:
             self._error = error.message
             self._buffer.clear()

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from common.errors import ProtocolError
 from common.wire.codec import MESSAGE_TYPES, Frame, decode, encode
-from common.wire.frame import FrameDecoder
-from common.wire.messages import Message, RelayHello, StreamHello
+from common.wire.frame import LAST, FrameDecoder
+from common.wire.messages import Message
 from tests.fakes.structs import structs
 
-FRAMED = [kind for kind in MESSAGE_TYPES if kind not in (StreamHello, RelayHello)]  # after these come bytes without frames
+FRAMED = [kind for kind in MESSAGE_TYPES if kind not in LAST]
 numbers = st.integers(0, 2**63 - 1)
 messages = st.one_of(*(structs(kind) for kind in FRAMED))
 

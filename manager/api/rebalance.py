@@ -1,7 +1,7 @@
 """Moving tasks until they are spread evenly, on request. All of it is ours: the engine has no such paths.
 
-`POST /services/{id}/rebalance` and `POST /swarm/rebalance`, with `?dryRun=1` to see the moves only; `GET /swarm/rebalance`
-says how far it is.
+`POST /services/{id}/rebalance` and `POST /swarm/rebalance`, with `?dryRun=1` to see the moves only; `GET
+/swarm/rebalance` says how far it is.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.schedule.balance import plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
+from manager.schedule.strategy import default_strategy
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
 
 async def rebalance_service(context: Context, call: Call) -> Reply:
     """Rebalance one service; refuse one whose tasks are never moved, with the reason."""
-    service = find_service(context.store.view, call.params["id"])
-    if reason := reason_to_stay(service):
+    view = context.store.view
+    service = find_service(view, call.params["id"])
+    if reason := reason_to_stay(service, default_strategy(view)):
         raise FailedPrecondition(f"service {service.name} cannot be rebalanced: {reason}")
     return await _rebalance(context, call, [service])
 
 
 async def rebalance_all(context: Context, call: Call) -> Reply:
     """Rebalance all services whose tasks may be moved."""
-    services = [service for service in context.store.view.services if not reason_to_stay(service)]
+    view = context.store.view
+    default = default_strategy(view)
+    services = [service for service in view.services if not reason_to_stay(service, default)]
     return await _rebalance(context, call, services)
 
 

@@ -86,13 +86,19 @@ async def _until_even(client: Client, names: set[str]) -> None:
     type=click.Choice(["off", "auto"]),
     help="Whether tasks move by themselves when a node joins or returns (default off).",
 )
+@flag(
+    "--strategy",
+    type=click.Choice(["spread", "binpack"]),
+    help="How tasks of services that say nothing else are placed (default spread).",
+)
 @with_client
-async def update_cluster(client: Client, /, *, rebalance: str | None) -> None:
+async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: str | None) -> None:
     """Change settings of the cluster."""
     found = await client.get("/swarm")
     spec = dict(found["Spec"])
     labels = dict(spec.get("Labels") or {})
-    if rebalance is not None:
-        labels[f"{EXTENSION_PREFIX}rebalance"] = rebalance
+    for name, value in (("rebalance", rebalance), ("strategy", strategy)):
+        if value is not None:
+            labels[f"{EXTENSION_PREFIX}{name}"] = value
     await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
     click.echo("Cluster updated.")

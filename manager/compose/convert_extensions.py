@@ -29,7 +29,7 @@ def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
     labels = {}
     for key in service:
         if key.startswith(KEY_PREFIX):
-            label, text = _extension(scope.config, (*at, key), key.removeprefix(KEY_PREFIX), service[key])
+            label, text = _extension(scope, (*at, key), key.removeprefix(KEY_PREFIX), service[key])
             labels[label] = text
     wanted = _dependencies(scope, at, service)
     if wanted:
@@ -38,19 +38,27 @@ def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
     return labels
 
 
-def _extension(config: Config, path: KeyPath, name: str, value: Any) -> tuple[str, str]:
+def _extension(scope: Scope, path: KeyPath, name: str, value: Any) -> tuple[str, str]:
+    config = scope.config
     try:
         extension = extensions.known(name)
     except ValueError as error:
         raise config.error(path, f"unknown extension; {error}") from None
     if extension.instead:
         raise config.error(path, f"write {extension.instead} instead")
-    text = _text(value)
+    text = _scoped(scope, _text(value)) if extension.names else _text(value)
     try:
         extension.parse(text)
     except ValueError as error:
         raise config.error(path, f"expected {error}; got {text!r}") from None
     return extension.label, text
+
+
+def _scoped(scope: Scope, text: str) -> str:
+    """Name in full the services of the file in `db=2,cache`; others are taken for full names."""
+    pairs = (item.strip().partition("=") for item in text.split(","))
+    full = ((scope.full(name) if name in scope.config.services else name, *rest) for name, *rest in pairs)
+    return ",".join("".join(parts) for parts in full)
 
 
 def _text(value: Any) -> str:

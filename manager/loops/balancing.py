@@ -18,6 +18,7 @@ from common.errors import Unavailable
 from common.model import Cluster, Node, Service, Task, TaskState
 from manager.schedule.balance import Balancer, Move, next_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad, available
+from manager.schedule.strategy import default_strategy
 from manager.state import extensions
 from manager.state.changes import Change
 from manager.state.store import Store
@@ -103,8 +104,9 @@ class Balancing:
             await self._end_pass(wanted)
 
     def _wanted(self, view: View) -> Iterator[Service]:
-        automatic = self._is_automatic()
-        return (each for each in view.services if (automatic or each.rebalancing) and not reason_to_stay(each))
+        automatic, default = self._is_automatic(), default_strategy(view)
+        asked = (each for each in view.services if automatic or each.rebalancing)
+        return (each for each in asked if not reason_to_stay(each, default))
 
     async def _next_round(self, load: ClusterLoad, wanted: set[str], now: float) -> int:
         """Begin as many moves as may be under way; return how many are, or wait for something."""

@@ -20,6 +20,7 @@ from common.model import Service, Task, TaskState
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, NodeLoad
 from manager.schedule.preferences import Levels, label_value, levels_of
+from manager.schedule.strategy import default_strategy, special
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
 
@@ -37,13 +38,18 @@ class Move:
     node_id: str
 
 
-def reason_to_stay(service: Service) -> str:
-    """Say why a service's tasks are never moved to even out the load; empty when they may be."""
+def reason_to_stay(service: Service, default: str = "spread") -> str:
+    """Say why a service's tasks are never moved to even out the load; empty when they may be.
+
+    `default` is the cluster's strategy.
+    """
     if service.pending_delete:
         return "it is being removed"
     mode = service.spec.mode
     if mode.global_ is not None or mode.replicated_job is not None or mode.global_job is not None:
         return "only replicated services are moved"
+    if special(service, default):
+        return "it is placed by binpack or affinities, not evenly"
     template = service.spec.task_template
     if template.restart_policy is not None and template.restart_policy.condition == "none":
         return "its restart condition is none: its tasks run once"
@@ -145,7 +151,7 @@ class Balancer:
 
     def _tasks(self, service: Service) -> list[Task] | None:
         """Return the service's tasks when all serve and none is in motion or out of date, else None."""
-        if reason_to_stay(service) or service.waiting:
+        if reason_to_stay(service, default_strategy(self.view)) or service.waiting:
             return None
         status = service.update_status
         if status is not None and status.state in _UPDATING:

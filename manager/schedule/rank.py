@@ -101,3 +101,63 @@ class _Water:
                     if len(picked) == most:
                         break
         return picked
+
+
+class Biased:
+    """As `Spread`, but a node's `bias` counts as so many more (or fewer) tasks of the service there."""
+
+    def __init__(self, bias: Mapping[str, int]) -> None:
+        self._bias = bias
+
+    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
+        return self.among(load.by_total(), demand)
+
+    def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
+        return _Ranked(nodes, demand, lambda node, count: (count + self._bias.get(node.id, 0), node.total))
+
+
+class Binpack:
+    """Fill the fullest node that has room before the next: by `bias`, then by what is reserved there, then by tasks."""
+
+    def __init__(self, bias: Mapping[str, int]) -> None:
+        self._bias = bias
+
+    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
+        return self.among(load.by_total(), demand)
+
+    def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
+        return _Ranked(nodes, demand, lambda node, _: (self._bias.get(node.id, 0), -_reserved(node), -node.total))
+
+
+def _reserved(load: NodeLoad) -> float:
+    """Return the share of the node that is reserved: of its CPU or its memory, whichever is scarcer."""
+    if load.node is None:
+        return 0.0
+    has = load.node.description.resources
+    parts = ((load.cpu, has.nano_cpus), (load.memory, has.memory_bytes))
+    return max((used / total for used, total in parts if total), default=0.0)
+
+
+class _Ranked:
+    """Nodes in a heap by a rank that changes with each task they get: the lowest takes the next task."""
+
+    def __init__(
+        self, nodes: Iterable[NodeLoad], demand: Demand, rank: Callable[[NodeLoad, int], tuple[float, ...]]
+    ) -> None:
+        self._demand = demand
+        self._rank = rank
+        self._heap = [self._entry(node, demand.counts.get(node.id, 0)) for node in nodes]
+        heapq.heapify(self._heap)
+
+    def _entry(self, node: NodeLoad, count: int) -> tuple[bool, tuple[float, ...], str, int, NodeLoad]:
+        return node.id in self._demand.failing, self._rank(node, count), node.id, count, node
+
+    def place(self, most: int) -> int:
+        done = 0
+        while done < most and self._heap:
+            _, _, _, count, node = heapq.heappop(self._heap)
+            if self._demand.accepts(node):
+                self._demand.give(node)
+                heapq.heappush(self._heap, self._entry(node, count + 1))
+                done += 1
+        return done

@@ -15,7 +15,8 @@ from common.model import Task, TaskState, TaskStatus
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group, NodeLoad
 from manager.schedule.preferences import Levels, Region, divide, levels_of, open_branch
-from manager.schedule.rank import Branch, Demand, Spread, Strategy
+from manager.schedule.rank import Branch, Demand, Strategy
+from manager.schedule.strategy import default_strategy, strategy_of
 from manager.state.changes import Decision
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
@@ -59,7 +60,7 @@ def schedule(
 
     A task that finds no node gets the reasons in its `status.err`: every filter and how many nodes it refused.
     """
-    work = _Work(view, load, now, strategy or Spread())
+    work = _Work(view, load, now, strategy)
     share = max(limit // max(1, len(groups)), min(limit, SHARE_AT_LEAST))
     unfinished: list[Group] = []
     waiting = iter(groups)
@@ -82,7 +83,7 @@ class _Work:
     view: View
     load: ClusterLoad
     now: float
-    strategy: Strategy
+    strategy: Strategy | None
     put: list[Task] = field(default_factory=list)
     again: dict[Group, None] = field(default_factory=dict)
     reasons: dict[Group, str] = field(default_factory=dict)
@@ -92,8 +93,10 @@ class _Work:
     _hopeless: dict[Hashable, str] = field(default_factory=dict)
     _regions: dict[Levels, Region] = field(default_factory=dict)
     _assigned: TaskStatus = field(init=False)
+    _default: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._default = default_strategy(self.view)
         self._assigned = TaskStatus(state=TaskState.ASSIGNED, message=ASSIGNED_MESSAGE, timestamp=self.now)
 
     def undo(self) -> None:
@@ -130,19 +133,21 @@ class _Work:
         failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
         counts = dict(self.load.counts(group[0]))
         demand = Demand(self._counting(rules.accepts), lambda node: self._give(next(tasks), node), counts, failing)
-        return self._branch(levels_of(first.spec.placement), rules, demand).place(most)
+        service = self.view.services.get(group[0])
+        strategy = self.strategy or strategy_of(service, self.view, self.load, self._default)
+        return self._branch(strategy, levels_of(first.spec.placement), rules, demand).place(most)
 
-    def _branch(self, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
+    def _branch(self, strategy: Strategy, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
         """Choose where to look: in the preferences' tree, among the few nodes that can ever suit, or everywhere."""
         if not levels:
             suited = self.load.suited(rules.fixed_key, self._counting(rules.suits)) if rules.fixed else None
             if suited is None or len(suited) > len(self.load.nodes) // 2:
-                return self.strategy.everywhere(self.load, demand)
-            return self.strategy.among((load for load in suited if load.open), demand)
+                return strategy.everywhere(self.load, demand)
+            return strategy.among((load for load in suited if load.open), demand)
         if levels not in self._regions:
             self._regions[levels] = divide(self.load.nodes.values(), levels)
         self.visits += len(self.load.nodes) // 10  # a node in the tree costs about a tenth of one that is asked
-        return open_branch(self._regions[levels], self.strategy, demand)
+        return open_branch(self._regions[levels], strategy, demand)
 
     def _counting(self, ask: Callable[[NodeLoad], bool]) -> Callable[[NodeLoad], bool]:
         def asked(node: NodeLoad) -> bool:

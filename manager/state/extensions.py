@@ -36,6 +36,9 @@ class Extensions:
 
     depends_on: Mapping[str, Condition] = field(default_factory=dict)
     on_rotate: str = "restart"
+    strategy: str = ""
+    affinity: Mapping[str, int] = field(default_factory=dict)
+    anti_affinity: Mapping[str, int] = field(default_factory=dict)
     progress_deadline: float = 600.0
     last_words: int = 3
 
@@ -45,16 +48,21 @@ class ClusterExtensions:
     """What the labels of the cluster's own specification say."""
 
     rebalance: str = "off"
+    strategy: str = "spread"
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One label: `swarm.x.NAME`. `instead` names the compose key that says it, where `x-swarm-NAME` is not for that."""
+    """One label: `swarm.x.NAME`. `instead` names the compose key that says it, where `x-swarm-NAME` is not for that.
+
+    `names`: its value begins with services' names, in a compose file those of the file.
+    """
 
     name: str
     parse: Callable[[str], Any]
     meaning: str
     instead: str = ""
+    names: bool = False
 
     @property
     def label(self) -> str:
@@ -98,6 +106,22 @@ def _lines(text: str) -> int:
     return int(text)
 
 
+def _strategy(text: str) -> str:
+    if text not in ("spread", "binpack"):
+        raise ValueError("spread or binpack")
+    return text
+
+
+def _weights(text: str) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for item in text.split(","):
+        name, equals, weight = item.strip().partition("=")
+        if not name or name in found or (equals and not re.fullmatch(r"[1-9]\d{0,2}", weight, re.ASCII)):
+            raise ValueError("SERVICE[=WEIGHT], joined by commas, each service once, weights from 1 to 999")
+        found[name] = int(weight) if equals else 1
+    return found
+
+
 def _rebalance(text: str) -> str:
     if text not in ("off", "auto"):
         raise ValueError("off or auto")
@@ -126,6 +150,9 @@ def _count(text: str) -> int:
 SERVICE: tuple[Extension, ...] = (
     Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
     Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+    Extension("strategy", _strategy, "how its tasks are placed"),
+    Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
+    Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
 )
@@ -139,6 +166,7 @@ FILE: tuple[Extension, ...] = (
 # Labels of the cluster's own specification.
 CLUSTER: tuple[Extension, ...] = (
     Extension("rebalance", _rebalance, "whether tasks move by themselves when a node joins or returns"),
+    Extension("strategy", _strategy, "how tasks of services that say nothing else are placed"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (

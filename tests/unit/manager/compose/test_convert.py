@@ -467,3 +467,18 @@ def test_content_that_is_not_there_is_an_error(entry: str, words: str) -> None:
     with pytest.raises(ComposeError) as caught:
         convert(load([ComposeFile("f", text)], {"EMPTY": "", "A": "a"}, read, "/project"), "shop", read)
     assert words in str(caught.value)
+
+
+def test_affinities_name_the_services_of_the_file() -> None:
+    text = (
+        "services:\n"
+        "  web:\n    image: web\n    x-swarm-affinity: {db: 2, other_stack_cache: 1}\n"
+        "    x-swarm-anti-affinity: [batch]\n    x-swarm-strategy: binpack\n"
+        "  db: {image: db}\n  batch: {image: batch}\n"
+    )
+    labels = stack(text).services["web"].labels
+    assert labels["swarm.x.affinity"] == "shop_db=2,other_stack_cache=1"
+    assert labels["swarm.x.anti-affinity"] == "shop_batch"
+    assert labels["swarm.x.strategy"] == "binpack"
+    with pytest.raises(ComposeError, match=r"x-swarm-affinity: expected SERVICE\[=WEIGHT\]"):
+        stack(text.replace("{db: 2,", "{db: 0,"))

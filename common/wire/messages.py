@@ -440,7 +440,8 @@ AnyMessage: TypeAlias = (
     | Resync
     | RegistryAuth
     | OpenStream
-    | StreamHello    | SeekImage
+    | StreamHello
+    | SeekImage
     | ImageSeen
     | FetchImage
     | ImageSources

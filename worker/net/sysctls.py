@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from common.tls import write_private
+
 PROC = Path("/proc/sys")
 _OF_LINKS = ("net/ipv4/conf/", "net/ipv4/neigh/")
 
@@ -56,7 +58,7 @@ class Sysctls:
             return  # it goes with the link
         remembered = self._remembered()
         if path not in remembered:
-            self._memory.write_bytes(msgspec.json.encode({**remembered, path: value}))
+            write_private(self._memory, msgspec.json.encode({**remembered, path: value}))
 
     def _remembered(self) -> dict[str, str]:
         try:

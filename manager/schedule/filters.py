@@ -43,7 +43,8 @@ class Pipeline:
     """The filters of a group of tasks. Equal `key`s mean equal demands, whichever service they come from.
 
     `fixed` are those of the filters that ask the node's record alone and not its load; equal ones have equal
-    `fixed_key`s. `invalid` says what no node can ever meet: a constraint that cannot be read.
+    `fixed_key`s. `wanted` is an attribute and the value of it that every node has which passes, if there is such a one.
+    `invalid` says what no node can ever meet: a constraint that cannot be read.
     """
 
     filters: tuple[Filter, ...]
@@ -51,6 +52,7 @@ class Pipeline:
     fixed: tuple[Filter, ...] = ()
     fixed_key: Hashable = None
     invalid: str = ""
+    wanted: tuple[str, str] | None = None
 
     def suits(self, load: NodeLoad) -> bool:
         """Whether the node could ever take one of these, as its record is."""
@@ -103,7 +105,8 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         filters.append(_max_replicas(load, task.service_id, most))
     fixed_key = (drivers, constraints, platforms)
     key = (fixed_key, wanted, ports, most, task.service_id if most else "")
-    return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key)
+    must = next((each.wanted for each in constraints if each.wanted is not None), None)
+    return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key, wanted=must)
 
 
 def _agent(load: NodeLoad) -> bool:

@@ -7,12 +7,13 @@ same with 100 tasks in the cluster and with 100,000.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeAlias
 
 from common.model import Node, Task, TaskState
 from manager.schedule.order import Order
 from manager.state.changes import Change
+from manager.state.constraints import folded
 from manager.state.reservations import reserved
 from manager.state.view import View
 
@@ -25,6 +26,7 @@ _ASSIGNED = TaskState.ASSIGNED
 _RUNNING = TaskState.RUNNING
 _COMPLETE = TaskState.COMPLETE
 _MOST_REMEMBERED = 4096
+_REMEMBERED = frozenset({"_suited", "_having"})
 _FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
 
 
@@ -125,6 +127,7 @@ class ClusterLoad:
         self._counts: dict[str, dict[str, int]] = {}
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
         self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
+        self._having: dict[str, dict[str, list[NodeLoad]]] = {}
 
     @classmethod
     def of(cls, view: View) -> ClusterLoad:
@@ -139,7 +142,7 @@ class ClusterLoad:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClusterLoad):
             return False
-        return all(getattr(self, name) == getattr(other, name) for name in vars(self) if name != "_suited")
+        return all(getattr(self, name) == getattr(other, name) for name in vars(self) if name not in _REMEMBERED)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -158,17 +161,31 @@ class ClusterLoad:
             if len(failures) >= limit and sum(instant >= since for instant in failures.values()) >= limit
         )
 
-    def suited(self, key: Hashable, suits: Callable[[NodeLoad], bool]) -> tuple[NodeLoad, ...]:
+    def suited(
+        self, key: Hashable, suits: Callable[[NodeLoad], bool], wanted: tuple[str, str] | None = None
+    ) -> tuple[NodeLoad, ...]:
         """Return the nodes that `suits`, which `key` names, holds for; it may ask their records alone, not their load.
 
-        Remembered until a node changes: so many services may each be bound to a node of its own.
+        Remembered until a node changes: so many services may each be bound to a node of its own. Only those are asked
+        that have the `wanted` value of an attribute, where one must be had.
         """
         found = self._suited.get(key)
         if found is None:
             if len(self._suited) >= _MOST_REMEMBERED:
                 self._suited.clear()
-            found = self._suited[key] = tuple(load for load in self.nodes.values() if load.node and suits(load))
+            asked = self.nodes.values() if wanted is None else self._with(*wanted)
+            found = self._suited[key] = tuple(load for load in asked if load.node and suits(load))
         return found
+
+    def _with(self, attribute: str, value: str) -> Iterable[NodeLoad]:
+        """Return the nodes that have a value for what a constraint's key names; looked up, once it was asked for."""
+        index = self._having.get(attribute)
+        if index is None:
+            index = self._having[attribute] = {}
+            for load in self.nodes.values():
+                if load.node is not None:
+                    index.setdefault(folded(attribute, load.node), []).append(load)
+        return index.get(value, ())
 
     def by_total(self) -> Iterator[NodeLoad]:
         """Walk the nodes that take tasks, the emptiest first. Nothing may be applied meanwhile."""
@@ -271,6 +288,7 @@ class ClusterLoad:
             self.order.discard(node_id, load.total)
         if _record(load.node) != _record(node):
             self._suited.clear()
+            self._having.clear()
         load.node = node
         load.open = node is not None and available(node)
         if load.open:

@@ -140,7 +140,8 @@ class _Work:
     def _branch(self, strategy: Strategy, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
         """Choose where to look: in the preferences' tree, among the few nodes that can ever suit, or everywhere."""
         if not levels:
-            suited = self.load.suited(rules.fixed_key, self._counting(rules.suits)) if rules.fixed else None
+            asking = self._counting(rules.suits)
+            suited = self.load.suited(rules.fixed_key, asking, rules.wanted) if rules.fixed else None
             if suited is None or len(suited) > len(self.load.nodes) // 2:
                 return strategy.everywhere(self.load, demand)
             return strategy.among((load for load in suited if load.open), demand)

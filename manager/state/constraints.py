@@ -47,8 +47,13 @@ class Constraint:
         found = self._contains(node) if self.network is not None else self._reads_same(node)
         return found == self.equal
 
+    @property
+    def wanted(self) -> tuple[str, str] | None:
+        """The attribute and the value, folded, that all nodes have which match; None if it says no such thing."""
+        return (self.key, self.value.casefold()) if self.equal and self.network is None else None
+
     def _reads_same(self, node: Node) -> bool:
-        return _attribute(self.key, node).casefold() == self.value.casefold()
+        return folded(self.key, node) == self.value.casefold()
 
     def _contains(self, node: Node) -> bool:
         assert self.network is not None
@@ -98,6 +103,11 @@ def _known(key: str) -> bool:
     return folded in _ATTRIBUTES or any(
         folded.startswith(prefix) and len(folded) > len(prefix) for prefix in (_NODE_LABEL, _ENGINE_LABEL)
     )
+
+
+def folded(key: str, node: Node) -> str:
+    """Read what a constraint's key names of a node, as it is compared: without regard to case."""
+    return _attribute(key, node).casefold()
 
 
 def _attribute(key: str, node: Node) -> str:

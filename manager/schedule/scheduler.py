@@ -15,8 +15,8 @@ from common.model import Task, TaskState, TaskStatus
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group, NodeLoad
 from manager.schedule.preferences import Levels, Region, divide, levels_of, open_branch
-from manager.schedule.rank import Branch, Demand, Strategy
-from manager.schedule.strategy import default_strategy, strategy_of
+from manager.schedule.rank import Branch, Demand, Spread, Strategy
+from manager.schedule.strategy import default_strategy, special, strategy_of
 from manager.state.changes import Decision
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
@@ -29,6 +29,7 @@ FAILURES = 5
 FAILURE_WINDOW = 300.0
 REWORD_AFTER = 5.0
 
+_SPREAD = Spread()
 ASSIGNED_MESSAGE = "scheduler assigned task to node"
 
 
@@ -112,7 +113,8 @@ class _Work:
         self.visits += VISITS_A_GROUP
         first = next(iter(pending.values()))
         rules = pipeline(first, self.view, self.load)
-        pinned = [task for task in pending.values() if task.node_id]
+        alone = len(pending) == 1 and not first.node_id
+        pinned = () if alone else [task for task in pending.values() if task.node_id]
         if pinned:  # of a global service, or on the move to a node that was chosen for it
             confirmed = self._confirm(group, pinned, rules, share)
             if len(pinned) == len(pending) or not confirmed:
@@ -133,16 +135,22 @@ class _Work:
         failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
         counts = dict(self.load.counts(group[0]))
         demand = Demand(self._counting(rules.accepts), lambda node: self._give(next(tasks), node), counts, failing)
-        service = self.view.services.get(group[0])
-        strategy = self.strategy or strategy_of(service, self.view, self.load, self._default)
+        strategy = self.strategy or self._strategy(group[0])
         return self._branch(strategy, levels_of(first.spec.placement), rules, demand).place(most)
+
+    def _strategy(self, service_id: str) -> Strategy:
+        service = self.view.services.get(service_id)
+        if service is None or not special(service, self._default):
+            return _SPREAD
+        return strategy_of(service, self.view, self.load, self._default)
 
     def _branch(self, strategy: Strategy, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
         """Choose where to look: in the preferences' tree, among the few nodes that can ever suit, or everywhere."""
         if not levels:
-            asking = self._counting(rules.suits)
-            suited = self.load.suited(rules.fixed_key, asking, rules.wanted) if rules.fixed else None
-            if suited is None or len(suited) > len(self.load.nodes) // 2:
+            if not rules.fixed:
+                return strategy.everywhere(self.load, demand)
+            suited = self.load.suited(rules.fixed_key, self._counting(rules.suits), rules.wanted)
+            if len(suited) > len(self.load.nodes) // 2:
                 return strategy.everywhere(self.load, demand)
             return strategy.among((load for load in suited if load.open), demand)
         if levels not in self._regions:

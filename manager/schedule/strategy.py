@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from common.model import Service
 from common.model.service import EXTENSION_PREFIX
 from manager.schedule.load import ClusterLoad
-from manager.schedule.rank import Biased, Binpack, Spread, Strategy
+from manager.schedule.rank import Biased, Binpack, Strategy
 from manager.state import extensions
 from manager.state.view import View
 
@@ -22,16 +22,15 @@ def default_strategy(view: View) -> str:
 
 def special(service: Service, default: str) -> bool:
     """Whether the service is placed otherwise than by an even spread."""
-    if not any(label.startswith(EXTENSION_PREFIX) for label in service.spec.labels):
+    labels = service.spec.labels
+    if not labels or not any(label.startswith(EXTENSION_PREFIX) for label in labels):
         return default == BINPACK
     wanted = extensions.of(service)
     return (wanted.strategy or default) == BINPACK or bool(wanted.affinity or wanted.anti_affinity)
 
 
-def strategy_of(service: Service | None, view: View, load: ClusterLoad, default: str) -> Strategy:
-    """Choose the strategy for a service's tasks, as things are now."""
-    if service is None or not special(service, default):
-        return Spread()
+def strategy_of(service: Service, view: View, load: ClusterLoad, default: str) -> Strategy:
+    """Choose the strategy for the tasks of a `special` service, as things are now."""
     wanted = extensions.of(service)
     bias = _bias(view, load, wanted.affinity, wanted.anti_affinity)
     return Binpack(bias) if (wanted.strategy or default) == BINPACK else Biased(bias)

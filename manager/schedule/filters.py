@@ -105,7 +105,7 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         filters.append(_max_replicas(load, task.service_id, most))
     fixed_key = (drivers, constraints, platforms)
     key = (fixed_key, wanted, ports, most, task.service_id if most else "")
-    must = next((each.wanted for each in constraints if each.wanted is not None), None)
+    must = next((each.wanted for each in constraints if each.wanted is not None), None) if constraints else None
     return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key, wanted=must)
 
 

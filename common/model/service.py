@@ -178,7 +178,7 @@ class UpdateStatus(Model):
     """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed.
 
     `resumed_at` is when a pause was ended: what failed before it does not count. `promoted` says that the update goes
-    beyond its canary.
+    beyond its canary, `held_at` since when it holds there.
     """
 
     state: str = ""
@@ -187,6 +187,7 @@ class UpdateStatus(Model):
     message: str = ""
     resumed_at: float = 0.0
     promoted: bool = False
+    held_at: float = 0.0
 
 
 class PastSpec(Model):
@@ -200,6 +201,13 @@ class PastSpec(Model):
 class JobStatus(Model):
     job_iteration: Version = Version()
     last_execution: float = 0.0
+
+
+class ScheduleStatus(Model):
+    """Ours: the last due time that was decided on, and the next one."""
+
+    last_at: float = 0.0
+    next_at: float = 0.0
 
 
 class Service(Object):
@@ -220,6 +228,7 @@ class Service(Object):
     pending_delete: bool = False
     rebalancing: bool = False
     waiting: str = ""
+    schedule_status: ScheduleStatus | None = None
     revision: int = 1
     history: tuple[PastSpec, ...] = ()
 

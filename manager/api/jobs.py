@@ -1,4 +1,4 @@
-"""Executions of jobs: each is an iteration, told by the service's job status (swarmkit `controlapi/service.go`). Pure."""
+"""Executions of jobs: each is an iteration, told by the service's job status (swarmkit's way). Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import msgspec
 
 from common.model import Service
 from common.model.meta import Version
-from common.model.service import JobStatus, ServiceMode
+from common.model.service import JobStatus, ScheduleStatus, ServiceMode
+from manager.state import extensions
 
 
 def is_job(mode: ServiceMode) -> bool:
@@ -17,6 +18,8 @@ def first_execution(service: Service, now: float) -> Service:
     """Return a new service with its first execution begun if it is a job."""
     if not is_job(service.spec.mode):
         return service
+    if extensions.of(service).schedule:  # its first is when it is due
+        return msgspec.structs.replace(service, job_status=JobStatus(), schedule_status=ScheduleStatus(last_at=now))
     return msgspec.structs.replace(service, job_status=JobStatus(last_execution=now))
 
 
@@ -24,6 +27,19 @@ def next_execution(old: Service, changed: Service, now: float) -> Service:
     """Return a job whose tasks are to be made otherwise, or by force anew, with another execution begun."""
     if not is_job(changed.spec.mode):
         return changed
-    last = old.job_status.job_iteration.index if old.job_status is not None else 0
-    status = JobStatus(job_iteration=Version(index=last + 1), last_execution=now)
+    forced = old.spec.task_template.force_update != changed.spec.task_template.force_update
+    if extensions.of(changed).schedule and not forced:
+        return changed
+    last = old.job_status or JobStatus()
+    index = last.job_iteration.index + (1 if last.last_execution else 0)
+    status = JobStatus(job_iteration=Version(index=index), last_execution=now)
     return msgspec.structs.replace(changed, job_status=status)
+
+
+def rescheduled(old: Service, changed: Service, now: float) -> Service:
+    """Return a job with its schedule begun anew if that was changed: the new one has missed nothing before."""
+    before, after = extensions.of(old), extensions.of(changed)
+    if (before.schedule, before.schedule_timezone) == (after.schedule, after.schedule_timezone):
+        return changed
+    status = ScheduleStatus(last_at=now) if after.schedule else None
+    return msgspec.structs.replace(changed, schedule_status=status)

@@ -25,6 +25,7 @@ from manager.api.views.services import spec_view
 from manager.state import revisions
 from manager.state.transaction import Transaction
 
+_ON_REQUEST = "paused on request"
 _PAUSED = {"updating": "paused", "rollback_started": "rollback_paused"}
 _RESUMED = {paused: active for active, paused in _PAUSED.items()}
 
@@ -55,17 +56,20 @@ def _pause(service: Service, now: float) -> Service:
     status = service.update_status
     if status is None or status.state not in _PAUSED:
         raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to pause")
-    return _with(service, msgspec.structs.replace(status, state=_PAUSED[status.state], message="paused on request"))
+    return _with(service, msgspec.structs.replace(status, state=_PAUSED[status.state], message=_ON_REQUEST))
 
 
 def _continue(service: Service, now: float) -> Service:
-    """Take up a paused update: what failed before does not count, and a canary is passed."""
+    """Take up a paused update: what failed before does not count, and a canary that held or failed is passed."""
     status = service.update_status
     if status is None or status.state not in _RESUMED:
         raise FailedPrecondition(f"service {service.name} has no paused update: there is nothing to continue")
     active = _RESUMED[status.state]
     message = "update in progress" if active == "updating" else "rollback in progress"
-    resumed = msgspec.structs.replace(status, state=active, message=message, resumed_at=now, promoted=True)
+    promoted = status.promoted or status.message != _ON_REQUEST
+    resumed = msgspec.structs.replace(
+        status, state=active, message=message, resumed_at=now, promoted=promoted, held_at=0.0
+    )
     return _with(service, resumed)
 
 

@@ -19,7 +19,7 @@ from manager.api.context import Context
 from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.images_pin import pinned
-from manager.api.jobs import first_execution, next_execution
+from manager.api.jobs import first_execution, next_execution, rescheduled
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
@@ -127,6 +127,7 @@ async def update_service(context: Context, call: Call) -> Reply:
             changed = _respecified(service, spec, tx, now)
         if revisions.tasks_differ(service.spec, changed.spec):
             changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
+        changed = rescheduled(service, changed, now)
         check_ports(tx, changed)
         tx.put(changed)
         return service.id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import msgspec
+
 from common.model import Task, TaskState
 from common.model.client import Role
 from manager.api.call import Answer, Call, Filters, Reply
@@ -13,6 +15,7 @@ from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
 from manager.api.router import Route
 from manager.api.views.tasks import desired_state, task_view
+from manager.orchestrate.case import host_ports
 from manager.state.view import View
 
 _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
@@ -71,8 +74,13 @@ def _check_desired(values: Collection[str]) -> None:
 
 
 def _up_to_date(task: Task, view: View) -> bool:
+    """Whether a task is as its service says now: made from that version, or such that no update need replace it."""
     service = view.services.get(task.service_id)
-    return service is not None and task.spec_version == service.spec_version
+    if service is None or task.spec_version == service.spec_version:
+        return service is not None
+    template = service.spec.task_template
+    same = msgspec.structs.replace(task.spec, placement=template.placement) == template
+    return same and task.ports == host_ports(service)
 
 
 async def inspect_task(context: Context, call: Call) -> Reply:

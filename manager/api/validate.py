@@ -86,10 +86,19 @@ def _check_job(job: ReplicatedJob) -> None:
 
 
 def _check_no_updates(spec: ServiceSpec) -> None:
-    """Refuse an update configuration of a job: its tasks are never updated, they run anew."""
+    """Refuse an update configuration of a job: its tasks are never updated, they run anew. And half a canary."""
     for name, config in (("UpdateConfig", spec.update_config), ("RollbackConfig", spec.rollback_config)):
         if config is not None and is_job(spec.mode):
             raise invalid(f"{name}: expected none, as the tasks of a job are not updated but run anew")
+    said = extensions.read(spec.labels)
+    if said.canary and is_job(spec.mode):
+        raise invalid("label swarm.x.canary: expected none, as the tasks of a job are not updated but run anew")
+    if said.schedule and not is_job(spec.mode):
+        raise invalid("label swarm.x.schedule: expected a job (Mode ReplicatedJob or GlobalJob), which ends")
+    if not said.schedule and any(label.startswith("swarm.x.schedule-") for label in spec.labels):
+        raise invalid("label swarm.x.schedule: expected a cron expression, as there are others for a schedule")
+    if said.canary_period and not said.canary:
+        raise invalid("label swarm.x.canary-period: expected swarm.x.canary beside it, the number of tasks")
 
 
 def _check_update(name: str, config: UpdateConfig | None, actions: tuple[str, ...]) -> None:

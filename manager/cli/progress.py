@@ -231,6 +231,10 @@ def _wanted(service: Service, slots: Mapping[tuple[int, str], _Slot]) -> int:
 def _decide(
     service: Service, slots: Mapping[tuple[int, str], _Slot], seen: Progress, now: float, wish: Wish
 ) -> Progress:
+    if canary := holding(service.update_status):
+        return replace(seen, verdict=Verdict.CONVERGED, note=canary)
+    if service.schedule_status is not None:
+        return replace(seen, verdict=Verdict.CONVERGED)  # it runs when it is due
     if reasons := _stopped(service.update_status, wish):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
     if reasons := _hopeless(service, slots, seen.known_failures):
@@ -270,6 +274,11 @@ def _verify(service: Service, seen: Progress, now: float) -> Progress:
 
 def _jobs(service: Service) -> bool:
     return service.spec.mode.replicated_job is not None or service.spec.mode.global_job is not None
+
+
+def holding(status: UpdateStatus | None) -> str:
+    """Return what an update says that has changed its canary and holds there: for now that is as far as it goes."""
+    return status.message if status is not None and status.message.startswith("canary: ") else ""
 
 
 def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:

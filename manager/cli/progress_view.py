@@ -62,7 +62,14 @@ def plain_lines(name: str, progress: Progress) -> Iterator[tuple[str, str]]:
     if progress.verdict is Verdict.VERIFYING:
         yield "verify", "Waiting to verify that tasks are stable..."
     if progress.verdict is Verdict.CONVERGED:
-        yield "verify", f"Service {name} converged"
+        yield "verify", converged(name, progress)
+
+
+def converged(name: str, progress: Progress) -> str:
+    """Say that all is well; of an update that holds at its canary, how it goes on."""
+    if not progress.note.startswith("canary: "):
+        return f"Service {name} converged"
+    return f"{progress.note}: go on with `service update --continue {name}`, or back with --abort"
 
 
 def overall(progress: Progress) -> str:

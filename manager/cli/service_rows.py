@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from common.clock import rfc3339
 from common.model import Service
 from common.model.service import PortConfig
 from manager.cli import decode
@@ -63,12 +64,18 @@ def replicas(service: Service, status: decode.Json) -> str:
         return f"{text} ({waits})"
     mode, placement = service.spec.mode, service.spec.task_template.placement
     if mode.replicated_job is not None:
-        return f"{text} ({completed}/{mode.replicated_job.total_completions or 0} completed)"
+        return f"{text} ({completed}/{mode.replicated_job.total_completions or 0} completed{next_run(service)})"
     if mode.global_job is not None:
-        return f"{text} ({completed}/{desired + completed} completed)"
+        return f"{text} ({completed}/{desired + completed} completed{next_run(service)})"
     if mode.replicated is not None and placement is not None and placement.max_replicas:
         return f"{text} (max {placement.max_replicas} per node)"
     return text
+
+
+def next_run(service: Service) -> str:
+    """Say when a scheduled job is due next: `; next run 2026-11-24T15:00:00Z`."""
+    status = service.schedule_status
+    return f"; next run {rfc3339(status.next_at)[:19]}Z" if status is not None and status.next_at else ""
 
 
 def waiting(service: Service) -> str:

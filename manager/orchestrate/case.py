@@ -10,6 +10,7 @@ from common.ids import new_id
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import RestartRecord
+from manager.orchestrate import canary
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.progress import ACTIVE
 from manager.orchestrate.slots import Slot, held
@@ -40,6 +41,7 @@ class Case:
         self.now = now
         self.rng = rng
         self.draft = draft
+        self.canary = 0 if held else canary.size(service)
         self.standings = Standings(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
@@ -75,9 +77,9 @@ class Case:
 
     @property
     def updating(self) -> bool:
-        """Whether a rolling update or rollback is under way."""
+        """Whether a rolling update or rollback is under way, or may be with its canary."""
         status = self.service.update_status
-        return status is not None and status.state in ACTIVE
+        return self.canary > 0 or (status is not None and status.state in ACTIVE)
 
     def _compare(self, task: Task) -> tuple[bool, bool]:
         """Compare a task's spec with the service's, once for all tasks made from one version."""
@@ -97,9 +99,19 @@ class Case:
     # --- what is done ---
 
     def create(
-        self, slot: int, node_id: str = "", *, restart: RestartRecord, wait: bool = False, after: float = 0.0
+        self,
+        slot: int,
+        node_id: str = "",
+        *,
+        restart: RestartRecord,
+        wait: bool = False,
+        after: float = 0.0,
+        like: Task | None = None,
     ) -> None:
-        """Make a task for a slot, later than `after`. With `wait`, or before its time, it is prepared, not started."""
+        """Make a task for a slot, later than `after`. With `wait`, or before its time, it is prepared, not started.
+
+        It is made as the service says now, or `like` another.
+        """
         ready = wait or restart.not_before > self.now
         desired = TaskState.READY if ready else TaskState.RUNNING
         self.draft.put(
@@ -107,15 +119,15 @@ class Case:
                 id=new_id(self.rng),
                 created_at=max(self.now, after + _TICK),
                 labels=self.service.spec.labels,
-                spec=self.recipe,
-                spec_version=self.service.spec_version,
+                spec=like.spec if like else self.recipe,
+                spec_version=like.spec_version if like else self.service.spec_version,
                 service_id=self.service.id,
                 service_name=self.service.spec.name,
                 slot=slot,
                 node_id=node_id,
                 status=TaskStatus(timestamp=self.now, state=TaskState.NEW, message="created"),
                 desired_state=desired,
-                ports=self.host_ports,
+                ports=like.ports if like else self.host_ports,
                 job_iteration=self.iteration,
                 restart=restart,
             )
@@ -123,13 +135,15 @@ class Case:
         if restart.not_before > self.now:
             self.wake(restart.not_before)
 
-    def succeed(self, slot: Slot, restart: RestartRecord) -> None:
+    def succeed(self, slot: Slot, restart: RestartRecord, *, anew: bool = False) -> None:
         """Make the next task of a slot. It waits for those that still stop, as far as their nodes are heard of.
 
-        What is in a slot has an order, even if it is made within one instant.
+        What is in a slot has an order, even if it is made within one instant. With `anew` it is the update's turn to
+        change the slot; else a slot that an update's canary leaves out stays as it is.
         """
         latest = max(task.created_at for task in (*slot.tasks, *slot.leaving))
-        self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest)
+        like = None if anew else canary.kept(self, slot)
+        self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest, like=like)
 
     def ending(self, slot: Slot) -> list[Task]:
         """Return the tasks of a slot that are told to stop, be it just now, and may still run on a node heard of."""
@@ -141,10 +155,10 @@ class Case:
             and not self.lost(task)
         ]
 
-    def replace(self, slot: Slot, old: Task, restart: RestartRecord) -> None:
+    def replace(self, slot: Slot, old: Task, restart: RestartRecord, *, anew: bool = False) -> None:
         """Tell `old` to stop and make its successor."""
         self.stop(old)
-        self.succeed(slot, restart)
+        self.succeed(slot, restart, anew=anew)
 
     def stop(self, task: Task) -> None:
         self._stopped.add(task.id)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from common.model import Node
 from common.model.task import RestartRecord
-from manager.orchestrate import rollout
+from manager.orchestrate import canary, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot, by_node
 from manager.orchestrate.standing import Standing, standing
@@ -54,7 +54,7 @@ def _look_after(case: Case, node: Node, slot: Slot | None, constraints: Collecti
 def _fill(case: Case, node: Node, slot: Slot | None) -> None:
     case.reason(f"a task for node {node.description.hostname or node.id}")
     if slot is None:
-        case.create(0, node.id, restart=RestartRecord())
+        case.create(0, node.id, restart=RestartRecord(), like=canary.model(case))
     else:
         case.succeed(slot, RestartRecord())
 

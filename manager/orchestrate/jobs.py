@@ -18,10 +18,20 @@ from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import Standing, standing
 from manager.orchestrate.upkeep import Phase, settle, successor
+from manager.state import extensions
 from manager.state.constraints import unmet
 
 # A slot's number, or 0 and a node's id.
 _Place: TypeAlias = tuple[int, str]
+
+
+def decide(case: Case) -> None:
+    """Look after a job's present execution."""
+    job = case.service.spec.mode.replicated_job
+    if job is not None:
+        decide_replicated(case, job)
+    else:
+        decide_global(case)
 
 
 def decide_replicated(case: Case, job: ReplicatedJob) -> None:
@@ -104,11 +114,20 @@ def _sort_out(case: Case) -> tuple[dict[_Place, Slot], dict[_Place, Slot]]:
         counts = task.job_iteration == case.iteration and task.desired_state < TaskState.REMOVE
         (present if counts else past).setdefault(place, []).append(task)
     for task in (task for tasks in past.values() for task in tasks):
-        case.stop(task)
+        _retire(case, task)
     slots = {place: Slot(tasks) for place, tasks in sorted(present.items())}
     for place, slot in slots.items():
         slot.leaving += past.get(place, [])
     return slots, {place: Slot(tasks) for place, tasks in past.items()}
+
+
+def _retire(case: Case, task: Task) -> None:
+    """Stop a task of before; let its record go when its execution is longer past than the schedule keeps."""
+    kept = extensions.of(case.service).schedule_history
+    if kept and task.job_iteration and case.iteration and case.iteration.index - task.job_iteration.index > kept:
+        case.discard(task)
+    else:
+        case.stop(task)
 
 
 def _look_after(case: Case, slot: Slot) -> None:

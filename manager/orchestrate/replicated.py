@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from common.model import Task
 from common.model.task import RestartRecord
-from manager.orchestrate import drain, restart, rollout
+from manager.orchestrate import canary, drain, restart, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot, by_number, free_numbers
 from manager.orchestrate.upkeep import Phase, settle
@@ -62,7 +62,7 @@ def _relocate(case: Case, slot: Slot) -> None:
     task = slot.live[0]
     case.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
     latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
-    case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest)
+    case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest, like=canary.kept(case, slot))
 
 
 def replicas(case: Case) -> int:
@@ -95,7 +95,7 @@ def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
     for number in free_numbers(used, count):
         slot = left.get(number)
         if slot is None:
-            case.create(number, restart=RestartRecord())
+            case.create(number, restart=RestartRecord(), like=canary.model(case))
         else:
             case.succeed(slot, RestartRecord())
     if count:

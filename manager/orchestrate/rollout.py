@@ -13,6 +13,7 @@ import msgspec
 
 from common.model.service import UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
+from manager.orchestrate import canary
 from manager.orchestrate.case import Case
 from manager.orchestrate.progress import (
     ACTIVE,
@@ -31,6 +32,8 @@ from manager.orchestrate.upkeep import Phase, next_record, serves
 from manager.state import extensions, revisions
 
 _IN_PROGRESS = "update in progress"
+# Nanoseconds: as a monitor period, longer than anything lives.
+_FOR_EVER = 1 << 62
 
 
 def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
@@ -38,25 +41,58 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     if case.held:
         return
     dirty = [slot for slot, phase in phases if phase is Phase.DIRTY]
-    state = _state(case)
+    state, slots = _state(case), [slot for slot, _ in phases]
+    if state == PAUSED and case.service.update_status and case.service.update_status.held_at:
+        _hold_on(case, slots, len(dirty), case.service.update_status)
     if state in HALTED or (not dirty and state not in ACTIVE):
         return
     if state not in ACTIVE:
         _set(case, UPDATING, _IN_PROGRESS, started_at=case.now)
     config = _config(case)
-    slots = [slot for slot, _ in phases]
     progress = measure(slots, case.service.spec_version, _since(case), config, case.now)
     if config.failure_action != "continue" and (cause := _cause(case, progress, len(dirty), config)):
         fail(case, cause)
         return
     _tell(case)
-    left = _advance(case, dirty, config, progress)
-    _finish_or_wait(case, left, progress)
-
-
-def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, progress: Progress) -> int:
-    """Begin with as many dirty slots as may be under way at once; return how many still want to be changed."""
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
+    room = case.canary - canary.changed(case, slots) if case.canary else len(dirty)
+    left = _advance(case, dirty, config, min(free, room))
+    left = max(left, canary.left_out(case, slots))
+    if left and room <= 0 and progress.starting == 0 and progress.quiet_at <= case.now:
+        _hold(case, slots)
+    else:
+        _finish_or_wait(case, left, progress)
+
+
+def _hold(case: Case, slots: Sequence[Slot]) -> None:
+    mode = case.service.spec.mode.replicated
+    count = len(slots) if mode is None or mode.replicas is None else mode.replicas
+    message = f"{canary.HOLDS}{canary.changed(case, slots)} of {count} updated, holding"
+    _set(case, PAUSED, message, held_at=case.now)
+    case.continue_at_once()
+
+
+def _hold_on(case: Case, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
+    """Watch the canary: any failure of it counts now, and after a healthy period the update goes on by itself."""
+    config = _config(case)
+    watched = msgspec.structs.replace(config, monitor=_FOR_EVER)
+    progress = measure(slots, case.service.spec_version, _since(case), watched, case.now)
+    if config.failure_action != "continue" and _too_many_failures(progress, dirty, config):
+        fail(case, f"due to failure or early termination of task {progress.failures[0].id}")
+        return
+    period = extensions.of(case.service).canary_period
+    due = max(status.held_at, progress.moved_at) + period
+    if not period or progress.starting:
+        return
+    if due > case.now:
+        case.wake(due)
+        return
+    _set(case, UPDATING, _IN_PROGRESS, resumed_at=case.now, promoted=True)
+    case.continue_at_once()
+
+
+def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int) -> int:
+    """Begin with at most `free` dirty slots; return how many still want to be changed."""
     left = 0
     for slot in dirty:
         record = next_record(case, slot)
@@ -77,15 +113,16 @@ def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord)
     """Give a slot a task of the new specification, before or after its old one stops."""
     old = slot.live[0] if slot.live else None
     if old is None or (config.order == "start-first" and serves(old)):
-        case.succeed(slot, record)
+        case.succeed(slot, record, anew=True)
     else:
-        case.replace(slot, old, record)
+        case.replace(slot, old, record, anew=True)
 
 
 def _finish_or_wait(case: Case, left: int, progress: Progress) -> None:
     if left:
-        if progress.next_at:
-            case.wake(progress.next_at)
+        for instant in (progress.next_at, progress.quiet_at if case.canary else 0.0):
+            if instant > case.now:
+                case.wake(instant)
     elif progress.starting == 0:
         if progress.quiet_at > case.now:
             case.wake(progress.quiet_at)
@@ -168,15 +205,12 @@ def _state(case: Case) -> str:
     return status.state if status is not None else ""
 
 
-def _set(case: Case, state: str, message: str, *, started_at: float | None = None, completed_at: float = 0.0) -> None:
-    old = case.service.update_status or UpdateStatus()
-    status = UpdateStatus(
-        state=state,
-        started_at=old.started_at if started_at is None else started_at,
-        completed_at=completed_at,
-        message=message,
-        resumed_at=old.resumed_at if started_at is None else 0.0,
-        promoted=old.promoted if started_at is None else False,
-    )
+def _set(case: Case, state: str, message: str, **changes: float) -> None:
+    """Change the update's status; with `started_at` it is another update's."""
+    old = case.service.update_status
+    if old is None or "started_at" in changes:
+        old = UpdateStatus()
+    given = {"completed_at": 0.0, "held_at": 0.0, **changes}
+    status = msgspec.structs.replace(old, state=state, message=message, **given)
     case.update(msgspec.structs.replace(case.service, update_status=status))
     case.reason(message)

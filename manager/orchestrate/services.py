@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.model import Service, Task, TaskState
-from manager.orchestrate import dependencies, jobs, replicated
+from manager.orchestrate import dependencies, jobs, replicated, schedules
 from manager.orchestrate import globals as global_services
 from manager.orchestrate.case import Case
 from manager.orchestrate.draft import Draft
@@ -48,10 +48,9 @@ def _decide_mode(case: Case) -> None:
     case, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
         global_services.decide(case)
-    elif mode.replicated_job is not None:
-        jobs.decide_replicated(case, mode.replicated_job)
-    elif mode.global_job is not None:
-        jobs.decide_global(case)
+    elif mode.replicated_job is not None or mode.global_job is not None:
+        if schedules.fire(case):
+            jobs.decide(case)
     else:
         replicated.decide(case)
 

@@ -10,7 +10,7 @@ import enum
 
 from common.model import Task, TaskState
 from common.model.task import RestartRecord
-from manager.orchestrate import restart
+from manager.orchestrate import canary, restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import STANDS_WELL, Standing, standing
@@ -73,7 +73,7 @@ def _restart(case: Case, slot: Slot) -> Phase:
     if record is None:
         return Phase.SETTLED if case.clean(last) else Phase.DIRTY
     ended = last.status.state in _ENDED_BY_ITSELF
-    if last.spec_version != case.service.spec_version:
+    if last.spec_version != case.service.spec_version and not canary.leaves_out(case, slot):
         record = RestartRecord(not_before=record.not_before)
     if ended and not case.lost(last):
         _say_why(case, last, record)
@@ -138,7 +138,9 @@ def _promote(case: Case, slot: Slot, task: Task) -> None:
 
 def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
     """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
-    good = [task for task in live if case.standings.of(task) in STANDS_WELL and case.clean(task) and not task.moving_to]
+    left_out = canary.leaves_out(case, slot)
+    fitting = [task for task in live if (left_out or case.clean(task)) and not task.moving_to]
+    good = [task for task in fitting if case.standings.of(task) in STANDS_WELL]
     serving = next((task for task in good if serves(task)), None)
     if serving is not None:
         _keep_only(case, live, serving)

@@ -20,6 +20,7 @@ from typing import Any
 from common.errors import InvalidArgument
 from common.model import Service, engineoptions
 from common.model.service import EXTENSION_PREFIX
+from manager.state import cron
 
 
 class Condition(enum.Enum):
@@ -39,6 +40,13 @@ class Extensions:
     strategy: str = ""
     affinity: Mapping[str, int] = field(default_factory=dict)
     anti_affinity: Mapping[str, int] = field(default_factory=dict)
+    schedule: str = ""
+    schedule_timezone: str = "UTC"
+    schedule_concurrency: str = "forbid"
+    schedule_deadline: float = 0.0
+    schedule_history: int = 0
+    canary: int = 0
+    canary_period: float = 0.0
     progress_deadline: float = 600.0
     last_words: int = 3
 
@@ -100,6 +108,14 @@ def _duration(text: str) -> float:
     return float(seconds)
 
 
+def _concurrency(text: str) -> str:
+    if text == "allow":
+        raise ValueError("forbid or replace: executions beside each other are not supported yet")
+    if text not in ("forbid", "replace"):
+        raise ValueError("forbid or replace")
+    return text
+
+
 def _lines(text: str) -> int:
     if not re.fullmatch(r"[0-9]|1[0-9]|20", text):
         raise ValueError("a number of lines, 0 (none) to 20")
@@ -150,6 +166,13 @@ def _count(text: str) -> int:
 SERVICE: tuple[Extension, ...] = (
     Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
     Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+    Extension("schedule", cron.check, "when a job is executed, as a cron expression"),
+    Extension("schedule-timezone", cron.zone, "the time zone of the schedule"),
+    Extension("schedule-concurrency", _concurrency, "what a due execution does while the one before is not through"),
+    Extension("schedule-deadline", _duration, "how late an execution may begin"),
+    Extension("schedule-history", _count, "how many past executions' tasks are kept"),
+    Extension("canary", _count, "how many tasks an update changes before it holds"),
+    Extension("canary-period", _duration, "how long an update's canary must do well before the update goes on by itself"),
     Extension("strategy", _strategy, "how its tasks are placed"),
     Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),

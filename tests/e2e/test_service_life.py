@@ -109,3 +109,32 @@ async def test_a_global_job_completes_on_every_node_and_a_failing_one_exits_1(sw
     failed = await swarm.swarm(*create_it, "--name", "bad", "busybox:lab", "busybox", "false", check=False)
     assert failed.returncode == 1
     assert "non-zero exit (1)" in failed.stderr
+
+
+async def test_a_canary_holds_until_it_is_told_to_go_on(swarm: Cluster) -> None:
+    await create(swarm, "--replicas", "5", "--label", "swarm.x.canary=1", "--update-monitor", "1s")
+    await swarm.running("web", 5)
+    held = await swarm.swarm("service", "update", "--env-add", "MODE=two", "web")
+    assert "canary: 1 of 5 updated, holding" in held.stdout
+    assert (await swarm.get("/services/web"))["UpdateStatus"]["State"] == "paused"
+    assert modes(await swarm.running("web", 5)) == ["MODE=one"] * 4 + ["MODE=two"]
+    await swarm.swarm("service", "update", "--abort", "web")
+    assert modes(await swarm.running("web", 5)) == ["MODE=one"] * 5
+    await update(swarm, "--env-add", "MODE=three")
+    await status_is(swarm, "paused")
+    await update(swarm, "--continue")
+    await status_is(swarm, "completed", 60)
+    assert modes(await swarm.running("web", 5)) == ["MODE=three"] * 5
+
+
+async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Cluster) -> None:
+    command = ("busybox:lab", "busybox", "sh", "-c", "echo no config in /etc/app >&2; exit 7")
+    await create(swarm, "--restart-delay", "500ms", name="loop", command=command)
+
+    async def looping() -> bool:
+        shown = await swarm.swarm("service", "ps", "--no-trunc", "--format", "{{.Error}}", "loop")
+        return "crash loop: next try in" in shown.stdout and "(attempt 4)" in shown.stdout
+
+    await swarm.until(looping, 40)
+    rows = await swarm.swarm("service", "ps", "--no-trunc", "--format", "{{.Error}}", "loop")
+    assert "non-zero exit (7): no config in /etc/app" in rows.stdout

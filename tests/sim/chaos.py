@@ -35,6 +35,8 @@ from tests.sim.startorder import LABEL
 
 ZONES = ("a", "b")
 _SERVICES = 4
+# What never comes to rest: updates that hold, jobs that run again.
+_RESTLESS = ("swarm.x.canary", "swarm.x.schedule")
 _NODES = 7
 
 
@@ -73,9 +75,12 @@ class Chaos:
                 if not host.powered:
                     host.power_on()
         for service in list(cluster.view.services):
-            container = service.spec.task_template.container_spec
+            if any(label.startswith(_RESTLESS) for label in service.spec.labels):
+                labels = {k: v for k, v in service.spec.labels.items() if not k.startswith(_RESTLESS)}
+                await cluster.change(service.id, labels=labels)
             halted = service.update_status is not None and service.update_status.state in HALTED
-            if halted or (container is not None and container.image == BAD_IMAGE):
+            specs = [spec for spec in (service.spec, service.previous_spec) if spec is not None]  # it may roll back
+            if halted or any(spec.task_template.container_spec == ContainerSpec(image=BAD_IMAGE) for spec in specs):
                 await cluster.change(service.id, task_template=self._image(service, "good"))
 
     # --- operators ---
@@ -88,7 +93,7 @@ class Chaos:
         mode, updates = self._mode(), (self._update_config(), self._update_config())
         spec = ServiceSpec(
             name=name,
-            labels=self._dependencies(),
+            labels=self._dependencies() | (self._schedule() if is_job(mode) else self._canary()),
             mode=mode,
             task_template=self._template(),
             update_config=None if is_job(mode) else updates[0],
@@ -228,6 +233,18 @@ class Chaos:
             max_failure_ratio=rng.choice([0.0, 0.0, 0.5]),
             order=rng.choice(["stop-first", "stop-first", "start-first"]),
         )
+
+    def _canary(self) -> dict[str, str]:
+        if self._rng.random() >= 0.3:
+            return {}
+        period = {"swarm.x.canary-period": "10s"} if self._rng.random() < 0.5 else {}
+        return {"swarm.x.canary": str(self._rng.randint(1, 2)), **period}
+
+    def _schedule(self) -> dict[str, str]:
+        if self._rng.random() >= 0.5:
+            return {}
+        concurrency = self._rng.choice(["forbid", "replace"])
+        return {"swarm.x.schedule": "* * * * *", "swarm.x.schedule-concurrency": concurrency}
 
     def _ports(self) -> EndpointSpec | None:
         if self._rng.random() >= 0.15:

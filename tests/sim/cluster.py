@@ -17,7 +17,7 @@ from common.model import Service
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
 from common.wire.memory import MemoryChannel, memory_channel_pair
-from manager.api.jobs import first_execution, next_execution
+from manager.api.jobs import first_execution, next_execution, rescheduled
 from manager.api.rollouts import ACTIONS, returned
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
@@ -186,7 +186,7 @@ class Cluster:
             )
             if anew:
                 changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
-            tx.put(changed)
+            tx.put(rescheduled(service, changed, self.clock.now()))
 
         await self.update(step)
 

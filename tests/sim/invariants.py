@@ -87,6 +87,7 @@ class CheckedBackend:
             self._slot(list(self.mirror.tasks.in_slot(service_id, slot, node_id)), before)
         for service_id in {task.service_id: None for task in tasks}:
             self._job(service_id)
+            self._canary(service_id)
         for node_id in {task.node_id: None for task in tasks if task.node_id}:
             self._node(node_id)
 
@@ -112,8 +113,22 @@ class CheckedBackend:
                 self._say(str(error), [new])
         elif isinstance(new, Task):
             self._created(new)
+        elif isinstance(old, Service) and isinstance(new, Service):
+            self._executed(old, new)
         elif isinstance(old, Task) and held(old) and old.node_id in self.mirror.nodes:
             self._say(f"the record of {old.id} went while its worker may have it", [old])
+
+    def _executed(self, old: Service, new: Service) -> None:
+        """A scheduled job is executed once for a due time, and only then."""
+        if "swarm.x.schedule" not in old.spec.labels or "swarm.x.schedule" not in new.spec.labels:
+            return
+        before, after = old.schedule_status, new.schedule_status
+        assert before is not None
+        assert after is not None
+        if old.job_status != new.job_status and not before.last_at < after.last_at <= self._clock.now():
+            self._say(f"{new.id} is executed for {after.last_at}, after one for {before.last_at}", [])
+        if after.last_at < before.last_at:
+            self._say(f"{new.id} goes back to the due time {after.last_at}", [])
 
     def _created(self, new: Task) -> None:
         """A version names one specification; a new slot has the lowest free number."""
@@ -177,6 +192,21 @@ class CheckedBackend:
         live = [task for task in self.mirror.tasks.of_service(service_id) if task.live]
         if job is not None and len(live) > (job.max_concurrent or 0):
             self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
+
+    def _canary(self, service_id: str) -> None:
+        """An update that has not gone beyond its canary has changed no more slots than asked for."""
+        service = self.mirror.services.get(service_id)
+        most = int(service.spec.labels.get("swarm.x.canary", "0")) if service is not None else 0
+        if service is None or not most:
+            return
+        status = service.update_status
+        if status is not None and (status.promoted or status.state not in ("", "updating", "paused")):
+            return
+        live = [task for task in self.mirror.tasks.of_service(service_id) if task.live]
+        changed = [task for task in live if task.spec_version == service.spec_version]
+        others = [task for task in live if task.spec.container_spec != service.spec.task_template.container_spec]
+        if others and len({task.slot or task.node_id for task in changed}) > most:
+            self._say(f"{service_id}: more than its canary of {most} is changed", live)
 
     def _node(self, node_id: str) -> None:
         """Add up what is reserved, in other words than the manager's: every task that was placed and has not ended."""

@@ -33,6 +33,8 @@ def service_view(service: Service, cache: JsonCache, *, defaults: bool = False) 
         result["UpdateStatus"] = {"State": "updating", "Message": service.waiting}
     if service.job_status is not None:
         result["JobStatus"] = _job_status_view(service.job_status)
+    if (schedule := service.schedule_status) is not None and schedule.next_at:
+        result["ScheduleStatus"] = {"LastAt": rfc3339(schedule.last_at), "NextAt": rfc3339(schedule.next_at)}
     return result
 
 

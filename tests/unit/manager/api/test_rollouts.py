@@ -110,3 +110,54 @@ async def test_revisions_that_are_not_there(client: Client, query: str, words: s
     code, answer = await update(client, spec(), query=query)
     assert code == 400
     assert words in answer["message"]
+
+
+def job(image: str = "busybox", force: int = 0, **labels: str) -> Any:
+    said = {f"swarm.x.{name.replace('_', '-')}": text for name, text in labels.items()}
+    template = {"ForceUpdate": force}
+    return spec(container={"Image": image}, template=template, Mode={"ReplicatedJob": {}}, Labels=said)
+
+
+async def test_a_job_is_executed_when_it_is_made_or_changed(client: Client) -> None:
+    await client.make("/services/create", job())
+    made = await client.get("/services/web")
+    assert made["Spec"]["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
+    assert made["JobStatus"]["JobIteration"] == {}
+    assert "LastExecution" in made["JobStatus"]
+    await update(client, job("busybox:2"))
+    assert (await client.get("/services/web"))["JobStatus"]["JobIteration"] == {"Index": 1}
+    found = await client.get('/services?filters={"mode":["replicated-job"]}')
+    assert [each["Spec"]["Name"] for each in found] == ["web"]
+
+
+async def test_a_scheduled_job_is_executed_by_force_alone(client: Client, cluster: ApiCluster) -> None:
+    await client.make("/services/create", job(schedule="0 6 * * *", schedule_timezone="Europe/Berlin"))
+    assert "LastExecution" not in (await client.get("/services/web"))["JobStatus"]
+    await update(client, job("busybox:2", schedule="0 6 * * *", schedule_timezone="Europe/Berlin"))
+    assert "LastExecution" not in (await client.get("/services/web"))["JobStatus"]
+    await update(client, job("busybox:2", 1, schedule="0 6 * * *", schedule_timezone="Europe/Berlin"))
+    assert "LastExecution" in (await client.get("/services/web"))["JobStatus"]
+    before = (await stored(cluster)).schedule_status
+    await update(client, job("busybox:2", 1, schedule="0 7 * * *"))
+    after = (await stored(cluster)).schedule_status
+    assert before is not None
+    assert after is not None
+    assert after.last_at > before.last_at, "another schedule begins now"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (job(schedule="* * *"), "label swarm.x.schedule: expected five fields"),
+        (job(schedule="* * * * *", schedule_timezone="Mars"), "swarm.x.schedule-timezone: expected a time zone"),
+        (job(schedule="* * * * *", schedule_concurrency="allow"), "not supported yet"),
+        (job(schedule_deadline="5m"), "label swarm.x.schedule: expected a cron expression"),
+        (spec(Labels={"swarm.x.schedule": "* * * * *"}), "expected a job"),
+        (job(canary="1"), "label swarm.x.canary: expected none"),
+        (spec(Labels={"swarm.x.canary-period": "1m"}), "expected swarm.x.canary beside it"),
+    ],
+)
+async def test_labels_that_do_not_fit(client: Client, body: Any, words: str) -> None:
+    code, answer = await client.ask("POST", "/services/create", body)
+    assert code == 400
+    assert words in answer["message"]

@@ -1,0 +1,70 @@
+"""Canaries: an update changes a few slots, then holds until it is told to go on or they have done well for a while.
+
+While it holds, the other slots stay as they are, whatever happens to them: what restarts, moves or is added is made from
+the specification that the tasks have. So there are never more tasks of the new one than asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from common.model import Service, Task, TaskState
+from manager.orchestrate.progress import PAUSED, UPDATING
+from manager.state import extensions
+
+if TYPE_CHECKING:
+    from manager.orchestrate.case import Case
+    from manager.orchestrate.slots import Slot
+
+HOLDS = "canary: "
+
+
+def size(service: Service) -> int:
+    """Return how many slots may have the new specification now; 0 when all may."""
+    status = service.update_status
+    state = status.state if status is not None else ""
+    if (status is not None and status.promoted) or state not in ("", UPDATING, PAUSED):
+        return 0
+    return extensions.of(service).canary
+
+
+def changed(case: Case, slots: Iterable[Slot]) -> int:
+    """Count the slots that have or had a task of the new specification."""
+    return sum(_changed(case, slot) for slot in slots)
+
+
+def _changed(case: Case, slot: Slot) -> bool:
+    return any(task.spec_version == case.service.spec_version for task in slot.tasks)
+
+
+def leaves_out(case: Case, slot: Slot) -> bool:
+    """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
+    return bool(case.canary and slot.tasks) and not _changed(case, slot)
+
+
+def left_out(case: Case, slots: Iterable[Slot]) -> int:
+    """Count the slots that are yet to be changed, those on drained nodes included."""
+    return sum(leaves_out(case, slot) and not case.clean(slot.tasks[-1]) for slot in slots)
+
+
+def kept(case: Case, slot: Slot) -> Task | None:
+    """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
+    if not case.canary or _changed(case, slot):
+        return None
+    return slot.tasks[-1] if slot.tasks else model(case)
+
+
+def model(case: Case) -> Task | None:
+    """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
+    if not case.canary:
+        return None
+    tasks = [
+        task
+        for task in case.view.tasks.of_service(case.service.id)
+        if task.spec_version != case.service.spec_version and task.desired_state < TaskState.REMOVE
+    ]
+    tasks = [task for task in tasks if task.live] or tasks
+    counts = Counter(task.spec_version for task in tasks)
+    return max(tasks, key=lambda task: (counts[task.spec_version], task.spec_version), default=None)

@@ -1,0 +1,139 @@
+"""Canaries: an update holds after so many tasks, and nothing but its going on makes more of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.model import TaskState
+from common.model.service import Replicated, ServiceMode
+from tests.fakes.world import World, policy, replace, template, update_config
+from tests.unit.manager.orchestrate.test_rollout import NEW, new, old, state
+from tests.unit.manager.orchestrate.test_rollout_limits import message
+
+NODES = ("n1", "n2", "n3")
+
+
+def updated(canary: int = 1, period: str = "", replicas: int = 5, **config: object) -> World:
+    """A running service whose update has begun."""
+    world = World()
+    world.nodes(*NODES)
+    labels = {"swarm.x.canary": str(canary)} | ({"swarm.x.canary-period": period} if period else {})
+    spec = template(restart_policy=policy(delay=0))
+    world.replicated(replicas, spec, labels=labels, update_config=update_config(**config))  # type: ignore[arg-type]
+    world.settle()
+    world.run(*NODES)
+    world.change(template(NEW, restart_policy=policy(delay=0)))
+    world.settle()
+    return world
+
+
+def work(world: World, turns: int = 12) -> None:
+    """Let workers do what they are told, and monitor periods pass."""
+    for _ in range(turns):
+        world.stopped()
+        world.settle()
+        world.run(*NODES)
+        world.settle()
+        world.pass_time(5.5)
+        world.settle()
+
+
+def go_on(world: World) -> None:
+    status = world.service.update_status
+    assert status is not None
+    status = replace(status, state="updating", promoted=True, resumed_at=world.now, held_at=0.0)
+    world.put(replace(world.service, update_status=status))
+    world.settle()
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+@pytest.mark.parametrize("parallelism", [0, 1, 4])
+def test_an_update_holds_after_its_canary_and_goes_on_when_told(order: str, parallelism: int) -> None:
+    world = updated(2, order=order, parallelism=parallelism)
+    work(world)
+    assert (len(new(world)), len(old(world))) == (2, 3)
+    assert (state(world), message(world)) == ("paused", "canary: 2 of 5 updated, holding")
+    go_on(world)
+    work(world)
+    assert (state(world), len(new(world))) == ("completed", 5)
+
+
+def test_it_goes_on_by_itself_after_a_healthy_period() -> None:
+    world = updated(1, "60s")
+    work(world, 3)
+    assert state(world) == "paused"
+    decision = world.decide()
+    assert world.now < decision.wake_at["s"] <= world.now + 60
+    world.pass_time(61)
+    world.settle()
+    assert state(world) == "updating"
+    work(world)
+    assert (state(world), len(new(world))) == ("completed", 5)
+
+
+@pytest.mark.parametrize(("action", "after"), [("pause", "paused"), ("rollback", "rollback_started")])
+def test_a_canary_that_fails_while_it_holds_fails_the_update(action: str, after: str) -> None:
+    world = updated(1, "60s", failure_action=action)
+    work(world, 3)
+    world.see(new(world)[0], TaskState.FAILED)
+    world.settle()
+    assert state(world) == after
+    assert "due to failure" in message(world)
+    world.pass_time(100)
+    world.settle()
+    assert state(world) == after, "it does not go on by itself any more"
+    assert len(new(world)) <= 1
+
+
+def test_a_canary_of_all_is_an_update_as_ever() -> None:
+    world = updated(9)
+    work(world)
+    assert (state(world), len(new(world))) == ("completed", 5)
+
+
+def test_what_restarts_moves_or_is_added_meanwhile_stays_as_it_was() -> None:
+    world = updated(1)
+    work(world, 3)
+    world.see(old(world)[0], TaskState.FAILED)
+    node = world.tables.nodes.get("n2")
+    assert node is not None
+    world.put(replace(node, spec=replace(node.spec, availability="drain")))
+    world.scale(8)
+    work(world)
+    assert (len(new(world)), len(old(world))) == (1, 7)
+    assert message(world) == "canary: 1 of 8 updated, holding"
+    assert not [task for task in world.live if task.node_id == "n2"]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["fail", "drain", "down", "scale", "work", "wait"]), st.integers(0, 8)), max_size=14
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(canary=st.integers(1, 4), what=steps, order=st.sampled_from(["stop-first", "start-first"]))
+def test_there_are_never_more_than_asked_for(canary: int, what: list[tuple[str, int]], order: str) -> None:
+    world = updated(canary, order=order, failure_action="continue", parallelism=0)
+    for name, number in what:
+        node = world.tables.nodes.get(NODES[number % 3])
+        assert node is not None
+        if name == "fail":
+            running = [task for task in world.live if task.status.state is TaskState.RUNNING]
+            if running:
+                world.see(running[number % len(running)], TaskState.FAILED)
+        elif name == "drain":
+            world.put(replace(node, spec=replace(node.spec, availability="drain" if number % 2 else "active")))
+        elif name == "down":
+            world.put(replace(node, status=replace(node.status, state="down" if number % 2 else "ready")))
+        elif name == "scale":
+            world.change(mode=ServiceMode(replicated=Replicated(replicas=number)))
+        elif name == "wait":
+            world.pass_time(number * 5)
+        else:
+            work(world, 1)
+        world.settle()
+        slots = {task.slot for task in new(world)}
+        if old(world):
+            assert len(slots) <= canary

@@ -215,8 +215,9 @@ class Service(Object):
 
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
-    record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waiting` says what it waits for before its tasks are made or changed, empty when it does not.
-    `revision` numbers the present specification, from 1; `history` has the ones before it, the newest first.
+    record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waiting` says what it waits
+    for before its tasks are made or changed, empty when it does not. `revision` numbers the present specification, from
+    1; `history` has the ones before it, the newest first. `schedule_status` is a scheduled job's.
     """
 
     spec: ServiceSpec = ServiceSpec()

@@ -12,7 +12,19 @@ from common.model import Node, Service, Task, TaskState
 
 Json: TypeAlias = Mapping[str, Any]
 
-_INSTANTS = frozenset({"CreatedAt", "UpdatedAt", "StartedAt", "CompletedAt", "Timestamp", "LastExecution", "NotBefore", "LastAt", "NextAt"})
+_INSTANTS = frozenset(
+    {
+        "CreatedAt",
+        "UpdatedAt",
+        "StartedAt",
+        "CompletedAt",
+        "Timestamp",
+        "LastExecution",
+        "NotBefore",
+        "LastAt",
+        "NextAt",
+    }
+)
 _STATES = {state.name.lower(): state for state in TaskState} | {"allocated": TaskState.PENDING}
 # Free-form maps: a label may be called `Timestamp`.
 _FREE = frozenset({"Labels", "Options", "Sysctls", "DriverOpts"})

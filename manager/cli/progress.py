@@ -231,10 +231,9 @@ def _wanted(service: Service, slots: Mapping[tuple[int, str], _Slot]) -> int:
 def _decide(
     service: Service, slots: Mapping[tuple[int, str], _Slot], seen: Progress, now: float, wish: Wish
 ) -> Progress:
-    if canary := holding(service.update_status):
-        return replace(seen, verdict=Verdict.CONVERGED, note=canary)
-    if service.schedule_status is not None:
-        return replace(seen, verdict=Verdict.CONVERGED)  # it runs when it is due
+    held = holding(service.update_status)
+    if held or service.schedule_status is not None:  # a scheduled job runs when it is due
+        return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note)
     if reasons := _stopped(service.update_status, wish):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
     if reasons := _hopeless(service, slots, seen.known_failures):

@@ -1,7 +1,7 @@
 """Canaries: an update changes a few slots, then holds until it is told to go on or they have done well for a while.
 
-While it holds, the other slots stay as they are, whatever happens to them: what restarts, moves or is added is made from
-the specification that the tasks have. So there are never more tasks of the new one than asked for.
+While it holds, the other slots stay as they are, whatever happens to them: what restarts, moves or is added is made
+from the specification that the tasks have. So there are never more tasks of the new one than asked for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Scheduled jobs: each due time begins one execution, or is passed over; what was decided last is in the store.
 
-A due time that was missed, as the manager was away, is made up for if its start deadline allows; of several only the last.
+A due time that was missed, as the manager was away, is made up for if its start deadline allows; of several the last.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ SERVICE: tuple[Extension, ...] = (
     Extension("schedule-deadline", _duration, "how late an execution may begin"),
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
-    Extension("canary-period", _duration, "how long an update's canary must do well before the update goes on by itself"),
+    Extension("canary-period", _duration, "how long a canary must do well before the update goes on by itself"),
     Extension("strategy", _strategy, "how its tasks are placed"),
     Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),

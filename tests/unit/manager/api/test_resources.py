@@ -141,7 +141,7 @@ def add_tasks(tx: Transaction) -> None:
         tx.put(
             Task(
                 id=f"{number}" * 25,
-                spec=template,
+                spec=msgspec.structs.replace(template, force_update=number % 2),
                 spec_version=5 - number % 2,
                 service_id="s" * 25,
                 service_name="web",

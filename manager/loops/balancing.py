@@ -88,19 +88,19 @@ class Balancing:
     async def step(self, load: ClusterLoad) -> None:
         """Tell a few tasks to move; or say that all is even, when a pass over all services found nothing to move."""
         self.due = math.inf
-        wanted = {service.id for service in self._wanted(self._store.view)}
-        if not wanted:
-            if any(service.rebalancing for service in self._store.view.services):
-                await self._end_pass(wanted)
-            return
         now = self._clock.now()
         try:
-            moving = await self._next_round(load, wanted, now)
+            await self._step(load, now)
         except Unavailable as error:
             _log.error("could not store which tasks move: %s", error.message)
             self.due = now + LOOK_AGAIN
-            return
-        if moving == 0 and not self._left:
+
+    async def _step(self, load: ClusterLoad, now: float) -> None:
+        view = self._store.view
+        wanted = {service.id for service in self._wanted(view)}
+        moving = await self._next_round(load, wanted, now) if wanted else 0
+        asked = wanted or any(service.rebalancing for service in view.services)
+        if asked and moving == 0 and not self._left:
             await self._end_pass(wanted)
 
     def _wanted(self, view: View) -> Iterator[Service]:

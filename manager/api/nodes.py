@@ -83,7 +83,7 @@ def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:
     if node.spec.role == spec.role:
         return
     if spec.role == "manager":
-        raise Unimplemented("a worker cannot be promoted: start another manager on that host instead")
+        raise Unimplemented("a worker cannot be promoted: a cluster has one manager, for now")
     if sum(other.spec.role == "manager" for other in view.nodes) == 1:
         raise FailedPrecondition("attempting to demote the last manager of the swarm")
     raise Unimplemented("a manager cannot be demoted: run 'swarm-manager leave' on it instead")

@@ -34,6 +34,7 @@ class FakeEngine:
         app.router.add_get("/containers/{id}/logs", self._logs)
         app.router.add_get("/distribution/{name:.+}/json", self._distribution)
         app.router.add_get("/system/df", self._usage)
+        app.router.add_get("/volumes", self._volumes)
         app.router.add_post("/auth", self._auth)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -72,6 +73,9 @@ class FakeEngine:
         return web.json_response(
             {"LayersSize": 100, "Images": [image], "Containers": [], "Volumes": [], "BuildCache": []}
         )
+
+    async def _volumes(self, _: web.Request) -> web.Response:
+        return web.json_response({"Volumes": [], "Warnings": None})
 
     async def _auth(self, request: web.Request) -> web.Response:
         if b'"password":"right"' not in (await request.read()).replace(b" ", b""):

@@ -74,8 +74,8 @@ class Task(Object):
 
     `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies
     made at creation, so that a task can be carried out from its own record alone. `desired_state` is written by the
-    manager only. `moving_to` is set when the slot is to go to another node: its id, where a replacement runs before this
-    task stops.
+    manager only. `moving_to` is set when the slot is to go to another node: its id, where a replacement runs before
+    this task stops.
     """
 
     labels: dict[str, str] = {}

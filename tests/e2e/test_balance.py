@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Self
 
 import pytest
 import pytest_asyncio
@@ -38,7 +39,7 @@ class Watch:
         self.fewest = 1_000
         self.most = 0
 
-    async def __aenter__(self) -> "Watch":
+    async def __aenter__(self) -> Self:
         self._looking = asyncio.create_task(self._look())
         return self
 

@@ -92,11 +92,14 @@ def test_every_move_improves_fits_and_the_plan_leaves_nothing(view: Tables) -> N
     for move in plan(view, load, view.services, NOW):
         task = view.tasks.get(move.task.id)
         service = view.services.get(move.task.service_id)
-        assert task is not None and service is not None
+        assert task is not None
+        assert service is not None
         before = measure(view, service)
         rules = pipeline(task, view, now := ClusterLoad.of(view))
         node = now.nodes[move.node_id]
-        assert node.open and rules.suits(node) and rules.accepts(node), "its replacement has no room beside it"
+        assert node.open
+        assert rules.suits(node)
+        assert rules.accepts(node), "its replacement has no room beside it"
         carry_out(view, move)
         assert measure(view, service) < before
     assert plan(view, ClusterLoad.of(view), view.services, NOW) == []

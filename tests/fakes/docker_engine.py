@@ -34,7 +34,7 @@ class FakeEngine:
         app.router.add_get("/containers/{id}/logs", self._logs)
         app.router.add_get("/distribution/{name:.+}/json", self._distribution)
         app.router.add_get("/system/df", self._usage)
-        app.router.add_get("/volumes", self._volumes)
+        app.router.add_get("/{version:v1[.][0-9]+}/volumes", self._volumes)
         app.router.add_post("/auth", self._auth)
         self._runner = web.AppRunner(app)
         await self._runner.setup()

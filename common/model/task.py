@@ -58,9 +58,9 @@ class TaskStatus(Model):
 class RestartRecord(Model):
     """What the restart decider remembers of a slot, carried from task to task so that a new manager decides the same.
 
-    `attempts` counts the restarts that count against the policy's `max_attempts`, `streak` the failures in a row without
-    a stable run between them (it drives the back-off); the replacement may be started at `not_before` (Unix seconds; 0:
-    at once). `running_since` is when the manager first heard that this task runs, 0 before.
+    `attempts` counts the restarts that count against the policy's `max_attempts`, `streak` the failures in a row
+    without a stable run between them (it drives the back-off); the replacement may be started at `not_before` (Unix
+    seconds; 0: at once). `running_since` is when the manager first heard that this task runs, 0 before.
     """
 
     attempts: int = 0

@@ -62,9 +62,10 @@ def measure(view: Tables, service: Service) -> tuple[int, ...]:
     """Return the sums of squares that a move must lower: a level after the other, then by node, then all tasks."""
     levels = levels_of(service.spec.task_template.placement)
     tasks = list(view.tasks.of_service(service.id))
-    found = []
-    for depth in range(1, len(levels) + 1):
-        found.append(_squares([tuple(_label(view, task, level) for level in levels[:depth]) for task in tasks]))
+    found = [
+        _squares([tuple(_label(view, task, level) for level in levels[:depth]) for task in tasks])
+        for depth in range(1, len(levels) + 1)
+    ]
     found.append(_squares([task.node_id for task in tasks]))
     found.append(_squares([task.node_id for task in view.tasks]))
     return tuple(found)

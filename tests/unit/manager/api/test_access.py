@@ -72,6 +72,7 @@ VIEWED = r"""
 /(nodes|services|tasks|secrets|configs|networks|volumes)(/\{(id|name\+)\})?
 /(services|tasks)/\{id\}/logs
 /services/\{id\}/history
+/swarm/rebalance
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)
 /images/json

@@ -155,8 +155,9 @@ class Balancing:
         By itself, the cluster waits for services that are in motion; a request is about what runs.
         """
         view, now = self._store.view, self._clock.now()
-        self._left = None
-        if self._moved:
+        # The next pass may be of no service at all, and then nothing else would say that nothing was moved in it.
+        self._left, moved, self._moved = None, self._moved, False
+        if moved:
             self.due = now
             return
         if self._is_automatic() and any(_in_motion(view, service_id) for service_id in wanted):

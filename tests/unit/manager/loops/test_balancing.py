@@ -1,0 +1,47 @@
+"""Evening out the load in a real store: when a pass is over, and what it waits for."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from common.clock import LoopClock
+from common.model import Service, TaskState
+from common.model.service import Replicated, ServiceMode, ServiceSpec
+from manager.backends.memory import MemoryBackend
+from manager.loops.balancing import Balancing
+from manager.schedule.load import ClusterLoad
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+from tests.fakes.virtual_loop import run_virtual
+from tests.unit.manager.schedule.worlds import node, running
+
+MODE = ServiceMode(replicated=Replicated(replicas=4))
+WEB = Service(id="s", spec=ServiceSpec(name="web", mode=MODE), rebalancing=True)
+
+
+def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
+    """It was gone over again and again within one instant, as nothing said any more that nothing had moved."""
+
+    async def main() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
+            await store.update(lambda tx: [tx.put(each) for each in (node("a"), node("b"), WEB, *tasks)])
+            balancing = Balancing(store, LoopClock())
+            balancing.start_over()
+            await balancing.step(ClusterLoad.of(store.view))
+            assert [task.moving_to for task in store.view.tasks if task.moving_to] == ["b"]
+            await store.update(take_down)
+            balancing.due = LoopClock().now()
+            steps = 0
+            while balancing.due <= LoopClock().now():
+                await balancing.step(ClusterLoad.of(store.view))
+                steps += 1
+                assert steps < 5, "it does not come to an end"
+            assert not store.view.services.get("s").rebalancing
+
+    def take_down(tx: Transaction) -> None:
+        tx.put(replace(tx.services.get("s"), pending_delete=True))
+        for task in list(tx.tasks):
+            tx.put(replace(task, desired_state=TaskState.REMOVE))
+
+    run_virtual(main())

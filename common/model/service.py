@@ -178,7 +178,8 @@ class UpdateStatus(Model):
     """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed.
 
     `resumed_at` is when a pause was ended: what failed before it does not count. `promoted` says that the update goes
-    beyond its canary, `held_at` since when it holds there.
+    beyond its canary, `held_at` since when it holds there. The state is empty when there is no update, and only
+    `promoted` is known: the present specification is beyond its canary.
     """
 
     state: str = ""

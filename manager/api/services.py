@@ -28,6 +28,7 @@ from manager.api.rollouts import returned
 from manager.api.router import Route
 from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
+from manager.orchestrate import canary
 from manager.orchestrate.rotation import renewed
 from manager.state import revisions
 from manager.state.transaction import Transaction
@@ -158,7 +159,8 @@ def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: floa
     if _mode_name(settled) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
     check_dependencies(settled, tx)
-    return msgspec.structs.replace(revisions.respecified(service, settled, now), update_status=None)
+    changed = revisions.respecified(service, settled, now)
+    return msgspec.structs.replace(changed, update_status=canary.cleared(service, settled))
 
 
 def _rolled_back(service: Service, revision: int, now: float, tx: Transaction) -> Service:

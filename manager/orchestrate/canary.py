@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from common.model import Service, Task, TaskState
+from common.model.service import ServiceSpec, UpdateStatus
 from manager.orchestrate.progress import PAUSED, UPDATING
-from manager.state import extensions
+from manager.state import extensions, revisions
 
 if TYPE_CHECKING:
     from manager.orchestrate.case import Case
@@ -28,6 +31,18 @@ def size(service: Service) -> int:
     if (status is not None and status.promoted) or state not in ("", UPDATING, PAUSED):
         return 0
     return extensions.of(service).canary
+
+
+def cleared(service: Service, spec: ServiceSpec) -> UpdateStatus | None:
+    """Return a service's update status when it is given another specification: none, so that its update begins anew.
+
+    But what went beyond its canary, or needs none, as rollbacks do, is not to hold at it again for a change that leaves
+    the tasks as they are, such as scaling: that alone is kept.
+    """
+    asks = extensions.of(service).canary and extensions.of(msgspec.structs.replace(service, spec=spec)).canary
+    if not asks or size(service) or revisions.tasks_differ(service.spec, spec):
+        return None
+    return UpdateStatus(promoted=True)
 
 
 def changed(case: Case, slots: Iterable[Slot]) -> int:

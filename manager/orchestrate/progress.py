@@ -29,7 +29,7 @@ _ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 class Progress:
     """What an update has done so far.
 
-    `changed` slots have a task of the new version; `busy` of them hold back others, as their tasks do not run yet or
+    `changed` slots have a task of the new version that was not told to stop before it ran; `busy` of them hold back others, as their tasks do not run yet or
     `delay` has not passed since; `starting` of these do not run yet. `failures` are the tasks that failed within the
     monitor period, one a slot. `next_at` is when a delay ends, `quiet_at` when the last monitor period does. `moved_at`
     is when a slot was last begun with or came to run, `waiting` the newest task of the last one begun that does not.
@@ -56,9 +56,12 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
         made = [task for task in slot.tasks if task.spec_version == version and task.created_at >= since]
         if not made:
             continue
+        moved_at = max(moved_at, made[0].created_at)
+        if not any(task.live or _settled(task) for task in made):
+            continue  # they were told to stop before they ran, maybe on a node that is lost: its turn is yet to come
         changed += 1
         settled_at = [_settled_at(task) for task in made if _settled(task)]
-        moved_at = max(moved_at, made[0].created_at, min(settled_at, default=0.0))
+        moved_at = max(moved_at, min(settled_at, default=0.0))
         if not settled_at:
             waiting = made[-1]
             starting += 1

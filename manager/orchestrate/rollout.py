@@ -47,7 +47,8 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     if state in HALTED or (not dirty and state not in ACTIVE):
         return
     if state not in ACTIVE:
-        _set(case, UPDATING, _IN_PROGRESS, started_at=case.now)
+        promoted = extensions.of(case.service).canary > case.canary  # it goes on with what is beyond its canary already
+        _set(case, UPDATING, _IN_PROGRESS, started_at=case.now, promoted=promoted)
     config = _config(case)
     progress = measure(slots, case.service.spec_version, _since(case), config, case.now)
     if config.failure_action != "continue" and (cause := _cause(case, progress, len(dirty), config)):

@@ -27,7 +27,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.orchestrate import services
+from manager.orchestrate import canary, services
 from manager.state.changes import Change, Decision
 from manager.state.observation import check, observe
 from manager.state.transaction import Tables, Transaction
@@ -138,7 +138,8 @@ class World:
         old = self.service
         body = replace(old.spec, task_template=spec or old.spec.task_template, **other)
         version = self.tables.index + 1 if spec else old.spec_version
-        self.put(replace(old, spec=body, previous_spec=old.spec, spec_version=version, update_status=None))
+        status = None if spec else canary.cleared(old, body)
+        self.put(replace(old, spec=body, previous_spec=old.spec, spec_version=version, update_status=status))
 
     def scale(self, replicas: int) -> None:
         self.change(mode=ServiceMode(replicated=Replicated(replicas=replicas)))

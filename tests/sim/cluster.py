@@ -24,6 +24,7 @@ from manager.loops.allocation import allocation_loop
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
+from manager.orchestrate import canary
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -181,9 +182,9 @@ class Cluster:
             if service is None or service.pending_delete:
                 return
             anew = not spec.keys().isdisjoint({"task_template", "endpoint_spec"})
-            changed = replace(
-                service, spec=replace(service.spec, **spec), previous_spec=service.spec, update_status=None
-            )
+            body = replace(service.spec, **spec)
+            status = None if anew else canary.cleared(service, body)
+            changed = replace(service, spec=body, previous_spec=service.spec, update_status=status)
             if anew:
                 changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
             tx.put(rescheduled(service, changed, self.clock.now()))

@@ -26,7 +26,7 @@ def service_view(service: Service, cache: JsonCache, *, defaults: bool = False) 
     if service.previous_spec is not None:
         result["PreviousSpec"] = cache.get(service.previous_spec, spec_view)
     result["Endpoint"] = _endpoint_view(service.endpoint)
-    if service.update_status is not None:
+    if service.update_status is not None and service.update_status.state:
         result["UpdateStatus"] = _update_status_view(service.update_status)
     elif service.waiting:
         # Its first start: the API has no other place to say so.

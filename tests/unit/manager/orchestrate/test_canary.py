@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.model import TaskState
-from common.model.service import Replicated, ServiceMode
+from common.model.service import Replicated, ServiceMode, UpdateStatus
 from tests.fakes.world import World, policy, replace, template, update_config
-from tests.unit.manager.orchestrate.test_rollout import NEW, new, old, state
+from tests.unit.manager.orchestrate.test_rollout import NEW, image, new, old, state
 from tests.unit.manager.orchestrate.test_rollout_limits import message
 
+OLD = "web:1"
 NODES = ("n1", "n2", "n3")
 
 
@@ -105,6 +108,63 @@ def test_what_restarts_moves_or_is_added_meanwhile_stays_as_it_was() -> None:
     assert (len(new(world)), len(old(world))) == (1, 7)
     assert message(world) == "canary: 1 of 8 updated, holding"
     assert not [task for task in world.live if task.node_id == "n2"]
+
+
+def test_scaling_what_has_gone_beyond_its_canary_does_not_hold_at_it_again() -> None:
+    """What is added is made from the present specification; it was made from the one before, and the update held."""
+    world = updated(2, replicas=3)
+    work(world)
+    go_on(world)
+    work(world)
+    assert state(world) == "completed"
+    world.scale(6)
+    work(world)
+    assert (len(new(world)), len(old(world))) == (6, 0)
+    assert state(world) != "paused"
+
+
+def test_scaling_in_the_middle_of_an_update_beyond_its_canary_lets_it_go_on() -> None:
+    world = updated(1, replicas=4)
+    work(world)
+    go_on(world)
+    work(world, 1)
+    assert len(old(world)) > 1
+    world.scale(5)
+    world.decide()
+    status = world.service.update_status
+    assert status is not None
+    assert (status.state, status.promoted) == ("updating", True)
+    work(world)
+    assert (state(world), len(new(world))) == ("completed", 5)
+
+
+def test_scaling_while_a_canary_service_rolls_back_does_not_hold_it() -> None:
+    world = updated(1, replicas=4)
+    work(world)
+    go_on(world)
+    work(world)
+    world.change(template(OLD, restart_policy=policy(delay=0)))
+    world.put(replace(world.service, update_status=UpdateStatus(state="rollback_started", started_at=world.now)))
+    world.settle()
+    world.scale(6)
+    work(world, 20)
+    assert (state(world), image_counts(world)) == ("completed", {OLD: 6})
+
+
+def image_counts(world: World) -> dict[str, int]:
+    return dict(Counter(image(task) for task in world.live))
+
+
+def test_a_new_specification_has_a_canary_again() -> None:
+    world = updated(1, replicas=3)
+    work(world)
+    go_on(world)
+    work(world)
+    world.scale(4)
+    work(world)
+    world.change(template("web:3", restart_policy=policy(delay=0)))
+    work(world)
+    assert (state(world), message(world)) == ("paused", "canary: 1 of 4 updated, holding")
 
 
 steps = st.lists(

@@ -158,3 +158,25 @@ def test_an_automatic_rollback_leaves_the_failed_specification_in_the_history() 
     assert world.service.revision == 3
     assert [past.revision for past in world.service.history] == [2, 1]
     assert {image(task) for task in world.live} == {"web:1"}
+
+
+def test_a_new_task_that_was_lost_before_it_ran_holds_back_nothing() -> None:
+    """Start-first, one at a time: the update waited for a task that was told to stop on a node that is gone."""
+    world = running(3, update_config=update_config(order="start-first", failure_action="continue"))
+    world.node("lost")
+    world.change(template(NEW))
+    world.decide()
+    (first,) = new(world)
+    world.see(first, TaskState.ASSIGNED, "lost")
+    node = world.tables.nodes.get("lost")
+    assert node is not None
+    world.put(replace(node, status=replace(node.status, state="down")))
+    world.settle()
+    assert world.task(first).desired_state is TaskState.SHUTDOWN
+    for _ in range(6):
+        world.run("n1")
+        world.settle()
+        assert len([task for task in new(world) if task.status.state < TaskState.RUNNING]) <= 1
+        world.pass_time(6)
+    world.settle()
+    assert (state(world), len(new(world)), old(world)) == ("completed", 3, [])

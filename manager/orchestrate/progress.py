@@ -29,10 +29,11 @@ _ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 class Progress:
     """What an update has done so far.
 
-    `changed` slots have a task of the new version that was not told to stop before it ran; `busy` of them hold back others, as their tasks do not run yet or
-    `delay` has not passed since; `starting` of these do not run yet. `failures` are the tasks that failed within the
-    monitor period, one a slot. `next_at` is when a delay ends, `quiet_at` when the last monitor period does. `moved_at`
-    is when a slot was last begun with or came to run, `waiting` the newest task of the last one begun that does not.
+    `changed` slots have a task of the new version that was not told to stop before it ran; `busy` of them hold back
+    others, as their tasks do not run yet or `delay` has not passed since; `starting` of these do not run yet.
+    `failures` are the tasks that failed within the monitor period, one a slot. `next_at` is when a delay ends,
+    `quiet_at` when the last monitor period does. `moved_at` is when a slot was last begun with or came to run,
+    `waiting` the newest task of the last one begun that does not.
     """
 
     changed: int

@@ -29,6 +29,31 @@ async def roll(client: Client, action: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize(
+    ("before", "promoted", "kept"),
+    [
+        ("updating", True, True),
+        ("completed", False, True),
+        ("rollback_started", False, True),
+        ("updating", False, False),
+        ("paused", False, False),
+    ],
+)
+async def test_scaling_keeps_only_that_an_update_is_beyond_its_canary(
+    client: Client, cluster: ApiCluster, before: str, promoted: bool, kept: bool
+) -> None:
+    labels = {"swarm.x.canary": "1"}
+    await client.make("/services/create", spec(Labels=labels))
+    service = await stored(cluster)
+    status = UpdateStatus(state=before, promoted=promoted, started_at=1.0)
+    await cluster.store.update(lambda tx: tx.put(replace(service, update_status=status)))
+    await update(client, spec(Labels=labels, Mode={"Replicated": {"Replicas": 5}}))
+    assert (await stored(cluster)).update_status == (UpdateStatus(promoted=True) if kept else None)
+    assert "UpdateStatus" not in await client.get("/services/web")
+    await update(client, spec(Labels=labels, container={"Image": "busybox:2"}))
+    assert (await stored(cluster)).update_status is None, "another update has its canary"
+
+
+@pytest.mark.parametrize(
     ("before", "action", "after"),
     [
         ("updating", "pause", "paused"),

@@ -10,6 +10,7 @@ from common.model.service import Replicated, ServiceMode, ServiceSpec
 from manager.backends.memory import MemoryBackend
 from manager.loops.balancing import Balancing
 from manager.schedule.load import ClusterLoad
+from manager.state.changes import Decision
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from tests.fakes.virtual_loop import run_virtual
@@ -25,7 +26,7 @@ def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
     async def main() -> None:
         async with Store(MemoryBackend(), LoopClock()) as store:
             tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
-            await store.update(lambda tx: [tx.put(each) for each in (node("a"), node("b"), WEB, *tasks)])
+            await store.update(lambda tx: tx.apply(Decision(put=(node("a"), node("b"), WEB, *tasks))))
             balancing = Balancing(store, LoopClock())
             balancing.start_over()
             await balancing.step(ClusterLoad.of(store.view))
@@ -37,10 +38,11 @@ def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
                 await balancing.step(ClusterLoad.of(store.view))
                 steps += 1
                 assert steps < 5, "it does not come to an end"
-            assert not store.view.services.get("s").rebalancing
+            assert [service.rebalancing for service in store.view.services] == [False]
 
     def take_down(tx: Transaction) -> None:
-        tx.put(replace(tx.services.get("s"), pending_delete=True))
+        for service in list(tx.services):
+            tx.put(replace(service, pending_delete=True))
         for task in list(tx.tasks):
             tx.put(replace(task, desired_state=TaskState.REMOVE))
 

@@ -124,18 +124,18 @@ def test_scaling_what_has_gone_beyond_its_canary_does_not_hold_at_it_again() -> 
 
 
 def test_scaling_in_the_middle_of_an_update_beyond_its_canary_lets_it_go_on() -> None:
-    world = updated(1, replicas=4)
+    world = updated(1, replicas=5)
     work(world)
     go_on(world)
     work(world, 1)
     assert len(old(world)) > 1
-    world.scale(5)
+    world.scale(6)
     world.decide()
     status = world.service.update_status
     assert status is not None
     assert (status.state, status.promoted) == ("updating", True)
     work(world)
-    assert (state(world), len(new(world))) == ("completed", 5)
+    assert (state(world), len(new(world))) == ("completed", 6)
 
 
 def test_scaling_while_a_canary_service_rolls_back_does_not_hold_it() -> None:

@@ -35,7 +35,8 @@ def keys_of(change: Change, view: View) -> Iterable[str]:
     current = change.current
     if isinstance(current, Task):
         was, now = isinstance(old, Task) and placed(old), isinstance(value, Task) and placed(value)
-        return _leases_of(current) if was != now else ()
+        # A lease lingers after its last task; with that task's record goes the reason to.
+        return _leases_of(current) if value is None or was != now else ()
     if isinstance(current, Node):
         return _of_node(old if isinstance(old, Node) else None, value if isinstance(value, Node) else None, view)
     return ()

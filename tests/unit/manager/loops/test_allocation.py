@@ -67,7 +67,7 @@ def test_a_lease_begins_and_ends_with_the_tasks_on_a_node():
     assert keys(at(TaskState.ASSIGNED), at(TaskState.RUNNING)) == []
     assert keys(at(TaskState.RUNNING), at(TaskState.FAILED)) == ["lease/net/n1"]
     assert keys(at(TaskState.RUNNING), None) == ["lease/net/n1"]
-    assert keys(at(TaskState.FAILED), None) == []
+    assert keys(at(TaskState.FAILED), None) == ["lease/net/n1"], "with the record goes the reason to linger"
 
 
 def test_a_node_that_turns_or_goes_concerns_its_leases():

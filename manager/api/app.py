@@ -28,6 +28,7 @@ from manager.api import (
     networks,
     nodes,
     rebalance,
+    refused,
     registry,
     rollouts,
     secrets,
@@ -81,6 +82,7 @@ RESOURCES = (
     images_list,
     images,
     build,
+    refused,
 )
 
 

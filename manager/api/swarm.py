@@ -26,6 +26,7 @@ _ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to le
 _LAST_MANAGER = (
     "You are attempting to leave the swarm on a node that is participating as a manager. "
     "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
+    "To take a host out of the cluster, run 'swarm-worker leave' on that host."
 )
 
 
@@ -35,7 +36,9 @@ async def inspect_swarm(context: Context, call: Call) -> Reply:
 
 
 async def init_swarm(_context: Context, _: Call) -> Reply:
-    raise EngineError(503, _ALREADY)
+    """Refuse: this manager has a cluster already. What people do next is named."""
+    hint = "The cluster is ready: 'swarm-manager join-token worker' shows the command that adds a host to it."
+    raise EngineError(503, f"{_ALREADY} {hint}")
 
 
 async def join_swarm(_context: Context, call: Call) -> Reply:

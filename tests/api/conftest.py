@@ -4,24 +4,15 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from manager.api.server import serve
+from tests.docker_cli.row import Ran
 from tests.fakes.api_cluster import ApiCluster
 
 PATIENCE = 30.0
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A command that ended: exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
 
 
 class DockerCli:

@@ -42,6 +42,7 @@ def create(body: Any, why: str = SAME) -> Case:
 NOT_500 = "a mistake of the client's is 400 here, the engine says 500"
 CHECKED_AT_ONCE = "refused when it is said; the engine stores it and its tasks are rejected"
 OWN_WORDS = "worded here to name the field and what was expected"
+NAMES_THE_COMMAND = "names the command that does it here, after the engine's words"
 DATA = "aGVsbG8="
 
 ERRORS = (
@@ -86,9 +87,9 @@ ERRORS = (
     Case("GET", '/tasks?filters={"node":["x"]}'),
     Case("GET", '/tasks?filters={"desired-state":["x"]}', why=NOT_500),
     Case("GET", '/nodes?filters={"role":["x"]}', why=NOT_500),
-    Case("POST", "/swarm/init", {}),
-    Case("POST", "/swarm/join", {}, "names the command that adds a host, after the engine's words"),
-    Case("POST", "/swarm/leave"),
+    Case("POST", "/swarm/init", {}, NAMES_THE_COMMAND),
+    Case("POST", "/swarm/join", {}, NAMES_THE_COMMAND),
+    Case("POST", "/swarm/leave", why=NAMES_THE_COMMAND),
     Case("POST", "/swarm/unlock", {"UnlockKey": "x"}),
     Case("POST", "/swarm/update", {"Name": "default"}),
     Case("POST", "/swarm/update?version=99999", {"Name": "default"}),

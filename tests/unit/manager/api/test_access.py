@@ -77,6 +77,7 @@ VIEWED = r"""
 /containers/\{id\}/(json|changes|logs|stats)
 /images/json
 /images/\{name\+\}/(json|history)
+/plugins(/\{name\+\}/json)?
 """
 ADMINISTERED = {
     ("POST", "/swarm/init"),

@@ -293,7 +293,10 @@ async def test_refused_swarm_updates(client: Client, cluster: ApiCluster, body: 
 
 async def test_swarm_membership(client: Client, cluster: ApiCluster) -> None:
     already = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
-    assert await client.error("POST", "/swarm/init", {}) == (503, already)
+    status, message = await client.error("POST", "/swarm/init", {})
+    assert status == 503
+    assert message.startswith(already)
+    assert "swarm-manager join-token worker" in message
     status, message = await client.error("POST", "/swarm/join", {"RemoteAddrs": ["1.2.3.4:2377"]})
     assert status == 503
     assert message.startswith(already)
@@ -301,6 +304,7 @@ async def test_swarm_membership(client: Client, cluster: ApiCluster) -> None:
     status, message = await client.error("POST", "/swarm/leave")
     assert status == 503
     assert "participating as a manager" in message
+    assert "swarm-worker leave" in message
     assert not cluster.left
     assert await client.ask("POST", "/swarm/leave?force=true") == (200, None)
     assert cluster.left

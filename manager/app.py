@@ -33,9 +33,12 @@ from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
+from manager.loops.attachments import attachment_rule
+from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
+from manager.loops.tunnelkeys import tunnel_keys_loop
 from manager.state.store import Store
 
 # Members of this group may use the API, which is as good as root on every host of the cluster.
@@ -89,9 +92,12 @@ class Manager:
             self._data.clear()
 
     def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
-        loops = [Loop(rule, store, self._clock, self._rng) for rule in orchestration_rules()]
+        rules = (*orchestration_rules(), attachment_rule())
+        loops = [Loop(rule, store, self._clock, self._rng) for rule in rules]
         loops.append(allocation_loop(store, self._clock, self._rng))
+        loops.append(tunnel_keys_loop(store, self._clock, self._rng))
         work = [loop.run() for loop in loops]
+        work.append(Autoscaling(store, dispatcher.measurements, self._clock).run())
         return [*work, Scheduling(store, self._clock).run(), dispatcher.run(), self._notifier.keep_alive()]
 
     async def _serve(
@@ -108,6 +114,7 @@ class Manager:
             audit=audit.record,
             registry_auth=dispatcher.registry_auth,
             leave=self._leave,
+            measurements=dispatcher.measurements,
         )
         host, port = split_address(self._config.listen_addr)
         async with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from common.model.attachment import NetworkAttachment
 from common.model.client import ClientCertificate
 from common.model.cluster import Cluster
 from common.model.network import Network
@@ -12,13 +13,16 @@ from common.model.secret import Config, Secret
 from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
 
-StoredObject: TypeAlias = ClientCertificate | Cluster | Config | Network | Node | Secret | Service | Task
+StoredObject: TypeAlias = (
+    ClientCertificate | Cluster | Config | Network | NetworkAttachment | Node | Secret | Service | Task
+)
 
 __all__ = [
     "ClientCertificate",
     "Cluster",
     "Config",
     "Network",
+    "NetworkAttachment",
     "Node",
     "Secret",
     "Service",

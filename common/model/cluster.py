@@ -68,7 +68,11 @@ class JoinTokens(Model):
 
 
 class Cluster(Object):
-    """The one cluster record. `root_certificate` is PEM; its key is a file of the manager's, never in the store."""
+    """The one cluster record. `root_certificate` is PEM; its key is a file of the manager's, never in the store.
+
+    `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since
+    `tunnel_rotated_at` (Unix seconds).
+    """
 
     spec: ClusterSpec = ClusterSpec()
     join_tokens: JoinTokens = JoinTokens()
@@ -76,6 +80,8 @@ class Cluster(Object):
     default_addr_pool: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
     data_path_port: int = 4789
+    tunnel_generation: int = 0
+    tunnel_rotated_at: float = 0.0
 
     @property
     def name(self) -> str:

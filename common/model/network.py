@@ -6,6 +6,9 @@ from common.model.container import DriverConfig
 from common.model.meta import Object
 from common.model.naming import Model
 
+ENCRYPTED = "encrypted"
+_NO = frozenset({"false", "0", "f"})
+
 
 class IpamConfig(Model):
     subnet: str = ""
@@ -30,6 +33,11 @@ class NetworkSpec(Model):
     ingress: bool = False
     ipam: IpamOptions = IpamOptions()
     scope: str = "swarm"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what goes from host to host is encrypted: the driver's option of that name; empty means yes."""
+        return self.driver.options.get(ENCRYPTED, "false").lower() not in _NO
 
 
 class Network(Object):

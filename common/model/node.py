@@ -41,7 +41,10 @@ class TlsInfo(Model):
 
 
 class NodeDescription(Model):
-    """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses."""
+    """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses.
+
+    `encryption`: what carries encrypted networks there, `wireguard` (the kernel's) or `wireguard-go`; empty: nothing.
+    """
 
     hostname: str = ""
     platform: Platform = Platform()
@@ -49,6 +52,7 @@ class NodeDescription(Model):
     engine: EngineDescription = EngineDescription()
     lacks: tuple[str, ...] = ()
     agent_version: str = ""
+    encryption: str = ""
 
 
 class NodeStatus(Model):
@@ -65,12 +69,24 @@ class ManagerStatus(Model):
     addr: str = ""
 
 
+class TunnelKey(Model):
+    """A node's WireGuard key pair, 32 bytes each, of one generation (`Cluster.tunnel_generation`)."""
+
+    generation: int = 0
+    private: bytes = b""
+    public: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"TunnelKey(generation={self.generation}, public={self.public.hex()})"
+
+
 class Node(Object):
     """A node as stored.
 
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
     `number` is the node's lease in the data plane (1…4095), 0 before it has one. `certificate_serials` lists the
-    serial numbers (decimal text) of the worker certificates that are valid for it.
+    serial numbers (decimal text) of the worker certificates that are valid for it. `tunnel_keys` are those of a node
+    with a part of an encrypted network; the private halves are for nobody but that node.
     """
 
     spec: NodeSpec = NodeSpec()
@@ -80,6 +96,7 @@ class Node(Object):
     agent: bool = False
     number: int = 0
     certificate_serials: tuple[str, ...] = ()
+    tunnel_keys: tuple[TunnelKey, ...] = ()
 
     @property
     def name(self) -> str:

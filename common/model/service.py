@@ -200,8 +200,14 @@ class PastSpec(Model):
 
 
 class JobStatus(Model):
+    """The present execution, and when it was begun; 0: none was yet.
+
+    `beside` is ours: the iterations of earlier executions that go on beside it, the oldest first.
+    """
+
     job_iteration: Version = Version()
     last_execution: float = 0.0
+    beside: tuple[int, ...] = ()
 
 
 class ScheduleStatus(Model):
@@ -211,6 +217,22 @@ class ScheduleStatus(Model):
     next_at: float = 0.0
 
 
+class AutoscaleStatus(Model):
+    """Ours: the last change of the number of an autoscaled service's tasks, from `previous` to `replicas`, and why.
+
+    `by_hand`: a client asked for it. `declared` is the number that a stack's file last said, None if it said none.
+    `reading` is how the measurements stand now, in the API's answers only: it is never stored.
+    """
+
+    scaled_at: float = 0.0
+    previous: int = 0
+    replicas: int = 0
+    by_hand: bool = False
+    message: str = ""
+    declared: int | None = None
+    reading: str = ""
+
+
 class Service(Object):
     """A service as stored.
 
@@ -218,7 +240,8 @@ class Service(Object):
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
     record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waiting` says what it waits
     for before its tasks are made or changed, empty when it does not. `revision` numbers the present specification, from
-    1; `history` has the ones before it, the newest first. `schedule_status` is a scheduled job's.
+    1; `history` has the ones before it, the newest first. `schedule_status` is a scheduled job's,
+    `autoscale_status` an autoscaled service's.
     """
 
     spec: ServiceSpec = ServiceSpec()
@@ -231,6 +254,7 @@ class Service(Object):
     rebalancing: bool = False
     waiting: str = ""
     schedule_status: ScheduleStatus | None = None
+    autoscale_status: AutoscaleStatus | None = None
     revision: int = 1
     history: tuple[PastSpec, ...] = ()
 

@@ -12,8 +12,9 @@ from typing import ClassVar, TypeAlias, dataclass_transform
 
 import msgspec
 
+from common.model.attachment import AttachmentStatus, NetworkAttachment
 from common.model.network import Network
-from common.model.node import NodeDescription
+from common.model.node import NodeDescription, TunnelKey
 from common.model.secret import Config, Secret
 from common.model.task import Task, TaskStatus
 
@@ -22,6 +23,8 @@ DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 # Among a task's addresses, by network id: the one that the routing mesh sends a published port's traffic to.
 MESH = "mesh"
+# Likewise its IPv6 address there, where its host gives it one. Those in other networks follow from the IPv4 ones.
+MESH6 = "mesh6"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -168,15 +171,34 @@ class LeaveAck(Message):
     KIND: ClassVar[int] = 20
 
 
+class AttachmentState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    attachment_id: str
+    status: AttachmentStatus
+
+
+class AttachmentReport(Message):
+    """What became of plain containers in the cluster's networks.
+
+    Not confirmed: with every complete set a worker says again what is not as the set has it.
+    """
+
+    KIND: ClassVar[int] = 21
+    attachments: tuple[AttachmentState, ...] = ()
+
+
 # --- assignments ---
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Another host of the data plane: its lease number, and the address that its tunnel ends at."""
+    """Another host of the data plane: its lease number, and the address that its tunnel ends at.
+
+    `keys`: its public WireGuard keys by generation, if it has a part of an encrypted network.
+    """
 
     node_id: str
     number: int
     addr: str
+    keys: dict[int, bytes] = {}
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -198,7 +220,9 @@ class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class ServiceEndpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a service is reached. `vips` maps a network's id to the service's virtual address in it, empty for `dnsrr`.
+    """How a service, or a plain container (whose backend has no slot), is reached.
+
+    `vips` maps a network's id to the service's virtual address in it, empty for `dnsrr`.
 
     `aliases` maps a network's id to the extra names there. `backends` may get traffic now; `draining` ones stop: they
     get no new connection, those that they have go on until they are no longer named here either. Sent to nodes that
@@ -221,7 +245,8 @@ class Assignments(Message):
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
     the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
     (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`); only in complete sets.
-    A peer that is removed need not have been sent before.
+    A peer that is removed need not have been sent before. `tunnel_keys` are the node's own, private halves included;
+    None: as they were. The worker keeps them in memory only.
     """
 
     KIND: ClassVar[int] = 30
@@ -236,12 +261,15 @@ class Assignments(Message):
     removed_configs: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
     removed_networks: tuple[str, ...] = ()
+    attachments: tuple[NetworkAttachment, ...] = ()
+    removed_attachments: tuple[str, ...] = ()
     endpoints: tuple[ServiceEndpoint, ...] = ()
     removed_endpoints: tuple[str, ...] = ()
     peers: tuple[Peer, ...] = ()
     removed_peers: tuple[str, ...] = ()
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
+    tunnel_keys: tuple[TunnelKey, ...] | None = None
 
 
 class Resync(Message):
@@ -419,6 +447,54 @@ class Brought(Message):
     error: str = ""
 
 
+# --- measuring ---
+
+
+class Scrape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A value that containers expose: the sum of all samples named `name` at a path, in Prometheus' text format."""
+
+    name: str
+    port: int
+    path: str
+
+
+class Gauge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to measure of a service's tasks, every `interval` seconds."""
+
+    service_id: str
+    interval: float
+    cpu: bool = False
+    memory: bool = False
+    metric: Scrape | None = None
+
+
+class Measure(Message):
+    """Measure the running tasks of these services and of no others, until told otherwise or the session ends."""
+
+    KIND: ClassVar[int] = 70
+    gauges: tuple[Gauge, ...] = ()
+
+
+class TaskUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a task uses: cores, on average since the measurement before; memory in bytes; its metric's value.
+
+    None for what was not asked for, or cannot be told (yet): `error` says why.
+    """
+
+    task_id: str
+    cpu: float | None = None
+    memory: float | None = None
+    metric: float | None = None
+    error: str = ""
+
+
+class Usage(Message):
+    """The measurements of one round. Not confirmed: the next ones take their place."""
+
+    KIND: ClassVar[int] = 71
+    tasks: tuple[TaskUsage, ...] = ()
+
+
 AnyMessage: TypeAlias = (
     RootRequest
     | RootReply
@@ -432,6 +508,7 @@ AnyMessage: TypeAlias = (
     | StatusReport
     | StatusAck
     | NodeReport
+    | AttachmentReport
     | RenewRequest
     | RenewReply
     | Leave
@@ -455,4 +532,6 @@ AnyMessage: TypeAlias = (
     | Spared
     | BringImage
     | Brought
+    | Measure
+    | Usage
 )

@@ -52,6 +52,7 @@ from manager.api.proxy_presence import Presence
 from manager.api.router import Match, Router
 from manager.api.views.cache import JsonCache
 from manager.ca.authority import Authority
+from manager.state.measurements import Measurements
 from manager.state.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Api:
 
     `registry_auth(service_id, auth)` takes credentials for a service's pulls (decoded JSON, for memory only);
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait.
+    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Api:
         audit: Callable[[Entry], None],
         registry_auth: Callable[[str, str], None],
         leave: Callable[[], Awaitable[None]],
+        measurements: Measurements | None = None,
     ) -> None:
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
@@ -125,6 +127,7 @@ class Api:
             cache=JsonCache(),
             presence=Presence(),
             containers=ContainerIndex(),
+            measurements=measurements or Measurements(store.view, clock),
         )
 
     async def __aenter__(self) -> Self:

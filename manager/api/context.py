@@ -14,6 +14,7 @@ from manager.api.host import Host
 from manager.api.proxy_presence import Presence
 from manager.api.views.cache import JsonCache
 from manager.ca.authority import Authority
+from manager.state.measurements import Measurements
 from manager.state.store import Store
 
 
@@ -50,3 +51,4 @@ class Context:
     cache: JsonCache
     presence: Presence
     containers: ContainerIndex
+    measurements: Measurements

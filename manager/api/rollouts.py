@@ -91,6 +91,7 @@ def returned(service: Service, spec: ServiceSpec | None, now: float, message: st
     """
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    spec = revisions.to_return_to(service, spec)
     if is_job(spec.mode):  # it has no updates to be rolled back: it runs anew
         return revisions.respecified(service, spec, now)
     status = UpdateStatus(state="rollback_started", started_at=now, message=message)

@@ -14,6 +14,7 @@ from common.model import Service
 from common.model.client import Role
 from common.model.service import ServiceSpec
 from manager.allocate.ports import check_ports
+from manager.api.autoscaling import created, noted, numbered, shown
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.dependencies import check_dependencies
@@ -56,7 +57,9 @@ async def list_services(context: Context, call: Call) -> Reply:
 
     def render(service: Service) -> dict[str, object]:
         result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
-        return result | {"ServiceStatus": status_view(view, service, down)} if status else result
+        if not status:
+            return result
+        return {**result, **shown(context, service), "ServiceStatus": status_view(view, service, down)}
 
     def cost(service: Service) -> int:
         return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if status else 0)
@@ -85,7 +88,8 @@ async def create_service(context: Context, call: Call) -> Reply:
     now = context.clock.now()
 
     def create(tx: Transaction) -> None:
-        settled = settle(spec, tx)
+        service = created(Service(id=service_id, spec=spec, spec_version=tx.next_index))
+        settled = settle(service.spec, tx)
         check_dependencies(settled, tx)
         service = first_execution(Service(id=service_id, spec=settled, spec_version=tx.next_index), now)
         check_ports(tx, service)
@@ -99,7 +103,8 @@ async def create_service(context: Context, call: Call) -> Reply:
 
 async def inspect_service(context: Context, call: Call) -> Reply:
     service = find_service(context.store.view, call.params["id"])
-    return Answer(value=service_view(service, context.cache, defaults=call.flag("insertDefaults")))
+    result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
+    return Answer(value={**result, **shown(context, service)})
 
 
 async def update_service(context: Context, call: Call) -> Reply:
@@ -116,27 +121,30 @@ async def update_service(context: Context, call: Call) -> Reply:
         check_service(_named(spec, context, reference))
         spec = await pinned(context, spec)
     auth = _registry_auth(call)
+    scale = call.flag("scale")
     now = context.clock.now()
 
     def update(tx: Transaction) -> str:
         service = find_service(tx, reference)
         if service.version.index != index:
             raise OutOfSequence
+        warnings: tuple[str, ...] = ()
         if rollback == "previous":
             changed = _rolled_back(service, revision, now, tx)
         else:
-            changed = _respecified(service, spec, tx, now)
+            wanted, warnings = numbered(service, spec, scale=scale)
+            changed = noted(service, _respecified(service, wanted, tx, now), spec, now)
         if revisions.tasks_differ(service.spec, changed.spec):
             changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
         changed = rescheduled(service, changed, now)
         check_ports(tx, changed)
         tx.put(changed)
-        return service.id
+        return service.id, warnings
 
-    service_id = await context.store.update(update)
+    service_id, warnings = await context.store.update(update)
     if auth:
         context.registry_auth(service_id, auth)
-    return Answer(value={"Warnings": None})
+    return Answer(value={"Warnings": warnings or None})
 
 
 def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:

@@ -14,6 +14,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from manager.api.autoscaling import check_autoscaling
 from manager.api.errors import Unimplemented, invalid
 from manager.api.jobs import is_job
 from manager.api.names import check_dns_name
@@ -52,6 +53,7 @@ def check_service(spec: ServiceSpec) -> None:
     extensions.read(spec.labels)
     _check_restart(spec.task_template.restart_policy)
     check_resources(spec.task_template.resources)
+    check_autoscaling(spec)
     _check_placement(spec.task_template)
     if spec.task_template.container_spec is not None:
         check_container(spec.task_template.container_spec)

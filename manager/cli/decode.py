@@ -23,6 +23,7 @@ _INSTANTS = frozenset(
         "NotBefore",
         "LastAt",
         "NextAt",
+        "ScaledAt",
     }
 )
 _STATES = {state.name.lower(): state for state in TaskState} | {"allocated": TaskState.PENDING}

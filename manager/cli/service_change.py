@@ -98,7 +98,13 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
         spec = await _changed(client, service, given)
         resolve = given.get("image") is not None and not given["no_resolve_image"]
         await send_change(
-            client, service.id, service.version.index, spec, resolve=resolve, auth=given["with_registry_auth"]
+            client,
+            service.id,
+            service.version.index,
+            spec,
+            resolve=resolve,
+            auth=given["with_registry_auth"],
+            scale=given.get("replicas") is not None,
         )
     click.echo(reference)
     if not given["pause"]:
@@ -223,5 +229,5 @@ async def _scale_one(client: Client, reference: str, replicas: int) -> Service:
         job = msgspec.structs.replace(mode.replicated_job, total_completions=replicas)
         changed = msgspec.structs.replace(mode, replicated_job=job)
     spec = msgspec.structs.replace(service.spec, mode=changed)
-    await send_change(client, service.id, service.version.index, spec)
+    await send_change(client, service.id, service.version.index, spec, scale=True)
     return service

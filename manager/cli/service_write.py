@@ -90,14 +90,20 @@ async def send_change(
     auth: bool = False,
     rollback: bool = False,
     revision: int = 0,
+    scale: bool = False,
 ) -> None:
-    """Update a service that is at `version`, or roll it back: to a revision, else to what it was before."""
+    """Update a service that is at `version`, or roll it back: to a revision, else to what it was before.
+
+    `scale`: the number of tasks is what is asked for, even if it is the one that an autoscaled service began with.
+    """
     spec, header = await _prepared(client, spec, resolve=resolve, auth=auth)
     query = {"version": str(version)}
     if rollback:
         query |= {"rollback": "previous"} | ({"revision": str(revision)} if revision else {})
     elif not auth:
         query["registryAuthFrom"] = "spec"
+    if scale:
+        query["scale"] = "1"
     _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header))
 
 

@@ -19,7 +19,7 @@ from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.service_write import ids, send_change, send_new
 from manager.compose import Stack, with_ids
-from manager.state import extensions, startorder
+from manager.state import autoscale, extensions, startorder
 
 IMAGE_LABEL = "com.docker.stack.image"
 RESOLVE = ("always", "changed", "never")
@@ -200,7 +200,9 @@ async def _update(client: Client, found: decode.Json, spec: ServiceSpec, manners
 
 
 def carry_over(present: ServiceSpec, spec: ServiceSpec, resolve_image: str) -> tuple[ServiceSpec, bool]:
-    """Keep what a deploy must not change: the count of forced updates, and the digest of an image that is the same.
+    """Keep what a deploy must not change: the count of forced updates, the digest of an image that is the same.
+
+    And the number of an autoscaled service's tasks.
 
     Returns:
         The specification to send, and whether its image's digest is to be asked for.
@@ -215,4 +217,14 @@ def carry_over(present: ServiceSpec, spec: ServiceSpec, resolve_image: str) -> t
         template = msgspec.structs.replace(
             template, container_spec=msgspec.structs.replace(container, image=before.image)
         )
-    return msgspec.structs.replace(spec, task_template=template), resolve
+    return _keep_number(present, msgspec.structs.replace(spec, task_template=template)), resolve
+
+
+def _keep_number(present: ServiceSpec, spec: ServiceSpec) -> ServiceSpec:
+    """Keep the number of an autoscaled service's tasks: what the files say is only the first one."""
+    policy, mode = autoscale.of(spec), present.mode.replicated
+    if policy is None or mode is None or mode.replicas is None or spec.mode.replicated is None:
+        return spec
+    if autoscale.of(present) is None and spec.mode.replicated.replicas is not None:
+        return spec
+    return autoscale.with_replicas(spec, policy.within(mode.replicas))

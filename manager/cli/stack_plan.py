@@ -16,6 +16,7 @@ from manager.cli.client import Client
 from manager.cli.plan import CHANGE, CREATE, REMOVE, Step, compare_labels, compare_services
 from manager.cli.stack_deploy import Manners, carry_over, check_external, in_start_order, of_stack, present_file
 from manager.compose import Stack
+from manager.state import autoscale
 
 # The exit code when a deploy would change something.
 CHANGES_EXIT = 2
@@ -112,6 +113,8 @@ def _described(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     image = container.image if container is not None else ""
     mode = spec.mode.replicated
+    if (policy := autoscale.of(spec)) is not None and mode is not None and mode.replicas is None:
+        return f"{image}, {policy.minimum} to {policy.maximum} replicas"
     return f"{image}, {1 if mode.replicas is None else mode.replicas} replicas" if mode is not None else image
 
 

@@ -2,9 +2,11 @@
 
 - Tasks: all of the node's that were placed, until their records go.
 - Secrets and configs: those that a task needs that runs or is to run there; no others ever leave the store.
-- Networks: those of the same tasks.
+- Networks: those of the same tasks, and of plain containers, whose attachments are sent whole.
 - Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
 - Peers: every other node of the data plane, for a node that has any of these networks or endpoints.
+- Keys: a node's own for encrypted networks; of others' their public halves alone, with the peers.
+- Measurements: what those of the tasks use whose service is autoscaled. They are no part of the set (`Measure`).
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from common.model import Config, Network, Node, Secret, Service, Task
+from common.model import Config, Network, NetworkAttachment, Node, Secret, Service, Task
+from common.model.node import TunnelKey
 from common.model.task import TaskState
-from common.wire.messages import Backend, Peer, PublishedPort, ServiceEndpoint
+from common.wire.messages import Backend, Gauge, Measure, Peer, PublishedPort, Scrape, ServiceEndpoint
+from manager.dispatch import attachments
+from manager.state import autoscale
 from manager.state.view import View
 
 STACK_LABEL = "com.docker.stack.namespace"
@@ -37,9 +42,11 @@ class Assigned:
     secrets: Mapping[str, Secret]
     configs: Mapping[str, Config]
     networks: Mapping[str, Network]
+    attachments: Mapping[str, NetworkAttachment]
     endpoints: Mapping[str, ServiceEndpoint]
     peers: Mapping[str, Peer]
     node_number: int = 0
+    tunnel_keys: tuple[TunnelKey, ...] = ()
 
 
 NOTHING = Needs()
@@ -49,11 +56,18 @@ def assignment_set(view: View, node_id: str) -> Assigned:
     """Build a node's whole set from scratch: the definition that the incremental way must agree with."""
     tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
     needs = [needs_of(task) for task in tasks.values()]
+    own = {attachment.id: attachment for attachment in view.attachments.on_node(node_id) if attachment.live}
     on = {network_id for need in needs for network_id in need.networks}
+    on |= {each.target for attachment in own.values() for each in attachment.networks}
     endpoints = {
         service.id: endpoint_of(view, service)
         for service in view.services
         if publishes(service) or not networks_of(service).isdisjoint(on)
+    }
+    endpoints |= {
+        attachment.id: attachment_endpoint(view, attachment)
+        for attachment in view.attachments
+        if attachment.live and not attachments.networks_of(attachment).isdisjoint(on)
     }
     others = [node for node in view.nodes if node.id != node_id] if on or endpoints else []
     node = view.nodes.get(node_id)
@@ -62,9 +76,36 @@ def assignment_set(view: View, node_id: str) -> Assigned:
         secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
         configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
         networks={i: n for i in on if (n := view.networks.get(i))},
+        attachments=own,
         endpoints=endpoints,
         peers={other.id: peer for other in others if (peer := peer_of(other))},
         node_number=node.number if node else 0,
+        tunnel_keys=node.tunnel_keys if node else (),
+    )
+
+
+def measured_on(view: View, node_id: str) -> Measure:
+    """Say what a node is to measure: the autoscaled services that have tasks there, in the order of their ids."""
+    services = view.services.autoscaled()
+    if not services:
+        return Measure()
+    there = {task.service_id for task in view.tasks.on_node(node_id) if is_assigned(task)}
+    gauges = (gauge for service in services if service.id in there and (gauge := gauge_of(service)))
+    return Measure(gauges=tuple(sorted(gauges, key=lambda gauge: gauge.service_id)))
+
+
+def gauge_of(service: Service) -> Gauge | None:
+    """Return what is measured of a service's tasks; None when nothing is."""
+    policy = autoscale.of(service.spec)
+    if policy is None:
+        return None
+    metric = policy.metric
+    return Gauge(
+        service_id=service.id,
+        interval=policy.interval,
+        cpu=policy.cpu > 0,
+        memory=policy.memory > 0,
+        metric=Scrape(name=metric.name, port=metric.port, path=metric.path) if metric is not None else None,
     )
 
 
@@ -134,6 +175,11 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
     )
 
 
+def attachment_endpoint(view: View, attachment: NetworkAttachment) -> ServiceEndpoint:
+    """Build what nodes must know to reach a plain container."""
+    return attachments.endpoint_of(attachment, node_up=node_is_up(view.nodes.get(attachment.node_id)))
+
+
 def backend_of(task: Task) -> Backend | None:
     """Return the task as a backend; None while it may not get traffic: it must run, be wanted, and have an address.
 
@@ -156,7 +202,8 @@ def peer_of(node: Node) -> Peer | None:
     """Return the node as a peer; None when it has no worker, no number or no address in the data plane."""
     if not node.agent or not node.number or not node.status.addr:
         return None
-    return Peer(node_id=node.id, number=node.number, addr=node.status.addr)
+    keys = {key.generation: key.public for key in node.tunnel_keys}
+    return Peer(node_id=node.id, number=node.number, addr=node.status.addr, keys=keys)
 
 
 def _backend(task: Task) -> Backend | None:

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from common.model import Config, Network, Node, Secret, Service, Task
+from common.model import Config, Network, NetworkAttachment, Node, Secret, Service, Task
 from common.wire.messages import Backend, Peer, ServiceEndpoint
+from manager.dispatch import attachments
 from manager.dispatch.assignments import (
+    attachment_endpoint,
     backend_of,
     draining_of,
     endpoint_of,
+    gauge_of,
     networks_of,
     node_is_up,
     peer_of,
@@ -35,7 +38,11 @@ class Listener(Protocol):
     def touch_file(self, object_id: str) -> None:
         """Mark a secret or config."""
 
+    def touch_attachment(self, attachment_id: str) -> None: ...
     def touch_node(self, node_id: str) -> None: ...
+    def touch_measured(self) -> None:
+        """Hear that other things are to be measured of a service with tasks there."""
+
     def start_over(self) -> None: ...
 
 
@@ -61,6 +68,8 @@ class Directory:
             self._index_peer(node.id, peer_of(node))
         for service in self._view.services:
             self._index(None, service)
+        for attachment in self._view.attachments:
+            self._index_attachment(None, attachment)
         for listener in self._listeners.values():
             listener.start_over()
 
@@ -101,12 +110,21 @@ class Directory:
         """Return a service's endpoint if a node with these networks must know it; built once for all nodes."""
         service = self._view.services.get(service_id)
         if service is None:
-            return None
+            return self._attachment_for(service_id, networks)
         if networks_of(service).isdisjoint(networks) and not publishes(service):
             return None
         endpoint = self._endpoints.get(service_id)
         if endpoint is None:
             endpoint = self._endpoints[service_id] = endpoint_of(self._view, service)
+        return endpoint
+
+    def _attachment_for(self, attachment_id: str, networks: Iterable[str]) -> ServiceEndpoint | None:
+        attachment = self._view.attachments.get(attachment_id)
+        if attachment is None or not attachment.live or attachments.networks_of(attachment).isdisjoint(networks):
+            return None
+        endpoint = self._endpoints.get(attachment_id)
+        if endpoint is None:
+            endpoint = self._endpoints[attachment_id] = attachment_endpoint(self._view, attachment)
         return endpoint
 
     # --- changes ------------------------------------------------------------------------------------------------------
@@ -120,6 +138,8 @@ class Directory:
                 continue
             if isinstance(change.current, Node) and _came_or_went(change):
                 services.update(task.service_id for task in self._view.tasks.on_node(change.current.id))
+                for attachment in self._view.attachments.on_node(change.current.id):
+                    self._spread_attachment(attachment)
             self._hear_other(change)
         for service_id in sorted(services):
             service = self._view.services.get(service_id)
@@ -143,6 +163,8 @@ class Directory:
             case Network() as network:
                 for holder in self._holders.get(network.id, ()):
                     holder.touch_network(network.id)
+            case NetworkAttachment():
+                self._hear_attachment(change)
             case Node():
                 self._hear_node(change)
             case Secret() | Config() as file:
@@ -154,10 +176,27 @@ class Directory:
     def _hear_service(self, change: Change) -> None:
         old = change.old if isinstance(change.old, Service) else None
         new = change.new if isinstance(change.new, Service) else None
+        if (gauge_of(old) if old else None) != (gauge_of(new) if new else None):
+            for node_id in dict.fromkeys(task.node_id for task in self._view.tasks.of_service(change.current.id)):
+                if listener := self._listeners.get(node_id):
+                    listener.touch_measured()
         self._index(old, new)
         for service in (old, new):
             if service is not None:
                 self._spread(service)
+
+    def _hear_attachment(self, change: Change) -> None:
+        old = change.old if isinstance(change.old, NetworkAttachment) else None
+        new = change.new if isinstance(change.new, NetworkAttachment) else None
+        listener = self._listeners.get(change.current.node_id) if isinstance(change.current, NetworkAttachment) else None
+        if listener is not None:
+            listener.touch_attachment(change.current.id)
+        if attachments.spoken_of(old) == attachments.spoken_of(new):
+            return
+        self._index_attachment(old, new)
+        for attachment in (old, new):
+            if attachment is not None:
+                self._spread_attachment(attachment)
 
     def _hear_node(self, change: Change) -> None:
         old = change.old if isinstance(change.old, Node) else None
@@ -167,7 +206,7 @@ class Directory:
             self._index_peer(change.current.id, peer)
             for listener in self._listeners.values():
                 listener.touch_node(change.current.id)
-        elif (old.number if old else 0) != (new.number if new else 0):
+        elif _own_part(old) != _own_part(new):
             listener_of_it = self._listeners.get(change.current.id)
             if listener_of_it is not None:
                 listener_of_it.touch_node(change.current.id)
@@ -176,15 +215,26 @@ class Directory:
         if old is not None:
             self._publishing.discard(old.id)
             for network in networks_of(old):
-                members = self._on_network.get(network, set())
-                members.discard(old.id)
-                if not members:
-                    self._on_network.pop(network, None)
+                self._leave(old.id, network)
         if new is not None:
             if publishes(new):
                 self._publishing.add(new.id)
             for network in networks_of(new):
                 self._on_network.setdefault(network, set()).add(new.id)
+
+    def _index_attachment(self, old: NetworkAttachment | None, new: NetworkAttachment | None) -> None:
+        if old is not None:
+            for network_id in attachments.networks_of(old):
+                self._leave(old.id, network_id)
+        if new is not None and new.live:
+            for network_id in attachments.networks_of(new):
+                self._on_network.setdefault(network_id, set()).add(new.id)
+
+    def _leave(self, service_id: str, network_id: str) -> None:
+        members = self._on_network.get(network_id, set())
+        members.discard(service_id)
+        if not members:
+            self._on_network.pop(network_id, None)
 
     def _index_peer(self, node_id: str, peer: Peer | None) -> None:
         if peer is None:
@@ -204,9 +254,21 @@ class Directory:
                 holder.touch_service(service.id)
 
 
+    def _spread_attachment(self, attachment: NetworkAttachment) -> None:
+        self._endpoints.pop(attachment.id, None)
+        for network_id in attachments.networks_of(attachment):
+            for holder in self._holders.get(network_id, ()):
+                holder.touch_service(attachment.id)
+
+
 def _roles(task: Task | None) -> tuple[Backend | None, Backend | None]:
     """Say what a task is to its service's endpoint."""
     return (backend_of(task), draining_of(task)) if task is not None else (None, None)
+
+
+def _own_part(node: Node | None) -> tuple[object, ...]:
+    """Say what of a node's record it is told itself."""
+    return (node.number, node.tunnel_keys) if node is not None else (0, ())
 
 
 def _came_or_went(change: Change) -> bool:

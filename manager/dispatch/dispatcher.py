@@ -37,6 +37,7 @@ from common.wire.messages import (
     Welcome,
 )
 from manager.ca.authority import Authority
+from manager.dispatch.attachments import apply_attachment_reports
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.connector import EngineConnector
 from manager.dispatch.credentials import RegistryCredentials
@@ -49,6 +50,7 @@ from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import Session, SessionParts
 from manager.dispatch.streams import Streams
 from manager.state.changes import Change
+from manager.state.measurements import Measurements
 from manager.state.store import Store
 from manager.state.watch import Lagged
 
@@ -93,6 +95,7 @@ class Dispatcher:
         self._strangers = 0
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
+        self.measurements = Measurements(store.view, clock)
         self._liveness = Liveness(self._lose)
         self._lost: dict[str, None] = {}
         self._something_lost = asyncio.Event()
@@ -101,9 +104,11 @@ class Dispatcher:
             directory=Directory(store.view),
             reports=WriteBatch(store, apply_reports),
             nodes=WriteBatch(store, apply_node_writes),
+            attachments=WriteBatch(store, apply_attachment_reports),
             credentials=RegistryCredentials(),
             renew=self._membership.renew,
             images=self.images,
+            measurements=self.measurements,
         )
 
     @property
@@ -118,6 +123,7 @@ class Dispatcher:
             group.create_task(self._hear_changes(), name="dispatch-changes")
             group.create_task(self._parts.reports.run(), name="dispatch-reports")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
+            group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._write_losses(), name="dispatch-losses")
 

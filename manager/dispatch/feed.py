@@ -12,8 +12,11 @@ from typing import TypeVar
 
 import msgspec
 
-from common.model import Config, Network, Secret, Task
+from common.addressing6 import cluster_pools
+from common.model import Config, Network, NetworkAttachment, Secret, Task
+from common.model.node import TunnelKey
 from common.wire.messages import Assignments, Peer, ServiceEndpoint
+from manager.dispatch import attachments
 from manager.dispatch.assignments import NOTHING, Needs, is_assigned, needs_of, same_for_worker
 from manager.dispatch.directory import Directory
 from manager.state.view import View
@@ -73,6 +76,9 @@ class Feed:
     def touch_network(self, network_id: str) -> None:
         self._mark(self._marked_networks, network_id)
 
+    def touch_attachment(self, attachment_id: str) -> None:
+        self._mark(self._marked_attachments, attachment_id)
+
     def touch_file(self, object_id: str) -> None:
         if object_id in self._secret_counts:
             self._mark(self._secret_counts.touched, object_id)
@@ -81,6 +87,9 @@ class Feed:
 
     def touch_node(self, node_id: str) -> None:
         self._mark(self._marked_nodes, node_id)
+
+    def touch_measured(self) -> None:
+        self._stale()
 
     def start_over(self) -> None:
         """Send a complete set next."""
@@ -104,8 +113,10 @@ class Feed:
             self._reset()
             self._directory.add(self)
             self._mark_all()
-        number_before = self._node_number
+        number_before, keys_before = self._node_number, self._tunnel_keys
         body = self._difference()
+        if complete or self._tunnel_keys != keys_before:
+            body = msgspec.structs.replace(body, tunnel_keys=self._tunnel_keys)
         if not complete and body == _EMPTY and self._node_number == number_before:
             return []
         first, *rest = _split_files(body)
@@ -118,9 +129,11 @@ class Feed:
         self._secrets: dict[str, Secret] = {}
         self._configs: dict[str, Config] = {}
         self._networks: dict[str, Network] = {}
+        self._attachments: dict[str, NetworkAttachment] = {}
         self._endpoints: dict[str, ServiceEndpoint] = {}
         self._meshed = False
         self._node_number = 0
+        self._tunnel_keys: tuple[TunnelKey, ...] = ()
         self._secret_counts = Counts()
         self._config_counts = Counts()
         self._network_counts = Counts()
@@ -128,11 +141,13 @@ class Feed:
         self._marked_tasks: set[str] = set()
         self._marked_services: set[str] = set()
         self._marked_networks: set[str] = set()
+        self._marked_attachments: set[str] = set()
         self._marked_nodes: set[str] = set()
 
     def _mark_all(self) -> None:
         self._complete = False
         self._marked_tasks.update(task.id for task in self._view.tasks.on_node(self.node_id))
+        self._marked_attachments.update(each.id for each in self._view.attachments.on_node(self.node_id))
         self._marked_services |= self._directory.services_for(())
         self._marked_nodes.add(self.node_id)
 
@@ -144,17 +159,19 @@ class Feed:
 
     def _numbered(self, body: Assignments, *, complete: bool) -> Assignments:
         before, self._number = self._number, self._number + 1
+        cluster = self._view.cluster
         return msgspec.structs.replace(
             body,
             complete=complete,
             applies_to=0 if complete else before,
             results_in=self._number,
             node_number=self._node_number,
-            address_pools=self._view.cluster.default_addr_pool if complete else (),
+            address_pools=cluster_pools(cluster.id, cluster.default_addr_pool) if complete else (),
         )
 
     def _difference(self) -> Assignments:
         tasks = self._update_tasks()
+        attached = self._update_attachments()
         secrets = _diff(self._secrets, ((i, self._needed_secret(i)) for i in self._secret_counts.take()))
         configs = _diff(self._configs, ((i, self._needed_config(i)) for i in self._config_counts.take()))
         networks = self._update_networks()
@@ -175,6 +192,8 @@ class Feed:
             removed_configs=tuple(configs[1]),
             networks=tuple(networks[0]),
             removed_networks=tuple(networks[1]),
+            attachments=tuple(attached[0]),
+            removed_attachments=tuple(attached[1]),
             endpoints=tuple(endpoints[0]),
             removed_endpoints=tuple(endpoints[1]),
             peers=tuple(peers[0]),
@@ -198,6 +217,25 @@ class Feed:
             if had is None or not same_for_worker(had, task):
                 changed.append(task)
             self._tasks[task_id] = task
+        return changed, removed
+
+    def _update_attachments(self) -> tuple[list[NetworkAttachment], list[str]]:
+        changed: list[NetworkAttachment] = []
+        removed: list[str] = []
+        for attachment_id in _drained(self._marked_attachments):
+            attachment = self._view.attachments.get(attachment_id)
+            if attachment is not None and (attachment.node_id != self.node_id or not attachment.live):
+                attachment = None
+            needs = Needs(networks=attachments.networks_of(attachment)) if attachment is not None else NOTHING
+            self._count_needs(attachment_id, needs)
+            had = self._attachments.pop(attachment_id, None)
+            if attachment is None:
+                if had is not None:
+                    removed.append(attachment_id)
+                continue
+            if had is None or not attachments.same_for_worker(had, attachment):
+                changed.append(attachment)
+            self._attachments[attachment_id] = attachment
         return changed, removed
 
     def _count_needs(self, task_id: str, needs: Needs) -> None:
@@ -234,6 +272,7 @@ class Feed:
             marked.remove(self.node_id)
             node = self._view.nodes.get(self.node_id)
             self._node_number = node.number if node is not None else 0
+            self._tunnel_keys = node.tunnel_keys if node is not None else ()
         peers = self._directory.peers
         meshed = bool(self._network_counts or self._endpoints)
         if meshed != self._meshed:

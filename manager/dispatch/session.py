@@ -15,6 +15,7 @@ from common.wire.codec import Frame
 from common.wire.messages import (
     AnyMessage,
     Assignments,
+    AttachmentReport,
     BringImage,
     Brought,
     FetchImage,
@@ -24,6 +25,7 @@ from common.wire.messages import (
     ImageSeen,
     Leave,
     LeaveAck,
+    Measure,
     NodeReport,
     RegistryAuth,
     RenewReply,
@@ -34,7 +36,10 @@ from common.wire.messages import (
     SpareImages,
     StatusAck,
     StatusReport,
+    Usage,
 )
+from manager.dispatch.assignments import measured_on
+from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
@@ -42,6 +47,7 @@ from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Described, Left, NodeWrite
 from manager.dispatch.reports import NodeReports
+from manager.state.measurements import Measurements
 from manager.state.store import Store
 
 # Changes that follow each other within this time go out as one message.
@@ -60,9 +66,11 @@ class SessionParts:
     directory: Directory
     reports: WriteBatch[NodeReports]
     nodes: WriteBatch[NodeWrite]
+    attachments: WriteBatch[AttachmentReports]
     credentials: RegistryCredentials
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
+    measurements: Measurements
 
 
 class Session:
@@ -81,6 +89,7 @@ class Session:
         self._stale = asyncio.Event()
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
         self._auths: dict[str, RegistryAuth] = {}
+        self._measured = Measure()
         self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
         self._ended_by: SwarmError | None = None
@@ -177,6 +186,8 @@ class Session:
                 group.create_task(self._write_report(report, frame.id))
             case NodeReport(description=description):
                 await self._parts.nodes.submit(Described(self.node_id, description))
+            case AttachmentReport(attachments=states):
+                await self._parts.attachments.submit(AttachmentReports(self.node_id, states))
             case RenewRequest() as request:
                 await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
             case Resync():
@@ -184,6 +195,8 @@ class Session:
                 self._feed.start_over()
             case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
                 await self._answer_image(frame, group)
+            case Usage(tasks=usages):
+                self._parts.measurements.take(self.node_id, usages)
             case Leave():
                 await self._parts.nodes.submit(Left(self.node_id))
                 self.left = True
@@ -227,7 +240,15 @@ class Session:
             for message in self._feed.take():
                 await self._send_credentials(message)
                 await self.channel.send(message)
+            await self._send_measured()
             await asyncio.sleep(GATHER_SECONDS)
+
+    async def _send_measured(self) -> None:
+        """Say what to measure, when that is something else than was said last."""
+        measured = measured_on(self._parts.store.view, self.node_id)
+        if measured != self._measured:
+            self._measured = measured
+            await self.channel.send(measured)
 
     async def _send_credentials(self, message: Assignments) -> None:
         services = (task.service_id for task in message.tasks)

@@ -173,7 +173,7 @@ def _roll_back(case: Case, message: str) -> None:
     """Make the previous specification the present one, as a new version of it; none is previous then."""
     previous = case.service.previous_spec
     assert previous is not None
-    service = revisions.respecified(case.service, previous, case.now)
+    service = revisions.respecified(case.service, revisions.to_return_to(case.service, previous), case.now)
     case.update(msgspec.structs.replace(service, previous_spec=None, spec_version=case.view.index + 1))
     _set(case, ROLLBACK_STARTED, message, started_at=case.now)
     case.continue_at_once()

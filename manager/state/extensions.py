@@ -20,7 +20,8 @@ from typing import Any
 from common.errors import InvalidArgument
 from common.model import Service, engineoptions
 from common.model.service import EXTENSION_PREFIX
-from manager.state import cron
+from manager.state import autoscale, cron, durations
+from manager.state.autoscale import Policy
 
 
 class Condition(enum.Enum):
@@ -49,6 +50,7 @@ class Extensions:
     canary_period: float = 0.0
     progress_deadline: float = 600.0
     last_words: int = 3
+    autoscale: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,6 @@ def _on_rotate(text: str) -> str:
     if text == "file" or text.startswith("signal:"):
         raise ValueError("restart: new files in running containers are not supported yet")
     raise ValueError("restart")
-
-
-def _duration(text: str) -> float:
-    """Read hours, minutes and seconds, and return seconds."""
-    match = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text, re.ASCII)
-    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    seconds = hours * 3600 + minutes * 60 + rest
-    if not seconds:
-        raise ValueError("a duration above 0, such as 90s, 10m or 1h30m")
-    return float(seconds)
 
 
 def _concurrency(text: str) -> str:
@@ -169,15 +161,16 @@ SERVICE: tuple[Extension, ...] = (
     Extension("schedule", cron.check, "when a job is executed, as a cron expression"),
     Extension("schedule-timezone", cron.zone, "the time zone of the schedule"),
     Extension("schedule-concurrency", _concurrency, "what a due execution does while the one before is not through"),
-    Extension("schedule-deadline", _duration, "how late an execution may begin"),
+    Extension("schedule-deadline", durations.parse, "how late an execution may begin"),
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
-    Extension("canary-period", _duration, "how long a canary must do well before the update goes on by itself"),
+    Extension("canary-period", durations.parse, "how long a canary must do well before the update goes on by itself"),
     Extension("strategy", _strategy, "how its tasks are placed"),
     Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
-    Extension("progress-deadline", _duration, "how long an update may go without progress before it has failed"),
+    Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
+    Extension("progress-deadline", durations.parse, "how long an update may go without progress before it has failed"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (

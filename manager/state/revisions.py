@@ -11,6 +11,7 @@ import msgspec
 
 from common.model import Service
 from common.model.service import PastSpec, PortConfig, ServiceSpec
+from manager.state import autoscale
 
 # Past specifications that are kept, the previous one included.
 KEPT = 10
@@ -29,6 +30,14 @@ def at(service: Service, revision: int) -> ServiceSpec | None:
     """Return the specification of a revision with the present number of tasks; None when it is not kept."""
     found = next((past.spec for past in service.history if past.revision == revision), None)
     return msgspec.structs.replace(found, mode=service.spec.mode) if found is not None else None
+
+
+def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:
+    """Return a past specification as it is to come back: an autoscaled service keeps its present number of tasks."""
+    if autoscale.of(service.spec) is None or spec.mode.replicated is None:
+        return spec
+    policy, count = autoscale.of(spec), autoscale.replicas(service)
+    return autoscale.with_replicas(spec, policy.within(count) if policy is not None else count)
 
 
 def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:

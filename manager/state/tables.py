@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
-from common.model import Service, StoredObject, Task
+from common.model import NetworkAttachment, Service, StoredObject, Task
+from manager.state.autoscale import LABEL as AUTOSCALE_LABEL
 
 T = TypeVar("T", bound=StoredObject)
 KeyOf: TypeAlias = Callable[[T], Hashable]
@@ -127,9 +128,12 @@ class _ServiceQueries:
     def waiting(self) -> Collection[Service]:
         return self.select("waiting", True)
 
+    def autoscaled(self) -> Collection[Service]:
+        return self.select("autoscaled", True)
+
 
 class ServiceTable(Table[Service], _ServiceQueries):
-    """Services, with the query that `ServiceTableView` promises."""
+    """Services, with the queries that `ServiceTableView` promises."""
 
 
 class ServiceOverlay(Overlay[Service], _ServiceQueries):
@@ -160,6 +164,24 @@ class TaskOverlay(Overlay[Task], _TaskQueries):
     """Tasks within a transaction."""
 
 
+class _AttachmentQueries:
+    """The attachments' index by its name, for tables and overlays alike."""
+
+    def select(self, index: str, key: Hashable) -> Collection[NetworkAttachment]:
+        raise NotImplementedError
+
+    def on_node(self, node_id: str) -> Collection[NetworkAttachment]:
+        return self.select("node", node_id)
+
+
+class AttachmentTable(Table[NetworkAttachment], _AttachmentQueries):
+    """Attachments, with the query that `AttachmentTableView` promises."""
+
+
+class AttachmentOverlay(Overlay[NetworkAttachment], _AttachmentQueries):
+    """Attachments within a transaction."""
+
+
 def name_of(value: StoredObject) -> str:
     return value.name
 
@@ -168,9 +190,14 @@ NAME_INDEX: Mapping[str, KeyOf[StoredObject]] = {"name": name_of}
 SERVICE_INDEXES: Mapping[str, KeyOf[Service]] = {
     "name": name_of,
     "waiting": lambda service: bool(service.waiting),
+    "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
 }
 TASK_INDEXES: Mapping[str, KeyOf[Task]] = {
     "service": lambda task: task.service_id,
     "node": lambda task: task.node_id,
     "slot": lambda task: (task.service_id, task.slot or task.node_id),
+}
+ATTACHMENT_INDEXES: Mapping[str, KeyOf[NetworkAttachment]] = {
+    "name": name_of,
+    "node": lambda attachment: attachment.node_id,
 }

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Protocol, TypeVar
 
-from common.model import ClientCertificate, Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
+from common.model import (
+    ClientCertificate,
+    Cluster,
+    Config,
+    Network,
+    NetworkAttachment,
+    Node,
+    Secret,
+    Service,
+    StoredObject,
+    Task,
+)
 
 T_co = TypeVar("T_co", bound=StoredObject, covariant=True)
 
@@ -31,6 +42,9 @@ class ServiceTableView(NamedTableView[Service], Protocol):
     def waiting(self) -> Collection[Service]:
         """Return the services that wait for others before their tasks are made or changed."""
 
+    def autoscaled(self) -> Collection[Service]:
+        """Return the services whose number of tasks is chosen by what they use."""
+
 
 class TaskTableView(TableView[Task], Protocol):
     def of_service(self, service_id: str) -> Collection[Task]: ...
@@ -40,6 +54,10 @@ class TaskTableView(TableView[Task], Protocol):
 
     def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[Task]:
         """Return all tasks, old ones included, of one slot; with slot 0, of a global service's node."""
+
+
+class AttachmentTableView(NamedTableView[NetworkAttachment], Protocol):
+    def on_node(self, node_id: str) -> Collection[NetworkAttachment]: ...
 
 
 class View(Protocol):
@@ -53,6 +71,8 @@ class View(Protocol):
     def nodes(self) -> NamedTableView[Node]: ...
     @property
     def networks(self) -> NamedTableView[Network]: ...
+    @property
+    def attachments(self) -> AttachmentTableView: ...
     @property
     def secrets(self) -> NamedTableView[Secret]: ...
     @property

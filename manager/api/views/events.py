@@ -89,6 +89,8 @@ def _attributes(change: Change) -> dict[str, str]:
         _differ(result, "image", _image(old), _image(new))
         _differ(result, "replicas", _replicas(old), _replicas(new))
         _differ(result, "updatestate", _update_state(old), _update_state(new))
+        if (scaled := new.autoscale_status) is not None and scaled != old.autoscale_status and scaled.message:
+            result["autoscale"] = scaled.message
     elif isinstance(old, Node) and isinstance(new, Node):
         _differ(result, "state", old.status.state, new.status.state)
         _differ(result, "availability", old.spec.availability, new.spec.availability)

@@ -71,7 +71,7 @@ def service_mode(given: parts.Given) -> ServiceMode:
     if concurrent is not None and mode != "replicated-job":
         raise ValueError("max-concurrent can only be used with replicated-job mode")
     if mode == "replicated":
-        return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
+        return ServiceMode(replicated=Replicated(replicas=replicas))
     if mode == "global":
         return ServiceMode(global_=Global())
     if mode == "global-job":

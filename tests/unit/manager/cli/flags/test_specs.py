@@ -61,7 +61,7 @@ def container(spec: ServiceSpec) -> ContainerSpec:
 
 def test_a_bare_create_leaves_the_defaults_to_the_manager():
     spec = create("--name web", "serve", "--fast")
-    assert spec.mode == ServiceMode(replicated=Replicated(replicas=1))
+    assert spec.mode == ServiceMode(replicated=Replicated())
     assert (spec.update_config, spec.rollback_config, spec.task_template.restart_policy) == (None, None, None)
     assert container(spec).args == ("serve", "--fast")
     assert (container(spec).init, container(spec).stop_grace_period) == (None, None)

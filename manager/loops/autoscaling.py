@@ -1,0 +1,88 @@
+"""Autoscaling: with each round of measurements an autoscaled service is looked at, and now and then scaled.
+
+The windows are in memory: a new manager fills them anew, and takes no task away before. What must outlive it, above all
+that a number was chosen by hand, is in the store: `Service.autoscale_status`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from common.clock import Clock
+from common.errors import Unavailable
+from common.model import Service
+from manager.orchestrate.autoscaling import Recommendation, Scaling, choose, measure, recommend
+from manager.state import autoscale
+from manager.state.autoscale import Policy
+from manager.state.measurements import Measurements
+from manager.state.store import Store
+from manager.state.transaction import Transaction
+
+# After a pause of so many rounds what was recommended before says nothing of now.
+_PAUSE = 3
+# Nodes measure at different moments: a round is over when this much of its time is.
+_ROUND = 0.9
+
+_log = logging.getLogger("manager.loops.autoscaling")
+
+
+class Autoscaling:
+    """Scales services by the measurements of their tasks, until cancelled."""
+
+    def __init__(self, store: Store, measurements: Measurements, clock: Clock) -> None:
+        self._store = store
+        self._measurements = measurements
+        self._clock = clock
+        self._histories: dict[str, deque[Recommendation]] = {}
+
+    async def run(self) -> None:
+        while True:
+            for service_id in await self._measurements.heard():
+                try:
+                    await self._look(service_id)
+                except Unavailable as error:
+                    _log.error("could not store how many tasks there are to be: %s", error.message)
+            self._forget()
+
+    async def _look(self, service_id: str) -> None:
+        """Look at a service once a round, and scale it if need be."""
+        service = self._store.view.services.get(service_id)
+        policy = autoscale.of(service.spec) if service is not None and not service.pending_delete else None
+        if service is None or policy is None:
+            return
+        history = self._history(service, policy)
+        now = self._clock.now()
+        if history and now - history[-1].at < _ROUND * policy.interval:
+            return
+        samples = self._measurements.fresh(service.id, policy.interval)
+        loads = measure(service, policy, self._store.view.tasks.of_service(service.id), samples, now)
+        if (seen := recommend(service, loads, now)) is None:
+            return
+        history.append(seen)
+        if (scaling := choose(service, policy, history, now)) is not None:
+            await self._store.update(lambda tx: _scale(tx, service, scaling, now))
+            _log.info("%s: %s", service.name, scaling.message)
+
+    def _history(self, service: Service, policy: Policy) -> deque[Recommendation]:
+        """Return the recommendations that may still count: of the windows, and one to tell that these are full."""
+        now = self._clock.now()
+        history = self._histories.setdefault(service.id, deque())
+        if history and now - history[-1].at > _PAUSE * policy.interval:
+            history.clear()
+        while len(history) > 1 and history[1].at <= now - max(policy.up, policy.down):
+            history.popleft()
+        return history
+
+    def _forget(self) -> None:
+        """Forget services that are gone or not scaled any more."""
+        autoscaled = {service.id for service in self._store.view.services.autoscaled()}
+        for service_id in self._histories.keys() - autoscaled:
+            del self._histories[service_id]
+
+
+def _scale(tx: Transaction, seen: Service, scaling: Scaling, now: float) -> None:
+    """Write the number down, unless the service was changed meanwhile; no revision, no previous specification of it."""
+    service = tx.services.get(seen.id)
+    if service is not None and service.version == seen.version:
+        tx.put(autoscale.scaled(service, scaling.replicas, scaling.message, now))

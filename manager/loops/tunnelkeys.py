@@ -1,0 +1,45 @@
+"""The loop of the encrypted networks' keys: which changes concern them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable
+
+from common.clock import Clock
+from common.model import Cluster, Network, Node
+from manager.allocate.tunnelkeys import KEY, keep_keys
+from manager.loops.loop import Loop, Rule
+from manager.state.changes import Change, Decision
+from manager.state.store import Store
+from manager.state.view import View
+
+
+def tunnel_keys_loop(store: Store, clock: Clock, rng: random.Random) -> Loop:
+    """Make the loop that keeps the keys; `run` it. `rng` makes secrets: the operating system's in production."""
+    return Loop(Rule("tunnel-keys", keys_of, all_keys, _decide), store, clock, rng)
+
+
+def keys_of(change: Change, _view: View) -> Iterable[str]:
+    """Return the one key if a change may concern it: parts of encrypted networks, nodes that come, go or return."""
+    old, value = change.old, change.new
+    match change.current:
+        case Network() as network if network.spec.encrypted:
+            was = old.leases if isinstance(old, Network) else {}
+            now = value.leases if isinstance(value, Network) else {}
+            concerns = was.keys() != now.keys()
+        case Node() as node:
+            known = node.tunnel_keys and isinstance(old, Node) and isinstance(value, Node)
+            concerns = bool(known) and isinstance(old, Node) and old.status.state != node.status.state
+        case Cluster() as cluster:
+            concerns = isinstance(old, Cluster) and old.tunnel_generation != cluster.tunnel_generation
+        case _:
+            concerns = False
+    return (KEY,) if concerns else ()
+
+
+def all_keys(_view: View) -> Iterable[str]:
+    return (KEY,)
+
+
+def _decide(view: View, _keys: Collection[str], now: float, rng: random.Random) -> Decision:
+    return keep_keys(view, now, rng)

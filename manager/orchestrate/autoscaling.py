@@ -1,0 +1,193 @@
+"""How many tasks an autoscaled service is to have, by what its tasks use: up fast, down slow. Pure.
+
+What is needed is the sum of what the running tasks use, divided by what one is to use: so it does not depend on how
+many there are, and a task that has just come does not distort it. `recommend` looks once; `choose` looks at the last
+recommendations: more tasks when the least of them in the `up` window says so, fewer when the most in the `down` window
+does. Both windows must be filled: a manager that has just started knows too little to take tasks away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from common.clock import SECOND
+from common.model import Service, Task, TaskState
+from manager.state import autoscale, durations
+from manager.state.autoscale import Policy
+from manager.state.measurements import Sample
+
+# As long as the tasks use so much more or less than they are to, on average, their number is right.
+TOLERANCE = 0.1
+# Far above what rounding does to sums of shares, far below what anybody measures.
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What tasks use of one thing: the shares or values of `measured` tasks make `total`, one is to have `target`.
+
+    `early` tasks are on their way or have just begun; `missing` names those that should be measured and are not, with
+    the reason.
+    """
+
+    name: str
+    target: float
+    total: float
+    measured: int
+    early: int
+    missing: tuple[str, ...]
+    share: bool
+
+    def needed(self, replicas: int, *, at_least: bool) -> int:
+        """Return how many tasks are needed; `at_least` counts early ones as if they had nothing to do, else as full."""
+        tasks = self.total / self.target + (0 if at_least else self.early)
+        if not at_least and self.missing:
+            return max(replicas, math.ceil(tasks - _EPSILON))
+        if abs(tasks / max(replicas, 1) - 1) <= TOLERANCE:
+            return replicas
+        return math.ceil(tasks - _EPSILON)
+
+    def __str__(self) -> str:
+        if not self.measured:
+            return f"{self.name} not measured yet (target {self._written(self.target)})"
+        return f"{self.name} at {self._written(self.total / self.measured)} (target {self._written(self.target)})"
+
+    def _written(self, value: float) -> str:
+        return f"{value * 100:.0f}%" if self.share else f"{value:.6g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """How many tasks are needed by one look: `least` for sure, `most` when all that is not known is taken as full."""
+
+    at: float
+    least: int
+    most: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Another number of tasks, and why."""
+
+    replicas: int
+    message: str
+
+
+def measure(
+    service: Service, policy: Policy, tasks: Iterable[Task], samples: Mapping[str, Sample], now: float
+) -> Sequence[Load]:
+    """Put together what a service's tasks use of each thing that it has a target for."""
+    live = [task for task in tasks if task.live]
+    grown = [task for task in live if _grown(task, policy, now)]
+    placed = sum(task.status.state >= TaskState.ASSIGNED for task in live)
+    early = placed - len(grown)
+    return [_load(name, target, unit, grown, early, samples) for name, target, unit in _targets(service, policy)]
+
+
+def recommend(service: Service, loads: Sequence[Load], now: float) -> Recommendation | None:
+    """Say how many tasks are needed; None when nothing at all was measured."""
+    if not any(load.measured for load in loads):
+        return None
+    replicas = autoscale.replicas(service)
+    heaviest = max((load for load in loads if load.measured), key=lambda load: load.total / load.target)
+    least = heaviest.needed(replicas, at_least=True)
+    most = max(load.needed(replicas, at_least=False) for load in loads)
+    return Recommendation(now, least, max(least, most), str(heaviest))
+
+
+def choose(service: Service, policy: Policy, history: Sequence[Recommendation], now: float) -> Scaling | None:
+    """Decide on another number of tasks by the recommendations so far, the oldest first; None keeps the present one."""
+    replicas = autoscale.replicas(service)
+    if replicas != policy.within(replicas):
+        wanted = policy.within(replicas)
+        return Scaling(wanted, f"scaled {replicas} → {wanted}: {policy.minimum} to {policy.maximum} are allowed")
+    up = min((each.least for each in _window(history, policy.up, now)), default=replicas)
+    down = max((each.most for each in _window(history, policy.down, now)), default=replicas)
+    if up > replicas and _free(service, policy, now, up=True):
+        return _scaled(replicas, policy, up, history[-1].reason)
+    if down < replicas and _free(service, policy, now, up=False):
+        reason = f"{history[-1].reason}, no more needed for {durations.told(policy.down)}"
+        return _scaled(replicas, policy, down, reason)
+    return None
+
+
+def told(service: Service, policy: Policy, loads: Sequence[Load], now: float) -> str:
+    """Say for a person how the measurements stand, and what is in the way of scaling."""
+    parts = [", ".join(map(str, loads))]
+    replicas = autoscale.replicas(service)
+    seen = recommend(service, loads, now)
+    if seen is not None and seen.least > policy.maximum:
+        parts.append(f"{seen.least} needed, {policy.maximum} is the maximum")
+    if missing := [name for load in loads for name in load.missing]:
+        others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+        parts.append(f"not scaled down while {missing[0]}{others} not measured")
+    if seen is not None and seen.most < replicas > policy.minimum and not missing:
+        parts.append(f"{policy.within(seen.most)} would do")
+    return "; ".join(parts)
+
+
+# --- one look ---
+
+
+def _grown(task: Task, policy: Policy, now: float) -> bool:
+    """Whether a task has run for long enough to be typical: what a program does when it begins is not what it will."""
+    since = task.restart.running_since
+    return task.status.state is TaskState.RUNNING and since <= now - policy.up
+
+
+def _targets(service: Service, policy: Policy) -> Iterator[tuple[str, float, float]]:
+    """Yield each target's name, its value, and what is one of its unit in the measurements; 0 for plain values."""
+    reserved = autoscale.reservations(service.spec)
+    if policy.cpu:
+        yield "cpu", policy.cpu, reserved.nano_cpus / SECOND
+    if policy.memory:
+        yield "memory", policy.memory, float(reserved.memory_bytes)
+    if policy.metric is not None:
+        yield policy.metric.name, policy.metric.target, 0.0
+
+
+def _load(
+    name: str, target: float, unit: float, tasks: Sequence[Task], early: int, samples: Mapping[str, Sample]
+) -> Load:
+    key = name if unit else "metric"
+    total, measured, missing = 0.0, 0, []
+    for task in tasks:
+        sample = samples.get(task.id)
+        value: float | None = getattr(sample.usage, key) if sample is not None else None
+        if value is None or not math.isfinite(value):
+            error = sample.usage.error if sample is not None else ""
+            missing.append(f"task {task.service_name}.{task.slot}" + (f" ({error})" if error else ""))
+        else:
+            measured += 1
+            total += max(value, 0.0) / (unit or 1.0)
+    return Load(name, target, total, measured, early, tuple(missing), share=bool(unit))
+
+
+# --- over time ---
+
+
+def _window(history: Sequence[Recommendation], seconds: float, now: float) -> Collection[Recommendation]:
+    """Return the recommendations of the last `seconds`; none when they do not reach back so far."""
+    if not history or history[0].at > now - seconds:
+        return ()
+    return [each for each in history if each.at > now - seconds]
+
+
+def _free(service: Service, policy: Policy, now: float, *, up: bool) -> bool:
+    """Whether it may go this way: what was chosen by hand is not taken back for the time of the `down` window."""
+    status = service.autoscale_status
+    if status is None or not status.by_hand or now >= status.scaled_at + policy.down:
+        return True
+    return (status.replicas > status.previous) == up
+
+
+def _scaled(replicas: int, policy: Policy, wanted: int, reason: str) -> Scaling | None:
+    allowed = policy.within(wanted)
+    if allowed == replicas:
+        return None
+    bound = "maximum" if allowed < wanted else "minimum"
+    limit = f" ({wanted} needed, {allowed} is the {bound})" if allowed != wanted else ""
+    return Scaling(allowed, f"scaled {replicas} → {allowed}{limit}: {reason}")

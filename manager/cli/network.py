@@ -135,6 +135,14 @@ async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout:
     await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), layout)
 
 
+@network.command("rotate-keys", cls=SwarmCommand, examples="swarm-manager network rotate-keys")
+@with_client
+async def rotate_keys(client: Client, /) -> None:
+    """Give all encrypted networks new keys now, and not when the present ones are 12 hours old. Nothing is cut off."""
+    answer = await client.post("/networks/rotate-keys", {})
+    click.echo(f"Encrypted networks change over to keys of generation {answer['Generation']}.")
+
+
 @network.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager network rm backend front")
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=complete_networks)
 @flag("-f", "--force", is_flag=True, default=False, help="Do not fail if the network does not exist.")

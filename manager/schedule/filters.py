@@ -85,6 +85,9 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
     except InvalidArgument as error:
         return Pipeline((), ("invalid", error.message), invalid=error.message)
     drivers = tuple(_drivers(task, view))
+    encrypted = any(
+        network.spec.encrypted for each in task.spec.networks if (network := view.networks.get(each.target)) is not None
+    )
     ports = tuple(host_ports(task))
     platforms = tuple(map(_normal, placement.platforms)) if placement else ()
     most = placement.max_replicas if placement else 0
@@ -95,6 +98,8 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         filters.append(_resources(task))
     if drivers:
         fixed.append(_plugins(drivers))
+    if encrypted:
+        fixed.append(_ENCRYPTS)
     if constraints:
         fixed.append(_constraints(constraints))
     if platforms:
@@ -103,10 +108,18 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         filters.append(_host_ports(task))
     if most:
         filters.append(_max_replicas(load, task.service_id, most))
-    fixed_key = (drivers, constraints, platforms)
+    fixed_key = (drivers, encrypted, constraints, platforms)
     key = (fixed_key, wanted, ports, most, task.service_id if most else "")
     must = next((each.wanted for each in constraints if each.wanted is not None), None) if constraints else None
     return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key, wanted=must)
+
+
+def _encrypts(load: NodeLoad) -> bool:
+    assert load.node is not None
+    return bool(load.node.description.encryption)
+
+
+_ENCRYPTS = Filter(_encrypts, "no encrypted networks on 1 node", "no encrypted networks on {} nodes")
 
 
 def _agent(load: NodeLoad) -> bool:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from worker.net.wireguard import KERNEL, USERSPACE
+
 _TOOLS = {"nft": "nftables", "conntrack": "conntrack", "iptables": "iptables", "iptables-restore": "iptables"}
 _PROBE = "orc-probe"
 _PROBE_VNI = 16_000_000
+_TUN = Path("/dev/net/tun")
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """What carries encrypted networks: KERNEL, USERSPACE, or nothing, and then what is missing, in sentences."""
+
+    kind: str = ""
+    lacks: tuple[str, ...] = ()
+
+
+NO_ENCRYPTION = Encryption()
 
 
 async def lacking(docker_host: str) -> tuple[str, ...]:
@@ -32,11 +49,37 @@ async def lacking(docker_host: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+async def encryption() -> Encryption:
+    """Choose what carries encrypted networks, on a host that can have the data plane."""
+    if shutil.which("wg") is None:
+        return _unable("the command wg is not installed (Debian package wireguard-tools)")
+    refusal = await _refusal(kind=KERNEL)
+    if not refusal:
+        return Encryption(KERNEL)
+    if shutil.which(USERSPACE) is None:
+        return _unable(f"the kernel has no WireGuard ({refusal}), and Debian's package {USERSPACE} is not installed")
+    if not _has_tun():
+        return _unable(f"the kernel has no WireGuard ({refusal}), and {_TUN} is not there for {USERSPACE}")
+    return Encryption(USERSPACE)
+
+
+def _unable(why: str) -> Encryption:
+    return Encryption(lacks=(f"{why}: no task of an encrypted network runs here",))
+
+
+def _has_tun() -> bool:
+    return _TUN.exists()
+
+
 async def _vxlan_refusal() -> str:
-    """Make a VXLAN link and remove it; return why that did not work, empty if it did."""
+    return await _refusal(kind="vxlan", vxlan_id=_PROBE_VNI, vxlan_port=1, vxlan_learning=0)
+
+
+async def _refusal(**link: Any) -> str:
+    """Make a link and remove it; return why that did not work, empty if it did."""
     try:
         async with AsyncIPRoute() as route:
-            await route.link("add", ifname=_PROBE, kind="vxlan", vxlan_id=_PROBE_VNI, vxlan_port=1, vxlan_learning=0)
+            await route.link("add", ifname=_PROBE, **link)
             (index,) = await route.link_lookup(ifname=_PROBE)
             await route.link("del", index=index)
     except (NetlinkError, OSError) as error:

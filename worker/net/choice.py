@@ -8,7 +8,7 @@ import random
 from common.clock import Clock
 from worker.config import DataDir, WorkerConfig
 from worker.localnetworks import LocalNetworks
-from worker.net.abilities import lacking
+from worker.net.abilities import encryption, lacking
 from worker.net.dataplane import DataPlane
 from worker.net.dns import ClusterDns
 from worker.ports import Engine, Networks
@@ -24,4 +24,15 @@ async def choose_networks(data: DataDir, config: WorkerConfig, engine: Engine, c
             _log.warning("%s", sentence)
         return LocalNetworks(engine, config.node_id, missing)
     dns = ClusterDns(data.path / "resolv", random.SystemRandom())
-    return DataPlane(engine, config.node_id, clock, data.path / "network.json", dns, config.advertise_addr)
+    encrypting = await encryption()
+    for sentence in encrypting.lacks:
+        _log.info("%s", sentence)
+    return DataPlane(
+        engine,
+        config.node_id,
+        clock,
+        data.path / "network.json",
+        dns,
+        advertised=config.advertise_addr,
+        encryption=encrypting,
+    )

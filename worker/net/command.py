@@ -18,8 +18,12 @@ class Output:
     errors: str
 
 
-async def run(*argv: str, stdin: str = "", started: Callable[[int], None] | None = None) -> Output:
+async def run(
+    *argv: str, stdin: str = "", started: Callable[[int], None] | None = None, own_session: bool = False
+) -> Output:
     """Run a tool to its end; `started` is told its process id before it can have done anything.
+
+    `own_session`: what it leaves running is not to get the signals of this program's terminal.
 
     Raises:
         Unavailable: it cannot be run, or takes longer than half a minute.
@@ -27,7 +31,9 @@ async def run(*argv: str, stdin: str = "", started: Callable[[int], None] | None
     """
     pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=own_session
+        )
     except OSError as error:
         raise Unavailable(f"cannot run {argv[0]}: {error.strerror}") from error
     if started is not None:
@@ -44,14 +50,16 @@ async def run(*argv: str, stdin: str = "", started: Callable[[int], None] | None
     return Output(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace").strip())
 
 
-async def must(*argv: str, stdin: str = "", started: Callable[[int], None] | None = None) -> str:
+async def must(
+    *argv: str, stdin: str = "", started: Callable[[int], None] | None = None, own_session: bool = False
+) -> str:
     """Run a tool and return what it printed.
 
     Raises:
         Unavailable: it fails; the message has what it said.
 
     """
-    output = await run(*argv, stdin=stdin, started=started)
+    output = await run(*argv, stdin=stdin, started=started, own_session=own_session)
     if output.code:
         said = output.errors.partition("\n")[0] or f"exit status {output.code}"
         raise Unavailable(f"{argv[0]} failed: {said}")

@@ -24,7 +24,9 @@ def node_view(node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
 
 
 def _description_view(description: NodeDescription, tls_info: dict[str, str]) -> dict[str, Any]:
+    ours = {"Lacks": description.lacks, "Encryption": description.encryption}
     return {
+        **{key: value for key, value in ours.items() if value},
         "Hostname": description.hostname,
         "Platform": render(description.platform),
         "Resources": render(description.resources),

@@ -80,3 +80,14 @@ def test_one_of_the_images_platforms_must_be_the_nodes(wanted: tuple[Platform, .
     world.decide()
     expected = "" if fits else "no suitable node (unsupported platform on 1 node)"
     assert world.error_of("t") == expected
+
+
+def test_a_task_of_an_encrypted_network_goes_where_it_can_be_carried():
+    options = DriverConfig(name="overlay", options={"encrypted": ""})
+    secret = Network(id="net", spec=NetworkSpec(name="net", driver=options))
+    world = World(node("a"), node("b", encryption="wireguard-go"), secret, task("t", spec=network()))
+    world.decide()
+    assert world.nodes_of() == ["b"]
+    world = World(node("a"), node("b"), secret, task("t", spec=network()))
+    world.decide()
+    assert world.error_of("t") == "no suitable node (no encrypted networks on 2 nodes)"

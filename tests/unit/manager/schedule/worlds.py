@@ -38,6 +38,7 @@ def node(
     state: str = "ready",
     availability: str = "active",
     agent: bool = True,
+    encryption: str = "",
 ) -> Node:
     return Node(
         id=name,
@@ -49,6 +50,7 @@ def node(
             platform=platform or Platform(),
             resources=NodeResources(nano_cpus=cpus, memory_bytes=memory, generic_resources=generic),
             engine=EngineDescription(plugins=plugins),
+            encryption=encryption,
         ),
     )
 

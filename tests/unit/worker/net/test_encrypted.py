@@ -1,0 +1,141 @@
+"""Encrypted networks on a host: links, routes, rules; what is there while keys change, and while there are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.model.container import DriverConfig
+from common.model.network import Network
+from common.model.node import TunnelKey
+from common.wire.messages import Peer
+from tests.unit.worker.net.worlds import RED, facts, network, world
+from worker.net import wireguard
+from worker.net.kernel import Route
+from worker.net.plan import HostPlan, plan
+from worker.net.site import DEFAULT_MTU
+
+BRIDGE = f"oc-{RED[:12]}"
+PRIVATE = b"\1" * 32
+
+
+def key(generation: int, node: int = 1) -> TunnelKey:
+    return TunnelKey(generation=generation, private=PRIVATE, public=public(generation, node))
+
+
+def public(generation: int, node: int) -> bytes:
+    return bytes((generation, node)) * 16
+
+
+def secret() -> Network:
+    return network(RED, "10.2.0.0/16", driver=DriverConfig(name="overlay", options={"encrypted": ""}))
+
+
+def peers(*generations: int) -> dict[str, Peer]:
+    return {
+        f"node{i}": Peer(
+            node_id=f"node{i}", number=i, addr=f"192.168.7.{i}", keys={each: public(each, i) for each in generations}
+        )
+        for i in (2, 3)
+    }
+
+
+def planned(*own: int, theirs: tuple[int, ...] = (), **more: Any) -> HostPlan:
+    given = {"tunnel_keys": tuple(map(key, own)), "peers": peers(*(theirs or own)), **more.pop("world", {})}
+    return plan(world(networks=(network(), secret()), **given), (), (), facts(**more))
+
+
+def ways(found: HostPlan) -> dict[str, str]:
+    """Return the link to each peer's part of the encrypted network."""
+    return {
+        item.destination: item.link
+        for item in found.items
+        if isinstance(item, Route) and item.destination.startswith("10.2.") and item.gateway
+    }
+
+
+def test_a_link_knows_each_peers_key_address_and_part():
+    found = planned(4).wireguard
+    assert found is not None
+    (link,) = found.values()
+    assert (link.name, link.port, link.mtu) == ("orc-wg0", 51877, DEFAULT_MTU - 80)
+    assert [(peer.public, peer.endpoint, peer.ranges) for peer in link.peers] == [
+        (public(4, 2), "192.168.7.2:51877", ("10.2.17.0/24",)),
+        (public(4, 3), "192.168.7.3:51877", ("10.2.18.0/24",)),
+    ]
+    assert "AllowedIPs = 10.2.17.0/24\nPersistentKeepalive" in link.config()
+    assert repr(PRIVATE) not in repr(found)
+
+
+def test_encrypted_networks_go_over_it_and_others_do_not():
+    found = planned(4)
+    assert ways(found) == {"10.2.17.0/24": "orc-wg0", "10.2.18.0/24": "orc-wg0"}
+    plain = {item.link for item in found.items if isinstance(item, Route) and item.destination == "10.1.17.0/24"}
+    assert plain == {"orc-vx"}
+    mtus = {network.network_id[:3]: network.mtu for network in found.networks.values()}
+    assert (mtus["red"], mtus["blu"], mtus[""]) == (DEFAULT_MTU - 80, DEFAULT_MTU - 50, DEFAULT_MTU - 50)
+
+
+def test_without_keys_of_one_generation_there_is_no_way():
+    assert ways(planned()) == {}
+    assert ways(planned(4, theirs=(3,))) == {}
+
+
+def test_no_rule_lets_an_encrypted_network_go_plain():
+    found = planned().ruleset
+    assert found is not None
+    assert list(found.lookups["netpair"].elements) == ['"oc-blue00000000" . 10.1.0.0/16']
+    assert list(found.lookups["secretpair"].elements) == [f'"{BRIDGE}" . 10.2.0.0/16']
+    assert list(found.lookups["secretways"].elements) == ['"lo"', f'"{BRIDGE}"', '"orc-wg0"', '"orc-wg1"']
+    assert found.chains["h_secret"].rules == ("ip daddr @secret oifname != @secretways drop",)
+    assert "ip saddr @secret iifname != @secretways drop" in found.chains["h_raw"].rules
+    forward = list(found.chains["h_fwd"].rules)
+    closed = forward.index('oifname { "orc-wg0", "orc-wg1" } drop')
+    assert closed < forward.index('iifname "oc-gw" oifname != "orc-vx" accept')
+
+
+def test_a_new_generation_is_used_with_those_that_have_answered_over_it():
+    assert set(ways(planned(4, 5)).values()) == {"orc-wg0"}
+    some = planned(4, 5, answered=frozenset({public(5, 3), public(4, 3), public(4, 2)}))
+    assert ways(some) == {"10.2.17.0/24": "orc-wg0", "10.2.18.0/24": "orc-wg1"}
+    assert some.wireguard is not None
+    assert [link.port for link in some.wireguard.values()] == [51877, 51878]
+
+
+def test_the_old_generation_goes_when_the_manager_says_so():
+    found = planned(5, theirs=(4, 5))
+    assert set(ways(found).values()) == {"orc-wg1"}
+    assert found.wireguard is not None
+    assert list(found.wireguard) == ["orc-wg1"]
+
+
+def test_after_a_restart_the_links_stay_until_a_manager_has_said_the_keys():
+    unknown = {"tunnel_keys": None}
+    found = planned(theirs=(4, 5), world=unknown, wireguard_links=frozenset({"orc-wg1"}))
+    assert found.wireguard is None
+    assert set(ways(found).values()) == {"orc-wg1"}
+    assert ways(planned(theirs=(4, 5), world=unknown)) == {}
+
+
+def test_without_encrypted_networks_there_is_no_link():
+    found = plan(world(tunnel_keys=(key(4),), peers=peers(4)), (), (), facts())
+    assert found.wireguard == {}
+
+
+def test_a_host_that_cannot_encrypt_says_so():
+    problems = planned(4, encrypts=False).site.problems
+    assert "has no WireGuard: install Debian's wireguard-tools" in problems[RED]
+
+
+def test_the_state_of_a_link_is_read_from_wg():
+    found = planned(4).wireguard
+    assert found is not None
+    link = found["orc-wg0"]
+    text = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\tBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAE=\t51877\toff\n"
+    text += "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
+    text += "BAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAM=\t(none)\t192.168.7.3:51877\t10.2.18.0/24\t0\t0\t0\t25\n"
+    state = wireguard.parse(text)
+    assert state is not None
+    assert state.is_like(link)
+    assert state.answered == {public(4, 2)}
+    assert not state.is_like(planned(4, theirs=(5,)).wireguard["orc-wg0"])  # type: ignore[index]
+    assert wireguard.parse("") is None

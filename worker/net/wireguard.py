@@ -1,0 +1,160 @@
+"""Bring WireGuard links to what the plan says: the kernel's where it has them, else wireguard-go's.
+
+Both are configured by the command `wg`, which gets keys on its standard input. A wireguard-go process lives as long as
+its link: it is no child of the agent, goes on when that is restarted, and ends when the link is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from base64 import b64decode
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import Unavailable
+from worker.net import command, links
+from worker.net.encrypted import WireGuardLink
+from worker.net.names import WIREGUARD_LINKS
+
+KERNEL = "wireguard"
+USERSPACE = "wireguard-go"
+SOCKETS = Path("/var/run/wireguard")
+# One that does not answer for this long is made anew.
+PATIENCE_SECONDS = 1.0
+_LOOKS = 50
+_LOOK_AGAIN_SECONDS = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A link as it is. `peers`: public key → the addresses behind it; `answered`: those that a handshake was with."""
+
+    public: bytes
+    port: int
+    peers: Mapping[bytes, tuple[str, ...]]
+    answered: frozenset[bytes]
+
+    def is_like(self, link: WireGuardLink) -> bool:
+        """Whether it is as planned; a peer's present address is its own to change."""
+        wanted = {peer.public: peer.ranges for peer in link.peers}
+        return (self.public, self.port, self.peers) == (link.public, link.port, wanted)
+
+
+class WireGuard:
+    """Makes, configures and removes the links.
+
+    kind: KERNEL or USERSPACE, or empty on a host that has neither.
+    wanted: what was applied last.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.wanted: Mapping[str, WireGuardLink] = {}
+        self._states: dict[str, State] = {}
+
+    @property
+    def answered(self) -> frozenset[bytes]:
+        """The keys of the peers that there was a handshake with, over the link that the key belongs to."""
+        return frozenset().union(*(state.answered for state in self._states.values()))
+
+    async def look(self, names: Collection[str]) -> bool:
+        """Read the links that are there; return whether what matters has changed since the last time."""
+        before = self._states
+        there = [name for name in WIREGUARD_LINKS if name in names]
+        found = [(name, await _read(name)) for name in there]
+        self._states = {name: state for name, state in found if state is not None}
+        return self._states != before
+
+    async def apply(
+        self, wanted: Mapping[str, WireGuardLink], there: Collection[str], down: Collection[str] = ()
+    ) -> tuple[str, ...]:
+        """Make the host have exactly these links; return what was done, in words.
+
+        `there` and `down`: names of the host's links, as they were when `look` read ours.
+
+        Raises:
+            Unavailable: a link cannot be made or configured; it is tried again with the next call.
+
+        """
+        done = []
+        for name in WIREGUARD_LINKS:
+            # One that nobody speaks for is of no use: its process may hang.
+            if name in there and (name not in wanted or name not in self._states):
+                await self._remove(name)
+                done.append(f"link {name} removed")
+        for name, link in wanted.items():
+            state = self._states.get(name)
+            if state is None or name in down or not state.is_like(link) or self.wanted.get(name) != link:
+                await self._bring(link)
+                done.append(f"link {name} {'made' if state is None else 'configured'}")
+        self.wanted = dict(wanted)
+        return tuple(done)
+
+    async def _bring(self, link: WireGuardLink) -> None:
+        if link.name not in self._states:
+            await self._make(link.name)
+        await command.must("wg", "syncconf", link.name, "/dev/stdin", stdin=link.config())
+        await links.set_up(link.name, link.mtu)
+        state = await _read(link.name)
+        if state is None:
+            raise Unavailable(f"the link {link.name} of encrypted networks does not answer: is {self.kind} well?")
+        self._states[link.name] = state
+
+    async def _make(self, name: str) -> None:
+        if self.kind == KERNEL:
+            await links.add(name, KERNEL)
+        elif self.kind == USERSPACE:
+            # It starts itself anew in the background and ends; in a session of its own it is not this terminal's.
+            await command.must(USERSPACE, name, own_session=True)
+        else:
+            raise Unavailable("this host cannot encrypt: see 'node inspect', Description.Lacks")
+
+    async def _remove(self, name: str) -> None:
+        """Delete a link; its process hears of it, ends, and takes its socket along."""
+        self._states.pop(name, None)
+        await links.delete(name)
+        socket = SOCKETS / f"{name}.sock"
+        for _ in range(_LOOKS):
+            if not _exists(socket):
+                return
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        _log.warning("removed %s, which %s has left behind", socket, USERSPACE)
+        socket.unlink(missing_ok=True)
+
+
+async def _read(name: str) -> State | None:
+    """Ask a link for its state; None when nobody answers."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            output = await command.run("wg", "show", name, "dump")
+    except (TimeoutError, Unavailable):
+        return None
+    return parse(output.text) if output.code == 0 else None
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()
+
+
+def parse(dump: str) -> State | None:
+    """Read `wg show LINK dump`: a line for the link, and one for each peer."""
+    first, *rest = dump.splitlines() or [""]
+    fields = first.split("\t")
+    if len(fields) < 3:
+        return None
+    peers, answered = {}, set()
+    for line in rest:
+        public, _, _, ranges, handshake, *_ = line.split("\t")
+        key = b64decode(public)
+        peers[key] = tuple(sorted(ranges.split(","))) if ranges != "(none)" else ()
+        if handshake != "0":
+            answered.add(key)
+    return State(_key(fields[1]), int(fields[2]), peers, frozenset(answered))
+
+
+def _key(text: str) -> bytes:
+    return b64decode(text) if text != "(none)" else b""

@@ -9,7 +9,7 @@ import random
 import socket
 from collections.abc import Iterator, Sequence
 
-from common import addressing, hostaddr
+from common import addressing, addressing6, hostaddr
 from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument
 from common.ids import new_id
@@ -127,6 +127,7 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
                 return (pool,)
         raise InvalidArgument("every usual address pool overlaps a route of this host: give --default-addr-pool CIDR")
     addressing.layout(wished)
+    addressing6.ipv6_pools(wished)
     for pool in wished:
         if taken := _overlapped(pool, routes):
             raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")

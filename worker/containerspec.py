@@ -170,7 +170,7 @@ def _endpoints(attachment: Attachment) -> JSON:
         end.network: _filled(
             {
                 "Aliases": list(end.aliases),
-                "IPAMConfig": {"IPv4Address": end.address} if end.address else None,
+                "IPAMConfig": _filled({"IPv4Address": end.address, "IPv6Address": end.address6}),
                 "DriverOpts": dict(end.driver_opts),
             }
         )

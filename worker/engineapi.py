@@ -17,7 +17,7 @@ NEWEST_API = (1, 47)
 # From this version on one call creates a container with several networks.
 SEVERAL_NETWORKS_API = (1, 44)
 
-WATCHED_ACTIONS = ("start", "die", "kill", "oom", "destroy", "health_status")
+WATCHED_ACTIONS = ("start", "die", "kill", "oom", "rename", "destroy", "health_status")
 # SIGHUP, SIGUSR1 and the like are how people make programs reload: they end nothing.
 _DEADLY_SIGNALS = frozenset({2, 3, 9, 15})
 _REFERENCE = re.compile(r"(?P<name>.+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[\w+.-]+:[0-9a-fA-F]{32,}))?")
@@ -61,7 +61,11 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         health="" if health == "none" else health,
         pid=state.get("Pid", 0),
         addresses={name: address for name, net in networks.items() if (address := _address(net))},
+        addresses6={name: address for name, net in networks.items() if (address := _address6(net))},
         ports=read_ports(answer.get("NetworkSettings", {}).get("Ports") or {}),
+        name=answer.get("Name", "").removeprefix("/"),
+        resolv_conf=answer.get("ResolvConfPath", ""),
+        mounts=frozenset(mount.get("Destination", "") for mount in answer.get("Mounts") or ()),
     )
 
 
@@ -78,6 +82,10 @@ def read_summary(entry: Mapping[str, Any]) -> Container:
 def _address(network: Mapping[str, Any]) -> str:
     """Return the address that a container has in a network, or, before it runs, will have."""
     return str(network.get("IPAddress") or (network.get("IPAMConfig") or {}).get("IPv4Address") or "")
+
+
+def _address6(network: Mapping[str, Any]) -> str:
+    return str(network.get("GlobalIPv6Address") or (network.get("IPAMConfig") or {}).get("IPv6Address") or "")
 
 
 def _phase(status: str) -> Phase:
@@ -102,11 +110,11 @@ def read_ports(bindings: Mapping[str, Any]) -> tuple[PortConfig, ...]:
 
 
 def read_event(event: Mapping[str, Any]) -> ContainerEvent | None:
-    """Read an event, None when it is none of a task's container."""
+    """Read an event, None when it is none that is watched."""
     attributes = event.get("Actor", {}).get("Attributes", {})
-    task_id = attributes.get(LABEL_TASK_ID)
+    task_id = attributes.get(LABEL_TASK_ID, "")
     action, _, detail = str(event.get("Action", "")).partition(": ")
-    if not task_id or action not in WATCHED_ACTIONS:
+    if action not in WATCHED_ACTIONS:
         return None
     sent = int(attributes["signal"]) if action == "kill" and attributes.get("signal", "").isdecimal() else 0
     return ContainerEvent(

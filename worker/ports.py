@@ -6,16 +6,17 @@ The core runs on these in production and on fakes in tests and in the simulation
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, AsyncIterable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from common.errors import SwarmError, Unavailable
 from common.model.container import Mount
 from common.model.network import Network
+from common.model.node import TunnelKey
 from common.model.service import PortConfig
 from common.model.task import Task
-from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
+from common.wire.messages import MESH, MESH6, Assignments, Peer, ServiceEndpoint, TaskReport
 from worker.assignments import AssignmentSet
 
 JSON: TypeAlias = dict[str, Any]
@@ -28,6 +29,8 @@ LABEL_SERVICE_ID = "com.docker.swarm.service.id"
 LABEL_SERVICE_NAME = "com.docker.swarm.service.name"
 LABEL_NODE_ID = "com.docker.swarm.node.id"
 LABEL_AGENT = "swarm.x.agent"
+# Of what stands for a plain container here: it has another way out of the host than the cluster's gateway network.
+LABEL_NO_GATEWAY = "swarm.x.no-gateway"
 
 
 class EngineError(SwarmError):
@@ -61,8 +64,9 @@ class Container:
     health: "" without a check, else starting, healthy or unhealthy.
     error: why the engine could not start it, in its words.
     signal: the last deadly signal that was sent through the engine (15 for `docker stop`), 0 if none was.
-    addresses: the address in each Docker network, by the network's name.
+    addresses: the address in each Docker network, by the network's name; `addresses6`: the IPv6 one, where it has one.
     ports: host-mode ports as the engine bound them.
+    name: without the slash; resolv_conf: the engine's file for it, on the host; mounts: where something is mounted.
     """
 
     id: str
@@ -75,7 +79,11 @@ class Container:
     signal: int = 0
     pid: int = 0
     addresses: Mapping[str, str] = field(default_factory=dict)
+    addresses6: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortConfig, ...] = ()
+    name: str = ""
+    resolv_conf: str = ""
+    mounts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,10 @@ class EngineLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEvent:
-    """One event of a container of ours. `action` is the engine's: start, die, kill, oom, destroy, health_status."""
+    """One event of a container; `task_id` is empty where it is no task's.
+
+    `action` is the engine's: start, die, kill, oom, rename, destroy, health_status.
+    """
 
     container_id: str
     task_id: str
@@ -141,6 +152,9 @@ class Engine(Protocol):
         A container that has ended or does not exist is no error.
         """
 
+    async def signal(self, container_id: str, name: str) -> None:
+        """Send a signal, by its name, to the first process of a container."""
+
     async def remove(self, container: str) -> None:
         """Remove a container, by id or name, with its anonymous volumes; one that does not exist is no error."""
 
@@ -176,14 +190,21 @@ class Engine(Protocol):
     async def remove_network(self, network: str) -> None:
         """Remove a network; one that does not exist is no error."""
 
+    async def empty_network(self, network: str) -> None:
+        """Disconnect all containers from a network."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkEndpoint:
-    """One Docker network for a container; `address` is fixed by the worker or, when empty, chosen by the engine."""
+    """One Docker network for a container; `address` is fixed by the worker or, when empty, chosen by the engine.
+
+    `address6` is its IPv6 address in a dual-stack network.
+    """
 
     network: str
     network_id: str = ""
     address: str = ""
+    address6: str = ""
     aliases: tuple[str, ...] = ()
     driver_opts: Mapping[str, str] = field(default_factory=dict)
 
@@ -206,6 +227,7 @@ class Attachment:
     def status_addresses(self, container: Container) -> dict[str, str]:
         """Map network ids to addresses, for the task's status: as assigned here, else as the engine chose."""
         found = {end.network_id: end.address or container.addresses.get(end.network, "") for end in self.endpoints}
+        found[MESH6] = next((end.address6 for end in self.endpoints if end.network_id == MESH), "")
         return {network_id: address for network_id, address in found.items() if network_id and address}
 
 
@@ -213,7 +235,8 @@ class Attachment:
 class NetworkWorld:
     """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id.
 
-    `address_pools` are the cluster's, of which the number has its share (`common.addressing`).
+    `address_pools` are the cluster's, of which the number has its share (`common.addressing`). `tunnel_keys` are the
+    node's own for encrypted networks, None until a manager has said which.
     """
 
     node_number: int = 0
@@ -221,6 +244,7 @@ class NetworkWorld:
     networks: Mapping[str, Network] = field(default_factory=dict)
     endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)
+    tunnel_keys: tuple[TunnelKey, ...] | None = None
 
 
 class Networks(Protocol):
@@ -235,6 +259,14 @@ class Networks(Protocol):
 
     def update(self, world: NetworkWorld) -> None:
         """Take note of a new world. Called with each new assignment set; `attach` waits for what it needs of it."""
+
+    def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
+        """Note that a task or attachment has these addresses, by network id, or is to get them; others never do.
+
+        Raises:
+            AlreadyExists: one of them is another's.
+
+        """
 
     async def attach(self, task: Task) -> Attachment:
         """Prepare what the task's container needs, networks and addresses; repeating it gives the same.
@@ -262,6 +294,9 @@ class Networks(Protocol):
     def lacks(self) -> Collection[str]:
         """Name the rights or tools that the host misses, one sentence each."""
 
+    def encryption(self) -> str:
+        """Say what carries encrypted networks here, as `NodeDescription.encryption`; empty: nothing does."""
+
 
 class Memory(Protocol):
     """What outlives the agent: the last assignment set, without secrets, and the state of each task."""
@@ -281,6 +316,19 @@ class TaskFiles(Protocol):
 
         Raises:
             SwarmError: no tmpfs can be had.
+
+        """
+
+    async def replace(
+        self, task_id: str, files: Collection[TaskFile], pid: int, tell: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Put other content into a task's files, if it is other; whoever reads them finds the old or the new, whole.
+
+        The container whose first process is `pid` (0: it does not run) gets them at their targets. `tell` is awaited
+        when it has them; the change counts only after that, so whoever was interrupted may begin again.
+
+        Raises:
+            SwarmError: the container cannot be given them.
 
         """
 

@@ -1,21 +1,21 @@
-"""Ranges of IPv4 addresses as pairs of integers: the first address, and the one after the last."""
+"""Ranges of addresses as pairs of integers: the first address, and the one after the last."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 Range: TypeAlias = tuple[int, int]
 
 
-def range_of(network: IPv4Network) -> Range:
+def range_of(network: IPv4Network | IPv6Network) -> Range:
     first = int(network.network_address)
     return first, first + network.num_addresses
 
 
 def network_of(first: int, size: int) -> IPv4Network:
-    """Return the network of `size` addresses, a power of two, that begins at `first`."""
+    """Return the IPv4 network of `size` addresses, a power of two, that begins at `first`."""
     return IPv4Network((first, 33 - size.bit_length()))
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from common import addressing6
 from common.addressing import ipv4_pools, layout
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network
@@ -70,6 +71,8 @@ def subnet_size(cluster: Cluster) -> int:
 
 def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> list[IpamConfig]:
     """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
+    if network.spec.encrypted and network.spec.ipv6_enabled:
+        raise _refused(network, "encrypted networks are IPv4 only: leave out --ipv6 or the option encrypted")
     taken = list(_taken(cluster, others))
     chosen: list[IpamConfig] = []
     for config in network.spec.ipam.configs:
@@ -79,6 +82,8 @@ def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> l
             chosen.append(_with_gateway(config, subnet))
     if not any(":" not in config.subnet for config in chosen):
         chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken)))
+    if network.spec.ipv6_enabled and not any(":" in config.subnet for config in chosen):
+        chosen.append(_with_gateway(IpamConfig(), _from_pool6(cluster, taken)))
     return sorted(chosen, key=lambda config: ":" in config.subnet)
 
 
@@ -87,6 +92,9 @@ def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNet
     tunnels, gateways = layout(cluster.default_addr_pool).reserved()
     yield tunnels, f"{tunnels}, which the cluster keeps for its tunnels"
     yield gateways, f"{gateways}, which the cluster keeps for its published ports"
+    mesh = addressing6.mesh_prefix(addressing6.cluster_pools(cluster.id, cluster.default_addr_pool))
+    if mesh is not None:
+        yield mesh, f"{mesh}, which the cluster keeps for its published ports"
     for other in others:
         for config in other.subnets:
             yield ipaddress.ip_network(config.subnet), f"{config.subnet} of network {other.name!r}"
@@ -97,6 +105,8 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
     subnet = _parse(network, "subnet", config.subnet)
     if isinstance(subnet, IPv4Network) and subnet.prefixlen > SMALLEST_SUBNET:
         raise _refused(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
+    if isinstance(subnet, IPv6Network):
+        _check_ipv6(network, config, subnet)
     if config.range and not _contains(subnet, _parse(network, "ip-range", config.range)):
         raise _refused(network, f"ip-range {config.range} is not inside the subnet {subnet}")
     if config.range and ipaddress.ip_network(config.range).prefixlen > SMALLEST_SUBNET and subnet.version == 4:
@@ -107,6 +117,19 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
         if other.version == subnet.version and other.overlaps(subnet):
             raise _refused(network, f"subnet {subnet} overlaps {holder}: choose another")
     return subnet
+
+
+def _check_ipv6(network: Network, config: IpamConfig, subnet: IPv6Network) -> None:
+    """Refuse what addresses that follow from IPv4 ones do not fit into (common.addressing6)."""
+    if not network.spec.ipv6_enabled:
+        raise _refused(network, f"subnet {subnet} is IPv6, and the network is not: give --ipv6 too")
+    if subnet.prefixlen > addressing6.SMALLEST_SUBNET:
+        raise _refused(network, f"subnet {subnet} is too small: give at least /{addressing6.SMALLEST_SUBNET}")
+    if subnet.is_link_local or subnet.is_multicast:
+        raise _refused(network, f"subnet {subnet} is not for hosts: give one such as fd00:20::/64")
+    if config.range:
+        text = f"ip-range {config.range} cannot be had: IPv6 addresses here follow from the IPv4 ones"
+        raise _refused(network, f"{text}; give an IPv4 --ip-range")
 
 
 def _parse(network: Network, what: str, text: str) -> AnyNetwork:
@@ -149,6 +172,19 @@ def _from_pool(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]]) -> IPv
     pools = ", ".join(cluster.default_addr_pool)
     text = f"no free subnet is left in the address pool {pools}: remove a network, or give this one a --subnet"
     raise ResourceExhausted(text)
+
+
+def _from_pool6(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]]) -> IPv6Network:
+    """Return the lowest free IPv6 subnet, as `_from_pool`."""
+    pools = addressing6.ipv6_pools(addressing6.cluster_pools(cluster.id, cluster.default_addr_pool))
+    used = [range_of(other) for other, _ in taken if isinstance(other, IPv6Network)]
+    for pool in pools:
+        prefix = addressing6.subnet_size(pool)
+        first = first_free(range_of(pool), 1 << (128 - prefix), used)
+        if first is not None:
+            return IPv6Network((first, prefix))
+    text = f"no free subnet is left in the address pool {', '.join(map(str, pools))}"
+    raise ResourceExhausted(f"{text}: remove a network, or give this one a --subnet")
 
 
 def _free_vni(others: Iterable[Network]) -> int:

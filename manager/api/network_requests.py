@@ -66,7 +66,6 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
         raise Unimplemented("configuration-only networks are not supported: give the network's own options")
     driver, warning = _driver(body)
     ipam = _ipam(body.ipam)
-    _refuse_what_is_missing(body, ipam)
     spec = NetworkSpec(
         name=body.name,
         labels=body.labels,
@@ -78,17 +77,6 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
         ipam=ipam,
     )
     return spec, warning
-
-
-def _refuse_what_is_missing(body: NetworkCreate, ipam: IpamOptions) -> None:
-    """Refuse what hosts would not do: better than a network that is less private than its user believes.
-
-    Why it is missing: docs/adr/0003-networks-without-encryption-and-ipv6.md
-    """
-    if body.options.get("encrypted", "false") != "false":
-        raise Unimplemented("encrypted networks are not supported: encrypt between the hosts, or leave the option out")
-    if body.enable_ipv6 or any(":" in config.subnet for config in ipam.configs):
-        raise Unimplemented("IPv6 networks are not supported: leave out --ipv6 and IPv6 subnets")
 
 
 def _driver(body: NetworkCreate) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from common.wire.messages import MESH, Backend, Peer, PublishedPort, ServiceEndp
 from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
-from worker.net.nft import NftTable
+from worker.net.nft import NftTables
 from worker.net.plan import Memory, plan
 from worker.net.site import HostFacts
 from worker.ports import NetworkWorld
@@ -185,18 +185,18 @@ async def _program(services: int, backends: int) -> dict[str, float]:
             _world(services, backends),
             HostFacts(node_id="node0", address="192.168.1.1"),
             Memory(),
-            NftTable(),
+            NftTables(),
         )
         start, cpu = time.perf_counter(), _cpu()
         first = plan(world, (), (), facts, memory)
         planned = time.perf_counter()
-        await table.apply(first.ruleset)
+        await table.apply(first.rulesets)
         written = time.perf_counter()
         found["cpu"].append(_cpu() - cpu)
         fewer = _endpoint(0, backends - 1)
         changed = replace(world, endpoints={**world.endpoints, fewer.service_id: fewer})
         before_change = time.perf_counter()
-        await table.apply(plan(changed, (), (), facts, memory).ruleset)
+        await table.apply(plan(changed, (), (), facts, memory).rulesets)
         found["plan"].append(planned - start)
         found["whole"].append(written - planned)
         found["change"].append(time.perf_counter() - before_change)

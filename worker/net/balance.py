@@ -7,23 +7,35 @@ backends there is no entry, and the base rules refuse.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Network
 
-from common.wire.messages import MESH, Backend, PublishedPort, ServiceEndpoint
+from common.addressing6 import with_ipv4
+from common.wire.messages import MESH, MESH6, Backend, PublishedPort, ServiceEndpoint
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
+# What an address may have and a chain's name may not.
+_NAMED = str.maketrans(".:", "__")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A service's rules in one family of addresses."""
+
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    vips: Mapping[str, str] = field(default_factory=dict)
+    mesh: Mapping[str, str] = field(default_factory=dict)
+    mesh_at_address: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """One service's part of the rules; `reached`: every address that its connections may have been sent to."""
 
-    chains: Mapping[str, Chain]
-    vips: Mapping[str, str]
-    mesh: Mapping[str, str]
-    mesh_at_address: Mapping[str, str]
+    ipv4: Part
+    ipv6: Part
     reached: frozenset[str]
 
 
@@ -37,8 +49,8 @@ def services_of(
 
     A part that was made from the very same endpoint is the same value, so that comparing two plans is quick.
     """
-    bridges = {segment.network_id: segment.bridge for segment in site.segments.values()}
-    context = (bridges, site.facts.held)
+    bridges = {segment.network_id: (segment.bridge, segment.prefix6) for segment in site.segments.values()}
+    context = (bridges, site.mesh6, site.facts.held)
     for service_id in memory.keys() - endpoints.keys():
         del memory[service_id]
     found = []
@@ -52,18 +64,19 @@ def services_of(
     return found
 
 
-def service_lookups(services: Iterable[Service]) -> dict[str, Lookup]:
+def service_lookups(parts: Iterable[Part], address: str = "ipv4_addr") -> dict[str, Lookup]:
+    """Return the maps of all services; `address` is nft's type of the family's addresses."""
     vips: dict[str, str] = {}
     mesh: dict[str, str] = {}
     at_address: dict[str, str] = {}
-    for service in services:
-        vips |= service.vips
-        mesh |= service.mesh
-        at_address |= service.mesh_at_address
+    for part in parts:
+        vips |= part.vips
+        mesh |= part.mesh
+        at_address |= part.mesh_at_address
     return {
-        "vips": Lookup("ifname . ipv4_addr : verdict", vips),
+        "vips": Lookup(f"ifname . {address} : verdict", vips),
         "mesh": Lookup("inet_proto . inet_service : verdict", mesh),
-        "meshaddr": Lookup("ipv4_addr . inet_proto . inet_service : verdict", at_address),
+        "meshaddr": Lookup(f"{address} . inet_proto . inet_service : verdict", at_address),
     }
 
 
@@ -74,54 +87,92 @@ def published(
     for endpoint in endpoints:
         for port in endpoint.ports:
             key = port_key(port)
-            if key is not None and key not in held:
+            if key not in held:
                 yield key
 
 
-def port_lookups(ports: Collection[tuple[str, int, str]]) -> dict[str, Lookup]:
-    """Return the sets of ports that are ours, with backends or without."""
-    anywhere = members(f"{protocol} . {number}" for protocol, number, address in ports if not address)
-    at_address = members(f"{address} . {protocol} . {number}" for protocol, number, address in ports if address)
+def port_lookups(ports: Collection[tuple[str, int, str]], address: str = "ipv4_addr") -> dict[str, Lookup]:
+    """Return the sets of ports that are ours, with backends or without; `address` as in `service_lookups`."""
+    anywhere = members(f"{protocol} . {number}" for protocol, number, at in ports if not at)
+    at_address = members(
+        f"{at} . {protocol} . {number}" for protocol, number, at in ports if at and _is_of(at, address)
+    )
     return {
         "ports": Lookup("inet_proto . inet_service", anywhere),
-        "portsaddr": Lookup("ipv4_addr . inet_proto . inet_service", at_address),
+        "portsaddr": Lookup(f"{address} . inet_proto . inet_service", at_address),
     }
 
 
-def port_key(port: PublishedPort) -> tuple[str, int, str] | None:
-    """Return a published port as (protocol, port, address or ""); None where it has an IPv6 address."""
-    address = "" if port.host_ip in _ANY else port.host_ip
-    return None if ":" in address else (port.protocol, port.published, address)
+def port_key(port: PublishedPort) -> tuple[str, int, str]:
+    """Return a published port as (protocol, port, address or "")."""
+    return port.protocol, port.published, "" if port.host_ip in _ANY else port.host_ip
+
+
+def _is_of(address: str, kind: str) -> bool:
+    return (":" in address) == (kind == "ipv6_addr")
 
 
 def _service(endpoint: ServiceEndpoint, site: Site, draining: Collection[str]) -> Service:
     live = [backend for backend in endpoint.backends if backend.task_id not in draining]
-    chains: dict[str, Chain] = {}
-    vips: dict[str, str] = {}
-    mesh: dict[str, str] = {}
-    at_address: dict[str, str] = {}
-    for network_id, vip in endpoint.vips.items():
-        segment = site.segments.get(network_id)
-        addresses = _addresses(live, network_id)
-        if segment is not None and addresses:
+    everyone = (*endpoint.backends, *endpoint.draining)
+    return Service(
+        ipv4=_part4(endpoint, site, live),
+        ipv6=_part6(endpoint, site, live) if site.mesh6 is not None else Part(),
+        reached=frozenset(address for backend in everyone for address in _all_addresses(backend, site)),
+    )
+
+
+def _part4(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> Part:
+    vips = [
+        (network_id, segment.bridge, vip, _addresses(live, network_id))
+        for network_id, vip in endpoint.vips.items()
+        if (segment := site.segments.get(network_id)) is not None
+    ]
+    return _part(endpoint, site, vips, _addresses(live, MESH), "ipv4_addr")
+
+
+def _part6(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> Part:
+    vips = [
+        (network_id, segment.bridge, _in(prefix, vip), [_in(prefix, each) for each in _addresses(live, network_id)])
+        for network_id, vip in endpoint.vips.items()
+        if (segment := site.segments.get(network_id)) is not None and (prefix := segment.prefix6) is not None
+    ]
+    return _part(endpoint, site, vips, _addresses(live, MESH6), "ipv6_addr")
+
+
+def _part(
+    endpoint: ServiceEndpoint, site: Site, vips: Iterable[tuple[str, str, str, list[str]]], mesh: list[str], kind: str
+) -> Part:
+    """Make a family's part. `vips`: network id, bridge, virtual address and the backends' addresses there."""
+    chains, at_vip, at_port, at_address = dict[str, Chain](), dict[str, str](), dict[str, str](), dict[str, str]()
+    for network_id, bridge, vip, addresses in vips:
+        if addresses:
             chain = f"v_{endpoint.service_id}_{network_id[:12]}"
             chains[chain] = Chain((f"dnat to {_one_of(addresses)}",))
-            vips[f'"{segment.bridge}" . {vip}'] = f"goto {chain}"
-    addresses = _addresses(live, MESH)
-    for port in endpoint.ports if addresses else ():
-        key = port_key(port)
-        if key is None or key in site.facts.held:
+            at_vip[f'"{bridge}" . {vip}'] = f"goto {chain}"
+    for port in endpoint.ports if mesh else ():
+        protocol, number, address = key = port_key(port)
+        if key in site.facts.held or (address and not _is_of(address, kind)):
             continue
-        protocol, number, address = key
-        chain = f"m_{protocol}_{number}" + (f"_{address.replace('.', '_')}" if address else "")
-        chains[chain] = Chain((_to_port(protocol, port.target, addresses),))
+        chain = f"m_{protocol}_{number}" + (f"_{address.translate(_NAMED)}" if address else "")
+        chains[chain] = Chain((_to_port(protocol, port.target, mesh),))
         if address:
             at_address[f"{address} . {protocol} . {number}"] = f"goto {chain}"
         else:
-            mesh[f"{protocol} . {number}"] = f"goto {chain}"
-    everyone = (*endpoint.backends, *endpoint.draining)
-    reached = frozenset(address for backend in everyone for address in backend.addresses.values())
-    return Service(chains, vips, mesh, at_address, reached)
+            at_port[f"{protocol} . {number}"] = f"goto {chain}"
+    return Part(chains, at_vip, at_port, at_address)
+
+
+def _in(prefix: IPv6Network, address: str) -> str:
+    return str(with_ipv4(prefix, IPv4Address(address)))
+
+
+def _all_addresses(backend: Backend, site: Site) -> Iterator[str]:
+    for network_id, address in backend.addresses.items():
+        yield address
+        segment = site.segments.get(network_id)
+        if segment is not None and segment.prefix6 is not None:
+            yield _in(segment.prefix6, address)
 
 
 def _addresses(backends: Iterable[Backend], network_id: str) -> list[str]:
@@ -129,7 +180,8 @@ def _addresses(backends: Iterable[Backend], network_id: str) -> list[str]:
 
 
 def _to_port(protocol: str, target: int, addresses: list[str]) -> str:
-    return f"meta l4proto {protocol} dnat to {_one_of(addresses)}:{target}"
+    one = f"[{addresses[0]}]" if len(addresses) == 1 and ":" in addresses[0] else _one_of(addresses)
+    return f"meta l4proto {protocol} dnat to {one}:{target}"
 
 
 def _one_of(addresses: list[str]) -> str:

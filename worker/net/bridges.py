@@ -7,18 +7,34 @@ as far as a container can tell; this host's containers get their addresses from 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from worker.localnetworks import LABEL_NETWORK
 from worker.net.kernel import Bridge
-from worker.net.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL
+from worker.net.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL, WIREGUARD_LINKS
 from worker.net.site import Segment, Site
+from worker.net.site6 import Segment6, ipv6
 from worker.ports import JSON, LABEL_AGENT
 
 
 @dataclass(frozen=True, slots=True)
+class Pool6:
+    """The IPv6 addresses of a Docker network, as those in `DockerNetwork`."""
+
+    subnet: IPv6Network
+    lease: IPv6Network
+    gateway: IPv6Address
+
+    def body(self) -> JSON:
+        return {"Subnet": str(self.subnet), "IPRange": str(self.lease), "Gateway": str(self.gateway)}
+
+
+@dataclass(frozen=True, slots=True)
 class DockerNetwork:
-    """One network of the engine. Two of one name that are not equal cannot be told apart from changed in place."""
+    """One network of the engine. Two of one name that are not equal cannot be told apart from changed in place.
+
+    `ways`: the links to other hosts' containers. `ipv6`: the same three of a dual-stack network.
+    """
 
     name: str
     network_id: str
@@ -30,17 +46,21 @@ class DockerNetwork:
     internal: bool = False
     isolated: bool = False
     labels: tuple[tuple[str, str], ...] = ()
+    ways: tuple[str, ...] = (TUNNEL,)
+    ipv6: Pool6 | None = None
 
     def body(self, node_id: str) -> JSON:
         """Write the request to create it."""
         ours = {LABEL_AGENT: node_id, LABEL_NETWORK: self.network_id, LABEL_LEASE: str(self.lease)}
         pool = {"Subnet": str(self.subnet), "IPRange": str(self.lease), "Gateway": str(self.gateway)}
+        pools = [pool, self.ipv6.body()] if self.ipv6 is not None else [pool]
         return {
             "Name": self.name,
             "Driver": "bridge",
+            "EnableIPv6": self.ipv6 is not None,
             "Internal": self.internal,
             "Labels": {**dict(self.labels), **ours},
-            "IPAM": {"Driver": "default", "Config": [pool]},
+            "IPAM": {"Driver": "default", "Config": pools},
             "Options": self._options(),
         }
 
@@ -52,7 +72,8 @@ class DockerNetwork:
             "com.docker.network.driver.mtu": str(self.mtu),
             # From Docker 28 on, what comes in for a container by another link is dropped before anyone can accept it.
             "com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected",
-            "com.docker.network.bridge.trusted_host_interfaces": TUNNEL,
+            **({"com.docker.network.bridge.gateway_mode_ipv6": "nat-unprotected"} if self.ipv6 is not None else {}),
+            "com.docker.network.bridge.trusted_host_interfaces": ":".join(self.ways),
         }
 
     @property
@@ -61,11 +82,11 @@ class DockerNetwork:
 
     def same_as(self, answer: JSON) -> bool:
         """Whether the engine's network of this name is this one, as far as it cannot be changed."""
-        pools = (answer.get("IPAM") or {}).get("Config") or [{}]
+        pools = [each.get("Subnet") for each in (answer.get("IPAM") or {}).get("Config") or ()]
         labels = answer.get("Labels") or {}
         return (
             labels.get(LABEL_LEASE) == str(self.lease)
-            and pools[0].get("Subnet") == str(self.subnet)
+            and pools == [str(self.subnet), *([str(self.ipv6.subnet)] if self.ipv6 is not None else ())]
             and bool(answer.get("Internal")) == self.internal
         )
 
@@ -82,9 +103,11 @@ def docker_networks(site: Site) -> dict[str, DockerNetwork]:
         gateway=gateways[1],
         mtu=site.mtu,
         isolated=True,
+        ipv6=Pool6(half.gateways, half.gateways, half.gateways[1]) if (half := ipv6(site)) is not None else None,
     )
     return {
-        network.name: network for network in (gateway, *(_overlay(each, site.mtu) for each in site.segments.values()))
+        network.name: network
+        for network in (gateway, *(_overlay(each, site.mtu_of(each)) for each in site.segments.values()))
     }
 
 
@@ -99,4 +122,10 @@ def _overlay(segment: Segment, mtu: int) -> DockerNetwork:
         mtu=mtu,
         internal=segment.internal,
         labels=tuple(sorted(segment.labels.items())),
+        ways=WIREGUARD_LINKS if segment.encrypted else (TUNNEL,),
+        ipv6=_pool6(Segment6(segment, segment.prefix6)) if segment.prefix6 is not None else None,
     )
+
+
+def _pool6(segment: Segment6) -> Pool6:
+    return Pool6(segment.prefix, segment.lease, segment.gateway)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from common.addressing6 import with_ipv4
 from common.clock import Clock
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
-from common.wire.messages import MESH
+from common.wire.messages import MESH, MESH6
 from worker.localnetworks import PREDEFINED
+from worker.net.abilities import NO_ENCRYPTION, Encryption
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns import ClusterDns
 from worker.net.host import Host
@@ -20,7 +23,17 @@ from worker.net.names import GATEWAY_NETWORK, docker_name
 from worker.net.netlink import Kernel
 from worker.net.ports import text
 from worker.net.site import Site
-from worker.ports import LABEL_AGENT, Attachment, Container, Engine, NetworkEndpoint, NetworkWorld, Phase
+from worker.net.site6 import address6
+from worker.ports import (
+    LABEL_AGENT,
+    LABEL_NO_GATEWAY,
+    Attachment,
+    Container,
+    Engine,
+    NetworkEndpoint,
+    NetworkWorld,
+    Phase,
+)
 
 ATTACH_SECONDS = 30.0
 SURVEY_RETRY_SECONDS = 1.0
@@ -33,17 +46,31 @@ _log = logging.getLogger(__name__)
 
 
 class DataPlane:
-    """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo."""
+    """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo.
+
+    `encryption`: what carries encrypted networks here, or why nothing does (`abilities.encryption`).
+    """
 
     def __init__(
-        self, engine: Engine, node_id: str, clock: Clock, memory: Path, dns: ClusterDns, advertised: str = ""
+        self,
+        engine: Engine,
+        node_id: str,
+        clock: Clock,
+        memory: Path,
+        dns: ClusterDns,
+        *,
+        advertised: str = "",
+        encryption: Encryption = NO_ENCRYPTION,
     ) -> None:
         self._engine = engine
         self._node_id = node_id
         self._memory = memory
         self._dns = dns
         self._attachments = Attachments(clock)
-        self._keeper = Keeper(engine, node_id, memory, self._attachments, dns, advertised)
+        self._encryption = encryption
+        self._keeper = Keeper(
+            engine, node_id, memory, self._attachments, dns, advertised=advertised, encryption=encryption.kind
+        )
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -53,6 +80,10 @@ class DataPlane:
 
     def update(self, world: NetworkWorld) -> None:
         self._keeper.world = world
+        self._keeper.note()
+
+    def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
+        self._attachments.reserve(holder, addresses)
         self._keeper.note()
 
     async def attach(self, task: Task) -> Attachment:
@@ -108,10 +139,15 @@ class DataPlane:
     def lacks(self) -> Collection[str]:
         site = self._site
         return (
+            *self._encryption.lacks,
+            *([f"containers have no IPv6: {self._keeper.ipv6_refusal}"] if self._keeper.ipv6_refusal else ()),
             *(site.problems.values() if site is not None else ()),
             *self._dns.lacks(),
             *(f"another program has port {text(port)}: it is not published here" for port in self._keeper.ports.held),
         )
+
+    def encryption(self) -> str:
+        return self._encryption.kind
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -126,6 +162,8 @@ class DataPlane:
     def _wanted(self, task: Task) -> list[str]:
         """Name what a task is to have addresses in: its networks, and the mesh unless all of them are internal."""
         ids = [config.target for config in task.spec.networks]
+        if LABEL_NO_GATEWAY in task.labels:
+            return ids
         networks = self._keeper.world.networks
         known = [networks[each] for each in ids if each in networks]
         shut = bool(known) and all(network.spec.internal for network in known)
@@ -139,6 +177,9 @@ class DataPlane:
                 continue
             wait = self._attachments.take(task.id, wanted)
             if not wait:
+                if MESH in wanted and site.mesh6 is not None:
+                    address = IPv4Address(self._attachments.of(task.id)[MESH])
+                    self._attachments.hold(task.id, MESH6, str(with_ipv4(site.mesh6, address)))
                 self._keeper.note()
                 return
             await asyncio.sleep(wait)
@@ -149,7 +190,10 @@ class DataPlane:
         nameserver = self._dns.nameserver(addresses.keys())
         ends = []
         if MESH in addresses:
-            ends.append(NetworkEndpoint(network=GATEWAY_NETWORK, network_id=MESH, address=addresses[MESH]))
+            gateway = NetworkEndpoint(
+                network=GATEWAY_NETWORK, network_id=MESH, address=addresses[MESH], address6=addresses.get(MESH6, "")
+            )
+            ends.append(gateway)
         for config in task.spec.networks:
             network = self._keeper.world.networks.get(config.target)
             if network is not None and network.id in addresses:
@@ -158,6 +202,7 @@ class DataPlane:
                         network=docker_name(network),
                         network_id=network.id,
                         address=addresses[network.id],
+                        address6=address6(network, addresses[network.id]),
                         # Docker's own name server would answer them first, with this host's container alone.
                         aliases=() if nameserver else config.aliases,
                         driver_opts=config.driver_opts,
@@ -175,6 +220,8 @@ class DataPlane:
         names = {docker_name(network): network.id for network in self._keeper.world.networks.values()}
         for network_id, address in addresses_of(container, {**names, GATEWAY_NETWORK: MESH}).items():
             self._attachments.hold(task_id, network_id, address)
+        if GATEWAY_NETWORK in container.addresses6:
+            self._attachments.hold(task_id, MESH6, container.addresses6[GATEWAY_NETWORK])
         self._keeper.note()
 
     async def _survey(self) -> None:
@@ -205,4 +252,10 @@ def _is_ready(site: Site, wanted: Collection[str]) -> bool:
     for network_id in (MESH, *wanted):
         if network_id in site.problems:
             raise ResourceExhausted(site.problems[network_id])
-    return bool(site.number) and all(network_id == MESH or network_id in site.segments for network_id in wanted)
+    return bool(site.number) and all(network_id == MESH or _is_there(site, network_id) for network_id in wanted)
+
+
+def _is_there(site: Site, network_id: str) -> bool:
+    """Whether a host has a network, with keys if it is encrypted; those of before a restart are in its links."""
+    segment = site.segments.get(network_id)
+    return segment is not None and (not segment.encrypted or site.keys is None or bool(site.keys))

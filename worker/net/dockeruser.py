@@ -1,4 +1,4 @@
-"""Docker's own rules: three that we add to them, and what they need to be there.
+"""Docker's own rules: five that we add to them, and what they need to be there.
 
 Docker drops what comes from other networks unless rules in its chain DOCKER-USER accept it.
 """
@@ -6,15 +6,19 @@ Docker drops what comes from other networks unless rules in its chain DOCKER-USE
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterable
 
 from worker.net import command
-from worker.net.names import GATEWAY_BRIDGE, TUNNEL
+from worker.net.names import GATEWAY_BRIDGE, TUNNEL, WIREGUARD_PREFIX
 
 CHAIN = "DOCKER-USER"
+_IPV4, _IPV6 = "iptables", "ip6tables"
 RULES = (
     f"-i {TUNNEL} -j ACCEPT",
     f"-o {TUNNEL} -j ACCEPT",
+    f"-i {WIREGUARD_PREFIX}+ -j ACCEPT",
+    f"-o {WIREGUARD_PREFIX}+ -j ACCEPT",
     f"-o {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT -j ACCEPT",
 )
 
@@ -23,20 +27,17 @@ RULES = (
 _OF_DOCKER = (("nat", "DOCKER"), ("filter", "DOCKER"), *(("filter", f"DOCKER-ISOLATION-STAGE-{i}") for i in (1, 2)))
 
 
-async def ensure() -> tuple[str, ...]:
+async def ensure(*, ipv6: bool = False) -> tuple[str, ...]:
     """Put the rules that miss in front of all others, and return them. Without the chain, nothing is dropped either.
+
+    For IPv6 too if so told: Docker before 27 has no such chain there, unless it is told to keep one.
 
     Raises:
         Unavailable: iptables refuses.
 
     """
-    present = await _present()
-    if present is None:
-        return ()
-    missing = tuple(rule for rule in RULES if rule not in present)
-    if missing:
-        await _restore(f"-I {CHAIN} 1 {rule}" for rule in missing)
-    return missing
+    added = await _ensure(_IPV4)
+    return (*added, *await _ensure(_IPV6)) if ipv6 and shutil.which(_IPV6) else added
 
 
 async def remove() -> None:
@@ -46,10 +47,11 @@ async def remove() -> None:
         Unavailable: iptables refuses.
 
     """
-    present = await _present()
-    found = [rule for rule in present or () if rule in RULES]
-    if found:
-        await _restore(f"-D {CHAIN} {rule}" for rule in found)
+    for tool in (_IPV4, _IPV6):
+        present = await _present(tool) if shutil.which(tool) else None
+        found = [rule for rule in present or () if rule in RULES]
+        if found:
+            await _restore(tool, (f"-D {CHAIN} {rule}" for rule in found))
 
 
 async def make_dockers_chains() -> None:
@@ -58,16 +60,26 @@ async def make_dockers_chains() -> None:
         await command.run("iptables", "-w", "-t", table, "-N", chain)  # one that is there already stays
 
 
-async def _present() -> list[str] | None:
+async def _ensure(tool: str) -> tuple[str, ...]:
+    present = await _present(tool)
+    if present is None:
+        return ()
+    missing = tuple(rule for rule in RULES if rule not in present)
+    if missing:
+        await _restore(tool, (f"-I {CHAIN} 1 {rule}" for rule in missing))
+    return missing
+
+
+async def _present(tool: str) -> list[str] | None:
     """Return the chain's rules, as iptables writes them without the chain; None when there is no such chain."""
-    output = await command.run("iptables", "-w", "-S", CHAIN)
+    output = await command.run(tool, "-w", "-S", CHAIN)
     if output.code:
         return None
     start = f"-A {CHAIN} "
     return [shlex.join(shlex.split(line[len(start) :])) for line in output.text.splitlines() if line.startswith(start)]
 
 
-async def _restore(lines: Iterable[str]) -> None:
+async def _restore(tool: str, lines: Iterable[str]) -> None:
     """Change the chain in one step."""
     text = "\n".join(["*filter", *lines, "COMMIT", ""])
-    await command.must("iptables-restore", "-w", "--noflush", stdin=text)
+    await command.must(f"{tool}-restore", "-w", "--noflush", stdin=text)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from pathlib import Path
 
 from common.wire.messages import Peer
-from worker.net.names import BRIDGE_PREFIX, TUNNEL
+from worker.net.names import BRIDGE_PREFIX, TUNNEL, WIREGUARD_LINKS
 from worker.net.netlink import Seen
 from worker.net.site import DEFAULT_MTU, HostFacts
+from worker.net.sysctls import PROC
 
 _ANY_PORT = 9
 
@@ -17,13 +19,29 @@ _ANY_PORT = 9
 def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
     """Put the facts together. `advertised` is the address that the operator gave, or empty."""
     address = advertised if _is_ipv4(advertised) else _address_towards(peers)
-    foreign = (network for network, link in seen.ranges if link != TUNNEL and not link.startswith(BRIDGE_PREFIX))
+    foreign = [network for network, link in seen.ranges if link != TUNNEL and not link.startswith(BRIDGE_PREFIX)]
     return HostFacts(
         node_id=node_id,
         address=address if address in seen.addresses else "",
         mtu=seen.addresses.get(address) or DEFAULT_MTU,
-        ranges=tuple(foreign),
+        ranges=tuple(network for network in foreign if isinstance(network, IPv4Network)),
+        ipv6=has_ipv6(),
+        ranges6=tuple(network for network in foreign if isinstance(network, IPv6Network) and _is_elsewhere(network)),
+        advertised_links=seen.advertised,
+        wireguard_links=frozenset(name for name in WIREGUARD_LINKS if name in seen.links),
     )
+
+
+def has_ipv6(proc: Path = PROC) -> bool:
+    """Whether the kernel has IPv6 and nobody has switched it off."""
+    try:
+        return (proc / "net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"
+    except FileNotFoundError:
+        return False
+
+
+def _is_elsewhere(network: IPv6Network) -> bool:
+    return not network.is_link_local and not network.is_multicast
 
 
 def _address_towards(peers: Iterable[Peer]) -> str:

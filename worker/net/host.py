@@ -10,12 +10,13 @@ from common.errors import SwarmError, Unavailable
 from worker.net import conntrack, dockeruser
 from worker.net.bridges import DockerNetwork
 from worker.net.kernel import Item, Tunnel
-from worker.net.names import BRIDGE_PREFIX
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE
 from worker.net.netlink import Kernel, Seen
-from worker.net.nft import NftTable
+from worker.net.nft import NftTables
 from worker.net.plan import HostPlan, purge
 from worker.net.sysctls import Sysctls
-from worker.ports import LABEL_AGENT, Engine, EngineError
+from worker.net.wireguard import WireGuard
+from worker.ports import JSON, LABEL_AGENT, Engine, EngineError
 
 _TOLD = 3
 
@@ -25,11 +26,13 @@ _log = logging.getLogger(__name__)
 class Host:
     """Applies plans. What of the last one may not hold any more is marked by the `…_lost` methods.
 
-    `memory` is the file that keeps the host's own settings until the worker leaves.
+    `memory` is the file that keeps the host's own settings until the worker leaves; `encryption` as
+    `NodeDescription.encryption`. `ipv6_refusal`: why containers cannot have IPv6, as far as that is up to Docker.
     """
 
-    def __init__(self, engine: Engine, node_id: str, kernel: Kernel, memory: Path) -> None:
-        self.table = NftTable()
+    def __init__(self, engine: Engine, node_id: str, kernel: Kernel, memory: Path, encryption: str = "") -> None:
+        self.tables = NftTables()
+        self.wireguard = WireGuard(encryption)
         self._engine = engine
         self._node_id = node_id
         self._kernel = kernel
@@ -39,6 +42,7 @@ class Host:
         self._links: tuple[Tunnel | None, frozenset[Item]] | None = None
         self._docker_accepts = False
         self._ports: dict[int, str] = {}
+        self.ipv6_refusal = ""
 
     def networks_lost(self) -> None:
         """Take note that Docker's networks may not be what they were."""
@@ -62,13 +66,17 @@ class Host:
         if seen is not None:
             # Containers are still at it, so the engine has the network: no need to ask before it is mended.
             await _try(self._raise_bridges(plan, seen, in_use=True), troubles)
+        if self._networks != plan.networks:
+            # Docker lets the host forward when it makes a network: what it was before is to be known by then.
+            self._set_sysctls(plan, drift=False)
         await _try(self._make_networks(plan), troubles)
         if seen is not None:
             await _try(self._raise_bridges(plan, seen, in_use=False), troubles)
+        await _try(self._encrypt(plan, seen), troubles)
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
-        await _try(self.table.apply(plan.ruleset), troubles)
+        await _try(self.tables.apply(plan.rulesets), troubles)
         if before is not None:
             await _try(conntrack.cut(purge(before, plan)), troubles)
         if troubles:
@@ -90,6 +98,11 @@ class Host:
         """Set again what somebody has changed."""
         if self._plan is not None:
             self._set_sysctls(self._plan, drift=True)
+
+    async def encryption_changed(self) -> bool:
+        """Look at what nobody tells of: whether another peer has answered, whether a link is as it was made."""
+        wireguard = self.wireguard
+        return bool(wireguard.wanted) and await wireguard.look(wireguard.wanted.keys())
 
     async def remove_unused_networks(self) -> bool:
         """Remove the Docker networks that are ours and not in the plan; return whether none is left.
@@ -120,8 +133,9 @@ class Host:
         """
         for network in await self._engine.networks({LABEL_AGENT: self._node_id}):
             await self._engine.remove_network(network["Id"])
-        await self.table.remove()
+        await self.tables.remove()
         await dockeruser.remove()
+        await self.wireguard.apply({}, (await self._kernel.look()).links)
         await self._kernel.apply(None, (), await self._kernel.look())
         await self._kernel.remove_bridges(BRIDGE_PREFIX)
         self._sysctls.restore()
@@ -134,13 +148,22 @@ class Host:
         there = {each["Name"]: each for each in await self._engine.networks({LABEL_AGENT: self._node_id})}
         for name, network in plan.networks.items():
             known = there.get(name)
-            if known is not None and not network.same_as(known):
-                await self._engine.remove_network(known["Id"])
-                known = None
-            if known is None:
-                await self._create(network)
+            if known is None or not network.same_as(known):
+                await self._make_network(network, known)
                 self._links = None  # routes name the bridge's address, and it is there only now
         self._networks = dict(plan.networks)
+
+    async def _make_network(self, network: DockerNetwork, known: JSON | None) -> None:
+        try:
+            if known is not None:
+                await self._engine.remove_network(known["Id"])
+            await self._create(network)
+        except EngineError as error:
+            if network.bridge == GATEWAY_BRIDGE and network.ipv6 is not None:
+                # Without IPv6 it can do what it could before; with containers in it, it has to stay as it is.
+                self.ipv6_refusal = f"Docker cannot make network {network.name} with IPv6: {error.message}"
+                _log.warning("%s", self.ipv6_refusal)
+            raise
 
     async def _create(self, network: DockerNetwork) -> None:
         body = network.body(self._node_id)
@@ -165,6 +188,19 @@ class Host:
                 _tell("repaired", [await self._kernel.raise_bridge(network.link, now, ports)])
                 self._links = None
 
+    async def _encrypt(self, plan: HostPlan, seen: Seen | None) -> None:
+        """Make the links of encrypted networks; the routes over them come after."""
+        settled = plan.wireguard == self.wireguard.wanted
+        if plan.wireguard is None or (settled and seen is None):
+            return
+        now = await self._kernel.look()
+        await self.wireguard.look(now.links)
+        done = await self.wireguard.apply(plan.wireguard, now.links, now.down)
+        if done:
+            self._links = None
+        if settled:
+            _tell("the links of encrypted networks were changed from outside, repaired", done)
+
     async def _configure_links(self, plan: HostPlan, seen: Seen | None) -> None:
         wanted = (plan.tunnel, plan.items)
         settled = self._links == wanted
@@ -184,7 +220,7 @@ class Host:
 
     async def _accept_in_docker(self, plan: HostPlan) -> None:
         if plan.site.number and not self._docker_accepts:
-            _tell("added to Docker's chain DOCKER-USER", await dockeruser.ensure())
+            _tell("added to Docker's chain DOCKER-USER", await dockeruser.ensure(ipv6=plan.site.mesh6 is not None))
             self._docker_accepts = True
 
 

@@ -28,6 +28,7 @@ from worker.ports import Engine, NetworkWorld
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 1.0
+NO_IPV6 = "the kernel has no IPv6, or net.ipv6.conf.all.disable_ipv6 switches it off"
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +38,27 @@ class Keeper:
 
     originals: the file for what leaving must undo.
     advertised: the address that the operator gave for this host, or empty.
+    encryption: what carries encrypted networks here, empty where nothing does.
+    ipv6_refusal: why containers have no IPv6 here, empty if they have.
     plan: the newest one; `trouble`: why the host is not like it, empty when it is.
     """
 
     def __init__(
-        self, engine: Engine, node_id: str, originals: Path, attachments: Attachments, dns: ClusterDns, advertised: str
+        self,
+        engine: Engine,
+        node_id: str,
+        originals: Path,
+        attachments: Attachments,
+        dns: ClusterDns,
+        *,
+        advertised: str,
+        encryption: str,
     ) -> None:
         self.world = NetworkWorld()
         self.plan: HostPlan | None = None
         self.trouble = ""
         self.ports = PortReservations()
+        self.ipv6_refusal = ""
         self.surveyed = asyncio.Event()
         self._engine = engine
         self._node_id = node_id
@@ -54,6 +66,7 @@ class Keeper:
         self._attachments = attachments
         self._dns = dns
         self._advertised = advertised
+        self._encryption = encryption
         self._facts = HostFacts(node_id=node_id)
         self._memory = Memory()
         self._peers: object = None
@@ -69,10 +82,10 @@ class Keeper:
     async def run(self) -> None:
         """Keep the host as planned until cancelled; then it stays as it is."""
         async with Kernel() as kernel:
-            host = Host(self._engine, self._node_id, kernel, self._originals)
+            host = Host(self._engine, self._node_id, kernel, self._originals, self._encryption)
             rules = RuleWatch(
-                host.table.changed_by_us,
-                self._noting(host.table.lost, "the rules of this host were changed from outside: writing them anew"),
+                host.tables.changed_by_us,
+                self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them anew"),
                 self._noting(host.docker_rules_lost),
             )
             links = LinkWatch(lambda port, bridge: host.port_added(port, bridge, self._seen), self._links_changed(host))
@@ -125,7 +138,7 @@ class Keeper:
 
     async def _pass(self, host: Host, kernel: Kernel) -> None:
         """Plan and apply once."""
-        seen = await self._see(kernel)
+        seen = await self._see(host, kernel)
         self.ports.keep(set(published(self.world.endpoints.values(), ())) if self.world.node_number else ())
         facts = replace(self._facts, held=self.ports.held)
         attachments = self._attachments
@@ -141,13 +154,17 @@ class Keeper:
             if seen is not None:
                 await host.set_hairpins(seen)
 
-    async def _see(self, kernel: Kernel) -> Seen | None:
+    async def _see(self, host: Host, kernel: Kernel) -> Seen | None:
         """Look at the host, if it may have changed since the last time."""
         if not self._look and self.world.peers is self._peers:
             return None
         self._look, self._peers = False, self.world.peers
         seen = await kernel.look()
-        self._facts = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
+        await host.wireguard.look(seen.links)
+        found = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
+        self._facts = replace(found, encrypts=bool(self._encryption), answered=host.wireguard.answered)
+        self.ipv6_refusal = host.ipv6_refusal if found.ipv6 else NO_IPV6
+        self._facts = replace(self._facts, ipv6=not self.ipv6_refusal)
         self._seen = seen
         return seen
 
@@ -158,6 +175,9 @@ class Keeper:
             async with self._applying:
                 host.check_sysctls()
                 await self._tidy(host)
+                if await host.encryption_changed():
+                    self._look = True
+                    self.note()
             self._dns.check()
             if self.ports.held:
                 self.note()

@@ -33,8 +33,18 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Address:
+    """An address with its prefix's length. An IPv6 one is good at once, without asking whether another host has it."""
+
     link: str
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareAddress:
+    """The hardware address of a link that is not the tunnel."""
+
+    link: str
+    mac: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class Rule:
     mask: int
     link: str
     table: int
+    ipv6: bool = False
 
 
-Item: TypeAlias = Address | Neighbour | Forwarding | Route | Rule
+Item: TypeAlias = HardwareAddress | Address | Neighbour | Forwarding | Route | Rule

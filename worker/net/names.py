@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from common.model.network import Network
+from common import enginenames
 
 TUNNEL = "orc-vx"
 GATEWAY_BRIDGE = "oc-gw"
 BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
-# Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
-GATEWAY_NETWORK = "00-orc-gw"
 LABEL_LEASE = "swarm.x.lease"
 # The origin that the kernel keeps with each of our routes and rules (`ip route show proto 111`).
 PROTOCOL = 111
 TUNNEL_VNI = 4096
 DEFAULT_TUNNEL_PORT = 4789
 TUNNEL_OVERHEAD = 50
+# What carries encrypted networks: keys of even generations have the first link and port, those of odd ones the second.
+WIREGUARD_PREFIX = "orc-wg"
+WIREGUARD_LINKS = (f"{WIREGUARD_PREFIX}0", f"{WIREGUARD_PREFIX}1")
+WIREGUARD_PORTS = (51877, 51878)
+# What a packet grows by: 32 bytes of WireGuard's, 8 of UDP's, 40 of IPv6's (20 of IPv4's).
+WIREGUARD_OVERHEAD = 80
+# Every dual-stack network's bridge has this one, on every host: no two of them are ever on one link.
+BRIDGE_MAC = "02:6f:63:01:00:01"
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
 _RULES_FROM = 20_000
 _TABLES_FROM = 10_000
+
+GATEWAY_NETWORK = enginenames.GATEWAY_NETWORK
+docker_name = enginenames.engine_network
 
 
 def bridge_name(network_id: str) -> str:
@@ -28,14 +37,17 @@ def bridge_name(network_id: str) -> str:
     return f"{BRIDGE_PREFIX}{network_id[:12]}"
 
 
-def docker_name(network: Network) -> str:
-    """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
-    return f"orc-{network.name}-{network.id[:5]}"
-
-
 def peer_mac(number: int) -> str:
     """Return the hardware address of a node's end of the tunnel."""
     return f"02:6f:63:00:{number >> 8:02x}:{number & 255:02x}"
+
+
+def wireguard_link(generation: int) -> str:
+    return WIREGUARD_LINKS[generation % 2]
+
+
+def wireguard_port(generation: int) -> int:
+    return WIREGUARD_PORTS[generation % 2]
 
 
 def mark(number: int) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,8 +18,20 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.errors import Unavailable
-from worker.net.kernel import LOCAL_TABLE, MAIN_TABLE, Address, Bridge, Forwarding, Item, Neighbour, Route, Rule, Tunnel
-from worker.net.names import PROTOCOL, TUNNEL
+from worker.net.kernel import (
+    MAIN_TABLE,
+    Address,
+    Bridge,
+    Forwarding,
+    HardwareAddress,
+    Item,
+    Neighbour,
+    Route,
+    Rule,
+    Tunnel,
+)
+from worker.net.names import BRIDGE_MAC, BRIDGE_PREFIX, PROTOCOL, TUNNEL
+from worker.net.netlinkread import INET6, NO_DAD, UP, read_address, read_range, read_route, read_rule, read_tunnel
 
 PATIENCE_SECONDS = 10.0
 _PERMANENT = 0x80
@@ -28,8 +41,9 @@ _LOCAL = 2
 _UNICAST = 1
 _SCOPE_HOST = 254
 _INET = 2
+_FAMILIES = (_INET, INET6)
+_BY_ROUTERS = 9
 _HAIRPIN_ON = 1
-_UP = 1
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +53,7 @@ class Seen:
     """What the kernel has.
 
     links: name → index; `down`: the names of those that are down; `ports`: a bridge's port → the bridge's index.
-    ranges: what is reached by routes of others, and by which link.
+    ranges: what is reached by routes of others, and by which link; `advertised`: links that routers advertise a way on.
     addresses: address → the MTU of its link.
     """
 
@@ -48,7 +62,8 @@ class Seen:
     ports: dict[int, int] = field(default_factory=dict)
     tunnel: Tunnel | None = None
     items: frozenset[Item] = frozenset()
-    ranges: tuple[tuple[IPv4Network, str], ...] = ()
+    ranges: tuple[tuple[IPv4Network | IPv6Network, str], ...] = ()
+    advertised: frozenset[str] = frozenset()
     addresses: dict[str, int] = field(default_factory=dict)
 
 
@@ -159,43 +174,56 @@ class Kernel:
         mtus: dict[int, int] = {}
         ports: dict[int, int] = {}
         down: set[str] = set()
+        items: set[Item] = set()
         tunnel = None
         async for link in _each(self._route.get_links()):
             links[link.get("ifname")] = link["index"]
             if link.get("master"):
                 ports[link["index"]] = link.get("master")
-            if not link["flags"] & _UP:
+            if not link["flags"] & UP:
                 down.add(link.get("ifname"))
             mtus[link["index"]] = link.get("mtu")
+            if link.get("address") == BRIDGE_MAC and link.get("ifname").startswith(BRIDGE_PREFIX):
+                items.add(HardwareAddress(link.get("ifname"), BRIDGE_MAC))
             if link.get("ifname") == TUNNEL:
-                tunnel = _read_tunnel(link)
+                tunnel = read_tunnel(link)
         names = {index: name for name, index in links.items()}
-        items: set[Item] = set()
         if TUNNEL in links:
             items |= {item async for item in self._tunnel_items(links[TUNNEL])}
         addresses: dict[str, int] = {}
-        async for entry in _each(self._route.get_addr(family=_INET)):
-            addresses[entry.get("local")] = mtus.get(entry["index"], 0)
-            if names.get(entry["index"]) == TUNNEL:
-                items.add(Address(TUNNEL, f"{entry.get('local')}/{entry['prefixlen']}"))
-        ranges = [each async for each in self._routes(names, items)]
-        return Seen(links, frozenset(down), ports, tunnel, frozenset(items), tuple(ranges), addresses)
+        async for entry in _each(self._route.get_addr()):
+            if entry["family"] in _FAMILIES:
+                address, link = read_address(entry, names)
+                addresses[address] = mtus.get(entry["index"], 0)
+                items |= {link} if link is not None else set()
+        advertised: set[str] = set()
+        ranges = [each async for each in self._routes(names, items, advertised)]
+        return Seen(
+            links, frozenset(down), ports, tunnel, frozenset(items), tuple(ranges), frozenset(advertised), addresses
+        )
 
-    async def _routes(self, names: dict[int, str], items: set[Item]) -> AsyncIterator[tuple[IPv4Network, str]]:
+    async def _routes(
+        self, names: dict[int, str], items: set[Item], advertised: set[str]
+    ) -> AsyncIterator[tuple[IPv4Network | IPv6Network, str]]:
         """Add our routes and rules to `items`, and yield what others' routes reach, and by which link."""
-        async for route in _each(self._route.get_routes(family=_INET)):
-            if route["proto"] == PROTOCOL:
-                items.add(_read_route(route, names))
-            elif route["dst_len"] and route.get("table") == MAIN_TABLE and route["type"] == _UNICAST:
-                yield _range(route), names.get(route.get("oif"), "")
-        async for rule in _each(self._route.get_rules(family=_INET)):
-            if rule.get("protocol") == PROTOCOL:
-                items.add(_read_rule(rule))
+        for family in _FAMILIES:
+            async for route in _each(self._route.get_routes(family=family)):
+                link = names.get(route.get("oif"), "")
+                if route["proto"] == PROTOCOL:
+                    items.add(read_route(route, names))
+                elif route["dst_len"] and route.get("table") == MAIN_TABLE and route["type"] == _UNICAST:
+                    yield read_range(route), link
+                if route["proto"] == _BY_ROUTERS:
+                    advertised.add(link)
+            async for rule in _each(self._route.get_rules(family=family)):
+                if rule.get("protocol") == PROTOCOL:
+                    items.add(read_rule(rule))
 
     async def _tunnel_items(self, index: int) -> AsyncIterator[Item]:
-        async for entry in _each(self._route.get_neighbours(family=_INET, ifindex=index)):
-            if entry["state"] & _PERMANENT:
-                yield Neighbour(TUNNEL, entry.get("dst"), entry.get("lladdr"))
+        for family in _FAMILIES:
+            async for entry in _each(self._route.get_neighbours(family=family, ifindex=index)):
+                if entry["state"] & _PERMANENT:
+                    yield Neighbour(TUNNEL, entry.get("dst"), entry.get("lladdr"))
         async for entry in _each(self._route.fdb("dump", ifindex=index)):
             if entry.get("dst"):
                 yield Forwarding(TUNNEL, entry.get("lladdr"), entry.get("dst"))
@@ -223,9 +251,10 @@ class Kernel:
 
     async def _add(self, item: Item, links: dict[str, int]) -> None:
         match item:
+            case HardwareAddress():
+                await self._route.link("set", index=links[item.link], address=item.mac)
             case Address():
-                address, _, length = item.address.partition("/")
-                await self._route.addr("replace", index=links[item.link], address=address, prefixlen=int(length))
+                await self._add_address(links[item.link], *item.address.split("/"))
             case Neighbour():
                 await self._route.neigh(
                     "replace", ifindex=links[item.link], dst=item.address, lladdr=item.mac, state=_PERMANENT
@@ -237,8 +266,20 @@ class Kernel:
             case Rule():
                 await self._route.rule("add", **_rule(item))
 
+    async def _add_address(self, index: int, address: str, length: str) -> None:
+        where = {"index": index, "address": address, "prefixlen": int(length)}
+        if ":" not in address:
+            await self._route.addr("replace", **where)
+            return
+        # Docker's own is tentative while the bridge has no port, and for a second after that.
+        with suppress(NetlinkError):
+            await self._route.addr("del", **where)
+        await self._route.addr("add", **where, flags=NO_DAD)
+
     async def _remove(self, item: Item, links: dict[str, int]) -> None:
         match item:
+            case HardwareAddress():
+                return  # it goes with the bridge
             case Address():
                 address, _, length = item.address.partition("/")
                 await self._route.addr("del", index=links[item.link], address=address, prefixlen=int(length))
@@ -285,7 +326,7 @@ def _place(item: Item) -> object:
 
 def _order(item: Item) -> int:
     """Addresses before the routes that name them as their source."""
-    return (Address, Neighbour, Forwarding, Route, Rule).index(type(item))
+    return (HardwareAddress, Address, Neighbour, Forwarding, Route, Rule).index(type(item))
 
 
 def _forwarding(item: Forwarding, links: dict[str, int]) -> dict[str, Any]:
@@ -304,6 +345,7 @@ def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
         "oif": links[item.link],
         "table": item.table,
         "proto": PROTOCOL,
+        "family": INET6 if ":" in item.destination else _INET,
     }
     if item.source:
         found["prefsrc"] = item.source
@@ -320,43 +362,5 @@ def _rule(item: Rule) -> dict[str, Any]:
         "iifname": item.link,
         "table": item.table,
         "protocol": PROTOCOL,
+        "family": INET6 if item.ipv6 else _INET,
     }
-
-
-def _read_tunnel(link: Any) -> Tunnel | None:
-    info = link.get("linkinfo")
-    data = info.get("data") if info is not None else None
-    if data is None or info.get("kind") != "vxlan" or not link["flags"] & _UP:
-        return None
-    return Tunnel(
-        name=TUNNEL,
-        mac=link.get("address"),
-        vni=data.get("vxlan_id"),
-        port=data.get("vxlan_port"),
-        local=data.get("vxlan_local") or "",
-        mtu=link.get("mtu"),
-    )
-
-
-def _range(route: Any) -> IPv4Network:
-    return IPv4Network(f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}")  # noqa: S104 - a route's destination
-
-
-def _read_route(route: Any, names: dict[int, str]) -> Route:
-    return Route(
-        destination=str(_range(route)),
-        link=names.get(route.get("oif"), ""),
-        gateway=route.get("gateway") or "",
-        source=route.get("prefsrc") or "",
-        table=route.get("table") or LOCAL_TABLE,
-    )
-
-
-def _read_rule(rule: Any) -> Rule:
-    return Rule(
-        priority=rule.get("priority"),
-        mark=rule.get("fwmark") or 0,
-        mask=rule.get("fwmask") or 0,
-        link=rule.get("iifname") or "",
-        table=rule.get("table"),
-    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from worker.net import balance, overlay, rules
+from worker.net import balance, encrypted, neighbours, overlay, overlay6, rules, rules6
 from worker.net.bridges import DockerNetwork, docker_networks
+from worker.net.encrypted import WireGuardLink
 from worker.net.kernel import Item, Tunnel
 from worker.net.ruleset import Chain, Lookup, Ruleset
 from worker.net.site import HostFacts, Site, site
+from worker.net.site6 import ipv6
 from worker.ports import NetworkWorld
 
 Port = tuple[str, int, str]
@@ -20,19 +22,27 @@ class HostPlan:
     """All that the data plane has on a host.
 
     networks: Docker's networks, by name.
+    wireguard: the links of encrypted networks by name, None: whatever is there.
     tunnel, items, sysctls, ruleset: the kernel's part.
+    rulesets6: for IPv6, and for the bridges of dual-stack networks; empty where containers have no IPv6.
     ports: to be kept from other programs, as (protocol, port, address or "").
     reached: addresses that connections may have been sent to; those of the last plan that are not here are gone.
     """
 
     site: Site
     networks: Mapping[str, DockerNetwork] = field(default_factory=dict)
+    wireguard: Mapping[str, WireGuardLink] | None = field(default_factory=dict)
     tunnel: Tunnel | None = None
     items: frozenset[Item] = frozenset()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     ruleset: Ruleset | None = None
+    rulesets6: tuple[Ruleset, ...] = ()
     ports: frozenset[Port] = frozenset()
     reached: frozenset[str] = frozenset()
+
+    @property
+    def rulesets(self) -> tuple[Ruleset, ...]:
+        return (self.ruleset, *self.rulesets6) if self.ruleset is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +52,14 @@ class _Frame:
     made_from: tuple[object, ...]
     site: Site
     networks: Mapping[str, DockerNetwork]
+    wireguard: Mapping[str, WireGuardLink] | None
     tunnel: Tunnel | None
     items: frozenset[Item]
     sysctls: Mapping[str, str]
     lookups: Mapping[str, Lookup]
     chains: Mapping[str, Chain]
+    ruleset6: Ruleset | None = None
+    neighbours: Ruleset | None = None
 
 
 @dataclass(slots=True)
@@ -91,42 +104,70 @@ def plan(
     ports = frozenset(balance.published(world.endpoints.values(), ()))
     lookups = (
         dict(frame.lookups)
-        | rules.task_lookups(addresses)
-        | balance.service_lookups(services)
+        | rules.task_lookups([each for each in addresses if ":" not in each])
+        | balance.service_lookups(service.ipv4 for service in services)
         | balance.port_lookups(ports - facts.held)
     )
     chains = dict(frame.chains)
     for service in services:
-        chains |= service.chains
+        chains |= service.ipv4.chains
     return HostPlan(
         site=here,
         networks=frame.networks,
+        wireguard=frame.wireguard,
         tunnel=frame.tunnel,
         items=frame.items,
         sysctls=frame.sysctls,
         ruleset=Ruleset(lookups, chains),
+        rulesets6=_rulesets6(frame, services, rules6.own(here, addresses), ports - facts.held),
         ports=ports,
         reached=frozenset().union(*(service.reached for service in services)),
     )
 
 
 def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Frame:
-    made_from = (world.node_number, world.address_pools, world.networks, world.peers, facts)
+    made_from = (world.node_number, world.address_pools, world.networks, world.peers, world.tunnel_keys, facts)
     if before is not None and before.made_from == made_from:
         return before
     here = site(world, facts)
     if not here.number:
-        return _Frame(made_from, here, {}, None, frozenset(), {}, {}, {})
+        return _Frame(made_from, here, {}, {}, None, frozenset(), {}, {}, {})
     return _Frame(
         made_from,
         here,
         docker_networks(here),
+        encrypted.links(here),
         overlay.tunnel_link(here),
-        overlay.kernel_items(here),
-        overlay.sysctls(here),
+        overlay.kernel_items(here) | overlay6.kernel_items(here),
+        overlay.sysctls(here) | overlay6.sysctls(here),
         rules.base_lookups(here),
         rules.base_chains(here),
+        _base6(here),
+        neighbours.ruleset(here),
     )
+
+
+def _base6(here: Site) -> Ruleset | None:
+    half = ipv6(here)
+    return Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None
+
+
+def _rulesets6(
+    frame: _Frame, services: Collection[balance.Service], addresses: Collection[str], ports: Collection[Port]
+) -> tuple[Ruleset, ...]:
+    if frame.ruleset6 is None:
+        return ()
+    lookups = (
+        dict(frame.ruleset6.lookups)
+        | rules6.task_lookups(addresses)
+        | balance.service_lookups((service.ipv6 for service in services), "ipv6_addr")
+        | balance.port_lookups(ports, "ipv6_addr")
+    )
+    chains = dict(frame.ruleset6.chains)
+    for service in services:
+        chains |= service.ipv6.chains
+    table = Ruleset(lookups, chains, family="ip6")
+    return (table, frame.neighbours) if frame.neighbours is not None else (table,)
 
 
 def purge(old: HostPlan, new: HostPlan) -> Purge:

@@ -37,8 +37,15 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
+    """`family`: nft's word for what the table sees: ip, ip6, bridge."""
+
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
+    family: str = "ip"
+
+    @property
+    def table(self) -> str:
+        return f"{self.family} {TABLE}"
 
 
 def members(keys: Iterable[str]) -> dict[str, str]:
@@ -48,15 +55,16 @@ def members(keys: Iterable[str]) -> dict[str, str]:
 
 def whole(ruleset: Ruleset) -> str:
     """Write the commands that make the table exactly this, whatever it was."""
-    lines = [f"table ip {TABLE}", f"delete table ip {TABLE}", f"table ip {TABLE} {{"]
+    table = ruleset.table
+    lines = [f"table {table}", f"delete table {table}", f"table {table} {{"]
     for name, lookup in ruleset.lookups.items():
         lines += [f"{lookup.kind} {name} {{", *_declaration(lookup), "}"]
     # Chains first: a map's verdicts name them.
     lines += [f"chain {name} {{ {chain.hook} }}" for name, chain in ruleset.chains.items()]
     lines.append("}")
-    lines += _additions(Ruleset(), ruleset)
+    lines += _additions(Ruleset(family=ruleset.family), ruleset)
     for name, chain in ruleset.chains.items():
-        lines += [f"add rule ip {TABLE} {name} {rule}" for rule in chain.rules]
+        lines += [f"add rule {table} {name} {rule}" for rule in chain.rules]
     return "\n".join(lines) + "\n"
 
 
@@ -65,21 +73,22 @@ def difference(old: Ruleset, new: Ruleset) -> str:
 
     Both have the same lookups and base chains; what differs are elements, rules, and chains that others jump to.
     """
+    table = new.table
     changed = {name: chain for name, chain in new.chains.items() if _differs(old.chains.get(name), chain)}
-    lines = [f"add chain ip {TABLE} {name}" for name in changed if name not in old.chains]
+    lines = [f"add chain {table} {name}" for name in changed if name not in old.chains]
     lines += _removals(old, new)
     for name, chain in changed.items():
         if name in old.chains:
-            lines.append(f"flush chain ip {TABLE} {name}")
-        lines += [f"add rule ip {TABLE} {name} {rule}" for rule in chain.rules]
+            lines.append(f"flush chain {table} {name}")
+        lines += [f"add rule {table} {name} {rule}" for rule in chain.rules]
     lines += _additions(old, new)
     for name in old.chains.keys() - new.chains.keys():
-        lines += [f"flush chain ip {TABLE} {name}", f"delete chain ip {TABLE} {name}"]
+        lines += [f"flush chain {table} {name}", f"delete chain {table} {name}"]
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def removal() -> str:
-    return f"table ip {TABLE}\ndelete table ip {TABLE}\n"
+def removal(family: str) -> str:
+    return f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
 
 
 def _declaration(lookup: Lookup) -> list[str]:
@@ -95,7 +104,7 @@ def _additions(old: Ruleset, new: Ruleset) -> Iterator[str]:
         before = old.lookups[name].elements if name in old.lookups else {}
         if lookup.elements is not before:
             added = [_element(key, value) for key, value in lookup.elements.items() if before.get(key) != value]
-            yield from _in_portions(f"add element ip {TABLE} {name}", added)
+            yield from _in_portions(f"add element {new.table} {name}", added)
 
 
 def _removals(old: Ruleset, new: Ruleset) -> Iterator[str]:
@@ -103,7 +112,7 @@ def _removals(old: Ruleset, new: Ruleset) -> Iterator[str]:
         after = new.lookups[name].elements
         if lookup.elements is not after:
             removed = [key for key, value in lookup.elements.items() if after.get(key) != value]
-            yield from _in_portions(f"delete element ip {TABLE} {name}", removed)
+            yield from _in_portions(f"delete element {new.table} {name}", removed)
 
 
 def _element(key: str, value: str) -> str:

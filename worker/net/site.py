@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from common.addressing import Layout, layout, vip_range
+from common.addressing6 import mesh_prefix, prefix_of
 from common.errors import InvalidArgument
 from common.model.network import Network
+from common.model.node import TunnelKey
 from common.wire.messages import MESH, Peer
-from worker.net.names import DEFAULT_TUNNEL_PORT, TUNNEL_OVERHEAD, bridge_name, docker_name
+from worker.net.names import DEFAULT_TUNNEL_PORT, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD, bridge_name, docker_name
 from worker.ports import NetworkWorld
 
 DEFAULT_MTU = 1500
+REMEDY = (
+    "install Debian's wireguard-tools and, where the kernel has no WireGuard, wireguard-go, then restart the worker"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,10 @@ class HostFacts:
     address: the one that peers send to, empty while it is not known; `mtu`: of the link that has it.
     ranges: what the host reaches by routes that are not ours.
     held: published ports that another program has, as (protocol, port, address or "").
+    ipv6: whether containers can have IPv6 addresses here; `ranges6`: as `ranges`; `advertised_links`: those on which
+    routers advertise the host's way out.
+    encrypts: whether it can carry encrypted networks; `wireguard_links`: those for it that are there; `answered`: the
+    public keys of peers that there was a handshake with.
     """
 
     node_id: str
@@ -31,11 +40,20 @@ class HostFacts:
     tunnel_port: int = DEFAULT_TUNNEL_PORT
     ranges: tuple[IPv4Network, ...] = ()
     held: frozenset[tuple[str, int, str]] = frozenset()
+    ipv6: bool = False
+    ranges6: tuple[IPv6Network, ...] = ()
+    advertised_links: frozenset[str] = frozenset()
+    encrypts: bool = False
+    wireguard_links: frozenset[str] = frozenset()
+    answered: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One of the cluster's networks on this host. `gateway` is the bridge's own address, the lease's second."""
+    """One of the cluster's networks on this host. `gateway` is the bridge's own address, the lease's second.
+
+    `prefix6`: the IPv6 subnet of a dual-stack network; its addresses follow (`common.addressing6`).
+    """
 
     network_id: str
     bridge: str
@@ -46,6 +64,8 @@ class Segment:
     internal: bool
     leases: Mapping[str, str]
     labels: Mapping[str, str]
+    encrypted: bool = False
+    prefix6: IPv6Network | None = None
 
     @property
     def gateway(self) -> IPv4Address:
@@ -54,7 +74,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """This host: its number, the peers by number, its segments by network id. `number` is 0 before it has one."""
+    """This host: its number, the peers by number, its segments by network id. `number` is 0 before it has one.
+
+    `keys`: its own for encrypted networks, None while no manager has said which. `mesh6`: the IPv6 prefix of tunnels
+    and gateways, None where containers have no IPv6.
+    """
 
     number: int
     pool: Layout | None
@@ -63,6 +87,15 @@ class Site:
     mtu: int
     facts: HostFacts
     problems: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[TunnelKey, ...] | None = ()
+    mesh6: IPv6Network | None = None
+
+    @property
+    def encrypted_mtu(self) -> int:
+        return self.facts.mtu - WIREGUARD_OVERHEAD
+
+    def mtu_of(self, segment: Segment) -> int:
+        return self.encrypted_mtu if segment.encrypted else self.mtu
 
     @property
     def gateways(self) -> IPv4Network:
@@ -90,7 +123,11 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
             continue
         segment = _segment(network, network.leases[facts.node_id])
         clash = _clash(segment.subnet, facts.ranges)
-        if clash is not None:
+        if segment.encrypted and not facts.encrypts:
+            problems[network.id] = f"network {network.name!r} is encrypted, and this host has no WireGuard: {REMEDY}"
+        elif segment.prefix6 is not None and (problem := _problem6(network, segment.prefix6, facts)):
+            problems[network.id] = problem
+        elif clash is not None:
             text = f"network {network.name!r} has the subnet {segment.subnet}, but this host reaches {clash} elsewhere"
             problems[network.id] = f"{text}: create the network with another --subnet"
         else:
@@ -112,6 +149,8 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
         mtu=facts.mtu - TUNNEL_OVERHEAD,
         facts=facts,
         problems=problems,
+        keys=world.tunnel_keys,
+        mesh6=mesh_prefix(world.address_pools) if number and facts.ipv6 else None,
     )
 
 
@@ -150,7 +189,21 @@ def _segment(network: Network, lease: str) -> Segment:
         internal=network.spec.internal,
         leases=network.leases,
         labels=network.spec.labels,
+        encrypted=network.spec.encrypted,
+        # There is no encrypted IPv6, and so none at all in these networks.
+        prefix6=None if network.spec.encrypted else prefix_of(each.subnet for each in network.subnets),
     )
+
+
+def _problem6(network: Network, prefix: IPv6Network, facts: HostFacts) -> str:
+    """Say why a dual-stack network cannot be here: half of it would be less than its user believes."""
+    if not facts.ipv6:
+        return f"network {network.name!r} has IPv6, and this host has none for containers: see `node inspect`"
+    clash = next((other for other in facts.ranges6 if other.overlaps(prefix)), None)
+    if clash is None:
+        return ""
+    text = f"network {network.name!r} has the subnet {prefix}, but this host reaches {clash} elsewhere"
+    return f"{text}: create the network with another --subnet"
 
 
 def _clash(subnet: IPv4Network, ranges: Collection[IPv4Network]) -> IPv4Network | None:

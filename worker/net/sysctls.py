@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 
 from common.tls import write_private
+from worker.net.names import BRIDGE_PREFIX
 
 PROC = Path("/proc/sys")
-_OF_LINKS = ("net/ipv4/conf/", "net/ipv4/neigh/")
+# What of these is ours to set goes with our links.
+_OF_LINKS = ("net/ipv4/conf/", "net/ipv4/neigh/", f"net/ipv6/conf/{BRIDGE_PREFIX}")
 
 _log = logging.getLogger(__name__)
 

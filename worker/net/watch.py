@@ -15,10 +15,18 @@ from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_LINK
+from pyroute2.netlink.rtnl import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_IPV6_RULE,
+    RTMGRP_LINK,
+)
 
 from worker.net.dockeruser import CHAIN
-from worker.net.names import BRIDGE_PREFIX, PROTOCOL, TABLE, TUNNEL
+from worker.net.names import BRIDGE_PREFIX, PROTOCOL, TABLE, TUNNEL, WIREGUARD_PREFIX
 
 _NETFILTER = 12
 _SOL_NETLINK = 270
@@ -35,6 +43,16 @@ _RULES = frozenset({6, 8})
 _NAME_ATTRIBUTE, _CHAIN_ATTRIBUTE = 1, 2
 _CHAIN_NAME_ATTRIBUTE = 3
 _UP = 1
+_GROUPS = (
+    RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV4_RULE
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV6_RULE
+)
+_LINK_SCOPE = 253
 _PAUSE_SECONDS = 0.1
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -158,7 +176,7 @@ class LinkWatch:
 
     async def _listen(self) -> None:
         async with AsyncIPRoute() as events:
-            await events.bind(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE)
+            await events.bind(_GROUPS)
             while True:
                 async for message in events.get():
                     await self._take(message)
@@ -179,7 +197,7 @@ class LinkWatch:
                 self._changed("a route was deleted")
             case "RTM_DELRULE" if message.get("protocol") == PROTOCOL:
                 self._changed("a routing rule was deleted")
-            case "RTM_NEWADDR" | "RTM_DELADDR":
+            case "RTM_NEWADDR" | "RTM_DELADDR" if message["scope"] != _LINK_SCOPE:  # which every container's link has
                 self._changed("the host's addresses changed")
 
     async def _take_port(self, port: int, bridge: int) -> None:
@@ -198,4 +216,4 @@ class LinkWatch:
 
 
 def _is_ours(name: str | None) -> bool:
-    return bool(name) and (name == TUNNEL or str(name).startswith(BRIDGE_PREFIX))
+    return bool(name) and (name == TUNNEL or str(name).startswith((BRIDGE_PREFIX, WIREGUARD_PREFIX)))

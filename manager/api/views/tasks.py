@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
+from common.addressing6 import prefix_of, with_ipv4
 from common.clock import rfc3339
 from common.model import Network, Task, TaskState
 from common.model.service import TaskSpec
@@ -106,8 +108,16 @@ def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any
 def _attachment(network: Network, address: str, cache: JsonCache) -> dict[str, Any]:
     entry: dict[str, Any] = {"Network": cache.get(network, attached_view)}
     if address:
-        entry["Addresses"] = [_with_prefix(address, network)]
+        entry["Addresses"] = [_with_prefix(address, network), *_ipv6(address, network)]
     return entry
+
+
+def _ipv6(address: str, network: Network) -> list[str]:
+    """Return the IPv6 address that follows in a dual-stack network."""
+    prefix = prefix_of(config.subnet for config in network.subnets)
+    if prefix is None:
+        return []
+    return [f"{with_ipv4(prefix, ipaddress.IPv4Address(address.partition('/')[0]))}/{prefix.prefixlen}"]
 
 
 def _with_prefix(address: str, network: Network) -> str:

@@ -45,9 +45,64 @@ def test_what_a_user_gives_is_kept():
     assert allocate_network(view_with(), asking("a", config)).subnets == (config,)
 
 
+def dual(name: str, *configs: IpamConfig) -> Network:
+    return Network(id=name, spec=NetworkSpec(name=name, ipv6_enabled=True, ipam=IpamOptions(configs=configs)))
+
+
 def test_an_ipv6_subnet_comes_second_to_an_ipv4_one():
-    network = allocate_network(view_with(), asking("a", IpamConfig(subnet="fd00:1::/64")))
+    network = allocate_network(view_with(), dual("a", IpamConfig(subnet="fd00:1::/64")))
     assert [config.subnet for config in network.subnets] == ["10.0.0.0/16", "fd00:1::/64"]
+    assert network.subnets[1].gateway == "fd00:1::1"
+
+
+def test_a_dual_stack_network_gets_the_lowest_free_part_of_the_clusters_own_pool():
+    view = view_with()
+    first = allocate_network(view, dual("a"))
+    view.of(Network).put(first)
+    second = allocate_network(view, dual("b"))
+    (_, one), (_, two) = first.subnets, second.subnets
+    assert one.subnet.startswith("fd")
+    assert one.subnet.endswith("/64")
+    pool = one.subnet.removesuffix("::/64")
+    assert two.subnet == f"{pool}:1::/64"
+
+
+def test_a_pool_for_ipv6_may_be_given():
+    view = Tables()
+    view.of(Cluster).put(Cluster(id="c", default_addr_pool=("10.0.0.0/8", "fd00:20::/94")))
+    subnets = []
+    for name in "abc":
+        network = allocate_network(view, dual(name))
+        view.of(Network).put(network)
+        subnets.append(network.subnets[1].subnet)
+    assert subnets == ["fd00:20::/96", "fd00:20::1:0:0/96", "fd00:20::2:0:0/96"]
+    with pytest.raises(ResourceExhausted, match="fd00:20::/94"):  # the last part is the tunnels'
+        allocate_network(view, dual("d"))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (IpamConfig(subnet="fd00:1::/112"), "too small: give at least /96"),
+        (IpamConfig(subnet="fd00:1::/64", range="fd00:1::/80"), "follow from the IPv4"),
+        (IpamConfig(subnet="fe80::/64"), "not for hosts"),
+        (IpamConfig(subnet="fd00:1::/64", gateway="fd00:2::1"), "not inside the subnet"),
+    ],
+)
+def test_an_ipv6_subnet_that_cannot_be_is_refused(config: IpamConfig, said: str):
+    with pytest.raises(InvalidArgument, match=said):
+        allocate_network(view_with(), dual("a", config))
+
+
+def test_an_ipv6_subnet_needs_a_network_that_is_to_have_one():
+    with pytest.raises(InvalidArgument, match="give --ipv6 too"):
+        allocate_network(view_with(), asking("a", IpamConfig(subnet="fd00:1::/64")))
+
+
+def test_an_encrypted_network_is_ipv4_only():
+    spec = NetworkSpec(name="a", ipv6_enabled=True, driver=DriverConfig(name="overlay", options={"encrypted": ""}))
+    with pytest.raises(InvalidArgument, match="encrypted networks are IPv4 only"):
+        allocate_network(view_with(), Network(id="a", spec=spec))
 
 
 def test_an_allocated_network_stays_as_it_is():

@@ -427,20 +427,21 @@ async def test_networks(client: Client) -> None:
     assert [n["Name"] for n in await client.get("/networks")] == ["ingress", "on1", "bridge", "host", "none"]
 
 
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        ({"Options": {"encrypted": ""}}, "encrypted networks are not supported"),
-        ({"Options": {"encrypted": "true"}}, "encrypted networks are not supported"),
-        ({"EnableIPv6": True}, "IPv6 networks are not supported"),
-        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, "IPv6 networks are not supported"),
-    ],
-)
-async def test_a_network_that_hosts_would_not_make_as_asked_is_refused(
-    client: Client, more: dict[str, Any], why: str
-) -> None:
-    status, message = await client.error("POST", "/networks/create", {"Name": "on1", **more})
-    assert (status, why in message) == (501, True)
+async def test_a_dual_stack_network_has_a_range_of_each_family(client: Client) -> None:
+    body = {"Name": "on1", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00:1::/64"}]}}
+    await client.make("/networks/create", body)
+    network = await client.get("/networks/on1")
+    assert network["EnableIPv6"] is True
+    assert network["IPAM"]["Config"] == [
+        {"Subnet": "10.0.0.0/16", "Gateway": "10.0.0.1"},
+        {"Subnet": "fd00:1::/64", "Gateway": "fd00:1::1"},
+    ]
+
+
+async def test_an_ipv6_subnet_of_a_network_without_ipv6_is_refused(client: Client) -> None:
+    body = {"Name": "on1", "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}
+    status, message = await client.error("POST", "/networks/create", body)
+    assert (status, "give --ipv6 too" in message) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""What the kernel says of links, addresses, routes and rules, read into the plan's own values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from worker.net.kernel import LOCAL_TABLE, Address, Item, Route, Rule, Tunnel
+from worker.net.names import BRIDGE_PREFIX, TUNNEL
+
+INET6 = 10
+UP = 1
+NO_DAD = 0x02
+
+
+def read_tunnel(link: Any) -> Tunnel | None:
+    info = link.get("linkinfo")
+    data = info.get("data") if info is not None else None
+    if data is None or info.get("kind") != "vxlan" or not link["flags"] & UP:
+        return None
+    return Tunnel(
+        name=TUNNEL,
+        mac=link.get("address"),
+        vni=data.get("vxlan_id"),
+        port=data.get("vxlan_port"),
+        local=data.get("vxlan_local") or "",
+        mtu=link.get("mtu"),
+    )
+
+
+def read_address(entry: Any, names: Mapping[int, str]) -> tuple[str, Item | None]:
+    """Return an address, and the item that it is: ours are all of the tunnel's, and a bridge's that we made good."""
+    address = entry.get("local") or entry.get("address")
+    link = names.get(entry["index"], "")
+    made_good = link.startswith(BRIDGE_PREFIX) and entry["family"] == INET6 and bool(entry.get("flags") & NO_DAD)
+    if ip_address(address).is_link_local or not (link == TUNNEL or made_good):
+        return address, None
+    return address, Address(link, f"{address}/{entry['prefixlen']}")
+
+
+def read_range(route: Any) -> IPv4Network | IPv6Network:
+    if route["family"] == INET6:
+        return IPv6Network(f"{route.get('dst') or '::'}/{route['dst_len']}")
+    return IPv4Network(f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}")  # noqa: S104 - a route's destination
+
+
+def read_route(route: Any, names: Mapping[int, str]) -> Route:
+    return Route(
+        destination=str(read_range(route)),
+        link=names.get(route.get("oif"), ""),
+        gateway=route.get("gateway") or "",
+        source=route.get("prefsrc") or "",
+        table=route.get("table") or LOCAL_TABLE,
+    )
+
+
+def read_rule(rule: Any) -> Rule:
+    return Rule(
+        priority=rule.get("priority"),
+        mark=rule.get("fwmark") or 0,
+        mask=rule.get("fwmask") or 0,
+        link=rule.get("iifname") or "",
+        table=rule.get("table"),
+        ipv6=rule["family"] == INET6,
+    )

@@ -1,0 +1,76 @@
+"""The overlay of one host in IPv6: beside what `worker.net.overlay` has, through the same tunnel. Pure.
+
+State grows with peers times networks here too. What containers ask for on the link is answered by rules
+(`worker.net.neighbours`), not by an entry for each address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from worker.net.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route, Rule
+from worker.net.names import (
+    BRIDGE_MAC,
+    GATEWAY_BRIDGE,
+    MARK_MASK,
+    TUNNEL,
+    mark,
+    peer_mac,
+    return_table,
+    rule_priority,
+)
+from worker.net.site import Site
+from worker.net.site6 import Site6, ipv6
+
+
+def kernel_items(site: Site) -> frozenset[Item]:
+    """Return addresses, neighbours, routes and rules; nothing where containers have no IPv6."""
+    here = ipv6(site)
+    if here is None:
+        return frozenset()
+    return frozenset([*_own(here), *_of_peers(here), *_of_networks(here)])
+
+
+def sysctls(site: Site) -> dict[str, str]:
+    """Return the settings, by path below /proc/sys; those that keep the host's own way out come first."""
+    here = ipv6(site)
+    if here is None:
+        return {}
+    # A host that forwards would not hear its routers any more, and lose the routes that it has from them.
+    found = {f"net/ipv6/conf/{link}/accept_ra": "2" for link in sorted(site.facts.advertised_links)}
+    found |= {
+        "net/ipv6/conf/all/forwarding": "1",
+        # Docker sets it too when it makes a dual-stack network.
+        "net/ipv6/conf/default/forwarding": "1",
+        "net/bridge/bridge-nf-call-ip6tables": "1",
+    }
+    bridges = [GATEWAY_BRIDGE, *(each.segment.bridge for each in here.segments)]
+    return found | {f"net/ipv6/conf/{bridge}/accept_ra": "0" for bridge in bridges}
+
+
+def _own(here: Site6) -> Iterator[Item]:
+    if here.site.facts.address:
+        yield Address(TUNNEL, f"{here.tunnel}/128")
+    gateways = here.gateways
+    yield Address(GATEWAY_BRIDGE, f"{gateways[1]}/{gateways.prefixlen}")
+    for each in here.segments:
+        yield HardwareAddress(each.segment.bridge, BRIDGE_MAC)
+        yield Address(each.segment.bridge, f"{each.gateway}/{each.prefix.prefixlen}")
+        yield Route(str(each.vips), "lo", table=LOCAL_TABLE)
+
+
+def _of_peers(here: Site6) -> Iterator[Item]:
+    for number, tunnel, gateways in here.peers():
+        way = str(tunnel)
+        yield Neighbour(TUNNEL, way, peer_mac(number))
+        yield Route(f"{way}/128", TUNNEL, way, str(here.tunnel))
+        yield Route(str(gateways), TUNNEL, way, str(here.tunnel))
+        yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number), ipv6=True)
+        yield Route("::/0", TUNNEL, way, table=return_table(number))
+
+
+def _of_networks(here: Site6) -> Iterator[Item]:
+    ways = {number: str(tunnel) for number, tunnel, _ in here.peers()}
+    for each in here.segments:
+        for number, lease in here.leases_of(each):
+            yield Route(str(lease), TUNNEL, ways[number], str(each.gateway))

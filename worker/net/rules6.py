@@ -1,0 +1,133 @@
+"""The IPv6 rules of one host that do not depend on services: a table beside that of `worker.net.rules`. Pure.
+
+What is not here, and why:
+- The containers' name server is asked over IPv4, and the tunnel runs over it.
+- The host's own ::1 cannot be sent to a container: its answer would come off a bridge for ::1, which the kernel drops
+  (`worker.net.loopback` serves it). What came with ::1 by any link but lo the kernel drops too.
+- Link-local addresses mean nothing to a container on another link: what comes from one is refused at once.
+- A node that reaches its own replica through another node gets no answer: the others do not know its IPv6 addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address
+
+from common.addressing6 import with_ipv4
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
+from worker.net.ruleset import Chain, Lookup, members
+from worker.net.site import Site
+from worker.net.site6 import Site6, ipv6
+
+_MARKED = f"ct mark & {MARK_MASK:#x} != 0"
+_BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
+_TO_PORT = "meta l4proto . th dport"
+_TO_THE_HOST = "ip6 daddr != @viprange ip6 daddr != ::1 ip6 saddr != fe80::/10 fib daddr type local"
+_PORT_RULES = (
+    f"{_TO_THE_HOST} ip6 daddr . {_TO_PORT} vmap @meshaddr",
+    f"{_TO_THE_HOST} {_TO_PORT} vmap @mesh",
+)
+
+
+def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
+    """Return the set of this host's containers, by their addresses: each is in it with itself."""
+    return {"selfpair": Lookup("ipv6_addr . ipv6_addr", members(f"{each} . {each}" for each in addresses))}
+
+
+def own(site: Site, addresses: Collection[str]) -> Collection[str]:
+    """Return the IPv6 addresses of this host's containers: those among `addresses`, and what follows from the rest."""
+    found = {each for each in addresses if ":" in each}
+    half = ipv6(site)
+    for segment in half.segments if half is not None else ():
+        known = [IPv4Address(each) for each in addresses if ":" not in each]
+        found |= {str(with_ipv4(segment.prefix, each)) for each in known if each in segment.segment.lease}
+    return found
+
+
+def base_lookups(here: Site6) -> dict[str, Lookup]:
+    """Return the sets that describe this host and its peers."""
+    segments = list(here.segments)
+    pairs = {f'"{each.segment.bridge}" . {each.prefix}' for each in segments}
+    same = {f'"{each.segment.bridge}" . "{each.segment.bridge}"' for each in segments}
+    return {
+        "cluster": _ranges(map(str, [here.mesh, *(each.prefix for each in segments)])),
+        "viprange": _ranges(str(each.vips) for each in segments),
+        "netpair": Lookup("ifname . ipv6_addr", members(pairs), interval=True),
+        "samebr": Lookup("ifname . ifname", members(same)),
+        "peermark": Lookup("ether_addr : mark", {peer_mac(i): f"{mark(i):#x}" for i in here.site.peers}),
+    }
+
+
+def base_chains(here: Site6) -> dict[str, Chain]:
+    """Return the chains that the kernel calls."""
+    gateways = str(here.gateways)
+    return {
+        "h_raw": Chain(_raw(here), _hook("filter", "prerouting", "raw")),
+        "h_mark": Chain(_marking(gateways), _hook("filter", "prerouting", "mangle")),
+        "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), _hook("nat", "prerouting", "dstnat - 10")),
+        "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
+        "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), _hook("nat", "postrouting", "srcnat - 10")),
+        "h_in": Chain(_input(), _hook("filter", "input", "filter - 10")),
+        "h_fwd": Chain(_forward(str(here.tunnels)), _hook("filter", "forward", "filter - 10")),
+    }
+
+
+def _hook(kind: str, place: str, priority: str) -> str:
+    return f"type {kind} hook {place} priority {priority}; policy accept;"
+
+
+def _ranges(networks: Iterable[str]) -> Lookup:
+    return Lookup("ipv6_addr", members(networks), interval=True)
+
+
+def _raw(here: Site6) -> tuple[str, ...]:
+    if not here.site.peers:
+        return ()
+    zones = ", ".join(f"{peer_mac(number)} : {number}" for number in here.site.peers)
+    return (f'iifname "{TUNNEL}" ip6 saddr != @cluster ct original zone set ether saddr map {{ {zones} }}',)
+
+
+def _marking(gateways: str) -> tuple[str, ...]:
+    client = f'iifname "{TUNNEL}" ip6 saddr != @cluster ip6 daddr {gateways}'
+    return (
+        f"{client} ct state new ct mark set ether saddr map @peermark",
+        f'iifname "{GATEWAY_BRIDGE}" ct direction reply {_MARKED} meta mark set ct mark & {MARK_MASK:#x}',
+    )
+
+
+def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
+    return (
+        "ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade",
+        f"ip6 saddr {gateways} oifname != {_BOTH} masquerade",
+        f'ct status dnat ip6 saddr @cluster ip6 daddr {everywhere} oifname "{TUNNEL}" masquerade',
+    )
+
+
+def _input() -> tuple[str, ...]:
+    new_connection = f"ct state new ip6 daddr != ::1 {_TO_PORT} @ports"
+    new_at_address = f"ct state new ip6 daddr . {_TO_PORT} @portsaddr"
+    return (
+        "ip6 daddr @viprange meta l4proto tcp reject with tcp reset",
+        "ip6 daddr @viprange reject",
+        f"{new_connection} meta l4proto tcp reject with tcp reset",
+        f"{new_connection} reject",
+        f"{new_at_address} meta l4proto tcp reject with tcp reset",
+        f"{new_at_address} reject",
+    )
+
+
+def _forward(tunnels: str) -> tuple[str, ...]:
+    return (
+        "ct state established,related accept",
+        "iifname . oifname @samebr accept",
+        f'iifname "{TUNNEL}" oifname . ip6 saddr @netpair accept',
+        f'oifname "{TUNNEL}" iifname . ip6 daddr @netpair accept',
+        f"oifname {_BOTH} ct status dnat accept",
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip6 saddr {tunnels} accept',
+        f'oifname "{BRIDGE_PREFIX}*" drop',
+        f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
+        f'iifname "{BRIDGE_PREFIX}*" drop',
+        f'iifname "{TUNNEL}" drop',
+        f'oifname "{TUNNEL}" drop',
+    )

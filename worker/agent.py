@@ -16,6 +16,7 @@ from common.model.task import TaskStatus
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
+    AttachmentReport,
     BringImage,
     Brought,
     Hello,
@@ -26,6 +27,8 @@ from common.wire.messages import (
 )
 from worker import resources
 from worker.assignments import AssignmentSet
+from worker.guests import Guests
+from worker.hands import Hands
 from worker.images import Fetch, Images
 from worker.ports import Engine, Memory, Networks, NetworkWorld, TaskFiles
 from worker.reporter import Reporter
@@ -88,6 +91,7 @@ class Agent:
             materials=Materials(),
         )
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
+        self.guests = Guests(engine, networks)
         self._set = AssignmentSet()
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
@@ -109,11 +113,13 @@ class Agent:
         self._set = await self._memory.load()
         self._hands.materials = Materials(configs=self._set.configs)
         self._networks.update(_world(self._set))
+        self.guests.apply(self._set.attachments, complete=False)
         self.supervisor.apply(self._set.tasks, complete=False)
         self.lost()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.supervisor.run())
+                group.create_task(self.guests.run())
                 group.create_task(self._networks.run())
                 group.create_task(self._save_states())
                 group.create_task(self._describe())
@@ -163,6 +169,7 @@ class Agent:
         old, self._set = self._set, new
         self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
         self._networks.update(_world(new))
+        self.guests.apply(new.attachments, complete=message.complete)  # first: what they have, no task may get
         self.supervisor.apply(new.tasks, complete=True)
         if new.secrets is not old.secrets or new.configs is not old.configs:
             self.supervisor.wake()
@@ -189,6 +196,9 @@ class Agent:
             await self._changed.wait()
         self._announced = self.description
         return NodeReport(description=self.description)
+
+    async def attachments_changed(self) -> AttachmentReport:
+        return await self.guests.take()
 
     def lost(self) -> None:
         self.connected_to = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from common.model.attachment import NetworkAttachment
 from common.model.network import Network
 from common.model.secret import Config, Secret
 from common.model.task import Task
@@ -32,6 +33,7 @@ class AssignmentSet:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     configs: Mapping[str, Config] = field(default_factory=dict)
     networks: Mapping[str, Network] = field(default_factory=dict)
+    attachments: Mapping[str, NetworkAttachment] = field(default_factory=dict)
     endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)
 
@@ -48,6 +50,7 @@ class AssignmentSet:
             secrets=_changed(old.secrets, _by_id(message.secrets), message.removed_secrets),
             configs=_changed(old.configs, _by_id(message.configs), message.removed_configs),
             networks=_changed(old.networks, _by_id(message.networks), message.removed_networks),
+            attachments=_changed(old.attachments, _by_id(message.attachments), message.removed_attachments),
             endpoints=_changed(
                 old.endpoints, {end.service_id: end for end in message.endpoints}, message.removed_endpoints
             ),

@@ -206,6 +206,13 @@ class DockerEngine:
     async def remove_network(self, network: str) -> None:
         await self._unless_absent(self._delete(f"networks/{network}"))
 
+    async def empty_network(self, network: str) -> None:
+        with self._errors():
+            await self._negotiate()
+            found = await self._docker.networks.get(network)
+            for container_id in (await found.show()).get("Containers") or {}:
+                await found.disconnect({"Container": container_id, "Force": True})
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:

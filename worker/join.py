@@ -164,6 +164,8 @@ async def leave(data: DataDir) -> bool:
         info = await engine.info()
         told = await _tell(data, config, info)
         await remove_containers(engine, config.node_id)
+        for network in await engine.networks({LABEL_AGENT: config.node_id}):
+            await engine.empty_network(network["Id"])  # plain containers stay, without the cluster's networks
         networks = await choose_networks(data, config, engine, SystemClock())
         await networks.remove_all()
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from common.model.attachment import NetworkAttachment
 from common.model.network import Network
 from common.model.secret import Config
 from common.model.task import Task, TaskStatus
@@ -27,6 +28,7 @@ _KINDS: tuple[tuple[str, type[Any], str], ...] = (
     ("task", Task, "id"),
     ("config", Config, "id"),
     ("network", Network, "id"),
+    ("attachment", NetworkAttachment, "id"),
     ("endpoint", ServiceEndpoint, "service_id"),
     ("peer", Peer, "node_id"),
 )
@@ -108,11 +110,12 @@ class LocalDb:
 
 def _parts(message: Assignments) -> Iterable[tuple[str, tuple[Any, ...], tuple[str, ...], str]]:
     """List what a message says of each kind that is stored. Secrets are not: they never touch the disk."""
-    objects = (message.tasks, message.configs, message.networks, message.endpoints, message.peers)
+    objects = (message.tasks, message.configs, message.networks, message.attachments, message.endpoints, message.peers)
     removed = (
         message.removed_tasks,
         message.removed_configs,
         message.removed_networks,
+        message.removed_attachments,
         message.removed_endpoints,
         message.removed_peers,
     )
@@ -157,6 +160,7 @@ def _read(db: sqlite3.Connection) -> AssignmentSet:
         tasks=found["task"],
         configs=found["config"],
         networks=found["network"],
+        attachments=found["attachment"],
         endpoints=found["endpoint"],
         peers=found["peer"],
     )

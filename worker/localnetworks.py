@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from common.errors import SwarmError
 from common.model.network import Network
@@ -53,6 +53,9 @@ class LocalNetworks:
     def update(self, world: NetworkWorld) -> None:
         self._world = world
         self._changed.set()
+
+    def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
+        """Reserve nothing: addresses are the engine's."""
 
     async def attach(self, task: Task) -> Attachment:
         attachment = self._attachment(task)

@@ -14,6 +14,7 @@ from common.addressing import layout
 from common.errors import NotFound, ResourceExhausted, SwarmError
 from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig
+from manager.allocate.attachments import LEASE_LINGER, is_in
 from manager.allocate.leases import lease, release
 from manager.allocate.ports import PortsInUse, choose_ports
 from manager.allocate.subnets import allocate_among, is_allocated, is_overlay
@@ -23,8 +24,6 @@ from manager.state.view import View
 
 PENDING_MESSAGE = "pending task scheduling"
 RETRY_SECONDS = 5.0
-LEASE_LINGER = 60.0
-"""Seconds that a node keeps its part of a network after its last task there ended."""
 
 
 def allocate(view: View, keys: Collection[str], now: float) -> Decision:
@@ -201,10 +200,12 @@ class _Work:
         return service.endpoint.ports
 
     def _uses(self, network_id: str, node_id: str) -> bool:
-        """Whether a task on the node holds an address of the network. A node that has left holds none."""
+        """Whether a task or plain container on the node holds an address of the network. One that left holds none."""
         if node_id not in self._view.nodes:
             return False
-        return any(takes_part(task, network_id) for task in self._view.tasks.on_node(node_id))
+        return any(takes_part(task, network_id) for task in self._view.tasks.on_node(node_id)) or any(
+            attachment.live and is_in(attachment, network_id) for attachment in self._view.attachments.on_node(node_id)
+        )
 
     def _is_over(self, network: Network, node_id: str) -> bool:
         """Whether a node without tasks of the network may lose its part.
@@ -221,6 +222,8 @@ class _Work:
             for task in self._view.tasks.on_node(node_id)
             if task.status.state.terminal and any(each.target == network.id for each in task.spec.networks)
         ]
+        left = self._view.attachments.on_node(node_id)
+        ended += [attachment.ended_at for attachment in left if is_in(attachment, network.id)]
         over_at = max(ended, default=-LEASE_LINGER) + LEASE_LINGER
         if over_at > self._now:
             self._wake_at[f"lease/{network.id}/{node_id}"] = over_at

@@ -6,9 +6,8 @@ subnet gives 256 addresses a node, a small one less, and a growing cluster finds
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 
@@ -43,6 +42,29 @@ def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Networ
             leases[node_id] = str(part)
             taken.append(range_of(part))
     return _with_leases(network, leases), without
+
+
+def holder_of(network: Network, address: IPv4Address) -> str:
+    """Return the id of the node that has the part with an address, empty when none has."""
+    return next((node_id for node_id, cidr in network.leases.items() if address in IPv4Network(cidr)), "")
+
+
+def lease_around(network: Network, node_id: str, address: IPv4Address, nodes: int) -> Network | None:
+    """Give a node the part that an address is in. None when it cannot be: it has another one, or somebody has that."""
+    if node_id in network.leases:
+        return network if holder_of(network, address) == node_id else None
+    area = _area(network)
+    taken = [*_kept_free(network), *(range_of(IPv4Network(cidr)) for cidr in network.leases.values())]
+    share = free_addresses(area, taken) // (max(1, nodes - len(network.leases)) + _to_come(nodes))
+    size = min(_LARGEST, max(_SMALLEST, 1 << max(0, share.bit_length() - 1)))
+    while size >= _SMALLEST:
+        first = int(address) // size * size
+        if area[0] <= first and first_free((first, min(first + size, area[1])), size, taken) == first:
+            part = network_of(first, size)
+            # The first two are the part's own and its bridge's.
+            return _with_leases(network, {**network.leases, node_id: str(part)}) if address not in (part[0], part[1]) else None
+        size //= 2
+    return None
 
 
 def release(network: Network, node_ids: Collection[str]) -> Network:
@@ -81,5 +103,5 @@ def _kept_free(network: Network) -> list[Range]:
     gateway = network.subnets[0].gateway
     if not gateway:
         return []
-    first = int(ipaddress.IPv4Address(gateway)) // _SMALLEST * _SMALLEST
+    first = int(IPv4Address(gateway)) // _SMALLEST * _SMALLEST
     return [(first, first + _SMALLEST)]

@@ -17,6 +17,7 @@ from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
 from manager.api.proxy_hijack import hijack
 from manager.api.proxy_presence import node_name
 from manager.api.router import Handler, Route
+from manager.api.views.attachments import with_cluster_networks
 
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 # What is passed on as it is, to the node that has the container.
@@ -52,7 +53,9 @@ async def inspect_container(context: Context, call: Call) -> Reply:
     if not reply.ok:
         return reply.answer()
     shown = reply.json()
-    shown["Config"] = with_node(shown["Config"], node_name(context.store.view, found.node_id))
+    view = context.store.view
+    shown["Config"] = with_node(with_image(view, shown["Config"]), node_name(view, found.node_id))
+    shown = with_cluster_networks(context.store.view, shown)
     shown["Node"] = node_view(context, found)
     return Answer(value=shown)
 

@@ -8,22 +8,23 @@ from urllib.parse import quote
 import msgspec
 
 from common.model.client import Role
-from manager.api.call import JSON, Call, Reply
+from manager.api.call import Call, Reply
+from manager.api.containers_image import of_image_id
 from manager.api.containers_index import Claim
 from manager.api.containers_list import LIST_SECONDS
 from manager.api.containers_locate import locate
+from manager.api.containers_make import make, make_attached
 from manager.api.containers_names import check_claims, check_name
+from manager.api.containers_networks import check_addresses
 from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.gather import ready_nodes
 from manager.api.images_find import find_local
-from manager.api.proxy import EngineReply, ask, ask_all
+from manager.api.proxy import ask, ask_all
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
-
-_CREATE_SECONDS = 180.0
 
 
 async def create_container(context: Context, call: Call) -> Reply:
@@ -45,6 +46,7 @@ async def create_container(context: Context, call: Call) -> Reply:
         raise EngineError(404, f"No such image: {_tagged(wanted.image)}")
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
     check_claims(context, wanted.name, started)
+    only = _common(only, check_addresses(context.store.view, wanted.networks))
     node_id = place(context.store.view, wanted, seen, context.containers.claims(started), only)
     claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
     context.containers.claim(claim)
@@ -53,7 +55,10 @@ async def create_container(context: Context, call: Call) -> Reply:
             await (context.engines.bring_image(node_id, image_id) if image_id else _pull(context, node_id, wanted))
         elif wanted.image:
             image_id = ""  # by its name
-        reply = await _make(context, call, node_id, wanted, labels, image_id)
+        body = marked(wanted, labels)
+        if image_id:
+            body = of_image_id(body, image_id, wanted.image)
+        reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
     except BaseException:
         context.containers.release(claim)
         raise
@@ -123,25 +128,11 @@ def _pull_failure(progress: bytes) -> str:
     return ""
 
 
-async def _make(
-    context: Context, call: Call, node_id: str, wanted: Wanted, image_labels: dict[str, str], image_id: str
-) -> EngineReply:
-    """Have the engine make it; of an image that was fetched by its id, as its name means nothing there."""
-    asked = marked(wanted, image_labels)
-    if image_id:
-        asked = {**{name: value for name, value in asked.items() if name.lower() != "image"}, "Image": image_id}
-    body = msgspec.json.encode(asked)
-    reply = await ask(
-        *(context, node_id, "POST", "/containers/create"),
-        version=call.version,
-        query=call.query,
-        body=body,
-        headers={"content-type": JSON},
-        seconds=_CREATE_SECONDS,
-    )
-    if not reply.ok:
-        raise reply.error()
-    return reply
+def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the nodes in both; None stands for all."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
 
 
 def _tagged(image: str) -> str:

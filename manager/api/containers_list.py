@@ -17,6 +17,7 @@ from manager.api.gather import ready_nodes
 from manager.api.proxy import EngineReply, ask, ask_all
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
+from manager.api.views.attachments import in_network, with_cluster_networks
 from manager.state.view import View
 
 LIST_SECONDS = 5.0
@@ -29,7 +30,7 @@ _FILTERS = frozenset(
     }
 )  # fmt: skip
 # Judged here: they name one container of the cluster, or a node.
-_OURS = frozenset({"before", "since", "node"})
+_OURS = frozenset({"before", "since", "network", "node"})
 
 
 async def list_containers(context: Context, call: Call) -> Reply:
@@ -39,7 +40,7 @@ async def list_containers(context: Context, call: Call) -> Reply:
     newest, oldest = await _bound(context, filters, "before"), await _bound(context, filters, "since")
     every = call.flag("all") or bool(limit) or "before" in filters or "since" in filters
     query = {"all": "1"} if every else {}
-    if limit and not {"before", "since"} & filters.keys():
+    if limit and not {"before", "network", "since"} & filters.keys():
         query["limit"] = str(limit)
     if call.flag("size"):
         query["size"] = "1"
@@ -48,6 +49,8 @@ async def list_containers(context: Context, call: Call) -> Reply:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))
     shown = [each for each in found if oldest < each["Created"] < newest or (newest, oldest) == _UNBOUND]
+    if "network" in filters:
+        shown = [each for each in shown if in_network(each, filters["network"])]
     shown.sort(key=lambda each: (-each["Created"], each["Id"]))
     return Answer(value=shown[:limit] if limit else shown, headers=warning)
 
@@ -78,7 +81,8 @@ async def every_list(
         if not reply.ok:
             raise reply.error()
         for entry in reply.json():
-            entries.append(with_node(entry, node_name(view, node_id)))
+            named = with_node(with_image(view, entry), node_name(view, node_id))
+            entries.append(with_cluster_networks(view, named))
             context.containers.put(entry["Id"], node_id)
     return entries, warning_header(view, reasons)
 

@@ -6,12 +6,14 @@ The rest of the body is the engine's business and is passed on as it came.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InvalidArgument
-from common.model import Task
+from common.model import NetworkAttachment, Task
+from common.model.attachment import ATTACHMENT_LABEL, AttachedNetwork
+from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.model.service import (
     EXTENSION_PREFIX,
@@ -26,8 +28,8 @@ from manager.api.body import convert, normal, parse
 from manager.api.call import Call
 from manager.api.containers_index import Port
 from manager.api.containers_list import NODE_LABEL
-from manager.api.errors import EngineError, invalid
-from manager.api.references import find_network, predefined_name
+from manager.api.containers_networks import asked_networks, given_endpoints
+from manager.api.errors import invalid
 from manager.state.constraints import parse_all
 from manager.state.view import View
 
@@ -39,6 +41,7 @@ MEMORY_LABEL = EXTENSION_PREFIX + "memory"
 CONSTRAINT_LABEL = EXTENSION_PREFIX + "constraint"
 # What makes a container an agent's own, to be stopped when no task claims it: never for others.
 _AGENTS = ("com.docker.swarm.task", EXTENSION_PREFIX + "agent")
+_MARKS = frozenset({_AGENTS[1], ATTACHMENT_LABEL})
 _CONSTRAINT_ENV = "constraint:"
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
@@ -64,6 +67,10 @@ class HostConfig(Model):
     ipc_mode: str = ""
     binds: tuple[str, ...] = ()
     mounts: tuple[VolumeMount, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    publish_all_ports: bool = False
     volumes_from: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     port_bindings: dict[str, tuple[PortBinding, ...] | None] = {}
@@ -77,6 +84,7 @@ class ContainerCreate(Model):
     """The fields of a create body that its place depends on."""
 
     image: str = ""
+    hostname: str = ""
     env: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     host_config: HostConfig = HostConfig()
@@ -88,7 +96,8 @@ class Wanted:
     """A container to be placed.
 
     `beside` are the containers that it must share a node with, `volumes` the named volumes that it uses, `body` is the
-    client's, decoded, its keys as they came.
+    client's, decoded, its keys as they came. `networks` are the cluster's that it is to be in, `endpoints` what the
+    client said of them, by their ids.
     """
 
     name: str
@@ -101,6 +110,22 @@ class Wanted:
     memory: int = 0
     beside: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    networks: tuple[AttachedNetwork, ...] = ()
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
+    hostname: str = ""
+    dns: DnsConfig | None = None
+    publishes: bool = False
+
+    def attachment(self, node_id: str) -> NetworkAttachment:
+        """Return what stands for the container in the cluster's networks."""
+        return NetworkAttachment(
+            node_id=node_id,
+            name=self.name,
+            hostname=self.hostname,
+            networks=self.networks,
+            dns=self.dns,
+            publishes=self.publishes,
+        )
 
     def as_task(self) -> Task:
         """Return the task that the scheduler would place alike."""
@@ -123,7 +148,7 @@ def read(call: Call, view: View) -> Wanted:
 
     Raises:
         EngineError: 400, a field is of the wrong type, a constraint is malformed, a label is not a user's to give, or
-            there is no such network; 501, a network that plain containers cannot join.
+            there is no such network; 403, a network that plain containers cannot join.
 
     """
     call.require_json()
@@ -134,7 +159,7 @@ def read(call: Call, view: View) -> Wanted:
     if name and _NAME.fullmatch(name) is None:
         raise invalid(f"Invalid container name ({name[:200]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     _check_labels(asked.labels)
-    _check_networks(asked, view)
+    networks = asked_networks(host.network_mode, asked.networking_config.endpoints_config, view)
     return Wanted(
         name=name.removeprefix("/"),
         image=asked.image,
@@ -146,30 +171,23 @@ def read(call: Call, view: View) -> Wanted:
         memory=host.memory_reservation or host.memory,
         beside=tuple(_beside(host)),
         volumes=tuple(_volumes(host)),
+        networks=networks,
+        endpoints=given_endpoints(asked.networking_config.endpoints_config, view) if networks else {},
+        hostname=asked.hostname,
+        dns=_dns(host),
+        publishes=bool(host.port_bindings) or host.publish_all_ports,
     )
 
 
 def _check_labels(labels: dict[str, str]) -> None:
     for label in labels:
-        if label == _AGENTS[1] or label == _AGENTS[0] or label.startswith(_AGENTS[0] + "."):
-            raise invalid(f"label {label} marks the containers of services: it cannot be given to another one")
+        if label in _MARKS or label == _AGENTS[0] or label.startswith(_AGENTS[0] + "."):
+            raise invalid(f"label {label} is the cluster's own mark: it cannot be given to a container")
 
 
-def _check_networks(asked: ContainerCreate, view: View) -> None:
-    """Refuse networks of the cluster: only services' tasks are given addresses in them."""
-    endpoints = asked.networking_config.endpoints_config
-    for name in dict.fromkeys([asked.host_config.network_mode or "default", *endpoints]):
-        if name == "default" or predefined_name(name) or name.startswith("container:"):
-            continue
-        network = find_network(view, name)
-        if network is None:
-            # Not 404: clients would take that for a missing image, and pull.
-            raise invalid(f"network {name} not found")
-        raise EngineError(
-            501,
-            f"network {network.name} spans the cluster, and only services can join it so far: start this as a service "
-            f"(docker service create --network {network.name} …), or use network bridge, host, none or container:NAME",
-        )
+def _dns(host: HostConfig) -> DnsConfig | None:
+    found = DnsConfig(nameservers=host.dns, search=host.dns_search, options=host.dns_options)
+    return found if found != DnsConfig() else None
 
 
 def _constraints(asked: ContainerCreate) -> tuple[str, ...]:
@@ -219,7 +237,7 @@ def marked(wanted: Wanted, image_labels: dict[str, str]) -> dict[str, Any]:
     body = dict(wanted.body)
     labels = dict(_take(body, "Labels") or {})
     labels.pop(NODE_LABEL, None)
-    labels |= {name: "" for name in image_labels if name == _AGENTS[1] or name.startswith(_AGENTS[0])}
+    labels |= {name: "" for name in image_labels if name in _MARKS or name.startswith(_AGENTS[0])}
     labels[MARK_LABEL] = ""
     if wanted.ports:
         labels[PORTS_LABEL] = ",".join(f"{p.address}:{p.number}/{p.protocol}" for p in wanted.ports)

@@ -9,6 +9,8 @@ from common.ids import new_id
 from common.model import Network, Service
 from common.model.client import Role
 from manager.allocate.subnets import allocate_network
+from manager.api import networks_encrypted
+from manager.api.attachments import forget_gone, in_use
 from manager.api.call import Answer, Call, Filters, Reply, moment
 from manager.api.context import Context
 from manager.api.errors import EngineError
@@ -16,6 +18,7 @@ from manager.api.lookup import any_prefix, labels_match, passes
 from manager.api.network_requests import NetworkCreate, network_spec
 from manager.api.references import find_network, predefined_name
 from manager.api.router import Route
+from manager.api.views.attachments import containers_view
 from manager.api.views.networks import PREDEFINED, network_view, predefined_view
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -53,7 +56,9 @@ async def inspect_network(context: Context, call: Call) -> Reply:
     reference, scope = call.params["id"], call.query.get("scope", "")
     network = find_network(context.store.view, reference)
     if network is not None and scope in {"", network.spec.scope}:
-        return Answer(value=network_view(network))
+        shown = network_view(network)
+        shown["Containers"] = containers_view(context.store.view, network)
+        return Answer(value=shown)
     known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
     if known is None:
         raise NotFound(f"network {reference} not found")
@@ -78,6 +83,9 @@ async def create_network(context: Context, call: Call) -> Reply:
 
 async def remove_network(context: Context, call: Call) -> Reply:
     reference = call.params["id"]
+    known = find_network(context.store.view, reference)
+    if known is not None:
+        await forget_gone(context, known.id)
 
     def remove(tx: Transaction) -> None:
         network = find_network(tx, reference)
@@ -106,6 +114,10 @@ def _check_unused(view: View, network: Network) -> None:
         if any(n.target == network.id for n in service.spec.task_template.networks):
             raise FailedPrecondition(f"network {network.id} is in use by service {service.id}")
 
+    refusal = in_use(view, network.id, network.name)
+    if refusal is not None:
+        raise refusal
+
 
 def _publishes(service: Service) -> bool:
     endpoint = service.spec.endpoint_spec
@@ -114,7 +126,11 @@ def _publishes(service: Service) -> bool:
 
 def _used(view: View) -> set[str]:
     services = (service for service in view.services if not service.pending_delete)
-    return {network.target for service in services for network in service.spec.task_template.networks}
+    plain = (attachment for attachment in view.attachments if attachment.live)
+    return {
+        *(network.target for service in services for network in service.spec.task_template.networks),
+        *(network.target for attachment in plain for network in attachment.networks),
+    }
 
 
 async def prune_networks(context: Context, call: Call) -> Reply:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Collection, Iterable, Iterator
 
 from common.clock import Clock
-from common.model import Network, Node, Service, Task
+from common.model import Network, NetworkAttachment, Node, Service, Task
 from manager.allocate.allocator import allocate, new, placed
 from manager.allocate.subnets import is_allocated
 from manager.loops.loop import Loop, Rule
@@ -33,6 +33,9 @@ def keys_of(change: Change, view: View) -> Iterable[str]:
         case Task() if new(value):
             return () if isinstance(old, Task) and new(old) else (f"task/{value.id}",)
     current = change.current
+    if isinstance(current, NetworkAttachment):
+        both = [each for each in (old, value) if isinstance(each, NetworkAttachment)]
+        return dict.fromkeys(key for each in both for key in _leases_for(each))
     if isinstance(current, Task):
         was, now = isinstance(old, Task) and placed(old), isinstance(value, Task) and placed(value)
         # A lease lingers after its last task; with that task's record goes the reason to.
@@ -52,6 +55,8 @@ def all_keys(view: View) -> Iterator[str]:
     for task in view.tasks:
         if placed(task):
             yield from _leases_of(task)
+    for attachment in view.attachments:
+        yield from _leases_for(attachment)
 
 
 def _decide(view: View, keys: Collection[str], now: float, _: random.Random) -> Decision:
@@ -60,6 +65,10 @@ def _decide(view: View, keys: Collection[str], now: float, _: random.Random) -> 
 
 def _leases_of(task: Task) -> Iterable[str]:
     return tuple(f"lease/{each.target}/{task.node_id}" for each in task.spec.networks if task.node_id)
+
+
+def _leases_for(attachment: NetworkAttachment) -> Iterable[str]:
+    return tuple(f"lease/{each.target}/{attachment.node_id}" for each in attachment.networks)
 
 
 def _of_node(old: Node | None, value: Node | None, view: View) -> Iterator[str]:

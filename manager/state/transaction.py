@@ -7,13 +7,27 @@ from typing import Any, get_args
 import msgspec
 
 from common.errors import AlreadyExists, Unavailable
-from common.model import ClientCertificate, Cluster, Config, Network, Node, Secret, Service, StoredObject, Task
+from common.model import (
+    ClientCertificate,
+    Cluster,
+    Config,
+    Network,
+    NetworkAttachment,
+    Node,
+    Secret,
+    Service,
+    StoredObject,
+    Task,
+)
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.tables import (
+    ATTACHMENT_INDEXES,
     NAME_INDEX,
     SERVICE_INDEXES,
     TASK_INDEXES,
+    AttachmentOverlay,
+    AttachmentTable,
     Overlay,
     ServiceOverlay,
     ServiceTable,
@@ -21,7 +35,7 @@ from manager.state.tables import (
     TaskOverlay,
     TaskTable,
 )
-from manager.state.view import NamedTableView, ServiceTableView, TaskTableView
+from manager.state.view import AttachmentTableView, NamedTableView, ServiceTableView, TaskTableView
 
 _UNIQUE_NAMES = {
     Service: "service",
@@ -42,6 +56,7 @@ class Tables:
         self.services: ServiceTableView = self._by_type[Service]
         self.nodes: NamedTableView[Node] = self._by_type[Node]
         self.networks: NamedTableView[Network] = self._by_type[Network]
+        self.attachments: AttachmentTableView = self._by_type[NetworkAttachment]
         self.secrets: NamedTableView[Secret] = self._by_type[Secret]
         self.configs: NamedTableView[Config] = self._by_type[Config]
         self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
@@ -55,6 +70,10 @@ class Tables:
             return TaskTable(TASK_INDEXES) if below is None else TaskOverlay(below.of(Task), TASK_INDEXES)
         if kind is Service:
             return ServiceTable(SERVICE_INDEXES) if below is None else ServiceOverlay(below.of(kind), SERVICE_INDEXES)
+        if kind is NetworkAttachment:
+            if below is None:
+                return AttachmentTable(ATTACHMENT_INDEXES)
+            return AttachmentOverlay(below.of(kind), ATTACHMENT_INDEXES)
         return Table(NAME_INDEX) if below is None else Overlay(below.of(kind), NAME_INDEX)
 
     @property

@@ -172,7 +172,7 @@ class FakeEngine:
             raise EngineError(400, program.create_error)
         self._numbers += 1
         container_id = f"{self._numbers:064x}"
-        seen = Container(id=container_id, task_id=body["Labels"].get(LABEL_TASK_ID, ""))
+        seen = Container(id=container_id, task_id=body["Labels"].get(LABEL_TASK_ID, ""), name=name)
         self._boxes[container_id] = _Box(name, body, program, seen)
         return container_id
 
@@ -287,6 +287,9 @@ class FakeEngine:
     async def remove_network(self, network: str) -> None:
         await self._call("remove_network")
         self.docker_networks.pop(network, None)
+
+    async def empty_network(self, network: str) -> None:
+        await self._call("empty_network")
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

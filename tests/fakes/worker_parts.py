@@ -1,7 +1,7 @@
 """What a worker's core runs on besides its engine, in memory: files, networks, what outlives the agent."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import msgspec
 
@@ -33,6 +33,7 @@ class FakeNetworks:
     def __init__(self) -> None:
         self.calls: dict[str, list[str]] = {}
         self.world = NetworkWorld()
+        self.reserved: dict[str, dict[str, str]] = {}
         self.full = False
         self._last = 1
 
@@ -41,6 +42,9 @@ class FakeNetworks:
 
     def update(self, world: NetworkWorld) -> None:
         self.world = world
+
+    def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
+        self.reserved[holder] = dict(addresses)
 
     async def attach(self, task: Task) -> Attachment:
         if self.full:
@@ -114,6 +118,7 @@ def _as_stored(found: AssignmentSet, tasks: Mapping[str, Task]) -> AssignmentSet
         tasks=tasks,
         configs=found.configs,
         networks=found.networks,
+        attachments=found.attachments,
         endpoints=found.endpoints,
         peers=found.peers,
     )

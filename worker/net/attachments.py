@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from common.clock import Clock
-from common.errors import Unavailable
+from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
 from worker.net.addresses import AddressPool
 from worker.net.site import Site
@@ -59,6 +59,8 @@ class Attachments:
 
         """
         addresses = self._tasks.setdefault(task_id, {})
+        for network_id in addresses.keys() - {*network_ids}:
+            self._give_back(network_id, addresses.pop(network_id))
         for network_id in network_ids:
             if network_id in addresses:
                 continue
@@ -71,6 +73,20 @@ class Attachments:
             addresses[network_id] = found
         return 0.0
 
+    def reserve(self, task_id: str, addresses: Mapping[str, str]) -> None:
+        """Keep addresses for one that is to get them, or has them.
+
+        Raises:
+            AlreadyExists: one of them is another's.
+
+        """
+        for network_id, address in addresses.items():
+            for other_id, others in self._tasks.items():
+                if other_id != task_id and others.get(network_id) == address:
+                    raise AlreadyExists(f"address {address} is in use on this host, by {other_id}")
+        for network_id, address in addresses.items():
+            self.hold(task_id, network_id, address)
+
     def hold(self, task_id: str, network_id: str, address: str) -> None:
         """Note what a container has that was made before."""
         self._tasks.setdefault(task_id, {})[network_id] = address
@@ -82,9 +98,12 @@ class Attachments:
         self.draining.discard(task_id)
         addresses = self._tasks.pop(task_id, {})
         for network_id, address in addresses.items():
-            if network_id in self._pools:
-                self._pools[network_id].release(address, self._clock.now())
+            self._give_back(network_id, address)
         return bool(addresses)
+
+    def _give_back(self, network_id: str, address: str) -> None:
+        if network_id in self._pools:
+            self._pools[network_id].release(address, self._clock.now())
 
 
 def addresses_of(container: Container, docker_names: Mapping[str, str]) -> dict[str, str]:

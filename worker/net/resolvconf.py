@@ -119,7 +119,7 @@ class ContainerFiles:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / task_id
-        _write_in_place(path, render(nameserver, self._host.current(), own).encode())
+        write_in_place(path, render(nameserver, self._host.current(), own).encode())
         self._made[task_id] = (nameserver, own)
         return path
 
@@ -155,7 +155,7 @@ class ContainerFiles:
                 _log.warning("cannot rewrite the resolv.conf of task %s: %s", task_id, error)
 
 
-def _write_in_place(path: Path, content: bytes) -> None:
+def write_in_place(path: Path, content: bytes) -> None:
     """Change a file's content; a reader never sees it empty. All users of the container must be able to read it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:

@@ -177,6 +177,9 @@ def _in_network(endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backe
         address = _packed(text)
         slot = str(backend.slot or backend.node_id).lower()
         tasks.append(address)
+        if not slot:  # a plain container
+            pointers[address] = endpoint.name
+            continue
         members[slot] = (*members.get(slot, ()), address)
         members[f"{slot}.{backend.task_id.lower()}"] = (address,)
         pointers[address] = f"{slot}.{endpoint.name}"

@@ -115,7 +115,10 @@ def expected(action, **fields):
         (event("kill", signal="1"), expected("kill")),
         (event("health_status: unhealthy"), expected("health_status", health="unhealthy")),
         (event("exec_start: sh"), None),
-        ({"Action": "die", "Actor": {"ID": "abc", "Attributes": {}}}, None),
+        (
+            {"Action": "die", "Actor": {"ID": "abc", "Attributes": {}}},
+            ContainerEvent(container_id="abc", task_id="", action="die"),
+        ),
         ({"Type": "daemon", "Action": "reload"}, None),
     ],
 )

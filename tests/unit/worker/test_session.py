@@ -95,6 +95,9 @@ class StubAgent:
     def authorised(self, message):
         self.seen.append(message.auth)
 
+    async def attachments_changed(self):
+        await asyncio.Event().wait()
+
     async def description_changed(self):
         await self.redescribed.wait()
         self.redescribed.clear()

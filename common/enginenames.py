@@ -1,0 +1,13 @@
+"""What the cluster's networks are called on the engines, as managers and workers must agree on."""
+
+from __future__ import annotations
+
+from common.model.network import Network
+
+# Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
+GATEWAY_NETWORK = "00-orc-gw"
+
+
+def engine_network(network: Network) -> str:
+    """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
+    return f"orc-{network.name}-{network.id[:5]}"

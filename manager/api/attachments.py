@@ -1,0 +1,165 @@
+"""Attachments of plain containers: made with the container, changed by `network connect` and `disconnect`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import msgspec
+
+from common.errors import NotFound, Unavailable
+from common.ids import new_id
+from common.model import NetworkAttachment
+from common.model.attachment import AttachmentStatus
+from manager.api.containers_networks import leased
+from manager.api.context import Context
+from manager.api.errors import EngineError
+from manager.api.proxy import ask
+from manager.api.proxy_presence import node_name
+from manager.state.transaction import Transaction
+from manager.state.view import View
+from manager.state.watch import Lagged
+
+# A worker tries for 30 s.
+ATTACH_SECONDS = 40.0
+
+
+def attachment_of(view: View, container_id: str) -> NetworkAttachment | None:
+    """Return what stands for a container, by its full id."""
+    return next((each for each in view.attachments if each.live and each.container == container_id), None)
+
+
+def users_of(view: View, network_id: str) -> list[NetworkAttachment]:
+    """Return what holds a network."""
+    return [each for each in view.attachments if each.live and any(n.target == network_id for n in each.networks)]
+
+
+@asynccontextmanager
+async def attached(context: Context, draft: NetworkAttachment) -> AsyncIterator[NetworkAttachment]:
+    """Have a node prepare networks for a container, which the block makes; a block that fails leaves nothing behind.
+
+    Raises:
+        EngineError: 400, 409; a network or address cannot be had.
+        Unavailable: the node cannot do it; says why.
+
+    """
+    draft = msgspec.structs.replace(draft, id=new_id(context.rng))
+    try:
+        yield await prepare(context, draft)
+    except BaseException:
+        await context.store.update(lambda tx: tx.remove(draft))
+        raise
+
+
+async def prepare(context: Context, wanted: NetworkAttachment) -> NetworkAttachment:
+    """Store an attachment, new or with another network; return it when its node has what it needs.
+
+    Raises:
+        EngineError: 400, 409; a network or address cannot be had.
+        Unavailable: the node cannot do it; says why.
+
+    """
+    fresh = msgspec.structs.replace(wanted, status=msgspec.structs.replace(wanted.status, err=""))
+
+    def put(tx: Transaction) -> None:
+        for network in leased(tx, fresh):
+            tx.put(network)
+        tx.put(fresh)
+
+    try:
+        with context.store.watch() as changes:
+            await context.store.update(put)
+            async with context.presence.guard(context.store.view, fresh.node_id), asyncio.timeout(ATTACH_SECONDS):
+                while (found := _settled(context.store.view, fresh.id)) is None:
+                    try:
+                        await changes.next()
+                    except Lagged:
+                        continue  # the state itself is looked at
+                return found
+    except TimeoutError:
+        name = node_name(context.store.view, fresh.node_id)
+        raise Unavailable(f"node {name} did not prepare the networks within {ATTACH_SECONDS:g} s") from None
+
+
+def _settled(view: View, attachment_id: str) -> NetworkAttachment | None:
+    found = view.attachments.get(attachment_id)
+    if found is None or not found.live:
+        raise Unavailable("the attachment to the network ended in the middle of this: try again")
+    if found.status.err:
+        raise Unavailable(f"node {node_name(view, found.node_id)}: {found.status.err}")
+    return found if all(found.end_in(each.target) is not None for each in found.networks) else None
+
+
+async def bind(context: Context, attachment_id: str, container_id: str) -> None:
+    """Note which container has an attachment."""
+
+    def put(tx: Transaction) -> None:
+        found = tx.attachments.get(attachment_id)
+        if found is not None and found.live:
+            tx.put(msgspec.structs.replace(found, container_id=container_id))
+
+    await context.store.update(put)
+
+
+async def without(context: Context, attachment_id: str, network_id: str) -> None:
+    """Take a network from an attachment. Its address there stays nobody's for a while, as that of one that ended."""
+
+    def put(tx: Transaction) -> None:
+        found = tx.attachments.get(attachment_id)
+        if found is None or not found.live:
+            return
+        gone = tuple(each for each in found.networks if each.target == network_id)
+        left = tuple(each for each in found.networks if each.target != network_id)
+        ends = tuple(end for end in found.status.ends if end.network_id != network_id)
+        status = msgspec.structs.replace(found.status, ends=ends, err="")
+        trace = msgspec.structs.replace(
+            found,
+            id=new_id(context.rng),
+            networks=gone,
+            ended_at=tx.now,
+            created_at=0.0,
+            status=AttachmentStatus(gone=True),
+        )
+        tx.put(msgspec.structs.replace(found, networks=left, status=status))
+        tx.put(trace)
+
+    await context.store.update(put)
+
+
+async def forget_gone(context: Context, network_id: str) -> None:
+    """End the attachments to a network whose containers are gone, where nobody has noticed yet.
+
+    A node that cannot be asked counts as one that still has them.
+    """
+    for attachment in users_of(context.store.view, network_id):
+        if not attachment.container:
+            continue
+        try:
+            reply = await ask(context, attachment.node_id, "GET", f"/containers/{attachment.container}/json")
+        except Unavailable:
+            continue
+        if reply.status == NotFound.status:
+            await context.store.update(partial(_end, gone=attachment))
+
+
+def _end(tx: Transaction, gone: NetworkAttachment) -> None:
+    found = tx.attachments.get(gone.id)
+    if found is not None and found.live:
+        tx.put(msgspec.structs.replace(found, ended_at=tx.now))
+
+
+def in_use(view: View, network_id: str, name: str) -> EngineError | None:
+    """Word that plain containers hold a network; None when none does."""
+    users = users_of(view, network_id)
+    if not users:
+        return None
+    first = users[0]
+    more = f", and {len(users) - 1} more" if len(users) > 1 else ""
+    who = first.name or first.container[:12]
+    return EngineError(
+        409,
+        f"network {name} is in use by container {who} on node {node_name(view, first.node_id)}{more}: "
+        f"remove it, or 'docker network disconnect {name} {who}'",
+    )

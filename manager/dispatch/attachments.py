@@ -1,0 +1,79 @@
+"""Plain containers in the cluster's networks: what their workers say of them, and what other nodes hear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from common.model import NetworkAttachment
+from common.wire.messages import AttachmentState, Backend, ServiceEndpoint
+from manager.state.transaction import Transaction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentReports:
+    """The states of one `AttachmentReport`, and the node whose certificate they came under."""
+
+    node_id: str
+    attachments: tuple[AttachmentState, ...]
+
+
+def apply_attachment_reports(tx: Transaction, batch: Sequence[AttachmentReports]) -> None:
+    """Write what may be written; an attachment whose container is gone has ended."""
+    for reports in batch:
+        for report in reports.attachments:
+            known = tx.attachments.get(report.attachment_id)
+            if known is None or not known.live:
+                continue  # it ended while the report was on its way
+            if known.node_id != reports.node_id:
+                _log.warning("node %s reported on attachment %s of another node: ignored", reports.node_id, known.id)
+                continue
+            changed = _observed(known, report, tx.now)
+            if changed != known:
+                tx.put(changed)
+
+
+def _observed(known: NetworkAttachment, report: AttachmentState, now: float) -> NetworkAttachment:
+    status = report.status
+    if status.gone:
+        return msgspec.structs.replace(known, ended_at=now, status=status)
+    return msgspec.structs.replace(known, status=status, name=status.name or known.name)
+
+
+def same_for_worker(old: NetworkAttachment, new: NetworkAttachment) -> bool:
+    """Whether nothing changed that a worker acts on; what it reported itself is not sent back to it."""
+    return all(getattr(old, name) == getattr(new, name) for name in _SENT)
+
+
+_SENT = ("node_id", "container_id", "networks", "dns", "publishes", "gateway", "ended_at")
+
+
+def networks_of(attachment: NetworkAttachment) -> frozenset[str]:
+    return frozenset(each.target for each in attachment.networks)
+
+
+def spoken_of(attachment: NetworkAttachment | None) -> object:
+    """Return what of an attachment other nodes can see."""
+    if attachment is None or not attachment.live:
+        return None
+    status = attachment.status
+    return attachment.networks, attachment.name, attachment.container, status.running, status.ends
+
+
+def endpoint_of(attachment: NetworkAttachment, *, node_up: bool) -> ServiceEndpoint:
+    """Build what nodes must know to reach a container: an endpoint without a virtual address, with one backend."""
+    status, networks = attachment.status, networks_of(attachment)
+    addresses = {end.network_id: end.address for end in status.ends if end.network_id in networks and end.address}
+    backend = Backend(task_id=attachment.id, slot=0, node_id="", addresses=addresses)
+    names = attachment.names()
+    return ServiceEndpoint(
+        service_id=attachment.id,
+        name=attachment.name,
+        aliases={each.target: tuple(dict.fromkeys((*each.aliases, *names))) for each in attachment.networks},
+        backends=(backend,) if status.running and node_up and addresses else (),
+    )

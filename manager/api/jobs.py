@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from common.model import Service
-from common.model.meta import Version
 from common.model.service import JobStatus, ScheduleStatus, ServiceMode
-from manager.state import extensions
+from manager.state import executions, extensions
 
 
 def is_job(mode: ServiceMode) -> bool:
@@ -30,10 +29,7 @@ def next_execution(old: Service, changed: Service, now: float) -> Service:
     forced = old.spec.task_template.force_update != changed.spec.task_template.force_update
     if extensions.of(changed).schedule and not forced:
         return changed
-    last = old.job_status or JobStatus()
-    index = last.job_iteration.index + (1 if last.last_execution else 0)
-    status = JobStatus(job_iteration=Version(index=index), last_execution=now)
-    return msgspec.structs.replace(changed, job_status=status)
+    return msgspec.structs.replace(changed, job_status=executions.begun(changed, now))
 
 
 def rescheduled(old: Service, changed: Service, now: float) -> Service:

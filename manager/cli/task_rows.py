@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.model import Task, TaskState
 from manager.cli import decode
@@ -47,6 +47,12 @@ TASKS = Table(
         "ports": "Ports",
     },
 )
+# Of jobs that were executed more than once: which execution a task is of, counted from 1.
+EXECUTIONS = replace(
+    TASKS,
+    columns=(*TASKS.columns[:2], "{{.Execution}}", *TASKS.columns[2:]),
+    headings={**TASKS.headings, "Execution": "EXECUTION"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +82,28 @@ async def fetch(client: Client, filters: Mapping[str, list[str]]) -> list[Task]:
 
 
 def rows(tasks: Iterable[Task], known: Names, now: float, *, full: bool = False, tree: bool = True) -> list[Row]:
-    """Make the rows in order: by name, the newest of a slot first and the ones before it indented (`tree`)."""
-    ordered = sorted(tasks, key=lambda task: (natural(known.task(task)), -task.created_at))
+    """Make the rows in order: by name, the newest of a slot first and the ones before it indented (`tree`).
+
+    Of a job the slots of each execution stand for themselves, the newest execution first.
+    """
+    ordered = sorted(tasks, key=lambda task: (natural(known.task(task)), -execution(task), -task.created_at))
+    jobs = any(task.job_iteration is not None for task in ordered)
     made: list[Row] = []
-    previous = ""
+    previous = ("", 0)
     for task in ordered:
-        name = known.task(task)
-        made.append(
-            {**_row(task, known, now, full=full), "Name": f" \\_ {name}" if tree and name == previous else name}
-        )
-        previous = name
+        name, number = known.task(task), execution(task)
+        row = {
+            **_row(task, known, now, full=full),
+            "Name": f" \\_ {name}" if tree and (name, number) == previous else name,
+        }
+        made.append({**row, "Execution": number or ""} if jobs else row)
+        previous = (name, number)
     return made
+
+
+def execution(task: Task) -> int:
+    """Return which execution of its job a task is of, from 1 on; 0 for other tasks."""
+    return task.job_iteration.index + 1 if task.job_iteration is not None else 0
 
 
 def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, object]:
@@ -134,4 +151,5 @@ async def print_tasks(
     known = Names({}, {}) if no_resolve else await names(client)
     in_table = layout in ("", "raw") or layout.startswith("table")
     made = rows(tasks, known, now, full=no_trunc, tree=in_table and layout != "raw")
-    return TASKS.render(made, layout, quiet=quiet)
+    table = EXECUTIONS if any(execution(task) > 1 for task in tasks) else TASKS
+    return table.render(made, layout, quiet=quiet)

@@ -1,16 +1,19 @@
 """Jobs: tasks that are to complete, so many in all or one on each node, once an iteration.
 
 The rules are SwarmKit's (`orchestrator/jobs`). An iteration is one execution of the job; the API begins another when
-the job is changed or forced. Tasks carry the iteration they belong to. What is left of an earlier one stops, and its
-records are history.
+the job is changed or forced, and a schedule when it is due. Tasks carry the iteration they belong to. What is left of
+an earlier one stops, unless executions may run beside each other, and its records are history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from common.model import Node, Task, TaskState
+from common.model.meta import Version
 from common.model.service import ReplicatedJob
 from common.model.task import RestartRecord
 from manager.orchestrate import restart
@@ -18,48 +21,76 @@ from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import Standing, standing
 from manager.orchestrate.upkeep import Phase, settle, successor
-from manager.state import extensions
+from manager.state import executions, extensions
 from manager.state.constraints import unmet
 
 # A slot's number, or 0 and a node's id.
 _Place: TypeAlias = tuple[int, str]
+_Slots: TypeAlias = Mapping[_Place, Slot]
 
 
 def decide(case: Case) -> None:
-    """Look after a job's present execution."""
+    """Look after a job's executions: those that go on beside the present one until they are through, and that."""
+    status, present = case.service.job_status, case.iteration
+    tasks = _by_execution(case)
+    alive = executions.under_way(case.service)
+    past = [task for index, each in tasks.items() if index not in alive for task in each]
+    _retire(case, past)
+    going = []
+    for index in executions.beside(case.service):
+        case.iteration = Version(index=index)
+        if _execute(case, tasks.get(index, [])):
+            going.append(index)
+    case.iteration = present
+    _execute(case, [*past, *tasks.get(present.index if present is not None else None, [])])
+    if status is not None and status.beside != tuple(going):
+        status = msgspec.structs.replace(status, beside=tuple(going))
+        case.update(msgspec.structs.replace(case.service, job_status=status))
+
+
+def _by_execution(case: Case) -> dict[int | None, list[Task]]:
+    groups: dict[int | None, list[Task]] = {}
+    for task in case.view.tasks.of_service(case.service.id):
+        groups.setdefault(task.job_iteration.index if task.job_iteration is not None else None, []).append(task)
+    return groups
+
+
+def _execute(case: Case, tasks: Sequence[Task]) -> bool:
+    """Look after one execution, of which these are the tasks; return whether it goes on, as some are yet to end.
+
+    One that goes on beside another does not wait for nodes that are lost or drained.
+    """
+    slots, earlier = _sort_out(case, tasks)
     job = case.service.spec.mode.replicated_job
-    if job is not None:
-        decide_replicated(case, job)
-    else:
-        decide_global(case)
+    return _replicated(case, job, slots, earlier) if job is not None else _global(case, slots, earlier)
 
 
-def decide_replicated(case: Case, job: ReplicatedJob) -> None:
+def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) -> bool:
     """Bring the job to its completions, at most `max_concurrent` slots at a time.
 
     A slot that its restart policy gives up is not filled again: the job then stays short of its completions.
     """
-    slots, earlier = _sort_out(case)
     wanted = total(job)
     busy = 0
     for (number, _), slot in (*slots.items(), *_beyond(earlier, wanted)):
         if case.draft.full:
             case.continue_at_once()
-            return
+            return True
         if number > wanted:
             _discard(case, slot)
             continue
         busy += bool(slot.live) or successor(case, slot) is not None
         _look_after(case, slot)
-    free = [number for number in range(1, wanted + 1) if (number, "") not in slots]
-    for number in free[: max(0, concurrent(job) - busy)]:
+    free = [number for number in range(1, wanted + 1) if (number, "") not in slots][: max(0, concurrent(job) - busy)]
+    for number in free:
         if case.draft.full:
             case.continue_at_once()
-            return
+            return True
         _begin(case, number, "", earlier.get((number, "")))
+    return bool(busy or free)
 
 
-def _beyond(slots: Mapping[_Place, Slot], total: int) -> list[tuple[_Place, Slot]]:
+def _beyond(slots: _Slots, total: int) -> list[tuple[_Place, Slot]]:
     """Return the slots that there will be no more, so that their history goes too."""
     return [(place, slot) for place, slot in slots.items() if place[0] > total]
 
@@ -73,61 +104,73 @@ def concurrent(job: ReplicatedJob) -> int:
     return 1 if job.max_concurrent is None else job.max_concurrent
 
 
-def decide_global(case: Case) -> None:
+def _global(case: Case, slots: _Slots, earlier: _Slots) -> bool:
     """Let each eligible node complete one task; a node that joins during the iteration is among them."""
-    slots, earlier = _sort_out(case)
+    left = dict(slots)
     constraints = case.recipe.placement.constraints if case.recipe.placement else ()
+    going = False
     for node in case.view.nodes:
         if case.draft.full:
             case.continue_at_once()
-            return
-        slot = slots.pop((0, node.id), None)
+            return True
+        slot = left.pop((0, node.id), None)
         if unmet(constraints, node):
             _discard(case, slot)
         else:
-            _on_node(case, node, slot, earlier)
-    for slot in slots.values():
+            going = _on_node(case, node, slot, earlier) or going
+    for slot in left.values():
         _discard(case, slot)
+    return going
 
 
-def _on_node(case: Case, node: Node, slot: Slot | None, earlier: Mapping[_Place, Slot]) -> None:
+def _on_node(case: Case, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
+    """Do what a node's slot needs; return whether a task of it is yet to end there."""
     stands = standing(node)
     if stands in (Standing.DRAINED, Standing.LOST):
         for task in slot.tasks if slot is not None else ():
             case.stop(task)
-    elif slot is not None and slot.tasks:
+        return False
+    if slot is not None and slot.tasks:
+        going = bool(slot.live) or successor(case, slot) is not None
         if stands is Standing.OPEN or slot.live:
             settle(case, slot)
-    elif stands is Standing.OPEN:
+        return going
+    if stands is Standing.OPEN:
         _begin(case, 0, node.id, earlier.get((0, node.id)))
+        return True
+    return False
 
 
-def _sort_out(case: Case) -> tuple[dict[_Place, Slot], dict[_Place, Slot]]:
-    """Return the slots of the present iteration, and those of earlier tasks, which are told to stop.
+def _retire(case: Case, past: Sequence[Task]) -> None:
+    """Stop what is left of executions that are over; let the records of more than the schedule keeps go."""
+    kept = extensions.of(case.service).schedule_history
+    over = sorted({task.job_iteration.index for task in past if task.job_iteration}, reverse=True)
+    gone = frozenset(over[kept:] if kept else ())
+    for task in past:
+        if task.job_iteration is not None and task.job_iteration.index in gone:
+            case.discard(task)
+        else:
+            case.stop(task)
+
+
+def _sort_out(case: Case, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
+    """Return the slots of the execution that is looked after, and those of earlier tasks.
 
     A present slot knows the earlier tasks of its place as leaving: it waits for them as for its own.
     """
     present: dict[_Place, list[Task]] = {}
-    past: dict[_Place, list[Task]] = {}
-    for task in case.view.tasks.of_service(case.service.id):
-        place = (task.slot, "" if task.slot else task.node_id)
+    earlier: dict[_Place, list[Task]] = {}
+    for task in tasks:
         counts = task.job_iteration == case.iteration and task.desired_state < TaskState.REMOVE
-        (present if counts else past).setdefault(place, []).append(task)
-    for task in (task for tasks in past.values() for task in tasks):
-        _retire(case, task)
-    slots = {place: Slot(tasks) for place, tasks in sorted(present.items())}
+        (present if counts else earlier).setdefault(_place(task), []).append(task)
+    slots = {place: Slot(each) for place, each in sorted(present.items())}
     for place, slot in slots.items():
-        slot.leaving += past.get(place, [])
-    return slots, {place: Slot(tasks) for place, tasks in past.items()}
+        slot.leaving += earlier.get(place, [])
+    return slots, {place: Slot(each) for place, each in earlier.items()}
 
 
-def _retire(case: Case, task: Task) -> None:
-    """Stop a task of before; let its record go when its execution is longer past than the schedule keeps."""
-    kept = extensions.of(case.service).schedule_history
-    if kept and task.job_iteration and case.iteration and case.iteration.index - task.job_iteration.index > kept:
-        case.discard(task)
-    else:
-        case.stop(task)
+def _place(task: Task) -> _Place:
+    return task.slot, "" if task.slot else task.node_id
 
 
 def _look_after(case: Case, slot: Slot) -> None:

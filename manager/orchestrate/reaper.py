@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from common.model import Task, TaskState
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.slots import Slot, held
+from manager.state import executions
 from manager.state.changes import Decision
 from manager.state.view import View
 
@@ -39,13 +40,25 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
 def _reap(view: View, slot: Slot, limit: int, draft: Draft) -> None:
     """Remove what left, then the oldest of what ended until at most `limit` records stay (below 0: all stay).
 
-    The newest record always stays: it tells whether the slot is to be filled again.
+    The newest record always stays, of a job that of each execution under way: it tells whether the slot is to be
+    filled again.
     """
     for task in slot.leaving:
         if not held(task) or view.nodes.get(task.node_id) is None:
             draft.remove(task)
     excess = len(slot.tasks) - limit if limit >= 0 else 0
+    newest = _newest(view, slot) if excess > 0 else ()
     for task in slot.tasks[:-1]:
-        if excess > 0 and task.desired_state > TaskState.RUNNING and not held(task):
+        if excess > 0 and task.desired_state > TaskState.RUNNING and not held(task) and task.id not in newest:
             draft.remove(task)
             excess -= 1
+
+
+def _newest(view: View, slot: Slot) -> Collection[str]:
+    """Name the newest task of each of a job's executions under way."""
+    service = view.services.get(slot.newest.service_id)
+    if service is None or service.job_status is None:
+        return ()
+    alive = executions.under_way(service)
+    newest = {task.job_iteration.index: task.id for task in slot.tasks if task.job_iteration is not None}
+    return {task_id for index, task_id in newest.items() if index in alive}

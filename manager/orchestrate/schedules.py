@@ -8,10 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from common.model import TaskState
-from common.model.meta import Version
-from common.model.service import JobStatus, ScheduleStatus
+from common.model.service import ScheduleStatus
 from manager.orchestrate.case import Case
-from manager.state import cron, extensions
+from manager.state import cron, executions, extensions
 from manager.state.extensions import Extensions
 
 
@@ -43,12 +42,13 @@ def _begin(case: Case, said: Extensions, due: float) -> None:
     if said.schedule_concurrency == "forbid" and _unfinished(case):
         case.reason("a scheduled execution is passed over: the one before is not through")
         return
-    last = case.service.job_status or JobStatus()
-    index = last.job_iteration.index + (1 if last.last_execution else 0)
-    status = JobStatus(job_iteration=Version(index=index), last_execution=case.now)
+    if len(executions.beside(case.service)) >= executions.MOST_BESIDE:
+        case.reason(f"a scheduled execution is passed over: {executions.MOST_BESIDE} before it are not through")
+        return
+    status = executions.begun(case.service, case.now)
     case.update(msgspec.structs.replace(case.service, job_status=status))
     case.iteration = status.job_iteration
-    case.reason(f"scheduled execution {index}")
+    case.reason(f"scheduled execution {status.job_iteration.index}")
 
 
 def _unfinished(case: Case) -> bool:

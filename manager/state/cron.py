@@ -1,7 +1,8 @@
-"""When a schedule is due: cron expressions of five fields in a time zone. Pure.
+"""When a schedule is due: cron expressions of five fields, or of six that begin with seconds, in a time zone. Pure.
 
 `cronsim` reads them (names, ranges, steps) and treats daylight saving as Debian's cron does: what falls into a skipped
-hour is due at its end, and a fixed time in a repeated hour once. Instants are Unix seconds.
+hour is due at its end, and a fixed time in a repeated hour once. With seconds, which Debian's has not, it is due
+whenever the clock shows it. Instants are Unix seconds.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-_FIELDS = 5
+_FIELDS = (5, 6)
 # Windows before now in which the latest due time is looked for, in seconds: so that it is found in few steps however
 # dense the schedule and however long the manager was away.
-_WINDOWS = (3600.0, 86400.0, 40 * 86400.0, 400 * 86400.0)
+_WINDOWS = (60.0, 3600.0, 86400.0, 40 * 86400.0, 400 * 86400.0)
 
 
 def check(expression: str) -> str:
@@ -25,8 +26,10 @@ def check(expression: str) -> str:
         ValueError: it is not, or is never due.
 
     """
-    if len(expression.split()) != _FIELDS:
-        raise ValueError("five fields: minute, hour, day of month, month, day of week")
+    if len(expression.split()) not in _FIELDS:
+        raise ValueError(
+            "five fields: minute, hour, day of month, month, day of week; or six, with seconds before them"
+        )
     try:
         next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
     except CronSimError as error:

@@ -101,10 +101,8 @@ def _on_rotate(text: str) -> str:
 
 
 def _concurrency(text: str) -> str:
-    if text == "allow":
-        raise ValueError("forbid or replace: executions beside each other are not supported yet")
-    if text not in ("forbid", "replace"):
-        raise ValueError("forbid or replace")
+    if text not in ("allow", "forbid", "replace"):
+        raise ValueError("allow, forbid or replace")
     return text
 
 

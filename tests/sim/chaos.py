@@ -243,8 +243,9 @@ class Chaos:
     def _schedule(self) -> dict[str, str]:
         if self._rng.random() >= 0.5:
             return {}
-        concurrency = self._rng.choice(["forbid", "replace"])
-        return {"swarm.x.schedule": "* * * * *", "swarm.x.schedule-concurrency": concurrency}
+        concurrency = self._rng.choice(["allow", "forbid", "replace"])
+        when = self._rng.choice(["* * * * *", "*/10 * * * * *"])
+        return {"swarm.x.schedule": when, "swarm.x.schedule-concurrency": concurrency}
 
     def _ports(self) -> EndpointSpec | None:
         if self._rng.random() >= 0.15:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from common.clock import Clock
 from common.errors import Unavailable
@@ -84,7 +84,8 @@ class CheckedBackend:
         tasks = [change.current for change in change_set.changes if isinstance(change.current, Task)]
         slots = {(task.service_id, task.slot, "" if task.slot else task.node_id): None for task in tasks}
         for service_id, slot, node_id in slots:
-            self._slot(list(self.mirror.tasks.in_slot(service_id, slot, node_id)), before)
+            for tasks_there in self._places(list(self.mirror.tasks.in_slot(service_id, slot, node_id))):
+                self._slot(tasks_there, before)
         for service_id in {task.service_id: None for task in tasks}:
             self._job(service_id)
             self._canary(service_id)
@@ -125,7 +126,10 @@ class CheckedBackend:
         before, after = old.schedule_status, new.schedule_status
         assert before is not None
         assert after is not None
-        if old.job_status != new.job_status and not before.last_at < after.last_at <= self._clock.now():
+        assert old.job_status is not None
+        assert new.job_status is not None
+        anew = old.job_status.job_iteration != new.job_status.job_iteration or not old.job_status.last_execution
+        if anew and new.job_status.last_execution and not before.last_at < after.last_at <= self._clock.now():
             self._say(f"{new.id} is executed for {after.last_at}, after one for {before.last_at}", [])
         if after.last_at < before.last_at:
             self._say(f"{new.id} goes back to the due time {after.last_at}", [])
@@ -138,12 +142,35 @@ class CheckedBackend:
         if not new.slot:
             return
         others = [task for task in self.mirror.tasks.of_service(new.service_id) if task.id != new.id]
+        if new.job_iteration is not None:
+            others = [task for task in others if task.job_iteration == new.job_iteration]
+            self._not_done(new, others)
         used = {task.slot for task in others if task.desired_state < TaskState.REMOVE}
         free = next(number for number in range(1, new.slot + 1) if number == new.slot or number not in used)
         if new.slot not in used and free != new.slot:
             self._say(f"slot {new.slot} is filled while {free} is free", [new])
 
-    def _slot(self, tasks: list[Task], before: dict[str, object]) -> None:
+    def _not_done(self, new: Task, others: Iterable[Task]) -> None:
+        """No slot of a job's execution is begun again when the last task of it has completed.
+
+        One before that may have, on a node that was not heard of: it was replaced by then.
+        """
+        there = [each for each in others if each.slot == new.slot and each.desired_state < TaskState.REMOVE]
+        last = max(there, key=lambda each: each.created_at, default=None) if new.slot else None
+        if last is not None and last.status.state is TaskState.COMPLETE:
+            self._say(f"{new.id} does again what {last.id} has done", [new, last])
+
+    def _places(self, tasks: list[Task]) -> Iterable[list[Task]]:
+        """Divide a slot's tasks where executions of a job run beside each other: each has slots of its own."""
+        service = self.mirror.services.get(tasks[0].service_id) if tasks else None
+        if service is None or service.spec.labels.get("swarm.x.schedule-concurrency") != "allow":
+            return [tasks]
+        executions: dict[object, list[Task]] = defaultdict(list)
+        for task in tasks:
+            executions[task.job_iteration].append(task)
+        return list(executions.values())
+
+    def _slot(self, tasks: list[Task], before: Mapping[str, object]) -> None:
         live = [task for task in tasks if task.live]
         if len(live) > 2:
             self._say(f"{len(live)} live tasks in one slot", tasks)
@@ -157,11 +184,11 @@ class CheckedBackend:
                 self._started(task, tasks)
 
     @staticmethod
-    def _came_alive(task: Task, before: dict[str, object]) -> bool:
+    def _came_alive(task: Task, before: Mapping[str, object]) -> bool:
         return task.id in before and before[task.id] is None
 
     @staticmethod
-    def _was_started(task: Task, before: dict[str, object]) -> bool:
+    def _was_started(task: Task, before: Mapping[str, object]) -> bool:
         old = before.get(task.id)
         return task.id in before and (not isinstance(old, Task) or old.desired_state is not TaskState.RUNNING)
 
@@ -186,12 +213,16 @@ class CheckedBackend:
         return any("wanted RUNNING" in line for line in self.stories[task.id][:-1]) or self._may_overlap(other)
 
     def _job(self, service_id: str) -> None:
-        """No more tasks of a job are wanted at once than it allows."""
+        """No more tasks of a job's execution are wanted at once than it allows."""
         service = self.mirror.services.get(service_id)
         job = service.spec.mode.replicated_job if service is not None else None
-        live = [task for task in self.mirror.tasks.of_service(service_id) if task.live]
-        if job is not None and len(live) > (job.max_concurrent or 0):
-            self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
+        if service is None or job is None:
+            return
+        tasks = list(self.mirror.tasks.of_service(service_id))
+        for places in self._places(tasks):
+            live = [task for task in places if task.live]
+            if len(live) > (job.max_concurrent or 0):
+                self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
     def _canary(self, service_id: str) -> None:
         """An update that has not gone beyond its canary has changed no more slots than asked for."""

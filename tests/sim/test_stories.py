@@ -41,7 +41,7 @@ def image(name: str) -> TaskSpec:
 
 @asynccontextmanager
 async def cluster_of(hosts: int, **settings: float) -> AsyncIterator[Cluster]:
-    cluster = Cluster(1, **settings)  # type: ignore[arg-type]
+    cluster = Cluster(1, **settings)
     async with cluster.running():
         for number in range(1, hosts + 1):
             await cluster.add_host(f"node{number}")
@@ -178,7 +178,9 @@ def test_a_stack_starts_and_is_updated_in_its_order_across_hosts() -> None:
             for name in names:
                 await cluster.change(name, task_template=image("v2"))
             await asyncio.sleep(0.1)
-            assert cluster.view.services.get("web").waiting == "waits for db to be healthy"
+            web = cluster.view.services.get("web")
+            assert web is not None
+            assert web.waiting == "waits for db to be healthy"
             await until(cluster, lambda: settled(cluster) and not list(cluster.view.services.waiting()), 120)
             made = {name: min(t.created_at for t in _tasks(cluster, name) if t.spec == image("v2")) for name in names}
             assert made["cache"] < made["db"] < made["web"]

@@ -14,6 +14,7 @@ from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig,
 from manager.api.views.cache import JsonCache
 from manager.api.views.objects import head
 from manager.api.views.render import render
+from manager.state import executions
 from manager.state.view import View
 
 RESTART_DELAY = 5 * SECOND
@@ -68,20 +69,26 @@ def spec_with_defaults(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def status_view(view: View, service: Service, down: Collection[str]) -> dict[str, int]:
-    """Count a service's tasks, as `services?status=true` shows them; `down` are the ids of nodes that are."""
+    """Count a service's tasks, as `services?status=true` shows them; `down` are the ids of nodes that are.
+
+    Executions of a job that run beside each other are counted together; of a replicated job that of which it has a
+    total, what has completed, is the present one's.
+    """
     running = desired = completed = 0
+    mode, alive = service.spec.mode, executions.under_way(service)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     for task in view.tasks.of_service(service.id):
-        if task.job_iteration != iteration:
+        present = task.job_iteration == iteration
+        if not present and (task.job_iteration is None or task.job_iteration.index not in alive):
             continue
         wanted = task.desired_state <= TaskState.RUNNING
         desired += wanted
         running += wanted and task.status.state is TaskState.RUNNING and task.node_id not in down
-        completed += task.status.state is TaskState.COMPLETE
-    if service.spec.mode.replicated is not None:
-        desired = service.spec.mode.replicated.replicas or 0
-    elif service.spec.mode.replicated_job is not None:
-        desired = service.spec.mode.replicated_job.max_concurrent or 0
+        completed += task.status.state is TaskState.COMPLETE and (present or mode.replicated_job is None)
+    if mode.replicated is not None:
+        desired = mode.replicated.replicas or 0
+    elif mode.replicated_job is not None:
+        desired = (mode.replicated_job.max_concurrent or 0) * max(1, len(alive))
     return {"RunningTasks": running, "DesiredTasks": desired, "CompletedTasks": completed}
 
 

@@ -175,7 +175,7 @@ async def test_a_scheduled_job_is_executed_by_force_alone(client: Client, cluste
     [
         (job(schedule="* * *"), "label swarm.x.schedule: expected five fields"),
         (job(schedule="* * * * *", schedule_timezone="Mars"), "swarm.x.schedule-timezone: expected a time zone"),
-        (job(schedule="* * * * *", schedule_concurrency="allow"), "not supported yet"),
+        (job(schedule="* * * * *", schedule_concurrency="often"), "expected allow, forbid or replace"),
         (job(schedule_deadline="5m"), "label swarm.x.schedule: expected a cron expression"),
         (spec(Labels={"swarm.x.schedule": "* * * * *"}), "expected a job"),
         (job(canary="1"), "label swarm.x.canary: expected none"),

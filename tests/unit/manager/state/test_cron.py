@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from manager.state import cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
-EXPRESSIONS = ["* * * * *", "*/7 * * * *", "30 2 * * *", "0 6-20/2 * * mon-fri", "15 3 1 jan,jul *", "0 0 29 2 *"]
+EXPRESSIONS = [
+    "* * * * *",
+    "*/7 * * * *",
+    "30 2 * * *",
+    "0 6-20/2 * * mon-fri",
+    "15 3 1 jan,jul *",
+    "0 0 29 2 *",
+    "*/20 * * * * *",
+]
 
 
 def at(text: str) -> float:
@@ -25,6 +33,8 @@ def at(text: str) -> float:
         ("*/15 * * * *", "2026-11-24T12:15", "2026-11-24T12:30"),
         ("30 2 * * *", "2026-03-28T12:00", "2026-03-29T03:00"),  # 02:30 does not exist that day
         ("30 4 1 jan *", "2026-01-01T04:30", "2027-01-01T04:30"),
+        ("*/10 * * * * *", "2026-11-24T12:15:51", "2026-11-24T12:16:00"),
+        ("30 0 6 * * mon-fri", "2026-11-27T07:00", "2026-11-30T06:00:30"),
     ],
 )
 def test_the_next_due_time(expression: str, after: str, due: str) -> None:
@@ -39,7 +49,13 @@ def test_a_time_in_a_repeated_hour_is_due_once() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "words"),
-    [("* * * *", "five fields"), ("61 * * * *", "Bad minute"), ("0 0 30 2 *", "Bad day"), ("* * * * * *", "five")],
+    [
+        ("* * * *", "five fields"),
+        ("61 * * * *", "Bad minute"),
+        ("0 0 30 2 *", "Bad day"),
+        ("* * * * * * *", "or six"),
+        ("60 * * * * *", "second"),
+    ],
 )
 def test_what_is_no_schedule(expression: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -77,4 +93,5 @@ def test_looked_at_whenever_each_due_time_is_found_at_most_once_and_the_last_nev
 
 def test_a_long_absence_is_looked_over_at_once() -> None:
     assert cron.latest("* * * * *", "UTC", 0.0, 1_800_000_030.0) == 1_800_000_000.0
+    assert cron.latest("* * * * * *", "UTC", 0.0, 1_800_000_030.5) == 1_800_000_030.0
     assert cron.latest("0 0 29 2 *", "UTC", at("2020-03-01T00:00"), at("2027-01-01T00:00")) is not None

@@ -35,7 +35,6 @@ from worker.reporter import Reporter
 from worker.supervisor import Supervisor
 from worker.taskfiles import Materials
 from worker.taskmachine import Contact
-from worker.tasks import Hands
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
@@ -262,7 +261,8 @@ class Agent:
                 await asyncio.sleep(_DESCRIBE_RETRY_SECONDS)
                 self._to_describe.set()
                 continue
-            self._hands.node = resources.describe(info, self._version, self._networks.lacks())
+            networks = self._networks
+            self._hands.node = resources.describe(info, self._version, networks.lacks(), networks.encryption())
             self._described.set()
             self._changed.set()
             self._news.set()
@@ -275,4 +275,5 @@ def _world(found: AssignmentSet) -> NetworkWorld:
         networks=found.networks,
         endpoints=found.endpoints,
         peers=found.peers,
+        tunnel_keys=found.tunnel_keys,
     )

@@ -96,6 +96,11 @@ class DockerEngine:
         limit = aiohttp.ClientTimeout() if whole is None else aiohttp.ClientTimeout(total=whole + STOP_MARGIN_SECONDS)
         await self._unless_absent(self._docker.containers.container(container_id).stop(t=whole, timeout=limit))
 
+    async def signal(self, container_id: str, name: str) -> None:
+        with self._errors():
+            await self._negotiate()
+            await self._docker.containers.container(container_id).kill(signal=name)
+
     async def remove(self, container: str) -> None:
         await self._unless_absent(self._docker.containers.container(container).delete(force=True, v=True))
 

@@ -15,9 +15,10 @@ from contextlib import aclosing
 from common.errors import SwarmError
 from common.imagenames import pinned_id
 from common.model.task import Task, TaskState, TaskStatus
+from worker.hands import Hands
 from worker.ports import LABEL_AGENT, Container, ContainerEvent, EngineConnected, EngineEvent, EngineLost
 from worker.taskmachine import Contact
-from worker.tasks import Hands, TaskRunner
+from worker.tasks import TaskRunner
 
 _log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ class Action(enum.Enum):
     PULL = "pull"  # have the image
     CREATE = "create"  # prepare networks and files, create the container
     START = "start"  # start it, or start it again while no manager can be reached
+    RENEW = "renew"  # give the container its other secrets and configs
     STOP = "stop"  # take it out of the load balancer, then signal, then kill
     DISCARD = "discard"  # remove the container
     RELEASE = "release"  # give back networks and files
@@ -51,6 +52,8 @@ class Situation:
     error: why an action failed for good.
     restarts: how often it was restarted without a manager.
     ended_at: when its container was last seen to have ended.
+    renewed: the version of the task's specification of which the container has the secrets and configs; see `Task`.
+    refused: one of which it cannot have them; `refusal` says why.
     """
 
     state: TaskState = TaskState.ASSIGNED
@@ -64,6 +67,9 @@ class Situation:
     contact: Contact = Contact.CONNECTED
     restarts: int = 0
     ended_at: float = 0.0
+    renewed: int = 0
+    refused: int = 0
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ def _forward(task: Task, now: Situation) -> Step:
             waits = task.desired_state <= TaskState.READY
             return Step(now.state) if waits else Step(TaskState.STARTING, "starting")
         case TaskState.STARTING | TaskState.RUNNING:
-            return _run(now)
+            return _run(task, now)
     return Step(TaskState.ACCEPTED, "accepted")
 
 
@@ -151,18 +157,26 @@ def _prepare(now: Situation) -> Step:
     return Step(now.state, action=Action.CREATE if now.image_ready else Action.PULL)
 
 
-def _run(now: Situation) -> Step:
+def _run(task: Task, now: Situation) -> Step:
     """Start the container and call the task running when it is, and healthy if it says so of itself."""
     container = now.container
     if container is None:
         return _fail(now, "task: its container was removed from outside of the cluster")
+    stale = outdated(task, now) and not now.missing
     if container.phase is Phase.CREATED:
-        return Step(now.state, action=Action.START)
+        return Step(now.state, action=Action.RENEW if stale else Action.START)
     if container.health == "unhealthy":
         return Step(now.state, action=Action.STOP)
+    if stale:
+        return Step(now.state, action=Action.RENEW)
     if container.health == "starting":
-        return Step(now.state)
-    return Step(TaskState.RUNNING, "started")
+        return Step(now.state, "starting" if now.refusal else "", now.refusal)
+    return Step(TaskState.RUNNING, "started", now.refusal)
+
+
+def outdated(task: Task, now: Situation) -> bool:
+    """Whether the container is yet to get the secrets and configs that the task was given last."""
+    return task.renewal is not None and task.spec_version not in (now.renewed, now.refused)
 
 
 def _exited(task: Task, now: Situation, container: Container, instant: float) -> Step:

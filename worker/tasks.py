@@ -9,49 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
-from common.clock import Clock
 from common.errors import InvalidArgument, SwarmError
-from common.model.node import NodeDescription
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker import containerspec, lastwords, taskmachine, templates
-from worker.images import Images
+from worker import containerspec, lastwords, taskmachine
+from worker.hands import Hands
 from worker.ports import (
     Attachment,
     Container,
     ContainerEvent,
-    Engine,
     EngineDown,
     EngineError,
-    Networks,
     Phase,
-    TaskFiles,
 )
-from worker.taskfiles import Materials, task_files
+from worker.renewal import Renewals
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
 LAST_WORDS_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Hands:
-    """What runners work with, shared by all of one worker. `gate` bounds concurrent creates and starts."""
-
-    node_id: str
-    engine: Engine
-    images: Images
-    networks: Networks
-    files: TaskFiles
-    clock: Clock
-    gate: asyncio.Semaphore
-    node: NodeDescription
-    materials: Materials
 
 
 class TaskRunner:
@@ -76,7 +56,15 @@ class TaskRunner:
         self._hands = hands
         self._report = report
         state = max(task.status.state, TaskState.ASSIGNED)
-        self._now = Situation(state=state, contact=contact, container=container, attempted=not looked)
+        self._now = Situation(
+            state=state,
+            contact=contact,
+            container=container,
+            attempted=not looked,
+            renewed=task.status.renewed,
+            refused=task.status.refused,
+            refusal=task.status.err if task.refused else "",
+        )
         self._attachment: Attachment | None = None
         self._stale = not looked or container is not None
         self._looking = False
@@ -84,6 +72,16 @@ class TaskRunner:
         self._image = ""
         self._image_missed = False
         self._woken = asyncio.Event()
+        self._renewals = Renewals(hands.files, hands.engine)
+        self._actions: dict[Action, Callable[[], Awaitable[None]]] = {
+            Action.PULL: self._pull,
+            Action.CREATE: self._create,
+            Action.START: self._start,
+            Action.RENEW: self._renew,
+            Action.STOP: self._stop,
+            Action.DISCARD: self._discard,
+            Action.RELEASE: self._release,
+        }
 
     # --- what others tell it ------------------------------------------------------------------------------------------
 
@@ -118,7 +116,7 @@ class TaskRunner:
         container = self._now.container
         if container is None or container.id != event.container_id:
             return
-        if event.action == "start" and container.phase is not Phase.EXITED:
+        if (event.action == "start" and container.phase is not Phase.EXITED) or self._renewals.sent(event):
             return  # that was us
         match event.action:
             case "kill" if event.signal:
@@ -159,6 +157,8 @@ class TaskRunner:
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
+        if taskmachine.outdated(self.task, self._now):
+            missing = self._hands.materials.missing(self.task)
         self._now = replace(self._now, missing=missing)
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
 
@@ -180,7 +180,8 @@ class TaskRunner:
         """Take on a step's state and report it if it is new; return whether the task has advanced."""
         assert step.state >= self._now.state, f"task {self.task.id} went back from {self._now.state} to {step.state}"
         advanced = step.state > self._now.state
-        if advanced or (step.message and (step.message, step.err) != (self.status.message, self.status.err)):
+        said = (self.status.message, self.status.err, self.status.renewed, self.status.refused)
+        if advanced or (step.message and (step.message, step.err, self._now.renewed, self._now.refused) != said):
             self.status = self._status(step)
             self._now = replace(self._now, state=step.state)
             self._report(self.task.id, self.status)
@@ -197,6 +198,8 @@ class TaskRunner:
             container_status=_container_status(container) if container else self.status.container_status,
             ports=container.ports if container else (),
             addresses=self._addresses(),
+            renewed=self._now.renewed,
+            refused=self._now.refused,
         )
 
     def _addresses(self) -> dict[str, str]:
@@ -243,19 +246,7 @@ class TaskRunner:
 
     async def _perform(self, action: Action) -> None:
         try:
-            match action:
-                case Action.PULL:
-                    await self._while_wanted(self._pull())
-                case Action.CREATE:
-                    await self._create()
-                case Action.START:
-                    await self._start()
-                case Action.STOP:
-                    await self._stop()
-                case Action.DISCARD:
-                    await self._discard()
-                case Action.RELEASE:
-                    await self._release()
+            await self._actions[action]()
         except EngineDown:
             raise
         except SwarmError as error:
@@ -269,6 +260,9 @@ class TaskRunner:
         """Fail the task if it cannot be started; what removes it is tried again."""
         if action in (Action.PULL, Action.CREATE, Action.START):
             self._now = replace(self._now, error=why)
+            return
+        if action is Action.RENEW:
+            await self._refuse(why)
             return
         _log.warning("task %s: cannot %s yet: %s", self.task.name, action.value, why)
         self._stale = True
@@ -290,6 +284,9 @@ class TaskRunner:
             doing.result()
 
     async def _pull(self) -> None:
+        await self._while_wanted(self._have_image())
+
+    async def _have_image(self) -> None:
         spec = self.task.spec.container_spec
         if spec is None:
             raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
@@ -303,12 +300,10 @@ class TaskRunner:
 
     async def _create(self) -> None:
         hands, task = self._hands, self.task
-        if not hands.node.hostname:
-            raise EngineDown("it has not said yet what host this is, and templates may ask")
-        expanded = containerspec.expanded(task, hands.node_id, hands.node)
+        expanded = hands.expanded(task)
         spec = msgspec.structs.replace(expanded, image=self._image or expanded.image)
-        files = task_files(spec, hands.materials, templates.context(task, hands.node_id, hands.node))
-        self._now = replace(self._now, attempted=True)
+        files = hands.files_of(task, expanded)
+        self._now = replace(self._now, attempted=True, renewed=task.spec_version if task.renewal else 0)
         self._attachment = await hands.networks.attach(task)
         paths = hands.files.write(task.id, files) if files else {}
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
@@ -347,6 +342,22 @@ class TaskRunner:
             restarts = self._now.restarts + 1
             self._now = replace(self._now, restarts=restarts, stopping=False, container=replace(container, signal=0))
         await self._look()
+
+    async def _renew(self) -> None:
+        """Give the container the content that its task has now."""
+        hands, task, container = self._hands, self.task, self._now.container
+        assert container is not None, "only a container that exists gets other files"
+        await self._renewals.renew(task, container, hands.files_of(task, hands.expanded(task)))
+        self._now = replace(self._now, renewed=task.spec_version, refusal="")
+
+    async def _refuse(self, why: str) -> None:
+        """Note that the container cannot have the other content: the manager will say what becomes of the task."""
+        before, version = self._now.container, self.task.spec_version
+        await self._look()
+        found = self._now.container
+        if before and found and (found.phase, found.pid) == (before.phase, before.pid):  # else it has just ended
+            why = f"cannot give the running container new secrets or configs: {why}"
+            self._now = replace(self._now, refused=version, refusal=why)
 
     async def _stop(self) -> None:
         container = self._now.container

@@ -6,19 +6,29 @@ theirs. So the agent must share the engine's mount namespace.
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
 import errno
+import itertools
 import logging
 import os
-from collections.abc import Collection, Mapping
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 from common.errors import FailedPrecondition
+from worker import filemount
+from worker.filemount import system_call
 from worker.ports import TaskFile
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_REMOUNT = 32
 _MNT_DETACH = 2
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _PAGE = 4096
+# To show a container its new files takes milliseconds, but the host may be busy.
+_SHOW_SECONDS = 20.0
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +50,34 @@ class TmpfsFiles:
             self.remove(task_id)
             raise FailedPrecondition(f"cannot write the task's secrets and configs: {error}") from error
 
+    async def replace(
+        self, task_id: str, files: Collection[TaskFile], pid: int, tell: Callable[[], Awaitable[None]]
+    ) -> None:
+        folder = self._root / task_id
+        paths = {folder / str(number): file for number, file in enumerate(files)}
+        changed = {path: file for path, file in paths.items() if not _is(path, file)}
+        if not changed:
+            return
+        fresh = {path: _unused(path) for path in changed}
+        try:
+            self._grow(folder, changed.values())
+            for path, file in changed.items():
+                _write(fresh[path], file)
+        except OSError as error:
+            raise FailedPrecondition(f"cannot write the task's secrets and configs: {error}") from error
+        targets = {str(fresh[path]): file.target for path, file in changed.items()}
+        covered = bool(pid) and await _show(pid, targets)
+        await tell()
+        for path, new in fresh.items():
+            _exchange(path, new)
+            if not covered:  # else the name that is left keeps the mount on top of it
+                new.unlink()
+
     def remove(self, task_id: str) -> None:
         folder = self._root / task_id
         if os.path.ismount(folder):
             # Detached: a mount that something still looks into goes when that lets go of it.
-            _syscall("umount2", str(folder).encode(), _MNT_DETACH)
+            system_call("umount2", str(folder).encode(), _MNT_DETACH)
         if folder.is_dir():
             for left in folder.iterdir():
                 left.unlink()
@@ -56,21 +89,52 @@ class TmpfsFiles:
     def _mount(self, folder: Path, files: Collection[TaskFile]) -> None:
         if in_memory(folder):
             return
-        pages = sum(-(-len(file.data) // _PAGE) + 1 for file in files) + 4
-        options = f"mode=0700,size={pages * _PAGE},nr_inodes={len(files) + 8}"
         try:
-            try:
-                _mount_tmpfs(folder, f"{options},noswap")
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                _mount_tmpfs(folder, options)  # a kernel before 6.4 may write it to its swap space
+            _mount_noswap(folder, _options(_pages(files), len(files)))
         except OSError as error:
             folder.rmdir()
             raise FailedPrecondition(
                 f"secrets and configs need a tmpfs, and none can be mounted at {folder}: {error.strerror}; "
                 "run the worker as root, in the engine's mount namespace"
             ) from error
+
+    def _grow(self, folder: Path, files: Collection[TaskFile]) -> None:
+        """Make room for files beside those that are there: a container has the old ones until it has the new."""
+        if not os.path.ismount(folder):
+            return
+        found = os.statvfs(folder)
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize // _PAGE
+        options = _options(used + _pages(files), found.f_files - found.f_ffree + len(files))
+        _mount_noswap(folder, options, _MS_REMOUNT)
+
+
+async def _show(pid: int, targets: Mapping[str, str]) -> bool:
+    """Put files in the place of those that the container of a process has; return whether it still has these, below.
+
+    Args:
+        pid: its first process.
+        targets: paths in the container, by the files' own.
+
+    Raises:
+        FailedPrecondition: it cannot be done; says why.
+
+    """
+    pairs = [path for pair in targets.items() for path in pair]
+    command = (sys.executable, "-I", filemount.__file__, str(pid), *pairs)
+    helper = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    try:
+        async with asyncio.timeout(_SHOW_SECONDS):
+            said, errors = await helper.communicate()
+    except TimeoutError:
+        raise FailedPrecondition(f"the container's files were not changed within {_SHOW_SECONDS:.0f} s") from None
+    finally:
+        if helper.returncode is None:
+            helper.kill()
+            await helper.wait()
+    if helper.returncode:
+        why = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise FailedPrecondition(f"cannot change a file of the running container: {why}")
+    return said.decode() == filemount.COVERED
 
 
 def in_memory(folder: Path) -> bool:
@@ -95,15 +159,43 @@ def _write(path: Path, file: TaskFile) -> str:
     return str(path)
 
 
-def _mount_tmpfs(folder: Path, options: str) -> None:
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _syscall("mount", b"swarm-worker", str(folder).encode(), b"tmpfs", flags, options.encode())
+def _is(path: Path, file: TaskFile) -> bool:
+    """Whether a file is there already, with its owner and mode."""
+    try:
+        there = path.stat()
+        same = (there.st_uid, there.st_gid, there.st_mode & 0o7777) == (file.uid, file.gid, file.mode & 0o7777)
+        return same and path.read_bytes() == file.data
+    except FileNotFoundError:
+        return False
 
 
-def _syscall(name: str, *arguments: bytes | int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    # Integers go as unsigned long, as mount(2) has its flags.
-    converted = [ctypes.c_ulong(value) if isinstance(value, int) else ctypes.c_char_p(value) for value in arguments]
-    if getattr(libc, name)(*converted) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), name)
+def _unused(path: Path) -> Path:
+    """Choose a name beside a file's. One that was used may be a file that the container has."""
+    return next(name for number in itertools.count(1) if not (name := path.with_suffix(f".{number}")).exists())
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange what two names stand for, in one step."""
+    system_call("renameat2", _AT_FDCWD, str(one).encode(), _AT_FDCWD, str(other).encode(), _RENAME_EXCHANGE)
+
+
+def _pages(files: Collection[TaskFile]) -> int:
+    return sum(-(-len(file.data) // _PAGE) + 1 for file in files) + 4
+
+
+def _options(pages: int, files: int) -> str:
+    return f"mode=0700,size={pages * _PAGE},nr_inodes={files + 8}"
+
+
+def _mount_noswap(folder: Path, options: str, how: int = 0) -> None:
+    try:
+        _mount_tmpfs(folder, f"{options},noswap", how)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _mount_tmpfs(folder, options, how)  # a kernel before 6.4 may write it to its swap space
+
+
+def _mount_tmpfs(folder: Path, options: str, how: int) -> None:
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | how
+    system_call("mount", b"swarm-worker", str(folder).encode(), b"tmpfs", flags, options.encode())

@@ -43,7 +43,8 @@ class TaskStatus(Model):
     """What was last seen of a task. Reported by its worker; before it has one, by the manager.
 
     `addresses` maps the id of each network to the task's address in it, as the worker assigned it. `ports` are
-    host-mode ports that the engine bound.
+    host-mode ports that the engine bound. `renewed` is the version of the specification of which the container has
+    the secrets and configs, where the task was given others; `refused` one of which it cannot have them, as `err` says.
     """
 
     timestamp: float = 0.0
@@ -53,6 +54,8 @@ class TaskStatus(Model):
     container_status: ContainerStatus | None = None
     ports: tuple[PortConfig, ...] = ()
     addresses: dict[str, str] = {}
+    renewed: int = 0
+    refused: int = 0
 
 
 class RestartRecord(Model):
@@ -69,13 +72,27 @@ class RestartRecord(Model):
     running_since: float = 0.0
 
 
+class Renewal(Model):
+    """Other secrets and configs for a task that exists already: those of its specification's present version.
+
+    Asked for at `asked_at`, and at `taken_at` the manager heard that the container has them (its own clock, Unix
+    seconds; 0: not yet). `signal` is then sent to the container. `replaces` are ids of the secrets and configs of which
+    it has the content until it takes the others.
+    """
+
+    asked_at: float = 0.0
+    taken_at: float = 0.0
+    signal: str = ""
+    replaces: tuple[str, ...] = ()
+
+
 class Task(Object):
     """A task as stored and as sent to its worker.
 
     `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies
     made at creation, so that a task can be carried out from its own record alone. `desired_state` is written by the
     manager only. `moving_to` is set when the slot is to go to another node: its id, where a replacement runs before
-    this task stops.
+    this task stops. `renewal` is the last change of its secrets and configs, which make a new `spec_version` of it.
     """
 
     labels: dict[str, str] = {}
@@ -92,6 +109,7 @@ class Task(Object):
     job_iteration: Version | None = None
     restart: RestartRecord = RestartRecord()
     moving_to: str = ""
+    renewal: Renewal | None = None
 
     @property
     def name(self) -> str:
@@ -102,3 +120,13 @@ class Task(Object):
     def live(self) -> bool:
         """Whether this task holds its slot: wanted, and not seen to have ended."""
         return self.desired_state <= TaskState.RUNNING and not self.status.state.terminal
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the container was not seen to have the secrets and configs that the task was given last."""
+        return self.renewal is not None and self.status.renewed != self.spec_version
+
+    @property
+    def refused(self) -> bool:
+        """Whether the worker has said that the container cannot have them."""
+        return self.renewal is not None and self.status.refused == self.spec_version

@@ -81,6 +81,8 @@ class FakeEngine:
         self._boxes: dict[str, _Box] = {}
         # What containers have written, by id.
         self.said: dict[str, bytes] = {}
+        # What was sent to containers but to stop them: name and signal.
+        self.signals: list[tuple[str, str]] = []
         self._watchers: set[asyncio.Queue[EngineEvent | None]] = set()
         self._risen = asyncio.Event()
         self._numbers = 0
@@ -208,6 +210,14 @@ class FakeEngine:
         if box.seen.phase is Phase.RUNNING:
             self._check_up()
             self._end(box, 0 if box.program.stop_takes <= grace else 137)
+
+    async def signal(self, container_id: str, name: str) -> None:
+        await self._call("signal")
+        box = self._boxes.get(container_id)
+        if box is None or box.seen.phase is not Phase.RUNNING:
+            raise EngineError(409, f"Container {container_id} is not running")
+        self.signals.append((box.name, name))
+        self._tell(box, "kill", signal={"SIGTERM": 15, "SIGINT": 2, "SIGQUIT": 3}.get(name, 0))
 
     async def remove(self, container: str) -> None:
         await self._call("remove")

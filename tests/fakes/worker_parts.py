@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import msgspec
 
-from common.errors import ResourceExhausted
+from common.errors import FailedPrecondition, ResourceExhausted
 from common.model.task import Task
 from common.wire.messages import Assignments, TaskReport
 from worker.assignments import AssignmentSet
@@ -15,10 +15,21 @@ from worker.ports import Attachment, Container, NetworkEndpoint, NetworkWorld, T
 class FakeFiles:
     def __init__(self) -> None:
         self.written: dict[str, tuple[TaskFile, ...]] = {}
+        self.refusal = ""
 
     def write(self, task_id: str, files: Collection[TaskFile]) -> Mapping[str, str]:
         self.written[task_id] = tuple(files)
         return {file.target: f"/files/{task_id}/{number}" for number, file in enumerate(files)}
+
+    async def replace(
+        self, task_id: str, files: Collection[TaskFile], pid: int, tell: Callable[[], Awaitable[None]]
+    ) -> None:
+        if self.written.get(task_id) == tuple(files):
+            return
+        if self.refusal:
+            raise FailedPrecondition(self.refusal)
+        await tell()
+        self.written[task_id] = tuple(files)
 
     def remove(self, task_id: str) -> None:
         self.written.pop(task_id, None)
@@ -80,6 +91,9 @@ class FakeNetworks:
 
     def lacks(self) -> Collection[str]:
         return ()
+
+    def encryption(self) -> str:
+        return "wireguard"
 
     def _note(self, task_id: str, what: str) -> None:
         self.calls.setdefault(task_id, []).append(what)

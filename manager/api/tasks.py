@@ -76,8 +76,10 @@ def _check_desired(values: Collection[str]) -> None:
 def _up_to_date(task: Task, view: View) -> bool:
     """Whether a task is as its service says now: made from that version, or such that no update need replace it."""
     service = view.services.get(task.service_id)
-    if service is None or task.spec_version == service.spec_version:
-        return service is not None
+    if service is None or task.renewing:
+        return False
+    if task.spec_version == service.spec_version:
+        return True
     template = service.spec.task_template
     same = msgspec.structs.replace(task.spec, placement=template.placement) == template
     return same and task.ports == host_ports(service)

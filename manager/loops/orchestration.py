@@ -81,6 +81,8 @@ def _task_matters(change: Change, view: View) -> bool:
         return False
     if new.moving_to != old.moving_to or new.live != old.live or new.status.state.terminal != old.status.state.terminal:
         return True
+    if (new.status.renewed, new.status.refused) != (old.status.renewed, old.status.refused):
+        return True
     if new.status.state is TaskState.RUNNING and old.status.state is not TaskState.RUNNING:
         return _updating(new, view) or _replaces(new, view)
     return new.status.err != old.status.err and _replaces(new, view)

@@ -51,7 +51,7 @@ def changed(case: Case, slots: Iterable[Slot]) -> int:
 
 
 def _changed(case: Case, slot: Slot) -> bool:
-    return any(task.spec_version == case.service.spec_version for task in slot.tasks)
+    return any(task.spec_version == case.service.spec_version and not task.refused for task in slot.tasks)
 
 
 def leaves_out(case: Case, slot: Slot) -> bool:

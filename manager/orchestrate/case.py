@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,17 +11,29 @@ import msgspec
 from common.ids import new_id
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
-from common.model.task import RestartRecord
+from common.model.task import Renewal, RestartRecord
 from manager.orchestrate import canary
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.progress import ACTIVE
+from manager.orchestrate.rotation import container_references
 from manager.orchestrate.slots import Slot, held
 from manager.orchestrate.standing import STANDS_WELL, Standings
+from manager.state import extensions, revisions
 from manager.state.constraints import unmet
 from manager.state.view import View
 
 if TYPE_CHECKING:
     from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """How like a task is to what would be made now: the same, or but for placement, or but for secrets and configs."""
+
+    same: bool
+    but_placement: bool
+    but_files: bool
+
 
 # What sets apart the creation of two tasks of a slot that are made in the same instant, in seconds.
 _TICK = 1e-6
@@ -48,7 +62,7 @@ class Case:
         # What an update's status is to say of how it goes.
         self.notes: list[str] = []
         self._stopped: set[str] = set()
-        self._same: dict[int, tuple[bool, bool]] = {}
+        self._same: dict[int, _Alike] = {}
 
     def __str__(self) -> str:
         return self.service.spec.name or self.service.id
@@ -61,9 +75,19 @@ class Case:
         A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
         """
         if task.spec_version == self.service.spec_version:
-            return True
-        same, same_but_placement = self._compare(task)
-        return same or (same_but_placement and self._fits(task))
+            return not task.refused
+        alike = self._compare(task)
+        return alike.same or (alike.but_placement and self._fits(task))
+
+    def renewable(self, task: Task) -> bool:
+        """Whether a task lacks only other secrets or configs, and its service wants to have them changed in place."""
+        return (
+            self.on_rotate != "restart"
+            and not self.held
+            and not task.refused
+            and self._compare(task).but_files
+            and self._fits(task)
+        )
 
     def quiet(self, task: Task) -> bool:
         """Whether there is nothing to do for the only task of a slot, outside of an update."""
@@ -72,6 +96,7 @@ class Case:
             and task.spec_version == self.service.spec_version
             and task.status.state <= TaskState.RUNNING
             and not task.moving_to
+            and not task.refused
             and self.standings.of(task) in STANDS_WELL
         )
 
@@ -81,13 +106,21 @@ class Case:
         status = self.service.update_status
         return self.canary > 0 or (status is not None and status.state in ACTIVE)
 
-    def _compare(self, task: Task) -> tuple[bool, bool]:
+    @cached_property
+    def on_rotate(self) -> str:
+        return extensions.of(self.service).on_rotate
+
+    def _compare(self, task: Task) -> _Alike:
         """Compare a task's spec with the service's, once for all tasks made from one version."""
         found = self._same.get(task.spec_version)
         if found is None:
             ports = _opened_on_host(task.ports) == self.host_ports
             moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
-            found = (ports and task.spec == self.recipe, ports and moved == self.recipe)
+            found = _Alike(
+                same=ports and task.spec == self.recipe,
+                but_placement=ports and moved == self.recipe,
+                but_files=ports and revisions.only_files_differ(moved, self.recipe),
+            )
             self._same[task.spec_version] = found
         return found
 
@@ -159,6 +192,25 @@ class Case:
         """Tell `old` to stop and make its successor."""
         self.stop(old)
         self.succeed(slot, restart, anew=anew)
+
+    def renew(self, task: Task) -> None:
+        """Have a task's container get the secrets and configs that the service names now, as it is."""
+        latest = self.draft.latest(task)
+        has = container_references(task.spec.container_spec)
+        if task.renewal is not None and task.renewing:
+            has |= frozenset(task.renewal.replaces)
+        renewal = Renewal(
+            asked_at=self.now,
+            signal=self.on_rotate.partition(":")[2],
+            replaces=tuple(sorted(has - container_references(self.recipe.container_spec))),
+        )
+        self.draft.put(
+            msgspec.structs.replace(latest, spec=self.recipe, spec_version=self.service.spec_version, renewal=renewal)
+        )
+
+    def told_to_stop(self, task: Task) -> bool:
+        """Whether a task was told so in this very decision."""
+        return task.id in self._stopped
 
     def stop(self, task: Task) -> None:
         self._stopped.add(task.id)

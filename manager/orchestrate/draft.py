@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model import StoredObject
+from common.model import StoredObject, Task
 from manager.state.changes import Decision
 
 MAX_CHANGES = 500
@@ -35,6 +35,11 @@ class Draft:
 
     def put(self, value: StoredObject) -> None:
         self._put[type(value), value.id] = value
+
+    def latest(self, task: Task) -> Task:
+        """Return a task as it was put last, or as it is given when it was not."""
+        found = self._put.get((Task, task.id))
+        return found if isinstance(found, Task) else task
 
     def remove(self, value: StoredObject) -> None:
         self._remove[value.id] = value

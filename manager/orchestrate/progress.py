@@ -47,17 +47,17 @@ class Progress:
 
 
 def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
-    """Look at the tasks of `version` made at or after `since`, slot by slot."""
+    """Look at the tasks of `version` made, or given other files, at or after `since`, slot by slot."""
     delay, monitor = seconds(config.delay), seconds(config.monitor)
     changed = busy = starting = 0
     failures: list[Task] = []
     next_at = quiet_at = 0.0
     moved_at, waiting = since, None
     for slot in slots:
-        made = [task for task in slot.tasks if task.spec_version == version and task.created_at >= since]
+        made = [task for task in slot.tasks if _made(task, version, since)]
         if not made:
             continue
-        moved_at = max(moved_at, made[0].created_at)
+        moved_at = max(moved_at, _begun_at(made[0]))
         if not any(task.live or _settled(task) for task in made):
             continue  # they were told to stop before they ran, maybe on a node that is lost: its turn is yet to come
         changed += 1
@@ -75,12 +75,23 @@ def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateCon
     return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at, moved_at, waiting)
 
 
+def _made(task: Task, version: int, since: float) -> bool:
+    """Whether a task has had its turn; one that refused what it was given is yet to be replaced."""
+    return task.spec_version == version and _begun_at(task) >= since and not task.refused
+
+
+def _begun_at(task: Task) -> float:
+    return task.renewal.asked_at if task.renewal is not None else task.created_at
+
+
 def _settled(task: Task) -> bool:
-    """Whether a new task has come to run, or has ended before: either way its turn is over."""
-    return task.status.state >= TaskState.RUNNING
+    """Whether a new task has come to run, with what it was given, or has ended before: either way its turn is over."""
+    return task.status.state.terminal or (task.status.state is TaskState.RUNNING and not task.renewing)
 
 
 def _settled_at(task: Task) -> float:
+    if task.renewal is not None:
+        return max(task.renewal.taken_at, task.restart.running_since) or task.updated_at
     return task.restart.running_since or task.updated_at
 
 
@@ -94,4 +105,6 @@ def _failed(task: Task, monitor: float) -> bool:
         return False
     if state is TaskState.COMPLETE and restart.policy_of(task).condition != "any":
         return False
+    if task.renewal is not None:
+        return task.updated_at - (task.renewal.taken_at or task.renewal.asked_at) <= monitor
     return restart.ran_for(task) <= monitor

@@ -111,7 +111,16 @@ def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int)
 
 
 def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
-    """Give a slot a task of the new specification, before or after its old one stops."""
+    """Give a slot a task of the new specification, before or after its old one stops, or its task the new files."""
+    staying = [task for task in slot.live if not case.told_to_stop(task)]
+    if len(staying) == 1 and case.renewable(staying[0]):
+        case.renew(staying[0])
+        return
+    refused = next((task for task in staying if task.refused), None)
+    if refused is not None:
+        said = f"task {refused.name} is replaced: {refused.status.err}"
+        case.reason(said)
+        case.notes.append(said)
     old = slot.live[0] if slot.live else None
     if old is None or (config.order == "start-first" and serves(old)):
         case.succeed(slot, record, anew=True)
@@ -154,7 +163,8 @@ def _cause(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> 
         case.wake(progress.moved_at + deadline)
         return ""
     why = progress.waiting.status.err or progress.waiting.status.message
-    return f"as there was no progress for {deadline:g} s: task {progress.waiting.id} does not run ({why})"
+    lacks = "has not taken its new files" if progress.waiting.renewing else f"does not run ({why})"
+    return f"as there was no progress for {deadline:g} s: task {progress.waiting.id} {lacks}"
 
 
 def fail(case: Case, cause: str) -> None:

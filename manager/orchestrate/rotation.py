@@ -167,7 +167,9 @@ def concerned(change: Change, view: View) -> Iterator[str]:
         specs = (old.spec, *((old.previous_spec,) if old.previous_spec else ()))
         yield from (each for spec in specs for each in references(spec) if _is_old_id(view, each))
     elif isinstance(value, Task) and (change.new is None or value.status.state.terminal):
-        yield from (each for each in container_references(value.spec.container_spec) if _is_old_id(view, each))
+        yield from (each for each in _task_references(value) if _is_old_id(view, each))
+    elif isinstance(old, Task) and isinstance(value, Task) and old.renewing and not value.renewing:
+        yield from (each for each in _task_references(old) if _is_old_id(view, each))
 
 
 def _is_old_id(view: View, object_id: str) -> bool:
@@ -184,10 +186,18 @@ def _used(view: View) -> frozenset[str]:
     seen: set[int] = set()  # tasks of one version share their specification
     for task in view.tasks:
         container = task.spec.container_spec
+        if task.renewal is not None and task.renewing and not task.status.state.terminal:
+            used.update(task.renewal.replaces)
         if not task.status.state.terminal and container is not None and id(container) not in seen:
             seen.add(id(container))
             used |= container_references(container)
     return frozenset(used)
+
+
+def _task_references(task: Task) -> frozenset[str]:
+    """Return the ids of what a task's container has, and of what it is to have."""
+    renewal = task.renewal
+    return container_references(task.spec.container_spec) | frozenset(renewal.replaces if renewal is not None else ())
 
 
 def references(spec: ServiceSpec) -> frozenset[str]:

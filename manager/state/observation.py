@@ -25,10 +25,12 @@ def observe(task: Task, status: TaskStatus, now: float) -> Task | None:
     """
     if status.state < task.status.state or status == task.status:
         return None
-    restart = task.restart
+    restart, renewal = task.restart, task.renewal
+    if renewal is not None and not renewal.taken_at and status.renewed == task.spec_version:
+        renewal = msgspec.structs.replace(renewal, taken_at=now)
     if status.state is TaskState.RUNNING and not restart.running_since:
         restart = msgspec.structs.replace(restart, running_since=now)
-    return msgspec.structs.replace(task, status=status, restart=restart)
+    return msgspec.structs.replace(task, status=status, restart=restart, renewal=renewal)
 
 
 def check(old: Task, new: Task) -> None:

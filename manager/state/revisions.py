@@ -10,7 +10,8 @@ from collections.abc import Collection
 import msgspec
 
 from common.model import Service
-from common.model.service import PastSpec, PortConfig, ServiceSpec
+from common.model.container import FileTarget
+from common.model.service import PastSpec, PortConfig, ServiceSpec, TaskSpec
 from manager.state import autoscale
 
 # Past specifications that are kept, the previous one included.
@@ -43,6 +44,36 @@ def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:
 def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
     """Whether tasks made from the two specs differ: by their template, or by the ports of their own hosts."""
     return old.task_template != new.task_template or _host_ports(old) != _host_ports(new)
+
+
+def only_files_differ(old: TaskSpec, new: TaskSpec) -> bool:
+    """Whether two templates differ in nothing but which secrets and configs there are in the same places."""
+    return old != new and _without_files(old) == _without_files(new)
+
+
+def _without_files(template: TaskSpec) -> TaskSpec:
+    container = template.container_spec
+    if container is None:
+        return template
+    places = msgspec.structs.replace(
+        container,
+        secrets=tuple(
+            msgspec.structs.replace(
+                each, secret_id="", secret_name="", file=each.file or FileTarget(name=each.secret_name)
+            )
+            for each in container.secrets
+        ),
+        # What is for the runtime (a credential spec) is read once, when the container is made.
+        configs=tuple(
+            msgspec.structs.replace(
+                each, config_id="", config_name="", file=each.file or FileTarget(name=each.config_name)
+            )
+            if each.runtime is None
+            else each
+            for each in container.configs
+        ),
+    )
+    return msgspec.structs.replace(template, container_spec=places)
 
 
 def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from common.model import Service
-from common.model.service import JobStatus, ScheduleStatus, ServiceMode
-from manager.state import executions, extensions
-
-
-def is_job(mode: ServiceMode) -> bool:
-    return mode.replicated_job is not None or mode.global_job is not None
+from common.model.service import JobStatus, ScheduleStatus
+from manager.state import extensions
+from manager.state.executions import is_job
 
 
 def first_execution(service: Service, now: float) -> Service:
@@ -20,16 +17,6 @@ def first_execution(service: Service, now: float) -> Service:
     if extensions.of(service).schedule:  # its first is when it is due
         return msgspec.structs.replace(service, job_status=JobStatus(), schedule_status=ScheduleStatus(last_at=now))
     return msgspec.structs.replace(service, job_status=JobStatus(last_execution=now))
-
-
-def next_execution(old: Service, changed: Service, now: float) -> Service:
-    """Return a job whose tasks are to be made otherwise, or by force anew, with another execution begun."""
-    if not is_job(changed.spec.mode):
-        return changed
-    forced = old.spec.task_template.force_update != changed.spec.task_template.force_update
-    if extensions.of(changed).schedule and not forced:
-        return changed
-    return msgspec.structs.replace(changed, job_status=executions.begun(changed, now))
 
 
 def rescheduled(old: Service, changed: Service, now: float) -> Service:

@@ -18,11 +18,11 @@ from common.model.service import ServiceSpec, UpdateStatus
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
-from manager.api.jobs import is_job
 from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.api.views.services import spec_view
 from manager.state import revisions
+from manager.state.executions import is_job
 from manager.state.transaction import Transaction
 
 _ON_REQUEST = "paused on request"

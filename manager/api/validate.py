@@ -16,13 +16,13 @@ from common.model.service import (
 )
 from manager.api.autoscaling import check_autoscaling
 from manager.api.errors import Unimplemented, invalid
-from manager.api.jobs import is_job
 from manager.api.names import check_dns_name
 from manager.api.validate_container import check_container
 from manager.api.validate_engine import check_engine_options
 from manager.api.validate_resources import check_resources
 from manager.state import extensions
 from manager.state.constraints import parse
+from manager.state.executions import is_job
 
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")

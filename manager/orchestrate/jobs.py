@@ -132,8 +132,8 @@ def _on_node(case: Case, node: Node, slot: Slot | None, earlier: _Slots) -> bool
         return False
     if slot is not None and slot.tasks:
         going = bool(slot.live) or successor(case, slot) is not None
-        if stands is Standing.OPEN or slot.live:
-            settle(case, slot)
+        if (stands is Standing.OPEN or slot.live) and settle(case, slot) is Phase.DIRTY:
+            _renew(case, slot)
         return going
     if stands is Standing.OPEN:
         _begin(case, 0, node.id, earlier.get((0, node.id)))
@@ -169,13 +169,23 @@ def _sort_out(case: Case, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
     return slots, {place: Slot(each) for place, each in earlier.items()}
 
 
+def _renew(case: Case, slot: Slot) -> None:
+    """Give a task that runs other secrets and configs, where that is all that it lacks; else it goes on as it is."""
+    for task in slot.live:
+        if not case.told_to_stop(task) and case.renewable(task):
+            case.renew(task)
+
+
 def _place(task: Task) -> _Place:
     return task.slot, "" if task.slot else task.node_id
 
 
 def _look_after(case: Case, slot: Slot) -> None:
     """Look after a slot; on a drained node its task stops and starts anew elsewhere: two must not do one thing."""
-    if settle(case, slot) is not Phase.DRAINING:
+    phase = settle(case, slot)
+    if phase is Phase.DIRTY:
+        _renew(case, slot)
+    if phase is not Phase.DRAINING:
         return
     task = slot.live[0]
     if restart.movable(task):

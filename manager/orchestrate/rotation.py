@@ -18,7 +18,7 @@ from common.model.container import ConfigReference, ContainerSpec, CredentialSpe
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import EXTENSION_PREFIX, ServiceSpec
 from manager.orchestrate.draft import Draft
-from manager.state import revisions
+from manager.state import executions, revisions
 from manager.state.changes import Change, Decision
 from manager.state.transaction import Transaction
 from manager.state.view import NamedTableView, View
@@ -78,7 +78,7 @@ def _following(service: Service, family: Collection[str], new_id: str, tx: Trans
 
     template = msgspec.structs.replace(service.spec.task_template, container_spec=_renamed(container, rename))
     spec = msgspec.structs.replace(service.spec, task_template=template)
-    changed = revisions.respecified(service, spec, tx.now)
+    changed = executions.next_execution(service, revisions.respecified(service, spec, tx.now), tx.now)
     return msgspec.structs.replace(changed, spec_version=tx.next_index, update_status=None)
 
 

@@ -6,13 +6,19 @@ An execution takes the place of the one before it, but for a scheduled job whose
 
 from __future__ import annotations
 
+import msgspec
+
 from common.model import Service
 from common.model.meta import Version
-from common.model.service import JobStatus
-from manager.state import extensions
+from common.model.service import JobStatus, ServiceMode
+from manager.state import extensions, revisions
 
 # Executions beside the present one: a job that never ends must not fill the cluster with itself.
 MOST_BESIDE = 100
+
+
+def is_job(mode: ServiceMode) -> bool:
+    return mode.replicated_job is not None or mode.global_job is not None
 
 
 def begun(service: Service, now: float) -> JobStatus:
@@ -23,6 +29,22 @@ def begun(service: Service, now: float) -> JobStatus:
     index = last.job_iteration.index
     beside = (*last.beside, index) if side_by_side(service) else ()
     return JobStatus(job_iteration=Version(index=index + 1), last_execution=now, beside=beside)
+
+
+def next_execution(old: Service, changed: Service, now: float) -> Service:
+    """Return a job whose tasks are to be made otherwise, or by force anew, with another execution begun.
+
+    Not where only its secrets and configs change, and are to be changed in the tasks that run.
+    """
+    if not is_job(changed.spec.mode):
+        return changed
+    here, there = old.spec.task_template, changed.spec.task_template
+    if extensions.of(changed).on_rotate != "restart" and revisions.only_files_differ(here, there):
+        return changed
+    forced = old.spec.task_template.force_update != changed.spec.task_template.force_update
+    if extensions.of(changed).schedule and not forced:
+        return changed
+    return msgspec.structs.replace(changed, job_status=begun(changed, now))
 
 
 def side_by_side(service: Service) -> bool:

@@ -26,8 +26,8 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.api.jobs import is_job
 from manager.orchestrate.progress import HALTED
+from manager.state.executions import is_job
 from tests.fakes.world import replace
 from tests.sim.cluster import Cluster
 from tests.sim.host import BAD_IMAGE
@@ -93,7 +93,7 @@ class Chaos:
         mode, updates = self._mode(), (self._update_config(), self._update_config())
         spec = ServiceSpec(
             name=name,
-            labels=self._dependencies() | (self._schedule() if is_job(mode) else self._canary()),
+            labels=self._dependencies() | (self._schedule() if is_job(mode) else self._canary() | self._bound()),
             mode=mode,
             task_template=self._template(),
             update_config=None if is_job(mode) else updates[0],
@@ -239,6 +239,10 @@ class Chaos:
             return {}
         period = {"swarm.x.canary-period": "10s"} if self._rng.random() < 0.5 else {}
         return {"swarm.x.canary": str(self._rng.randint(1, 2)), **period}
+
+    def _bound(self) -> dict[str, str]:
+        most = self._rng.choice(["", "", "1", "2", "50%"])
+        return {"swarm.x.max-unavailable": most} if most else {}
 
     def _schedule(self) -> dict[str, str]:
         if self._rng.random() >= 0.5:

@@ -17,7 +17,7 @@ from common.model import Service
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
 from common.wire.memory import MemoryChannel, memory_channel_pair
-from manager.api.jobs import first_execution, next_execution, rescheduled
+from manager.api.jobs import first_execution, rescheduled
 from manager.api.rollouts import ACTIONS, returned
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
@@ -25,6 +25,7 @@ from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
 from manager.orchestrate import canary
+from manager.state.executions import next_execution
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
-from manager.api.jobs import is_job
 from manager.orchestrate.progress import ACTIVE, HALTED
 from manager.state.constraints import unmet
+from manager.state.executions import is_job
 from manager.state.observation import story
 from manager.state.reservations import Available, reserved
 from manager.state.view import View

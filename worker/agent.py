@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 
 from common.clock import Clock
 from common.errors import SwarmError, Unavailable
@@ -20,9 +21,11 @@ from common.wire.messages import (
     BringImage,
     Brought,
     Hello,
+    Measure,
     NodeReport,
     RegistryAuth,
     TaskReport,
+    Usage,
     Welcome,
 )
 from worker import resources
@@ -30,6 +33,7 @@ from worker.assignments import AssignmentSet
 from worker.guests import Guests
 from worker.hands import Hands
 from worker.images import Fetch, Images
+from worker.meter import Meter
 from worker.ports import Engine, Memory, Networks, NetworkWorld, TaskFiles
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
@@ -40,8 +44,9 @@ from worker.taskmachine import Contact
 ALONE_AFTER_SECONDS = 15.0
 # An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
 ENGINE_PATIENCE_SECONDS = 10.0
-# Containers created or started at a time: of 4, 8 and 16, 16 was fastest (30 containers on two cores).
-ENGINE_CONCURRENCY = 16
+# Containers created, started or removed at a time, a core: an engine does more of them no faster, and answers later.
+CALLS_A_CORE = 2
+FEWEST_CALLS = 4
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
 _DESCRIBE_RETRY_SECONDS = 1.0
@@ -85,13 +90,14 @@ class Agent:
             networks=networks,
             files=files,
             clock=clock,
-            gate=asyncio.Semaphore(ENGINE_CONCURRENCY),
+            gate=asyncio.Semaphore(engine_calls_at_once(os.cpu_count() or 1)),
             node=NodeDescription(),
             materials=Materials(),
         )
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
         self.guests = Guests(engine, networks)
         self._set = AssignmentSet()
+        self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
         self._engine_there = asyncio.Event()
@@ -199,8 +205,15 @@ class Agent:
     async def attachments_changed(self) -> AttachmentReport:
         return await self.guests.take()
 
+    def measure(self, message: Measure) -> None:
+        self._meter.order(message)
+
+    async def measured(self) -> Usage:
+        return await self._meter.take()
+
     def lost(self) -> None:
         self.connected_to = None
+        self._meter.order(Measure())
         self.supervisor.set_contact(Contact.LOST)
         self._cancel_alone()
         loop = asyncio.get_running_loop()
@@ -277,3 +290,8 @@ def _world(found: AssignmentSet) -> NetworkWorld:
         peers=found.peers,
         tunnel_keys=found.tunnel_keys,
     )
+
+
+def engine_calls_at_once(cores: int) -> int:
+    """How many containers an engine is asked to create, start or remove at a time."""
+    return max(FEWEST_CALLS, CALLS_A_CORE * cores)

@@ -17,7 +17,7 @@ from worker.taskfiles import Materials, task_files
 
 @dataclass(slots=True)
 class Hands:
-    """What runners work with, shared by all of one worker. `gate` bounds concurrent creates and starts."""
+    """What runners work with, shared by all of one worker. `gate` bounds concurrent creates, starts and removals."""
 
     node_id: str
     engine: Engine

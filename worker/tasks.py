@@ -376,7 +376,8 @@ class TaskRunner:
 
     async def _discard(self) -> None:
         container = self._now.container
-        await self._hands.engine.remove(container.id if container else self.task.name)
+        async with self._hands.gate:
+            await self._hands.engine.remove(container.id if container else self.task.name)
         self._now = replace(self._now, container=None, attempted=False)
 
     async def _release(self) -> None:

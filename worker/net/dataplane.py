@@ -90,6 +90,8 @@ class DataPlane:
         for config in task.spec.networks:
             if (name := self._name(config.target)) in PREDEFINED:
                 return Attachment(mode=name)
+        if not task.spec.networks and not _publishes(task):
+            return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 await self._keeper.surveyed.wait()
@@ -99,10 +101,6 @@ class DataPlane:
         except TimeoutError:
             why = self._keeper.trouble or "its networks have no addresses for this host yet"
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
-        except ResourceExhausted:
-            if task.spec.networks or _publishes(task):
-                raise
-            return Attachment()  # Docker's own bridge is as good for a task that nobody connects to
         return self._attachment(task)
 
     async def adopted(self, task: Task, container: Container) -> Attachment:
@@ -116,6 +114,8 @@ class DataPlane:
             self._keeper.note()
 
     async def drain(self, task: Task) -> None:
+        if not self._attachments.of(task.id):
+            return
         self._attachments.draining.add(task.id)
         self._keeper.note()
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import enum
 import re
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,11 +94,13 @@ def _depends_on(text: str) -> Mapping[str, Condition]:
 
 
 def _on_rotate(text: str) -> str:
-    if text == "restart":
+    how, colon, name = text.partition(":")
+    if text in ("restart", "file"):
         return text
-    if text == "file" or text.startswith("signal:"):
-        raise ValueError("restart: new files in running containers are not supported yet")
-    raise ValueError("restart")
+    name = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    if how == "signal" and colon and name in signal.Signals.__members__ and name not in ("SIGKILL", "SIGSTOP"):
+        return f"signal:{name}"
+    raise ValueError("restart, file, or signal:NAME (such as signal:SIGHUP; not SIGKILL, SIGSTOP)")
 
 
 def _concurrency(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from common.model import Task
 from common.model.service import UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
 from manager.orchestrate import canary
@@ -54,10 +55,10 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     if config.failure_action != "continue" and (cause := _cause(case, progress, len(dirty), config)):
         fail(case, cause)
         return
-    _tell(case)
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
     room = case.canary - canary.changed(case, slots) if case.canary else len(dirty)
     left = _advance(case, dirty, config, min(free, room))
+    _tell(case)
     left = max(left, canary.left_out(case, slots))
     if left and room <= 0 and progress.starting == 0 and progress.quiet_at <= case.now:
         _hold(case, slots)
@@ -110,17 +111,27 @@ def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int)
     return left
 
 
+def _renewable(case: Case, slot: Slot) -> Task | None:
+    """Return the one task of a slot that may stay, with other secrets and configs; None when it is to be replaced."""
+    staying = [task for task in slot.live if not case.told_to_stop(task)]
+    return staying[0] if len(staying) == 1 and case.renewable(staying[0]) else None
+
+
+def _say_refused(case: Case, slot: Slot) -> None:
+    for task in slot.live:
+        if task.refused:
+            said = f"task {task.name} is replaced: {task.status.err}"
+            case.reason(said)
+            case.notes.append(said)
+
+
 def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
     """Give a slot a task of the new specification, before or after its old one stops, or its task the new files."""
-    staying = [task for task in slot.live if not case.told_to_stop(task)]
-    if len(staying) == 1 and case.renewable(staying[0]):
-        case.renew(staying[0])
+    task = _renewable(case, slot)
+    if task is not None:
+        case.renew(task)
         return
-    refused = next((task for task in staying if task.refused), None)
-    if refused is not None:
-        said = f"task {refused.name} is replaced: {refused.status.err}"
-        case.reason(said)
-        case.notes.append(said)
+    _say_refused(case, slot)
     old = slot.live[0] if slot.live else None
     if old is None or (config.order == "start-first" and serves(old)):
         case.succeed(slot, record, anew=True)

@@ -1,0 +1,218 @@
+"""Secrets and configs that are changed in the tasks that run, by the rules of an update."""
+
+import pytest
+
+from common.model import Secret, Task, TaskState
+from common.model.container import ContainerSpec, FileTarget, SecretReference
+from common.model.secret import SecretSpec
+from common.model.service import ReplicatedJob, ServiceMode, TaskSpec, UpdateStatus
+from common.model.task import TaskStatus
+from manager.loops.orchestration import orchestration_rules
+from manager.orchestrate import rotation
+from manager.state.changes import Change
+from manager.state.executions import next_execution
+from manager.state.observation import observe
+from manager.state.transaction import Transaction
+from tests.fakes.world import World, replace, update_config
+
+ON_ROTATE = "swarm.x.on-rotate"
+
+
+def using(secret_id: str, image: str = "web:1", **more: str) -> TaskSpec:
+    reference = SecretReference(secret_id=secret_id, secret_name="key", **more)
+    return TaskSpec(container_spec=ContainerSpec(image=image, secrets=(reference,)))
+
+
+class Vault(World):
+    """Three tasks with the secret `key`, whose first content has the id `one`."""
+
+    def __init__(self, on_rotate: str = "file", **other: object) -> None:
+        super().__init__()
+        self.nodes("n1")
+        self.put(Secret(id="one", spec=SecretSpec(name="key", data=b"1")))
+        config = update_config(parallelism=2)
+        self.replicated(3, using("one"), update_config=config, labels={ON_ROTATE: on_rotate}, **other)
+        self.settle()
+        self.run("n1")
+        self.ids = [task.id for task in self.tasks]
+
+    def rotate(self, new_id: str) -> None:
+        (old,) = self.tables.secrets.named("key")
+        spec = SecretSpec(name="key", data=new_id.encode())
+        self.put(*rotation.rotate(old, new_id, spec, Transaction(self.tables, self.now)))
+
+    def clear(self) -> None:
+        self.decide(rotation.decide, *rotation.old_versions(self.tables))
+
+    @property
+    def asked(self) -> list[Task]:
+        return [task for task in self.tasks if task.renewing and not task.refused]
+
+    def answer(self, *, refuse: str = "") -> None:
+        """Let the workers of all tasks that were given other files say what became of it."""
+        for task in self.asked:
+            said = {"refused": task.spec_version, "err": refuse} if refuse else {"renewed": task.spec_version}
+            seen = observe(task, replace(task.status, **said), self.now)
+            assert seen is not None
+            self.put(seen)
+
+    def versions(self) -> dict[str, str]:
+        return {secret.id: secret.name for secret in self.tables.secrets}
+
+    @property
+    def state(self) -> str:
+        status = self.service.update_status
+        return status.state if status is not None else ""
+
+
+def go_through(world: Vault) -> None:
+    for _ in range(4):
+        world.settle()
+        world.answer()
+
+
+def test_no_task_is_replaced_and_an_update_goes_through_them() -> None:
+    world = Vault("signal:SIGHUP")
+    world.rotate("two")
+    world.settle()
+    assert (world.state, len(world.asked)) == ("updating", 2)
+    assert {task.renewal.signal for task in world.asked if task.renewal} == {"SIGHUP"}
+    world.settle()
+    assert len(world.asked) == 2, "the third waits for its turn"
+    go_through(world)
+    assert [task.id for task in world.tasks] == world.ids
+    assert all(task.spec == using("two") and task.status.state is TaskState.RUNNING for task in world.tasks)
+    assert world.state == "updating", "the monitor period is to pass"
+    world.pass_time(6)
+    world.settle()
+    assert world.state == "completed"
+    assert world.service.revision == 2
+
+
+def test_with_restart_or_another_change_beside_it_tasks_are_replaced() -> None:
+    for world, spec in ((Vault("restart"), using("two")), (Vault(), using("two", "web:2"))):
+        world.change(spec)
+        world.settle()
+        assert not world.asked
+        assert len([task for task in world.tasks if task.desired_state is TaskState.SHUTDOWN]) == 2
+
+
+def test_another_place_or_owner_of_a_file_needs_another_container() -> None:
+    world = Vault()
+    world.change(using("two", file=FileTarget(name="key", uid="5")))
+    world.settle()
+    assert not world.asked
+    world = Vault()
+    world.change(using("two", file=FileTarget(name="key")))
+    world.settle()
+    assert len(world.asked) == 2, "that is where it was"
+
+
+def test_a_rollback_brings_the_content_back_the_same_way() -> None:
+    world = Vault()
+    world.rotate("two")
+    go_through(world)
+    service = world.service
+    assert service.previous_spec is not None
+    world.put(
+        replace(
+            service,
+            spec=service.previous_spec,
+            previous_spec=service.spec,
+            spec_version=world.tables.index + 1,
+            update_status=UpdateStatus(state="rollback_started", started_at=world.now),
+        )
+    )
+    go_through(world)
+    world.pass_time(6)
+    world.settle()
+    assert world.state == "rollback_completed"
+    assert [(task.id, task.spec) for task in world.tasks] == [(task_id, using("one")) for task_id in world.ids]
+
+
+def test_a_task_that_cannot_take_it_is_replaced_and_the_update_says_why() -> None:
+    world = Vault()
+    world.rotate("two")
+    world.settle()
+    world.answer(refuse="cannot give the running container new secrets or configs: no")
+    world.settle()
+    stopped = [task for task in world.tasks if task.desired_state is TaskState.SHUTDOWN]
+    assert len(stopped) == 2
+    world.settle()
+    status = world.service.update_status
+    assert status is not None
+    assert "is replaced: cannot give the running container new secrets or configs: no" in status.message
+    fresh = [task for task in world.live if task.id not in world.ids]
+    assert len(fresh) == 2
+    assert all(task.spec == using("two") and task.renewal is None for task in fresh)
+
+
+@pytest.mark.parametrize(("after", "state"), [(2, "paused"), (60, "completed")])
+def test_a_program_that_ends_soon_after_its_new_files_fails_the_update(after: float, state: str) -> None:
+    world = Vault()
+    world.pass_time(1000)
+    world.rotate("two")
+    go_through(world)
+    world.pass_time(after)
+    world.settle()
+    world.see(world.tasks[0], TaskState.FAILED)
+    world.settle()
+    assert world.state == state
+
+
+def test_an_old_version_stays_until_every_container_has_the_new_one() -> None:
+    world = Vault()
+    world.rotate("two")
+    go_through(world)
+    world.rotate("three")
+    world.settle()
+    world.rotate("four")
+    world.settle()
+    world.clear()
+    assert "two" in world.versions(), "no specification names it, but containers have it still"
+    (rule,) = [rule for rule in orchestration_rules() if rule.name == "rotation"]
+    heard: set[str] = set()
+    for _ in range(4):
+        before = {task.id: task for task in world.tasks}
+        world.answer()
+        for task in world.tasks:
+            heard.update(rule.keys(Change(before[task.id], task), world.tables))
+        world.settle()
+    assert "two" in heard
+    world.clear()
+    assert "two" not in world.versions()
+
+
+def test_a_new_manager_asks_nobody_again() -> None:
+    world = Vault()
+    world.rotate("two")
+    go_through(world)
+    before = list(world.tasks)
+    world.settle()
+    assert world.tasks == before
+
+
+def test_a_job_goes_on_with_new_files_and_is_not_executed_again() -> None:
+    world = Vault()
+    job = ServiceMode(replicated_job=ReplicatedJob(total_completions=2))
+    service = replace(world.service, spec=replace(world.service.spec, mode=job))
+    template = replace(service.spec.task_template, container_spec=using("two").container_spec)
+    changed = replace(service, spec=replace(service.spec, task_template=template))
+    assert next_execution(service, changed, 1.0).job_status == service.job_status
+    restarting = replace(changed, spec=replace(changed.spec, labels={}))
+    assert next_execution(service, restarting, 1.0).job_status != service.job_status
+
+
+def test_what_a_worker_says_of_an_earlier_change_counts_for_nothing() -> None:
+    world = Vault()
+    world.rotate("two")
+    world.settle()
+    (task, *_) = world.asked
+    stale = observe(task, replace(task.status, renewed=task.spec_version - 1), world.now + 1)
+    assert stale is not None
+    assert stale.renewal is not None
+    assert (stale.renewing, stale.renewal.taken_at) == (True, 0.0)
+    taken = observe(task, TaskStatus(state=TaskState.RUNNING, renewed=task.spec_version), world.now + 1)
+    assert taken is not None
+    assert taken.renewal is not None
+    assert (taken.renewing, taken.renewal.taken_at) == (False, world.now + 1)

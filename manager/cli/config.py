@@ -19,7 +19,7 @@ from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.node_page import labels
 from manager.cli.rows import Table
 from manager.cli.session import with_client
-from manager.cli.stored_files import read_content, remove_each, rows
+from manager.cli.stored_files import content, remove_each, rows
 from manager.cli.wording import capitalized, go_time
 
 CONFIGS = Table(
@@ -41,15 +41,22 @@ def config() -> None:
     """,
 )
 @click.argument("name", metavar="CONFIG")
-@click.argument("source", metavar="file|-", type=click.Path())
+@click.argument("source", metavar="[file|-]", required=False, type=click.Path())
+@flag("--env", metavar="NAME", help="Take the content from an environment variable.")
 @flag("-l", "--label", type=LABEL, multiple=True, help="Config labels.")
 @flag("--template-driver", metavar="STRING", help="Template driver.")
 @with_client
 async def create(
-    client: Client, /, name: str, source: str, label: tuple[tuple[str, str], ...], template_driver: str | None
+    client: Client,
+    /,
+    name: str,
+    source: str | None,
+    env: str | None,
+    label: tuple[tuple[str, str], ...],
+    template_driver: str | None,
 ) -> None:
-    """Create a config from a file or from standard input."""
-    spec: dict[str, Any] = {"Name": name, "Labels": dict(label), "Data": read_content(source)}
+    """Create a config from a file, standard input or an environment variable."""
+    spec: dict[str, Any] = {"Name": name, "Labels": dict(label), "Data": content(source, env)}
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
     click.echo((await client.post("/configs/create", spec))["ID"])
@@ -82,7 +89,7 @@ async def inspect_configs(client: Client, /, configs: tuple[str, ...], layout: s
 
 async def _page(data: Any) -> str:
     spec = data["Spec"]
-    content = base64.b64decode(spec.get("Data") or "").decode(errors="replace")
+    shown = base64.b64decode(spec.get("Data") or "").decode(errors="replace")
     return "\n".join(
         (
             f"ID:\t\t\t{data['ID']}",
@@ -90,7 +97,7 @@ async def _page(data: Any) -> str:
             *labels("Labels:", spec.get("Labels")),
             f"Created at:            \t{capitalized(go_time(data['CreatedAt']))}",
             f"Updated at:            \t{capitalized(go_time(data['UpdatedAt']))}",
-            f"Data:\n{content}",
+            f"Data:\n{shown}",
         )
     )
 

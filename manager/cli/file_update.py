@@ -9,13 +9,13 @@ import click
 
 from common.clock import seconds
 from manager.cli import decode, digest
-from manager.cli.client import Client
+from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.converge import converge
 from manager.cli.flags.types import DURATION, LABEL
 from manager.cli.progress import Wish
 from manager.cli.session import with_client
-from manager.cli.stored_files import read_content
+from manager.cli.stored_files import content
 
 
 def command(kind: str, complete: Any) -> click.Command:
@@ -31,19 +31,20 @@ def command(kind: str, complete: Any) -> click.Command:
         """,
     )
     @click.argument("name", metavar=kind.upper(), shell_complete=complete)
-    @click.argument("source", metavar="file|-", type=click.Path())
+    @click.argument("source", metavar="[file|-]", required=False, type=click.Path())
     @flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+    @flag("--env", metavar="NAME", help="Take the content from an environment variable.")
     @flag("-l", "--label", type=LABEL, multiple=True, help="Labels to add or change.")
     @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
     @flag("--timeout", type=DURATION, default="10m", show_default=True, help="Give up after so long without progress.")
     @with_client
     async def update(
-        client: Client, /, name: str, source: str, label: tuple[tuple[str, str], ...], **given: Any
+        client: Client, /, name: str, source: str | None, label: tuple[tuple[str, str], ...], **given: Any
     ) -> None:
         before = await client.get(f"/{kind}s/{name}")
         full_name = before["Spec"]["Name"]
         query = {"version": str(before["Version"]["Index"])}
-        body = _body(kind, before["Spec"], read_content(source), dict(label))
+        body = _body(kind, before["Spec"], content(source, given["env"]), dict(label))
         await client.post(f"/{kind}s/{before['ID']}/update", body, query)
         after = await client.get(f"/{kind}s/{full_name}")
         if after["ID"] == before["ID"]:
@@ -53,16 +54,31 @@ def command(kind: str, complete: Any) -> click.Command:
         services = {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services") if _uses(each, after)}
         if services and not given["detach"]:
             await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+            if not given["quiet"]:
+                await _count(client, services)
 
     return update
 
 
-def _body(kind: str, spec: Mapping[str, Any], content: str, added: Mapping[str, str]) -> dict[str, Any]:
+async def _count(client: Client, services: Mapping[str, str]) -> None:
+    """Say of each service how many of its running tasks have the content."""
+    for service_id, name in services.items():
+        running = await _running(client, service_id)
+        fresh = await _running(client, service_id, **{"_up-to-date": ["true"]})
+        click.echo(f"{name}: {len(fresh & running)}/{len(running)} tasks have it")
+
+
+async def _running(client: Client, service_id: str, **more: list[str]) -> set[str]:
+    tasks = await client.get("/tasks", filtered({"service": [service_id], "desired-state": ["running"], **more}))
+    return {task["ID"] for task in tasks if task["Status"]["State"] == "running"}
+
+
+def _body(kind: str, spec: Mapping[str, Any], data: str, added: Mapping[str, str]) -> dict[str, Any]:
     """Write what is there, with new content."""
     labels = {**(spec.get("Labels") or {}), **added}
     if kind == "secret":
-        labels = digest.labelled(labels, digest.decoded(content), labels.get(digest.LABEL, ""))
-    return {**spec, "Labels": labels, "Data": content}
+        labels = digest.labelled(labels, digest.decoded(data), labels.get(digest.LABEL, ""))
+    return {**spec, "Labels": labels, "Data": data}
 
 
 def _uses(service: Any, file: Any) -> bool:

@@ -15,6 +15,7 @@ from common.clock import SECOND
 from common.model.container import DEFAULT_STOP_GRACE
 from common.model.service import EXTENSION_PREFIX, ServiceSpec
 from manager.cli.encode import to_json
+from manager.state import extensions
 
 Flat: TypeAlias = dict[str, Any]
 
@@ -89,6 +90,12 @@ class Field:
             return self.path.split(".")[2].endswith("/host")
         return self.path.startswith(_TEMPLATE) and not self.path.startswith(_PLACEMENT)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is which secret or config there is in a place, and not the place."""
+        there = self.old is not None and self.new is not None
+        return there and self.path.startswith(_FILES) and self.path.endswith((".SecretName", ".ConfigName"))
+
     def __str__(self) -> str:
         return f"{self.path}: {_shown(self.old)} → {_shown(self.new)}"
 
@@ -123,9 +130,13 @@ def compare_services(
     fresh = [used for used in (*secrets, *configs) if used in renewed]
     if not fields and not fresh:
         return None
-    restarts = fresh or any(field.restarts for field in fields)
+    changed = [field for field in fields if field.restarts]
+    on_rotate = extensions.read(wanted.labels).on_rotate
+    how = "restarts its tasks"
+    if on_rotate != "restart" and all(field.is_file for field in changed):
+        how = "changes files of its running tasks" + (f" and sends {on_rotate[7:]}" if on_rotate != "file" else "")
     why = f" for the new content of {', '.join(fresh)}" if fresh else ""
-    return Step(CHANGE, "service", name, fields, f"restarts its tasks{why}" if restarts else "restarts no task")
+    return Step(CHANGE, "service", name, fields, f"{how}{why}" if fresh or changed else "restarts no task")
 
 
 def compare_labels(kind: str, name: str, present: Any, wanted: Mapping[str, str], content: bool | None) -> Step | None:

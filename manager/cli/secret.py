@@ -18,7 +18,7 @@ from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.node_page import labels
 from manager.cli.rows import Table
 from manager.cli.session import with_client
-from manager.cli.stored_files import read_content, remove_each, rows
+from manager.cli.stored_files import content, remove_each, rows
 from manager.cli.wording import capitalized, go_time
 
 SECRETS = Table(
@@ -48,6 +48,7 @@ def secret() -> None:
 )
 @click.argument("name", metavar="SECRET")
 @click.argument("source", metavar="[file|-]", required=False, type=click.Path())
+@flag("--env", metavar="NAME", help="Take the content from an environment variable.")
 @flag("-d", "--driver", metavar="STRING", help="Secret driver.")
 @flag("-l", "--label", type=LABEL, multiple=True, help="Secret labels.")
 @flag("--template-driver", metavar="STRING", help="Template driver.")
@@ -57,18 +58,22 @@ async def create(
     /,
     name: str,
     source: str | None,
+    env: str | None,
     driver: str | None,
     label: tuple[tuple[str, str], ...],
     template_driver: str | None,
 ) -> None:
-    """Create a secret from a file or from standard input."""
-    if driver and source:
+    """Create a secret from a file, standard input or an environment variable."""
+    given = source is not None or env is not None
+    if driver and given:
         raise InvalidArgument("When using secret driver secret data must be empty")
-    if not driver and not source:
-        raise InvalidArgument("an external driver must be used, or the content be given: FILE, or - for standard input")
+    if not driver and not given:
+        raise InvalidArgument(
+            "an external driver must be used, or the content be given: FILE, - for standard input, or --env NAME"
+        )
     spec: dict[str, Any] = {"Name": name, "Labels": dict(label)}
-    if source:
-        spec["Data"] = read_content(source)
+    if given:
+        spec["Data"] = content(source, env)
         spec["Labels"] = digest.labelled(dict(label), digest.decoded(spec["Data"]))
     if driver:
         spec["Driver"] = {"Name": driver}

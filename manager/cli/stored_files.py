@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,6 +32,23 @@ def read_content(source: str) -> str:
     except OSError as error:
         raise InvalidArgument(f"error reading content from {source!r}: {error.strerror}") from error
     return base64.b64encode(data).decode()
+
+
+def content(source: str | None, variable: str | None) -> str:
+    """Return the content that a command was given, as base64: a file, standard input, or an environment variable.
+
+    Raises:
+        InvalidArgument: it was given none, two, or what cannot be read.
+
+    """
+    if (source is None) == (variable is None):
+        raise InvalidArgument("give the content once: FILE, - for standard input, or --env NAME")
+    if source is not None:
+        return read_content(source)
+    assert variable is not None
+    if variable not in os.environ:
+        raise InvalidArgument(f"--env {variable}: there is no such variable in this command's environment")
+    return base64.b64encode(os.environb[os.fsencode(variable)]).decode()
 
 
 def rows(objects: Iterable[Any], now: float) -> list[Row]:

@@ -198,9 +198,18 @@ class Host:
             while self._tasks[task_id].desired_state < TaskState.RUNNING:
                 await self._told(task_id)
             if self._tasks[task_id].desired_state > TaskState.RUNNING:
+                self._renew(task)
                 return self._say(task_id, TaskState.SHUTDOWN)
             await self._run_container(task_id, self._lifetime(task_id, rng, fails=failing or bad), fails=failing or bad)
         finally:
+    def _renew(self, task: Task) -> None:
+        """Give a container the secrets and configs that its task has now."""
+        held = self.containers.get(task.id)
+        if held is not None and held.spec_version != task.spec_version:
+            assert task.renewal is not None, f"{task.id} was made from another specification than it is told to be of"
+            self.containers[task.id] = task
+            self._say(task.id, self._state(task.id))
+
             if self._workers.get(task_id) is asyncio.current_task():
                 del self._workers[task_id]
 
@@ -247,6 +256,10 @@ class Host:
             return  # it goes over steps again that it had taken before the host was restarted
         # Its own clock is an hour off: nothing may depend on it.
         now = asyncio.get_running_loop().time() + 3600.0
-        self._seen[task_id] = TaskStatus(state=state, timestamp=now, message=state.name.lower(), err=err)
+        held = self.containers.get(task_id)
+        renewed = held.spec_version if held is not None and held.renewal is not None else 0
+        self._seen[task_id] = TaskStatus(
+            state=state, timestamp=now, message=state.name.lower(), err=err, renewed=renewed
+        )
         self._unsaid.add(task_id)
         self._news.set()

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.clock import SECOND
-from common.model import Service, Task
-from common.model.container import ContainerSpec
+from common.model import Secret, Service, Task, TaskState
+from common.model.container import ContainerSpec, SecretReference
+from common.model.secret import SecretSpec
 from common.model.service import (
     EndpointSpec,
     PortConfig,
@@ -22,10 +23,13 @@ from common.model.service import (
     UpdateConfig,
 )
 from tests.fakes.world import replace
+from manager.orchestrate import rotation
+from manager.state.transaction import Transaction
 from tests.sim import clock
 from tests.sim.cluster import Cluster
 from tests.sim.convergence import problems
 from tests.sim.startorder import LABEL
+from tests.sim.host import Host
 from tests.sim.test_seeds import scenario
 
 
@@ -262,3 +266,54 @@ async def returned_host(*, automatic: bool) -> None:
 @pytest.mark.parametrize("automatic", [False, True], ids=["on-request", "by-itself"])
 def test_a_host_that_returns_gets_its_share_one_task_at_a_time(automatic: bool) -> None:
     clock.run(returned_host(automatic=automatic))
+
+
+def with_secret(secret_id: str) -> TaskSpec:
+    reference = SecretReference(secret_id=secret_id, secret_name="key")
+    return TaskSpec(container_spec=ContainerSpec(image="v1", secrets=(reference,)))
+
+
+async def rotate(cluster: Cluster, new_id: str) -> None:
+    def step(tx: Transaction) -> None:
+        (old,) = tx.secrets.named("key")
+        for each in rotation.rotate(old, new_id, SecretSpec(name="key", data=new_id.encode()), tx):
+            tx.put(each)
+
+    await cluster.update(step)
+
+
+async def rotated_in_place() -> None:
+    """Secrets change twice while a host's agent cannot be reached: no container is replaced, and none left behind."""
+    labels, update = {"swarm.x.on-rotate": "file"}, UpdateConfig(parallelism=0, monitor=0)
+    async with cluster_of(3) as cluster:
+        await cluster.update(lambda tx: tx.put(Secret(id="one", spec=SecretSpec(name="key", data=b"1"))))
+        web = service(6, labels=labels, update_config=update)
+        await cluster.create(replace(web, spec=replace(web.spec, task_template=with_secret("one"))))
+        await until(cluster, lambda: settled(cluster), 10)
+        before = {task.id for task in _tasks(cluster, "web")}
+        away, there = cluster.hosts["node1"], [cluster.hosts["node2"], cluster.hosts["node3"]]
+
+        def have(secret_id: str, hosts: list[Host]) -> bool:
+            held = (task for host in hosts for task in host.containers.values())
+            return all(task.spec == with_secret(secret_id) for task in held)
+
+        away.cut_off(True)
+        await rotate(cluster, "two")
+        await until(cluster, lambda: have("two", there), 1)
+        await rotate(cluster, "three")
+        await until(cluster, lambda: have("three", there), 1)
+        assert have("one", [away])
+        assert {each.id for each in cluster.view.secrets} == {"one", "two", "three"}, "a container may have any of them"
+        away.cut_off(False)
+        await until(cluster, lambda: have("three", [away]), 3)
+        await until(cluster, lambda: "one" not in cluster.view.secrets, 1)
+        await until(cluster, lambda: settled(cluster) and _state(cluster) == "completed", 5)
+        assert {task.id for task in _tasks(cluster, "web")} == before
+        await cluster.roll_back("web")
+        await until(cluster, lambda: have("two", list(cluster.hosts.values())), 3)
+        await until(cluster, lambda: _state(cluster) == "rollback_completed", 10)
+        assert {task.id for task in _tasks(cluster, "web")} == before
+
+
+def test_secrets_change_in_running_containers_and_an_agent_that_was_away_catches_up() -> None:
+    clock.run(rotated_in_place())

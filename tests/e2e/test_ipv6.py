@@ -1,43 +1,55 @@
 """IPv6 on two real engines and a client outside: published ports, dual-stack networks, their isolation, and the end.
 
-One cluster serves all tests of this file; the last one takes a host out of it.
+One cluster and its three services serve all tests of this file; the last one takes a host out of it.
 """
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from itertools import product
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from common.addressing6 import with_ipv4
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 PORT = 8080
+BOTH, UDP_ONLY = f"{PORT}:80", f"{PORT}:80/udp"
 REPAIR_SECONDS = 2.0
-CURL_REFUSED = 7
+RED = "fd00:beef::/64"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def swarm() -> AsyncIterator[Cluster]:
-    """A cluster with `web` on the last host and `asker` on all, both in `blue`, and `spy` in `red` on all."""
+    """A cluster with `web` on its last host alone, `asker` and `spy` on both; the first two in `blue`."""
     async with Cluster("ipv6", hosts=2) as cluster:
         await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "blue")
-        await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "--subnet", "fd00:beef::/64", "red")
+        await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "--subnet", RED, "red")
         last = ("--constraint", f"node.hostname=={cluster.hosts[-1].name}")
-        ports = ("-p", f"{PORT}:80", "-p", f"{PORT}:80/udp")
-        await create(cluster, "web", "--replicas", "1", "--network", "blue", *ports, *last)
+        await create(cluster, "web", "--network", "blue", "-p", BOTH, "-p", UDP_ONLY, *last)
         await create(cluster, "asker", "--mode", "global", "--network", "blue")
         await create(cluster, "spy", "--mode", "global", "--network", "red")
         for name, count in (("web", 1), ("asker", 2), ("spy", 2)):
             await cluster.running(name, count)
+        await cluster.until(lambda: knows_the_port(cluster), 10)
         yield cluster
 
 
 async def create(swarm: Cluster, name: str, *options: str) -> None:
     await swarm.swarm("service", "create", "-q", "--detach", "--no-resolve-image", "--name", name, *options, "web:lab")
+
+
+async def knows_the_port(swarm: Cluster) -> bool:
+    """Whether every host has the rules by which it answers."""
+    maps = [await host.run("nft", "list", "map", "ip6", "orc", "mesh", check=False) for host in swarm.hosts]
+    return all("m_tcp_8080" in each.stdout for each in maps)
 
 
 async def box_of(swarm: Cluster, host: Host, service: str) -> dict[str, Any]:
@@ -48,37 +60,118 @@ async def box_of(swarm: Cluster, host: Host, service: str) -> dict[str, Any]:
 
 
 def address_in(box: dict[str, Any], network: str) -> str:
-    (found,) = [end["GlobalIPv6Address"] for name, end in box["NetworkSettings"]["Networks"].items() if network in name]
+    """Return a container's IPv6 address in a network of the cluster, or in the hosts' gateway network."""
+    networks = box["NetworkSettings"]["Networks"]
+    (found,) = [end["GlobalIPv6Address"] for name, end in networks.items() if network in name]
     return found
+
+
+async def ask(host: Host, where: str, patience: int = 3) -> dict[str, Any]:
+    return json.loads((await host.run("curl", "-gsS", "-m", str(patience), f"http://{where}/")).stdout)
 
 
 async def ask_from(host: Host, box: dict[str, Any], where: str, patience: int = 3) -> dict[str, Any] | None:
     """Ask from inside a container; None when nobody answers."""
-    url = f"http://{where}/"
-    answer = await host.run(
-        "docker", "exec", box["Id"], "wget", "-q", "-T", str(patience), "-O", "-", url, check=False
-    )
+    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", str(patience), "-O", "-", f"http://{where}/")
+    answer = await host.run(*command, check=False)
     return json.loads(answer.stdout) if answer.returncode == 0 else None
 
 
-async def test_every_host_answers_over_ipv6_and_the_container_sees_the_clients_address(swarm: Cluster):
-    web = await box_of(swarm, swarm.hosts[-1], "web")
+async def virtual_address(swarm: Cluster, service: str) -> str:
+    """Return a service's virtual IPv6 address in its only network, worked out from the other one."""
+    (vip,) = (await swarm.get(f"/services/{service}"))["Endpoint"]["VirtualIPs"]
+    ranges = (await swarm.get(f"/networks/{vip['NetworkID']}"))["IPAM"]["Config"]
+    (prefix,) = [IPv6Network(each["Subnet"]) for each in ranges if ":" in each["Subnet"]]
+    return str(with_ipv4(prefix, IPv4Address(vip["Addr"].partition("/")[0])))
+
+
+async def test_every_host_answers_on_a_published_port_and_the_container_sees_the_client(swarm: Cluster):
+    hostname = (await box_of(swarm, swarm.hosts[-1], "web"))["Config"]["Hostname"]
+    client = str(ip_address(swarm.lab.client.ip6))
     for host in swarm.hosts:
-        url = f"http://[{host.ip6}]:{PORT}/"
-        answer = json.loads((await swarm.lab.client.run("curl", "-gsS", "-m", "3", url)).stdout)
-        assert (answer["host"], answer["client"]) == (web["Config"]["Hostname"], short(swarm.lab.client.ip6)), host.name
+        answer = await ask(swarm.lab.client, f"[{host.ip6}]:{PORT}")
+        assert (answer["host"], answer["client"]) == (hostname, client), host.name
+        assert (await udp(swarm.lab.client, host.ip6)).split()[:2] == [hostname, client]
+        for own in ("[::1]", f"[{host.ip6}]"):
+            assert (await ask(host, f"{own}:{PORT}"))["host"] == hostname, f"{own} of {host.name}"
 
 
-def short(address: str) -> str:
-    import ipaddress
+async def udp(host: Host, address: str) -> str:
+    """Send a datagram and return the answer."""
+    script = f"""if True:
+        import socket
+        asked = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        asked.settimeout(2)
+        asked.sendto(b"hello", ("{address}", {PORT}))
+        print(asked.recv(2000).decode())
+    """
+    return (await host.run(sys.executable, "-c", script)).stdout
 
-    return str(ipaddress.ip_address(address))
 
-
-async def test_containers_of_two_hosts_reach_each_other_by_address_and_name(swarm: Cluster):
+async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virtual_address(swarm: Cluster):
     web = await box_of(swarm, swarm.hosts[-1], "web")
-    asker = await box_of(swarm, swarm.boss, "asker")
-    for where in (f"[{address_in(web, 'blue')}]",):
-        answer = await ask_from(swarm.boss, asker, where)
-        assert answer is not None, where
-        assert (answer["host"], answer["client"]) == (web["Config"]["Hostname"], address_in(asker, "blue"))
+    virtual = await virtual_address(swarm, "web")
+    for host in swarm.hosts:
+        asker = await box_of(swarm, host, "asker")
+        for where in (f"[{address_in(web, 'blue')}]", f"[{virtual}]"):
+            answer = await ask_from(host, asker, where)
+            assert answer is not None, f"{where} from {host.name}"
+            assert (answer["host"], answer["client"]) == (web["Config"]["Hostname"], address_in(asker, "blue")), where
+        for name, address in (
+            ("web", virtual),
+            ("tasks.web", address_in(web, "blue")),
+            ("1.web", address_in(web, "blue")),
+        ):
+            listed = await host.run("docker", "exec", asker["Id"], "nslookup", "-type=aaaa", name)
+            assert address in listed.stdout, listed.stdout
+        both = await ask_from(host, asker, f"[{await virtual_address(swarm, 'asker')}]")
+        assert both is not None, "itself, or the other one"
+
+
+async def test_networks_are_isolated(swarm: Cluster):
+    web = await box_of(swarm, swarm.hosts[-1], "web")
+    targets = (address_in(web, "blue"), address_in(web, "00-orc-gw"), await virtual_address(swarm, "web"))
+    spies = [(host, await box_of(swarm, host, "spy")) for host in swarm.hosts]
+    asked = [ask_from(host, spy, f"[{target}]", 1) for (host, spy), target in product(spies, targets)]
+    assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
+    for host, spy in spies:
+        assert await ask_from(host, spy, f"[{await virtual_address(swarm, 'spy')}]") is not None
+
+
+async def test_what_others_change_is_repaired(swarm: Cluster):
+    """A network's bridge is deleted, and with it what containers ask; so are all rules, and the routes."""
+    host, web = swarm.boss, await box_of(swarm, swarm.hosts[-1], "web")
+    asker = await box_of(swarm, host, "asker")
+    for damage in ("nft flush ruleset", "ip -6 route flush proto 111; ip -6 rule del prio 20002"):
+        before = await state(host)
+        await host.run("sh", "-c", damage, check=False)
+
+        async def whole(expected: str = before) -> bool:
+            return await state(host) == expected
+
+        assert await swarm.until(whole, 5, lambda: damage) < REPAIR_SECONDS
+    assert await ask_from(host, asker, f"[{address_in(web, 'blue')}]") is not None
+
+
+async def state(host: Host) -> str:
+    script = """
+        for family in ip6 bridge; do
+            nft -s list table $family orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
+        done
+        ip -6 route show table all proto 111 | sort; ip -6 rule show proto 111; ip -6 -br addr show orc-vx
+    """
+    return (await host.run("sh", "-c", script, check=False)).stdout
+
+
+async def test_leaving_leaves_nothing(swarm: Cluster):
+    """The last test: the host is gone from the cluster afterwards."""
+    host = swarm.hosts[-1]
+    await swarm.workers[host.name].stop()
+    await host.run("swarm-worker", "leave")
+    inventory = """
+        ip -6 rule; ip -6 route show table all | grep -e orc -e oc- -e 'proto 111'; nft list tables | grep orc
+        ip -6 neigh show nud permanent; sysctl net.ipv6.conf.all.forwarding
+    """
+    found = (await host.run("sh", "-c", inventory, check=False)).stdout
+    assert found.split("\n")[-2] == "net.ipv6.conf.all.forwarding = 0"
+    assert not [word for word in ("orc", "oc-", "proto 111", "fwmark", "PERMANENT") if word in found], found

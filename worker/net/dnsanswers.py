@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from worker.net import dnswire
@@ -24,7 +24,10 @@ from worker.net.zones import TASKS, Records, View, Zone, Zones
 # Long enough to spare a busy client most of its questions, short enough that nobody talks to a task of before.
 TTL_SECONDS = 5
 
-_REVERSE = ".in-addr.arpa"
+_REVERSE, _REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
+_NIBBLES = 32
+# The bytes of an address of each type.
+_SIZES = {dnswire.A: 4, dnswire.AAAA: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,13 @@ def reply(query: Query, zones: Zones, source: str, limit: int, rng: random.Rando
         return dnswire.empty_message(query, dnswire.REFUSED, own=False)
     found = lookup(view, query.name)
     if found is not None:
-        if query.type not in (dnswire.A, dnswire.ANY):
-            found = []
-        elif len(found) > 1:
+        if query.type != dnswire.ANY:
+            size = _SIZES.get(query.type)
+            found = [address for address in found if len(address) == size]
+        if len(found) > 1:
             rng.shuffle(found)
         return dnswire.addresses_message(query, found, TTL_SECONDS, limit)
-    if query.name.endswith(_REVERSE):
+    if query.name.endswith((_REVERSE, _REVERSE6)):
         return _pointer(query, view, zones.ranges)
     if _is_for_others(view, query.name):
         return Forward(view.nameservers)
@@ -111,7 +115,7 @@ def _is_for_others(view: View, name: str) -> bool:
     return not (ours and any(rest in zone.names for zone in view.zones))
 
 
-def _pointer(query: Query, view: View, ranges: Iterable[IPv4Network]) -> Reply:
+def _pointer(query: Query, view: View, ranges: Iterable[IPv4Network | IPv6Network]) -> Reply:
     address = _address_of(query.name)
     if address is None:
         return Forward(view.nameservers)
@@ -133,9 +137,13 @@ def _names_of(view: View, address: bytes) -> Iterator[str]:
                 yield name
 
 
-def _address_of(name: str) -> IPv4Address | None:
+def _address_of(name: str) -> IPv4Address | IPv6Address | None:
     """Return the address that a reverse name is of; None for a whole range, or nonsense."""
     try:
+        if name.endswith(_REVERSE6):
+            digits = name.removesuffix(_REVERSE6).split(".")
+            whole = len(digits) == _NIBBLES and all(len(digit) == 1 for digit in digits)
+            return IPv6Address(bytes.fromhex("".join(reversed(digits)))) if whole else None
         return IPv4Address(".".join(reversed(name.removesuffix(_REVERSE).split("."))))
     except ValueError:
         return None

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-A, NS, PTR, OPT, ANY = 1, 2, 12, 41, 255
+A, NS, PTR, AAAA, OPT, ANY = 1, 2, 12, 28, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
@@ -85,13 +85,19 @@ def parse(packet: bytes) -> Query | None:
 
 
 def addresses_message(query: Query, addresses: Sequence[bytes], ttl: int, limit: int) -> bytes:
-    """Write an answer with IPv4 addresses (four bytes each): as many as fit `limit` bytes, and marked if not all do."""
+    """Write an answer with addresses (four bytes each, IPv6 ones sixteen): as many as fit `limit` bytes.
+
+    It is marked if not all do.
+    """
     room = limit - HEADER_SIZE - len(query.question) - _opt_size(query)
-    fit = max(0, room // (_ANSWER.size + 4))
-    fields = _ANSWER.pack(_OWNER, A, IN, ttl, 4)
-    sent = addresses[:fit]
-    records = b"".join([fields + address for address in sent])
-    return _message(query, NOERROR, records, len(sent), own=True, cut=len(sent) < len(addresses))
+    fields = {4: _ANSWER.pack(_OWNER, A, IN, ttl, 4), 16: _ANSWER.pack(_OWNER, AAAA, IN, ttl, 16)}
+    records = []
+    for address in addresses:
+        room -= _ANSWER.size + len(address)
+        if room < 0:
+            break
+        records.append(fields[len(address)] + address)
+    return _message(query, NOERROR, b"".join(records), len(records), own=True, cut=len(records) < len(addresses))
 
 
 def name_message(query: Query, target: str, ttl: int) -> bytes:

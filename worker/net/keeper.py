@@ -18,6 +18,7 @@ from worker.net.attachments import Attachments
 from worker.net.balance import published
 from worker.net.dns import ClusterDns
 from worker.net.host import Host
+from worker.net.loopback import LoopbackRelay
 from worker.net.netlink import Kernel, Seen
 from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ports import PortReservations
@@ -57,7 +58,8 @@ class Keeper:
         self.world = NetworkWorld()
         self.plan: HostPlan | None = None
         self.trouble = ""
-        self.ports = PortReservations()
+        self._relay = LoopbackRelay()
+        self.ports = PortReservations(self._relay)
         self.ipv6_refusal = ""
         self.surveyed = asyncio.Event()
         self._engine = engine
@@ -93,6 +95,7 @@ class Keeper:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(rules.run())
                     group.create_task(links.run())
+                    group.create_task(self._relay.run())
                     group.create_task(self._keep(host, kernel))
                     group.create_task(self._check(host))
             finally:

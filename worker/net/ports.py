@@ -1,7 +1,8 @@
 """Published ports, kept from other programs of this host: each is bound, and nobody listens there.
 
 The rules send what comes to a port to its backends before a socket is asked. A bound socket without a listener makes
-the kernel refuse everything else at once (IPv6, a port without backends before the rules are there).
+the kernel refuse everything else at once (a port without backends before the rules are there). The IPv6 side of a TCP
+port is bound for the host's own ::1, and served there (worker.net.loopback).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 from collections.abc import Collection
 
 from worker.net.dnsforward import DNS_PORT
+from worker.net.loopback import LoopbackRelay
 
 _log = logging.getLogger(__name__)
 
@@ -22,18 +24,20 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 class PortReservations:
     """The sockets. `held` are the wanted ports that another program has."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: LoopbackRelay) -> None:
+        self._relay = relay
         self._sockets: dict[Port, list[socket.socket]] = {}
         self.held: frozenset[Port] = frozenset()
 
     def keep(self, wanted: Collection[Port]) -> None:
         """Have exactly these ports, as far as they can be had."""
         for port in self._sockets.keys() - wanted:
-            _close(self._sockets.pop(port))
+            self._release(self._sockets.pop(port))
         held = set()
         for port in sorted(set(wanted) - self._sockets.keys()):
             try:
                 self._sockets[port] = _reserve(port)
+                self._serve_loopback(port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     _log.debug("port %s is not reserved: %s", text(port), error)
@@ -49,10 +53,22 @@ class PortReservations:
     def close(self) -> None:
         self.keep(())
 
+    def _serve_loopback(self, port: Port) -> None:
+        protocol, number, address = port
+        for bound in self._sockets[port]:
+            if protocol == "tcp" and not address and bound.family == socket.AF_INET6:
+                self._relay.serve(bound, number)
+
+    def _release(self, sockets: list[socket.socket]) -> None:
+        for each in sockets:
+            self._relay.forget(each)
+        _close(sockets)
+
 
 def text(port: Port) -> str:
     protocol, number, address = port
-    return f"{address + ':' if address else ''}{number}/{protocol}"
+    host = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
+    return f"{host}{number}/{protocol}"
 
 
 def _reserve(port: Port) -> list[socket.socket]:
@@ -66,10 +82,12 @@ def _reserve(port: Port) -> list[socket.socket]:
     kind = _KINDS.get(protocol)
     if kind is None:
         return []
+    if ":" in address:
+        return [_bound(socket.AF_INET6, kind, (address, number))]
     found = [_bound(socket.AF_INET, kind, (address or "0.0.0.0", number))]  # noqa: S104 - bound, never listened on
     if not address and socket.has_ipv6:
         try:
-            found.append(_bound(socket.AF_INET6, kind, ("::", number)))
+            found.append(_bound(socket.AF_INET6, kind, ("::", number), link=b"lo"))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 _close(found)
@@ -77,11 +95,14 @@ def _reserve(port: Port) -> list[socket.socket]:
     return found
 
 
-def _bound(family: int, kind: int, address: tuple[str, int]) -> socket.socket:
+def _bound(family: int, kind: int, address: tuple[str, int], link: bytes = b"") -> socket.socket:
+    """Bind an address, for what comes in by one link alone if so told: others cannot bind it for all links then."""
     bound = socket.socket(family, kind)
     try:
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if link:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link)
         if address[1] == DNS_PORT:
             # The containers' name server has this port on addresses of its own.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
+from common.addressing6 import with_ipv4
 from common.wire.messages import Backend, ServiceEndpoint
 from worker.net.site import Site
 from worker.ports import NetworkWorld
@@ -21,7 +22,7 @@ TASKS = "tasks"
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """One service in one network. Addresses are four bytes each, names in lower case.
+    """One service in one network. Addresses are four bytes each, or sixteen (IPv6); names in lower case.
 
     addresses: what the service's name means: its virtual address, or without one those of all its tasks.
     tasks: the address of every task that may get traffic.
@@ -80,7 +81,7 @@ class Zones:
     zones: Mapping[str, Zone] = field(default_factory=dict)
     guests: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = field(default_factory=dict)
     neighbours: tuple[tuple[IPv4Network, str], ...] = ()
-    ranges: tuple[IPv4Network, ...] = ()
+    ranges: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def view(self, source: str) -> View | None:
         """Return what whoever has an address may ask for; None for a stranger."""
@@ -139,7 +140,8 @@ def zones_of(
         neighbours=tuple([(segment.lease, segment.network_id) for segment in segments]),
         ranges=(
             *site.pool.reserved(),
-            *(IPv4Network(each.subnets[0].subnet) for each in world.networks.values() if each.subnets),
+            *([site.mesh6] if site.mesh6 is not None else ()),
+            *(ip_network(config.subnet) for each in world.networks.values() for config in each.subnets),
         ),
     )
 
@@ -148,7 +150,7 @@ def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory:
     for service_id in memory.keys() - world.endpoints.keys():
         del memory[service_id]
     found: defaultdict[str, list[Records]] = defaultdict(list)
-    here = frozenset(site.segments)
+    here = {network_id: segment.prefix6 for network_id, segment in site.segments.items()}
     for service_id, endpoint in world.endpoints.items():
         known = memory.get(service_id)
         leaving = frozenset([backend.task_id for backend in endpoint.backends if backend.task_id in draining])
@@ -160,13 +162,17 @@ def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory:
     return found
 
 
-def _service(endpoint: ServiceEndpoint, here: Collection[str], leaving: Collection[str]) -> Mapping[str, Records]:
+def _service(
+    endpoint: ServiceEndpoint, here: Mapping[str, IPv6Network | None], leaving: Collection[str]
+) -> Mapping[str, Records]:
     live = [backend for backend in endpoint.backends if backend.task_id not in leaving]
     networks = {*endpoint.vips, *endpoint.aliases, *(each for backend in live for each in backend.addresses)}
-    return {network_id: _in_network(endpoint, network_id, live) for network_id in networks if network_id in here}
+    return {each: _in_network(endpoint, each, live, here[each]) for each in networks if each in here}
 
 
-def _in_network(endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backend]) -> Records:
+def _in_network(
+    endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backend], prefix: IPv6Network | None
+) -> Records:
     tasks: list[bytes] = []
     members: dict[str, tuple[bytes, ...]] = {}
     pointers: dict[bytes, str] = {}
@@ -174,31 +180,33 @@ def _in_network(endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backe
         text = backend.addresses.get(network_id)
         if text is None:
             continue
-        address = _packed(text)
+        both = _packed(text, prefix)
         slot = str(backend.slot or backend.node_id).lower()
-        tasks.append(address)
+        tasks += both
         if not slot:  # a plain container
-            pointers[address] = endpoint.name
+            pointers |= dict.fromkeys(both, endpoint.name)
             continue
-        members[slot] = (*members.get(slot, ()), address)
-        members[f"{slot}.{backend.task_id.lower()}"] = (address,)
-        pointers[address] = f"{slot}.{endpoint.name}"
+        members[slot] = (*members.get(slot, ()), *both)
+        members[f"{slot}.{backend.task_id.lower()}"] = both
+        pointers |= dict.fromkeys(both, f"{slot}.{endpoint.name}")
     vip = endpoint.vips.get(network_id)
-    if vip:
-        pointers[_packed(vip)] = endpoint.name
+    virtual = _packed(vip, prefix) if vip else ()
+    pointers |= dict.fromkeys(virtual, endpoint.name)
     return Records(
         name=endpoint.name.lower(),
         stack=endpoint.stack,
         aliases=tuple([alias.lower().rstrip(".") for alias in endpoint.aliases.get(network_id, ())]),
-        addresses=(_packed(vip),) if vip else tuple(tasks),
+        addresses=virtual or tuple(tasks),
         tasks=tuple(tasks),
         members=members,
         pointers=pointers,
     )
 
 
-def _packed(address: str) -> bytes:
-    return IPv4Address(address).packed
+def _packed(address: str, prefix: IPv6Network | None) -> tuple[bytes, ...]:
+    """Return an address, and the IPv6 one that follows from it in a dual-stack network."""
+    parsed = IPv4Address(address)
+    return (parsed.packed, with_ipv4(prefix, parsed).packed) if prefix is not None else (parsed.packed,)
 
 
 def _zone(network: str, records: Iterable[Records], old: Zone | None) -> Zone:

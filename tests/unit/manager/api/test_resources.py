@@ -432,10 +432,9 @@ async def test_a_dual_stack_network_has_a_range_of_each_family(client: Client) -
     await client.make("/networks/create", body)
     network = await client.get("/networks/on1")
     assert network["EnableIPv6"] is True
-    assert network["IPAM"]["Config"] == [
-        {"Subnet": "10.0.0.0/16", "Gateway": "10.0.0.1"},
-        {"Subnet": "fd00:1::/64", "Gateway": "fd00:1::1"},
-    ]
+    chosen, given = network["IPAM"]["Config"]
+    assert chosen["Subnet"].startswith("10.")
+    assert given == {"Subnet": "fd00:1::/64", "Gateway": "fd00:1::1"}
 
 
 async def test_an_ipv6_subnet_of_a_network_without_ipv6_is_refused(client: Client) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from worker.net.loopback import LoopbackRelay
 from worker.net.ports import PortReservations
 
 
@@ -20,7 +21,7 @@ def other() -> Iterator[tuple[socket.socket, int]]:
 
 @pytest.fixture
 def reservations() -> Iterator[PortReservations]:
-    ports = PortReservations()
+    ports = PortReservations(LoopbackRelay())
     yield ports
     ports.close()
 
@@ -68,3 +69,17 @@ def test_a_port_of_another_program_is_held_until_that_ends(
 def test_an_address_of_another_host_needs_no_reservation(reservations: PortReservations):
     reservations.keep({("tcp", 8080, "192.0.2.1"), ("sctp", 8080, "")})
     assert not reservations.held
+
+
+def test_a_port_may_be_of_one_ipv6_address(reservations: PortReservations):
+    number = free_port()
+    reservations.keep({("tcp", number, "::1")})
+    with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
+        late.bind(("::1", number))
+
+
+def test_nobody_else_gets_the_ipv6_side_of_a_port(reservations: PortReservations):
+    number = free_port()
+    reservations.keep({("tcp", number, "")})
+    with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
+        late.bind(("::", number))

@@ -1,0 +1,106 @@
+"""Published TCP ports at the host's own ::1, which no rule can send to a container.
+
+Of 127.0.0.1 the kernel lets the answer come back from a bridge if it is told to (`route_localnet`); of ::1 it does not.
+So what a program of this host sends to [::1]:PORT is carried to 127.0.0.1:PORT, from where the rules take it on. Either
+way the container sees this host's gateway as the sender. Nothing else comes this way: the sockets hear on `lo` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+# More connections at the same time are refused.
+MOST_CONNECTIONS = 1000
+_CHUNK = 1 << 16
+_BACKLOG = 128
+_RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
+
+_log = logging.getLogger(__name__)
+
+
+class LoopbackRelay:
+    """Carries connections while `run` runs, from the sockets that it was given."""
+
+    def __init__(self) -> None:
+        self._ports: dict[socket.socket, int] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._open = 0
+
+    async def run(self) -> None:
+        """Carry until cancelled; then all connections end."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for bound in self._ports:
+                    self._listen(bound)
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
+            for bound in self._ports:
+                asyncio.get_running_loop().remove_reader(bound)
+
+    def serve(self, bound: socket.socket, port: int) -> None:
+        """Carry what comes to a bound socket to a port of 127.0.0.1, until `forget`."""
+        self._ports[bound] = port
+        if self._group is not None:
+            self._listen(bound)
+
+    def forget(self, bound: socket.socket) -> None:
+        """Accept no more of a socket, before it is closed. What was accepted goes on. Repeatable."""
+        if self._ports.pop(bound, None) is not None and self._group is not None:
+            asyncio.get_running_loop().remove_reader(bound)
+
+    def _listen(self, bound: socket.socket) -> None:
+        bound.setblocking(False)
+        bound.listen(_BACKLOG)
+        asyncio.get_running_loop().add_reader(bound, self._accept, bound)
+
+    def _accept(self, bound: socket.socket) -> None:
+        try:
+            connection, _ = bound.accept()
+        except OSError as error:
+            _log.debug("cannot accept at [::1]:%d: %s", self._ports[bound], error)
+            return  # it has gone again
+        if self._group is None or self._open >= MOST_CONNECTIONS:
+            _reset(connection)
+            return
+        connection.setblocking(False)
+        self._open += 1
+        self._group.create_task(self._carry(connection, self._ports[bound])).add_done_callback(self._done)
+
+    def _done(self, _: asyncio.Task[None]) -> None:
+        self._open -= 1
+
+    async def _carry(self, connection: socket.socket, port: int) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            _reset(connection)  # what it would have heard at 127.0.0.1: nobody is there
+            return
+        here = await asyncio.open_connection(sock=connection)
+        writers = (here[1], there[1])
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_pump(here[0], there[1]))
+                both.create_task(_pump(there[0], here[1]))
+        except* OSError:
+            for writer in writers:
+                writer.transport.abort()  # one side was reset, so the other is
+        finally:
+            for writer in writers:
+                writer.close()
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Carry one direction to its end, and tell that it ends; the other may go on."""
+    while data := await source.read(_CHUNK):
+        target.write(data)
+        await target.drain()
+    target.write_eof()
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    connection.close()

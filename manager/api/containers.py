@@ -7,6 +7,7 @@ from typing import Any
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Relay, Reply
+from manager.api.containers_image import with_image
 from manager.api.containers_list import warning_header, with_node
 from manager.api.containers_locate import Found, locate
 from manager.api.containers_names import claimed_name

@@ -10,6 +10,7 @@ import msgspec
 from common.model.client import Role
 from common.model.service import EXTENSION_PREFIX
 from manager.api.call import Answer, Call, Filters, Reply
+from manager.api.containers_image import by_ids, with_image
 from manager.api.containers_locate import locate
 from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
@@ -45,6 +46,8 @@ async def list_containers(context: Context, call: Call) -> Reply:
     if call.flag("size"):
         query["size"] = "1"
     passed = {name: sorted(values) for name, values in filters.items() if name not in _OURS}
+    if "ancestor" in filters:
+        passed["ancestor"] = await by_ids(context, filters["ancestor"])
     if passed:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))

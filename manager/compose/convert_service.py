@@ -163,9 +163,9 @@ def _ulimits(limits: dict[str, int | dict[str, int]]) -> tuple[Ulimit, ...]:
     return tuple(Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in sorted(pairs.items()))
 
 
-def _privileges(scope: Scope, at: KeyPath, spec: Tree) -> Privileges | None:
+def _privileges(scope: Scope, at: KeyPath, spec: Tree) -> Privileges:
     if not spec:
-        return None
+        return Privileges()  # as docker's deploy: else who changes from one to the other restarts all tasks
     if len(spec) > 1:
         raise scope.config.error(
             (*at, "credential_spec"), f"expected one of {', '.join(sorted(spec))}, got all of them"

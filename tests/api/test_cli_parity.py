@@ -234,3 +234,44 @@ async def test_our_update_changes_what_docker_changes(docker: DockerCli, swarm: 
         # Docker's command goes over a map, so the order of what it leaves of the environment is any.
         specs[-1]["TaskTemplate"]["ContainerSpec"].get("Env", []).sort()
     assert specs[1] == specs[0]
+
+
+FULL_STACK = """
+services:
+  web:
+    image: "busybox:1"
+    command: sleep 9
+    environment: {B: x, A: b}
+    healthcheck: {test: ["CMD", "true"], interval: 5s}
+    ports: ["8080:80"]
+    networks: {front: {aliases: [www]}}
+    volumes: ["data:/data"]
+    deploy:
+      replicas: 2
+      labels: {tier: front}
+      resources: {limits: {cpus: "0.1", memory: 50M}}
+      restart_policy: {condition: on-failure}
+      update_config: {parallelism: 2}
+networks: {front: {}}
+volumes: {data: {}}
+"""
+
+
+async def test_a_stack_that_docker_has_deployed_is_taken_over_without_a_restart(
+    docker: DockerCli, cluster: ApiCluster
+) -> None:
+    """And the other way round: both commands make the same of a file."""
+    file = docker.folder / "stack.yaml"
+    file.write_text(FULL_STACK)
+    await docker.ok("stack", "deploy", "-c", str(file), "shop")
+    own = SwarmCli(f"unix://{cluster.folder}/docker.sock")
+    before = spec_of(cluster)
+    await own.ok("stack", "deploy", "--detach", "-c", str(file), "shop")
+    assert spec_of(cluster) == before
+    await docker.ok("stack", "deploy", "-c", str(file), "shop")
+    assert spec_of(cluster) == before
+
+
+def spec_of(cluster: ApiCluster) -> tuple[object, int]:
+    [service] = cluster.store.view.services
+    return service.spec, service.spec_version

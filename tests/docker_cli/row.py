@@ -51,16 +51,23 @@ def _parts(line: str) -> tuple[str, bool, str]:
     return name[0], rest.startswith("!"), rest.lstrip("!")
 
 
-async def play(run: Run, steps: Script, **names: str) -> None:
-    """Run a script's steps one after the other; the first that does not do as its row says fails the test."""
+async def play(run: Run, steps: Script, **names: str) -> dict[str, str]:
+    """Run a script's steps one after the other; the first that does not do as its row says fails the test.
+
+    `names` are what `$NAME` stands for at first; returns them with those that the steps gave.
+    """
     for each in steps:
-        line = re.sub(r"\$(\w+)", lambda match: names[match[1]], each.line)
-        name, _, line = _parts(line)
+        name, _, line = _parts(_filled(each.line, names))
         ran = await run(shlex.split(line), each.stdin)
         assert ran.code == each.code, f"docker {line}: {ran}"
-        check(line, ran, each.patterns)
+        check(line, ran, tuple(_filled(pattern, names) for pattern in each.patterns))
         if name:
             names[name[:-1]] = ran.out.strip()
+    return names
+
+
+def _filled(text: str, names: dict[str, str]) -> str:
+    return re.sub(r"\$([a-z]\w*)", lambda match: names[match[1]], text)
 
 
 def check(line: str, ran: Ran, patterns: tuple[str, ...]) -> None:

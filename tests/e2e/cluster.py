@@ -30,13 +30,7 @@ class Cluster:
             self.boss = self.hosts[0]
             self.api = f"unix://{self.boss.folder}/api.sock"
             self._http = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=self.api.removeprefix("unix://")))
-            self.manager = await self.boss.spawn(
-                *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip, "--host", self.api),
-                name="manager",
-                ready=READY,
-            )
-            self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
-            await all_at_once(self.join(host) for host in self.hosts)
+            await self.begin()
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -48,6 +42,16 @@ class Cluster:
         if hasattr(self, "_http"):
             await self._http.close()
         await self.lab.__aexit__(kind, error, trace)
+
+    async def begin(self) -> None:
+        """Make a cluster of the hosts; none of them is part of one."""
+        self.manager = await self.boss.spawn(
+            *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip, "--host", self.api),
+            name="manager",
+            ready=READY,
+        )
+        self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
+        await all_at_once(self.join(host) for host in self.hosts)
 
     async def join(self, host: Host, *options: str) -> None:
         command = ("swarm-worker", "join", "--foreground", "--token", self.token, *options, f"{self.boss.ip}:2377")

@@ -8,6 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.model import Task
+from common.model.container import ContainerSpec
+from common.model.service import TaskSpec
 from manager.api.call import Answer, Call, Relay
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
@@ -266,6 +269,20 @@ async def test_an_image_that_only_others_have_is_pulled(client: Client, engines:
     engines.one.answers["POST /images/create"] = (200, {"error": "manifest unknown"})
     status, answer = await create(client, Image="only-there", Labels={"swarm.x.constraint": "node.hostname==w1"})
     assert (status, "on node w1, which cannot pull it: manifest unknown" in answer["message"]) == (404, True)
+
+
+async def test_an_image_known_by_its_id_alone_is_shown_by_the_name_that_was_asked_for(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    image, strange = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+    task = Task(id="t" * 25, spec=TaskSpec(container_spec=ContainerSpec(image="shop:1")))
+    await cluster.store.update(lambda tx: tx.put(task))
+    engines.one.add("1" * 64, "plain", Image=image, Labels={"swarm.x.image": "shop:2"})
+    engines.one.add("2" * 64, "task", Image=image, Labels={"com.docker.swarm.task.id": task.id})
+    engines.one.add("3" * 64, "other", Image=strange)
+    engines.two.add("4" * 64, "named", Image="shop:3", Labels={"swarm.x.image": "shop:2"})
+    shown = {each["Names"][0]: each["Image"] for each in await client.get("/containers/json")}
+    assert shown == {"/plain": "shop:2", "/task": "shop:1", "/other": strange, "/named": "shop:3"}
 
 
 async def test_volumes_and_others_draw_a_container_to_their_node(client: Client, engines: Engines) -> None:

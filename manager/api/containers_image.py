@@ -1,0 +1,48 @@
+"""By which name a container's image is shown: the one that it was asked for by.
+
+A node that has fetched an image knows it by its id alone, and its engine can show no other name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.imagenames import is_id
+from common.model.service import EXTENSION_PREFIX
+from manager.api.context import Context
+from manager.api.images_find import find_local
+from manager.state.view import View
+
+# What a container was asked for by that was made of an image's id.
+IMAGE_LABEL = EXTENSION_PREFIX + "image"
+_TASK_LABEL = "com.docker.swarm.task.id"
+
+
+def with_image(view: View, shown: dict[str, Any]) -> dict[str, Any]:
+    """Name the image of what an engine shows of a container: an entry of its list, or an inspected one's `Config`."""
+    image = shown.get("Image")
+    if not isinstance(image, str) or not is_id(image):
+        return shown
+    name = _asked_for(view, shown.get("Labels") or {})
+    return {**shown, "Image": name} if name else shown
+
+
+def _asked_for(view: View, labels: Mapping[str, str]) -> str:
+    task = view.tasks.get(labels.get(_TASK_LABEL, ""))
+    if task is None:
+        return labels.get(IMAGE_LABEL, "")
+    container = task.spec.container_spec
+    return container.image if container is not None else ""
+
+
+def of_image_id(body: Mapping[str, Any], image_id: str, name: str) -> dict[str, Any]:
+    """Return what an engine is to make a container from, of an image that it knows by its id and not by its name."""
+    others = {key: value for key, value in body.items() if key.lower() != "image"}
+    return {**others, "Image": image_id, "Labels": {**others["Labels"], IMAGE_LABEL: name}}
+
+
+async def by_ids(context: Context, names: frozenset[str]) -> list[str]:
+    """Return images by their ids where only the cluster knows their names, else as they are, for an engine's filter."""
+    found = [(name, await find_local(context, name)) for name in sorted(names)]
+    return [name if local is None else local.image_id for name, local in found]

@@ -18,5 +18,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/lock
 mount -t overlay -o "lowerdir=/etc,upperdir=$dir/etc,workdir=$dir/etc.work" overlay /etc
 mount -t overlay -o "lowerdir=/var/lib,upperdir=$dir/var-lib,workdir=$dir/var-lib.work" overlay /var/lib
+# What udev makes on a machine, for wireguard-go; /dev is everybody's here.
+[ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200; }
 become "" "$name" "$nameserver" "$dir/../hosts"
 reap

@@ -6,6 +6,7 @@ from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import ServiceSpec
 from manager.state import extensions, startorder
+from manager.state.executions import is_job
 from manager.state.extensions import Condition
 from manager.state.view import View
 
@@ -26,6 +27,8 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
             raise InvalidArgument(f"service {spec.name} depends on {name}, which does not exist: create {name} first")
         if condition is Condition.COMPLETED and name != spec.name:
             _check_ends(spec.name, present[name])
+        if condition is Condition.HEALTHY and name != spec.name:
+            _check_stays(spec.name, present[name])
     graph = {name: extensions.of(service).depends_on for name, service in present.items()}
     if found := startorder.cycle({**graph, spec.name: wanted}, spec.name):
         raise InvalidArgument(f"services depend on each other in a circle: {startorder.told(found)}")
@@ -39,8 +42,15 @@ def _check_ends(name: str, service: Service) -> None:
         )
 
 
+def _check_stays(name: str, service: Service) -> None:
+    if is_job(service.spec.mode):
+        raise InvalidArgument(
+            f"service {name} waits for {service.name} to be healthy, which a job never is, as it ends: "
+            "wait for it to complete (completed, in a compose file service_completed_successfully)"
+        )
+
+
 def ends(spec: ServiceSpec) -> bool:
     """Whether a service's tasks may end for good."""
     policy = spec.task_template.restart_policy
-    job = spec.mode.replicated_job is not None or spec.mode.global_job is not None
-    return job or (policy is not None and policy.condition in ("none", "on-failure"))
+    return is_job(spec.mode) or (policy is not None and policy.condition in ("none", "on-failure"))

@@ -95,6 +95,8 @@ def _check_no_updates(spec: ServiceSpec) -> None:
     said = extensions.read(spec.labels)
     if said.canary and is_job(spec.mode):
         raise invalid("label swarm.x.canary: expected none, as the tasks of a job are not updated but run anew")
+    if said.max_unavailable and is_job(spec.mode):
+        raise invalid("label swarm.x.max-unavailable: expected none, as the tasks of a job are to end")
     if said.schedule and not is_job(spec.mode):
         raise invalid("label swarm.x.schedule: expected a job (Mode ReplicatedJob or GlobalJob), which ends")
     if not said.schedule and any(label.startswith("swarm.x.schedule-") for label in spec.labels):

@@ -90,14 +90,21 @@ def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> extension
             f"the service {name} never completes, it is restarted whenever it does: "
             f'give {name} "deploy.restart_policy.condition: none" (or on-failure), or a job\'s mode',
         )
+    if condition is extensions.Condition.HEALTHY and _is_job(scope.config.services[name]):
+        raise scope.config.error(
+            path, f"the service {name} is a job, which is never healthy, as it ends: say service_completed_successfully"
+        )
     return condition
+
+
+def _is_job(service: Tree) -> bool:
+    return str(service.get("deploy", {}).get("mode", "")).endswith("-job")
 
 
 def _ends(scope: Scope, name: str) -> bool:
     service = scope.config.services[name]
     policy = restart_policy(scope, ("services", name), service)
-    job = service.get("deploy", {}).get("mode", "").endswith("-job")
-    return job or (policy is not None and policy.condition != "any")
+    return _is_job(service) or (policy is not None and policy.condition != "any")
 
 
 def check_extensions(config: Config) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
 from manager.loops.loop import Rule
-from manager.orchestrate import dependencies, enforcer, orphans, progress, reaper, rotation, services
+from manager.orchestrate import availability, dependencies, enforcer, orphans, progress, reaper, rotation, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
 from manager.state.changes import Change
@@ -102,6 +102,8 @@ def _next_to_leave(change: Change, view: View) -> Iterable[str]:
 def _updating(task: Task, view: View) -> bool:
     service = view.services.get(task.service_id)
     status = service.update_status if service is not None else None
+    if service is not None and availability.LABEL in service.spec.labels:
+        return True  # one that runs lets another stop
     return status is not None and status.state in progress.ACTIVE
 
 

@@ -59,6 +59,8 @@ class Case:
         self.standings = Standings(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
+        # Tasks that serve and may stop before others do in their place; None when that has no bound.
+        self.spare: int | None = None
         # What an update's status is to say of how it goes.
         self.notes: list[str] = []
         self._stopped: set[str] = set()
@@ -211,6 +213,15 @@ class Case:
     def told_to_stop(self, task: Task) -> bool:
         """Whether a task was told so in this very decision."""
         return task.id in self._stopped
+
+    def may_go_without(self) -> bool:
+        """Whether one more slot may do without a task that serves for a while; if so, it is counted as doing so."""
+        if self.spare is None:
+            return True
+        if self.spare == 0:
+            return False
+        self.spare -= 1
+        return True
 
     def stop(self, task: Task) -> None:
         self._stopped.add(task.id)

@@ -80,6 +80,8 @@ def _missing(case: Case, name: str, condition: Condition) -> str:
     service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
     if service is None:
         return f"{name}, which does not exist,"
+    if condition is Condition.HEALTHY and _is_job(service):
+        return f"{name} to be healthy, which a job never is,"
     return "" if met(service, condition, case) else f"{name} {_WORDS[condition]}"
 
 
@@ -150,8 +152,7 @@ def _end_in_time(case: Case, waiting: str) -> None:
 def _as_it_runs(case: Case) -> Case | None:
     """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
     tasks = _wanted_tasks(case)
-    mode = case.service.spec.mode
-    if not tasks or mode.replicated_job is not None or mode.global_job is not None:
+    if not tasks or _is_job(case.service):
         return None
     live = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in live)
@@ -162,6 +163,11 @@ def _as_it_runs(case: Case) -> Case | None:
     )
     service = msgspec.structs.replace(case.service, spec=spec, spec_version=version)
     return Case(service, case.view, case.now, case.rng, case.draft, held=True)
+
+
+def _is_job(service: Service) -> bool:
+    mode = service.spec.mode
+    return mode.replicated_job is not None or mode.global_job is not None
 
 
 def _wanted_tasks(case: Case) -> list[Task]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from common.model import Node
 from common.model.task import RestartRecord
-from manager.orchestrate import canary, rollout
+from manager.orchestrate import availability, canary, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot, by_node
 from manager.orchestrate.standing import Standing, standing
@@ -31,6 +31,7 @@ def decide(case: Case) -> None:
         phases += _look_after(case, node, slot, constraints)
     for slot in slots.values():
         _discard(case, slot)
+    case.spare = availability.spare(case, len(phases))
     rollout.roll(case, phases)
 
 

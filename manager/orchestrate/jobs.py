@@ -33,7 +33,8 @@ def decide(case: Case) -> None:
     """Look after a job's executions: those that go on beside the present one until they are through, and that."""
     status, present = case.service.job_status, case.iteration
     tasks = _by_execution(case)
-    alive = executions.under_way(case.service)
+    newest = present.index if present is not None else None
+    alive = {newest, *executions.beside(case.service)}
     past = [task for index, each in tasks.items() if index not in alive for task in each]
     _retire(case, past)
     going = []
@@ -42,7 +43,7 @@ def decide(case: Case) -> None:
         if _execute(case, tasks.get(index, [])):
             going.append(index)
     case.iteration = present
-    _execute(case, [*past, *tasks.get(present.index if present is not None else None, [])])
+    _execute(case, [*past, *tasks.get(newest, [])])
     if status is not None and status.beside != tuple(going):
         status = msgspec.structs.replace(status, beside=tuple(going))
         case.update(msgspec.structs.replace(case.service, job_status=status))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from common.model import Task
 from common.model.task import RestartRecord
-from manager.orchestrate import canary, drain, restart, rollout
+from manager.orchestrate import availability, canary, drain, restart, rollout
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot, by_number, free_numbers
 from manager.orchestrate.upkeep import Phase, settle
@@ -40,6 +40,7 @@ def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, S
 def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
     """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
+    case.spare = availability.spare(case, replicas(case), surplus)
     for number, slot in used.items():
         if case.draft.full:
             case.continue_at_once()

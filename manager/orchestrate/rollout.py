@@ -14,7 +14,7 @@ import msgspec
 from common.model import Task
 from common.model.service import UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
-from manager.orchestrate import canary
+from manager.orchestrate import availability, canary
 from manager.orchestrate.case import Case
 from manager.orchestrate.progress import (
     ACTIVE,
@@ -57,8 +57,9 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
         return
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
     room = case.canary - canary.changed(case, slots) if case.canary else len(dirty)
-    left = _advance(case, dirty, config, min(free, room))
+    left, bounded = _advance(case, dirty, config, min(free, room))
     _tell(case)
+    _tell_bound(case, waits=bounded and progress.starting == 0)
     left = max(left, canary.left_out(case, slots))
     if left and room <= 0 and progress.starting == 0 and progress.quiet_at <= case.now:
         _hold(case, slots)
@@ -93,9 +94,12 @@ def _hold_on(case: Case, slots: Sequence[Slot], dirty: int, status: UpdateStatus
     case.continue_at_once()
 
 
-def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int) -> int:
-    """Begin with at most `free` dirty slots; return how many still want to be changed."""
-    left = 0
+def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int) -> tuple[int, bool]:
+    """Begin with at most `free` dirty slots; return how many still want to be changed.
+
+    And whether none could be begun with, as no more replicas may be missing.
+    """
+    left, begun, bounded = 0, False, False
     for slot in dirty:
         record = next_record(case, slot)
         if record is None:  # it has used up its attempts with the new specification
@@ -106,9 +110,18 @@ def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int)
         if case.draft.full:
             case.continue_at_once()
             break
+        if not _renewable(case, slot) and _leaves_gap(slot, config) and not case.may_go_without():
+            bounded = True
+            continue
         free -= 1
+        begun = True
         _change(case, slot, config, record)
-    return left
+    return left, bounded and not begun
+
+
+def _leaves_gap(slot: Slot, config: UpdateConfig) -> bool:
+    """Whether changing a slot stops a task that serves before another does."""
+    return bool(slot.live) and serves(slot.live[0]) and config.order != "start-first"
 
 
 def _renewable(case: Case, slot: Slot) -> Task | None:
@@ -167,12 +180,14 @@ def _cause(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> 
     """Say why the update has failed: its tasks did, or none of those it waits for came to run; empty if it has not."""
     if _too_many_failures(progress, dirty, config):
         return f"due to failure or early termination of task {progress.failures[0].id}"
-    if progress.waiting is None:
+    if progress.waiting is None and not _is_bounded(case):
         return ""
     deadline = extensions.of(case.service).progress_deadline
     if case.now < progress.moved_at + deadline:
         case.wake(progress.moved_at + deadline)
         return ""
+    if progress.waiting is None:
+        return f"as there was no progress for {deadline:g} s: it {availability.WAITS}"
     why = progress.waiting.status.err or progress.waiting.status.message
     lacks = "has not taken its new files" if progress.waiting.renewing else f"does not run ({why})"
     return f"as there was no progress for {deadline:g} s: task {progress.waiting.id} {lacks}"
@@ -208,6 +223,21 @@ def _tell(case: Case) -> None:
         case.update(
             msgspec.structs.replace(case.service, update_status=msgspec.structs.replace(status, message=message))
         )
+
+
+def _is_bounded(case: Case) -> bool:
+    status = case.service.update_status
+    return status is not None and status.message.endswith(availability.WAITS)
+
+
+def _tell_bound(case: Case, *, waits: bool) -> None:
+    """Say in the update's status that it waits as no more replicas may be missing, or does no longer."""
+    status = case.service.update_status
+    if status is None or waits == _is_bounded(case):
+        return
+    message = f"{_IN_PROGRESS}: {availability.WAITS}" if waits else _IN_PROGRESS
+    case.update(msgspec.structs.replace(case.service, update_status=msgspec.structs.replace(status, message=message)))
+    case.continue_at_once()  # to be woken when that has lasted too long
 
 
 def _since(case: Case) -> float:

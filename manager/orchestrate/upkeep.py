@@ -192,6 +192,8 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
         return False
     if not drained and not _in_the_way(case, incumbent, challenger):
         return False
+    if not case.may_go_without():
+        return False
     said = (
         f"slot {challenger.slot or challenger.node_id}: the new task cannot run beside the old one ({status.err}):"
         " stopping the old one first"

@@ -34,6 +34,18 @@ class Condition(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """So many, or with `percent` so many of each hundred."""
+
+    number: int
+    percent: bool = False
+
+    def of(self, whole: int) -> int:
+        """Return how many of `whole` that are: rounded down, and at least one."""
+        return max(1, whole * self.number // 100) if self.percent else self.number
+
+
+@dataclass(frozen=True, slots=True)
 class Extensions:
     """What a service's labels say. A field is named as its label, `-` written `_`; its default means "not said"."""
 
@@ -49,6 +61,7 @@ class Extensions:
     schedule_history: int = 0
     canary: int = 0
     canary_period: float = 0.0
+    max_unavailable: Share | None = None
     progress_deadline: float = 600.0
     last_words: int = 3
     autoscale: Policy | None = None
@@ -150,6 +163,13 @@ def _engine(text: str) -> engineoptions.EngineOptions:
         raise ValueError(f"the engine's options as JSON ({error})") from None
 
 
+def _share(text: str) -> Share:
+    match = re.fullmatch(r"([1-9]\d{0,5})(%?)", text, re.ASCII)
+    if match is None or (match[2] and int(match[1]) > 100):
+        raise ValueError("a whole number from 1 on, or 1% to 100%")
+    return Share(int(match[1]), percent=bool(match[2]))
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError("a whole number from 1 on")
@@ -166,6 +186,7 @@ SERVICE: tuple[Extension, ...] = (
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
     Extension("canary-period", durations.parse, "how long a canary must do well before the update goes on by itself"),
+    Extension("max-unavailable", _share, "how many replicas may be missing at once by what is done on purpose"),
     Extension("strategy", _strategy, "how its tasks are placed"),
     Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),

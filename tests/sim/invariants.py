@@ -22,6 +22,7 @@ from manager.state.backend import Loaded
 from manager.state.changes import Change, ChangeSet
 from manager.state.observation import InvalidTransition, check, story
 from manager.state.transaction import Tables
+from tests.sim.availability import gaps
 from tests.sim.startorder import out_of_order
 
 OLD_TASK_PATIENCE = 60.0
@@ -75,7 +76,7 @@ class CheckedBackend:
 
     def _check(self, change_set: ChangeSet) -> None:
         before = {change.current.id: change.old for change in change_set.changes}
-        for complaint, task in out_of_order(self.mirror, change_set):
+        for complaint, task in (*out_of_order(self.mirror, change_set), *gaps(self.mirror, change_set)):
             self._say(complaint, [task])
         for change in change_set.changes:
             self._mirror(change)

@@ -16,20 +16,21 @@ from common.model.service import (
     EndpointSpec,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
 )
-from tests.fakes.world import replace
 from manager.orchestrate import rotation
 from manager.state.transaction import Transaction
+from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster
 from tests.sim.convergence import problems
-from tests.sim.startorder import LABEL
 from tests.sim.host import Host
+from tests.sim.startorder import LABEL
 from tests.sim.test_seeds import scenario
 
 
@@ -194,6 +195,79 @@ def test_a_stack_starts_and_is_updated_in_its_order_across_hosts() -> None:
 
 def _tasks(cluster: Cluster, name: str) -> list[Task]:
     return [task for task in cluster.view.tasks.of_service(name) if task.live]
+
+
+def scheduled(when: str, concurrency: str) -> Service:
+    labels = {"swarm.x.schedule": when, "swarm.x.schedule-concurrency": concurrency}
+    job = ReplicatedJob(max_concurrent=1, total_completions=1)
+    return replace(service(1), spec=replace(service(1, labels=labels).spec, mode=ServiceMode(replicated_job=job)))
+
+
+def executions(cluster: Cluster) -> list[int]:
+    return sorted(task.job_iteration.index for task in cluster.view.tasks if task.job_iteration is not None)
+
+
+def test_a_due_time_that_passes_while_no_manager_runs_is_made_up_for_once() -> None:
+    async def story() -> None:
+        async with cluster_of(2) as cluster:
+            await cluster.create(scheduled("* * * * *", "forbid"))
+            await asyncio.sleep(35)
+            assert executions(cluster) == [], "it is due in five seconds"
+            await cluster.stop_manager()
+            await asyncio.sleep(150)
+            for _ in range(3):  # neither is it by those that come after
+                await cluster.start_manager()
+                await until(cluster, lambda: executions(cluster) == [0], 5)
+                await asyncio.sleep(2)
+                await cluster.stop_manager()
+            await cluster.start_manager()
+            await until(cluster, lambda: executions(cluster) == [0, 1], 60)
+
+    clock.run(story())
+
+
+def test_executions_beside_each_other_all_complete_whatever_becomes_of_managers() -> None:
+    async def story() -> None:
+        async with cluster_of(3) as cluster:
+            cluster.habits.lifetime = 60.0
+            await cluster.create(scheduled("*/10 * * * * *", "allow"))
+            most = 0
+            for number in range(60):
+                await asyncio.sleep(1)
+                most = max(most, containers(cluster))
+                if number % 20 == 10:
+                    await cluster.stop_manager()
+                    await cluster.start_manager()
+            assert most >= 2
+            assert max(executions(cluster)) == 5
+            await cluster.change(
+                "web", labels={"swarm.x.schedule": "0 0 1 1 *", "swarm.x.schedule-concurrency": "allow"}
+            )
+            await until(cluster, lambda: all(task.status.state.terminal for task in cluster.view.tasks), 120)
+            assert len(set(executions(cluster))) == len(executions(cluster)) == 5, "of six a task each; five are kept"
+            assert all(task.status.state is TaskState.COMPLETE for task in cluster.view.tasks)
+
+    clock.run(story())
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+def test_an_update_and_a_drain_together_leave_as_many_as_is_said(order: str) -> None:
+    async def story() -> None:
+        update = UpdateConfig(order=order, parallelism=0, monitor=0)
+        async with cluster_of(3) as cluster:
+            cluster.habits.pull = 5.0
+            await cluster.create(service(8, update_config=update, labels={"swarm.x.max-unavailable": "25%"}))
+            await until(cluster, lambda: containers(cluster) == 8, 10)
+            await cluster.change("web", task_template=image("v2"))
+            await cluster.change_node("node1", availability="drain")
+            lowest = 8
+            while _state(cluster) != "completed" or not settled(cluster):
+                lowest = min(lowest, sum(task.status.state is TaskState.RUNNING for task in _tasks(cluster, "web")))
+                await asyncio.sleep(0.05)
+                cluster.check()
+            assert lowest == (6 if order == "stop-first" else 8)
+
+    clock.run(story())
 
 
 def test_hundreds_of_hosts_for_an_hour() -> None:

@@ -414,6 +414,11 @@ def test_depends_on_becomes_a_label_with_full_names() -> None:
             'the service db never completes, it is restarted whenever it does: give db "deploy.restart_policy',
         ),
         (
+            "depends_on: {db: {condition: service_healthy}}",
+            "deploy: {mode: global-job}",
+            "the service db is a job, which is never healthy, as it ends: say service_completed_successfully",
+        ),
+        (
             "x-swarm-on-rotat: restart",
             "",
             'services.web.x-swarm-on-rotat: unknown extension; did you mean "on-rotate"?',

@@ -124,6 +124,18 @@ def test_a_job_is_complete_when_its_present_execution_is() -> None:
     assert world.service.waiting == "waits for db to complete"
 
 
+def test_a_dependency_that_became_a_job_is_never_healthy_and_that_is_said() -> None:
+    world = Pair("db=healthy")
+    world.database(mode=ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completions=1)))
+    job = world.tables.services.get("db")
+    assert job is not None
+    world.put(replace(job, job_status=JobStatus(last_execution=1.0)))
+    world.both()
+    world.see(world.of("db")[0], TaskState.COMPLETE, "n1")
+    world.both()
+    assert world.service.waiting == "waits for db to be healthy, which a job never is,"
+
+
 def test_all_replicas_count_and_none_is_nothing_to_wait_for() -> None:
     world = Pair()
     world.database(2)

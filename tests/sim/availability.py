@@ -1,0 +1,85 @@
+"""Which tasks that serve may be stopped before others serve in their place, in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from common.model import Node, Service, Task, TaskState
+from manager.state.changes import ChangeSet
+from manager.state.view import View
+
+LABEL = "swarm.x.max-unavailable"
+_ENFORCED = "shut down by the constraint enforcer"
+
+
+def gaps(before: View, changes: ChangeSet) -> Iterator[tuple[str, Task]]:
+    """Name the tasks that are stopped on purpose and leave a gap which nobody declared, or one too many.
+
+    A declared gap is that of a stop-first update, or of a slot whose new task finds no place beside the old one. With
+    `max-unavailable` so many replicas are missing at most after such a stop, whatever the others are missing for.
+    """
+    new = {change.current.id: change.new for change in changes.changes}
+    for change in changes.changes:
+        old, task = change.old, change.new
+        if not isinstance(old, Task) or not isinstance(task, Task) or not _serves(before, old) or _serves(before, task):
+            continue
+        service = new.get(old.service_id) or before.services.get(old.service_id)
+        if task.desired_state is not TaskState.SHUTDOWN or not isinstance(service, Service) or not _on_purpose(task):
+            continue
+        after = _after(before, new, service)
+        if service.spec.mode.replicated is None and _node(before, task, "drain"):
+            continue  # a global service's task goes with its node
+        if any(_serves(before, each) and _slot(each) == _slot(task) for each in after):
+            continue
+        if not _declared(before, service, task):
+            yield f"{task.id} is stopped before another serves in its place", task
+        yield from _too_many(before, service, after, task)
+
+
+def _too_many(before: View, service: Service, after: list[Task], task: Task) -> Iterator[tuple[str, Task]]:
+    text = service.spec.labels.get(LABEL, "")
+    mode = service.spec.mode.replicated
+    if not text or mode is None:
+        return
+    replicas = mode.replicas or 0
+    most = max(1, replicas * int(text[:-1]) // 100) if text.endswith("%") else int(text)
+    kept = {_slot(each) for each in after if each.desired_state < TaskState.REMOVE}
+    serving = {_slot(each) for each in after if _serves(before, each)} & kept
+    if len(serving) < replicas - most:
+        yield f"{len(serving)} of {replicas} replicas of {service.name} serve, and {text} may be missing", task
+
+
+def _after(before: View, new: Mapping[str, object], service: Service) -> list[Task]:
+    there = [new.get(task.id, task) for task in before.tasks.of_service(service.id)]
+    known = {task.id for task in before.tasks.of_service(service.id)}
+    made = [task for key, task in new.items() if key not in known]
+    return [task for task in (*there, *made) if isinstance(task, Task) and task.service_id == service.id]
+
+
+def _declared(before: View, service: Service, task: Task) -> bool:
+    status = service.update_status
+    configs = [config for config in (service.spec.update_config, service.spec.rollback_config) if config]
+    updating = status is not None and status.state in ("updating", "rollback_started", "paused", "rollback_paused")
+    if updating and (len(configs) < 2 or any(config.order == "stop-first" for config in configs)):
+        return True
+    others = before.tasks.in_slot(task.service_id, task.slot, task.node_id)
+    return any(other.live and other.status.state is TaskState.PENDING and other.status.err for other in others)
+
+
+def _on_purpose(task: Task) -> bool:
+    return task.status.message != _ENFORCED and task.job_iteration is None
+
+
+def _serves(view: View, task: Task) -> bool:
+    node = view.nodes.get(task.node_id)
+    heard_of = isinstance(node, Node) and node.status.state != "down"
+    return task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING and heard_of
+
+
+def _node(view: View, task: Task, availability: str) -> bool:
+    node = view.nodes.get(task.node_id)
+    return node is not None and node.spec.availability == availability
+
+
+def _slot(task: Task) -> tuple[int, str]:
+    return task.slot, "" if task.slot else task.node_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -13,12 +12,12 @@ from collections.abc import Callable
 from common.clock import Clock
 from common.tls import alert_in
 from manager.api.connection import Limits
+from manager.api.tls_transport import TlsTransport
 from manager.ca.ratelimit import RateLimit
 
 _LOG = logging.getLogger(__name__)
 
 _SHUTDOWN_SECONDS = 1.0
-_CHUNK = 64 * 1024
 # After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
 _PAUSE_SECONDS = 1.0
 # Failed handshakes of one address that are logged: at once, and one more every so many seconds.
@@ -70,35 +69,19 @@ class TlsListener:
         return self._strangers.total() < limits.handshakes and self._strangers[address] < limits.handshakes_per_address
 
     async def _welcome(self, connection: socket.socket, address: str) -> None:
-        """Do the handshake. The event loop closes its connection at once when that fails: ours stays to say why."""
-        ours = connection.dup()
+        """Do the handshake. Whoever is refused is told why, and only then is the connection closed."""
+        transport = TlsTransport(self._context, self._protocol)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol,
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=self._limits.head_seconds,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-            )
+            async with asyncio.timeout(self._limits.head_seconds):
+                await asyncio.get_running_loop().connect_accepted_socket(lambda: transport, connection)
+                await transport.ready
         except OSError as error:  # ssl.SSLError and TimeoutError are
             if self._complaints.allow(address):
                 _LOG.info("a client of the API at %s was refused: %s", address, error or type(error).__name__)
-            await _tell(ours, alert_in(error))
+            await transport.refuse(alert_in(error), _SHUTDOWN_SECONDS)
         finally:
-            ours.close()
+            if not transport.let_in:
+                transport.abort()
             self._strangers[address] -= 1
             if not self._strangers[address]:
                 del self._strangers[address]
-
-
-async def _tell(connection: socket.socket, alert: bytes) -> None:
-    """Send an alert, and read what the client has said already: closed before, it would read a reset, not the alert."""
-    if not alert:
-        return
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(OSError):  # a client that is gone needs no answer
-        async with asyncio.timeout(_SHUTDOWN_SECONDS):
-            await loop.sock_sendall(connection, alert)
-            connection.shutdown(socket.SHUT_WR)
-            while await loop.sock_recv(connection, _CHUNK):
-                pass

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import READY, Cluster
 from tests.e2e.test_containers import IMAGE, Docker
+from tests.lab.process import all_at_once
 
 SLEEP = ("sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done")
 
@@ -47,8 +48,31 @@ async def test_plain_containers_join_networks_of_the_cluster() -> None:
         await docker.fails("exec", "late", "ping", "-c", "1", "-W", "1", addresses["two"])
         assert "bad address" in (await docker.run("exec", "one", "ping", "-c", "1", "joined", check=False)).stderr
 
+        await restarted(cluster)
+        assert "1 packets received" in await docker("exec", "two", "ping", "-c", "1", "-W", "3", "one")
+        await over_tls(cluster)
+
         await docker("service", "rm", "web")
         assert "is in use by container one" in await docker.fails("network", "rm", "wide")
         await docker("rm", "-f", "one", "two")
         await docker("network", "rm", "wide")
         assert "wide" not in await docker("network", "ls", "--format", "{{.Name}}")
+
+
+async def restarted(cluster: Cluster) -> None:
+    """Let manager and workers begin anew, the manager on TCP as well; containers run on."""
+    await cluster.manager.stop()
+    await all_at_once(worker.stop() for worker in cluster.workers.values())
+    hosts = ("--host", cluster.api, "--host", "tcp://0.0.0.0:2376")
+    cluster.manager = await cluster.boss.spawn("swarm-manager", "run", *hosts, name="manager", ready=READY)
+    await all_at_once(cluster.start_worker(host) for host in cluster.hosts)
+
+
+async def over_tls(cluster: Cluster) -> None:
+    """The end of a client's input is heard over TCP as well, and the output still comes."""
+    files = cluster.boss.folder / "otto"
+    await cluster.swarm("client-cert", "otto", "--role", "operator", "--out", str(files))
+    where = {"DOCKER_HOST": f"tcp://{cluster.boss.ip}:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(files)}
+    command = ("docker", "run", "-i", "--rm", "--network", "wide", IMAGE, "wc", "-c")
+    result = await cluster.boss.run(*command, input="x" * 300_000, env=where, timeout=20)
+    assert result.stdout.strip() == "300000"

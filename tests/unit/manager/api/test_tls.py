@@ -259,3 +259,51 @@ def test_on_the_managers_own_event_loop(tmp_path: Path) -> None:
                             await stream.read()
 
     uvloop.run(main())
+
+
+async def test_a_clients_end_of_input_is_heard_and_the_output_still_comes(
+    api: TlsApi, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `docker run -i` does: close_notify is the end of its input, not of the connection."""
+
+    async def shout(exchange: Exchange) -> None:
+        reader, writer = await exchange.take_over(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+        writer.write((await reader.read()).upper())
+        await writer.drain()
+        writer.close()
+
+    async def answer(_: Call) -> Relay:
+        return Relay(shout)
+
+    context = client_context(api, await api.client("alice", "admin"))
+    monkeypatch.setattr(cluster.api, "answer", answer)
+    received = await asyncio.to_thread(say_and_end, context, api.port, b"said " * 100_000)
+    assert received.endswith(b"\r\n\r\n" + b"SAID " * 100_000)
+
+
+def say_and_end(context: ssl.SSLContext, port: int, said: bytes) -> bytes:
+    """Speak as Go's TLS does: asyncio's cannot end one way alone."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+
+        def until_done(step):  # type: ignore[no-untyped-def]
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    connection.sendall(outgoing.read())
+                    incoming.write(connection.recv(65536))
+
+        until_done(tls.do_handshake)
+        tls.write(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(outgoing.read())
+        received = until_done(lambda: tls.read(65536))
+        tls.write(said)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        connection.sendall(outgoing.read())
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while piece := until_done(lambda: tls.read(65536)):
+                received += piece
+        return received

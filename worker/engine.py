@@ -23,7 +23,17 @@ from aiodocker.exceptions import DockerError
 from common.backoff import Backoff
 from common.errors import InvalidArgument
 from worker import engineapi
-from worker.ports import JSON, Container, EngineConnected, EngineDown, EngineError, EngineEvent, EngineLost, Image
+from worker.ports import (
+    JSON,
+    Container,
+    ContainerUsage,
+    EngineConnected,
+    EngineDown,
+    EngineError,
+    EngineEvent,
+    EngineLost,
+    Image,
+)
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60.0
@@ -121,6 +131,14 @@ class DockerEngine:
                 if len(logs) > LONGEST_LOGS:
                     break
             return bytes(logs)
+
+    async def usage(self, container: str) -> ContainerUsage:
+        with self._errors():
+            await self._negotiate()
+            query = {"stream": "false", "one-shot": "true"}
+            async with self._docker.session.get(self._url(f"containers/{container}/stats"), params=query) as response:
+                await _raise_for_status(response)
+                return engineapi.read_usage(await response.json())
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         filters = json.dumps({"label": engineapi.label_filters(labels)})

@@ -10,7 +10,7 @@ from typing import Any
 from common.clock import parse_rfc3339
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
-from worker.ports import JSON, LABEL_TASK_ID, Container, ContainerEvent, Image, Phase
+from worker.ports import JSON, LABEL_TASK_ID, Container, ContainerEvent, ContainerUsage, Image, Phase
 
 OLDEST_API = (1, 41)
 NEWEST_API = (1, 47)
@@ -77,6 +77,15 @@ def read_summary(entry: Mapping[str, Any]) -> Container:
         phase=_phase(entry["State"]),
         addresses={},
     )
+
+
+def read_usage(stats: Mapping[str, Any]) -> ContainerUsage:
+    """Read the answer to GET /containers/{id}/stats; the cache is what `docker stats` leaves out, too."""
+    memory = stats.get("memory_stats") or {}
+    details = memory.get("stats") or {}
+    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+    cpu = ((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0)
+    return ContainerUsage(cpu=cpu / 1e9, memory=max(0, memory.get("usage", 0) - cache))
 
 
 def _address(network: Mapping[str, Any]) -> str:

@@ -87,6 +87,14 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """The processor time (seconds) that a container has used since its start, and its memory (bytes) without cache."""
+
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConnected:
     """The event stream is open (again): what happened before may be missed, so list the containers after this."""
 
@@ -162,6 +170,9 @@ class Engine(Protocol):
 
     async def last_logs(self, container: str, lines: int) -> bytes:
         """Return the last lines that a container wrote, as the engine answers; nothing of one that does not exist."""
+
+    async def usage(self, container: str) -> ContainerUsage:
+        """Return what a running container has used so far."""
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """List all containers with these labels, running or not; exit codes, addresses and ports are not filled in."""

@@ -23,6 +23,7 @@ from common.wire.messages import (
     Hello,
     ImageGrant,
     ImageSources,
+    Measure,
     NodeReport,
     OpenStream,
     Refused,
@@ -34,6 +35,7 @@ from common.wire.messages import (
     Spared,
     StatusAck,
     StatusReport,
+    Usage,
     Welcome,
 )
 from worker.imageserver import ImageServer
@@ -79,6 +81,12 @@ class Agent(Protocol):
         """Take assignments; False when they do not follow on those that are here."""
 
     def authorised(self, message: RegistryAuth) -> None: ...
+
+    def measure(self, message: Measure) -> None:
+        """Measure these services' tasks from now on."""
+
+    async def measured(self) -> Usage:
+        """Wait for the next measurements."""
 
     async def brought(self, message: BringImage) -> Brought:
         """Have an image here."""
@@ -186,6 +194,7 @@ class Session:
                 group.create_task(self._reports(channel))
                 group.create_task(self._descriptions(channel))
                 group.create_task(self._ask(channel))
+                group.create_task(self._usages(channel))
                 group.create_task(self._renewals(channel))
                 group.create_task(self._agent.unfit())
                 await self._read(channel, group)
@@ -212,8 +221,8 @@ class Session:
                     await channel.send(Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth():
-                self._agent.authorised(message)
+            case RegistryAuth() | Measure():
+                self._tell(message)
             case OpenStream():
                 self._open(group, message)
             case ImageSources() | Spared() | ImageGrant() | SeekImage() | BringImage():
@@ -241,6 +250,12 @@ class Session:
                 group.create_task(self._seek(channel, number, message))
             case BringImage():
                 group.create_task(self._bring(channel, number, message))
+
+    def _tell(self, message: RegistryAuth | Measure) -> None:
+        if isinstance(message, Measure):
+            self._agent.measure(message)
+        else:
+            self._agent.authorised(message)
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
@@ -272,6 +287,10 @@ class Session:
     async def _descriptions(self, channel: Channel) -> None:
         while True:
             await channel.send(await self._agent.description_changed())
+
+    async def _usages(self, channel: Channel) -> None:
+        while True:
+            await channel.send(await self._agent.measured())
 
     async def _ask(self, channel: Channel) -> None:
         while True:

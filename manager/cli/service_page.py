@@ -10,6 +10,7 @@ from common.model.service import Resources, ServiceSpec, UpdateConfig
 from common.units import human_size
 from manager.cli.wording import ago
 from manager.compose.quantities import format_duration
+from manager.state import autoscale
 
 _NANO = 1_000_000_000
 
@@ -28,6 +29,7 @@ def _lines(service: Service, networks: Mapping[str, str], now: float) -> Iterato
         yield "Labels:"
         yield from (f" {key}={value}" if value else f" {key}" for key, value in sorted(spec.labels.items()))
     yield from _mode(spec)
+    yield from _autoscaling(service, now)
     yield from _update_status(service, now)
     yield from _placement(spec)
     yield from _rollout("UpdateConfig:", "Update order:      ", spec.update_config)
@@ -50,6 +52,17 @@ def _mode(spec: ServiceSpec) -> Iterator[str]:
         yield "Service Mode:\tGlobal"
     else:
         yield "Service Mode:"
+
+
+def _autoscaling(service: Service, now: float) -> Iterator[str]:
+    status, policy = service.autoscale_status, autoscale.of(service.spec)
+    if policy is None or status is None:
+        return
+    yield "Autoscaling:"
+    yield f" Replicas:\t{policy.minimum} to {policy.maximum}"
+    yield f" Now:\t\t{status.reading}"
+    if status.scaled_at:
+        yield f" Last:\t\t{status.message}, {ago(status.scaled_at, now)}"
 
 
 def _update_status(service: Service, now: float) -> Iterator[str]:

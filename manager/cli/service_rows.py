@@ -57,7 +57,10 @@ def mode_name(service: Service) -> str:
 
 
 def replicas(service: Service, status: decode.Json) -> str:
-    """Write running and wanted tasks: `2/3`, `2/3 (max 1 per node)`, `1/1 (4/5 completed)` for a job."""
+    """Write running and wanted tasks: `2/3`, `2/3 (max 1 per node)`, `1/1 (4/5 completed)` for a job.
+
+    Of an autoscaled service the measurements: `2/2 (cpu at 41% (target 70%))`.
+    """
     running, desired, completed = (status.get(f"{key}Tasks", 0) for key in ("Running", "Desired", "Completed"))
     text = f"{running}/{desired}"
     if waits := waiting(service):
@@ -67,6 +70,8 @@ def replicas(service: Service, status: decode.Json) -> str:
         return f"{text} ({completed}/{mode.replicated_job.total_completions or 0} completed{next_run(service)})"
     if mode.global_job is not None:
         return f"{text} ({completed}/{desired + completed} completed{next_run(service)})"
+    if (autoscale := service.autoscale_status) is not None and autoscale.reading:
+        return f"{text} ({autoscale.reading})"
     if mode.replicated is not None and placement is not None and placement.max_replicas:
         return f"{text} (max {placement.max_replicas} per node)"
     return text

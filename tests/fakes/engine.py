@@ -11,6 +11,7 @@ from worker.ports import (
     LABEL_TASK_ID,
     Container,
     ContainerEvent,
+    ContainerUsage,
     EngineConnected,
     EngineDown,
     EngineError,
@@ -83,6 +84,8 @@ class FakeEngine:
         self.said: dict[str, bytes] = {}
         # What was sent to containers but to stop them: name and signal.
         self.signals: list[tuple[str, str]] = []
+        # What containers have used, by id.
+        self.used: dict[str, ContainerUsage] = {}
         self._watchers: set[asyncio.Queue[EngineEvent | None]] = set()
         self._risen = asyncio.Event()
         self._numbers = 0
@@ -210,6 +213,10 @@ class FakeEngine:
         if box.seen.phase is Phase.RUNNING:
             self._check_up()
             self._end(box, 0 if box.program.stop_takes <= grace else 137)
+
+    async def usage(self, container: str) -> ContainerUsage:
+        await self._call("usage")
+        return self.used[container]
 
     async def signal(self, container_id: str, name: str) -> None:
         await self._call("signal")

@@ -21,6 +21,7 @@ from manager.api.jobs import first_execution, rescheduled
 from manager.api.rollouts import ACTIONS, returned
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
+from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
@@ -68,6 +69,8 @@ class Manager:
                     group.create_task(allocation.run(), name="allocation")
                     group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling")
                     group.create_task(dispatcher.run(), name="dispatch")
+                    autoscaling = Autoscaling(self.store, dispatcher.measurements, self._clock)
+                    group.create_task(autoscaling.run(), name="autoscaling")
                     await asyncio.sleep(0)
                     self.dispatcher = dispatcher
                     self.ready.set()

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from common.clock import SECOND
 from common.errors import SwarmError, Unavailable
 from common.model import Task, TaskState, TaskStatus
 from common.model.node import NodeDescription, NodeResources
@@ -23,24 +24,32 @@ from common.wire.messages import (
     Assignments,
     Heartbeat,
     Hello,
+    Measure,
     StatusAck,
     StatusReport,
     TaskReport,
+    TaskUsage,
+    Usage,
     Welcome,
 )
 
 MEMORY = 1000
+CORES = 64
 BAD_IMAGE = "bad"
 
 
 @dataclass
 class Habits:
-    """How badly hosts behave. Rates are per task; `pull` is the longest pull in seconds."""
+    """How badly hosts behave, and what is used. Rates are per task; `pull` is the longest pull in seconds.
+
+    `use` says how many cores a task uses, None when it cannot be measured.
+    """
 
     rejected: float = 0.0
     failing: float = 0.0
     lifetime: float = 10.0
     pull: float = 0.5
+    use: Callable[[Task], float | None] = lambda _task: 0.0
 
 
 class Host:
@@ -58,6 +67,8 @@ class Host:
         self._rng = random.Random(f"{seed}/{node_id}")
         self._dial = dial
         self._channel: MemoryChannel | None = None
+        self._measured = Measure()
+        self._ordered = asyncio.Event()
         self._tasks: dict[str, Task] = {}
         self._seen: dict[str, TaskStatus] = {}
         self._unsaid: set[str] = set()
@@ -112,7 +123,9 @@ class Host:
             await asyncio.sleep(self._rng.uniform(0.2, 1.0))
 
     async def _session(self, channel: MemoryChannel) -> None:
-        description = NodeDescription(hostname=self.node_id, resources=NodeResources(memory_bytes=MEMORY))
+        description = NodeDescription(
+            hostname=self.node_id, resources=NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY)
+        )
         await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description, tasks=tuple(self._tasks)))
         welcome = (await channel.receive()).message
         if not isinstance(welcome, Welcome):
@@ -120,11 +133,14 @@ class Host:
         self._unsaid.update(self._seen)
         self._news.set()
         async with asyncio.TaskGroup() as group:
+            self._measured = Measure()
             sender = group.create_task(self._speak(channel, welcome.heartbeat))
+            meter = group.create_task(self._measure(channel))
             try:
                 await self._listen(channel)
             except SwarmError:
                 sender.cancel()
+                meter.cancel()
             finally:
                 await channel.close()
 
@@ -142,6 +158,20 @@ class Host:
                     await channel.send(StatusReport(tasks=tuple(reports)), 1)
                 await channel.send(Heartbeat(), 2)
 
+    async def _measure(self, channel: MemoryChannel) -> None:
+        """Say what the containers use that are to be measured: an even share of the load each."""
+        with contextlib.suppress(SwarmError):
+            while True:
+                while not self._measured.gauges:
+                    self._ordered.clear()
+                    await self._ordered.wait()
+                await asyncio.sleep(min(gauge.interval for gauge in self._measured.gauges))
+                wanted = {gauge.service_id for gauge in self._measured.gauges}
+                running = [task for task in self.containers.values() if task.service_id in wanted]
+                if running:
+                    usages = (TaskUsage(task_id=task.id, cpu=self.habits.use(task)) for task in running)
+                    await channel.send(Usage(tasks=tuple(usages)))
+
     async def _listen(self, channel: MemoryChannel) -> None:
         held = 0
         while True:
@@ -150,6 +180,9 @@ class Host:
                 assert message.complete or message.applies_to == held, "an assignment set was lost"
                 held = message.results_in
                 self._take(message)
+            elif isinstance(message, Measure):
+                self._measured = message
+                self._ordered.set()
             elif not isinstance(message, StatusAck) and type(message).__name__ == "Refused":
                 raise Unavailable(str(message))
 
@@ -165,8 +198,17 @@ class Host:
             self._tasks[task.id] = task
             if task.id in self._workers:
                 self._changed[task.id].set()
+                self._renew(task)
             elif not max(self._state(task.id), task.status.state).terminal:
                 self._work(task)
+
+    def _renew(self, task: Task) -> None:
+        """Give a container the secrets and configs that its task has now."""
+        held = self.containers.get(task.id)
+        if held is not None and held.spec_version != task.spec_version:
+            assert task.renewal is not None, f"{task.id} was made from another specification than it is told to be of"
+            self.containers[task.id] = task
+            self._say(task.id, self._state(task.id))
 
     def _forget(self, task_id: str) -> None:
         worker = self._workers.pop(task_id, None)
@@ -198,18 +240,9 @@ class Host:
             while self._tasks[task_id].desired_state < TaskState.RUNNING:
                 await self._told(task_id)
             if self._tasks[task_id].desired_state > TaskState.RUNNING:
-                self._renew(task)
                 return self._say(task_id, TaskState.SHUTDOWN)
             await self._run_container(task_id, self._lifetime(task_id, rng, fails=failing or bad), fails=failing or bad)
         finally:
-    def _renew(self, task: Task) -> None:
-        """Give a container the secrets and configs that its task has now."""
-        held = self.containers.get(task.id)
-        if held is not None and held.spec_version != task.spec_version:
-            assert task.renewal is not None, f"{task.id} was made from another specification than it is told to be of"
-            self.containers[task.id] = task
-            self._say(task.id, self._state(task.id))
-
             if self._workers.get(task_id) is asyncio.current_task():
                 del self._workers[task_id]
 

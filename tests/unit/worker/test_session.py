@@ -16,9 +16,11 @@ from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
+    Gauge,
     Heartbeat,
     HeartbeatAck,
     Hello,
+    Measure,
     NodeReport,
     OpenStream,
     Refused,
@@ -28,6 +30,8 @@ from common.wire.messages import (
     Resync,
     StatusAck,
     StatusReport,
+    TaskUsage,
+    Usage,
     Welcome,
 )
 from tests.fakes.engine import FakeEngine
@@ -74,6 +78,7 @@ class StubAgent:
         self.engine_there = asyncio.Event()
         self.engine_there.set()
         self.redescribed = asyncio.Event()
+        self.round = asyncio.Event()
 
     async def ready(self):
         await self.engine_there.wait()
@@ -94,6 +99,14 @@ class StubAgent:
 
     def authorised(self, message):
         self.seen.append(message.auth)
+
+    def measure(self, message):
+        self.seen.append(message)
+
+    async def measured(self):
+        await self.round.wait()
+        self.round.clear()
+        return Usage(tasks=(TaskUsage(task_id="t", cpu=0.5),))
 
     async def attachments_changed(self):
         await asyncio.Event().wait()
@@ -211,6 +224,18 @@ async def test_assignments_are_handed_over_and_a_mismatch_asks_for_all():
         await manager.send(Assignments(complete=False, applies_to=7, results_in=8))
         await expect(manager, Resync)
         assert w.agent.seen == ["welcomed", 1, 8]
+
+
+@virtual
+async def test_what_is_to_be_measured_is_handed_over_and_measurements_are_sent():
+    w = World()
+    async with w.running() as manager:
+        order = Measure(gauges=(Gauge(service_id="s", interval=5.0, cpu=True),))
+        await manager.send(order)
+        w.agent.round.set()
+        _, usage = await expect(manager, Usage)
+        assert usage.tasks == (TaskUsage(task_id="t", cpu=0.5),)
+        assert w.agent.seen == ["welcomed", order]
 
 
 @virtual

@@ -92,7 +92,7 @@ async def create_service(context: Context, call: Call) -> Reply:
         service = created(Service(id=service_id, spec=spec, spec_version=tx.next_index))
         settled = settle(service.spec, tx)
         check_dependencies(settled, tx)
-        service = first_execution(Service(id=service_id, spec=settled, spec_version=tx.next_index), now)
+        service = first_execution(msgspec.structs.replace(service, spec=settled), now)
         check_ports(tx, service)
         tx.put(service)
 
@@ -125,7 +125,7 @@ async def update_service(context: Context, call: Call) -> Reply:
     scale = call.flag("scale")
     now = context.clock.now()
 
-    def update(tx: Transaction) -> str:
+    def update(tx: Transaction) -> tuple[str, tuple[str, ...]]:
         service = find_service(tx, reference)
         if service.version.index != index:
             raise OutOfSequence

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from base64 import b64decode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -122,7 +124,9 @@ class WireGuard:
             if not _exists(socket):
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        _log.warning("removed %s, which %s has left behind", socket, USERSPACE)
+        for process in _processes(name):
+            _log.warning("killed process %d of %s: it did not end with its link %s", process, USERSPACE, name)
+            os.kill(process, signal.SIGKILL)
         socket.unlink(missing_ok=True)
 
 
@@ -138,6 +142,20 @@ async def _read(name: str) -> State | None:
 
 def _exists(path: Path) -> bool:
     return path.exists()
+
+
+def _processes(name: str, proc: Path = Path("/proc")) -> list[int]:
+    """Find the wireguard-go processes of a link, in this host's network alone."""
+    here = (proc / "self/ns/net").stat().st_ino
+    found = []
+    for folder in proc.glob("[0-9]*"):
+        try:
+            program, *arguments = (folder / "cmdline").read_text().rstrip("\0").split("\0")
+            if Path(program).name == USERSPACE and arguments == [name] and (folder / "ns/net").stat().st_ino == here:
+                found.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return found
 
 
 def parse(dump: str) -> State | None:

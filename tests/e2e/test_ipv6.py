@@ -117,11 +117,8 @@ async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virt
             answer = await ask_from(host, asker, where)
             assert answer is not None, f"{where} from {host.name}"
             assert (answer["host"], answer["client"]) == (web["Config"]["Hostname"], address_in(asker, "blue")), where
-        for name, address in (
-            ("web", virtual),
-            ("tasks.web", address_in(web, "blue")),
-            ("1.web", address_in(web, "blue")),
-        ):
+        task = address_in(web, "blue")
+        for name, address in (("web", virtual), ("tasks.web", task), ("1.web", task)):
             listed = await host.run("docker", "exec", asker["Id"], "nslookup", "-type=aaaa", name)
             assert address in listed.stdout, listed.stdout
         both = await ask_from(host, asker, f"[{await virtual_address(swarm, 'asker')}]")
@@ -149,7 +146,7 @@ async def test_what_others_change_is_repaired(swarm: Cluster):
         async def whole(expected: str = before) -> bool:
             return await state(host) == expected
 
-        assert await swarm.until(whole, 5, lambda: damage) < REPAIR_SECONDS
+        assert await swarm.until(whole, 5) < REPAIR_SECONDS, damage
     assert await ask_from(host, asker, f"[{address_in(web, 'blue')}]") is not None
 
 

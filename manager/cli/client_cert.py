@@ -15,6 +15,7 @@ import click
 from common.clock import parse_rfc3339
 from common.errors import AlreadyExists, Unavailable
 from common.model.client import Role
+from common.quantities import parse_duration
 from common.tls import certificate_request, new_key
 from common.units import human_duration
 from manager.cli.client import Client
@@ -25,7 +26,6 @@ from manager.cli.listing import format_flag, quiet_flag
 from manager.cli.rows import Row, Table
 from manager.cli.session import with_client
 from manager.cli.wording import natural, short_id
-from manager.compose.quantities import parse_duration
 
 CREATE = "create"
 # Named as docker wants them.

@@ -13,11 +13,11 @@ import click
 from common.clock import parse_rfc3339
 from common.errors import InvalidArgument
 from common.gotemplate import Template, TemplateError
+from common.quantities import parse_duration
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.listing import filter_flag, format_flag, grouped
 from manager.cli.session import with_client
-from manager.compose.quantities import parse_duration
 
 _NANO = 1_000_000_000
 

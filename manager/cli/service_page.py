@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from common.model import Service
 from common.model.container import ContainerSpec
 from common.model.service import Resources, ServiceSpec, UpdateConfig
+from common.quantities import format_duration
 from common.units import human_size
 from manager.cli.wording import ago
-from manager.compose.quantities import format_duration
 from manager.state import autoscale
 
 _NANO = 1_000_000_000

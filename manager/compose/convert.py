@@ -80,6 +80,7 @@ def _network(scope: Scope, name: str) -> tuple[str, NetworkSpec]:
         name=full_name,
         labels=scope.labels(entry),
         driver=DriverConfig(name=entry.get("driver", _OVERLAY), options=entry.get("driver_opts", {})),
+        ipv6_enabled=entry.get("enable_ipv6", False),
         internal=entry.get("internal", False),
         attachable=entry.get("attachable", False),
         ipam=IpamOptions(

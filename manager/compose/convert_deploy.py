@@ -21,9 +21,9 @@ from common.model.service import (
     SpreadOver,
     UpdateConfig,
 )
+from common.quantities import parse_cpus, parse_duration
 from manager.compose.config import Tree
 from manager.compose.errors import KeyPath
-from manager.compose.quantities import parse_cpus, parse_duration
 from manager.compose.scope import Scope
 
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(?::(?P<attempts>[0-9]+))?")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.model.engineoptions import Device, DeviceRequest, EngineOptions, ThrottleDevice, WeightDevice
+from common.quantities import parse_size
 from manager.compose.config import Tree
 from manager.compose.devices import parse_device
 from manager.compose.errors import KeyPath
-from manager.compose.quantities import parse_size
 from manager.compose.scope import Scope
 
 # The keys whose values are the engine's own, by the field that they set.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from common.model.container import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
+from common.quantities import parse_size
 from manager.compose.config import Tree
 from manager.compose.errors import KeyPath
-from manager.compose.quantities import parse_size
 from manager.compose.scope import Scope
 
 _OCTAL = re.compile(r"[0-7]{1,4}")

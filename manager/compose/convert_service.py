@@ -23,6 +23,7 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
+from common.quantities import parse_duration
 from manager.compose.builds import built_image
 from manager.compose.config import Tree
 from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
@@ -30,7 +31,6 @@ from manager.compose.convert_engine import engine_options
 from manager.compose.convert_extensions import extension_labels
 from manager.compose.convert_mounts import mounts
 from manager.compose.errors import KeyPath
-from manager.compose.quantities import parse_duration
 from manager.compose.scope import DEFAULT_NETWORK, IMAGE_LABEL, Scope, user_defined
 
 _ALL_CAPABILITIES = "ALL"

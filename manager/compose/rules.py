@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.quantities import format_duration, parse_cpus, parse_duration, parse_size
 from manager.compose.config import locate
 from manager.compose.errors import KeyPath, Problem
-from manager.compose.quantities import format_duration, parse_cpus, parse_duration, parse_size
 from manager.compose.scalars import BareWord, Substituted, boolean, plain, text_of
 from manager.compose.yaml_loader import Document
 

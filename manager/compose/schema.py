@@ -233,6 +233,7 @@ NETWORK = Object(
         "external": EXTERNAL,
         "internal": FLAG,
         "attachable": Key(Boolean(), since=2),
+        "enable_ipv6": FLAG,
         "labels": LABELS,
     },
     extensible=_EXTENSIONS_EVERYWHERE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from common.quantities import parse_size
 from manager.compose.objects import Key, Object
-from manager.compose.quantities import parse_size
 from manager.compose.rules import Cursor, Number, Rule
 from manager.compose.schema_deploy import FLAG, TEXT, TEXTS
 from manager.compose.schema_devices import GPUS

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from common.quantities import format_duration, parse_duration
 from manager.compose import ComposeError, ComposeFile, Config, convert, load, render
 from manager.compose.interpolate import InterpolationError, escape, substitute
-from manager.compose.quantities import format_duration, parse_duration
 from manager.compose.render import as_tree
 from manager.compose.yaml_loader import load_yaml
 

@@ -11,7 +11,7 @@ import msgspec
 
 from common.model.container import ContainerSpec
 from common.model.engineoptions import Device, DeviceRequest, options_of, with_options
-from manager.compose.quantities import parse_size
+from common.quantities import parse_size
 
 # The flags with one value each, by the field that they set.
 _FIELDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from common.model.container import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
+from common.quantities import parse_size
 from manager.cli.flags.csvfields import boolean, fields
-from manager.compose.quantities import parse_size
 
 TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster")
 _BARE = frozenset({"readonly", "ro", "volume-nocopy", "bind-nonrecursive"})

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from common.quantities import parse_cpus, parse_duration, parse_size
 from manager.cli.command import invalid
 from manager.cli.flags.attachment import parse_credential_spec, parse_network, parse_preference
 from manager.cli.flags.keyvalue import parse_host, parse_pair, parse_variable
@@ -17,7 +18,6 @@ from manager.cli.flags.mount import parse_mount
 from manager.cli.flags.publish import parse_publish
 from manager.cli.flags.references import parse_config, parse_secret
 from manager.compose.commandline import split_command
-from manager.compose.quantities import parse_cpus, parse_duration, parse_size
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new click only

@@ -1,6 +1,6 @@
 import pytest
 
-from manager.compose.quantities import format_duration, parse_cpus, parse_duration, parse_size
+from common.quantities import format_duration, parse_cpus, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

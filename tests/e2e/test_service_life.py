@@ -6,11 +6,13 @@ One cluster serves all tests of this file; each leaves it without services.
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from common.clock import parse_rfc3339
 from tests.e2e.cluster import Cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -111,6 +113,30 @@ async def test_a_global_job_completes_on_every_node_and_a_failing_one_exits_1(sw
     assert "non-zero exit (1)" in failed.stderr
 
 
+def execution(task: Any) -> int:
+    return int(task["JobIteration"].get("Index", 0))
+
+
+async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_others(swarm: Cluster) -> None:
+    labels = ("--label", "swarm.x.schedule=*/2 * * * * *", "--label", "swarm.x.schedule-concurrency=allow")
+    options = ("--mode", "replicated-job", "--no-resolve-image", "--name", "tick", *labels)
+    created = await swarm.swarm("service", "create", *options, "busybox:lab", "busybox", "sleep", "5")
+    assert created.returncode == 0
+
+    async def beside() -> bool:
+        tasks = await swarm.tasks("tick", "")
+        return len({execution(task) for task in tasks if task["Status"]["State"] == "running"}) >= 2
+
+    await swarm.until(beside, 15)
+    listed = await swarm.swarm("service", "ps", "tick")
+    assert "EXECUTION" in listed.stdout.splitlines()[0]
+    assert "next run" in (await swarm.swarm("service", "ls")).stdout
+    begun = {execution(task): task["CreatedAt"] for task in await swarm.tasks("tick", "")}
+    times = [parse_rfc3339(begun[index]) for index in sorted(begun)]
+    assert all(instant % 2 < 1.5 for instant in times), "each soon after an even second"
+    assert all(after - before > 0.5 for before, after in pairwise(times)), "one a due time"
+
+
 async def test_a_canary_holds_until_it_is_told_to_go_on(swarm: Cluster) -> None:
     await create(swarm, "--replicas", "5", "--label", "swarm.x.canary=1", "--update-monitor", "1s")
     await swarm.running("web", 5)
@@ -127,6 +153,61 @@ async def test_a_canary_holds_until_it_is_told_to_go_on(swarm: Cluster) -> None:
     assert modes(await swarm.running("web", 5)) == ["MODE=three"] * 5
 
 
+# Says what it has on SIGHUP, as a daemon that reads its configuration again does.
+RELOADS = """
+say() { echo "$1 $(cat /run/secrets/key) $(cat /etc/app.conf) $(stat -c %u:%a /run/secrets/key)"; }
+trap 'say reloaded' HUP
+trap 'exit 0' TERM
+say started
+while :; do sleep 0.1 & wait $!; done
+"""
+
+
+async def test_a_running_program_gets_new_content_and_a_signal(swarm: Cluster) -> None:
+    """A read-only root file system, a file outside of /run/secrets, a template that has the secret: all as before."""
+    await swarm.swarm("secret", "create", "key", "-", stdin="first")
+    conf = '{{.Task.Slot}}={{secret "key"}}'
+    await swarm.swarm("config", "create", "--template-driver", "golang", "conf", "-", stdin=conf)
+    files = ("--secret", "source=key,uid=7,mode=0440", "--config", "source=conf,target=/etc/app.conf")
+    options = ("--replicas", "2", "--read-only", "--update-parallelism", "0", "--update-monitor", "1s", *files)
+    command = ("busybox:lab", "busybox", "sh", "-c", RELOADS)
+    await create(swarm, *options, "--label", "swarm.x.on-rotate=signal:HUP", command=command)
+    await swarm.running("web", 2)
+
+    async def lives() -> list[tuple[str, str, str]]:
+        found = [each for host in swarm.hosts for each in await swarm.containers(host)]
+        return sorted((each["Id"], each["State"]["StartedAt"], each["State"]["Status"]) for each in found)
+
+    async def said(word: str) -> list[str]:
+        logs = (await swarm.swarm("service", "logs", "--raw", "web")).stdout.splitlines()
+        return sorted(line for line in logs if line.startswith(word))
+
+    async def say(word: str, content: str) -> None:
+        wanted = [f"{word} {content} {slot}={content} 7:440" for slot in (1, 2)]
+
+        async def look() -> bool:
+            return (await said(word))[-2:] == wanted
+
+        await swarm.until(look, 10)
+
+    await say("started", "first")
+    before = await lives()
+    updated = await swarm.swarm("secret", "update", "key", "-", stdin="second")
+    assert updated.stdout.splitlines()[-1] == "web: 2/2 tasks have it"
+    await say("reloaded", "second")
+    assert await lives() == before
+    write = ("exec", before[0][0], "busybox", "sh", "-c", "echo x > /run/secrets/key")
+    refused = [await host.run("docker", *write, check=False) for host in swarm.hosts]
+    assert any("Read-only" in each.stderr for each in refused)
+    await swarm.swarm("service", "rollback", "-d", "web")
+    await status_is(swarm, "rollback_completed")
+    assert (await said("reloaded"))[:2] == [f"reloaded first {slot}=first 7:440" for slot in (1, 2)]
+    assert await lives() == before
+    await swarm.swarm("service", "rm", "web")
+    await swarm.swarm("secret", "rm", "key")
+    await swarm.swarm("config", "rm", "conf")
+
+
 async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Cluster) -> None:
     command = ("busybox:lab", "busybox", "sh", "-c", "echo no config in /etc/app >&2; exit 7")
     await create(swarm, "--restart-delay", "500ms", name="loop", command=command)
@@ -138,3 +219,35 @@ async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Clust
     await swarm.until(looping, 40)
     rows = await swarm.swarm("service", "ps", "--no-trunc", "--format", "{{.Error}}", "loop")
     assert "non-zero exit (7): no config in /etc/app" in rows.stdout
+
+
+async def test_an_autoscaled_service_follows_what_its_containers_say_and_use(swarm: Cluster) -> None:
+    """Each serves a page that the test writes: how busy all of them are. Its processors are measured beside it."""
+    page = swarm.boss.folder / "pages" / "metrics"
+    page.parent.mkdir()
+    page.write_text("busy 9\n")
+    policy = "min=1,max=3,cpu=400%,metric=busy,port=8000,target=3,up=1s,down=3s"
+    options = ("--label", f"swarm.x.autoscale={policy}", "--reserve-cpu", "0.1", "--stop-grace-period", "1s")
+    mount = ("--mount", f"type=bind,source={page.parent},target=/pages")
+    serve = ("busybox:lab", "busybox", "httpd", "-f", "-p", "8000", "-h", "/pages")
+    await create(swarm, *options, *mount, command=serve)
+    await swarm.running("web", 3, 20)
+    status = (await swarm.get("/services/web"))["AutoscaleStatus"]
+    assert status["Message"].startswith("scaled ")
+    assert "busy at 9 (target 3)" in status["Message"]
+
+    async def measured() -> bool:
+        reading = (await swarm.get("/services/web"))["AutoscaleStatus"]["Reading"]
+        return reading.startswith("cpu at ") and "busy at 9 (target 3)" in reading
+
+    await swarm.until(measured, 10)
+    assert "busy at 9" in (await swarm.swarm("service", "ls", "--format", "{{.Replicas}}")).stdout
+    refused = await swarm.swarm("service", "scale", "-d", "web=5", check=False)
+    assert refused.returncode == 1
+    assert "autoscaled between 1 and 3 tasks" in refused.stderr
+    page.write_text("busy 0\n")
+    await swarm.running("web", 1, 20)
+    shown = (await swarm.swarm("service", "inspect", "--pretty", "web")).stdout
+    (last,) = [line for line in shown.splitlines() if line.startswith(" Last:")]
+    assert " → 1" in last
+    assert "no more needed for 3s" in last

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from common.model.attachment import NetworkAttachment
 from common.model.network import Network
+from common.model.node import TunnelKey
 from common.model.secret import Config, Secret
 from common.model.task import Task
 from common.wire.messages import Assignments, Peer, ServiceEndpoint
@@ -24,7 +25,10 @@ O = TypeVar("O", bound=_Identified)  # noqa: E741 - an object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignmentSet:
-    """Everything that this node is to run and to know, by id. `number` is the manager's name for this very set."""
+    """Everything that this node is to run and to know, by id. `number` is the manager's name for this very set.
+
+    `tunnel_keys` is None until a manager has said them: they are not kept on disk.
+    """
 
     number: int = 0
     node_number: int = 0
@@ -36,6 +40,7 @@ class AssignmentSet:
     attachments: Mapping[str, NetworkAttachment] = field(default_factory=dict)
     endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)
+    tunnel_keys: tuple[TunnelKey, ...] | None = None
 
     def apply(self, message: Assignments) -> AssignmentSet | None:
         """Return the set after a message, None when the message is meant for another set than this."""
@@ -55,6 +60,7 @@ class AssignmentSet:
                 old.endpoints, {end.service_id: end for end in message.endpoints}, message.removed_endpoints
             ),
             peers=_changed(old.peers, {peer.node_id: peer for peer in message.peers}, message.removed_peers),
+            tunnel_keys=old.tunnel_keys if message.tunnel_keys is None else message.tunnel_keys,
         )
 
 

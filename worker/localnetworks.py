@@ -96,6 +96,10 @@ class LocalNetworks:
             *self._missing,
         )
 
+    def encryption(self) -> str:
+        """Say that nothing does: no traffic leaves the host."""
+        return ""
+
     def _attachment(self, task: Task) -> Attachment:
         wanted = [(config, self._network_name(config.target)) for config in task.spec.networks]
         for _, name in wanted:

@@ -12,10 +12,12 @@ CPU = 1_000_000_000
 _PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
 
 
-def describe(info: Mapping[str, Any], agent_version: str, lacks: Collection[str] = ()) -> NodeDescription:
+def describe(
+    info: Mapping[str, Any], agent_version: str, lacks: Collection[str] = (), encryption: str = ""
+) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
-    `lacks` names missing rights or tools, one sentence each.
+    `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -34,6 +36,7 @@ def describe(info: Mapping[str, Any], agent_version: str, lacks: Collection[str]
         ),
         lacks=(*lacks, *_engine_lacks(info)),
         agent_version=agent_version,
+        encryption=encryption,
     )
 
 

@@ -67,18 +67,20 @@ async def inspect_network(context: Context, call: Call) -> Reply:
 
 async def create_network(context: Context, call: Call) -> Reply:
     spec, warning = network_spec(call.decode(NetworkCreate))
+    networks_encrypted.check_option(spec)
     network = Network(id=new_id(context.rng), spec=spec)
 
-    def create(tx: Transaction) -> None:
+    def create(tx: Transaction) -> str:
         if predefined_name(spec.name) or tx.networks.named(spec.name):
             raise EngineError(409, f"network with name {spec.name} already exists")
         ingress = next((n for n in tx.networks if n.spec.ingress), None)
         if spec.ingress and ingress is not None:
             raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
         tx.put(allocate_network(tx, network))
+        return networks_encrypted.warning(tx) if spec.encrypted else ""
 
-    await context.store.update(create)
-    return Answer(201, {"Id": network.id, "Warning": warning})
+    warnings = [warning, await context.store.update(create)]
+    return Answer(201, {"Id": network.id, "Warning": "; ".join(filter(None, warnings))})
 
 
 async def remove_network(context: Context, call: Call) -> Reply:

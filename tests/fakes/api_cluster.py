@@ -60,6 +60,7 @@ def make_node(node_id: str, hostname: str, address: str, *, manager: bool = Fals
         platform=Platform(architecture="x86_64", os="linux"),
         resources=NodeResources(nano_cpus=2_000_000_000, memory_bytes=4 << 30),
         engine=engine if agent else EngineDescription(),
+        encryption="wireguard" if agent else "",
     )
     return Node(
         id=node_id,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from worker.net.encrypted import way_to
 from worker.net.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Rule, Tunnel
 from worker.net.names import (
     GATEWAY_BRIDGE,
     MARK_MASK,
     TUNNEL,
     TUNNEL_VNI,
+    WIREGUARD_LINKS,
     mark,
     peer_mac,
     return_table,
@@ -57,6 +59,8 @@ def sysctls(site: Site) -> dict[str, str]:
         f"net/ipv4/conf/{TUNNEL}/route_localnet": "1",
         f"net/ipv4/conf/{GATEWAY_BRIDGE}/route_localnet": "1",
     }
+    # A peer may have changed over to the other link already, or not yet.
+    found |= {f"net/ipv4/conf/{link}/rp_filter": "2" for link in WIREGUARD_LINKS}
     for segment in site.segments.values():
         # Remote containers and virtual addresses are on the bridge, as far as the containers can tell.
         found[f"net/ipv4/conf/{segment.bridge}/proxy_arp"] = "1"
@@ -89,4 +93,7 @@ def _of_networks(site: Site) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
     for segment in site.segments.values():
         for number, lease in leases_of(segment, site.peers):
-            yield Route(str(lease), TUNNEL, str(site.pool.tunnel_address(number)), str(segment.gateway))
+            # Without a way there is no route: the bridge has the whole subnet, and nobody there answers.
+            link = way_to(site, site.peers[number]) if segment.encrypted else TUNNEL
+            if link:
+                yield Route(str(lease), link, str(site.pool.tunnel_address(number)), str(segment.gateway))

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network, collapse_addresses
 
-from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, WIREGUARD_LINKS, mark, peer_mac
 from worker.net.ruleset import Chain, Lookup, members
-from worker.net.site import Site
+from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
 _BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
+_ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
 _TO_PORT = "meta l4proto . th dport"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 _PORT_RULES = (
@@ -34,13 +35,18 @@ def base_lookups(site: Site) -> dict[str, Lookup]:
     assert site.pool is not None, "asked only of a host with a number"
     own_gateways = [str(segment.gateway) for segment in segments] + [str(site.gateways[1])]
     loops = {f"{peer.addr} . {site.pool.gateway_range(number)}" for number, peer in site.peers.items()}
-    pairs = {f'"{segment.bridge}" . {segment.subnet}' for segment in segments}
+    plain, secret = ([each for each in segments if each.encrypted is encrypted] for encrypted in (False, True))
+    ways = {'"lo"', *(f'"{link}"' for link in WIREGUARD_LINKS), *(f'"{segment.bridge}"' for segment in secret)}
     same = {f'"{segment.bridge}" . "{segment.bridge}"' for segment in segments}
     marks = {peer_mac(number): f"{mark(number):#x}" for number in site.peers}
     return {
         "cluster": _ranges([segment.subnet for segment in segments] + list(site.pool.reserved())),
         "viprange": _ranges(segment.vips for segment in segments),
-        "netpair": Lookup("ifname . ipv4_addr", members(pairs), interval=True),
+        "netpair": Lookup("ifname . ipv4_addr", members(map(_pair, plain)), interval=True),
+        # Encrypted networks: their subnets, the only links that these addresses may come from or go to.
+        "secret": _ranges(segment.subnet for segment in secret),
+        "secretways": Lookup("ifname", members(ways)),
+        "secretpair": Lookup("ifname . ipv4_addr", members(map(_pair, secret)), interval=True),
         "samebr": Lookup("ifname . ifname", members(same)),
         "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
         "peers": Lookup("ipv4_addr", members(peer.addr for peer in site.peers.values())),
@@ -60,8 +66,13 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
         "h_post": Chain(_outgoing(gateways, everywhere), _hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), _hook("filter", "input", "filter - 10")),
+        "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), _hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(_forward(tunnels), _hook("filter", "forward", "filter - 10")),
     }
+
+
+def _pair(segment: Segment) -> str:
+    return f'"{segment.bridge}" . {segment.subnet}'
 
 
 def _hook(kind: str, place: str, priority: str) -> str:
@@ -75,6 +86,8 @@ def _ranges(networks: Collection[IPv4Network] | Iterator[IPv4Network]) -> Lookup
 
 def _raw(site: Site) -> Iterator[str]:
     yield 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
+    # What says that it is of an encrypted network, and came without encryption, is a lie.
+    yield "ip saddr @secret iifname != @secretways drop"
     if site.peers:
         # One client port may come here through several peers at once: each has a zone of its own.
         zones = _map({peer_mac(number): str(number) for number in site.peers})
@@ -132,6 +145,10 @@ def _forward(tunnels: str) -> tuple[str, ...]:
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . ip saddr @netpair accept',
         f'oifname "{TUNNEL}" iifname . ip daddr @netpair accept',
+        f"iifname {_ENCRYPTED} oifname . ip saddr @secretpair accept",
+        f"oifname {_ENCRYPTED} iifname . ip daddr @secretpair accept",
+        f"iifname {_ENCRYPTED} drop",
+        f"oifname {_ENCRYPTED} drop",
         f"oifname {_BOTH} ct status dnat accept",
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip saddr {tunnels} accept',

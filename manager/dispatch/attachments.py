@@ -46,8 +46,8 @@ def _observed(known: NetworkAttachment, report: AttachmentState, now: float) -> 
 
 
 def same_for_worker(old: NetworkAttachment, new: NetworkAttachment) -> bool:
-    """Whether nothing changed that a worker acts on; what it reported itself is not sent back to it."""
-    return all(getattr(old, name) == getattr(new, name) for name in _SENT)
+    """Whether nothing changed that a worker acts on or must remember: of what it reported itself, the addresses."""
+    return old.status.ends == new.status.ends and all(getattr(old, name) == getattr(new, name) for name in _SENT)
 
 
 _SENT = ("node_id", "container_id", "networks", "dns", "publishes", "gateway", "ended_at")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.model import Cluster, Config, Network, Node, Secret, Service, StoredObject, Task, TaskState, TaskStatus
+from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus, NetworkAttachment
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
 from common.model.network import NetworkSpec
 from common.model.node import NodeStatus
@@ -23,6 +24,7 @@ from common.model.service import (
     VirtualIP,
 )
 from common.wire.messages import Assignments
+from manager.dispatch import attachments
 from manager.dispatch import feed as feed_module
 from manager.dispatch.assignments import assignment_set, same_for_worker
 from manager.dispatch.directory import Directory
@@ -58,7 +60,7 @@ class World:
 
     def _change_one(self, tx: Transaction) -> None:
         make = self.rng.choice(
-            [self.task, self.task, self.task, self.service, self.network, self.secret, self.config, self.node]
+            [self.task, self.task, self.task, self.service, self.network, self.secret, self.config, self.node, self.guest]
         )
         value = make(tx)
         if self.rng.random() < 0.2:
@@ -95,6 +97,18 @@ class World:
 
     def attachments(self) -> tuple[NetworkAttachmentConfig, ...]:
         return tuple(NetworkAttachmentConfig(target=i) for i in self.some("net1", "net2"))
+
+    def guest(self, tx: Transaction) -> StoredObject:
+        number = self.rng.randrange(4)
+        ends = (AttachedEnd(network_id="net1", address=f"10.0.0.{self.rng.randrange(3)}"),)
+        return NetworkAttachment(
+            id=f"a{number}",
+            node_id=NODES[number % 3],
+            name=self.rng.choice(["box", "crate"]),
+            networks=tuple(AttachedNetwork(target=i) for i in self.some("net1", "net2")),
+            ended_at=float(self.rng.random() < 0.2),
+            status=AttachmentStatus(running=self.rng.random() < 0.7, ends=ends),
+        )
 
     def service(self, tx: Transaction) -> StoredObject:
         number = self.rng.randrange(3)
@@ -141,13 +155,15 @@ class Replica:
     def apply(self, message: Assignments) -> None:
         if message.complete:
             self.held = {}
-            assert message.address_pools == ("10.7.0.0/16",)
+            assert message.address_pools[:1] == ("10.7.0.0/16",)
         else:
             assert message.applies_to == self.number
         assert message.results_in > self.number
         self.number = message.results_in
         self.node_number = message.node_number
-        for kind in ("tasks", "secrets", "configs", "networks", "endpoints", "peers"):
+        if message.tunnel_keys is not None:
+            self.tunnel_keys = message.tunnel_keys
+        for kind in ("tasks", "secrets", "configs", "networks", "attachments", "endpoints", "peers"):
             table = self.held.setdefault(kind, {})
             for value in getattr(message, kind):
                 table[_key(value)] = value
@@ -166,6 +182,9 @@ def assert_agrees(replica: Replica, tables: Tables, node_id: str) -> None:
     assert set(held["tasks"]) == set(wanted.tasks)
     for task_id, task in wanted.tasks.items():
         assert same_for_worker(held["tasks"][task_id], task)
+    assert set(held["attachments"]) == set(wanted.attachments)
+    for name, attachment in wanted.attachments.items():
+        assert attachments.same_for_worker(held["attachments"][name], attachment)
     for kind in ("secrets", "configs", "networks", "endpoints", "peers"):
         assert held[kind] == getattr(wanted, kind), kind
     assert replica.node_number == wanted.node_number

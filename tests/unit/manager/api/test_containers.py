@@ -302,10 +302,7 @@ async def test_volumes_and_others_draw_a_container_to_their_node(client: Client,
     assert (status, "are on different nodes: w1, w2" in answer["message"]) == (409, True)
 
 
-async def test_networks_of_the_cluster_are_refused(client: Client, engines: Engines) -> None:
-    await client.make("/networks/create", {"Name": "wide", "Driver": "overlay", "Attachable": True})
-    status, answer = await create(client, HostConfig={"NetworkMode": "wide"})
-    assert (status, "only services can join it so far" in answer["message"]) == (501, True)
+async def test_networks_of_engines_are_passed_on(client: Client, engines: Engines) -> None:
     status, answer = await create(client, NetworkingConfig={"EndpointsConfig": {"nowhere": {}}})
     assert (status, answer["message"]) == (400, "network nowhere not found")
     assert (await create(client, HostConfig={"NetworkMode": "host"}))[0] == 201

@@ -1,0 +1,214 @@
+"""Plain containers in networks of the cluster, over two engines that are not there and workers that the test plays."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from common.model import NetworkAttachment
+from common.model.attachment import AttachedEnd
+from common.model.container import Mount
+from manager.state.transaction import Transaction
+from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import WORKER1, ApiCluster
+from tests.fakes.container_engine import ContainerEngine, Engines, Request
+
+A = "a" * 64
+CUT = "network wide was not made"
+
+
+@pytest.fixture
+async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
+    async with Engines(cluster) as engines:
+        for engine in (engines.one, engines.two):
+            for name in ("00-orc-gw", "orc-wide"):
+                for action in ("connect", "disconnect"):
+                    engine.answers[f"POST /networks/{name}/{action}"] = (200, b"")
+        yield engines
+
+
+@pytest.fixture
+async def workers(cluster: ApiCluster) -> AsyncIterator[list[str]]:
+    """Play the workers: whatever is attached gets addresses, or the error that is in the list."""
+    errors: list[str] = []
+
+    def answer(tx: Transaction) -> None:
+        for number, found in enumerate(list(tx.attachments)):
+            named = [("00-orc-gw", "mesh", f"10.240.1.{number + 2}")]
+            named += [("orc-wide", each.target, each.address or f"10.5.16.{number + 2}") for each in found.networks]
+            ends = tuple(AttachedEnd(network=name, network_id=i, address=address) for name, i, address in named)
+            mounts = (Mount(type="bind", source=f"/resolv/{found.id}", target="/etc/resolv.conf"),)
+            status = msgspec.structs.replace(
+                found.status, ends=ends, dns=("10.240.1.1",), mounts=mounts, err="".join(errors)
+            )
+            if found.live and status != found.status:
+                tx.put(msgspec.structs.replace(found, status=status))
+
+    async def play() -> None:
+        with cluster.store.watch() as changes:
+            while True:
+                await changes.next()
+                await cluster.store.update(answer)
+
+    playing = asyncio.create_task(play())
+    yield errors
+    playing.cancel()
+    await asyncio.wait({playing})
+
+
+@pytest.fixture
+async def wide(client: Client, workers: list[str]) -> str:
+    body = {"Name": "wide", "Driver": "overlay", "Attachable": True, "IPAM": {"Config": [{"Subnet": "10.5.0.0/16"}]}}
+    return str(await client.make("/networks/create", body))
+
+
+async def create(client: Client, name: str, **endpoint: Any) -> tuple[int, Any]:
+    body = {
+        "Image": "busybox",
+        "Hostname": "own",
+        "HostConfig": {"NetworkMode": "wide", "Dns": ["9.9.9.9"]},
+        "NetworkingConfig": {"EndpointsConfig": {"wide": endpoint or None}},
+    }
+    return await client.ask("POST", f"/containers/create?name={name}", body)
+
+
+def bodies(engine: ContainerEngine, path: str) -> list[dict[str, Any]]:
+    return [json.loads(each.body) for each in _requests(engine, path)]
+
+
+def _requests(engine: ContainerEngine, path: str) -> list[Request]:
+    return [each for each in engine.requests if each.method == "POST" and each.path == path]
+
+
+def attachments(cluster: ApiCluster) -> list[NetworkAttachment]:
+    return [each for each in cluster.store.view.attachments if each.live]
+
+
+async def test_a_container_is_made_with_what_its_node_prepared(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    assert (await create(client, "box", Aliases=["alias"], DriverOpts={"x": "y"}))[0] == 201
+    (found,) = attachments(cluster)
+    assert (found.name, found.hostname, found.networks[0].aliases) == ("box", "own", ("alias",))
+    engine = engines.one if found.node_id == WORKER1 else engines.two
+    (made,) = bodies(engine, "/containers/create")
+    assert made["Labels"]["swarm.x.attachment"] == found.id
+    host = made["HostConfig"]
+    assert (host["NetworkMode"], host["Dns"]) == ("00-orc-gw", ["10.240.1.1"])
+    assert [mount["Target"] for mount in host["Mounts"]] == ["/etc/resolv.conf"]
+    gateway = {"IPAMConfig": {"IPv4Address": "10.240.1.2"}}
+    assert made["NetworkingConfig"]["EndpointsConfig"] == {"00-orc-gw": gateway}
+    (joined,) = bodies(engine, "/networks/orc-wide/connect")
+    assert joined["EndpointConfig"] == {"DriverOpts": {"x": "y"}, "IPAMConfig": {"IPv4Address": "10.5.16.2"}}
+    assert found.container_id == joined["Container"]
+
+
+async def test_who_may_not_join_is_told_what_to_do(client: Client, engines: Engines, wide: str) -> None:
+    await client.make("/networks/create", {"Name": "closed", "Driver": "overlay"})
+    status, answer = await client.ask(
+        "POST", "/containers/create", {"Image": "busybox", "HostConfig": {"NetworkMode": "closed"}}
+    )
+    assert (status, "network closed not manually attachable: make it with" in answer["message"]) == (403, True)
+    both = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": {"wide": {}, "bridge": {}}}}
+    status, answer = await client.ask("POST", "/containers/create", both)
+    assert (status, "conflicting options" in answer["message"]) == (400, True)
+    forged = {"Image": "busybox", "Labels": {"swarm.x.attachment": "x"}}
+    assert (await client.ask("POST", "/containers/create", forged))[0] == 400
+
+
+async def test_what_cannot_be_made_leaves_nothing_behind(
+    cluster: ApiCluster, client: Client, engines: Engines, workers: list[str], wide: str
+) -> None:
+    workers.append(CUT)
+    status, answer = await create(client, "box")
+    assert (status, CUT in answer["message"], attachments(cluster)) == (503, True, [])
+    workers.clear()
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /networks/orc-wide/connect"] = (404, {"message": "network orc-wide not found"})
+    assert (await create(client, "box"))[0] == 503, "a 404 would make clients pull the image"
+    assert attachments(cluster) == []
+    removed = [r.path for engine in (engines.one, engines.two) for r in engine.requests if r.method == "DELETE"]
+    assert len(removed) == 1, "the half-made container"
+
+
+async def test_an_address_is_given_by_the_node_that_has_its_part(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    assert (await create(client, "one", IPAMConfig={"IPv4Address": "10.5.99.7"}))[0] == 201
+    (first,) = attachments(cluster)
+    assert cluster.store.view.networks.get(wide).leases == {first.node_id: "10.5.99.0/24"}  # type: ignore[union-attr]
+    assert (await create(client, "two", IPAMConfig={"IPv4Address": "10.5.99.8"}))[0] == 201
+    assert {each.node_id for each in attachments(cluster)} == {first.node_id}
+    status, answer = await create(client, "three", IPAMConfig={"IPv4Address": "10.5.99.7"})
+    assert (status, "in use by one" in answer["message"]) == (409, True)
+    status, answer = await create(client, "four", IPAMConfig={"IPv4Address": "10.9.0.1"})
+    assert (status, "choose one from 10.5.16.0 to 10.5.255.254" in answer["message"]) == (400, True)
+
+
+async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engines: Engines, wide: str) -> None:
+    engines.one.add(A, "box")
+    body = {"Container": "box", "EndpointConfig": {"Aliases": ["joined"]}}
+    assert (await client.ask("POST", "/networks/wide/connect", body))[0] == 200
+    (found,) = attachments(cluster)
+    assert (found.container, found.networks[0].aliases) == (A, ("joined",))
+    assert [each["Container"] for each in bodies(engines.one, "/networks/orc-wide/connect")] == [A]
+    assert bodies(engines.one, "/networks/00-orc-gw/connect"), "it had no way out"
+    status, answer = await client.ask("POST", "/networks/wide/connect", body)
+    assert (status, "already exists in network wide" in answer["message"]) == (403, True)
+
+    assert (await client.ask("POST", "/networks/wide/disconnect", {"Container": "box"}))[0] == 200
+    (left,) = attachments(cluster)
+    assert left.networks == ()
+    assert bodies(engines.one, "/networks/orc-wide/disconnect")
+    assert bodies(engines.one, "/networks/00-orc-gw/disconnect")
+    ended = [each for each in cluster.store.view.attachments if not each.live]
+    assert [each.networks[0].target for each in ended] == [wide], "its address rests"
+    status, answer = await client.ask("POST", "/networks/wide/disconnect", {"Container": "box"})
+    assert (status, "is not connected to network wide" in answer["message"]) == (403, True)
+
+
+async def test_what_cannot_be_connected(client: Client, engines: Engines, wide: str) -> None:
+    engines.one.add(A, "task", Labels={"com.docker.swarm.task.id": "t", "com.docker.swarm.service.name": "web"})
+    status, answer = await client.ask("POST", "/networks/wide/connect", {"Container": A})
+    assert (status, "docker service update --network-add wide web" in answer["message"]) == (403, True)
+    status, answer = await client.ask("POST", "/networks/nowhere/connect", {"Container": A})
+    assert (status, answer["message"]) == (404, "network nowhere not found")
+
+
+async def test_a_network_is_not_removed_while_a_container_is_in_it(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    assert (await create(client, "box"))[0] == 201
+    (found,) = attachments(cluster)
+    status, answer = await client.ask("DELETE", "/networks/wide")
+    assert (status, "in use by container box on node w" in answer["message"]) == (409, True)
+    dangling = await client.get('/networks?filters={"dangling":["true"]}')
+    assert dangling == []
+    engine = engines.one if found.node_id == WORKER1 else engines.two
+    engine.containers.clear()  # nobody has told yet
+    assert (await client.ask("DELETE", "/networks/wide"))[0] == 204
+
+
+async def test_containers_are_shown_in_the_clusters_networks(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    name = f"orc-wide-{wide[:5]}"
+    networks = {"00-orc-gw": {"IPAddress": "10.240.1.2"}, name: {"IPAddress": "10.5.16.2", "NetworkID": "x"}}
+    entry = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": "00-orc-gw"}}
+    engines.one.add(A, "box", **entry)
+    (shown,) = await client.get('/containers/json?filters={"network":["wide"]}')
+    assert shown["NetworkSettings"]["Networks"] == {"wide": {"IPAddress": "10.5.16.2", "NetworkID": wide}}
+    assert shown["HostConfig"]["NetworkMode"] == "wide"
+    assert await client.get('/containers/json?filters={"network":["other"]}') == []
+
+    def run(tx: Transaction) -> None:
+        ends = (AttachedEnd(network=name, network_id=wide, address="10.5.16.2"),)
+        record = NetworkAttachment(id="a1", node_id=WORKER1, name="box", container_id=A)
+        tx.put(msgspec.structs.replace(record, status=msgspec.structs.replace(record.status, running=True, ends=ends)))
+
+    await cluster.store.update(run)
+    (listed,) = (await client.get("/networks/wide"))["Containers"].items()
+    assert (listed[0], listed[1]["Name"]) == (A, "box")

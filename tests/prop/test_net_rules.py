@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ResourceExhausted
-from tests.unit.worker.net.worlds import backend, endpoint, facts, port, world
+from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, mesh6, network, port, world
 from worker.net.addresses import AddressPool
 from worker.net.plan import Memory, plan
 from worker.net.ruleset import Ruleset, difference, whole
 
-COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) ip orc (\S+) ?(.*)")
+COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) (?:ip|ip6|bridge) orc (\S+) ?(.*)")
 
 
 class Kernel:
@@ -23,7 +23,7 @@ class Kernel:
         self.elements: dict[str, dict[str, str]] = {}
 
     def run(self, text: str) -> None:
-        if text.startswith("table ip orc\ndelete"):
+        if re.match(r"table (ip|ip6|bridge) orc\ndelete", text):
             self.chains, self.elements = {}, {}
             for line in text.splitlines():
                 if found := re.match(r"(chain|set|map) (\S+) {", line):
@@ -72,26 +72,33 @@ def worlds(draw: st.DrawFn):
     made = []
     for number, name in enumerate(sorted(names)):
         numbers = draw(st.lists(st.integers(2, 6), unique=True, max_size=4))
-        ports = (port(8080 + number, host_ip=draw(st.sampled_from(["", "127.0.0.1"]))),) if draw(st.booleans()) else ()
-        made.append(endpoint(*map(backend, numbers), name=name, vip=f"10.1.0.{9 + number}", ports=ports))
-    addresses = draw(st.sets(st.sampled_from(["10.1.16.2", "10.1.16.3"])))
+        host_ip = draw(st.sampled_from(["", "127.0.0.1", "fd00::7"]))
+        ports = (port(8080 + number, host_ip=host_ip),) if draw(st.booleans()) else ()
+        ipv6 = draw(st.booleans())  # a node that has none, or not yet
+        backends = [backend(each, ipv6=ipv6) for each in numbers]
+        made.append(endpoint(*backends, name=name, vip=f"10.1.0.{9 + number}", ports=ports))
+    addresses = draw(st.sets(st.sampled_from(["10.1.16.2", "10.1.16.3", mesh6(1, 2)])))
     held = frozenset({("tcp", 8080, "")}) if draw(st.booleans()) else frozenset()
     peers = {} if draw(st.booleans()) else world().peers
-    return world(*made, peers=peers), tuple(addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held)
+    networks = (network(subnet6="fd00:1::/64"),)
+    there = world(*made, peers=peers, address_pools=POOLS6, networks=networks)
+    return there, tuple(addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held, ipv6=True)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(worlds(), min_size=2, max_size=6))
 def test_differences_lead_to_the_same_table_as_the_whole(steps):
-    memory, kernel = Memory(), Kernel()
-    before: Ruleset | None = None
+    memory, kernels = Memory(), {family: Kernel() for family in ("ip", "ip6", "bridge")}
+    before: dict[str, Ruleset] = {}
     for step in steps:
-        after = plan(*step, memory).ruleset
-        assert after is not None
-        kernel.run(whole(after) if before is None else difference(before, after))
-        kernel.shows(after)
-        assert difference(after, after) == ""
-        before = after
+        tables = plan(*step, memory).rulesets
+        assert [each.family for each in tables] == ["ip", "ip6", "bridge"]
+        for after in tables:
+            kernel = kernels[after.family]
+            kernel.run(whole(after) if after.family not in before else difference(before[after.family], after))
+            kernel.shows(after)
+            assert difference(after, after) == ""
+            before[after.family] = after
 
 
 @settings(deadline=None)

@@ -76,7 +76,7 @@ def test_a_wrong_template_names_its_field():
 def test_networks_keep_their_order_and_fix_addresses():
     attachment = Attachment(
         endpoints=(
-            NetworkEndpoint(network="br1", network_id="n1", address="10.0.0.5", aliases=("db",)),
+            NetworkEndpoint(network="br1", network_id="n1", address="10.0.0.5", address6="fd00::5", aliases=("db",)),
             NetworkEndpoint(network="br2", network_id="n2", driver_opts={"k": "v"}),
         ),
         dns=("10.0.0.1",),
@@ -85,7 +85,7 @@ def test_networks_keep_their_order_and_fix_addresses():
     )
     made = body(make_task(), attachment)
     assert made["NetworkingConfig"]["EndpointsConfig"] == {
-        "br1": {"Aliases": ["db"], "IPAMConfig": {"IPv4Address": "10.0.0.5"}},
+        "br1": {"Aliases": ["db"], "IPAMConfig": {"IPv4Address": "10.0.0.5", "IPv6Address": "fd00::5"}},
         "br2": {"DriverOpts": {"k": "v"}},
     }
     host = made["HostConfig"]

@@ -49,7 +49,10 @@ def inspected(**state):
         "State": STATE | state,
         "Config": {"Labels": {"com.docker.swarm.task.id": "t1"}},
         "NetworkSettings": {
-            "Networks": {"back": {"IPAddress": "172.18.0.2"}, "idle": {"IPAddress": ""}},
+            "Networks": {
+                "back": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd00::2"},
+                "idle": {"IPAddress": "", "GlobalIPv6Address": ""},
+            },
             "Ports": {
                 "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
                 "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}],
@@ -67,6 +70,7 @@ def test_a_running_container():
         health="starting",
         pid=7,
         addresses={"back": "172.18.0.2"},
+        addresses6={"back": "fd00::2"},
         ports=(
             PortConfig(target_port=80, published_port=8080, publish_mode="host"),
             PortConfig(target_port=53, published_port=5353, publish_mode="host", protocol="udp", host_ip="127.0.0.1"),

@@ -99,6 +99,16 @@ def test_a_service_without_networks_joins_the_default_one() -> None:
     assert made.services["web"].task_template.networks == (attachment,)
 
 
+def test_a_network_may_have_both_families() -> None:
+    made = stack(
+        "services: {web: {image: a, networks: [front]}}\n"
+        "networks: {front: {enable_ipv6: true, ipam: {config: [{subnet: 10.5.0.0/24}, {subnet: 'fd00:5::/64'}]}}}\n"
+    )
+    front = made.networks["shop_front"]
+    assert front.ipv6_enabled
+    assert front.ipam.configs == (IpamConfig(subnet="10.5.0.0/24"), IpamConfig(subnet="fd00:5::/64"))
+
+
 def test_networks_are_made_only_when_used_and_external_ones_are_asked_for() -> None:
     made = stack(
         "services:\n"

@@ -1,34 +1,47 @@
 """Small worlds for the data plane: a network on three nodes, and services on it."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 from typing import Any
 
 from common.model.network import IpamConfig, Network, NetworkSpec
-from common.wire.messages import MESH, Backend, Peer, PublishedPort, ServiceEndpoint
+from common.wire.messages import MESH, MESH6, Backend, Peer, PublishedPort, ServiceEndpoint
 from worker.net.site import HostFacts
 from worker.ports import NetworkWorld
 
 NODE = "node1"
 POOLS = ("10.0.0.0/8",)
+# With IPv6: what tunnels and gateways have is in the pool's last /96.
+POOLS6 = ("10.0.0.0/8", "fd00:20::/48")
+MESH_PREFIX = "fd00:20:0:ffff:ffff:ffff:"
 BLUE = "blue" + "0" * 21
 RED = "red" + "0" * 22
 
 
-def network(network_id: str = BLUE, subnet: str = "10.1.0.0/16", **spec: Any) -> Network:
+def network(network_id: str = BLUE, subnet: str = "10.1.0.0/16", subnet6: str = "", **spec: Any) -> Network:
     first = IPv4Network(subnet).network_address
     leases = {f"node{i}": f"{first + 4096 + 256 * (i - 1)}/24" for i in (1, 2, 3)}
     name = network_id.rstrip("0")
     return Network(
         id=network_id,
         spec=NetworkSpec(name=name, **spec),
-        subnets=(IpamConfig(subnet=subnet, gateway=str(first + 1)),),
+        subnets=(
+            IpamConfig(subnet=subnet, gateway=str(first + 1)),
+            *([IpamConfig(subnet=subnet6)] if subnet6 else ()),
+        ),
         leases=leases,
     )
 
 
-def backend(number: int, node: int = 1, network_id: str = BLUE) -> Backend:
+def backend(number: int, node: int = 1, network_id: str = BLUE, *, ipv6: bool = False) -> Backend:
     addresses = {network_id: f"10.1.{15 + node}.{number}", MESH: f"10.240.{node}.{number}"}
+    if ipv6:
+        addresses[MESH6] = mesh6(node, number)
     return Backend(task_id=f"t{number}", slot=number, node_id=f"node{node}", addresses=addresses)
+
+
+def mesh6(node: int, number: int) -> str:
+    """Return the IPv6 address of a task in its node's gateway network."""
+    return str(IPv6Address(f"{MESH_PREFIX}af0:{node:x}{number:02x}"))
 
 
 def endpoint(*backends: Backend, name: str = "web", vip: str = "10.1.0.9", **more: Any) -> ServiceEndpoint:
@@ -57,4 +70,4 @@ def world(*endpoints: ServiceEndpoint, networks: tuple[Network, ...] | None = No
 
 
 def facts(**more: Any) -> HostFacts:
-    return HostFacts(**{"node_id": NODE, "address": "192.168.7.1", **more})
+    return HostFacts(**{"node_id": NODE, "address": "192.168.7.1", "encrypts": True, **more})

@@ -103,10 +103,13 @@ def _converted(config: Config, name: str, resolve_image: str) -> Stack:
 @flag(
     "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
 )
+@flag("--wait", is_flag=True, default=False, help="Wait for the services to converge, as it does without --detach.")
 @flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers.")
 @with_client
 async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:
     """Deploy compose files as a stack, or update one, and wait until its services run."""
+    if given["wait"] and given["detach"]:
+        raise InvalidArgument("--wait and --detach contradict each other: give one of them")
     config = load_files(files)
     converted = _converted(config, name, given["resolve_image"])
     manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from common.model import Service, Task, TaskState
+from common.model.service import Placement
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, NodeLoad
 from manager.schedule.preferences import Levels, label_value, levels_of
@@ -83,11 +84,13 @@ class Balancer:
         tasks = self._tasks(service)
         if tasks is None:
             return None
-        rules = pipeline(tasks[0], self.view, self.load)
-        levels = levels_of(service.spec.task_template.placement)
+        placement = service.spec.task_template.placement
+        model = _as_placed_now(tasks[0], placement)
+        rules = pipeline(model, self.view, self.load)
+        levels = levels_of(placement)
         if rules.invalid or not (levels or self._uneven(service)):
             return None
-        targets = self._targets(service, tasks[0], rules)
+        targets = self._targets(service, model, rules)
         counts = self.load.counts(service.id)
         branches = _Branches(self.load, counts, levels)
         one_a_node = {task.node_id: task for task in sorted(tasks, key=lambda task: task.slot)}
@@ -164,6 +167,11 @@ class Balancer:
 def _settled(task: Task) -> bool:
     serves = task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
     return serves and not task.moving_to
+
+
+def _as_placed_now(task: Task, placement: Placement | None) -> Task:
+    """Return a task as its replacement would be: a change of placement alone has left the task as it was."""
+    return msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, placement=placement))
 
 
 def _placed(move: Move, load: ClusterLoad) -> Task:

@@ -130,3 +130,10 @@ async def test_an_update_of_a_secret_waits_for_its_services(swarm: SwarmCli):
     assert {"a": "b", "c": "d", "swarm.x.version": "2"}.items() <= shown["Spec"]["Labels"].items()
     assert await swarm.ok("secret", "update", "key", "-", stdin="two") == "key has this content already"
     assert (await swarm.run("secret", "update", "nothing", "-", stdin="x")).code == 1
+
+
+async def test_deploy_takes_wait_and_refuses_it_beside_detach(swarm: SwarmCli, file: Path):
+    assert (await swarm.run(*deploy(file, "--dry-run", "--wait"))).code == 2
+    both = await swarm.run(*deploy(file, "--wait", "--detach"))
+    assert both.code == 1
+    assert "--wait and --detach contradict each other" in both.err

@@ -107,3 +107,35 @@ async def test_a_setting_that_is_not_known_is_refused(cluster: Cluster) -> None:
     assert "label swarm.x.rebalance: expected off or auto; got 'always'" in json.loads(done.stdout)["message"]
     assert (await cluster.swarm("cluster", "update", "--rebalance", "auto")).stdout == "Cluster updated.\n"
     assert (await cluster.get("/swarm"))["Spec"]["Labels"] == {"swarm.x.rebalance": "auto"}
+
+
+async def test_services_are_packed_drawn_to_each_other_and_kept_apart(cluster: Cluster) -> None:
+    async def placed(name: str, replicas: int, *options: str) -> dict[str, int]:
+        await cluster.swarm("service", "create", "-d", "--name", name, "--replicas", f"{replicas}", *options, *SLEEP)
+        await cluster.running(name, replicas)
+        return await homes(cluster, name)
+
+    reserved = ("--reserve-memory", "8M")
+    assert list((await placed("packed", 3, "--label", "swarm.x.strategy=binpack", *reserved)).values()) == [3]
+    (home,) = await placed("db", 1)
+    assert await placed("near", 2, "--label", "swarm.x.affinity=db=9") == {home: 2}
+    assert home not in await placed("far", 4, "--label", "swarm.x.anti-affinity=db=9")
+    await cluster.swarm("service", "rm", "packed", "db", "near", "far")
+
+
+async def test_by_itself_a_service_that_is_uneven_becomes_even(cluster: Cluster) -> None:
+    await cluster.swarm("cluster", "update", "--rebalance", "off")
+    kept_off = "node.hostname!=h1"
+    await cluster.swarm("service", "create", "--name", "web", "--replicas", "6", "--constraint", kept_off, *SLEEP)
+    await cluster.swarm("service", "update", "--constraint-rm", kept_off, "web")
+    assert await homes(cluster, "web") == {"h2": 3, "h3": 3}, "a change of placement alone moves nothing"
+
+    async def even() -> bool:
+        return await homes(cluster, "web") == {"h1": 2, "h2": 2, "h3": 2}
+
+    async with Watch(cluster, "web") as watch:
+        await cluster.swarm("cluster", "update", "--rebalance", "auto")
+        await cluster.until(even, 45)  # until h1 has been open for 30 s nothing is moved there
+    assert (watch.fewest, watch.most) == (6, 7)
+    await cluster.swarm("cluster", "update", "--rebalance", "off")
+    await cluster.swarm("service", "rm", "web")

@@ -119,7 +119,7 @@ def execution(task: Any) -> int:
 
 async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_others(swarm: Cluster) -> None:
     labels = ("--label", "swarm.x.schedule=*/2 * * * * *", "--label", "swarm.x.schedule-concurrency=allow")
-    options = ("--mode", "replicated-job", "--no-resolve-image", "--name", "tick", *labels)
+    options = ("--mode", "replicated-job", "--no-resolve-image", "--name", "tick", "--stop-signal", "KILL", *labels)
     created = await swarm.swarm("service", "create", *options, "busybox:lab", "busybox", "sleep", "5")
     assert created.returncode == 0
 

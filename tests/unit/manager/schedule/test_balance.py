@@ -155,3 +155,13 @@ def test_what_is_never_moved(mode: ServiceMode, spec: TaskSpec, words: str) -> N
     reason = reason_to_stay(Service(spec=ServiceSpec(mode=mode, task_template=spec)))
     assert words in reason
     assert bool(words) == bool(reason)
+
+
+def test_the_placement_that_the_service_has_now_counts_for_tasks_that_were_made_with_another() -> None:
+    """A change of placement alone leaves the tasks as they are: what it allows now is where they may go."""
+    kept_off = TaskSpec(placement=Placement(constraints=("node.hostname!=a",)))
+    view = world({"web": "bbcc"}, kept_off)
+    assert not any(move.endswith(">a") for move in moves(view))
+    (service,) = view.services
+    view.of(Service).put(replace(service, spec=replace(service.spec, task_template=TaskSpec())))
+    assert any(move.endswith(">a") for move in moves(view))

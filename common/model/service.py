@@ -9,6 +9,8 @@ from common.model.naming import Model
 
 # Labels with this prefix carry what goes beyond the Docker API, so that files stay valid for Docker.
 EXTENSION_PREFIX = "swarm.x."
+# The stack that a service, network, secret or config is of, as Docker's clients write and read it.
+STACK_LABEL = "com.docker.stack.namespace"
 
 
 class NamedResourceSpec(Model):

@@ -14,10 +14,9 @@ import msgspec
 from common.clock import rfc3339
 from common.errors import FailedPrecondition
 from common.model import Service
-from common.model.service import AutoscaleStatus, ServiceSpec
+from common.model.service import STACK_LABEL, AutoscaleStatus, ServiceSpec
 from manager.api.context import Context
 from manager.api.errors import invalid
-from manager.compose.scope import NAMESPACE_LABEL
 from manager.orchestrate import autoscaling
 from manager.state import autoscale
 from manager.state.autoscale import LABEL, Policy
@@ -57,7 +56,7 @@ def created(service: Service) -> Service:
         return service
     asked = _asked(service.spec)
     _check(service.name, policy, policy.minimum if asked is None else asked)
-    status = AutoscaleStatus(declared=asked if NAMESPACE_LABEL in service.spec.labels else None)
+    status = AutoscaleStatus(declared=asked if STACK_LABEL in service.spec.labels else None)
     spec = autoscale.with_replicas(service.spec, policy.minimum if asked is None else asked)
     return msgspec.structs.replace(service, spec=spec, autoscale_status=status)
 
@@ -97,7 +96,7 @@ def noted(old: Service, changed: Service, given: ServiceSpec, now: float) -> Ser
     before, after = autoscale.replicas(old), autoscale.replicas(changed)
     status = old.autoscale_status
     if status is None or autoscale.of(old.spec) is None:
-        status = AutoscaleStatus(declared=_asked(given) if NAMESPACE_LABEL in given.labels else None)
+        status = AutoscaleStatus(declared=_asked(given) if STACK_LABEL in given.labels else None)
     if before != after:
         by_hand = after != policy.within(before)
         why = " by hand" if by_hand else f": {policy.minimum} to {policy.maximum} are allowed"

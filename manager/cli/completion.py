@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from common.errors import SwarmError
+from common.model.service import STACK_LABEL
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand
 from manager.cli.session import current_endpoint
@@ -17,7 +18,6 @@ from manager.cli.task_rows import node_name
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-STACK_LABEL = "com.docker.stack.namespace"
 _SECONDS = 2.0  # a key press does not wait longer
 
 

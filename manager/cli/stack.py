@@ -11,9 +11,10 @@ import click
 
 from common.clock import seconds
 from common.errors import InvalidArgument
+from common.model.service import STACK_LABEL
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.completion import STACK_LABEL, complete_stacks
+from manager.cli.completion import complete_stacks
 from manager.cli.converge import converge
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION

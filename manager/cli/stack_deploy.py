@@ -11,10 +11,9 @@ import msgspec
 
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
-from common.model.service import ServiceSpec
+from common.model.service import STACK_LABEL, ServiceSpec
 from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
-from manager.cli.completion import STACK_LABEL
 from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.service_write import ids, send_change, send_new

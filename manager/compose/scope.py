@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.model.service import STACK_LABEL
 from manager.compose.config import Config, Tree
 from manager.compose.errors import KeyPath
 
-NAMESPACE_LABEL = "com.docker.stack.namespace"
 IMAGE_LABEL = "com.docker.stack.image"
 DEFAULT_NETWORK = "default"
 _PREDEFINED = frozenset({"default", "bridge", "host", "none"})
@@ -30,7 +30,7 @@ class Scope:
 
     def labels(self, entry: Tree) -> dict[str, str]:
         """Give an entry's own labels and the stack's."""
-        return {**entry.get("labels", {}), NAMESPACE_LABEL: self.stack}
+        return {**entry.get("labels", {}), STACK_LABEL: self.stack}
 
     def declared(self, section: str, name: str) -> str:
         """Name a declared network, volume, secret or config in full: its own `name`, or the stack's prefix."""

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from common.model import Config, Network, NetworkAttachment, Node, Secret, Service, Task
 from common.model.node import TunnelKey
+from common.model.service import STACK_LABEL
 from common.model.task import TaskState
 from common.wire.messages import Backend, Gauge, Measure, Peer, PublishedPort, Scrape, ServiceEndpoint
 from manager.dispatch import attachments
 from manager.state import autoscale
 from manager.state.view import View
-
-STACK_LABEL = "com.docker.stack.namespace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from common.errors import FailedPrecondition
 from common.model import Config, Secret, Service, StoredObject, Task
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.secret import ConfigSpec, SecretSpec
-from common.model.service import EXTENSION_PREFIX, ServiceSpec
+from common.model.service import EXTENSION_PREFIX, STACK_LABEL, ServiceSpec
 from manager.orchestrate.draft import Draft
 from manager.state import executions, revisions
 from manager.state.changes import Change, Decision
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 VERSION = f"{EXTENSION_PREFIX}version"
 VERSION_OF = f"{EXTENSION_PREFIX}version-of"
 MANAGED = (VERSION, VERSION_OF)
-_STACK = "com.docker.stack.namespace"
 
 File: TypeAlias = Secret | Config
 FileT = TypeVar("FileT", Secret, Config)
@@ -62,7 +61,7 @@ def _family(view: View, current: File) -> set[str]:
 
 
 def _followers(tx: Transaction, family: Collection[str], new_id: str, unless_stack: str) -> list[Service]:
-    services = [each for each in tx.services if not unless_stack or each.spec.labels.get(_STACK) != unless_stack]
+    services = [each for each in tx.services if not unless_stack or each.spec.labels.get(STACK_LABEL) != unless_stack]
     followers = (_following(service, family, new_id, tx) for service in services)
     return [service for service in followers if service is not None]
 

@@ -71,8 +71,6 @@ def subnet_size(cluster: Cluster) -> int:
 
 def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> list[IpamConfig]:
     """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
-    if network.spec.encrypted and network.spec.ipv6_enabled:
-        raise _refused(network, "encrypted networks are IPv4 only: leave out --ipv6 or the option encrypted")
     taken = list(_taken(cluster, others))
     chosen: list[IpamConfig] = []
     for config in network.spec.ipam.configs:

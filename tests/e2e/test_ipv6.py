@@ -108,6 +108,18 @@ async def udp(host: Host, address: str) -> str:
     return (await host.run(sys.executable, "-c", script)).stdout
 
 
+async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
+    size = 1_000_000
+    url = f"http://[{swarm.boss.ip6}]:{PORT}"
+    got = await swarm.lab.client.run("sh", "-c", f"curl -gsS -m 10 {url}/bytes/{size} | wc -c")
+    assert int(got.stdout) == size
+    sent = f"head -c {size} /dev/zero | curl -gsS -m 10 --data-binary @- {url}/"
+    assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
+    asker = await box_of(swarm, swarm.boss, "asker")
+    fetch = f"wget -q -O - http://[{await virtual_address(swarm, 'web')}]/bytes/{size} | wc -c"
+    assert int(await swarm.boss.docker("exec", asker["Id"], "sh", "-c", fetch)) == size
+
+
 async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virtual_address(swarm: Cluster):
     web = await box_of(swarm, swarm.hosts[-1], "web")
     virtual = await virtual_address(swarm, "web")

@@ -99,12 +99,6 @@ def test_an_ipv6_subnet_needs_a_network_that_is_to_have_one():
         allocate_network(view_with(), asking("a", IpamConfig(subnet="fd00:1::/64")))
 
 
-def test_an_encrypted_network_is_ipv4_only():
-    spec = NetworkSpec(name="a", ipv6_enabled=True, driver=DriverConfig(name="overlay", options={"encrypted": ""}))
-    with pytest.raises(InvalidArgument, match="encrypted networks are IPv4 only"):
-        allocate_network(view_with(), Network(id="a", spec=spec))
-
-
 def test_an_allocated_network_stays_as_it_is():
     view = view_with()
     network = allocate_network(view, asking("a"))

@@ -1,0 +1,74 @@
+"""Who is told to measure what, and what becomes of what they say."""
+
+from __future__ import annotations
+
+from common.model import Service, Task, TaskState, TaskStatus
+from common.model.service import Replicated, ServiceMode, ServiceSpec
+from common.wire.messages import Gauge, Heartbeat, HeartbeatAck, Measure, Scrape, TaskUsage, Usage
+from manager.state import autoscale
+from tests.fakes.dispatching import Manager
+from tests.fakes.world import replace
+
+METRIC = "min=1,max=5,metric=jobs,port=9100,path=/m,target=4,up=4s"
+
+
+def service(policy: str = "") -> Service:
+    labels = {autoscale.LABEL: policy} if policy else {}
+    return Service(
+        id="s1", spec=ServiceSpec(name="web", labels=labels, mode=ServiceMode(replicated=Replicated(replicas=2)))
+    )
+
+
+def task(task_id: str, node_id: str, state: TaskState = TaskState.RUNNING) -> Task:
+    status = TaskStatus(state=state)
+    return Task(id=task_id, node_id=node_id, service_id="s1", status=status, desired_state=TaskState.RUNNING)
+
+
+async def test_a_node_is_told_when_what_it_is_to_measure_changes(manager: Manager) -> None:
+    """When a task comes, when the label changes though no task does, when the last task goes."""
+    worker = await manager.session("n1")
+    await manager.put(service(METRIC), task("t2", "n2"))
+    await manager.put(task("t1", "n1"))
+    gauge = Gauge(service_id="s1", interval=2.0, metric=Scrape(name="jobs", port=9100, path="/m"))
+    assert await worker.expect(Measure) == Measure(gauges=(gauge,))
+    await manager.put(service("min=1,max=5,cpu=50%,memory=50%"))
+    expected = Gauge(service_id="s1", interval=5.0, cpu=True, memory=True)
+    assert await worker.expect(Measure) == Measure(gauges=(expected,))
+    await manager.put(service())
+    assert await worker.expect(Measure) == Measure()
+    await manager.put(service(METRIC))
+    assert await worker.expect(Measure) == Measure(gauges=(gauge,))
+    await manager.remove(task("t1", "n1"))
+    assert await worker.expect(Measure) == Measure()
+
+
+async def test_a_new_session_is_told_again_and_other_nodes_nothing(manager: Manager) -> None:
+    await manager.put(service(METRIC), task("t1", "n1"))
+    for _ in range(2):
+        worker = await manager.session("n1")
+        assert [gauge.service_id for gauge in (await worker.expect(Measure)).gauges] == ["s1"]
+    other = await manager.session("n2")
+    await other.say(Heartbeat(), 5)
+    await other.expect(HeartbeatAck, 5)
+    assert not autoscale.of(service().spec)
+
+
+async def test_what_is_measured_of_its_own_tasks_is_kept_until_it_is_old(manager: Manager) -> None:
+    await manager.put(service(METRIC), task("t1", "n1"), task("t2", "n2"))
+    worker = await manager.session("n1")
+    measurements = manager.dispatcher.measurements
+    await worker.say(Usage(tasks=(TaskUsage(task_id="t1", metric=3.0), TaskUsage(task_id="t2", metric=9.0))))
+    assert list(await measurements.heard()) == ["s1"]
+    assert {i: s.usage.metric for i, s in measurements.fresh("s1", 2.0).items()} == {"t1": 3.0}
+    assert not measurements.fresh("s1", -1.0), "older than it may be"
+
+
+async def test_scaling_does_not_change_what_is_measured(manager: Manager) -> None:
+    await manager.put(service(METRIC), task("t1", "n1"))
+    worker = await manager.session("n1")
+    await worker.expect(Measure)
+    found = manager.store.view.services.get("s1")
+    assert found is not None
+    await manager.put(autoscale.scaled(found, 4, "why", 1.0))
+    await manager.put(replace(found, spec=replace(found.spec, labels={})))
+    assert await worker.expect(Measure) == Measure(), "nothing was said between"

@@ -124,6 +124,29 @@ def test_new_content_restarts_the_services_that_use_it() -> None:
     assert told(uses, uses, "config key") == []
 
 
+def test_it_says_where_files_of_running_tasks_change() -> None:
+    def using(name: str, how: str, image: str = "web:1", target: str = "k") -> ServiceSpec:
+        secrets = (SecretReference(secret_name=name, secret_id=name, file=FileTarget(name=target)),)
+        made = spec({"secrets": secrets}, labels={"swarm.x.on-rotate": how})
+        container = replace(made.task_template.container_spec, image=image)
+        return replace(made, task_template=replace(made.task_template, container_spec=container))
+
+    def remark(present: ServiceSpec, wanted: ServiceSpec, *renewed: str) -> str:
+        made = step(present, wanted, *renewed)
+        assert made is not None
+        return made.remark
+
+    key = using("key", "signal:SIGHUP")
+    changes = "changes files of its running tasks and sends SIGHUP"
+    assert remark(key, key, "secret key") == f"{changes} for the new content of secret key"
+    assert remark(key, using("other", "signal:SIGHUP")) == changes
+    assert remark(key, using("other", "file")) == "changes files of its running tasks"
+    assert remark(key, using("other", "restart")) == "restarts its tasks"
+    assert remark(key, using("other", "file", "web:2")) == "restarts its tasks"
+    assert remark(key, using("key", "file", target="elsewhere")) == "restarts its tasks"
+    assert remark(key, using("key", "file")) == "restarts no task"
+
+
 def test_labels_of_the_managers_own_are_no_change() -> None:
     own = {"swarm.x.version": "3", "swarm.x.digest": "x", "stack": "shop"}
     assert compare_labels("secret", "key", own, {"stack": "shop"}, False) is None

@@ -39,8 +39,8 @@ def read(path: str) -> bytes:
 def test_the_files_mapping_is_the_label() -> None:
     config = load([ComposeFile("f", FILE)], {}, read, "/project")
     labels = convert(config, "shop", read).services["web"].labels
-    assert labels[autoscale.LABEL] == "min=2,max=6,cpu=70%,metric=jobs,port=9100,target=2.5,down=10m"
-    assert autoscale.parse(labels[autoscale.LABEL]).down == 600
+    metric = autoscale.Metric("jobs", 9100, "/metrics", 2.5)
+    assert autoscale.parse(labels[autoscale.LABEL]) == autoscale.Policy(2, 6, cpu=0.7, metric=metric, down=600.0)
 
 
 @pytest.mark.parametrize(

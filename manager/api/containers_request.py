@@ -17,6 +17,7 @@ from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.model.service import (
     EXTENSION_PREFIX,
+    NetworkAttachmentConfig,
     Placement,
     Platform,
     PortConfig,
@@ -135,6 +136,7 @@ class Wanted:
         spec = TaskSpec(
             resources=Resources(reservations=reservations),
             placement=Placement(constraints=self.constraints, platforms=platforms),
+            networks=tuple(NetworkAttachmentConfig(target=each.target) for each in self.networks),
         )
         return Task(spec=spec, ports=tuple(map(host_port, self.ports)))
 

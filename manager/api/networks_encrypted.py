@@ -32,11 +32,7 @@ def check_option(spec: NetworkSpec) -> None:
     if value.lower() not in _WORDS:
         text = f"network {spec.name!r}: option encrypted is {value!r}: leave it empty, or give true or false"
         raise InvalidArgument(text)
-    if not spec.encrypted:
-        return
-    if spec.ipv6_enabled or any(":" in config.subnet for config in spec.ipam.configs):
-        raise Unimplemented("networks that are encrypted have no IPv6: leave out --ipv6 and IPv6 subnets, or encrypted")
-    if spec.ingress:
+    if spec.encrypted and spec.ingress:
         raise Unimplemented("the routing mesh is not encrypted between hosts: leave out --ingress or encrypted")
 
 

@@ -28,7 +28,7 @@ CHANGE_SECONDS = 12.0
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def swarm() -> AsyncIterator[Cluster]:
     async with Cluster("encrypted", hosts=2) as cluster:
-        await cluster.swarm("network", "create", "-d", "overlay", "--opt", "encrypted", "secret")
+        await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "--opt", "encrypted", "secret")
         await cluster.swarm("network", "create", "-d", "overlay", "plain")
         await cluster.swarm(
             *("service", "create", "-q", "--detach", "--no-resolve-image", "--name", "web", "--mode", "global"),
@@ -43,9 +43,9 @@ async def box(swarm: Cluster, host: Host) -> dict[str, Any]:
     return found
 
 
-async def address(swarm: Cluster, host: Host, network: str) -> str:
+async def address(swarm: Cluster, host: Host, network: str, kind: str = "IPAddress") -> str:
     networks = (await box(swarm, host))["NetworkSettings"]["Networks"]
-    (found,) = [end["IPAddress"] for name, end in networks.items() if network in name]
+    (found,) = [end[kind] for name, end in networks.items() if network in name]
     return found
 
 
@@ -85,7 +85,16 @@ async def answered(swarm: Cluster, host: Host, url: str, within: float) -> float
 async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: Cluster):
     first, second = swarm.hosts
     listening = await asyncio.create_subprocess_exec(
-        *(*first.enter, sys.executable, str(SNIFFER), await cable(first), "WORD-plain", "WORD-secret", "WORD-vip"),
+        *(
+            *first.enter,
+            sys.executable,
+            str(SNIFFER),
+            await cable(first),
+            "WORD-plain",
+            "WORD-secret",
+            "WORD-vip",
+            "WORD-v6",
+        ),
         stdin=PIPE,
         stdout=PIPE,
     )
@@ -97,6 +106,10 @@ async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: C
         answer = await ask(swarm, first, f"http://{target}/WORD-{network}")
         assert answer is not None
         assert answer["client"] == await address(swarm, first, network)
+    target = await address(swarm, second, "secret", "GlobalIPv6Address")
+    answer = await ask(swarm, first, f"http://[{target}]/WORD-v6")
+    assert answer is not None
+    assert answer["client"] == await address(swarm, first, "secret", "GlobalIPv6Address")
     (virtual,) = [
         each["Addr"].partition("/")[0]
         for each in (await swarm.get("/services/web"))["Endpoint"]["VirtualIPs"]
@@ -107,7 +120,7 @@ async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: C
     out, _ = await listening.communicate(b"")
     counts = json.loads(out)
     assert counts.pop("WORD-plain") > 0
-    assert counts == {"WORD-secret": 0, "WORD-vip": 0}
+    assert counts == {"WORD-secret": 0, "WORD-vip": 0, "WORD-v6": 0}
 
 
 async def test_new_keys_cut_nothing_off(swarm: Cluster):

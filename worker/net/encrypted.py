@@ -12,7 +12,9 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
+from common.addressing6 import range_with_ipv4
 from common.model.node import TunnelKey
 from common.wire.messages import Peer
 from worker.net.names import wireguard_link, wireguard_port
@@ -94,9 +96,19 @@ def _link(site: Site, key: TunnelKey, segments: Collection[Segment]) -> WireGuar
 
 def _peers(site: Site, generation: int, segments: Collection[Segment]) -> Iterator[WireGuardPeer]:
     for peer in site.peers.values():
-        ranges = sorted(segment.leases[peer.node_id] for segment in segments if peer.node_id in segment.leases)
+        ranges = [part for segment in segments for part in _parts(segment, peer)]
         if ranges and generation in peer.keys:
-            yield WireGuardPeer(peer.keys[generation], f"{peer.addr}:{wireguard_port(generation)}", tuple(ranges))
+            endpoint = f"{peer.addr}:{wireguard_port(generation)}"
+            yield WireGuardPeer(peer.keys[generation], endpoint, tuple(sorted(ranges)))
+
+
+def _parts(segment: Segment, peer: Peer) -> Iterator[str]:
+    """Yield a peer's part of a network, in both families where it has both."""
+    lease = segment.leases.get(peer.node_id)
+    if lease is not None:
+        yield lease
+        if segment.prefix6 is not None:
+            yield str(range_with_ipv4(segment.prefix6, IPv4Network(lease)))
 
 
 def _text(key: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from worker.net.encrypted import way_to
 from worker.net.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route, Rule
 from worker.net.names import (
     BRIDGE_MAC,
@@ -73,4 +74,8 @@ def _of_networks(here: Site6) -> Iterator[Item]:
     ways = {number: str(tunnel) for number, tunnel, _ in here.peers()}
     for each in here.segments:
         for number, lease in here.leases_of(each):
-            yield Route(str(lease), TUNNEL, ways[number], str(each.gateway))
+            if not each.segment.encrypted:
+                yield Route(str(lease), TUNNEL, ways[number], str(each.gateway))
+            elif link := way_to(here.site, here.site.peers[number]):
+                # WireGuard asks nobody for a gateway, but the kernel takes none that it has a route to by another link.
+                yield Route(str(lease), link, f"fe80::{number:x}", str(each.gateway))

@@ -6,7 +6,7 @@ here cannot undo Docker's drop (that is what worker.net.dockeruser is for); a dr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, collapse_addresses
 
 from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, WIREGUARD_LINKS, mark, peer_mac
@@ -15,7 +15,7 @@ from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
 _BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
-_ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
+ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
 _TO_PORT = "meta l4proto . th dport"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 _PORT_RULES = (
@@ -36,7 +36,6 @@ def base_lookups(site: Site) -> dict[str, Lookup]:
     own_gateways = [str(segment.gateway) for segment in segments] + [str(site.gateways[1])]
     loops = {f"{peer.addr} . {site.pool.gateway_range(number)}" for number, peer in site.peers.items()}
     plain, secret = ([each for each in segments if each.encrypted is encrypted] for encrypted in (False, True))
-    ways = {'"lo"', *(f'"{link}"' for link in WIREGUARD_LINKS), *(f'"{segment.bridge}"' for segment in secret)}
     same = {f'"{segment.bridge}" . "{segment.bridge}"' for segment in segments}
     marks = {peer_mac(number): f"{mark(number):#x}" for number in site.peers}
     return {
@@ -45,7 +44,7 @@ def base_lookups(site: Site) -> dict[str, Lookup]:
         "netpair": Lookup("ifname . ipv4_addr", members(map(_pair, plain)), interval=True),
         # Encrypted networks: their subnets, the only links that these addresses may come from or go to.
         "secret": _ranges(segment.subnet for segment in secret),
-        "secretways": Lookup("ifname", members(ways)),
+        "secretways": Lookup("ifname", members(encrypted_ways(secret))),
         "secretpair": Lookup("ifname . ipv4_addr", members(map(_pair, secret)), interval=True),
         "samebr": Lookup("ifname . ifname", members(same)),
         "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
@@ -69,6 +68,11 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), _hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(_forward(tunnels), _hook("filter", "forward", "filter - 10")),
     }
+
+
+def encrypted_ways(segments: Iterable[Segment]) -> set[str]:
+    """Return the links that packets of these encrypted networks may be on."""
+    return {'"lo"', *(f'"{link}"' for link in WIREGUARD_LINKS), *(f'"{segment.bridge}"' for segment in segments)}
 
 
 def _pair(segment: Segment) -> str:
@@ -145,10 +149,10 @@ def _forward(tunnels: str) -> tuple[str, ...]:
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . ip saddr @netpair accept',
         f'oifname "{TUNNEL}" iifname . ip daddr @netpair accept',
-        f"iifname {_ENCRYPTED} oifname . ip saddr @secretpair accept",
-        f"oifname {_ENCRYPTED} iifname . ip daddr @secretpair accept",
-        f"iifname {_ENCRYPTED} drop",
-        f"oifname {_ENCRYPTED} drop",
+        f"iifname {ENCRYPTED} oifname . ip saddr @secretpair accept",
+        f"oifname {ENCRYPTED} iifname . ip daddr @secretpair accept",
+        f"iifname {ENCRYPTED} drop",
+        f"oifname {ENCRYPTED} drop",
         f"oifname {_BOTH} ct status dnat accept",
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip saddr {tunnels} accept',

@@ -5,7 +5,6 @@ What is not here, and why:
 - The host's own ::1 cannot be sent to a container: its answer would come off a bridge for ::1, which the kernel drops
   (`worker.net.loopback` serves it). What came with ::1 by any link but lo the kernel drops too.
 - Link-local addresses mean nothing to a container on another link: what comes from one is refused at once.
-- A node that reaches its own replica through another node gets no answer: the others do not know its IPv6 addresses.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from ipaddress import IPv4Address
 
 from common.addressing6 import with_ipv4
 from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
+from worker.net.rules import ENCRYPTED, encrypted_ways
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
-from worker.net.site6 import Site6, ipv6
+from worker.net.site6 import Segment6, Site6, ipv6
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
 _BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
@@ -47,13 +47,21 @@ def own(site: Site, addresses: Collection[str]) -> Collection[str]:
 def base_lookups(here: Site6) -> dict[str, Lookup]:
     """Return the sets that describe this host and its peers."""
     segments = list(here.segments)
-    pairs = {f'"{each.segment.bridge}" . {each.prefix}' for each in segments}
+    plain, secret = ([each for each in segments if each.segment.encrypted is encrypted] for encrypted in (False, True))
+    hosts = ((number, address) for number, peer in here.site.peers.items() for address in peer.ipv6_addresses)
+    ranges = {number: gateways for number, _, gateways in here.peers()}
+    loops = {f"{address} . {ranges[number]}" for number, address in hosts}
     same = {f'"{each.segment.bridge}" . "{each.segment.bridge}"' for each in segments}
     return {
         "cluster": _ranges(map(str, [here.mesh, *(each.prefix for each in segments)])),
         "viprange": _ranges(str(each.vips) for each in segments),
-        "netpair": Lookup("ifname . ipv6_addr", members(pairs), interval=True),
+        "netpair": Lookup("ifname . ipv6_addr", members(map(_pair, plain)), interval=True),
+        # Encrypted networks, as in `worker.net.rules`.
+        "secret": _ranges(str(each.prefix) for each in secret),
+        "secretways": Lookup("ifname", members(encrypted_ways(each.segment for each in secret))),
+        "secretpair": Lookup("ifname . ipv6_addr", members(map(_pair, secret)), interval=True),
         "samebr": Lookup("ifname . ifname", members(same)),
+        "nodeloop": Lookup("ipv6_addr . ipv6_addr", members(loops), interval=True),
         "peermark": Lookup("ether_addr : mark", {peer_mac(i): f"{mark(i):#x}" for i in here.site.peers}),
     }
 
@@ -68,8 +76,13 @@ def base_chains(here: Site6) -> dict[str, Chain]:
         "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
         "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), _hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(), _hook("filter", "input", "filter - 10")),
+        "h_secret": Chain(("ip6 daddr @secret oifname != @secretways drop",), _hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(_forward(str(here.tunnels)), _hook("filter", "forward", "filter - 10")),
     }
+
+
+def _pair(each: Segment6) -> str:
+    return f'"{each.segment.bridge}" . {each.prefix}'
 
 
 def _hook(kind: str, place: str, priority: str) -> str:
@@ -81,10 +94,14 @@ def _ranges(networks: Iterable[str]) -> Lookup:
 
 
 def _raw(here: Site6) -> tuple[str, ...]:
+    honest = "ip6 saddr @secret iifname != @secretways drop"
     if not here.site.peers:
-        return ()
+        return (honest,)
     zones = ", ".join(f"{peer_mac(number)} : {number}" for number in here.site.peers)
-    return (f'iifname "{TUNNEL}" ip6 saddr != @cluster ct original zone set ether saddr map {{ {zones} }}',)
+    return (
+        honest,
+        f'iifname "{TUNNEL}" ip6 saddr != @cluster ct original zone set ether saddr map {{ {zones} }}',
+    )
 
 
 def _marking(gateways: str) -> tuple[str, ...]:
@@ -98,6 +115,9 @@ def _marking(gateways: str) -> tuple[str, ...]:
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     return (
         "ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade",
+        f'ct status dnat oifname "{TUNNEL}" ip6 saddr . ip6 daddr @nodeloop masquerade',
+        # The gateway network's containers do not see each other, and so cannot ask who has an address (as ARP lets them).
+        f'ct status dnat ip6 saddr {gateways} oifname "{GATEWAY_BRIDGE}" masquerade',
         f"ip6 saddr {gateways} oifname != {_BOTH} masquerade",
         f'ct status dnat ip6 saddr @cluster ip6 daddr {everywhere} oifname "{TUNNEL}" masquerade',
     )
@@ -122,6 +142,10 @@ def _forward(tunnels: str) -> tuple[str, ...]:
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . ip6 saddr @netpair accept',
         f'oifname "{TUNNEL}" iifname . ip6 daddr @netpair accept',
+        f"iifname {ENCRYPTED} oifname . ip6 saddr @secretpair accept",
+        f"oifname {ENCRYPTED} iifname . ip6 daddr @secretpair accept",
+        f"iifname {ENCRYPTED} drop",
+        f"oifname {ENCRYPTED} drop",
         f"oifname {_BOTH} ct status dnat accept",
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip6 saddr {tunnels} accept',

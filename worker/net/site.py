@@ -190,8 +190,7 @@ def _segment(network: Network, lease: str) -> Segment:
         leases=network.leases,
         labels=network.spec.labels,
         encrypted=network.spec.encrypted,
-        # There is no encrypted IPv6, and so none at all in these networks.
-        prefix6=None if network.spec.encrypted else prefix_of(each.subnet for each in network.subnets),
+        prefix6=prefix_of(each.subnet for each in network.subnets),
     )
 
 

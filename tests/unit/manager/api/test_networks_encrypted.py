@@ -61,8 +61,6 @@ async def test_nodes_that_cannot_carry_it_are_named(client: Client, cluster: Api
     ("request_body", "status", "why"),
     [
         (body("perhaps"), 400, "leave it empty, or give true or false"),
-        (body(EnableIPv6=True), 501, "have no IPv6"),
-        (body(IPAM={"Config": [{"Subnet": "fd00::/64"}]}), 501, "have no IPv6"),
         (body(Ingress=True), 501, "mesh is not encrypted"),
     ],
 )

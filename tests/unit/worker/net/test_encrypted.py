@@ -8,7 +8,7 @@ from common.model.container import DriverConfig
 from common.model.network import Network
 from common.model.node import TunnelKey
 from common.wire.messages import Peer
-from tests.unit.worker.net.worlds import RED, facts, network, world
+from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
 from worker.net import wireguard
 from worker.net.kernel import Route
 from worker.net.plan import HostPlan, plan
@@ -126,12 +126,31 @@ def test_a_host_that_cannot_encrypt_says_so():
     assert "has no WireGuard: install Debian's wireguard-tools" in problems[RED]
 
 
+def test_ipv6_goes_the_same_way():
+    options = DriverConfig(name="overlay", options={"encrypted": ""})
+    both = network(RED, "10.2.0.0/16", subnet6="fd00:2::/64", driver=options)
+    given = {"networks": (network(), both), "address_pools": POOLS6, "tunnel_keys": (key(4),), "peers": peers(4)}
+    found = plan(world(**given), (), (), facts(ipv6=True))
+    assert found.wireguard is not None
+    assert found.wireguard["orc-wg0"].peers[0].ranges == ("10.2.17.0/24", "fd00:2::a02:1100/120")
+    routes = {item.destination: item.link for item in found.items if isinstance(item, Route)}
+    assert routes["fd00:2::a02:1100/120"] == "orc-wg0"
+    (table,) = [each for each in found.rulesets if each.family == "ip6"]
+    assert list(table.lookups["secretpair"].elements) == [f'"{BRIDGE}" . fd00:2::/64']
+    assert not table.lookups["netpair"].elements
+    assert table.chains["h_secret"].rules == ("ip6 daddr @secret oifname != @secretways drop",)
+    bare = plan(world(**{**given, "tunnel_keys": ()}), (), (), facts(ipv6=True)).items
+    assert not any(isinstance(item, Route) and item.destination.startswith("fd00:2::a02:11") for item in bare)
+
+
 def test_the_state_of_a_link_is_read_from_wg():
     found = planned(4).wireguard
     assert found is not None
     link = found["orc-wg0"]
     text = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\tBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAE=\t51877\toff\n"
-    text += "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
+    text += (
+        "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
+    )
     text += "BAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAM=\t(none)\t192.168.7.3:51877\t10.2.18.0/24\t0\t0\t0\t25\n"
     state = wireguard.parse(text)
     assert state is not None

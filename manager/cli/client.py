@@ -52,9 +52,17 @@ class Client:
             return await response.text()
 
     async def post(
-        self, path: str, body: object = None, params: Params | None = None, *, headers: Params | None = None
+        self,
+        path: str,
+        body: object = None,
+        params: Params | None = None,
+        *,
+        headers: Params | None = None,
+        endless: bool = False,
     ) -> Any:
-        async with self._request("POST", path, params, body=body, headers=headers) as response:
+        """Send a request; one that is `endless` may be answered any time later."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS) if endless else None
+        async with self._request("POST", path, params, body=body, headers=headers, timeout=timeout) as response:
             text = await response.text()
             return json.loads(text) if text else None
 

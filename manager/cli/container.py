@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import click
 
+from manager.cli import container_change
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.container_rows import CONTAINERS, rows
+from manager.cli.container_change import CONTAINERS_ARGUMENT, each
+from manager.cli.container_rows import CONTAINERS, port_lines, rows
 from manager.cli.container_stats import STATS, row
 from manager.cli.events import moment
-from manager.cli.failures import ApiError
+from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.session import with_client
 from manager.cli.tabwriter import align
 
 _CONTAINER: dict[str, Any] = {"metavar": "CONTAINER"}
-_CONTAINERS: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
 _HEADER = 8
 _STDERR = 2
+_KINDS = ("C", "A", "D")
 
 
 @click.group(cls=SwarmGroup, short_help="Manage containers on all nodes")
@@ -67,7 +68,7 @@ async def list_containers(
 
 
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @format_flag("-f")
 @with_client
 async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
@@ -109,18 +110,6 @@ def _write(data: bytes, *, error: bool = False) -> None:
     stream.flush()
 
 
-async def _each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
-    """Do the same with several containers; each that it was done with is printed, the others are said at the end."""
-    problems = []
-    for reference in references:
-        try:
-            await act(reference)
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
-
-
 def _signalled(seconds: int | None, signal: str | None) -> dict[str, str]:
     chosen = {"t": None if seconds is None else str(seconds), "signal": signal}
     return {name: value for name, value in chosen.items() if value is not None}
@@ -131,54 +120,54 @@ _signal = flag("-s", "--signal", metavar="STRING", help="Signal to send to the c
 
 
 @container.command("stop", cls=SwarmCommand, examples="swarm-manager container stop --time 30 web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @_grace
 @_signal
 @with_client
 async def stop(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
     """Stop one or more running containers."""
     query = _signalled(seconds, signal)
-    await _each(containers, lambda each: client.post(f"/containers/{each}/stop", params=query))
+    await each(containers, lambda name: client.post(f"/containers/{name}/stop", params=query))
 
 
 @container.command("restart", cls=SwarmCommand, examples="swarm-manager container restart web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @_grace
 @_signal
 @with_client
 async def restart(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
     """Restart one or more containers."""
     query = _signalled(seconds, signal)
-    await _each(containers, lambda each: client.post(f"/containers/{each}/restart", params=query))
+    await each(containers, lambda name: client.post(f"/containers/{name}/restart", params=query))
 
 
 @container.command("start", cls=SwarmCommand, examples="swarm-manager container start web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @with_client
 async def start(client: Client, /, containers: tuple[str, ...]) -> None:
     """Start one or more stopped containers."""
-    await _each(containers, lambda each: client.post(f"/containers/{each}/start"))
+    await each(containers, lambda name: client.post(f"/containers/{name}/start"))
 
 
 @container.command("kill", cls=SwarmCommand, examples="swarm-manager container kill --signal HUP web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @_signal
 @with_client
 async def kill(client: Client, /, containers: tuple[str, ...], signal: str | None) -> None:
     """Send a signal, SIGKILL by default, to one or more containers."""
     query = _signalled(None, signal)
-    await _each(containers, lambda each: client.post(f"/containers/{each}/kill", params=query))
+    await each(containers, lambda name: client.post(f"/containers/{name}/kill", params=query))
 
 
 @container.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager container rm --force web")
-@click.argument("containers", **_CONTAINERS)
+@click.argument("containers", **CONTAINERS_ARGUMENT)
 @flag("-f", "--force", is_flag=True, default=False, help="Remove a running container: it is killed first.")
 @flag("-v", "--volumes", is_flag=True, default=False, help="Remove its anonymous volumes, too.")
 @with_client
 async def remove(client: Client, /, containers: tuple[str, ...], *, force: bool, volumes: bool) -> None:
     """Remove one or more containers."""
     query = ({"force": "1"} if force else {}) | ({"v": "1"} if volumes else {})
-    await _each(containers, lambda each: client.delete(f"/containers/{each}", query))
+    await each(containers, lambda name: client.delete(f"/containers/{name}", query))
 
 
 @container.command("top", cls=SwarmCommand, examples="swarm-manager container top web")
@@ -199,7 +188,7 @@ async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> No
 @with_client
 async def stats(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
     """Show once what containers use, by default all that run."""
-    names = containers or [each["Id"] for each in await client.get("/containers/json")]
+    names = containers or [running["Id"] for running in await client.get("/containers/json")]
     problems, shown = [], []
     for name in names:
         try:
@@ -208,3 +197,36 @@ async def stats(client: Client, /, containers: tuple[str, ...], layout: str) -> 
             problems.append(error.message)
     click.echo(STATS.render(shown, layout), nl=False)
     finish(problems)
+
+
+@container.command("port", cls=SwarmCommand, examples="swarm-manager container port web 80/tcp")
+@click.argument("reference", **_CONTAINER)
+@click.argument("private", required=False, metavar="[PRIVATE_PORT[/PROTO]]")
+@with_client
+async def port(client: Client, /, reference: str, private: str | None) -> None:
+    """List the ports of a container that are published on its node."""
+    shown = await client.get(f"/containers/{reference}/json")
+    lines = port_lines(shown["NetworkSettings"].get("Ports") or {}, private)
+    if private and not lines:
+        raise CommandFailed(f"no public port '{private}' published for {reference}")
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+@container.command("diff", cls=SwarmCommand, examples="swarm-manager container diff web")
+@click.argument("reference", **_CONTAINER)
+@with_client
+async def diff(client: Client, /, reference: str) -> None:
+    """List the files of a container that are changed (C), added (A) or deleted (D) since it was made."""
+    for change in await client.get(f"/containers/{reference}/changes") or ():
+        click.echo(f"{_KINDS[change['Kind']]} {change['Path']}")
+
+
+for command in (
+    container_change.attach,
+    container_change.pause,
+    container_change.prune,
+    container_change.rename,
+    container_change.unpause,
+    container_change.wait,
+):
+    container.add_command(command)

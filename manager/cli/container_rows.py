@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from manager.cli.rows import Row, Table
-from manager.cli.wording import ago, pairs, short_id, shortened
+from manager.cli.wording import ago, natural, pairs, short_id, shortened
 
 NODE_LABEL = "swarm.x.node"
 _COMMAND_WIDTH = 20
@@ -81,3 +81,18 @@ def _port(port: Mapping[str, Any]) -> str:
     address = port.get("IP", "")
     where = f"[{address}]" if ":" in address else address
     return f"{where}:{port['PublicPort']}->{target}"
+
+
+def port_lines(ports: Mapping[str, Sequence[Mapping[str, str]] | None], private: str | None) -> list[str]:
+    """Write what `NetworkSettings.Ports` publishes: `80/tcp -> 0.0.0.0:8080`, only the addresses of one port."""
+    wanted = private if private is None or "/" in private else f"{private}/tcp"
+    lines = []
+    for target in sorted(ports, key=natural):
+        for binding in ports[target] or ():
+            address = binding["HostIp"]
+            where = f"{f'[{address}]' if ':' in address else address}:{binding['HostPort']}"
+            if wanted is None:
+                lines.append(f"{target} -> {where}")
+            elif target == wanted:
+                lines.append(where)
+    return lines

@@ -70,6 +70,11 @@ def cpu_percent(stats: Any) -> float:
     return float(used / passed * (now.get("online_cpus") or 1) * 100)
 
 
+def in_thousands(number: float) -> str:
+    """Write a number of bytes as Docker does where disks are meant: `1.234GB`."""
+    return size(number, 1000, _DECIMAL)
+
+
 def size(number: float, step: int, units: tuple[str, ...]) -> str:
     """Write a number of bytes with four digits: `1.234GiB`."""
     for unit in units[:-1]:

@@ -50,7 +50,7 @@ async def execute(client: Client, /, reference: str, command: tuple[str, ...], *
         return
     reader, writer = await open_stream(client.endpoint, f"{path}/start", {"Detach": False, "Tty": given["tty"]})
     try:
-        async with _terminal(client, path, **given):
+        async with lent_terminal(client, path, **given):
             await join(reader, writer, stdin=given["interactive"], terminal=given["tty"])
     finally:
         writer.close()
@@ -75,8 +75,8 @@ def _request(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _terminal(client: Client, path: str, *, tty: bool, interactive: bool, **_: Any) -> AsyncIterator[None]:
-    """Lend this terminal to the program: its keys when there is input, and its size."""
+async def lent_terminal(client: Client, path: str, *, tty: bool, interactive: bool, **_: Any) -> AsyncIterator[None]:
+    """Lend this terminal to what is at `path`, an exec or a container: its keys when there is input, and its size."""
     if not tty or not sys.stdin.isatty():
         yield
         return

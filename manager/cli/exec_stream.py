@@ -26,7 +26,7 @@ async def open_stream(endpoint: Endpoint, path: str, body: Any) -> tuple[asyncio
 
     """
     reader, writer = await _connect(endpoint)
-    content = json.dumps(body).encode()
+    content = b"" if body is None else json.dumps(body).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: manager\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from common.errors import SwarmError
-from manager.cli.container_rows import CONTAINERS, rows
+from manager.cli.container_rows import CONTAINERS, port_lines, rows
 from manager.cli.container_stats import STATS, cpu_percent, row
 from manager.cli.endpoint import Endpoint
 from manager.cli.exec_stream import open_stream
@@ -115,7 +115,23 @@ def test_exec_takes_the_commands_own_flags_as_they_are() -> None:
     assert "unknown flag" not in result.output
 
 
-@pytest.mark.parametrize("command", ["ls", "inspect", "logs", "stop", "start", "restart", "kill", "rm", "top", "stats"])
+def test_published_ports() -> None:
+    ports = {
+        "443/tcp": None,
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+        "9/udp": [{"HostIp": "0.0.0.0", "HostPort": "9"}],
+    }
+    every = ["9/udp -> 0.0.0.0:9", "80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"]
+    assert port_lines(ports, None) == every
+    assert port_lines(ports, "80") == ["0.0.0.0:8080", "[::]:8080"]
+    assert port_lines(ports, "9/udp") == ["0.0.0.0:9"]
+    assert port_lines(ports, "9") == port_lines(ports, "443/tcp") == []
+
+
+COMMANDS = """attach diff inspect kill logs ls pause port prune rename restart rm start stats stop top unpause wait"""
+
+
+@pytest.mark.parametrize("command", COMMANDS.split())
 def test_every_command_has_help(command: str) -> None:
     result = CliRunner().invoke(cli, ["container", command, "--help"])
     assert (result.exit_code, "Examples:" in result.output) == (0, True)

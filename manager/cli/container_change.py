@@ -1,0 +1,117 @@
+"""`swarm-manager container`: rename, pause, wait for, attach to containers, and prune all that have stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from common.errors import FailedPrecondition, InvalidArgument
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.container_stats import in_thousands
+from manager.cli.exec import lent_terminal
+from manager.cli.exec_stream import open_stream
+from manager.cli.exec_terminal import join
+from manager.cli.failures import ApiError
+from manager.cli.inspection import finish
+from manager.cli.listing import FilterType, grouped
+from manager.cli.session import with_client
+
+CONTAINERS_ARGUMENT: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
+_WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
+
+
+async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
+    """Do the same with several containers; each that it was done with is printed, the others are said at the end."""
+    problems = []
+    for reference in references:
+        try:
+            await act(reference)
+            click.echo(reference)
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+@click.command("rename", cls=SwarmCommand, examples="swarm-manager container rename web shop")
+@click.argument("reference", metavar="CONTAINER")
+@click.argument("name", metavar="NEW_NAME")
+@with_client
+async def rename(client: Client, /, reference: str, name: str) -> None:
+    """Rename a container; a name is taken once in the whole cluster."""
+    await client.post(f"/containers/{reference}/rename", params={"name": name})
+
+
+@click.command("pause", cls=SwarmCommand, examples="swarm-manager container pause web")
+@click.argument("containers", **CONTAINERS_ARGUMENT)
+@with_client
+async def pause(client: Client, /, containers: tuple[str, ...]) -> None:
+    """Pause all processes within one or more containers."""
+    await each(containers, lambda name: client.post(f"/containers/{name}/pause"))
+
+
+@click.command("unpause", cls=SwarmCommand, examples="swarm-manager container unpause web")
+@click.argument("containers", **CONTAINERS_ARGUMENT)
+@with_client
+async def unpause(client: Client, /, containers: tuple[str, ...]) -> None:
+    """Unpause all processes within one or more containers."""
+    await each(containers, lambda name: client.post(f"/containers/{name}/unpause"))
+
+
+@click.command("wait", cls=SwarmCommand, examples="swarm-manager container wait migration")
+@click.argument("containers", **CONTAINERS_ARGUMENT)
+@with_client
+async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
+    """Wait until one or more containers stop, then print their exit codes."""
+    problems = []
+    for name in containers:
+        try:
+            click.echo((await client.post(f"/containers/{name}/wait", endless=True))["StatusCode"])
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+@click.command("prune", cls=SwarmCommand, examples="swarm-manager container prune --force --filter until=24h")
+@flag("--filter", "filters", type=FilterType(), multiple=True, help="Only what has this property (name=value).")
+@flag("-f", "--force", is_flag=True, default=False, help="Do not ask for confirmation.")
+@with_client
+async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, force: bool) -> None:
+    """Remove all stopped containers, of every node that answers."""
+    if not force and not click.confirm(_WARNING):
+        return
+    pruned = await client.post("/containers/prune", params=filtered(grouped(filters)), endless=True)
+    if deleted := pruned.get("ContainersDeleted"):
+        click.echo("Deleted Containers:\n" + "\n".join(deleted) + "\n")
+    click.echo(f"Total reclaimed space: {in_thousands(pruned['SpaceReclaimed'])}")
+
+
+@click.command("attach", cls=SwarmCommand, examples="swarm-manager container attach web")
+@click.argument("reference", metavar="CONTAINER")
+@flag("--detach-keys", metavar="STRING", default="", help="Override the key sequence for detaching.")
+@flag("--no-stdin", is_flag=True, default=False, help="Do not attach standard input.")
+@with_client
+async def attach(client: Client, /, reference: str, detach_keys: str, *, no_stdin: bool) -> None:
+    """Join this terminal with a running container; its exit code is this command's."""
+    shown = await client.get(f"/containers/{reference}/json")
+    for state, what in (("Running", "a stopped container, start it first"), ("Paused", "a paused container")):
+        if shown["State"].get(state, False) == (state == "Paused"):
+            raise FailedPrecondition(f"you cannot attach to {what}")
+    tty, stdin = shown["Config"]["Tty"], shown["Config"]["OpenStdin"] and not no_stdin
+    if tty and stdin and not sys.stdin.isatty():
+        raise InvalidArgument("the input device is not a TTY")
+    query = urlencode({"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(stdin), "detachKeys": detach_keys})
+    path = f"/containers/{shown['Id']}"
+    reader, writer = await open_stream(client.endpoint, f"{path}/attach?{query}", None)
+    try:
+        async with lent_terminal(client, path, tty=tty, interactive=stdin):
+            await join(reader, writer, stdin=stdin, terminal=tty)
+    finally:
+        writer.close()
+    state = (await client.get(f"{path}/json"))["State"]
+    if not state["Running"] and state["ExitCode"]:
+        raise click.exceptions.Exit(state["ExitCode"])

@@ -39,7 +39,7 @@ async def list_tasks(context: Context, call: Call) -> Reply:
             "node": lambda _: task.node_id in nodes,
             "desired-state": lambda values: desired_state(task) in values,
             "runtime": lambda values: (task.spec.runtime or "container") in values,
-            "_up-to-date": lambda values: _up_to_date(task, view) == ("true" in values),
+            "_up-to-date": lambda _: _up_to_date(task, view),
         }
         return passes(filters, tests)
 

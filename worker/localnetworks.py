@@ -100,6 +100,10 @@ class LocalNetworks:
         """Say that nothing does: no traffic leaves the host."""
         return ""
 
+    def ipv6_addresses(self) -> Collection[str]:
+        """Name none: nobody is told apart by them here."""
+        return ()
+
     def _attachment(self, task: Task) -> Attachment:
         wanted = [(config, self._network_name(config.target)) for config in task.spec.networks]
         for _, name in wanted:

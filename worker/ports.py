@@ -308,6 +308,9 @@ class Networks(Protocol):
     def encryption(self) -> str:
         """Say what carries encrypted networks here, as `NodeDescription.encryption`; empty: nothing does."""
 
+    def ipv6_addresses(self) -> Collection[str]:
+        """Return the host's own, as `NodeDescription.ipv6_addresses`."""
+
 
 class Memory(Protocol):
     """What outlives the agent: the last assignment set, without secrets, and the state of each task."""

@@ -13,11 +13,16 @@ _PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Author
 
 
 def describe(
-    info: Mapping[str, Any], agent_version: str, lacks: Collection[str] = (), encryption: str = ""
+    info: Mapping[str, Any],
+    agent_version: str,
+    lacks: Collection[str] = (),
+    encryption: str = "",
+    ipv6_addresses: Collection[str] = (),
 ) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
-    `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks.
+    `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
+    `ipv6_addresses` are the host's own.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -37,6 +42,7 @@ def describe(
         lacks=(*lacks, *_engine_lacks(info)),
         agent_version=agent_version,
         encryption=encryption,
+        ipv6_addresses=tuple(ipv6_addresses),
     )
 
 

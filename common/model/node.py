@@ -44,6 +44,7 @@ class NodeDescription(Model):
     """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses.
 
     `encryption`: what carries encrypted networks there, `wireguard` (the kernel's) or `wireguard-go`; empty: nothing.
+    `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
     """
 
     hostname: str = ""
@@ -53,6 +54,7 @@ class NodeDescription(Model):
     lacks: tuple[str, ...] = ()
     agent_version: str = ""
     encryption: str = ""
+    ipv6_addresses: tuple[str, ...] = ()
 
 
 class NodeStatus(Model):

@@ -192,13 +192,15 @@ class AttachmentReport(Message):
 class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Another host of the data plane: its lease number, and the address that its tunnel ends at.
 
-    `keys`: its public WireGuard keys by generation, if it has a part of an encrypted network.
+    `keys`: its public WireGuard keys by generation, if it has a part of an encrypted network. `ipv6_addresses`: those
+    that the host itself asks from.
     """
 
     node_id: str
     number: int
     addr: str
     keys: dict[int, bytes] = {}
+    ipv6_addresses: tuple[str, ...] = ()
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -202,7 +202,13 @@ def peer_of(node: Node) -> Peer | None:
     if not node.agent or not node.number or not node.status.addr:
         return None
     keys = {key.generation: key.public for key in node.tunnel_keys}
-    return Peer(node_id=node.id, number=node.number, addr=node.status.addr, keys=keys)
+    return Peer(
+        node_id=node.id,
+        number=node.number,
+        addr=node.status.addr,
+        keys=keys,
+        ipv6_addresses=node.description.ipv6_addresses,
+    )
 
 
 def _backend(task: Task) -> Backend | None:

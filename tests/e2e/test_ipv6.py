@@ -92,8 +92,13 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
         answer = await ask(swarm.lab.client, f"[{host.ip6}]:{PORT}")
         assert (answer["host"], answer["client"]) == (hostname, client), host.name
         assert (await udp(swarm.lab.client, host.ip6)).split()[:2] == [hostname, client]
-        for own in ("[::1]", f"[{host.ip6}]"):
-            assert (await ask(host, f"{own}:{PORT}"))["host"] == hostname, f"{own} of {host.name}"
+        asker = await box_of(swarm, host, "asker")
+        assert (await ask(host, f"[::1]:{PORT}"))["host"] == hostname, host.name
+        for other in swarm.hosts:
+            assert (await ask(host, f"[{other.ip6}]:{PORT}"))["host"] == hostname, f"{host.name} to {other.name}"
+            assert await ask_from(host, asker, f"[{other.ip6}]:{PORT}"), (
+                f"from a container of {host.name} to {other.name}"
+            )
 
 
 async def udp(host: Host, address: str) -> str:

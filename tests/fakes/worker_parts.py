@@ -95,6 +95,9 @@ class FakeNetworks:
     def encryption(self) -> str:
         return "wireguard"
 
+    def ipv6_addresses(self) -> Collection[str]:
+        return ()
+
     def _note(self, task_id: str, what: str) -> None:
         self.calls.setdefault(task_id, []).append(what)
 

@@ -14,6 +14,7 @@ from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
 from common.wire.messages import MESH, MESH6
 from worker.localnetworks import PREDEFINED
+from worker.net import facts as host_facts
 from worker.net.abilities import NO_ENCRYPTION, Encryption
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns import ClusterDns
@@ -90,7 +91,7 @@ class DataPlane:
         for config in task.spec.networks:
             if (name := self._name(config.target)) in PREDEFINED:
                 return Attachment(mode=name)
-        if not task.spec.networks and not _publishes(task):
+        if not (task.spec.networks or _publishes(task) or self._attachments.of(task.id)):
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
@@ -148,6 +149,9 @@ class DataPlane:
 
     def encryption(self) -> str:
         return self._encryption.kind
+
+    def ipv6_addresses(self) -> Collection[str]:
+        return host_facts.ipv6_addresses()
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

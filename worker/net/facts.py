@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from common.wire.messages import Peer
@@ -14,6 +14,9 @@ from worker.net.site import DEFAULT_MTU, HostFacts
 from worker.net.sysctls import PROC
 
 _ANY_PORT = 9
+_LISTING = Path("/proc/net/if_inet6")
+_GLOBAL = 0
+_INNER_LINKS = ("lo", "docker", "br-", "veth", TUNNEL, BRIDGE_PREFIX, *WIREGUARD_LINKS)
 
 
 def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
@@ -38,6 +41,19 @@ def has_ipv6(proc: Path = PROC) -> bool:
         return (proc / "net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"
     except FileNotFoundError:
         return False
+
+
+def ipv6_addresses(listing: Path = _LISTING) -> tuple[str, ...]:
+    """Return the addresses from which this host asks others: those of links that are neither ours nor Docker's."""
+    try:
+        lines = listing.read_text().splitlines()
+    except FileNotFoundError:
+        return ()
+    found = []
+    for address, _, _, scope, _, link in (line.split() for line in lines):
+        if int(scope, 16) == _GLOBAL and not link.startswith(_INNER_LINKS):
+            found.append(str(IPv6Address(bytes.fromhex(address))))
+    return tuple(sorted(found))
 
 
 def _is_elsewhere(network: IPv6Network) -> bool:

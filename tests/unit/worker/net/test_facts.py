@@ -1,9 +1,10 @@
 """The host's own word: its address, its link's MTU, what it reaches without us."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 from common.wire.messages import Peer
-from worker.net.facts import facts
+from worker.net.facts import facts, has_ipv6, ipv6_addresses
 from worker.net.netlink import Seen
 
 LOOPBACK_PEER = Peer(node_id="n2", number=2, addr="127.0.0.9")
@@ -31,3 +32,33 @@ def test_our_own_links_reach_nothing_that_could_clash():
     )
     found = facts("n1", Seen(ranges=ranges), [], "")
     assert found.ranges == (IPv4Network("10.0.0.0/16"), IPv4Network("10.3.0.0/16"))
+
+
+def test_ranges_of_both_families_are_told_apart():
+    ranges = (
+        (IPv6Network("2001:db8::/64"), "eth0"),
+        (IPv6Network("fe80::/64"), "eth0"),
+        (IPv4Network("10.0.0.0/16"), "eth0"),
+    )
+    found = facts("n1", Seen(ranges=ranges, advertised=frozenset({"eth0"})), [], "")
+    assert found.ranges6 == (IPv6Network("2001:db8::/64"),)
+    assert found.ranges == (IPv4Network("10.0.0.0/16"),)
+    assert found.advertised_links == {"eth0"}
+
+
+def test_ipv6_may_be_switched_off_or_missing(tmp_path: Path):
+    assert not has_ipv6(tmp_path)
+    setting = tmp_path / "net/ipv6/conf/all/disable_ipv6"
+    setting.parent.mkdir(parents=True)
+    for value, there in (("0", True), ("1", False)):
+        setting.write_text(f"{value}\n")
+        assert has_ipv6(tmp_path) is there
+
+
+def test_a_hosts_own_addresses_are_those_that_it_asks_others_from(tmp_path: Path):
+    listing = tmp_path / "if_inet6"
+    assert ipv6_addresses(listing) == ()
+    links = (("2", "00", "eth0"), ("1", "00", "eth1"), ("3", "20", "eth0"), ("4", "00", "oc-gw"), ("5", "00", "lo"))
+    lines = (f"fd0000000000000000000000000000{number:0>2} 02 40 {scope} 80 {link:>8}" for number, scope, link in links)
+    listing.write_text("\n".join(lines) + "\n")
+    assert ipv6_addresses(listing) == ("fd00::1", "fd00::2")

@@ -6,6 +6,7 @@ import pytest
 
 from common.addressing6 import cluster_pools, mesh_prefix, subnet_size, with_ipv4
 from common.errors import InvalidArgument
+from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, port, world
 from worker.net.kernel import Address, HardwareAddress, Neighbour, Route, Rule
 from worker.net.plan import HostPlan, Purge, plan, purge
@@ -152,6 +153,14 @@ def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
 def test_containers_that_reach_themselves_are_hidden_from_themselves():
     pairs = table(dual(addresses=("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
     assert list(pairs) == sorted(f"{each} . {each}" for each in ("fd00:1::a01:1002", mesh6(1, 2)))
+
+
+def test_a_node_that_would_answer_itself_through_this_one_is_hidden():
+    peer = Peer(node_id="node2", number=2, addr="192.168.7.2", ipv6_addresses=("fd00::2", "fd00::3"))
+    here = world(networks=(), address_pools=POOLS6, peers={"node2": peer})
+    found = table(plan(here, (), (), facts(ipv6=True)), "ip6").lookups["nodeloop"].elements
+    gateways = "fd00:20:0:ffff:ffff:ffff:af0:200/120"
+    assert list(found) == [f"fd00::2 . {gateways}", f"fd00::3 . {gateways}"]
 
 
 def test_networks_are_told_apart_by_bridge_and_range():

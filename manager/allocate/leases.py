@@ -61,8 +61,9 @@ def lease_around(network: Network, node_id: str, address: IPv4Address, nodes: in
         first = int(address) // size * size
         if area[0] <= first and first_free((first, min(first + size, area[1])), size, taken) == first:
             part = network_of(first, size)
-            # The first two are the part's own and its bridge's.
-            return _with_leases(network, {**network.leases, node_id: str(part)}) if address not in (part[0], part[1]) else None
+            if address in (part[0], part[1]):
+                return None  # the part's own, and its bridge's
+            return _with_leases(network, {**network.leases, node_id: str(part)})
         size //= 2
     return None
 

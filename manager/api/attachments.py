@@ -32,8 +32,9 @@ def attachment_of(view: View, container_id: str) -> NetworkAttachment | None:
 
 
 def users_of(view: View, network_id: str) -> list[NetworkAttachment]:
-    """Return what holds a network."""
-    return [each for each in view.attachments if each.live and any(n.target == network_id for n in each.networks)]
+    """Return what holds a network, in the order of the containers' names."""
+    users = (each for each in view.attachments if each.live and any(n.target == network_id for n in each.networks))
+    return sorted(users, key=lambda each: each.name)
 
 
 @asynccontextmanager

@@ -188,7 +188,8 @@ class Directory:
     def _hear_attachment(self, change: Change) -> None:
         old = change.old if isinstance(change.old, NetworkAttachment) else None
         new = change.new if isinstance(change.new, NetworkAttachment) else None
-        listener = self._listeners.get(change.current.node_id) if isinstance(change.current, NetworkAttachment) else None
+        current = new or old
+        listener = self._listeners.get(current.node_id) if current is not None else None
         if listener is not None:
             listener.touch_attachment(change.current.id)
         if attachments.spoken_of(old) == attachments.spoken_of(new):
@@ -252,7 +253,6 @@ class Directory:
         for network in networks_of(service):
             for holder in self._holders.get(network, ()):
                 holder.touch_service(service.id)
-
 
     def _spread_attachment(self, attachment: NetworkAttachment) -> None:
         self._endpoints.pop(attachment.id, None)

@@ -32,6 +32,12 @@ def keys_of(change: Change, view: View) -> Iterable[str]:
             return (f"service/{value.id}",)
         case Task() if new(value):
             return () if isinstance(old, Task) and new(old) else (f"task/{value.id}",)
+    return _held(change, view)
+
+
+def _held(change: Change, view: View) -> Iterable[str]:
+    """Return the keys of the leases that a change of their holders concerns, and of what a node lacks."""
+    old, value = change.old, change.new
     current = change.current
     if isinstance(current, NetworkAttachment):
         both = [each for each in (old, value) if isinstance(each, NetworkAttachment)]

@@ -48,6 +48,10 @@ async def test_plain_containers_join_networks_of_the_cluster() -> None:
         await docker.fails("exec", "late", "ping", "-c", "1", "-W", "1", addresses["two"])
         assert "bad address" in (await docker.run("exec", "one", "ping", "-c", "1", "joined", check=False)).stderr
 
+        await docker("network", "disconnect", "wide", "one")
+        await docker("restart", "-t", "0", "one")
+        await docker("network", "connect", "wide", "one")
+
         await restarted(cluster)
         assert "1 packets received" in await docker("exec", "two", "ping", "-c", "1", "-W", "3", "one")
         await over_tls(cluster)

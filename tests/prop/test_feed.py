@@ -60,7 +60,7 @@ class World:
 
     def _change_one(self, tx: Transaction) -> None:
         make = self.rng.choice(
-            [self.task, self.task, self.task, self.service, self.network, self.secret, self.config, self.node, self.guest]
+            [*[self.task] * 3, *[self.guest] * 2, self.service, self.network, self.secret, self.config, self.node]
         )
         value = make(tx)
         if self.rng.random() < 0.2:

@@ -51,7 +51,9 @@ class Attachments:
                         pool.hold(task_id, addresses[network_id])
 
     def take(self, task_id: str, network_ids: Collection[str]) -> float:
-        """Give a task an address in each network; return 0, or for how many seconds to wait until one has rested.
+        """Give a task an address in each of these networks, and in no other.
+
+        Returns 0, or for how many seconds to wait until one has rested.
 
         Raises:
             ResourceExhausted: a network has no address left here.

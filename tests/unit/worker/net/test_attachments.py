@@ -1,9 +1,11 @@
 """Tasks and their addresses: kept over repeats, lease changes and restarts of the agent."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from common.clock import Clock
-from common.errors import Unavailable
+from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
 from worker.net.attachments import Attachments, addresses_of
@@ -70,3 +72,25 @@ def test_a_new_lease_has_new_addresses_and_the_old_ones_stay_with_their_tasks(at
 def test_a_containers_addresses_are_read_by_the_networks_names():
     container = Container(id="c", addresses={"orc-blue-blue0": "10.1.16.9", "bridge": "172.17.0.2"})
     assert addresses_of(container, {"orc-blue-blue0": BLUE}) == {BLUE: "10.1.16.9"}
+
+
+def test_what_is_in_a_network_no_more_gives_its_address_back_and_keeps_the_others(attachments: Attachments):
+    attachments.take("a1", [MESH, BLUE])
+    before = dict(attachments.of("a1"))
+    assert attachments.take("a1", [MESH]) == 0
+    assert attachments.of("a1") == {MESH: before[MESH]}
+    attachments.take("t2", [BLUE])
+    assert attachments.of("t2")[BLUE] != before[BLUE], "it rests"
+
+
+def test_a_reserved_address_is_kept_for_one_and_refused_to_others(attachments: Attachments):
+    attachments.take("t1", [BLUE])
+    taken = attachments.of("t1")[BLUE]
+    with pytest.raises(AlreadyExists, match=f"{taken} is in use on this host, by t1"):
+        attachments.reserve("a1", {BLUE: taken})
+    free = str(IPv4Address(taken) + 1)
+    attachments.reserve("a1", {BLUE: free})
+    attachments.take("t2", [BLUE])
+    assert attachments.of("t2")[BLUE] not in (taken, free)
+    assert attachments.take("a1", [BLUE]) == 0
+    assert attachments.of("a1")[BLUE] == free

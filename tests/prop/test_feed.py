@@ -13,7 +13,7 @@ from common.model import Cluster, Config, Network, Node, Secret, Service, Stored
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus, NetworkAttachment
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
 from common.model.network import NetworkSpec
-from common.model.node import NodeStatus
+from common.model.node import NodeStatus, TunnelKey
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import (
     Endpoint,
@@ -95,6 +95,9 @@ class World:
             desired_state=wanted,
         )
 
+    def keys(self) -> list[int]:
+        return [i for i in (1, 2) if self.rng.random() < 0.4]
+
     def attachments(self) -> tuple[NetworkAttachmentConfig, ...]:
         return tuple(NetworkAttachmentConfig(target=i) for i in self.some("net1", "net2"))
 
@@ -140,6 +143,7 @@ class World:
             id=name,
             agent=self.rng.random() < 0.8,
             number=self.rng.randrange(3),
+            tunnel_keys=tuple(TunnelKey(generation=i, private=b"p", public=b"%d" % i) for i in self.keys()),
             status=NodeStatus(state=self.rng.choice(["ready", "down"]), addr=self.rng.choice(["", "10.9.9.9"])),
         )
 
@@ -150,6 +154,7 @@ class Replica:
 
     number: int = 0
     node_number: int = 0
+    tunnel_keys: tuple[TunnelKey, ...] | None = None
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def apply(self, message: Assignments) -> None:
@@ -188,6 +193,7 @@ def assert_agrees(replica: Replica, tables: Tables, node_id: str) -> None:
     for kind in ("secrets", "configs", "networks", "endpoints", "peers"):
         assert held[kind] == getattr(wanted, kind), kind
     assert replica.node_number == wanted.node_number
+    assert replica.tunnel_keys == wanted.tunnel_keys
 
 
 @settings(max_examples=200, deadline=None)

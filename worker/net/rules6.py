@@ -116,7 +116,7 @@ def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     return (
         "ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip6 saddr . ip6 daddr @nodeloop masquerade',
-        # The gateway network's containers do not see each other, and so cannot ask who has an address (as ARP lets them).
+        # The gateway network's containers do not see each other, and cannot even ask for an address (ARP lets them).
         f'ct status dnat ip6 saddr {gateways} oifname "{GATEWAY_BRIDGE}" masquerade',
         f"ip6 saddr {gateways} oifname != {_BOTH} masquerade",
         f'ct status dnat ip6 saddr @cluster ip6 daddr {everywhere} oifname "{TUNNEL}" masquerade',

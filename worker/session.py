@@ -16,6 +16,7 @@ from common.wire.handshake import refused_error
 from common.wire.messages import (
     AnyMessage,
     Assignments,
+    AttachmentReport,
     BringImage,
     Brought,
     Heartbeat,
@@ -93,6 +94,9 @@ class Agent(Protocol):
 
     async def description_changed(self) -> NodeReport:
         """Wait until this host is not any more what it last said it was."""
+
+    async def attachments_changed(self) -> AttachmentReport:
+        """Wait until something became of a plain container in the cluster's networks."""
 
     def lost(self) -> None:
         """Hear that the session has ended."""
@@ -193,6 +197,7 @@ class Session:
                 group.create_task(self._heartbeats(channel, welcome.heartbeat))
                 group.create_task(self._reports(channel))
                 group.create_task(self._descriptions(channel))
+                group.create_task(self._attachments(channel))
                 group.create_task(self._ask(channel))
                 group.create_task(self._usages(channel))
                 group.create_task(self._renewals(channel))
@@ -287,6 +292,11 @@ class Session:
     async def _descriptions(self, channel: Channel) -> None:
         while True:
             await channel.send(await self._agent.description_changed())
+
+    async def _attachments(self, channel: Channel) -> None:
+        while True:
+            await channel.send(await self._agent.attachments_changed())
+            await asyncio.sleep(REPORT_SECONDS)
 
     async def _usages(self, channel: Channel) -> None:
         while True:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from common.errors import NotFound
 from common.ids import ID_LENGTH
-from common.model import Config, Node, Secret, Service, StoredObject, Task
+from common.model import Node, Service, StoredObject, Task
 from manager.api.call import Filters
 from manager.api.errors import EngineError
 from manager.state.view import NamedTableView, TableView, View
@@ -53,14 +53,6 @@ def find_task(view: View, reference: str) -> Task:
     """Return a task. Clients make up a task's name from its service's, so that only ids are looked up."""
     exact = view.tasks.get(reference)
     return exact if exact is not None else _only("task", reference, _by_prefix(view.tasks, reference))
-
-
-def find_secret(view: View, reference: str) -> Secret:
-    return find(view.secrets, "secret", reference)
-
-
-def find_config(view: View, reference: str) -> Config:
-    return find(view.configs, "config", reference)
 
 
 def _by_prefix(table: TableView[T], reference: str) -> list[T]:

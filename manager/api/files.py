@@ -1,0 +1,151 @@
+"""/secrets and /configs: create, list, inspect, change labels or content, remove. A secret's data never comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from common.errors import AlreadyExists, InvalidArgument, OutOfSequence
+from common.ids import new_id
+from common.model import Config, Secret
+from common.model.client import Role
+from common.model.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, ConfigSpec, SecretSpec
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import Unimplemented
+from manager.api.file_rules import (
+    FILTERS,
+    FileT,
+    SpecT,
+    check_current,
+    check_unused,
+    file_passes,
+    relabelled,
+    update_index,
+    without_managed,
+)
+from manager.api.json_list import json_list
+from manager.api.lookup import find
+from manager.api.names import check_file_name
+from manager.api.router import Route
+from manager.api.views.files import config_view, secret_view
+from manager.orchestrate.rotation import rotate
+from manager.state.extensions import check_file
+from manager.state.transaction import Transaction
+from manager.state.view import NamedTableView, View
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[FileT, SpecT]):
+    """Secrets or configs. `limit`: bytes of content, which it must stay below."""
+
+    noun: str
+    limit: int
+    spec: type[SpecT]
+    make: Callable[[str, SpecT], FileT]
+    table: Callable[[View], NamedTableView[FileT]]
+    view: Callable[[FileT], dict[str, Any]]
+
+    def routes(self) -> Iterator[Route]:
+        path = f"/{self.noun}s"
+        yield Route("GET", path, self.list, needs=Role.VIEWER)
+        yield Route("POST", f"{path}/create", self.create, needs=Role.OPERATOR)
+        yield Route("GET", f"{path}/{{id}}", self.inspect, needs=Role.VIEWER)
+        yield Route("DELETE", f"{path}/{{id}}", self.remove, needs=Role.OPERATOR)
+        yield Route("POST", f"{path}/{{id}}/update", self.update, needs=Role.OPERATOR)
+
+    async def list(self, context: Context, call: Call) -> Reply:
+        filters = call.filters(FILTERS)
+        return json_list(list(self.table(context.store.view)), lambda each: file_passes(each, filters), self.view)
+
+    async def create(self, context: Context, call: Call) -> Reply:
+        spec = call.decode(self.spec)
+        check_file_name(spec.name)
+        if isinstance(spec, SecretSpec) and spec.driver is not None:
+            raise Unimplemented("secret drivers are not supported: give the secret's Data")
+        check_file(spec.labels)
+        self._check_data(spec)
+        fresh = self.make(new_id(context.rng), without_managed(spec))
+
+        def create(tx: Transaction) -> None:
+            if self.table(tx).named(spec.name):
+                raise AlreadyExists(f"{self.noun} {spec.name} already exists")
+            tx.put(fresh)
+
+        await context.store.update(create)
+        return Answer(201, {"ID": fresh.id})
+
+    async def inspect(self, context: Context, call: Call) -> Reply:
+        return Answer(value=self.view(self._find(context.store.view, call)))
+
+    async def update(self, context: Context, call: Call) -> Reply:
+        """Change labels, or give the name new content, which services that use it get by their update configuration.
+
+        Without `Data` the content stays as it is. `unlessStack` names a stack whose services the client changes itself.
+        """
+        index = update_index(call, self.noun)
+        spec = call.decode(self.spec)
+        check_file(spec.labels)
+        unless_stack = call.query.get("unlessStack", "")
+        fresh_id = new_id(context.rng)
+
+        def update(tx: Transaction) -> None:
+            old = self._find(tx, call)
+            _check_same(spec, old.spec)
+            if old.version.index != index:
+                raise OutOfSequence
+            if not spec.data or (spec.data, spec.templating) == (old.spec.data, old.spec.templating):
+                tx.put(relabelled(old, spec.labels))
+                return
+            self._check_data(spec)
+            check_current(self.noun, old)
+            for each in rotate(old, fresh_id, without_managed(spec), tx, unless_stack=unless_stack):
+                tx.put(each)
+
+        await context.store.update(update)
+        return Answer()
+
+    async def remove(self, context: Context, call: Call) -> Reply:
+        def remove(tx: Transaction) -> None:
+            found = self._find(tx, call)
+            check_unused(self.noun, found, tx)
+            tx.remove(found)
+
+        await context.store.update(remove)
+        return Answer(204)
+
+    def _find(self, view: View, call: Call) -> FileT:
+        return find(self.table(view), self.noun, call.params["id"])
+
+    def _check_data(self, spec: SpecT) -> None:
+        if not 0 < len(spec.data) < self.limit:
+            raise InvalidArgument(f"{self.noun} data must be larger than 0 and less than {self.limit} bytes")
+
+
+def _check_same(spec: SecretSpec | ConfigSpec, old: SecretSpec | ConfigSpec) -> None:
+    """Refuse changes of what cannot change."""
+    if spec.name != old.name or getattr(spec, "driver", None) != getattr(old, "driver", None):
+        raise InvalidArgument("only updates to Labels are allowed")
+    if not spec.data and spec.templating != old.templating:
+        raise InvalidArgument("only updates to Labels, or to Data and Templating together, are allowed")
+
+
+_SECRETS = Resource(
+    "secret",
+    MAX_SECRET_BYTES,
+    SecretSpec,
+    lambda new, spec: Secret(id=new, spec=spec),
+    lambda view: view.secrets,
+    secret_view,
+)
+_CONFIGS = Resource(
+    "config",
+    MAX_CONFIG_BYTES,
+    ConfigSpec,
+    lambda new, spec: Config(id=new, spec=spec),
+    lambda view: view.configs,
+    config_view,
+)
+
+ROUTES = (*_SECRETS.routes(), *_CONFIGS.routes())

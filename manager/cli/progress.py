@@ -163,7 +163,7 @@ class _Slot:
 
 
 def _slots(service: Service, tasks: Sequence[Task], down: Collection[str]) -> dict[tuple[int, str], _Slot]:
-    """Group tasks; of a slot's tasks the one with the least desired state is current, then the least advanced."""
+    """Group tasks; of a slot's living tasks the one with the least desired state is current, then the least advanced."""
     groups: dict[tuple[int, str], list[Task]] = {}
     for task in tasks:
         counts = task.desired_state <= TaskState.COMPLETE or _failed(task) or task.status.state is TaskState.COMPLETE
@@ -172,12 +172,16 @@ def _slots(service: Service, tasks: Sequence[Task], down: Collection[str]) -> di
     made = {}
     for key, group in groups.items():
         latest = _iteration(service, group)
-        ordered = sorted(latest, key=lambda task: (task.desired_state, task.status.state, -task.created_at))
-        if ordered:
-            current = ordered[0] if ordered[0].live else max(latest, key=lambda task: task.created_at)
+        living = [task for task in latest if task.live]
+        if latest:
+            current = min(living, key=_standing) if living else max(latest, key=lambda task: task.created_at)
             name = key[1] or str(key[0])
             made[key] = _Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), _finishes(service))
     return _within(service, made)
+
+
+def _standing(task: Task) -> tuple[int, int, float]:
+    return task.desired_state, task.status.state, -task.created_at
 
 
 def _numbered(service: Service, slots: Mapping[tuple[int, str], _Slot], wanted: int) -> tuple[Line, ...]:

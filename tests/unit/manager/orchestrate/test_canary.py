@@ -195,5 +195,5 @@ def test_there_are_never_more_than_asked_for(canary: int, what: list[tuple[str, 
             work(world, 1)
         world.settle()
         slots = {task.slot for task in new(world)}
-        if old(world):
+        if old(world) and state(world) != "completed":  # of a service that is small enough, its canary is all
             assert len(slots) <= canary

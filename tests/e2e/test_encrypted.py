@@ -107,6 +107,8 @@ async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: C
         assert answer is not None
         assert answer["client"] == await address(swarm, first, network)
     target = await address(swarm, second, "secret", "GlobalIPv6Address")
+    # A container's IPv6 address is checked for a second or two before it is used (duplicate address detection).
+    await answered(swarm, first, f"http://[{target}]/WORD-v6", CHANGE_SECONDS)
     answer = await ask(swarm, first, f"http://[{target}]/WORD-v6")
     assert answer is not None
     assert answer["client"] == await address(swarm, first, "secret", "GlobalIPv6Address")

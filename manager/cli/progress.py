@@ -163,7 +163,7 @@ class _Slot:
 
 
 def _slots(service: Service, tasks: Sequence[Task], down: Collection[str]) -> dict[tuple[int, str], _Slot]:
-    """Group tasks; of a slot's living tasks the one with the least desired state is current, then the least advanced."""
+    """Group tasks; of a slot's living tasks the least one in desired state is current, then the least advanced."""
     groups: dict[tuple[int, str], list[Task]] = {}
     for task in tasks:
         counts = task.desired_state <= TaskState.COMPLETE or _failed(task) or task.status.state is TaskState.COMPLETE

@@ -138,7 +138,8 @@ async def test_new_keys_cut_nothing_off(swarm: Cluster):
         return before not in await links(first) | await links(second)
 
     await swarm.until(changed, CHANGE_SECONDS, swarm.workers[first.name].tail)
-    assert " 0% packet loss" in (await ping).stdout
+    said = (await ping).stdout
+    assert " 0% packet loss" in said, said
     refused = await swarm.swarm("network", "rotate-keys", check=False)
     assert "the last rotation of the keys is not through" in refused.stderr
 
@@ -160,7 +161,8 @@ async def test_a_link_that_ends_is_made_again_and_a_restart_of_the_agent_is_not_
     )
     await swarm.workers[first.name].stop()
     await swarm.start_worker(first)
-    assert " 0% packet loss" in (await ping).stdout
+    said = (await ping).stdout
+    assert " 0% packet loss" in said, said
     assert await processes(first) == there
 
 

@@ -154,7 +154,8 @@ def told(ran: Ran) -> list[object]:
 
 
 def known(data: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in data.items() if value is not None}
+    """Drop nulls, and what docker cannot know of a node: its fields beyond Docker's API."""
+    return {key: value for key, value in data.items() if value is not None and key not in ("Lacks", "Encryption")}
 
 
 def report(different: list[tuple[str, Ran, Ran]]) -> str:

@@ -126,7 +126,7 @@ async def test_an_update_of_a_secret_waits_for_its_services(swarm: SwarmCli):
     updated = await swarm.ok("secret", "update", "--label", "c=d", "key", "-", stdin="two")
     shown = json.loads(await swarm.ok("secret", "inspect", "key"))[0]
     assert updated.splitlines()[0] == shown["ID"]
-    assert updated.endswith("Service web converged")
+    assert updated.endswith("Service web converged\nweb: 2/2 tasks have it")
     assert {"a": "b", "c": "d", "swarm.x.version": "2"}.items() <= shown["Spec"]["Labels"].items()
     assert await swarm.ok("secret", "update", "key", "-", stdin="two") == "key has this content already"
     assert (await swarm.run("secret", "update", "nothing", "-", stdin="x")).code == 1

@@ -246,15 +246,14 @@ async def test_other_names_are_the_hosts_business(swarm: Cluster):
     here = ("--constraint", f"node.hostname=={host.name}")
     kept = (await host.run("cat", "/etc/resolv.conf")).stdout
     try:
-        async with service(swarm, "plain", 1, "--network", "blue", *here), service(swarm, "alone", 1, *here):
-            (box,), (alone,) = await boxes(swarm, "plain"), await boxes(swarm, "alone")
+        async with service(swarm, "plain", 1, "--network", "blue", *here):
+            (box,) = await boxes(swarm, "plain")
             for how in ("udp", "tcp"):
                 assert await box.rcode("www.example.com", how=how) == "SERVFAIL", "the lab's own server refuses"
             await host.run("sh", "-c", f"echo 'nameserver {outside.ip}\nsearch corp.example' >/etc/resolv.conf")
-            for each in (box, alone):
-                assert await each.addresses("www.example.com") == [OUTSIDE]
-                assert await each.rcode("nosuch.example.com") == "NXDOMAIN"
-                assert await each.rcode("printer") == "NXDOMAIN"
+            assert await box.addresses("www.example.com") == [OUTSIDE]
+            assert await box.rcode("nosuch.example.com") == "NXDOMAIN"
+            assert await box.rcode("printer") == "NXDOMAIN"
 
             async def searched() -> bool:
                 return (await box.resolv_conf()).get("search") == ["corp.example"]

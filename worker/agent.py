@@ -14,20 +14,18 @@ from common.clock import Clock
 from common.errors import SwarmError, Unavailable
 from common.model.node import NodeDescription
 from common.model.task import TaskStatus
+from common.wire.image_messages import BringImage, Brought
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
     AttachmentReport,
-    BringImage,
-    Brought,
     Hello,
-    Measure,
     NodeReport,
     RegistryAuth,
     TaskReport,
-    Usage,
     Welcome,
 )
+from common.wire.usage_messages import Measure, Usage
 from worker import resources
 from worker.assignments import AssignmentSet
 from worker.guests import Guests

@@ -12,8 +12,9 @@ from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
 from common.units import human_size
 from common.wire.channel import Channel, open_raw
 from common.wire.handshake import refused_error
+from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant
 from common.wire.keepalive import keep_alive
-from common.wire.messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant, Refused
+from common.wire.messages import Refused
 from worker.imagetar import ImageTar, WrongImage
 from worker.ports import Engine, EngineDown, EngineError
 from worker.questions import Questions

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from common.errors import SwarmError, Unauthenticated, Unavailable
 from common.tls import peer_name
 from common.wire.channel import Channel
-from common.wire.messages import ImageSource, RelayHello
+from common.wire.image_messages import ImageSource, RelayHello
 from common.wire.server import dial
 from worker.config import parse_address
 

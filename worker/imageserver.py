@@ -12,8 +12,8 @@ from common.errors import NotFound, PermissionDenied, ProtocolError, SwarmError,
 from common.tls import ROLE_WORKER
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.handshake import refusal
+from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
 from common.wire.keepalive import keep_alive
-from common.wire.messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
 from worker.imagetar import ImageTar
 from worker.ports import Engine, Image
 

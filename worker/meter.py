@@ -13,7 +13,7 @@ import msgspec
 
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
-from common.wire.messages import Gauge, Measure, Scrape, TaskUsage, Usage
+from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from worker.cgroups import read_usage
 from worker.ports import ContainerUsage, Engine
 from worker.scrape import scrape

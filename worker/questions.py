@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from common.wire.messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
+from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 
 
 class Questions:

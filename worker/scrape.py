@@ -14,7 +14,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
-from common.wire.messages import Scrape
+from common.wire.usage_messages import Scrape
 from worker import prometheus
 
 SCRAPE_SECONDS = 2.0

@@ -13,18 +13,14 @@ from common.clock import Clock
 from common.errors import PermissionDenied, SwarmError, Unavailable
 from common.wire.channel import Channel
 from common.wire.handshake import refused_error
+from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
 from common.wire.messages import (
     AnyMessage,
     Assignments,
     AttachmentReport,
-    BringImage,
-    Brought,
     Heartbeat,
     HeartbeatAck,
     Hello,
-    ImageGrant,
-    ImageSources,
-    Measure,
     NodeReport,
     OpenStream,
     Refused,
@@ -32,13 +28,11 @@ from common.wire.messages import (
     RenewReply,
     RenewRequest,
     Resync,
-    SeekImage,
-    Spared,
     StatusAck,
     StatusReport,
-    Usage,
     Welcome,
 )
+from common.wire.usage_messages import Measure, Usage
 from worker.imageserver import ImageServer
 from worker.questions import Questions
 from worker.reporter import Reporter

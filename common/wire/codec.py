@@ -12,7 +12,8 @@ from typing import Annotated, NamedTuple, get_args
 import msgspec
 
 from common.errors import ProtocolError
-from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, Message
+from common.wire.message import Message
+from common.wire.messages import MAX_FRAME_BYTES, AnyMessage
 
 FRAME_START = 0x93  # msgpack: an array of three
 

@@ -10,7 +10,8 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from common.errors import ProtocolError
 from common.wire.codec import FRAME_START, Frame, decode
-from common.wire.messages import MAX_FRAME_BYTES, ImageOffer, RelayHello, StreamHello
+from common.wire.image_messages import ImageOffer, RelayHello
+from common.wire.messages import MAX_FRAME_BYTES, StreamHello
 
 _SCAN_BUFFER = 4096
 # After these, a connection carries bytes without frames.

@@ -23,6 +23,7 @@ from common.errors import (
 )
 from common.tls import BACKDATE_SECONDS, ROLE_WORKER
 from common.wire.channel import PeerInfo
+from common.wire.image_messages import RelayHello
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -30,7 +31,6 @@ from common.wire.messages import (
     JoinReply,
     JoinRequest,
     Refused,
-    RelayHello,
     RootReply,
     RootRequest,
     StreamHello,

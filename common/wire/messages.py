@@ -1,5 +1,7 @@
 """Every message that managers and workers exchange: the one contract between the two programs.
 
+Those about images and about measuring are in modules of their own, and in `AnyMessage` with all others.
+
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
 told apart by their first frame: `RootRequest` or `JoinRequest`, `Hello`, `StreamHello` (`RelayHello` is one of those).
@@ -8,7 +10,7 @@ Workers say `ImageRequest` to each other.
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias, dataclass_transform
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -17,6 +19,24 @@ from common.model.network import Network
 from common.model.node import NodeDescription, TunnelKey
 from common.model.secret import Config, Secret
 from common.model.task import Task, TaskStatus
+from common.wire.image_messages import (
+    BringImage,
+    Brought,
+    FetchImage,
+    ImageGrant,
+    ImageHeld,
+    ImageOffer,
+    ImageRequest,
+    ImageSeen,
+    ImageSources,
+    ImageWant,
+    RelayHello,
+    SeekImage,
+    Spared,
+    SpareImages,
+)
+from common.wire.message import Message
+from common.wire.usage_messages import Measure, Usage
 
 PROTOCOL_VERSION = 1
 DEFAULT_PORT = 2377
@@ -25,13 +45,6 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 MESH = "mesh"
 # Likewise its IPv6 address there, where its host gives it one. Those in other networks follow from the IPv4 ones.
 MESH6 = "mesh6"
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A body. `KIND` is its number on the wire, never reused."""
-
-    KIND: ClassVar[int] = 0
 
 
 # --- join ---
@@ -311,190 +324,6 @@ class StreamHello(Message):
     stream_id: str
     error: str = ""
     half_close: bool = False
-
-
-# --- images ---
-
-
-class SeekImage(Message):
-    """Ask a worker whether its engine has an image, by any name that the engine knows. Answered by `ImageSeen`."""
-
-    KIND: ClassVar[int] = 50
-    reference: str
-
-
-class ImageSeen(Message):
-    """What the engine says of an image; an empty `image_id` when it does not have it.
-
-    `tagged_at`: when its engine last gave it a name (Unix seconds, 0 if never). `repo_digests`: under which names and
-    digests registries know it. `size` in bytes.
-    """
-
-    KIND: ClassVar[int] = 51
-    image_id: str = ""
-    repo_digests: tuple[str, ...] = ()
-    tagged_at: float = 0.0
-    size: int = 0
-    os: str = ""
-    architecture: str = ""
-
-
-class FetchImage(Message):
-    """A worker needs an image for its tasks: which others can give it? Answered by `ImageSources`.
-
-    `failed` are the nodes that could not, since this worker began to ask.
-    """
-
-    KIND: ClassVar[int] = 52
-    image_id: str
-    failed: tuple[str, ...] = ()
-
-
-class ImageSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A worker that has an image. `addr` is `host:port`, empty when only the manager reaches it.
-
-    `ticket` is good for this image, from this source, by the node that asked, for a while.
-    """
-
-    node_id: str
-    hostname: str
-    addr: str
-    ticket: str
-
-
-class ImageSources(Message):
-    """The sources to try, in this order. None of them: no connected node has the image."""
-
-    KIND: ClassVar[int] = 53
-    sources: tuple[ImageSource, ...] = ()
-
-
-class ImageGrant(Message):
-    """Tell a worker that the node `node_id` may fetch an image from it with this ticket. Sent before the ticket is."""
-
-    KIND: ClassVar[int] = 54
-    ticket: str
-    image_id: str
-    node_id: str
-
-
-class ImageHeld(Message):
-    """A worker has fetched an image: from now on it is a source itself."""
-
-    KIND: ClassVar[int] = 55
-    image_id: str
-
-
-class RelayHello(Message):
-    """First frame to a manager: join this connection to the source of `ticket`, which cannot be reached directly.
-
-    After it, the same is said as to the source itself.
-    """
-
-    KIND: ClassVar[int] = 56
-    ticket: str
-
-
-class ImageRequest(Message):
-    """First frame from a worker to another: give me this image. Answered by `ImageOffer`, or `Refused`."""
-
-    KIND: ClassVar[int] = 57
-    ticket: str
-    image_id: str
-
-
-class ImageOffer(Message):
-    """The image is here: its size in bytes and its layers' digests (`rootfs.diff_ids`), the lowest first.
-
-    It is the last frame this way: after `ImageWant`, bytes without frames follow, a tar as `docker save` writes it.
-    """
-
-    KIND: ClassVar[int] = 58
-    size: int
-    layers: tuple[str, ...]
-
-
-class ImageWant(Message):
-    """Send it now, but leave out the lowest `present` layers."""
-
-    KIND: ClassVar[int] = 59
-    present: int = 0
-
-
-class SpareImages(Message):
-    """A worker fetched these images and has not used them for long: which may it remove? Answered by `Spared`."""
-
-    KIND: ClassVar[int] = 60
-    image_ids: tuple[str, ...]
-
-
-class Spared(Message):
-    """The images that no service names and no task runs."""
-
-    KIND: ClassVar[int] = 61
-    image_ids: tuple[str, ...] = ()
-
-
-class BringImage(Message):
-    """Have a worker fetch an image that a client wants there, not a task. Answered by `Brought`."""
-
-    KIND: ClassVar[int] = 62
-    image_id: str
-
-
-class Brought(Message):
-    """The image is there; with `error`, it is not, and why."""
-
-    KIND: ClassVar[int] = 63
-    error: str = ""
-
-
-# --- measuring ---
-
-
-class Scrape(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A value that containers expose: the sum of all samples named `name` at a path, in Prometheus' text format."""
-
-    name: str
-    port: int
-    path: str
-
-
-class Gauge(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to measure of a service's tasks, every `interval` seconds."""
-
-    service_id: str
-    interval: float
-    cpu: bool = False
-    memory: bool = False
-    metric: Scrape | None = None
-
-
-class Measure(Message):
-    """Measure the running tasks of these services and of no others, until told otherwise or the session ends."""
-
-    KIND: ClassVar[int] = 70
-    gauges: tuple[Gauge, ...] = ()
-
-
-class TaskUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a task uses: cores, on average since the measurement before; memory in bytes; its metric's value.
-
-    None for what was not asked for, or cannot be told (yet): `error` says why.
-    """
-
-    task_id: str
-    cpu: float | None = None
-    memory: float | None = None
-    metric: float | None = None
-    error: str = ""
-
-
-class Usage(Message):
-    """The measurements of one round. Not confirmed: the next ones take their place."""
-
-    KIND: ClassVar[int] = 71
-    tasks: tuple[TaskUsage, ...] = ()
 
 
 AnyMessage: TypeAlias = (

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import aiohttp
 
-from common.wire.messages import ImageSeen
+from common.wire.image_messages import ImageSeen
 
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from common.imagenames import from_registry, is_id, pinned_id, with_tag
 from common.model import Node
-from common.wire.messages import ImageSeen
+from common.wire.image_messages import ImageSeen
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.gather import ready_nodes

@@ -18,7 +18,8 @@ from common.model import Config, Network, NetworkAttachment, Node, Secret, Servi
 from common.model.node import TunnelKey
 from common.model.service import STACK_LABEL
 from common.model.task import TaskState
-from common.wire.messages import Backend, Gauge, Measure, Peer, PublishedPort, Scrape, ServiceEndpoint
+from common.wire.messages import Backend, Peer, PublishedPort, ServiceEndpoint
+from common.wire.usage_messages import Gauge, Measure, Scrape
 from manager.dispatch import attachments
 from manager.state import autoscale
 from manager.state.view import View

@@ -25,12 +25,12 @@ from common.ids import new_id
 from common.model import Node
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, admit, refusal
+from common.wire.image_messages import RelayHello
 from common.wire.messages import (
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
     Hello,
     JoinRequest,
-    RelayHello,
     RootReply,
     RootRequest,
     StreamHello,

@@ -21,16 +21,9 @@ from common.ids import new_id
 from common.imagenames import pinned_id
 from common.model.task import Task, TaskState
 from common.wire.channel import Channel, open_raw
+from common.wire.image_messages import FetchImage, ImageGrant, ImageSeen, ImageSource, ImageSources, RelayHello
 from common.wire.keepalive import keep_alive
-from common.wire.messages import (
-    AnyMessage,
-    FetchImage,
-    ImageGrant,
-    ImageSeen,
-    ImageSource,
-    ImageSources,
-    RelayHello,
-)
+from common.wire.messages import AnyMessage
 from common.wire.splice import splice
 from manager.dispatch.membership import member
 from manager.dispatch.streams import Streams

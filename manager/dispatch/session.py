@@ -12,32 +12,33 @@ from common.errors import NotFound, ProtocolError, SwarmError
 from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
+from common.wire.image_messages import (
+    BringImage,
+    Brought,
+    FetchImage,
+    ImageHeld,
+    ImageSeen,
+    SeekImage,
+    Spared,
+    SpareImages,
+)
 from common.wire.messages import (
     AnyMessage,
     Assignments,
     AttachmentReport,
-    BringImage,
-    Brought,
-    FetchImage,
     Heartbeat,
     HeartbeatAck,
-    ImageHeld,
-    ImageSeen,
     Leave,
     LeaveAck,
-    Measure,
     NodeReport,
     RegistryAuth,
     RenewReply,
     RenewRequest,
     Resync,
-    SeekImage,
-    Spared,
-    SpareImages,
     StatusAck,
     StatusReport,
-    Usage,
 )
+from common.wire.usage_messages import Measure, Usage
 from manager.dispatch.assignments import measured_on
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.batch import WriteBatch

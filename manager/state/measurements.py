@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from common.clock import Clock
-from common.wire.messages import TaskUsage
+from common.wire.usage_messages import TaskUsage
 from manager.state import autoscale
 from manager.state.view import View
 

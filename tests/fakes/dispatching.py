@@ -13,7 +13,8 @@ from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import ChannelClosed, PeerInfo
 from common.wire.handshake import welcomed
 from common.wire.memory import MemoryChannel, memory_channel_pair
-from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Message, Welcome
+from common.wire.message import Message
+from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Welcome
 from manager.backends.memory import MemoryBackend
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens

@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from common.errors import Unavailable
-from common.wire.messages import ImageSeen
+from common.wire.image_messages import ImageSeen
 
 DIGEST = "sha256:" + "ab" * 32
 

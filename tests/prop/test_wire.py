@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from common.errors import ProtocolError
 from common.wire.codec import MESSAGE_TYPES, Frame, decode, encode
 from common.wire.frame import LAST, FrameDecoder
-from common.wire.messages import Message, StreamHello
+from common.wire.message import Message
+from common.wire.messages import StreamHello
 from tests.fakes.structs import structs
 
 FRAMED = [kind for kind in MESSAGE_TYPES if kind not in LAST]

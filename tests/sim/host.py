@@ -24,14 +24,12 @@ from common.wire.messages import (
     Assignments,
     Heartbeat,
     Hello,
-    Measure,
     StatusAck,
     StatusReport,
     TaskReport,
-    TaskUsage,
-    Usage,
     Welcome,
 )
+from common.wire.usage_messages import Measure, TaskUsage, Usage
 
 MEMORY = 1000
 CORES = 64

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from common.clock import LoopClock
-from common.wire.messages import Spared, SpareImages
+from common.wire.image_messages import Spared, SpareImages
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.imagekeep import DAY_SECONDS, FetchedImages

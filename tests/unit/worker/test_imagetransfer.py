@@ -13,7 +13,8 @@ from common.errors import NotFound, PermissionDenied, Unauthenticated
 from common.tls import client_context, peer_context, peer_name
 from common.wire.channel import ChannelClosed
 from common.wire.handshake import refused_error
-from common.wire.messages import FetchImage, ImageGrant, ImageRequest, ImageSource, ImageSources, Refused
+from common.wire.image_messages import FetchImage, ImageGrant, ImageRequest, ImageSource, ImageSources
+from common.wire.messages import Refused
 from common.wire.server import Server, dial, serve
 from tests.fakes.archives import Archive
 from tests.fakes.certificates import Pki

@@ -9,7 +9,7 @@ import pytest
 
 from common.model import Task, TaskState, TaskStatus
 from common.model.task import ContainerStatus
-from common.wire.messages import Gauge, Measure, Scrape, TaskUsage, Usage
+from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker import prometheus

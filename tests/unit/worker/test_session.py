@@ -16,11 +16,9 @@ from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
-    Gauge,
     Heartbeat,
     HeartbeatAck,
     Hello,
-    Measure,
     NodeReport,
     OpenStream,
     Refused,
@@ -30,10 +28,9 @@ from common.wire.messages import (
     Resync,
     StatusAck,
     StatusReport,
-    TaskUsage,
-    Usage,
     Welcome,
 )
+from common.wire.usage_messages import Gauge, Measure, TaskUsage, Usage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.imageserver import ImageServer

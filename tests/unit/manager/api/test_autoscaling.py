@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.model import Service
-from common.wire.messages import TaskUsage
+from common.wire.usage_messages import TaskUsage
 from manager.state import autoscale
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster

@@ -6,7 +6,7 @@ from common.imagenames import pin, pinned_id, repository
 from common.model import Service
 from common.model.container import ContainerSpec
 from common.model.service import ServiceSpec, TaskSpec
-from common.wire.messages import ImageSeen
+from common.wire.image_messages import ImageSeen
 from manager.api.errors import EngineError
 from manager.api.images_find import choose
 from manager.api.images_list import merge

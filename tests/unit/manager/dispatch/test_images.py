@@ -8,17 +8,8 @@ from common.model import Task
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import TaskState
-from common.wire.messages import (
-    FetchImage,
-    Heartbeat,
-    ImageGrant,
-    ImageHeld,
-    ImageSeen,
-    ImageSources,
-    Refused,
-    RelayHello,
-    SeekImage,
-)
+from common.wire.image_messages import FetchImage, ImageGrant, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage
+from common.wire.messages import Heartbeat, Refused
 from manager.dispatch import images
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.virtual_loop import run_virtual

@@ -18,7 +18,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.task import RestartRecord
-from common.wire.messages import TaskUsage
+from common.wire.usage_messages import TaskUsage
 from manager.orchestrate.autoscaling import Load, Recommendation, choose, measure, recommend, told
 from manager.state import autoscale
 from manager.state.measurements import Sample

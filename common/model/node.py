@@ -44,6 +44,7 @@ class NodeDescription(Model):
     """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses.
 
     `encryption`: what carries encrypted networks there, `wireguard` (the kernel's) or `wireguard-go`; empty: nothing.
+    `ipv6`: whether it takes tasks of dual-stack networks.
     `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
     """
 
@@ -54,6 +55,7 @@ class NodeDescription(Model):
     lacks: tuple[str, ...] = ()
     agent_version: str = ""
     encryption: str = ""
+    ipv6: bool = True
     ipv6_addresses: tuple[str, ...] = ()
 
 

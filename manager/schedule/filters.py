@@ -85,9 +85,9 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
     except InvalidArgument as error:
         return Pipeline((), ("invalid", error.message), invalid=error.message)
     drivers = tuple(_drivers(task, view))
-    encrypted = any(
-        network.spec.encrypted for each in task.spec.networks if (network := view.networks.get(each.target)) is not None
-    )
+    networks = [network for each in task.spec.networks if (network := view.networks.get(each.target)) is not None]
+    encrypted = any(network.spec.encrypted for network in networks)
+    ipv6 = any(network.spec.ipv6_enabled for network in networks)
     ports = tuple(host_ports(task))
     platforms = tuple(map(_normal, placement.platforms)) if placement else ()
     most = placement.max_replicas if placement else 0
@@ -100,6 +100,8 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         fixed.append(_plugins(drivers))
     if encrypted:
         fixed.append(_ENCRYPTS)
+    if ipv6:
+        fixed.append(_IPV6)
     if constraints:
         fixed.append(_constraints(constraints))
     if platforms:
@@ -108,7 +110,7 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
         filters.append(_host_ports(task))
     if most:
         filters.append(_max_replicas(load, task.service_id, most))
-    fixed_key = (drivers, encrypted, constraints, platforms)
+    fixed_key = (drivers, encrypted, ipv6, constraints, platforms)
     key = (fixed_key, wanted, ports, most, task.service_id if most else "")
     must = next((each.wanted for each in constraints if each.wanted is not None), None) if constraints else None
     return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key, wanted=must)
@@ -119,6 +121,12 @@ def _encrypts(load: NodeLoad) -> bool:
     return bool(load.node.description.encryption)
 
 
+def _has_ipv6(load: NodeLoad) -> bool:
+    assert load.node is not None
+    return load.node.description.ipv6
+
+
+_IPV6 = Filter(_has_ipv6, "no IPv6 for containers on 1 node", "no IPv6 for containers on {} nodes")
 _ENCRYPTS = Filter(_encrypts, "no encrypted networks on 1 node", "no encrypted networks on {} nodes")
 
 

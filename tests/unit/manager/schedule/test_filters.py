@@ -82,6 +82,16 @@ def test_one_of_the_images_platforms_must_be_the_nodes(wanted: tuple[Platform, .
     assert world.error_of("t") == expected
 
 
+def test_a_task_of_a_dual_stack_network_goes_where_containers_have_ipv6():
+    both = Network(id="net", spec=NetworkSpec(name="net", ipv6_enabled=True))
+    world = World(node("a", ipv6=False), node("b"), both, task("t", spec=network()))
+    world.decide()
+    assert world.nodes_of() == ["b"]
+    world = World(node("a", ipv6=False), both, task("t", spec=network()))
+    world.decide()
+    assert world.error_of("t") == "no suitable node (no IPv6 for containers on 1 node)"
+
+
 def test_a_task_of_an_encrypted_network_goes_where_it_can_be_carried():
     options = DriverConfig(name="overlay", options={"encrypted": ""})
     secret = Network(id="net", spec=NetworkSpec(name="net", driver=options))

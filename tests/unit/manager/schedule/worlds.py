@@ -39,6 +39,7 @@ def node(
     availability: str = "active",
     agent: bool = True,
     encryption: str = "",
+    ipv6: bool = True,
 ) -> Node:
     return Node(
         id=name,
@@ -51,6 +52,7 @@ def node(
             resources=NodeResources(nano_cpus=cpus, memory_bytes=memory, generic_resources=generic),
             engine=EngineDescription(plugins=plugins),
             encryption=encryption,
+            ipv6=ipv6,
         ),
     )
 

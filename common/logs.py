@@ -41,5 +41,5 @@ def setup(level: str = "info", stream: TextIO | None = None, environment: Mappin
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiohttp", "aiodocker", "asyncio"):
+    for chatty in ("aiohttp", "aiodocker", "asyncio", "pyroute2"):
         logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))

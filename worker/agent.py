@@ -32,7 +32,7 @@ from worker.guests import Guests
 from worker.hands import Hands
 from worker.images import Fetch, Images
 from worker.meter import Meter
-from worker.ports import Engine, Memory, Networks, NetworkWorld, TaskFiles
+from worker.ports import JSON, Engine, Memory, Networks, NetworkWorld, TaskFiles
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
 from worker.taskfiles import Materials
@@ -103,6 +103,8 @@ class Agent:
         self._to_describe = asyncio.Event()
         self._described = asyncio.Event()
         self._announced = NodeDescription()
+        self._info: JSON = {}
+        self._lacks: tuple[str, ...] = ()
         self._changed = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None
 
@@ -126,6 +128,7 @@ class Agent:
                 group.create_task(self._networks.run())
                 group.create_task(self._save_states())
                 group.create_task(self._describe())
+                group.create_task(self._follow_networks())
         finally:
             self._cancel_alone()
 
@@ -266,19 +269,35 @@ class Agent:
             self._to_describe.clear()
             await self._engine_there.wait()
             try:
-                info = await self._engine.info()
+                self._info = await self._engine.info()
             except SwarmError as error:
                 _log.warning("cannot describe this host: %s", error.message)
                 await asyncio.sleep(_DESCRIBE_RETRY_SECONDS)
                 self._to_describe.set()
                 continue
-            networks = self._networks
-            self._hands.node = resources.describe(
-                info, self._version, networks.lacks(), networks.encryption(), networks.ipv6_addresses()
-            )
-            self._described.set()
-            self._changed.set()
-            self._news.set()
+            self._describe_now()
+
+    async def _follow_networks(self) -> None:
+        """Describe this host anew as soon as its networks lack something else, or nothing any more."""
+        while True:
+            await self._networks.looked()
+            if self._described.is_set() and tuple(self._networks.lacks()) != self._lacks:
+                self._describe_now()
+
+    def _describe_now(self) -> None:
+        networks = self._networks
+        self._lacks = tuple(networks.lacks())
+        self._hands.node = resources.describe(
+            self._info,
+            self._version,
+            self._lacks,
+            networks.encryption(),
+            ipv6=networks.ipv6(),
+            ipv6_addresses=networks.ipv6_addresses(),
+        )
+        self._described.set()
+        self._changed.set()
+        self._news.set()
 
 
 def _world(found: AssignmentSet) -> NetworkWorld:

@@ -100,6 +100,14 @@ class LocalNetworks:
         """Say that nothing does: no traffic leaves the host."""
         return ""
 
+    async def looked(self) -> None:
+        """Wait for ever: what is missing stays missing until the worker starts anew."""
+        await asyncio.Event().wait()
+
+    def ipv6(self) -> bool:
+        """Refuse no task for it: bridges of one host alone are made without."""
+        return True
+
     def ipv6_addresses(self) -> Collection[str]:
         """Name none: nobody is told apart by them here."""
         return ()

@@ -308,6 +308,12 @@ class Networks(Protocol):
     def encryption(self) -> str:
         """Say what carries encrypted networks here, as `NodeDescription.encryption`; empty: nothing does."""
 
+    async def looked(self) -> None:
+        """Wait until the host was looked at once more: what it lacks may be something else then."""
+
+    def ipv6(self) -> bool:
+        """Whether tasks of dual-stack networks can be here, as `NodeDescription.ipv6`."""
+
     def ipv6_addresses(self) -> Collection[str]:
         """Return the host's own, as `NodeDescription.ipv6_addresses`."""
 

@@ -17,12 +17,14 @@ def describe(
     agent_version: str,
     lacks: Collection[str] = (),
     encryption: str = "",
+    *,
+    ipv6: bool = True,
     ipv6_addresses: Collection[str] = (),
 ) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
     `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
-    `ipv6_addresses` are the host's own.
+    `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -42,6 +44,7 @@ def describe(
         lacks=(*lacks, *_engine_lacks(info)),
         agent_version=agent_version,
         encryption=encryption,
+        ipv6=ipv6,
         ipv6_addresses=tuple(ipv6_addresses),
     )
 

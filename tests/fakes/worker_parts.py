@@ -39,13 +39,14 @@ class FakeFiles:
 
 
 class FakeNetworks:
-    """Gives each task an address in each of its networks; `calls` has what happened to a task, in order."""
+    """Gives each task an address in each of its networks; `calls` has what happened to a task. Tests set `looks`."""
 
     def __init__(self) -> None:
         self.calls: dict[str, list[str]] = {}
         self.world = NetworkWorld()
         self.reserved: dict[str, dict[str, str]] = {}
         self.full = False
+        self.looks = asyncio.Event()
         self._last = 1
 
     async def run(self) -> None:
@@ -94,6 +95,13 @@ class FakeNetworks:
 
     def encryption(self) -> str:
         return "wireguard"
+
+    async def looked(self) -> None:
+        self.looks.clear()
+        await self.looks.wait()
+
+    def ipv6(self) -> bool:
+        return True
 
     def ipv6_addresses(self) -> Collection[str]:
         return ()

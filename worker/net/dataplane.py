@@ -144,11 +144,18 @@ class DataPlane:
             *([f"containers have no IPv6: {self._keeper.ipv6_refusal}"] if self._keeper.ipv6_refusal else ()),
             *(site.problems.values() if site is not None else ()),
             *self._dns.lacks(),
+            *self._keeper.connections.lacks(),
             *(f"another program has port {text(port)}: it is not published here" for port in self._keeper.ports.held),
         )
 
     def encryption(self) -> str:
         return self._encryption.kind
+
+    async def looked(self) -> None:
+        await self._keeper.next_pass()
+
+    def ipv6(self) -> bool:
+        return not self._keeper.ipv6_refusal
 
     def ipv6_addresses(self) -> Collection[str]:
         return host_facts.ipv6_addresses()

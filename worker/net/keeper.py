@@ -16,6 +16,7 @@ from common.errors import SwarmError
 from worker.net import facts as host_facts
 from worker.net.attachments import Attachments
 from worker.net.balance import published
+from worker.net.connections import Connections
 from worker.net.dns import ClusterDns
 from worker.net.host import Host
 from worker.net.loopback import LoopbackRelay
@@ -60,7 +61,8 @@ class Keeper:
         self.trouble = ""
         self._relay = LoopbackRelay()
         self.ports = PortReservations(self._relay)
-        self.ipv6_refusal = ""
+        self.ipv6_refusal = "" if host_facts.has_ipv6() else NO_IPV6
+        self.connections = Connections()
         self.surveyed = asyncio.Event()
         self._engine = engine
         self._node_id = node_id
@@ -113,7 +115,7 @@ class Keeper:
             await self._news.wait_for(lambda: self._settled >= version)
 
     async def next_pass(self) -> None:
-        """Wait until the host was planned once more."""
+        """Wait until the host was planned or checked once more."""
         async with self._news:
             await self._news.wait()
 
@@ -182,8 +184,11 @@ class Keeper:
                     self._look = True
                     self.note()
             self._dns.check()
+            self.connections.check()
             if self.ports.held:
                 self.note()
+            async with self._news:
+                self._news.notify_all()
 
     async def _tidy(self, host: Host) -> None:
         """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""

@@ -545,6 +545,26 @@ async def test_what_the_host_lacks_is_told_when_it_changes():
 
 
 @virtual
+async def test_what_the_networks_lack_is_told_at_once_and_without_asking_the_engine():
+    w = world()
+    async with w.running() as agent:
+        await agent.ready()
+        agent.hello()
+        asked = w.engine.calls.copy()
+        telling = asyncio.ensure_future(agent.description_changed())
+        w.networks.looks.set()
+        await asyncio.sleep(0.01)
+        assert not telling.done()
+        w.networks.lacks = lambda: ("another program has port 80/tcp",)
+        w.networks.ipv6 = lambda: False
+        w.networks.looks.set()
+        await asyncio.sleep(0.01)
+        assert telling.result().description.lacks == ("another program has port 80/tcp",)
+        assert not telling.result().description.ipv6
+        assert w.engine.calls == asked
+
+
+@virtual
 async def test_a_task_that_is_no_container_is_rejected():
     w = world()
     async with w.running():

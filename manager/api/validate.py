@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from ipaddress import ip_address
 
 from common.errors import InvalidArgument
 from common.model.service import (
     EndpointSpec,
+    PortConfig,
     ReplicatedJob,
     RestartPolicy,
     ServiceMode,
@@ -24,6 +26,7 @@ from manager.state import extensions
 from manager.state.constraints import parse
 from manager.state.executions import is_job
 
+_IPV6 = 6
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
 _UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
@@ -165,7 +168,24 @@ def _check_endpoint(endpoint: EndpointSpec | None) -> None:
             raise invalid(f"EndpointSpec.Ports.TargetPort: expected 1 to {_MAX_PORT}, got {port.target_port}")
         if not 0 <= port.published_port <= _MAX_PORT:
             raise invalid(f"EndpointSpec.Ports.PublishedPort: expected 0 to {_MAX_PORT}, got {port.published_port}")
+        if port.host_ip:
+            _check_host_ip(port)
     _check_port_conflicts(endpoint)
+
+
+def _check_host_ip(port: PortConfig) -> None:
+    """Check the one address that a port is to answer on: every host's rules would name it."""
+    try:
+        address = ip_address(port.host_ip)
+    except ValueError:
+        address = None
+    if address is None or "%" in port.host_ip:
+        raise invalid(f"EndpointSpec.Ports.HostIP: expected an IPv4 or IPv6 address, got {port.host_ip!r}")
+    if port.publish_mode == "ingress" and address.version == _IPV6 and address.is_loopback:
+        raise invalid(
+            f"EndpointSpec.Ports.HostIP: the routing mesh cannot answer at {port.host_ip} alone: publish the port at "
+            "127.0.0.1, or without an address, which answers at ::1 too, or with mode=host"
+        )
 
 
 def _check_port_conflicts(endpoint: EndpointSpec) -> None:

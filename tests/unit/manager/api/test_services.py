@@ -290,6 +290,32 @@ async def test_taken_ports(client: Client) -> None:
     assert (status, message) == (400, f"rpc error: code = InvalidArgument desc = {holder}")
 
 
+@pytest.mark.parametrize(
+    ("address", "mode", "refused"),
+    [
+        ("127.0.0.1", "ingress", ""),
+        ("::", "ingress", ""),
+        ("fd00::7", "ingress", ""),
+        ("::1", "host", ""),
+        ("::1", "ingress", "the routing mesh cannot answer at ::1 alone: publish the port at 127.0.0.1, or without"),
+        ("0:0::1", "ingress", "the routing mesh cannot answer at 0:0::1 alone"),
+        ("localhost", "ingress", "expected an IPv4 or IPv6 address, got 'localhost'"),
+        ("fe80::1%eth0", "host", "expected an IPv4 or IPv6 address, got 'fe80::1%eth0'"),
+    ],
+)
+async def test_a_port_is_published_at_an_address_that_can_answer(
+    client: Client, address: str, mode: str, refused: str
+) -> None:
+    port = {"TargetPort": 80, "PublishedPort": 8080, "PublishMode": mode, "HostIP": address}
+    body = spec(EndpointSpec={"Ports": [port]})
+    if not refused:
+        await client.make("/services/create", body)
+        return
+    status, message = await client.error("POST", "/services/create", body)
+    assert status == 400
+    assert f"EndpointSpec.Ports.HostIP: {refused}" in message
+
+
 async def test_find_by_id_name_and_prefix(client: Client) -> None:
     service_id = await client.make("/services/create", SPEC)
     await client.make("/services/create", spec("wax"))

@@ -14,7 +14,7 @@ from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument
 from common.ids import new_id
 from common.model import Cluster, Network, Node
-from common.model.cluster import CAConfig
+from common.model.cluster import DEFAULT_DATA_PATH_PORT, CAConfig
 from common.model.container import DriverConfig
 from common.model.network import IpamOptions, NetworkSpec
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStatus
@@ -27,6 +27,7 @@ from manager.state.store import Store
 
 # Tried in this order: the first that overlaps none of the host's own routes is used. Docker's own pools are left to it.
 _POOLS = ("10.0.0.0/8", "10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10", "198.18.0.0/15")
+_DATA_PATH_PORTS = range(1024, 49152)
 
 
 def refuse_second(data: DataDir) -> None:
@@ -44,7 +45,13 @@ def refuse_second(data: DataDir) -> None:
 
 
 async def create_cluster(
-    data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random
+    data: DataDir,
+    config: ManagerConfig,
+    pools: Sequence[str],
+    clock: Clock,
+    rng: random.Random,
+    *,
+    data_path_port: int = DEFAULT_DATA_PATH_PORT,
 ) -> Cluster:
     """Make the authority, the tokens and the first records in `data`; all of it or nothing. Return the cluster.
 
@@ -55,7 +62,7 @@ async def create_cluster(
     """
     refuse_second(data)
     with _all_or_nothing(data):
-        cluster = await _fill(data, config, pools, clock, rng)
+        cluster = await _fill(data, config, pools, clock, rng, data_path_port)
         data.save(config)
     return cluster
 
@@ -75,7 +82,7 @@ def _all_or_nothing(data: DataDir) -> Iterator[None]:
 
 
 async def _fill(
-    data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random
+    data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random, data_path_port: int
 ) -> Cluster:
     cluster_id = new_id(rng)
     files = AuthorityFiles(data.path)
@@ -87,6 +94,7 @@ async def _fill(
         join_tokens=new_tokens(authority.digest, rng),
         root_certificate=authority.root_certificate.decode(),
         default_addr_pool=tuple(pools),
+        data_path_port=data_path_port,
     )
     node = first_node(config)
     async with Store(SqliteBackend(data.store), clock) as store:
@@ -132,6 +140,19 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
         if taken := _overlapped(pool, routes):
             raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")
     return tuple(wished)
+
+
+def choose_data_path_port(wished: int) -> int:
+    """Return the UDP port of the tunnels: Docker's usual one for 0, else what was asked for.
+
+    Raises:
+        InvalidArgument: it is out of Docker's range, where neither well-known nor ephemeral ports are.
+
+    """
+    if wished and wished not in _DATA_PATH_PORTS:
+        first, last = _DATA_PATH_PORTS[0], _DATA_PATH_PORTS[-1]
+        raise InvalidArgument(f"--data-path-port {wished}: expected a port from {first} to {last}")
+    return wished or DEFAULT_DATA_PATH_PORT
 
 
 def _overlapped(pool: str, routes: Sequence[tuple[hostaddr.Network, str]]) -> str:

@@ -18,7 +18,7 @@ from common.hostaddr import choose_advertised
 from common.ids import new_id
 from common.wire.messages import DEFAULT_PORT
 from manager import app
-from manager.bootstrap import choose_pools, create_cluster, refuse_second
+from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
 from manager.cli.membership import join_help
 from manager.config import (
     DEFAULT_DATA_DIR,
@@ -42,6 +42,7 @@ def initialise(
     hosts: Sequence[str],
     tls_names: Sequence[str],
     pools: Sequence[str],
+    data_path_port: int,
     foreground: bool,
 ) -> None:
     """Make a cluster, start its daemon and say how others join; on failure nothing is left.
@@ -54,7 +55,9 @@ def initialise(
     refuse_second(data)
     rng = random.SystemRandom()
     config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
-    cluster = asyncio.run(create_cluster(data, config, choose_pools(pools), SystemClock(), rng))
+    port = choose_data_path_port(data_path_port)
+    founding = create_cluster(data, config, choose_pools(pools), SystemClock(), rng, data_path_port=port)
+    cluster = asyncio.run(founding)
     started = False
 
     def ready() -> None:

@@ -57,6 +57,13 @@ _log_level = click.option(
 @_hosts
 @_tls_names
 @click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Ranges that networks are made from.")
+@click.option(
+    "--data-path-port",
+    type=int,
+    default=0,
+    metavar="PORT",
+    help="UDP port of the tunnels between the hosts, 1024 to 49151 (default: 4789). It cannot be changed later.",
+)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 def init(
     *,
@@ -66,6 +73,7 @@ def init(
     hosts: Sequence[str],
     tls_names: Sequence[str],
     pools: Sequence[str],
+    data_path_port: int,
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
@@ -78,6 +86,7 @@ def init(
         hosts=hosts,
         tls_names=tls_names,
         pools=pools,
+        data_path_port=data_path_port,
         foreground=foreground,
     )
 

@@ -304,6 +304,7 @@ def _world(found: AssignmentSet) -> NetworkWorld:
     return NetworkWorld(
         node_number=found.node_number,
         address_pools=found.address_pools,
+        data_path_port=found.data_path_port,
         networks=found.networks,
         endpoints=found.endpoints,
         peers=found.peers,

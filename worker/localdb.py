@@ -36,6 +36,22 @@ _KINDS: tuple[tuple[str, type[Any], str], ...] = (
 _log = logging.getLogger(__name__)
 
 
+class _Place(msgspec.Struct, frozen=True, array_like=True):
+    """What is stored of the node's place in the cluster. New fields go to the end: files of before have fewer."""
+
+    node_number: int = 0
+    address_pools: tuple[str, ...] = ()
+    data_path_port: int = 0
+
+    def after(self, message: Assignments) -> _Place:
+        """Return it after a message, which need not say all of it."""
+        return _Place(
+            message.node_number or self.node_number,
+            message.address_pools or self.address_pools,
+            message.data_path_port or self.data_path_port,
+        )
+
+
 class LocalDb:
     """The file `path`; `load` first, `close` last. Other processes may not have it open."""
 
@@ -86,9 +102,8 @@ class LocalDb:
                 rows = [(kind, getattr(found, key), msgspec.msgpack.encode(found)) for found in objects]
                 db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?)", rows)
                 db.executemany("DELETE FROM object WHERE kind = ? AND id = ?", [(kind, name) for name in removed])
-            if message.node_number or message.address_pools:
-                place = msgspec.msgpack.encode((message.node_number, message.address_pools))
-                db.execute("INSERT OR REPLACE INTO object VALUES ('place', '', ?)", (place,))
+            place = msgspec.msgpack.encode(_place(db).after(message))
+            db.execute("INSERT OR REPLACE INTO object VALUES ('place', '', ?)", (place,))
             # States of tasks that are gone are kept as long as anything else asks for them: no longer.
             db.execute("DELETE FROM state WHERE id NOT IN (SELECT id FROM object WHERE kind = 'task')")
 
@@ -143,20 +158,17 @@ def _open(path: Path) -> sqlite3.Connection:
 def _read(db: sqlite3.Connection) -> AssignmentSet:
     found: dict[str, dict[str, Any]] = {kind: {} for kind, _, _ in _KINDS}
     types = {kind: struct for kind, struct, _ in _KINDS}
-    node_number = 0
-    address_pools: tuple[str, ...] = ()
-    for kind, name, data in db.execute("SELECT kind, id, data FROM object"):
-        if kind == "place":
-            node_number, address_pools = msgspec.msgpack.decode(data, type=tuple[int, tuple[str, ...]])
-        else:
-            found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
+    place = _place(db)
+    for kind, name, data in db.execute("SELECT kind, id, data FROM object WHERE kind != 'place'"):
+        found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
     for name, data in db.execute("SELECT id, data FROM state"):
         if name in found["task"]:
             status = msgspec.msgpack.decode(data, type=TaskStatus)
             found["task"][name] = _later(found["task"][name], status)
     return AssignmentSet(
-        node_number=node_number,
-        address_pools=address_pools,
+        node_number=place.node_number,
+        address_pools=place.address_pools,
+        data_path_port=place.data_path_port,
         tasks=found["task"],
         configs=found["config"],
         networks=found["network"],
@@ -164,6 +176,11 @@ def _read(db: sqlite3.Connection) -> AssignmentSet:
         endpoints=found["endpoint"],
         peers=found["peer"],
     )
+
+
+def _place(db: sqlite3.Connection) -> _Place:
+    row = db.execute("SELECT data FROM object WHERE kind = 'place'").fetchone()
+    return msgspec.msgpack.decode(row[0], type=_Place) if row is not None else _Place()
 
 
 def _later(task: Task, status: TaskStatus) -> Task:

@@ -246,12 +246,14 @@ class Attachment:
 class NetworkWorld:
     """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id.
 
-    `address_pools` are the cluster's, of which the number has its share (`common.addressing`). `tunnel_keys` are the
-    node's own for encrypted networks, None until a manager has said which.
+    `address_pools` are the cluster's, of which the number has its share (`common.addressing`). `data_path_port` is that
+    of all tunnels, 0: the usual one. `tunnel_keys` are the node's own for encrypted networks, None until a manager has
+    said which.
     """
 
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
+    data_path_port: int = 0
     networks: Mapping[str, Network] = field(default_factory=dict)
     endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
     peers: Mapping[str, Peer] = field(default_factory=dict)

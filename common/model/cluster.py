@@ -7,6 +7,9 @@ from common.model.container import DriverConfig
 from common.model.meta import Object
 from common.model.naming import Model
 
+# VXLAN's, registered for it with IANA.
+DEFAULT_DATA_PATH_PORT = 4789
+
 
 class Orchestration(Model):
     task_history_retention_limit: int = 5
@@ -70,6 +73,7 @@ class JoinTokens(Model):
 class Cluster(Object):
     """The one cluster record. `root_certificate` is PEM; its key is a file of the manager's, never in the store.
 
+    `data_path_port` is the UDP port of the tunnels between hosts. All must agree on it, so it stays as at `init`.
     `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since
     `tunnel_rotated_at` (Unix seconds).
     """
@@ -79,7 +83,7 @@ class Cluster(Object):
     root_certificate: str = ""
     default_addr_pool: tuple[str, ...] = ("10.0.0.0/8",)
     subnet_size: int = 24
-    data_path_port: int = 4789
+    data_path_port: int = DEFAULT_DATA_PATH_PORT
     tunnel_generation: int = 0
     tunnel_rotated_at: float = 0.0
 

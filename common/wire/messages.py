@@ -259,7 +259,8 @@ class Assignments(Message):
 
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
     the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
-    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`); only in complete sets.
+    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`), `data_path_port` the UDP
+    port of all tunnels, 0 for the usual one; both only in complete sets.
     A peer that is removed need not have been sent before. `tunnel_keys` are the node's own, private halves included;
     None: as they were. The worker keeps them in memory only.
     """
@@ -284,6 +285,7 @@ class Assignments(Message):
     removed_peers: tuple[str, ...] = ()
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
+    data_path_port: int = 0
     tunnel_keys: tuple[TunnelKey, ...] | None = None
 
 

@@ -167,6 +167,7 @@ class Feed:
             results_in=self._number,
             node_number=self._node_number,
             address_pools=cluster_pools(cluster.id, cluster.default_addr_pool) if complete else (),
+            data_path_port=cluster.data_path_port if complete else 0,
         )
 
     def _difference(self) -> Assignments:

@@ -140,6 +140,7 @@ def _as_stored(found: AssignmentSet, tasks: Mapping[str, Task]) -> AssignmentSet
     return AssignmentSet(
         node_number=found.node_number,
         address_pools=found.address_pools,
+        data_path_port=found.data_path_port,
         tasks=tasks,
         configs=found.configs,
         networks=found.networks,

@@ -44,7 +44,7 @@ class World:
         self.rng = rng
         self.tables = Tables()
         self.unheard: list[ChangeSet] = []
-        self.tables.of(Cluster).put(Cluster(id="cluster1", default_addr_pool=("10.7.0.0/16",)))
+        self.tables.of(Cluster).put(Cluster(id="cluster1", default_addr_pool=("10.7.0.0/16",), data_path_port=5789))
 
     def some(self, *choices: str) -> list[str]:
         return [choice for choice in choices if self.rng.random() < 0.4]
@@ -161,6 +161,7 @@ class Replica:
         if message.complete:
             self.held = {}
             assert message.address_pools[:1] == ("10.7.0.0/16",)
+            assert message.data_path_port == 5789
         else:
             assert message.applies_to == self.number
         assert message.results_in > self.number

@@ -31,7 +31,7 @@ def tunnel_link(site: Site) -> Tunnel | None:
         name=TUNNEL,
         mac=peer_mac(site.number),
         vni=TUNNEL_VNI,
-        port=site.facts.tunnel_port,
+        port=site.tunnel_port,
         local=site.facts.address,
         mtu=site.mtu,
     )

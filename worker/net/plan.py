@@ -126,7 +126,8 @@ def plan(
 
 
 def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Frame:
-    made_from = (world.node_number, world.address_pools, world.networks, world.peers, world.tunnel_keys, facts)
+    place = (world.node_number, world.address_pools, world.data_path_port)
+    made_from = (place, world.networks, world.peers, world.tunnel_keys, facts)
     if before is not None and before.made_from == made_from:
         return before
     here = site(world, facts)

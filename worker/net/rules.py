@@ -132,7 +132,7 @@ def _input(site: Site) -> tuple[str, ...]:
     new_connection = f"ct state new {_TO_PORT} @ports"
     new_at_address = f"ct state new ip daddr . {_TO_PORT} @portsaddr"
     return (
-        f"udp dport {site.facts.tunnel_port} ip saddr != @peers drop",
+        f"udp dport {site.tunnel_port} ip saddr != @peers drop",
         "ip daddr @viprange meta l4proto tcp reject with tcp reset",
         "ip daddr @viprange reject",
         f"{_RESOLVER} accept",

@@ -37,7 +37,6 @@ class HostFacts:
     node_id: str
     address: str = ""
     mtu: int = DEFAULT_MTU
-    tunnel_port: int = DEFAULT_TUNNEL_PORT
     ranges: tuple[IPv4Network, ...] = ()
     held: frozenset[tuple[str, int, str]] = frozenset()
     ipv6: bool = False
@@ -89,6 +88,7 @@ class Site:
     problems: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[TunnelKey, ...] | None = ()
     mesh6: IPv6Network | None = None
+    tunnel_port: int = DEFAULT_TUNNEL_PORT
 
     @property
     def encrypted_mtu(self) -> int:
@@ -151,6 +151,7 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
         problems=problems,
         keys=world.tunnel_keys,
         mesh6=mesh_prefix(world.address_pools) if number and facts.ipv6 else None,
+        tunnel_port=world.data_path_port or DEFAULT_TUNNEL_PORT,
     )
 
 

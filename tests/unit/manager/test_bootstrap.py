@@ -12,7 +12,7 @@ from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Un
 from common.hostaddr import Network
 from manager import bootstrap
 from manager.backends.sqlite import SqliteBackend
-from manager.bootstrap import choose_pools, create_cluster
+from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.init import configuration
 from manager.state.store import Store
@@ -41,6 +41,20 @@ async def test_a_new_cluster_has_its_records_and_private_files(tmp_path: Path) -
         assert (node.id, node.spec.role, node.agent) == ("n1", "manager", False)
         (ingress,) = store.view.networks
         assert ingress.spec.ingress
+
+
+async def test_the_data_path_port_is_the_clusters_from_the_start(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "manager")
+    await create_cluster(data, CONFIG, ("10.0.0.0/8",), SystemClock(), random.Random(1), data_path_port=5789)
+    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+        assert store.view.cluster.data_path_port == 5789
+
+
+def test_data_path_ports_are_those_of_docker() -> None:
+    assert [choose_data_path_port(wished) for wished in (0, 1024, 49151)] == [4789, 1024, 49151]
+    for wished in (-1, 80, 49152, 70000):
+        with pytest.raises(InvalidArgument, match="expected a port from 1024 to 49151"):
+            choose_data_path_port(wished)
 
 
 async def test_a_second_init_is_refused_and_changes_nothing(tmp_path: Path) -> None:

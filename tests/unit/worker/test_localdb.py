@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 
 import msgspec
@@ -23,6 +24,7 @@ FULL = Assignments(
     peers=(Peer(node_id="other", number=2, addr="10.0.0.2"),),
     node_number=5,
     address_pools=("10.0.0.0/8",),
+    data_path_port=5789,
     tunnel_keys=(TunnelKey(generation=3, private=b"top-secret-private-key", public=b"p"),),
 )
 
@@ -75,6 +77,20 @@ async def test_an_incremental_message_changes_what_it_names(path):
     assert found.peers == {}
     assert (found.node_number, found.address_pools) == (5, ("10.0.0.0/8",))
     assert list(found.networks) == ["n"]
+
+
+async def test_the_place_in_the_cluster_outlives_messages_that_say_only_a_part_of_it(path):
+    found = await saved(path, FULL, Assignments(complete=False, applies_to=7, results_in=8, node_number=6))
+    assert (found.node_number, found.address_pools, found.data_path_port) == (6, ("10.0.0.0/8",), 5789)
+
+
+async def test_a_place_that_was_written_before_there_were_data_path_ports_is_read(path):
+    await saved(path, FULL)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        place = msgspec.msgpack.encode((5, ("10.0.0.0/8",)))
+        db.execute("UPDATE object SET data = ? WHERE kind = 'place'", (place,))
+    found = await reload(path)
+    assert (found.node_number, found.address_pools, found.data_path_port) == (5, ("10.0.0.0/8",), 0)
 
 
 async def test_a_complete_message_replaces_all(path):

@@ -260,11 +260,13 @@ async def test_swarm(client: Client) -> None:
 async def test_swarm_update_merges(client: Client, cluster: ApiCluster) -> None:
     before = cluster.store.view.cluster
     body = {"Name": "default", "orchestration": {"TaskHistoryRetentionLimit": 0}, "Raft": {"KeepOldSnapshots": 0}}
+    body["DataPathPort"] = 7777  # no part of a spec: it stays as it was at init
     path = f"/swarm/update?version={before.version.index}&rotateWorkerToken=True"
     assert await client.ask("POST", path, body) == (200, None)
     after = cluster.store.view.cluster
     assert after.spec.orchestration.task_history_retention_limit == 0
     assert after.spec.raft == before.spec.raft
+    assert after.data_path_port == before.data_path_port
     assert after.join_tokens.manager == before.join_tokens.manager
     old, new = before.join_tokens.worker, after.join_tokens.worker
     assert old != new

@@ -57,6 +57,17 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_each_network():
     assert found.sysctls[f"net/ipv4/conf/{BRIDGE}/proxy_arp"] == "1"
 
 
+def test_tunnels_use_the_clusters_data_path_port():
+    memory = Memory()
+    usual = plan(world(), (), (), facts(), memory)
+    found = plan(world(data_path_port=5789), (), (), facts(), memory)
+    assert usual.tunnel is not None
+    assert found.tunnel == dataclasses.replace(usual.tunnel, port=5789)
+    assert found.ruleset is not None
+    guards = [rule for chain in found.ruleset.chains.values() for rule in chain.rules if "@peers drop" in rule]
+    assert guards == ["udp dport 5789 ip saddr != @peers drop"]
+
+
 def test_state_grows_with_peers_and_networks_not_with_containers():
     few = plan(world(endpoint(backend(2))), ("10.1.16.2",), (), facts())
     many = plan(

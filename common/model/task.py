@@ -63,13 +63,15 @@ class RestartRecord(Model):
 
     `attempts` counts the restarts that count against the policy's `max_attempts`, `streak` the failures in a row
     without a stable run between them (it drives the back-off); the replacement may be started at `not_before` (Unix
-    seconds; 0: at once). `running_since` is when the manager first heard that this task runs, 0 before.
+    seconds; 0: at once). `running_since` is when the manager first heard that this task runs, 0 before. `unprepared`:
+    the task before this one was rejected, so this one is given to no node before its time, not even to be prepared.
     """
 
     attempts: int = 0
     streak: int = 0
     not_before: float = 0.0
     running_since: float = 0.0
+    unprepared: bool = False
 
 
 class Renewal(Model):
@@ -120,6 +122,11 @@ class Task(Object):
     def live(self) -> bool:
         """Whether this task holds its slot: wanted, and not seen to have ended."""
         return self.desired_state <= TaskState.RUNNING and not self.status.state.terminal
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it is to reach no node yet: preparing it failed last, and it is not time to try that again."""
+        return self.restart.unprepared and self.desired_state <= TaskState.READY
 
     @property
     def renewing(self) -> bool:

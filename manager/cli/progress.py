@@ -20,7 +20,7 @@ MONITOR = 5.0
 # A slot whose task failed so often since the wait began will not run. With restarts backing off that is over a minute:
 # time enough for a service that fails until another one (its database) is up. A rejection is seldom a matter of time.
 LOOP_FAILURES = 5
-LOOP_REJECTIONS = 3
+LOOP_REJECTIONS = 2
 _SHORT_ID = 12
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
 _WAITING_MESSAGE = "pending task scheduling"

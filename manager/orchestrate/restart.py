@@ -1,9 +1,10 @@
 """Whether, and when, a slot gets a replacement for a task that ended.
 
 The policy is Docker's (swarmkit `orchestrator/restart/restart.go`), better in two things. The delay doubles with each
-failure in a row, from the policy's delay up to five minutes, and starts again after a stable run. And `window` is what
-Docker's documentation says that it is: a restart has succeeded once its task ran that long, and only restarts that
-have not count as attempts. So attempts trip whatever the delay is (swarmkit#2936: there never if window < delay).
+failure in a row, from the policy's delay up to five minutes, and starts again after a stable run. A replacement is
+prepared on its node meanwhile, but not when preparing is what failed: it would be rejected at once. And `window` is
+what Docker's documentation says that it is: a restart has succeeded once its task ran that long, and only restarts
+that have not count as attempts. So attempts trip whatever the delay is (swarmkit#2936: there never if window < delay).
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ def after(ended: Task, now: float, rng: Random) -> RestartRecord | None:
     if policy.max_attempts and attempts >= policy.max_attempts:
         return None
     streak = _streak(ended, completed, lasted)
-    return RestartRecord(attempts=attempts + 1, streak=streak, not_before=now + delay(policy, streak, rng))
+    return RestartRecord(
+        attempts=attempts + 1,
+        streak=streak,
+        not_before=now + delay(policy, streak, rng),
+        unprepared=ended.status.state is TaskState.REJECTED,
+    )
 
 
 def moved(task: Task) -> RestartRecord:

@@ -40,8 +40,8 @@ def group_of(task: Task) -> Group:
 
 
 def waiting(task: Task) -> bool:
-    """Whether the task is the scheduler's to place: its addresses are allocated, and it is still wanted."""
-    return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE
+    """Whether the task is the scheduler's to place now: its addresses are allocated, and it is still wanted."""
+    return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE and not task.held_back
 
 
 def placed(task: Task) -> bool:

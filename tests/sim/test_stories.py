@@ -93,6 +93,36 @@ def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_sto
     clock.run(lost_host())
 
 
+async def rejecting_host(delay: int | None) -> list[float]:
+    """Return when a task of a service was made whose host takes none, within ten minutes from its start."""
+    made: dict[str, float] = {}
+    async with cluster_of(1) as cluster:
+        cluster.habits.pull, cluster.habits.rejected = 0.1, 1.0
+        wanted = service(1)
+        policy = RestartPolicy(delay=None if delay is None else delay * SECOND)
+        template = replace(wanted.spec.task_template, restart_policy=policy)
+        await cluster.create(replace(wanted, spec=replace(wanted.spec, task_template=template)))
+        began = cluster.clock.now()
+        while cluster.clock.now() < began + 600:
+            made |= {task.id: max(task.created_at, task.restart.not_before) - began for task in cluster.view.tasks}
+            await asyncio.sleep(0.05)
+        (waiting,) = (task for task in cluster.view.tasks if task.live)
+        assert waiting.desired_state is TaskState.READY
+        assert waiting.restart.not_before > cluster.clock.now(), "what is next is shown"
+        cluster.habits.rejected = 0.0
+        await until(cluster, lambda: containers(cluster) == 1, 330)
+    return sorted(made.values())
+
+
+@pytest.mark.parametrize(("delay", "waits"), [(None, [5, 10, 20, 40, 80, 160, 300]), (0, [0, 1, 2, 4, 8, 16, 32])])
+def test_a_host_that_rejects_a_task_is_asked_ever_less_often(delay: int | None, waits: list[int]) -> None:
+    """Preparing is what fails: a task that was prepared ahead of its time would be rejected before that has come."""
+    began = clock.run(rejecting_host(delay))
+    for earlier, later, wait in zip(began, began[1:], waits, strict=False):
+        assert wait <= later - earlier <= wait * 1.1 + 0.5
+    assert len(began) <= len(waits) + 5
+
+
 async def drained_host() -> None:
     async with cluster_of(3) as cluster:
         cluster.habits.pull = 20.0

@@ -113,10 +113,12 @@ def test_failures_from_before_do_not_count():
     assert seen.lines[0].trouble == "exit 3"
 
 
-def test_three_rejections_are_enough():
-    thrice = [failed(1, number, REJECTED, "No such image: x") for number in range(3)]
-    seen = story(service(1), [(0, []), (6, [*thrice, task(1, TaskState.READY, number=3)])])
-    assert seen.reasons == ("web.1: No such image: x (3 times)",)
+def test_two_rejections_are_enough():
+    twice = [failed(1, number, REJECTED, "No such image: x") for number in range(2)]
+    once = story(service(1), [(0, []), (6, [twice[0], task(1, TaskState.READY, number=2)])])
+    assert once.verdict is Verdict.WAITING
+    seen = story(service(1), [(0, []), (6, [*twice, task(1, TaskState.READY, number=2)])])
+    assert seen.reasons == ("web.1: No such image: x (2 times)",)
 
 
 def test_a_failure_between_two_looks_begins_the_watch_again():

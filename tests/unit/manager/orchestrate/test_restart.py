@@ -9,6 +9,7 @@ import pytest
 from common.model import Task, TaskState
 from common.model.service import RestartPolicy
 from manager.orchestrate.restart import LONGEST_DELAY, delay
+from manager.schedule.load import waiting
 from tests.fakes.world import World, policy, replace, template
 
 
@@ -97,6 +98,22 @@ def test_delays_double_up_to_five_minutes_and_start_again_after_a_stable_run() -
         assert expected <= wait <= min(expected * 1.1, LONGEST_DELAY)
     end(world, after=61)
     assert begin(world) <= 5.5
+
+
+def test_only_after_a_rejection_a_replacement_is_not_prepared_ahead_of_its_time() -> None:
+    world = one()
+    end(world, TaskState.REJECTED)
+    (task,) = world.live
+    world.put(replace(task, status=replace(task.status, state=TaskState.PENDING)))
+    assert not waiting(world.task(task)), "no node is to have it yet"
+    world.now = task.restart.not_before
+    world.decide()
+    assert waiting(world.task(task))
+    begin(world)
+    end(world, TaskState.FAILED)
+    (task,) = world.live
+    world.put(replace(task, status=replace(task.status, state=TaskState.PENDING)))
+    assert (waiting(world.task(task)), task.desired_state) == (True, TaskState.READY)
 
 
 def test_completed_tasks_restart_at_the_same_pace() -> None:

@@ -86,7 +86,7 @@ class DataDir:
             shutil.rmtree(folder, ignore_errors=True)
         for name in (
             "state.db*",
-            "state.unreadable",
+            "state.unreadable*",
             "status.json",
             "fetched-images.json",
             "status.tmp",

@@ -7,6 +7,7 @@ containers), so it does not wait for the disk; a torn file is not, so it is a da
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -20,6 +21,7 @@ from common.model.attachment import NetworkAttachment
 from common.model.network import Network
 from common.model.secret import Config
 from common.model.task import Task, TaskStatus
+from common.version import version
 from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
 from worker.assignments import AssignmentSet
 
@@ -88,9 +90,12 @@ class LocalDb:
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
             if self._db is not None:
                 self._db.close()
-            aside = self._path.with_suffix(".unreadable")
-            _log.warning("%s cannot be read (%s): kept as %s, starting with an empty one", self._path, error, aside)
-            self._path.replace(aside)
+            _log.warning(
+                "%s cannot be read (%s): kept as %s, starting with an empty one; a manager sends again what is in it",
+                self._path,
+                error,
+                _put_aside(self._path),
+            )
             self._db = _open(self._path)
             return AssignmentSet()
 
@@ -138,29 +143,57 @@ def _parts(message: Assignments) -> Iterable[tuple[str, tuple[Any, ...], tuple[s
     return zip((kind for kind, _, _ in _KINDS), objects, removed, keys, strict=True)
 
 
+def _put_aside(path: Path) -> Path:
+    """Rename a file with what SQLite has beside it, which another database by that name must not take for its own."""
+    aside = path.with_suffix(".unreadable")
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{ending}").replace(f"{aside}{ending}")
+    return aside
+
+
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     path.chmod(0o600)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version not in (0, SCHEMA_VERSION):
-        raise sqlite3.DatabaseError(f"its schema has version {version}, this release reads {SCHEMA_VERSION}")
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    if schema not in (0, SCHEMA_VERSION):
+        raise sqlite3.DatabaseError(f"its schema has version {schema}, this release reads {SCHEMA_VERSION}")
     db.execute(
         "CREATE TABLE IF NOT EXISTS object (kind TEXT, id TEXT, data BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
     )
     db.execute("CREATE TABLE IF NOT EXISTS state (id TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.isolation_level = "IMMEDIATE"
-    return db
 
 
 def _read(db: sqlite3.Connection) -> AssignmentSet:
     found: dict[str, dict[str, Any]] = {kind: {} for kind, _, _ in _KINDS}
     types = {kind: struct for kind, struct, _ in _KINDS}
     place = _place(db)
+    unknown: set[str] = set()
     for kind, name, data in db.execute("SELECT kind, id, data FROM object WHERE kind != 'place'"):
-        found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
+        if kind in types:
+            found[kind][name] = msgspec.msgpack.decode(data, type=types[kind])
+        else:
+            unknown.add(str(kind))
+    if unknown:
+        _log.warning(
+            "the worker's memory has records of kinds that release %s does not know (%s): another release has written "
+            "them, and they are left out; if tasks lack something, install that release again",
+            version(),
+            ", ".join(sorted(unknown)),
+        )
     for name, data in db.execute("SELECT id, data FROM state"):
         if name in found["task"]:
             status = msgspec.msgpack.decode(data, type=TaskStatus)

@@ -13,6 +13,7 @@ import msgspec
 
 from common.errors import Unavailable
 from common.model import StoredObject
+from common.version import version
 from manager.state.backend import Loaded
 from manager.state.changes import ChangeSet
 
@@ -29,6 +30,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_DAMAGED = "it is damaged or another kind of file: restore it from a backup"
 _KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
 
 
@@ -62,10 +64,11 @@ class SqliteBackend:
         hint = {
             "database or disk is full": "free some space on that disk; nothing of this change was stored",
             "database is locked": "another process has it open: is a second manager running on this data directory?",
-            "file is not a database": "it is damaged or another kind of file: restore it from a backup",
+            "file is not a database": _DAMAGED,
+            "database disk image is malformed": _DAMAGED,
             "unable to open database file": "check that its directory exists and may be written",
             "attempt to write a readonly database": "check the file's owner and that its disk is mounted writable",
-        }.get(str(error), "look at the disk and at the manager's log")
+        }.get(str(error), _DAMAGED if str(error).startswith("no such") else "look at the disk and at the manager's log")
         return f"the store {self._path} failed: {error}: {hint}"
 
     def _load(self) -> Loaded:
@@ -75,8 +78,10 @@ class SqliteBackend:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
             database.execute(f"PRAGMA {pragma}")
         migrate(database, self._path)
-        (index,) = database.execute("SELECT last_index FROM position").fetchone()
-        return Loaded(index, tuple(_decoded(database)))
+        position = database.execute("SELECT last_index FROM position").fetchone()
+        if position is None:
+            raise Unavailable(f"the store {self._path} does not say how far it got: {_DAMAGED}")
+        return Loaded(position[0], tuple(_decoded(database, self._path)))
 
     def _commit(self, change_sets: Sequence[ChangeSet]) -> None:
         database = self._database
@@ -107,18 +112,36 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
         Unavailable: the file was written by a newer program.
 
     """
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        text = f"the store {path} has schema {version}, this program knows {len(MIGRATIONS)}: install a newer one"
+    (schema,) = database.execute("PRAGMA user_version").fetchone()
+    if schema > len(MIGRATIONS):
+        text = f"the store {path} has schema {schema}, release {version()} knows {len(MIGRATIONS)}: install a newer one"
         raise Unavailable(text)
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+    for number, script in enumerate(MIGRATIONS[schema:], start=schema + 1):
         database.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
 
-def _decoded(database: sqlite3.Connection) -> Iterator[StoredObject]:
+def _decoded(database: sqlite3.Connection, path: Path) -> Iterator[StoredObject]:
+    """Read all objects. None is left out: the cluster would forget it, and who uses it would not.
+
+    Raises:
+        Unavailable: one is of a kind that this program does not know, or is damaged.
+
+    """
     decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()}
-    for kind, body in database.execute("SELECT kind, body FROM objects"):
-        yield decoders[kind].decode(body)
+    for kind, object_id, body in database.execute("SELECT kind, id, body FROM objects"):
+        decoder = decoders.get(kind)
+        if decoder is None:
+            raise Unavailable(
+                f"the store {path} has objects of kind {kind!r}, which release {version()} does not know: "
+                "a newer one has written it, install that again"
+            )
+        try:
+            yield decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(
+                f"the store {path} has a {kind} {object_id!r} that release {version()} cannot read ({error}): "
+                "install the release that has written it; if it is that one, restore the file from a backup"
+            ) from error
 
 
 def _rows(change_sets: Sequence[ChangeSet]) -> tuple[list[tuple[str, str, bytes]], list[tuple[str, str]]]:

@@ -11,7 +11,7 @@ from common.model.task import TaskState, TaskStatus
 from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
 from tests.unit.worker.worlds import make_task
 from worker.assignments import AssignmentSet
-from worker.localdb import LocalDb
+from worker.localdb import LocalDb, _put_aside
 
 FULL = Assignments(
     complete=True,
@@ -30,7 +30,7 @@ FULL = Assignments(
 
 
 @pytest.fixture
-async def path(tmp_path):
+def path(tmp_path):
     return tmp_path / "state.db"
 
 
@@ -145,3 +145,27 @@ async def test_a_newer_schema_is_put_aside(path):
 async def test_only_its_owner_may_read_it(path):
     await saved(path, FULL)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_kinds_of_another_release_are_left_out_and_told(path, caplog):
+    await saved(path, FULL)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO object VALUES ('satellite', 'x', x'80')")
+    found = await reload(path)
+    assert list(found.tasks) == ["t1", "t2"]
+    assert "does not know (satellite)" in caplog.text
+    assert "install that release again" in caplog.text
+    assert await saved(path, FULL) == await reload(path)
+    caplog.clear()
+    await reload(path)
+    assert not caplog.records, "a complete set replaces what is not known, too"
+
+
+def test_what_is_beside_an_unreadable_file_goes_aside_with_it(path):
+    for ending in ("", "-wal"):
+        path.with_name(f"state.db{ending}").write_text(ending)
+    _put_aside(path)
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {
+        "state.unreadable": "",
+        "state.unreadable-wal": "-wal",
+    }

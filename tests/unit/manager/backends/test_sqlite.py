@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 from pathlib import Path
@@ -53,6 +54,36 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(Unavailable, match="install a newer one"):
         await SqliteBackend(path).load()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "INSERT INTO objects VALUES ('satellite', 'x', x'80')",
+            "'satellite', which .* does not know: a newer",
+        ),
+        ("INSERT INTO objects VALUES ('service', 'x', x'01')", "has a service 'x' that release .* cannot read"),
+        ("UPDATE objects SET body = x'ff'", "has a service 's1' that release .* restore the file from a backup"),
+        ("DELETE FROM position", "how far it got: it is damaged"),
+        ("DROP TABLE objects", "no such table: objects: it is damaged"),
+    ],
+)
+async def test_a_store_that_is_not_understood_is_refused_and_left_as_it_is(
+    tmp_path: Path, change: str, said: str
+) -> None:
+    path = tmp_path / "store.db"
+    async with Store(SqliteBackend(path), SystemClock()) as store:
+        await store.update(lambda tx: tx.put(Service(id="s1")))
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    backend = SqliteBackend(path)
+    with pytest.raises(Unavailable, match=rf"store\.db.*{said}"):
+        await backend.load()
+    await backend.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        (schema,) = database.execute("PRAGMA user_version").fetchone()
+    assert schema == len(MIGRATIONS)
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest_asyncio
 from tests.e2e.cluster import Cluster, slots
 from tests.lab import Host
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 SEED = """\
 version: "3"

@@ -22,7 +22,7 @@ from tests.lab import Host
 from tests.lab.load import Load
 from worker.net.dockeruser import RULES
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 
 PORT = 8080
 CURL_REFUSED = 7

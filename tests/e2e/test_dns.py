@@ -19,7 +19,7 @@ import pytest_asyncio
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 
 CLIENT = Path(__file__).with_name("dns_client.py")
 DOCKERS_OWN = "127.0.0.11"

@@ -17,7 +17,7 @@ import pytest_asyncio
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 
 SNIFFER = Path(__file__).with_name("sniffer.py")
 REPAIR_SECONDS = 2.0

@@ -18,7 +18,7 @@ from common.addressing6 import with_ipv4
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 
 PORT = 8080
 BOTH, UDP_ONLY = f"{PORT}:80", f"{PORT}:80/udp"

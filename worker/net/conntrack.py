@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from worker.net import command
 from worker.net.plan import Purge
 
 # What conntrack returns when there was nothing to delete.
 _NOTHING_FOUND = 1
+
+# The second sender of a line is who answers: where the connection was led.
+_LED_TO = re.compile(r"^.*? src=.*? src=(\S+) ", re.MULTILINE)
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +29,28 @@ async def cut(purge: Purge) -> None:
         await _delete("--reply-src", address)
     for port in purge.udp_ports:
         await _delete("-p", "udp", "--orig-port-dst", str(port))
+
+
+async def cut_forgotten(ranges: Collection[IPv4Network | IPv6Network], known: Collection[str]) -> None:
+    """Cut what was led to an address of `ranges` that is none of the `known` ones: nobody saw that one go.
+
+    Raises:
+        Unavailable: the kernel's records cannot be listed.
+
+    """
+    for family in ("ipv4", "ipv6"):
+        listing = await command.must("conntrack", "-L", "--dst-nat", "-f", family)
+        # A busy host has many records: the loop goes on meanwhile.
+        gone = await asyncio.to_thread(forgotten, listing, ranges, known)
+        if gone:
+            _log.info("cutting connections to %d addresses that are in use no more", len(gone))
+            await cut(Purge(backends=gone))
+
+
+def forgotten(listing: str, ranges: Collection[IPv4Network | IPv6Network], known: Collection[str]) -> tuple[str, ...]:
+    """Read conntrack's list of redirected connections; return where in `ranges` some lead, `known` addresses aside."""
+    led_to = set(_LED_TO.findall(listing)) - set(known)
+    return tuple(sorted(each for each in led_to if any(ip_address(each) in part for part in ranges)))
 
 
 async def _delete(*which: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import SwarmError
+from worker.net import conntrack
 from worker.net import facts as host_facts
 from worker.net.attachments import Attachments
 from worker.net.balance import published
@@ -77,6 +78,7 @@ class Keeper:
         self._seen = Seen()
         self._look = True
         self._unclean = True
+        self._forgotten_cut = False
         self._applying = asyncio.Lock()
         self._changed = asyncio.Event()
         self._version = 0
@@ -180,6 +182,7 @@ class Keeper:
             async with self._applying:
                 host.check_sysctls()
                 await self._tidy(host)
+                await self._cut_forgotten()
                 if await host.encryption_changed():
                     self._look = True
                     self.note()
@@ -197,6 +200,20 @@ class Keeper:
                 self._unclean = not await host.remove_unused_networks()
             except SwarmError as error:
                 _log.debug("unused networks stay for now: %s", error.message)
+
+    async def _cut_forgotten(self) -> None:
+        """Cut, once, what goes to containers that ended while no agent was here; of later ones the plans tell."""
+        site = self.plan.site if self.plan is not None else None
+        if self._forgotten_cut or site is None or not site.number or self._settled < self._version:
+            return
+        if site.keys is None or not self.surveyed.is_set():
+            return  # until then nobody can tell them from those that the world of before the restart lacks
+        self._forgotten_cut = True
+        assert self.plan is not None
+        try:
+            await conntrack.cut_forgotten(site.ranges, {*self.plan.reached, *self._attachments.addresses})
+        except SwarmError as error:
+            _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
 
     # --- changes from outside -----------------------------------------------------------------------------------------
 

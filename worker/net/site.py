@@ -104,6 +104,15 @@ class Site:
         return self.pool.gateway_range(self.number)
 
     @property
+    def ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where the cluster's containers are, as far as this host reaches them."""
+        assert self.pool is not None, "asked only of a host with a number"
+        found: list[IPv4Network | IPv6Network | None] = [self.pool.gateways, self.mesh6]
+        for segment in self.segments.values():
+            found += (segment.subnet, segment.prefix6)
+        return tuple(part for part in found if part is not None)
+
+    @property
     def tunnel(self) -> IPv4Address:
         assert self.pool is not None, "asked only of a host with a number"
         return self.pool.tunnel_address(self.number)

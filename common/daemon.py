@@ -53,7 +53,7 @@ class Daemon:
         return f"journalctl -u {self.unit}" if self.by_systemd else str(self.log_file)
 
     def start(self, timeout: float) -> None:
-        """Start it and return when it says that it is ready.
+        """Start it and return when it says that it is ready. A unit that was not enabled before stays so on failure.
 
         Raises:
             Unavailable: it ended, or was not ready within `timeout` seconds and was stopped; the message says why as
@@ -61,11 +61,7 @@ class Daemon:
 
         """
         if self.by_systemd:
-            try:
-                self._systemctl("enable", "--now", self.unit)
-            except Unavailable:
-                self._systemctl("disable", "--now", self.unit)
-                raise
+            self._start_unit()
             return
         with _ReadySocket() as notice:
             pid = self._detach(notice.address)
@@ -109,6 +105,16 @@ class Daemon:
             with suppress(ChildProcessError):  # only when it was this process that started it
                 os.waitpid(pid, 0)
         self.pid_file.unlink(missing_ok=True)
+
+    def _start_unit(self) -> None:
+        query = ["systemctl", "is-enabled", "--quiet", self.unit]
+        enabled = subprocess.run(query, capture_output=True, check=False).returncode == 0
+        try:
+            self._systemctl("enable", "--now", self.unit)
+        except Unavailable:
+            if not enabled:  # else systemd goes on trying, now and at the next boot
+                self._systemctl("disable", "--now", self.unit)
+            raise
 
     def _detach(self, notify_address: str) -> int:
         command = [sys.executable, "-m", self.module, "run", "--data-dir", str(self.data_dir)]

@@ -66,10 +66,16 @@ class _Daemon:
         self._is_ready = False
 
     async def run(self) -> None:
-        config = self._config
-        engine = DockerEngine(config.docker_host, self._rng)
-        database = LocalDb(self._data_dir.database)
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
+        engine = DockerEngine(self._config.docker_host, self._rng)
+        try:
+            await self._serve(credentials, engine)
+        finally:
+            await engine.close()
+
+    async def _serve(self, credentials: Credentials, engine: DockerEngine) -> None:
+        config = self._config
+        database = LocalDb(self._data_dir.database)
         networks = await choose_networks(self._data_dir, config, engine, self._clock)
         image_server = ImageServer(engine, self._clock)
         questions = Questions()
@@ -119,15 +125,15 @@ class _Daemon:
             if listener is not None:
                 await listener.close()
             await database.close()
-            await engine.close()
 
     async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
         """Write down what changed, for those who ask: who serves us, what runs, where managers are."""
-        last = WorkerStatus(pid=0)
+        last, mark = WorkerStatus(pid=0), statusfile.process_mark(os.getpid())
         while True:
             statuses = agent.supervisor.tasks
             status = WorkerStatus(
                 pid=os.getpid(),
+                process=mark,
                 manager=session.address,
                 since=session.since,
                 tasks=len(statuses),

@@ -138,6 +138,21 @@ def start(data: DataDir) -> None:
         raise
 
 
+def start_again(data: DataDir) -> None:
+    """Start the daemon of a host that has joined; return when it is ready. One that runs is left alone.
+
+    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already.
+
+    Raises:
+        FailedPrecondition: this host has not joined.
+        Unavailable: it does not start; its last words.
+
+    """
+    data.load()
+    if statusfile.read(data.status) is None:
+        daemon(data).start(START_SECONDS)
+
+
 def _check_welcomed(data: DataDir, background: Daemon) -> None:
     status = statusfile.read(data.status)
     if status is not None and status.manager:

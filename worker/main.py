@@ -128,6 +128,24 @@ def join_command(
     click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
 
 
+@main.command("start")
+@_DATA_DIR
+@_plain_errors
+def start_command(data_dir: Path) -> None:
+    r"""Start this host's worker again, where no systemd does so at boot; one that runs already is left alone.
+
+    \b
+    Example:
+      swarm-worker start
+    """
+    data = DataDir(data_dir)
+    join.start_again(data)
+    status = statusfile.read(data.status)
+    if status is None or not status.manager:
+        hint = join.daemon(data).log_hint()
+        click.echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
+
+
 @main.command("run")
 @_DATA_DIR
 @_LOG_LEVEL

@@ -9,9 +9,13 @@ import msgspec
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`manager` is the address of the session, empty without one; `since` is when that came to be, Unix seconds."""
+    """`manager` is the address of the session, empty without one; `since` is when that came to be, Unix seconds.
+
+    `process` tells the process from a later one with the same `pid`, after a boot perhaps; empty: not known.
+    """
 
     pid: int
+    process: str = ""
     manager: str = ""
     since: float = 0.0
     tasks: int = 0
@@ -22,6 +26,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         """Whether the process that wrote this runs."""
+        if self.process:
+            return self.process == process_mark(self.pid)
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -29,6 +35,17 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         except PermissionError:
             return True
         return True
+
+
+def process_mark(pid: int) -> str:
+    """Return what no other process of this host has had or will have: boot and start; empty when it does not run."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Fields 3 and 22 of proc(5); the second, the name, may hold spaces and parentheses.
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in "ZX" else f"{boot}/{pid}/{fields[18]}"
 
 
 def write(path: Path, status: WorkerStatus) -> None:

@@ -87,6 +87,11 @@ async def test_join_run_leave(lab, token, number):
     assert json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"] == status["node_id"]
     assert (await worker(host, "run", check=False)).returncode == 1  # one is enough
     await process.stop()
+    await worker(host, "start")
+    started = json.loads((await worker(host, "status", "--format", "json")).stdout)
+    assert (started["node_id"], bool(started["manager"])) == (status["node_id"], True)
+    await worker(host, "start")  # it runs: nothing to do
+    assert json.loads((await worker(host, "status", "--format", "json")).stdout)["pid"] == started["pid"]
 
     assert "left the cluster" in (await worker(host, "leave")).stdout
     await nothing_left(host)

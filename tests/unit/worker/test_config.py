@@ -74,5 +74,12 @@ def test_a_status_counts_while_its_process_lives(tmp_path):
     assert statusfile.read(path) is None
     statusfile.write(path, WorkerStatus(pid=os.getpid(), manager="m", tasks=2))
     assert statusfile.read(path).tasks == 2
+    mark = statusfile.process_mark(os.getpid())
+    statusfile.write(path, WorkerStatus(pid=os.getpid(), process=mark, tasks=3))
+    assert statusfile.read(path).tasks == 3
+    boot, _, rest = mark.partition("/")
+    for other in (f"another-boot/{rest}", f"{boot}/{os.getpid()}/1"):
+        statusfile.write(path, WorkerStatus(pid=os.getpid(), process=other))
+        assert statusfile.read(path) is None, "another process has its number now"
     statusfile.write(path, WorkerStatus(pid=2**22 + 1))
     assert statusfile.read(path) is None

@@ -32,7 +32,7 @@ def test_every_help_has_an_example(name):
     assert f"swarm-worker {name or 'join'}" in shown.stdout.partition("Example")[2]
 
 
-@pytest.mark.parametrize("name", ["status", "leave", "run"])
+@pytest.mark.parametrize("name", ["status", "leave", "run", "start"])
 def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
     said = run(name, "--data-dir", str(tmp_path))
     assert said.exit_code == 1
@@ -88,6 +88,22 @@ def test_a_second_worker_on_one_directory_is_refused(data):
     statusfile.write(data.status, WorkerStatus(pid=os.getpid()))
     said = run("run", "--data-dir", str(data.path))
     assert (said.exit_code, "stop it first" in said.stderr) == (1, True)
+
+
+def test_starting_a_worker_that_runs_leaves_it_alone(data):
+    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), manager="10.0.0.1:2377"))
+    said = run("start", "--data-dir", str(data.path))
+    assert (said.exit_code, said.output) == (0, "")
+    assert not (data.path / "daemon.pid").exists()
+
+
+def test_a_worker_that_does_not_start_says_why_and_keeps_what_it_has(data):
+    said = run("start", "--data-dir", str(data.path))
+    assert said.exit_code == 1
+    assert said.stderr.startswith("Error: swarm-worker ended while starting: Error: ")
+    assert str(data.credentials.directory) in said.stderr
+    assert data.load().node_id == "n1"
+    assert not (data.path / "daemon.pid").exists()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -34,3 +34,35 @@ DOCUMENT: tuple[tuple[str, Step], ...] = (
     ),
     ("docker stack rm [SERVICE]", step("stack rm shop", "Removing service shop_web", "Removing network shop_webnet")),
 )
+
+# Its compose file, tab and all.
+COMPOSE = """\
+version: "3"
+services:
+  # defines a service named "web"
+  web:
+    # Which image to pull / use
+    image: username/repo:tag
+    deploy:
+\t  # Specifies the number of instances to run (5)
+      replicas: 5
+      resources:
+        limits:
+          # limits each instance to use, at most, 10% of the CPU (across all cores)
+          cpus: "0.1"
+          # limits each instance to use 50MB of RAM
+          memory: 50M
+      # immediately restart a container if it fails
+      restart_policy:
+        condition: on-failure
+    # maps port 80 on the host to web\u2019s port 80
+    ports:
+      - "80:80"
+    # instruct web\u2019s containers to share port 80 via a load-balanced network called "webnet"
+    # internally, the containers themselves publish to web\u2019s port 80 at an ephemeral port
+    networks:
+      - webnet
+# define the "webnet" network with the default settings: a load-balanced overlay network
+networks:
+  webnet:
+"""

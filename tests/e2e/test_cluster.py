@@ -14,38 +14,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.docker_cli.document import COMPOSE, TAG
 from tests.e2e.cluster import Cluster, slots
 from tests.lab import Host
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
-SEED = """\
-version: "3"
-services:
-  # defines a service named "web"
-  web:
-    # Which image to pull / use
-    image: web:lab
-    deploy:
-\t  # Specifies the number of instances to run (5)
-      replicas: 5
-      resources:
-        limits:
-          # limits each instance to use, at most, 10% of the CPU (across all cores)
-          cpus: "0.1"
-          # limits each instance to use 50MB of RAM
-          memory: 50M
-      # immediately restart a container if it fails
-      restart_policy:
-        condition: on-failure
-    # maps port 80 on the host to web\u2019s port 80
-    ports:
-      - "80:80"
-    networks:
-      - webnet
-networks:
-  webnet:
-"""
+SEED = COMPOSE.replace(TAG, "web:lab")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.docker_cli.document import DOCUMENT, TAG
+from tests.docker_cli.document import COMPOSE, DOCUMENT, TAG
 from tests.docker_cli.engine_table import ENGINE_SCRIPTS
 from tests.docker_cli.row import Ran, Run, Step, play, step
 from tests.e2e.cluster import Cluster
@@ -154,36 +154,6 @@ ENV NAME World
 
 # Run app.py when the container launches
 CMD ["python", "app.py"]
-"""
-COMPOSE = """\
-version: "3"
-services:
-  # defines a service named "web"
-  web:
-    # Which image to pull / use
-    image: username/repo:tag
-    deploy:
-\t  # Specifies the number of instances to run (5)
-      replicas: 5
-      resources:
-        limits:
-          # limits each instance to use, at most, 10% of the CPU (across all cores)
-          cpus: "0.1"
-          # limits each instance to use 50MB of RAM
-          memory: 50M
-      # immediately restart a container if it fails
-      restart_policy:
-        condition: on-failure
-    # maps port 80 on the host to web's port 80
-    ports:
-      - "80:80"
-    # instruct web's containers to share port 80 via a load-balanced network called "webnet"
-    # internally, the containers themselves publish to web's port 80 at an ephemeral port
-    networks:
-      - webnet
-# define the "webnet" network with the default settings: a load-balanced overlay network
-networks:
-  webnet:
 """
 # There is no registry here: what stands for Python's image answers HTTP, and has a `pip` that needs its file.
 PARENT = r"""FROM web:lab

@@ -73,6 +73,8 @@ class Host:
         if seen is not None:
             await _try(self._raise_bridges(plan, seen, in_use=False), troubles)
         await _try(self._encrypt(plan, seen), troubles)
+        # A new link's before anything comes over it: the peer may have changed over to it, and this host not yet.
+        self._set_sysctls(plan, drift=False)
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,12 @@ from worker.net.names import WIREGUARD_LINKS
 KERNEL = "wireguard"
 USERSPACE = "wireguard-go"
 SOCKETS = Path("/var/run/wireguard")
-# One that does not answer for this long is made anew.
+# `wg` waits for the link's process. On a busy machine a good one is late now and then, and making it anew would cut off
+# what it carries; so one is given up that is silent for so many looks one after the other.
 PATIENCE_SECONDS = 1.0
+SILENT_LOOKS = 3
+# A new link's process has more to do.
+FIRST_PATIENCE_SECONDS = 5.0
 _LOOKS = 50
 _LOOK_AGAIN_SECONDS = 0.02
 
@@ -57,6 +62,7 @@ class WireGuard:
         self.kind = kind
         self.wanted: Mapping[str, WireGuardLink] = {}
         self._states: dict[str, State] = {}
+        self._silent: Counter[str] = Counter()
 
     @property
     def answered(self) -> frozenset[bytes]:
@@ -67,9 +73,19 @@ class WireGuard:
         """Read the links that are there; return whether what matters has changed since the last time."""
         before = self._states
         there = [name for name in WIREGUARD_LINKS if name in names]
-        found = [(name, await _read(name)) for name in there]
+        found = [(name, await self._state(name)) for name in there]
         self._states = {name: state for name, state in found if state is not None}
         return self._states != before
+
+    async def _state(self, name: str) -> State | None:
+        """Read a link; one that is only late is taken to be what it was, and None when it is given up."""
+        try:
+            state = await _read(name, PATIENCE_SECONDS)
+        except TimeoutError:
+            self._silent[name] += 1
+            return self._states.get(name) if self._silent[name] < SILENT_LOOKS else None
+        del self._silent[name]
+        return state
 
     async def apply(
         self, wanted: Mapping[str, WireGuardLink], there: Collection[str], down: Collection[str] = ()
@@ -101,7 +117,10 @@ class WireGuard:
             await self._make(link.name)
         await command.must("wg", "syncconf", link.name, "/dev/stdin", stdin=link.config())
         await links.set_up(link.name, link.mtu)
-        state = await _read(link.name)
+        try:
+            state = await _read(link.name, FIRST_PATIENCE_SECONDS)
+        except TimeoutError:
+            state = None
         if state is None:
             raise Unavailable(f"the link {link.name} of encrypted networks does not answer: is {self.kind} well?")
         self._states[link.name] = state
@@ -118,6 +137,7 @@ class WireGuard:
     async def _remove(self, name: str) -> None:
         """Delete a link; its process hears of it, ends, and takes its socket along."""
         self._states.pop(name, None)
+        del self._silent[name]
         await links.delete(name)
         socket = SOCKETS / f"{name}.sock"
         for _ in range(_LOOKS):
@@ -130,12 +150,17 @@ class WireGuard:
         socket.unlink(missing_ok=True)
 
 
-async def _read(name: str) -> State | None:
-    """Ask a link for its state; None when nobody answers."""
+async def _read(name: str, patience: float) -> State | None:
+    """Ask a link for its state; None when nobody is there to answer.
+
+    Raises:
+        TimeoutError: there is no answer within `patience` seconds.
+
+    """
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(patience):
             output = await command.run("wg", "show", name, "dump")
-    except (TimeoutError, Unavailable):
+    except Unavailable:
         return None
     return parse(output.text) if output.code == 0 else None
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from common.model.container import DriverConfig
 from common.model.network import Network
 from common.model.node import TunnelKey
 from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
-from worker.net import wireguard
+from worker.net import command, wireguard
 from worker.net.kernel import Route
 from worker.net.plan import HostPlan, plan
 from worker.net.site import DEFAULT_MTU
 
 BRIDGE = f"oc-{RED[:12]}"
 PRIVATE = b"\1" * 32
+STATE = (
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\tBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAE=\t51877\toff\n"
+    "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
+    "BAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAM=\t(none)\t192.168.7.3:51877\t10.2.18.0/24\t0\t0\t0\t25\n"
+)
 
 
 def key(generation: int, node: int = 1) -> TunnelKey:
@@ -143,16 +151,32 @@ def test_ipv6_goes_the_same_way():
     assert not any(isinstance(item, Route) and item.destination.startswith("fd00:2::a02:11") for item in bare)
 
 
+async def test_a_link_that_is_late_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Making it anew would cut off what it carries: it is silent three times running before that."""
+    answers = iter([STATE, "late", "late", STATE, "late", "late", "late", "gone", STATE, "gone"])
+
+    async def run(*argv: str) -> command.Output:
+        assert argv == ("wg", "show", "orc-wg0", "dump")
+        said = next(answers)
+        if said == "late":
+            await asyncio.Event().wait()
+        return command.Output(int(said == "gone"), said, "")
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(wireguard, "PATIENCE_SECONDS", 0.001)
+    kept = wireguard.WireGuard(wireguard.USERSPACE)
+    seen = []
+    for _ in range(10):
+        await kept.look({"orc-wg0", "eth0"})
+        seen.append(bool(kept.answered))
+    assert seen == [True, True, True, True, True, True, False, False, True, False]
+
+
 def test_the_state_of_a_link_is_read_from_wg():
     found = planned(4).wireguard
     assert found is not None
     link = found["orc-wg0"]
-    text = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\tBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAE=\t51877\toff\n"
-    text += (
-        "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
-    )
-    text += "BAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAM=\t(none)\t192.168.7.3:51877\t10.2.18.0/24\t0\t0\t0\t25\n"
-    state = wireguard.parse(text)
+    state = wireguard.parse(STATE)
     assert state is not None
     assert state.is_like(link)
     assert state.answered == {public(4, 2)}

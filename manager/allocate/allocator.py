@@ -181,7 +181,7 @@ class _Work:
         if not networks and spec is None:
             return None
         ports = choose_ports(service, self._ports) if spec is not None and spec.ports else ()
-        vips = choose_vips(service, networks, self._addresses) if networks else ()
+        vips = choose_vips(service, networks, self._addresses, self._now) if networks else ()
         return Endpoint(spec=spec or EndpointSpec(), ports=ports, virtual_ips=vips)
 
     def _needs(self, task: Task) -> tuple[PortConfig, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
@@ -12,6 +11,10 @@ from common.model import Network, Service
 from common.model.service import VirtualIP
 from manager.allocate.leases import address_range
 from manager.allocate.subnets import is_overlay
+
+# The search for a free address goes once round a network's in this time, or in less where they are few.
+_ROUND_SECONDS = 30.0
+_PLACES_A_SECOND = 16
 
 
 class AddressesInUse:
@@ -43,7 +46,9 @@ def has_vip(network: Network) -> bool:
     return is_overlay(network) and not network.spec.ingress
 
 
-def choose_vips(service: Service, networks: Iterable[Network], used: AddressesInUse) -> tuple[VirtualIP, ...]:
+def choose_vips(
+    service: Service, networks: Iterable[Network], used: AddressesInUse, now: float
+) -> tuple[VirtualIP, ...]:
     """Return the service's virtual address in each of these networks, which are allocated; those that it has it keeps.
 
     Raises:
@@ -54,24 +59,27 @@ def choose_vips(service: Service, networks: Iterable[Network], used: AddressesIn
     if mode == "dnsrr":
         return ()
     mine = {vip.network_id: vip for vip in service.endpoint.virtual_ips} if service.endpoint else {}
-    return tuple(_vip(service, network, mine, used) for network in networks if has_vip(network))
+    return tuple(_vip(service, network, mine, used, now) for network in networks if has_vip(network))
 
 
-def _vip(service: Service, network: Network, mine: dict[str, VirtualIP], used: AddressesInUse) -> VirtualIP:
+def _vip(service: Service, network: Network, mine: dict[str, VirtualIP], used: AddressesInUse, now: float) -> VirtualIP:
     kept = mine.get(network.id)
     if kept is not None and used.holder(network.id, kept.addr) == service.id:
         return kept
-    vip = VirtualIP(network_id=network.id, addr=_free_address(service, network, used))
+    vip = VirtualIP(network_id=network.id, addr=_free_address(network, used, now))
     used.take(vip, service.id)
     return vip
 
 
-def _free_address(service: Service, network: Network, used: AddressesInUse) -> str:
-    """Look from a place that the service's id gives: an address just freed is not the next one handed out."""
+def _free_address(network: Network, used: AddressesInUse, now: float) -> str:
+    """Look from a place that moves on with the time: an address just freed is not the next one handed out.
+
+    Some client may still send it what was meant for the service before.
+    """
     area = vip_range(address_range(network))
     gateway = network.subnets[0].gateway
     count = area.num_addresses - 1  # the range's own address is nobody's
-    start = zlib.crc32(f"{service.id}/{network.id}".encode())
+    start = int(now * max(_PLACES_A_SECOND, count / _ROUND_SECONDS))
     for step in range(count):
         address = str(IPv4Address(int(area.network_address) + 1 + (start + step) % count))
         if address != gateway and not used.holder(network.id, address):

@@ -105,6 +105,23 @@ def test_a_service_keeps_its_address_through_updates_and_loses_it_with_the_netwo
     assert [vip.network_id for vip in view.services.get("web").endpoint.virtual_ips] == ["b"]
 
 
+def test_a_virtual_address_that_became_free_is_not_given_again_soon():
+    """Somebody may still send it what was for the service before."""
+    view = world(net())
+    step(view, "network/net")
+    freed: dict[str, float] = {}
+    for number in range(1000):
+        now = 1_790_000_000 + 0.4 * number
+        view.of(Service).put(service(f"s{number}", "net"))
+        step(view, f"service/s{number}", now=now)
+        [vip] = view.services.get(f"s{number}").endpoint.virtual_ips
+        assert now - freed.get(vip.addr, 0.0) > 20
+        if number >= 6:
+            [old] = view.services.get(f"s{number - 6}").endpoint.virtual_ips
+            freed[old.addr] = now
+            view.of(Service).discard(f"s{number - 6}")
+
+
 def test_dnsrr_has_no_virtual_address():
     view = world(net(), service("web", "net", mode="dnsrr"))
     step(view, "service/web")

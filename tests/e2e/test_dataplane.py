@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
 from worker.net.dockeruser import RULES
@@ -132,6 +133,15 @@ async def vip(swarm: Cluster, name: str) -> str:
     found = await swarm.get(f"/services/{name}")
     (one,) = found["Endpoint"]["VirtualIPs"]
     return one["Addr"].partition("/")[0]
+
+
+async def test_services_that_come_and_go_never_answer_for_each_other(swarm: Cluster):
+    """Few rounds, in which ports, virtual addresses and backends change; `tests/bench/run reuse` makes a thousand."""
+    async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
+        found = await churn(swarm, "blue", rounds=16, at_once=8, linger=2)
+    assert found.rounds == 16
+    assert not found.wrong
+    assert found.counts["right"] >= 16 * (len(swarm.hosts) + 1)
 
 
 async def test_containers_reach_each_other_by_address_and_by_the_services_one(swarm: Cluster):

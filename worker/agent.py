@@ -32,6 +32,7 @@ from worker.guests import Guests
 from worker.hands import Hands
 from worker.images import Fetch, Images
 from worker.meter import Meter
+from worker.plain import PlainWatch
 from worker.ports import JSON, Engine, Memory, Networks, NetworkWorld, TaskFiles
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
@@ -48,6 +49,8 @@ FEWEST_CALLS = 4
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
 _DESCRIBE_RETRY_SECONDS = 1.0
+# Where containers come and go beside the cluster all the time, the manager hears of it so often at most.
+PLAIN_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +98,7 @@ class Agent:
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
         self.guests = Guests(engine, networks)
         self._set = AssignmentSet()
+        self._plain = PlainWatch(engine, node_id)
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
@@ -129,6 +133,8 @@ class Agent:
                 group.create_task(self._save_states())
                 group.create_task(self._describe())
                 group.create_task(self._follow_networks())
+                group.create_task(self._plain.run())
+                group.create_task(self._follow_plain())
         finally:
             self._cancel_alone()
 
@@ -284,6 +290,15 @@ class Agent:
             if self._described.is_set() and tuple(self._networks.lacks()) != self._lacks:
                 self._describe_now()
 
+    async def _follow_plain(self) -> None:
+        """Describe this host anew when other containers run beside the tasks, or reserve something else."""
+        await self._described.wait()
+        while True:
+            if self._plain.load != self.description.plain:
+                self._describe_now()
+                await asyncio.sleep(PLAIN_SECONDS)
+            await self._plain.changed()
+
     def _describe_now(self) -> None:
         networks = self._networks
         self._lacks = tuple(networks.lacks())
@@ -294,6 +309,7 @@ class Agent:
             networks.encryption(),
             ipv6=networks.ipv6(),
             ipv6_addresses=networks.ipv6_addresses(),
+            plain=self._plain.load,
         )
         self._described.set()
         self._changed.set()

@@ -25,6 +25,7 @@ from common.errors import InvalidArgument
 from worker import engineapi
 from worker.ports import (
     JSON,
+    WATCHED_ACTIONS,
     Container,
     ContainerUsage,
     EngineConnected,
@@ -238,16 +239,18 @@ class DockerEngine:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:
+    async def events(
+        self, labels: Mapping[str, str], actions: Collection[str] = WATCHED_ACTIONS
+    ) -> AsyncGenerator[EngineEvent, None]:
         since = ""
         while True:
             try:
-                async with self._event_stream(labels, since) as response:
+                async with self._event_stream(labels, actions, since) as response:
                     yield EngineConnected()
                     self._backoff.reset()
                     async for line in _json_lines(response):
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
-                        if event := engineapi.read_event(line):
+                        if event := engineapi.read_event(line, actions):
                             yield event
                 _log.warning("the engine closed its event stream: it stops or restarts")
             except EngineDown as error:
@@ -256,11 +259,13 @@ class DockerEngine:
             await asyncio.sleep(self._backoff.next())
 
     @asynccontextmanager
-    async def _event_stream(self, labels: Mapping[str, str], since: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _event_stream(
+        self, labels: Mapping[str, str], actions: Collection[str], since: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         filters = {
             "type": ["container"],
             "label": engineapi.label_filters(labels),
-            "event": list(engineapi.WATCHED_ACTIONS),
+            "event": list(actions),
         }
         query = {"filters": json.dumps(filters)} | ({"since": since} if since else {})
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10)

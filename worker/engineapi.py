@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from common.clock import parse_rfc3339
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
-from worker.ports import JSON, LABEL_TASK_ID, Container, ContainerEvent, ContainerUsage, Image, Phase
+from common.plainlabels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
+from worker.ports import (
+    JSON,
+    LABEL_AGENT,
+    LABEL_TASK_ID,
+    WATCHED_ACTIONS,
+    Container,
+    ContainerEvent,
+    ContainerUsage,
+    Image,
+    Phase,
+)
 
 OLDEST_API = (1, 41)
 NEWEST_API = (1, 47)
 # From this version on one call creates a container with several networks.
 SEVERAL_NETWORKS_API = (1, 44)
 
-WATCHED_ACTIONS = ("start", "die", "kill", "oom", "rename", "destroy", "health_status")
 # SIGHUP, SIGUSR1 and the like are how people make programs reload: they end nothing.
 _DEADLY_SIGNALS = frozenset({2, 3, 9, 15})
 _REFERENCE = re.compile(r"(?P<name>.+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[\w+.-]+:[0-9a-fA-F]{32,}))?")
@@ -51,9 +61,11 @@ def read_container(answer: Mapping[str, Any]) -> Container:
     state = answer["State"]
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
     health = (state.get("Health") or {}).get("Status", "")
+    labels = answer["Config"].get("Labels") or {}
+    memory = (answer.get("HostConfig") or {}).get("MemoryReservation") or 0
     return Container(
         id=answer["Id"],
-        task_id=(answer["Config"].get("Labels") or {}).get(LABEL_TASK_ID, ""),
+        task_id=labels.get(LABEL_TASK_ID, ""),
         phase=_phase(state["Status"]),
         exit_code=state.get("ExitCode", 0),
         error=state.get("Error", ""),
@@ -66,6 +78,9 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         name=answer.get("Name", "").removeprefix("/"),
         resolv_conf=answer.get("ResolvConfPath", ""),
         mounts=frozenset(mount.get("Destination", "") for mount in answer.get("Mounts") or ()),
+        agent=labels.get(LABEL_AGENT, ""),
+        reserved_cpus=labelled_amount(labels, CPUS_LABEL),
+        reserved_memory=labelled_amount(labels, MEMORY_LABEL) or memory,
     )
 
 
@@ -76,6 +91,7 @@ def read_summary(entry: Mapping[str, Any]) -> Container:
         task_id=(entry.get("Labels") or {}).get(LABEL_TASK_ID, ""),
         phase=_phase(entry["State"]),
         addresses={},
+        agent=(entry.get("Labels") or {}).get(LABEL_AGENT, ""),
     )
 
 
@@ -118,12 +134,12 @@ def read_ports(bindings: Mapping[str, Any]) -> tuple[PortConfig, ...]:
     return tuple(found.values())
 
 
-def read_event(event: Mapping[str, Any]) -> ContainerEvent | None:
-    """Read an event, None when it is none that is watched."""
+def read_event(event: Mapping[str, Any], actions: Collection[str] = WATCHED_ACTIONS) -> ContainerEvent | None:
+    """Read an event, None when it is none of these."""
     attributes = event.get("Actor", {}).get("Attributes", {})
     task_id = attributes.get(LABEL_TASK_ID, "")
     action, _, detail = str(event.get("Action", "")).partition(": ")
-    if action not in WATCHED_ACTIONS:
+    if action not in actions:
         return None
     sent = int(attributes["signal"]) if action == "kill" and attributes.get("signal", "").isdecimal() else 0
     return ContainerEvent(
@@ -133,6 +149,7 @@ def read_event(event: Mapping[str, Any]) -> ContainerEvent | None:
         exit_code=int(attributes.get("exitCode", "0")) if action == "die" else 0,
         signal=sent if sent in _DEADLY_SIGNALS else 0,
         health=detail,
+        agent=attributes.get(LABEL_AGENT, ""),
     )
 
 

@@ -32,6 +32,9 @@ LABEL_AGENT = "swarm.x.agent"
 # Of what stands for a plain container here: it has another way out of the host than the cluster's gateway network.
 LABEL_NO_GATEWAY = "swarm.x.no-gateway"
 
+# What can change a task's container.
+WATCHED_ACTIONS = ("start", "die", "kill", "oom", "rename", "destroy", "health_status")
+
 
 class EngineError(SwarmError):
     """The engine refused a call. `http_status` is its answer's, the message its own."""
@@ -66,6 +69,8 @@ class Container:
     signal: the last deadly signal that was sent through the engine (15 for `docker stop`), 0 if none was.
     addresses: the address in each Docker network, by the network's name; `addresses6`: the IPv6 one, where it has one.
     ports: host-mode ports as the engine bound them.
+    agent: the node whose task it is, empty if it is nobody's of this cluster.
+    reserved_cpus, reserved_memory: what a plain container reserves (billionths of a core, bytes); not in lists.
     name: without the slash; resolv_conf: the engine's file for it, on the host; mounts: where something is mounted.
     """
 
@@ -84,6 +89,9 @@ class Container:
     name: str = ""
     resolv_conf: str = ""
     mounts: frozenset[str] = frozenset()
+    agent: str = ""
+    reserved_cpus: int = 0
+    reserved_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +114,9 @@ class EngineLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEvent:
-    """One event of a container; `task_id` is empty where it is no task's.
+    """One event of a container; `task_id` is empty where it is no task's, `agent` the node whose task it is.
 
-    `action` is the engine's: start, die, kill, oom, rename, destroy, health_status.
+    `action` is the engine's: start, die, kill, oom, rename, destroy, health_status, update.
     """
 
     container_id: str
@@ -117,6 +125,7 @@ class ContainerEvent:
     exit_code: int = 0
     signal: int = 0
     health: str = ""
+    agent: str = ""
 
 
 EngineEvent: TypeAlias = EngineConnected | EngineLost | ContainerEvent
@@ -146,7 +155,9 @@ class Engine(Protocol):
     async def info(self) -> JSON:
         """Return the answers of /info and /version, the latter under `Version`."""
 
-    def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:
+    def events(
+        self, labels: Mapping[str, str], actions: Collection[str] = WATCHED_ACTIONS
+    ) -> AsyncGenerator[EngineEvent, None]:
         """Yield the events of containers with these labels, for ever; reconnects by itself."""
 
     async def create(self, name: str, body: JSON) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from common.model.node import EngineDescription, NodeDescription, NodeResources, Plugin
+from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
 
 CPU = 1_000_000_000
@@ -20,11 +20,13 @@ def describe(
     *,
     ipv6: bool = True,
     ipv6_addresses: Collection[str] = (),
+    plain: PlainContainers | None = None,
 ) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
     `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
-    `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own.
+    `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
+    `plain`: the containers that are no tasks.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -46,6 +48,7 @@ def describe(
         encryption=encryption,
         ipv6=ipv6,
         ipv6_addresses=tuple(ipv6_addresses),
+        plain=plain or PlainContainers(),
     )
 
 

@@ -40,12 +40,21 @@ class TlsInfo(Model):
     cert_issuer_public_key: bytes = b""
 
 
+class PlainContainers(Model):
+    """Running containers of a host that are no tasks of it, and what they reserve."""
+
+    count: int = 0
+    nano_cpus: int = 0
+    memory_bytes: int = 0
+
+
 class NodeDescription(Model):
     """What a worker says of its host; `lacks` has a sentence for each right or tool that it misses.
 
     `encryption`: what carries encrypted networks there, `wireguard` (the kernel's) or `wireguard-go`; empty: nothing.
     `ipv6`: whether it takes tasks of dual-stack networks.
     `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
+    `plain`: what runs there beside tasks.
     """
 
     hostname: str = ""
@@ -57,6 +66,7 @@ class NodeDescription(Model):
     encryption: str = ""
     ipv6: bool = True
     ipv6_addresses: tuple[str, ...] = ()
+    plain: PlainContainers = PlainContainers()
 
 
 class NodeStatus(Model):

@@ -8,12 +8,11 @@ from typing import Any
 
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import Reservations, Resources, TaskSpec
+from common.plainlabels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
 from manager.allocate.ports import ports_of
 from manager.api.containers_index import Claim, Port
 from manager.api.containers_request import (
-    CPUS_LABEL,
     MARK_LABEL,
-    MEMORY_LABEL,
     PORTS_LABEL,
     Wanted,
     host_port,
@@ -71,6 +70,7 @@ def _load(view: View, seen: Mapping[str, Seen], claims: Iterable[Claim]) -> Clus
     """Return the load of all tasks, of plain containers and of those that are being made."""
     load = ClusterLoad.of(view)
     for node_id, each in seen.items():
+        load.leave_out_plain(node_id)  # these are newer than what its worker has reported
         for container in each.containers:
             if _TASK_LABEL not in (container.get("Labels") or {}):
                 load.add(_as_task(node_id, container))
@@ -84,7 +84,7 @@ def _as_task(node_id: str, container: Mapping[str, Any]) -> Task:
     """Return the task that weighs what a plain container does. An ended one keeps its ports: it may start again."""
     labels = container.get("Labels") or {}
     runs = container.get("State") in _RUNNING or (container.get("State") == "created" and MARK_LABEL in labels)
-    spec = _spec(_number(labels, CPUS_LABEL), _number(labels, MEMORY_LABEL)) if runs else TaskSpec()
+    spec = _spec(labelled_amount(labels, CPUS_LABEL), labelled_amount(labels, MEMORY_LABEL)) if runs else TaskSpec()
     return _placed(container["Id"], node_id, spec, tuple(dict.fromkeys(_ports(container, labels))))
 
 
@@ -94,11 +94,6 @@ def _ports(container: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[
             address = port.get("IP", "")
             yield Port(port.get("Type", "tcp"), port["PublicPort"], "" if address in _ANY_ADDRESS else address)
     yield from labelled_ports(labels.get(PORTS_LABEL, ""))
-
-
-def _number(labels: Mapping[str, str], name: str) -> int:
-    text = labels.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 20 else 0
 
 
 def _spec(nano_cpus: int, memory: int) -> TaskSpec:

@@ -25,6 +25,7 @@ from common.model.service import (
     Resources,
     TaskSpec,
 )
+from common.plainlabels import CPUS_LABEL, MEMORY_LABEL
 from manager.api.body import convert, normal, parse
 from manager.api.call import Call
 from manager.api.containers_index import Port
@@ -37,8 +38,6 @@ from manager.state.view import View
 # On every container that was made through this API; with what it reserves, and the ports that it publishes.
 MARK_LABEL = EXTENSION_PREFIX + "container"
 PORTS_LABEL = EXTENSION_PREFIX + "ports"
-CPUS_LABEL = EXTENSION_PREFIX + "cpus"
-MEMORY_LABEL = EXTENSION_PREFIX + "memory"
 CONSTRAINT_LABEL = EXTENSION_PREFIX + "constraint"
 # What makes a container an agent's own, to be stopped when no task claims it: never for others.
 _AGENTS = ("com.docker.swarm.task", EXTENSION_PREFIX + "agent")

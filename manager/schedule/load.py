@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from common.model import Node, Task, TaskState
+from common.model.node import PlainContainers
 from manager.schedule.order import Order
 from manager.state.changes import Change
 from manager.state.constraints import folded
@@ -28,6 +31,8 @@ _COMPLETE = TaskState.COMPLETE
 _MOST_REMEMBERED = 4096
 _REMEMBERED = frozenset({"_suited", "_having"})
 _FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
+_MOST_PLAIN = 10_000
+NO_PLAIN = PlainContainers()
 
 
 def available(node: Node) -> bool:
@@ -61,11 +66,13 @@ def counted(task: Task) -> bool:
 class NodeLoad:
     """One node's share: `cpu` (billionths of a core) and `memory` (bytes) reserved, `total` tasks that count.
 
+    `plain` is what its worker says of containers that are no tasks; what they are and reserve is in those numbers, too.
+
     `node` is None while tasks of a node are left whose record is gone. `generic` holds the tasks that were given
     generic resources, `ports` the host ports in use: (protocol, port) → address, empty for all → how many tasks.
     """
 
-    __slots__ = ("cpu", "generic", "id", "memory", "node", "open", "ports", "tasks", "total")
+    __slots__ = ("cpu", "generic", "id", "memory", "node", "open", "plain", "ports", "tasks", "total")
 
     def __init__(self, node_id: str) -> None:
         self.id = node_id
@@ -75,6 +82,7 @@ class NodeLoad:
         self.total = 0
         self.cpu = 0
         self.memory = 0
+        self.plain = NO_PLAIN
         self.generic: dict[str, Task] = {}
         self.ports: dict[PortKey, dict[str, int]] = {}
 
@@ -102,6 +110,13 @@ class NodeLoad:
         if task.ports:
             for key, address in host_ports(task):
                 self._bind(key, address, sign)
+
+    def set_plain(self, plain: PlainContainers) -> None:
+        """Count these plain containers in place of the ones before."""
+        old, self.plain = self.plain, plain
+        self.total += plain.count - old.count
+        self.cpu += plain.nano_cpus - old.nano_cpus
+        self.memory += plain.memory_bytes - old.memory_bytes
 
     def port_taken(self, key: PortKey, address: str) -> bool:
         """Whether a task here has the port on `address`; empty stands for all addresses."""
@@ -205,6 +220,15 @@ class ClusterLoad:
             return self._apply_node(change.current.id, new)
         return False
 
+    def leave_out_plain(self, node_id: str) -> None:
+        """Forget what a node's worker says of plain containers, for a caller who knows them and adds them himself."""
+        load = self.nodes.get(node_id)
+        if load is not None:
+            before = load.total
+            load.set_plain(NO_PLAIN)
+            if load.open:
+                self.order.move(node_id, before, load.total)
+
     def add(self, task: Task) -> None:
         """Count a placed task's load, as `apply` will when it is stored. Undone by `take_away`."""
         self._weigh(task, 1)
@@ -290,6 +314,7 @@ class ClusterLoad:
             self._suited.clear()
             self._having.clear()
         load.node = node
+        load.set_plain(_plain(node))
         load.open = node is not None and available(node)
         if load.open:
             self.order.add(node_id, load.total)
@@ -309,9 +334,23 @@ def host_ports(task: Task) -> Iterator[tuple[PortKey, str]]:
             yield (port.protocol, port.published_port), address
 
 
+def _plain(node: Node | None) -> PlainContainers:
+    """Return what counts of a node's plain containers, whatever its worker says."""
+    if node is None or node.description.plain == NO_PLAIN:
+        return NO_PLAIN
+    said = node.description.plain
+    return PlainContainers(
+        count=min(max(said.count, 0), _MOST_PLAIN),
+        nano_cpus=max(said.nano_cpus, 0),
+        memory_bytes=max(said.memory_bytes, 0),
+    )
+
+
 def _record(node: Node | None) -> tuple[object, ...]:
     """Return what of a node the filters may ask beside its load and its readiness."""
-    return () if node is None else (node.spec, node.description, node.status.addr)
+    if node is None:
+        return ()
+    return node.spec, replace(node.description, plain=NO_PLAIN), node.status.addr
 
 
 def _weight(task: Task) -> tuple[object, ...]:

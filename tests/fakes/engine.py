@@ -8,7 +8,9 @@ from typing import Any
 
 from common.errors import SwarmError
 from worker.ports import (
+    LABEL_AGENT,
     LABEL_TASK_ID,
+    WATCHED_ACTIONS,
     Container,
     ContainerEvent,
     ContainerUsage,
@@ -153,7 +155,9 @@ class FakeEngine:
             "Version": {"ApiVersion": "1.45"},
         }
 
-    async def events(self, labels: Mapping[str, str]) -> AsyncGenerator[EngineEvent, None]:
+    async def events(
+        self, labels: Mapping[str, str], actions: Collection[str] = WATCHED_ACTIONS
+    ) -> AsyncGenerator[EngineEvent, None]:
         queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         while True:
             while not self.up:
@@ -162,7 +166,8 @@ class FakeEngine:
             self._watchers.add(queue)
             yield EngineConnected()
             while (event := await queue.get()) is not None:
-                yield event
+                if event.action in actions:
+                    yield event
             self._watchers.discard(queue)
             yield EngineLost()
 
@@ -177,7 +182,14 @@ class FakeEngine:
             raise EngineError(400, program.create_error)
         self._numbers += 1
         container_id = f"{self._numbers:064x}"
-        seen = Container(id=container_id, task_id=body["Labels"].get(LABEL_TASK_ID, ""), name=name)
+        labels = body["Labels"]
+        seen = Container(
+            id=container_id,
+            task_id=labels.get(LABEL_TASK_ID, ""),
+            name=name,
+            agent=labels.get(LABEL_AGENT, ""),
+            reserved_memory=body.get("HostConfig", {}).get("MemoryReservation") or 0,
+        )
         self._boxes[container_id] = _Box(name, body, program, seen)
         return container_id
 
@@ -355,6 +367,7 @@ class FakeEngine:
             exit_code=exit_code,
             signal=signal,
             health=health,
+            agent=box.seen.agent,
         )
         for watcher in self._watchers:
             watcher.put_nowait(event)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from common.model import Node, Task, TaskState, TaskStatus
+from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
 from manager.state.changes import Change
 from manager.state.transaction import Tables
@@ -35,6 +36,15 @@ def waiting_tasks(draw: st.DrawFn, number: int) -> Task:
     return replace(task, id=f"task{number}", generic_resources=(), status=TaskStatus(state=state))
 
 
+@st.composite
+def nodes_with_plain_containers(draw: st.DrawFn, number: int) -> Node:
+    """Say anything of plain containers, as a worker may."""
+    amounts = [draw(st.integers(-1, 5)) for _ in range(3)]
+    plain = PlainContainers(count=amounts[0], nano_cpus=amounts[1], memory_bytes=amounts[2])
+    node = draw(nodes(number))
+    return replace(node, description=replace(node.description, plain=plain))
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
@@ -43,7 +53,7 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
         number = data.draw(st.integers(0, 5), "number")
         if data.draw(st.booleans(), "a node"):
             old = view.nodes.get(f"node{number % 3}")
-            new = data.draw(st.one_of(st.none(), nodes(number % 3)))
+            new = data.draw(st.one_of(st.none(), nodes_with_plain_containers(number % 3)))
         else:
             old = view.tasks.get(f"task{number}")
             new = data.draw(waiting_tasks(number) if old is None else st.one_of(st.none(), changed(old)))
@@ -62,7 +72,7 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_nothing_is_left_of_what_is_gone(data: st.DataObject) -> None:
     load = ClusterLoad()
-    values = [data.draw(nodes(number)) for number in range(3)]
+    values = [data.draw(nodes_with_plain_containers(number)) for number in range(3)]
     values += [data.draw(waiting_tasks(number)) for number in range(3)]
     values += [data.draw(old_tasks(number, NODES)) for number in range(6)]
     for value in data.draw(st.permutations(values)):

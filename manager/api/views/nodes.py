@@ -24,7 +24,8 @@ def node_view(node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
 
 
 def _description_view(description: NodeDescription, tls_info: dict[str, str]) -> dict[str, Any]:
-    ours = {"Lacks": description.lacks, "Encryption": description.encryption}
+    plain = render(description.plain) if description.plain.count else None
+    ours = {"Lacks": description.lacks, "Encryption": description.encryption, "PlainContainers": plain}
     return {
         **{key: value for key, value in ours.items() if value},
         "Hostname": description.hostname,

@@ -130,6 +130,29 @@ def test_events(given, read):
     assert engineapi.read_event(given) == read
 
 
+@pytest.mark.parametrize(
+    ("labels", "reserved"),
+    [
+        ({}, (0, 64)),
+        ({"swarm.x.cpus": "500", "swarm.x.memory": "128"}, (500, 128)),
+        ({"swarm.x.cpus": "-1", "swarm.x.memory": "lots"}, (0, 64)),
+    ],
+    ids=["of the host", "of the cluster's API", "labels that are no numbers"],
+)
+def test_what_plain_containers_reserve(labels, reserved):
+    answer = inspected() | {"Config": {"Labels": labels}, "HostConfig": {"MemoryReservation": 64, "Memory": 512}}
+    found = engineapi.read_container(answer)
+    assert (found.reserved_cpus, found.reserved_memory) == reserved
+
+
+def test_only_events_that_are_asked_for_are_read():
+    event = {"Action": "update", "Actor": {"ID": "abc", "Attributes": {"swarm.x.agent": "n1"}}}
+    assert engineapi.read_event(event) is None
+    assert engineapi.read_event(event, ("update",)) == ContainerEvent(
+        container_id="abc", action="update", task_id="", agent="n1"
+    )
+
+
 def test_an_image_without_digests():
     assert engineapi.read_image({"Id": "sha256:1", "RepoDigests": None}) == Image(id="sha256:1")
 

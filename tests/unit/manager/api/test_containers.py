@@ -10,6 +10,7 @@ import pytest
 
 from common.model import Task
 from common.model.container import ContainerSpec
+from common.model.node import PlainContainers
 from common.model.service import TaskSpec
 from manager.api.call import Answer, Call, Relay
 from manager.state.transaction import Transaction
@@ -239,6 +240,25 @@ async def test_constraints_by_label_and_by_environment(client: Client, engines: 
     assert (status, "scheduling constraints not satisfied on 2 nodes" in answer["message"]) == (409, True)
     status, answer = await create(client, Labels={"swarm.x.constraint": "nonsense"})
     assert status == 400
+
+
+async def test_what_workers_report_of_plain_containers_is_not_counted_twice(
+    client: Client, cluster: ApiCluster, engines: Engines
+) -> None:
+    """The engines themselves are asked: what they list is newer."""
+
+    def report(tx: Transaction) -> None:
+        node = tx.nodes.get(WORKER1)
+        assert node is not None
+        plain = PlainContainers(count=9, memory_bytes=1 << 50)
+        tx.put(msgspec.structs.replace(node, description=msgspec.structs.replace(node.description, plain=plain)))
+
+    await cluster.store.update(report)
+    engines.two.add(B, "one there")
+    status, _ = await create(client, HostConfig={"MemoryReservation": 1 << 20})
+    assert (status, where(engines)) == (201, ["1"])
+    shown = await client.get(f"/nodes/{WORKER1}")
+    assert shown["Description"]["PlainContainers"] == {"Count": 9, "MemoryBytes": 1 << 50}
 
 
 async def test_limits_are_reservations(client: Client, engines: Engines) -> None:

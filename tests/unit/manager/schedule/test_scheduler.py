@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.model import TaskState, TaskStatus
+from common.model.node import PlainContainers
 from common.model.service import PortConfig
 from manager.schedule.scheduler import REWORD_AFTER
 from tests.unit.manager.schedule.worlds import (
@@ -46,6 +47,29 @@ def test_of_equals_the_node_with_fewest_tasks_in_all_wins():
     world = World(node("a"), node("b"), node("c"), running("x", "a"), running("y", "b"), task("t"))
     world.decide()
     assert world.nodes_of() == ["c"]
+
+
+def test_plain_containers_count_as_tasks_do_when_nodes_are_equal():
+    world = World(node("a", plain=PlainContainers(count=2)), node("b"), running("y", "b"), *tasks(2))
+    world.decide()
+    assert world.nodes_of() == ["a", "b"]  # the service's own tasks are evened out all the same
+    world.put(task("one more", "db"))
+    world.decide()
+    assert world.nodes_of("db") == ["b"]
+    world.put(node("a"), task("another", "cache"))  # they have ended
+    world.decide()
+    assert world.nodes_of("cache") == ["a"]
+
+
+def test_what_plain_containers_reserve_is_not_free():
+    held = PlainContainers(count=1, nano_cpus=3, memory_bytes=6)
+    world = World(node("a", cpus=4, memory=8, plain=held), task("t", spec=reserving(memory=4)))
+    world.put(task("u", "db", spec=reserving(cpus=2)))
+    world.decide()
+    assert world.error_of("t") == world.error_of("u") == "no suitable node (insufficient resources on 1 node)"
+    world.put(node("a", cpus=4, memory=8))
+    world.decide()
+    assert world.nodes_of() == world.nodes_of("db") == ["a"]
 
 
 def test_tasks_told_to_stop_do_not_count():

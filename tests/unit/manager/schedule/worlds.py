@@ -5,7 +5,15 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from common.model import Node, StoredObject, Task, TaskState, TaskStatus
-from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
+from common.model.node import (
+    EngineDescription,
+    NodeDescription,
+    NodeResources,
+    NodeSpec,
+    NodeStatus,
+    PlainContainers,
+    Plugin,
+)
 from common.model.service import (
     DiscreteResourceSpec,
     GenericResource,
@@ -40,6 +48,7 @@ def node(
     agent: bool = True,
     encryption: str = "",
     ipv6: bool = True,
+    plain: PlainContainers | None = None,
 ) -> Node:
     return Node(
         id=name,
@@ -53,6 +62,7 @@ def node(
             engine=EngineDescription(plugins=plugins),
             encryption=encryption,
             ipv6=ipv6,
+            plain=plain or PlainContainers(),
         ),
     )
 

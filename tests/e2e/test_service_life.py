@@ -5,6 +5,7 @@ One cluster serves all tests of this file; each leaves it without services.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
@@ -214,7 +215,7 @@ async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Clust
 
     async def looping() -> bool:
         shown = await swarm.swarm("service", "ps", "--no-trunc", "--format", "{{.Error}}", "loop")
-        return "crash loop: next try in" in shown.stdout and "(attempt 4)" in shown.stdout
+        return re.search(r"crash loop: next try in .*\(attempt [4-9]\)", shown.stdout) is not None
 
     await swarm.until(looping, 40)
     rows = await swarm.swarm("service", "ps", "--no-trunc", "--format", "{{.Error}}", "loop")

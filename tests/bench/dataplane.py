@@ -128,9 +128,7 @@ async def _measure(path: Path, seconds: int) -> Figures:
     return Figures(bulk["bytes"] * 8 / 1e9, kept["requests"], new["requests"])
 
 
-async def _wrk(
-    path: Path, seconds: int, what: str, *options: str, connections: int = CONNECTIONS
-) -> dict[str, float]:
+async def _wrk(path: Path, seconds: int, what: str, *options: str, connections: int = CONNECTIONS) -> dict[str, float]:
     """Ask along a path; return bytes and requests a second."""
     enter = ("nsenter", f"--net=/proc/{path.pid}/ns/net") if path.pid else ()
     wrk = ("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *options, f"http://{path.address}{what}")

@@ -15,7 +15,7 @@ A subnet must have room for that, so the smallest is a /96. Addresses that a poo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from common.errors import InvalidArgument
@@ -36,6 +36,20 @@ def prefix_of(subnets: Iterable[str]) -> IPv6Network | None:
 def with_ipv4(prefix: IPv6Network, address: IPv4Address) -> IPv6Address:
     """Return the IPv6 address of what has an IPv4 address, in a network with this prefix."""
     return prefix.network_address + int(address)
+
+
+def writer_with_ipv4(prefix: IPv6Network) -> Callable[[str], str]:
+    """Return what turns an IPv4 address into the text of `with_ipv4`, many times as quickly, for rules with thousands.
+
+    The first octet of every address is 1 or more, so the zeros that `::` stands for are all in the prefix.
+    """
+    start = str(with_ipv4(prefix, IPv4Address("0.1.0.1"))).removesuffix("1:1")
+
+    def write(address: str) -> str:
+        first, second, third, fourth = map(int, address.split("."))
+        return f"{start}{first << 8 | second:x}:{third << 8 | fourth:x}"
+
+    return write
 
 
 def range_with_ipv4(prefix: IPv6Network, part: IPv4Network) -> IPv6Network:

@@ -6,11 +6,10 @@ backends there is no entry, and the base rules refuse.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Network
 
-from common.addressing6 import with_ipv4
+from common.addressing6 import writer_with_ipv4
 from common.wire.messages import MESH, MESH6, Backend, PublishedPort, ServiceEndpoint
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
@@ -40,6 +39,8 @@ class Service:
 
 
 Memory = dict[str, tuple[ServiceEndpoint, object, Service]]
+# What writes the IPv6 addresses of each dual-stack network, by its id.
+Writers = Mapping[str, Callable[[str], str]]
 
 
 def services_of(
@@ -51,6 +52,9 @@ def services_of(
     """
     bridges = {segment.network_id: (segment.bridge, segment.prefix6) for segment in site.segments.values()}
     context = (bridges, site.mesh6, site.facts.held)
+    writers = {
+        network_id: writer_with_ipv4(prefix) for network_id, (_, prefix) in bridges.items() if prefix is not None
+    }
     for service_id in memory.keys() - endpoints.keys():
         del memory[service_id]
     found = []
@@ -59,7 +63,7 @@ def services_of(
         leaving = frozenset(backend.task_id for backend in endpoint.backends if backend.task_id in draining)
         made_for = (context, leaving)
         if known is None or known[0] is not endpoint or known[1] != made_for:
-            known = memory[service_id] = (endpoint, made_for, _service(endpoint, site, leaving))
+            known = memory[service_id] = (endpoint, made_for, _service(endpoint, site, writers, leaving))
         found.append(known[2])
     return found
 
@@ -112,13 +116,13 @@ def _is_of(address: str, kind: str) -> bool:
     return (":" in address) == (kind == "ipv6_addr")
 
 
-def _service(endpoint: ServiceEndpoint, site: Site, draining: Collection[str]) -> Service:
+def _service(endpoint: ServiceEndpoint, site: Site, writers: Writers, draining: Collection[str]) -> Service:
     live = [backend for backend in endpoint.backends if backend.task_id not in draining]
     everyone = (*endpoint.backends, *endpoint.draining)
     return Service(
         ipv4=_part4(endpoint, site, live),
-        ipv6=_part6(endpoint, site, live) if site.mesh6 is not None else Part(),
-        reached=frozenset(address for backend in everyone for address in _all_addresses(backend, site)),
+        ipv6=_part6(endpoint, site, writers, live) if site.mesh6 is not None else Part(),
+        reached=frozenset(address for backend in everyone for address in _all_addresses(backend, writers)),
     )
 
 
@@ -131,11 +135,11 @@ def _part4(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> 
     return _part(endpoint, site, vips, _addresses(live, MESH), "ipv4_addr")
 
 
-def _part6(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> Part:
+def _part6(endpoint: ServiceEndpoint, site: Site, writers: Writers, live: Collection[Backend]) -> Part:
     vips = [
-        (network_id, segment.bridge, _in(prefix, vip), [_in(prefix, each) for each in _addresses(live, network_id)])
+        (network_id, site.segments[network_id].bridge, write(vip), list(map(write, _addresses(live, network_id))))
         for network_id, vip in endpoint.vips.items()
-        if (segment := site.segments.get(network_id)) is not None and (prefix := segment.prefix6) is not None
+        if (write := writers.get(network_id)) is not None
     ]
     return _part(endpoint, site, vips, _addresses(live, MESH6), "ipv6_addr")
 
@@ -163,16 +167,11 @@ def _part(
     return Part(chains, at_vip, at_port, at_address)
 
 
-def _in(prefix: IPv6Network, address: str) -> str:
-    return str(with_ipv4(prefix, IPv4Address(address)))
-
-
-def _all_addresses(backend: Backend, site: Site) -> Iterator[str]:
+def _all_addresses(backend: Backend, writers: Writers) -> Iterator[str]:
     for network_id, address in backend.addresses.items():
         yield address
-        segment = site.segments.get(network_id)
-        if segment is not None and segment.prefix6 is not None:
-            yield _in(segment.prefix6, address)
+        if (write := writers.get(network_id)) is not None:
+            yield write(address)
 
 
 def _addresses(backends: Iterable[Backend], network_id: str) -> list[str]:

@@ -37,9 +37,9 @@ def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
 def own(site: Site, addresses: Collection[str]) -> Collection[str]:
     """Return the IPv6 addresses of this host's containers: those among `addresses`, and what follows from the rest."""
     found = {each for each in addresses if ":" in each}
+    known = [IPv4Address(each) for each in addresses if ":" not in each]
     half = ipv6(site)
     for segment in half.segments if half is not None else ():
-        known = [IPv4Address(each) for each in addresses if ":" not in each]
         found |= {str(with_ipv4(segment.prefix, each)) for each in known if each in segment.segment.lease}
     return found
 

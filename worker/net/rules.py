@@ -14,13 +14,13 @@ from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
-_BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
-ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
-_TO_PORT = "meta l4proto . th dport"
+BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
+_ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
+TO_PORT = "meta l4proto . th dport"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 _PORT_RULES = (
-    f"ip daddr != @viprange fib daddr type local ip daddr . {_TO_PORT} vmap @meshaddr",
-    f"ip daddr != @viprange fib daddr type local {_TO_PORT} vmap @mesh",
+    f"ip daddr != @viprange fib daddr type local ip daddr . {TO_PORT} vmap @meshaddr",
+    f"ip daddr != @viprange fib daddr type local {TO_PORT} vmap @mesh",
 )
 
 
@@ -59,14 +59,14 @@ def base_chains(site: Site) -> dict[str, Chain]:
     assert site.pool is not None, "asked only of a host with a number"
     gateways, everywhere, tunnels = str(site.gateways), str(site.pool.gateways), str(site.pool.reserved()[0])
     return {
-        "h_raw": Chain(tuple(_raw(site)), _hook("filter", "prerouting", "raw")),
-        "h_mark": Chain(_marking(gateways), _hook("filter", "prerouting", "mangle")),
-        "h_pre": Chain(_incoming(), _hook("nat", "prerouting", "dstnat - 10")),
-        "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
-        "h_post": Chain(_outgoing(gateways, everywhere), _hook("nat", "postrouting", "srcnat - 10")),
-        "h_in": Chain(_input(site), _hook("filter", "input", "filter - 10")),
-        "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), _hook("filter", "postrouting", "filter")),
-        "h_fwd": Chain(_forward(tunnels), _hook("filter", "forward", "filter - 10")),
+        "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
+        "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
+        "h_pre": Chain(_incoming(), hook("nat", "prerouting", "dstnat - 10")),
+        "h_out": Chain(_PORT_RULES, hook("nat", "output", "dstnat - 10")),
+        "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
+        "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
+        "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
+        "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
     }
 
 
@@ -79,7 +79,7 @@ def _pair(segment: Segment) -> str:
     return f'"{segment.bridge}" . {segment.subnet}'
 
 
-def _hook(kind: str, place: str, priority: str) -> str:
+def hook(kind: str, place: str, priority: str) -> str:
     return f"type {kind} hook {place} priority {priority}; policy accept;"
 
 
@@ -98,9 +98,9 @@ def _raw(site: Site) -> Iterator[str]:
         yield f'iifname "{TUNNEL}" ip saddr != @cluster ct original zone set ether saddr map {zones}'
 
 
-def _marking(gateways: str) -> tuple[str, ...]:
+def marking(family: str, gateways: str) -> tuple[str, ...]:
     """Remember through which peer a client's connection came, and lead the answers back through it."""
-    client = f'iifname "{TUNNEL}" ip saddr != @cluster ip daddr {gateways}'
+    client = f'iifname "{TUNNEL}" {family} saddr != @cluster {family} daddr {gateways}'
     return (
         f"{client} ct state new ct mark set ether saddr map @peermark",
         f'iifname "{GATEWAY_BRIDGE}" ct direction reply {_MARKED} meta mark set ct mark & {MARK_MASK:#x}',
@@ -120,42 +120,43 @@ def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
     return (
         "ct status dnat ip saddr . ip daddr @selfpair masquerade",
-        f"ct status dnat ip saddr 127.0.0.0/8 oifname {_BOTH} masquerade",
+        f"ct status dnat ip saddr 127.0.0.0/8 oifname {BOTH} masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip saddr . ip daddr @nodeloop masquerade',
-        f"ip saddr {gateways} oifname != {_BOTH} masquerade",
+        f"ip saddr {gateways} oifname != {BOTH} masquerade",
         f'ct status dnat ip saddr @cluster ip daddr {everywhere} oifname "{TUNNEL}" masquerade',
     )
 
 
 def _input(site: Site) -> tuple[str, ...]:
     """Refuse at once what nobody is there for."""
-    new_connection = f"ct state new {_TO_PORT} @ports"
-    new_at_address = f"ct state new ip daddr . {_TO_PORT} @portsaddr"
     return (
         f"udp dport {site.tunnel_port} ip saddr != @peers drop",
-        "ip daddr @viprange meta l4proto tcp reject with tcp reset",
-        "ip daddr @viprange reject",
+        *refused("ip daddr @viprange"),
         f"{_RESOLVER} accept",
-        f"{new_connection} meta l4proto tcp reject with tcp reset",
-        f"{new_connection} reject",
-        f"{new_at_address} meta l4proto tcp reject with tcp reset",
-        f"{new_at_address} reject",
+        *refused(f"ct state new {TO_PORT} @ports"),
+        *refused(f"ct state new ip daddr . {TO_PORT} @portsaddr"),
     )
 
 
-def _forward(tunnels: str) -> tuple[str, ...]:
+def refused(what: str) -> tuple[str, ...]:
+    """Refuse in the way that a client hears at once."""
+    return (f"{what} meta l4proto tcp reject with tcp reset", f"{what} reject")
+
+
+def forward(family: str, tunnels: str) -> tuple[str, ...]:
+    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`."""
     return (
         "ct state established,related accept",
         "iifname . oifname @samebr accept",
-        f'iifname "{TUNNEL}" oifname . ip saddr @netpair accept',
-        f'oifname "{TUNNEL}" iifname . ip daddr @netpair accept',
-        f"iifname {ENCRYPTED} oifname . ip saddr @secretpair accept",
-        f"oifname {ENCRYPTED} iifname . ip daddr @secretpair accept",
-        f"iifname {ENCRYPTED} drop",
-        f"oifname {ENCRYPTED} drop",
-        f"oifname {_BOTH} ct status dnat accept",
+        f'iifname "{TUNNEL}" oifname . {family} saddr @netpair accept',
+        f'oifname "{TUNNEL}" iifname . {family} daddr @netpair accept',
+        f"iifname {_ENCRYPTED} oifname . {family} saddr @secretpair accept",
+        f"oifname {_ENCRYPTED} iifname . {family} daddr @secretpair accept",
+        f"iifname {_ENCRYPTED} drop",
+        f"oifname {_ENCRYPTED} drop",
+        f"oifname {BOTH} ct status dnat accept",
         f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip saddr {tunnels} accept',
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {family} saddr {tunnels} accept',
         f'oifname "{BRIDGE_PREFIX}*" drop',
         f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
         f'iifname "{BRIDGE_PREFIX}*" drop',

@@ -13,19 +13,16 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address
 
 from common.addressing6 import with_ipv4
-from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark, peer_mac
-from worker.net.rules import ENCRYPTED, encrypted_ways
+from worker.net.names import GATEWAY_BRIDGE, TUNNEL, mark, peer_mac
+from worker.net.rules import BOTH, TO_PORT, encrypted_ways, forward, hook, marking, refused
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 from worker.net.site6 import Segment6, Site6, ipv6
 
-_MARKED = f"ct mark & {MARK_MASK:#x} != 0"
-_BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
-_TO_PORT = "meta l4proto . th dport"
 _TO_THE_HOST = "ip6 daddr != @viprange ip6 daddr != ::1 ip6 saddr != fe80::/10 fib daddr type local"
 _PORT_RULES = (
-    f"{_TO_THE_HOST} ip6 daddr . {_TO_PORT} vmap @meshaddr",
-    f"{_TO_THE_HOST} {_TO_PORT} vmap @mesh",
+    f"{_TO_THE_HOST} ip6 daddr . {TO_PORT} vmap @meshaddr",
+    f"{_TO_THE_HOST} {TO_PORT} vmap @mesh",
 )
 
 
@@ -70,23 +67,19 @@ def base_chains(here: Site6) -> dict[str, Chain]:
     """Return the chains that the kernel calls."""
     gateways = str(here.gateways)
     return {
-        "h_raw": Chain(_raw(here), _hook("filter", "prerouting", "raw")),
-        "h_mark": Chain(_marking(gateways), _hook("filter", "prerouting", "mangle")),
-        "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), _hook("nat", "prerouting", "dstnat - 10")),
-        "h_out": Chain(_PORT_RULES, _hook("nat", "output", "dstnat - 10")),
-        "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), _hook("nat", "postrouting", "srcnat - 10")),
-        "h_in": Chain(_input(), _hook("filter", "input", "filter - 10")),
-        "h_secret": Chain(("ip6 daddr @secret oifname != @secretways drop",), _hook("filter", "postrouting", "filter")),
-        "h_fwd": Chain(_forward(str(here.tunnels)), _hook("filter", "forward", "filter - 10")),
+        "h_raw": Chain(_raw(here), hook("filter", "prerouting", "raw")),
+        "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
+        "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), hook("nat", "prerouting", "dstnat - 10")),
+        "h_out": Chain(_PORT_RULES, hook("nat", "output", "dstnat - 10")),
+        "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), hook("nat", "postrouting", "srcnat - 10")),
+        "h_in": Chain(_input(), hook("filter", "input", "filter - 10")),
+        "h_secret": Chain(("ip6 daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
+        "h_fwd": Chain(forward("ip6", str(here.tunnels)), hook("filter", "forward", "filter - 10")),
     }
 
 
 def _pair(each: Segment6) -> str:
     return f'"{each.segment.bridge}" . {each.prefix}'
-
-
-def _hook(kind: str, place: str, priority: str) -> str:
-    return f"type {kind} hook {place} priority {priority}; policy accept;"
 
 
 def _ranges(networks: Iterable[str]) -> Lookup:
@@ -104,54 +97,20 @@ def _raw(here: Site6) -> tuple[str, ...]:
     )
 
 
-def _marking(gateways: str) -> tuple[str, ...]:
-    client = f'iifname "{TUNNEL}" ip6 saddr != @cluster ip6 daddr {gateways}'
-    return (
-        f"{client} ct state new ct mark set ether saddr map @peermark",
-        f'iifname "{GATEWAY_BRIDGE}" ct direction reply {_MARKED} meta mark set ct mark & {MARK_MASK:#x}',
-    )
-
-
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     return (
         "ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip6 saddr . ip6 daddr @nodeloop masquerade',
         # The gateway network's containers do not see each other, and cannot even ask for an address (ARP lets them).
         f'ct status dnat ip6 saddr {gateways} oifname "{GATEWAY_BRIDGE}" masquerade',
-        f"ip6 saddr {gateways} oifname != {_BOTH} masquerade",
+        f"ip6 saddr {gateways} oifname != {BOTH} masquerade",
         f'ct status dnat ip6 saddr @cluster ip6 daddr {everywhere} oifname "{TUNNEL}" masquerade',
     )
 
 
 def _input() -> tuple[str, ...]:
-    new_connection = f"ct state new ip6 daddr != ::1 {_TO_PORT} @ports"
-    new_at_address = f"ct state new ip6 daddr . {_TO_PORT} @portsaddr"
     return (
-        "ip6 daddr @viprange meta l4proto tcp reject with tcp reset",
-        "ip6 daddr @viprange reject",
-        f"{new_connection} meta l4proto tcp reject with tcp reset",
-        f"{new_connection} reject",
-        f"{new_at_address} meta l4proto tcp reject with tcp reset",
-        f"{new_at_address} reject",
-    )
-
-
-def _forward(tunnels: str) -> tuple[str, ...]:
-    return (
-        "ct state established,related accept",
-        "iifname . oifname @samebr accept",
-        f'iifname "{TUNNEL}" oifname . ip6 saddr @netpair accept',
-        f'oifname "{TUNNEL}" iifname . ip6 daddr @netpair accept',
-        f"iifname {ENCRYPTED} oifname . ip6 saddr @secretpair accept",
-        f"oifname {ENCRYPTED} iifname . ip6 daddr @secretpair accept",
-        f"iifname {ENCRYPTED} drop",
-        f"oifname {ENCRYPTED} drop",
-        f"oifname {_BOTH} ct status dnat accept",
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" ip6 saddr {tunnels} accept',
-        f'oifname "{BRIDGE_PREFIX}*" drop',
-        f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
-        f'iifname "{BRIDGE_PREFIX}*" drop',
-        f'iifname "{TUNNEL}" drop',
-        f'oifname "{TUNNEL}" drop',
+        *refused("ip6 daddr @viprange"),
+        *refused(f"ct state new ip6 daddr != ::1 {TO_PORT} @ports"),
+        *refused(f"ct state new ip6 daddr . {TO_PORT} @portsaddr"),
     )

@@ -136,6 +136,13 @@ class Cluster:
         assert found.returncode == 0 or "No such object" in found.stderr, found.stderr
         return json.loads(found.stdout)
 
+    async def container_of(self, host: Host, service: str) -> dict[str, Any]:
+        """Return the one running container of a service on a host."""
+        label = "com.docker.swarm.service.name"
+        found = await self.containers(host, everything=False)
+        (one,) = [each for each in found if each["Config"]["Labels"][label] == service]
+        return one
+
 
 def describe(task: dict[str, Any]) -> str:
     status = task["Status"]

@@ -103,14 +103,6 @@ def _addresses(value: Any) -> list[str]:
     return [address for each in values for address in _addresses(each)]
 
 
-async def container(swarm: Cluster, host: Host, name: str) -> dict[str, Any]:
-    """Return the one running container of a service on a host."""
-    label = "com.docker.swarm.service.name"
-    found = await swarm.containers(host, everything=False)
-    (one,) = [each for each in found if each["Config"]["Labels"][label] == name]
-    return one
-
-
 def address_in(box: dict[str, Any], network: str) -> str:
     """Return a container's address in a network of the cluster, or in the hosts' gateway network."""
     networks = box["NetworkSettings"]["Networks"]
@@ -146,7 +138,7 @@ async def test_services_that_come_and_go_never_answer_for_each_other(swarm: Clus
 
 async def test_containers_reach_each_other_by_address_and_by_the_services_one(swarm: Cluster):
     async with service(swarm, "web", 3, "--mode", "global", "--network", "blue"):
-        boxes = [await container(swarm, host, "web") for host in swarm.hosts]
+        boxes = [await swarm.container_of(host, "web") for host in swarm.hosts]
         for (host, box), other in product(zip(swarm.hosts, boxes, strict=True), boxes):
             answer = await ask_from(host, box, f"http://{address_in(other, 'blue')}/")
             assert answer is not None, f"from {host.name} to {other['Name']}"
@@ -168,19 +160,19 @@ async def test_networks_are_isolated_on_every_path(swarm: Cluster):
     ):
         targets = [await vip(swarm, "web")]
         for host in swarm.hosts:
-            box = await container(swarm, host, "web")
+            box = await swarm.container_of(host, "web")
             targets += [address_in(box, "blue"), address_in(box, "00-orc-gw")]
-        spies = [(host, await container(swarm, host, "spy")) for host in swarm.hosts]
+        spies = [(host, await swarm.container_of(host, "spy")) for host in swarm.hosts]
         asked = [ask_from(host, spy, f"http://{target}/", 1) for (host, spy), target in product(spies, targets)]
         assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
         for host in swarm.hosts:
-            own = await container(swarm, host, "web")
+            own = await swarm.container_of(host, "web")
             assert await ask_from(host, own, f"http://{targets[0]}/") is not None
 
 
 async def test_an_internal_network_has_no_way_out(swarm: Cluster):
     async with service(swarm, "web", 3, "--mode", "global", "--network", "shut"):
-        boxes = [await container(swarm, host, "web") for host in swarm.hosts]
+        boxes = [await swarm.container_of(host, "web") for host in swarm.hosts]
         assert all(list(box["NetworkSettings"]["Networks"]) != ["00-orc-gw"] for box in boxes)
         first, last = boxes[0], boxes[-1]
         assert len(first["NetworkSettings"]["Networks"]) == 1
@@ -283,7 +275,7 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
         sent = f"head -c {size} /dev/zero | curl -sS -m 10 --data-binary @- {url}/"
         assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
         async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
-            box = await container(swarm, swarm.boss, "asker")
+            box = await swarm.container_of(swarm.boss, "asker")
             fetch = f"wget -q -O - http://{await vip(swarm, 'web')}/bytes/{size} | wc -c"
             assert int(await swarm.boss.docker("exec", box["Id"], "sh", "-c", fetch)) == size
 
@@ -350,7 +342,7 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
     host = swarm.hosts[1]
     options = ("--replicas", "3", "-p", f"{PORT}:80", "--network", "blue", "--restart-delay", "100ms")
     async with service(swarm, "web", 3, *options) as tasks:
-        own = (await container(swarm, host, "web"))["Config"]["Labels"]["com.docker.swarm.task.id"]
+        own = (await swarm.container_of(host, "web"))["Config"]["Labels"]["com.docker.swarm.task.id"]
         assert own in [task["ID"] for task in tasks]
         await host.run("nft", "flush", "ruleset")
         await host.restart_engine()  # which stops its containers

@@ -52,13 +52,6 @@ async def knows_the_port(swarm: Cluster) -> bool:
     return all("m_tcp_8080" in each.stdout for each in maps)
 
 
-async def box_of(swarm: Cluster, host: Host, service: str) -> dict[str, Any]:
-    label = "com.docker.swarm.service.name"
-    found = await swarm.containers(host, everything=False)
-    (one,) = [each for each in found if each["Config"]["Labels"][label] == service]
-    return one
-
-
 def address_in(box: dict[str, Any], network: str) -> str:
     """Return a container's IPv6 address in a network of the cluster, or in the hosts' gateway network."""
     networks = box["NetworkSettings"]["Networks"]
@@ -86,13 +79,13 @@ async def virtual_address(swarm: Cluster, service: str) -> str:
 
 
 async def test_every_host_answers_on_a_published_port_and_the_container_sees_the_client(swarm: Cluster):
-    hostname = (await box_of(swarm, swarm.hosts[-1], "web"))["Config"]["Hostname"]
+    hostname = (await swarm.container_of(swarm.hosts[-1], "web"))["Config"]["Hostname"]
     client = str(ip_address(swarm.lab.client.ip6))
     for host in swarm.hosts:
         answer = await ask(swarm.lab.client, f"[{host.ip6}]:{PORT}")
         assert (answer["host"], answer["client"]) == (hostname, client), host.name
         assert (await udp(swarm.lab.client, host.ip6)).split()[:2] == [hostname, client]
-        asker = await box_of(swarm, host, "asker")
+        asker = await swarm.container_of(host, "asker")
         assert (await ask(host, f"[::1]:{PORT}"))["host"] == hostname, host.name
         for other in swarm.hosts:
             assert (await ask(host, f"[{other.ip6}]:{PORT}"))["host"] == hostname, f"{host.name} to {other.name}"
@@ -120,16 +113,16 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     assert int(got.stdout) == size
     sent = f"head -c {size} /dev/zero | curl -gsS -m 10 --data-binary @- {url}/"
     assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
-    asker = await box_of(swarm, swarm.boss, "asker")
+    asker = await swarm.container_of(swarm.boss, "asker")
     fetch = f"wget -q -O - http://[{await virtual_address(swarm, 'web')}]/bytes/{size} | wc -c"
     assert int(await swarm.boss.docker("exec", asker["Id"], "sh", "-c", fetch)) == size
 
 
 async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virtual_address(swarm: Cluster):
-    web = await box_of(swarm, swarm.hosts[-1], "web")
+    web = await swarm.container_of(swarm.hosts[-1], "web")
     virtual = await virtual_address(swarm, "web")
     for host in swarm.hosts:
-        asker = await box_of(swarm, host, "asker")
+        asker = await swarm.container_of(host, "asker")
         for where in (f"[{address_in(web, 'blue')}]", f"[{virtual}]"):
             answer = await ask_from(host, asker, where)
             assert answer is not None, f"{where} from {host.name}"
@@ -143,9 +136,9 @@ async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virt
 
 
 async def test_networks_are_isolated(swarm: Cluster):
-    web = await box_of(swarm, swarm.hosts[-1], "web")
+    web = await swarm.container_of(swarm.hosts[-1], "web")
     targets = (address_in(web, "blue"), address_in(web, "00-orc-gw"), await virtual_address(swarm, "web"))
-    spies = [(host, await box_of(swarm, host, "spy")) for host in swarm.hosts]
+    spies = [(host, await swarm.container_of(host, "spy")) for host in swarm.hosts]
     asked = [ask_from(host, spy, f"[{target}]", 1) for (host, spy), target in product(spies, targets)]
     assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
     for host, spy in spies:
@@ -154,8 +147,8 @@ async def test_networks_are_isolated(swarm: Cluster):
 
 async def test_what_others_change_is_repaired(swarm: Cluster):
     """A network's bridge is deleted, and with it what containers ask; so are all rules, and the routes."""
-    host, web = swarm.boss, await box_of(swarm, swarm.hosts[-1], "web")
-    asker = await box_of(swarm, host, "asker")
+    host, web = swarm.boss, await swarm.container_of(swarm.hosts[-1], "web")
+    asker = await swarm.container_of(host, "asker")
     for damage in ("nft flush ruleset", "ip -6 route flush proto 111; ip -6 rule del prio 20002"):
         before = await state(host)
         await host.run("sh", "-c", damage, check=False)

@@ -31,6 +31,22 @@ def test_of_an_update_all_at_once_so_many_slots_are_under_way(most: str, begun: 
         assert len(old(world)) == 8 - begun
 
 
+def held_up() -> World:
+    """An update of four replicas, one of which may be missing, that waits: one that it had changed has failed."""
+    world = bounded(4, "1")
+    world.change(template(NEW))
+    for _ in range(2):
+        world.settle()
+        world.stopped()
+        world.settle()
+        first = new(world)[0]
+        world.run("n1")
+    world.pass_time(10)
+    world.see(first, TaskState.FAILED)
+    world.settle()
+    return world
+
+
 def test_the_smaller_of_parallelism_and_the_bound_counts() -> None:
     world = running(8, labels={LABEL: "4"}, update_config=update_config(parallelism=2))
     world.change(template(NEW))
@@ -52,17 +68,7 @@ def test_a_replica_that_failed_leaves_the_less_to_stop_and_the_update_says_that_
 
 
 def test_an_update_that_waits_for_replicas_says_so_and_fails_when_that_takes_too_long() -> None:
-    world = bounded(4, "1")
-    world.change(template(NEW))
-    for _ in range(2):
-        world.settle()
-        world.stopped()
-        world.settle()
-        first = new(world)[0]
-        world.run("n1")
-    world.pass_time(10)
-    world.see(first, TaskState.FAILED)
-    world.settle()
+    world = held_up()
     assert message(world) == "update in progress: waits, as no more replicas may be missing (max-unavailable)"
     assert len(old(world)) == 2
     world.pass_time(61)
@@ -72,17 +78,7 @@ def test_an_update_that_waits_for_replicas_says_so_and_fails_when_that_takes_too
 
 
 def test_it_goes_on_when_the_replica_is_back() -> None:
-    world = bounded(4, "1")
-    world.change(template(NEW))
-    for _ in range(2):
-        world.settle()
-        world.stopped()
-        world.settle()
-        first = new(world)[0]
-        world.run("n1")
-    world.pass_time(10)
-    world.see(first, TaskState.FAILED)
-    world.settle()
+    world = held_up()
     world.pass_time(6)
     world.settle()
     world.run("n1")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.lab.engine import Engine
 from tests.lab.errors import LabError
 from tests.lab.namespaces import Namespaces
-from tests.lab.process import Process, Readiness, Result, run
+from tests.lab.process import Process, Readiness, Result, all_at_once, run
 from tests.lab.switch import Switch
 
 SCRIPTS = Path(__file__).parent
@@ -37,6 +37,7 @@ class Host:
         self._switch = switch
         self._namespaces: Namespaces | None = None
         self._numbers = count(1)
+        self._spawned: list[Process] = []
 
     def _make_engine(self) -> Engine:
         return Engine(self, self.folder / "docker", self.docker_sock, self._cgroup, self._engine_options)
@@ -79,6 +80,7 @@ class Host:
             return
         namespaces, self._namespaces = self._namespaces, None
         await namespaces.destroy()
+        await self._reap()
         await self._switch.unplug(self.name)
 
     async def reboot(self, engine: bool = True) -> None:
@@ -139,15 +141,25 @@ class Host:
         log = self.folder / "log" / f"{name}.{number}"
         environment = self._environment(env)
         if ready is None:
-            return await Process.start([*map(str, argv)], self._entered(), environment, log)
+            return await self._start(argv, environment, log)
         readiness = Readiness(self.folder / f"notify.{number}")
         try:
             environment["NOTIFY_SOCKET"] = str(readiness.path)
-            process = await Process.start([*map(str, argv)], self._entered(), environment, log)
+            process = await self._start(argv, environment, log)
             await self._until_ready(process, readiness, ready)
         finally:
             readiness.close()
         return process
+
+    async def _start(self, argv: Sequence[str | Path], environment: Mapping[str, str], log: Path) -> Process:
+        process = await Process.start([*map(str, argv)], self._entered(), environment, log)
+        self._spawned.append(process)
+        return process
+
+    async def _reap(self) -> None:
+        """Wait for the ends of programs that are dead: else the event loop may be closed before it hears of them."""
+        spawned, self._spawned = self._spawned, []
+        await all_at_once(process.wait() for process in spawned)
 
     async def _until_ready(self, process: Process, readiness: Readiness, timeout: float) -> None:
         try:

@@ -35,9 +35,14 @@ class WireGuardPeer:
 
 @dataclass(frozen=True, slots=True)
 class WireGuardLink:
-    """A link as it is to be. Its private key is in memory, and in the kernel or wireguard-go, nowhere else."""
+    """A link as it is to be. Its private key is in memory, and in the kernel or wireguard-go, nowhere else.
+
+    `address`: the host's own, ADDRESS/32. With none, the kernel takes what comes over a link only if it would answer
+    over that link, however loose its check of the way back is to be; and a peer may have changed over first.
+    """
 
     name: str
+    address: str
     port: int
     mtu: int
     public: bytes
@@ -86,6 +91,7 @@ def _generations(site: Site, peer: Peer) -> Collection[int]:
 def _link(site: Site, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
     return WireGuardLink(
         name=wireguard_link(key.generation),
+        address=f"{site.tunnel}/32",
         port=wireguard_port(key.generation),
         mtu=site.encrypted_mtu,
         public=key.public,

@@ -32,7 +32,7 @@ class Host:
 
     def __init__(self, engine: Engine, node_id: str, kernel: Kernel, memory: Path, encryption: str = "") -> None:
         self.tables = NftTables()
-        self.wireguard = WireGuard(encryption)
+        self.wireguard = WireGuard(encryption, self._prepare_link)
         self._engine = engine
         self._node_id = node_id
         self._kernel = kernel
@@ -73,8 +73,6 @@ class Host:
         if seen is not None:
             await _try(self._raise_bridges(plan, seen, in_use=False), troubles)
         await _try(self._encrypt(plan, seen), troubles)
-        # A new link's before anything comes over it: the peer may have changed over to it, and this host not yet.
-        self._set_sysctls(plan, drift=False)
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
@@ -219,6 +217,11 @@ class Host:
         changed = self._sysctls.apply(plan.sysctls)
         if drift:
             _tell("settings were changed from outside, repaired", changed)
+
+    def _prepare_link(self) -> None:
+        """Set what is to be set of a new link: a peer may send over it before this host does."""
+        if self._plan is not None:
+            self._set_sysctls(self._plan, drift=False)
 
     async def _accept_in_docker(self, plan: HostPlan) -> None:
         if plan.site.number and not self._docker_accepts:

@@ -26,10 +26,12 @@ async def add(name: str, kind: str) -> None:
         await route.link("add", ifname=name, kind=kind)
 
 
-async def set_up(name: str, mtu: int) -> None:
-    """Set a link up, with this MTU; errors as `add`."""
+async def set_up(name: str, mtu: int, address: str) -> None:
+    """Set a link up, with this MTU and an address (CIDR); errors as `add`."""
+    host, _, length = address.partition("/")
     async with _kernel(f"set up link {name}") as route:
         (index,) = await route.link_lookup(ifname=name)
+        await route.addr("replace", index=index, address=host, prefixlen=int(length))
         await route.link("set", index=index, mtu=mtu, state="up")
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,11 +55,13 @@ class WireGuard:
     """Makes, configures and removes the links.
 
     kind: KERNEL or USERSPACE, or empty on a host that has neither.
+    prepare: called for each new link, before anything can come over it.
     wanted: what was applied last.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, prepare: Callable[[], None]) -> None:
         self.kind = kind
+        self._prepare = prepare
         self.wanted: Mapping[str, WireGuardLink] = {}
         self._states: dict[str, State] = {}
         self._silent: Counter[str] = Counter()
@@ -115,8 +117,9 @@ class WireGuard:
     async def _bring(self, link: WireGuardLink) -> None:
         if link.name not in self._states:
             await self._make(link.name)
+            self._prepare()
         await command.must("wg", "syncconf", link.name, "/dev/stdin", stdin=link.config())
-        await links.set_up(link.name, link.mtu)
+        await links.set_up(link.name, link.mtu, link.address)
         try:
             state = await _read(link.name, FIRST_PATIENCE_SECONDS)
         except TimeoutError:

@@ -12,7 +12,7 @@ from common.model.network import Network
 from common.model.node import TunnelKey
 from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
-from worker.net import command, wireguard
+from worker.net import command, links, wireguard
 from worker.net.kernel import Route
 from worker.net.plan import HostPlan, plan
 from worker.net.site import DEFAULT_MTU
@@ -164,12 +164,37 @@ async def test_a_link_that_is_late_is_not_given_up_at_once(monkeypatch: pytest.M
 
     monkeypatch.setattr(command, "run", run)
     monkeypatch.setattr(wireguard, "PATIENCE_SECONDS", 0.001)
-    kept = wireguard.WireGuard(wireguard.USERSPACE)
+    kept = wireguard.WireGuard(wireguard.USERSPACE, lambda: None)
     seen = []
     for _ in range(10):
         await kept.look({"orc-wg0", "eth0"})
         seen.append(bool(kept.answered))
     assert seen == [True, True, True, True, True, True, False, False, True, False]
+
+
+async def test_a_new_link_is_prepared_before_anything_can_come_over_it(monkeypatch: pytest.MonkeyPatch):
+    """A peer may send over it at once; what the kernel then checks by its usual settings is lost."""
+    done: list[str] = []
+
+    async def must(*argv: str, **_: object) -> None:
+        done.append(argv[0])
+
+    async def run(*argv: str) -> command.Output:
+        return command.Output(0, STATE, "")
+
+    async def set_up(name: str, mtu: int, address: str) -> None:
+        done.append(f"up with {address}")
+
+    monkeypatch.setattr(command, "must", must)
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(links, "set_up", set_up)
+    found = planned(4).wireguard
+    assert found is not None
+    made = wireguard.WireGuard(wireguard.USERSPACE, lambda: done.append("prepared"))
+    await made.apply(found, ())
+    assert done == ["wireguard-go", "prepared", "wg", "up with 10.239.240.1/32"]
+    await made.apply(planned(4, theirs=(5,)).wireguard or {}, {"orc-wg0"})
+    assert done.count("prepared") == 1
 
 
 def test_the_state_of_a_link_is_read_from_wg():

@@ -94,7 +94,7 @@ class SqliteBackend:
             database.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", removals)
             database.execute("UPDATE position SET last_index = ?", (change_sets[-1].index,))
             database.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise

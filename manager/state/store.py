@@ -7,7 +7,7 @@ Memory changes, and watchers hear of it, only when the backend has said that it 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 _MAX_WAITING = 10_000
 _BATCH_CHANGES = 20_000
+
+_log = logging.getLogger(__name__)
 
 
 class _Job:
@@ -55,7 +57,8 @@ class Store:
         self._backend = backend
         self._clock = clock
         self._tables = Tables()
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue(_MAX_WAITING)
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._room = asyncio.Semaphore(_MAX_WAITING)
         self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
         self._writer: asyncio.Task[None] | None = None
 
@@ -85,8 +88,7 @@ class Store:
         """End; updates that still wait are refused, and the backend is closed."""
         if self._writer is not None:
             self._writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
+            await asyncio.wait([self._writer])
         while not self._jobs.empty():
             self._jobs.get_nowait().fail(Unavailable("the manager is stopping: try again when it is up"))
         await self._backend.close()
@@ -109,11 +111,12 @@ class Store:
             Unavailable: the backend did not take the changes, or the store is closed.
 
         """
-        if self._writer is None or self._writer.done():
-            raise Unavailable("the manager's store is not open: it is starting or stopping, try again")
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        await self._jobs.put(_Job(fn, future))
-        return await future
+        async with self._room:
+            if self._writer is None or self._writer.done():
+                raise Unavailable("the manager's store is not open: it is starting or stopping, try again")
+            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            self._jobs.put_nowait(_Job(fn, future))
+            return await future
 
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         """Subscribe to all changes from now on; `capacity` bounds the changes that may wait unread."""
@@ -134,20 +137,31 @@ class Store:
         batch = Transaction(self._tables, self._clock.now())
         change_sets: list[ChangeSet] = []
         done = self._run(jobs[0], batch, change_sets)
-        while not self._jobs.empty() and sum(len(c.changes) for c in change_sets) < _BATCH_CHANGES:
+        changes = sum(len(each.changes) for each in change_sets)
+        while not self._jobs.empty() and changes < _BATCH_CHANGES:
             job = self._jobs.get_nowait()
             jobs.append(job)
+            seen = len(change_sets)
             done += self._run(job, batch, change_sets)
-        if change_sets:
-            try:
-                await self._backend.commit(change_sets)
-            except Unavailable as error:
-                for job in done:
-                    job.fail(error)
-                return
-            self._publish(batch, change_sets)
+            changes += sum(len(each.changes) for each in change_sets[seen:])
+        if change_sets and (error := await self._write_down(change_sets)):
+            for job in done:
+                job.fail(error)
+            return
+        self._publish(batch, change_sets)
         for job in done:
             job.succeed()
+
+    async def _write_down(self, change_sets: Sequence[ChangeSet]) -> Unavailable | None:
+        """Make changes durable; return why they are not."""
+        try:
+            await self._backend.commit(change_sets)
+        except Unavailable as error:
+            return error
+        except Exception:  # noqa: BLE001 - the changes that trip a bug must not keep all others from being stored
+            _log.exception("a bug: %d changes were not stored", sum(len(each.changes) for each in change_sets))
+            return Unavailable("the manager has a bug and did not store this: its log says more")
+        return None
 
     def _run(self, job: _Job, batch: Transaction, change_sets: list[ChangeSet]) -> list[_Job]:
         """Run one job on its own layer over the batch; a job that raises leaves no trace and has its answer."""

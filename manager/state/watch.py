@@ -59,12 +59,6 @@ class Subscription:
             raise Lagged
         return batch
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> tuple[ChangeSet, ...]:
-        return await self.next()
-
     def close(self) -> None:
         self._watchers.pop(self, None)
 

@@ -30,7 +30,7 @@ class CountingBackend(MemoryBackend):
         self.commits: list[Sequence[ChangeSet]] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.failure: Unavailable | None = None
+        self.failure: Exception | None = None
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         await self.gate.wait()
@@ -124,6 +124,16 @@ async def test_a_failed_commit_fails_its_updates_and_changes_nothing(store: Stor
     assert store.index == 1
 
 
+async def test_a_bug_in_the_backend_fails_its_updates_and_not_the_store(store: Store, backend: CountingBackend) -> None:
+    backend.failure = OverflowError("Integer value out of range")
+    with pytest.raises(Unavailable, match="its log says more"):
+        await store.update(lambda tx: tx.put(service("s1", "web")))
+    assert len(store.view.services) == 0
+    backend.failure = None
+    await store.update(lambda tx: tx.put(service("s1", "web")))
+    assert store.index == 1
+
+
 async def test_a_taken_name_is_refused_except_from_a_service_that_is_leaving(store: Store) -> None:
     await store.update(lambda tx: tx.put(service("s1", "web")))
     with pytest.raises(AlreadyExists, match="service web already exists"):
@@ -192,3 +202,17 @@ async def test_a_closed_store_refuses_updates(backend: CountingBackend) -> None:
         pass
     with pytest.raises(Unavailable, match="not open"):
         await store.update(lambda tx: tx.put(service("s1", "web")))
+
+
+async def test_closing_answers_all_updates_that_wait_for_room_too(
+    backend: CountingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manager.state.store._MAX_WAITING", 2)
+    backend.gate.clear()
+    store = Store(backend, FixedClock())
+    async with store:
+        waiting = [asyncio.create_task(store.update(lambda tx: tx.put(service("s1", "web")))) for _ in range(9)]
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results)

@@ -78,13 +78,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Packets with this mark that came in through `link` are routed by `table`."""
+    """Packets with this mark that came in through `link` are routed by `table`, or go on at the rule `goto`.
+
+    Without a link, all packets with this mark. A rule with neither table nor goto only is a place to go on at.
+    """
 
     priority: int
-    mark: int
-    mask: int
-    link: str
-    table: int
+    mark: int = 0
+    mask: int = 0
+    link: str = ""
+    table: int = 0
+    goto: int = 0
     ipv6: bool = False
 
 

@@ -26,6 +26,7 @@ BRIDGE_MAC = "02:6f:63:01:00:01"
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
 _RULES_FROM = 20_000
+_RULES_TO = _RULES_FROM + (MARK_MASK >> MARK_SHIFT) + 1
 _TABLES_FROM = 10_000
 
 GATEWAY_NETWORK = enginenames.GATEWAY_NETWORK
@@ -52,6 +53,11 @@ def wireguard_port(generation: int) -> int:
 
 def mark(number: int) -> int:
     return number << MARK_SHIFT
+
+
+def rules_around() -> tuple[int, int]:
+    """Return the priorities before and behind all peers' rules."""
+    return _RULES_FROM, _RULES_TO
 
 
 def rule_priority(number: int) -> int:

@@ -38,6 +38,8 @@ _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 0x04
 _LOCAL = 2
+# What a routing rule does: FR_ACT_GOTO and FR_ACT_NOP of linux/fib_rules.h.
+_GOTO, _NOTHING = 2, 3
 _UNICAST = 1
 _SCOPE_HOST = 254
 _INET = 2
@@ -355,12 +357,11 @@ def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
 
 
 def _rule(item: Rule) -> dict[str, Any]:
-    return {
-        "priority": item.priority,
-        "fwmark": item.mark,
-        "fwmask": item.mask,
-        "iifname": item.link,
-        "table": item.table,
-        "protocol": PROTOCOL,
-        "family": INET6 if item.ipv6 else _INET,
-    }
+    found = {"priority": item.priority, "protocol": PROTOCOL, "family": INET6 if item.ipv6 else _INET}
+    if item.mask:
+        found |= {"fwmark": item.mark, "fwmask": item.mask}
+    if item.link:
+        found["iifname"] = item.link
+    if item.table:
+        return found | {"table": item.table}
+    return found | ({"action": _GOTO, "goto": item.goto} if item.goto else {"action": _NOTHING})

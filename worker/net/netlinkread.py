@@ -61,6 +61,7 @@ def read_rule(rule: Any) -> Rule:
         mark=rule.get("fwmark") or 0,
         mask=rule.get("fwmask") or 0,
         link=rule.get("iifname") or "",
-        table=rule.get("table"),
+        table=rule.get("table") or 0,
+        goto=rule.get("goto") or 0,
         ipv6=rule["family"] == INET6,
     )

@@ -20,6 +20,7 @@ from worker.net.names import (
     return_table,
     rule_priority,
 )
+from worker.net.overlay import around_peers_rules
 from worker.net.site import Site
 from worker.net.site6 import Site6, ipv6
 
@@ -68,6 +69,8 @@ def _of_peers(here: Site6) -> Iterator[Item]:
         yield Route(str(gateways), TUNNEL, way, str(here.tunnel))
         yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number), ipv6=True)
         yield Route("::/0", TUNNEL, way, table=return_table(number))
+    if here.site.peers:
+        yield from around_peers_rules(ipv6=True)
 
 
 def _of_networks(here: Site6) -> Iterator[Item]:

@@ -89,6 +89,8 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_the_network():
             Route(f"fd00:1::a01:1{number - 1}00/120", "orc-vx", way, "fd00:1::a01:1001"),
             Route("::/0", "orc-vx", way, table=10_000 + number),
             Rule(20_000 + number, number << 16, 0x0FFF0000, "oc-gw", 10_000 + number, ipv6=True),
+            Rule(20_000, mask=0x0FFF0000, goto=24_096, ipv6=True),
+            Rule(24_096, ipv6=True),
         } <= found.items
     assert {
         Address("orc-vx", f"{TUNNELS}1/128"),

@@ -53,6 +53,8 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_each_network():
             Route("0.0.0.0/0", "orc-vx", gateway, table=10_000 + number),
             Rule(20_000 + number, number << 16, 0x0FFF0000, "oc-gw", 10_000 + number),
         } <= found.items
+    # One rule leads packets without a mark past those of all peers.
+    assert {Rule(20_000, mask=0x0FFF0000, goto=24_096), Rule(24_096)} <= found.items
     assert Route("10.1.0.0/20", "lo", table=255) in found.items
     assert found.sysctls[f"net/ipv4/conf/{BRIDGE}/proxy_arp"] == "1"
 

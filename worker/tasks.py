@@ -150,8 +150,10 @@ class TaskRunner:
                     await self._perform(step.action)
                 elif not advanced:
                     await self._wait(step.wake_at)
-            except EngineDown as error:
-                _log.info("task %s waits for the engine: %s", self.task.name, error.message)
+            except SwarmError as error:
+                # The engine is away, or refuses to speak of this container: the other tasks' runners go on.
+                level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
+                _log.log(level, "task %s waits for the engine: %s", self.task.name, error.message)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + RETRY_SECONDS)
 
@@ -271,12 +273,11 @@ class TaskRunner:
     async def _while_wanted(self, work: Awaitable[None]) -> None:
         """Carry out something long; drop it when the task is not wanted any more."""
         doing = asyncio.ensure_future(work)
+        doing.add_done_callback(lambda _: self._woken.set())
         try:
             while not doing.done() and self.task.desired_state <= TaskState.COMPLETE:
-                woken = asyncio.ensure_future(self._woken.wait())
-                await asyncio.wait({doing, woken}, return_when=asyncio.FIRST_COMPLETED)
-                woken.cancel()
                 self._woken.clear()
+                await self._woken.wait()
         finally:
             doing.cancel()
             await asyncio.wait({doing})

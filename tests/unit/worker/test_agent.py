@@ -16,7 +16,7 @@ from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
 from worker.agent import engine_calls_at_once
-from worker.ports import Phase
+from worker.ports import EngineError, Phase
 
 S = TaskState
 
@@ -240,6 +240,29 @@ async def test_a_bug_ends_its_task_and_no_other():
         assert w.state("t1") is S.REJECTED
         assert "internal error of the worker: RuntimeError('bug')" in w.last("t1").err
         assert w.state("t2") is S.RUNNING
+
+
+@virtual
+async def test_a_container_that_the_engine_cannot_show_holds_up_its_own_task_only():
+    w = world()
+    inspect = w.engine.inspect
+
+    async def refusing(container):
+        if container == w.engine.box("t1").id:
+            raise EngineError(500, "layer does not exist")
+        return await inspect(container)
+
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2"))
+        await asyncio.sleep(1)
+        w.engine.inspect = refusing
+        w.engine.kill("t1")
+        w.engine.kill("t2")
+        await asyncio.sleep(5)
+        assert (w.state("t1"), w.state("t2")) == (S.RUNNING, S.FAILED)
+        w.engine.inspect = inspect
+        await asyncio.sleep(2)
+        assert w.last("t1").container_status.exit_code == 137
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

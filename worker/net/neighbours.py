@@ -27,6 +27,8 @@ from worker.net.ruleset import Chain, Lookup, Ruleset, members
 from worker.net.site import Site
 from worker.net.site6 import Segment6, ipv6
 
+# Where the address is that is asked for: only nft 1.0.8 and later, not Debian 12's, have a name for it.
+_TARGET = "@th,64,128"
 _FLAGS = 0xE000
 _ADDED_TYPE = 0x0100  # 136 - 135, in the first byte of two
 _ADDED_OPTION = 0x0100
@@ -39,7 +41,7 @@ def ruleset(site: Site) -> Ruleset | None:
     if here is None or not segments:
         return None
     ranges = collapse_addresses(part for each in segments for part in _elsewhere(each))
-    elsewhere = Lookup("ipv6_addr", members(map(str, ranges)), interval=True)
+    elsewhere = Lookup(_TARGET, members(map(_span, ranges)), interval=True)
     chain = Chain((_answer(here.tunnel),), "type filter hook prerouting priority dstnat; policy accept;")
     return Ruleset({"elsewhere": elsewhere}, {"h_nd": chain}, family="bridge")
 
@@ -49,11 +51,16 @@ def _elsewhere(segment: Segment6) -> Iterable[IPv6Network]:
     return segment.within.address_exclude(segment.lease)
 
 
+def _span(part: IPv6Network) -> str:
+    """Write a range as nft reads numbers: it takes no prefix of what has a place but no name."""
+    return f"{int(part[0]):#x}-{int(part[-1]):#x}"
+
+
 def _answer(source: IPv6Address) -> str:
     return " ".join(
         (
             # What asks for an address that it means to take itself (RFC 4862) has none yet.
-            "icmpv6 type nd-neighbor-solicit ip6 saddr != :: icmpv6 taddr @elsewhere",
+            f"icmpv6 type nd-neighbor-solicit ip6 saddr != :: {_TARGET} @elsewhere",
             "ether daddr set ether saddr",
             "ip6 daddr set ip6 saddr",
             f"ip6 saddr set {IPv6Address(b''.join(_added()))}",

@@ -17,6 +17,8 @@ _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
 BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
 TO_PORT = "meta l4proto . th dport"
+# nft 1.0.6 (Debian 12) knows the name dstnat, which means -100, only before routing.
+OUTPUT_DSTNAT = "-110"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 _PORT_RULES = (
     f"ip daddr != @viprange fib daddr type local ip daddr . {TO_PORT} vmap @meshaddr",
@@ -62,7 +64,7 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
         "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
         "h_pre": Chain(_incoming(), hook("nat", "prerouting", "dstnat - 10")),
-        "h_out": Chain(_PORT_RULES, hook("nat", "output", "dstnat - 10")),
+        "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
         "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),

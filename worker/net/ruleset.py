@@ -24,7 +24,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A named set, or a map when `type` has a colon. `elements`: key → value, which is empty in a set."""
+    """A named set, or a map when `type` has a colon. `elements`: key → value, which is empty in a set.
+
+    `type`: a type's name, or a place in the packet (@BASE,OFFSET,LENGTH), and then the elements are numbers.
+    """
 
     type: str
     elements: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +95,8 @@ def removal(family: str) -> str:
 
 
 def _declaration(lookup: Lookup) -> list[str]:
-    return [f"type {lookup.type}", *(["flags interval"] if lookup.interval else [])]
+    keyword = "typeof" if lookup.type.startswith("@") else "type"
+    return [f"{keyword} {lookup.type}", *(["flags interval"] if lookup.interval else [])]
 
 
 def _differs(old: Chain | None, new: Chain) -> bool:

@@ -21,7 +21,7 @@ from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
 from common.backoff import Backoff
-from common.errors import InvalidArgument
+from common.errors import InvalidArgument, SwarmError
 from worker import engineapi
 from worker.ports import (
     JSON,
@@ -253,7 +253,7 @@ class DockerEngine:
                         if event := engineapi.read_event(line, actions):
                             yield event
                 _log.warning("the engine closed its event stream: it stops or restarts")
-            except EngineDown as error:
+            except SwarmError as error:
                 _log.warning("%s; trying again", error.message)
             yield EngineLost()
             await asyncio.sleep(self._backoff.next())
@@ -316,7 +316,7 @@ class DockerEngine:
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
             raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
             raise EngineDown(f"no Docker engine answers at {self.host}: {error}") from error
 
 

@@ -1,5 +1,6 @@
 """The Docker engine of a lab host: containerd and dockerd, as Debian's units run them."""
 
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,19 @@ from tests.lab.process import Process
 
 if TYPE_CHECKING:
     from tests.lab.host import Host
+
+
+def other_docker(host_name: str) -> Path | None:
+    """Return the folder of the Docker that a host is to have in place of this machine's, if there is one.
+
+    `SWARM_LAB_DOCKER` names it, for every host (`DIR`) or for single ones (`h2=DIR,h3=DIR`). It is laid out as
+    packages unpack: `usr/bin`, `usr/sbin`, and `etc/docker/daemon.json` if dockerd is to have one.
+    """
+    for entry in os.environ.get("SWARM_LAB_DOCKER", "").split(","):
+        name, equals, folder = entry.rpartition("=")
+        if folder and (not equals or name == host_name):
+            return Path(folder)
+    return None
 
 
 class Engine:
@@ -66,5 +80,11 @@ class Engine:
             *("dockerd", "--data-root", str(self._folder), "--exec-root", "/run/docker"),
             *("--containerd", "/run/containerd/containerd.sock", "--pidfile", "/run/docker.pid"),
             *("-H", f"unix://{self.socket}", "-H", "unix:///run/docker.sock", "--cgroup-parent", f"/{self._cgroup}"),
+            *self._config_file(),
             *self._options,
         )
+
+    def _config_file(self) -> tuple[str, ...]:
+        folder = other_docker(self._host.name)
+        file = folder and folder / "etc/docker/daemon.json"
+        return ("--config-file", str(file)) if file and file.exists() else ()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-from tests.lab.engine import Engine
+from tests.lab.engine import Engine, other_docker
 from tests.lab.errors import LabError
 from tests.lab.namespaces import Namespaces
 from tests.lab.process import Process, Readiness, Result, all_at_once, run
@@ -184,7 +184,9 @@ class Host:
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
         scripts = Path(sys.executable).parent  # where swarm-manager and swarm-worker of this environment are
-        path = f"{scripts}:{os.environ.get('PATH', os.defpath)}"
+        docker = other_docker(self.name)
+        engine = f"{docker}/usr/sbin:{docker}/usr/bin:" if docker else ""
+        path = f"{scripts}:{engine}{os.environ.get('PATH', os.defpath)}"
         return {**os.environ, "PATH": path, "DOCKER_HOST": self.docker_host, **(more or {})}
 
     def _up(self) -> Namespaces:

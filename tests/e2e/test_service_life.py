@@ -6,6 +6,8 @@ One cluster serves all tests of this file; each leaves it without services.
 import asyncio
 import json
 import re
+import signal
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
@@ -136,6 +138,41 @@ async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_o
     times = [parse_rfc3339(begun[index]) for index in sorted(begun)]
     assert all(instant % 2 < 1.5 for instant in times), "each soon after an even second"
     assert all(after - before > 0.5 for before, after in pairwise(times)), "one a due time"
+
+
+async def test_each_due_time_is_executed_once_though_the_manager_is_killed_around_it(swarm: Cluster) -> None:
+    """Killed just before a due time, it makes up for that; killed just after, it does not execute it again."""
+    runs = swarm.lab.workdir / "runs"
+    period = 4
+    labels = {"schedule": f"*/{period} * * * * *", "schedule-deadline": "3s", "schedule-history": "9"}
+    options = [word for name, value in labels.items() for word in ("--label", f"swarm.x.{name}={value}")]
+    mount = ("--mount", f"type=bind,source={swarm.lab.workdir},target=/out")
+    note = ("busybox:lab", "busybox", "sh", "-c", f"busybox date +%s >>/out/{runs.name}")
+    await create(swarm, "--mode", "replicated-job", *options, *mount, name="tick", command=note)
+
+    async def executed(count: int) -> None:
+        async def look() -> bool:
+            return runs.exists() and len(runs.read_text().split()) >= count
+
+        await swarm.until(look, 3 * period)
+
+    await executed(1)
+    due = time.time() // period * period + period
+    await asyncio.sleep(due - 0.1 - time.time())
+    await swarm.manager.stop(signal.SIGKILL)
+    await asyncio.sleep(due + 0.2 - time.time())
+    await swarm.start_manager()
+    await executed(2)
+    await swarm.manager.stop(signal.SIGKILL)
+    await swarm.start_manager()
+    await executed(3)
+
+    tasks = await swarm.tasks("tick", "")
+    begun = sorted(parse_rfc3339(task["CreatedAt"]) for task in tasks)
+    assert [instant // period * period for instant in begun] == [due - period, due, due + period]
+    assert sorted(execution(task) for task in tasks) == [0, 1, 2]
+    assert 0.2 < begun[1] - due < 3, "made up for, when there was a manager again, within the deadline"
+    assert len(runs.read_text().split()) == 3
 
 
 async def test_a_canary_holds_until_it_is_told_to_go_on(swarm: Cluster) -> None:

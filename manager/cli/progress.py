@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from common.clock import seconds
 from common.model import Service, Task, TaskState
-from common.model.service import UpdateStatus
+from common.model.service import TaskSpec, UpdateStatus
+from manager.cli.progress_slots import Line, Slot, has_failed, is_global, numbered, slots_of, trouble_of
 from manager.cli.service_rows import waiting
 
 DEADLINE = 600.0
@@ -21,9 +22,7 @@ MONITOR = 5.0
 # time enough for a service that fails until another one (its database) is up. A rejection is seldom a matter of time.
 LOOP_FAILURES = 5
 LOOP_REJECTIONS = 2
-_SHORT_ID = 12
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
-_WAITING_MESSAGE = "pending task scheduling"
 
 
 class Verdict(enum.Enum):
@@ -35,15 +34,6 @@ class Verdict(enum.Enum):
     @property
     def final(self) -> bool:
         return self in (Verdict.CONVERGED, Verdict.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One slot: how far its task is, and its trouble if it has any."""
-
-    label: str
-    state: TaskState | None
-    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +54,8 @@ class Progress:
     """One look: `done` of `wanted` slots, a line each, and the reasons when it failed.
 
     `wake_at` is when the judgement can change though nothing happens; `known_failures` are tasks that had failed before
-    the first look.
+    the first look. `failed` are all that have failed so far with the specification `template`: the manager keeps the
+    last few records of a slot only, fewer than make a crash loop.
     """
 
     verdict: Verdict
@@ -79,6 +70,8 @@ class Progress:
     moved_at: float = 0.0
     mark: tuple[int, int] = (-1, -1)
     known_failures: frozenset[str] = field(default=frozenset())
+    failed: tuple[Task, ...] = ()
+    template: TaskSpec | None = None
     failures: int = 0
 
 
@@ -87,14 +80,15 @@ def judge(
 ) -> Progress:
     """Judge a service by its up-to-date tasks (those of its present specification, ended ones included)."""
     wish = wish or Wish()
-    slots = _slots(service, tasks, wish.down)
-    known = previous.known_failures if previous else frozenset(task.id for task in tasks if _failed(task))
+    tasks = _with_forgotten(service, tasks, previous)
+    slots = slots_of(service, tasks, wish.down)
+    known = previous.known_failures if previous else frozenset(task.id for task in tasks if has_failed(task))
     done = sum(1 for slot in slots.values() if slot.done)
     wanted = _wanted(service, slots)
     mark = max((done, sum(slot.reached for slot in slots.values())), previous.mark if previous else (-1, -1))
     moved_at = now if previous is None or mark > previous.mark else previous.moved_at
     well = done == wanted == sum(1 for slot in slots.values() if slot.live or slot.done) and bool(
-        wanted or not _global(service)
+        wanted or not is_global(service)
     )
     failures = sum(len(slot.failures(known)) for slot in slots.values())
     stable = previous is not None and failures <= previous.failures
@@ -103,12 +97,14 @@ def judge(
         verdict=Verdict.WAITING,
         done=done,
         wanted=wanted,
-        lines=_numbered(service, slots, wanted),
+        lines=numbered(service, slots, wanted),
         rolling_back=_rolling_back(service.update_status),
         stable_since=now if well and since is None else since,
         moved_at=moved_at,
         mark=mark,
         known_failures=known,
+        failed=tuple(task for task in tasks if has_failed(task)),
+        template=service.spec.task_template,
         failures=failures,
         wake_at=moved_at + wish.timeout,
         note=waiting(service),
@@ -116,113 +112,15 @@ def judge(
     return _decide(service, slots, seen, now, wish)
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """The tasks of a slot (for a global service, of a node): the current one first, then those that ended."""
-
-    name: str
-    current: Task
-    tasks: tuple[Task, ...]
-    finishes: bool
-
-    @property
-    def live(self) -> bool:
-        return self.current.live
-
-    @property
-    def done(self) -> bool:
-        state = self.current.status.state
-        if state is TaskState.COMPLETE and self.finishes:
-            return True
-        return not self.finishes_only and self.live and state is TaskState.RUNNING
-
-    @property
-    def finishes_only(self) -> bool:
-        return self.current.job_iteration is not None
-
-    @property
-    def reached(self) -> int:
-        return int(min(self.current.status.state, TaskState.COMPLETE))
-
-    @property
-    def line(self) -> Line:
-        state = None if self.current.desired_state > TaskState.RUNNING and not self.done else self.current.status.state
-        waits = self.current.desired_state is TaskState.READY  # then its own trouble is that it does
-        own, last = _trouble(self.current), self.last_error
-        return Line(self.name, state, (last or own) if waits else (own or last))
-
-    @property
-    def last_error(self) -> str:
-        """Why the task before the current one ended, as long as the current one does not run."""
-        if self.done or self.current.status.state is TaskState.RUNNING:
-            return ""
-        return next((_trouble(task) for task in self.tasks if _failed(task)), "")
-
-    def failures(self, known: Collection[str]) -> list[Task]:
-        return [task for task in self.tasks if _failed(task) and task.id not in known]
+def _with_forgotten(service: Service, tasks: Sequence[Task], previous: Progress | None) -> Sequence[Task]:
+    """Add the failed tasks that were seen before and whose records the manager has removed since."""
+    if previous is None or previous.template != service.spec.task_template:
+        return tasks
+    here = {task.id for task in tasks}
+    return [*tasks, *(task for task in previous.failed if task.id not in here)]
 
 
-def _slots(service: Service, tasks: Sequence[Task], down: Collection[str]) -> dict[tuple[int, str], _Slot]:
-    """Group tasks; of a slot's living tasks the least one in desired state is current, then the least advanced."""
-    groups: dict[tuple[int, str], list[Task]] = {}
-    for task in tasks:
-        counts = task.desired_state <= TaskState.COMPLETE or _failed(task) or task.status.state is TaskState.COMPLETE
-        if counts and (task.node_id not in down or not task.live):
-            groups.setdefault((task.slot, task.node_id if _global(service) else ""), []).append(task)
-    made = {}
-    for key, group in groups.items():
-        latest = _iteration(service, group)
-        living = [task for task in latest if task.live]
-        if latest:
-            current = min(living, key=_standing) if living else max(latest, key=lambda task: task.created_at)
-            name = key[1] or str(key[0])
-            made[key] = _Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), _finishes(service))
-    return _within(service, made)
-
-
-def _standing(task: Task) -> tuple[int, int, float]:
-    return task.desired_state, task.status.state, -task.created_at
-
-
-def _numbered(service: Service, slots: Mapping[tuple[int, str], _Slot], wanted: int) -> tuple[Line, ...]:
-    """Make the lines: slots are numbered from 1 on, those beyond the wanted ones (about to leave) are not shown."""
-    ordered = [slots[key].line for key in sorted(slots)]
-    if _global(service):
-        return tuple(replace(line, label=line.label[:_SHORT_ID]) for line in ordered)
-    return tuple(replace(line, label=str(number)) for number, line in enumerate(ordered[:wanted], 1))
-
-
-def _iteration(service: Service, group: Iterable[Task]) -> list[Task]:
-    """Keep a job's tasks of its present iteration."""
-    if service.job_status is None:
-        return list(group)
-    return [task for task in group if task.job_iteration == service.job_status.job_iteration]
-
-
-def _within(service: Service, slots: dict[tuple[int, str], _Slot]) -> dict[tuple[int, str], _Slot]:
-    """Leave out slots that hold nothing any more and are not asked for (after a scale-down)."""
-    replicated = service.spec.mode.replicated
-    if replicated is None:
-        return slots
-    surplus = len(slots) - (replicated.replicas or 0)
-    ended = sorted((key for key, slot in slots.items() if not slot.live and not slot.done), reverse=True)
-    for key in ended[: max(surplus, 0)]:
-        del slots[key]
-    return slots
-
-
-def _global(service: Service) -> bool:
-    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
-
-
-def _finishes(service: Service) -> bool:
-    """Whether a task that completed is as good as one that runs: jobs, and one-shots that are not restarted."""
-    policy = service.spec.task_template.restart_policy
-    job = service.spec.mode.replicated_job is not None or service.spec.mode.global_job is not None
-    return job or (policy is not None and policy.condition in ("none", "on-failure"))
-
-
-def _wanted(service: Service, slots: Mapping[tuple[int, str], _Slot]) -> int:
+def _wanted(service: Service, slots: Mapping[tuple[int, str], Slot]) -> int:
     mode = service.spec.mode
     if mode.replicated is not None:
         return 1 if mode.replicated.replicas is None else mode.replicated.replicas
@@ -233,7 +131,7 @@ def _wanted(service: Service, slots: Mapping[tuple[int, str], _Slot]) -> int:
 
 
 def _decide(
-    service: Service, slots: Mapping[tuple[int, str], _Slot], seen: Progress, now: float, wish: Wish
+    service: Service, slots: Mapping[tuple[int, str], Slot], seen: Progress, now: float, wish: Wish
 ) -> Progress:
     held = holding(service.update_status)
     if held or service.schedule_status is not None:  # a scheduled job runs when it is due
@@ -295,7 +193,7 @@ def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
     return ()
 
 
-def _hopeless(service: Service, slots: Mapping[tuple[int, str], _Slot], known: Collection[str]) -> tuple[str, ...]:
+def _hopeless(service: Service, slots: Mapping[tuple[int, str], Slot], known: Collection[str]) -> tuple[str, ...]:
     """Find slots that fail again and again, or have failed for good; an update that watches failures decides itself."""
     if _watched(service):
         return ()
@@ -309,7 +207,7 @@ def _hopeless(service: Service, slots: Mapping[tuple[int, str], _Slot], known: C
             or (failures and _exhausted(service, slot))
         ):
             times = "" if len(failures) == 1 else f" ({len(failures)} times)"
-            reasons.append(f"{_task_name(service, slot)}: {_trouble(failures[0])}{times}")
+            reasons.append(f"{_task_name(service, slot)}: {trouble_of(failures[0])}{times}")
     return _distinct(reasons)
 
 
@@ -320,31 +218,17 @@ def _watched(service: Service) -> bool:
     return config is None or config.failure_action != "continue"
 
 
-def _exhausted(service: Service, slot: _Slot) -> bool:
+def _exhausted(service: Service, slot: Slot) -> bool:
     """Whether the restart policy leaves a slot without a task."""
     policy = service.spec.task_template.restart_policy
     if slot.live or policy is None:
         return False
     if policy.condition == "none":
         return True
-    return bool(policy.max_attempts) and len([t for t in slot.tasks if _failed(t)]) > (policy.max_attempts or 0)
+    return bool(policy.max_attempts) and len([t for t in slot.tasks if has_failed(t)]) > (policy.max_attempts or 0)
 
 
-def _failed(task: Task) -> bool:
-    return task.status.state in (TaskState.FAILED, TaskState.REJECTED)
-
-
-def _trouble(task: Task) -> str:
-    status = task.status
-    if status.err:
-        return status.err
-    if _failed(task):
-        return status.message or "the task failed"
-    waiting = status.state is TaskState.PENDING and status.message not in ("", _WAITING_MESSAGE)
-    return status.message if waiting and "no suitable node" in status.message else ""
-
-
-def _task_name(service: Service, slot: _Slot) -> str:
+def _task_name(service: Service, slot: Slot) -> str:
     return f"{service.name}.{slot.name}"
 
 

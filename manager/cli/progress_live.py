@@ -10,9 +10,12 @@ from rich.live import Live
 from rich.text import Text
 
 from common.model import TaskState
-from manager.cli.progress import Line, Progress, Verdict
+from manager.cli.progress import Progress, Verdict
+from manager.cli.progress_slots import Line
 from manager.cli.progress_view import MOST_LINES, label, overall, told
+from manager.cli.wording import shortened
 
+_TROUBLE_WIDTH = 75
 _BAR_WIDTH = 24
 _REFRESH = 8
 
@@ -70,5 +73,5 @@ def _bar(line: Line, progress: Progress) -> Text:
     text.append("━" * (_BAR_WIDTH - filled), style="dim")
     text.append(f" {state.name.lower():<10}")
     if line.trouble:
-        text.append(f" {told(line)}", style="red")
+        text.append(f" {shortened(told(line), _TROUBLE_WIDTH)}", style="red")
     return text

@@ -8,11 +8,10 @@ from typing import Protocol, Self
 
 import click
 
-from manager.cli.progress import Line, Progress, Verdict
-from manager.cli.wording import shortened
+from manager.cli.progress import Progress, Verdict
+from manager.cli.progress_slots import Line
 
 MOST_LINES = 20
-_TROUBLE_WIDTH = 75
 
 
 class View(Protocol):
@@ -87,7 +86,7 @@ def label(line: Line, progress: Progress) -> str:
 def told(line: Line) -> str:
     """Say a slot's trouble on one line, or its state."""
     if line.trouble:
-        return shortened(line.trouble.replace("\n", " "), _TROUBLE_WIDTH)
+        return line.trouble.replace("\n", " ")
     return line.state.name.lower() if line.state is not None else ""
 
 

@@ -106,6 +106,38 @@ def test_a_restart_loop_fails_with_the_reason():
     assert seen.reasons == ("web.1: exit 3 (5 times)",)
 
 
+def test_a_restart_loop_is_counted_beyond_the_records_that_the_manager_keeps():
+    """It keeps five of a slot by default, and the one that waits for its restart is one of them."""
+
+    def look(failures: int) -> list[Task]:
+        kept = [failed(1, number) for number in range(failures)][-4:]
+        return [*kept, task(1, TaskState.READY, number=failures)]
+
+    looks = [(9.0 * failures, look(failures)) for failures in range(5)]
+    assert story(service(1), looks).verdict is Verdict.WAITING
+    seen = story(service(1), [*looks, (45.0, look(5))])
+    assert seen.verdict is Verdict.FAILED
+    assert seen.reasons == ("web.1: exit 3 (5 times)",)
+
+
+def test_attempts_are_counted_beyond_the_records_that_the_manager_keeps():
+    policy = RestartPolicy(condition="any", max_attempts=4)
+    looks = [(float(n), [failed(1, n), task(1, TaskState.READY, number=n + 1)]) for n in range(4)]
+    assert story(service(1, policy=policy), looks).verdict is Verdict.WAITING
+    assert story(service(1, policy=policy), [*looks, (9.0, [failed(1, 4)])]).verdict is Verdict.FAILED
+
+
+def test_failures_of_another_specification_are_forgotten():
+    looks = [(float(n), [failed(1, n), task(1, TaskState.READY, number=n + 1)]) for n in range(4)]
+    seen = None
+    for now, tasks in looks:
+        seen = judge(service(1), tasks, now, seen)
+    spec = msgspec.structs.replace(service(1).spec, task_template=TaskSpec(container_spec=ContainerSpec(image="y")))
+    other = msgspec.structs.replace(service(1), spec=spec)
+    after = [failed(1, 9), task(1, TaskState.READY, number=10)]
+    assert judge(other, after, 9.0, seen).verdict is Verdict.WAITING
+
+
 def test_failures_from_before_do_not_count():
     old = [failed(1, number) for number in range(9)]
     seen = story(service(1), [(0, old), (1, [*old, failed(1, 9), task(1, TaskState.READY, number=10)])])

@@ -4,8 +4,9 @@ import pytest
 from rich.console import Console
 
 from common.model import TaskState
-from manager.cli.progress import Line, Progress, Verdict
+from manager.cli.progress import Progress, Verdict
 from manager.cli.progress_live import LiveView, draw
+from manager.cli.progress_slots import Line
 from manager.cli.progress_view import PlainView, make_view, plain_lines
 
 WAITING = Progress(
@@ -30,6 +31,14 @@ def test_plain_lines_say_what_is_new_and_only_that(capsys: pytest.CaptureFixture
         "verify: Service web converged",
         "",
     ]
+
+
+def test_a_log_has_the_whole_trouble_and_a_terminal_its_beginning():
+    """The engine's reason is the end of its words."""
+    words = "starting container failed: " + "runc create failed: " * 5 + "no such file"
+    seen = Progress(Verdict.WAITING, 0, 1, lines=(Line("1", TaskState.STARTING, words),))
+    assert dict(plain_lines("web", seen))["1/1"] == words
+    assert "no such file" not in rendered(("web", seen))
 
 
 def test_of_several_services_each_line_names_its_own(capsys: pytest.CaptureFixture[str]):

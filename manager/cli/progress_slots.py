@@ -1,0 +1,140 @@
+"""The slots of a service as a wait sees them: the task that holds each, and those that failed in it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from common.model import Service, Task, TaskState
+
+_SHORT_ID = 12
+_WAITING_MESSAGE = "pending task scheduling"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One slot: how far its task is, and its trouble if it has any."""
+
+    label: str
+    state: TaskState | None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The tasks of a slot (for a global service, of a node): the current one first, then those that ended."""
+
+    name: str
+    current: Task
+    tasks: tuple[Task, ...]
+    finishes: bool
+
+    @property
+    def live(self) -> bool:
+        return self.current.live
+
+    @property
+    def done(self) -> bool:
+        state = self.current.status.state
+        if state is TaskState.COMPLETE and self.finishes:
+            return True
+        return not self.finishes_only and self.live and state is TaskState.RUNNING
+
+    @property
+    def finishes_only(self) -> bool:
+        return self.current.job_iteration is not None
+
+    @property
+    def reached(self) -> int:
+        return int(min(self.current.status.state, TaskState.COMPLETE))
+
+    @property
+    def line(self) -> Line:
+        state = None if self.current.desired_state > TaskState.RUNNING and not self.done else self.current.status.state
+        waits = self.current.desired_state is TaskState.READY  # then its own trouble is that it does
+        own, last = trouble_of(self.current), self.last_error
+        return Line(self.name, state, (last or own) if waits else (own or last))
+
+    @property
+    def last_error(self) -> str:
+        """Why the task before the current one ended, as long as the current one does not run."""
+        if self.done or self.current.status.state is TaskState.RUNNING:
+            return ""
+        return next((trouble_of(task) for task in self.tasks if has_failed(task)), "")
+
+    def failures(self, known: Collection[str]) -> list[Task]:
+        return [task for task in self.tasks if has_failed(task) and task.id not in known]
+
+
+def slots_of(service: Service, tasks: Sequence[Task], down: Collection[str]) -> dict[tuple[int, str], Slot]:
+    """Group tasks; of a slot's living tasks the least one in desired state is current, then the least advanced."""
+    groups: dict[tuple[int, str], list[Task]] = {}
+    for task in tasks:
+        counts = task.desired_state <= TaskState.COMPLETE or has_failed(task) or task.status.state is TaskState.COMPLETE
+        if counts and (task.node_id not in down or not task.live):
+            groups.setdefault((task.slot, task.node_id if is_global(service) else ""), []).append(task)
+    made = {}
+    for key, group in groups.items():
+        latest = _iteration(service, group)
+        living = [task for task in latest if task.live]
+        if latest:
+            current = min(living, key=_standing) if living else max(latest, key=lambda task: task.created_at)
+            name = key[1] or str(key[0])
+            made[key] = Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), finishes(service))
+    return _within(service, made)
+
+
+def _standing(task: Task) -> tuple[int, int, float]:
+    return task.desired_state, task.status.state, -task.created_at
+
+
+def numbered(service: Service, slots: Mapping[tuple[int, str], Slot], wanted: int) -> tuple[Line, ...]:
+    """Make the lines: slots are numbered from 1 on, those beyond the wanted ones (about to leave) are not shown."""
+    ordered = [slots[key].line for key in sorted(slots)]
+    if is_global(service):
+        return tuple(replace(line, label=line.label[:_SHORT_ID]) for line in ordered)
+    return tuple(replace(line, label=str(number)) for number, line in enumerate(ordered[:wanted], 1))
+
+
+def _iteration(service: Service, group: Iterable[Task]) -> list[Task]:
+    """Keep a job's tasks of its present iteration."""
+    if service.job_status is None:
+        return list(group)
+    return [task for task in group if task.job_iteration == service.job_status.job_iteration]
+
+
+def _within(service: Service, slots: dict[tuple[int, str], Slot]) -> dict[tuple[int, str], Slot]:
+    """Leave out slots that hold nothing any more and are not asked for (after a scale-down)."""
+    replicated = service.spec.mode.replicated
+    if replicated is None:
+        return slots
+    surplus = len(slots) - (replicated.replicas or 0)
+    ended = sorted((key for key, slot in slots.items() if not slot.live and not slot.done), reverse=True)
+    for key in ended[: max(surplus, 0)]:
+        del slots[key]
+    return slots
+
+
+def is_global(service: Service) -> bool:
+    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
+
+
+def finishes(service: Service) -> bool:
+    """Whether a task that completed is as good as one that runs: jobs, and one-shots that are not restarted."""
+    policy = service.spec.task_template.restart_policy
+    job = service.spec.mode.replicated_job is not None or service.spec.mode.global_job is not None
+    return job or (policy is not None and policy.condition in ("none", "on-failure"))
+
+
+def has_failed(task: Task) -> bool:
+    return task.status.state in (TaskState.FAILED, TaskState.REJECTED)
+
+
+def trouble_of(task: Task) -> str:
+    status = task.status
+    if status.err:
+        return status.err
+    if has_failed(task):
+        return status.message or "the task failed"
+    waiting = status.state is TaskState.PENDING and status.message not in ("", _WAITING_MESSAGE)
+    return status.message if waiting and "no suitable node" in status.message else ""

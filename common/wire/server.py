@@ -36,6 +36,7 @@ class Server:
         self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+        self._closed = False
 
     @property
     def connections(self) -> int:
@@ -71,6 +72,7 @@ class Server:
 
     async def close(self) -> None:
         """Stop listening, end all connections and wait for their handlers."""
+        self._closed = True
         if self._listener is not None:
             self._listener.close()
         tasks = list(self._tasks)
@@ -87,6 +89,9 @@ class Server:
         await self.close()
 
     def _start(self, channel: StreamChannel) -> None:
+        if self._closed:  # its handshake was under way when this was closed
+            channel.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._run(channel), name=f"connection {channel.peer}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -133,11 +133,11 @@ class StreamChannel(asyncio.Protocol):
             transport = receiver = ChunkTransport(lower, protocol)
         lower.set_protocol(receiver)
         protocol.connection_made(transport)
+        if self._paused:  # before the rest, which may be all that the receiver wants for now
+            transport.resume_reading()
         rest = self._decoder.take_rest()
         if rest:
             receiver.data_received(rest)
-        if self._paused:
-            transport.resume_reading()
         return transport
 
     # --- what asyncio calls -------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from common.errors import ProtocolError, Unauthenticated, Unavailable
-from common.tls import client_context, server_context
+from common.tls import MANAGER_NAME, client_context, server_context
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.codec import encode
 from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAck, StreamHello
@@ -147,6 +148,36 @@ async def test_after_a_stream_hello_bytes_pass_bare_and_none_are_lost(pki: Pki, 
     await writer.wait_closed()
 
 
+class Full(asyncio.Protocol):
+    """Wants no more after the first bytes that it gets."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.pause_reading()
+
+
+async def test_who_takes_the_stream_may_want_no_more_than_came_with_it(pki: Pki) -> None:
+    full: asyncio.Future[Full] = asyncio.get_running_loop().create_future()
+
+    async def take(channel: Channel) -> None:
+        await channel.receive()
+        protocol = Full()
+        channel.detach(protocol)
+        full.set_result(protocol)
+
+    async with await serve("127.0.0.1", 0, pki.server(), take) as server:
+        channel = await dial("127.0.0.1", server.port, pki.worker())
+        assert channel._transport is not None
+        channel._transport.write(encode(StreamHello(stream_id="s1")) + b"more than enough")
+        taken = (await full).transport
+        assert not taken.is_reading()
+        taken.abort()
+        await channel.close()
+
+
 async def test_a_peer_that_reads_nothing_is_given_up(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.wire.stream.SEND_TIMEOUT", 0.2)
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -165,6 +196,33 @@ async def test_a_peer_that_reads_nothing_is_given_up(pki: Pki, monkeypatch: pyte
         channel._transport.pause_reading()
         assert "read nothing for 0.2 s" in await ended
         await channel.close()
+
+
+async def test_closing_serves_nobody_whose_handshake_was_under_way(pki: Pki) -> None:
+    served, let_go = asyncio.Event(), asyncio.Event()
+
+    async def reluctant(channel: Channel) -> None:
+        served.set()
+        try:
+            await channel.receive()
+        finally:
+            await let_go.wait()
+
+    server = await serve("127.0.0.1", 0, pki.server(), reluctant)
+    first = await dial("127.0.0.1", server.port, pki.worker())
+    await served.wait()
+    reader, late = await asyncio.open_connection("127.0.0.1", server.port)
+    closing = asyncio.create_task(server.close())
+    await asyncio.sleep(0)
+    await late.start_tls(pki.worker(), server_hostname=MANAGER_NAME)
+    async with asyncio.timeout(10):
+        with contextlib.suppress(OSError):
+            assert await reader.read() == b""
+        let_go.set()
+        await closing
+    assert server.connections == 0
+    late.close()
+    await first.close()
 
 
 async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import stat
-import tarfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import InvalidArgument
+from manager.cli.archive import END, member
 from manager.cli.dockerignore import FILE as IGNORE_FILE
 from manager.cli.dockerignore import Ignored
 
-_CHUNK = 256 * 1024
-_END = bytes(1024)
 # Where a Dockerfile from outside of the context is put in the archive.
 _FROM_OUTSIDE = ".dockerfile.from-outside"
 
@@ -37,9 +33,9 @@ class BuildContext:
 
         """
         for path, name in self._members():
-            async for piece in _member(path, name):
+            async for piece in member(path, name):  # without owners, as in Docker's contexts
                 yield piece
-        yield _END
+        yield END
 
     def _members(self) -> Iterator[tuple[Path, str]]:
         if self.outside is not None:
@@ -79,40 +75,3 @@ def _ignored(root: Path, dockerfile: str) -> Ignored:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"cannot read {root / IGNORE_FILE}: {error}") from error
     return Ignored.parse(text, always=(dockerfile, IGNORE_FILE))
-
-
-async def _member(path: Path, name: str) -> AsyncIterator[bytes]:
-    """Write one file, folder or link; owners are left out, as in Docker's contexts. Sockets are passed over."""
-    try:
-        info = _described(path, name)
-        if info is None:
-            return
-        yield info.tobuf(tarfile.PAX_FORMAT)
-        if not info.isreg():
-            return
-        left = info.size
-        with path.open("rb") as file:
-            while left:
-                piece = await asyncio.to_thread(file.read, min(_CHUNK, left))
-                if not piece:
-                    raise InvalidArgument(f"{path} became shorter while it was read: build again")
-                left -= len(piece)
-                yield piece
-        yield bytes(-info.size % tarfile.BLOCKSIZE)
-    except OSError as error:
-        raise InvalidArgument(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _described(path: Path, name: str) -> tarfile.TarInfo | None:
-    status = path.lstat()
-    info = tarfile.TarInfo(name)
-    info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
-    if stat.S_ISREG(status.st_mode):
-        info.size = status.st_size
-    elif stat.S_ISDIR(status.st_mode):
-        info.type = tarfile.DIRTYPE
-    elif stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written, not resolved
-    else:
-        return None
-    return info

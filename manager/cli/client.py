@@ -51,6 +51,11 @@ class Client:
         async with self._request("GET", path, params, headers=headers) as response:
             return await response.text()
 
+    async def head(self, path: str, params: Params | None = None) -> Mapping[str, str]:
+        """Return an answer's headers; one that refuses says no reason."""
+        async with self._request("HEAD", path, params) as response:
+            return response.headers
+
     async def post(
         self,
         path: str,
@@ -80,11 +85,11 @@ class Client:
 
     @asynccontextmanager
     async def upload(
-        self, path: str, data: AsyncIterator[bytes], params: MultiParams, *, headers: Params
+        self, path: str, data: AsyncIterator[bytes], params: MultiParams, *, headers: Params, method: str = "POST"
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """Send a body of any length as it is made; the answer comes as a stream, too."""
         endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        async with self._request("POST", path, params, data=data, headers=headers, timeout=endless) as response:
+        async with self._request(method, path, params, data=data, headers=headers, timeout=endless) as response:
             yield response.content
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from manager.cli import container_change
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.container_change import CONTAINERS_ARGUMENT, each
+from manager.cli.container_copy import copy
 from manager.cli.container_rows import CONTAINERS, port_lines, rows
 from manager.cli.container_stats import STATS, row
 from manager.cli.events import moment
@@ -228,5 +229,6 @@ for command in (
     container_change.rename,
     container_change.unpause,
     container_change.wait,
+    copy,
 ):
     container.add_command(command)

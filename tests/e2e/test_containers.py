@@ -134,8 +134,30 @@ async def own_commands(cluster: Cluster, docker: Docker) -> None:
     assert (shown.stdout, shown.stderr) == ("out\n", "err\n")
     assert (await swarm("container", "rm", "said")).stdout == "said\n"
     await own_changes(swarm, docker)
+    await own_copies(cluster)
     missing = await swarm("container", "rm", "said", check=False)
     assert (missing.returncode, "No such container: said" in missing.stderr) == (1, True)
+
+
+async def own_copies(cluster: Cluster) -> None:
+    """There and back; what goes where in which case was compared with docker's `cp`, and is a unit test."""
+    swarm, folder = cluster.swarm, cluster.boss.folder
+    (folder / "site" / "deep").mkdir(parents=True)
+    (folder / "site" / "page").write_bytes(b"p" * 3_000_000)
+    (folder / "site" / "deep" / "link").symlink_to("../page")
+    await swarm("container", "cp", folder / "site/.", "box:/srv")
+    seen = await swarm("exec", "box", "sh", "-c", "wc -c < /srv/deep/link; stat -c %u:%g:%a /srv/page")
+    assert seen.stdout.split() == ["3000000", "0:0:644"]
+    await swarm("container", "cp", "box:/srv", folder / "back")
+    assert (folder / "back" / "deep" / "link").read_bytes() == b"p" * 3_000_000
+    await swarm("container", "cp", "-L", "box:/srv/deep/link", folder / "file")
+    assert (folder / "file").stat().st_size == 3_000_000
+    api = cluster.api
+    piped = f"swarm-manager -H {api} container cp box:/srv - | swarm-manager -H {api} container cp - box:/srv/deep"
+    await cluster.boss.run("sh", "-c", piped)
+    assert (await swarm("exec", "box", "cat", "/srv/deep/srv/page")).stdout == "p" * 3_000_000
+    failed = await swarm("container", "cp", "box:/none", folder, check=False)
+    assert (failed.returncode, "Could not find the file /none in container box" in failed.stderr) == (1, True)
 
 
 async def own_changes(swarm: Callable[..., Awaitable[Result]], docker: Docker) -> None:

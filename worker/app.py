@@ -141,15 +141,18 @@ class _Daemon:
                 engine=agent.description.engine.engine_version,
                 certificate_until=credentials.valid_until,
             )
-            if status != last:
-                statusfile.write(self._data_dir.status, status)
-                self._notifier.status(
-                    f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
-                )
-                last = status
-                if status.manager:
-                    self._ready()
-            self._learn_managers(agent)
+            if status.manager:
+                self._ready()
+            try:
+                if status != last:
+                    statusfile.write(self._data_dir.status, status)
+                    self._notifier.status(
+                        f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
+                    )
+                    last = status
+                self._learn_managers(agent)
+            except OSError as error:
+                _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
             await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
             await self._news.wait()
             self._news.clear()
@@ -168,8 +171,9 @@ class _Daemon:
         welcome = agent.connected_to
         if welcome is None or not welcome.managers or welcome.managers == self._config.managers:
             return
-        self._config = msgspec.structs.replace(self._config, managers=welcome.managers)
-        self._data_dir.save(self._config)
+        config = msgspec.structs.replace(self._config, managers=welcome.managers)
+        self._data_dir.save(config)
+        self._config = config
 
 
 async def _listen(port: int, credentials: Credentials, image_server: ImageServer) -> Server | None:

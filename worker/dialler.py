@@ -85,8 +85,13 @@ class Credentials:
         if not self._key:
             _log.warning("the manager sent a certificate that was not asked for")
             return
-        self._files.write(reply.certificate, self._key, reply.root_certificate)
-        self._key, self._context = b"", None
+        key, self._key = self._key, b""
+        try:
+            self._files.write(reply.certificate, key, reply.root_certificate)
+        except OSError as error:
+            _log.error("the renewed certificate cannot be stored: %s: asking again soon", error)
+            return
+        self._context = None
         if self._peer_context is not None:
             self._peer_context.load_cert_chain(self._files.node)
         self._identity = self._files.identity()

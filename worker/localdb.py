@@ -1,7 +1,8 @@
 """What the agent remembers over a restart: its last assignment set, without the secrets, and the state of each task.
 
 SQLite in one thread of its own. A lost write is harmless (the manager sends the set again, the engine knows the
-containers), so it does not wait for the disk; a torn file is not, so it is a database.
+containers), so it does not wait for the disk, and a full one does not end the worker. Half of the truth is not: so it
+is a database, and where something of a set could not be stored, nothing of the set is kept.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from common.errors import Unavailable
 from common.model.attachment import NetworkAttachment
 from common.model.network import Network
 from common.model.secret import Config
@@ -34,6 +36,12 @@ _KINDS: tuple[tuple[str, type[Any], str], ...] = (
     ("endpoint", ServiceEndpoint, "service_id"),
     ("peer", Peer, "node_id"),
 )
+
+# What says nothing of the file's content.
+_DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_NOTHING = Assignments(complete=True, results_in=0)
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -61,22 +69,48 @@ class LocalDb:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="localdb")
         self._db: sqlite3.Connection | None = None
+        self._incomplete = False
+        self._refused = False
 
     async def load(self) -> AssignmentSet:
-        """Read the last set, each task with the last state that was seen here; an unreadable file is put aside."""
+        """Read the last set, each task with the last state that was seen here; an unreadable file is put aside.
+
+        Raises:
+            Unavailable: the file cannot be had, or its disk takes nothing.
+
+        """
         found: AssignmentSet = await self._do(self._load)
         return found
 
     async def save(self, message: Assignments) -> None:
         """Apply an assignment message to what is stored."""
-        await self._do(self._save, message)
+        follows = message.complete or not self._incomplete
+        stored = await self._write(self._save, message if follows else _NOTHING)
+        self._incomplete = not (stored and follows)
 
     async def save_states(self, reports: Collection[TaskReport]) -> None:
-        await self._do(self._save_states, reports)
+        await self._write(self._save_states, reports)
 
     async def close(self) -> None:
         await self._do(self._close)
         self._thread.shutdown()
+
+    async def _write(self, work: Callable[[T], None], what: T) -> bool:
+        """Store something; return whether the disk took it."""
+        try:
+            await self._do(work, what)
+        except sqlite3.Error as error:
+            if not self._refused:
+                _log.error(
+                    "%s takes nothing (%s): free some space there; until then tasks run on, but a worker that "
+                    "starts anew knows them from its manager only",
+                    self._path,
+                    error,
+                )
+            self._refused = True
+        else:
+            self._refused = False
+        return not self._refused
 
     async def _do(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -90,6 +124,8 @@ class LocalDb:
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
             if self._db is not None:
                 self._db.close()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
+                raise Unavailable(f"{self._path} cannot be used: {error}: see to its disk, then start again") from error
             _log.warning(
                 "%s cannot be read (%s): kept as %s, starting with an empty one; a manager sends again what is in it",
                 self._path,
@@ -173,7 +209,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         "CREATE TABLE IF NOT EXISTS object (kind TEXT, id TEXT, data BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID"
     )
     db.execute("CREATE TABLE IF NOT EXISTS state (id TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID")
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    if not schema:  # it would be written each time, even to a disk that is full
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.isolation_level = "IMMEDIATE"
 
 

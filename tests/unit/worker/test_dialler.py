@@ -65,6 +65,26 @@ def test_a_manager_that_does_not_answer_is_asked_again(tmp_path):
     run_virtual(story())
 
 
+def test_one_that_cannot_be_stored_is_asked_for_again(tmp_path):
+    async def story():
+        w = World(tmp_path)
+        before, until = w.files.node.read_bytes(), w.credentials.valid_until
+        request = await w.credentials.due()
+        w.files.node.unlink()
+        w.files.node.mkdir()
+        reply = RenewReply(certificate=w.issue(request.csr), root_certificate=w.authority.root_certificate)
+        w.credentials.renewed(reply)
+        assert w.credentials.valid_until == until
+        w.files.node.rmdir()
+        request = await w.credentials.due()
+        reply = RenewReply(certificate=w.issue(request.csr), root_certificate=w.authority.root_certificate)
+        w.credentials.renewed(reply)
+        assert w.credentials.valid_until > until
+        assert w.files.node.read_bytes() != before
+
+    run_virtual(story())
+
+
 def test_a_certificate_that_nobody_asked_for_is_not_taken(tmp_path):
     async def story():
         w = World(tmp_path)

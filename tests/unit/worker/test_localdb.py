@@ -4,6 +4,7 @@ import sqlite3
 import msgspec
 import pytest
 
+from common.errors import Unavailable
 from common.model.network import Network, NetworkSpec
 from common.model.node import TunnelKey
 from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
@@ -123,6 +124,37 @@ async def test_states_of_tasks_that_are_gone_go_too(path):
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM state").fetchone() == (0,)
     connection.close()
+
+
+async def in_db(db, statement):
+    return await db._do(lambda: db._db.execute(statement).fetchone()[0])
+
+
+async def test_a_full_disk_costs_the_memory_and_not_the_worker(path, caplog):
+    """What was stored must not be taken for the whole truth once something was left out of it."""
+    db = LocalDb(path)
+    await db.load()
+    await db.save(FULL)
+    pages = await in_db(db, "PRAGMA page_count")
+    await in_db(db, f"PRAGMA max_page_count = {pages}")
+    big = Config(id="big", spec=ConfigSpec(name="big", data=b"x" * 100_000))
+    await db.save(Assignments(complete=False, applies_to=7, results_in=8, configs=(big,), removed_tasks=("t1",)))
+    await db.save_states(TaskReport(task_id=f"t{n}", status=TaskStatus(err="x" * 1000)) for n in range(1000))
+    assert [record.message.count("free some space") for record in caplog.records] == [1]
+    await in_db(db, "PRAGMA max_page_count = 100000")
+    await db.save(Assignments(complete=False, applies_to=8, results_in=9, tasks=(make_task("t3"),)))
+    assert await in_db(db, "SELECT count(*) FROM object WHERE kind = 'task'") == 0
+    await db.save(FULL)
+    await db.save(Assignments(complete=False, applies_to=7, results_in=8, tasks=(make_task("t3"),)))
+    await db.close()
+    assert sorted((await reload(path)).tasks) == ["t1", "t2", "t3"]
+
+
+async def test_a_file_that_cannot_be_had_is_left_alone(path):
+    path.mkdir()
+    with pytest.raises(Unavailable, match=r"state\.db.*unable to open"):
+        await LocalDb(path).load()
+    assert path.is_dir()
 
 
 @pytest.mark.parametrize("damage", [b"not a database at all" * 500, b""], ids=["garbage", "empty"])

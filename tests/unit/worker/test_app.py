@@ -1,0 +1,34 @@
+"""The daemon's own loop; that it runs as a whole is the subject of tests/e2e."""
+
+import asyncio
+from types import SimpleNamespace
+
+from common.wire.messages import PROTOCOL_VERSION, Welcome
+from worker import statusfile
+from worker.app import _Daemon
+from worker.config import DataDir, WorkerConfig
+
+
+async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.app.STATUS_SECONDS", 0)
+    data = DataDir(tmp_path)
+    data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("old:2377",)))
+    daemon = _Daemon(data)
+    welcome = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n1", heartbeat=1, managers=("new:2377",))
+    engine = SimpleNamespace(engine_version="20.10")
+    agent = SimpleNamespace(
+        supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine), connected_to=welcome
+    )
+    data.status.mkdir()
+    session, credentials = SimpleNamespace(address="new:2377", since=1.0), SimpleNamespace(valid_until=2.0)
+    telling = asyncio.create_task(daemon._tell_status(agent, session, credentials))
+    await asyncio.wait([telling], timeout=0.05)
+    assert not telling.done()
+    data.status.rmdir()
+    daemon._news.set()
+    await asyncio.wait([telling], timeout=0.05)
+    telling.cancel()
+    status = statusfile.read(data.status)
+    assert status is not None
+    assert status.manager == "new:2377"
+    assert data.load().managers == ("new:2377",)

@@ -158,7 +158,8 @@ class ApiCluster:
 
     async def _run(self) -> None:
         with self.store.watch() as subscription:
-            async for _ in subscription:
+            while True:
+                await subscription.next()
                 await self._running.wait()
                 await self.store.update(self._converge)
 

@@ -18,6 +18,28 @@ END = bytes(1024)
 _CHUNK = 256 * 1024
 
 
+class Source(Protocol):
+    """Where an archive comes from: as `aiohttp.StreamReader` reads, some bytes a call, none at the end."""
+
+    async def read(self, n: int = -1) -> bytes: ...
+
+
+async def pieces(descriptor: int) -> AsyncIterator[bytes]:
+    """Read an open file to its end."""
+    while data := await asyncio.to_thread(os.read, descriptor, _CHUNK):
+        yield data
+
+
+async def write_all(source: Source, file: IO[bytes]) -> int:
+    """Write all that comes to a file; return how many bytes that were."""
+    size = 0
+    while data := await source.read(_CHUNK):
+        size += len(data)
+        await asyncio.to_thread(file.write, data)
+    file.flush()
+    return size
+
+
 async def member(path: Path, name: str, *, owner: bool = False, follow: bool = False) -> AsyncIterator[bytes]:
     """Write one file, folder or link, without what is in a folder. Sockets, pipes and devices are passed over.
 
@@ -62,12 +84,6 @@ def _described(path: Path, name: str, *, owner: bool, follow: bool) -> tarfile.T
     else:
         return None
     return info
-
-
-class Source(Protocol):
-    """Where an archive comes from: as `aiohttp.StreamReader` reads, some bytes a call, none at the end."""
-
-    async def read(self, n: int = -1) -> bytes: ...
 
 
 async def unpack(source: Source, folder: Path, rename: Callable[[str], str], *, owner: bool = False) -> int:

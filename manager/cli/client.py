@@ -77,10 +77,17 @@ class Client:
             return json.loads(text) if text else None
 
     @asynccontextmanager
-    async def stream(self, path: str, params: Params | None = None) -> AsyncIterator[aiohttp.StreamReader]:
-        """Open an answer without an end: events, logs."""
+    async def stream(
+        self,
+        path: str,
+        params: Params | MultiParams | None = None,
+        *,
+        method: str = "GET",
+        headers: Params | None = None,
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open an answer of any length, perhaps without an end: events, logs, archives, how a pull goes."""
         endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        async with self._request("GET", path, params, timeout=endless) as response:
+        async with self._request(method, path, params, headers=headers, timeout=endless) as response:
             yield response.content
 
     @asynccontextmanager

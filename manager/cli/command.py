@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from manager.config import DEFAULT_HOST
+
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
 HOST = "manager.cli.host"
 DEBUG = "manager.cli.debug"
+# What docker has and we leave to it: it speaks to the same API.
+_DOCKERS = frozenset(
+    {
+        "builder",
+        "context",
+        "create",
+        "history",
+        "import",
+        "info",
+        "login",
+        "logout",
+        "run",
+        "search",
+        "system",
+        "update",
+    }
+    | {"version"}
+)
+
+
+def address(ctx: click.Context) -> str:
+    """Return where the manager of this invocation is: the flag's word, else SWARM_MANAGER_HOST, else its socket."""
+    return str(ctx.meta.get(HOST) or os.environ.get("SWARM_MANAGER_HOST") or DEFAULT_HOST)
 
 
 class Flag(click.Option):
@@ -69,6 +95,17 @@ class SwarmGroup(click.Group):
     """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`)."""
 
     command_class = SwarmCommand
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and name in _DOCKERS:
+            noun = " ".join([*ctx.command_path.split()[1:], name])
+            ctx.fail(f"docker does this, at the same address: docker -H {address(ctx)} {noun} …")
+        if self.get_command(ctx, name) is None and name == "swarm":
+            ctx.fail("without that word: init, join-token, leave, cluster update; a host joins with swarm-worker join")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)

@@ -19,6 +19,7 @@ from manager.cli.events import moment
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.pruning import prune_command
 from manager.cli.session import with_client
 from manager.cli.tabwriter import align
 
@@ -224,11 +225,13 @@ async def diff(client: Client, /, reference: str) -> None:
 
 for command in (
     container_change.attach,
+    container_change.commit,
+    container_change.export,
     container_change.pause,
-    container_change.prune,
     container_change.rename,
     container_change.unpause,
     container_change.wait,
     copy,
+    prune_command("container", "all stopped containers", "Remove all stopped containers, of every node that answers."),
 ):
     container.add_command(command)

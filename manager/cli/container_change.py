@@ -1,4 +1,4 @@
-"""`swarm-manager container`: rename, pause, wait for, attach to containers, and prune all that have stopped."""
+"""`swarm-manager container`: rename, pause, wait for, attach to containers, make an image of one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from urllib.parse import urlencode
 import click
 
 from common.errors import FailedPrecondition, InvalidArgument
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
-from manager.cli.container_stats import in_thousands
 from manager.cli.exec import lent_terminal
 from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import join
 from manager.cli.failures import ApiError
+from manager.cli.image_transfer import parsed, write_to
 from manager.cli.inspection import finish
-from manager.cli.listing import FilterType, grouped
 from manager.cli.session import with_client
 
 CONTAINERS_ARGUMENT: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
-_WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
 
 
 async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
@@ -76,18 +74,37 @@ async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     finish(problems)
 
 
-@click.command("prune", cls=SwarmCommand, examples="swarm-manager container prune --force --filter until=24h")
-@flag("--filter", "filters", type=FilterType(), multiple=True, help="Only what has this property (name=value).")
-@flag("-f", "--force", is_flag=True, default=False, help="Do not ask for confirmation.")
+@click.command("export", cls=SwarmCommand, examples="swarm-manager container export -o web.tar web")
+@click.argument("reference", metavar="CONTAINER")
+@flag("-o", "--output", default="", metavar="PATH", help="Write to a file instead of standard output.")
 @with_client
-async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, force: bool) -> None:
-    """Remove all stopped containers, of every node that answers."""
-    if not force and not click.confirm(_WARNING):
-        return
-    pruned = await client.post("/containers/prune", params=filtered(grouped(filters)), endless=True)
-    if deleted := pruned.get("ContainersDeleted"):
-        click.echo("Deleted Containers:\n" + "\n".join(deleted) + "\n")
-    click.echo(f"Total reclaimed space: {in_thousands(pruned['SpaceReclaimed'])}")
+async def export(client: Client, /, reference: str, output: str) -> None:
+    """Write all files of a container as a tar archive."""
+    await write_to(output, client, f"/containers/{reference}/export", [])
+
+
+@click.command("commit", cls=SwarmCommand, examples="swarm-manager container commit -m 'with tools' web shop:tools")
+@click.argument("reference", metavar="CONTAINER")
+@click.argument("name", required=False, default="", metavar="[REPOSITORY[:TAG]]")
+@flag("-a", "--author", default="", metavar="STRING", help="Author of the image.")
+@flag("-c", "--change", "changes", multiple=True, metavar="LIST", help="Apply Dockerfile instruction to the image.")
+@flag("-m", "--message", default="", metavar="STRING", help="Commit message.")
+@flag("-p", "--pause", switch=True, default=True, help="Pause the container meanwhile (default true).")
+@with_client
+async def commit(client: Client, /, reference: str, name: str, **given: Any) -> None:
+    """Make an image of a container's files, on the node where it is."""
+    image = parsed(name) if name else None
+    query = {
+        "container": reference,
+        "repo": image.name if image else "",
+        "tag": image.tag if image else "",
+        "author": given["author"],
+        "comment": given["message"],
+        "changes": "\n".join(given["changes"]),
+        "pause": "1" if given["pause"] else "0",
+    }
+    headers = {"Content-Type": "application/json"}  # of an empty body: the image is configured as the container
+    click.echo((await client.post("/commit", params=query, headers=headers, endless=True))["Id"])
 
 
 @click.command("attach", cls=SwarmCommand, examples="swarm-manager container attach web")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 import click
 
 from common.errors import InvalidArgument
-from manager.cli.archive import END, member, unpack
+from manager.cli.archive import END, member, pieces, unpack, write_all
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container_stats import in_thousands
@@ -24,7 +23,6 @@ from manager.cli.failures import ApiError
 from manager.cli.session import with_client
 
 STREAM = "-"
-_CHUNK = 256 * 1024
 _STAT_HEADER = "X-Docker-Container-Path-Stat"
 # Go's os.FileMode, in which the engine tells what a path is.
 _GO_FOLDER, _GO_LINK = 1 << 31, 1 << 27
@@ -162,12 +160,7 @@ async def _from_container(
     async with client.stream(f"/containers/{container}/archive", {"path": asked}) as body:
         if place is not None:
             return await unpack(body, *place, owner=owner)
-        size = 0
-        async for data in body.iter_any():
-            size += len(data)
-            await asyncio.to_thread(sys.stdout.buffer.write, data)
-        sys.stdout.buffer.flush()
-        return size
+        return await write_all(body, sys.stdout.buffer)
 
 
 async def _to_container(
@@ -178,27 +171,27 @@ async def _to_container(
         there = await _spot(client, container, there.link_target)
     sent = 0
 
-    async def counted(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def counted(archive: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         nonlocal sent
-        async for piece in pieces:
+        async for piece in archive:
             sent += len(piece)
             yield piece
 
     if path == STREAM:
         if there.exists and not there.is_folder:
             raise InvalidArgument(f'destination "{container}:{destination}" must be a directory')
-        folder, pieces = there.path, _standard_input()
+        folder, archive = there.path, pieces(sys.stdin.fileno())
     else:
         source = replace(_spot_here(path, follow=follow), path=path)
         if not source.exists:
             raise InvalidArgument(f"cannot copy {path}: there is no such file or directory")
         folder, name = placed(source, there)
         follow = follow or source.names_folder
-        pieces = _archive(_tree(Path(path), name, follow=follow), follow=follow)
+        archive = _archive(_tree(Path(path), name, follow=follow), follow=follow)
     query = [("path", folder), ("noOverwriteDirNonDir", "true"), *([("copyUIDGID", "true")] if owner else [])]
     headers = {"Content-Type": "application/x-tar"}
     route = f"/containers/{container}/archive"
-    async with client.upload(route, counted(pieces), query, headers=headers, method="PUT") as answer:
+    async with client.upload(route, counted(archive), query, headers=headers, method="PUT") as answer:
         await answer.read()
     return sent
 
@@ -219,8 +212,3 @@ def _tree(top: Path, name: str, *, follow: bool) -> Iterator[tuple[Path, str]]:
         for folder, folders, files in os.walk(top):
             inside = posixpath.join(name, Path(folder).relative_to(top).as_posix())
             yield from ((Path(folder, each), posixpath.join(inside, each)) for each in sorted([*folders, *files]))
-
-
-async def _standard_input() -> AsyncIterator[bytes]:
-    while data := await asyncio.to_thread(os.read, sys.stdin.fileno(), _CHUNK):
-        yield data

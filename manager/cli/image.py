@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from manager.cli import image_transfer
 from manager.cli.build_context import open_context
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -14,8 +15,9 @@ from manager.cli.failures import ApiError
 from manager.cli.flags.types import LABEL
 from manager.cli.image_build import BuildOptions, build
 from manager.cli.image_rows import IMAGES, rows
-from manager.cli.inspection import finish
-from manager.cli.listing import grouped, listing
+from manager.cli.inspection import finish, inspect
+from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.pruning import filters_flag, force_flag, run_prune
 from manager.cli.session import with_client
 
 
@@ -106,3 +108,38 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
         except ApiError as error:
             problems.append(error.message)
     finish(problems)
+
+
+@image.command("inspect", cls=SwarmCommand, examples="swarm-manager image inspect -f '{{.Os}}/{{.Architecture}}' web:1")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@format_flag("-f")
+@with_client
+async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
+    """Show all that is known of one or more images."""
+    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), layout)
+
+
+@image.command("tag", cls=SwarmCommand, examples="swarm-manager image tag web:1 registry.example/team/web:1")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]")
+@click.argument("target", metavar="TARGET_IMAGE[:TAG]")
+@with_client
+async def tag_image(client: Client, /, source: str, target: str) -> None:
+    """Give an image another name, on every node that has it."""
+    name = image_transfer.parsed(target)
+    await client.post(f"/images/{source}/tag", params={"repo": name.name, "tag": name.tag})
+
+
+@image.command("prune", cls=SwarmCommand, examples="swarm-manager image prune --all --filter until=240h")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove all that are not used, not only unnamed.")
+@filters_flag
+@force_flag
+@with_client
+async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, everything: bool, force: bool) -> None:
+    """Remove unused images, of every node that answers; never one that a service names."""
+    what = "images without at least one container associated to them" if everything else "dangling images"
+    wanted = grouped(filters, dangling=["false" if everything else "true"])
+    await run_prune(client, "image", f"all {what}", wanted, force=force)
+
+
+for command in (image_transfer.load, image_transfer.pull, image_transfer.push, image_transfer.save):
+    image.add_command(command)

@@ -63,7 +63,7 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
             image_id = (message.get("aux") or {}).get("ID", image_id)
             if "error" in message:
                 raise CommandFailed("".join(said) + str(message["error"]))
-            text = message.get("stream") or _progress(message)
+            text = message.get("stream") or progress_line(message)
             if quiet:
                 said.append(text)
             else:
@@ -73,7 +73,7 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
     return image_id
 
 
-def _progress(message: Mapping[str, Any]) -> str:
+def progress_line(message: Mapping[str, Any]) -> str:
     """Say how a pull goes, a line a step; how far a layer is would fill the screen."""
     if not message.get("status") or message.get("progressDetail"):
         return ""

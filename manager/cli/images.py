@@ -41,10 +41,13 @@ class Image:
             path = _OFFICIAL + path
         return cls(registry, path, tag, digest)
 
+    @property
+    def name(self) -> str:
+        """The name without tag and digest, as people write it: without Docker Hub's name and `library/`."""
+        return f"{self.registry}/{self.path}" if self.registry != HUB else self.path.removeprefix(_OFFICIAL)
+
     def __str__(self) -> str:
-        """Write it as people do: without Docker Hub's name and `library/`."""
-        name = f"{self.registry}/{self.path}" if self.registry != HUB else self.path.removeprefix(_OFFICIAL)
-        return name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def pinned(self, digest: str) -> Image:
         """Name exactly this content; a reference without a tag gets `latest`, as the engine would take it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from common.errors import InvalidArgument
+from common.errors import InvalidArgument, NotFound
 from common.gotemplate import Template, TemplateError
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.jsontext import indent
@@ -23,7 +23,7 @@ async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], l
     for reference in references:
         try:
             texts.append(await fetch(reference))
-        except ApiError as error:
+        except (ApiError, NotFound) as error:
             problems.append(error.message)
     return texts, problems
 

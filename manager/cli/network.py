@@ -15,6 +15,7 @@ from manager.cli.flags.ipam import ipam_configs
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
 from manager.cli.inspection import finish, inspect
 from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.pruning import prune_command
 from manager.cli.rows import Row, Table
 from manager.cli.session import with_client
 from manager.cli.wording import go_time, natural, pairs, short_id
@@ -158,3 +159,35 @@ async def remove(client: Client, /, networks: tuple[str, ...], *, force: bool) -
             if not (force and error.not_found):
                 problems.append(error.message)
     finish(problems)
+
+
+@network.command("connect", cls=SwarmCommand, examples="swarm-manager network connect --alias store backend db")
+@click.argument("name", metavar="NETWORK", shell_complete=complete_networks)
+@click.argument("container", metavar="CONTAINER")
+@flag("--alias", "aliases", type=SplitList(), multiple=True, help="Add a name of the container in the network.")
+@flag("--driver-opt", "options", type=KEY_VALUE, multiple=True, help="Driver options for the network.")
+@flag("--ip", default="", metavar="ADDRESS", help="IPv4 address (172.30.100.104).")
+@flag("--ip6", default="", metavar="ADDRESS", help="IPv6 address (2001:db8::33).")
+@with_client
+async def connect(client: Client, /, name: str, container: str, **given: Any) -> None:
+    """Connect a container to a network, which must be attachable."""
+    addresses = {
+        key: given[flag_name] for key, flag_name in (("IPv4Address", "ip"), ("IPv6Address", "ip6")) if given[flag_name]
+    }
+    endpoint = {"IPAMConfig": addresses, "Aliases": _flat(given["aliases"]), "DriverOpts": dict(given["options"])}
+    await client.post(f"/networks/{name}/connect", {"Container": container, "EndpointConfig": endpoint})
+
+
+@network.command("disconnect", cls=SwarmCommand, examples="swarm-manager network disconnect backend db")
+@click.argument("name", metavar="NETWORK", shell_complete=complete_networks)
+@click.argument("container", metavar="CONTAINER")
+@flag("-f", "--force", is_flag=True, default=False, help="Force the container to disconnect.")
+@with_client
+async def disconnect(client: Client, /, name: str, container: str, *, force: bool) -> None:
+    """Disconnect a container from a network."""
+    await client.post(f"/networks/{name}/disconnect", {"Container": container, "Force": force})
+
+
+network.add_command(
+    prune_command("network", "all custom networks not used by at least one container", "Remove all unused networks.")
+)

@@ -21,6 +21,7 @@ from manager.cli.errors import explain
 from manager.cli.events import events
 from manager.cli.exec import execute
 from manager.cli.image import image
+from manager.cli.inspect_any import inspect_any
 from manager.cli.membership import join_token, leave
 from manager.cli.network import network
 from manager.cli.node import node
@@ -29,6 +30,7 @@ from manager.cli.service import service
 from manager.cli.stack import stack
 from manager.cli.status import status
 from manager.cli.task import task
+from manager.cli.volume import volume
 
 PROGRAM = "swarm-manager"
 
@@ -36,11 +38,31 @@ _EXAMPLES = """
 swarm-manager init --advertise-addr 192.0.2.10
 swarm-manager stack deploy -c docker-compose.yaml shop
 swarm-manager -H tcp://192.0.2.10:2376 service ls
+swarm-manager ps           # docker's names without a noun: container ls; logs, cp, images, pull, …
 """
+
+
+# Docker's names without a noun. `start` and `run` mean the manager itself here.
+_SHORT: dict[str, click.Command] = {
+    **{
+        name: container.commands[name]
+        for name in (
+            *("attach", "commit", "cp", "diff", "export", "kill", "logs", "pause", "port", "rename", "restart", "rm"),
+            *("stats", "stop", "top", "unpause", "wait"),
+        )
+    },
+    **{name: image.commands[name] for name in ("build", "load", "pull", "push", "save", "tag")},
+    "images": image.commands["ls"],
+    "ps": container.commands["ls"],
+    "rmi": image.commands["rm"],
+}
 
 
 class Program(SwarmGroup):
     """The outermost group: errors become a message and an exit code, never a traceback (but with --debug)."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or _SHORT.get(cmd_name)
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         run: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **{"prog_name": PROGRAM, **extra})
@@ -85,6 +107,7 @@ for command in (
     events,
     execute,
     image,
+    inspect_any,
     join_token,
     leave,
     network,
@@ -94,5 +117,6 @@ for command in (
     stack,
     status,
     task,
+    volume,
 ):
     cli.add_command(command)

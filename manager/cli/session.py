@@ -12,18 +12,16 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from manager.cli.client import Client
-from manager.cli.command import HOST
+from manager.cli.command import address
 from manager.cli.endpoint import Endpoint
-from manager.config import DEFAULT_HOST
 
 P = ParamSpec("P")
 
 
 def current_endpoint() -> Endpoint:
     """Return the address of this invocation: the flag's, else SWARM_MANAGER_HOST, else the default socket."""
-    url = click.get_current_context().meta.get(HOST) or os.environ.get("SWARM_MANAGER_HOST") or DEFAULT_HOST
     certificates = os.environ.get("SWARM_MANAGER_CERT_PATH")
-    return Endpoint(url, Path(certificates) if certificates else None)
+    return Endpoint(address(click.get_current_context()), Path(certificates) if certificates else None)
 
 
 def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, None]]) -> Callable[P, None]:

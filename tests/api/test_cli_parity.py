@@ -83,6 +83,8 @@ EQUAL = (
     "network ls -q --filter driver=overlay",
     "network inspect front",
     "network inspect --format '{{.ID}} {{.Name}}' front",
+    "inspect front w1 token",
+    "inspect --type service --format '{{.Spec.Name}}' full",
 )
 # These fail, in the same words (but for the program's name) and with the same exit code.
 EQUAL_FAILURES = (
@@ -111,6 +113,13 @@ EQUAL_FAILURES = (
     "network rm nothing",
     "network inspect nothing",
     "network create front",
+    "network connect nothing box",
+    "network disconnect front nothing",
+    "inspect nothing",
+    "volume inspect nothing",
+    "image inspect nothing",
+    "image tag nothing some:1",
+    "image save nothing",
     "stack ps nothing",
 )
 

@@ -10,15 +10,17 @@ from manager.cli import cli
 
 SURFACE = """
 client-cert-create client-cert-ls client-cert-revoke cluster-rebalance cluster-update completion config-create
-config-inspect config-ls config-rm config-update container-attach container-cp container-diff container-inspect
-container-kill container-logs container-ls container-pause container-port container-prune container-rename
-container-restart container-rm container-start container-stats container-stop container-top container-unpause
-container-wait events exec image-build image-ls image-rm join-token leave network-create network-inspect network-ls
-network-rm network-rotate-keys node-activate node-demote node-drain node-inspect node-ls node-promote node-ps node-rm
-node-update secret-create secret-inspect secret-ls secret-rm secret-update service-create service-history
-service-inspect service-logs service-ls service-ps service-rebalance service-rm service-rollback service-scale
-service-update stack-config stack-deploy stack-ls stack-plan stack-ps stack-rm stack-services status task-inspect
-task-ls
+config-inspect config-ls config-rm config-update container-attach container-commit container-cp container-diff
+container-export container-inspect container-kill container-logs container-ls container-pause container-port
+container-prune container-rename container-restart container-rm container-start container-stats container-stop
+container-top container-unpause container-wait events exec image-build image-inspect image-load image-ls image-prune
+image-pull image-push image-rm image-save image-tag inspect join-token leave network-connect network-create
+network-disconnect network-inspect network-ls network-prune network-rm network-rotate-keys node-activate node-demote
+node-drain node-inspect node-ls node-promote node-ps node-rm node-update secret-create secret-inspect secret-ls
+secret-rm secret-update service-create service-history service-inspect service-logs service-ls service-ps
+service-rebalance service-rm service-rollback service-scale service-update stack-config stack-deploy stack-ls
+stack-plan stack-ps stack-rm stack-services status task-inspect task-ls volume-create volume-inspect volume-ls
+volume-prune volume-rm
 """
 
 
@@ -51,6 +53,27 @@ def test_help_has_a_sentence_and_an_example_of_this_very_command(path: tuple[str
 )
 def test_aliases(alias: str):
     assert CliRunner().invoke(cli, [*alias.split(), "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "short",
+    ["ps", "images", "rmi", "build", "pull", "push", "save", "load", "tag", "logs", "cp", "top", "stats", "stop"],
+)
+def test_dockers_names_without_a_noun(short: str):
+    result = CliRunner().invoke(cli, [short, "--help"])
+    assert (result.exit_code, f"Usage: swarm-manager {short} " in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["create", "container run", "image history", "system df", "info"])
+def test_what_is_left_to_docker_is_said_with_the_address(command: str):
+    result = CliRunner().invoke(cli, ["-H", "unix:///m.sock", *command.split(), "x"])
+    expected = f"docker does this, at the same address: docker -H unix:///m.sock {command.removesuffix(' df')} …"
+    assert (result.exit_code, expected in result.stderr) == (1, True)
+
+
+def test_there_is_no_noun_swarm():
+    result = CliRunner().invoke(cli, ["swarm", "init"])
+    assert (result.exit_code, "without that word: init, join-token, leave" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

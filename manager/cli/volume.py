@@ -1,0 +1,136 @@
+"""`swarm-manager volume`: the volumes of all nodes. `NODE/NAME` means the one on that node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.container_rows import NODE_LABEL
+from manager.cli.failures import ApiError
+from manager.cli.flags.types import KEY_VALUE, LABEL
+from manager.cli.inspection import finish, inspect
+from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.pruning import filters_flag, force_flag, run_prune
+from manager.cli.rows import Row, Table
+from manager.cli.session import with_client
+from manager.cli.wording import natural, pairs
+
+VOLUMES = Table(
+    columns=("{{.Driver}}", "{{.Node}}", "{{.Name}}"),
+    headings={
+        "Driver": "DRIVER",
+        "Node": "NODE",
+        "Name": "VOLUME NAME",
+        "Scope": "SCOPE",
+        "Mountpoint": "MOUNTPOINT",
+        "Labels": "LABELS",
+    },
+    raw={"name": "Name", "driver": "Driver", "node": "Node"},
+    key="Reference",
+)
+_VOLUMES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "[NODE/]VOLUME..."}
+
+
+@click.group(cls=SwarmGroup)
+def volume() -> None:
+    """Manage volumes, each on the node that has it."""
+
+
+@volume.command(
+    "create",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager volume create data
+    swarm-manager volume create --label team=shop host-2/data
+    """,
+)
+@click.argument("name", required=False, default="", metavar="[[NODE/]VOLUME]")
+@flag("-d", "--driver", default="local", show_default=True, metavar="STRING", help="Volume driver.")
+@flag("--label", "labels", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Set metadata for a volume.")
+@flag(
+    "-o", "--opt", "options", type=KEY_VALUE, multiple=True, metavar="NAME=VALUE", help="Set an option of the driver."
+)
+@with_client
+async def create(client: Client, /, name: str, driver: str, labels: Any, options: Any) -> None:
+    """Create a volume: on the node that is named, else on the one with the least to do."""
+    body = {"Name": name, "Driver": driver, "Labels": dict(labels), "DriverOpts": dict(options)}
+    click.echo((await client.post("/volumes/create", body))["Name"])
+
+
+@volume.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager volume ls --filter dangling=true")
+@listing
+@with_client
+async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
+    """List the volumes of all nodes."""
+    found = await client.get("/volumes", filtered(grouped(filters)))
+    click.echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
+    for warning in found.get("Warnings") or ():
+        click.echo(f"WARNING: {warning}", err=True)
+
+
+def rows(volumes: Iterable[Any]) -> list[Row]:
+    """Make the rows by name. `Reference` is what other commands take: with the node where several have the name."""
+    volumes = sorted(volumes, key=lambda each: natural(each["Name"]))
+    count = Counter(each["Name"] for each in volumes)
+    return [_row(each, alone=count[each["Name"]] == 1) for each in volumes]
+
+
+def _row(each: Any, *, alone: bool) -> Row:
+    labels = dict(each.get("Labels") or {})
+    node = labels.pop(NODE_LABEL, "")
+    return {
+        "Driver": each["Driver"],
+        "Node": node,
+        "Name": each["Name"],
+        "Scope": each["Scope"],
+        "Mountpoint": each["Mountpoint"],
+        "Labels": pairs(labels),
+        "Reference": each["Name"] if alone else f"{node}/{each['Name']}",
+    }
+
+
+def path_of(reference: str) -> str:
+    return f"/volumes/{quote(reference, safe='/')}"
+
+
+@volume.command("inspect", cls=SwarmCommand, examples="swarm-manager volume inspect -f '{{.Mountpoint}}' host-2/data")
+@click.argument("volumes", **_VOLUMES)
+@format_flag("-f")
+@with_client
+async def inspect_volumes(client: Client, /, volumes: tuple[str, ...], layout: str) -> None:
+    """Show all that is known of one or more volumes."""
+    await inspect(volumes, lambda reference: client.get_text(path_of(reference)), layout)
+
+
+@volume.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager volume rm host-2/data")
+@click.argument("volumes", **_VOLUMES)
+@flag("-f", "--force", is_flag=True, default=False, help="Do not fail if the volume does not exist.")
+@with_client
+async def remove(client: Client, /, volumes: tuple[str, ...], *, force: bool) -> None:
+    """Remove one or more volumes that no container uses."""
+    problems = []
+    for reference in volumes:
+        try:
+            await client.delete(path_of(reference), {"force": "1"} if force else None)
+            click.echo(reference)
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+@volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove those with a name too.")
+@filters_flag
+@force_flag
+@with_client
+async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, everything: bool, force: bool) -> None:
+    """Remove volumes that no container uses: those without a name of a user's."""
+    what = ("all" if everything else "anonymous") + " local volumes not used by at least one container"
+    more = {"all": ["true"]} if everything else {}
+    await run_prune(client, "volume", what, grouped(filters, **more), force=force)

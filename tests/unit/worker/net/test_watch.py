@@ -1,9 +1,9 @@
 """What the kernel says of nftables changes, and whose they are. The messages are as the kernel lays them out."""
 
 import struct
-from typing import Any
 
-from worker.net.watch import LinkWatch, _messages
+from worker.net.netlinkevents import Message, messages
+from worker.net.watch import LinkWatch, RuleWatch
 
 NEWTABLE, DELTABLE, NEWCHAIN, DELRULE, NEWGEN = 0, 2, 3, 8, 15
 
@@ -16,34 +16,57 @@ def message(kind: int, process: int, *attributes: tuple[int, str], subsystem: in
     return struct.pack("=IHHII", 16 + len(body), subsystem << 8 | kind, 0, 7, process) + body
 
 
-def test_each_message_names_its_process_table_and_chain():
-    data = (
-        message(DELTABLE, 41, (1, "orc"), (2, "ignored"))
-        + message(NEWCHAIN, 42, (1, "filter"), (2, "handle"), (3, "DOCKER-USER"))
-        + message(DELRULE, 43, (1, "filter"), (2, "DOCKER-USER"))
-    )
-    assert list(_messages(data)) == [
-        (DELTABLE, 41, ("orc", "")),
-        (NEWCHAIN, 42, ("filter", "DOCKER-USER")),
-        (DELRULE, 43, ("filter", "DOCKER-USER")),
-    ]
+def heard_of_rules(data: bytes, *ours: int) -> list[str]:
+    """Return which of the watch's two notes were made for one batch."""
+    notes: list[str] = []
+    watch = RuleWatch(lambda process: process in ours, lambda: notes.append("table"), lambda: notes.append("docker"))
+    watch.take(list(messages(data)))
+    return notes
+
+
+def test_changes_of_others_to_our_table_and_to_dockers_chain_are_told():
+    assert heard_of_rules(message(DELTABLE, 41, (1, "orc"), (2, "ignored"))) == ["table"]
+    assert heard_of_rules(message(NEWCHAIN, 42, (1, "filter"), (2, "handle"), (3, "DOCKER-USER"))) == ["docker"]
+    assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "DOCKER-USER"))) == ["docker"]
+    assert heard_of_rules(message(DELTABLE, 43, (1, "filter"), (2, "ignored"))) == ["docker"]
+    assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "INPUT"))) == []
+    assert heard_of_rules(message(DELRULE, 43, (1, "nat"), (2, "DOCKER-USER"))) == []
+
+
+def test_one_batch_is_one_change_and_our_own_are_none():
+    ours, theirs = message(DELTABLE, 41, (1, "orc")), message(NEWTABLE, 42, (1, "orc"))
+    assert heard_of_rules(ours + theirs + theirs, 41) == ["table"]
+    assert heard_of_rules(ours, 41) == []
 
 
 def test_generations_and_other_subsystems_say_nothing_of_tables():
-    assert not list(_messages(message(NEWGEN, 41) + message(NEWTABLE, 41, (1, "orc"), subsystem=1)))
+    assert not heard_of_rules(message(NEWGEN, 41) + message(NEWTABLE, 41, (1, "orc"), subsystem=1))
 
 
 def test_a_truncated_message_ends_the_batch():
     whole = message(NEWTABLE, 41, (1, "orc"))
-    assert list(_messages(whole + b"\1\0")) == [(NEWTABLE, 41, ("orc", ""))]
-    assert not list(_messages(struct.pack("=IHHII", 3, 10 << 8, 0, 0, 0)))
+    assert [(each.kind, each.process) for each in messages(whole + b"\1\0")] == [(10 << 8 | NEWTABLE, 41)]
+    assert not list(messages(struct.pack("=IHHII", 3, 10 << 8, 0, 0, 0)))
 
 
-class Event(dict[str, Any]):
-    """A routing event as far as the watch reads it: fields and attributes in one."""
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE = 16, 17, 20, 24, 25, 32, 33
+UP = 1
 
 
-async def heard(*events: Event) -> tuple[list[tuple[int, int]], list[str]]:
+def attribute(number: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), number) + value + b"\0" * (-len(value) % 4)
+
+
+def link(kind: int, index: int, name: str, *, master: int = 0, flags: int = UP) -> Message:
+    body = (
+        struct.pack("=BxHiII", 0, 1, index, flags, 0)
+        + attribute(3, name.encode() + b"\0")
+        + attribute(4, b"\xdc\5\0\0")
+    )
+    return Message(kind, 0, memoryview(body + (attribute(10, struct.pack("=I", master)) if master else b"")))
+
+
+async def heard(*events: Message) -> tuple[list[tuple[int, int]], list[str]]:
     """Return the ports that were passed on, and what changed."""
     ports: list[tuple[int, int]] = []
     changes: list[str] = []
@@ -53,24 +76,48 @@ async def heard(*events: Event) -> tuple[list[tuple[int, int]], list[str]]:
 
     watch = LinkWatch(port_added, changes.append)
     for event in events:
-        await watch._take(event)
+        await watch.take(event)
     return ports, changes
-
-
-def link(event: str, index: int, name: str, **more: Any) -> Event:
-    return Event(event=event, index=index, ifname=name, flags=1, **more)
 
 
 async def test_a_port_is_passed_on_once_for_setting_it_up_is_told_again():
     """Else each setting would bring the next, for ever."""
-    joins = link("RTM_NEWLINK", 9, "veth1", master=5)
-    leaves = link("RTM_DELLINK", 9, "veth1")
+    joins = link(RTM_NEWLINK, 9, "veth1", master=5)
+    leaves = link(RTM_DELLINK, 9, "veth1")
     assert (await heard(joins, joins, joins))[0] == [(9, 5)]
     assert (await heard(joins, leaves, joins))[0] == [(9, 5), (9, 5)]
-    assert (await heard(link("RTM_NEWLINK", 5, "oc-blue", master=5)))[0] == []
+    assert (await heard(link(RTM_NEWLINK, 5, "oc-blue", master=5)))[0] == []
 
 
 async def test_our_links_matter_when_they_come_fall_or_go():
-    new, down = link("RTM_NEWLINK", 5, "oc-blue"), link("RTM_NEWLINK", 5, "oc-blue") | {"flags": 0}
-    _, changes = await heard(new, new, Event(down), link("RTM_DELLINK", 5, "oc-blue"), link("RTM_DELLINK", 6, "eth1"))
+    new, down = link(RTM_NEWLINK, 5, "oc-blue"), link(RTM_NEWLINK, 5, "oc-blue", flags=0)
+    _, changes = await heard(new, new, down, link(RTM_DELLINK, 5, "oc-blue"), link(RTM_DELLINK, 6, "eth1"))
     assert changes == ["link oc-blue is new", "link oc-blue is down", "link oc-blue was deleted"]
+    # A port that leaves its bridge is told of as deleted, with the bridge.
+    assert (await heard(link(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
+
+
+async def test_routes_and_rules_of_ours_that_go_and_addresses_of_the_host_matter():
+    def route(kind: int, protocol: int) -> Message:
+        return Message(kind, 0, memoryview(struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, protocol, 0, 1, 0)))
+
+    def rule(kind: int, protocol: int) -> Message:
+        fixed = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 0, 0, 0, 1, 0)
+        return Message(kind, 0, memoryview(fixed + attribute(6, b"\1\0\0\0") + attribute(21, bytes([protocol]))))
+
+    def address(scope: int) -> Message:
+        return Message(RTM_NEWADDR, 0, memoryview(struct.pack("=BBBBI", 10, 64, 0, scope, 3)))
+
+    assert (await heard(route(RTM_DELROUTE, 111), rule(RTM_DELRULE, 111), address(0)))[1] == [
+        "a route was deleted",
+        "a routing rule was deleted",
+        "the host's addresses changed",
+    ]
+    others = (
+        route(RTM_NEWROUTE, 111),
+        route(RTM_DELROUTE, 2),
+        rule(RTM_NEWRULE, 111),
+        rule(RTM_DELRULE, 0),
+        address(253),
+    )
+    assert (await heard(*others))[1] == []

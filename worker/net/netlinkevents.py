@@ -1,0 +1,111 @@
+"""The kernel's netlink events as bytes: messages and their attributes, as netlink(7) lays them out.
+
+A container that starts and ends makes the kernel tell of links many times, with forty attributes each, of which two
+matter. pyroute2 decodes all of them: that was a third of the worker's work for a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_SOL_NETLINK = 270
+_ADD_MEMBERSHIP = 1
+_SO_RCVBUFFORCE = 33
+# A large change has an event for each of its parts, all at once.
+_RECEIVE_BUFFER = 16 << 20
+_BATCH = 1 << 18
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_FLAGS_OF_ATTRIBUTES = 0xC000
+
+
+class Message(NamedTuple):
+    """One event: its type, the process that caused it (0: the kernel by itself), and what follows the header."""
+
+    kind: int
+    process: int
+    body: memoryview
+
+
+class Listener:
+    """A socket that hears of changes; `batch` waits for them."""
+
+    def __init__(self, events: socket.socket) -> None:
+        self._socket = events
+        self.readable = asyncio.Event()
+
+    async def batch(self) -> tuple[list[Message], bool]:
+        """Wait for events; return all that are there, and whether others were lost because they were too many."""
+        await self.readable.wait()
+        self.readable.clear()
+        found: list[Message] = []
+        lost = False
+        while True:
+            try:
+                found += messages(self._socket.recv(_BATCH))
+            except BlockingIOError:
+                return found, lost
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost = True
+
+
+@contextmanager
+def listening(protocol: int, groups: Sequence[int]) -> Iterator[Listener]:
+    """Hear of a netlink protocol's multicast groups; both are numbers of the kernel's.
+
+    Raises:
+        OSError: the kernel does not know them, or does not let us.
+
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol) as events:
+        events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        events.bind((0, 0))
+        for group in groups:
+            events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        listener = Listener(events)
+        loop.add_reader(events, listener.readable.set)
+        try:
+            yield listener
+        finally:
+            loop.remove_reader(events)
+
+
+def messages(data: bytes) -> Iterator[Message]:
+    """Yield the messages of what one read brought; a truncated one ends it."""
+    view = memoryview(data)
+    position = 0
+    while position + _HEADER.size <= len(data):
+        length, kind, _, _, process = _HEADER.unpack_from(data, position)
+        if length < _HEADER.size:
+            return
+        yield Message(kind, process, view[position + _HEADER.size : position + length])
+        position += (length + 3) & ~3
+
+
+def attributes(body: memoryview, start: int) -> Iterator[tuple[int, memoryview]]:
+    """Yield the number and value of each attribute behind the first `start` bytes, the part that all have."""
+    position = start
+    while position + _ATTRIBUTE.size <= len(body):
+        length, number = _ATTRIBUTE.unpack_from(body, position)
+        if length < _ATTRIBUTE.size:
+            return
+        yield number & ~_FLAGS_OF_ATTRIBUTES, body[position + _ATTRIBUTE.size : position + length]
+        position += (length + 3) & ~3
+
+
+def text(value: memoryview | bytes) -> str:
+    return bytes(value).rstrip(b"\0").decode(errors="replace")
+
+
+def number(value: memoryview | bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)

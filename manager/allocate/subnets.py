@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -82,7 +82,9 @@ def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> l
         chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken)))
     if network.spec.ipv6_enabled and not any(":" in config.subnet for config in chosen):
         chosen.append(_with_gateway(IpamConfig(), _from_pool6(cluster, taken)))
-    return sorted(chosen, key=lambda config: ":" in config.subnet)
+    found = sorted(chosen, key=lambda config: ":" in config.subnet)
+    _check_ipv6_range(network, found)
+    return found
 
 
 def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNetwork, str]]:
@@ -104,7 +106,7 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
     if isinstance(subnet, IPv4Network) and subnet.prefixlen > SMALLEST_SUBNET:
         raise _refused(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
     if isinstance(subnet, IPv6Network):
-        _check_ipv6(network, config, subnet)
+        _check_ipv6(network, subnet)
     if config.range and not _contains(subnet, _parse(network, "ip-range", config.range)):
         raise _refused(network, f"ip-range {config.range} is not inside the subnet {subnet}")
     if config.range and ipaddress.ip_network(config.range).prefixlen > SMALLEST_SUBNET and subnet.version == 4:
@@ -117,7 +119,7 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
     return subnet
 
 
-def _check_ipv6(network: Network, config: IpamConfig, subnet: IPv6Network) -> None:
+def _check_ipv6(network: Network, subnet: IPv6Network) -> None:
     """Refuse what addresses that follow from IPv4 ones do not fit into (common.addressing6)."""
     if not network.spec.ipv6_enabled:
         raise _refused(network, f"subnet {subnet} is IPv6, and the network is not: give --ipv6 too")
@@ -125,9 +127,20 @@ def _check_ipv6(network: Network, config: IpamConfig, subnet: IPv6Network) -> No
         raise _refused(network, f"subnet {subnet} is too small: give at least /{addressing6.SMALLEST_SUBNET}")
     if subnet.is_link_local or subnet.is_multicast:
         raise _refused(network, f"subnet {subnet} is not for hosts: give one such as fd00:20::/64")
-    if config.range:
-        text = f"ip-range {config.range} cannot be had: IPv6 addresses here follow from the IPv4 ones"
-        raise _refused(network, f"{text}; give an IPv4 --ip-range")
+
+
+def _check_ipv6_range(network: Network, configs: Sequence[IpamConfig]) -> None:
+    """Refuse an IPv6 range that some of the addresses would be outside of: they follow from the IPv4 ones."""
+    for config in configs:
+        if ":" in config.range:
+            area = IPv4Network(configs[0].range or configs[0].subnet)
+            used = addressing6.range_with_ipv4(IPv6Network(config.subnet), area)
+            if not _contains(IPv6Network(config.range), used):
+                raise _refused(
+                    network,
+                    f"ip-range {config.range} would not hold the IPv6 addresses, which follow from the IPv4 ones of "
+                    f"{area}: leave it out, or give --ip-range {used}",
+                )
 
 
 def _parse(network: Network, what: str, text: str) -> AnyNetwork:

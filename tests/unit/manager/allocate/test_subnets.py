@@ -84,7 +84,7 @@ def test_a_pool_for_ipv6_may_be_given():
     ("config", "said"),
     [
         (IpamConfig(subnet="fd00:1::/112"), "too small: give at least /96"),
-        (IpamConfig(subnet="fd00:1::/64", range="fd00:1::/80"), "follow from the IPv4"),
+        (IpamConfig(subnet="fd00:1::/64", range="fd00:1::/120"), "leave it out, or give --ip-range fd00:1::a00:0/112"),
         (IpamConfig(subnet="fe80::/64"), "not for hosts"),
         (IpamConfig(subnet="fd00:1::/64", gateway="fd00:2::1"), "not inside the subnet"),
     ],
@@ -92,6 +92,14 @@ def test_a_pool_for_ipv6_may_be_given():
 def test_an_ipv6_subnet_that_cannot_be_is_refused(config: IpamConfig, said: str):
     with pytest.raises(InvalidArgument, match=said):
         allocate_network(view_with(), dual("a", config))
+
+
+@pytest.mark.parametrize("part", ["fd00:1::/80", "fd00:1::a05:8000/113"])
+def test_an_ipv6_range_is_kept_when_all_addresses_are_in_it(part: str):
+    """They follow from the IPv4 ones of 10.5.128.0/17."""
+    ipv4 = IpamConfig(subnet="10.5.0.0/16", range="10.5.128.0/17", gateway="10.5.0.1")
+    ipv6 = IpamConfig(subnet="fd00:1::/64", range=part, gateway="fd00:1::1")
+    assert allocate_network(view_with(), dual("a", ipv6, ipv4)).subnets == (ipv4, ipv6)
 
 
 def test_an_ipv6_subnet_needs_a_network_that_is_to_have_one():

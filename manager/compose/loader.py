@@ -103,6 +103,8 @@ def _merge(base: Tree, override: Tree) -> Tree:
 
 
 def _ignored(tree: Tree) -> list[str]:
-    used = {key for service in tree.get("services", {}).values() for key in service}
+    services = tree.get("services", {}).values()
+    networks = (options for service in services for options in service.get("networks", {}).values() if options)
+    used = {key for mapping in (*services, *networks) for key in mapping}
     names = [key for key in IGNORED_KEYS if key in used]
     return [f"Ignoring options that have no meaning in a stack: {', '.join(names)}"] if names else []

@@ -28,6 +28,9 @@ IGNORED_KEYS = (
     "external_links",
     "links",
     "network_mode",
+    # Of a service's network: replicas cannot share one address.
+    "ipv4_address",
+    "ipv6_address",
 )
 
 _LIMITS = "set limits under deploy.resources instead"

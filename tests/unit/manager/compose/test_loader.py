@@ -75,6 +75,13 @@ def test_ignored_options_are_named_in_one_warning() -> None:
         "  b: {image: b, expose: [80], links: [a], depends_on: [a]}\n"
     )
     assert config.warnings == ("Ignoring options that have no meaning in a stack: container_name, expose, links",)
+
+
+def test_fixed_addresses_are_named_as_ignored() -> None:
+    config = loaded(
+        "networks: {n: }\nservices: {web: {image: a, networks: {n: {ipv4_address: 10.0.0.2}}}, b: {image: b}}"
+    )
+    assert config.warnings == ("Ignoring options that have no meaning in a stack: ipv4_address",)
     assert loaded(WEB).warnings == ()
 
 

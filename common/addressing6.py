@@ -38,6 +38,18 @@ def with_ipv4(prefix: IPv6Network, address: IPv4Address) -> IPv6Address:
     return prefix.network_address + int(address)
 
 
+def beside_ipv4(subnets: Iterable[str], address: str) -> str:
+    """Return the IPv6 address of what has this IPv4 one in a network with these subnets; empty where it has none."""
+    prefix = prefix_of(subnets)
+    return str(with_ipv4(prefix, IPv4Address(address))) if prefix is not None and address else ""
+
+
+def ipv4_in(prefix: IPv6Network, address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one follows from (`with_ipv4`); None when it follows from none."""
+    number = int(address) - int(prefix.network_address)
+    return IPv4Address(number) if 0 <= number < 1 << (128 - SMALLEST_SUBNET) else None
+
+
 def writer_with_ipv4(prefix: IPv6Network) -> Callable[[str], str]:
     """Return what turns an IPv4 address into the text of `with_ipv4`, many times as quickly, for rules with thousands.
 

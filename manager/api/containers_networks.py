@@ -7,14 +7,17 @@ network, which all versions of the API can, and connected to the others before i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from common.addressing import vip_range
+from common.addressing6 import ipv4_in, prefix_of, with_ipv4
 from common.errors import InvalidArgument
 from common.model import Network, NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachedNetwork
 from common.model.naming import Model
 from manager.allocate.attachments import check_address
-from manager.allocate.leases import holder_of, lease_around
+from manager.allocate.leases import address_range, holder_of, lease_around
 from manager.api.body import convert, normal
 from manager.api.errors import EngineError, invalid
 from manager.api.references import find_network, predefined_name
@@ -93,10 +96,27 @@ def asked_network(network: Network, endpoint: Any) -> AttachedNetwork:
     """
     wanted = convert(EndpointWanted, normal(EndpointWanted, endpoint or {}))
     ipam = wanted.ipam_config or IpamWanted()
-    if ipam.ipv6_address:
-        raise invalid(f"network {network.name} gives containers their IPv6 addresses itself: leave --ip6 out")
+    address = _address_behind(network, ipam) if ipam.ipv6_address else ipam.ipv4_address
     aliases = tuple(dict.fromkeys(wanted.aliases or ()))
-    return AttachedNetwork(target=network.id, aliases=aliases, address=ipam.ipv4_address)
+    return AttachedNetwork(target=network.id, aliases=aliases, address=address)
+
+
+def _address_behind(network: Network, ipam: IpamWanted) -> str:
+    """Return the IPv4 address that the IPv6 one which is asked for follows from: it is all that is given out."""
+    prefix = prefix_of(config.subnet for config in network.subnets)
+    if prefix is None:
+        raise invalid(f"network {network.name} has no IPv6: leave --ip6 out, or make the network with --ipv6")
+    try:
+        address = ipv4_in(prefix, IPv6Address(ipam.ipv6_address))
+    except ValueError:
+        raise invalid(f"invalid IPv6 address {ipam.ipv6_address!r} for network {network.name}") from None
+    if address is None or ipam.ipv4_address not in ("", str(address)):
+        ipv4 = ipam.ipv4_address or str(vip_range(address_range(network)).broadcast_address + 1)
+        raise invalid(
+            f"containers of network {network.name} cannot have the address {ipam.ipv6_address}: theirs is {prefix} "
+            f"with their IPv4 address at its end, as {with_ipv4(prefix, IPv4Address(ipv4))} for {ipv4}"
+        )
+    return str(address)
 
 
 def check_addresses(view: View, networks: tuple[AttachedNetwork, ...]) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from common.addressing6 import with_ipv4
+from common.addressing6 import beside_ipv4, with_ipv4
 from common.clock import Clock
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
@@ -24,7 +24,6 @@ from worker.net.names import GATEWAY_NETWORK, docker_name
 from worker.net.netlink import Kernel
 from worker.net.ports import text
 from worker.net.site import Site
-from worker.net.site6 import address6
 from worker.ports import (
     LABEL_AGENT,
     LABEL_NO_GATEWAY,
@@ -213,7 +212,7 @@ class DataPlane:
                         network=docker_name(network),
                         network_id=network.id,
                         address=addresses[network.id],
-                        address6=address6(network, addresses[network.id]),
+                        address6=beside_ipv4((each.subnet for each in network.subnets), addresses[network.id]),
                         # Docker's own name server would answer them first, with this host's container alone.
                         aliases=() if nameserver else config.aliases,
                         driver_opts=config.driver_opts,

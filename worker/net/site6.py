@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from common.addressing6 import prefix_of, range_with_ipv4, with_ipv4
-from common.model.network import Network
+from common.addressing6 import range_with_ipv4, with_ipv4
 from worker.net.site import Segment, Site, leases_of
 
 
@@ -95,9 +94,3 @@ class Site6:
 def ipv6(site: Site) -> Site6 | None:
     """Return the IPv6 half; None where containers have no IPv6."""
     return Site6(site, site.mesh6) if site.mesh6 is not None else None
-
-
-def address6(network: Network, address: str) -> str:
-    """Return the IPv6 address of what has this IPv4 address in a network; empty where it has none."""
-    prefix = prefix_of(each.subnet for each in network.subnets)
-    return str(with_ipv4(prefix, IPv4Address(address))) if prefix is not None and address else ""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
+from common.addressing6 import beside_ipv4, prefix_of
 from common.enginenames import GATEWAY_NETWORK, engine_network
 from common.model import Network, TaskState
 from manager.state.view import View
@@ -14,13 +15,15 @@ from manager.state.view import View
 def containers_view(view: View, network: Network) -> dict[str, dict[str, str]]:
     """Render who is in a network, by container id: on every node, tasks and plain containers that run."""
     prefix = IPv4Network(network.subnets[0].subnet).prefixlen if network.subnets else 32
+    subnets = [config.subnet for config in network.subnets]
+    prefix6 = prefix_of(subnets)
     return {
         container_id: {
             "Name": name,
             "EndpointID": record_id,
             "MacAddress": "",
             "IPv4Address": f"{address}/{prefix}" if address else "",
-            "IPv6Address": "",
+            "IPv6Address": f"{beside_ipv4(subnets, address)}/{prefix6.prefixlen}" if prefix6 and address else "",
         }
         for container_id, name, record_id, address in _members(view, network.id)
     }

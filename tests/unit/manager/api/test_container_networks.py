@@ -148,6 +148,35 @@ async def test_an_address_is_given_by_the_node_that_has_its_part(
     assert (status, "choose one from 10.5.16.0 to 10.5.255.254" in answer["message"]) == (400, True)
 
 
+async def test_an_ipv6_address_names_the_ipv4_one_that_it_follows_from(
+    cluster: ApiCluster, client: Client, engines: Engines, workers: list[str]
+) -> None:
+    config = [{"Subnet": "10.5.0.0/16"}, {"Subnet": "fd00:5::/64"}]
+    body = {"Name": "wide", "Driver": "overlay", "Attachable": True, "EnableIPv6": True, "IPAM": {"Config": config}}
+    await client.make("/networks/create", body)
+    assert (await create(client, "one", IPAMConfig={"IPv6Address": "fd00:5::a05:6307"}))[0] == 201
+    (found,) = attachments(cluster)
+    assert found.networks[0].address == "10.5.99.7"
+    both = {"IPv4Address": "10.5.99.8", "IPv6Address": "fd00:5::a05:6308"}
+    assert (await create(client, "two", IPAMConfig=both))[0] == 201
+    for asked, said in (
+        (
+            {"IPv6Address": "fd00:6::1"},
+            "fd00:5::/64 with their IPv4 address at its end, as fd00:5::a05:1000 for 10.5.16.0",
+        ),
+        ({**both, "IPv4Address": "10.5.99.9"}, "as fd00:5::a05:6309 for 10.5.99.9"),
+        ({"IPv6Address": "fd00:5::5"}, "cannot have the address 0.0.0.5: choose one from 10.5.16.0"),
+        ({"IPv6Address": "::x"}, "invalid IPv6 address '::x' for network wide"),
+    ):
+        status, answer = await create(client, "other", IPAMConfig=asked)
+        assert (status, said in answer["message"]) == (400, True), answer
+
+
+async def test_an_ipv6_address_needs_a_network_that_has_one(client: Client, engines: Engines, wide: str) -> None:
+    status, answer = await create(client, "one", IPAMConfig={"IPv6Address": "fd00:5::1"})
+    assert (status, "network wide has no IPv6: leave --ip6 out" in answer["message"]) == (400, True)
+
+
 async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engines: Engines, wide: str) -> None:
     engines.one.add(A, "box")
     body = {"Container": "box", "EndpointConfig": {"Aliases": ["joined"]}}

@@ -26,7 +26,6 @@ from manager.state import extensions
 from manager.state.constraints import parse
 from manager.state.executions import is_job
 
-_IPV6 = 6
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
 _UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
@@ -174,18 +173,16 @@ def _check_endpoint(endpoint: EndpointSpec | None) -> None:
 
 
 def _check_host_ip(port: PortConfig) -> None:
-    """Check the one address that a port is to answer on: every host's rules would name it."""
+    """Check the one address that a port is to answer on, which is compared as text: every host's rules name it."""
     try:
         address = ip_address(port.host_ip)
     except ValueError:
         address = None
     if address is None or "%" in port.host_ip:
         raise invalid(f"EndpointSpec.Ports.HostIP: expected an IPv4 or IPv6 address, got {port.host_ip!r}")
-    if port.publish_mode == "ingress" and address.version == _IPV6 and address.is_loopback:
-        raise invalid(
-            f"EndpointSpec.Ports.HostIP: the routing mesh cannot answer at {port.host_ip} alone: publish the port at "
-            "127.0.0.1, or without an address, which answers at ::1 too, or with mode=host"
-        )
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None or port.host_ip != str(address):
+        raise invalid(f"EndpointSpec.Ports.HostIP: write {port.host_ip!r} as {str(mapped or address)!r}")
 
 
 def _check_port_conflicts(endpoint: EndpointSpec) -> None:

@@ -16,24 +16,27 @@ import pytest_asyncio
 
 from common.addressing6 import with_ipv4
 from tests.e2e.cluster import Cluster
+from tests.e2e.test_containers import IMAGE, Docker
 from tests.lab import Host
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 
 PORT = 8080
 BOTH, UDP_ONLY = f"{PORT}:80", f"{PORT}:80/udp"
+LOCAL = f"[::1]:{PORT + 1}:80"
 REPAIR_SECONDS = 2.0
 RED = "fd00:beef::/64"
+CURL_REFUSED = 7
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def swarm() -> AsyncIterator[Cluster]:
     """A cluster with `web` on its last host alone, `asker` and `spy` on both; the first two in `blue`."""
     async with Cluster("ipv6", hosts=2) as cluster:
-        await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "blue")
+        await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "--attachable", "blue")
         await cluster.swarm("network", "create", "-d", "overlay", "--ipv6", "--subnet", RED, "red")
         last = ("--constraint", f"node.hostname=={cluster.hosts[-1].name}")
-        await create(cluster, "web", "--network", "blue", "-p", BOTH, "-p", UDP_ONLY, *last)
+        await create(cluster, "web", "--network", "blue", "-p", BOTH, "-p", UDP_ONLY, "-p", LOCAL, *last)
         await create(cluster, "asker", "--mode", "global", "--network", "blue")
         await create(cluster, "spy", "--mode", "global", "--network", "red")
         for name, count in (("web", 1), ("asker", 2), ("spy", 2)):
@@ -87,6 +90,11 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
         assert (await udp(swarm.lab.client, host.ip6)).split()[:2] == [hostname, client]
         asker = await swarm.container_of(host, "asker")
         assert (await ask(host, f"[::1]:{PORT}"))["host"] == hostname, host.name
+        assert (await udp(host, "::1")).split()[0] == hostname, host.name
+        assert (await ask(host, f"[::1]:{PORT + 1}"))["host"] == hostname, host.name
+        for other, address in ((host, "127.0.0.1"), (swarm.lab.client, f"[{host.ip6}]")):
+            refused = await other.run("curl", "-gsS", "-m", "3", f"http://{address}:{PORT + 1}/", check=False)
+            assert refused.returncode == CURL_REFUSED, f"{address}: {refused.stderr}"
         for other in swarm.hosts:
             assert (await ask(host, f"[{other.ip6}]:{PORT}"))["host"] == hostname, f"{host.name} to {other.name}"
             assert await ask_from(host, asker, f"[{other.ip6}]:{PORT}"), (
@@ -133,6 +141,32 @@ async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virt
             assert address in listed.stdout, listed.stdout
         both = await ask_from(host, asker, f"[{await virtual_address(swarm, 'asker')}]")
         assert both is not None, "itself, or the other one"
+
+
+async def test_plain_containers_have_addresses_of_both_families(swarm: Cluster):
+    """One is made with an address of its user's choice, one is connected later and taken out again."""
+    docker, last = Docker(swarm), swarm.hosts[-1]
+    web, asker = await swarm.container_of(last, "web"), await swarm.container_of(swarm.boss, "asker")
+    address = str(ip_address(address_in(asker, "blue")) + 50)
+    here, there = (("--label", f"swarm.x.constraint=node.hostname=={host.name}") for host in (swarm.boss, last))
+    await docker("run", "-d", "--name", "box", "--network", "blue", "--ip6", address, *here, IMAGE, "sleep", "999")
+    await docker("run", "-d", "--name", "late", *there, "web:lab")
+    box = json.loads(await docker("inspect", "box"))[0]
+    assert address_in(box, "blue") == address
+    (blue,) = json.loads(await docker("network", "inspect", "blue"))
+    assert blue["Containers"][box["Id"]]["IPv6Address"] == f"{address}/64"
+    answer = await ask_from(swarm.boss, box, f"[{address_in(web, 'blue')}]")
+    assert answer is not None
+    assert answer["client"] == address
+    listed = await last.run("docker", "exec", (await swarm.container_of(last, "asker"))["Id"], "nslookup", "box")
+    assert address in listed.stdout, listed.stdout
+
+    await docker("network", "connect", "blue", "late")
+    joined = f"[{address_in(json.loads(await docker('inspect', 'late'))[0], 'blue')}]"
+    assert await ask_from(swarm.boss, box, joined) is not None
+    await docker("network", "disconnect", "blue", "late")
+    assert await ask_from(swarm.boss, box, joined, 1) is None
+    await docker("rm", "-f", "box", "late")
 
 
 async def test_networks_are_isolated(swarm: Cluster):

@@ -72,7 +72,7 @@ def worlds(draw: st.DrawFn):
     made = []
     for number, name in enumerate(sorted(names)):
         numbers = draw(st.lists(st.integers(2, 6), unique=True, max_size=4))
-        host_ip = draw(st.sampled_from(["", "127.0.0.1", "fd00::7"]))
+        host_ip = draw(st.sampled_from(["", "127.0.0.1", "fd00::7", "::1"]))
         ports = (port(8080 + number, host_ip=host_ip),) if draw(st.booleans()) else ()
         ipv6 = draw(st.booleans())  # a node that has none, or not yet
         backends = [backend(each, ipv6=ipv6) for each in numbers]

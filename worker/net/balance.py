@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from common.addressing6 import writer_with_ipv4
 from common.wire.messages import MESH, MESH6, Backend, PublishedPort, ServiceEndpoint
+from worker.net.names import LOOPBACK6, LOOPBACK6_AS_IPV4
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 
@@ -99,7 +100,7 @@ def port_lookups(ports: Collection[tuple[str, int, str]], address: str = "ipv4_a
     """Return the sets of ports that are ours, with backends or without; `address` as in `service_lookups`."""
     anywhere = members(f"{protocol} . {number}" for protocol, number, at in ports if not at)
     at_address = members(
-        f"{at} . {protocol} . {number}" for protocol, number, at in ports if at and _is_of(at, address)
+        f"{found} . {protocol} . {number}" for protocol, number, at in ports if (found := _in_rules(at, address))
     )
     return {
         "ports": Lookup("inet_proto . inet_service", anywhere),
@@ -112,8 +113,10 @@ def port_key(port: PublishedPort) -> tuple[str, int, str]:
     return port.protocol, port.published, "" if port.host_ip in _ANY else port.host_ip
 
 
-def _is_of(address: str, kind: str) -> bool:
-    return (":" in address) == (kind == "ipv6_addr")
+def _in_rules(address: str, kind: str) -> str:
+    """Return the one address that a port is published at as a family's rules have it, empty where they have none."""
+    known = LOOPBACK6_AS_IPV4 if address == LOOPBACK6 else address
+    return known if (":" in known) == (kind == "ipv6_addr") else ""
 
 
 def _service(endpoint: ServiceEndpoint, site: Site, writers: Writers, draining: Collection[str]) -> Service:
@@ -155,8 +158,9 @@ def _part(
             chains[chain] = Chain((f"dnat to {_one_of(addresses)}",))
             at_vip[f'"{bridge}" . {vip}'] = f"goto {chain}"
     for port in endpoint.ports if mesh else ():
-        protocol, number, address = key = port_key(port)
-        if key in site.facts.held or (address and not _is_of(address, kind)):
+        protocol, number, at = key = port_key(port)
+        address = _in_rules(at, kind)
+        if key in site.facts.held or (at and not address):
             continue
         chain = f"m_{protocol}_{number}" + (f"_{address.translate(_NAMED)}" if address else "")
         chains[chain] = Chain((_to_port(protocol, port.target, mesh),))

@@ -1,8 +1,9 @@
-"""Published TCP ports at the host's own ::1, which no rule can send to a container.
+"""Published ports at the host's own ::1, which no rule can send to a container.
 
 Of 127.0.0.1 the kernel lets the answer come back from a bridge if it is told to (`route_localnet`); of ::1 it does not.
 So what a program of this host sends to [::1]:PORT is carried to 127.0.0.1:PORT, from where the rules take it on. Either
 way the container sees this host's gateway as the sender. Nothing else comes this way: the sockets hear on `lo` alone.
+Here is TCP; UDP has `worker.net.loopbackudp`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+
+from worker.net.loopbackudp import DatagramRelay, Target
 
 # More connections at the same time are refused.
 MOST_CONNECTIONS = 1000
@@ -21,10 +24,11 @@ _log = logging.getLogger(__name__)
 
 
 class LoopbackRelay:
-    """Carries connections while `run` runs, from the sockets that it was given."""
+    """Carries connections and datagrams while `run` runs, from the sockets that it was given."""
 
     def __init__(self) -> None:
-        self._ports: dict[socket.socket, int] = {}
+        self._targets: dict[socket.socket, Target] = {}
+        self._datagrams = DatagramRelay()
         self._group: asyncio.TaskGroup | None = None
         self._open = 0
 
@@ -33,27 +37,31 @@ class LoopbackRelay:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for bound in self._ports:
+                for bound in self._targets:
                     self._listen(bound)
-                await asyncio.Event().wait()
+                await self._datagrams.run()
         finally:
             self._group = None
-            for bound in self._ports:
+            for bound in self._targets:
                 asyncio.get_running_loop().remove_reader(bound)
 
-    def serve(self, bound: socket.socket, port: int) -> None:
-        """Carry what comes to a bound socket to a port of 127.0.0.1, until `forget`."""
-        self._ports[bound] = port
+    def serve(self, bound: socket.socket, target: Target) -> None:
+        """Carry what comes to a bound socket to another one of this host, until `forget`."""
+        self._targets[bound] = target
         if self._group is not None:
             self._listen(bound)
 
     def forget(self, bound: socket.socket) -> None:
         """Accept no more of a socket, before it is closed. What was accepted goes on. Repeatable."""
-        if self._ports.pop(bound, None) is not None and self._group is not None:
+        if self._targets.pop(bound, None) is not None and self._group is not None:
             asyncio.get_running_loop().remove_reader(bound)
+            self._datagrams.forget(bound)
 
     def _listen(self, bound: socket.socket) -> None:
         bound.setblocking(False)
+        if bound.type == socket.SOCK_DGRAM:
+            asyncio.get_running_loop().add_reader(bound, self._datagrams.take, bound, self._targets[bound])
+            return
         bound.listen(_BACKLOG)
         asyncio.get_running_loop().add_reader(bound, self._accept, bound)
 
@@ -61,23 +69,23 @@ class LoopbackRelay:
         try:
             connection, _ = bound.accept()
         except OSError as error:
-            _log.debug("cannot accept at [::1]:%d: %s", self._ports[bound], error)
+            _log.debug("cannot accept at [::1]:%d: %s", self._targets[bound][1], error)
             return  # it has gone again
         if self._group is None or self._open >= MOST_CONNECTIONS:
             _reset(connection)
             return
         connection.setblocking(False)
         self._open += 1
-        self._group.create_task(self._carry(connection, self._ports[bound])).add_done_callback(self._done)
+        self._group.create_task(self._carry(connection, self._targets[bound])).add_done_callback(self._done)
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._open -= 1
 
-    async def _carry(self, connection: socket.socket, port: int) -> None:
+    async def _carry(self, connection: socket.socket, target: Target) -> None:
         try:
-            there = await asyncio.open_connection("127.0.0.1", port)
+            there = await asyncio.open_connection(*target)
         except OSError:
-            _reset(connection)  # what it would have heard at 127.0.0.1: nobody is there
+            _reset(connection)  # what it would have heard over IPv4: nobody is there
             return
         here = await asyncio.open_connection(sock=connection)
         writers = (here[1], there[1])

@@ -1,8 +1,8 @@
 """Published ports, kept from other programs of this host: each is bound, and nobody listens there.
 
 The rules send what comes to a port to its backends before a socket is asked. A bound socket without a listener makes
-the kernel refuse everything else at once (a port without backends before the rules are there). The IPv6 side of a TCP
-port is bound for the host's own ::1, and served there (worker.net.loopback).
+the kernel refuse everything else at once (a port without backends before the rules are there). The IPv6 side of a port
+is bound for the host's own ::1, and served there (worker.net.loopback).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 from worker.net.dnsforward import DNS_PORT
 from worker.net.loopback import LoopbackRelay
+from worker.net.names import LOOPBACK6, LOOPBACK6_AS_IPV4
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +55,10 @@ class PortReservations:
         self.keep(())
 
     def _serve_loopback(self, port: Port) -> None:
-        protocol, number, address = port
+        _, number, address = port
         for bound in self._sockets[port]:
-            if protocol == "tcp" and not address and bound.family == socket.AF_INET6:
-                self._relay.serve(bound, number)
+            if address in ("", LOOPBACK6) and bound.family == socket.AF_INET6:
+                self._relay.serve(bound, (LOOPBACK6_AS_IPV4 if address else "127.0.0.1", number))
 
     def _release(self, sockets: list[socket.socket]) -> None:
         for each in sockets:

@@ -152,6 +152,18 @@ def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
     assert "tcp . 8080" in without.lookups["ports"].elements
 
 
+def test_a_port_at_the_loopback_address_alone_is_carried_over_ipv4():
+    ports = (port(host_ip="::1"), port(8080, host_ip="127.0.0.1"))
+    found = dual(endpoint(backend(2, ipv6=True), ports=ports))
+    assert found.ports == {("tcp", 8080, "::1"), ("tcp", 8080, "127.0.0.1")}
+    ipv4, ipv6 = table(found, "ip"), table(found, "ip6")
+    assert list(ipv4.lookups["meshaddr"].elements) == ["127.0.0.6 . tcp . 8080", "127.0.0.1 . tcp . 8080"]
+    assert ipv4.chains["m_tcp_8080_127_0_0_6"].rules == ("meta l4proto tcp dnat to 10.240.1.2:80",)
+    assert "127.0.0.6 . tcp . 8080" in ipv4.lookups["portsaddr"].elements
+    assert not ipv6.lookups["meshaddr"].elements
+    assert not ipv6.lookups["portsaddr"].elements
+
+
 def test_containers_that_reach_themselves_are_hidden_from_themselves():
     pairs = table(dual(addresses=("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
     assert list(pairs) == sorted(f"{each} . {each}" for each in ("fd00:1::a01:1002", mesh6(1, 2)))

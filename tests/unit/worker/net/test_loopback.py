@@ -1,4 +1,4 @@
-"""Published ports at ::1 are carried to 127.0.0.1."""
+"""Published TCP ports at ::1 are carried to 127.0.0.1."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ async def relaying(port: int) -> AsyncIterator[Callable[[], None]]:
     relay = LoopbackRelay()
     bound = socket.socket(socket.AF_INET6)
     bound.bind(("::1", port))
-    relay.serve(bound, port)
+    relay.serve(bound, ("127.0.0.1", port))
     running = asyncio.create_task(relay.run())
     await asyncio.sleep(0)  # it begins to
 

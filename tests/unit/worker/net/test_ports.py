@@ -10,6 +10,14 @@ from worker.net.loopback import LoopbackRelay
 from worker.net.ports import PortReservations
 
 
+class Carried(LoopbackRelay):
+    """A relay that is not run; `targets`: where it would carry to."""
+
+    @property
+    def targets(self) -> list[tuple[str, int]]:
+        return list(self._targets.values())
+
+
 @pytest.fixture
 def other() -> Iterator[tuple[socket.socket, int]]:
     """Another program's listening socket, and its port."""
@@ -76,6 +84,17 @@ def test_a_port_may_be_of_one_ipv6_address(reservations: PortReservations):
     reservations.keep({("tcp", number, "::1")})
     with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
         late.bind(("::1", number))
+
+
+@pytest.mark.parametrize(("address", "carried"), [("", "127.0.0.1"), ("::1", "127.0.0.6")])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_what_comes_to_the_loopback_address_is_carried(protocol: str, address: str, carried: str):
+    relay, number = Carried(), free_port()
+    ports = PortReservations(relay)
+    ports.keep({(protocol, number, address)})
+    assert relay.targets == [(carried, number)]
+    ports.close()
+    assert relay.targets == []
 
 
 def test_nobody_else_gets_the_ipv6_side_of_a_port(reservations: PortReservations):

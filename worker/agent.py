@@ -28,6 +28,7 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, Usage
 from worker import resources
 from worker.assignments import AssignmentSet
+from worker.gate import EngineGate, calls_at_once
 from worker.guests import Guests
 from worker.hands import Hands
 from worker.images import Fetch, Images
@@ -43,9 +44,6 @@ from worker.taskmachine import Contact
 ALONE_AFTER_SECONDS = 15.0
 # An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
 ENGINE_PATIENCE_SECONDS = 10.0
-# Containers created, started or removed at a time, a core: an engine does more of them no faster, and answers later.
-CALLS_A_CORE = 2
-FEWEST_CALLS = 4
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
 _DESCRIBE_RETRY_SECONDS = 1.0
@@ -91,7 +89,7 @@ class Agent:
             networks=networks,
             files=files,
             clock=clock,
-            gate=asyncio.Semaphore(engine_calls_at_once(os.cpu_count() or 1)),
+            gate=EngineGate(calls_at_once(os.cpu_count() or 1)),
             node=NodeDescription(),
             materials=Materials(),
         )
@@ -326,8 +324,3 @@ def _world(found: AssignmentSet) -> NetworkWorld:
         peers=found.peers,
         tunnel_keys=found.tunnel_keys,
     )
-
-
-def engine_calls_at_once(cores: int) -> int:
-    """How many containers an engine is asked to create, start or remove at a time."""
-    return max(FEWEST_CALLS, CALLS_A_CORE * cores)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from common.clock import Clock
@@ -10,6 +9,7 @@ from common.model.container import ContainerSpec
 from common.model.node import NodeDescription
 from common.model.task import Task
 from worker import containerspec, templates
+from worker.gate import EngineGate
 from worker.images import Images
 from worker.ports import Engine, EngineDown, Networks, TaskFile, TaskFiles
 from worker.taskfiles import Materials, task_files
@@ -17,7 +17,7 @@ from worker.taskfiles import Materials, task_files
 
 @dataclass(slots=True)
 class Hands:
-    """What runners work with, shared by all of one worker. `gate` bounds concurrent creates, starts and removals."""
+    """What runners work with, shared by all of one worker."""
 
     node_id: str
     engine: Engine
@@ -25,7 +25,7 @@ class Hands:
     networks: Networks
     files: TaskFiles
     clock: Clock
-    gate: asyncio.Semaphore
+    gate: EngineGate
     node: NodeDescription
     materials: Materials
 

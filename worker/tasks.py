@@ -309,7 +309,7 @@ class TaskRunner:
         paths = hands.files.write(task.id, files) if files else {}
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
         try:
-            async with hands.gate:
+            async with hands.gate.change():
                 container_id = await hands.engine.create(task.name, body)
         except EngineError as error:
             await self._not_created(error, expanded.image)
@@ -334,7 +334,7 @@ class TaskRunner:
         assert container is not None, "only a container that exists is started"
         again = container.phase is Phase.EXITED
         try:
-            async with self._hands.gate:
+            async with self._hands.gate.change():
                 await self._hands.engine.start(container.id)
         except EngineError as error:
             raise EngineError(error.http_status, f"starting container failed: {error.message}") from error
@@ -365,7 +365,8 @@ class TaskRunner:
         assert container is not None, "only a container that exists is stopped"
         self._now = replace(self._now, stopping=True)
         await self._hands.networks.drain(self.task)
-        await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
+        async with self._hands.gate.stop():
+            await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
         stopped = self._now.container
         if stopped is None:
             return
@@ -377,7 +378,7 @@ class TaskRunner:
 
     async def _discard(self) -> None:
         container = self._now.container
-        async with self._hands.gate:
+        async with self._hands.gate.change():
             await self._hands.engine.remove(container.id if container else self.task.name)
         self._now = replace(self._now, container=None, attempted=False)
 

@@ -15,7 +15,7 @@ from common.wire.messages import Assignments, RegistryAuth
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
-from worker.agent import engine_calls_at_once
+from worker.gate import calls_at_once
 from worker.ports import EngineError, Phase
 
 S = TaskState
@@ -69,7 +69,7 @@ async def test_calls_to_the_engine_are_bounded():
         await w.assign(*(make_task(f"t{n}") for n in range(60)))
         await asyncio.sleep(30)
         assert len(w.engine.running) == 60
-        assert w.engine.busiest == engine_calls_at_once(os.cpu_count() or 1)
+        assert w.engine.busiest == calls_at_once(os.cpu_count() or 1)
 
 
 @virtual

@@ -1,0 +1,59 @@
+"""How many containers are started and stopped at once, in virtual time."""
+
+import asyncio
+
+from tests.fakes.virtual_loop import run_virtual
+from worker.gate import QUICK_STOP_SECONDS, EngineGate
+
+
+async def ends_of_stops(*durations: float, gate: EngineGate | None = None) -> list[float]:
+    """Stop what takes so long each, through two places; return after how many seconds each was done."""
+    gate, loop = gate or EngineGate(2), asyncio.get_running_loop()
+    began = loop.time()
+
+    async def one(seconds: float) -> float:
+        async with gate.stop():
+            await asyncio.sleep(seconds)
+        return round(loop.time() - began, 3)
+
+    return await asyncio.gather(*map(one, durations))
+
+
+def test_quick_stops_take_turns():
+    assert run_virtual(ends_of_stops(0.5, 0.5, 0.5, 0.5, 0.5)) == [0.5, 0.5, 1.0, 1.0, 1.5]
+
+
+def test_one_that_does_not_heed_its_signal_keeps_nobody_waiting():
+    late = 10 + QUICK_STOP_SECONDS
+    assert run_virtual(ends_of_stops(10, 10, 10, 10, 0.2)) == [10, 10, late, late, 0.2 + QUICK_STOP_SECONDS]
+
+
+def test_after_slow_ones_stops_take_turns_again():
+    async def scenario() -> list[float]:
+        gate = EngineGate(1)
+        await ends_of_stops(5, gate=gate)
+        return await ends_of_stops(0.5, 0.5, gate=gate)
+
+    assert run_virtual(scenario()) == [0.5, 1.0]
+
+
+def test_a_stop_that_is_given_up_frees_its_place():
+    async def scenario() -> list[float]:
+        gate = EngineGate(1)
+        for patience in (0.5, 3):  # once while it is quick, once when it is slow
+            stopping = asyncio.ensure_future(ends_of_stops(10, gate=gate))
+            await asyncio.wait({stopping}, timeout=patience)
+            stopping.cancel()
+            await asyncio.wait({stopping})
+        return await ends_of_stops(0.5, 0.5, gate=gate)
+
+    assert run_virtual(scenario()) == [0.5, 1.0]
+
+
+def test_starts_do_not_hold_up_stops():
+    async def scenario() -> list[float]:
+        gate = EngineGate(1)
+        async with gate.change():
+            return await ends_of_stops(0.5, gate=gate)
+
+    assert run_virtual(scenario()) == [0.5]

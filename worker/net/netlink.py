@@ -357,7 +357,7 @@ def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
 
 
 def _rule(item: Rule) -> dict[str, Any]:
-    found = {"priority": item.priority, "protocol": PROTOCOL, "family": INET6 if item.ipv6 else _INET}
+    found: dict[str, Any] = {"priority": item.priority, "protocol": PROTOCOL, "family": INET6 if item.ipv6 else _INET}
     if item.mask:
         found |= {"fwmark": item.mark, "fwmask": item.mask}
     if item.link:

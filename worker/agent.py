@@ -164,7 +164,6 @@ class Agent:
             protocol=PROTOCOL_VERSION,
             description=self.description,
             advertise_addr=self._advertise_addr,
-            tasks=tuple(self.supervisor.tasks),
             image_port=self._image_port,
         )
 

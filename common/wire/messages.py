@@ -108,7 +108,7 @@ class Refused(Message):
 
 
 class Hello(Message):
-    """A worker's first frame; `tasks` are the ids that it holds from an earlier session.
+    """A worker's first frame, and so a small one: nothing in it may grow with what the worker holds.
 
     `image_port`: where it serves images to other workers, 0 if it does not listen.
     """
@@ -117,7 +117,6 @@ class Hello(Message):
     protocol: int
     description: NodeDescription
     advertise_addr: str = ""
-    tasks: tuple[str, ...] = ()
     image_port: int = 0
 
 

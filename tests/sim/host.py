@@ -124,7 +124,7 @@ class Host:
         description = NodeDescription(
             hostname=self.node_id, resources=NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY)
         )
-        await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description, tasks=tuple(self._tasks)))
+        await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description))
         welcome = (await channel.receive()).message
         if not isinstance(welcome, Welcome):
             raise Unavailable(str(welcome))

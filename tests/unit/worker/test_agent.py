@@ -11,7 +11,9 @@ from common.model.network import Network, NetworkSpec
 from common.model.secret import Secret, SecretSpec
 from common.model.service import NetworkAttachmentConfig, RestartPolicy, TaskSpec
 from common.model.task import TaskState
+from common.wire.codec import encode
 from common.wire.messages import Assignments, RegistryAuth
+from common.wire.server import FIRST_FRAME_BYTES
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
@@ -536,6 +538,17 @@ async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
         assert not unfit.done()
         await asyncio.sleep(2)
         assert "engine is away" in unfit.exception().message
+
+
+@virtual
+async def test_what_a_worker_says_first_stays_small_however_much_it_holds():
+    """A manager takes no large first frame: a worker that said one would be locked out."""
+    w = world()
+    async with w.running() as agent:
+        before = len(encode(agent.hello()))
+        await w.assign(*(make_task(f"{n:025}", desired=S.READY) for n in range(3000)))
+        assert len(agent.supervisor.tasks) == 3000
+        assert len(encode(agent.hello())) == before < FIRST_FRAME_BYTES
 
 
 @virtual

@@ -141,8 +141,6 @@ class _Daemon:
                 engine=agent.description.engine.engine_version,
                 certificate_until=credentials.valid_until,
             )
-            if status.manager:
-                self._ready()
             try:
                 if status != last:
                     statusfile.write(self._data_dir.status, status)
@@ -153,6 +151,8 @@ class _Daemon:
                 self._learn_managers(agent)
             except OSError as error:
                 _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
+            if status.manager:  # after the file is written: `join` reads it then
+                self._ready()
             await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
             await self._news.wait()
             self._news.clear()

@@ -9,19 +9,39 @@ from worker.app import _Daemon
 from worker.config import DataDir, WorkerConfig
 
 
-async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, monkeypatch):
-    monkeypatch.setattr("worker.app.STATUS_SECONDS", 0)
-    data = DataDir(tmp_path)
+def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]]:
+    """Return a daemon, and what it tells of: an agent with a session, whose manager named others."""
     data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("old:2377",)))
-    daemon = _Daemon(data)
     welcome = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n1", heartbeat=1, managers=("new:2377",))
     engine = SimpleNamespace(engine_version="20.10")
     agent = SimpleNamespace(
         supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine), connected_to=welcome
     )
+    return _Daemon(data), (
+        agent,
+        SimpleNamespace(address="new:2377", since=1.0),
+        SimpleNamespace(valid_until=2.0),
+    )
+
+
+async def test_who_hears_that_the_worker_is_ready_can_read_who_welcomed_it(tmp_path):
+    data = DataDir(tmp_path)
+    daemon, told_of = parts(data)
+    read = asyncio.get_running_loop().create_future()
+    daemon._notifier.ready = lambda: read.set_result(statusfile.read(data.status))
+    telling = asyncio.create_task(daemon._tell_status(*told_of))
+    status = await asyncio.wait_for(read, 5)
+    telling.cancel()
+    assert status is not None
+    assert status.manager == "new:2377"
+
+
+async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.app.STATUS_SECONDS", 0)
+    data = DataDir(tmp_path)
+    daemon, told_of = parts(data)
     data.status.mkdir()
-    session, credentials = SimpleNamespace(address="new:2377", since=1.0), SimpleNamespace(valid_until=2.0)
-    telling = asyncio.create_task(daemon._tell_status(agent, session, credentials))
+    telling = asyncio.create_task(daemon._tell_status(*told_of))
     await asyncio.wait([telling], timeout=0.05)
     assert not telling.done()
     data.status.rmdir()

@@ -14,11 +14,12 @@ from worker.net.names import GATEWAY_BRIDGE, TUNNEL, WIREGUARD_PREFIX
 
 CHAIN = "DOCKER-USER"
 _IPV4, _IPV6 = "iptables", "ip6tables"
+# Each is put in front of those before it here: what most packets meet is tried first.
 RULES = (
-    f"-i {TUNNEL} -j ACCEPT",
-    f"-o {TUNNEL} -j ACCEPT",
     f"-i {WIREGUARD_PREFIX}+ -j ACCEPT",
     f"-o {WIREGUARD_PREFIX}+ -j ACCEPT",
+    f"-i {TUNNEL} -j ACCEPT",
+    f"-o {TUNNEL} -j ACCEPT",
     f"-o {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT -j ACCEPT",
 )
 

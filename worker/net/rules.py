@@ -62,6 +62,7 @@ def base_chains(site: Site) -> dict[str, Chain]:
     gateways, everywhere, tunnels = str(site.gateways), str(site.pool.gateways), str(site.pool.reserved()[0])
     return {
         "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
+        "h_sent": Chain((_untracked(site, "daddr"),), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
         "h_pre": Chain(_incoming(), hook("nat", "prerouting", "dstnat - 10")),
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
@@ -92,12 +93,21 @@ def _ranges(networks: Collection[IPv4Network] | Iterator[IPv4Network]) -> Lookup
 
 def _raw(site: Site) -> Iterator[str]:
     yield 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
+    yield _untracked(site, "saddr")
     # What says that it is of an encrypted network, and came without encryption, is a lie.
     yield "ip saddr @secret iifname != @secretways drop"
     if site.peers:
         # One client port may come here through several peers at once: each has a zone of its own.
         zones = _map({peer_mac(number): str(number) for number in site.peers})
         yield f'iifname "{TUNNEL}" ip saddr != @cluster ct original zone set ether saddr map {zones}'
+
+
+def _untracked(site: Site, peer: str) -> str:
+    """Spare the tunnel's own packets the connection table: what they carry is tracked, at both ends.
+
+    Each connection would have an entry more, and half of what tracking costs would be for nothing.
+    """
+    return f"udp dport {site.tunnel_port} ip {peer} @peers notrack"
 
 
 def marking(family: str, gateways: str) -> tuple[str, ...]:

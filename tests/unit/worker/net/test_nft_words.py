@@ -22,8 +22,8 @@ PRIORITIES = {
 }
 WORDS = """
     accept ct daddr direction dnat dport drop established ether fib goto icmpv6 iifname ip ip6 l4proto local map mark
-    masquerade meta mod nd-neighbor-solicit new numgen oifname original random related reject reply reset return saddr
-    set state status tcp th to type udp vmap with zone
+    masquerade meta mod nd-neighbor-solicit new notrack numgen oifname original random related reject reply reset return
+    saddr set state status tcp th to type udp vmap with zone
 """
 WORD = re.compile(r"[a-z][a-z0-9_-]*")
 

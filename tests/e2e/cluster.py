@@ -106,13 +106,15 @@ class Cluster:
         await self.until(look, timeout, lambda: "\n".join(map(describe, last)))
         return last
 
-    async def until(self, ready: Callable[[], Any], timeout: float, story: Callable[[], str] = str) -> float:
-        """Return the seconds until `ready()` was true. Nobody is told when a task changes: look again."""
+    async def until(
+        self, ready: Callable[[], Any], timeout: float, story: Callable[[], str] = str, *, pause: float = 0.02
+    ) -> float:
+        """Return the seconds until `ready()` was true. Nobody is told when a task changes: look again after a pause."""
         start = time.monotonic()
         while not await ready():
             if time.monotonic() - start > timeout:
                 raise AssertionError(f"not within {timeout:g} s:\n{story()}\nmanager:\n{self.manager.tail()}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
         return time.monotonic() - start
 
     async def nodes(self) -> dict[str, dict[str, Any]]:

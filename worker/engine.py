@@ -20,6 +20,7 @@ import aiohttp
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
+from common import progress
 from common.backoff import Backoff
 from common.errors import InvalidArgument, SwarmError
 from worker import engineapi
@@ -165,7 +166,7 @@ class DockerEngine:
             async with self._docker.session.post(url, params=query, headers=headers, timeout=limit) as response:
                 await _raise_for_status(response)
                 async for line in _json_lines(response):
-                    if failure := engineapi.pull_failure([line]):
+                    if failure := progress.failure(line):
                         raise EngineError(response.status, failure)
 
     async def save(self, image_id: str) -> AsyncGenerator[bytes, None]:
@@ -189,7 +190,7 @@ class DockerEngine:
             async with request as response:
                 await _raise_for_status(response)
                 async for line in _json_lines(response):
-                    if failure := engineapi.pull_failure([line]):
+                    if failure := progress.failure(line):
                         raise EngineError(response.status, failure)
 
     async def remove_image(self, image_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from common.clock import parse_rfc3339
@@ -191,11 +191,3 @@ def first_network_only(body: JSON) -> tuple[JSON, list[tuple[str, JSON]]]:
     if first is None or not rest:
         return body, []
     return {**body, "NetworkingConfig": {"EndpointsConfig": dict([first])}}, rest
-
-
-def pull_failure(lines: Iterable[Mapping[str, Any]]) -> str:
-    """Return the error in a pull's progress messages, empty if it went well."""
-    for line in lines:
-        if "error" in line:
-            return str((line.get("errorDetail") or {}).get("message") or line["error"])
-    return ""

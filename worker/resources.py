@@ -40,6 +40,7 @@ def describe(
         engine=EngineDescription(
             engine_version=info.get("ServerVersion", ""),
             api_version=version.get("ApiVersion", ""),
+            min_api_version=version.get("MinAPIVersion", ""),
             labels=dict(label.partition("=")[::2] for label in info.get("Labels") or ()),
             plugins=_plugins(info.get("Plugins") or {}),
         ),

@@ -30,6 +30,7 @@ class Plugin(Model):
 class EngineDescription(Model):
     engine_version: str = ""
     api_version: str = ""
+    min_api_version: str = ""
     labels: dict[str, str] = {}
     plugins: tuple[Plugin, ...] = ()
 

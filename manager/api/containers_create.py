@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from common import progress
 from common.model.client import Role
 from manager.api.call import Call, Reply
 from manager.api.containers_image import of_image_id
@@ -119,13 +119,10 @@ async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:
         raise EngineError(404, f"No such image: {wanted.image} on node {name}, which cannot pull it: {failure}")
 
 
-def _pull_failure(progress: bytes) -> str:
+def _pull_failure(messages: bytes) -> str:
     """Return the error in a pull's messages, empty if it went well."""
-    for line in progress.splitlines():
-        message: Any = msgspec.json.decode(line) if line.strip() else {}
-        if "error" in message:
-            return str(message["error"])
-    return ""
+    failures = (progress.failure(msgspec.json.decode(line)) for line in messages.splitlines() if line.strip())
+    return next(filter(None, failures), "")
 
 
 def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:

@@ -19,7 +19,7 @@ from common.errors import Unavailable
 from manager.api.call import Filters
 from manager.api.context import Context
 from manager.api.gather import ENGINE, ENGINE_FAILURES, ready_nodes
-from manager.api.proxy import CONNECT_SECONDS, EngineReply, ask, ask_all, engine_path, with_query
+from manager.api.proxy import CONNECT_SECONDS, EngineReply, ask, ask_all, engine_target
 from manager.api.proxy_presence import is_ready, node_name
 
 _LOG = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class NodeEvents:
 
     async def _stream(self, node_id: str, emit: Emit, backoff: Backoff) -> None:
         query: Mapping[str, str] = {"since": self._since[node_id], "filters": self._filters or ""}
-        url = ENGINE + with_query(engine_path(self._context, node_id, "/events"), query)
+        url = ENGINE + engine_target(self._context, node_id, "GET", "/events", query)
         async with (
             self._context.presence.guard(self._context.store.view, node_id),
             self._context.engines.session(node_id) as session,

@@ -175,8 +175,11 @@ def _checked(view: View, network: Network, text: str) -> Any:
 
 
 def endpoint(end: AttachedEnd, asked: AttachedNetwork | None, given: Any) -> dict[str, Any]:
-    """Write a container's end of one of the engine's networks; what else the client said of it is kept."""
-    lower = {"ipamconfig", "aliases", "networkid", "endpointid"}
+    """Write a container's end of one of the engine's networks; what else the client said of it is kept.
+
+    Its default route is not: by that of the cluster's way out the answers of published ports go.
+    """
+    lower = {"ipamconfig", "aliases", "networkid", "endpointid", "gwpriority"}
     kept = {key: value for key, value in (given or {}).items() if key.lower() not in lower}
     addresses = {
         "IPv4Address": end.address or (asked.address if asked is not None else ""),

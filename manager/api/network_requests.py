@@ -40,6 +40,7 @@ class NetworkCreate(Model):
     name: str = ""
     driver: str = ""
     scope: str = ""
+    enable_ipv4: bool | None = None
     enable_ipv6: bool = False
     ipam: Ipam | None = None
     internal: bool = False
@@ -64,6 +65,8 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
     check_dns_name(body.name)
     if body.config_only or (body.config_from is not None and body.config_from.network):
         raise Unimplemented("configuration-only networks are not supported: give the network's own options")
+    if body.enable_ipv4 is False:
+        raise Unimplemented("networks without IPv4 are not supported: with --ipv6 a network has both")
     driver, warning = _driver(body)
     ipam = _ipam(body.ipam)
     spec = NetworkSpec(

@@ -8,7 +8,7 @@ What builds on it (containers, exec, volumes, images) needs four things:
   with a body of any size say `raw=True`.
 - `manager.api.proxy_hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
 
-Paths have no version: it is put in front, the lower of the client's and the engine's. Bodies go through with bounded
+Paths have no version: it is put in front, as `engineversion.py` chooses it. Bodies go through with bounded
 buffers; a client that does not read holds back its own engine's answer and nothing else. A node that is lost ends what
 waits for it (`proxy_presence.py`). An engine's own errors are passed on, status and body, as they are.
 """
@@ -27,13 +27,14 @@ import msgspec
 from yarl import URL
 
 from common.errors import Unavailable
+from common.model.node import EngineDescription
 from manager.api.call import JSON, Answer, Call, Exchange, Relay
 from manager.api.context import Context
+from manager.api.engineversion import spoken, too_old
 from manager.api.errors import EngineError
 from manager.api.gather import ENGINE, ENGINE_FAILURES, read_bounded
 from manager.api.logstream import STDERR, Frame
 from manager.api.proxy_presence import node_name
-from manager.api.router import MAX_API_VERSION
 
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
@@ -105,20 +106,21 @@ class EngineReply:
         return Answer(self.status, body, passed_on(headers), self.headers.get("content-type", JSON))
 
 
-def engine_path(context: Context, node_id: str, path: str, version: str = "") -> str:
-    """Put the API version in front of a path: the lower of the client's (ours, when it named none) and the engine's."""
+def engine_target(
+    context: Context, node_id: str, method: str, path: str, query: Query | str | None = None, version: str = ""
+) -> str:
+    """Return the path for a node's engine, with the API version in front and the query behind.
+
+    Raises:
+        EngineError: 400, the engine is too old for what the query asks for.
+
+    """
     node = context.store.view.nodes.get(node_id)
-    own = node.description.engine.api_version if node is not None else ""
-    return f"/v{min(version or MAX_API_VERSION, own or MAX_API_VERSION, key=_numbers)}{path}"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdecimal() else 0 for part in version.split("."))
-
-
-def with_query(path: str, query: Query | str | None) -> str:
+    engine = node.description.engine if node is not None else EngineDescription()
     text = query if isinstance(query, str) else urlencode(query or {})
-    return f"{path}?{text}" if text else path
+    if refusal := too_old(engine, method, path, text):
+        raise EngineError(400, f"node {node_name(context.store.view, node_id)}: {refusal}")
+    return f"/v{spoken(engine, version)}{path}" + (f"?{text}" if text else "")
 
 
 def raw_query(call: Call) -> str:
@@ -162,7 +164,10 @@ async def ask(
         Unavailable: the node cannot be reached, is lost meanwhile, or does not answer in time; names the node.
 
     """
-    url = ENGINE + with_query(engine_path(context, node_id, path, version), query)
+    try:
+        url = ENGINE + engine_target(context, node_id, method, path, query, version)
+    except EngineError as error:
+        return EngineReply(error.answered, msgspec.json.encode({"message": error.message}), {"content-type": JSON})
     try:
         async with (
             context.presence.guard(context.store.view, node_id),
@@ -224,9 +229,8 @@ def forward(
     error. What fails before that is an `Unavailable` (503); later, the client's connection ends, and a multiplexed
     stream (logs) says why in its last message.
     """
-    url = ENGINE + with_query(
-        engine_path(context, node_id, path, call.version), raw_query(call) if query is None else query
-    )
+    query = raw_query(call) if query is None else query
+    url = ENGINE + engine_target(context, node_id, call.method, path, query, call.version)
     headers = {**without_hops(call.headers), "accept-encoding": "identity"}
 
     async def run(exchange: Exchange) -> None:

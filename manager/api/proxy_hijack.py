@@ -24,12 +24,11 @@ from manager.api.proxy import (
     MULTIPLEXED,
     EngineReply,
     Query,
-    engine_path,
+    engine_target,
     notice,
     passed_on,
     raw_query,
     unreachable,
-    with_query,
     without_hops,
 )
 
@@ -87,7 +86,8 @@ def hijack(
 
     When it refuses, or answers as usual, its answer is passed on. `query` and `body` replace the client's own.
     """
-    target = with_query(engine_path(context, node_id, path, call.version), raw_query(call) if query is None else query)
+    query = raw_query(call) if query is None else query
+    target = engine_target(context, node_id, call.method, path, query, call.version)
     request = _request(call, target, call.body if body is None else body)
 
     async def run(exchange: Exchange) -> None:

@@ -13,7 +13,7 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
 
 MIN_API_VERSION = "1.24"
-MAX_API_VERSION = "1.47"
+MAX_API_VERSION = "1.51"
 
 Handler: TypeAlias = Callable[[Context, Call], Awaitable[Reply]]
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import click
 
+from common import progress
 from manager.cli.build_context import BuildContext
 from manager.cli.client import Client
 from manager.cli.failures import CommandFailed
@@ -61,8 +62,8 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
     async with client.upload("/build", context.archive(), options.query(context.dockerfile), headers=headers) as answer:
         async for message in messages(answer):
             image_id = (message.get("aux") or {}).get("ID", image_id)
-            if "error" in message:
-                raise CommandFailed("".join(said) + str(message["error"]))
+            if failure := progress.failure(message):
+                raise CommandFailed("".join(said) + failure)
             text = message.get("stream") or progress_line(message)
             if quiet:
                 said.append(text)

@@ -12,6 +12,7 @@ from typing import IO
 import aiohttp
 import click
 
+from common import progress
 from common.errors import InvalidArgument
 from manager.cli.archive import pieces, write_all
 from manager.cli.client import Client
@@ -46,8 +47,8 @@ async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
 
     """
     async for message in messages(answer):
-        if "error" in message:
-            raise CommandFailed(str(message["error"]))
+        if failure := progress.failure(message):
+            raise CommandFailed(failure)
         if not quiet:
             click.echo(message.get("stream") or progress_line(message), nl=False)
 

@@ -22,7 +22,7 @@ def session(host: str) -> None:
     client = docker.DockerClient(base_url=host, version="auto")
     try:
         assert client.ping()
-        assert client.version()["ApiVersion"] == "1.47"
+        assert client.version()["ApiVersion"] == "1.51"
         assert client.info()["Swarm"]["Nodes"] == 3
         network = client.networks.create("net1", driver="overlay", labels={"a": "b"})
         secret = client.secrets.create(name="s1", data=b"hush", labels={"x": "y"})

@@ -43,7 +43,7 @@ volumes: {data: {}}
 RENAMED = THREE.replace("  db: {", "  store: {deploy: {mode: global}, ")
 SCRIPTS: dict[str, Script] = {
     "version": (
-        step("version", r"^Server: swarm-manager", r"API version: +1\.47 \(minimum version 1\.24\)"),
+        step("version", r"^Server: swarm-manager", r"API version: +1\.[45]\d \(minimum version 1\.24\)"),
         step("version --format '{{.Server.Version}}'", r"^0\.1\.0$"),
     ),
     "info": (

@@ -94,6 +94,7 @@ def _resource(  # the fields of one JSON object
         "Created": created,
         "Scope": scope,
         "Driver": driver,
+        "EnableIPv4": True,
         "EnableIPv6": ipv6,
         "IPAM": {"Driver": ipam_driver, "Options": ipam_options, "Config": ranges},
         "Internal": internal,

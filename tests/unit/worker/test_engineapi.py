@@ -165,12 +165,6 @@ def test_an_old_engine_connects_further_networks_afterwards():
     assert engineapi.first_network_only({"Image": "web"}) == ({"Image": "web"}, [])
 
 
-def test_a_failed_pull_tells_why():
-    lines = [{"status": "Pulling"}, {"error": "short", "errorDetail": {"message": "denied: no such repository"}}]
-    assert engineapi.pull_failure(lines) == "denied: no such repository"
-    assert engineapi.pull_failure([{"status": "Done"}]) == ""
-
-
 def test_credentials_travel_as_the_engine_wants_them():
     assert engineapi.registry_header("") == {}
     assert engineapi.registry_header('{"a":"ÿ?"}') == {"X-Registry-Auth": "eyJhIjoiw78_In0="}

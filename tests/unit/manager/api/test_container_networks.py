@@ -179,11 +179,14 @@ async def test_an_ipv6_address_needs_a_network_that_has_one(client: Client, engi
 
 async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engines: Engines, wide: str) -> None:
     engines.one.add(A, "box")
-    body = {"Container": "box", "EndpointConfig": {"Aliases": ["joined"]}}
+    body = {"Container": "box", "EndpointConfig": {"Aliases": ["joined"], "GwPriority": 9, "MacAddress": "2:0:0:0:0:1"}}
     assert (await client.ask("POST", "/networks/wide/connect", body))[0] == 200
     (found,) = attachments(cluster)
     assert (found.container, found.networks[0].aliases) == (A, ("joined",))
-    assert [each["Container"] for each in bodies(engines.one, "/networks/orc-wide/connect")] == [A]
+    (sent,) = bodies(engines.one, "/networks/orc-wide/connect")
+    assert sent["Container"] == A
+    assert sent["EndpointConfig"]["MacAddress"] == "2:0:0:0:0:1"
+    assert "GwPriority" not in sent["EndpointConfig"], "the way out of the host is not to be moved"
     assert bodies(engines.one, "/networks/00-orc-gw/connect"), "it had no way out"
     status, answer = await client.ask("POST", "/networks/wide/connect", body)
     assert (status, "already exists in network wide" in answer["message"]) == (403, True)

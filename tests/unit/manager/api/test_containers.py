@@ -177,10 +177,10 @@ async def test_the_lower_api_version_is_spoken(cluster: ApiCluster, client: Clie
         tx.put(msgspec.structs.replace(node, description=description))
 
     await cluster.store.update(write)
-    for version in ("1.47", "1.40"):
+    for version in ("1.51", "1.40"):
         await client.get(f"/v{version}/containers/json")
     assert engines.one.versions == ["v1.41", "v1.40"]
-    assert engines.two.versions == ["v1.47", "v1.40"]
+    assert engines.two.versions == ["v1.51", "v1.40"]
 
 
 # --- placing ----------------------------------------------------------------------------------------------------------

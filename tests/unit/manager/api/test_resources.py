@@ -433,10 +433,17 @@ async def test_a_dual_stack_network_has_a_range_of_each_family(client: Client) -
     body = {"Name": "on1", "EnableIPv6": True, "IPAM": {"Config": [{"Subnet": "fd00:1::/64"}]}}
     await client.make("/networks/create", body)
     network = await client.get("/networks/on1")
-    assert network["EnableIPv6"] is True
+    assert (network["EnableIPv4"], network["EnableIPv6"]) == (True, True)
     chosen, given = network["IPAM"]["Config"]
     assert chosen["Subnet"].startswith("10.")
     assert given == {"Subnet": "fd00:1::/64", "Gateway": "fd00:1::1"}
+
+
+async def test_a_network_without_ipv4_is_refused(client: Client) -> None:
+    body = {"Name": "on1", "EnableIPv4": False, "EnableIPv6": True}
+    status, message = await client.error("POST", "/networks/create", body)
+    assert (status, "networks without IPv4 are not supported" in message) == (501, True)
+    await client.make("/networks/create", {**body, "EnableIPv4": True})
 
 
 async def test_an_ipv6_subnet_of_a_network_without_ipv6_is_refused(client: Client) -> None:

@@ -24,7 +24,7 @@ ROUTER = Router(
 )
 
 
-@pytest.mark.parametrize("path", ["/things", "/v1.24/things", "/v1.45/things", "/v1.47/things"])
+@pytest.mark.parametrize("path", ["/things", "/v1.24/things", "/v1.45/things", "/v1.51/things"])
 def test_with_and_without_version(path: str) -> None:
     assert ROUTER.match("GET", path).handler is one
 
@@ -56,7 +56,7 @@ def test_what_is_not_there(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("1.48", "client version 1.48 is too new. Maximum supported API version is 1.47"),
+        ("1.52", "client version 1.52 is too new. Maximum supported API version is 1.51"),
         ("2.0", "too new"),
         ("1.23", "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client"),
         ("1", "too old"),

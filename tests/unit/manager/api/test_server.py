@@ -65,7 +65,7 @@ async def test_ping(path: Path) -> None:
             async with session.request(method, "/_ping") as response:
                 assert await response.read() == body
                 expected = {
-                    "Api-Version": "1.47",
+                    "Api-Version": "1.51",
                     "Docker-Experimental": "false",
                     "Ostype": "linux",
                     "Server": "swarm-manager/0.1.0 (linux)",

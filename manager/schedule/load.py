@@ -358,10 +358,10 @@ def _weight(task: Task) -> tuple[object, ...]:
     state = task.status.state
     if state >= _COMPLETE:
         failed = state in _FAILED
-        return failed, task.node_id, task.status.timestamp if failed else 0.0
+        return failed and group_of(task), task.node_id, task.status.timestamp if failed else 0.0
     resources = task.spec.resources
     return (
-        waiting(task),
+        waiting(task) and group_of(task),  # a task that waits may be given other secrets and configs: another group
         placed(task),
         task.node_id,
         task.desired_state <= _COMPLETE,

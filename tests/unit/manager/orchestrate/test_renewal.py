@@ -13,25 +13,27 @@ from manager.state.changes import Change
 from manager.state.executions import next_execution
 from manager.state.observation import observe
 from manager.state.transaction import Transaction
-from tests.fakes.world import World, replace, update_config
+from tests.fakes.world import World, policy, replace, update_config
 
 ON_ROTATE = "swarm.x.on-rotate"
 
 
-def using(secret_id: str, image: str = "web:1", **more: str) -> TaskSpec:
+def using(secret_id: str, image: str = "web:1", condition: str = "any", **more: str) -> TaskSpec:
     reference = SecretReference(secret_id=secret_id, secret_name="key", **more)
-    return TaskSpec(container_spec=ContainerSpec(image=image, secrets=(reference,)))
+    container = ContainerSpec(image=image, secrets=(reference,))
+    return TaskSpec(container_spec=container, restart_policy=policy(condition))
 
 
 class Vault(World):
     """Three tasks with the secret `key`, whose first content has the id `one`."""
 
-    def __init__(self, on_rotate: str = "file", **other: object) -> None:
+    def __init__(self, on_rotate: str = "file", condition: str = "any", **other: object) -> None:
         super().__init__()
         self.nodes("n1")
         self.put(Secret(id="one", spec=SecretSpec(name="key", data=b"1")))
         config = update_config(parallelism=2)
-        self.replicated(3, using("one"), update_config=config, labels={ON_ROTATE: on_rotate}, **other)
+        one = using("one", condition=condition)
+        self.replicated(3, one, update_config=config, labels={ON_ROTATE: on_rotate}, **other)
         self.settle()
         self.run("n1")
         self.ids = [task.id for task in self.tasks]
@@ -128,6 +130,24 @@ def test_a_rollback_brings_the_content_back_the_same_way() -> None:
     world.settle()
     assert world.state == "rollback_completed"
     assert [(task.id, task.spec) for task in world.tasks] == [(task_id, using("one")) for task_id in world.ids]
+
+
+@pytest.mark.parametrize("end", [TaskState.FAILED, TaskState.COMPLETE])
+def test_a_task_that_could_not_take_it_and_ended_for_good_is_followed_in_its_turn(end: TaskState) -> None:
+    """The decider went round and round once: its slot was out of date for ever, and the update complete each time."""
+    world = Vault(condition="none")
+    world.rotate("two")
+    world.settle()
+    refused = world.asked
+    world.answer(refuse="no")
+    for task in map(world.task, refused):
+        seen = observe(task, replace(task.status, state=end), world.now)
+        assert seen is not None
+        world.put(seen)
+    world.settle()
+    after = [task for task in world.live if task.id not in world.ids]
+    assert sorted(task.slot for task in after) == sorted(task.slot for task in refused)
+    assert all(task.spec == using("two", condition="none") for task in after)
 
 
 def test_a_task_that_cannot_take_it_is_replaced_and_the_update_says_why() -> None:

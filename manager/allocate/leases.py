@@ -13,7 +13,7 @@ import msgspec
 
 from common.addressing import LARGEST_LEASE, SMALLEST_LEASE, vip_range
 from common.model import Network
-from manager.allocate.ranges import Range, first_free, free_addresses, network_of, range_of
+from manager.allocate.ranges import Range, first_free, free_addresses, network_of, range_of, range_of_cidr
 
 _LARGEST = 1 << (32 - LARGEST_LEASE)
 _SMALLEST = 1 << (32 - SMALLEST_LEASE)
@@ -30,7 +30,7 @@ def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Networ
     """Give each of the nodes a part, in a cluster of `nodes`. Return the network, and the nodes that found no room."""
     leases = dict(network.leases)
     area = _area(network)
-    taken = [*_kept_free(network), *(range_of(IPv4Network(cidr)) for cidr in leases.values())]
+    taken = [*_kept_free(network), *map(range_of_cidr, leases.values())]
     without: list[str] = []
     for node_id in node_ids:
         if node_id in leases:
@@ -54,7 +54,7 @@ def lease_around(network: Network, node_id: str, address: IPv4Address, nodes: in
     if node_id in network.leases:
         return network if holder_of(network, address) == node_id else None
     area = _area(network)
-    taken = [*_kept_free(network), *(range_of(IPv4Network(cidr)) for cidr in network.leases.values())]
+    taken = [*_kept_free(network), *map(range_of_cidr, network.leases.values())]
     share = free_addresses(area, taken) // (max(1, nodes - len(network.leases)) + _to_come(nodes))
     size = min(_LARGEST, max(_SMALLEST, 1 << max(0, share.bit_length() - 1)))
     while size >= _SMALLEST:

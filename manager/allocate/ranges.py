@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -12,6 +13,12 @@ Range: TypeAlias = tuple[int, int]
 def range_of(network: IPv4Network | IPv6Network) -> Range:
     first = int(network.network_address)
     return first, first + network.num_addresses
+
+
+@lru_cache(maxsize=1 << 16)
+def range_of_cidr(cidr: str) -> Range:
+    """Read an IPv4 network; kept, as a network's leases are read anew for each node that comes."""
+    return range_of(IPv4Network(cidr))
 
 
 def network_of(first: int, size: int) -> IPv4Network:

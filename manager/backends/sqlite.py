@@ -30,6 +30,8 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+# How long to wait for another process that has the file.
+_LOCKED_SECONDS = 1.0
 _DAMAGED = "it is damaged or another kind of file: restore it from a backup"
 _KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
 
@@ -73,7 +75,7 @@ class SqliteBackend:
 
     def _load(self) -> Loaded:
         self._path.touch(mode=0o600, exist_ok=True)
-        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_LOCKED_SECONDS)
         self._database = database
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
             database.execute(f"PRAGMA {pragma}")

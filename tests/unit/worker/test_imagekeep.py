@@ -1,7 +1,10 @@
 """Fetched images go when nobody needs them any more, and no others."""
 
 import asyncio
+import os
 from pathlib import Path
+
+import pytest
 
 from common.clock import LoopClock
 from common.wire.image_messages import Spared, SpareImages
@@ -12,6 +15,12 @@ from worker.ports import Image
 from worker.questions import Questions
 
 WEEK = 7 * DAY_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: weeks of hourly looks write the file each time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 class World:

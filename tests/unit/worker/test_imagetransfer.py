@@ -278,10 +278,10 @@ async def test_a_busy_source_serves_so_many_and_others_wait(
         sources = [await world.source("a", node.name, archive)]
         node.sources = lambda _, sources=sources: sources  # type: ignore[misc]
     fetches = [asyncio.create_task(node.fetch(archive)) for node in fetchers]
-    await asyncio.sleep(0.8)
+    async with asyncio.timeout(10):
+        while sum(said.startswith("waiting for host-a") for node in fetchers for said in node.said) < 2:
+            await asyncio.sleep(0.01)
     assert begun == imageserver.MAX_SERVED
-    waiting = [said for node in fetchers for said in node.said if said.startswith("waiting for host-a")]
-    assert len(waiting) >= 2
     go_on.set()
     assert all(await asyncio.gather(*fetches))
     assert begun == 5

@@ -302,7 +302,7 @@ async def test_ten_thousand_tasks_do_not_stall_the_loop(path: Path, cluster: Api
 
 
 async def test_a_client_that_does_not_read_its_list_is_cut_off(path: Path, cluster: ApiCluster) -> None:
-    await cluster.store.update(lambda tx: many_tasks(20_000, cluster, tx))
+    await cluster.store.update(lambda tx: many_tasks(5_000, cluster, tx))  # more than sockets and buffers hold
     reader, writer = await asyncio.open_unix_connection(str(path), limit=1024)
     writer.write(b"GET /tasks HTTP/1.1\r\nHost: x\r\n\r\n")
     await asyncio.sleep(3 * LIMITS.write_seconds)

@@ -11,7 +11,7 @@ from common.errors import InvalidArgument
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_CONTAINER_LINKS = ("docker", "br-", "veth", "oc-", "vx")
+_CONTAINER_LINKS = ("docker", "br-", "veth", "oc-", "orc-", "vx")
 
 
 def addresses() -> dict[str, str]:

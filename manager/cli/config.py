@@ -8,18 +8,17 @@ from typing import Any
 
 import click
 
-from common.errors import InvalidArgument
 from manager.cli import file_update
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_configs
 from manager.cli.flags.types import LABEL
-from manager.cli.inspection import inspect
-from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.inspection import each, inspect
+from manager.cli.listing import grouped, inspecting, listing
 from manager.cli.node_page import labels
 from manager.cli.rows import Table
 from manager.cli.session import with_client
-from manager.cli.stored_files import content, remove_each, rows
+from manager.cli.stored_files import content, rows
 from manager.cli.wording import capitalized, go_time
 
 CONFIGS = Table(
@@ -77,14 +76,11 @@ async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], 
 
 @config.command("inspect", cls=SwarmCommand, examples="swarm-manager config inspect --pretty nginx.conf")
 @click.argument("configs", nargs=-1, required=True, metavar="CONFIG...", shell_complete=complete_configs)
-@format_flag("-f")
-@flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+@inspecting
 @with_client
 async def inspect_configs(client: Client, /, configs: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show one or more configs; --pretty shows the content too."""
-    if pretty and layout:
-        raise InvalidArgument("--format is incompatible with human friendly format")
-    await inspect(configs, lambda name: client.get_text(f"/configs/{name}"), layout, _page if pretty else None)
+    await inspect(configs, lambda name: client.get_text(f"/configs/{name}"), layout, _page, pretty=pretty)
 
 
 async def _page(data: Any) -> str:
@@ -107,4 +103,4 @@ async def _page(data: Any) -> str:
 @with_client
 async def remove(client: Client, /, configs: tuple[str, ...]) -> None:
     """Remove one or more configs that no service uses."""
-    await remove_each(client, "/configs", configs)
+    await each(configs, lambda name: client.delete(f"/configs/{name}"))

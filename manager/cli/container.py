@@ -11,13 +11,13 @@ import click
 from manager.cli import container_change
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.container_change import CONTAINERS_ARGUMENT, each
+from manager.cli.container_change import CONTAINERS_ARGUMENT
 from manager.cli.container_copy import copy
 from manager.cli.container_rows import CONTAINERS, port_lines, rows
 from manager.cli.container_stats import STATS, row
 from manager.cli.events import moment
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.inspection import finish, inspect
+from manager.cli.inspection import each, finish, inspect
 from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.pruning import prune_command
 from manager.cli.session import with_client

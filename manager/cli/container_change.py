@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,22 +16,10 @@ from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import join
 from manager.cli.failures import ApiError
 from manager.cli.image_transfer import parsed, write_to
-from manager.cli.inspection import finish
+from manager.cli.inspection import each, finish
 from manager.cli.session import with_client
 
 CONTAINERS_ARGUMENT: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
-
-
-async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
-    """Do the same with several containers; each that it was done with is printed, the others are said at the end."""
-    problems = []
-    for reference in references:
-        try:
-            await act(reference)
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
 
 
 @click.command("rename", cls=SwarmCommand, examples="swarm-manager container rename web shop")

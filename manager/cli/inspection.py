@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -28,15 +28,20 @@ async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], l
     return texts, problems
 
 
-async def inspect(references: Sequence[str], fetch: Fetch, layout: str = "", page: Page | None = None) -> None:
+async def inspect(
+    references: Sequence[str], fetch: Fetch, layout: str = "", page: Page | None = None, *, pretty: bool = False
+) -> None:
     """Print the objects: `page` makes the text of `--pretty`, `layout` is a Go template or `json`.
 
     Raises:
+        InvalidArgument: both a layout and the pretty page are asked for.
         CommandFailed: one or more do not exist; the others were printed.
 
     """
+    if pretty and layout:
+        raise InvalidArgument("--format is incompatible with human friendly format")
     texts, problems = await collect(references, fetch)
-    if page is not None:
+    if page is not None and pretty:
         click.echo("\n".join([await page(json.loads(text)) for text in texts]), nl=bool(texts))
     elif layout in ("", "json"):
         whole = f"[{','.join(text.strip() for text in texts)}]"
@@ -44,6 +49,23 @@ async def inspect(references: Sequence[str], fetch: Fetch, layout: str = "", pag
     else:
         for text in texts:
             click.echo(_through(layout, json.loads(text)))
+    finish(problems)
+
+
+async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
+    """Do the same with several objects; each that it was done with is printed, the problems are said at the end.
+
+    Raises:
+        CommandFailed: with one or more it could not be done.
+
+    """
+    problems = []
+    for reference in references:
+        try:
+            await act(reference)
+            click.echo(reference)
+        except ApiError as error:
+            problems.append(error.message)
     finish(problems)
 
 

@@ -51,6 +51,13 @@ def listing(function: Callable[..., Any]) -> Callable[..., Any]:
     return filtered
 
 
+def inspecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format and --pretty."""
+    pretty = flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+    formatted: Callable[..., Any] = format_flag("-f")(pretty(function))
+    return formatted
+
+
 def task_listing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags of the lists of tasks."""
     resolve = flag("--no-resolve", is_flag=True, default=False, help="Do not map IDs to names.")

@@ -14,8 +14,8 @@ from manager.cli.completion import complete_nodes
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
-from manager.cli.inspection import finish, inspect
-from manager.cli.listing import format_flag, grouped, listing, task_listing
+from manager.cli.inspection import each, finish, inspect
+from manager.cli.listing import grouped, inspecting, listing, task_listing
 from manager.cli.node_drain import activate, drain
 from manager.cli.node_page import page
 from manager.cli.node_rows import NODES, rows
@@ -65,8 +65,7 @@ async def resolve(client: Client, reference: str) -> str:
 
 @node.command("inspect", cls=SwarmCommand, examples="swarm-manager node inspect --pretty self")
 @click.argument("nodes", **_NODES)
-@format_flag("-f")
-@flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+@inspecting
 @with_client
 async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show all that is known of one or more nodes; `self` is the one that answers."""
@@ -77,9 +76,7 @@ async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, 
     async def shown(data: Any) -> str:
         return page(data)
 
-    if pretty and layout:
-        raise InvalidArgument("--format is incompatible with human friendly format")
-    await inspect(nodes, fetch_text, layout, shown if pretty else None)
+    await inspect(nodes, fetch_text, layout, shown, pretty=pretty)
 
 
 @node.command("ps", cls=SwarmCommand, examples="swarm-manager node ps --filter desired-state=running host-1 host-2")
@@ -147,14 +144,7 @@ async def update_node(
 @with_client
 async def remove_nodes(client: Client, /, nodes: tuple[str, ...], *, force: bool) -> None:
     """Remove one or more nodes from the cluster."""
-    problems = []
-    for reference in nodes:
-        try:
-            await client.delete(f"/nodes/{reference}", {"force": "true"} if force else None)
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+    await each(nodes, lambda name: client.delete(f"/nodes/{name}", {"force": "true"} if force else None))
 
 
 @node.command("promote", cls=SwarmCommand, examples="swarm-manager node promote host-2   # refused, with what to do")

@@ -16,9 +16,9 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.converge import MAX_INTERVAL
 from manager.cli.eventfeed import event_feed
-from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.failures import CommandFailed
 from manager.cli.flags.types import DURATION
-from manager.cli.inspection import finish
+from manager.cli.inspection import each
 from manager.cli.session import with_client
 
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
@@ -56,18 +56,14 @@ async def activate(client: Client, /, nodes: tuple[str, ...]) -> None:
 async def _set(client: Client, references: Iterable[str], availability: str) -> dict[str, str]:
     """Set the availability of nodes and return their names by id."""
     done: dict[str, str] = {}
-    problems = []
-    for reference in references:
-        try:
-            node = await client.get(f"/nodes/{reference}")
-            version = {"version": str(node["Version"]["Index"])}
-            await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
-        except ApiError as error:
-            problems.append(error.message)
-        else:
-            done[node["ID"]] = reference
-            click.echo(reference)
-    finish(problems)
+
+    async def change(reference: str) -> None:
+        node = await client.get(f"/nodes/{reference}")
+        version = {"version": str(node["Version"]["Index"])}
+        await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
+        done[node["ID"]] = reference
+
+    await each(references, change)
     return done
 
 

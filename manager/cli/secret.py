@@ -13,12 +13,12 @@ from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_secrets
 from manager.cli.flags.types import LABEL
-from manager.cli.inspection import inspect
-from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.inspection import each, inspect
+from manager.cli.listing import grouped, inspecting, listing
 from manager.cli.node_page import labels
 from manager.cli.rows import Table
 from manager.cli.session import with_client
-from manager.cli.stored_files import content, remove_each, rows
+from manager.cli.stored_files import content, rows
 from manager.cli.wording import capitalized, go_time
 
 SECRETS = Table(
@@ -96,14 +96,11 @@ async def list_secrets(client: Client, /, filters: tuple[tuple[str, str], ...], 
 
 @secret.command("inspect", cls=SwarmCommand, examples="swarm-manager secret inspect --pretty db-password")
 @click.argument("secrets", nargs=-1, required=True, metavar="SECRET...", shell_complete=complete_secrets)
-@format_flag("-f")
-@flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+@inspecting
 @with_client
 async def inspect_secrets(client: Client, /, secrets: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show what is known of one or more secrets; their content is never shown."""
-    if pretty and layout:
-        raise InvalidArgument("--format is incompatible with human friendly format")
-    await inspect(secrets, lambda name: client.get_text(f"/secrets/{name}"), layout, _page if pretty else None)
+    await inspect(secrets, lambda name: client.get_text(f"/secrets/{name}"), layout, _page, pretty=pretty)
 
 
 async def _page(data: Any) -> str:
@@ -125,4 +122,4 @@ async def _page(data: Any) -> str:
 @with_client
 async def remove(client: Client, /, secrets: tuple[str, ...]) -> None:
     """Remove one or more secrets that no service uses."""
-    await remove_each(client, "/secrets", secrets)
+    await each(secrets, lambda name: client.delete(f"/secrets/{name}"))

@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
-from common.errors import InvalidArgument
 from manager.cli import decode, service_change
 from manager.cli.client import Client, filtered
 from manager.cli.cluster import rebalance_service
-from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.failures import ApiError
-from manager.cli.inspection import finish, inspect
-from manager.cli.listing import format_flag, grouped, listing, task_listing
+from manager.cli.inspection import each, finish, inspect
+from manager.cli.listing import grouped, inspecting, listing, task_listing
 from manager.cli.service_history import history
 from manager.cli.service_logs import logs
 from manager.cli.service_page import page
@@ -96,8 +95,7 @@ async def list_service_tasks(
     """,
 )
 @click.argument("services", **_SERVICES)
-@format_flag("-f")
-@flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+@inspecting
 @with_client
 async def inspect_services(client: Client, /, services: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show all that is known of one or more services."""
@@ -109,9 +107,7 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
         networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
         return page(decode.service(data), networks, time.time())
 
-    if pretty and layout:
-        raise InvalidArgument("--format is incompatible with human friendly format")
-    await inspect(services, fetch_text, layout, shown if pretty else None)
+    await inspect(services, fetch_text, layout, shown, pretty=pretty)
 
 
 @service.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager service rm web db")
@@ -119,14 +115,7 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
 @with_client
 async def remove(client: Client, /, services: tuple[str, ...]) -> None:
     """Remove one or more services and stop their tasks."""
-    problems = []
-    for reference in services:
-        try:
-            await client.delete(f"/services/{reference}")
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+    await each(services, lambda name: client.delete(f"/services/{name}"))
 
 
 for command in (

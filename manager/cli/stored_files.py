@@ -1,21 +1,16 @@
-"""What secrets and configs have in common: reading the content, lists, removal."""
+"""What secrets and configs have in common: reading the content, lists."""
 
 from __future__ import annotations
 
 import base64
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import click
-
 from common.clock import parse_rfc3339
 from common.errors import InvalidArgument
-from manager.cli.client import Client
-from manager.cli.failures import ApiError
-from manager.cli.inspection import finish
 from manager.cli.rows import Row
 from manager.cli.wording import ago, natural, pairs
 
@@ -64,15 +59,3 @@ def rows(objects: Iterable[Any], now: float) -> list[Row]:
         }
         for each in sorted(objects, key=lambda each: natural(each["Spec"]["Name"]))
     ]
-
-
-async def remove_each(client: Client, path: str, references: Sequence[str]) -> None:
-    """Remove objects one by one and print each that went; problems are said at the end."""
-    problems = []
-    for reference in references:
-        try:
-            await client.delete(f"{path}/{reference}")
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)

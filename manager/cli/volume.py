@@ -12,9 +12,8 @@ import click
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.container_rows import NODE_LABEL
-from manager.cli.failures import ApiError
 from manager.cli.flags.types import KEY_VALUE, LABEL
-from manager.cli.inspection import finish, inspect
+from manager.cli.inspection import each, inspect
 from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.pruning import filters_flag, force_flag, run_prune
 from manager.cli.rows import Row, Table
@@ -114,14 +113,7 @@ async def inspect_volumes(client: Client, /, volumes: tuple[str, ...], layout: s
 @with_client
 async def remove(client: Client, /, volumes: tuple[str, ...], *, force: bool) -> None:
     """Remove one or more volumes that no container uses."""
-    problems = []
-    for reference in volumes:
-        try:
-            await client.delete(path_of(reference), {"force": "1"} if force else None)
-            click.echo(reference)
-        except ApiError as error:
-            problems.append(error.message)
-    finish(problems)
+    await each(volumes, lambda name: client.delete(path_of(name), {"force": "1"} if force else None))
 
 
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")

@@ -10,10 +10,10 @@ answer is passed on as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 from common.wire.codec import FRAME_START
+from common.wire.layer import Layer
 
 _LENGTH_BYTES = 4
 _END = bytes(_LENGTH_BYTES)
@@ -22,23 +22,20 @@ _JOIN_BYTES = 8192
 _MAX_CHUNK = 2**31
 
 
-class ChunkTransport(asyncio.Transport, asyncio.Protocol):
+class ChunkTransport(Layer):
     """Stands between a connection and a protocol: a transport to the one, a protocol to the other.
 
     Nothing is kept here: what arrives is passed on at once, and flow control goes through in both directions.
     """
 
     def __init__(self, lower: asyncio.Transport, upper: asyncio.Protocol) -> None:
-        super().__init__()
-        self._lower = lower
-        self._upper = upper
+        super().__init__(lower, upper)
         self._length = bytearray()
         self._left = 0
         self._begun = False
         self._refused = False
         self._peer_done = False
         self._done = False
-        self._closing = False
 
     # --- towards the protocol -----------------------------------------------------------------------------------------
 
@@ -46,46 +43,16 @@ class ChunkTransport(asyncio.Transport, asyncio.Protocol):
         # Whoever asks for these wants to know whether half-close can be had.
         if name in {"sslcontext", "ssl_object"}:
             return default
-        return self._lower.get_extra_info(name, default)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
-        self._upper = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self._upper
-
-    def is_closing(self) -> bool:
-        return self._closing or self._lower.is_closing()
-
-    def close(self) -> None:
-        """Say that this end is done, and stop reading too. For a stream that is given up there is `abort`."""
-        if not self.is_closing():
-            self.write_eof()
-            self._closing = True
-            self._lower.close()
-
-    def abort(self) -> None:
-        self._closing = True
-        self._lower.abort()
+        return self._below.get_extra_info(name, default)
 
     def is_reading(self) -> bool:
-        return self._lower.is_reading()
+        return self._below.is_reading()
 
     def pause_reading(self) -> None:
-        self._lower.pause_reading()
+        self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        self._lower.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._lower.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        return self._lower.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._lower.get_write_buffer_limits()
+        self._below.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._done:
@@ -94,20 +61,14 @@ class ChunkTransport(asyncio.Transport, asyncio.Protocol):
             return
         length = len(data).to_bytes(_LENGTH_BYTES, "big")
         if len(data) <= _JOIN_BYTES:
-            self._lower.write(length + bytes(data))
+            self._below.write(length + bytes(data))
         else:
-            self._lower.writelines([length, data])
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
-        self.write(b"".join(list_of_data))
-
-    def can_write_eof(self) -> bool:
-        return True
+            self._below.writelines([length, data])
 
     def write_eof(self) -> None:
         if not self._done:
             self._done = True
-            self._lower.write(_END)
+            self._below.write(_END)
 
     # --- towards the connection ---------------------------------------------------------------------------------------
 
@@ -115,12 +76,12 @@ class ChunkTransport(asyncio.Transport, asyncio.Protocol):
         rest = memoryview(data)
         while rest and not self._closing:
             if self._refused:
-                self._upper.data_received(bytes(rest))
+                self._above.data_received(bytes(rest))
                 return
             if self._left:
                 piece, rest = rest[: self._left], rest[self._left :]
                 self._left -= len(piece)
-                self._upper.data_received(bytes(piece))
+                self._above.data_received(bytes(piece))
             else:
                 rest = self._begin_chunk(rest)
 
@@ -139,18 +100,12 @@ class ChunkTransport(asyncio.Transport, asyncio.Protocol):
                 self.abort()
             elif not self._left:
                 self._peer_done = True
-                if not self._upper.eof_received():
+                if not self._above.eof_received():
                     self.close()
         return rest[missing:]
-
-    def pause_writing(self) -> None:
-        self._upper.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._upper.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and not (self._peer_done or self._refused or self._closing):
             exc = ConnectionResetError("the other end of the stream is gone before it was done")
         self._closing = True
-        self._upper.connection_lost(exc)
+        self._above.connection_lost(exc)

@@ -8,31 +8,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
+
+from common.wire.layer import Layer
 
 _CHUNK = 64 * 1024
 
 
-class TlsTransport(asyncio.Transport, asyncio.Protocol):
+class TlsTransport(Layer):
     """A server's end of TLS: stands between a connection and the protocol that `protocol` makes after the handshake.
 
     Nothing is kept here but what the protocol does not want to read yet, and flow control goes through both ways.
     """
 
     def __init__(self, context: ssl.SSLContext, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-        super().__init__()
+        super().__init__(None, None)
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost = asyncio.Event()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._make = protocol
-        self._lower: asyncio.Transport | None = None
-        self._upper: asyncio.Protocol | None = None
         self._paused = False
         self._peer_done = False
         self._done = False
-        self._closing = False
 
     @property
     def let_in(self) -> bool:
@@ -61,29 +60,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return default
         return self._below.get_extra_info(name, default)
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
-        self._upper = protocol
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        assert self._upper is not None, "there is none before the handshake"
-        return self._upper
-
-    def is_closing(self) -> bool:
-        return self._closing or self._below.is_closing()
-
-    def close(self) -> None:
-        """Say that this end is done, and stop reading too."""
-        if not self.is_closing():
-            self.write_eof()
-            self._closing = True
-            self._below.close()
-
-    def abort(self) -> None:
-        self._closing = True
-        if self._lower is not None:
-            self._lower.abort()
-
     def is_reading(self) -> bool:
         return not self._paused and not self._closing
 
@@ -98,15 +74,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._below.resume_reading()
             asyncio.get_running_loop().call_soon(self._deliver)
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._below.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        return self._below.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._below.get_write_buffer_limits()
-
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._done:
             raise RuntimeError("write after write_eof")
@@ -116,12 +83,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         while rest:
             rest = rest[self._tls.write(rest[:_CHUNK]) :]
             self._flush()
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
-        self.write(b"".join(list_of_data))
-
-    def can_write_eof(self) -> bool:
-        return True
 
     def write_eof(self) -> None:
         if not self._done:
@@ -147,14 +108,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Stay open if the client has said that it is done; one that is cut off without a word is gone."""
         return self._peer_done
 
-    def pause_writing(self) -> None:
-        if self._upper is not None:
-            self._upper.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._upper is not None:
-            self._upper.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and not (self._peer_done or self._closing):
             exc = ConnectionResetError("the client is gone before it was done")
@@ -166,11 +119,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._upper.connection_lost(exc)
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    @property
-    def _below(self) -> asyncio.Transport:
-        assert self._lower is not None, "nobody has this before there is a connection"
-        return self._lower
 
     def _shake_hands(self) -> bool:
         """Go on with the handshake; return whether it is done. One that fails shows in `ready`."""
@@ -201,12 +149,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             except ssl.SSLError as error:
                 self._fail(error)
                 return
-            assert self._upper is not None, "nothing is read before the handshake"
             if data:
-                self._upper.data_received(data)
+                self._above.data_received(data)
             else:
                 self._peer_done = True
-                if not self._upper.eof_received():
+                if not self._above.eof_received():
                     self.close()
         self._flush()
 

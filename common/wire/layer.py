@@ -1,0 +1,79 @@
+"""What every protocol has that stands between a connection and another protocol: it passes flow control through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+
+class Layer(asyncio.Transport, asyncio.Protocol):
+    """A transport to the protocol above (`_upper`), a protocol to the transport below (`_lower`).
+
+    Its end of writing can be said (`write_eof`) while it still reads: what asyncio's own TLS cannot.
+    """
+
+    def __init__(self, lower: asyncio.Transport | None, upper: asyncio.Protocol | None) -> None:
+        super().__init__()
+        self._lower = lower
+        self._upper = upper
+        self._closing = False
+
+    @property
+    def _below(self) -> asyncio.Transport:
+        assert self._lower is not None, "nobody has this before there is a connection"
+        return self._lower
+
+    @property
+    def _above(self) -> asyncio.Protocol:
+        assert self._upper is not None, "there is none before the handshake"
+        return self._upper
+
+    # --- towards the protocol -----------------------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._upper = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._above
+
+    def is_closing(self) -> bool:
+        return self._closing or self._below.is_closing()
+
+    def close(self) -> None:
+        """Say that this end is done, and stop reading too. For a stream that is given up there is `abort`."""
+        if not self.is_closing():
+            self.write_eof()
+            self._closing = True
+            self._below.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        if self._lower is not None:
+            self._lower.abort()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self._below.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._below.get_write_buffer_limits()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    # --- towards the connection ---------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        if self._upper is not None:
+            self._upper.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._upper is not None:
+            self._upper.resume_writing()

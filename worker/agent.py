@@ -14,6 +14,7 @@ from common.clock import Clock
 from common.errors import SwarmError, Unavailable
 from common.model.node import NodeDescription
 from common.model.task import TaskStatus
+from common.wire.barrier_messages import Applied
 from common.wire.image_messages import BringImage, Brought
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -96,6 +97,7 @@ class Agent:
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
         self.guests = Guests(engine, networks)
         self._set = AssignmentSet()
+        self._set_changed = asyncio.Event()
         self._plain = PlainWatch(engine, node_id)
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
@@ -169,6 +171,7 @@ class Agent:
 
     def welcomed(self, welcome: Welcome) -> None:
         self.connected_to = welcome
+        self._set_changed.clear()  # sets are numbered anew in each session
 
     async def assigned(self, message: Assignments) -> bool:
         new = self._set.apply(message)
@@ -178,6 +181,7 @@ class Agent:
         old, self._set = self._set, new
         self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
         self._networks.update(_world(new))
+        self._set_changed.set()
         self.guests.apply(new.attachments, complete=message.complete)  # first: what they have, no task may get
         self.supervisor.apply(new.tasks, complete=True)
         if new.secrets is not old.secrets or new.configs is not old.configs:
@@ -187,6 +191,13 @@ class Agent:
         self.supervisor.set_contact(Contact.CONNECTED)
         await self._memory.save(message)
         return True
+
+    async def applied(self) -> Applied:
+        await self._set_changed.wait()
+        self._set_changed.clear()
+        number = self._set.number
+        await self._networks.in_line()
+        return Applied(number=number)
 
     def authorised(self, message: RegistryAuth) -> None:
         self._images.set_auth(message.service_id, message.auth)

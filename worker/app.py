@@ -76,9 +76,9 @@ class _Daemon:
     async def _serve(self, credentials: Credentials, engine: DockerEngine) -> None:
         config = self._config
         database = LocalDb(self._data_dir.database)
-        networks = await choose_networks(self._data_dir, config, engine, self._clock)
-        image_server = ImageServer(engine, self._clock)
         questions = Questions()
+        networks = await choose_networks(self._data_dir, config, engine, self._clock, questions.all_applied)
+        image_server = ImageServer(engine, self._clock)
         link = ImageLink(credentials.context, lambda: session.address)
         fetched = FetchedImages(
             self._data_dir.fetched_images, engine, questions, self._clock, config.keep_images * DAY_SECONDS

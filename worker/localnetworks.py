@@ -76,6 +76,9 @@ class LocalNetworks:
     async def started(self, task: Task, container: Container) -> None:
         """Nothing is left to do: the engine has connected it."""
 
+    async def in_line(self) -> None:
+        """Nothing follows the world here."""
+
     async def drain(self, task: Task) -> None:
         """Nothing is balanced here."""
 

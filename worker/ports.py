@@ -284,6 +284,9 @@ class Networks(Protocol):
     def update(self, world: NetworkWorld) -> None:
         """Take note of a new world. Called with each new assignment set; `attach` waits for what it needs of it."""
 
+    async def in_line(self) -> None:
+        """Wait until the host is as the newest world has it."""
+
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         """Note that a task or attachment has these addresses, by network id, or is to get them; others never do.
 
@@ -307,7 +310,7 @@ class Networks(Protocol):
         """Finish what needs the running container (its pid, its bridge ports), before it counts as started."""
 
     async def drain(self, task: Task) -> None:
-        """Take the task out of the load balancer; return when no new connection reaches it through this host."""
+        """Take the task out of the load balancer; return when no new connection reaches it through any host."""
 
     async def release(self, task_id: str) -> None:
         """Give back the task's addresses and what was made for it alone. Its container has ended. Repeatable."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import TypeAlias
 
+from common.wire.barrier_messages import AllApplied, AwaitApplied
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
+
+Question: TypeAlias = FetchImage | SpareImages | AwaitApplied
+Answer: TypeAlias = ImageSources | Spared | AllApplied
 
 
 class Questions:
-    """Questions about images, and news of them. A session takes them out and brings the answers."""
+    """Questions, and news of images. A session takes them out and brings the answers."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[FetchImage | SpareImages, asyncio.Future[ImageSources | Spared]]] = {}
+        self._open: dict[int, tuple[Question, asyncio.Future[Answer]]] = {}
         self._unsent: dict[int, None] = {}
         self._news: dict[str, None] = {}
         self._changed = asyncio.Event()
@@ -28,9 +33,13 @@ class Questions:
         answer = await self._ask(question)
         return answer if isinstance(answer, Spared) else Spared()
 
-    async def _ask(self, question: FetchImage | SpareImages) -> ImageSources | Spared:
+    async def all_applied(self) -> None:
+        """Wait until every node has applied what the manager has decided; for ever where there is no manager."""
+        await self._ask(AwaitApplied())
+
+    async def _ask(self, question: Question) -> Answer:
         number = next(self._numbers)
-        answer: asyncio.Future[ImageSources | Spared] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open[number] = (question, answer)
         self._unsent[number] = None
         self._changed.set()
@@ -47,7 +56,7 @@ class Questions:
 
     # --- what a session calls -----------------------------------------------------------------------------------------
 
-    async def take(self) -> tuple[int, FetchImage | SpareImages | ImageHeld]:
+    async def take(self) -> tuple[int, Question | ImageHeld]:
         """Wait for the next thing to send, with its number (0: no answer is due)."""
         while True:
             for image_id in self._news:
@@ -59,7 +68,7 @@ class Questions:
             self._changed.clear()
             await self._changed.wait()
 
-    def answered(self, number: int, answer: ImageSources | Spared) -> None:
+    def answered(self, number: int, answer: Answer) -> None:
         """Take an answer; one that nobody waits for any more is dropped."""
         found = self._open.get(number)
         if found is not None and not found[1].done():

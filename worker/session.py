@@ -11,6 +11,7 @@ from typing import Protocol
 from common.backoff import Backoff
 from common.clock import Clock
 from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.wire.barrier_messages import AllApplied, Applied
 from common.wire.channel import Channel
 from common.wire.handshake import refused_error
 from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
@@ -74,6 +75,9 @@ class Agent(Protocol):
 
     async def assigned(self, message: Assignments) -> bool:
         """Take assignments; False when they do not follow on those that are here."""
+
+    async def applied(self) -> Applied:
+        """Wait until this host's network is as newer assignments have it, and say which."""
 
     def authorised(self, message: RegistryAuth) -> None: ...
 
@@ -193,6 +197,7 @@ class Session:
                 group.create_task(self._descriptions(channel))
                 group.create_task(self._attachments(channel))
                 group.create_task(self._ask(channel))
+                group.create_task(self._applied(channel))
                 group.create_task(self._usages(channel))
                 group.create_task(self._renewals(channel))
                 group.create_task(self._agent.unfit())
@@ -220,14 +225,14 @@ class Session:
                     await channel.send(Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth() | Measure():
+            case RegistryAuth() | Measure() | RenewReply():
                 self._tell(message)
             case OpenStream():
                 self._open(group, message)
-            case ImageSources() | Spared() | ImageGrant() | SeekImage() | BringImage():
+            case ImageSources() | Spared() | AllApplied():
+                self._questions.answered(number, message)
+            case ImageGrant() | SeekImage() | BringImage():
                 await self._handle_image(channel, group, number, message)
-            case RenewReply():
-                self._renewal.renewed(message)
             case Refused():
                 raise refused_error(message)
             case _:
@@ -238,11 +243,9 @@ class Session:
         channel: Channel,
         group: asyncio.TaskGroup,
         number: int,
-        message: ImageSources | Spared | ImageGrant | SeekImage | BringImage,
+        message: ImageGrant | SeekImage | BringImage,
     ) -> None:
         match message:
-            case ImageSources() | Spared():
-                self._questions.answered(number, message)
             case ImageGrant():
                 await self._image_server.grant(message)
             case SeekImage():
@@ -250,11 +253,14 @@ class Session:
             case BringImage():
                 group.create_task(self._bring(channel, number, message))
 
-    def _tell(self, message: RegistryAuth | Measure) -> None:
-        if isinstance(message, Measure):
-            self._agent.measure(message)
-        else:
-            self._agent.authorised(message)
+    def _tell(self, message: RegistryAuth | Measure | RenewReply) -> None:
+        match message:
+            case Measure():
+                self._agent.measure(message)
+            case RegistryAuth():
+                self._agent.authorised(message)
+            case RenewReply():
+                self._renewal.renewed(message)
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
@@ -300,6 +306,10 @@ class Session:
         while True:
             number, question = await self._questions.take()
             await channel.send(question, number)
+
+    async def _applied(self, channel: Channel) -> None:
+        while True:
+            await channel.send(await self._agent.applied())
 
     async def _seek(self, channel: Channel, number: int, message: SeekImage) -> None:
         await channel.send(await self._image_server.seen(message.reference), number)

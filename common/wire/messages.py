@@ -19,6 +19,7 @@ from common.model.network import Network
 from common.model.node import NodeDescription, TunnelKey
 from common.model.secret import Config, Secret
 from common.model.task import Task, TaskStatus
+from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.image_messages import (
     BringImage,
     Brought,
@@ -366,4 +367,7 @@ AnyMessage: TypeAlias = (
     | Brought
     | Measure
     | Usage
+    | Applied
+    | AwaitApplied
+    | AllApplied
 )

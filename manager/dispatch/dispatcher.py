@@ -38,6 +38,7 @@ from common.wire.messages import (
 )
 from manager.ca.authority import Authority
 from manager.dispatch.attachments import apply_attachment_reports
+from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.connector import EngineConnector
 from manager.dispatch.credentials import RegistryCredentials
@@ -109,6 +110,7 @@ class Dispatcher:
             renew=self._membership.renew,
             images=self.images,
             measurements=self.measurements,
+            barrier=Barrier(self._sessions),
         )
 
     @property

@@ -65,6 +65,11 @@ class Feed:
         self._number = 0
         self._reset()
 
+    @property
+    def number(self) -> int:
+        """The number of the newest assignment set (`Assignments.results_in`)."""
+        return self._number
+
     # --- marks --------------------------------------------------------------------------------------------------------
 
     def touch_task(self, task_id: str) -> None:

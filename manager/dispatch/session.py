@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from common.errors import NotFound, ProtocolError, SwarmError
 from common.tls import Identity
+from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
 from common.wire.image_messages import (
@@ -41,6 +42,7 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, Usage
 from manager.dispatch.assignments import measured_on
 from manager.dispatch.attachments import AttachmentReports
+from manager.dispatch.barrier import Barrier, Progress
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
@@ -55,6 +57,7 @@ from manager.state.store import Store
 GATHER_SECONDS = 0.010
 MAX_OPEN_REPORTS = 8
 MAX_OPEN_FETCHES = 8
+MAX_OPEN_BARRIERS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class SessionParts:
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
     measurements: Measurements
+    barrier: Barrier
 
 
 class Session:
@@ -93,6 +97,9 @@ class Session:
         self._measured = Measure()
         self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
+        self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
+        self._progress = Progress()
+        self._unsent: list[asyncio.Future[None]] = []
         self._ended_by: SwarmError | None = None
         self._questions: dict[int, asyncio.Future[ImageSeen | Brought]] = {}
         self._numbers = itertools.count(1)
@@ -118,6 +125,8 @@ class Session:
             raise _first(errors) from errors
         finally:
             self._feed.close()
+            self._follow_up()
+            self._progress.end()
             self._parts.images.left(self.node_id)
             for question in self._questions.values():
                 question.cancel()
@@ -126,6 +135,17 @@ class Session:
         """End the session from this side: `run` raises `error`."""
         self._ended_by = error
         self._stale.set()
+
+    @property
+    def behind(self) -> bool:
+        return self._progress.known and (self._stale.is_set() or self._progress.behind(self._feed.number))
+
+    def caught_up(self) -> asyncio.Future[None]:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsent.append(waiting)
+        if not self._stale.is_set():
+            self._follow_up()
+        return waiting
 
     async def send(self, message: AnyMessage) -> None:
         """Say something to the worker.
@@ -182,6 +202,29 @@ class Session:
         match frame.message:
             case Heartbeat():
                 await self.channel.send(HeartbeatAck(), frame.id)
+            case StatusReport() | NodeReport() | AttachmentReport() | Usage():
+                await self._take_report(frame, group)
+            case RenewRequest() as request:
+                await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
+            case Resync():
+                _log.info("node %s asks for a complete set of assignments", self.node_id)
+                self._feed.start_over()
+            case Applied(number=number):
+                self._note_applied(number)
+            case AwaitApplied():
+                await self._open_barriers.acquire()
+                group.create_task(self._await_applied(frame.id))
+            case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
+                await self._answer_image(frame, group)
+            case Leave():
+                await self._parts.nodes.submit(Left(self.node_id))
+                self.left = True
+                await self.channel.send(LeaveAck(), frame.id)
+            case message:
+                raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    async def _take_report(self, frame: Frame, group: asyncio.TaskGroup) -> None:
+        match frame.message:
             case StatusReport() as report:
                 await self._open_reports.acquire()
                 group.create_task(self._write_report(report, frame.id))
@@ -189,21 +232,13 @@ class Session:
                 await self._parts.nodes.submit(Described(self.node_id, description))
             case AttachmentReport(attachments=states):
                 await self._parts.attachments.submit(AttachmentReports(self.node_id, states))
-            case RenewRequest() as request:
-                await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
-            case Resync():
-                _log.info("node %s asks for a complete set of assignments", self.node_id)
-                self._feed.start_over()
-            case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
-                await self._answer_image(frame, group)
             case Usage(tasks=usages):
                 self._parts.measurements.take(self.node_id, usages)
-            case Leave():
-                await self._parts.nodes.submit(Left(self.node_id))
-                self.left = True
-                await self.channel.send(LeaveAck(), frame.id)
-            case message:
-                raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    def _note_applied(self, number: int) -> None:
+        if number > self._feed.number:
+            raise ProtocolError(f"node {self.node_id} has applied assignments that it was not sent: {number}")
+        self._progress.applied(number)
 
     async def _answer_image(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:
@@ -232,17 +267,32 @@ class Session:
         finally:
             self._open_reports.release()
 
+    async def _await_applied(self, request_id: int) -> None:
+        try:
+            await self._parts.barrier.passed()
+            await self.channel.send(AllApplied(), request_id)
+        finally:
+            self._open_barriers.release()
+
     async def _send_assignments(self) -> None:
         while True:
             await self._stale.wait()
             self._stale.clear()
             if self._ended_by is not None:
                 raise self._ended_by
-            for message in self._feed.take():
+            messages = self._feed.take()
+            self._follow_up()
+            for message in messages:
                 await self._send_credentials(message)
                 await self.channel.send(message)
             await self._send_measured()
             await asyncio.sleep(GATHER_SECONDS)
+
+    def _follow_up(self) -> None:
+        """Let those who wait for this worker wait for the newest set, now that it has all that they are about."""
+        for waiting in self._unsent:
+            self._progress.when(self._feed.number, waiting)
+        self._unsent.clear()
 
     async def _send_measured(self) -> None:
         """Say what to measure, when that is something else than was said last."""

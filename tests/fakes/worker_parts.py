@@ -55,6 +55,9 @@ class FakeNetworks:
     def update(self, world: NetworkWorld) -> None:
         self.world = world
 
+    async def in_line(self) -> None:
+        """It always is."""
+
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         self.reserved[holder] = dict(addresses)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 
 from common.clock import Clock
 from worker.config import DataDir, WorkerConfig
@@ -16,8 +17,17 @@ from worker.ports import Engine, Networks
 _log = logging.getLogger(__name__)
 
 
-async def choose_networks(data: DataDir, config: WorkerConfig, engine: Engine, clock: Clock) -> Networks:
-    """Return the best that can be had; what is missing for more is logged, and shown by `node inspect`."""
+async def choose_networks(
+    data: DataDir,
+    config: WorkerConfig,
+    engine: Engine,
+    clock: Clock,
+    elsewhere: Callable[[], Awaitable[None]] | None = None,
+) -> Networks:
+    """Return the best that can be had; what is missing for more is logged, and shown by `node inspect`.
+
+    `elsewhere`: as for `DataPlane`.
+    """
     missing = await lacking(config.docker_host)
     if missing:
         for sentence in missing:
@@ -33,6 +43,7 @@ async def choose_networks(data: DataDir, config: WorkerConfig, engine: Engine, c
         clock,
         data.path / "network.json",
         dns,
+        elsewhere=elsewhere,
         advertised=config.advertise_addr,
         encryption=encrypting,
     )

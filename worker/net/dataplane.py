@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from common.addressing6 import beside_ipv4, with_ipv4
 from common.clock import Clock
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
+from common.rounds import Rounds
 from common.wire.messages import MESH, MESH6
 from worker.localnetworks import PREDEFINED
 from worker.net import facts as host_facts
@@ -39,8 +40,9 @@ ATTACH_SECONDS = 30.0
 SURVEY_RETRY_SECONDS = 1.0
 # For so long at most, a task that is to stop waits for rules that cannot be written.
 UNDRAINED_SECONDS = 5.0
-# Other hosts hear of a task's end when this one does; none of them is later than this with its rules.
-DRAIN_SECONDS = 0.15
+# How long it waits at most for the other hosts' rules; a manager gives up earlier on a host that does not get on.
+UNDRAINED_ELSEWHERE_SECONDS = 3.0
+GATHER_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ _log = logging.getLogger(__name__)
 class DataPlane:
     """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo.
 
+    `elsewhere` waits until the other hosts have applied what the manager has decided; None: nobody waits for them.
     `encryption`: what carries encrypted networks here, or why nothing does (`abilities.encryption`).
     """
 
@@ -59,6 +62,7 @@ class DataPlane:
         memory: Path,
         dns: ClusterDns,
         *,
+        elsewhere: Callable[[], Awaitable[None]] | None = None,
         advertised: str = "",
         encryption: Encryption = NO_ENCRYPTION,
     ) -> None:
@@ -66,6 +70,7 @@ class DataPlane:
         self._node_id = node_id
         self._memory = memory
         self._dns = dns
+        self._elsewhere = Rounds(elsewhere, GATHER_SECONDS) if elsewhere is not None else None
         self._attachments = Attachments(clock)
         self._encryption = encryption
         self._keeper = Keeper(
@@ -123,8 +128,16 @@ class DataPlane:
                 await self._keeper.in_line()
         except TimeoutError:
             _log.warning("task %s stops while the host's rules may still name it: %s", task.name, self._keeper.trouble)
-        if task.service_id in self._keeper.world.endpoints and self._keeper.world.peers:
-            await asyncio.sleep(DRAIN_SECONDS)
+        world = self._keeper.world
+        if self._elsewhere is not None and world.peers and task.service_id in world.endpoints:
+            try:
+                async with asyncio.timeout(UNDRAINED_ELSEWHERE_SECONDS):
+                    await self._elsewhere.served()
+            except TimeoutError:
+                _log.info("task %s stops although no manager says that the other hosts know of it", task.name)
+
+    async def in_line(self) -> None:
+        await self._keeper.in_line()
 
     async def release(self, task_id: str) -> None:
         self._dns.release(task_id)

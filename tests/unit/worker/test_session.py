@@ -12,6 +12,7 @@ from common.clock import LoopClock
 from common.errors import PermissionDenied, Unauthenticated, Unavailable
 from common.model.node import NodeDescription
 from common.model.task import TaskState, TaskStatus
+from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -76,6 +77,7 @@ class StubAgent:
         self.engine_there.set()
         self.redescribed = asyncio.Event()
         self.round = asyncio.Event()
+        self.in_line = asyncio.Queue()
 
     async def ready(self):
         await self.engine_there.wait()
@@ -104,6 +106,9 @@ class StubAgent:
         await self.round.wait()
         self.round.clear()
         return Usage(tasks=(TaskUsage(task_id="t", cpu=0.5),))
+
+    async def applied(self):
+        return Applied(number=await self.in_line.get())
 
     async def attachments_changed(self):
         await asyncio.Event().wait()
@@ -186,6 +191,20 @@ def virtual(test):
 
     wrapped.__name__ = test.__name__
     return wrapped
+
+
+@virtual
+async def test_the_manager_hears_what_was_applied_and_tells_when_all_have():
+    w = World()
+    async with w.running() as manager:
+        w.agent.in_line.put_nowait(3)
+        assert (await expect(manager, Applied))[1].number == 3
+        waiting = asyncio.create_task(w.questions.all_applied())
+        number, _ = await expect(manager, AwaitApplied)
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await manager.send(AllApplied(), number)
+        await waiting
 
 
 @virtual

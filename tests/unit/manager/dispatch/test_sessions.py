@@ -13,6 +13,7 @@ from common.model.service import ServiceSpec
 from common.tls import ROLE_MANAGER
 from common.wire.channel import ChannelClosed, PeerInfo
 from common.wire.messages import (
+    PROTOCOL_VERSION,
     Assignments,
     Heartbeat,
     HeartbeatAck,
@@ -56,7 +57,7 @@ async def test_hello_is_answered_by_welcome_when_the_node_is_ready_in_the_store(
     await manager.node("n1")
     worker = manager.dial("n1")
     await worker.say(
-        Hello(protocol=1, description=NodeDescription(hostname="alpha"), advertise_addr="10.0.0.77"),
+        Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"), advertise_addr="10.0.0.77"),
         5,
     )
     welcome = await worker.expect(Welcome, 5)

@@ -1,0 +1,128 @@
+"""When a worker hears that every node has applied what was decided. In virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from common.errors import ProtocolError
+from common.model import Task, TaskState, TaskStatus
+from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
+from common.wire.messages import Assignments
+from manager.dispatch.barrier import PATIENCE_SECONDS
+from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.virtual_loop import run_virtual
+
+
+def virtual(test: Callable[[Manager], Awaitable[None]]) -> Callable[[], None]:
+    """Run a test in virtual time, with a manager that runs."""
+
+    def wrapped() -> None:
+        async def scenario() -> None:
+            async with Manager().running() as manager:
+                await test(manager)
+
+        run_virtual(scenario())
+
+    wrapped.__name__ = test.__name__
+    return wrapped
+
+
+async def follower(manager: Manager, node_id: str) -> Worker:
+    """Connect a worker that has applied its first assignments."""
+    worker = await manager.session(node_id)
+    first = await worker.expect(Assignments)
+    await worker.say(Applied(number=first.results_in))
+    return worker
+
+
+async def decide(manager: Manager, node_id: str, task_id: str = "t1") -> None:
+    """Decide something that this node is to hear of."""
+    await manager.put(Task(id=task_id, node_id=node_id, service_id="s1", status=TaskStatus(state=TaskState.ASSIGNED)))
+
+
+async def answered(asker: Worker) -> float:
+    """Ask, and return after how many seconds the answer came."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asker.say(AwaitApplied(), 7)
+    await asker.expect(AllApplied, 7)
+    return loop.time() - began
+
+
+@virtual
+async def test_nobody_is_waited_for_when_all_have_applied_everything(manager: Manager) -> None:
+    asker, _ = await follower(manager, "n1"), await follower(manager, "n2")
+    await asyncio.sleep(1)
+    assert await answered(asker) < 0.01
+
+
+@virtual
+async def test_a_node_that_has_yet_to_apply_what_was_decided_is_waited_for(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")  # it may not even have been sent when the question comes
+    waiting = asyncio.create_task(answered(asker))
+    newest = await other.expect(Assignments)
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    await decide(manager, "n2", "t2")  # later than the question: nobody waits for that
+    await other.expect(Assignments)
+    await other.say(Applied(number=newest.results_in))
+    assert 0.5 <= await waiting < 0.6
+
+
+@virtual
+async def test_what_was_sent_already_is_waited_for_too(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    newest = await other.expect(Assignments)
+    waiting = asyncio.create_task(answered(asker))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    await other.say(Applied(number=newest.results_in))
+    assert await waiting < 0.6
+
+
+@virtual
+async def test_a_node_that_does_not_get_on_is_not_waited_for_for_long(manager: Manager) -> None:
+    asker, _ = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    assert PATIENCE_SECONDS <= await answered(asker) < PATIENCE_SECONDS + 0.1
+
+
+@virtual
+async def test_a_session_that_ends_is_not_waited_for(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    waiting = asyncio.create_task(answered(asker))
+    await asyncio.sleep(0.5)
+    await other.channel.close()
+    assert await waiting < 0.6
+
+
+@virtual
+async def test_a_worker_that_has_just_come_is_not_waited_for(manager: Manager) -> None:
+    asker = await follower(manager, "n1")
+    await manager.session("n2")
+    await decide(manager, "n2")
+    assert await answered(asker) < 0.1
+
+
+@virtual
+async def test_many_questions_are_all_answered(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    newest = await other.expect(Assignments)
+    for number in range(1, 31):
+        await asker.say(AwaitApplied(), number)
+    await other.say(Applied(number=newest.results_in))
+    for number in range(1, 31):
+        await asker.expect(AllApplied, number)
+
+
+@virtual
+async def test_nobody_has_applied_what_it_was_not_sent(manager: Manager) -> None:
+    worker = await follower(manager, "n1")
+    await worker.say(Applied(number=99))
+    await asyncio.sleep(0.1)
+    assert "was not sent: 99" in str(manager.errors)
+    assert isinstance(manager.errors[0], ProtocolError)
+    assert not manager.dispatcher.connected

@@ -17,7 +17,7 @@ async def splice(
     An end that is done writing (half-close) is passed on where the other's transport can say that; TLS cannot, so there
     it closes the connection.
     """
-    ways = [asyncio.ensure_future(_carry(near[0], far[1])), asyncio.ensure_future(_carry(far[0], near[1]))]
+    ways = [asyncio.ensure_future(carry(near[0], far[1])), asyncio.ensure_future(carry(far[0], near[1]))]
     try:
         # An end that breaks (OSError) is told to the other by closing it, below: there is no other way.
         await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
@@ -33,7 +33,8 @@ async def splice(
                     await writer.wait_closed()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes one way until they end, and say there that they have."""
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from common.errors import ProtocolError, Unavailable
+from common.wire.splice import carry
 from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engines import Duplex
@@ -34,7 +35,6 @@ from manager.api.proxy import (
 
 _LOG = logging.getLogger(__name__)
 
-CHUNK = 64 * 1024
 MAX_ERROR = 1024 * 1024
 # After the engine has said all, its client has so long to say goodbye.
 LINGER_SECONDS = 10.0
@@ -187,8 +187,8 @@ async def join(client: Duplex, engine: Duplex) -> None:
         ConnectionError: one of them was cut off.
 
     """
-    there = asyncio.ensure_future(_carry(client[0], engine[1]))
-    back = asyncio.ensure_future(_carry(engine[0], client[1]))
+    there = asyncio.ensure_future(carry(client[0], engine[1]))
+    back = asyncio.ensure_future(carry(engine[0], client[1]))
     try:
         await _until_done(there, back, client[1])
         await asyncio.wait({there}, timeout=LINGER_SECONDS)
@@ -222,13 +222,3 @@ def is_gone(transport: asyncio.BaseTransport) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), 0)
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
-    else:
-        writer.close()

@@ -21,7 +21,6 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from common.errors import InvalidArgument
 
-MAX_NUMBER = 4095
 SMALLEST_POOL = 24
 LARGEST_LEASE = 24
 SMALLEST_LEASE = 29

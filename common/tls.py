@@ -23,8 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from common.clock import rfc3339
-from common.errors import InvalidArgument, Unauthenticated, Unavailable
+from common.errors import InvalidArgument, Unavailable
 from common.ids import to_base36
 
 MANAGER_NAME = "swarm-manager"
@@ -177,26 +176,6 @@ def root_digest(root_certificate: bytes) -> str:
         raise InvalidArgument(f"not a certificate in PEM: {error}") from error
     der = certificate.public_bytes(serialization.Encoding.DER)
     return to_base36(int.from_bytes(hashlib.sha256(der).digest()), DIGEST_DIGITS)
-
-
-def check_validity(identity: Identity, now: float) -> None:
-    """Check a certificate against this host's clock (Unix seconds), before a manager refuses it without a word.
-
-    Raises:
-        Unauthenticated: it is not valid yet or any more; the message says both times and what to do.
-
-    """
-    span = (
-        f"valid from {rfc3339(identity.not_before)} to {rfc3339(identity.not_after)}, "
-        f"this host's clock says {rfc3339(now)}"
-    )
-    if now < identity.not_before:
-        raise Unauthenticated(f"this node's certificate is not valid yet ({span}): is the clock right?")
-    if now > identity.not_after:
-        raise Unauthenticated(
-            f"this node's certificate has expired ({span}): "
-            "if the clock is right, run 'swarm-worker leave', then 'swarm-worker join'"
-        )
 
 
 def renewal_time(identity: Identity, rng: random.Random) -> float:

@@ -11,8 +11,7 @@ A worker joins, and keeps what it got:
     files = CredentialFiles(data_dir / "certificates")                                # common.tls
     files.write(membership.certificate, membership.key, membership.root_certificate)
 
-It opens a session (after `tls.check_validity(files.identity(), clock.now())`: a manager hangs up on an expired
-certificate without a word); everything after it is `send` and `receive`:
+It opens a session; everything after it is `send` and `receive`:
 
     channel, welcome = await open_session(host, port, client_context(files), Hello(protocol=PROTOCOL_VERSION, …))
     try:

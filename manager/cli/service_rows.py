@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from common.clock import rfc3339
 from common.model import Service
@@ -113,14 +112,3 @@ def _group(group: list[PortConfig]) -> str:
     if first is not last:
         published, target = f"{published}-{last.published_port}", f"{target}-{last.target_port}"
     return f"{first.host_ip or '*'}:{published}->{target}/{first.protocol}"
-
-
-def find_missing(references: Iterable[str], services: Sequence[Any]) -> list[str]:
-    """Return the references that name none of these services, by id, name or the beginning of an id."""
-    return [
-        reference
-        for reference in references
-        if not any(
-            reference in (each["ID"], each["Spec"]["Name"]) or each["ID"].startswith(reference) for each in services
-        )
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -75,4 +75,3 @@ def _render_any(value: Any) -> Any:
 
 
 JsonObject = dict[str, Any]
-Renderer = Callable[[Any], JsonObject]

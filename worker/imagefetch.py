@@ -23,9 +23,10 @@ from worker.questions import Questions
 MAX_FETCHES = 2
 # A source that serves others makes us wait; after this there may be better ones.
 OFFER_SECONDS = 10.0
-# An engine writes an image to its disk before it sends the first byte; afterwards it is steady.
-FIRST_BYTE_SECONDS = 900.0
-STALL_SECONDS = 60.0
+# A source that sends nothing for so long is given up: the next may do, and all of it must come again.
+STALL_SECONDS = 15.0
+# Before the first byte an engine writes the image to its disk, at least at this speed (bytes a second).
+SLOWEST_DISK = 10 << 20
 PIECE = 256 * 1024
 RETRY_SECONDS = (0.5, 1.5)
 
@@ -105,7 +106,7 @@ class ImageFetcher:
             # What failed once may have failed for a layer that has gone since: then all of it is sent.
             present = 0 if whole else await self._present(offer.layers)
             await channel.send(ImageWant(present=present))
-            await self._load(channel, image_id)
+            await self._load(channel, image_id, offer.size)
         finally:
             await channel.close()
         if await self._engine.image(image_id) is None:
@@ -117,10 +118,10 @@ class ImageFetcher:
         here = await self._engine.layers()
         return max((_common(layers, other) for other in here), default=0)
 
-    async def _load(self, channel: Channel, image_id: str) -> None:
+    async def _load(self, channel: Channel, image_id: str, size: int) -> None:
         reader, writer = open_raw(channel)
         keep_alive(writer.transport)
-        archive = _Archive(reader, ImageTar(image_id))
+        archive = _Archive(reader, ImageTar(image_id), STALL_SECONDS + size / SLOWEST_DISK)
         try:
             async with contextlib.aclosing(archive.pieces()) as pieces:
                 await self._engine.load(pieces)
@@ -133,13 +134,17 @@ class ImageFetcher:
 
 
 class _Archive:
-    """The bytes of an archive as they come, checked; `failure` is what was wrong with them."""
+    """The bytes of an archive as they come, checked; `failure` is what was wrong with them.
 
-    def __init__(self, reader: asyncio.StreamReader, tar: ImageTar) -> None:
+    The first byte is waited for so many seconds, each further one for `STALL_SECONDS`.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, tar: ImageTar, first_seconds: float) -> None:
         self.received = 0
         self.failure: SwarmError | None = None
         self._reader = reader
         self._tar = tar
+        self._patience = first_seconds
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -153,14 +158,15 @@ class _Archive:
             raise
 
     async def _read(self) -> bytes:
-        patience = STALL_SECONDS if self.received else FIRST_BYTE_SECONDS
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._patience):
                 data = await self._reader.read(PIECE)
         except TimeoutError:
-            raise Unavailable(f"it sent nothing for {patience:g} s") from None
+            what = "any more" if self.received else "at all"
+            raise Unavailable(f"it sent nothing {what} for {self._patience:.2g} s") from None
         except OSError as error:
             raise Unavailable(f"the connection broke after {self.received} bytes: {error}") from error
+        self._patience = STALL_SECONDS
         if not data:
             raise Unavailable(f"it ended after {self.received} bytes, before the image was complete")
         return data

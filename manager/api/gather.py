@@ -51,22 +51,27 @@ async def _json(context: Context, node: Node, path: str) -> Any:
     return None
 
 
-async def relay(context: Context, call: Call, path: str) -> Reply:
-    """Let the first engine that can be reached answer a request that is the same on every node.
+async def relay(context: Context, call: Call, path: str, *, seconds: float = _RELAY_PATIENCE) -> Reply:
+    """Let the first engine that can be reached ask a registry: a request that is the same on every node.
+
+    An engine that does not answer within `seconds` is taken to wait for a registry that would keep the others waiting
+    as long: none is asked after it.
 
     Raises:
-        Unavailable: no node's engine could be reached.
+        Unavailable: no node's engine could be reached, or the one that was does not answer in time.
 
     """
     headers = {k: v for k, v in call.headers.items() if k in {"x-registry-auth", "content-type"}}
     for node in ready_nodes(context):
         try:
-            async with asyncio.timeout(_RELAY_PATIENCE), context.engines.session(node.id) as session:
+            async with asyncio.timeout(seconds) as limit, context.engines.session(node.id) as session:
                 request = session.request(call.method, ENGINE + path, headers=headers, data=call.body or None)
                 async with request as response:
                     return Answer(response.status, await read_bounded(response, _MAX_ANSWER))
         except ENGINE_FAILURES as error:
             _LOG.warning("engine of node %s did not answer %s %s: %r", node.name, call.method, path, error)
+            if limit.expired():
+                raise Unavailable(f"no registry answered node {node.name} within {seconds:g} s") from error
     raise Unavailable("no node's engine can be reached to ask a registry: see 'docker node ls'")
 
 

@@ -16,6 +16,10 @@ from manager.api.validate_container import is_image
 # What an image's id is the digest of.
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 
+# Whoever creates a service waits for this. A registry that works answers in one or two; one that does not is silent for
+# longer than anybody wants to wait for a digest, without which the service is made, too.
+DIGEST_SECONDS = 4.0
+
 
 async def distribution(context: Context, call: Call) -> Reply:
     """Tell the digest and platforms of an image, as the registry has it.
@@ -29,7 +33,7 @@ async def distribution(context: Context, call: Call) -> Reply:
     located = await find_local(context, name)
     if located is not None:
         return Answer(value=_as_of_a_registry(located))
-    return await relay(context, call, f"/distribution/{quote(name, safe='/:@')}/json")
+    return await relay(context, call, f"/distribution/{quote(name, safe='/:@')}/json", seconds=DIGEST_SECONDS)
 
 
 def _as_of_a_registry(located: Located) -> dict[str, object]:

@@ -111,8 +111,8 @@ async def pin_image(client: Client, spec: ServiceSpec, header: str) -> tuple[Ser
         return spec, ""
     try:
         found = await client.get(f"/distribution/{container.image}/json", headers={"X-Registry-Auth": header})
-    except ApiError:
-        return spec, _NOT_PINNED.format(container.image)
+    except ApiError as error:
+        return spec, f"{_NOT_PINNED.format(container.image)}({error.reason})\n"
     digest = (found.get("Descriptor") or {}).get("digest", "")
     pinned = str(image.pinned(digest)) if digest else container.image
     platforms = tuple(

@@ -321,7 +321,7 @@ async def test_a_source_that_dies_in_the_middle_is_followed_by_another() -> None
         async def arrived() -> bool:
             return there in await ids_on(last)
 
-        await cluster.until(arrived, 100)  # a source that has gone silent is given up after 60 s
+        await cluster.until(arrived, 60)  # a source that has gone silent is given up after 15 s
         await cluster.workers["h4"].logged(f"image {there} fetched from {other.name}", 10)
         assert f"image {there} from {dying.name}: " in cluster.workers["h4"].output()
 

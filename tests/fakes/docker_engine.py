@@ -36,7 +36,7 @@ class FakeEngine:
         app.router.add_get("/system/df", self._usage)
         app.router.add_get("/{version:v1[.][0-9]+}/volumes", self._volumes)
         app.router.add_post("/auth", self._auth)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, handler_cancellation=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self.path)).start()
 
@@ -62,6 +62,8 @@ class FakeEngine:
         return web.Response(body=body, content_type="application/vnd.docker.multiplexed-stream")
 
     async def _distribution(self, request: web.Request) -> web.Response:
+        if request.match_info["name"].startswith("silent"):
+            await asyncio.Event().wait()
         if not request.match_info["name"].startswith("busybox"):
             return web.json_response({"message": "Get https://registry/v2/: no route to host"}, status=500)
         descriptor = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": DIGEST, "size": 100}

@@ -176,6 +176,34 @@ async def test_a_source_that_breaks_off_is_followed_by_another(world: World, arc
     assert here.engine.loaded == [archive.tar()[: len(here.engine.loaded[0])]]
 
 
+@pytest.mark.parametrize(("sent", "why"), [(0, "nothing at all"), (5000, "nothing any more")])
+async def test_a_source_that_goes_silent_is_followed_by_another(
+    world: World,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    sent: int,
+    why: str,
+) -> None:
+    monkeypatch.setattr(imagefetch, "STALL_SECONDS", 0.1)
+    silent, good, here = [await world.node(name) for name in ("a", "b", "c")]
+
+    async def save(image_id: str) -> AsyncIterator[bytes]:
+        if sent:
+            yield archive.tar()[:sent]
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(silent.engine, "save", save)
+    for node in (silent, good):
+        node.has(archive)
+    here.will_load(archive)
+    sources = [await world.source(name, "c", archive) for name in ("a", "b")]
+    here.sources = lambda _: sources
+    assert await here.fetch(archive)
+    assert len(here.engine.loaded) == 1
+    assert f"from host-a: it sent {why} for 0." in caplog.text
+
+
 @pytest.mark.parametrize(("ticket", "node"), [("ticket-a-b", "c"), ("forged", "b")])
 async def test_only_who_has_a_ticket_gets_an_image(
     world: World, archive: Archive, ticket: str, node: str, monkeypatch: pytest.MonkeyPatch

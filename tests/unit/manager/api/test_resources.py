@@ -10,6 +10,7 @@ from common.model.container import ContainerSpec
 from common.model.node import NodeStatus
 from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
+from manager.api import registry
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import MANAGER, WORKER1, WORKER2, ApiCluster
@@ -583,6 +584,12 @@ async def test_distribution(client: Client, cluster: ApiCluster) -> None:
     await cluster.engines.stop()
     status, message = await client.error("GET", "/distribution/busybox/json")
     assert (status, "no node's engine can be reached" in message) == (503, True)
+
+
+async def test_a_silent_registry_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "DIGEST_SECONDS", 0.05)
+    status, message = await client.error("GET", "/distribution/silent/json")
+    assert (status, message) == (503, "no registry answered node w1 within 0.05 s"), "and no other node is asked"
 
 
 async def test_unexpected_failures_are_numbered_and_say_nothing_else(

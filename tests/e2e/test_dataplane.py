@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
+from tests.lab.process import Process
 from worker.net.dockeruser import RULES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
@@ -29,6 +31,7 @@ PORT = 8080
 CURL_REFUSED = 7
 REPAIR_SECONDS = 2.0
 LOST_SECONDS = 4.0
+SILENT = Path(__file__).with_name("silent_clients.py")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -371,8 +374,17 @@ async def state(host: Host) -> str:
 
 
 async def test_clients_of_a_lost_host_are_not_left_waiting(swarm: Cluster):
-    lost = swarm.hosts[-1]
-    async with service(swarm, "web", 6, "--replicas", "6", "-p", f"{PORT}:80"):
+    """Those that send hear it, and so do those that wait: outside, on a host, and in a container."""
+    asked, lost = swarm.hosts[1], swarm.hosts[-1]
+    async with service(swarm, "web", 6, "--replicas", "6", "--network", "blue", "-p", f"{PORT}:80"):
+        there = {box["Config"]["Hostname"] for box in await swarm.containers(lost, everything=False)}
+        box = (await swarm.containers(asked, everything=False))[0]
+        inside = ("nsenter", f"--net=/proc/{box['State']['Pid']}/ns/net")
+        silent = [
+            *[await silent_clients(swarm.lab.client, address, PORT) for address in (asked.ip, asked.ip6)],
+            *[await silent_clients(asked, address, PORT) for address in ("127.0.0.1", "::1")],
+            await silent_clients(asked, await vip(swarm, "web"), 80, *inside),
+        ]
         async with Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=100, connections="kept") as load:
             await asyncio.sleep(0.5)
             cut = time.time()
@@ -382,9 +394,24 @@ async def test_clients_of_a_lost_host_are_not_left_waiting(swarm: Cluster):
             report = await load.stop()
         assert max(report.error_times, default=cut) < cut + LOST_SECONDS, report.errors
         assert report.ok > report.sent * 0.8
+        for clients in silent:
+            await clients.stop()
+            resets = json.loads(clients.output().splitlines()[-1])
+            assert there & resets.keys(), "none of them was connected to the lost host"
+            for server, times in resets.items():
+                heard = [each is not None and each < cut + LOST_SECONDS for each in times]
+                assert set(heard) == {server in there}, f"{clients.argv}: cut at {cut}, lost {there}, {resets}"
         await lost.mend()
         await swarm.node_is(lost, "ready")
         await swarm.running("web", 6)
+
+
+async def silent_clients(host: Host, address: str, port: int, *enter: str) -> Process:
+    """Start clients that wait without sending, when all are connected."""
+    program = (sys.executable, str(SILENT), address, str(port), "24")
+    process = await host.spawn(*enter, *program, name=f"silent-{address}")
+    await process.logged("asked")
+    return process
 
 
 async def test_leaving_leaves_the_host_as_it_was(swarm: Cluster):

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from worker.net import command
+from worker.net.challenge import challenge, redirected
 from worker.net.plan import Purge
 
 # What conntrack returns when there was nothing to delete.
@@ -23,10 +24,13 @@ _log = logging.getLogger(__name__)
 async def cut(purge: Purge) -> None:
     """Delete the kernel's records of connections to these backends, and of what was sent to these UDP ports.
 
-    The next packet of such a connection is then balanced anew, and whoever gets it refuses it: its client is reset.
+    The next packet of such a connection is then balanced anew, and whoever gets it refuses it: its client is reset. A
+    client that sends none is made to.
     """
     for address in purge.backends:
-        await _delete("--reply-src", address)
+        deleted = await _delete("--reply-src", address)
+        # A busy host has many records: the loop goes on meanwhile.
+        await asyncio.to_thread(_challenge, deleted)
     for port in purge.udp_ports:
         await _delete("-p", "udp", "--orig-port-dst", str(port))
 
@@ -53,7 +57,16 @@ def forgotten(listing: str, ranges: Collection[IPv4Network | IPv6Network], known
     return tuple(sorted(each for each in led_to if any(ip_address(each) in part for part in ranges)))
 
 
-async def _delete(*which: str) -> None:
+def _challenge(listing: str) -> None:
+    try:
+        challenge(redirected(listing))
+    except OSError as error:
+        _log.warning("clients whose connections were cut may not hear of it until they send: %s", error)
+
+
+async def _delete(*which: str) -> str:
+    """Delete some, and return the list of them."""
     output = await command.run("conntrack", "-D", *which)
     if output.code not in (0, _NOTHING_FOUND):
         _log.warning("conntrack cannot delete %s: %s", " ".join(which), output.errors)
+    return output.text

@@ -95,7 +95,9 @@ class LoopbackRelay:
                 both.create_task(_pump(there[0], here[1]))
         except* OSError:
             for writer in writers:
-                writer.transport.abort()  # one side was reset, so the other is
+                if not writer.is_closing():  # one side was reset, so the other is: `abort` alone only closes
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+                    writer.transport.abort()
         finally:
             for writer in writers:
                 writer.close()

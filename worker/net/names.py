@@ -28,6 +28,8 @@ LOOPBACK6_AS_IPV4 = "127.0.0.6"
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
+# On packets of ours that are no part of a connection (worker.net.challenge).
+CHALLENGE_MARK = 1 << 28
 _RULES_FROM = 20_000
 _RULES_TO = _RULES_FROM + (MARK_MASK >> MARK_SHIFT) + 1
 _TABLES_FROM = 10_000

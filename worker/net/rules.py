@@ -9,11 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, collapse_addresses
 
-from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, MARK_MASK, TUNNEL, WIREGUARD_LINKS, mark, peer_mac
+from worker.net.names import (
+    BRIDGE_PREFIX,
+    CHALLENGE_MARK,
+    GATEWAY_BRIDGE,
+    MARK_MASK,
+    TUNNEL,
+    WIREGUARD_LINKS,
+    mark,
+    peer_mac,
+)
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
+CHALLENGES = f"meta mark {CHALLENGE_MARK:#x} notrack"
 BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
 TO_PORT = "meta l4proto . th dport"
@@ -62,7 +72,7 @@ def base_chains(site: Site) -> dict[str, Chain]:
     gateways, everywhere, tunnels = str(site.gateways), str(site.pool.gateways), str(site.pool.reserved()[0])
     return {
         "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
-        "h_sent": Chain((_untracked(site, "daddr"),), hook("filter", "output", "raw")),
+        "h_sent": Chain((_untracked(site, "daddr"), CHALLENGES), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
         "h_pre": Chain(_incoming(), hook("nat", "prerouting", "dstnat - 10")),
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),

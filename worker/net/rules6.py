@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 
 from common.addressing6 import with_ipv4
 from worker.net.names import GATEWAY_BRIDGE, TUNNEL, mark, peer_mac
-from worker.net.rules import BOTH, OUTPUT_DSTNAT, TO_PORT, encrypted_ways, forward, hook, marking, refused
+from worker.net.rules import BOTH, CHALLENGES, OUTPUT_DSTNAT, TO_PORT, encrypted_ways, forward, hook, marking, refused
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 from worker.net.site6 import Segment6, Site6, ipv6
@@ -68,6 +68,7 @@ def base_chains(here: Site6) -> dict[str, Chain]:
     gateways = str(here.gateways)
     return {
         "h_raw": Chain(_raw(here), hook("filter", "prerouting", "raw")),
+        "h_sent": Chain((CHALLENGES,), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
         "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), hook("nat", "prerouting", "dstnat - 10")),
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),

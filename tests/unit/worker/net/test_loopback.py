@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -59,6 +60,20 @@ async def test_a_client_is_reset_where_nobody_is():
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(-1), 5)
         writer.close()
+
+
+async def test_a_client_is_reset_when_the_server_resets():
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with relaying(port):
+            reader, writer = await asyncio.open_connection("::1", port)
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(-1), 5)
+            writer.close()
 
 
 async def test_a_forgotten_socket_accepts_nobody_and_open_connections_go_on():

@@ -20,7 +20,8 @@ from manager.api.containers_request import (
 )
 from manager.api.errors import EngineError
 from manager.schedule.filters import Pipeline, pipeline
-from manager.schedule.load import ClusterLoad, NodeLoad
+from manager.schedule.load import ClusterLoad
+from manager.schedule.nodeload import NodeLoad
 from manager.schedule.rank import Demand, Spread
 from manager.state.view import View
 

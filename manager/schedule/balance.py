@@ -19,7 +19,8 @@ import msgspec
 from common.model import Service, Task, TaskState
 from common.model.service import Placement
 from manager.schedule.filters import Pipeline, pipeline
-from manager.schedule.load import ClusterLoad, NodeLoad
+from manager.schedule.load import ClusterLoad
+from manager.schedule.nodeload import NodeLoad
 from manager.schedule.preferences import Levels, label_value, levels_of
 from manager.schedule.strategy import default_strategy, special
 from manager.state.reservations import Available, reserved

@@ -13,7 +13,8 @@ from typing import TypeAlias
 from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform
-from manager.schedule.load import ClusterLoad, NodeLoad, host_ports
+from manager.schedule.load import ClusterLoad
+from manager.schedule.nodeload import NodeLoad, host_ports
 from manager.state.constraints import Constraint, parse_all
 from manager.state.reservations import Available, reserved
 from manager.state.view import View

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from common.model import Node
 from common.model.service import Placement
-from manager.schedule.load import NodeLoad
+from manager.schedule.nodeload import NodeLoad
 from manager.schedule.rank import Branch, Demand, Strategy
 
 Levels: TypeAlias = tuple[str, ...]

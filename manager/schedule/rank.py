@@ -12,7 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
-from manager.schedule.load import ClusterLoad, NodeLoad
+from manager.schedule.load import ClusterLoad
+from manager.schedule.nodeload import NodeLoad
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import msgspec
 
 from common.model import Task, TaskState, TaskStatus
 from manager.schedule.filters import Pipeline, pipeline
-from manager.schedule.load import ClusterLoad, Group, NodeLoad
+from manager.schedule.load import ClusterLoad, Group
+from manager.schedule.nodeload import NodeLoad
 from manager.schedule.preferences import Levels, Region, divide, levels_of, open_branch
 from manager.schedule.rank import Branch, Demand, Spread, Strategy
 from manager.schedule.strategy import default_strategy, special, strategy_of

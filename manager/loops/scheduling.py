@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import StoredObject, Task
 from manager.loops.balancing import Balancing
+from manager.loops.loop import POISON_RETRY_SECONDS, RETRY_SECONDS
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
 from manager.schedule.rank import Strategy
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
@@ -25,7 +26,6 @@ from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.watch import Lagged, Subscription
 
-RETRY_SECONDS = 1.0
 RELIEF_SECONDS_A_VISIT = 2e-5
 RELIEF_SECONDS_AT_MOST = 30.0
 
@@ -35,7 +35,8 @@ _log = logging.getLogger("manager.loops.scheduling")
 class Scheduling:
     """Runs the scheduler over the store until cancelled.
 
-    `_todo` are the groups to try now, `_later` those to try at an instant (Unix seconds).
+    `_todo` are the groups to try now, `_later` those to try at an instant (Unix seconds), `_singly` how many are to be
+    tried one by one, as a decision on several has met a bug.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Scheduling:
         self._relieved_at = -math.inf
         self._relief_due = math.inf
         self._futile = 0
+        self._singly = 0
 
     async def run(self) -> None:
         """Place what waits and what comes to wait; try again what found no node when that may have changed."""
@@ -108,10 +110,22 @@ class Scheduling:
             self._todo[group] = None
 
     async def _decide(self) -> None:
-        now = self._clock.now()
-        groups = list(islice(self._todo, self._limit))
+        groups = list(islice(self._todo, 1 if self._singly else self._limit))
         for group in groups:
             del self._todo[group]
+        self._singly = max(0, self._singly - 1)
+        try:
+            await self._place(groups)
+        except Exception:  # noqa: BLE001 - a bug with one service must not end the loop; it is logged whole
+            if len(groups) > 1:  # whichever group it is shows when they go one by one
+                self._todo = dict.fromkeys([*groups, *self._todo])
+                self._singly = len(groups)
+                return
+            _log.exception("cannot place tasks of service %s: trying again later", groups[0][0])
+            self._later[groups[0]] = self._clock.now() + POISON_RETRY_SECONDS
+
+    async def _place(self, groups: Collection[Group]) -> None:
+        now = self._clock.now()
         result = schedule(self._store.view, self._load, groups, now, limit=self._limit, strategy=self._strategy)
         self._todo.update(dict.fromkeys(result.more))
         self._futile += result.futile

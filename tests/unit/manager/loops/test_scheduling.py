@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from common.clock import LoopClock
@@ -14,8 +15,11 @@ from common.errors import Unavailable
 from common.model import Node, StoredObject, Task, TaskState, TaskStatus
 from manager.backends.memory import MemoryBackend
 from manager.loops.scheduling import Scheduling
+from manager.schedule.load import ClusterLoad, Group
+from manager.schedule.scheduler import Round, schedule
 from manager.state.changes import ChangeSet
 from manager.state.store import Store
+from manager.state.view import View
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.manager.schedule.worlds import node, reserving, running, task, tasks
 
@@ -72,6 +76,28 @@ def test_it_places_what_waits_at_start_and_what_comes():
 
     run_virtual(before())
     scenario(steps, backend)
+
+
+def test_a_bug_with_one_group_holds_up_that_group_only(monkeypatch: pytest.MonkeyPatch):
+    bad = True
+
+    def broken(view: View, load: ClusterLoad, groups: Collection[Group], now: float, **more: Any) -> Round:
+        if bad and any(service_id == "bad" for service_id, _ in groups):
+            raise RuntimeError("a bug")
+        return schedule(view, load, groups, now, **more)
+
+    monkeypatch.setattr("manager.loops.scheduling.schedule", broken)
+
+    async def steps(store: Store) -> None:
+        nonlocal bad
+        await put(store, node("a"), *tasks(2, "bad"), *tasks(3, "good"))
+        await asyncio.sleep(1)
+        assert len(assigned(store)) == 3
+        bad = False
+        await asyncio.sleep(10)
+        assert len(assigned(store)) == 5
+
+    scenario(steps)
 
 
 def test_more_than_a_decision_holds_is_placed_one_after_the_other_and_evenly():

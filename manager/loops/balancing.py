@@ -94,6 +94,9 @@ class Balancing:
         except Unavailable as error:
             _log.error("could not store which tasks move: %s", error.message)
             self.due = now + LOOK_AGAIN
+        except Exception:  # noqa: BLE001 - a bug here must not end the scheduling; it is logged whole
+            _log.exception("cannot decide which tasks move: trying again later")
+            self.due = now + LOOK_AGAIN
 
     async def _step(self, load: ClusterLoad, now: float) -> None:
         view = self._store.view

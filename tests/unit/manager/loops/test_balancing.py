@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from common.clock import LoopClock
@@ -45,5 +46,25 @@ def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
             tx.put(replace(service, pending_delete=True))
         for task in list(tx.tasks):
             tx.put(replace(task, desired_state=TaskState.REMOVE))
+
+    run_virtual(main())
+
+
+def test_a_bug_in_it_does_not_end_the_scheduling_that_it_is_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> list[object]:
+        raise RuntimeError("a bug")
+
+    async def main() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
+            await store.update(lambda tx: tx.apply(Decision(put=(node("a"), node("b"), WEB, *tasks))))
+            balancing = Balancing(store, LoopClock())
+            balancing.start_over()
+            with monkeypatch.context() as patched:
+                patched.setattr("manager.loops.balancing.next_moves", broken)
+                await balancing.step(ClusterLoad.of(store.view))
+            assert LoopClock().now() < balancing.due < LoopClock().now() + 60
+            await balancing.step(ClusterLoad.of(store.view))
+            assert [task.moving_to for task in store.view.tasks if task.moving_to] == ["b"]
 
     run_virtual(main())

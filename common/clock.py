@@ -18,6 +18,9 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 
+# Nothing wakes a sleeper when the clock is set or the machine was suspended: who waits for an instant looks so often.
+CLOCK_CHECK_SECONDS = 60.0
+
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
@@ -41,6 +44,12 @@ class LoopClock:
 
     def now(self) -> float:
         return self._epoch + asyncio.get_running_loop().time()
+
+
+async def sleep_until(instant: float, clock: Clock) -> None:
+    """Sleep until the clock shows an instant (Unix seconds) or later, however it gets there."""
+    while (remaining := instant - clock.now()) > 0:  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(min(remaining, CLOCK_CHECK_SECONDS))
 
 
 def seconds(nanoseconds: int) -> float:

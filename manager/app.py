@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from common.clock import Clock, SystemClock
+from common.clock import Clock, SystemClock, sleep_until
 from common.sdnotify import Notifier
 from common.tls import api_context, renewal_time, server_context
 from common.version import version
@@ -139,7 +139,7 @@ class Manager:
         """Renew this manager's own certificate before it expires, for as long as the manager runs."""
         while True:
             due = renewal_time(files.node.identity(), self._rng)
-            await asyncio.sleep(max(0.0, due - self._clock.now()))
+            await sleep_until(due, self._clock)
             self._issue_own(files, authority, store)
             contexts.reload(files)
             _log.info("renewed the certificate of manager %s", self._config.node_id)

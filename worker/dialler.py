@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 
-from common.clock import Clock, rfc3339
+from common.clock import Clock, rfc3339, sleep_until
 from common.errors import SwarmError, Unauthenticated, Unavailable
 from common.tls import (
     CredentialFiles,
@@ -26,8 +26,6 @@ from worker.config import parse_address
 from worker.imageserver import ImageServer
 from worker.streams import open_engine, splice
 
-# Clocks are set and machines sleep: the time to renew is compared with the clock at least this often.
-_CLOCK_CHECK_SECONDS = 600.0
 _ASK_AGAIN_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
@@ -74,9 +72,7 @@ class Credentials:
         return self._peer_context
 
     async def due(self) -> RenewRequest:
-        # An instant of the clock, not of the loop: nothing wakes us when the clock is set.
-        while (remaining := self._due - self._clock.now()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(remaining, _CLOCK_CHECK_SECONDS))
+        await sleep_until(self._due, self._clock)
         self._due = self._clock.now() + _ASK_AGAIN_SECONDS
         self._key = new_key()
         return RenewRequest(csr=certificate_request(self._key))

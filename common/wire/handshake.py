@@ -106,8 +106,8 @@ def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
     skew = there - here
     if abs(skew) <= MAX_CLOCK_SKEW:
         return None
-    days, rest = divmod(abs(skew), 86400)
-    length = f"{days:.0f} days and {rest / 3600:.1f} hours" if days else f"{rest / 3600:.1f} hours"
+    days, hours = divmod(round(abs(skew) / 3600, 1), 24)
+    length = f"{days:.0f} days and {hours:.1f} hours" if days else f"{hours:.1f} hours"
     return FailedPrecondition(
         f"the clocks differ by {length}: the worker's says {rfc3339(there)}, the manager's {rfc3339(here)}; "
         "set the wrong one (for example with NTP) and join again"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from common.clock import Clock
+from common.clock import CLOCK_CHECK_SECONDS, Clock
 from common.errors import Unavailable
 from manager.state.changes import Change, Decision
 from manager.state.store import Store
@@ -63,8 +63,8 @@ class Alarms:
         return keys
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until the next alarm, None when there is none."""
-        return max(0.0, self._heap[0][0] - now) if self._heap else None
+        """Return the seconds until the next alarm, or until the clock is looked at again; None when there is none."""
+        return min(max(0.0, self._heap[0][0] - now), CLOCK_CHECK_SECONDS) if self._heap else None
 
 
 class Loop:
@@ -92,7 +92,7 @@ class Loop:
 
     async def _hear(self, changes: Subscription) -> None:
         """Wait for changes or the next alarm, and mark what they concern."""
-        with contextlib.suppress(TimeoutError):  # an alarm is due: it is taken below
+        with contextlib.suppress(TimeoutError):  # an alarm may be due: it is taken below
             async with asyncio.timeout(self._alarms.delay(self._clock.now())):
                 await self._mark(changes)
         self._dirty.update(dict.fromkeys(self._alarms.take(self._clock.now())))

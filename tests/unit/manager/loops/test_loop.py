@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 import msgspec
 import pytest
 
-from common.clock import LoopClock
+from common.clock import CLOCK_CHECK_SECONDS, LoopClock
 from common.model import Service
 from common.model.service import ServiceSpec, UpdateStatus
 from manager.backends.memory import MemoryBackend
@@ -126,3 +126,12 @@ def test_only_the_earliest_alarm_of_a_key_counts() -> None:
     assert alarms.take(6.0) == ["a", "b"]
     assert alarms.take(20.0) == []
     assert alarms.delay(20.0) is None
+
+
+def test_alarms_look_at_the_clock_again_before_they_are_due() -> None:
+    alarms = Alarms()
+    assert alarms.delay(0.0) is None
+    alarms.set({"nightly": 86_400.0})
+    assert alarms.delay(0.0) == CLOCK_CHECK_SECONDS  # the clock may be set, or the machine suspended, meanwhile
+    assert alarms.delay(86_395.0) == 5.0
+    assert (alarms.delay(90_000.0), alarms.take(90_000.0)) == (0.0, ["nightly"])

@@ -140,6 +140,7 @@ class _Daemon:
                 tasks_running=live(statuses),
                 engine=agent.description.engine.engine_version,
                 certificate_until=credentials.valid_until,
+                lacks=agent.description.lacks,
             )
             try:
                 if status != last:

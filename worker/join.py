@@ -31,6 +31,7 @@ from worker.engine import DEFAULT_HOST, DockerEngine
 from worker.net.choice import choose_networks
 from worker.ports import JSON, LABEL_AGENT, Engine
 from worker.resources import describe
+from worker.statusfile import WorkerStatus
 from worker.tmpfs import TmpfsFiles
 
 START_SECONDS = 30.0
@@ -121,8 +122,8 @@ async def engine_info(docker_host: str) -> JSON:
         await engine.close()
 
 
-def start(data: DataDir) -> None:
-    """Start the daemon; return when a manager has welcomed it. What was stored goes if that does not come to be.
+def start(data: DataDir) -> WorkerStatus:
+    """Start the daemon; return its status when a manager has welcomed it. What was stored goes if that does not come.
 
     Raises:
         Unavailable: it did not start, or no manager welcomed it in time.
@@ -131,7 +132,7 @@ def start(data: DataDir) -> None:
     background = daemon(data)
     try:
         background.start(START_SECONDS)
-        _check_welcomed(data, background)
+        return _welcomed(data, background)
     except BaseException:
         background.stop()
         data.wipe()
@@ -153,10 +154,10 @@ def start_again(data: DataDir) -> None:
         daemon(data).start(START_SECONDS)
 
 
-def _check_welcomed(data: DataDir, background: Daemon) -> None:
+def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
     status = statusfile.read(data.status)
     if status is not None and status.manager:
-        return
+        return status
     why = f"see {background.log_hint()}"
     if background.log_file.exists():  # it goes with the rest
         why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]

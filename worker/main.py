@@ -124,8 +124,10 @@ def join_command(
     if foreground:
         _run(data, log_level)
         return
-    join.start(data)
+    status = join.start(data)
     click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
+    for sentence in status.lacks:
+        click.echo(f"Warning: {sentence}", err=True)
 
 
 @main.command("start")
@@ -225,6 +227,8 @@ def _status_lines(
     yield "Engine", f"Docker {status.engine}" if status.engine else "no answer yet"
     yield "Tasks", f"{status.tasks_running} of {status.tasks} run"
     yield "Certificate", f"until {rfc3339(status.certificate_until)}"
+    for sentence in status.lacks:
+        yield "Lacks", sentence
 
 
 @main.command("completion")

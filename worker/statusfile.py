@@ -12,6 +12,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`manager` is the address of the session, empty without one; `since` is when that came to be, Unix seconds.
 
     `process` tells the process from a later one with the same `pid`, after a boot perhaps; empty: not known.
+    `lacks` is as in `common.model.node.NodeDescription`.
     """
 
     pid: int
@@ -22,6 +23,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     tasks_running: int = 0
     engine: str = ""
     certificate_until: float = 0.0
+    lacks: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:

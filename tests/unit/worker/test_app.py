@@ -15,7 +15,7 @@ def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespac
     welcome = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n1", heartbeat=1, managers=("new:2377",))
     engine = SimpleNamespace(engine_version="20.10")
     agent = SimpleNamespace(
-        supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine), connected_to=welcome
+        supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine, lacks=()), connected_to=welcome
     )
     return _Daemon(data), (
         agent,

@@ -64,6 +64,7 @@ def test_a_worker_that_runs(data):
         tasks_running=2,
         engine="26.1.5",
         certificate_until=1_800_000_000.0,
+        lacks=("the command nft is not installed", "the kernel has no CPU quota"),
     )
     statusfile.write(data.status, status)
     said = run("status", "--data-dir", str(data.path))
@@ -74,6 +75,8 @@ def test_a_worker_that_runs(data):
         "Engine:       Docker 26.1.5",
         "Tasks:        2 of 3 run",
         "Certificate:  until 2027-01-15T08:00:00.000000Z",
+        "Lacks:        the command nft is not installed",
+        "Lacks:        the kernel has no CPU quota",
     ]
 
 

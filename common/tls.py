@@ -14,9 +14,10 @@ import os
 import random
 import secrets
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -87,11 +88,21 @@ class CredentialFiles:
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace a file in one step; only its owner may read it, and it is on disk when this returns."""
+    with private_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that replaces `path` in one step when the block ends well; else `path` is left as it was.
+
+    Only its owner may read it, and it is on disk when the block has ended.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -61,14 +61,14 @@ async def create_cluster(
 
     """
     refuse_second(data)
-    with _all_or_nothing(data):
+    with all_or_nothing(data):
         cluster = await _fill(data, config, pools, clock, rng, data_path_port)
         data.save(config)
     return cluster
 
 
 @contextlib.contextmanager
-def _all_or_nothing(data: DataDir) -> Iterator[None]:
+def all_or_nothing(data: DataDir) -> Iterator[None]:
     """Start from nothing of ours, and leave nothing behind when it fails. Files that are not ours are not touched."""
     data.create()
     data.clear()

@@ -1,20 +1,22 @@
-"""Starting a cluster and its daemon: what `swarm-manager init` does."""
+"""Starting a manager and its daemon, of a new cluster or from a backup: `swarm-manager init`, `start`, `restore`."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
+import msgspec
 import uvloop
 
-from common import logs
-from common.clock import SystemClock
+from common import hostaddr, logs
+from common.clock import SystemClock, rfc3339
 from common.daemon import Daemon
-from common.errors import InvalidArgument
-from common.hostaddr import choose_advertised
+from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.wire.messages import DEFAULT_PORT
 from manager import app
@@ -30,6 +32,7 @@ from manager.config import (
     check_tls_names,
     split_address,
 )
+from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
 
@@ -58,33 +61,100 @@ def initialise(
     port = choose_data_path_port(data_path_port)
     founding = create_cluster(data, config, choose_pools(pools), SystemClock(), rng, data_path_port=port)
     cluster = asyncio.run(founding)
+    _start(data, lambda: _tell(config, cluster.join_tokens.worker), foreground=foreground)
+
+
+def restore(
+    data_dir: Path,
+    file: Path,
+    *,
+    advertise: str | None,
+    listen: str | None,
+    hosts: Sequence[str],
+    tls_names: Sequence[str],
+    foreground: bool,
+) -> None:
+    """Make this host the manager of a cluster from a backup (`-`: standard input), and start its daemon.
+
+    Raises:
+        SwarmError: what was wrong; nothing is left then.
+
+    """
+    data = DataDir(data_dir)
+
+    def configure(before: ManagerConfig) -> ManagerConfig:
+        return restored_configuration(before, advertise, listen, hosts, tls_names)
+
+    try:
+        with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
+            restored = restore_cluster(data, source, str(file), configure, SystemClock())
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise Unavailable(f"cannot restore {file}: {error.strerror}{where}") from error
+    _start(data, lambda: _tell_restored(restored), foreground=foreground)
+
+
+def restored_configuration(
+    before: ManagerConfig, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str]
+) -> ManagerConfig:
+    """Fill in what the flags left out from what the manager was told before, as far as it is the same host.
+
+    Raises:
+        InvalidArgument: an address is malformed, or there are several to choose from.
+
+    """
+    address, port = split_address(before.advertise_addr)
+    if advertise is None:
+        advertise = address if address in (own := hostaddr.addresses()) or not own else hostaddr.choose_advertised()
+    host, port = split_address(advertise, port)
+    config = configuration(
+        before.node_id, f"{bracketed(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
+    )
+    if config.advertise_addr == before.advertise_addr and not listen:
+        config = msgspec.structs.replace(config, listen_addr=before.listen_addr)
+    return config
+
+
+def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None:
+    """Start the daemon of a data directory that was just made; if it does not start, remove what was made.
+
+    So it can be repeated once the cause is mended.
+    """
     started = False
 
     def ready() -> None:
         nonlocal started
         started = True
-        _tell(config, cluster.join_tokens.worker)
+        tell()
 
     try:
-        _start(data, ready, foreground=foreground)
+        if foreground:
+            logs.setup()
+            uvloop.run(app.run(data, ready))
+        else:
+            daemon_of(data).start(READY_SECONDS)
+            ready()
     finally:
-        if not started:  # an init that failed can be repeated once its cause is mended
+        if not started:
             data.clear()
-
-
-def _start(data: DataDir, ready: Callable[[], None], *, foreground: bool) -> None:
-    if foreground:
-        logs.setup()
-        uvloop.run(app.run(data, ready))
-    else:
-        daemon_of(data).start(READY_SECONDS)
-        ready()
 
 
 def _tell(config: ManagerConfig, token: str) -> None:
     click.echo(f"Swarm initialized: current node ({config.node_id}) is now a manager.\n")
     click.echo(join_help("worker", token, config.advertise_addr))
     click.echo("To add this host too, run that command here.")
+
+
+def _tell_restored(restored: Restored) -> None:
+    manifest, address = restored.manifest, restored.config.advertise_addr
+    click.echo(f"This host is the manager of cluster {manifest.cluster_id}, as of {rfc3339(manifest.made_at)}.\n")
+    if restored.moved:
+        click.echo(f"It was at {restored.before.advertise_addr}. On every worker, say where it is now:\n")
+        click.echo(f"    swarm-worker start --manager {address}\n")
+    else:
+        click.echo("Workers come back by themselves.")
+    click.echo("What was changed since is lost: deploy it again. Hosts that joined since must leave, and join again.")
+    click.echo("The manager before must not run again: two would give orders.")
 
 
 def start(data_dir: Path) -> None:
@@ -116,7 +186,7 @@ def configuration(
         InvalidArgument: an address is malformed, or there are several to choose from.
 
     """
-    host, port = split_address(advertise or choose_advertised(), DEFAULT_PORT)
+    host, port = split_address(advertise or hostaddr.choose_advertised(), DEFAULT_PORT)
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - it is refused
         raise InvalidArgument(
             f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"

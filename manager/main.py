@@ -118,7 +118,69 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
 
 
-for command in (init, start, run):
+@click.command(
+    "backup",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager backup /var/backups/swarm.backup
+    swarm-manager backup - | age -r age1… > swarm.backup.age
+    """,
+)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@_data_dir
+def backup(*, file: Path, data_dir: Path) -> None:
+    """Write a backup of this host's manager to FILE (-: standard output), while it runs or not.
+
+    It holds all secrets and the key of the certificate authority: whoever has it has the cluster.
+    """
+    from manager.backup import save  # noqa: PLC0415 - as above
+
+    save(DataDir(data_dir), file)
+
+
+@click.command(
+    "restore",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager restore /var/backups/swarm.backup
+    swarm-manager restore --advertise-addr 192.0.2.20 swarm.backup     # on another host
+    """,
+)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address of this host, if it is not the one of before.")
+@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on.")
+@_data_dir
+@_hosts
+@_tls_names
+@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+def restore(
+    *,
+    file: Path,
+    advertise_addr: str | None,
+    listen_addr: str | None,
+    data_dir: Path,
+    hosts: Sequence[str],
+    tls_names: Sequence[str],
+    foreground: bool,
+) -> None:
+    """Make this host the manager of the cluster in a backup, FILE (-: standard input).
+
+    What is not given is as it was before.
+    """
+    from manager import init as founding  # noqa: PLC0415 - as above
+
+    founding.restore(
+        data_dir,
+        file,
+        advertise=advertise_addr,
+        listen=listen_addr,
+        hosts=hosts,
+        tls_names=tls_names,
+        foreground=foreground,
+    )
+
+
+for command in (init, start, run, backup, restore):
     cli.add_command(command)
 
 

@@ -100,6 +100,11 @@ class DataDir:
             self.path.rmdir()
 
 
+def format_address(host: str, port: int) -> str:
+    """Write what `parse_address` reads."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """Read `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
 

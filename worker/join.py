@@ -9,6 +9,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
@@ -24,6 +26,7 @@ from worker.config import (
     UNIT,
     DataDir,
     WorkerConfig,
+    format_address,
     parse_address,
 )
 from worker.dialler import Credentials
@@ -91,7 +94,7 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
     config = WorkerConfig(
         node_id=member.node_id,
         cluster_id=member.cluster_id,
-        managers=member.managers or (f"{host}:{port}",),
+        managers=member.managers or (format_address(host, port),),
         advertise_addr=wishes.advertise_addr,
         docker_host=wishes.docker_host,
         image_port=wishes.image_port,
@@ -139,22 +142,39 @@ def start(data: DataDir) -> WorkerStatus:
         raise
 
 
-def start_again(data: DataDir) -> None:
+def start_again(data: DataDir, manager: str = "") -> None:
     """Start the daemon of a host that has joined; return when it is ready. One that runs is left alone.
 
-    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already.
+    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already. With
+    `manager`, HOST[:PORT], that is where managers are from now on; a daemon that is not there is started anew.
 
     Raises:
-        FailedPrecondition: this host has not joined.
+        FailedPrecondition: this host has not joined; or its worker runs in the foreground, and `manager` is given.
+        InvalidArgument: `manager` is no address.
         Unavailable: it does not start; its last words.
 
     """
-    data.load()
+    config = data.load()
+    if manager:
+        _send_to(data, config, format_address(*parse_address(manager)))
     if statusfile.read(data.status) is None:
         daemon(data).start(START_SECONDS)
 
 
+<<<<<<< Updated upstream
 def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
+=======
+def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
+    status = statusfile.read(data.status)
+    if status is not None and status.manager == address:
+        return
+    daemon(data).stop()  # it would write down the managers that it knows
+    check_not_running(data)
+    data.save(msgspec.structs.replace(config, managers=(address,)))
+
+
+def _check_welcomed(data: DataDir, background: Daemon) -> None:
+>>>>>>> Stashed changes
     status = statusfile.read(data.status)
     if status is not None and status.manager:
         return status

@@ -131,17 +131,21 @@ def join_command(
 
 
 @main.command("start")
+@click.option("--manager", default="", metavar="HOST[:PORT]", help="Where the manager is now, if it has moved.")
 @_DATA_DIR
 @_plain_errors
-def start_command(data_dir: Path) -> None:
+def start_command(manager: str, data_dir: Path) -> None:
     r"""Start this host's worker again, where no systemd does so at boot; one that runs already is left alone.
 
+    With --manager one that runs is started anew, and goes there. Its containers run on.
+
     \b
-    Example:
+    Examples:
       swarm-worker start
+      swarm-worker start --manager 10.0.0.2:2377
     """
     data = DataDir(data_dir)
-    join.start_again(data)
+    join.start_again(data, manager)
     status = statusfile.read(data.status)
     if status is None or not status.manager:
         hint = join.daemon(data).log_hint()

@@ -95,6 +95,10 @@ class TunnelKey(Model):
         return f"TunnelKey(generation={self.generation}, public={self.public.hex()})"
 
 
+# In place of a serial number: whichever certificate of the node it uses first. See `manager/restore.py`.
+ANY_CERTIFICATE = "any"
+
+
 class Node(Object):
     """A node as stored.
 

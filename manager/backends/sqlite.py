@@ -1,8 +1,14 @@
-"""The store on one SQLite file: WAL, `synchronous=FULL`, one writer thread, a versioned schema."""
+"""The store on one SQLite file: WAL, `synchronous=FULL`, one writer thread, a versioned schema.
+
+One manager at a time has it, by a lock on its directory; SQLite's own locks let others read it meanwhile (`snapshot`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +36,7 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
-# How long to wait for another process that has the file.
-_LOCKED_SECONDS = 1.0
+_SECOND = "another process has it open: is a second manager running on this data directory?"
 _DAMAGED = "it is damaged or another kind of file: restore it from a backup"
 _KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
 
@@ -43,6 +48,7 @@ class SqliteBackend:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._database: sqlite3.Connection | None = None
+        self._claim: int | None = None
 
     async def load(self) -> Loaded:
         return await self._in_thread(self._load)
@@ -61,11 +67,13 @@ class SqliteBackend:
             return await asyncio.shield(loop.run_in_executor(self._thread, work))
         except sqlite3.Error as error:
             raise Unavailable(self._explain(error)) from error
+        except OSError as error:
+            raise Unavailable(f"the store {self._path} failed: {error.strerror}: look at its directory") from error
 
     def _explain(self, error: sqlite3.Error) -> str:
         hint = {
             "database or disk is full": "free some space on that disk; nothing of this change was stored",
-            "database is locked": "another process has it open: is a second manager running on this data directory?",
+            "database is locked": _SECOND,
             "file is not a database": _DAMAGED,
             "database disk image is malformed": _DAMAGED,
             "unable to open database file": "check that its directory exists and may be written",
@@ -74,10 +82,18 @@ class SqliteBackend:
         return f"the store {self._path} failed: {error}: {hint}"
 
     def _load(self) -> Loaded:
+        try:
+            return self._open()
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self) -> Loaded:
+        self._claim = _claimed(self._path)
         self._path.touch(mode=0o600, exist_ok=True)
-        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_LOCKED_SECONDS)
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=1.0)
         self._database = database
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             database.execute(f"PRAGMA {pragma}")
         migrate(database, self._path)
         position = database.execute("SELECT last_index FROM position").fetchone()
@@ -105,6 +121,42 @@ class SqliteBackend:
         if self._database is not None:
             self._database.close()
             self._database = None
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
+
+def snapshot(path: Path, copy: Path) -> None:
+    """Copy the store at `path` to the new file `copy` as it is at one instant, whether a manager has it open or not.
+
+    Raises:
+        Unavailable: it cannot be read, or the copy not be written.
+
+    """
+    try:
+        copy.touch(mode=0o600, exist_ok=False)
+        there = f"{path.as_uri()}?mode=rw"  # one that is not there is not made
+        with contextlib.closing(sqlite3.connect(there, uri=True, isolation_level=None)) as database:
+            database.execute("VACUUM INTO ?", (str(copy),))
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Unavailable(f"cannot copy the store {path} to {copy}: {reason}") from error
+
+
+def _claimed(path: Path) -> int:
+    """Lock the store's directory for this process and return the open directory, which holds the lock.
+
+    Raises:
+        Unavailable: another process has it.
+
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise Unavailable(f"the store {path} is locked: {_SECOND}") from None
+    return folder
 
 
 def migrate(database: sqlite3.Connection, path: Path) -> None:

@@ -23,6 +23,7 @@ from common.errors import (
 )
 from common.ids import new_id
 from common.model import Node
+from common.model.node import ANY_CERTIFICATE
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, admit, refusal
 from common.wire.image_messages import RelayHello
@@ -61,6 +62,8 @@ T = TypeVar("T")
 GRACE_PERIODS = 3
 # What nodes get on top when a manager has just started: they must notice that the last one went, and dial.
 RESTART_GRACE = 10.0
+# Somebody may have to tell every worker where the manager is now.
+RESTORE_GRACE = 900.0
 # How long to wait when the store did not take a write.
 RETRY_SECONDS = 1.0
 FIRST_FRAME_TIMEOUT = 10.0
@@ -268,11 +271,12 @@ class Dispatcher:
     # --- background ---------------------------------------------------------------------------------------------------
 
     def _expect_nodes(self) -> None:
-        """Give the nodes that were alive when the last manager ended the time to come back."""
+        """Give the nodes that were alive when the last manager ended, or a backup was made, the time to come back."""
         started = asyncio.get_running_loop().time()
         for node in self._store.view.nodes:
-            if node.agent and node.status.state == "ready" and not self._liveness.watches(node.id):
-                self._liveness.watch(node.id, lambda: started, RESTART_GRACE)
+            restored = node.status.state == "unknown" and ANY_CERTIFICATE in node.certificate_serials
+            if node.agent and (restored or node.status.state == "ready") and not self._liveness.watches(node.id):
+                self._liveness.watch(node.id, lambda: started, RESTORE_GRACE if restored else RESTART_GRACE)
 
     async def _hear_changes(self) -> None:
         with self._store.watch() as subscription:

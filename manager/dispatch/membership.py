@@ -11,7 +11,7 @@ import msgspec
 from common.clock import Clock
 from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
 from common.ids import new_id
-from common.model.node import Node, NodeDescription, NodeSpec, NodeStatus
+from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeSpec, NodeStatus
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
 from common.wire.handshake import clock_skew_error
@@ -129,7 +129,7 @@ def member(view: View, identity: Identity) -> Node:
             f"node {identity.node_id} is not (any more) part of this cluster: "
             "run 'swarm-worker leave', then 'swarm-worker join' to come back"
         )
-    if identity.serial not in node.certificate_serials:
+    if not {identity.serial, ANY_CERTIFICATE} & set(node.certificate_serials):
         raise PermissionDenied(
             f"this certificate of node {identity.node_id} is not valid any more: "
             "it was replaced, or the node has left; run 'swarm-worker leave', then 'swarm-worker join' to come back"

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.model.node import Node, NodeDescription, NodeStatus
+from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeStatus
 from manager.state.transaction import Transaction
 
 
@@ -86,4 +86,4 @@ def _down(node: Node, message: str) -> NodeStatus:
 
 def _serials_after(serials: tuple[str, ...], used: str) -> tuple[str, ...]:
     """Once the newest certificate is in use, the ones before it are worth nothing."""
-    return serials[-1:] if serials and serials[-1] == used else serials
+    return (used,) if serials and serials[-1] in (used, ANY_CERTIFICATE) else serials

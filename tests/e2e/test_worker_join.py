@@ -24,8 +24,7 @@ async def lab():
 async def token(lab):
     manager = lab.hosts[0]
     await manager.run("swarm-manager", "init", "--advertise-addr", manager.ip, "--listen-addr", f"{manager.ip}:2377")
-    yield await join_token(lab)
-    await manager.run("swarm-manager", "leave", "--force")
+    return await join_token(lab)
 
 
 async def join_token(lab, *options):
@@ -160,3 +159,34 @@ async def test_the_engines_api_is_reached_through_the_manager(lab):
     finally:
         await manager.run("swarm-manager", "service", "rm", "talk")
         await worker(host, "leave")
+
+
+@pytest.mark.timeout(150)  # it starts five daemons
+@pytest.mark.usefixtures("token")
+async def test_a_manager_whose_host_is_lost_goes_on_elsewhere_from_a_backup(lab):
+    """Containers run on, and the worker comes once it is told where the manager is. The last test: it stays there."""
+    first, second = lab.hosts
+    await joined(lab, await join_token(lab), second)
+    create = ("service", "create", "--detach", "--no-resolve-image", "--name", "web", "--replicas", "2", "web:lab")
+    await first.run("swarm-manager", *create)
+    before = await containers(second, 2)
+    backup = lab.workdir / "swarm.backup"
+    await first.run("swarm-manager", "backup", backup)
+    await first.power_off()
+
+    said = await second.run("swarm-manager", "restore", "--advertise-addr", second.ip, backup)
+    assert f"swarm-worker start --manager {second.ip}:2377" in said.stdout
+    rows = ("swarm-manager", "node", "ls", "--format", "{{.Hostname}} {{.Status}} {{.ManagerStatus}}")
+    assert f"{second.name} Unknown Leader" in (await second.run(*rows)).stdout
+    assert (await worker(second, "start", "--manager", second.ip)).stderr == ""
+    assert f"{second.name} Ready Leader" in (await second.run(*rows)).stdout
+    await second.run("swarm-manager", "service", "scale", "--detach", "web=3")
+    assert before < await containers(second, 3)
+
+
+async def containers(host: Host, count: int) -> set[str]:
+    """Return the ids of the containers that run on a host when there are so many."""
+    async with asyncio.timeout(30):
+        while len(ids := set((await host.docker("ps", "-q", "--no-trunc")).split())) != count:
+            await asyncio.sleep(0.1)
+    return ids

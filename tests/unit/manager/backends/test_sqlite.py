@@ -39,8 +39,7 @@ async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
         assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
 
 
-async def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("manager.backends.sqlite._LOCKED_SECONDS", 0.05)
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with Store(SqliteBackend(path), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1")))

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unauthenticated, Unavailable
 from common.model import Node, Service, Task, TaskState, TaskStatus
-from common.model.node import ManagerStatus, NodeDescription, NodeStatus
+from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeDescription, NodeStatus
 from common.model.service import ServiceSpec
 from common.tls import ROLE_MANAGER
 from common.wire.channel import ChannelClosed, PeerInfo
@@ -31,6 +31,7 @@ from common.wire.messages import (
     Welcome,
 )
 from manager.backends.memory import MemoryBackend
+from manager.dispatch.dispatcher import RESTORE_GRACE
 from tests.fakes.dispatching import Manager
 from tests.fakes.virtual_loop import run_virtual
 
@@ -205,6 +206,26 @@ def test_after_a_restart_of_the_manager_nodes_have_ten_seconds_to_come_back() ->
             assert await became(manager, "dead", "down") - started == pytest.approx(10, abs=0.02)
             await worker.say(Heartbeat())
             assert state_of(manager, "back") == "ready"
+
+    run_virtual(story())
+
+
+def test_after_a_restore_nodes_have_fifteen_minutes_to_come_and_come_with_any_certificate() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            status = NodeStatus(state="unknown", addr="10.0.0.9")
+            for name in ("back", "dead"):
+                await manager.put(Node(id=name, agent=True, certificate_serials=(ANY_CERTIFICATE,), status=status))
+            manager.dispatcher._expect_nodes()
+            await asyncio.sleep(RESTORE_GRACE - 1)
+            assert (state_of(manager, "back"), state_of(manager, "dead")) == ("unknown", "unknown")
+            await manager.dial("back", serial="renewed").hello()
+            assert state_of(manager, "back") == "ready"
+            assert manager.store.view.nodes.get("back").certificate_serials == ("renewed",)  # type: ignore[union-attr]
+            with pytest.raises(PermissionDenied, match="is not valid any more"):
+                await manager.dial("back", serial="old").hello()
+            await became(manager, "dead", "down")
+            assert asyncio.get_running_loop().time() == pytest.approx(RESTORE_GRACE, abs=0.02)
 
     run_virtual(story())
 

@@ -1,0 +1,191 @@
+"""Backups: one file with all that a new host needs to go on as the manager of a cluster.
+
+It is a gzipped tar archive of `MEMBERS`, in this order. The manager's own certificate is not in it: a new one is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import click
+import msgspec
+
+from common.clock import Clock, SystemClock, rfc3339
+from common.errors import InvalidArgument, Unavailable
+from common.model import Cluster
+from common.tls import private_file
+from common.version import version
+from manager.backends.sqlite import SqliteBackend, snapshot
+from manager.ca.files import AuthorityFiles
+from manager.config import DataDir
+
+FORMAT = 1
+MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE = "manifest.json", "config.json", "ca.crt", "ca.key", "store.db"
+MEMBERS = (MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE)
+_CHUNK = 1 << 16
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup says of itself. `made_at` is in Unix seconds; `release` is the program that made it."""
+
+    format: int
+    cluster_id: str
+    release: str
+    made_at: float
+
+
+def back_up(data: DataDir, out: IO[bytes], clock: Clock) -> Manifest:
+    """Write a backup of the manager in `data`, whether it runs or not; the store is as it is at one instant.
+
+    Raises:
+        FailedPrecondition: there is no manager in `data`.
+        Unavailable: a file cannot be read or written, or the store in it is damaged.
+
+    """
+    data.load()
+    authority = AuthorityFiles(data.path)
+    authority.load()
+    with _scratch(data) as folder:
+        manifest = _copied(data, folder / STORE, clock)
+        contents: dict[str, bytes | Path] = {
+            MANIFEST: msgspec.json.encode(manifest),
+            CONFIG: data.config,
+            CA_CERTIFICATE: authority.directory / "ca.crt",
+            CA_KEY: authority.directory / "ca.key",
+            STORE: folder / STORE,
+        }
+        try:
+            with gzip.open(out, "wb", compresslevel=6) as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
+                for name in MEMBERS:
+                    _add(archive, name, contents[name], manifest.made_at)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Unavailable(f"cannot write the backup: {error.strerror}") from error
+    return manifest
+
+
+def save(data: DataDir, file: Path) -> None:
+    """Write a backup to a file that is its owner's only, in one step, or for `-` to standard output; say so.
+
+    Raises:
+        InvalidArgument: standard output is a terminal.
+        SwarmError: as `back_up`.
+
+    """
+    if str(file) == "-":
+        if sys.stdout.isatty():
+            raise InvalidArgument("a backup is binary and holds keys: name a file, or send it into another program")
+        manifest = back_up(data, sys.stdout.buffer, SystemClock())
+        sys.stdout.buffer.flush()
+    else:
+        try:
+            with private_file(file) as out:
+                manifest = back_up(data, out, SystemClock())
+        except OSError as error:
+            raise Unavailable(f"cannot write {file}: {error.strerror}") from error
+    click.echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
+    click.echo("It holds the cluster's secrets and keys: keep it where nobody else reads it.", err=True)
+
+
+@contextmanager
+def _scratch(data: DataDir) -> Iterator[Path]:
+    """Give a folder beside the store: as private, and on a disk that has room for it."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".backup-", dir=data.path)
+    except OSError as error:
+        raise Unavailable(f"cannot write to {data.path}: {error.strerror}") from error
+    with folder as name:
+        yield Path(name)
+
+
+def _copied(data: DataDir, copy: Path, clock: Clock) -> Manifest:
+    """Copy the store, and read the copy to the end: one that cannot be read is no backup."""
+    made_at = clock.now()
+    snapshot(data.store, copy)
+    return Manifest(format=FORMAT, cluster_id=cluster_in(copy).id, release=version(), made_at=made_at)
+
+
+def cluster_in(store: Path) -> Cluster:
+    """Read all of a store that nobody has open, and return its cluster.
+
+    Raises:
+        Unavailable: it is damaged, of a newer release, or has no cluster.
+
+    """
+
+    async def read() -> Cluster | None:
+        backend = SqliteBackend(store)
+        try:
+            objects = (await backend.load()).objects
+        finally:
+            await backend.close()
+        return next((value for value in objects if isinstance(value, Cluster)), None)
+
+    cluster = asyncio.run(read())
+    if cluster is None:
+        raise Unavailable(f"the store {store} has no cluster in it: it is damaged")
+    return cluster
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes | Path, made_at: float) -> None:
+    member = tarfile.TarInfo(name)
+    member.mode, member.mtime = 0o600, int(made_at)
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+        member.size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        archive.addfile(member, file)
+
+
+@contextmanager
+def members(source: BinaryIO, name: str) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+    """Read a backup's members one after the other, each before the next is asked for. `name` is for errors.
+
+    Raises:
+        InvalidArgument: it is no backup, or damaged or cut off, which may be seen only while a member is read.
+
+    """
+    try:
+        with gzip.open(source) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+            yield _each(archive, name)
+            while plain.read(_CHUNK):  # the checksum is at the end
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidArgument(f"{name} is no backup of a manager, or is damaged: {error}") from error
+
+
+def _each(archive: tarfile.TarFile, name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    expected = list(MEMBERS)
+    for member in archive:
+        content = archive.extractfile(member)
+        if not expected or member.name != expected.pop(0) or content is None:
+            raise InvalidArgument(f"{name} is no backup of a manager: it holds {member.name!r}")
+        yield member.name, content
+    if expected:
+        raise InvalidArgument(f"{name} is cut off: it has no {expected[0]!r}")
+
+
+def read_manifest(content: bytes, name: str) -> Manifest:
+    """Read what a backup says of itself.
+
+    Raises:
+        InvalidArgument: this release cannot read it.
+
+    """
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument(f"{name} is no backup of a manager, or is damaged: {error}") from error
+    if manifest.format > FORMAT:
+        raise InvalidArgument(f"{name} was made by release {manifest.release}, this is {version()}: install that one")
+    return manifest

@@ -1,0 +1,160 @@
+"""Making a manager from a backup: here, or on another host with another address."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+
+from common.clock import Clock
+from common.errors import InvalidArgument
+from common.ids import new_id
+from common.model.node import ANY_CERTIFICATE, ManagerStatus, Node, NodeStatus
+from common.tls import private_file, write_private
+from manager.backends.sqlite import SqliteBackend
+from manager.backup import CA_CERTIFICATE, CA_KEY, CONFIG, MANIFEST, Manifest, members, read_manifest
+from manager.bootstrap import all_or_nothing, first_node, refuse_second
+from manager.ca.authority import Authority
+from manager.ca.files import AuthorityFiles
+from manager.config import DataDir, ManagerConfig, split_address
+from manager.state.changes import Decision
+from manager.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of it: the backup, and the manager's configuration before and now."""
+
+    manifest: Manifest
+    before: ManagerConfig
+    config: ManagerConfig
+
+    @property
+    def moved(self) -> bool:
+        """Whether workers have to be told where the manager is now."""
+        return self.before.advertise_addr != self.config.advertise_addr
+
+
+def restore_cluster(
+    data: DataDir,
+    source: BinaryIO,
+    name: str,
+    configure: Callable[[ManagerConfig], ManagerConfig],
+    clock: Clock,
+) -> Restored:
+    """Make the files of a manager from a backup, all of them or none.
+
+    `configure` makes the new configuration of the one in the backup. `name` is what the backup is called in errors.
+
+    Raises:
+        AlreadyExists: there is a manager in `data`; it is left as it is.
+        InvalidArgument: `source` is no backup, or `configure` refuses.
+        Unavailable: something cannot be written, or the store in the backup cannot be read.
+
+    """
+    refuse_second(data)
+    with all_or_nothing(data):
+        manifest, before = _unpack(data, source, name)
+        config = configure(before)
+        files = AuthorityFiles(data.path)
+        authority = files.load()
+        config = asyncio.run(_settle(data, name, authority, before, config, clock))
+        data.save(config)
+    return Restored(manifest, before, config)
+
+
+def _unpack(data: DataDir, source: BinaryIO, name: str) -> tuple[Manifest, ManagerConfig]:
+    manifest, config = None, b""
+    data.certificates.mkdir(mode=0o700)
+    with members(source, name) as found:
+        for member, content in found:
+            if member == MANIFEST:
+                manifest = read_manifest(content.read(), name)
+            elif member == CONFIG:
+                config = content.read()
+            elif member in (CA_CERTIFICATE, CA_KEY):
+                write_private(data.certificates / member, content.read())
+            else:
+                with private_file(data.store) as store:
+                    shutil.copyfileobj(content, store)
+    assert manifest is not None, "a backup without a member is refused"
+    try:
+        return manifest, msgspec.json.decode(config, type=ManagerConfig)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument(f"{name} is damaged: its {CONFIG} cannot be read: {error}") from error
+
+
+async def _settle(
+    data: DataDir, name: str, authority: Authority, before: ManagerConfig, config: ManagerConfig, clock: Clock
+) -> ManagerConfig:
+    """Make the records and this manager's certificate fit the host that it is on now; return who the manager is."""
+    async with Store(SqliteBackend(data.store), clock) as store:
+        cluster = store.view.cluster
+        if authority.cluster_id != cluster.id:
+            raise InvalidArgument(f"{name} is damaged: its authority is not that of cluster {cluster.id}")
+        config, decision = settled(list(store.view.nodes), before, config, new_id(random.SystemRandom()))
+        await store.update(lambda tx: tx.apply(decision))
+        names = config.certificate_names(socket.gethostname())
+        lifetime = cluster.spec.ca_config.node_cert_expiry
+        AuthorityFiles(data.path).issue_own(authority, config.node_id, names, lifetime, clock)
+    return config
+
+
+def settled(
+    nodes: Sequence[Node], before: ManagerConfig, config: ManagerConfig, fresh_id: str
+) -> tuple[ManagerConfig, Decision]:
+    """Decide which node the restored manager is, and how the nodes' records begin.
+
+    On the host that it was on it is the node that it was; on a worker's host it is that worker's node (one host is one
+    row); else it is a new one, `fresh_id`. The node that it was before becomes a worker's, or goes when it had none.
+
+    A worker has the time to come that `dispatcher.RESTORE_GRACE` gives, as it may have to be told where the manager is:
+    until then its tasks stay its own. It comes with a certificate that it may have renewed since the backup.
+    """
+    config = msgspec.structs.replace(config, node_id=_own_id(nodes, before, config, fresh_id))
+    put, remove = [], []
+    for node in nodes:
+        if node.id == config.node_id:
+            put.append(_promoted(_awaited(node), config))
+        elif node.id == before.node_id and not node.agent:
+            remove.append(node)
+        elif node.id == before.node_id:
+            spec = msgspec.structs.replace(node.spec, role="worker")
+            put.append(msgspec.structs.replace(_awaited(node), spec=spec, manager_status=None))
+        else:
+            put.append(_awaited(node))
+    if config.node_id == fresh_id:
+        put.append(first_node(config))
+    old = {node.id: node for node in nodes}
+    return config, Decision(put=tuple(node for node in put if node != old.get(node.id)), remove=tuple(remove))
+
+
+def _own_id(nodes: Sequence[Node], before: ManagerConfig, config: ManagerConfig, fresh_id: str) -> str:
+    host = split_address(config.advertise_addr)[0]
+    if host == split_address(before.advertise_addr)[0]:
+        return before.node_id
+    here = [node for node in nodes if node.agent and node.status.addr == host]
+    return max(here, key=lambda node: (node.status.state != "down", node.created_at)).id if here else fresh_id
+
+
+def _awaited(node: Node) -> Node:
+    """Let a node that has a certificate come with any of its own; one that has left has none."""
+    if not node.agent or not node.certificate_serials:
+        return node
+    status = node.status
+    if status.state == "ready":
+        message = "the manager was restored from a backup; this worker has not come to it yet"
+        status = NodeStatus(state="unknown", message=message, addr=status.addr)
+    return msgspec.structs.replace(node, status=status, certificate_serials=(ANY_CERTIFICATE,))
+
+
+def _promoted(node: Node, config: ManagerConfig) -> Node:
+    spec = msgspec.structs.replace(node.spec, role="manager")
+    status = ManagerStatus(leader=True, addr=config.advertise_addr)
+    return msgspec.structs.replace(node, spec=spec, manager_status=status)

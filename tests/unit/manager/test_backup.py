@@ -1,0 +1,243 @@
+"""Backups: made while a manager runs, complete, private; and a manager made from one, here or elsewhere."""
+
+import asyncio
+import io
+import random
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from common.clock import SystemClock
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
+from common.model import Node, Secret, Service
+from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeSpec, NodeStatus
+from common.model.secret import SecretSpec
+from common.model.service import ServiceSpec
+from manager import init
+from manager.backends.sqlite import SqliteBackend
+from manager.backup import back_up
+from manager.bootstrap import create_cluster
+from manager.ca.files import AuthorityFiles
+from manager.config import DataDir, ManagerConfig
+from manager.init import restored_configuration
+from manager.main import cli
+from manager.restore import Restored, restore_cluster, settled
+from manager.state.store import Store
+
+CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377", tls_names=("swarm.example",))
+MOVED = msgspec.structs.replace(CONFIG, advertise_addr="192.0.2.2:2377")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """Make a manager with a service and a secret."""
+    data = DataDir(tmp_path / "manager")
+
+    async def make() -> None:
+        await create_cluster(data, CONFIG, ("10.0.0.0/8",), SystemClock(), random.Random(1))
+        async with Store(SqliteBackend(data.store), SystemClock()) as store:
+            await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="web"))))
+            await store.update(lambda tx: tx.put(Secret(id="x1", spec=SecretSpec(name="key", data=b"\x00\xff"))))
+
+    asyncio.run(make())
+    return data
+
+
+def backup(data: DataDir) -> bytes:
+    out = io.BytesIO()
+    back_up(data, out, SystemClock())
+    return out.getvalue()
+
+
+def restore(
+    content: bytes, into: Path, configure: Callable[[ManagerConfig], ManagerConfig] = lambda before: before
+) -> Restored:
+    return restore_cluster(DataDir(into), io.BytesIO(content), "b.backup", configure, SystemClock())
+
+
+def objects(data: DataDir) -> dict[str, object]:
+    async def read() -> dict[str, object]:
+        backend = SqliteBackend(data.store)
+        loaded = await backend.load()
+        await backend.close()
+        return {value.id: value for value in loaded.objects}
+
+    return asyncio.run(read())
+
+
+def test_what_was_backed_up_is_restored_and_for_its_owner_only(data: DataDir, tmp_path: Path):
+    restored = restore(backup(data), tmp_path / "again")
+    again = DataDir(tmp_path / "again")
+    assert again.load() == CONFIG
+    assert objects(again) == objects(data)
+    assert not restored.moved
+    before, after = (AuthorityFiles(each.path) for each in (data, again))
+    assert after.load().digest == before.load().digest
+    assert after.covers(("192.0.2.1", "swarm.example"))
+    assert after.node.identity().node_id == "m1"
+    assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in again.path.rglob("*") if f.is_file())
+    assert {f.name for f in data.path.iterdir()} == {"config.json", "certificates", "store.db"}
+
+
+async def test_a_backup_is_made_while_a_manager_writes(data: DataDir, tmp_path: Path):
+    """It holds all that was stored before it began, and never half of a change."""
+    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+        stop = asyncio.Event()
+
+        async def write() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                pair = [Service(id=f"{side}{number}", spec=ServiceSpec(name=f"{side}{number}")) for side in "ab"]
+                await store.update(lambda tx, pair=pair: [tx.put(each) for each in pair])
+
+        writer = asyncio.create_task(write())
+        await store.update(lambda tx: tx.put(Service(id="last", spec=ServiceSpec(name="last"))))
+        content = await asyncio.to_thread(backup, data)
+        stop.set()
+        await writer
+    await asyncio.to_thread(restore, content, tmp_path / "again")
+    found = await asyncio.to_thread(objects, DataDir(tmp_path / "again"))
+    assert "last" in found
+    assert {name[1:] for name in found if name[0] == "a"} == {name[1:] for name in found if name[0] == "b"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda content: b"", "is no backup"),
+        (lambda content: b"x" * 10_000, "is no backup"),
+        (lambda content: content[: len(content) // 2], "damaged"),
+        (lambda content: content[:-600] + bytes(600), "damaged"),
+    ],
+)
+def test_what_is_no_whole_backup_is_refused_and_leaves_nothing(
+    data: DataDir, tmp_path: Path, spoil: Callable[[bytes], bytes], said: str
+):
+    with pytest.raises(InvalidArgument, match=rf"b\.backup .*{said}"):
+        restore(spoil(backup(data)), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_manager_that_is_there_is_not_written_over(data: DataDir):
+    content, before = backup(data), data.store.read_bytes()
+    with pytest.raises(AlreadyExists):
+        restore(content, data.path)
+    assert data.store.read_bytes() == before
+
+
+def test_a_store_that_cannot_be_read_is_not_called_a_backup(data: DataDir, tmp_path: Path):
+    data.store.write_bytes(b"not a database, but long enough to be read as a header of one" * 20)
+    file = tmp_path / "b.backup"
+    said = CliRunner().invoke(cli, ["backup", "--data-dir", str(data.path), str(file)])
+    assert isinstance(said.exception, SwarmError | SystemExit)
+    assert not file.exists()
+    with pytest.raises(Unavailable, match=r"store\.db"):
+        back_up(data, io.BytesIO(), SystemClock())
+
+
+def test_without_a_manager_there_is_nothing_to_back_up(tmp_path: Path):
+    with pytest.raises(FailedPrecondition, match="no manager in"):
+        back_up(DataDir(tmp_path), io.BytesIO(), SystemClock())
+
+
+def test_the_file_of_a_backup_is_private(data: DataDir, tmp_path: Path):
+    file = tmp_path / "b.backup"
+    said = CliRunner().invoke(cli, ["backup", "--data-dir", str(data.path), str(file)])
+    assert said.exit_code == 0, said.output
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [f.name for f in tmp_path.iterdir() if f.is_file()] == ["b.backup"]
+
+
+# --- what the records become ------------------------------------------------------------------------------------------
+
+
+def manager_node(*, agent: bool = False) -> Node:
+    return Node(
+        id="m1",
+        agent=agent,
+        spec=NodeSpec(role="manager"),
+        certificate_serials=("1",) if agent else (),
+        manager_status=ManagerStatus(leader=True, addr=CONFIG.advertise_addr),
+        status=NodeStatus(state="ready", addr="192.0.2.1"),
+    )
+
+
+def worker_node(
+    node_id: str, addr: str, state: str = "ready", serials: tuple[str, ...] = ("7",), at: float = 1
+) -> Node:
+    status = NodeStatus(state=state, addr=addr)
+    return Node(id=node_id, agent=True, certificate_serials=serials, status=status, created_at=at)
+
+
+def decided(nodes: list[Node], config: ManagerConfig) -> tuple[ManagerConfig, dict[str, Node], list[str]]:
+    config, decision = settled(nodes, CONFIG, config, "fresh")
+    after = {node.id: node for node in (*nodes, *decision.put) if isinstance(node, Node)}
+    return config, after, [node.id for node in decision.remove]
+
+
+def test_workers_are_waited_for_and_come_with_whatever_certificate_they_have():
+    left = worker_node("left", "192.0.2.8", "down", serials=())
+    down = worker_node("down", "192.0.2.9", "down")
+    _, put, _ = decided([manager_node(agent=True), worker_node("w1", "192.0.2.7"), left, down], CONFIG)
+    assert {name: node.status.state for name, node in put.items()} == {
+        "m1": "unknown",
+        "w1": "unknown",
+        "left": "down",
+        "down": "down",
+    }
+    assert {name: node.certificate_serials for name, node in put.items()} == {
+        "m1": (ANY_CERTIFICATE,),
+        "w1": (ANY_CERTIFICATE,),
+        "left": (),
+        "down": (ANY_CERTIFICATE,),
+    }
+
+
+@pytest.mark.parametrize(("agent", "removed"), [(False, ["m1"]), (True, [])])
+def test_on_another_host_the_manager_is_another_node(agent: bool, removed: list[str]):
+    config, put, gone = decided([manager_node(agent=agent), worker_node("w1", "192.0.2.7")], MOVED)
+    assert (config.node_id, gone) == ("fresh", removed)
+    assert put["fresh"].manager_status == ManagerStatus(leader=True, addr="192.0.2.2:2377")
+    assert put["fresh"].status.state == "ready"
+    if agent:
+        assert (put["m1"].spec.role, put["m1"].manager_status, put["m1"].agent) == ("worker", None, True)
+
+
+def test_on_a_workers_host_the_manager_is_that_workers_node():
+    before = worker_node("before", "192.0.2.2", "down", at=0)
+    config, put, gone = decided([manager_node(), before, worker_node("w1", "192.0.2.2")], MOVED)
+    assert (config.node_id, gone) == ("w1", ["m1"])
+    assert (put["w1"].spec.role, put["w1"].status.state) == ("manager", "unknown")
+    assert put["w1"].manager_status == ManagerStatus(leader=True, addr="192.0.2.2:2377")
+    assert put["before"].spec.role == "worker"
+
+
+# --- where it is now --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "advertise", "listen", "expected"),
+    [
+        (["192.0.2.1", "10.1.1.1"], None, None, ("192.0.2.1:2377", ":2377")),
+        (["192.0.2.2"], None, None, ("192.0.2.2:2377", ":2377")),
+        (["192.0.2.2"], "192.0.2.3", None, ("192.0.2.3:2377", ":2377")),
+        (["192.0.2.1"], "192.0.2.1:2399", None, ("192.0.2.1:2399", ":2399")),
+        (["192.0.2.2"], "192.0.2.2", "0.0.0.0:2400", ("192.0.2.2:2377", "0.0.0.0:2400")),
+    ],
+)
+def test_what_is_not_given_is_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+    own: list[str],
+    advertise: str | None,
+    listen: str | None,
+    expected: tuple[str, str],
+):
+    monkeypatch.setattr(init.hostaddr, "addresses", lambda: dict.fromkeys(own, "eth0"))
+    config = restored_configuration(CONFIG, advertise, listen, (), ())
+    assert (config.advertise_addr, config.listen_addr) == expected
+    assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)

@@ -161,9 +161,6 @@ def start_again(data: DataDir, manager: str = "") -> None:
         daemon(data).start(START_SECONDS)
 
 
-<<<<<<< Updated upstream
-def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
-=======
 def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
     status = statusfile.read(data.status)
     if status is not None and status.manager == address:
@@ -173,8 +170,7 @@ def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
     data.save(msgspec.structs.replace(config, managers=(address,)))
 
 
-def _check_welcomed(data: DataDir, background: Daemon) -> None:
->>>>>>> Stashed changes
+def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
     status = statusfile.read(data.status)
     if status is not None and status.manager:
         return status

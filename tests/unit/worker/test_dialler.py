@@ -17,6 +17,12 @@ DAY = 86400.0
 LIFETIME = 90 * 86400 * 10**9
 
 
+@pytest.fixture(autouse=True)
+def seldom_looks(monkeypatch):
+    """Look at the clock by the hour: months pass here, and nobody sets it."""
+    monkeypatch.setattr("common.clock.CLOCK_CHECK_SECONDS", 3600.0)
+
+
 class World:
     def __init__(self, folder) -> None:
         self.clock = LoopClock()

@@ -317,8 +317,8 @@ class DockerEngine:
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
             raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error
-        except (aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
-            raise EngineDown(f"no Docker engine answers at {self.host}: {error}") from error
+        except (aiohttp.ClientError, OSError, json.JSONDecodeError) as why:
+            raise EngineDown(f"no Docker engine answers at {self.host}: {getattr(why, 'strerror', '') or why}") from why
 
 
 def _connector(host: str) -> aiohttp.BaseConnector:

@@ -1,9 +1,12 @@
+from random import Random
+
 import pytest
 
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
 from worker import engineapi
-from worker.ports import Container, ContainerEvent, Image, Phase
+from worker.engine import DockerEngine
+from worker.ports import Container, ContainerEvent, EngineDown, Image, Phase
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,13 @@ from worker.ports import Container, ContainerEvent, Image, Phase
 )
 def test_the_version_is_the_newest_that_both_speak(answer, spoken):
     assert engineapi.negotiate(answer) == spoken
+
+
+async def test_an_engine_that_is_not_there_is_named_with_the_systems_own_word(tmp_path):
+    engine = DockerEngine(f"unix://{tmp_path}/docker.sock", Random(0))
+    with pytest.raises(EngineDown, match=r"engine answers at unix://\S+/docker.sock: No such file or directory$"):
+        await engine.info()
+    await engine.close()
 
 
 def test_an_engine_that_is_too_old_says_so():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.model import Task
-from manager.orchestrate import restart
+from manager.orchestrate import canary, restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.upkeep import next_record, serves
@@ -52,7 +52,8 @@ def _is_leaving(view: View, task: Task) -> bool:
 
 def _leave(case: Case, slot: Slot) -> None:
     incumbent = slot.live[0]
-    record = next_record(case, slot) if restart.movable(incumbent) else None
+    kept = canary.kept(case, slot) is not None
+    record = next_record(case, slot, kept=kept) if restart.movable(incumbent) else None
     if record is None:
         case.reason(
             f"task {incumbent.name} stops on drained node {incumbent.node_id}: its policy allows no other start"

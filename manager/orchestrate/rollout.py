@@ -7,12 +7,13 @@ so cancels the running one) or sets to `rollback_started` when a rollback is ask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from common.model import Task
-from common.model.service import UpdateConfig, UpdateStatus
+from common.errors import FailedPrecondition
+from common.model import Task, TaskState
+from common.model.service import ServiceSpec, UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
 from manager.orchestrate import availability, canary
 from manager.orchestrate.case import Case
@@ -28,6 +29,7 @@ from manager.orchestrate.progress import (
     Progress,
     measure,
 )
+from manager.orchestrate.rotation import renewed
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.upkeep import Phase, next_record, serves
 from manager.state import extensions, revisions
@@ -41,11 +43,16 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
     """Take an update's next steps, given what each slot needs."""
     if case.held:
         return
-    dirty = [slot for slot, phase in phases if phase is Phase.DIRTY]
+    records = {slot: next_record(case, slot) for slot, phase in phases if phase is Phase.DIRTY}
+    dirty = {slot: record for slot, record in records.items() if record is not None}
     state, slots = _state(case), [slot for slot, _ in phases]
     if state == PAUSED and case.service.update_status and case.service.update_status.held_at:
         _hold_on(case, slots, len(dirty), case.service.update_status)
-    if state in HALTED or (not dirty and state not in ACTIVE):
+    if state in HALTED:
+        return
+    for slot in [slot for slot in records if slot not in dirty]:
+        _let_go(case, slot)
+    if not dirty and state not in ACTIVE:
         return
     if state not in ACTIVE:
         promoted = extensions.of(case.service).canary > case.canary  # it goes on with what is beyond its canary already
@@ -94,16 +101,21 @@ def _hold_on(case: Case, slots: Sequence[Slot], dirty: int, status: UpdateStatus
     case.continue_at_once()
 
 
-def _advance(case: Case, dirty: Sequence[Slot], config: UpdateConfig, free: int) -> tuple[int, bool]:
+def _let_go(case: Case, slot: Slot) -> None:
+    """Stop the old task of a slot when the new one has done its work; where that has failed for good, it serves on."""
+    if slot.newest.status.state is TaskState.COMPLETE:
+        for task in slot.live:
+            case.reason(f"task {task.name} stops: the one after it has completed")
+            case.stop(task)
+
+
+def _advance(case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int) -> tuple[int, bool]:
     """Begin with at most `free` dirty slots; return how many still want to be changed.
 
     And whether none could be begun with, as no more replicas may be missing.
     """
     left, begun, bounded = 0, False, False
-    for slot in dirty:
-        record = next_record(case, slot)
-        if record is None:  # it has used up its attempts with the new specification
-            continue
+    for slot, record in dirty.items():
         left += 1
         if free <= 0:
             continue
@@ -202,13 +214,16 @@ def fail(case: Case, cause: str) -> None:
     elif case.service.previous_spec is None:
         _set(case, PAUSED, f"update paused {cause}: there is no previous specification to roll back to")
     else:
-        _roll_back(case, f"update rolled back {cause}")
+        try:
+            previous = renewed(case.service.previous_spec, case.view)
+        except FailedPrecondition as error:
+            _set(case, PAUSED, f"update paused {cause}: {error.message}")
+        else:
+            _roll_back(case, previous, f"update rolled back {cause}")
 
 
-def _roll_back(case: Case, message: str) -> None:
+def _roll_back(case: Case, previous: ServiceSpec, message: str) -> None:
     """Make the previous specification the present one, as a new version of it; none is previous then."""
-    previous = case.service.previous_spec
-    assert previous is not None
     service = revisions.respecified(case.service, revisions.to_return_to(case.service, previous), case.now)
     case.update(msgspec.structs.replace(service, previous_spec=None, spec_version=case.view.index + 1))
     _set(case, ROLLBACK_STARTED, message, started_at=case.now)

@@ -45,14 +45,15 @@ def settle(case: Case, slot: Slot) -> Phase:
     return _restart(case, slot)
 
 
-def next_record(case: Case, slot: Slot) -> RestartRecord | None:
+def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
     """Return the restart record for a slot's next task, or None when it is not to have one.
 
     A new specification starts afresh, and so does a slot that was only moved or stopped; a failure counts. A task that
-    could not take its new files is one of the specification before.
+    could not take its new files is one of the specification before. `kept`: the next task is made like the last one,
+    whatever the service says now.
     """
     last = slot.newest
-    if last.spec_version != case.service.spec_version or last.refused:
+    if not kept and (last.spec_version != case.service.spec_version or last.refused):
         return RestartRecord()
     if last.status.state in _ENDED_BY_ITSELF:
         return restart.after(last, case.now, case.rng)

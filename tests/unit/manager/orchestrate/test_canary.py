@@ -200,3 +200,23 @@ def test_there_are_never_more_than_asked_for(canary: int, what: list[tuple[str, 
         through = status is not None and (status.promoted or status.state == "completed")
         if old(world) and not through:
             assert len(slots) <= canary
+
+
+def test_a_drained_task_that_a_canary_leaves_out_is_not_replaced_without_a_pause() -> None:
+    """What replaces it is made as it is, so failures of that count like those of any other task."""
+    world = updated(1, replicas=2)
+    work(world)
+    assert state(world) == "paused"
+    (left,) = old(world)
+    node = world.tables.nodes.get(left.node_id)
+    assert node is not None
+    spec = world.task(left).spec
+    world.put(replace(left, spec=replace(spec, restart_policy=policy(delay=5))))
+    world.put(replace(node, spec=replace(node.spec, availability="drain")))
+    world.settle()
+    (challenger,) = [task for task in world.live if task.slot == left.slot and task.id != left.id]
+    elsewhere = next(each for each in NODES if each != left.node_id)
+    world.see(challenger, TaskState.FAILED, elsewhere)
+    world.settle()
+    (second,) = [task for task in world.live if task.slot == left.slot and task.id != left.id]
+    assert second.restart.not_before >= world.now + 5

@@ -236,3 +236,23 @@ def test_what_a_worker_says_of_an_earlier_change_counts_for_nothing() -> None:
     assert taken is not None
     assert taken.renewal is not None
     assert (taken.renewing, taken.renewal.taken_at) == (False, world.now + 1)
+
+
+def test_an_update_that_fails_is_paused_where_what_the_rollback_needs_is_gone() -> None:
+    """A secret that only the previous specification names may be removed."""
+    world = Vault()
+    world.change(
+        TaskSpec(container_spec=ContainerSpec(image="web:2")), update_config=update_config(failure_action="rollback")
+    )
+    world.settle()
+    (secret,) = world.tables.secrets.named("key")
+    world.remove(secret)
+    world.stopped()
+    world.settle()
+    world.run("n1")
+    world.see(next(task for task in world.live if task.id not in world.ids), TaskState.FAILED)
+    world.settle()
+    status = world.service.update_status
+    assert status is not None
+    assert status.state == "paused"
+    assert status.message.endswith("that specification needs the secret key, which does not exist any more")

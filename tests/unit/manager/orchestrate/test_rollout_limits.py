@@ -8,7 +8,7 @@ from common.model import Task, TaskState
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import Reservations, Resources, TaskSpec
 from manager.state import revisions
-from tests.fakes.world import World, replace, template, update_config
+from tests.fakes.world import World, policy, replace, template, update_config
 from tests.unit.manager.orchestrate.test_rollout import NEW, image, new, old, running, state
 
 DEADLINE = {"swarm.x.progress-deadline": "60s"}
@@ -180,3 +180,22 @@ def test_a_new_task_that_was_lost_before_it_ran_holds_back_nothing() -> None:
         world.pass_time(6)
     world.settle()
     assert (state(world), len(new(world)), old(world)) == ("completed", 3, [])
+
+
+@pytest.mark.parametrize(("end", "stays"), [(TaskState.COMPLETE, 0), (TaskState.FAILED, 1)])
+def test_a_new_task_that_ends_for_good_before_the_old_one_stops_ends_its_turn(end: TaskState, stays: int) -> None:
+    """When it has completed the old one has nothing more to do, and serves on when it failed.
+
+    The decider went round and round: the update completed and began again, as the old one was out of date for ever.
+    """
+    config = update_config(order="start-first", failure_action="continue", monitor=1)
+    world = running(1, template(restart_policy=policy("none")), update_config=config)
+    world.change(template(NEW, restart_policy=policy("none")))
+    world.settle()
+    (task,) = new(world)
+    world.see(task, end, "n2")
+    world.settle()
+    world.pass_time(2)
+    world.settle()
+    assert state(world) == "completed"
+    assert (len(new(world)), len(old(world))) == (0, stays)

@@ -13,6 +13,7 @@ from manager.loops.loop import Rule
 from manager.orchestrate import availability, dependencies, enforcer, orphans, progress, reaper, rotation, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
+from manager.state import executions
 from manager.state.changes import Change
 from manager.state.view import View
 
@@ -175,15 +176,26 @@ def all_task_nodes(view: View) -> Iterable[str]:
 
 
 def slot_keys(change: Change, view: View) -> Iterable[str]:
-    """Name the slot of a task that is history now, or that made history of others; all slots when the limit changed."""
+    """Name the slot of a task that is history now, or that made history of others, and what makes history of many."""
     value = change.new
     if isinstance(value, Cluster):
         return all_slots(view)
+    if isinstance(value, Service):
+        return _slots_of_executions(change, view)
     if not isinstance(value, Task):
         return ()
     if change.old is None:
         return (slot_key(value),) if len(view.tasks.in_slot(value.service_id, value.slot, value.node_id)) > 1 else ()
     return () if value.live else (slot_key(value),)
+
+
+def _slots_of_executions(change: Change, view: View) -> Iterable[str]:
+    """Name the slots of a job of which an execution is over: its records are history now."""
+    old, new = change.old, change.new
+    assert isinstance(new, Service)
+    if not isinstance(old, Service) or executions.under_way(old) <= executions.under_way(new):
+        return ()
+    return dict.fromkeys(slot_key(task) for task in view.tasks.of_service(new.id) if not task.live)
 
 
 def all_slots(view: View) -> Iterable[str]:

@@ -12,6 +12,8 @@ from manager.orchestrate.reaper import slot_key
 from manager.state.changes import Change
 from tests.fakes.world import World, replace
 
+ALLOW = {"swarm.x.schedule": "0 0 1 1 *", "swarm.x.schedule-concurrency": "allow"}
+
 
 def world() -> World:
     made = World()
@@ -132,6 +134,24 @@ def test_history_wakes_the_reaper() -> None:
     assert isinstance(cluster, Cluster)
     assert list(keys(Change(cluster, cluster), made.tables)) == [slot_key(task)]
     assert list(orchestration.all_slots(made.tables)) == [slot_key(task)]
+
+
+def test_an_execution_that_is_over_wakes_the_reaper() -> None:
+    """Its last records were kept until then; no task of their slots may change any more."""
+    made = World()
+    made.nodes("n1")
+    made.job(1)
+    made.settle()
+    made.put(replace(made.service, spec=replace(made.service.spec, labels=ALLOW)))
+    made.force()
+    made.run("n1")
+    (task,) = made.tasks
+    made.see(task, TaskState.COMPLETE)
+    now = made.service
+    assert now.job_status is not None
+    both = replace(now, job_status=replace(now.job_status, beside=(0,)))
+    assert list(orchestration.slot_keys(Change(both, now), made.tables)) == [slot_key(task)]
+    assert list(orchestration.slot_keys(Change(now, both), made.tables)) == []
 
 
 def test_a_node_that_is_down_or_gone_wakes_the_orphans() -> None:

@@ -29,6 +29,7 @@ from worker.renewal import Renewals
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
+POISON_RETRY_SECONDS = 10.0
 LAST_WORDS_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -156,6 +157,10 @@ class TaskRunner:
                 _log.log(level, "task %s waits for the engine: %s", self.task.name, error.message)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
+                _log.exception("task %s: unexpected error: trying again later", self.task.name)
+                self._stale = True
+                await self._wait(self._hands.clock.now() + POISON_RETRY_SECONDS)
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()

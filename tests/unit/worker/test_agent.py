@@ -17,6 +17,7 @@ from common.wire.server import FIRST_FRAME_BYTES
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
+from worker import taskmachine
 from worker.gate import calls_at_once
 from worker.ports import EngineError, Phase
 
@@ -242,6 +243,28 @@ async def test_a_bug_ends_its_task_and_no_other():
         assert w.state("t1") is S.REJECTED
         assert "internal error of the worker: RuntimeError('bug')" in w.last("t1").err
         assert w.state("t2") is S.RUNNING
+
+
+def test_a_bug_in_deciding_a_task_holds_up_no_other(monkeypatch):
+    step = taskmachine.step
+
+    def broken(task, situation, now):
+        if task.id == "t1":
+            raise RuntimeError("bug")
+        return step(task, situation, now)
+
+    async def story():
+        w = world()
+        async with w.running():
+            with monkeypatch.context() as patched:
+                patched.setattr(taskmachine, "step", broken)
+                await w.assign(make_task("t1"), make_task("t2"))
+                await asyncio.sleep(1)
+                assert w.state("t2") is S.RUNNING
+            await asyncio.sleep(15)
+            assert w.state("t1") is S.RUNNING
+
+    run_virtual(story())
 
 
 @virtual

@@ -82,7 +82,11 @@ def _missing(case: Case, name: str, condition: Condition) -> str:
         return f"{name}, which does not exist,"
     if condition is Condition.HEALTHY and _is_job(service):
         return f"{name} to be healthy, which a job never is,"
-    return "" if met(service, condition, case) else f"{name} {_WORDS[condition]}"
+    if met(service, condition, case):
+        return ""
+    if condition is Condition.HEALTHY and met(service, Condition.COMPLETED, case):
+        return f"{name} to be healthy, which has completed instead,"
+    return f"{name} {_WORDS[condition]}"
 
 
 def met(service: Service, condition: Condition, case: Case) -> bool:

@@ -113,6 +113,8 @@ async def test_dependencies_are_checked(client: Client) -> None:
     assert "restarted whenever it does" in await refused(body("web", "db=completed"))
     assert await refused(body("web", "web")) == "services depend on each other in a circle: web → web"
     await client.make("/services/create", body("once", RestartPolicy={"Condition": "on-failure"}))
+    await client.make("/services/create", {**body("job"), "Mode": {"ReplicatedJob": {}}})
+    assert "waits for job to be healthy, which a job never is" in await refused(body("web", "job=healthy"))
     await client.make("/services/create", body("web", "db=healthy,once=completed"))
     shown = await client.get("/services/db")
     target = f"/services/db/update?version={shown['Version']['Index']}"

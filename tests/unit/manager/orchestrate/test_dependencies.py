@@ -136,6 +136,16 @@ def test_a_dependency_that_became_a_job_is_never_healthy_and_that_is_said() -> N
     assert world.service.waiting == "waits for db to be healthy, which a job never is,"
 
 
+def test_a_dependency_that_ended_before_it_was_healthy_is_said() -> None:
+    world = Pair("db=healthy")
+    world.database(1, template("db:1", restart_policy=policy("none")))
+    world.both()
+    world.see(world.of("db")[0], TaskState.COMPLETE, "n1")
+    world.both()
+    assert world.of("s") == []
+    assert world.service.waiting == "waits for db to be healthy, which has completed instead,"
+
+
 def test_all_replicas_count_and_none_is_nothing_to_wait_for() -> None:
     world = Pair()
     world.database(2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from common.addressing6 import writer_with_ipv4
 from common.wire.messages import MESH, MESH6, Backend, PublishedPort, ServiceEndpoint
@@ -53,9 +54,8 @@ def services_of(
     """
     bridges = {segment.network_id: (segment.bridge, segment.prefix6) for segment in site.segments.values()}
     context = (bridges, site.mesh6, site.facts.held)
-    writers = {
-        network_id: writer_with_ipv4(prefix) for network_id, (_, prefix) in bridges.items() if prefix is not None
-    }
+    # Each address is written twice: as a backend, and as one that connections may have been sent to.
+    writers = {network_id: cache(writer_with_ipv4(prefix)) for network_id, (_, prefix) in bridges.items() if prefix}
     for service_id in memory.keys() - endpoints.keys():
         del memory[service_id]
     found = []
@@ -121,11 +121,10 @@ def _in_rules(address: str, kind: str) -> str:
 
 def _service(endpoint: ServiceEndpoint, site: Site, writers: Writers, draining: Collection[str]) -> Service:
     live = [backend for backend in endpoint.backends if backend.task_id not in draining]
-    everyone = (*endpoint.backends, *endpoint.draining)
     return Service(
         ipv4=_part4(endpoint, site, live),
         ipv6=_part6(endpoint, site, writers, live) if site.mesh6 is not None else Part(),
-        reached=frozenset(address for backend in everyone for address in _all_addresses(backend, writers)),
+        reached=_reached((*endpoint.backends, *endpoint.draining), writers),
     )
 
 
@@ -171,11 +170,12 @@ def _part(
     return Part(chains, at_vip, at_port, at_address)
 
 
-def _all_addresses(backend: Backend, writers: Writers) -> Iterator[str]:
-    for network_id, address in backend.addresses.items():
-        yield address
-        if (write := writers.get(network_id)) is not None:
-            yield write(address)
+def _reached(backends: Collection[Backend], writers: Writers) -> frozenset[str]:
+    """Return all addresses that they have, of both families."""
+    found = [address for backend in backends for address in backend.addresses.values()]
+    for network_id in writers.keys() & set().union(*(backend.addresses for backend in backends)):
+        found += map(writers[network_id], _addresses(backends, network_id))
+    return frozenset(found)
 
 
 def _addresses(backends: Iterable[Backend], network_id: str) -> list[str]:
@@ -190,6 +190,6 @@ def _to_port(protocol: str, target: int, addresses: list[str]) -> str:
 def _one_of(addresses: list[str]) -> str:
     if len(addresses) == 1:
         return addresses[0]
-    choices = ", ".join(f"{number} : {address}" for number, address in enumerate(addresses))
+    choices = ", ".join([f"{number} : {address}" for number, address in enumerate(addresses)])
     # Random, not in turn: a turn would begin with the first one after every change.
     return f"numgen random mod {len(addresses)} map {{ {choices} }}"

@@ -205,10 +205,9 @@ class Agent:
     async def brought(self, message: BringImage) -> Brought:
         """Have an image here that a client wants, fetched from another worker if need be."""
         try:
-            await self._images.ensure(message.image_id, "")
+            return Brought(name=await self._images.ensure(message.image_id, ""))
         except SwarmError as error:
             return Brought(error=error.message)
-        return Brought()
 
     async def description_changed(self) -> NodeReport:
         while self._announced == self.description:

@@ -83,7 +83,7 @@ class _Daemon:
         fetched = FetchedImages(
             self._data_dir.fetched_images, engine, questions, self._clock, config.keep_images * DAY_SECONDS
         )
-        fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched.note)
+        fetcher = ImageFetcher(engine, questions, link.dial, self._rng, fetched)
         listener = await _listen(config.image_port, credentials, image_server)
         agent = Agent(
             node_id=config.node_id,

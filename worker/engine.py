@@ -178,7 +178,8 @@ class DockerEngine:
                 async for data in response.content.iter_any():
                     yield data
 
-    async def load(self, archive: AsyncIterable[bytes]) -> None:
+    async def load(self, archive: AsyncIterable[bytes]) -> str:
+        loaded = ""
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=TRANSFER_STALL_SECONDS)
         with self._errors():
             await self._negotiate()
@@ -192,6 +193,8 @@ class DockerEngine:
                 async for line in _json_lines(response):
                     if failure := progress.failure(line):
                         raise EngineError(response.status, failure)
+                    loaded = engineapi.loaded_id(line) or loaded
+        return loaded
 
     async def remove_image(self, image_id: str) -> bool:
         image = await self.image(image_id)
@@ -208,6 +211,8 @@ class DockerEngine:
     async def layers(self) -> Collection[tuple[str, ...]]:
         with self._errors():
             await self._negotiate()
+            if engineapi.has_containerd_store(await self._docker.system.info()):
+                return ()  # it would have the layers in another form than they come in
             listed = await self._docker.images.list()
         found = []
         for entry in listed[:LAYERS_ASKED]:

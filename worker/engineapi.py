@@ -30,6 +30,7 @@ SEVERAL_NETWORKS_API = (1, 44)
 
 # SIGHUP, SIGUSR1 and the like are how people make programs reload: they end nothing.
 _DEADLY_SIGNALS = frozenset({2, 3, 9, 15})
+_LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
 _REFERENCE = re.compile(r"(?P<name>.+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[\w+.-]+:[0-9a-fA-F]{32,}))?")
 
 
@@ -155,16 +156,29 @@ def read_event(event: Mapping[str, Any], actions: Collection[str] = WATCHED_ACTI
 
 def read_image(answer: Mapping[str, Any]) -> Image:
     """Read the answer to GET /images/{name}/json."""
+    names = tuple(answer.get("RepoTags") or ())
     return Image(
         id=answer["Id"],
         repo_digests=tuple(answer.get("RepoDigests") or ()),
-        tagged_at=parse_rfc3339((answer.get("Metadata") or {}).get("LastTagTime") or "0001-01-01"),
+        # containerd's image store notes a time for images without a name, too.
+        tagged_at=parse_rfc3339((names and (answer.get("Metadata") or {}).get("LastTagTime")) or "0001-01-01"),
         size=answer.get("Size") or 0,
         layers=tuple((answer.get("RootFS") or {}).get("Layers") or ()),
-        names=tuple(answer.get("RepoTags") or ()),
+        names=names,
         os=answer.get("Os", ""),
         architecture=answer.get("Architecture", ""),
     )
+
+
+def loaded_id(message: Mapping[str, Any]) -> str:
+    """Return the id of the image that a message of POST /images/load tells of, empty if it does not."""
+    found = _LOADED.match(str(message.get("stream", "")))
+    return found[1] if found else ""
+
+
+def has_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Whether an engine keeps its images in containerd, as its answer to GET /info tells."""
+    return ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ())
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from common.wire.handshake import refused_error
 from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant
 from common.wire.keepalive import keep_alive
 from common.wire.messages import Refused
+from worker.imagekeep import FetchedImages
 from worker.imagetar import ImageTar, WrongImage
 from worker.ports import Engine, EngineDown, EngineError
 from worker.questions import Questions
@@ -38,7 +39,7 @@ class Busy(Unavailable):
 
 
 class ImageFetcher:
-    """Brings images to this host's engine. `dial` connects to a source; `note` hears which image has come."""
+    """Brings images to this host's engine. `dial` connects to a source; `fetched` remembers which images have come."""
 
     def __init__(
         self,
@@ -46,17 +47,19 @@ class ImageFetcher:
         questions: Questions,
         dial: Callable[[ImageSource], Awaitable[Channel]],
         rng: random.Random,
-        note: Callable[[str], None] = lambda _: None,
+        fetched: FetchedImages,
     ) -> None:
         self._engine = engine
         self._questions = questions
         self._dial = dial
         self._rng = rng
-        self._note = note
+        self._fetched = fetched
         self._slots = asyncio.Semaphore(MAX_FETCHES)
 
-    async def fetch(self, image_id: str, tell: Callable[[str], None]) -> bool:
-        """Have the image (`sha256:…`) here; False when no connected node has it. `tell` hears what is being done.
+    async def fetch(self, image_id: str, tell: Callable[[str], None]) -> str:
+        """Have the image (`sha256:…`) here, and return its id here; empty when no connected node has it.
+
+        `tell` hears what is being done.
 
         Raises:
             NotFound: nodes have it, but none could give it; the message is the last one's.
@@ -64,16 +67,20 @@ class ImageFetcher:
 
         """
         async with self._slots:
+            known = self._fetched.name(image_id)
+            if known and await self._engine.image(known) is not None:
+                return known
             failed: dict[str, str] = {}
             while sources := await self._sources(image_id, failed):
-                if await self._try_all(image_id, sources, failed, tell):
-                    self._note(image_id)
-                    self._questions.held(image_id)
-                    return True
+                if name := await self._try_all(image_id, sources, failed, tell):
+                    self._fetched.note(image_id, name)
+                    if name == image_id:  # under another id it can be given to nobody
+                        self._questions.held(image_id)
+                    return name
                 await asyncio.sleep(self._rng.uniform(*RETRY_SECONDS))
         if failed:
             raise NotFound(f"image {image_id} cannot be fetched: " + "; ".join(failed.values()))
-        return False
+        return ""
 
     async def _sources(self, image_id: str, failed: Collection[str]) -> Sequence[ImageSource]:
         question = FetchImage(image_id=image_id, failed=tuple(failed))
@@ -81,10 +88,10 @@ class ImageFetcher:
 
     async def _try_all(
         self, image_id: str, sources: Sequence[ImageSource], failed: dict[str, str], tell: Callable[[str], None]
-    ) -> bool:
+    ) -> str:
         for source in sources:
             try:
-                await self._fetch_from(source, image_id, tell, whole=bool(failed))
+                return await self._fetch_from(source, image_id, tell, whole=bool(failed))
             except EngineDown:
                 raise
             except Busy:
@@ -92,13 +99,9 @@ class ImageFetcher:
             except SwarmError as error:
                 _log.warning("image %s from %s: %s", image_id, source.hostname, error.message)
                 failed[source.node_id] = f"{source.hostname}: {error.message}"
-            else:
-                return True
-        return False
+        return ""
 
-    async def _fetch_from(
-        self, source: ImageSource, image_id: str, tell: Callable[[str], None], *, whole: bool
-    ) -> None:
+    async def _fetch_from(self, source: ImageSource, image_id: str, tell: Callable[[str], None], *, whole: bool) -> str:
         channel = await self._dial(source)
         try:
             offer = await _offered(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
@@ -106,25 +109,28 @@ class ImageFetcher:
             # What failed once may have failed for a layer that has gone since: then all of it is sent.
             present = 0 if whole else await self._present(offer.layers)
             await channel.send(ImageWant(present=present))
-            await self._load(channel, image_id, offer.size)
+            loaded = await self._load(channel, image_id, offer.size)
         finally:
             await channel.close()
-        if await self._engine.image(image_id) is None:
-            raise WrongImage(f"the engine loaded what came, but it is not {image_id}")
+        # What came was the image; an engine with another kind of image store than the source's calls it otherwise.
+        name = image_id if await self._engine.image(image_id) is not None else loaded
+        if not name or await self._engine.image(name) is None:
+            raise WrongImage(f"the engine loaded what came, but has no image {name or image_id}")
         _log.info("image %s fetched from %s, %d of its layers were here", image_id, source.hostname, present)
+        return name
 
     async def _present(self, layers: tuple[str, ...]) -> int:
         """Count the lowest layers that are here: an engine finds a layer only on top of the same ones."""
         here = await self._engine.layers()
         return max((_common(layers, other) for other in here), default=0)
 
-    async def _load(self, channel: Channel, image_id: str, size: int) -> None:
+    async def _load(self, channel: Channel, image_id: str, size: int) -> str:
         reader, writer = open_raw(channel)
         keep_alive(writer.transport)
         archive = _Archive(reader, ImageTar(image_id), STALL_SECONDS + size / SLOWEST_DISK)
         try:
             async with contextlib.aclosing(archive.pieces()) as pieces:
-                await self._engine.load(pieces)
+                return await self._engine.load(pieces)
         except (EngineDown, EngineError):
             if archive.failure is not None:
                 raise archive.failure from None

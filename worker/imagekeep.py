@@ -28,8 +28,17 @@ _AT_ONCE = 1000
 _log = logging.getLogger(__name__)
 
 
+class Fetched(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When an image was last used (Unix seconds), and what this engine knows it as, if not by its id."""
+
+    used: float
+    name: str = ""
+
+
 class FetchedImages:
-    """The images that were fetched, and when each was last used: a file, so that it outlives the agent.
+    """The images that were fetched, by the ids of where they came from: a file, so that it outlives the agent.
+
+    An engine with another kind of image store gives the same image another id; which, only this file tells.
 
     `keep`: seconds after the last use; 0 keeps them for ever.
     """
@@ -40,12 +49,17 @@ class FetchedImages:
         self._questions = questions
         self._clock = clock
         self._keep = keep
-        self._used = _load(path)
+        self._known = _load(path)
 
-    def note(self, image_id: str) -> None:
-        """Hear that an image was fetched."""
-        self._used[image_id] = self._clock.now()
+    def note(self, image_id: str, name: str) -> None:
+        """Hear that an image was fetched, and what the engine here knows it as."""
+        self._known[image_id] = Fetched(self._clock.now(), "" if name == image_id else name)
         self._save()
+
+    def name(self, image_id: str) -> str:
+        """Return what the engine here may know an image as that has another id here; empty if nothing is known."""
+        known = self._known.get(image_id)
+        return known.name if known is not None else ""
 
     async def run(self, wanted: Callable[[], Collection[str]]) -> None:
         """Look every hour, until cancelled. `wanted` gives the images of the tasks on this host."""
@@ -59,9 +73,10 @@ class FetchedImages:
     async def look(self, wanted: Collection[str]) -> None:
         """Remove what has not been wanted for long."""
         now = self._clock.now()
-        self._used = {image_id: now if image_id in wanted else used for image_id, used in self._used.items()}
+        for image_id in self._known.keys() & wanted:
+            self._known[image_id] = Fetched(now, self._known[image_id].name)
         if self._keep:
-            old = [image_id for image_id, used in self._used.items() if now - used > self._keep]
+            old = [image_id for image_id, known in self._known.items() if now - known.used > self._keep]
             await self._clear(old[:_AT_ONCE])
         self._save()
 
@@ -69,20 +84,20 @@ class FetchedImages:
         if not old:
             return
         for image_id in (await self._questions.spared(SpareImages(image_ids=tuple(old)))).image_ids:
-            if image_id in old and await self._engine.remove_image(image_id):
-                del self._used[image_id]
+            if image_id in old and await self._engine.remove_image(self.name(image_id) or image_id):
+                del self._known[image_id]
                 _log.info("image %s, fetched and not used any more, is removed", image_id)
 
     def _save(self) -> None:
         try:
-            write_private(self._path, msgspec.json.encode(self._used))
+            write_private(self._path, msgspec.json.encode(self._known))
         except OSError as error:
             _log.warning("cannot note which images were fetched: %s", error)
 
 
-def _load(path: Path) -> dict[str, float]:
+def _load(path: Path) -> dict[str, Fetched]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, float])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Fetched])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:

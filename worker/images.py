@@ -17,8 +17,9 @@ from worker.ports import Engine, EngineError, Image
 FRESH_SECONDS = 60.0
 
 Tell: TypeAlias = Callable[[str], None]
-# Fetches an image by id from other workers; False when none has it, NotFound when none can give it.
-Fetch: TypeAlias = Callable[[str, Tell], Awaitable[bool]]
+# Fetches an image by id from other workers and returns its id here; empty when none has it, NotFound when none can give
+# it.
+Fetch: TypeAlias = Callable[[str, Tell], Awaitable[str]]
 
 _log = logging.getLogger(__name__)
 
@@ -121,9 +122,7 @@ class Images:
             return reference
         if await self._engine.image(image_id) is not None:
             return image_id
-        if self._fetch is not None and await self._fetch(image_id, tell):
-            return image_id
-        return ""
+        return await self._fetch(image_id, tell) if self._fetch is not None else ""
 
     async def _have_named(self, reference: str, auth: str, tell: Tell) -> None:
         image = await self._engine.image(reference)

@@ -2,8 +2,13 @@
 
 It is a tar as `docker save` writes it. Nothing but the one image that was asked for gets through to an engine: no other
 names, links or files, and no name tags, which a source could use to put its own image in the place of another. The end
-of the archive is passed on only when the image's configuration was seen and has the digest that is the image's id: an
-engine never acts on an archive that is wrong or cut short. Layers are checked by the engine, against the configuration.
+of the archive is passed on only when all that engines may take the image from has led to one configuration, and the
+image's id is a digest on that way: an engine never acts on an archive that is wrong or cut short. Layers are checked by
+the engine, against the configuration.
+
+An engine of its own image store goes from `manifest.json` to the configuration, whose digest is the image's id. One
+with containerd's goes from `index.json` to a manifest, or an index of some, whose digest is the id, and from there to
+the configuration.
 """
 
 from __future__ import annotations
@@ -19,11 +24,12 @@ from common.errors import InvalidArgument
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)
-# Manifests and configurations; real ones have a few KiB.
+# Manifests and configurations; real ones have a few KiB. All that may be some are kept together until this is full.
 _MAX_TEXT = 8 * 1024 * 1024
 _MAX_PAX = 64 * 1024
 
 _FOLDER = re.compile(r"blobs/?|blobs/sha256/?|[0-9a-f]{64}/?")
+_BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
 _FILE = re.compile(
     r"blobs/sha256/[0-9a-f]{64}|manifest\.json|index\.json|oci-layout|repositories"
     r"|[0-9a-f]{64}\.json|[0-9a-f]{64}/(layer\.tar|json|VERSION)"
@@ -45,7 +51,7 @@ class ImageTar:
         digest = image_id.removeprefix("sha256:")
         self.ended = False
         self._digest = digest
-        self._configs = (f"blobs/sha256/{digest}", f"{digest}.json")
+        self._room = _MAX_TEXT
         self._left_out = frozenset(f"blobs/sha256/{layer.removeprefix('sha256:')}" for layer in leave_out)
         self._seen: set[str] = set()
         self._texts: dict[str, bytes] = {}
@@ -104,7 +110,7 @@ class ImageTar:
         if self._passes:
             out += [*self._pax_blocks, block]
         self._pax, self._pax_blocks = {}, []
-        kept = name in self._configs or name in ("manifest.json", "index.json")
+        kept = name in ("manifest.json", "index.json") or (_BLOB.fullmatch(name) and size <= self._room)
         self._begin(name, size, _MAX_TEXT if kept else None)
 
     def _begin(self, name: str, size: int, keep: int | None) -> None:
@@ -120,6 +126,8 @@ class ImageTar:
 
     def _content(self, piece: bytes, out: list[bytes]) -> None:
         self._left -= len(piece)
+        if not self._text and _BLOB.fullmatch(self._name) and not piece.startswith(b"{"):
+            self._text = None  # a layer
         if self._text is not None:
             self._text += piece
         if not self._name:
@@ -136,6 +144,7 @@ class ImageTar:
         self._text = None
         if self._name:
             self._texts[self._name] = text
+            self._room -= len(text)
         else:
             self._pax = _read_pax(text)
 
@@ -158,20 +167,42 @@ class ImageTar:
         if len(manifest) != 1 or not isinstance(manifest[0], dict):
             raise WrongImage(f"the archive holds {len(manifest)} images, not one")
         entry: dict[str, Any] = manifest[0]
-        if entry.get("Config") not in self._configs:
-            raise WrongImage(f"the archive holds the image {entry.get('Config')!r}, not {self._digest}")
-        config = self._texts.get(entry["Config"], b"")
-        if hashlib.sha256(config).hexdigest() != self._digest:
-            raise WrongImage("the image's configuration does not have the digest that is the image's id")
         if entry.get("RepoTags"):
             raise WrongImage(f"the archive gives names to the image: {entry['RepoTags']}")
-        if "index.json" in self._texts:
-            self._check_index(self._json("index.json", dict))
+        config = self._blob(str(entry.get("Config")))
+        top = self._top() if "index.json" in self._texts else config
+        if self._digest not in (config, top):
+            raise WrongImage(f"the archive holds the image {config}, not {self._digest}")
+        if top != config and config not in self._configs_of(top, deep=top == self._digest):
+            raise WrongImage(f"the archive's index leads to another image than {config}")
 
-    def _check_index(self, index: dict[str, Any]) -> None:
-        for manifest in index.get("manifests") or ():
-            if not isinstance(manifest, dict) or _NAMING & (manifest.get("annotations") or {}).keys():
-                raise WrongImage("the archive's index gives names to the image")
+    def _top(self) -> str:
+        """Return the digest of what the index names, which must be one thing and nameless."""
+        found = _descriptors(self._json("index.json", dict))
+        if len(found) != 1:
+            raise WrongImage(f"the archive's index names {len(found)} images, not one")
+        if any(name in (found[0].get("annotations") or ()) for name in _NAMING):
+            raise WrongImage("the archive's index gives names to the image")
+        return _digest_of(found[0])
+
+    def _configs_of(self, digest: str, *, deep: bool) -> set[str]:
+        """Return the configurations of a manifest; `deep`: or of those that an index names and that are here."""
+        name = f"blobs/sha256/{digest}"
+        self._blob(name)
+        document = self._json(name, dict)
+        if not deep or "config" in document:
+            return {_digest_of(document.get("config"))}
+        children = map(_digest_of, _descriptors(document))
+        here = [child for child in children if f"blobs/sha256/{child}" in self._texts]
+        return {config for child in here for config in self._configs_of(child, deep=False)}
+
+    def _blob(self, name: str) -> str:
+        """Return the digest that a small file is named by, which must be its own."""
+        found = _BLOB.fullmatch(name)
+        digest = found and (found[1] or found[2])
+        if not digest or hashlib.sha256(self._texts.get(name, b"")).hexdigest() != digest:
+            raise WrongImage(f"{name!r} is not in the archive, or does not have the digest that it is named by")
+        return digest
 
     def _json(self, name: str, kind: type) -> Any:
         try:
@@ -183,6 +214,17 @@ class ImageTar:
         if not isinstance(value, kind):
             raise WrongImage(f"{name} is not what an image has")
         return value
+
+
+def _descriptors(index: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an OCI index names."""
+    found = index.get("manifests")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _digest_of(descriptor: Any) -> str:
+    """Return the digest, without `sha256:`, of what an OCI descriptor names; empty if it names nothing."""
+    return str(descriptor.get("digest", "")).removeprefix("sha256:") if isinstance(descriptor, dict) else ""
 
 
 def _read_pax(text: bytes) -> dict[str, str]:

@@ -196,14 +196,17 @@ class Engine(Protocol):
     def save(self, image_id: str) -> AsyncGenerator[bytes, None]:
         """Yield an image's archive, as `docker save` writes it."""
 
-    async def load(self, archive: AsyncIterable[bytes]) -> None:
-        """Load an archive's image. When the archive raises, nothing is loaded, and the engine's error says little."""
+    async def load(self, archive: AsyncIterable[bytes]) -> str:
+        """Load an archive's image without a name; return its id here, which may not be that of where it comes from.
+
+        When the archive raises, nothing is loaded, and the engine's error says little.
+        """
 
     async def remove_image(self, image_id: str) -> bool:
         """Remove an image that nothing uses; False when something does, or it has a name."""
 
     async def layers(self) -> Collection[tuple[str, ...]]:
-        """Return the layers of every local image, the lowest first."""
+        """Return the layers of every local image that need not be sent again, the lowest first."""
 
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
 

@@ -136,7 +136,8 @@ class BringImage(Message):
 
 
 class Brought(Message):
-    """The image is there; with `error`, it is not, and why."""
+    """The image is there, and the engine knows it as `name`; with `error`, it is not, and why."""
 
     KIND: ClassVar[int] = 63
     error: str = ""
+    name: str = ""

@@ -22,6 +22,7 @@ from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.gather import ready_nodes
 from manager.api.images_find import find_local
+from manager.api.images_untold import untold
 from manager.api.proxy import ask, ask_all
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
@@ -52,7 +53,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     context.containers.claim(claim)
     try:
         if not seen[node_id].image and wanted.image:
-            await (context.engines.bring_image(node_id, image_id) if image_id else _pull(context, node_id, wanted))
+            image_id = await _have(context, node_id, wanted, image_id)
         elif wanted.image:
             image_id = ""  # by its name
         body = marked(wanted, labels)
@@ -102,6 +103,25 @@ async def _volumes(context: Context, node_id: str, wanted: Wanted) -> frozenset[
     reply = await ask(context, node_id, "GET", "/volumes")
     names = {volume["Name"] for volume in reply.json().get("Volumes") or ()} if reply.ok else set()
     return frozenset(names & set(wanted.volumes))
+
+
+async def _have(context: Context, node_id: str, wanted: Wanted, image_id: str) -> str:
+    """Have the chosen node get the image, which others have; return the id to make the container of, empty: its name.
+
+    Raises:
+        SwarmError: it could not.
+
+    """
+    if image_id:
+        return await context.engines.bring_image(node_id, image_id)
+    try:
+        await _pull(context, node_id, wanted)
+    except EngineError:
+        located = await untold(context, wanted.image)
+        if located is None:
+            raise
+        return await context.engines.bring_image(node_id, located.image_id)
+    return ""
 
 
 async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:

@@ -33,8 +33,8 @@ class Engines(Protocol):
     async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
         """Ask all connected nodes for an image; return what those say that have it, by node id."""
 
-    async def bring_image(self, node_id: str, image_id: str) -> None:
-        """Have a node fetch an image from others.
+    async def bring_image(self, node_id: str, image_id: str) -> str:
+        """Have a node fetch an image from others; return what its engine knows it as.
 
         Raises:
             SwarmError: it could not.
@@ -50,7 +50,7 @@ class ConnectedEngines:
         connector: Callable[[str], aiohttp.BaseConnector],
         stream: Callable[[str, str], Awaitable[Duplex]],
         locate_image: Callable[[str], Awaitable[Mapping[str, ImageSeen]]],
-        bring_image: Callable[[str, str], Awaitable[None]],
+        bring_image: Callable[[str, str], Awaitable[str]],
     ) -> None:
         self._connector = connector
         self._stream = stream
@@ -66,5 +66,5 @@ class ConnectedEngines:
     async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
         return await self._locate_image(reference)
 
-    async def bring_image(self, node_id: str, image_id: str) -> None:
-        await self._bring_image(node_id, image_id)
+    async def bring_image(self, node_id: str, image_id: str) -> str:
+        return await self._bring_image(node_id, image_id)

@@ -11,7 +11,7 @@ import msgspec
 
 from common.errors import Unavailable
 from common.model import Node
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Answer, Call
 from manager.api.context import Context
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ async def _json(context: Context, node: Node, path: str) -> Any:
     return None
 
 
-async def relay(context: Context, call: Call, path: str, *, seconds: float = _RELAY_PATIENCE) -> Reply:
+async def relay(context: Context, call: Call, path: str, *, seconds: float = _RELAY_PATIENCE) -> Answer:
     """Let the first engine that can be reached ask a registry: a request that is the same on every node.
 
     An engine that does not answer within `seconds` is taken to wait for a registry that would keep the others waiting

@@ -83,7 +83,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     if not spec.name:
         spec = msgspec.structs.replace(spec, name=random_name(context.rng))
     check_service(spec)
-    spec = await pinned(context, spec)
+    spec = await pinned(context, spec, call.headers)
     auth = _registry_auth(call)
     service_id = new_id(context.rng)
     now = context.clock.now()
@@ -120,7 +120,7 @@ async def update_service(context: Context, call: Call) -> Reply:
     if rollback != "previous":
         find_service(context.store.view, reference)
         check_service(_named(spec, context, reference))
-        spec = await pinned(context, spec)
+        spec = await pinned(context, spec, call.headers)
     auth = _registry_auth(call)
     scale = call.flag("scale")
     now = context.clock.now()

@@ -54,8 +54,8 @@ class Peer(Protocol):
     async def seek(self, reference: str) -> ImageSeen:
         """Ask whether the node has an image."""
 
-    async def bring(self, image_id: str) -> None:
-        """Have the node fetch an image."""
+    async def bring(self, image_id: str) -> str:
+        """Have the node fetch an image; return what its engine knows it as."""
 
 
 @dataclass(slots=True)
@@ -97,8 +97,8 @@ class ImageBroker:
         answers = await asyncio.gather(*(self._seek(node_id, reference) for node_id in nodes))
         return {node_id: seen for node_id, seen in zip(nodes, answers, strict=True) if seen.image_id}
 
-    async def bring(self, node_id: str, image_id: str) -> None:
-        """Have a node fetch an image for a client.
+    async def bring(self, node_id: str, image_id: str) -> str:
+        """Have a node fetch an image for a client; return what its engine knows it as.
 
         Raises:
             NotFound: the node is not connected, or no other could give it the image.
@@ -110,7 +110,7 @@ class ImageBroker:
             raise NotFound(f"node {node_id} is not connected")
         self._brought[node_id, image_id] += 1
         try:
-            await session.bring(image_id)
+            return await session.bring(image_id)
         finally:
             self._brought[node_id, image_id] -= 1
             self._brought += Counter()  # forgets what is at zero

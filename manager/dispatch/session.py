@@ -166,8 +166,8 @@ class Session:
         seen = await self._ask(SeekImage(reference=reference))
         return seen if isinstance(seen, ImageSeen) else ImageSeen()
 
-    async def bring(self, image_id: str) -> None:
-        """Have the worker fetch an image.
+    async def bring(self, image_id: str) -> str:
+        """Have the worker fetch an image; return what its engine knows it as.
 
         Raises:
             NotFound: it could not.
@@ -175,8 +175,10 @@ class Session:
 
         """
         brought = await self._ask(BringImage(image_id=image_id))
-        if isinstance(brought, Brought) and brought.error:
+        assert isinstance(brought, Brought), "the answer to a BringImage"
+        if brought.error:
             raise NotFound(brought.error)
+        return brought.name or image_id
 
     async def _ask(self, question: SeekImage | BringImage) -> ImageSeen | Brought:
         number = next(self._numbers)

@@ -11,8 +11,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def descriptor(content: bytes, kind: str = "manifest") -> dict[str, Any]:
+    media_type = f"application/vnd.oci.image.{kind}.v1+json"
+    return {"mediaType": media_type, "digest": f"sha256:{sha256(content)}", "size": len(content)}
+
+
 class Archive:
-    """An image with these layers; `files` can be tampered with before it is written."""
+    """An image with these layers; `files` can be tampered with before it is written.
+
+    image_id: what the engine's own store calls it; manifest_id: what containerd's does.
+    legacy: as engines before Docker 25 write it.
+    """
 
     def __init__(self, *layers: bytes, tags: list[str] | None = None, legacy: bool = False) -> None:
         self.layers = tuple(f"sha256:{sha256(layer)}" for layer in layers)
@@ -25,8 +34,20 @@ class Archive:
         self.manifest: list[dict[str, Any]] = [{"Config": self.config_name, "RepoTags": tags, "Layers": names}]
         self.files: dict[str, bytes] = {self.config_name: config, **dict(zip(names, layers, strict=True))}
         if not legacy:
-            self.files["index.json"] = json.dumps({"manifests": [{"annotations": {"org.x": "y"}}]}).encode()
+            tars = [descriptor(layer, "layer") for layer in layers]
+            document = json.dumps({"config": descriptor(config, "config"), "layers": tars}).encode()
+            self.manifest_id = self.add(document)
+            self.index({**descriptor(document), "annotations": {"org.x": "y"}})
             self.files["oci-layout"] = b"{}"
+
+    def add(self, document: bytes) -> str:
+        """Add a blob; return its digest."""
+        self.files[f"blobs/sha256/{sha256(document)}"] = document
+        return f"sha256:{sha256(document)}"
+
+    def index(self, *entries: dict[str, Any]) -> None:
+        """Write what index.json names."""
+        self.files["index.json"] = json.dumps({"manifests": entries}).encode()
 
     def members(self) -> list[tuple[tarfile.TarInfo, bytes]]:
         files = {**self.files, "manifest.json": json.dumps(self.manifest).encode()}

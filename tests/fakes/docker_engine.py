@@ -32,7 +32,8 @@ class FakeEngine:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/containers/{id}/logs", self._logs)
-        app.router.add_get("/distribution/{name:.+}/json", self._distribution)
+        for prefix in ("", "/v{version}"):
+            app.router.add_get(prefix + "/distribution/{name:.+}/json", self._distribution)
         app.router.add_get("/system/df", self._usage)
         app.router.add_get("/{version:v1[.][0-9]+}/volumes", self._volumes)
         app.router.add_post("/auth", self._auth)
@@ -115,8 +116,9 @@ class FakeEngines:
     async def locate_image(self, reference: str) -> dict[str, ImageSeen]:
         return self.images.get(reference, {})
 
-    async def bring_image(self, node_id: str, image_id: str) -> None:
+    async def bring_image(self, node_id: str, image_id: str) -> str:
         self.brought.append((node_id, image_id))
+        return image_id
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

@@ -76,7 +76,7 @@ class FakeEngine:
         # Archives that `save` gives, by image id; what was loaded, and what a test does then; images, by name.
         self.archives: dict[str, bytes] = {}
         self.loaded: list[bytes] = []
-        self.on_load: Callable[[bytes], None] | None = None
+        self.on_load: Callable[[bytes], str] | None = None
         self.details: dict[str, Image] = {}
         self.used_images: set[str] = set()
         self._latency = latency
@@ -282,7 +282,7 @@ class FakeEngine:
         for start in range(0, len(archive), 1000):
             yield archive[start : start + 1000]
 
-    async def load(self, archive: AsyncIterable[bytes]) -> None:
+    async def load(self, archive: AsyncIterable[bytes]) -> str:
         """Take in an archive whole; one whose making fails is a connection that broke, as with aiohttp."""
         await self._call("load")
         try:
@@ -290,8 +290,7 @@ class FakeEngine:
         except SwarmError as error:
             raise EngineDown("the connection to the engine broke") from error
         self.loaded.append(data)
-        if self.on_load is not None:
-            self.on_load(data)
+        return self.on_load(data) if self.on_load is not None else ""
 
     async def remove_image(self, image_id: str) -> bool:
         await self._call("remove_image")

@@ -178,3 +178,22 @@ def test_an_old_engine_connects_further_networks_afterwards():
 def test_credentials_travel_as_the_engine_wants_them():
     assert engineapi.registry_header("") == {}
     assert engineapi.registry_header('{"a":"ÿ?"}') == {"X-Registry-Auth": "eyJhIjoiw78_In0="}
+
+
+def test_what_was_loaded_is_told_in_words():
+    image_id = "sha256:" + "a" * 64
+    assert engineapi.loaded_id({"stream": f"Loaded image ID: {image_id}\n"}) == image_id
+    assert engineapi.loaded_id({"stream": "Loaded image: web:1\n"}) == ""
+    assert engineapi.loaded_id({"status": "Loading layer"}) == ""
+
+
+def test_containerds_image_store_is_recognised():
+    assert engineapi.has_containerd_store({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
+    assert not engineapi.has_containerd_store({"DriverStatus": [["Backing Filesystem", "extfs"]]})
+    assert not engineapi.has_containerd_store({"DriverStatus": None})
+
+
+def test_an_image_without_a_name_was_given_none():
+    when = {"LastTagTime": "2026-11-26T18:16:41.311120773Z"}
+    assert engineapi.read_image({"Id": "a", "RepoTags": ["web:1"], "Metadata": when}).tagged_at > 0
+    assert engineapi.read_image({"Id": "a", "RepoTags": [], "Metadata": when}).tagged_at == 0

@@ -54,7 +54,7 @@ class World:
 def test_what_was_fetched_goes_a_week_after_its_last_use_and_nothing_else(tmp_path: Path) -> None:
     async def body() -> None:
         world = World(tmp_path / "f.json")
-        world.images.note("a")
+        world.images.note("a", "a")
         world.wanted = {"a"}
         await world.days(20)
         assert world.asked == []
@@ -72,7 +72,7 @@ def test_what_a_service_names_or_a_container_uses_stays(tmp_path: Path) -> None:
     async def body() -> None:
         world = World(tmp_path / "f.json")
         for name in "ab":
-            world.images.note(name)
+            world.images.note(name, name)
         world.named, world.engine.used_images = {"a"}, {"b"}
         await world.days(10)
         assert world.engine.details.keys() == {"a", "b", "c"}
@@ -85,7 +85,7 @@ def test_what_a_service_names_or_a_container_uses_stays(tmp_path: Path) -> None:
 
 def test_it_outlives_the_agent_and_can_be_switched_off(tmp_path: Path) -> None:
     async def body() -> None:
-        World(tmp_path / "f.json").images.note("a")
+        World(tmp_path / "f.json").images.note("a", "a")
         never = World(tmp_path / "f.json", keep=0)
         await never.days(100)
         assert never.engine.details.keys() == {"a", "b", "c"}
@@ -103,5 +103,18 @@ def test_a_damaged_file_removes_nothing(tmp_path: Path) -> None:
         world = World(tmp_path / "f.json")
         await world.days(30)
         assert world.asked == []
+
+    run_virtual(body())
+
+
+def test_what_has_another_id_here_is_removed_by_that(tmp_path: Path) -> None:
+    async def body() -> None:
+        World(tmp_path / "f.json").images.note("there", "a")
+        world = World(tmp_path / "f.json")
+        assert (world.images.name("there"), world.images.name("b")) == ("a", "")
+        await world.days(8)
+        assert world.engine.details.keys() == {"b", "c"}
+        assert world.asked == [("there",)]
+        assert world.images.name("there") == ""
 
     run_virtual(body())

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from tests.fakes.archives import Archive, sha256
+from tests.fakes.archives import Archive, descriptor, sha256
 from worker.imagetar import ImageTar, WrongImage
 
 LAYERS = (b"one" * 1000, b"two" * 50_000)
@@ -73,6 +73,26 @@ def _index_names(archive: Archive) -> None:
     archive.files["index.json"] = json.dumps(index).encode()
 
 
+def _index_of_another(archive: Archive) -> None:
+    """An engine with containerd's store takes what the index names, whatever manifest.json says."""
+    other = Archive(b"evil")
+    archive.files |= other.files
+
+
+def _index_of_several(archive: Archive) -> None:
+    index = json.dumps({"manifests": [descriptor(archive.files[f"blobs/sha256/{archive.manifest_id[7:]}"])]}).encode()
+    archive.add(index)
+    archive.index(descriptor(index, "index"))
+
+
+def _index_of_nothing(archive: Archive) -> None:
+    archive.index()
+
+
+def _manifest_with_another_content(archive: Archive) -> None:
+    archive.files[f"blobs/sha256/{archive.manifest_id[7:]}"] += b" "
+
+
 def _climbs(archive: Archive) -> None:
     archive.files["../../etc/passwd"] = b"root::0:0"
 
@@ -97,6 +117,10 @@ def _no_config(archive: Archive) -> None:
         (_other_image, "not "),
         (_names_itself, "gives names"),
         (_index_names, "gives names"),
+        (_index_of_another, "leads to another image"),
+        (_index_of_several, "leads to another image"),
+        (_index_of_nothing, "names 0 images"),
+        (_manifest_with_another_content, "does not have the digest"),
         (_climbs, "belongs to no image"),
         (_extra, "belongs to no image"),
         (_garbage, "not JSON"),
@@ -108,6 +132,38 @@ def test_what_was_tampered_with_has_no_end(tamper, words: str) -> None:
     tamper(archive)
     with pytest.raises(WrongImage, match=words):
         through(archive.tar(), archive.image_id)
+
+
+def _with_index(archive: Archive, *more: bytes) -> str:
+    """Give an archive an index of its manifest and others, as BuildKit makes it; return its digest, the image's id."""
+    manifests = [archive.files[f"blobs/sha256/{archive.manifest_id[7:]}"], *more]
+    index = json.dumps({"manifests": [descriptor(each) for each in manifests]}).encode()
+    archive.index(descriptor(index, "index"))
+    return archive.add(index)
+
+
+def test_an_image_of_a_containerd_store_passes_by_its_manifests_digest() -> None:
+    archive = Archive(*LAYERS)
+    assert names(through(archive.tar(), archive.manifest_id)) == names(archive.tar())
+
+
+def test_an_image_passes_by_its_indexs_digest() -> None:
+    archive = Archive(*LAYERS)
+    attestation = json.dumps({"config": descriptor(b"{}"), "layers": []}).encode()
+    archive.add(attestation)
+    image_id = _with_index(archive, attestation, b"for a platform that is not here")
+    assert names(through(archive.tar(), image_id)) == names(archive.tar())
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_a_manifest_of_another_configuration_is_refused(index: bool) -> None:
+    """An engine of its own store takes what manifest.json names, whatever the index says."""
+    archive, evil = Archive(*LAYERS), Archive(b"evil")
+    image_id = _with_index(archive) if index else archive.manifest_id
+    archive.manifest = evil.manifest
+    archive.files[evil.config_name] = evil.files[evil.config_name]
+    with pytest.raises(WrongImage, match="leads to another image"):
+        through(archive.tar(), image_id)
 
 
 def _with(member: tarfile.TarInfo, content: bytes = b"") -> tuple[Archive, bytes]:

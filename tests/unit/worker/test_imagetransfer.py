@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.clock import SystemClock
+from common.clock import LoopClock, SystemClock
 from common.errors import NotFound, PermissionDenied, Unauthenticated
 from common.tls import client_context, peer_context, peer_name
 from common.wire.channel import ChannelClosed
@@ -21,6 +21,7 @@ from tests.fakes.certificates import Pki
 from tests.fakes.engine import FakeEngine
 from worker import imagefetch, imageserver
 from worker.imagefetch import ImageFetcher
+from worker.imagekeep import FetchedImages
 from worker.imagelink import ImageLink
 from worker.imageserver import ImageServer
 from worker.ports import Image
@@ -44,16 +45,21 @@ class Node:
         self.sources: Callable[[FetchImage], list[ImageSource]] = lambda _: []
         context = client_context(self.files)
         link = ImageLink(lambda: context, lambda: "")
-        self.fetcher = ImageFetcher(self.engine, self.questions, link.dial, random.Random(1))
+        fetched = FetchedImages(pki.directory / f"{name}.json", self.engine, self.questions, LoopClock(), 0)
+        self.fetcher = ImageFetcher(self.engine, self.questions, link.dial, random.Random(1), fetched)
         self.listener: Server | None = None
 
     def has(self, archive: Archive, data: bytes | None = None) -> None:
         self.engine.archives[archive.image_id] = archive.tar() if data is None else data
         self.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers, size=300_000)
 
-    def will_load(self, archive: Archive) -> None:
-        def loaded(data: bytes) -> None:
-            self.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers)
+    def will_load(self, archive: Archive, name: str = "") -> None:
+        """Let the engine take what comes for this image, and call it by another id if so told."""
+
+        def loaded(data: bytes) -> str:
+            known = name or archive.image_id
+            self.engine.details[known] = Image(id=known, layers=archive.layers)
+            return known
 
         self.engine.on_load = loaded
 
@@ -66,7 +72,7 @@ class Node:
             else:
                 self.held.append(question)
 
-    async def fetch(self, archive: Archive) -> bool:
+    async def fetch(self, archive: Archive) -> str:
         return await self.fetcher.fetch(archive.image_id, self.said.append)
 
 
@@ -133,6 +139,39 @@ async def test_layers_that_are_here_are_not_sent(world: World, archive: Archive)
     assert await here.fetch(archive)
     assert LAYERS[0] not in here.engine.loaded[0]
     assert LAYERS[1] in here.engine.loaded[0]
+
+
+@pytest.mark.parametrize("containerd", [False, True])
+async def test_an_engine_with_another_image_store_has_the_image_by_another_id(
+    world: World, archive: Archive, containerd: bool
+) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    pinned, local = archive.image_id, archive.manifest_id
+    if containerd:  # there, not here
+        pinned, local = local, pinned
+        archive.image_id = pinned
+    there.has(archive)
+    here.will_load(archive, local)
+    source = await world.source("a", "b", archive)
+    here.sources = lambda _: [source]
+    assert await here.fetch(archive) == local
+    assert await here.fetch(archive) == local
+    assert len(here.engine.loaded) == 1, "what it is called here is remembered"
+    await asyncio.sleep(0)
+    assert here.held == [], "it could not give it on by that id"
+    here.engine.details.clear()
+    assert await here.fetch(archive) == local
+    assert len(here.engine.loaded) == 2, "somebody has removed it"
+
+
+async def test_what_the_engine_says_it_loaded_must_be_there(world: World, archive: Archive) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.engine.on_load = lambda _: archive.manifest_id
+    source = await world.source("a", "b", archive)
+    here.sources = lambda asked: [] if asked.failed else [source]
+    with pytest.raises(NotFound, match="has no image"):
+        await here.fetch(archive)
 
 
 async def test_no_source_is_no_error(world: World, archive: Archive) -> None:

@@ -151,3 +151,31 @@ async def test_distribution_answers_for_the_cluster_without_asking_a_registry(
     assert answer["Descriptor"]["digest"] == ONE
     assert answer["Platforms"] == [{"architecture": "amd64", "os": "linux"}]
     assert (await client.get("/distribution/busybox:1/json"))["Descriptor"]["digest"] != ONE
+
+
+# --- engines with containerd's image store: each image looks as if a registry had it ----------------------------------
+
+
+async def test_an_image_of_which_an_engine_does_not_tell_is_pinned_when_no_registry_has_it(
+    client: Client, cluster: ApiCluster
+) -> None:
+    cluster.engines.images["web:1"] = {WORKER1: seen(ONE, 1.0, f"web@{ONE}")}
+    assert (await client.ask("POST", "/services/create", SPEC))[0] in (200, 201)
+    assert await image_of(client) == f"web:1@{ONE}"
+
+
+async def test_one_that_a_registry_has_stays_its_business(client: Client, cluster: ApiCluster) -> None:
+    """The fake engines' registry has busybox and nothing else."""
+    cluster.engines.images["busybox:1"] = {WORKER1: seen(ONE, 1.0, f"busybox@{ONE}")}
+    spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "busybox:1"}}}
+    assert (await client.ask("POST", "/services/create", spec))[0] in (200, 201)
+    assert await image_of(client) == "busybox:1"
+    assert (await client.get("/distribution/busybox:1/json"))["Descriptor"]["digest"] != ONE
+
+
+async def test_distribution_asks_the_registry_before_it_answers_for_an_engine_that_does_not_tell(
+    client: Client, cluster: ApiCluster
+) -> None:
+    assert (await client.ask("GET", "/distribution/web:1/json"))[0] == 500
+    cluster.engines.images["web:1"] = {WORKER1: seen(ONE, 1.0, f"web@{ONE}")}
+    assert (await client.get("/distribution/web:1/json"))["Descriptor"]["digest"] == ONE

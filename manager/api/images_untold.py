@@ -1,0 +1,44 @@
+"""Images of which the engine does not tell whether a registry knows them: the registry is asked.
+
+With containerd's image store, which Docker 29 has by default, an image's id is the digest that a registry would know it
+by, and every name that it has is listed among `RepoDigests`, whether a registry ever saw it or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from common.errors import Unavailable
+from common.wire.image_messages import ImageSeen
+from manager.api.context import Context
+from manager.api.images_find import Located, choose, holders
+from manager.api.proxy import ask
+
+# Whoever creates a service waits for this. A registry that works answers in one or two; one that does not is silent for
+# longer than anybody wants to wait for a digest, without which the service is made, too.
+DIGEST_SECONDS = 4.0
+
+
+async def untold(context: Context, reference: str) -> Located | None:
+    """Find an image that may be the cluster's own or a registry's. None where there is none, or the engine tells."""
+    located = choose(reference, await holders(context, reference))
+    return located if located is not None and _is_untold(located.seen) else None
+
+
+async def of_no_registry(context: Context, reference: str, headers: Mapping[str, str]) -> Located | None:
+    """Find such an image that no registry that answers has by this name. `headers`: the client's, for credentials."""
+    located = await untold(context, reference)
+    if located is None:
+        return None
+    auth = {name: value for name, value in headers.items() if name == "x-registry-auth"}
+    path = f"/distribution/{quote(reference, safe='/:@')}/json"
+    try:
+        reply = await ask(context, located.nodes[0], "GET", path, headers=auth, seconds=DIGEST_SECONDS)
+    except Unavailable:
+        return located
+    return None if reply.ok else located
+
+
+def _is_untold(seen: ImageSeen) -> bool:
+    return any(digest.endswith(f"@{seen.image_id}") for digest in seen.repo_digests)

@@ -429,4 +429,5 @@ async def test_leaving_leaves_the_host_as_it_was(swarm: Cluster):
     assert "oc-" not in found
     assert "orc" not in found
     assert "fwmark" not in found
-    assert found.count("DOCKER-USER") == 2  # the chain, and Docker's own RETURN
+    # The chain is there as Docker makes it: before Docker 28 with a RETURN, later with nothing.
+    assert re.findall(r"DOCKER-USER.*", found) in (["DOCKER-USER"], ["DOCKER-USER", "DOCKER-USER -j RETURN"])

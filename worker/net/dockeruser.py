@@ -24,8 +24,15 @@ RULES = (
 )
 
 
-# What dockerd makes only when it starts, and needs for every new network; flushing all rules takes it away.
-_OF_DOCKER = (("nat", "DOCKER"), ("filter", "DOCKER"), *(("filter", f"DOCKER-ISOLATION-STAGE-{i}") for i in (1, 2)))
+# What dockerd makes only when it starts, and needs for every new network; flushing all rules takes it away. The last
+# four are of Docker 28 and later.
+_OF_DOCKER = (
+    ("nat", "DOCKER"),
+    *(
+        ("filter", f"DOCKER{kind}")
+        for kind in ("", "-ISOLATION-STAGE-1", "-ISOLATION-STAGE-2", "-FORWARD", "-BRIDGE", "-CT", "-INTERNAL")
+    ),
+)
 
 
 async def ensure(*, ipv6: bool = False) -> tuple[str, ...]:
@@ -57,8 +64,9 @@ async def remove() -> None:
 
 async def make_dockers_chains() -> None:
     """Make the chains that Docker misses, empty, so that it can work until it is restarted and fills them."""
-    for table, chain in _OF_DOCKER:
-        await command.run("iptables", "-w", "-t", table, "-N", chain)  # one that is there already stays
+    for tool in filter(shutil.which, (_IPV4, _IPV6)):
+        for table, chain in _OF_DOCKER:
+            await command.run(tool, "-w", "-t", table, "-N", chain)  # one that is there already stays
 
 
 async def _ensure(tool: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from common.wire.image_messages import (
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 # Among a task's addresses, by network id: the one that the routing mesh sends a published port's traffic to.

@@ -18,6 +18,7 @@ from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, root_digest
 from common.wire.channel import PeerInfo
 from common.wire.handshake import admit, clock_skew_error, joined, refusal, refused_error, root_of, welcomed
 from common.wire.messages import (
+    PROTOCOL_VERSION,
     AnyMessage,
     Heartbeat,
     Hello,
@@ -35,8 +36,8 @@ from manager.ca.tokens import new_tokens
 
 STRANGER = PeerInfo()
 WORKER = PeerInfo(Identity("n1", ROLE_WORKER, "c1"))
-HELLO = Hello(protocol=1, description=NodeDescription())
-JOIN = JoinRequest(protocol=1, token="t", csr=b"", clock=0.0, hostname="alpha")
+HELLO = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription())
+JOIN = JoinRequest(protocol=PROTOCOL_VERSION, token="t", csr=b"", clock=0.0, hostname="alpha")
 ROOT = create_root("c1", 1_700_000_000.0).certificate
 TOKEN = parse_token(new_tokens(root_digest(ROOT), random.Random(1)).worker)
 
@@ -64,8 +65,12 @@ def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:
         (PeerInfo(Identity("n1", ROLE_MANAGER, "c1")), HELLO, PermissionDenied),
         (PeerInfo(Identity("n1", "swarm-admin", "c1")), StreamHello(stream_id="s"), PermissionDenied),
         (PeerInfo(Identity("n1", "", "c1")), HELLO, PermissionDenied),
-        (WORKER, Hello(protocol=2, description=NodeDescription()), FailedPrecondition),
-        (STRANGER, JoinRequest(protocol=2, token="", csr=b"", clock=0.0, hostname=""), FailedPrecondition),
+        (WORKER, Hello(protocol=PROTOCOL_VERSION + 1, description=NodeDescription()), FailedPrecondition),
+        (
+            STRANGER,
+            JoinRequest(protocol=PROTOCOL_VERSION + 1, token="", csr=b"", clock=0.0, hostname=""),
+            FailedPrecondition,
+        ),
         (WORKER, Heartbeat(), ProtocolError),
         (WORKER, RootReply(root_certificate=b"", clock=0.0), ProtocolError),
     ],
@@ -121,6 +126,6 @@ def test_answers_of_another_kind_are_a_protocol_error() -> None:
     assert joined(reply) is reply
     with pytest.raises(ProtocolError, match="expected Welcome"):
         welcomed(reply)
-    newer = Welcome(protocol=2, session_id="s", node_id="n", heartbeat=1.0, managers=())
-    with pytest.raises(FailedPrecondition, match="protocol 2"):
+    newer = Welcome(protocol=PROTOCOL_VERSION + 1, session_id="s", node_id="n", heartbeat=1.0, managers=())
+    with pytest.raises(FailedPrecondition, match=f"protocol {PROTOCOL_VERSION + 1}"):
         welcomed(newer)

@@ -21,6 +21,7 @@ from common.model import (
 )
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
+from manager.state.observation import check
 from manager.state.tables import (
     ATTACHMENT_INDEXES,
     NAME_INDEX,
@@ -112,6 +113,7 @@ class Transaction(Tables):
 
         Raises:
             AlreadyExists: another object of its kind has its name, where names are unique.
+            InvalidTransition: a bug: the change of a task must never be.
 
         """
         kind = type(value)
@@ -119,6 +121,8 @@ class Transaction(Tables):
         old = table.get(value.id)
         if old is value:
             return
+        if isinstance(value, Task) and old is not None:
+            check(old, value)
         self._refuse_taken_name(table, value)
         self._touched.setdefault((kind, value.id), old)
         table.put(

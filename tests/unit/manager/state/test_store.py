@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
 from common.errors import AlreadyExists, NotFound, Unavailable
 from common.model import Node, Service, Task
 from common.model.service import ServiceSpec
+from common.model.task import TaskState, TaskStatus
 from manager.backends.memory import MemoryBackend
 from manager.state.changes import ChangeSet, Decision
+from manager.state.observation import InvalidTransition
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.watch import Lagged
@@ -165,6 +168,17 @@ async def test_task_indexes_follow_changes_inside_and_after_a_transaction(store:
     await store.update(lambda tx: tx.remove(Task(id="t1")))
     assert tasks.on_node("n1") == ()
     assert [t.id for t in tasks.of_service("s1")] == ["t2"]
+
+
+async def test_a_change_of_a_task_that_must_never_be_is_refused_with_its_story(store: Store) -> None:
+    running = Task(id="t1", slot=1, node_id="n1", status=TaskStatus(state=TaskState.RUNNING))
+    await store.update(lambda tx: tx.put(running))
+    back = msgspec.structs.replace(running, status=TaskStatus(state=TaskState.PENDING))
+    with pytest.raises(InvalidTransition, match="its observed state would go back"):
+        await store.update(lambda tx: tx.put(back))
+    with pytest.raises(InvalidTransition, match="another node"):
+        await store.update(lambda tx: tx.put(msgspec.structs.replace(running, node_id="n2")))
+    assert store.index == 1
 
 
 async def test_made_and_removed_in_one_transaction_is_no_change(store: Store, backend: CountingBackend) -> None:

@@ -21,9 +21,11 @@ from manager.api.errors import invalid
 from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.api.views.services import spec_view
+from manager.orchestrate.rotation import renewed
 from manager.state import revisions
 from manager.state.executions import is_job
 from manager.state.transaction import Transaction
+from manager.state.view import View
 
 _ON_REQUEST = "paused on request"
 _PAUSED = {"updating": "paused", "rollback_started": "rollback_paused"}
@@ -42,7 +44,7 @@ async def rollout(context: Context, call: Call) -> Reply:
         service = find_service(tx, call.params["id"])
         if service.version.index != index:
             raise OutOfSequence
-        changed = ACTIONS[action](service, now)
+        changed = ACTIONS[action](tx, service, now)
         if revisions.tasks_differ(service.spec, changed.spec):
             changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
         tx.put(changed)
@@ -51,15 +53,14 @@ async def rollout(context: Context, call: Call) -> Reply:
     return Answer()
 
 
-def _pause(service: Service, now: float) -> Service:
-    del now
+def _pause(_view: View, service: Service, _now: float) -> Service:
     status = service.update_status
     if status is None or status.state not in _PAUSED:
         raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to pause")
     return _with(service, msgspec.structs.replace(status, state=_PAUSED[status.state], message=_ON_REQUEST))
 
 
-def _continue(service: Service, now: float) -> Service:
+def _continue(_view: View, service: Service, now: float) -> Service:
     """Take up a paused update: what failed before does not count, and a canary that held or failed is passed."""
     status = service.update_status
     if status is None or status.state not in _RESUMED:
@@ -73,25 +74,25 @@ def _continue(service: Service, now: float) -> Service:
     return _with(service, resumed)
 
 
-def _abort(service: Service, now: float) -> Service:
+def _abort(view: View, service: Service, now: float) -> Service:
     status = service.update_status
     if status is None or status.state not in ("updating", "paused"):
         raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to abort")
-    return returned(service, service.previous_spec, now, "update aborted on request")
+    return returned(view, service, service.previous_spec, now, "update aborted on request")
 
 
-def returned(service: Service, spec: ServiceSpec | None, now: float, message: str) -> Service:
-    """Return the service on its way back to an earlier specification.
+def returned(view: View, service: Service, spec: ServiceSpec | None, now: float, message: str) -> Service:
+    """Return the service on its way back to an earlier specification, with what it needs of secrets and configs.
 
     The updater tells a rollback by the status that is set here, and goes by the rollback's configuration.
 
     Raises:
-        FailedPrecondition: there is no such specification.
+        FailedPrecondition: there is no such specification, or what it needs is gone.
 
     """
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
-    spec = revisions.to_return_to(service, spec)
+    spec = revisions.to_return_to(service, renewed(spec, view))
     if is_job(spec.mode):  # it has no updates to be rolled back: it runs anew
         return revisions.respecified(service, spec, now)
     status = UpdateStatus(state="rollback_started", started_at=now, message=message)
@@ -102,7 +103,11 @@ def _with(service: Service, status: UpdateStatus) -> Service:
     return msgspec.structs.replace(service, update_status=status)
 
 
-ACTIONS: dict[str, Callable[[Service, float], Service]] = {"pause": _pause, "continue": _continue, "abort": _abort}
+ACTIONS: dict[str, Callable[[View, Service, float], Service]] = {
+    "pause": _pause,
+    "continue": _continue,
+    "abort": _abort,
+}
 
 
 async def history(context: Context, call: Call) -> Reply:

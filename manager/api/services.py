@@ -30,7 +30,6 @@ from manager.api.router import Route
 from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
 from manager.orchestrate import canary
-from manager.orchestrate.rotation import renewed
 from manager.state import revisions
 from manager.state.executions import next_execution
 from manager.state.transaction import Transaction
@@ -88,15 +87,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     service_id = new_id(context.rng)
     now = context.clock.now()
 
-    def create(tx: Transaction) -> None:
-        service = created(Service(id=service_id, spec=spec, spec_version=tx.next_index))
-        settled = settle(service.spec, tx)
-        check_dependencies(settled, tx)
-        service = first_execution(msgspec.structs.replace(service, spec=settled), now)
-        check_ports(tx, service)
-        tx.put(service)
-
-    await context.store.update(create)
+    await context.store.update(lambda tx: tx.put(made(tx, service_id, spec, now)))
     if auth:
         context.registry_auth(service_id, auth)
     return Answer(201, {"ID": service_id, "Warnings": None})
@@ -129,17 +120,11 @@ async def update_service(context: Context, call: Call) -> Reply:
         service = find_service(tx, reference)
         if service.version.index != index:
             raise OutOfSequence
-        warnings: tuple[str, ...] = ()
         if rollback == "previous":
-            changed = _rolled_back(service, revision, now, tx)
-        else:
-            wanted, warnings = numbered(service, spec, scale=scale)
-            changed = noted(service, _respecified(service, wanted, tx, now), spec, now)
-        if revisions.tasks_differ(service.spec, changed.spec):
-            changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
-        changed = rescheduled(service, changed, now)
-        check_ports(tx, changed)
-        tx.put(changed)
+            tx.put(rolled_back(tx, service, revision, now))
+            return service.id, ()
+        altered, warnings = changed(tx, service, spec, now, scale=scale)
+        tx.put(altered)
         return service.id, warnings
 
     service_id, warnings = await context.store.update(update)
@@ -161,6 +146,57 @@ def _revision(call: Call) -> int:
     return int(text or 0)
 
 
+# --- what is stored; the simulation's operators go this way too ---
+
+
+def made(tx: Transaction, service_id: str, spec: ServiceSpec, now: float) -> Service:
+    """Return a new service as it is to be stored.
+
+    Raises:
+        EngineError, InvalidArgument, FailedPrecondition: what it names, depends on or publishes cannot be.
+
+    """
+    service = created(Service(id=service_id, spec=spec, spec_version=tx.next_index))
+    settled = settle(service.spec, tx)
+    check_dependencies(settled, tx)
+    service = first_execution(msgspec.structs.replace(service, spec=settled), now)
+    check_ports(tx, service)
+    return service
+
+
+def changed(
+    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool = False
+) -> tuple[Service, tuple[str, ...]]:
+    """Return a service with another specification, as it is to be stored, and warnings.
+
+    `scale`: the number of tasks that is given is wanted, though the service is autoscaled (see `numbered`).
+
+    Raises:
+        EngineError, InvalidArgument, FailedPrecondition: as `made`; its name and mode cannot change.
+
+    """
+    wanted, warnings = numbered(service, given, scale=scale)
+    return _taken_up(tx, service, noted(service, _respecified(service, wanted, tx, now), given, now), now), warnings
+
+
+def rolled_back(tx: Transaction, service: Service, revision: int, now: float) -> Service:
+    """Return a service on its way back to a revision, with 0 to the specification before, which it changes places with.
+
+    Raises:
+        FailedPrecondition: there is no such revision, or what it needs is gone.
+
+    """
+    if not revision:
+        back = returned(tx, service, service.previous_spec, now, "manually requested rollback")
+        return _taken_up(tx, service, back, now)
+    spec = revisions.at(service, revision)
+    if spec is None:
+        kept = ", ".join(str(past.revision) for past in service.history) or "none"
+        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
+    back = returned(tx, service, spec, now, f"manually requested rollback to revision {revision}")
+    return _taken_up(tx, service, back, now)
+
+
 def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: float) -> Service:
     settled = settle(spec, tx)
     if settled.name != service.name:
@@ -168,19 +204,17 @@ def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: floa
     if _mode_name(settled) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
     check_dependencies(settled, tx)
-    changed = revisions.respecified(service, settled, now)
-    return msgspec.structs.replace(changed, update_status=canary.cleared(service, settled))
+    respecified = revisions.respecified(service, settled, now)
+    return msgspec.structs.replace(respecified, update_status=canary.cleared(service, settled))
 
 
-def _rolled_back(service: Service, revision: int, now: float, tx: Transaction) -> Service:
-    """Exchange the spec and the previous one, or return to a revision."""
-    if not revision:
-        return returned(service, service.previous_spec, now, "manually requested rollback")
-    spec = revisions.at(service, revision)
-    if spec is None:
-        kept = ", ".join(str(past.revision) for past in service.history) or "none"
-        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
-    return returned(service, renewed(spec, tx), now, f"manually requested rollback to revision {revision}")
+def _taken_up(tx: Transaction, service: Service, changed: Service, now: float) -> Service:
+    """Return a changed service with the version of its tasks, its execution and its schedule begun anew where due."""
+    if revisions.tasks_differ(service.spec, changed.spec):
+        changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
+    changed = rescheduled(service, changed, now)
+    check_ports(tx, changed)
+    return changed
 
 
 async def delete_service(context: Context, call: Call) -> Reply:

@@ -6,38 +6,22 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from common.clock import SECOND
-from common.errors import Unavailable
-from common.model import Service
-from common.model.container import ContainerSpec
-from common.model.service import (
-    EndpointSpec,
-    Global,
-    GlobalJob,
-    Placement,
-    PortConfig,
-    Replicated,
-    ReplicatedJob,
-    Reservations,
-    Resources,
-    RestartPolicy,
-    ServiceMode,
-    ServiceSpec,
-    TaskSpec,
-    UpdateConfig,
-)
+from common.errors import SwarmError
+from common.model import Config, Secret, Service
+from common.model.secret import ConfigSpec, SecretSpec
 from manager.orchestrate.progress import HALTED
-from manager.state.executions import is_job
+from manager.state.view import View
 from tests.fakes.world import replace
+from tests.sim import duetimes, scaling, updates
+from tests.sim.choices import CONFIGS, SECRETS, ZONES, Choices
 from tests.sim.cluster import Cluster
 from tests.sim.host import BAD_IMAGE
-from tests.sim.startorder import LABEL
+from tests.sim.startorder import LABEL as DEPENDS_ON
 
-ZONES = ("a", "b")
 _SERVICES = 4
-# What never comes to rest: updates that hold, jobs that run again.
-_RESTLESS = ("swarm.x.canary", "swarm.x.schedule")
 _NODES = 7
+# How far ahead of a due time the manager may be taken away for it (seconds).
+_AHEAD = 10.0
 
 
 class Chaos:
@@ -46,13 +30,17 @@ class Chaos:
     def __init__(self, cluster: Cluster, rng: random.Random) -> None:
         self._cluster = cluster
         self._rng = rng
+        self._choose = Choices(rng)
         self._made = 0
         self._hosts = 0
+        self._files = 0
         self.log: list[str] = []
 
     async def build(self, nodes: int) -> None:
         for _ in range(nodes):
             await self._add_host()
+        for name in (*SECRETS, *CONFIGS):
+            await self._renew_file(name)
 
     async def happen(self) -> None:
         """Let one thing happen."""
@@ -60,13 +48,15 @@ class Chaos:
         self.log.append(f"{self._cluster.clock.now():.2f} {operation.__name__.strip('_')}")
         try:
             await operation(self)
-        except Unavailable as error:
+        except SwarmError as error:  # the store's, or what the API answers to what cannot be
             self.log.append(f"  {error.message}")
 
     async def calm_down(self) -> None:
         """End all misfortune but for hosts that stay dead, and give updates that were halted an image that works."""
         cluster = self._cluster
-        cluster.habits.rejected = cluster.habits.failing = cluster.backend.failing = 0.0
+        habits = cluster.habits
+        habits.rejected = habits.failing = habits.refusing = cluster.backend.failing = 0.0
+        cluster.loads.measurable = True
         spare = len(cluster.hosts) > 2 and self._rng.random() < 0.5
         for host in list(cluster.hosts.values()):
             host.dead = spare and (host.cut or not host.powered)
@@ -74,14 +64,16 @@ class Chaos:
                 host.cut_off(False)
                 if not host.powered:
                     host.power_on()
-        for service in list(cluster.view.services):
-            if any(label.startswith(_RESTLESS) for label in service.spec.labels):
-                labels = {k: v for k, v in service.spec.labels.items() if not k.startswith(_RESTLESS)}
+        for service in [service for service in cluster.view.services if not service.pending_delete]:
+            labels = _resting(service, cluster.view)
+            if labels != service.spec.labels:
                 await cluster.change(service.id, labels=labels)
             halted = service.update_status is not None and service.update_status.state in HALTED
             specs = [spec for spec in (service.spec, service.previous_spec) if spec is not None]  # it may roll back
-            if halted or any(spec.task_template.container_spec == ContainerSpec(image=BAD_IMAGE) for spec in specs):
-                await cluster.change(service.id, task_template=self._image(service, "good"))
+            images = [each.task_template.container_spec.image for each in specs if each.task_template.container_spec]
+            if halted or BAD_IMAGE in images:
+                for good in (4, 5):  # so that there is a good one to roll back to
+                    await cluster.change(service.id, task_template=self._choose.image(service, good))
 
     # --- operators ---
 
@@ -89,43 +81,43 @@ class Chaos:
         if sum(not service.pending_delete for service in self._cluster.view.services) >= _SERVICES:
             return
         self._made += 1
-        name = f"service{self._made}"
-        mode, updates = self._mode(), (self._update_config(), self._update_config())
-        spec = ServiceSpec(
-            name=name,
-            labels=self._dependencies() | (self._schedule() if is_job(mode) else self._canary() | self._bound()),
-            mode=mode,
-            task_template=self._template(),
-            update_config=None if is_job(mode) else updates[0],
-            rollback_config=None if is_job(mode) else updates[1],
-            endpoint_spec=self._ports(),
-        )
-        await self._cluster.create(Service(id=name, spec=spec))
+        service = self._choose.service(f"service{self._made}", self._made, self._cluster.view)
+        self._cluster.loads.put(service.id, self._choose.load())
+        await self._cluster.create(service)
 
     async def _scale(self) -> None:
         service = self._service()
         if service is not None and service.spec.mode.replicated is not None:
-            await self._cluster.change(service.id, mode=self._replicas())
+            await self._cluster.scale(service.id, self._choose.replicas())
 
     async def _update(self) -> None:
         service = self._service()
         if service is not None:
-            image = self._rng.choice(["v1", "v2", "v3", BAD_IMAGE])
-            await self._cluster.change(service.id, task_template=self._image(service, image))
+            await self._cluster.change(service.id, task_template=self._choose.image(service))
 
     async def _move(self) -> None:
         service = self._service()
         if service is not None:
-            template = replace(service.spec.task_template, placement=self._placement())
+            template = replace(service.spec.task_template, placement=self._choose.placement())
             await self._cluster.change(service.id, task_template=template)
+
+    async def _force(self) -> None:
+        service = self._service()
+        if service is not None:
+            template = service.spec.task_template
+            forced = replace(template, force_update=template.force_update + 1)
+            await self._cluster.change(service.id, task_template=forced)
 
     async def _roll_back(self) -> None:
         service = self._service()
         if service is not None:
-            await self._cluster.roll_back(service.id)
+            numbers = [past.revision for past in service.history]
+            await self._cluster.roll_back(service.id, self._rng.choice([0, *numbers]))
 
     async def _roll(self) -> None:
-        service = self._service()
+        """Pause, continue or abort an update, rather one of those that hold at their canary."""
+        held = [each for each in self._cluster.view.services if each.update_status and each.update_status.held_at]
+        service = self._rng.choice(held) if held and self._rng.random() < 0.7 else self._service()
         if service is not None:
             await self._cluster.roll(service.id, self._rng.choice(["pause", "continue", "continue", "abort"]))
 
@@ -133,6 +125,29 @@ class Chaos:
         service = self._service()
         if service is not None:
             await self._cluster.remove(service.id)
+
+    async def _rotate(self) -> None:
+        await self._renew_file(self._rng.choice([*SECRETS, *CONFIGS]))
+
+    async def _renew_file(self, name: str) -> None:
+        """Give a secret or config new content, or make it."""
+        self._files += 1
+        new_id, data = f"{name}-{self._files}", f"content {self._files}".encode()
+        view = self._cluster.view
+        if view.secrets.named(name) or view.configs.named(name):
+            await self._cluster.rotate(name, new_id, data)
+        elif name in SECRETS:
+            await self._cluster.update(lambda tx: tx.put(Secret(id=new_id, spec=SecretSpec(name=name, data=data))))
+        else:
+            await self._cluster.update(lambda tx: tx.put(Config(id=new_id, spec=ConfigSpec(name=name, data=data))))
+
+    async def _remove_file(self) -> None:
+        await self._cluster.remove_file(self._rng.choice([*SECRETS, *CONFIGS]))
+
+    async def _use_files(self) -> None:
+        service = self._service()
+        if service is not None:
+            await self._cluster.change(service.id, task_template=self._choose.files(service, self._cluster.view))
 
     async def _change_availability(self) -> None:
         availability = self._rng.choice(["active", "active", "drain", "pause"])
@@ -150,13 +165,25 @@ class Chaos:
         if service is not None:
             await self._cluster.rebalance(service.id)
 
-    async def _set_rebalancing(self) -> None:
-        await self._cluster.set_rebalancing(self._rng.choice(["auto", "off"]))
+    async def _change_cluster(self) -> None:
+        await self._cluster.change_cluster(rebalance=self._rng.choice(["auto", "off"]))
+        await self._cluster.change_cluster(strategy=self._rng.choice(["spread", "spread", "binpack"]))
 
     async def _add_host(self) -> None:
         if len(self._cluster.hosts) < _NODES:
             self._hosts += 1
-            await self._cluster.add_host(f"node{self._hosts}", labels={"zone": self._rng.choice(ZONES)})
+            zone, things = self._rng.choice(ZONES), self._choose.things()
+            await self._cluster.add_host(f"node{self._hosts}", things, labels={"zone": zone})
+
+    # --- the users of the services ---
+
+    async def _change_load(self) -> None:
+        for service in self._cluster.view.services:
+            if scaling.LABEL in service.spec.labels and self._rng.random() < 0.7:
+                self._cluster.loads.put(service.id, self._choose.load())
+
+    async def _lose_measurements(self) -> None:
+        self._cluster.loads.measurable = not self._cluster.loads.measurable
 
     # --- misfortune ---
 
@@ -179,6 +206,15 @@ class Chaos:
         await asyncio.sleep(self._rng.choice([0.0, 0.5, 5.0]))
         await self._cluster.start_manager()
 
+    async def _restart_manager_when_due(self) -> None:
+        """Take the manager away just before, or just after, a job is due."""
+        now = self._cluster.clock.now()
+        due = [each.schedule_status.next_at for each in self._cluster.view.services if each.schedule_status]
+        soon = [instant for instant in due if now < instant < now + _AHEAD]
+        if soon:
+            await asyncio.sleep(max(0.0, min(soon) - now + self._rng.uniform(-0.3, 0.1)))
+            await self._restart_manager()
+
     # --- choices ---
 
     def _service(self) -> Service | None:
@@ -188,96 +224,44 @@ class Chaos:
     def _node(self) -> str:
         return self._rng.choice(list(self._cluster.hosts))
 
-    def _mode(self) -> ServiceMode:
-        chance = self._rng.random()
-        if chance < 0.05:
-            return ServiceMode(global_job=GlobalJob())
-        if chance < 0.2:
-            most, total = self._rng.randint(1, 3), self._rng.randint(0, 6)
-            return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=most, total_completions=total))
-        return ServiceMode(global_=Global()) if chance < 0.4 else self._replicas()
 
-    def _replicas(self) -> ServiceMode:
-        return ServiceMode(replicated=Replicated(replicas=self._rng.randint(0, 6)))
+def _resting(service: Service, view: View) -> dict[str, str]:
+    """Return a service's labels without what never comes to rest: canaries that hold, jobs that run again and again.
 
-    def _template(self) -> TaskSpec:
-        memory = self._rng.choice([0, 0, 100, 300])
-        delay = self._rng.choice([0, 1, 3])
-        return TaskSpec(
-            container_spec=ContainerSpec(image="v1"),
-            resources=Resources(reservations=Reservations(memory_bytes=memory)) if memory else None,
-            restart_policy=RestartPolicy(delay=delay * SECOND),
-            placement=self._placement(),
-        )
-
-    def _placement(self) -> Placement | None:
-        constraints = (f"node.labels.zone=={self._rng.choice(ZONES)}",) if self._rng.random() < 0.4 else ()
-        most = self._rng.choice([0, 0, 0, 1, 2])
-        return Placement(constraints=constraints, max_replicas=most) if constraints or most else None
-
-    def _dependencies(self) -> dict[str, str]:
-        """Let a service depend on one that is there already: so there is never a circle."""
-        other = self._service()
-        if other is None or self._rng.random() < 0.6:
-            return {}
-        conditions = ["started", "completed"] if is_job(other.spec.mode) else ["started", "healthy"]
-        return {LABEL: f"{other.name}={self._rng.choice(conditions)}"}
-
-    def _update_config(self) -> UpdateConfig:
-        rng = self._rng
-        return UpdateConfig(
-            parallelism=rng.randint(0, 2),
-            delay=rng.choice([0, 0, 2]) * SECOND,
-            monitor=rng.choice([0, 2, 5]) * SECOND,
-            failure_action=rng.choice(["pause", "continue", "rollback"]),
-            max_failure_ratio=rng.choice([0.0, 0.0, 0.5]),
-            order=rng.choice(["stop-first", "stop-first", "start-first"]),
-        )
-
-    def _canary(self) -> dict[str, str]:
-        if self._rng.random() >= 0.3:
-            return {}
-        period = {"swarm.x.canary-period": "10s"} if self._rng.random() < 0.5 else {}
-        return {"swarm.x.canary": str(self._rng.randint(1, 2)), **period}
-
-    def _bound(self) -> dict[str, str]:
-        most = self._rng.choice(["", "", "1", "2", "50%"])
-        return {"swarm.x.max-unavailable": most} if most else {}
-
-    def _schedule(self) -> dict[str, str]:
-        if self._rng.random() >= 0.5:
-            return {}
-        concurrency = self._rng.choice(["allow", "forbid", "replace"])
-        when = self._rng.choice(["* * * * *", "*/10 * * * * *"])
-        return {"swarm.x.schedule": when, "swarm.x.schedule-concurrency": concurrency}
-
-    def _ports(self) -> EndpointSpec | None:
-        if self._rng.random() >= 0.15:
-            return None
-        port = PortConfig(target_port=80, published_port=8000 + self._made, publish_mode="host")
-        return EndpointSpec(ports=(port,))
-
-    @staticmethod
-    def _image(service: Service, image: str) -> TaskSpec:
-        return replace(service.spec.task_template, container_spec=ContainerSpec(image=image))
+    And without a dependency that is gone: with it the API would take no change of the service.
+    """
+    labels = {key: value for key, value in service.spec.labels.items() if not key.startswith(updates.CANARY)}
+    if duetimes.LABEL in labels:
+        labels[duetimes.LABEL] = duetimes.NEVER
+    needed = labels.get(DEPENDS_ON, "").partition("=")[0]
+    if not any(not each.pending_delete for each in view.services.named(needed)):
+        labels.pop(DEPENDS_ON, None)
+    return labels
 
 
 _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
-    Chaos._create: 6,
-    Chaos._scale: 5,
+    Chaos._create: 7,
+    Chaos._scale: 4,
     Chaos._update: 5,
     Chaos._move: 2,
-    Chaos._roll_back: 1,
+    Chaos._force: 1,
+    Chaos._roll_back: 2,
     Chaos._roll: 3,
     Chaos._remove: 2,
+    Chaos._rotate: 3,
+    Chaos._remove_file: 1,
+    Chaos._use_files: 2,
+    Chaos._change_load: 3,
+    Chaos._lose_measurements: 1,
     Chaos._change_availability: 4,
     Chaos._label: 2,
     Chaos._remove_node: 1,
     Chaos._add_host: 1,
     Chaos._rebalance: 2,
-    Chaos._set_rebalancing: 1,
+    Chaos._change_cluster: 1,
     Chaos._power_cut: 3,
     Chaos._network_cut: 3,
     Chaos._lose_connection: 2,
     Chaos._restart_manager: 2,
+    Chaos._restart_manager_when_due: 2,
 }

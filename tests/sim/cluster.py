@@ -11,28 +11,27 @@ from types import SimpleNamespace
 from typing import TypeVar
 
 from common.clock import SECOND, LoopClock
-from common.errors import FailedPrecondition, SwarmError, Unavailable
+from common.errors import SwarmError, Unavailable
 from common.model import Cluster as ClusterRecord
-from common.model import Service
+from common.model import Task
 from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
+from common.model.service import GenericResource
 from common.wire.memory import MemoryChannel, memory_channel_pair
-from manager.api.jobs import first_execution, rescheduled
-from manager.api.rollouts import ACTIONS, returned
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_loop
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.orchestrate import canary
-from manager.state.executions import next_execution
+from manager.orchestrate.upkeep import serves
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
-from tests.fakes.world import replace
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
+from tests.sim.operator import Operator, remove_if_down
+from tests.sim.scaling import Loads
 
 T = TypeVar("T")
 
@@ -108,14 +107,17 @@ class Manager:
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-class Cluster:
+class Cluster(Operator):
     """The cluster, as its operator sees it: `update` stands for the API."""
 
     def __init__(self, seed: int, *, heartbeat: float = 1.0, latency: float = 0.01, commit: float = 0.002) -> None:
         self.seed = seed
         self.clock = LoopClock()
-        self.habits = Habits()
-        self.backend = CheckedBackend(self.clock, commit, random.Random(f"{seed}/backend"))
+        self.habits = Habits(use=self._use)
+        self.loads = Loads(self.clock)
+        self.continued = {}
+        rng = random.Random(f"{seed}/backend")
+        self.backend = CheckedBackend(self.clock, commit, rng, self.loads, self.continued)
         self.hosts: dict[str, Host] = {}
         self.restarts = 0
         self._latency = latency
@@ -139,6 +141,13 @@ class Cluster:
             await self.stop_manager()
             log.removeHandler(self._complaints)
 
+    def _use(self, task: Task) -> float | None:
+        """Return a task's share of the load on its service."""
+        if not self.loads.measurable:
+            return None
+        serving = sum(map(serves, self.view.tasks.of_service(task.service_id)))
+        return self.loads.now(task.service_id) / max(1, serving)
+
     @property
     def view(self) -> View:
         assert self._manager is not None
@@ -161,9 +170,9 @@ class Cluster:
         assert self._manager is not None
         return await self._manager.store.update(fn)
 
-    async def add_host(self, node_id: str, **spec: object) -> Host:
+    async def add_host(self, node_id: str, things: tuple[GenericResource, ...] = (), **spec: object) -> Host:
         await self.update(lambda tx: tx.put(node_row(node_id, **spec)))
-        host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits)
+        host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits, things)
         host.power_on()
         return host
 
@@ -172,93 +181,9 @@ class Cluster:
             raise Unavailable("no route to host")
         return self._manager.accept(host, self._latency)
 
-    # --- what the API would do ---
-
-    async def create(self, service: Service) -> None:
-        begun = first_execution(service, self.clock.now())
-        await self.update(lambda tx: tx.put(replace(begun, spec_version=tx.next_index)))
-
-    async def change(self, service_id: str, **spec: object) -> None:
-        """Change a service's specification, and its tasks' version when its template or its ports are changed."""
-
-        def step(tx: Transaction) -> None:
-            service = tx.services.get(service_id)
-            if service is None or service.pending_delete:
-                return
-            anew = not spec.keys().isdisjoint({"task_template", "endpoint_spec"})
-            body = replace(service.spec, **spec)
-            status = None if anew else canary.cleared(service, body)
-            changed = replace(service, spec=body, previous_spec=service.spec, update_status=status)
-            if anew:
-                changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
-            tx.put(rescheduled(service, changed, self.clock.now()))
-
-        await self.update(step)
-
-    async def roll_back(self, service_id: str) -> None:
-        """Exchange a service's specification and its previous one."""
-
-        def step(tx: Transaction) -> None:
-            service = tx.services.get(service_id)
-            if service is None or service.pending_delete or service.previous_spec is None:
-                return
-            changed = returned(service, service.previous_spec, self.clock.now(), "")
-            if changed.spec.task_template != service.spec.task_template:
-                changed = replace(next_execution(service, changed, self.clock.now()), spec_version=tx.next_index)
-            tx.put(changed)
-
-        await self.update(step)
-
-    async def roll(self, service_id: str, action: str) -> None:
-        """Pause, continue or abort a service's update, if it is one that this can be done to."""
-
-        def step(tx: Transaction) -> None:
-            service = tx.services.get(service_id)
-            if service is None or service.pending_delete:
-                return
-            with contextlib.suppress(FailedPrecondition):
-                changed = ACTIONS[action](service, self.clock.now())
-                anew = changed.spec.task_template != service.spec.task_template
-                tx.put(replace(changed, spec_version=tx.next_index) if anew else changed)
-
-        await self.update(step)
-
-    async def remove(self, service_id: str) -> None:
-        def step(tx: Transaction) -> None:
-            service = tx.services.get(service_id)
-            if service is not None:
-                tx.put(replace(service, pending_delete=True))
-
-        await self.update(step)
-
-    async def change_node(self, node_id: str, **spec: object) -> None:
-        def step(tx: Transaction) -> None:
-            node = tx.nodes.get(node_id)
-            if node is not None:
-                tx.put(replace(node, spec=replace(node.spec, **spec)))
-
-        await self.update(step)
-
-    async def rebalance(self, *service_ids: str) -> None:
-        """Ask for services to be made even, as the API does; for all of them without a name."""
-
-        def step(tx: Transaction) -> None:
-            for service in list(tx.services):
-                if not service_ids or service.id in service_ids:
-                    tx.put(replace(service, rebalancing=True))
-
-        await self.update(step)
-
-    async def set_rebalancing(self, how: str) -> None:
-        def step(tx: Transaction) -> None:
-            cluster = tx.cluster
-            tx.put(replace(cluster, spec=replace(cluster.spec, labels={"swarm.x.rebalance": how})))
-
-        await self.update(step)
-
     async def remove_node(self, node_id: str) -> None:
         """Remove a node as the API allows it: when it is down."""
-        removed = await self.update(_remove_if_down(node_id))
+        removed = await self.update(remove_if_down(node_id))
         if removed:
             await self.hosts.pop(node_id).power_off()
 
@@ -269,18 +194,8 @@ class Cluster:
         if self._running is not None and self._running.done() and not self._running.cancelled():
             self._running.result()
             raise Broken("the manager ended by itself")
+        self.backend.look()
         if self.backend.broken:
             raise Broken(self.backend.broken[0])
         if self._complaints.heard:
             raise Broken("the manager complained:\n" + "\n".join(self._complaints.heard))
-
-
-def _remove_if_down(node_id: str) -> Callable[[Transaction], bool]:
-    def step(tx: Transaction) -> bool:
-        node = tx.nodes.get(node_id)
-        if node is None or node.status.state != "down":
-            return False
-        tx.remove(node)
-        return True
-
-    return step

@@ -6,28 +6,34 @@ from collections import Counter
 from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
+from common.model.meta import Version
 from manager.orchestrate.progress import ACTIVE, HALTED
 from manager.state.constraints import unmet
 from manager.state.executions import is_job
 from manager.state.observation import story
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
+from tests.fakes.world import replace
+from tests.sim import duetimes, scaling
 from tests.sim.availability import LABEL
 from tests.sim.cluster import Cluster
+from tests.sim.rotations import left_over
 from tests.sim.startorder import unready
 
 
 def problems(cluster: Cluster) -> list[str]:
     """Return what is not as it should be; nothing when the cluster has converged."""
     view = cluster.view
-    found = [problem for service in view.services for problem in _service(view, service)]
+    found = [problem for service in view.services for problem in _service(cluster, service)]
+    found += left_over(view)
     found += [f"left over: {story(t)}" for t in view.tasks if t.service_id not in view.services and _heard_of(view, t)]
     found += [problem for node in view.nodes for problem in _node(cluster, node)]
     found += [f"not given up: {story(t)}" for t in view.tasks if t.node_id and not _there(view, t) and not _ended(t)]
     return found
 
 
-def _service(view: View, service: Service) -> Iterator[str]:
+def _service(cluster: Cluster, service: Service) -> Iterator[str]:
+    view = cluster.view
     if service.pending_delete:
         yield f"{service.name} should be gone"
         return
@@ -38,6 +44,7 @@ def _service(view: View, service: Service) -> Iterator[str]:
     live = [task for task in view.tasks.of_service(service.id) if task.live]
     if is_job(service.spec.mode):
         yield from _job(view, service, live)
+        yield from _executions(view, service)
         yield from _history(view, service)
         return
     stuck = [task for task in live if task.status.state is not TaskState.RUNNING]
@@ -49,10 +56,18 @@ def _service(view: View, service: Service) -> Iterator[str]:
     yield from (f"{service.name}: is still to move: {story(task)}" for task in live if task.moving_to)
     if service.rebalancing:
         yield f"{service.name}: is still to be made even"
+    if (
+        scaling.LABEL in service.spec.labels
+        and not stuck
+        and not _given_up(view, service)
+        and cluster.loads.known(service.id)
+        and not scaling.settled(service, cluster.loads.now(service.id))
+    ):
+        yield f"{service.name}: has not as many tasks as it needs: {service.autoscale_status}"
     status = service.update_status
     if status is not None and status.state in ACTIVE and not stuck:
         yield f"{service.name}: its update has not ended: {status}"
-    for task in live:
+    for task in (*live, *_given_up(view, service)):
         node = view.nodes.get(task.node_id)
         paused = node is not None and node.spec.availability == "pause" and service.spec.mode.global_ is not None
         halted = status is not None and status.state in HALTED  # by a failure that was on its way when the faults ended
@@ -64,12 +79,14 @@ def _service(view: View, service: Service) -> Iterator[str]:
             and not _placement_only(service, task, node)
         ):
             yield f"{service.name}: is out of date: {story(task)}"
+        if not task.live:
+            continue
         if node is not None and node.status.state == "down":
             yield f"{service.name}: is wanted on a node that is down: {story(task)}"
         bounded = stuck and LABEL in service.spec.labels  # too many are missing as it is
         if node is not None and node.spec.availability == "drain" and not bounded:
             yield f"{service.name}: is still on a drained node: {story(task)}"
-        if node is not None and not paused and not stuck and not _fits(service, node):
+        if node is not None and not paused and not halted and not stuck and not _fits(service, node):
             yield f"{service.name}: breaks a constraint: {story(task)}"
 
 
@@ -79,6 +96,8 @@ def _job(view: View, service: Service, live: list[Task]) -> Iterator[str]:
         if task.status.state is not TaskState.PENDING or _has_room(view, service, task):
             yield f"{service.name}: has not completed: {story(task)}"
     assert service.job_status is not None
+    if not service.job_status.last_execution:
+        return  # it was not due yet
     done: set[int | str] = {
         task.slot or task.node_id
         for task in view.tasks.of_service(service.id)
@@ -89,7 +108,7 @@ def _job(view: View, service: Service, live: list[Task]) -> Iterator[str]:
         return  # those have the turn of the others
     wanted: set[int | str] = {node.id for node in view.nodes if job is None and _eligible(service, node)}
     wanted |= set(range(1, (job.total_completions or 0) + 1)) if job is not None else set()
-    missing = wanted - done - {task.slot or task.node_id for task in live}
+    missing = wanted - done - {task.slot or task.node_id for task in (*live, *_given_up(view, service))}
     if missing:
         yield f"{service.name}: {sorted(map(str, missing))} have not completed"
 
@@ -99,6 +118,7 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
     waiting = {task.slot for task in live if task.status.state is TaskState.PENDING}
     if service.spec.mode.global_ is not None:
         wanted = {node.id for node in view.nodes if _eligible(service, node)}
+        wanted -= {task.node_id for task in _given_up(view, service)}
         allowed = {node.id for node in view.nodes if _keeps(service, node)}
         there = Counter(task.node_id for task in live)
         if (
@@ -110,12 +130,53 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
         return
     assert service.spec.mode.replicated is not None
     replicas = service.spec.mode.replicated.replicas
-    slots = Counter(task.slot for task in live)
+    slots = Counter(task.slot for task in (*live, *_given_up(view, service)))
     if len(slots) != replicas:
         yield f"{service.name}: {len(slots)} slots {sorted(slots)} instead of {replicas}"
     for slot, count in slots.items():
         if count > (2 if slot in waiting else 1):
             yield f"{service.name}: {count} tasks in slot {slot}"
+
+
+def _given_up(view: View, service: Service) -> list[Task]:
+    """Return the last tasks of the slots in which none is live, nor is to be: their restart policy says so."""
+    slots: dict[tuple[int, str], list[Task]] = {}
+    for task in view.tasks.of_service(service.id):
+        if task.desired_state < TaskState.REMOVE and task.job_iteration == _iteration(service):
+            slots.setdefault((task.slot, "" if task.slot else task.node_id), []).append(task)
+    last = [max(tasks, key=lambda task: task.created_at) for tasks in slots.values()]
+    everywhere = service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
+    here = [task for task in last if not everywhere or _stands(view, task)]
+    return [task for task in here if not task.live and _is_last(task)]
+
+
+def _stands(view: View, task: Task) -> bool:
+    node = view.nodes.get(task.node_id)
+    return node is not None and node.status.state == "ready" and node.spec.availability == "active"
+
+
+def _is_last(task: Task) -> bool:
+    policy, state = task.spec.restart_policy, task.status.state
+    if policy is None or policy.condition == "none":
+        return policy is not None
+    if state is TaskState.COMPLETE:
+        return policy.condition == "on-failure" or task.job_iteration is not None
+    return bool(policy.max_attempts) and state in (TaskState.FAILED, TaskState.REJECTED)
+
+
+def _iteration(service: Service) -> Version | None:
+    return service.job_status.job_iteration if service.job_status is not None else None
+
+
+def _executions(view: View, service: Service) -> Iterator[str]:
+    """Check that no more past executions are known than are to be kept."""
+    kept = int(service.spec.labels.get(f"{duetimes.LABEL}-history", "0"))
+    status = service.job_status
+    there = [task for task in view.tasks.of_service(service.id) if task.job_iteration and _heard_of(view, task)]
+    alive = {status.job_iteration.index, *status.beside} if status is not None else set()
+    past = {task.job_iteration.index for task in there if task.job_iteration} - alive
+    if kept and len(past) > kept:
+        yield f"{service.name}: executions {sorted(past)} are kept, more than {kept}"
 
 
 def _history(view: View, service: Service) -> Iterator[str]:
@@ -139,15 +200,19 @@ def _node(cluster: Cluster, node: Node) -> Iterator[str]:
     wanted = {t.id for t in cluster.view.tasks.on_node(node.id) if t.live and t.status.state is TaskState.RUNNING}
     if wanted != host.containers.keys():
         yield f"{node.id} runs {sorted(host.containers)} instead of {sorted(wanted)}"
+    for task_id, made in host.containers.items():
+        task = cluster.view.tasks.get(task_id)
+        if task is not None and task.spec != made.spec:
+            yield f"{node.id} runs {task_id} with other files than {story(task)} is to have"
 
 
 def _has_room(view: View, service: Service, task: Task) -> bool:
     """Whether a pending task could run on some node: then it should."""
     nodes = [view.nodes.get(task.node_id)] if task.node_id else list(view.nodes)
-    return any(node is not None and _could_run(view, service, task, node) for node in nodes)
+    return any(node is not None and could_run(view, service, task, node) for node in nodes)
 
 
-def _could_run(view: View, service: Service, task: Task, node: Node) -> bool:
+def could_run(view: View, service: Service, task: Task, node: Node) -> bool:
     placement = task.spec.placement
     there = [other for other in view.tasks.on_node(node.id) if not other.status.state.terminal and other.id != task.id]
     if node.status.state != "ready" or node.spec.availability != "active":
@@ -168,8 +233,6 @@ def _as_specified(service: Service, task: Task) -> bool:
 
 
 def _placement_only(service: Service, task: Task, node: Node | None) -> bool:
-    from tests.fakes.world import replace
-
     placement = service.spec.task_template.placement
     same = replace(task.spec, placement=placement) == service.spec.task_template
     return same and node is not None and _fits(service, node)

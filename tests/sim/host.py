@@ -16,6 +16,7 @@ from common.clock import SECOND
 from common.errors import SwarmError, Unavailable
 from common.model import Task, TaskState, TaskStatus
 from common.model.node import NodeDescription, NodeResources
+from common.model.service import GenericResource
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
 from common.wire.memory import MemoryChannel
@@ -32,19 +33,23 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, TaskUsage, Usage
 
 MEMORY = 1000
-CORES = 64
+CORES = 8
 BAD_IMAGE = "bad"
+# Images that begin so have a program that ends by itself.
+ONCE = "once"
 
 
 @dataclass
 class Habits:
     """How badly hosts behave, and what is used. Rates are per task; `pull` is the longest pull in seconds.
 
-    `use` says how many cores a task uses, None when it cannot be measured.
+    `refusing` is the part of new secrets and configs that containers cannot have. `use` says how many cores a task
+    uses, and its metric's value likewise; None when it cannot be measured.
     """
 
     rejected: float = 0.0
     failing: float = 0.0
+    refusing: float = 0.0
     lifetime: float = 10.0
     pull: float = 0.5
     use: Callable[[Task], float | None] = lambda _task: 0.0
@@ -53,7 +58,14 @@ class Habits:
 class Host:
     """One host. `dial` opens a connection to the manager, or raises `Unavailable`."""
 
-    def __init__(self, node_id: str, seed: int, dial: Callable[[Host], MemoryChannel], habits: Habits) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        seed: int,
+        dial: Callable[[Host], MemoryChannel],
+        habits: Habits,
+        things: tuple[GenericResource, ...] = (),
+    ) -> None:
         self.node_id = node_id
         self.identity = Identity(node_id, ROLE_WORKER, "cluster", serial=node_id)
         self.peer = PeerInfo(identity=self.identity, remote_address="192.0.2.1")
@@ -62,6 +74,7 @@ class Host:
         self.dead = False
         self.powered = False
         self.containers: dict[str, Task] = {}
+        self._resources = NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY, generic_resources=things)
         self._rng = random.Random(f"{seed}/{node_id}")
         self._dial = dial
         self._channel: MemoryChannel | None = None
@@ -167,7 +180,8 @@ class Host:
                 wanted = {gauge.service_id for gauge in self._measured.gauges}
                 running = [task for task in self.containers.values() if task.service_id in wanted]
                 if running:
-                    usages = (TaskUsage(task_id=task.id, cpu=self.habits.use(task)) for task in running)
+                    used = ((task.id, self.habits.use(task)) for task in running)
+                    usages = (TaskUsage(task_id=task_id, cpu=value, metric=value) for task_id, value in used)
                     await channel.send(Usage(tasks=tuple(usages)))
 
     async def _listen(self, channel: MemoryChannel) -> None:
@@ -203,8 +217,11 @@ class Host:
     def _renew(self, task: Task) -> None:
         """Give a container the secrets and configs that its task has now."""
         held = self.containers.get(task.id)
-        if held is not None and held.spec_version != task.spec_version:
+        if held is not None and task.spec_version not in (held.spec_version, self._seen[task.id].refused):
             assert task.renewal is not None, f"{task.id} was made from another specification than it is told to be of"
+            if self._rng.random() < self.habits.refusing:
+                self._say(task.id, self._state(task.id), "the files cannot be changed", refused=task.spec_version)
+                return
             self.containers[task.id] = task
             self._say(task.id, self._state(task.id))
 
@@ -246,7 +263,8 @@ class Host:
 
     def _lifetime(self, task_id: str, rng: random.Random, *, fails: bool) -> float | None:
         """Choose how long a container runs by itself: for ever, unless it fails or does a job."""
-        ends = fails or self._tasks[task_id].job_iteration is not None
+        by_itself = self._tasks[task_id].job_iteration is not None or self._image(task_id).startswith(ONCE)
+        ends = fails or by_itself
         return rng.uniform(0.0, self.habits.lifetime) if ends else None
 
     async def _run_container(self, task_id: str, lifetime: float | None, *, fails: bool) -> None:
@@ -282,15 +300,16 @@ class Host:
     def _state(self, task_id: str) -> TaskState:
         return self._seen[task_id].state if task_id in self._seen else TaskState.ASSIGNED
 
-    def _say(self, task_id: str, state: TaskState, err: str = "") -> None:
+    def _say(self, task_id: str, state: TaskState, err: str = "", *, refused: int = 0) -> None:
         if state < self._state(task_id):
             return  # it goes over steps again that it had taken before the host was restarted
         # Its own clock is an hour off: nothing may depend on it.
         now = asyncio.get_running_loop().time() + 3600.0
         held = self.containers.get(task_id)
         renewed = held.spec_version if held is not None and held.renewal is not None else 0
+        refused = refused or (self._seen[task_id].refused if task_id in self._seen else 0)
         self._seen[task_id] = TaskStatus(
-            state=state, timestamp=now, message=state.name.lower(), err=err, renewed=renewed
+            state=state, timestamp=now, message=state.name.lower(), err=err, renewed=renewed, refused=refused
         )
         self._unsaid.add(task_id)
         self._news.set()

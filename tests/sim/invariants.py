@@ -6,6 +6,7 @@ Every commit is checked in proportion to what it changed.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections import defaultdict
@@ -22,8 +23,14 @@ from manager.state.backend import Loaded
 from manager.state.changes import Change, ChangeSet
 from manager.state.observation import InvalidTransition, check, story
 from manager.state.transaction import Tables
-from tests.sim.availability import gaps
+from tests.sim.availability import gaps, paced
+from tests.sim.backoff import Backoff
+from tests.sim.duetimes import DueTimes, beside
+from tests.sim.placement import Complaint, misplaced
+from tests.sim.rotations import misfiled
+from tests.sim.scaling import Loads, Scaled
 from tests.sim.startorder import out_of_order
+from tests.sim.updates import Canaries, Progress, unasked
 
 OLD_TASK_PATIENCE = 60.0
 # More than the largest story makes.
@@ -37,10 +44,13 @@ class Broken(AssertionError):
 class CheckedBackend:
     """A backend in memory that checks what it is given, and remembers each task's story.
 
-    `failing` is the part of its commits that it refuses.
+    `failing` is the part of its commits that it refuses. `loads` are those on autoscaled services, `continued` says
+    when services were told that their update is to go on.
     """
 
-    def __init__(self, clock: Clock, delay: float, rng: random.Random) -> None:
+    def __init__(
+        self, clock: Clock, delay: float, rng: random.Random, loads: Loads, continued: Mapping[str, float]
+    ) -> None:
         self._inner = MemoryBackend()
         self._rng = rng
         self.failing = 0.0
@@ -51,8 +61,15 @@ class CheckedBackend:
         self.broken: list[str] = []
         self.stories: dict[str, list[str]] = defaultdict(list)
         self._specs: dict[tuple[str, int], TaskSpec] = {}
+        self._due_times = DueTimes()
+        self._scaled = Scaled(loads)
+        self._canaries = Canaries(continued)
+        self._progress = Progress()
+        self._backoff = Backoff()
 
     async def load(self) -> Loaded:
+        """Load as a manager does when it starts."""
+        self._due_times.running_since = self._scaled.running_since = self._clock.now()
         return await self._inner.load()
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
@@ -76,8 +93,9 @@ class CheckedBackend:
 
     def _check(self, change_set: ChangeSet) -> None:
         before = {change.current.id: change.old for change in change_set.changes}
-        for complaint, task in (*out_of_order(self.mirror, change_set), *gaps(self.mirror, change_set)):
-            self._say(complaint, [task])
+        view, now = self.mirror, self._clock.now()
+        self._say_all(out_of_order(view, change_set), gaps(view, change_set))
+        self._say_all(self._due_times.look(view, change_set, now), self._scaled.look(change_set, now))
         for change in change_set.changes:
             self._mirror(change)
             self._one(change)
@@ -89,9 +107,16 @@ class CheckedBackend:
                 self._slot(tasks_there, before)
         for service_id in {task.service_id: None for task in tasks}:
             self._job(service_id)
-            self._canary(service_id)
-        for node_id in {task.node_id: None for task in tasks if task.node_id}:
-            self._node(node_id)
+        self._say_all(misplaced(view, change_set), misfiled(view, change_set), unasked(view, change_set))
+        self._say_all(paced(view, change_set), beside(view, change_set))
+        for watch in (self._canaries, self._progress, self._backoff):
+            self._say_all(watch.look(view, change_set, now))
+
+    def look(self) -> None:
+        """Check that nothing is overdue that nobody may have decided on."""
+        now, since = self._clock.now(), self._due_times.running_since
+        for late in (*self._due_times.overdue(self.mirror, now), *self._progress.lacking(self.mirror, since, now)):
+            self._say(late, [])
 
     def _mirror(self, change: Change) -> None:
         table = self.mirror.of(type(change.current))
@@ -115,25 +140,8 @@ class CheckedBackend:
                 self._say(str(error), [new])
         elif isinstance(new, Task):
             self._created(new)
-        elif isinstance(old, Service) and isinstance(new, Service):
-            self._executed(old, new)
         elif isinstance(old, Task) and held(old) and old.node_id in self.mirror.nodes:
             self._say(f"the record of {old.id} went while its worker may have it", [old])
-
-    def _executed(self, old: Service, new: Service) -> None:
-        """A scheduled job is executed once for a due time, and only then."""
-        if "swarm.x.schedule" not in old.spec.labels or "swarm.x.schedule" not in new.spec.labels:
-            return
-        before, after = old.schedule_status, new.schedule_status
-        assert before is not None
-        assert after is not None
-        assert old.job_status is not None
-        assert new.job_status is not None
-        anew = old.job_status.job_iteration != new.job_status.job_iteration or not old.job_status.last_execution
-        if anew and new.job_status.last_execution and not before.last_at < after.last_at <= self._clock.now():
-            self._say(f"{new.id} is executed for {after.last_at}, after one for {before.last_at}", [])
-        if after.last_at < before.last_at:
-            self._say(f"{new.id} goes back to the due time {after.last_at}", [])
 
     def _created(self, new: Task) -> None:
         """A version names one specification; a new slot has the lowest free number."""
@@ -225,46 +233,18 @@ class CheckedBackend:
             if len(live) > (job.max_concurrent or 0):
                 self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
-    def _canary(self, service_id: str) -> None:
-        """An update that has not gone beyond its canary has changed no more slots than asked for."""
-        service = self.mirror.services.get(service_id)
-        most = int(service.spec.labels.get("swarm.x.canary", "0")) if service is not None else 0
-        if service is None or not most:
-            return
-        status = service.update_status
-        if status is not None and (status.promoted or status.state not in ("", "updating", "paused")):
-            return
-        live = [task for task in self.mirror.tasks.of_service(service_id) if task.live]
-        changed = [task for task in live if task.spec_version == service.spec_version]
-        others = [task for task in live if task.spec.container_spec != service.spec.task_template.container_spec]
-        if others and len({task.slot or task.node_id for task in changed}) > most:
-            self._say(f"{service_id}: more than its canary of {most} is changed", live)
-
-    def _node(self, node_id: str) -> None:
-        """Add up what is reserved, in other words than the manager's: every task that was placed and has not ended."""
-        node = self.mirror.nodes.get(node_id)
-        if node is None:
-            return
-        placed = [
-            t for t in self.mirror.tasks.on_node(node_id) if TaskState.ASSIGNED <= t.status.state <= TaskState.RUNNING
-        ]
-        total = sum(_memory(task) for task in placed)
-        if total > node.description.resources.memory_bytes:
-            self._say(f"{total} bytes are reserved on {node_id}, more than it has", placed)
-
     def _standing(self, task: Task) -> Standing:
         return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else Standing.OPEN
+
+    def _say_all(self, *complaints: Iterable[Complaint]) -> None:
+        for problem, tasks in itertools.chain(*complaints):
+            self._say(problem, tasks)
 
     def _say(self, problem: str, tasks: Iterable[Task]) -> None:
         told = [f"{self._clock.now():.3f} {problem}"]
         for task in tasks:
             told += [f"  story of {task.id}:", *(f"    {line}" for line in self.stories[task.id])]
         self.broken.append("\n".join(told))
-
-
-def _memory(task: Task) -> int:
-    resources = task.spec.resources
-    return resources.reservations.memory_bytes if resources and resources.reservations else 0
 
 
 def _starts_first(service: Service) -> bool:

@@ -9,11 +9,12 @@ from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
 from manager.state.view import View
 from tests.fakes.world import replace
+from tests.sim.placement import Complaint
 
 LABEL = "swarm.x.depends-on"
 
 
-def out_of_order(before: View, changes: ChangeSet) -> Iterator[tuple[str, Task]]:
+def out_of_order(before: View, changes: ChangeSet) -> Iterator[Complaint]:
     """Name the tasks with which a service or its update is begun though what it depends on is not up."""
     services = {change.current.id: change.new for change in changes.changes if isinstance(change.new, Service)}
     for change in changes.changes:
@@ -22,7 +23,9 @@ def out_of_order(before: View, changes: ChangeSet) -> Iterator[tuple[str, Task]]
             continue
         service = services.get(task.service_id) or before.services.get(task.service_id)
         if isinstance(service, Service) and _begins(before, service, task):
-            yield from ((f"{service.name} is begun before {name} is {c}", task) for name, c in unready(before, service))
+            yield from (
+                (f"{service.name} is begun before {name} is {c}", [task]) for name, c in unready(before, service)
+            )
 
 
 def _begins(before: View, service: Service, task: Task) -> bool:

@@ -23,8 +23,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.orchestrate import rotation
-from manager.state.transaction import Transaction
+from manager.api.filled import filled
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster
@@ -37,7 +36,8 @@ from tests.sim.test_seeds import scenario
 def service(replicas: int, image: str = "v1", **other: object) -> Service:
     template = TaskSpec(container_spec=ContainerSpec(image=image), restart_policy=RestartPolicy(delay=1 * SECOND))
     mode = ServiceMode(replicated=Replicated(replicas=replicas))
-    return Service(id="web", spec=ServiceSpec(name="web", mode=mode, task_template=template, **other))  # type: ignore[arg-type]
+    spec = ServiceSpec(name="web", mode=mode, task_template=template, **other)  # type: ignore[arg-type]
+    return Service(id="web", spec=filled(spec))
 
 
 def image(name: str) -> TaskSpec:
@@ -147,7 +147,7 @@ def test_an_update_with_host_ports_ends_on_a_full_cluster(order: str) -> None:
 
     async def story() -> None:
         port = PortConfig(target_port=80, published_port=80, publish_mode="host")
-        update = UpdateConfig(order=order, parallelism=1, monitor=0)
+        update = UpdateConfig(order=order, parallelism=1, monitor=1)
         async with cluster_of(3) as cluster:
             await cluster.create(service(3, endpoint_spec=EndpointSpec(ports=(port,)), update_config=update))
             await until(cluster, lambda: containers(cluster) == 3, 10)
@@ -199,7 +199,7 @@ def test_a_stack_starts_and_is_updated_in_its_order_across_hosts() -> None:
         names = ("cache", "db", "web")
         async with cluster_of(3) as cluster:
             cluster.habits.pull = 3.0
-            for name, other in reversed(list(zip(names, ("", *names), strict=False))):
+            for name, other in zip(names, ("", *names), strict=False):
                 labels = {LABEL: f"{other}=healthy"} if other else {}
                 body = replace(service(2, labels=labels).spec, name=name)
                 await cluster.create(Service(id=name, spec=body))
@@ -283,7 +283,7 @@ def test_executions_beside_each_other_all_complete_whatever_becomes_of_managers(
 @pytest.mark.parametrize("order", ["stop-first", "start-first"])
 def test_an_update_and_a_drain_together_leave_as_many_as_is_said(order: str) -> None:
     async def story() -> None:
-        update = UpdateConfig(order=order, parallelism=0, monitor=0)
+        update = UpdateConfig(order=order, parallelism=0, monitor=1)
         async with cluster_of(3) as cluster:
             cluster.habits.pull = 5.0
             await cluster.create(service(8, update_config=update, labels={"swarm.x.max-unavailable": "25%"}))
@@ -343,7 +343,7 @@ async def returned_host(*, automatic: bool) -> None:
     async with cluster_of(3) as cluster:
         cluster.habits.pull = 3.0
         if automatic:
-            await cluster.set_rebalancing("auto")
+            await cluster.change_cluster(rebalance="auto")
         await cluster.change_node("node1", availability="drain")
         await cluster.create(service(9))
         await until(cluster, lambda: spread(cluster) == [0, 4, 5] and settled(cluster), 60)
@@ -374,21 +374,13 @@ def test_a_host_that_returns_gets_its_share_one_task_at_a_time(automatic: bool) 
 
 def with_secret(secret_id: str) -> TaskSpec:
     reference = SecretReference(secret_id=secret_id, secret_name="key")
-    return TaskSpec(container_spec=ContainerSpec(image="v1", secrets=(reference,)))
-
-
-async def rotate(cluster: Cluster, new_id: str) -> None:
-    def step(tx: Transaction) -> None:
-        (old,) = tx.secrets.named("key")
-        for each in rotation.rotate(old, new_id, SecretSpec(name="key", data=new_id.encode()), tx):
-            tx.put(each)
-
-    await cluster.update(step)
+    template = TaskSpec(container_spec=ContainerSpec(image="v1", secrets=(reference,)))
+    return filled(ServiceSpec(task_template=template)).task_template
 
 
 async def rotated_in_place() -> None:
     """Secrets change twice while a host's agent cannot be reached: no container is replaced, and none left behind."""
-    labels, update = {"swarm.x.on-rotate": "file"}, UpdateConfig(parallelism=0, monitor=0)
+    labels, update = {"swarm.x.on-rotate": "file"}, UpdateConfig(parallelism=0, monitor=1)
     async with cluster_of(3) as cluster:
         await cluster.update(lambda tx: tx.put(Secret(id="one", spec=SecretSpec(name="key", data=b"1"))))
         web = service(6, labels=labels, update_config=update)
@@ -402,9 +394,9 @@ async def rotated_in_place() -> None:
             return all(task.spec == with_secret(secret_id) for task in held)
 
         away.cut_off(True)
-        await rotate(cluster, "two")
+        await cluster.rotate("key", "two", b"2")
         await until(cluster, lambda: have("two", there), 1)
-        await rotate(cluster, "three")
+        await cluster.rotate("key", "three", b"3")
         await until(cluster, lambda: have("three", there), 1)
         assert have("one", [away])
         assert {each.id for each in cluster.view.secrets} == {"one", "two", "three"}, "a container may have any of them"

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import ApiCluster
+from tests.unit.manager.api.test_rollouts import stored
 
 KINDS = [("secrets", "Secret"), ("configs", "Config")]
 RPC = "rpc error: code = InvalidArgument desc = "
@@ -120,3 +122,30 @@ async def test_dependencies_are_checked(client: Client) -> None:
     target = f"/services/db/update?version={shown['Version']['Index']}"
     status, message = await client.error("POST", target, body("db", "web"))
     assert (status, message.removeprefix(RPC)) == (400, "services depend on each other in a circle: db → web → db")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in KINDS])
+@pytest.mark.parametrize("how", ["update?rollback=previous&", "rollout?action=abort&"])
+async def test_a_rollback_takes_the_newest_content_of_the_name_when_the_old_is_gone_and_is_refused_without(
+    client: Client, cluster: ApiCluster, path: str, how: str
+) -> None:
+    key = dict(KINDS)[path]
+    old_id, _ = await create(client, path, key)
+    shown = await client.get("/services/web")
+    without = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "busybox"}}}
+    index = shown["Version"]["Index"]
+    assert (await client.ask("POST", f"/services/web/update?version={index}", without))[0] == 200
+    assert (await client.ask("DELETE", f"/{path}/{old_id}"))[0] == 204
+
+    await stored(cluster, "updating")
+
+    async def roll_back() -> tuple[int, Any]:
+        service = await client.get("/services/web")
+        return await client.ask("POST", f"/services/web/{how}version={service['Version']['Index']}", without)
+
+    code, answer = await roll_back()
+    assert code == 400
+    assert f"needs the {key.lower()} s1, which does not exist any more" in answer["message"]
+    new_id = await client.make(f"/{path}/create", {"Name": "s1", "Data": data("new")})
+    assert (await roll_back())[0] == 200
+    assert (await reference(client, key))[f"{key}ID"] == new_id

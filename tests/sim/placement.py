@@ -1,0 +1,98 @@
+"""Where tasks may be, in other words than the manager's: what a node has is enough, and a new task is let in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from common.model import Node, Task, TaskState
+from common.model.service import GenericResource, Reservations
+from manager.state.changes import ChangeSet
+from manager.state.constraints import unmet
+from manager.state.view import View
+
+# What is wrong, and the tasks whose stories tell it.
+Complaint: TypeAlias = tuple[str, Sequence[Task]]
+
+
+def misplaced(view: View, changes: ChangeSet) -> Iterator[Complaint]:
+    """Complain of nodes that are too full, and of tasks that were given a node which may not take them."""
+    tasks = [change.current for change in changes.changes if isinstance(change.current, Task)]
+    for node_id in dict.fromkeys(task.node_id for task in tasks if task.node_id):
+        node = view.nodes.get(node_id)
+        if node is not None:
+            yield from _overbooked(view, node)
+    for change in changes.changes:
+        old, new = change.old, change.new
+        if isinstance(old, Task) and isinstance(new, Task) and old.status.state < TaskState.ASSIGNED and _holds(new):
+            yield from _let_in(view, new)
+
+
+def _overbooked(view: View, node: Node) -> Iterator[Complaint]:
+    placed = [task for task in view.tasks.on_node(node.id) if _holds(task)]
+    has = node.description.resources
+    for what, total, limit in (
+        ("bytes", sum(_reserves(task).memory_bytes for task in placed), has.memory_bytes),
+        ("billionths of a core", sum(_reserves(task).nano_cpus for task in placed), has.nano_cpus),
+    ):
+        if total > limit:
+            yield f"{total} {what} are reserved on {node.id}, more than its {limit}", placed
+    given = Counter[tuple[str, str]]()
+    for task in placed:
+        given.update(things(task.generic_resources))
+        if _kinds(task.generic_resources) != _kinds(_reserves(task).generic_resources):
+            yield f"{task.id} is given {task.generic_resources}", [task]
+    if given - things(has.generic_resources):
+        yield f"{node.id} has not {dict(given - things(has.generic_resources))} for its tasks", placed
+
+
+def things(resources: Sequence[GenericResource]) -> Counter[tuple[str, str]]:
+    """Count each thing by its kind and name; what is only counted has no name."""
+    found = Counter[tuple[str, str]]()
+    for each in resources:
+        if (thing := each.named_resource_spec) is not None:
+            found[thing.kind, thing.value] += 1
+        if (count := each.discrete_resource_spec) is not None:
+            found[count.kind, ""] += count.value
+    return found
+
+
+def _kinds(resources: Sequence[GenericResource]) -> Counter[str]:
+    kinds = Counter[str]()
+    for (kind, _), count in things(resources).items():
+        kinds[kind] += count
+    return kinds
+
+
+def _let_in(view: View, task: Task) -> Iterator[Complaint]:
+    """Check a task against its node just after it was placed there."""
+    node = view.nodes.get(task.node_id)
+    if node is None:
+        return  # it was removed meanwhile
+    placement = task.spec.placement
+    if node.spec.availability == "drain" and not task.slot:
+        yield f"{task.id} is given the drained node {node.id}", [task]
+    if placement is not None and (broken := unmet(placement.constraints, node)):
+        yield f"{task.id} is given {node.id}, which does not meet {broken}", [task]
+    there = [other for other in view.tasks.on_node(node.id) if _holds(other) and other.id != task.id]
+    # Those of another version may be placed after it in one decision, by the limit that they have.
+    mine = [other for other in there if (other.service_id, other.spec_version) == (task.service_id, task.spec_version)]
+    if placement is not None and 0 < placement.max_replicas <= sum(other.live for other in mine):
+        yield f"{task.id} is one too many of its service on {node.id}", [task, *mine]
+    for port in (port for port in task.ports if port.publish_mode == "host"):
+        if others := [other for other in there if _opens(other, port.published_port)]:
+            yield f"{task.id} is to open port {port.published_port} of {node.id}, which is open", [task, *others]
+
+
+def _opens(task: Task, number: int) -> bool:
+    return any(port.published_port == number for port in task.ports if port.publish_mode == "host")
+
+
+def _holds(task: Task) -> bool:
+    return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
+
+
+def _reserves(task: Task) -> Reservations:
+    resources = task.spec.resources
+    return (resources.reservations if resources is not None else None) or Reservations()

@@ -157,6 +157,7 @@ class DataPlane:
             *(site.problems.values() if site is not None else ()),
             *self._dns.lacks(),
             *self._keeper.connections.lacks(),
+            *self._keeper.firewall.lacks(),
             *(f"another program has port {text(port)}: it is not published here" for port in self._keeper.ports.held),
         )
 

@@ -19,6 +19,7 @@ from worker.net.attachments import Attachments
 from worker.net.balance import published
 from worker.net.connections import Connections
 from worker.net.dns import ClusterDns
+from worker.net.firewall import Firewall
 from worker.net.host import Host
 from worker.net.loopback import LoopbackRelay
 from worker.net.netlink import Kernel, Seen
@@ -64,6 +65,7 @@ class Keeper:
         self.ports = PortReservations(self._relay)
         self.ipv6_refusal = "" if host_facts.has_ipv6() else NO_IPV6
         self.connections = Connections()
+        self.firewall = Firewall()
         self.surveyed = asyncio.Event()
         self._engine = engine
         self._node_id = node_id
@@ -188,10 +190,19 @@ class Keeper:
                     self.note()
             self._dns.check()
             self.connections.check()
+            await self._check_firewall()
             if self.ports.held:
                 self.note()
             async with self._news:
                 self._news.notify_all()
+
+    async def _check_firewall(self) -> None:
+        site = self.plan.site if self.plan is not None else None
+        if site is not None and site.number:
+            try:
+                await self.firewall.check(site.tunnel_port)
+            except SwarmError as error:
+                _log.debug("cannot see whether a firewall is in the way: %s", error.message)
 
     async def _tidy(self, host: Host) -> None:
         """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""

@@ -118,7 +118,7 @@ def plan(
         tunnel=frame.tunnel,
         items=frame.items,
         sysctls=frame.sysctls,
-        ruleset=Ruleset(lookups, chains),
+        ruleset=Ruleset(lookups, chains, counters=rules.COUNTERS),
         rulesets6=_rulesets6(frame, services, rules6.own(here, addresses), ports - facts.held),
         ports=ports,
         reached=frozenset().union(*(service.reached for service in services)),

@@ -30,6 +30,8 @@ TO_PORT = "meta l4proto . th dport"
 # nft 1.0.6 (Debian 12) knows the name dstnat, which means -100, only before routing.
 OUTPUT_DSTNAT = "-110"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
+# What the host itself must get is counted when it came, and when no firewall dropped it: see `worker.net.firewall`.
+COUNTERS = ("tunnel_came", "tunnel_let", "names_came", "names_let")
 _PORT_RULES = (
     f"ip daddr != @viprange fib daddr type local ip daddr . {TO_PORT} vmap @meshaddr",
     f"ip daddr != @viprange fib daddr type local {TO_PORT} vmap @mesh",
@@ -78,6 +80,7 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
+        "h_let": Chain(_counted(site, "let"), hook("filter", "input", "filter + 500")),
         "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
     }
@@ -153,10 +156,18 @@ def _input(site: Site) -> tuple[str, ...]:
     """Refuse at once what nobody is there for."""
     return (
         f"udp dport {site.tunnel_port} ip saddr != @peers drop",
+        *_counted(site, "came"),
         *refused("ip daddr @viprange"),
         f"{_RESOLVER} accept",
         *refused(f"ct state new {TO_PORT} @ports"),
         *refused(f"ct state new ip daddr . {TO_PORT} @portsaddr"),
+    )
+
+
+def _counted(site: Site, when: str) -> tuple[str, ...]:
+    return (
+        f"udp dport {site.tunnel_port} counter name tunnel_{when}",
+        f"{_RESOLVER} counter name names_{when}",
     )
 
 

@@ -40,11 +40,12 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """`family`: nft's word for what the table sees: ip, ip6, bridge."""
+    """`family`: nft's word for what the table sees: ip, ip6, bridge. `counters` are names that rules count under."""
 
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     family: str = "ip"
+    counters: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -62,6 +63,7 @@ def whole(ruleset: Ruleset) -> str:
     lines = [f"table {table}", f"delete table {table}", f"table {table} {{"]
     for name, lookup in ruleset.lookups.items():
         lines += [f"{lookup.kind} {name} {{", *_declaration(lookup), "}"]
+    lines += [f"counter {name} {{ }}" for name in ruleset.counters]
     # Chains first: a map's verdicts name them.
     lines += [f"chain {name} {{ {chain.hook} }}" for name, chain in ruleset.chains.items()]
     lines.append("}")
@@ -74,7 +76,8 @@ def whole(ruleset: Ruleset) -> str:
 def difference(old: Ruleset, new: Ruleset) -> str:
     """Write the commands that lead from one table to another, empty when they are the same.
 
-    Both have the same lookups and base chains; what differs are elements, rules, and chains that others jump to.
+    Both have the same lookups, counters and base chains; what differs are elements, rules, and chains that others jump
+    to.
     """
     table = new.table
     changed = {name: chain for name, chain in new.chains.items() if _differs(old.chains.get(name), chain)}

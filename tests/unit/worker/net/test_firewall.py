@@ -1,0 +1,64 @@
+"""A firewall that is in the way: what was counted before it, and not after."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.net.firewall import Firewall, counts
+from worker.net.rules import COUNTERS
+
+PORT = 4789
+
+
+def counted(**packets: int) -> dict[str, int]:
+    return dict.fromkeys(COUNTERS, 0) | packets
+
+
+def test_what_came_and_was_not_let_through_is_told_with_what_to_open(caplog: pytest.LogCaptureFixture) -> None:
+    firewall = Firewall()
+    firewall.judge(counted(), PORT)
+    for packets in (3, 5):
+        firewall.judge(counted(names_came=packets, tunnel_came=packets, tunnel_let=packets), PORT)
+        (sentence,) = firewall.lacks()
+        assert "port 53, UDP and TCP" in sentence
+        assert "oc-*" in sentence
+    assert caplog.messages == [sentence]
+
+
+def test_it_stays_until_something_is_let_through() -> None:
+    firewall = Firewall()
+    said = []
+    for came, let in ((0, 0), (4, 0), (4, 0), (6, 0), (7, 1), (7, 1), (9, 1), (9, 3)):
+        firewall.judge(counted(tunnel_came=came, tunnel_let=let), PORT)
+        said.append(len(firewall.lacks()))
+    assert said == [0, 1, 1, 1, 0, 0, 1, 0]
+
+
+def test_the_tunnels_port_is_named() -> None:
+    firewall = Firewall()
+    firewall.judge(counted(), 5000)
+    firewall.judge(counted(tunnel_came=1), 5000)
+    assert "UDP port 5000" in firewall.lacks()[0]
+
+
+def test_counters_that_begin_anew_say_nothing() -> None:
+    """Of what came before the first look, or before the table was replaced, only a part may be counted."""
+    firewall = Firewall()
+    firewall.judge(counted(names_came=9, names_let=2), PORT)
+    firewall.judge(counted(names_came=1), PORT)
+    assert firewall.lacks() == ()
+    firewall.judge(counted(names_came=2), PORT)
+    assert len(firewall.lacks()) == 1
+
+
+def test_counters_are_read_as_nft_prints_them() -> None:
+    listing = """table ip orc {
+	counter tunnel_came {
+		packets 12 bytes 3456
+	}
+	counter names_let {
+		packets 0 bytes 0
+	}
+}
+"""
+    assert counts(listing) == {"tunnel_came": 12, "names_let": 0}

@@ -1,0 +1,80 @@
+"""Whether a firewall of the host's own drops what the host itself must get.
+
+Rules of ours cannot undo another table's drop. But they can tell of it, whoever dropped and with which tool: what comes
+in is counted before and after all others have judged it (`worker.net.rules`), and what came and was never let through
+was dropped in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from worker.net import command
+from worker.net.names import BRIDGE_PREFIX, TABLE
+
+LOOK_SECONDS = 5.0
+
+_COUNTER = re.compile(r"counter (\w+) \{\s*packets (\d+)")
+
+_log = logging.getLogger(__name__)
+
+
+class Firewall:
+    """What of the data plane's a firewall drops, as of late. What did not come at all says nothing new."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._next = 0.0
+        self._before: dict[str, int] = {}
+        self._dropped: dict[str, str] = {}
+
+    async def check(self, tunnel_port: int) -> None:
+        """Look at the counters, every few seconds.
+
+        Raises:
+            Unavailable: nft cannot be run, or has no such table yet.
+
+        """
+        if self._now() < self._next:
+            return
+        self._next = self._now() + LOOK_SECONDS
+        self.judge(counts(await command.must("nft", "list", "counters", "table", "ip", TABLE)), tunnel_port)
+
+    def judge(self, counted: Mapping[str, int], tunnel_port: int) -> None:
+        """Compare the counters with those of the last look; they begin anew when the table is replaced."""
+        grown = {name: count - self._before.get(name, 0) for name, count in counted.items()}
+        began_anew = any(growth < 0 for growth in grown.values()) or not self._before
+        self._before = dict(counted)
+        if began_anew:
+            return
+        for what, sentence in _sentences(tunnel_port).items():
+            if grown.get(f"{what}_let"):
+                if self._dropped.pop(what, ""):
+                    _log.info("it is let through now, which was not before: %s", sentence)
+            elif grown.get(f"{what}_came") and what not in self._dropped:
+                self._dropped[what] = sentence
+                _log.warning("%s", sentence)
+
+    def lacks(self) -> tuple[str, ...]:
+        return tuple(self._dropped.values())
+
+
+def counts(listing: str) -> dict[str, int]:
+    """Read what `nft list counters` prints: packets by counter."""
+    return {name: int(packets) for name, packets in _COUNTER.findall(listing)}
+
+
+def _sentences(tunnel_port: int) -> dict[str, str]:
+    return {
+        "tunnel": (
+            f"this host's firewall drops what the other nodes send to UDP port {tunnel_port}: open it to them, "
+            "else no network and no published port reaches this host's containers from there"
+        ),
+        "names": (
+            f"this host's firewall drops what containers ask their name server: open port 53, UDP and TCP, to the "
+            f"interfaces {BRIDGE_PREFIX}*"
+        ),
+    }

@@ -185,7 +185,7 @@ class ClusterLoad:
             self.pending.setdefault(group_of(task), {})[task.id] = task
         elif task.status.state in _FAILED and task.node_id:
             by_node = self._failures.setdefault(group_of(task), {})
-            by_node.setdefault(task.node_id, {})[task.id] = task.status.timestamp
+            by_node.setdefault(task.node_id, {})[task.id] = task.updated_at  # by the manager's clock
 
     def _forget(self, task: Task) -> None:
         group = group_of(task)
@@ -278,7 +278,7 @@ def _weight(task: Task) -> tuple[object, ...]:
     state = task.status.state
     if state >= _COMPLETE:
         failed = state in _FAILED
-        return failed and group_of(task), task.node_id, task.status.timestamp if failed else 0.0
+        return failed and group_of(task), task.node_id, task.updated_at if failed else 0.0
     resources = task.spec.resources
     return (
         waiting(task) and group_of(task),  # a task that waits may be given other secrets and configs: another group

@@ -109,7 +109,8 @@ def old_tasks(draw: st.DrawFn, number: int, node_ids: list[str]) -> Task:
         node_id=draw(st.sampled_from(node_ids)),
         ports=draw(PORTS),
         generic_resources=tuple(generic),
-        status=TaskStatus(state=state, timestamp=NOW - draw(st.sampled_from([1, 299, 301]))),
+        status=TaskStatus(state=state),
+        updated_at=NOW - draw(st.sampled_from([1, 299, 301])),
         desired_state=draw(
             st.sampled_from([TaskState.RUNNING, TaskState.RUNNING, TaskState.READY, TaskState.SHUTDOWN])
         ),
@@ -126,8 +127,9 @@ def worlds(draw: st.DrawFn) -> Tables:
     for number in range(draw(st.integers(0, 10))):
         view.of(Task).put(draw(old_tasks(number, node_ids)))
     for number in range(draw(st.integers(0, 6))):
-        status = TaskStatus(state=TaskState.REJECTED, timestamp=NOW - 10)
-        view.of(Task).put(Task(id=f"failed{number}", service_id="s0", node_id=node_ids[0], status=status))
+        status = TaskStatus(state=TaskState.REJECTED)
+        rejected = Task(id=f"failed{number}", service_id="s0", node_id=node_ids[0], status=status, updated_at=NOW - 10)
+        view.of(Task).put(rejected)
     for service in range(draw(st.integers(1, 3))):
         spec, ports = draw(specs()), draw(PORTS)
         is_global = draw(st.sampled_from([False, False, True]))

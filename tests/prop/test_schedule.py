@@ -95,7 +95,7 @@ def rank(view: Tables, node: Node, task: Task) -> tuple[bool, int, int]:
         for t in view.tasks.on_node(node.id)
         if t.service_id == task.service_id
         and t.status.state in (TaskState.FAILED, TaskState.REJECTED)
-        and t.status.timestamp >= NOW - 300
+        and t.updated_at >= NOW - 300
     ]
     ours = [t for t in active(view, node) if t.service_id == task.service_id]
     return len(failed) >= 5, len(ours), len(active(view, node))

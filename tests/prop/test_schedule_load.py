@@ -20,9 +20,10 @@ NODES = ["node0", "node1", "node2"]
 def changed(draw: st.DrawFn, task: Task) -> Task:
     """Change a task as the manager or its worker may: state, what is wanted of it, files, its node if it has none."""
     states = [state for state in TaskState if state >= task.status.state]
-    status = TaskStatus(state=draw(st.sampled_from(states)), timestamp=draw(st.floats(0, 1000)))
+    status = TaskStatus(state=draw(st.sampled_from(states)))
     return replace(
         task,
+        updated_at=draw(st.floats(0, 1000)),
         node_id=task.node_id or draw(st.sampled_from(["", *NODES])),
         status=draw(st.sampled_from([task.status, status])),
         desired_state=draw(st.sampled_from([task.desired_state, TaskState.SHUTDOWN, TaskState.REMOVE])),

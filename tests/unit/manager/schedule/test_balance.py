@@ -127,7 +127,7 @@ def test_a_node_where_the_service_failed_lately_is_no_place_to_go() -> None:
     view = world({"web": "aa"})
     for number, letter in enumerate("bc"):
         failed = replace(task("web", 1, letter, TaskSpec()), id=f"old{number}")
-        view.of(Task).put(replace(failed, status=TaskStatus(state=TaskState.FAILED, timestamp=NOW - 10)))
+        view.of(Task).put(replace(failed, status=TaskStatus(state=TaskState.FAILED), updated_at=NOW - 10))
     assert moves(view) == ["web2>d"]
 
 

@@ -108,7 +108,9 @@ def running(name: str, node_id: str, service: str = "old", spec: TaskSpec | None
 
 
 def failed(name: str, node_id: str, service: str = "web", at: float = NOW - 1) -> Task:
-    return task(name, service, node_id=node_id, status=TaskStatus(state=TaskState.FAILED, timestamp=at))
+    """Make a task that the manager saw to have failed then; its worker's clock is an hour late."""
+    status = TaskStatus(state=TaskState.FAILED, timestamp=at - 3600)
+    return task(name, service, node_id=node_id, status=status, updated_at=at)
 
 
 class World:

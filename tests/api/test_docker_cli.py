@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.conftest import DockerCli
 from tests.docker_cli.api_table import SCRIPTS
-from tests.docker_cli.flags_table import CREATE, CREATE_FLAGS, FILES, NETWORKS, UPDATE_FLAGS
+from tests.docker_cli.flags_table import CREATE, CREATE_FLAGS, FILES, NETWORKS, NEWER, UPDATE_FLAGS
 from tests.docker_cli.row import Ran, Script, flags_in, play, step
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
@@ -41,15 +41,23 @@ async def named(cluster: ApiCluster) -> None:
         await client.make("/networks/create", {"Name": name, "Driver": "overlay"})
 
 
+async def skip_unless_known(docker: DockerCli, command: str, flags: str) -> None:
+    flag = flags.split(maxsplit=1)[0]
+    if flag in NEWER and flag not in await docker.ok("service", command, "--help"):
+        pytest.skip(f"this docker command line has no {flag}")
+
+
 @pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("flags", CREATE_FLAGS)
 async def test_service_create(docker: DockerCli, flags: str) -> None:
+    await skip_unless_known(docker, "create", flags)
     await run(docker, CREATE_FLAGS[flags])
 
 
 @pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("flags", UPDATE_FLAGS)
 async def test_service_update(docker: DockerCli, flags: str) -> None:
+    await skip_unless_known(docker, "update", flags)
     await run(docker, UPDATE_FLAGS[flags])
 
 

@@ -22,6 +22,8 @@ BEFORE = (
     "--host h:1.2.3.4 -l a=b --mount type=volume,source=v,target=/v --network on1 --secret s1 --sysctl a=b "
     "--placement-pref spread=node.labels.zone -p 8080:80 --ulimit nofile=4:5 --replicas 2 busybox"
 )
+# Flags of later docker command lines than Debian 13's: their rows are for those that have them.
+NEWER = frozenset({"--oom-score-adj"})
 # What the flags name: it is there before each row.
 FILES, NETWORKS = ("c1", "c2", "s1", "s2"), ("on1", "on2")
 
@@ -115,6 +117,7 @@ CREATE_FLAGS: dict[str, Script] = dict(
         ),
         created("--network host", f"{_TASK}.Networks", '[{"Target":"host"}]'),
         created("--network name=on1,alias=x", each(f"{_TASK}.Networks", "{{.Aliases}}"), "[x],"),
+        created("--oom-score-adj 5", f"{_BOX}.OomScoreAdj", "5"),
         created(
             "-p published=53,target=53,protocol=udp,mode=host",
             ".Spec.EndpointSpec.Ports",
@@ -236,6 +239,7 @@ UPDATE_FLAGS: dict[str, Script] = dict(
         updated("--mount-rm /v", count(f"{_BOX}.Mounts"), "0"),
         updated("--network-add on2", count(f"{_TASK}.Networks"), "2"),
         updated("--network-rm on1", count(f"{_TASK}.Networks"), "0"),
+        updated("--oom-score-adj 5", f"{_BOX}.OomScoreAdj", "5"),
         updated(
             "--placement-pref-add spread=node.labels.rack",
             each(f"{_TASK}.Placement.Preferences", "{{.Spread.SpreadDescriptor}}"),

@@ -30,7 +30,7 @@ class Step:
     line: str
     patterns: tuple[str, ...] = ()
     stdin: str = ""
-    code: int = 0
+    codes: tuple[int, ...] = (0,)
 
 
 Script: TypeAlias = tuple[Step, ...]
@@ -38,10 +38,11 @@ Script: TypeAlias = tuple[Step, ...]
 Run: TypeAlias = Callable[[list[str], str], Awaitable[Ran]]
 
 
-def step(line: str, *patterns: str, stdin: str = "", code: int = 0) -> Step:
-    """Make a row; `!` in front of the line is short for exit code 1."""
+def step(line: str, *patterns: str, stdin: str = "", code: int | tuple[int, ...] = 0) -> Step:
+    """Make a row; `!` in front of the line is short for exit code 1. With several codes, it is one of them."""
     name, fails, rest = _parts(line)
-    return Step(name + rest, patterns, stdin, 1 if fails else code)
+    codes = (1,) if fails else code if isinstance(code, tuple) else (code,)
+    return Step(name + rest, patterns, stdin, codes)
 
 
 def _parts(line: str) -> tuple[str, bool, str]:
@@ -59,7 +60,7 @@ async def play(run: Run, steps: Script, **names: str) -> dict[str, str]:
     for each in steps:
         name, _, line = _parts(_filled(each.line, names))
         ran = await run(shlex.split(line), each.stdin)
-        assert ran.code == each.code, f"docker {line}: {ran}"
+        assert ran.code in each.codes, f"docker {line}: {ran}"
         check(line, ran, tuple(_filled(pattern, names) for pattern in each.patterns))
         if name:
             names[name[:-1]] = ran.out.strip()

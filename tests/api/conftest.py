@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from manager.api.server import serve
+from tests.docker_cli.program import unfit
 from tests.docker_cli.row import Ran
 from tests.fakes.api_cluster import ApiCluster
 
@@ -67,8 +67,8 @@ async def cluster() -> AsyncIterator[ApiCluster]:
 
 @pytest.fixture
 async def docker(cluster: ApiCluster) -> AsyncIterator[DockerCli]:
-    if shutil.which("docker") is None:
-        pytest.skip("needs the docker CLI (Debian: docker-cli)")
+    if unfit():
+        pytest.skip(unfit())
     host = f"unix://{cluster.folder}/docker.sock"
     home = cluster.folder / "home"
     home.mkdir()

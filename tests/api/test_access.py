@@ -2,7 +2,6 @@
 
 import asyncio
 import shlex
-import shutil
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from common.tls import ROLE_MANAGER, ROLE_WORKER
 from manager.api.server import serve
 from tests.api.conftest import DockerCli, Ran
 from tests.api.swarm_cli import SwarmCli
+from tests.docker_cli.program import unfit
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 from tests.fakes.api_tls import TlsApi, tls_api
 from tests.fakes.certificates import Pki
@@ -23,8 +23,8 @@ RANK = {"viewer": 1, "operator": 2, "admin": 3}
 
 @pytest.fixture
 async def api(cluster: ApiCluster, tmp_path: Path) -> AsyncIterator[TlsApi]:
-    if shutil.which("docker") is None:
-        pytest.skip("needs the docker CLI (Debian: docker-cli)")
+    if unfit():
+        pytest.skip(unfit())
     async with tls_api(cluster, tmp_path) as api:
         yield api
 

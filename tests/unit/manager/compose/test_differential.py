@@ -1,6 +1,5 @@
 """Our normalised configuration against `docker stack config`, key by key, over the corpus."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import pytest
 from manager.compose import ComposeError, ComposeFile, load
 from manager.compose.render import as_tree, render
 from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, Case, cases, docker_config, load_case, read
+from tests.docker_cli.program import unfit
 
-needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="needs Docker's command line (docker-cli)")
+needs_docker = pytest.mark.skipif(bool(unfit()), reason=unfit())
 PAGE = Path(__file__).parents[4] / "docs" / "compose.md"
 ABSENT = "<absent>"
 

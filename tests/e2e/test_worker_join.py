@@ -37,8 +37,8 @@ async def nodes(lab):
     return sorted(answer.stdout.splitlines())
 
 
-async def worker(host: Host, *argv: str, check: bool = True):
-    return await host.run("swarm-worker", *argv, check=check)
+async def worker(host: Host, *argv: str, check: bool = True, env=None):
+    return await host.run("swarm-worker", *argv, check=check, env=env)
 
 
 async def joined(lab, token, host, *options):
@@ -51,10 +51,10 @@ async def nothing_left(host):
     assert "worker.main" not in processes
 
 
-async def refused(lab, host, token, *options, address=None):
+async def refused(lab, host, token, *options, address=None, env=None):
     """Try to join in vain, and return what it said, after looking that nothing is left of it."""
     begun = time.monotonic()
-    answer = await worker(host, "join", "--token", token, *options, address or lab.hosts[0].ip, check=False)
+    answer = await worker(host, "join", "--token", token, *options, address or lab.hosts[0].ip, check=False, env=env)
     assert answer.returncode == 1
     assert answer.stdout == ""
     assert "Traceback" not in answer.stderr
@@ -125,9 +125,24 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     assert "is no Docker host" in await refused(lab, host, token, "--docker-host", "docker.sock")
     assert "is no IP address" in await refused(lab, host, token, "--advertise-addr", "eth0")
     assert "has no name" in await refused(lab, host, token, "--label", "=x")
+    before = await nodes(lab)
+    for days in (3, -400):
+        said = await refused(lab, host, token, env={"PYTHONPATH": str(clock_ahead(lab, days))})
+        assert f"the clocks differ by {abs(days)} days and 0.0 hours: the worker's says" in said
+    assert await nodes(lab) == before
     rotated = await join_token(lab, "--rotate")
     assert rotated != token
     assert "token" in await refused(lab, host, token)
+
+
+def clock_ahead(lab, days):
+    """Return a folder of Python's that sets its programs' clocks ahead, as the kernel's is every host's."""
+    folder = lab.workdir / f"clock{days}"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import time\nnow = time.time\ntime.time = lambda: now() + {days} * 86400\n"
+    )
+    return folder
 
 
 async def test_leaving_without_a_manager_says_what_is_left_to_do(lab):

@@ -127,7 +127,10 @@ class Chaos:
             await self._cluster.remove(service.id)
 
     async def _rotate(self) -> None:
-        await self._renew_file(self._rng.choice([*SECRETS, *CONFIGS]))
+        """Give new content once, or twice before all have the first."""
+        name = self._rng.choice([*SECRETS, *CONFIGS])
+        for _ in range(self._rng.choice([1, 1, 2])):
+            await self._renew_file(name)
 
     async def _renew_file(self, name: str) -> None:
         """Give a secret or config new content, or make it."""

@@ -65,7 +65,8 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
     ):
         yield f"{service.name}: has not as many tasks as it needs: {service.autoscale_status}"
     status = service.update_status
-    if status is not None and status.state in ACTIVE and not stuck:
+    short = _given_up(view, service) and LABEL in service.spec.labels  # it waits until its deadline, if it has one
+    if status is not None and status.state in ACTIVE and not stuck and not short:
         yield f"{service.name}: its update has not ended: {status}"
     for task in (*live, *_given_up(view, service)):
         node = view.nodes.get(task.node_id)
@@ -74,6 +75,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
         if (
             not _as_specified(service, task)
             and not stuck
+            and not short
             and not halted
             and not paused
             and not _placement_only(service, task, node)
@@ -144,10 +146,11 @@ def _given_up(view: View, service: Service) -> list[Task]:
     for task in view.tasks.of_service(service.id):
         if task.desired_state < TaskState.REMOVE and task.job_iteration == _iteration(service):
             slots.setdefault((task.slot, "" if task.slot else task.node_id), []).append(task)
-    last = [max(tasks, key=lambda task: task.created_at) for tasks in slots.values()]
+    over = [tasks for tasks in slots.values() if not any(task.live for task in tasks)]
+    last = [max(tasks, key=lambda task: task.created_at) for tasks in over]
     everywhere = service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
     here = [task for task in last if not everywhere or _stands(view, task)]
-    return [task for task in here if not task.live and _is_last(task)]
+    return [task for task in here if _is_last(task)]
 
 
 def _stands(view: View, task: Task) -> bool:
@@ -183,7 +186,8 @@ def _history(view: View, service: Service) -> Iterator[str]:
     """Check that old records go: past the limit, and those that were to go."""
     limit = view.cluster.spec.orchestration.task_history_retention_limit
     known = [task for task in view.tasks.of_service(service.id) if _ended(task) or _heard_of(view, task)]
-    records = Counter(task.slot or task.node_id for task in known)
+    places = {task.slot or task.node_id for task in known if task.live}
+    records = Counter([*places, *(task.slot or task.node_id for task in known if not task.live)])
     yield from (f"{service.name}: {count} records in slot {slot}" for slot, count in records.items() if count > limit)
     for task in view.tasks.of_service(service.id):
         if task.desired_state >= TaskState.REMOVE and _heard_of(view, task):

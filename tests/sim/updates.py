@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
 from manager.state.changes import ChangeSet
@@ -37,8 +37,8 @@ class Canaries:
         before, after = old.update_status, new.update_status
         if old.spec != new.spec or before is None or after is None or before.promoted or not after.promoted:
             return
-        if not after.state:
-            return  # a change of nothing, after a rollback, which needs no canary
+        if not after.state or before.state not in ("updating", "paused"):
+            return  # it has ended, or was a rollback: what comes after it needs no canary
         period = float(new.spec.labels.get(f"{CANARY}-period", "0s")[:-1])
         told = now - self._continued.get(new.id, 0.0) < _LAG
         held = before.held_at and period and now >= before.held_at + period
@@ -123,7 +123,7 @@ class Progress:
     def __init__(self) -> None:
         self._at: dict[str, float] = {}
 
-    def look(self, view: View, changes: ChangeSet, now: float) -> Iterator[Complaint]:
+    def look(self, view: View, changes: ChangeSet, now: float) -> Iterable[Complaint]:
         for change in changes.changes:
             old, new = change.old, change.new
             if isinstance(new, Service) and not (isinstance(old, Service) and _state(old) == _state(new)):
@@ -132,7 +132,7 @@ class Progress:
                 service = view.services.get(new.service_id)
                 if service is not None and new.spec_version == service.spec_version:
                     self._at[new.service_id] = now
-        yield from ()
+        return ()
 
     def lacking(self, view: View, running_since: float, now: float) -> Iterator[str]:
         """Name the updates that should have failed, as nothing was done for too long while a manager ran."""

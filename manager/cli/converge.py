@@ -35,8 +35,9 @@ async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, q
                     name: group.create_task(_one(client, service_id, name, view, feed, wish))
                     for service_id, name in services.items()
                 }
-        except asyncio.CancelledError:
-            _in_background(services)
+        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+            if isinstance(error, asyncio.CancelledError) or error.subgroup(CannotConnect):
+                _in_background(services)
             raise
     failed = {name: wait.result() for name, wait in waits.items() if wait.result().verdict is Verdict.FAILED}
     if failed:

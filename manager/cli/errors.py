@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
 from common.errors import SwarmError
 
 USAGE_EXIT = 125
 INTERRUPTED_EXIT = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -23,6 +26,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             return error.message, 1
         case KeyboardInterrupt() | click.Abort():
             return "", INTERRUPTED_EXIT
+        case OSError() if error.errno in _FULL:
+            return f"cannot write the output: {error.strerror}", 1
     report = "This is a bug in swarm-manager; run the command again with --debug to see where."
     return f"{type(error).__name__}: {error}\n{report}", 1
 

@@ -47,7 +47,7 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     if isinstance(cause, ConnectionRefusedError):
         return CannotConnect(
             f"{head}: nothing listens there. Is swarm-manager running?\n"
-            "`swarm-manager status` tells; `systemctl start swarm-manager` or `swarm-manager run` starts it."
+            "`swarm-manager status` tells; `swarm-manager start` on its host starts it."
         )
     why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     if url.startswith("tcp://"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,8 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
 from manager.cli.session import with_client
+
+ANSWER_SECONDS = 10.0
 
 
 @click.command(
@@ -24,9 +27,13 @@ from manager.cli.session import with_client
 async def status(client: Client, /) -> None:
     """Tell whether the manager runs and how its cluster is; exit code 1 when it does not."""
     try:
-        version = await client.get("/version")
-        info = await client.get("/info")
-        nodes = await client.get("/nodes")
+        async with asyncio.timeout(ANSWER_SECONDS):
+            version = await client.get("/version")
+            info = await client.get("/info")
+            nodes = await client.get("/nodes")
+    except TimeoutError as error:
+        head = f"swarm-manager: running at {client.endpoint.url}, but it has not answered for {ANSWER_SECONDS:g} s"
+        raise CommandFailed(f"{head}\nLook at its log; where systemd runs it is restarted by itself.") from error
     except CannotConnect as error:
         raise CommandFailed(f"swarm-manager: not running, or not reachable\n{_reason(error)}") from error
     except ApiError as error:
@@ -38,8 +45,7 @@ async def status(client: Client, /) -> None:
 def _reason(error: CannotConnect) -> str:
     return (
         f"{error.message}\n"
-        "Start it with `systemctl start swarm-manager` (or `swarm-manager run` without systemd); "
-        "a host without a cluster starts one with `swarm-manager init`."
+        "Start it with `swarm-manager start` on its host; a host without a cluster makes one with `swarm-manager init`."
     )
 
 

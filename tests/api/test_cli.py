@@ -12,6 +12,10 @@ import pytest
 
 from common.model import Task, TaskState, TaskStatus
 from manager.cli import converge
+from manager.cli.client import Client
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import CannotConnect
+from manager.cli.progress import Wish
 from manager.state.transaction import Transaction
 from tests.api.conftest import DockerCli
 from tests.api.swarm_cli import SwarmCli
@@ -267,7 +271,30 @@ async def test_a_manager_that_is_not_there(tmp_path: Path):
     assert "swarm-manager status" in ran.err
     status = await SwarmCli(f"unix://{socket}").run("status")
     assert status.code == 1
-    assert "systemctl start swarm-manager" in status.err
+    assert "swarm-manager start" in status.err
+
+
+async def test_status_does_not_wait_for_a_manager_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("manager.cli.status.ANSWER_SECONDS", 0.1)
+    hangs = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hangs.wait()
+        writer.close()
+
+    async with await asyncio.start_unix_server(say_nothing, tmp_path / "docker.sock"):
+        ran = await SwarmCli(f"unix://{tmp_path}/docker.sock").run("status")
+        hangs.set()
+    assert ran.code == 1
+    assert "has not answered for 0.1 s" in ran.err
+
+
+async def test_a_wait_that_loses_its_manager_says_that_the_change_goes_on(capsys: pytest.CaptureFixture[str]):
+    async with Client(Endpoint("unix:///nothing.sock")) as client:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await converge.converge(client, {"s1": "web"}, Wish(), quiet=True)
+    assert caught.group_contains(CannotConnect)
+    assert "Operation continuing in background." in capsys.readouterr().err
 
 
 async def test_the_host_is_taken_after_the_command_and_from_the_environment(

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -40,6 +43,12 @@ def test_what_a_user_does_wrong_is_a_message_and_an_exit_code(words: list[str], 
     assert "Traceback" not in found[1]
 
 
+def test_a_full_disk_below_the_output_is_no_bug():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert explain(full) == ("cannot write the output: No space left on device", 1)
+    assert "This is a bug" in explain(OSError(errno.EBADF, "x"))[0]
+
+
 def test_debug_shows_where_an_error_comes_from():
     code, err = run("-H", "unix:///nothing.sock", "--debug", "node", "ls")
     assert code == 1
@@ -50,7 +59,7 @@ def test_a_failed_connection_says_which_why_and_what_to_do():
     for cause, hint in (
         (PermissionError(), "group swarm"),
         (FileNotFoundError(), "swarm-manager init"),
-        (ConnectionRefusedError(), "systemctl start swarm-manager"),
+        (ConnectionRefusedError(), "swarm-manager start"),
         (OSError(113, "No route to host"), "No route to host"),
     ):
         message = cannot_connect("unix:///x.sock", cause).message

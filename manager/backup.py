@@ -44,8 +44,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     made_at: float
 
 
-def back_up(data: DataDir, out: IO[bytes], clock: Clock) -> Manifest:
+def back_up(data: DataDir, out: IO[bytes], clock: Clock, scratch: Path) -> Manifest:
     """Write a backup of the manager in `data`, whether it runs or not; the store is as it is at one instant.
+
+    A copy of the store is made in a private folder in `scratch`, and removed.
 
     Raises:
         FailedPrecondition: there is no manager in `data`.
@@ -55,7 +57,7 @@ def back_up(data: DataDir, out: IO[bytes], clock: Clock) -> Manifest:
     data.load()
     authority = AuthorityFiles(data.path)
     authority.load()
-    with _scratch(data) as folder:
+    with _private_folder(scratch) as folder:
         manifest = _copied(data, folder / STORE, clock)
         contents: dict[str, bytes | Path] = {
             MANIFEST: msgspec.json.encode(manifest),
@@ -86,12 +88,13 @@ def save(data: DataDir, file: Path) -> None:
     if str(file) == "-":
         if sys.stdout.isatty():
             raise InvalidArgument("a backup is binary and holds keys: name a file, or send it into another program")
-        manifest = back_up(data, sys.stdout.buffer, SystemClock())
+        manifest = back_up(data, sys.stdout.buffer, SystemClock(), data.path)
         sys.stdout.buffer.flush()
     else:
         try:
             with private_file(file) as out:
-                manifest = back_up(data, out, SystemClock())
+                # Not beside the store: that disk may be full, and be why a backup is made.
+                manifest = back_up(data, out, SystemClock(), file.absolute().parent)
         except OSError as error:
             raise Unavailable(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
@@ -99,12 +102,11 @@ def save(data: DataDir, file: Path) -> None:
 
 
 @contextmanager
-def _scratch(data: DataDir) -> Iterator[Path]:
-    """Give a folder beside the store: as private, and on a disk that has room for it."""
+def _private_folder(scratch: Path) -> Iterator[Path]:
     try:
-        folder = tempfile.TemporaryDirectory(prefix=".backup-", dir=data.path)
+        folder = tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch)
     except OSError as error:
-        raise Unavailable(f"cannot write to {data.path}: {error.strerror}") from error
+        raise Unavailable(f"cannot write to {scratch}: {error.strerror}") from error
     with folder as name:
         yield Path(name)
 

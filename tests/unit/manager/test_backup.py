@@ -4,6 +4,7 @@ import asyncio
 import io
 import random
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def data(tmp_path: Path) -> DataDir:
 
 def backup(data: DataDir) -> bytes:
     out = io.BytesIO()
-    back_up(data, out, SystemClock())
+    back_up(data, out, SystemClock(), data.path)
     return out.getvalue()
 
 
@@ -137,12 +138,23 @@ def test_a_store_that_cannot_be_read_is_not_called_a_backup(data: DataDir, tmp_p
     assert isinstance(said.exception, SwarmError | SystemExit)
     assert not file.exists()
     with pytest.raises(Unavailable, match=r"store\.db"):
-        back_up(data, io.BytesIO(), SystemClock())
+        back_up(data, io.BytesIO(), SystemClock(), data.path)
 
 
 def test_without_a_manager_there_is_nothing_to_back_up(tmp_path: Path):
     with pytest.raises(FailedPrecondition, match="no manager in"):
-        back_up(DataDir(tmp_path), io.BytesIO(), SystemClock())
+        back_up(DataDir(tmp_path), io.BytesIO(), SystemClock(), tmp_path)
+
+
+def test_a_backup_to_another_disk_needs_no_room_on_the_managers(
+    data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    used = []
+    make = tempfile.TemporaryDirectory
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **how: used.append(how["dir"]) or make(**how))
+    said = CliRunner().invoke(cli, ["backup", "--data-dir", str(data.path), str(tmp_path / "b.backup")])
+    assert said.exit_code == 0, said.output
+    assert used == [tmp_path]
 
 
 def test_the_file_of_a_backup_is_private(data: DataDir, tmp_path: Path):

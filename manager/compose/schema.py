@@ -42,6 +42,19 @@ FORBIDDEN_KEYS = {
     "cpus": _LIMITS,
     "mem_limit": _LIMITS,
     "pids_limit": _LIMITS,
+    "mem_reservation": _LIMITS,
+    # Of the Compose Specification, for one host: what they ask for is said otherwise here, or has no meaning.
+    "profiles": "all services of the files are deployed; keep those of a profile in a file of their own, a further -c",
+    "pull_policy": "`stack deploy --resolve-image always|changed|never` says when an image is asked for anew",
+    "scale": "write deploy.replicas",
+    "develop": "it is for `docker compose watch`; remove it",
+    "attach": "logs are read with `service logs`; remove it",
+    "platform": "write a constraint on node.platform.os or node.platform.arch under deploy.placement",
+}
+# The same at the top level.
+FORBIDDEN_AT_TOP = {
+    "name": "a stack's name is given on the command line; remove it",
+    "include": "give the files with several -c",
 }
 
 BUILD = Forms(
@@ -304,4 +317,5 @@ ROOT = Object(
         "configs": Key(Named(CONFIG), since=3),
     },
     extensible=4,
+    forbidden=FORBIDDEN_AT_TOP,
 )

@@ -5,17 +5,18 @@ readonly ENGINE_RUN=/run/swarm-quickstart
 readonly ENGINE_PID=$ENGINE_RUN/dockerd.pid
 readonly ENGINE_LOG=$STATE/dockerd.log
 readonly CHAIN_TABLES=(filter nat mangle raw)
-# What dockerd and its parts leave under /run, whatever their --exec-root.
-readonly ENGINE_FOLDERS=(/run/docker /run/containerd /run/runc)
+# What dockerd and its parts leave behind, whatever their --exec-root and --data-root.
+readonly ENGINE_PATHS=(/run/docker /run/containerd /run/runc /opt/containerd /etc/docker/key.json)
 
 ensure_engine() {
-    if docker info >/dev/null 2>&1; then
+    if docker_answers; then
         return
     fi
+    is_made engine || remember_machine
+    made engine
     if systemd_runs; then
         say "Starting docker.service"
         systemctl start docker.service || die "docker.service does not start: journalctl -u docker.service"
-        made docker-service
     else
         start_dockerd
     fi
@@ -27,8 +28,6 @@ start_dockerd() {
     say "Starting dockerd in the background (log: $ENGINE_LOG)"
     [ ! -e /var/run/docker.sock ] || die "/var/run/docker.sock exists, but no engine answers there: what left it?"
     mkdir -p "$ENGINE_RUN"
-    is_made dockerd || remember_machine
-    made dockerd
     setsid dockerd --data-root "$STATE/docker" --exec-root "$ENGINE_RUN" --pidfile "$ENGINE_PID" \
         -H unix:///var/run/docker.sock </dev/null >"$ENGINE_LOG" 2>&1 &
     wait_for 60 docker_answers || die "dockerd did not start; the end of $ENGINE_LOG:
@@ -40,14 +39,16 @@ docker_answers() {
 }
 
 stop_engine() {
-    if is_made dockerd; then
-        stop_dockerd
-        restore_network
-        remove_folders
-        rmdir /sys/fs/cgroup/docker /sys/fs/cgroup/*/docker 2>/dev/null || true
-    elif is_made docker-service; then
+    is_made engine || return 0
+    if systemd_runs; then
         systemctl stop docker.service docker.socket
+        grep -qx containerd "$STATE/units" || systemctl stop containerd.service
+    else
+        stop_dockerd
     fi
+    restore_network
+    remove_paths
+    rmdir /sys/fs/cgroup/docker /sys/fs/cgroup/*/docker 2>/dev/null || true
 }
 
 stop_dockerd() {
@@ -66,29 +67,32 @@ process_ended() {
 
 # dockerd turns forwarding on, its policy to DROP, and adds chains and a bridge; none of it goes away with dockerd.
 remember_machine() {
-    ls -d "${ENGINE_FOLDERS[@]}" >"$STATE/folders" 2>/dev/null || true
+    ls -d "${ENGINE_PATHS[@]}" >"$STATE/paths" 2>/dev/null || true
     cat /proc/sys/net/ipv4/ip_forward >"$STATE/ip_forward"
     ip -o link | awk -F': ' '{print $2}' >"$STATE/links"
     rules_of iptables | sed -n 's/^:FORWARD \([A-Z]*\).*/\1/p' | head -1 >"$STATE/forward_policy"
     nft list tables >"$STATE/tables" 2>/dev/null || true
+    if systemd_runs && systemctl is-active -q containerd.service; then echo containerd; fi >"$STATE/units"
 }
 
 rules_of() {
     "$1-save" 2>/dev/null
 }
 
-remove_folders() {
-    local folder
-    for folder in "${ENGINE_FOLDERS[@]}"; do
-        grep -qx "$folder" "$STATE/folders" || rm -rf "$folder"
+remove_paths() {
+    local path
+    for path in "${ENGINE_PATHS[@]}"; do
+        grep -qx "$path" "$STATE/paths" || rm -rf "$path"
     done
     rm -rf "$ENGINE_RUN" /var/run/docker.sock
 }
 
 restore_network() {
     local command policy
-    grep -qx docker0 "$STATE/links" || ip link del docker0 2>/dev/null || true
     cat "$STATE/ip_forward" >/proc/sys/net/ipv4/ip_forward
+    # An engine that ran before has left the same.
+    ! grep -qx docker0 "$STATE/links" || return 0
+    ip link del docker0 2>/dev/null || true
     for command in iptables ip6tables; do
         rules_of "$command" | sed -e /DOCKER/d -e /docker0/d | "$command-restore" || warn "$command: rules of Docker are left"
         policy=$(cat "$STATE/forward_policy")

@@ -23,9 +23,18 @@ nft -s list ruleset
 ps ax -o args= | grep -v -e '^ps' -e '^sh -c' -e '^nsenter' | grep -e '[s]warm-' -e '[d]ockerd' || true
 """
 
+# Debian's units start it at boot.
+NEVER_STARTED_DOCKER = """
+systemctl stop docker.service docker.socket containerd.service
+ip link del docker0
+nft flush ruleset
+echo 0 >/proc/sys/net/ipv4/ip_forward
+rm -rf /opt/containerd
+"""
+
 
 async def inventory(host: Host) -> list[str]:
-    """List what the machine consists of; without what an engine that stays has of its own below /run."""
+    """List what the machine consists of; without what Docker's units have of their own below /run."""
     lines = (await host.run("sh", "-c", INVENTORY)).stdout.splitlines()
     engine = ("/run/docker", "/run/containerd", "/run/runc")
     return [line for line in lines if not (isinstance(host, SystemdHost) and line.startswith(engine))]
@@ -63,8 +72,10 @@ async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(offline
 @pytest.mark.timeout(170)
 @pytest.mark.parametrize(("kind", "port"), [(BareMachine, 81), (SystemdHost, 80)])
 async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], port: int, offline: dict[str, str]):
-    async with Lab("quickstart", hosts=1, host_type=kind, engine=kind is SystemdHost) as lab:
+    async with Lab("quickstart", hosts=1, host_type=kind, engine=False) as lab:
         host = lab.hosts[0]
+        if kind is SystemdHost:
+            await host.run("sh", "-c", NEVER_STARTED_DOCKER)
         if port != 80:
             await host.spawn("busybox", "httpd", "-f", "-p", "80", "-h", "/usr/share/doc")
         before = await inventory(host)
@@ -84,8 +95,6 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
         assert (await host.run("docker", "ps", "-q", "--no-trunc", env=LOCAL_ENGINE)).stdout == running.stdout
 
         await host.run(QUICKSTART, "--down", env=offline)
-        if kind is SystemdHost:
-            assert not (await host.run("docker", "ps", "-aq", env=LOCAL_ENGINE)).stdout
         assert await inventory(host) == before
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, ask_from
 from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
@@ -115,13 +115,6 @@ def address_in(box: dict[str, Any], network: str) -> str:
 
 async def ask(host: Host, url: str, *options: str) -> dict[str, Any]:
     return json.loads((await host.run("curl", "-sS", "--max-time", "3", *options, url)).stdout)
-
-
-async def ask_from(host: Host, box: dict[str, Any], url: str, patience: int = 5) -> dict[str, Any] | None:
-    """Ask from inside a container; None when nobody answers."""
-    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", str(patience), "-O", "-", url)
-    answer = await host.run(*command, check=False)
-    return json.loads(answer.stdout) if answer.returncode == 0 else None
 
 
 async def vip(swarm: Cluster, name: str) -> str:

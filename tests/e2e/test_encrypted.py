@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, ask_from
 from tests.lab import Host
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
@@ -51,9 +51,7 @@ async def address(swarm: Cluster, host: Host, network: str, kind: str = "IPAddre
 
 async def ask(swarm: Cluster, host: Host, url: str) -> dict[str, Any] | None:
     """Ask from the container of a host; None when nobody answers."""
-    command = ("docker", "exec", (await box(swarm, host))["Id"], "wget", "-q", "-T", "1", "-O", "-", url)
-    answer = await host.run(*command, check=False)
-    return json.loads(answer.stdout) if answer.returncode == 0 else None
+    return await ask_from(host, await box(swarm, host), url, 1)
 
 
 async def links(host: Host) -> set[str]:

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from common.addressing6 import with_ipv4
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, ask_from
 from tests.e2e.test_containers import IMAGE, Docker
 from tests.lab import Host
 
@@ -66,13 +66,6 @@ async def ask(host: Host, where: str, patience: int = 3) -> dict[str, Any]:
     return json.loads((await host.run("curl", "-gsS", "-m", str(patience), f"http://{where}/")).stdout)
 
 
-async def ask_from(host: Host, box: dict[str, Any], where: str, patience: int = 3) -> dict[str, Any] | None:
-    """Ask from inside a container; None when nobody answers."""
-    command = ("docker", "exec", box["Id"], "wget", "-q", "-T", str(patience), "-O", "-", f"http://{where}/")
-    answer = await host.run(*command, check=False)
-    return json.loads(answer.stdout) if answer.returncode == 0 else None
-
-
 async def virtual_address(swarm: Cluster, service: str) -> str:
     """Return a service's virtual IPv6 address in its only network, worked out from the other one."""
     (vip,) = (await swarm.get(f"/services/{service}"))["Endpoint"]["VirtualIPs"]
@@ -97,7 +90,7 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
             assert refused.returncode == CURL_REFUSED, f"{address}: {refused.stderr}"
         for other in swarm.hosts:
             assert (await ask(host, f"[{other.ip6}]:{PORT}"))["host"] == hostname, f"{host.name} to {other.name}"
-            assert await ask_from(host, asker, f"[{other.ip6}]:{PORT}"), (
+            assert await ask_from(host, asker, f"http://[{other.ip6}]:{PORT}/"), (
                 f"from a container of {host.name} to {other.name}"
             )
 
@@ -132,14 +125,14 @@ async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virt
     for host in swarm.hosts:
         asker = await swarm.container_of(host, "asker")
         for where in (f"[{address_in(web, 'blue')}]", f"[{virtual}]"):
-            answer = await ask_from(host, asker, where)
+            answer = await ask_from(host, asker, f"http://{where}/")
             assert answer is not None, f"{where} from {host.name}"
             assert (answer["host"], answer["client"]) == (web["Config"]["Hostname"], address_in(asker, "blue")), where
         task = address_in(web, "blue")
         for name, address in (("web", virtual), ("tasks.web", task), ("1.web", task)):
             listed = await host.run("docker", "exec", asker["Id"], "nslookup", "-type=aaaa", name)
             assert address in listed.stdout, listed.stdout
-        both = await ask_from(host, asker, f"[{await virtual_address(swarm, 'asker')}]")
+        both = await ask_from(host, asker, f"http://[{await virtual_address(swarm, 'asker')}]/")
         assert both is not None, "itself, or the other one"
 
 
@@ -155,14 +148,14 @@ async def test_plain_containers_have_addresses_of_both_families(swarm: Cluster):
     assert address_in(box, "blue") == address
     (blue,) = json.loads(await docker("network", "inspect", "blue"))
     assert blue["Containers"][box["Id"]]["IPv6Address"] == f"{address}/64"
-    answer = await ask_from(swarm.boss, box, f"[{address_in(web, 'blue')}]")
+    answer = await ask_from(swarm.boss, box, f"http://[{address_in(web, 'blue')}]/")
     assert answer is not None
     assert answer["client"] == address
     listed = await last.run("docker", "exec", (await swarm.container_of(last, "asker"))["Id"], "nslookup", "box")
     assert address in listed.stdout, listed.stdout
 
     await docker("network", "connect", "blue", "late")
-    joined = f"[{address_in(json.loads(await docker('inspect', 'late'))[0], 'blue')}]"
+    joined = f"http://[{address_in(json.loads(await docker('inspect', 'late'))[0], 'blue')}]/"
     assert await ask_from(swarm.boss, box, joined) is not None
     await docker("network", "disconnect", "blue", "late")
     assert await ask_from(swarm.boss, box, joined, 1) is None
@@ -173,10 +166,10 @@ async def test_networks_are_isolated(swarm: Cluster):
     web = await swarm.container_of(swarm.hosts[-1], "web")
     targets = (address_in(web, "blue"), address_in(web, "00-orc-gw"), await virtual_address(swarm, "web"))
     spies = [(host, await swarm.container_of(host, "spy")) for host in swarm.hosts]
-    asked = [ask_from(host, spy, f"[{target}]", 1) for (host, spy), target in product(spies, targets)]
+    asked = [ask_from(host, spy, f"http://[{target}]/", 1) for (host, spy), target in product(spies, targets)]
     assert await asyncio.gather(*asked) == [None] * len(spies) * len(targets)
     for host, spy in spies:
-        assert await ask_from(host, spy, f"[{await virtual_address(swarm, 'spy')}]") is not None
+        assert await ask_from(host, spy, f"http://[{await virtual_address(swarm, 'spy')}]/") is not None
 
 
 async def test_what_others_change_is_repaired(swarm: Cluster):
@@ -191,7 +184,7 @@ async def test_what_others_change_is_repaired(swarm: Cluster):
             return await state(host) == expected
 
         assert await swarm.until(whole, 5) < REPAIR_SECONDS, damage
-    assert await ask_from(host, asker, f"[{address_in(web, 'blue')}]") is not None
+    assert await ask_from(host, asker, f"http://[{address_in(web, 'blue')}]/") is not None
 
 
 async def state(host: Host) -> str:

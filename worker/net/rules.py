@@ -80,7 +80,7 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
-        "h_let": Chain(_counted(site, "let"), hook("filter", "input", "filter + 500")),
+        "h_let": Chain(_counted(site, "let"), hook("filter", "input", "500")),
         "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
     }

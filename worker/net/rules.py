@@ -166,8 +166,8 @@ def _input(site: Site) -> tuple[str, ...]:
 
 def _counted(site: Site, when: str) -> tuple[str, ...]:
     return (
-        f"udp dport {site.tunnel_port} counter name tunnel_{when}",
-        f"{_RESOLVER} counter name names_{when}",
+        f'udp dport {site.tunnel_port} counter name "tunnel_{when}"',
+        f'{_RESOLVER} counter name "names_{when}"',
     )
 
 

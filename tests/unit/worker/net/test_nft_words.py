@@ -45,7 +45,7 @@ def test_priorities_have_names_only_where_nft_knows_them(table: Ruleset):
     hooks = [chain.hook for chain in table.chains.values() if chain.hook]
     assert hooks
     for hook in hooks:
-        found = re.fullmatch(r"type \w+ hook (\w+) priority (?:(\w+)(?: - \d+)?|-?\d+); policy accept;", hook)
+        found = re.fullmatch(r"type \w+ hook (\w+) priority (?:([a-z]\w*)(?: - \d+)?|-?\d+); policy accept;", hook)
         assert found, hook
         assert found[2] is None or found[2] in PRIORITIES[found[1]], hook
 

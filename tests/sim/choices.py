@@ -109,7 +109,7 @@ class Choices:
 
     def things(self) -> tuple[GenericResource, ...]:
         """Choose what a host has beside CPU and memory: named devices, and a count of something."""
-        names = [f"gpu{number}" for number in range(self._rng.choice([0, 0, 1, 3]))]
+        names = [f"gpu{number}" for number in range(self._rng.choice([0, 1, 2, 3]))]
         named = (GenericResource(named_resource_spec=NamedResourceSpec(kind="gpu", value=name)) for name in names)
         return (*named, _counted("slot", self._rng.choice([1, 4])))
 
@@ -120,7 +120,9 @@ class Choices:
 
     def _template(self, view: View, *, cores: int, once: bool) -> TaskSpec:
         rng = self._rng
-        things = [_counted(kind, rng.randint(1, 2)) for kind in ("gpu", "slot") if self.chance(0.08)]
+        things = [
+            _counted(kind, rng.randint(1, 2)) for kind, often in (("gpu", 0.2), ("slot", 0.08)) if self.chance(often)
+        ]
         wanted = Reservations(
             nano_cpus=(cores or rng.choice([0, 0, 0, 1, 3])) * SECOND,
             memory_bytes=rng.choice([0, 0, 100, 300]),

@@ -88,7 +88,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
         bounded = stuck and LABEL in service.spec.labels  # too many are missing as it is
         if node is not None and node.spec.availability == "drain" and not bounded:
             yield f"{service.name}: is still on a drained node: {story(task)}"
-        if node is not None and not paused and not halted and not stuck and not _fits(service, node):
+        if node is not None and not (paused or halted or stuck or short) and not _fits(service, node):
             yield f"{service.name}: breaks a constraint: {story(task)}"
 
 

@@ -134,9 +134,7 @@ class Host:
             await asyncio.sleep(self._rng.uniform(0.2, 1.0))
 
     async def _session(self, channel: MemoryChannel) -> None:
-        description = NodeDescription(
-            hostname=self.node_id, resources=NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY)
-        )
+        description = NodeDescription(hostname=self.node_id, resources=self._resources)
         await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description))
         welcome = (await channel.receive()).message
         if not isinstance(welcome, Welcome):

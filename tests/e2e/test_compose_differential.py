@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from common.model.service import RestartPolicy, ServiceSpec, UpdateConfig
 from manager.compose import Config, Stack, convert, with_ids
-from tests.compose_corpus import Case, cases, docker_environment, load_case, read
+from tests.compose_corpus import Case, cases, docker_environment, load_case
 from tests.lab import Host, plain_engine
 
 CASES = (
@@ -60,8 +60,8 @@ async def test_a_stack_is_what_docker_makes_of_it(engine: Host, name: str, tmp_p
     found = next(case for case in cases("same", "merged") if case.name == name)
     case = copied(found, Path(engine.folder) / name.replace("/", "-"))
     config = load_case(case)
-    await make_what_it_needs(engine, config)
-    stack = convert(config, STACK, read)
+    files = await make_what_it_needs(engine, config)
+    stack = convert(config, STACK, files.__getitem__)
     try:
         await deploy(engine, case)
         assert await engine_services(engine) == await expected_services(engine, stack)
@@ -78,19 +78,21 @@ def copied(case: Case, folder: Path) -> Case:
     return Case(case.name, tuple(folder / path.name for path in case.files))
 
 
-async def make_what_it_needs(host: Host, config: Config) -> None:
-    """Make the external objects and the files that a case refers to."""
+async def make_what_it_needs(host: Host, config: Config) -> dict[str, bytes]:
+    """Make the external objects and the files, on the host, that a case refers to; return the files by their paths."""
+    files: dict[str, bytes] = {}
     for kind, section in (("secret", config.secrets), ("config", config.configs)):
         for entry in section.values():
             if entry.get("external"):
                 await host.run("docker", kind, "create", entry["name"], "/etc/hostname", check=False)
-            elif entry["file"].startswith(str(host.folder)):
-                Path(entry["file"]).write_text(f"content of {entry['file']}")
             else:
-                await host.run("sh", "-c", f"echo content > {entry['file']}")
+                path = entry["file"]
+                files[path] = f"content of {path}".encode()
+                await host.run("sh", "-c", 'printf %s "$1" >"$2"', "sh", files[path].decode(), path)
     for entry in config.networks.values():
         if entry.get("external"):
             await host.run("docker", "network", "create", "-d", "overlay", entry["name"], check=False)
+    return files
 
 
 async def deploy(host: Host, case: Case) -> None:

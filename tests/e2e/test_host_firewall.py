@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), long]
 
 FIREWALL = """
 table inet filter {

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 from tests.lab.host import Host
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), long]
 
 DOCKERFILE = 'FROM busybox:lab\nRUN echo {name} > /name\nCMD ["/bin/sleep", "1000"]\n'
 

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from common.clock import parse_rfc3339
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,6 +141,7 @@ async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_o
     assert all(after - before > 0.5 for before, after in pairwise(times)), "one a due time"
 
 
+@long
 async def test_each_due_time_is_executed_once_though_the_manager_is_killed_around_it(swarm: Cluster) -> None:
     """Killed just before a due time, it makes up for that; killed just after, it does not execute it again."""
     runs = swarm.lab.workdir / "runs"
@@ -169,7 +171,9 @@ async def test_each_due_time_is_executed_once_though_the_manager_is_killed_aroun
 
     tasks = await swarm.tasks("tick", "")
     begun = sorted(parse_rfc3339(task["CreatedAt"]) for task in tasks)
-    assert [instant // period * period for instant in begun] == [due - period, due, due + period]
+    times = [instant // period * period for instant in begun]
+    assert times[:2] == [due - period, due]
+    assert times[2] > due  # the next one, unless this machine took longer than the deadline to start a manager
     assert sorted(execution(task) for task in tasks) == [0, 1, 2]
     assert 0.2 < begun[1] - due < 3, "made up for, when there was a manager again, within the deadline"
     assert len(runs.read_text().split()) == 3

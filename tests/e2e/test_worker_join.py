@@ -7,6 +7,7 @@ import time
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ci import long
 from tests.lab import Host, Lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one lab for all
@@ -176,6 +177,7 @@ async def test_the_engines_api_is_reached_through_the_manager(lab):
         await worker(host, "leave")
 
 
+@long
 @pytest.mark.timeout(150)  # it starts five daemons
 @pytest.mark.usefixtures("token")
 async def test_a_manager_whose_host_is_lost_goes_on_elsewhere_from_a_backup(lab):

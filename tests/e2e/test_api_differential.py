@@ -16,8 +16,11 @@ import aiohttp
 import pytest
 
 from manager.api.server import serve
+from tests.e2e.ci import long
 from tests.fakes.api_cluster import ApiCluster
 from tests.lab import plain_engine
+
+pytestmark = long
 
 SAME = ""
 

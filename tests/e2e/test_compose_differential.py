@@ -14,6 +14,7 @@ import pytest_asyncio
 from common.model.service import RestartPolicy, ServiceSpec, UpdateConfig
 from manager.compose import Config, Stack, convert, with_ids
 from tests.compose_corpus import Case, cases, docker_environment, load_case
+from tests.e2e.ci import long
 from tests.lab import Host, plain_engine
 
 CASES = (
@@ -53,6 +54,7 @@ async def engine() -> AsyncIterator[Host]:
         yield host
 
 
+@long
 @pytest.mark.timeout(120)
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", CASES)

@@ -9,6 +9,9 @@ from typing import TypeAlias
 from common.wire.barrier_messages import AllApplied, AwaitApplied
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 
+# A manager gives up earlier on a node that does not get on.
+ALL_APPLIED_SECONDS = 3.0
+
 Question: TypeAlias = FetchImage | SpareImages | AwaitApplied
 Answer: TypeAlias = ImageSources | Spared | AllApplied
 
@@ -34,8 +37,14 @@ class Questions:
         return answer if isinstance(answer, Spared) else Spared()
 
     async def all_applied(self) -> None:
-        """Wait until every node has applied what the manager has decided; for ever where there is no manager."""
-        await self._ask(AwaitApplied())
+        """Wait until every node has applied what the manager has decided.
+
+        Raises:
+            TimeoutError: no manager has said so in `ALL_APPLIED_SECONDS`.
+
+        """
+        async with asyncio.timeout(ALL_APPLIED_SECONDS):
+            await self._ask(AwaitApplied())
 
     async def _ask(self, question: Question) -> Answer:
         number = next(self._numbers)

@@ -33,17 +33,28 @@ class Barrier:
 
     def __init__(self, sessions: Mapping[str, Follower]) -> None:
         self._sessions = sessions
+        self._given_up: set[str] = set()
         self._rounds = Rounds(self._wait, GATHER_SECONDS)
 
     async def passed(self) -> None:
-        """Wait until every worker has applied what is decided now; but not for one that takes too long."""
+        """Wait until every worker has applied what is decided now.
+
+        One that takes too long is not waited for, and not again either until it has caught up with that.
+        """
         await self._rounds.served()
 
     async def _wait(self) -> None:
-        waiting = {session.caught_up(): node_id for node_id, session in self._sessions.items() if session.behind}
+        waiting = {
+            session.caught_up(): node_id
+            for node_id, session in self._sessions.items()
+            if session.behind and node_id not in self._given_up
+        }
         if not waiting:
             return
         _, late = await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
+        for each in late:
+            self._given_up.add(waiting[each])
+            each.add_done_callback(lambda done: self._given_up.discard(waiting[done]))
         if late:
             nodes = ", ".join(sorted(waiting[each] for each in late))
             _log.warning("containers are stopped although these nodes may still send to them: %s", nodes)

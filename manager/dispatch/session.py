@@ -57,7 +57,7 @@ from manager.state.store import Store
 GATHER_SECONDS = 0.010
 MAX_OPEN_REPORTS = 8
 MAX_OPEN_FETCHES = 8
-MAX_OPEN_BARRIERS = 8
+MAX_OPEN_BARRIERS = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Session:
         self._measured = Measure()
         self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
-        self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
+        self._open_barriers = 0
         self._progress = Progress()
         self._unsent: list[asyncio.Future[None]] = []
         self._ended_by: SwarmError | None = None
@@ -214,7 +214,6 @@ class Session:
             case Applied(number=number):
                 self._note_applied(number)
             case AwaitApplied():
-                await self._open_barriers.acquire()
                 group.create_task(self._await_applied(frame.id))
             case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
                 await self._answer_image(frame, group)
@@ -270,11 +269,15 @@ class Session:
             self._open_reports.release()
 
     async def _await_applied(self, request_id: int) -> None:
+        """Answer when all have applied; meanwhile the worker's heartbeats are read."""
+        if self._open_barriers >= MAX_OPEN_BARRIERS:
+            raise ProtocolError(f"node {self.node_id} waits for the others more than {MAX_OPEN_BARRIERS} times at once")
+        self._open_barriers += 1
         try:
             await self._parts.barrier.passed()
             await self.channel.send(AllApplied(), request_id)
         finally:
-            self._open_barriers.release()
+            self._open_barriers -= 1
 
     async def _send_assignments(self) -> None:
         while True:

@@ -40,8 +40,7 @@ ATTACH_SECONDS = 30.0
 SURVEY_RETRY_SECONDS = 1.0
 # For so long at most, a task that is to stop waits for rules that cannot be written.
 UNDRAINED_SECONDS = 5.0
-# How long it waits at most for the other hosts' rules; a manager gives up earlier on a host that does not get on.
-UNDRAINED_ELSEWHERE_SECONDS = 3.0
+# Tasks that stop within this time wait for the other hosts' rules together.
 GATHER_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
@@ -50,7 +49,8 @@ _log = logging.getLogger(__name__)
 class DataPlane:
     """`advertised` is the address that the operator gave for this host; `memory` a file for what leaving must undo.
 
-    `elsewhere` waits until the other hosts have applied what the manager has decided; None: nobody waits for them.
+    `elsewhere` waits until the other hosts have applied what the manager has decided, and raises TimeoutError when
+    nobody says so; None: nobody waits for them.
     `encryption`: what carries encrypted networks here, or why nothing does (`abilities.encryption`).
     """
 
@@ -131,8 +131,7 @@ class DataPlane:
         world = self._keeper.world
         if self._elsewhere is not None and world.peers and task.service_id in world.endpoints:
             try:
-                async with asyncio.timeout(UNDRAINED_ELSEWHERE_SECONDS):
-                    await self._elsewhere.served()
+                await self._elsewhere.served()
             except TimeoutError:
                 _log.info("task %s stops although no manager says that the other hosts know of it", task.name)
 

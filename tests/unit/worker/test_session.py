@@ -208,6 +208,19 @@ async def test_the_manager_hears_what_was_applied_and_tells_when_all_have():
 
 
 @virtual
+async def test_a_question_that_nobody_answers_in_time_is_not_asked_again():
+    w = World()
+    with pytest.raises(TimeoutError):
+        await w.questions.all_applied()
+    async with w.running() as manager:
+        waiting = asyncio.create_task(w.questions.all_applied())
+        number, _ = await expect(manager, AwaitApplied)
+        assert number == 2
+        await manager.send(AllApplied(), number)
+        await waiting
+
+
+@virtual
 async def test_heartbeats_come_in_their_period():
     w = World()
     async with w.running() as manager:

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from common.errors import ProtocolError
 from common.model import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
-from common.wire.messages import Assignments
+from common.wire.messages import Assignments, Heartbeat, HeartbeatAck
 from manager.dispatch.barrier import PATIENCE_SECONDS
+from manager.dispatch.session import MAX_OPEN_BARRIERS
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
@@ -86,6 +87,41 @@ async def test_a_node_that_does_not_get_on_is_not_waited_for_for_long(manager: M
     asker, _ = await follower(manager, "n1"), await follower(manager, "n2")
     await decide(manager, "n2")
     assert PATIENCE_SECONDS <= await answered(asker) < PATIENCE_SECONDS + 0.1
+
+
+@virtual
+async def test_one_that_was_given_up_on_is_waited_for_again_when_it_has_caught_up(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    newest = await other.expect(Assignments)
+    assert await answered(asker) >= PATIENCE_SECONDS
+    assert await answered(asker) < 0.1
+    await other.say(Applied(number=newest.results_in))
+    await asyncio.sleep(0.1)
+    await decide(manager, "n2", "t2")
+    assert await answered(asker) >= PATIENCE_SECONDS
+
+
+@virtual
+async def test_heartbeats_are_read_while_many_wait(manager: Manager) -> None:
+    asker, _ = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    for number in range(1, 101):
+        await asker.say(AwaitApplied(), number)
+    began = asyncio.get_running_loop().time()
+    await asker.say(Heartbeat(), 999)
+    await asker.expect(HeartbeatAck, 999)
+    assert asyncio.get_running_loop().time() - began < 0.1
+
+
+@virtual
+async def test_nobody_waits_without_bounds(manager: Manager) -> None:
+    asker, _ = await follower(manager, "n1"), await follower(manager, "n2")
+    await decide(manager, "n2")
+    for number in range(1, MAX_OPEN_BARRIERS + 2):
+        await asker.say(AwaitApplied(), number)
+    await asyncio.sleep(0.1)
+    assert f"more than {MAX_OPEN_BARRIERS} times at once" in str(manager.errors)
 
 
 @virtual

@@ -48,7 +48,8 @@ def kernel_items(site: Site) -> frozenset[Item]:
 def around_peers_rules(*, ipv6: bool = False) -> tuple[Rule, Rule]:
     """Return the rules that lead unmarked packets, nearly all, past those of the peers.
 
-    The kernel tries one rule after the other, for each packet: a hundred cost more than all that Docker does with it.
+    The kernel tries one rule after the other, several times for each packet: with a hundred peers the remote mesh did a
+    quarter fewer requests.
     """
     before, behind = rules_around()
     return Rule(before, mask=MARK_MASK, goto=behind, ipv6=ipv6), Rule(behind, ipv6=ipv6)

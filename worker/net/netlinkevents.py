@@ -93,13 +93,13 @@ def messages(data: bytes) -> Iterator[Message]:
 
 
 def attributes(body: memoryview, start: int) -> Iterator[tuple[int, memoryview]]:
-    """Yield the number and value of each attribute behind the first `start` bytes, the part that all have."""
+    """Yield the kind and value of each attribute behind the first `start` bytes, the part that all have."""
     position = start
     while position + _ATTRIBUTE.size <= len(body):
-        length, number = _ATTRIBUTE.unpack_from(body, position)
+        length, kind = _ATTRIBUTE.unpack_from(body, position)
         if length < _ATTRIBUTE.size:
             return
-        yield number & ~_FLAGS_OF_ATTRIBUTES, body[position + _ATTRIBUTE.size : position + length]
+        yield kind & ~_FLAGS_OF_ATTRIBUTES, body[position + _ATTRIBUTE.size : position + length]
         position += (length + 3) & ~3
 
 

@@ -21,15 +21,21 @@ MODE = ServiceMode(replicated=Replicated(replicas=4))
 WEB = Service(id="s", spec=ServiceSpec(name="web", mode=MODE), rebalancing=True)
 
 
+async def uneven(store: Store) -> Balancing:
+    """Put all four tasks of a service on one node of two, and begin to balance."""
+    tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
+    await store.update(lambda tx: tx.apply(Decision(put=(node("a"), node("b"), WEB, *tasks))))
+    balancing = Balancing(store, LoopClock())
+    balancing.start_over()
+    return balancing
+
+
 def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
     """It was gone over again and again within one instant, as nothing said any more that nothing had moved."""
 
     async def main() -> None:
         async with Store(MemoryBackend(), LoopClock()) as store:
-            tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
-            await store.update(lambda tx: tx.apply(Decision(put=(node("a"), node("b"), WEB, *tasks))))
-            balancing = Balancing(store, LoopClock())
-            balancing.start_over()
+            balancing = await uneven(store)
             await balancing.step(ClusterLoad.of(store.view))
             assert [task.moving_to for task in store.view.tasks if task.moving_to] == ["b"]
             await store.update(take_down)
@@ -56,10 +62,7 @@ def test_a_bug_in_it_does_not_end_the_scheduling_that_it_is_part_of(monkeypatch:
 
     async def main() -> None:
         async with Store(MemoryBackend(), LoopClock()) as store:
-            tasks = [running(f"t{slot}", "a", service="s", slot=slot) for slot in range(1, 5)]
-            await store.update(lambda tx: tx.apply(Decision(put=(node("a"), node("b"), WEB, *tasks))))
-            balancing = Balancing(store, LoopClock())
-            balancing.start_over()
+            balancing = await uneven(store)
             with monkeypatch.context() as patched:
                 patched.setattr("manager.loops.balancing.next_moves", broken)
                 await balancing.step(ClusterLoad.of(store.view))

@@ -98,7 +98,8 @@ class Manager:
         loops.append(tunnel_keys_loop(store, self._clock, self._rng))
         work = [loop.run() for loop in loops]
         work.append(Autoscaling(store, dispatcher.measurements, self._clock).run())
-        return [*work, Scheduling(store, self._clock).run(), dispatcher.run(), self._notifier.keep_alive()]
+        others = (Scheduling(store, self._clock).run(), dispatcher.run(), store.writing(), self._notifier.keep_alive())
+        return [*work, *others]
 
     async def _serve(
         self, store: Store, dispatcher: Dispatcher, authority: Authority, contexts: _Contexts, audit: AuditFile

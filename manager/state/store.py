@@ -118,6 +118,11 @@ class Store:
             self._jobs.put_nowait(_Job(fn, future))
             return await future
 
+    async def writing(self) -> None:
+        """Wait for as long as updates are taken. Only a bug ends that before `close`: it is raised here."""
+        if self._writer is not None:
+            await asyncio.shield(self._writer)
+
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         """Subscribe to all changes from now on; `capacity` bounds the changes that may wait unread."""
         return Subscription(self._watchers, capacity)

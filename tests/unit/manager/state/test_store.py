@@ -218,6 +218,21 @@ async def test_a_closed_store_refuses_updates(backend: CountingBackend) -> None:
         await store.update(lambda tx: tx.put(service("s1", "web")))
 
 
+async def test_a_bug_that_ends_the_writer_is_raised_to_who_watches_over_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: ChangeSet) -> None:
+        raise RuntimeError("a bug in telling of changes")
+
+    with store.watch() as changes:
+        monkeypatch.setattr(changes, "publish", broken)
+        watching = asyncio.create_task(store.writing())
+        with pytest.raises(Unavailable, match="look, then repeat"):
+            await store.update(lambda tx: tx.put(service("s1", "web")))
+        with pytest.raises(RuntimeError, match="a bug in telling"):
+            await watching
+
+
 async def test_closing_answers_all_updates_that_wait_for_room_too(
     backend: CountingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

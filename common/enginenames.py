@@ -6,6 +6,8 @@ from common.model.network import Network
 
 # Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
 GATEWAY_NETWORK = "00-orc-gw"
+# What every engine has of itself: nothing is allocated for it, and a service names it as its target by this name.
+PREDEFINED_NETWORKS = ("bridge", "host", "none")
 
 
 def engine_network(network: Network) -> str:

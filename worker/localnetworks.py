@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
+from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import SwarmError
 from common.model.network import Network
 from common.model.service import NetworkAttachmentConfig
@@ -26,7 +27,6 @@ from worker.ports import (
 )
 
 LABEL_NETWORK = "swarm.x.network"
-PREDEFINED = ("host", "none", "bridge")
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class LocalNetworks:
     def _attachment(self, task: Task) -> Attachment:
         wanted = [(config, self._network_name(config.target)) for config in task.spec.networks]
         for _, name in wanted:
-            if name in PREDEFINED:
+            if name in PREDEFINED_NETWORKS:
                 return Attachment(mode=name)
         return Attachment(endpoints=tuple(self._endpoint(task, config, name) for config, name in wanted))
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import msgspec
 
 from common.addressing import layout
+from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import NotFound, ResourceExhausted, SwarmError
 from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig
@@ -192,8 +193,9 @@ class _Work:
 
         """
         for attachment in task.spec.networks:
-            if self._allocated_network(attachment.target) is None:
-                raise NotFound(f"network {attachment.target} not found: create it, or update the service")
+            target = attachment.target
+            if target not in PREDEFINED_NETWORKS and self._allocated_network(target) is None:
+                raise NotFound(f"network {target} not found: create it, or update the service")
         service = self._allocated_service(task.service_id)
         if service is None or service.endpoint is None or service.spec_version != task.spec_version:
             return task.ports

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from common.addressing import vip_range
+from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted
 from common.model import Network, Service
 from common.model.service import VirtualIP
@@ -36,9 +37,10 @@ class AddressesInUse:
 
 
 def targets(service: Service) -> Iterable[str]:
-    """Return the ids of the networks that the service's tasks join, each once."""
+    """Return the ids of the cluster's networks that the service's tasks join, each once."""
     template = service.spec.task_template.networks
-    return dict.fromkeys(each.target for each in (*template, *service.spec.networks))
+    wanted = (each.target for each in (*template, *service.spec.networks))
+    return dict.fromkeys(target for target in wanted if target not in PREDEFINED_NETWORKS)
 
 
 def has_vip(network: Network) -> bool:

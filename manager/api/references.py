@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
+from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import InvalidArgument
 from common.model import Config, Network, Secret
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
@@ -28,6 +29,7 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     if template.container_spec is not None:
         _check_files(template.container_spec, view)
     networks = tuple(_attachment(n, view) for n in template.networks or spec.networks)
+    _check_predefined(networks, spec)
     template = msgspec.structs.replace(template, networks=networks)
     return filled(msgspec.structs.replace(spec, task_template=template, networks=()))
 
@@ -56,6 +58,18 @@ def _attachment(attachment: NetworkAttachmentConfig, view: View) -> NetworkAttac
             raise InvalidArgument(f"network {network.name} is the ingress network: a service cannot be attached to it")
         target = network.id
     return msgspec.structs.replace(attachment, target=target)
+
+
+def _check_predefined(networks: Collection[NetworkAttachmentConfig], spec: ServiceSpec) -> None:
+    """Refuse what an engine's own network cannot be together with."""
+    for name in (n.target for n in networks if n.target in PREDEFINED_NETWORKS):
+        if len(networks) > 1:
+            raise InvalidArgument(f"network {name} is each node's own: a service that is on it can be on no other")
+        if spec.endpoint_spec is not None and any(p.publish_mode == "ingress" for p in spec.endpoint_spec.ports):
+            raise InvalidArgument(
+                f"network {name} is each node's own, and the routing mesh does not lead there: "
+                "publish the ports with mode=host, or leave the network out"
+            )
 
 
 def _check_files(container: ContainerSpec, view: View) -> None:

@@ -179,6 +179,24 @@ async def test_an_internal_network_has_no_way_out(swarm: Cluster):
         assert out.returncode != 0
 
 
+async def test_the_engines_own_networks_are_theirs(swarm: Cluster):
+    kinds = ("host", "none", "bridge")
+    create = ("service", "create", "-q", "--detach", "--no-resolve-image", "-e", "WEB_PORT=8084")
+    for name in kinds:
+        await swarm.swarm(*create, "--name", f"on-{name}", "--network", name, "web:lab")
+    try:
+        for name in kinds:
+            (task,) = await swarm.running(f"on-{name}", 1)
+            (host,) = [each for each in swarm.hosts if (await swarm.nodes())[each.name]["ID"] == task["NodeID"]]
+            box = await swarm.container_of(host, f"on-{name}")
+            assert (box["HostConfig"]["NetworkMode"], list(box["NetworkSettings"]["Networks"])) == (name, [name])
+            if name == "host":
+                assert (await ask(swarm.lab.client, f"http://{host.ip}:8084/"))["client"] == swarm.lab.client.ip
+    finally:
+        for name in kinds:
+            await remove(swarm, f"on-{name}")
+
+
 async def test_every_host_answers_and_the_container_sees_the_clients_address(swarm: Cluster):
     """Local and remote backends through each host; requests are spread evenly."""
     async with service(swarm, "web", 5, "--replicas", "5", "-p", f"{PORT}:80"):

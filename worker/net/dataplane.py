@@ -10,11 +10,11 @@ from pathlib import Path
 
 from common.addressing6 import beside_ipv4, with_ipv4
 from common.clock import Clock
+from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
 from common.rounds import Rounds
 from common.wire.messages import MESH, MESH6
-from worker.localnetworks import PREDEFINED
 from worker.net import facts as host_facts
 from worker.net.abilities import NO_ENCRYPTION, Encryption
 from worker.net.attachments import Attachments, addresses_of
@@ -93,7 +93,7 @@ class DataPlane:
 
     async def attach(self, task: Task) -> Attachment:
         for config in task.spec.networks:
-            if (name := self._name(config.target)) in PREDEFINED:
+            if (name := self._name(config.target)) in PREDEFINED_NETWORKS:
                 return Attachment(mode=name)
         if not (task.spec.networks or _publishes(task) or self._attachments.of(task.id)):
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it

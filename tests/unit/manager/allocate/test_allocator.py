@@ -81,6 +81,15 @@ def test_a_task_that_cannot_have_its_network_says_why_and_is_tried_again():
     assert not step(view, "task/t"), "the same words are not written twice"
 
 
+@pytest.mark.parametrize("name", ["bridge", "host", "none"])
+def test_the_engines_own_networks_need_nothing(name: str):
+    view = world(service("web", name), task("t", "web", name))
+    step(view, "service/web", "task/t")
+    assert view.tasks.get("t").status.state == TaskState.PENDING
+    assert not view.services.get("web").endpoint.virtual_ips
+    assert not step(view, "service/web")
+
+
 def test_a_task_of_a_pool_used_up_says_so():
     view = world(*(net(f"n{i}") for i in range(4)), task("t", "web", "n3"), pool="10.0.0.0/24")
     step(view, *(f"network/n{i}" for i in range(4)))

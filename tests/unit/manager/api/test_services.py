@@ -506,6 +506,35 @@ async def test_predefined_networks_stay_names(client: Client) -> None:
     assert (await client.get("/services/web"))["Spec"]["TaskTemplate"]["Networks"] == [{"Target": "host"}]
 
 
+@pytest.mark.parametrize(
+    ("networks", "ports", "words"),
+    [
+        (("host", "on1"), (), "network host is each node's own: a service that is on it can be on no other"),
+        (("on1", "bridge"), (), "network bridge is each node's own: a service that is on it can be on no other"),
+        (
+            ("host",),
+            ({"TargetPort": 80, "PublishedPort": 80},),
+            (
+                "network host is each node's own, and the routing mesh does not lead there: publish the ports with "
+                "mode=host, or leave the network out"
+            ),
+        ),
+        (("host",), ({"TargetPort": 80, "PublishedPort": 80, "PublishMode": "host"},), ""),
+    ],
+)
+async def test_predefined_networks_are_alone_and_not_in_the_mesh(
+    client: Client, networks: tuple[str, ...], ports: tuple[Any, ...], words: str
+) -> None:
+    await client.make("/networks/create", {"Name": "on1", "Driver": "overlay"})
+    template = {"Networks": [{"Target": each} for each in networks]}
+    body = spec(template=template, EndpointSpec={"Ports": list(ports)})
+    if not words:
+        await client.make("/services/create", body)
+        return
+    status, message = await client.error("POST", "/services/create", body)
+    assert (status, message.rpartition("desc = ")[2]) == (400, words)
+
+
 async def test_networks_in_their_old_place(client: Client) -> None:
     network = await client.make("/networks/create", {"Name": "on1", "Driver": "overlay"})
     await client.make("/services/create", spec(Networks=[{"Target": "on1"}]))

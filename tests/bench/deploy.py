@@ -3,7 +3,7 @@
 Both sides are the same run: three engines of one lab, the same image, no network of a cluster. Alone means: create and
 start every container through its engine's API, a few at a time (the best of several widths is taken), and remove them.
 Ours means: `POST /services/create` until the API shows every task running, `DELETE /services/…` until no task is left,
-and then no container may be either. Three rounds, the median of each side.
+and then no container may be either. A round is each width once, and ours; the median of each counts.
 """
 
 from __future__ import annotations
@@ -110,8 +110,12 @@ async def measure(sizes: Sequence[int], rounds: int) -> list[list[object]]:
         try:
             await directly(engines, 6, 4)  # what is only slow the first time
             for count in sizes:
-                direct = {width: [await directly(engines, count, width) for _ in range(rounds)] for width in WIDTHS}
-                ours = [await by_service(cluster, engines, count) for _ in range(rounds)]
+                direct: dict[int, list[tuple[float, float]]] = {width: [] for width in WIDTHS}
+                ours = []
+                for _ in range(rounds):
+                    for width, times in direct.items():
+                        times.append(await directly(engines, count, width))
+                    ours.append(await by_service(cluster, engines, count))
                 rows += [row(count, n, direct, ours) for n in (0, 1)]
         finally:
             for http in engines:

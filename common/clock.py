@@ -11,8 +11,6 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-NANOSECOND = 1
-MICROSECOND = 1_000
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

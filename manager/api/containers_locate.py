@@ -20,7 +20,6 @@ from manager.state.view import View
 LOOK_SECONDS = 5.0
 # When one node has it, how much longer the others may take to say that they have one of that name, too.
 GRACE_SECONDS = 1.0
-_FULL_ID = re.compile(r"[0-9a-f]{64}")
 _LONG_PREFIX = re.compile(r"[0-9a-f]{12,64}")
 _REFERENCE = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]{0,1023}")
 

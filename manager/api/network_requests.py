@@ -14,7 +14,6 @@ from manager.api.errors import Unimplemented, invalid
 from manager.api.names import check_dns_name
 
 OVERLAY = "overlay"
-_LOCAL_SCOPE = "local"
 
 
 class IpamPool(Model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,18 +9,20 @@ import msgspec
 
 from common.clock import HOUR
 from common.errors import InvalidArgument, OutOfSequence
-from common.ids import new_id
 from common.model.client import Role
-from common.model.cluster import ClusterSpec, JoinTokens
+from common.model.cluster import ClusterSpec
 from manager.api.body import convert, normal, parse
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.router import Route
 from manager.api.views.swarm import swarm_view
+from manager.ca import tokens
 from manager.state import extensions
 from manager.state.transaction import Transaction
 
+# What a body sets although it is zero.
+_EVEN_IF_ZERO = frozenset({"AutoLockManagers", "Labels", "TaskHistoryRetentionLimit"})
 _ALREADY = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
 _LAST_MANAGER = (
     "You are attempting to leave the swarm on a node that is participating as a manager. "
@@ -59,7 +60,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
     index = call.index("swarm")
     call.require_json()
     changes = normal(ClusterSpec, parse(call.body))
-    rotate_worker, rotate_manager = call.flag("rotateWorkerToken"), call.flag("rotateManagerToken")
+    rotated = [role for role in tokens.ROLES if call.flag(f"rotate{role.capitalize()}Token")]
     if call.flag("rotateManagerUnlockKey"):
         raise Unimplemented("autolock is not supported: there is no unlock key to rotate")
 
@@ -69,11 +70,10 @@ async def update_swarm(context: Context, call: Call) -> Reply:
             raise OutOfSequence
         spec = merged(cluster.spec, changes)
         check_spec(cluster.spec, spec)
-        tokens = JoinTokens(
-            worker=_rotated(cluster.join_tokens.worker, context.rng, wanted=rotate_worker),
-            manager=_rotated(cluster.join_tokens.manager, context.rng, wanted=rotate_manager),
-        )
-        tx.put(msgspec.structs.replace(cluster, spec=spec, join_tokens=tokens))
+        join_tokens = cluster.join_tokens
+        for role in rotated:
+            join_tokens = tokens.rotate(join_tokens, role, context.authority.digest, context.rng)
+        tx.put(msgspec.structs.replace(cluster, spec=spec, join_tokens=join_tokens))
 
     await context.store.update(update)
     return Answer()
@@ -81,14 +81,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
 
 def merged(spec: ClusterSpec, changes: Mapping[str, Any]) -> ClusterSpec:
     """Return `spec` with what the body sets; as for the engine, what it leaves out or sets to zero stays as it is."""
-    present = msgspec.to_builtins(spec)
-    lasting = {**changes}
-    autolock = lasting.get("EncryptionConfig", {})
-    result = convert(ClusterSpec, _overlaid(present, lasting))
-    if isinstance(autolock, dict) and "AutoLockManagers" in autolock:
-        wanted = convert(ClusterSpec, {"EncryptionConfig": autolock}).encryption_config
-        result = msgspec.structs.replace(result, encryption_config=wanted)
-    return result
+    return convert(ClusterSpec, _overlaid(msgspec.to_builtins(spec), changes))
 
 
 def _overlaid(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +89,7 @@ def _overlaid(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     for key, value in changes.items():
         if key != "Labels" and isinstance(value, dict) and isinstance(result.get(key, {}), dict):
             result[key] = _overlaid(result.get(key, {}), value)
-        elif value or key in {"Labels", "TaskHistoryRetentionLimit"}:
+        elif value or key in _EVEN_IF_ZERO:
             result[key] = value
     return result
 
@@ -124,11 +117,6 @@ def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
         raise invalid("Orchestration.TaskHistoryRetentionLimit: expected 0 or more")
     if new.dispatcher.heartbeat_period < 0:
         raise InvalidArgument("heartbeat time period cannot be a negative duration")
-
-
-def _rotated(token: str, rng: random.Random, *, wanted: bool) -> str:
-    """Give a token a new secret; the part that pins the root certificate stays."""
-    return f"{token.rpartition('-')[0]}-{new_id(rng)}" if wanted else token
 
 
 async def unlock_key(_context: Context, _: Call) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,7 @@ from common.model.cluster import JoinTokens
 from common.wire.token import JoinToken, parse_token
 
 Role = Literal["worker", "manager"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def new_token(digest: str, rng: random.Random) -> str:

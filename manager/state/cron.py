@@ -48,9 +48,7 @@ def zone(name: str) -> str:
     """
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError with some keys, an OSError with others
-        raise ValueError("a time zone such as Europe/Berlin or UTC") from None
-    except KeyError:
+    except (ValueError, OSError, KeyError):  # by what is wrong with the name
         raise ValueError("a time zone such as Europe/Berlin or UTC") from None
     return name
 

@@ -116,22 +116,19 @@ def _on_rotate(text: str) -> str:
     raise ValueError("restart, file, or signal:NAME (such as signal:SIGHUP; not SIGKILL, SIGSTOP)")
 
 
-def _concurrency(text: str) -> str:
-    if text not in ("allow", "forbid", "replace"):
-        raise ValueError("allow, forbid or replace")
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return parse
 
 
 def _lines(text: str) -> int:
     if not re.fullmatch(r"[0-9]|1[0-9]|20", text):
         raise ValueError("a number of lines, 0 (none) to 20")
     return int(text)
-
-
-def _strategy(text: str) -> str:
-    if text not in ("spread", "binpack"):
-        raise ValueError("spread or binpack")
-    return text
 
 
 def _weights(text: str) -> Mapping[str, int]:
@@ -142,12 +139,6 @@ def _weights(text: str) -> Mapping[str, int]:
             raise ValueError("SERVICE[=WEIGHT], joined by commas, each service once, weights from 1 to 999")
         found[name] = int(weight) if equals else 1
     return found
-
-
-def _rebalance(text: str) -> str:
-    if text not in ("off", "auto"):
-        raise ValueError("off or auto")
-    return text
 
 
 def _digest(text: str) -> str:
@@ -181,13 +172,17 @@ SERVICE: tuple[Extension, ...] = (
     Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
     Extension("schedule", cron.check, "when a job is executed, as a cron expression"),
     Extension("schedule-timezone", cron.zone, "the time zone of the schedule"),
-    Extension("schedule-concurrency", _concurrency, "what a due execution does while the one before is not through"),
+    Extension(
+        "schedule-concurrency",
+        _one_of("allow", "forbid", "replace"),
+        "what a due execution does while the one before is not through",
+    ),
     Extension("schedule-deadline", durations.parse, "how late an execution may begin"),
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
     Extension("canary-period", durations.parse, "how long a canary must do well before the update goes on by itself"),
     Extension("max-unavailable", _share, "how many replicas may be missing at once by what is done on purpose"),
-    Extension("strategy", _strategy, "how its tasks are placed"),
+    Extension("strategy", _one_of("spread", "binpack"), "how its tasks are placed"),
     Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
@@ -203,8 +198,8 @@ FILE: tuple[Extension, ...] = (
 
 # Labels of the cluster's own specification.
 CLUSTER: tuple[Extension, ...] = (
-    Extension("rebalance", _rebalance, "whether tasks move by themselves when a node joins or returns"),
-    Extension("strategy", _strategy, "how tasks of services that say nothing else are placed"),
+    Extension("rebalance", _one_of("off", "auto"), "whether tasks move by themselves when a node joins or returns"),
+    Extension("strategy", _one_of("spread", "binpack"), "how tasks of services that say nothing else are placed"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (

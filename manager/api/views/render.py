@@ -72,6 +72,3 @@ def _render_any(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value
-
-
-JsonObject = dict[str, Any]

@@ -11,11 +11,11 @@ import signal
 import msgspec
 
 from common.clock import SystemClock
-from common.errors import SwarmError
+from common.errors import FailedPrecondition, SwarmError
 from common.sdnotify import Notifier
 from common.version import version
 from common.wire.server import Server, serve
-from worker import statusfile
+from worker import claims, statusfile
 from worker.agent import Agent
 from worker.config import DataDir, WorkerConfig
 from worker.dialler import Credentials, TlsDialler
@@ -69,15 +69,20 @@ class _Daemon:
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
         engine = DockerEngine(self._config.docker_host, self._rng)
         try:
-            await self._serve(credentials, engine)
+            with claims.hold(claims.engine_at(self._config.docker_host)) as ours, claims.hold(claims.NETWORK) as alone:
+                if not ours:
+                    raise FailedPrecondition(claims.engine_taken(self._config.docker_host))
+                await self._serve(credentials, engine, alone=alone)
         finally:
             await engine.close()
 
-    async def _serve(self, credentials: Credentials, engine: DockerEngine) -> None:
+    async def _serve(self, credentials: Credentials, engine: DockerEngine, *, alone: bool) -> None:
         config = self._config
         database = LocalDb(self._data_dir.database)
         questions = Questions()
-        networks = await choose_networks(self._data_dir, config, engine, self._clock, questions.all_applied)
+        networks = await choose_networks(
+            self._data_dir, config, engine, self._clock, questions.all_applied, alone=alone
+        )
         image_server = ImageServer(engine, self._clock)
         link = ImageLink(credentials.context, lambda: session.address)
         fetched = FetchedImages(

@@ -18,7 +18,7 @@ from common.version import version
 from common.wire.client import JoinTerms, join, open_session
 from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
 from common.wire.token import parse_token
-from worker import statusfile
+from worker import claims, statusfile
 from worker.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_IMAGE_PORT,
@@ -71,18 +71,21 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
         InvalidArgument: the token or an address is none.
         Unavailable: no engine, or no manager, answers.
         Unauthenticated: the token is of another cluster, or rotated.
-        FailedPrecondition: the engine is too old, or the clocks differ too much.
+        FailedPrecondition: the engine is too old or another worker's, or the clocks differ too much.
 
     """
     if data.joined:
         config = data.load()
         raise AlreadyExists(
             f"this host has joined cluster {config.cluster_id} already, as node {config.node_id}: "
-            "leave that first with 'swarm-worker leave', or join with another --data-dir"
+            "leave that first with 'swarm-worker leave', or join another engine with --docker-host and --data-dir"
         )
     parse_token(wishes.token)
     check_ip(wishes.advertise_addr)
     host, port = parse_address(wishes.manager)
+    with claims.hold(claims.engine_at(wishes.docker_host)) as ours:
+        if not ours:
+            raise FailedPrecondition(claims.engine_taken(wishes.docker_host))
     info = await engine_info(wishes.docker_host)
     terms = JoinTerms(
         hostname=str(info.get("Name", "")),
@@ -198,8 +201,9 @@ async def leave(data: DataDir) -> bool:
         await remove_containers(engine, config.node_id)
         for network in await engine.networks({LABEL_AGENT: config.node_id}):
             await engine.empty_network(network["Id"])  # plain containers stay, without the cluster's networks
-        networks = await choose_networks(data, config, engine, SystemClock())
-        await networks.remove_all()
+        with claims.hold(claims.NETWORK) as alone:
+            networks = await choose_networks(data, config, engine, SystemClock(), alone=alone)
+            await networks.remove_all()
     finally:
         await engine.close()
     files = TmpfsFiles(data.files)

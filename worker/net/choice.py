@@ -14,6 +14,10 @@ from worker.net.dataplane import DataPlane
 from worker.net.dns import ClusterDns
 from worker.ports import Engine, Networks
 
+_NOT_ALONE = (
+    "another worker of this host programs its network: networks do not span hosts, no port is published in the mesh"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -23,12 +27,14 @@ async def choose_networks(
     engine: Engine,
     clock: Clock,
     elsewhere: Callable[[], Awaitable[None]] | None = None,
+    *,
+    alone: bool,
 ) -> Networks:
     """Return the best that can be had; what is missing for more is logged, and shown by `node inspect`.
 
-    `elsewhere`: as for `DataPlane`.
+    `elsewhere`: as for `DataPlane`. `alone`: whether no other worker programs this host's network.
     """
-    missing = await lacking(config.docker_host)
+    missing = await lacking(config.docker_host) if alone else (_NOT_ALONE,)
     if missing:
         for sentence in missing:
             _log.warning("%s", sentence)

@@ -124,6 +124,21 @@ class ServiceMode(Model):
     replicated_job: ReplicatedJob | None = None
     global_job: GlobalJob | None = None
 
+    @property
+    def is_job(self) -> bool:
+        """Whether its tasks are to complete."""
+        return self.replicated_job is not None or self.global_job is not None
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it has a task on each node that fits."""
+        return self.global_ is not None or self.global_job is not None
+
+    @property
+    def replicas(self) -> int:
+        """How many tasks a replicated service is to have: one where nothing is said."""
+        return 1 if self.replicated is None or self.replicated.replicas is None else self.replicated.replicas
+
 
 class UpdateConfig(Model):
     """How an update rolls; durations in nanoseconds (`api/defaults/service.go`)."""
@@ -161,6 +176,12 @@ class ServiceSpec(Model):
     rollback_config: UpdateConfig | None = None
     networks: tuple[NetworkAttachmentConfig, ...] = ()
     endpoint_spec: EndpointSpec | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether its tasks may end for good: those of jobs, and those that are not restarted when they complete."""
+        policy = self.task_template.restart_policy
+        return self.mode.is_job or (policy is not None and policy.condition in ("none", "on-failure"))
 
 
 class VirtualIP(Model):

@@ -37,8 +37,7 @@ def check_autoscaling(spec: ServiceSpec) -> None:
     policy = autoscale.of(spec)
     if policy is None:
         return
-    mode = spec.mode
-    if mode.global_ is not None or mode.replicated_job is not None or mode.global_job is not None:
+    if spec.mode.is_global or spec.mode.is_job:
         raise invalid(f"label {LABEL}: expected a replicated service: of others the number of tasks is not chosen")
     for name in autoscale.lacking(policy, spec):
         raise invalid(f"label {LABEL}: {name} is a share of what a task reserves: set {_RESERVATION[name]}")
@@ -71,7 +70,7 @@ def numbered(service: Service, spec: ServiceSpec, *, scale: bool) -> tuple[Servi
         FailedPrecondition: the number that is asked for is outside of the limits.
 
     """
-    policy, asked, before = autoscale.of(spec), _asked(spec), autoscale.replicas(service)
+    policy, asked, before = autoscale.of(spec), _asked(spec), service.spec.mode.replicas
     if policy is None or spec.mode.global_ is not None:
         return spec, ()
     status = service.autoscale_status or AutoscaleStatus()
@@ -93,7 +92,7 @@ def noted(old: Service, changed: Service, given: ServiceSpec, now: float) -> Ser
     policy = autoscale.of(changed.spec)
     if policy is None:
         return msgspec.structs.replace(changed, autoscale_status=None)
-    before, after = autoscale.replicas(old), autoscale.replicas(changed)
+    before, after = old.spec.mode.replicas, changed.spec.mode.replicas
     status = old.autoscale_status
     if status is None or autoscale.of(old.spec) is None:
         status = AutoscaleStatus(declared=_asked(given) if STACK_LABEL in given.labels else None)

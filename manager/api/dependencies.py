@@ -6,7 +6,6 @@ from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import ServiceSpec
 from manager.state import extensions, startorder
-from manager.state.executions import is_job
 from manager.state.extensions import Condition
 from manager.state.view import View
 
@@ -35,7 +34,7 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
 
 
 def _check_ends(name: str, service: Service) -> None:
-    if not ends(service.spec):
+    if not service.spec.ends:
         raise InvalidArgument(
             f"service {name} waits for {service.name} to complete, which is restarted whenever it does: "
             "give that the restart condition none or on-failure, or make it a job"
@@ -43,14 +42,8 @@ def _check_ends(name: str, service: Service) -> None:
 
 
 def _check_stays(name: str, service: Service) -> None:
-    if is_job(service.spec.mode):
+    if service.spec.mode.is_job:
         raise InvalidArgument(
             f"service {name} waits for {service.name} to be healthy, which a job never is, as it ends: "
             "wait for it to complete (completed, in a compose file service_completed_successfully)"
         )
-
-
-def ends(spec: ServiceSpec) -> bool:
-    """Whether a service's tasks may end for good."""
-    policy = spec.task_template.restart_policy
-    return is_job(spec.mode) or (policy is not None and policy.condition in ("none", "on-failure"))

@@ -19,6 +19,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from manager.orchestrate.jobs import concurrent, total
 
 _UPDATE = UpdateConfig()
 
@@ -58,19 +59,10 @@ def _restart(policy: RestartPolicy | None) -> RestartPolicy | None:
 
 
 def _mode(mode: ServiceMode) -> ServiceMode:
-    if mode.replicated_job is not None:
-        return ServiceMode(replicated_job=_job(mode.replicated_job))
-    if mode.global_ is not None or mode.global_job is not None:
-        return mode
-    replicas = mode.replicated.replicas if mode.replicated is not None else None
-    return ServiceMode(replicated=Replicated(replicas=1 if replicas is None else replicas))
-
-
-def _job(job: ReplicatedJob) -> ReplicatedJob:
-    """Fill a job's counts: one at a time, and as many in all as at a time."""
-    most = 1 if job.max_concurrent is None else job.max_concurrent
-    total = most if job.total_completions is None else job.total_completions
-    return ReplicatedJob(max_concurrent=most, total_completions=total)
+    """Fill in the counts: one replica; of a job one at a time, and as many in all as at a time."""
+    if (job := mode.replicated_job) is not None:
+        return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=concurrent(job), total_completions=total(job)))
+    return mode if mode.is_global else ServiceMode(replicated=Replicated(replicas=mode.replicas))
 
 
 def _update(config: UpdateConfig | None) -> UpdateConfig | None:

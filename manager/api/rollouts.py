@@ -23,7 +23,6 @@ from manager.api.router import Route
 from manager.api.views.services import spec_view
 from manager.orchestrate.rotation import renewed
 from manager.state import revisions
-from manager.state.executions import is_job
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
@@ -93,7 +92,7 @@ def returned(view: View, service: Service, spec: ServiceSpec | None, now: float,
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
     spec = revisions.to_return_to(service, renewed(spec, view))
-    if is_job(spec.mode):  # it has no updates to be rolled back: it runs anew
+    if spec.mode.is_job:  # it has no updates to be rolled back: it runs anew
         return revisions.respecified(service, spec, now)
     status = UpdateStatus(state="rollback_started", started_at=now, message=message)
     return _with(revisions.respecified(service, spec, now), status)

@@ -20,7 +20,6 @@ from manager.api.context import Context
 from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.images_pin import pinned
-from manager.api.jobs import first_execution, rescheduled
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
@@ -31,7 +30,7 @@ from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
 from manager.orchestrate import canary
 from manager.state import revisions
-from manager.state.executions import next_execution
+from manager.state.executions import first_execution, next_execution, rescheduled
 from manager.state.transaction import Transaction
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})

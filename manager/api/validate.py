@@ -24,7 +24,6 @@ from manager.api.validate_engine import check_engine_options
 from manager.api.validate_resources import check_resources
 from manager.state import extensions
 from manager.state.constraints import parse
-from manager.state.executions import is_job
 
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
@@ -92,14 +91,14 @@ def _check_job(job: ReplicatedJob) -> None:
 def _check_no_updates(spec: ServiceSpec) -> None:
     """Refuse an update configuration of a job: its tasks are never updated, they run anew. And half a canary."""
     for name, config in (("UpdateConfig", spec.update_config), ("RollbackConfig", spec.rollback_config)):
-        if config is not None and is_job(spec.mode):
+        if config is not None and spec.mode.is_job:
             raise invalid(f"{name}: expected none, as the tasks of a job are not updated but run anew")
     said = extensions.read(spec.labels)
-    if said.canary and is_job(spec.mode):
+    if said.canary and spec.mode.is_job:
         raise invalid("label swarm.x.canary: expected none, as the tasks of a job are not updated but run anew")
-    if said.max_unavailable and is_job(spec.mode):
+    if said.max_unavailable and spec.mode.is_job:
         raise invalid("label swarm.x.max-unavailable: expected none, as the tasks of a job are to end")
-    if said.schedule and not is_job(spec.mode):
+    if said.schedule and not spec.mode.is_job:
         raise invalid("label swarm.x.schedule: expected a job (Mode ReplicatedJob or GlobalJob), which ends")
     if not said.schedule and any(label.startswith("swarm.x.schedule-") for label in spec.labels):
         raise invalid("label swarm.x.schedule: expected a cron expression, as there are others for a schedule")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from common.errors import InvalidArgument
 from common.model.engineoptions import ALL_DEVICES, EngineOptions, options_of
 from common.model.service import ServiceMode, ServiceSpec
+from manager.orchestrate.jobs import concurrent
 from manager.state import extensions
 
 _PERMISSIONS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
@@ -142,12 +143,5 @@ def _check_all(name: str, values: Iterable[str], form: re.Pattern[str], expected
 
 def _single(mode: ServiceMode) -> bool:
     """Whether the service never has two tasks by its own specification."""
-    return mode.global_ is None and mode.global_job is None and _replicas(mode) <= 1
-
-
-def _replicas(mode: ServiceMode) -> int:
-    job = mode.replicated_job
-    if job is not None:
-        return 1 if job.max_concurrent is None else job.max_concurrent
-    replicated = mode.replicated
-    return 1 if replicated is None or replicated.replicas is None else replicated.replicas
+    at_once = concurrent(mode.replicated_job) if mode.replicated_job is not None else mode.replicas
+    return not mode.is_global and at_once <= 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import TaskSpec, UpdateStatus
-from manager.cli.progress_slots import Line, Slot, has_failed, is_global, numbered, slots_of, trouble_of
+from manager.cli.progress_slots import Line, Slot, has_failed, numbered, slots_of, trouble_of
 from manager.cli.service_rows import waiting
 
 DEADLINE = 600.0
@@ -88,7 +88,7 @@ def judge(
     mark = max((done, sum(slot.reached for slot in slots.values())), previous.mark if previous else (-1, -1))
     moved_at = now if previous is None or mark > previous.mark else previous.moved_at
     well = done == wanted == sum(1 for slot in slots.values() if slot.live or slot.done) and bool(
-        wanted or not is_global(service)
+        wanted or not service.spec.mode.is_global
     )
     failures = sum(len(slot.failures(known)) for slot in slots.values())
     stable = previous is not None and failures <= previous.failures
@@ -123,7 +123,7 @@ def _with_forgotten(service: Service, tasks: Sequence[Task], previous: Progress 
 def _wanted(service: Service, slots: Mapping[tuple[int, str], Slot]) -> int:
     mode = service.spec.mode
     if mode.replicated is not None:
-        return 1 if mode.replicated.replicas is None else mode.replicated.replicas
+        return mode.replicas
     if mode.replicated_job is not None:
         job = mode.replicated_job
         return job.total_completions or job.max_concurrent or 1
@@ -156,7 +156,7 @@ def _verify(service: Service, seen: Progress, now: float) -> Progress:
     status = service.update_status
     if (
         service.job_status is not None
-        or _jobs(service)
+        or service.spec.mode.is_job
         or (status and status.state in ("completed", "rollback_completed"))
     ):
         return replace(seen, verdict=Verdict.CONVERGED)
@@ -171,10 +171,6 @@ def _verify(service: Service, seen: Progress, now: float) -> Progress:
         note=f"Waiting {left} seconds to verify that tasks are stable...",
         wake_at=min(stable_at, now + 1),
     )
-
-
-def _jobs(service: Service) -> bool:
-    return service.spec.mode.replicated_job is not None or service.spec.mode.global_job is not None
 
 
 def holding(status: UpdateStatus | None) -> str:

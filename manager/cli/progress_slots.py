@@ -72,7 +72,7 @@ def slots_of(service: Service, tasks: Sequence[Task], down: Collection[str]) -> 
     for task in tasks:
         counts = task.desired_state <= TaskState.COMPLETE or has_failed(task) or task.status.state is TaskState.COMPLETE
         if counts and (task.node_id not in down or not task.live):
-            groups.setdefault((task.slot, task.node_id if is_global(service) else ""), []).append(task)
+            groups.setdefault((task.slot, task.node_id if service.spec.mode.is_global else ""), []).append(task)
     made = {}
     for key, group in groups.items():
         latest = _iteration(service, group)
@@ -80,7 +80,7 @@ def slots_of(service: Service, tasks: Sequence[Task], down: Collection[str]) -> 
         if latest:
             current = min(living, key=_standing) if living else max(latest, key=lambda task: task.created_at)
             name = key[1] or str(key[0])
-            made[key] = Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), finishes(service))
+            made[key] = Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), service.spec.ends)
     return _within(service, made)
 
 
@@ -91,7 +91,7 @@ def _standing(task: Task) -> tuple[int, int, float]:
 def numbered(service: Service, slots: Mapping[tuple[int, str], Slot], wanted: int) -> tuple[Line, ...]:
     """Make the lines: slots are numbered from 1 on, those beyond the wanted ones (about to leave) are not shown."""
     ordered = [slots[key].line for key in sorted(slots)]
-    if is_global(service):
+    if service.spec.mode.is_global:
         return tuple(replace(line, label=line.label[:_SHORT_ID]) for line in ordered)
     return tuple(replace(line, label=str(number)) for number, line in enumerate(ordered[:wanted], 1))
 
@@ -113,17 +113,6 @@ def _within(service: Service, slots: dict[tuple[int, str], Slot]) -> dict[tuple[
     for key in ended[: max(surplus, 0)]:
         del slots[key]
     return slots
-
-
-def is_global(service: Service) -> bool:
-    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
-
-
-def finishes(service: Service) -> bool:
-    """Whether a task that completed is as good as one that runs: jobs, and one-shots that are not restarted."""
-    policy = service.spec.task_template.restart_policy
-    job = service.spec.mode.replicated_job is not None or service.spec.mode.global_job is not None
-    return job or (policy is not None and policy.condition in ("none", "on-failure"))
 
 
 def has_failed(task: Task) -> bool:

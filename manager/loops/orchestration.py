@@ -120,11 +120,7 @@ def _services_of_node(change: Change, view: View) -> Iterator[str]:
     if not _differs(change):
         return
     yield from dict.fromkeys(task.service_id for task in view.tasks.on_node(node.id))
-    yield from (service.id for service in view.services if _goes_by_nodes(service))
-
-
-def _goes_by_nodes(service: Service) -> bool:
-    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
+    yield from (service.id for service in view.services if service.spec.mode.is_global)
 
 
 def _differs(change: Change) -> bool:

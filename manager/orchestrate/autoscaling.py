@@ -91,7 +91,7 @@ def recommend(service: Service, loads: Sequence[Load], now: float) -> Recommenda
     """Say how many tasks are needed; None when nothing at all was measured."""
     if not any(load.measured for load in loads):
         return None
-    replicas = autoscale.replicas(service)
+    replicas = service.spec.mode.replicas
     heaviest = max((load for load in loads if load.measured), key=lambda load: load.total / load.target)
     least = heaviest.needed(replicas, at_least=True)
     most = max(load.needed(replicas, at_least=False) for load in loads)
@@ -100,7 +100,7 @@ def recommend(service: Service, loads: Sequence[Load], now: float) -> Recommenda
 
 def choose(service: Service, policy: Policy, history: Sequence[Recommendation], now: float) -> Scaling | None:
     """Decide on another number of tasks by the recommendations so far, the oldest first; None keeps the present one."""
-    replicas = autoscale.replicas(service)
+    replicas = service.spec.mode.replicas
     if replicas != policy.within(replicas):
         wanted = policy.within(replicas)
         return Scaling(wanted, f"scaled {replicas} → {wanted}: {policy.minimum} to {policy.maximum} are allowed")
@@ -117,7 +117,7 @@ def choose(service: Service, policy: Policy, history: Sequence[Recommendation], 
 def told(service: Service, policy: Policy, loads: Sequence[Load], now: float) -> str:
     """Say for a person how the measurements stand, and what is in the way of scaling."""
     parts = [", ".join(map(str, loads))]
-    replicas = autoscale.replicas(service)
+    replicas = service.spec.mode.replicas
     seen = recommend(service, loads, now)
     if seen is not None and seen.least > policy.maximum:
         parts.append(f"{seen.least} needed, {policy.maximum} is the maximum")

@@ -103,6 +103,11 @@ class Case:
         )
 
     @property
+    def replicas(self) -> int:
+        """How many slots a replicated service is to have."""
+        return self.service.spec.mode.replicas
+
+    @property
     def updating(self) -> bool:
         """Whether a rolling update or rollback is under way, or may be with its canary."""
         status = self.service.update_status

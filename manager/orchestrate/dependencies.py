@@ -80,7 +80,7 @@ def _missing(case: Case, name: str, condition: Condition) -> str:
     service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
     if service is None:
         return f"{name}, which does not exist,"
-    if condition is Condition.HEALTHY and _is_job(service):
+    if condition is Condition.HEALTHY and service.spec.mode.is_job:
         return f"{name} to be healthy, which a job never is,"
     if met(service, condition, case):
         return ""
@@ -108,12 +108,9 @@ def met(service: Service, condition: Condition, case: Case) -> bool:
 def _count(service: Service, view: View) -> int:
     """Count the tasks that a service is to have, or to have had."""
     mode = service.spec.mode
-    if mode.global_ is not None or mode.global_job is not None:
+    if mode.is_global:
         return sum(1 for _ in _eligible(service, view))
-    if mode.replicated_job is not None:
-        return jobs.total(mode.replicated_job)
-    replicas = mode.replicated.replicas if mode.replicated is not None else None
-    return 1 if replicas is None else replicas
+    return jobs.total(mode.replicated_job) if mode.replicated_job is not None else mode.replicas
 
 
 def _eligible(service: Service, view: View) -> Iterator[str]:
@@ -156,7 +153,7 @@ def _end_in_time(case: Case, waiting: str) -> None:
 def _as_it_runs(case: Case) -> Case | None:
     """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
     tasks = _wanted_tasks(case)
-    if not tasks or _is_job(case.service):
+    if not tasks or case.service.spec.mode.is_job:
         return None
     live = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in live)
@@ -167,11 +164,6 @@ def _as_it_runs(case: Case) -> Case | None:
     )
     service = msgspec.structs.replace(case.service, spec=spec, spec_version=version)
     return Case(service, case.view, case.now, case.rng, case.draft, held=True)
-
-
-def _is_job(service: Service) -> bool:
-    mode = service.spec.mode
-    return mode.replicated_job is not None or mode.global_job is not None
 
 
 def _wanted_tasks(case: Case) -> list[Task]:

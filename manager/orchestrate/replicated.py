@@ -15,11 +15,11 @@ from manager.orchestrate.upkeep import Phase, settle
 def decide(case: Case) -> None:
     """Bring the number of slots to the number of replicas, and look after each slot."""
     quiet, used, left = _sort_out(case)
-    surplus = len(quiet) + len(used) - replicas(case)
+    surplus = len(quiet) + len(used) - case.replicas
     if surplus > 0 or case.updating:
         used = dict(sorted({**used, **{number: Slot([task]) for number, task in quiet.items()}}.items()))
         quiet = {}
-    if _look_after(case, used, shrink(used, replicas(case), case) if surplus > 0 else set()) and surplus < 0:
+    if _look_after(case, used, shrink(used, case.replicas, case) if surplus > 0 else set()) and surplus < 0:
         grow(case, {*quiet, *used}, left)
 
 
@@ -40,7 +40,7 @@ def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, S
 def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
     """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
-    case.spare = availability.spare(case, replicas(case), surplus)
+    case.spare = availability.spare(case, case.replicas, surplus)
     for number, slot in used.items():
         if case.draft.full:
             case.continue_at_once()
@@ -66,11 +66,6 @@ def _relocate(case: Case, slot: Slot) -> None:
     case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest, like=canary.kept(case, slot))
 
 
-def replicas(case: Case) -> int:
-    mode = case.service.spec.mode.replicated
-    return 1 if mode is None or mode.replicas is None else mode.replicas
-
-
 def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
     """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
 
@@ -91,7 +86,7 @@ def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
 
     A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.
     """
-    missing = replicas(case) - len(used)
+    missing = case.replicas - len(used)
     count = min(missing, max(case.draft.room, len(used) // 10))
     for number in free_numbers(used, count):
         slot = left.get(number)
@@ -100,7 +95,7 @@ def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
         else:
             case.succeed(slot, RestartRecord())
     if count:
-        case.reason(f"{count} new tasks towards {replicas(case)} replicas")
+        case.reason(f"{count} new tasks towards {case.replicas} replicas")
     if count < missing:
         case.continue_at_once()
 

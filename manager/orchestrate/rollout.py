@@ -75,8 +75,7 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
 
 
 def _hold(case: Case, slots: Sequence[Slot]) -> None:
-    mode = case.service.spec.mode.replicated
-    count = len(slots) if mode is None or mode.replicas is None else mode.replicas
+    count = len(slots) if case.service.spec.mode.is_global else case.replicas
     message = f"{canary.HOLDS}{canary.changed(case, slots)} of {count} updated, holding"
     _set(case, PAUSED, message, held_at=case.now)
     case.continue_at_once()

@@ -48,7 +48,7 @@ def _decide_mode(case: Case) -> None:
     case, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
         global_services.decide(case)
-    elif mode.replicated_job is not None or mode.global_job is not None:
+    elif mode.is_job:
         if schedules.fire(case):
             jobs.decide(case)
     else:

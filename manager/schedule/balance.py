@@ -47,8 +47,7 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
     """
     if service.pending_delete:
         return "it is being removed"
-    mode = service.spec.mode
-    if mode.global_ is not None or mode.replicated_job is not None or mode.global_job is not None:
+    if service.spec.mode.is_global or service.spec.mode.is_job:
         return "only replicated services are moved"
     if special(service, default):
         return "it is placed by binpack or affinities, not evenly"

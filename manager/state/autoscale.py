@@ -114,12 +114,6 @@ def reservations(spec: ServiceSpec) -> Reservations:
     return (resources.reservations if resources is not None else None) or Reservations()
 
 
-def replicas(service: Service) -> int:
-    """Return how many tasks a replicated service is to have."""
-    mode = service.spec.mode.replicated
-    return 1 if mode is None or mode.replicas is None else mode.replicas
-
-
 def with_replicas(spec: ServiceSpec, count: int) -> ServiceSpec:
     """Return the specification of a replicated service with another number of tasks."""
     replicated = msgspec.structs.replace(spec.mode.replicated or Replicated(), replicas=count)
@@ -130,7 +124,7 @@ def scaled(service: Service, count: int, message: str, now: float, *, by_hand: b
     """Return an autoscaled service with another number of tasks. It is no other specification: a rollback keeps it."""
     before = service.autoscale_status or AutoscaleStatus()
     status = msgspec.structs.replace(
-        before, scaled_at=now, previous=replicas(service), replicas=count, by_hand=by_hand, message=message
+        before, scaled_at=now, previous=service.spec.mode.replicas, replicas=count, by_hand=by_hand, message=message
     )
     return msgspec.structs.replace(service, spec=with_replicas(service.spec, count), autoscale_status=status)
 

@@ -10,15 +10,29 @@ import msgspec
 
 from common.model import Service
 from common.model.meta import Version
-from common.model.service import JobStatus, ServiceMode
+from common.model.service import JobStatus, ScheduleStatus
 from manager.state import extensions, revisions
 
 # Executions beside the present one: a job that never ends must not fill the cluster with itself.
 MOST_BESIDE = 100
 
 
-def is_job(mode: ServiceMode) -> bool:
-    return mode.replicated_job is not None or mode.global_job is not None
+def first_execution(service: Service, now: float) -> Service:
+    """Return a new service with its first execution begun if it is a job."""
+    if not service.spec.mode.is_job:
+        return service
+    if extensions.of(service).schedule:  # its first is when it is due
+        return msgspec.structs.replace(service, job_status=JobStatus(), schedule_status=ScheduleStatus(last_at=now))
+    return msgspec.structs.replace(service, job_status=JobStatus(last_execution=now))
+
+
+def rescheduled(old: Service, changed: Service, now: float) -> Service:
+    """Return a job with its schedule begun anew if that was changed: the new one has missed nothing before."""
+    before, after = extensions.of(old), extensions.of(changed)
+    if (before.schedule, before.schedule_timezone) == (after.schedule, after.schedule_timezone):
+        return changed
+    status = ScheduleStatus(last_at=now) if after.schedule else None
+    return msgspec.structs.replace(changed, schedule_status=status)
 
 
 def begun(service: Service, now: float) -> JobStatus:
@@ -36,7 +50,7 @@ def next_execution(old: Service, changed: Service, now: float) -> Service:
 
     Not where only its secrets and configs change, and are to be changed in the tasks that run.
     """
-    if not is_job(changed.spec.mode):
+    if not changed.spec.mode.is_job:
         return changed
     here, there = old.spec.task_template, changed.spec.task_template
     if extensions.of(changed).on_rotate != "restart" and revisions.only_files_differ(here, there):

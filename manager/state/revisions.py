@@ -37,7 +37,7 @@ def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:
     """Return a past specification as it is to come back: an autoscaled service keeps its present number of tasks."""
     if autoscale.of(service.spec) is None or spec.mode.replicated is None:
         return spec
-    policy, count = autoscale.of(spec), autoscale.replicas(service)
+    policy, count = autoscale.of(spec), service.spec.mode.replicas
     return autoscale.with_replicas(spec, policy.within(count) if policy is not None else count)
 
 

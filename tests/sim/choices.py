@@ -28,7 +28,6 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.state.executions import is_job
 from manager.state.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, rotations, scaling, startorder, updates
@@ -52,7 +51,7 @@ class Choices:
     def service(self, name: str, number: int, view: View) -> Service:
         """Make up a service, which may depend on, like or avoid those that there are."""
         mode, once = self.mode(), self.chance(0.1)
-        job, autoscaled = is_job(mode), mode.replicated is not None and not once and self.chance(0.25)
+        job, autoscaled = mode.is_job, mode.replicated is not None and not once and self.chance(0.25)
         labels = self._dependencies(view) | self._affinity(view) | self._on_rotate()
         labels |= self._schedule() if job else self._canary() | self._bound() | self._deadline()
         labels |= {scaling.LABEL: self._rng.choice(scaling.POLICIES)} if autoscaled else {}
@@ -166,8 +165,8 @@ class Choices:
         if other is None or self.chance(0.6):
             return {}
         policy = other.spec.task_template.restart_policy
-        ends = is_job(other.spec.mode) or (policy is not None and policy.condition != "any")
-        conditions = ["started", *(["completed"] if ends else []), *([] if is_job(other.spec.mode) else ["healthy"])]
+        ends = other.spec.mode.is_job or (policy is not None and policy.condition != "any")
+        conditions = ["started", *(["completed"] if ends else []), *([] if other.spec.mode.is_job else ["healthy"])]
         return {startorder.LABEL: f"{other.name}={self._rng.choice(conditions)}"}
 
     def _affinity(self, view: View) -> dict[str, str]:

@@ -9,7 +9,6 @@ from common.model import Node, Service, Task, TaskState
 from common.model.meta import Version
 from manager.orchestrate.progress import ACTIVE, HALTED
 from manager.state.constraints import unmet
-from manager.state.executions import is_job
 from manager.state.observation import story
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
@@ -42,7 +41,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
             yield f"{service.name}: {service.waiting}, which is so"
         return
     live = [task for task in view.tasks.of_service(service.id) if task.live]
-    if is_job(service.spec.mode):
+    if service.spec.mode.is_job:
         yield from _job(view, service, live)
         yield from _executions(view, service)
         yield from _history(view, service)

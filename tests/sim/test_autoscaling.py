@@ -39,7 +39,7 @@ class Site:
 
     @property
     def count(self) -> int:
-        return autoscale.replicas(self.web)
+        return self.web.spec.mode.replicas
 
     @property
     def message(self) -> str:

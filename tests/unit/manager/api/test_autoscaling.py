@@ -30,7 +30,7 @@ def stored(cluster: ApiCluster) -> Service:
 
 
 def count(cluster: ApiCluster) -> int:
-    return autoscale.replicas(stored(cluster))
+    return stored(cluster).spec.mode.replicas
 
 
 async def autoscaler_chooses(cluster: ApiCluster, replicas: int) -> None:

@@ -238,7 +238,7 @@ def run(load: Sequence[float], replicas: int = 2, step: float = 5.0) -> list[int
         if scaling is not None:
             found = autoscale.scaled(found, scaling.replicas, scaling.message, now)
             born = {slot: born.get(slot, number * step) for slot in range(scaling.replicas)}
-        counts.append(autoscale.replicas(found))
+        counts.append(found.spec.mode.replicas)
     return counts
 
 

@@ -63,7 +63,7 @@ def test_a_share_needs_a_reservation() -> None:
 def test_scaling_is_no_other_specification() -> None:
     service = Service(id="s", spec=ServiceSpec(name="web"), previous_spec=ServiceSpec(name="web", labels={"a": "b"}))
     scaled = autoscale.scaled(service, 4, "why", 12.0)
-    assert autoscale.replicas(scaled) == 4
+    assert scaled.spec.mode.replicas == 4
     assert (scaled.previous_spec, scaled.revision, scaled.history) == (service.previous_spec, 1, ())
     assert scaled.autoscale_status is not None
     assert (scaled.autoscale_status.previous, scaled.autoscale_status.scaled_at) == (1, 12.0)

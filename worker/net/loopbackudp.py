@@ -1,8 +1,8 @@
 """Published UDP ports at the host's own ::1: the counterpart of `worker.net.loopback`'s connections.
 
 UDP has no connections, so each client (its address and port) gets a socket of its own to 127.0.0.1:PORT: so its
-datagrams keep their backend, and the answers find back to it. That ends when nothing was carried for as long
-as the kernel itself remembers an exchange of datagrams.
+datagrams keep their backend, and the answers find back to it; that nobody is there, too. That ends when nothing was
+carried for as long as the kernel itself remembers an exchange of datagrams.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import struct
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from worker.net.unreachable import tell_unreachable
 
 # With more clients at the same time, the one that was silent for longest makes room.
 MOST_CLIENTS = 1000
@@ -69,8 +71,10 @@ class DatagramRelay:
         client = (bound, address)
         try:
             self._way(client, target).send(data)
+        except ConnectionRefusedError:
+            _refuse(client)
         except OSError as error:
-            # Nobody is there now, or it does not fit: it is lost, as datagrams may be.
+            # It does not fit, say: it is lost, as datagrams may be.
             _log.debug("a datagram to [::1]:%d is lost: %s", target[1], error)
 
     def forget(self, bound: socket.socket) -> None:
@@ -100,14 +104,24 @@ class DatagramRelay:
         self._used(client)
         try:
             bound.sendmsg([self._ways[client].there.recv(_LARGEST)], _FROM_LOOPBACK, 0, address)
+        except ConnectionRefusedError:
+            _refuse(client)
         except OSError as error:
-            # Refused: the port has no backends, of which UDP gives no way to tell the client.
             _log.debug("no answer for [%s]:%d: %s", address[0], address[1], error)
 
     def _end(self, client: _Client) -> None:
         there = self._ways.pop(client).there
         asyncio.get_running_loop().remove_reader(there)
         there.close()
+
+
+def _refuse(client: _Client) -> None:
+    """Pass on that nobody is there: the port has no backends, or they do not listen."""
+    bound, address = client
+    try:
+        tell_unreachable(address[:2], bound.getsockname()[1])
+    except OSError as error:
+        _log.debug("[%s]:%d does not hear that nobody is there: %s", address[0], address[1], error)
 
 
 def _connected(target: Target) -> socket.socket:

@@ -20,6 +20,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 from common.errors import InvalidArgument
 
+# What a port that is published at ::1 alone is published at for IPv4, where a node's worker carries it to.
+LOOPBACK6_AS_IPV4 = "127.0.0.6"
 SMALLEST_SUBNET = 96
 SMALLEST_POOL = 95
 _USUAL_SUBNET = 64

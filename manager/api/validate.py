@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from ipaddress import ip_address
 
+from common.addressing6 import LOOPBACK6_AS_IPV4
 from common.errors import InvalidArgument
 from common.model.service import (
     EndpointSpec,
@@ -182,6 +183,8 @@ def _check_host_ip(port: PortConfig) -> None:
     mapped = getattr(address, "ipv4_mapped", None)
     if mapped is not None or port.host_ip != str(address):
         raise invalid(f"EndpointSpec.Ports.HostIP: write {port.host_ip!r} as {str(mapped or address)!r}")
+    if port.host_ip == LOOPBACK6_AS_IPV4:
+        raise invalid(f"EndpointSpec.Ports.HostIP: on each node {port.host_ip} stands for ::1: publish at 127.0.0.1")
 
 
 def _check_port_conflicts(endpoint: EndpointSpec) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import enginenames
+from common import addressing6, enginenames
 
 TUNNEL = "orc-vx"
 GATEWAY_BRIDGE = "oc-gw"
@@ -23,8 +23,7 @@ WIREGUARD_OVERHEAD = 80
 # Every dual-stack network's bridge has this one, on every host: no two of them are ever on one link.
 BRIDGE_MAC = "02:6f:63:01:00:01"
 LOOPBACK6 = "::1"
-# What a port that is published at ::1 alone is published at for IPv4, so that the worker can carry to it.
-LOOPBACK6_AS_IPV4 = "127.0.0.6"
+LOOPBACK6_AS_IPV4 = addressing6.LOOPBACK6_AS_IPV4
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000

@@ -300,6 +300,7 @@ async def test_taken_ports(client: Client) -> None:
         ("::1", "ingress", ""),
         ("0:0::1", "ingress", "write '0:0::1' as '::1'"),
         ("::ffff:192.0.2.1", "ingress", "write '::ffff:192.0.2.1' as '192.0.2.1'"),
+        ("127.0.0.6", "ingress", "on each node 127.0.0.6 stands for ::1: publish at 127.0.0.1"),
         ("localhost", "ingress", "expected an IPv4 or IPv6 address, got 'localhost'"),
         ("fe80::1%eth0", "host", "expected an IPv4 or IPv6 address, got 'fe80::1%eth0'"),
     ],

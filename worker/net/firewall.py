@@ -8,16 +8,13 @@ was dropped in between.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 
-from worker.net import command
-from worker.net.names import BRIDGE_PREFIX, TABLE
+from worker.net.counters import counts
+from worker.net.names import BRIDGE_PREFIX
 
 LOOK_SECONDS = 5.0
-
-_COUNTER = re.compile(r"counter (\w+) \{\s*packets (\d+)")
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +28,15 @@ class Firewall:
         self._before: dict[str, int] = {}
         self._dropped: dict[str, str] = {}
 
-    async def check(self, tunnel_port: int) -> None:
-        """Look at the counters, every few seconds.
-
-        Raises:
-            Unavailable: nft cannot be run, or has no such table yet.
-
-        """
+    def check(self, tunnel_port: int) -> None:
+        """Look at the counters, every few seconds."""
         if self._now() < self._next:
             return
         self._next = self._now() + LOOK_SECONDS
-        self.judge(counts(await command.must("nft", "list", "counters", "table", "ip", TABLE)), tunnel_port)
+        try:
+            self.judge(counts(), tunnel_port)
+        except OSError as error:
+            _log.debug("cannot see whether a firewall is in the way: %s", error)
 
     def judge(self, counted: Mapping[str, int], tunnel_port: int) -> None:
         """Compare the counters with those of the last look; they begin anew when the table is replaced."""
@@ -60,11 +55,6 @@ class Firewall:
 
     def lacks(self) -> tuple[str, ...]:
         return tuple(self._dropped.values())
-
-
-def counts(listing: str) -> dict[str, int]:
-    """Read what `nft list counters` prints: packets by counter."""
-    return {name: int(packets) for name, packets in _COUNTER.findall(listing)}
 
 
 def _sentences(tunnel_port: int) -> dict[str, str]:

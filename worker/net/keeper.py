@@ -190,19 +190,16 @@ class Keeper:
                     self.note()
             self._dns.check()
             self.connections.check()
-            await self._check_firewall()
+            self._check_firewall()
             if self.ports.held:
                 self.note()
             async with self._news:
                 self._news.notify_all()
 
-    async def _check_firewall(self) -> None:
+    def _check_firewall(self) -> None:
         site = self.plan.site if self.plan is not None else None
         if site is not None and site.number:
-            try:
-                await self.firewall.check(site.tunnel_port)
-            except SwarmError as error:
-                _log.debug("cannot see whether a firewall is in the way: %s", error.message)
+            self.firewall.check(site.tunnel_port)
 
     async def _tidy(self, host: Host) -> None:
         """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""

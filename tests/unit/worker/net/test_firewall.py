@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.net.firewall import Firewall, counts
+from worker.net.firewall import Firewall
 from worker.net.rules import COUNTERS
 
 PORT = 4789
@@ -49,16 +49,3 @@ def test_counters_that_begin_anew_say_nothing() -> None:
     assert firewall.lacks() == ()
     firewall.judge(counted(names_came=2), PORT)
     assert len(firewall.lacks()) == 1
-
-
-def test_counters_are_read_as_nft_prints_them() -> None:
-    listing = """table ip orc {
-	counter tunnel_came {
-		packets 12 bytes 3456
-	}
-	counter names_let {
-		packets 0 bytes 0
-	}
-}
-"""
-    assert counts(listing) == {"tunnel_came": 12, "names_let": 0}

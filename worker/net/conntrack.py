@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import product
 
 from worker.net import command
 from worker.net.challenge import challenge, redirected
@@ -14,6 +15,7 @@ from worker.net.plan import Purge
 
 # What conntrack returns when there was nothing to delete.
 _NOTHING_FOUND = 1
+_FAMILIES = ("ipv4", "ipv6")
 
 # The second sender of a line is who answers: where the connection was led.
 _LED_TO = re.compile(r"^.*? src=.*? src=(\S+) ", re.MULTILINE)
@@ -31,8 +33,8 @@ async def cut(purge: Purge) -> None:
         deleted = await _delete("--reply-src", address)
         # A busy host has many records: the loop goes on meanwhile.
         await asyncio.to_thread(_challenge, deleted)
-    for port in purge.udp_ports:
-        await _delete("-p", "udp", "--orig-port-dst", str(port))
+    for port, family in product(purge.udp_ports, _FAMILIES):
+        await _delete("-f", family, "-p", "udp", "--orig-port-dst", str(port))
 
 
 async def cut_forgotten(ranges: Collection[IPv4Network | IPv6Network], known: Collection[str]) -> None:
@@ -42,7 +44,7 @@ async def cut_forgotten(ranges: Collection[IPv4Network | IPv6Network], known: Co
         Unavailable: the kernel's records cannot be listed.
 
     """
-    for family in ("ipv4", "ipv6"):
+    for family in _FAMILIES:
         listing = await command.must("conntrack", "-L", "--dst-nat", "-f", family)
         # A busy host has many records: the loop goes on meanwhile.
         gone = await asyncio.to_thread(forgotten, listing, ranges, known)

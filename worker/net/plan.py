@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from common.wire.messages import MESH, ServiceEndpoint
 from worker.net import balance, encrypted, neighbours, overlay, overlay6, rules, rules6
 from worker.net.bridges import DockerNetwork, docker_networks
 from worker.net.encrypted import WireGuardLink
@@ -26,6 +27,7 @@ class HostPlan:
     tunnel, items, sysctls, ruleset: the kernel's part.
     rulesets6: for IPv6, and for the bridges of dual-stack networks; empty where containers have no IPv6.
     ports: to be kept from other programs, as (protocol, port, address or "").
+    answered: those of them that lead to a backend from here.
     reached: addresses that connections may have been sent to; those of the last plan that are not here are gone.
     """
 
@@ -38,6 +40,7 @@ class HostPlan:
     ruleset: Ruleset | None = None
     rulesets6: tuple[Ruleset, ...] = ()
     ports: frozenset[Port] = frozenset()
+    answered: frozenset[Port] = frozenset()
     reached: frozenset[str] = frozenset()
 
     @property
@@ -72,7 +75,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Connections to cut: those that were sent to these addresses, and what stuck to these UDP ports before."""
+    """Connections to cut: those that were sent to these addresses, and what sticks to these UDP ports of the host."""
 
     backends: tuple[str, ...] = ()
     udp_ports: tuple[int, ...] = ()
@@ -121,6 +124,7 @@ def plan(
         ruleset=Ruleset(lookups, chains, counters=rules.COUNTERS),
         rulesets6=_rulesets6(frame, services, rules6.own(here, addresses), ports - facts.held),
         ports=ports,
+        answered=frozenset(_answered(world.endpoints.values(), draining)) - facts.held,
         reached=frozenset().union(*(service.reached for service in services)),
     )
 
@@ -153,6 +157,14 @@ def _base6(here: Site) -> Ruleset | None:
     return Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None
 
 
+def _answered(endpoints: Iterable[ServiceEndpoint], draining: Collection[str]) -> Iterator[Port]:
+    """Yield the ports that have backends."""
+    for endpoint in endpoints:
+        live = (each for each in endpoint.backends if each.task_id not in draining)
+        if any(MESH in each.addresses for each in live):
+            yield from map(balance.port_key, endpoint.ports)
+
+
 def _rulesets6(
     frame: _Frame, services: Collection[balance.Service], addresses: Collection[str], ports: Collection[Port]
 ) -> tuple[Ruleset, ...]:
@@ -174,9 +186,10 @@ def _rulesets6(
 def purge(old: HostPlan, new: HostPlan) -> Purge:
     """Say which connections end with a change: those to tasks that are gone, so that their clients hear it at once.
 
-    UDP has no connections of its own. What a client sent to a port before it was published would go on to nobody.
+    UDP has no connections of its own. What a program of this host sent to a port that led to nobody would go on to
+    nobody for as long as it keeps sending: the kernel remembers it before it is refused.
     """
-    begun = new.ports - old.ports
+    begun = new.answered - old.answered
     return Purge(
         backends=tuple(sorted(old.reached - new.reached)),
         udp_ports=tuple(sorted({number for protocol, number, _ in begun if protocol == "udp"})),

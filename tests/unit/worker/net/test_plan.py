@@ -113,10 +113,18 @@ def test_connections_to_a_lost_task_are_cut_and_those_to_a_draining_one_are_not(
     assert purge(both, gone) == purge(drains, gone)
 
 
-def test_what_was_sent_to_a_udp_port_before_it_was_published_is_forgotten():
-    before = plan(world(endpoint()), (), (), facts())
-    after = plan(world(endpoint(ports=(port(53, protocol="udp"), port()))), (), (), facts())
-    assert purge(before, after) == Purge(udp_ports=(53,))
+def test_what_was_sent_to_a_udp_port_that_led_to_nobody_is_forgotten():
+    """Before it was published, while it had no backends, and while another program had it."""
+    ports = (port(53, protocol="udp"), port())
+    unpublished = plan(world(endpoint(backend(2))), (), (), facts())
+    empty = plan(world(endpoint(ports=ports)), (), (), facts())
+    answered = plan(world(endpoint(backend(2), ports=ports)), (), (), facts())
+    held = plan(world(endpoint(backend(2), ports=ports)), (), (), facts(held=frozenset({("udp", 53, "")})))
+    ending = plan(world(endpoint(backend(2), ports=ports)), (), ("t2",), facts())
+    for before in (unpublished, empty, held, ending):
+        assert purge(before, answered).udp_ports == (53,)
+    for before in (unpublished, answered, held, ending):
+        assert not purge(before, empty).udp_ports
 
 
 @pytest.mark.parametrize("change", [{}, {"address": "192.168.7.9"}, {"mtu": 9000}])

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
+from common import tasktemplates
 from common.clock import seconds
 from common.model.container import DEFAULT_STOP_GRACE, ContainerSpec, DriverConfig, Mount
 from common.model.engineoptions import options_of
 from common.model.node import NodeDescription
 from common.model.service import GenericResource, PortConfig, Resources
 from common.model.task import Task
-from worker import hostoptions, templates
+from worker import hostoptions
 from worker.ports import (
     JSON,
     LABEL_AGENT,
@@ -72,7 +73,7 @@ def expanded(task: Task, node_id: str, node: NodeDescription) -> ContainerSpec:
         TemplateError: a template is wrong.
 
     """
-    return templates.expand_spec(container_spec(task), templates.context(task, node_id, node))
+    return tasktemplates.expand_spec(container_spec(task), tasktemplates.context(task, node_id, node))
 
 
 def container_spec(task: Task) -> ContainerSpec:

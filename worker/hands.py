@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common import tasktemplates
 from common.clock import Clock
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription
 from common.model.task import Task
-from worker import containerspec, templates
+from worker import containerspec
 from worker.gate import EngineGate
 from worker.images import Images
 from worker.ports import Engine, EngineDown, Networks, TaskFile, TaskFiles
@@ -43,4 +44,4 @@ class Hands:
 
     def files_of(self, task: Task, expanded: ContainerSpec) -> tuple[TaskFile, ...]:
         """Return the secrets and configs that the task's container gets, as `taskfiles.task_files` does."""
-        return task_files(expanded, self.materials, templates.context(task, self.node_id, self.node))
+        return task_files(expanded, self.materials, tasktemplates.context(task, self.node_id, self.node))

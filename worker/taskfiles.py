@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common import tasktemplates
 from common.errors import InvalidArgument
 from common.gotemplate import Function, TemplateError
 from common.model.container import ConfigReference, ContainerSpec, DriverConfig, FileTarget, SecretReference
 from common.model.secret import Config, Secret
 from common.model.task import Task
-from worker import templates
 from worker.containerspec import container_spec
 from worker.ports import TaskFile
 
@@ -34,7 +34,7 @@ class Materials:
 
 
 def task_files(spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any]) -> tuple[TaskFile, ...]:
-    """List the files, their templates expanded with `dot` (`templates.context`).
+    """List the files, their templates expanded with `dot` (`tasktemplates.context`).
 
     Raises:
         InvalidArgument: an owner is not a number, or a template is wrong.
@@ -80,7 +80,7 @@ def _content(
 ) -> bytes:
     if templating is None or templating.name != "golang":
         return data
-    return templates.expand_file(data, dot, functions)
+    return tasktemplates.expand_file(data, dot, functions)
 
 
 def _file(path: str, target: FileTarget, data: bytes) -> TaskFile:

@@ -14,10 +14,10 @@ from functools import cached_property
 
 from common.gotemplate.evaluate import Evaluator
 from common.gotemplate.functions import BUILTINS, Function
-from common.gotemplate.lexer import TemplateError
+from common.gotemplate.lexer import TemplateCallError, TemplateError
 from common.gotemplate.parser import FieldUse, parse
 
-__all__ = ["FieldUse", "Function", "Template", "TemplateError", "render"]
+__all__ = ["FieldUse", "Function", "Template", "TemplateCallError", "TemplateError", "render"]
 
 
 class Template:
@@ -48,7 +48,8 @@ class Template:
         """Carry the template out with `data` as the dot.
 
         Raises:
-            TemplateError: a field does not exist or a function refused its arguments.
+            TemplateError: a field does not exist.
+            TemplateCallError: a function refused its arguments.
 
         """
         evaluator = Evaluator(self._functions, strict=self._strict)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from common.gotemplate.functions import NO_VALUE, Function, show, truth
-from common.gotemplate.lexer import TemplateError
+from common.gotemplate.lexer import TemplateCallError, TemplateError
 from common.gotemplate.parser import Branch, FunctionName, Literal, Node, Operand, Path, Pipeline, Print, Text
+
+_FEW = 24
 
 
 class Evaluator:
@@ -85,7 +87,7 @@ class Evaluator:
         try:
             return self._functions[first.name](*arguments, *piped)
         except (TypeError, ValueError, AttributeError) as error:
-            raise TemplateError(f"template: line {first.line}: error calling {first.name}: {error}") from error
+            raise TemplateCallError(f"template: line {first.line}: error calling {first.name}: {error}") from error
 
     def _decide(self, name: str, rest: list[Operand], dot: object, piped: tuple[object, ...]) -> object:
         value: object = None
@@ -125,7 +127,7 @@ class Evaluator:
                 return value[name]
             if not self._strict:
                 return NO_VALUE
-            reason = f"map has no entry for key {name!r}"
+            reason = f"map has no entry for key {name!r}{_entries(value)}"
         elif isinstance(value, msgspec.Struct):
             names = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
             if name in names:
@@ -138,6 +140,12 @@ class Evaluator:
         else:
             reason = f"can't evaluate field {name} in {show(value)}"
         raise TemplateError(f"template: line {path.line}: executing at <.{'.'.join(path.names)}>: {reason}")
+
+
+def _entries(value: Mapping[object, object]) -> str:
+    """Say what a mapping has instead, where that is a few names."""
+    names = sorted(key for key in value if isinstance(key, str))
+    return f" (there are {', '.join(names)})" if 0 < len(names) <= _FEW else ""
 
 
 def _pairs(value: object) -> Iterable[tuple[object, object]]:

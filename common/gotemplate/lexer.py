@@ -31,6 +31,10 @@ class TemplateError(InvalidArgument):
     """A template that cannot be parsed or carried out; the message says where in it."""
 
 
+class TemplateCallError(TemplateError):
+    """A function refused its arguments: with other data it may take them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """`kind` is `text`, `end` (of an action) or a group of the token pattern; `line` counts from 1."""
@@ -81,8 +85,8 @@ def _action(source: str, start: int, position: int) -> Generator[Token, None, tu
 
 def _complaint(source: str, position: int, line: int) -> str:
     if position >= len(source):
-        return f"template parsing error: line {line}: an action is not closed with }}}}"
-    return f"template parsing error: line {line}: unexpected {source[position]!r} in an action"
+        return f"template: line {line}: an action is not closed with }}}}"
+    return f"template: line {line}: unexpected {source[position]!r} in an action"
 
 
 def _line(source: str, position: int) -> int:

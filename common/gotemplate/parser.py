@@ -95,7 +95,7 @@ def parse(source: str, functions: frozenset[str]) -> tuple[Node, ...]:
     parser = _Parser(source, functions)
     body, stop = parser.body()
     if stop:
-        raise TemplateError(f"template parsing error: unexpected {{{{{stop}}}}}: nothing is open")
+        raise TemplateError(f"template: unexpected {{{{{stop}}}}}: nothing is open")
     return body
 
 
@@ -136,7 +136,7 @@ class _Parser:
                 raise self._unexpected(following)
             otherwise, stop = self.body()
         if stop != "end":
-            raise TemplateError(f"template parsing error: line {opener.line}: {{{{{opener.text}}}}} has no {{{{end}}}}")
+            raise TemplateError(f"template: line {opener.line}: {{{{{opener.text}}}}} has no {{{{end}}}}")
         return Branch(opener.text, pipeline, body, otherwise)
 
     def _pipeline(self, closer: str, *, ranges: bool = False) -> Pipeline:
@@ -149,7 +149,7 @@ class _Parser:
             done = token.kind == closer
             if done or (token.kind == "sign" and token.text == "|"):
                 if not operands:
-                    raise TemplateError(f"template parsing error: line {token.line}: missing value for command")
+                    raise TemplateError(f"template: line {token.line}: missing value for command")
                 commands.append(tuple(operands))
                 operands = []
                 if done:
@@ -193,7 +193,7 @@ class _Parser:
         if token.text in constants:
             return Literal(constants[token.text])
         if token.text not in self._functions:
-            raise TemplateError(f"template parsing error: line {token.line}: function {token.text!r} not defined")
+            raise TemplateError(f"template: line {token.line}: function {token.text!r} not defined")
         return FunctionName(token.text, token.line)
 
     def _ahead(self, count: int) -> list[Token]:
@@ -211,4 +211,4 @@ class _Parser:
 
     def _unexpected(self, token: Token) -> TemplateError:
         what = "the action's end" if token.kind == "end" else repr(token.text)
-        return TemplateError(f"template parsing error: line {token.line}: unexpected {what}")
+        return TemplateError(f"template: line {token.line}: unexpected {what}")

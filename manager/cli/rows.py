@@ -85,4 +85,5 @@ def _rendered(template: Template, data: Row) -> str:
 
 
 def _each(template: Template, rows: Sequence[Row]) -> str:
-    return "".join(_rendered(template, row) + "\n" for row in rows)
+    # Sorted, for `{{json .}}`: Go sorts the keys of maps.
+    return "".join(_rendered(template, dict(sorted(row.items()))) + "\n" for row in rows)

@@ -270,6 +270,13 @@ async def test_taken_names(client: Client) -> None:
             400,
             "desc = ContainerSpec: Interval in HealthConfig cannot be less than 1ms",
         ),
+        (spec(container={"Hostname": "{{.Nope}}"}), 400, "desc = cannot expand the hostname '{{.Nope}}': "),
+        (spec(container={"Env": ["X={{.Task.Slot"]}), 400, "cannot expand the environment 'X={{.Task.Slot'"),
+        (
+            spec(container={"Mounts": [{"Type": "volume", "Source": "{{.X}}", "Target": "/x"}]}),
+            400,
+            "cannot expand the mount source '{{.X}}': template: line 1: executing at <.X>: map has no entry",
+        ),
         (spec(container={"StopGracePeriod": -5}), 400, "ContainerSpec.StopGracePeriod"),
         (spec(container={"Isolation": "x"}), 400, 'invalid Isolation: "x"'),
         (spec(container={"Ulimits": [{}]}), 400, "ContainerSpec.Ulimits.Name"),
@@ -280,6 +287,11 @@ async def test_bad_specs(client: Client, body: Any, status: int, words: str) -> 
     assert words in message
     assert answered == status
     assert await client.get("/services") == []
+
+
+async def test_templates_that_a_node_may_fill_in_are_taken(client: Client) -> None:
+    env = ["A={{.Node.Hostname}} {{.Task.Slot}}", 'B={{slice .Node.ID 0 5}} {{index .Service.Labels "team"}}']
+    await client.make("/services/create", spec(container={"Env": env}, Labels={"team": "shop"}))
 
 
 async def test_taken_ports(client: Client) -> None:

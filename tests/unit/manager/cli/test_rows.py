@@ -21,6 +21,11 @@ def test_json_lines_escape_what_go_escapes():
     assert TABLE.render(ROWS[:1], "json") == '{"ID":"abc","Name":"a-\\u003eb"}\n'
 
 
+def test_a_template_that_asks_for_all_as_json_gets_the_keys_in_gos_order():
+    (row,) = [{"Name": "web", "ID": "abc"}]
+    assert TABLE.render([row], "{{json .}}") == '{"ID":"abc","Name":"web"}\n'
+
+
 def test_raw():
     assert TABLE.render(ROWS, "raw") == "id: abc\n\nid: def\n\n"
 
@@ -31,6 +36,11 @@ def test_templates_and_tables_of_templates():
 
 
 @pytest.mark.parametrize("template", ["{{.Nope}}", "{{.ID", "{{nope .ID}}"])
-def test_a_wrong_template_is_an_error(template: str):
-    with pytest.raises(InvalidArgument, match="template parsing error"):
+def test_a_wrong_template_is_an_error_that_is_said_once(template: str):
+    with pytest.raises(InvalidArgument, match=r"^template parsing error: template: (?!template)"):
         TABLE.render(ROWS, template)
+
+
+def test_a_field_that_does_not_exist_is_answered_with_those_that_do():
+    with pytest.raises(InvalidArgument, match=r"no entry for key 'Nope' \(there are ID, Name\)"):
+        TABLE.render(ROWS, "{{.Nope}}")

@@ -1,4 +1,7 @@
-"""What `{{…}}` in a task's hostname, environment, mounts and files may name (swarmkit `template/context.go`)."""
+"""What `{{…}}` in a task's hostname, environment, mounts and files may name (swarmkit `template/context.go`).
+
+The worker expands them; the API expands them for a task of no node before it takes a service.
+"""
 
 from __future__ import annotations
 
@@ -80,4 +83,4 @@ def _expand(where: str, text: str, dot: Mapping[str, Any]) -> str:
     try:
         return render(text, dot)
     except TemplateError as error:
-        raise TemplateError(f"cannot expand the {where} {text!r}: {error.message}") from error
+        raise type(error)(f"cannot expand the {where} {text!r}: {error.message}") from error

@@ -316,6 +316,8 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
         "ip link del orc-vx",
         "ip link del oc-gw",
         "ip link set oc-gw down",
+        "ip link set orc-vx mtu 1280 address 02:00:00:00:00:99",
+        "ip -4 addr flush dev oc-gw",
         "ip rule del prio 20002; ip route flush proto 111",
         "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
         "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
@@ -352,12 +354,19 @@ async def still_balanced(swarm: Cluster, through: Host) -> None:
 
 
 async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
-    """Docker makes its chain anew, without our rules, after all of them were lost."""
+    """Its rules are flushed, then all rules; Docker makes its chain anew, without ours."""
     host = swarm.hosts[1]
     options = ("--replicas", "3", "-p", f"{PORT}:80", "--network", "blue", "--restart-delay", "100ms")
     async with service(swarm, "web", 3, *options) as tasks:
         own = (await swarm.container_of(host, "web"))["Config"]["Labels"]["com.docker.swarm.task.id"]
         assert own in [task["ID"] for task in tasks]
+
+        async def answers() -> bool:
+            url = f"http://{host.ip}:{PORT}/?[1-12]"
+            return not (await swarm.lab.client.run("curl", "-sSf", "-m", "0.5", url, check=False)).returncode
+
+        await host.run("iptables", "-F")  # which leaves Docker's policy: to drop what no rule lets through
+        assert await swarm.until(answers, 10) < REPAIR_SECONDS
         await host.run("nft", "flush", "ruleset")
         await host.restart_engine()  # which stops its containers
 
@@ -375,6 +384,7 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
 async def state(host: Host) -> str:
     """Return what the data plane has made on a host, in an order that does not change."""
     script = """
+        ip link show orc-vx | grep -o 'mtu [0-9]*\\|link/ether [^ ]*'
         nft -s list table ip orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
         ip -br addr show orc-vx | cut -d' ' -f1,3-; ip -br -4 addr show oc-gw; ip route show table all proto 111 | sort
         ip rule show proto 111; for port in $(ls /sys/class/net/oc-gw/brif); do

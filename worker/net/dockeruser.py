@@ -1,4 +1,4 @@
-"""Docker's own rules: five that we add to them, and what they need to be there.
+"""Docker's own rules: those that we add to them, and what they need to be there.
 
 Docker drops what comes from other networks unless rules in its chain DOCKER-USER accept it.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from worker.net import command
-from worker.net.names import GATEWAY_BRIDGE, TUNNEL, WIREGUARD_PREFIX
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, TUNNEL, WIREGUARD_PREFIX
 
 CHAIN = "DOCKER-USER"
 _IPV4, _IPV6 = "iptables", "ip6tables"
@@ -22,7 +22,14 @@ RULES = (
     f"-o {TUNNEL} -j ACCEPT",
     f"-o {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT -j ACCEPT",
 )
-
+# What Docker's own rules let through. `iptables -F` takes them, and the way to this chain, but not the policy to drop
+# all else: until the engine is restarted, this is instead of them. What is between our bridges our own table judges.
+INSTEAD_OF_DOCKERS = (
+    f"-o {BRIDGE_PREFIX}+ -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    f"-i {BRIDGE_PREFIX}+ -j ACCEPT",
+)
+_FORWARD = "FORWARD"
+_JUMP = f"-j {CHAIN}"
 
 # What dockerd makes only when it starts, and needs for every new network; flushing all rules takes it away. The last
 # four are of Docker 28 and later.
@@ -38,7 +45,8 @@ _OF_DOCKER = (
 async def ensure(*, ipv6: bool = False) -> tuple[str, ...]:
     """Put the rules that miss in front of all others, and return them. Without the chain, nothing is dropped either.
 
-    For IPv6 too if so told: Docker before 27 has no such chain there, unless it is told to keep one.
+    Those that are instead of Docker's own go when these are back. For IPv6 too if so told: Docker before 27 has no such
+    chain there, unless it is told to keep one.
 
     Raises:
         Unavailable: iptables refuses.
@@ -56,8 +64,8 @@ async def remove() -> None:
 
     """
     for tool in (_IPV4, _IPV6):
-        present = await _present(tool) if shutil.which(tool) else None
-        found = [rule for rule in present or () if rule in RULES]
+        present = await _present(tool, CHAIN) if shutil.which(tool) else None
+        found = [rule for rule in present or () if rule in (*RULES, *INSTEAD_OF_DOCKERS)]
         if found:
             await _restore(tool, (f"-D {CHAIN} {rule}" for rule in found))
 
@@ -70,25 +78,37 @@ async def make_dockers_chains() -> None:
 
 
 async def _ensure(tool: str) -> tuple[str, ...]:
-    present = await _present(tool)
+    present = await _present(tool, CHAIN)
     if present is None:
         return ()
-    missing = tuple(rule for rule in RULES if rule not in present)
-    if missing:
-        await _restore(tool, (f"-I {CHAIN} 1 {rule}" for rule in missing))
-    return missing
+    changes, added = _changes(present, await _present(tool, _FORWARD) or [])
+    if changes:
+        await _restore(tool, changes)
+    return added
 
 
-async def _present(tool: str) -> list[str] | None:
-    """Return the chain's rules, as iptables writes them without the chain; None when there is no such chain."""
-    output = await command.run(tool, "-w", "-S", CHAIN)
+def _changes(present: Collection[str], forward: Collection[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return what to do, as iptables-restore reads it, and which rules that adds."""
+    dockers = any("-j DOCKER-" in rule for rule in forward if rule != _JUMP)
+    wanted = RULES if dockers else (*RULES, *INSTEAD_OF_DOCKERS)
+    missing = tuple(rule for rule in wanted if rule not in present)
+    lines = [f"-D {CHAIN} {rule}" for rule in INSTEAD_OF_DOCKERS if dockers and rule in present]
+    lines += [f"-I {CHAIN} 1 {rule}" for rule in missing]
+    if _JUMP in forward:
+        return lines, missing
+    return [*lines, f"-I {_FORWARD} 1 {_JUMP}"], (*missing, f"{_FORWARD} {_JUMP}")
+
+
+async def _present(tool: str, chain: str) -> list[str] | None:
+    """Return a chain's rules, as iptables writes them without the chain; None when there is no such chain."""
+    output = await command.run(tool, "-w", "-S", chain)
     if output.code:
         return None
-    start = f"-A {CHAIN} "
+    start = f"-A {chain} "
     return [shlex.join(shlex.split(line[len(start) :])) for line in output.text.splitlines() if line.startswith(start)]
 
 
 async def _restore(tool: str, lines: Iterable[str]) -> None:
-    """Change the chain in one step."""
+    """Change the chains in one step."""
     text = "\n".join(["*filter", *lines, "COMMIT", ""])
     await command.must(f"{tool}-restore", "-w", "--noflush", stdin=text)

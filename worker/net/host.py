@@ -177,11 +177,12 @@ class Host:
             await self._engine.create_network(body)
 
     async def _raise_bridges(self, plan: HostPlan, seen: Seen, *, in_use: bool) -> None:
-        """Repair the bridges that somebody has deleted or set down: those in use, or all."""
+        """Repair the bridges that somebody has deleted, set down or left without address: those in use, or all."""
         now = await self._kernel.look() if self._links is None else seen
         self._ports = {port: name for port, name in self._ports.items() if port in now.links.values()}
         for network in plan.networks.values():
-            if network.bridge not in now.links or network.bridge in now.down:
+            well = network.bridge in now.links and network.bridge not in now.down
+            if not well or str(network.gateway) not in now.addresses:
                 ports = [port for port, name in self._ports.items() if name == network.bridge]
                 if in_use and not ports:
                     continue
@@ -225,7 +226,13 @@ class Host:
 
     async def _accept_in_docker(self, plan: HostPlan) -> None:
         if plan.site.number and not self._docker_accepts:
-            _tell("added to Docker's chain DOCKER-USER", await dockeruser.ensure(ipv6=plan.site.mesh6 is not None))
+            added = await dockeruser.ensure(ipv6=plan.site.mesh6 is not None)
+            _tell("added to Docker's chain DOCKER-USER", added)
+            if any(rule in dockeruser.INSTEAD_OF_DOCKERS for rule in added):
+                _log.warning(
+                    "Docker's own rules are gone (iptables -F?): the cluster's containers do without; restart "
+                    "the engine to have them filled in again for all others"
+                )
             self._docker_accepts = True
 
 

@@ -136,7 +136,9 @@ class Kernel:
             _log.debug("link %d has gone already: %s", port, error)
 
     async def raise_bridge(self, bridge: Bridge, seen: Seen, ports: Collection[int]) -> str:
-        """Set a bridge up, or make it anew with its ports, as Docker does only when it starts; return what was wrong.
+        """Set a bridge up, with its address, or make it anew with its ports; return what was wrong.
+
+        Docker does so only when it starts.
 
         Raises:
             Unavailable: the kernel refuses.
@@ -148,10 +150,12 @@ class Kernel:
                 if missing:
                     await self._make_bridge(bridge, ports)
                 (index,) = await self._route.link_lookup(ifname=bridge.name)
+                await self._route.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
                 await self._route.link("set", index=index, state="up")
         except (NetlinkError, OSError, ValueError) as error:
             raise Unavailable(f"cannot make bridge {bridge.name} anew: {error}") from error
-        return f"bridge {bridge.name} was {'missing' if missing else 'down'}"
+        wrong = "missing" if missing else "down" if bridge.name in seen.down else "without its address"
+        return f"bridge {bridge.name} was {wrong}"
 
     async def remove_bridges(self, prefix: str) -> None:
         """Remove the bridges that were made anew here and that Docker therefore leaves behind."""
@@ -164,7 +168,6 @@ class Kernel:
     async def _make_bridge(self, bridge: Bridge, ports: Collection[int]) -> None:
         await self._route.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu)
         (index,) = await self._route.link_lookup(ifname=bridge.name)
-        await self._route.addr("add", index=index, address=bridge.address, prefixlen=bridge.prefix)
         for port in ports:
             await self._route.link("set", index=port, master=index)
             await self._route.brport("set", index=port, mode=_HAIRPIN_ON)

@@ -21,6 +21,7 @@ _NFTABLES_SUBSYSTEM = 10
 _NEWGEN = 15
 # NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE: what can make our rules in Docker's chain be lost.
 _STRUCTURE = frozenset({0, 2, 3, 5, 6, 8})
+_DELRULE = 8
 _TABLES = frozenset({0, 2})
 _RULES = frozenset({6, 8})
 _NAME, _CHAIN_OF_RULE, _CHAIN_NAME = 1, 2, 3
@@ -54,7 +55,7 @@ class RuleWatch:
     """Listens to the kernel's nftables changes.
 
     `ours(process)` tells whether a process of that id is one of this worker's own. `table_changed` hears that somebody
-    else touched our table, `docker_changed` that DOCKER-USER may have lost our rules.
+    else touched our table, `docker_changed` that DOCKER-USER may have lost our rules, or the way to it.
     """
 
     def __init__(
@@ -83,11 +84,16 @@ class RuleWatch:
                 continue
             name, chain = _names(kind, message.body)
             table = table or name == TABLE
-            docker = docker or (kind in _STRUCTURE and name == "filter" and chain in ("", CHAIN))
+            docker = docker or (name == "filter" and _concerns_docker(kind, chain))
         if table:
             self._table_changed()
         if docker:
             self._docker_changed()
+
+
+def _concerns_docker(kind: int, chain: str) -> bool:
+    """Whether our rules in Docker's chain, or the way to it, may be gone: `chain` is empty for a whole table."""
+    return (kind in _STRUCTURE and chain in ("", CHAIN)) or (kind == _DELRULE and chain == "FORWARD")
 
 
 def _names(kind: int, body: memoryview) -> tuple[str, str]:
@@ -154,6 +160,8 @@ class LinkWatch:
             self._changed(f"link {name} is new")
         elif not flags & _UP:  # what else is told of a bridge, whenever a port comes or goes, does not matter
             self._changed(f"link {name} is down")
+        elif name == TUNNEL:
+            self._changed(f"link {name} may have another address or MTU")
 
     async def _take_port(self, port: int, bridge: int) -> None:
         """Pass on a port once: setting it up makes the kernel tell of it again. A bridge is told of as its own port."""

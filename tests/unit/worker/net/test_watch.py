@@ -5,7 +5,7 @@ import struct
 from worker.net.netlinkevents import Message, messages
 from worker.net.watch import LinkWatch, RuleWatch
 
-NEWTABLE, DELTABLE, NEWCHAIN, DELRULE, NEWGEN = 0, 2, 3, 8, 15
+NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
 
 
 def message(kind: int, process: int, *attributes: tuple[int, str], subsystem: int = 10) -> bytes:
@@ -29,6 +29,8 @@ def test_changes_of_others_to_our_table_and_to_dockers_chain_are_told():
     assert heard_of_rules(message(NEWCHAIN, 42, (1, "filter"), (2, "handle"), (3, "DOCKER-USER"))) == ["docker"]
     assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "DOCKER-USER"))) == ["docker"]
     assert heard_of_rules(message(DELTABLE, 43, (1, "filter"), (2, "ignored"))) == ["docker"]
+    assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "FORWARD"))) == ["docker"]
+    assert heard_of_rules(message(NEWRULE, 43, (1, "filter"), (2, "FORWARD"))) == []
     assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "INPUT"))) == []
     assert heard_of_rules(message(DELRULE, 43, (1, "nat"), (2, "DOCKER-USER"))) == []
 
@@ -95,6 +97,13 @@ async def test_our_links_matter_when_they_come_fall_or_go():
     assert changes == ["link oc-blue is new", "link oc-blue is down", "link oc-blue was deleted"]
     # A port that leaves its bridge is told of as deleted, with the bridge.
     assert (await heard(link(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
+
+
+async def test_the_tunnel_matters_whatever_is_told_of_it():
+    """Its address and MTU can be changed; of a bridge the like is told whenever a port comes or goes."""
+    tunnel, bridge = link(RTM_NEWLINK, 5, "orc-vx"), link(RTM_NEWLINK, 6, "oc-blue")
+    _, changes = await heard(tunnel, bridge, tunnel, bridge)
+    assert changes == ["link orc-vx is new", "link oc-blue is new", "link orc-vx may have another address or MTU"]
 
 
 async def test_routes_and_rules_of_ours_that_go_and_addresses_of_the_host_matter():

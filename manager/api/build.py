@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
+from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.gather import ready_nodes
 from manager.api.images_find import builder
-from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
+from manager.api.proxy import answers, ask_every, forward, pruned, raw_query
 from manager.api.proxy_hijack import hijack
 from manager.api.router import Route
 
@@ -35,23 +35,13 @@ async def grpc(context: Context, call: Call) -> Reply:
 
 async def prune(context: Context, call: Call) -> Reply:
     """Clear the build caches of all nodes: the builder may have been another."""
-
-    async def one(node_id: str) -> EngineReply:
-        query = raw_query(call)
-        return await ask(
-            context, node_id, "POST", "/build/prune", version=call.version, query=query, seconds=PRUNE_SECONDS
-        )
-
-    replies, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=PRUNE_SECONDS)
-    deleted: list[str] = []
-    space = 0
-    for reply in replies.values():
-        if not reply.ok:
-            raise reply.error()
-        done = reply.json()
-        deleted += done.get("CachesDeleted") or []
-        space += done.get("SpaceReclaimed") or 0
-    return Answer(value={"CachesDeleted": deleted or None, "SpaceReclaimed": space})
+    query = raw_query(call)
+    replies, reasons = await ask_every(
+        context, "POST", "/build/prune", version=call.version, query=query, seconds=PRUNE_SECONDS
+    )
+    return Answer(
+        value=pruned("CachesDeleted", answers(replies).values()), headers=warning_header(context.store.view, reasons)
+    )
 
 
 ROUTES = (

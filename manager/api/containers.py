@@ -13,13 +13,13 @@ from manager.api.containers_locate import Found, locate
 from manager.api.containers_names import claimed_name
 from manager.api.context import Context
 from manager.api.errors import invalid
-from manager.api.gather import ready_nodes
-from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
+from manager.api.proxy import answers, ask, ask_every, forward, pruned, raw_query
 from manager.api.proxy_hijack import hijack
 from manager.api.proxy_presence import node_name
 from manager.api.router import Handler, Route
 from manager.api.views.attachments import with_cluster_networks
 
+PRUNE_SECONDS = 120.0
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 # What is passed on as it is, to the node that has the container.
 _READS = ("changes", "logs", "stats")
@@ -97,28 +97,15 @@ async def commit(context: Context, call: Call) -> Reply:
 async def prune_containers(context: Context, call: Call) -> Reply:
     """Remove what has ended, on every node that answers."""
     call.filters(_PRUNE_FILTERS)
-
-    async def one(node_id: str) -> EngineReply:
-        return await ask(
-            context, node_id, "POST", "/containers/prune", version=call.version, query=raw_query(call), seconds=None
-        )
-
-    deleted: list[str] = []
-    space = 0
-    replies, reasons = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=PRUNE_SECONDS)
-    for reply in replies.values():
-        if not reply.ok:
-            raise reply.error()
-        result = reply.json()
-        deleted += result.get("ContainersDeleted") or ()
-        space += result.get("SpaceReclaimed") or 0
-    for full_id in deleted:
+    query = raw_query(call)
+    replies, reasons = await ask_every(
+        context, "POST", "/containers/prune", version=call.version, query=query, seconds=PRUNE_SECONDS
+    )
+    value = pruned("ContainersDeleted", answers(replies).values())
+    for full_id in value["ContainersDeleted"] or ():
         context.containers.forget(full_id)
-    value = {"ContainersDeleted": deleted or None, "SpaceReclaimed": space}
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
-
-PRUNE_SECONDS = 120.0
 
 ROUTES = (
     Route("POST", "/containers/prune", prune_containers, needs=Role.OPERATOR),

@@ -20,11 +20,10 @@ from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.gather import ready_nodes
 from manager.api.images_find import find_local
 from manager.api.images_untold import untold
 from manager.api.proxy import ask, ask_all
-from manager.api.proxy_presence import node_name
+from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
 
 
@@ -93,7 +92,7 @@ async def _look(context: Context, wanted: Wanted, image_id: str) -> tuple[dict[s
         has = image.ok and (not image_id or image.json()["Id"] == image_id)
         return Seen(tuple(containers.json()) if containers.ok else (), has, volumes)
 
-    seen, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LIST_SECONDS)
+    seen, _ = await ask_all(one, [node.id for node in ready_nodes(context.store.view)], seconds=LIST_SECONDS)
     return seen, labels
 
 

@@ -18,9 +18,8 @@ from common.backoff import Backoff
 from common.errors import Unavailable
 from manager.api.call import Filters
 from manager.api.context import Context
-from manager.api.gather import ENGINE, ENGINE_FAILURES, ready_nodes
-from manager.api.proxy import CONNECT_SECONDS, EngineReply, ask, ask_all, engine_target
-from manager.api.proxy_presence import is_ready, node_name
+from manager.api.proxy import CONNECT_SECONDS, ENGINE, ENGINE_FAILURES, EngineReply, ask_every, engine_target
+from manager.api.proxy_presence import is_ready, node_name, ready_nodes
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,12 +48,7 @@ class NodeEvents:
         if self._filters is None:
             return []
         query = {"since": f"{since:.9f}", "until": f"{until:.9f}", "filters": self._filters}
-
-        async def one(node_id: str) -> EngineReply:
-            return await ask(self._context, node_id, "GET", "/events", query=query)
-
-        nodes = [node.id for node in ready_nodes(self._context)]
-        replies, reasons = await ask_all(one, nodes, seconds=_HISTORY_SECONDS)
+        replies, reasons = await ask_every(self._context, "GET", "/events", query=query, seconds=_HISTORY_SECONDS)
         for node_id, reason in reasons.items():
             _LOG.warning("past events of node %s are missing: %s", node_name(self._context.store.view, node_id), reason)
         found = [self._told(node_id, line) for node_id, reply in replies.items() for line in _lines(reply)]
@@ -72,7 +66,7 @@ class NodeEvents:
                         self._start(group, f"{since:.9f}", emit)
 
     def _start(self, group: asyncio.TaskGroup, since: str, emit: Emit) -> None:
-        for node in ready_nodes(self._context):
+        for node in ready_nodes(self._context.store.view):
             if node.id not in self._running:
                 self._running.add(node.id)
                 self._since.setdefault(node.id, since)

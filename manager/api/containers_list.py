@@ -14,9 +14,8 @@ from manager.api.containers_image import by_ids, with_image
 from manager.api.containers_locate import locate
 from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
-from manager.api.gather import ready_nodes
-from manager.api.proxy import EngineReply, ask, ask_all
-from manager.api.proxy_presence import node_name
+from manager.api.proxy import answers, ask, ask_every
+from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
 from manager.api.views.attachments import in_network, with_cluster_networks
 from manager.state.view import View
@@ -73,17 +72,13 @@ async def every_list(
 
     """
     view = context.store.view
-    nodes = [node.id for node in ready_nodes(context) if not only or {node.id, node.name} & only]
-
-    async def one(node_id: str) -> EngineReply:
-        return await ask(context, node_id, "GET", "/containers/json", version=version, query=query)
-
-    replies, reasons = await ask_all(one, nodes, seconds=LIST_SECONDS)
+    nodes = [node.id for node in ready_nodes(view) if not only or {node.id, node.name} & only]
+    replies, reasons = await ask_every(
+        context, "GET", "/containers/json", version=version, query=query, seconds=LIST_SECONDS, node_ids=nodes
+    )
     entries: list[dict[str, Any]] = []
-    for node_id, reply in replies.items():
-        if not reply.ok:
-            raise reply.error()
-        for entry in reply.json():
+    for node_id, found in answers(replies).items():
+        for entry in found:
             named = with_node(with_image(view, entry), node_name(view, node_id))
             entries.append(with_cluster_networks(view, named))
             context.containers.put(entry["Id"], node_id)

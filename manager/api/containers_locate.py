@@ -12,9 +12,8 @@ from common.ids import ID_LENGTH
 from common.model import Task
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.gather import ready_nodes
 from manager.api.proxy import ask
-from manager.api.proxy_presence import is_ready, node_name
+from manager.api.proxy_presence import is_ready, node_name, ready_nodes
 from manager.state.view import View
 
 LOOK_SECONDS = 5.0
@@ -72,7 +71,8 @@ def _container(task: Task) -> str:
 
 async def look(context: Context, reference: str) -> Found:
     """Ask every node that is there; one that does not answer is not waited for once another has it."""
-    asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(context)}
+    view = context.store.view
+    asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(view)}
     found: list[Found] = []
     silent: list[str] = []
     waiting = set(asked)
@@ -91,7 +91,6 @@ async def look(context: Context, reference: str) -> Found:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     silent += [asked[each] for each in waiting]
-    view = context.store.view
     down = [node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)]
     return choose(reference, found, [node_name(view, each) for each in silent], down, _names(view))
 

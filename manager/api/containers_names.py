@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from manager.api.containers_index import Claim
-from manager.api.containers_locate import LOOK_SECONDS, Found
+from manager.api.containers_locate import LOOK_SECONDS
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.gather import ready_nodes
-from manager.api.proxy import ask, ask_all
+from manager.api.proxy import ask_every
 
 
 def conflict(name: str, holder: str) -> EngineError:
@@ -29,16 +28,11 @@ async def check_name(context: Context, name: str, but: str = "") -> None:
         EngineError: 409.
 
     """
-
-    async def one(node_id: str) -> Found | None:
-        reply = await ask(context, node_id, "GET", f"/containers/{name}/json")
-        answer = reply.json() if reply.ok else {}
-        return Found(node_id, answer["Id"]) if answer.get("Name") == f"/{name}" else None
-
-    found, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LOOK_SECONDS)
-    for holder in found.values():
-        if holder is not None and holder.id != but:
-            raise conflict(name, holder.id)
+    replies, _ = await ask_every(context, "GET", f"/containers/{name}/json", seconds=LOOK_SECONDS)
+    for reply in replies.values():
+        found = reply.json() if reply.ok else {}
+        if found.get("Name") == f"/{name}" and found["Id"] != but:
+            raise conflict(name, found["Id"])
 
 
 def check_claims(context: Context, name: str, since: float) -> None:

@@ -9,8 +9,7 @@ from manager.api.call import Call, Relay, Reply
 from manager.api.containers_locate import LOOK_SECONDS, locate
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.gather import ready_nodes
-from manager.api.proxy import EngineReply, ask, ask_all, forward
+from manager.api.proxy import ask, ask_every, forward
 from manager.api.proxy_hijack import hijack
 from manager.api.router import Route
 
@@ -57,11 +56,7 @@ async def find(context: Context, exec_id: str) -> str:
     known = context.containers.find(exec_id)
     if known is not None and known[1] == exec_id:
         return known[0]
-
-    async def one(node_id: str) -> EngineReply:
-        return await ask(context, node_id, "GET", f"/exec/{exec_id}/json")
-
-    replies, _ = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LOOK_SECONDS)
+    replies, _ = await ask_every(context, "GET", f"/exec/{exec_id}/json", seconds=LOOK_SECONDS)
     for node_id, reply in replies.items():
         if reply.ok:
             context.containers.put(exec_id, node_id)

@@ -15,7 +15,7 @@ from common.model import Node
 from common.wire.image_messages import ImageSeen
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.gather import ready_nodes
+from manager.api.proxy_presence import ready_nodes
 from manager.api.validate_container import is_image
 
 _PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
@@ -92,7 +92,7 @@ def builder(context: Context) -> str:
         EngineError: 503, no node is there.
 
     """
-    nodes = sorted(ready_nodes(context), key=lambda node: _rank(context, node))
+    nodes = sorted(ready_nodes(context.store.view), key=lambda node: _rank(context, node))
     if not nodes:
         raise EngineError(503, "no node's engine can be reached: see 'docker node ls'")
     return nodes[0].id

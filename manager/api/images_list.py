@@ -12,9 +12,8 @@ import msgspec
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.gather import ready_nodes
 from manager.api.images import image_path
-from manager.api.proxy import EngineReply, ask, ask_all, raw_query
+from manager.api.proxy import answers, ask, ask_all, ask_every, raw_query
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
 from manager.state.imageuse import needed
@@ -39,16 +38,10 @@ async def list_images(context: Context, call: Call) -> Reply:
 
 async def _every_list(context: Context, query: str, version: str) -> tuple[dict[str, list[Image]], dict[str, str]]:
     """Ask all nodes for their images; the second is a `Warning` header that names those that did not answer."""
-
-    async def one(node_id: str) -> EngineReply:
-        return await ask(context, node_id, "GET", "/images/json", version=version, query=query)
-
-    replies, reasons = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=LIST_SECONDS)
-    found: dict[str, list[Image]] = {}
-    for node_id, reply in replies.items():
-        if not reply.ok:
-            raise reply.error()
-        found[node_id] = reply.json() or []
+    replies, reasons = await ask_every(
+        context, "GET", "/images/json", version=version, query=query, seconds=LIST_SECONDS
+    )
+    found: dict[str, list[Image]] = {node_id: images or [] for node_id, images in answers(replies).items()}
     silent = ", ".join(node_name(context.store.view, node_id) for node_id in sorted(reasons))
     return found, {"Warning": f'199 swarm-manager "no answer from {silent}"'} if silent else {}
 

@@ -21,10 +21,10 @@ from common.model import Task
 from common.model.client import Role
 from manager.api.call import Call, Reply, Send, Stream
 from manager.api.context import Context
-from manager.api.gather import ENGINE, ENGINE_FAILURES, read_bounded
 from manager.api.log_request import LogRequest, log_request
 from manager.api.logstream import STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
 from manager.api.lookup import find_service, find_task
+from manager.api.proxy import ENGINE, ENGINE_FAILURES, read_bounded
 from manager.api.router import Route
 from manager.state.view import View
 from manager.state.watch import Lagged

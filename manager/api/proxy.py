@@ -3,7 +3,8 @@
 What builds on it (containers, exec, volumes, images) needs four things:
 
 - `ask(context, node_id, method, path, …) -> EngineReply`: one request, its whole answer (bounded) in memory.
-- `ask_all(ask_one, node_ids, …)`: several nodes at once; one that fails or is late costs itself only.
+- `ask_all(ask_one, node_ids, …)`: several nodes at once; one that fails or is late costs itself only. `ask_every` asks
+  all that are there the same.
 - `forward(context, node_id, call, path, …) -> Relay`: the client's request, its body and the answer as streams; routes
   with a body of any size say `raw=True`.
 - `manager.api.proxy_hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
@@ -32,10 +33,12 @@ from manager.api.call import JSON, Answer, Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engineversion import spoken, too_old
 from manager.api.errors import EngineError
-from manager.api.gather import ENGINE, ENGINE_FAILURES, read_bounded
 from manager.api.logstream import STDERR, Frame
-from manager.api.proxy_presence import node_name
+from manager.api.proxy_presence import node_name, ready_nodes
 
+# The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
+ENGINE = "http://engine"
+ENGINE_FAILURES = (Unavailable, aiohttp.ClientError, OSError, TimeoutError)
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
 MAX_REPLY = 64 * 1024 * 1024
@@ -211,6 +214,60 @@ async def ask_all(
         for node_id in node_ids:
             group.create_task(one(node_id))
     return results, reasons
+
+
+async def ask_every(
+    context: Context,
+    method: str,
+    path: str,
+    *,
+    version: str = "",
+    query: Query | str | None = None,
+    seconds: float,
+    node_ids: Sequence[str] | None = None,
+) -> tuple[dict[str, EngineReply], dict[str, str]]:
+    """Send one request to all engines that can be asked (or to those of `node_ids`) at once; results as `ask_all`'s."""
+
+    async def one(node_id: str) -> EngineReply:
+        return await ask(context, node_id, method, path, version=version, query=query, seconds=None)
+
+    nodes = [node.id for node in ready_nodes(context.store.view)] if node_ids is None else node_ids
+    return await ask_all(one, nodes, seconds=seconds)
+
+
+def answers(replies: Mapping[str, EngineReply]) -> dict[str, Any]:
+    """Decode what several nodes answered; an engine's refusal is the client's.
+
+    Raises:
+        EngineError: an engine has refused.
+
+    """
+    for reply in replies.values():
+        if not reply.ok:
+            raise reply.error()
+    return {node_id: reply.json() for node_id, reply in replies.items()}
+
+
+def pruned(key: str, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what several engines say they have cleared away; `key` is where they list it."""
+    results = list(results)
+    deleted = [each for result in results for each in result.get(key) or ()]
+    return {key: deleted or None, "SpaceReclaimed": sum(result.get("SpaceReclaimed") or 0 for result in results)}
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read an engine's whole answer.
+
+    Raises:
+        Unavailable: it is longer than `limit` bytes.
+
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise Unavailable(f"the engine's answer is longer than {limit} bytes")
+    return bytes(body)
 
 
 def forward(

@@ -20,8 +20,8 @@ from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engines import Duplex
 from manager.api.errors import EngineError
-from manager.api.gather import ENGINE_FAILURES
 from manager.api.proxy import (
+    ENGINE_FAILURES,
     MULTIPLEXED,
     EngineReply,
     Query,

@@ -28,6 +28,11 @@ def is_ready(node: Node | None) -> bool:
     return node is not None and node.agent and node.status.state == "ready"
 
 
+def ready_nodes(view: View) -> list[Node]:
+    """Return the nodes whose engines can be asked."""
+    return [node for node in view.nodes if is_ready(node)]
+
+
 class Presence:
     """What is going on with each node. `run` must be running for losses to be noticed."""
 

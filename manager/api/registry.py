@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from urllib.parse import quote
 
 from common.errors import Unavailable
@@ -9,12 +11,16 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
-from manager.api.gather import relay
 from manager.api.images_find import Located, find_local
 from manager.api.images_untold import DIGEST_SECONDS, untold
+from manager.api.proxy import ask
+from manager.api.proxy_presence import ready_nodes
 from manager.api.router import Route
 from manager.api.validate_container import is_image
 
+_LOG = logging.getLogger(__name__)
+
+AUTH_SECONDS = 60.0
 # What an image's id is the digest of.
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 
@@ -32,7 +38,8 @@ async def distribution(context: Context, call: Call) -> Reply:
     located = await find_local(context, name)
     if located is None:
         try:
-            answer = await relay(context, call, f"/distribution/{quote(name, safe='/:@')}/json", seconds=DIGEST_SECONDS)
+            path = f"/distribution/{quote(name, safe='/:@')}/json"
+            answer = await _relay(context, call, path, seconds=DIGEST_SECONDS)
         except Unavailable:
             located = await untold(context, name)
             if located is None:
@@ -50,10 +57,39 @@ def _as_of_a_registry(located: Located) -> dict[str, object]:
     return {"Descriptor": descriptor, "Platforms": [{"architecture": seen.architecture, "os": seen.os}]}
 
 
+async def _relay(context: Context, call: Call, path: str, *, seconds: float) -> Answer:
+    """Let the first engine that can be reached ask a registry: a request that is the same on every node.
+
+    An engine that does not answer within `seconds` is taken to wait for a registry that would keep the others waiting
+    as long: none is asked after it.
+
+    Raises:
+        Unavailable: no node's engine could be reached, or the one that was does not answer in time.
+
+    """
+    headers = {name: value for name, value in call.headers.items() if name in {"x-registry-auth", "content-type"}}
+    for node in ready_nodes(context.store.view):
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                reply = await ask(
+                    *(context, node.id, call.method, path),
+                    version=call.version,
+                    body=call.body or None,
+                    headers=headers,
+                    seconds=None,
+                )
+                return reply.answer()
+        except (Unavailable, TimeoutError) as error:
+            _LOG.warning("engine of node %s did not answer %s %s: %r", node.name, call.method, path, error)
+            if limit.expired():
+                raise Unavailable(f"no registry answered node {node.name} within {seconds:g} s") from error
+    raise Unavailable("no node's engine can be reached to ask a registry: see 'docker node ls'")
+
+
 async def auth(context: Context, call: Call) -> Reply:
     """Check credentials with a registry."""
     call.require_json()
-    return await relay(context, call, "/auth")
+    return await _relay(context, call, "/auth", seconds=AUTH_SECONDS)
 
 
 ROUTES = (

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
+from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.gather import every_engine
+from manager.api.proxy import ask_every, raw_query
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 from manager.api.views.info import info_view, swarm_info_view, version_view
+
+DF_SECONDS = 10.0
 
 
 async def ping(context: Context, call: Call) -> Reply:
@@ -34,16 +37,20 @@ async def info(context: Context, _: Call) -> Reply:
     return Answer(value=info_view(view, context.identity.version, context.host, swarm, context.clock.now()))
 
 
-async def disk_usage(context: Context, _: Call) -> Reply:
-    """Add up what the engines of all ready nodes say; nodes that do not answer in time are left out."""
+async def disk_usage(context: Context, call: Call) -> Reply:
+    """Add up what the engines say; a `Warning` header names the nodes that do not say."""
+    query = raw_query(call)
+    replies, reasons = await ask_every(
+        context, "GET", "/system/df", version=call.version, query=query, seconds=DF_SECONDS
+    )
+    reasons |= {node_id: reply.message for node_id, reply in replies.items() if not reply.ok}
     totals: dict[str, list[object]] = {"Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
     layers = 0
-    for usage in await every_engine(context, "/system/df"):
-        if isinstance(usage, dict):
-            layers += usage.get("LayersSize") or 0
-            for name, items in totals.items():
-                items.extend(usage.get(name) or ())
-    return Answer(value={"LayersSize": layers, **totals})
+    for usage in (reply.json() for reply in replies.values() if reply.ok):
+        layers += usage.get("LayersSize") or 0
+        for name, items in totals.items():
+            items.extend(usage.get(name) or ())
+    return Answer(value={"LayersSize": layers, **totals}, headers=warning_header(context.store.view, reasons))
 
 
 ROUTES = (

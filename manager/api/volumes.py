@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -21,9 +20,8 @@ from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted
 from manager.api.context import Context
 from manager.api.errors import EngineError, invalid
-from manager.api.gather import ready_nodes
-from manager.api.proxy import EngineReply, ask, ask_all, raw_query
-from manager.api.proxy_presence import node_name
+from manager.api.proxy import answers, ask, ask_every, pruned, raw_query
+from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
 
 VOLUME_SECONDS = 10.0
@@ -59,16 +57,11 @@ async def list_volumes(context: Context, call: Call) -> Reply:
 async def _all(
     context: Context, method: str, path: str, call: Call, seconds: float
 ) -> tuple[Mapping[str, dict[str, Any]], dict[str, str]]:
-    """Ask all nodes the same; an engine's refusal is the client's."""
-
-    async def one(node_id: str) -> EngineReply:
-        return await ask(context, node_id, method, path, version=call.version, query=raw_query(call), seconds=seconds)
-
-    replies, reasons = await ask_all(one, [node.id for node in ready_nodes(context)], seconds=seconds)
-    for reply in replies.values():
-        if not reply.ok:
-            raise reply.error()
-    return {node_id: reply.json() for node_id, reply in replies.items()}, reasons
+    """Ask all nodes what the client asks."""
+    replies, reasons = await ask_every(
+        context, method, path, version=call.version, query=raw_query(call), seconds=seconds
+    )
+    return answers(replies), reasons
 
 
 async def create_volume(context: Context, call: Call) -> Reply:
@@ -82,7 +75,7 @@ async def create_volume(context: Context, call: Call) -> Reply:
     if not node_id and name:
         node_id = next((volume.node_id for volume in await _find(context, "", name)), "")
     if not node_id:
-        nodes = {node.id: Seen(image=True) for node in ready_nodes(context)}
+        nodes = {node.id: Seen(image=True) for node in ready_nodes(context.store.view)}
         node_id = place(context.store.view, Wanted("", "", {}), nodes, ())
     content = msgspec.json.encode({**body, key: name})
     headers = {"content-type": JSON}
@@ -111,9 +104,7 @@ async def remove_volume(context: Context, call: Call) -> Reply:
 async def prune_volumes(context: Context, call: Call) -> Reply:
     call.filters(_PRUNE_FILTERS)
     replies, reasons = await _all(context, "POST", "/volumes/prune", call, PRUNE_SECONDS)
-    deleted = [name for answer in replies.values() for name in answer.get("VolumesDeleted") or ()]
-    space = sum(answer.get("SpaceReclaimed") or 0 for answer in replies.values())
-    value = {"VolumesDeleted": deleted or None, "SpaceReclaimed": space}
+    value = pruned("VolumesDeleted", replies.values())
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 
@@ -135,9 +126,8 @@ def _split(context: Context, reference: str) -> tuple[str, str]:
 
 async def _find(context: Context, node_id: str, name: str) -> list[Volume]:
     """Return the volumes of a name, on one node or on all that answer."""
-    one = partial(ask, context, method="GET", path=f"/volumes/{quote(name, safe='')}")
-    nodes = [node_id] if node_id else [node.id for node in ready_nodes(context)]
-    replies, reasons = await ask_all(lambda each: one(node_id=each), nodes, seconds=VOLUME_SECONDS)
+    path, nodes = f"/volumes/{quote(name, safe='')}", [node_id] if node_id else None
+    replies, reasons = await ask_every(context, "GET", path, seconds=VOLUME_SECONDS, node_ids=nodes)
     if node_id and reasons:
         raise EngineError(503, f"node {node_name(context.store.view, node_id)}: {reasons[node_id]}")
     return [Volume(each, name, reply.json()) for each, reply in replies.items() if reply.ok]

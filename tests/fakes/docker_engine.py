@@ -32,11 +32,11 @@ class FakeEngine:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/containers/{id}/logs", self._logs)
-        for prefix in ("", "/v{version}"):
-            app.router.add_get(prefix + "/distribution/{name:.+}/json", self._distribution)
-        app.router.add_get("/system/df", self._usage)
-        app.router.add_get("/{version:v1[.][0-9]+}/volumes", self._volumes)
-        app.router.add_post("/auth", self._auth)
+        version = "/{version:v1[.][0-9]+}"
+        app.router.add_get(version + "/distribution/{name:.+}/json", self._distribution)
+        app.router.add_get(version + "/system/df", self._usage)
+        app.router.add_get(version + "/volumes", self._volumes)
+        app.router.add_post(version + "/auth", self._auth)
         self._runner = web.AppRunner(app, handler_cancellation=True)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self.path)).start()

@@ -88,7 +88,7 @@ SCRIPTS: dict[str, Script] = {
     "swarm": (
         step("swarm join-token -q worker", r"^SWMTKN-1-4k7ui8a2t9gezr0dxjid1qlzgoxelkagcru82w4ydy5ts2ihto-0ayofiaf"),
         step("swarm join-token worker", r"docker swarm join --token SWMTKN-1-\S+ 10\.1\.0\.1:2377"),
-        step("swarm join-token --rotate -q worker", r"^SWMTKN-1-4k7ui8a\w+-\w{25}$", "!0ayofiaf"),
+        step("swarm join-token --rotate -q worker", r"^SWMTKN-1-\w{50}-\w{25}$", "!0ayofiaf"),
         step("swarm join-token -q manager", r"cvexdc9uufq0fr7ongo6etit6$"),
         step("swarm update --task-history-limit 2", r"Swarm updated"),
         step("info --format '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}'", r"^2$"),

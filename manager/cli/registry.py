@@ -1,4 +1,4 @@
-"""Registries as the user has logged in to them (`docker login`), and the digests of images."""
+"""Registries as the user has logged in to them (`docker login`)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from common.errors import InvalidArgument
-from common.model.service import Placement, Platform, ServiceSpec
-from manager.cli.client import Client
-from manager.cli.failures import ApiError
 from manager.cli.images import HUB, Image
 
+AUTH_HEADER = "X-Registry-Auth"
 _HUB_SERVER = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 30
-_NOT_PINNED = (
-    "image {0} could not be accessed on a registry to record\n"
-    "its digest. Each node will access {0} independently,\n"
-    "possibly leading to different nodes running different\n"
-    "versions of the image.\n"
-)
 
 
 def config_path() -> Path:
@@ -32,7 +22,7 @@ def config_path() -> Path:
 
 
 def auth_header(image: str, path: Path) -> str:
-    """Return the `X-Registry-Auth` value for an image: base64url of JSON, `{}` when nobody logged in.
+    """Return the `AUTH_HEADER` value for an image: base64url of JSON, `{}` when nobody logged in.
 
     Raises:
         InvalidArgument: the file with the credentials, or the helper it names, does not work.
@@ -91,42 +81,3 @@ def _from_helper(helper: str, server: str) -> dict[str, str]:
     if found.get("Username") == "<token>":
         return {"identitytoken": found["Secret"], "serveraddress": server}
     return {"username": found["Username"], "password": found["Secret"], "serveraddress": server}
-
-
-async def pin_image(client: Client, spec: ServiceSpec, header: str) -> tuple[ServiceSpec, str]:
-    """Name the image's content by its digest, and its platforms; that a registry does not answer is only a warning.
-
-    Returns:
-        The specification, and the warning or an empty text.
-
-    """
-    container = spec.task_template.container_spec
-    if container is None:
-        return spec, ""
-    try:
-        image = Image.parse(container.image)
-    except ValueError as error:
-        raise InvalidArgument(str(error)) from error
-    if image.digest:
-        return spec, ""
-    try:
-        found = await client.get(f"/distribution/{container.image}/json", headers={"X-Registry-Auth": header})
-    except ApiError as error:
-        return spec, f"{_NOT_PINNED.format(container.image)}({error.reason})\n"
-    digest = (found.get("Descriptor") or {}).get("digest", "")
-    pinned = str(image.pinned(digest)) if digest else container.image
-    platforms = tuple(
-        Platform(architecture=each.get("architecture", ""), os=each.get("os", ""))
-        for each in found.get("Platforms") or []
-    )
-    return _with_image(spec, pinned, platforms), ""
-
-
-def _with_image(spec: ServiceSpec, image: str, platforms: tuple[Platform, ...]) -> ServiceSpec:
-    template = spec.task_template
-    assert template.container_spec is not None
-    container = msgspec.structs.replace(template.container_spec, image=image)
-    placement = msgspec.structs.replace(template.placement or Placement(), platforms=platforms)
-    return msgspec.structs.replace(
-        spec, task_template=msgspec.structs.replace(template, container_spec=container, placement=placement)
-    )

@@ -10,12 +10,10 @@ import msgspec
 from common.errors import InvalidArgument
 from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
-from manager.cli import registry
+from manager.cli import image_pins, registry
 from manager.cli.client import Client, filtered
 from manager.cli.encode import to_json
 from manager.cli.flags.references import with_config_ids, with_secret_ids
-
-_AUTH = "X-Registry-Auth"
 
 
 async def with_ids(client: Client, spec: ServiceSpec) -> ServiceSpec:
@@ -115,10 +113,8 @@ async def _prepared(
         return spec, None
     header = registry.auth_header(container.image, registry.config_path())
     if resolve:
-        spec, warning = await registry.pin_image(client, spec, header)
-        if warning:
-            click.echo(warning, err=True)
-    return spec, {_AUTH: header} if auth else None
+        spec = (await image_pins.pin(client, container.image, header)).applied(spec)
+    return spec, {registry.AUTH_HEADER: header} if auth else None
 
 
 def _warn(answer: Any) -> None:

@@ -11,11 +11,12 @@ import msgspec
 
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
-from common.model.service import STACK_LABEL, ServiceSpec
+from common.model.service import STACK_LABEL, Service, ServiceSpec
 from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
 from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.image_pins import Pins
 from manager.cli.service_write import ids, send_change, send_new
 from manager.compose import Stack, with_ids
 from manager.state import autoscale, extensions, startorder
@@ -162,20 +163,47 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
     secrets = [ref.secret_name for each in containers if each for ref in each.secrets]
     configs = [ref.config_name for each in containers if each for ref in each.configs]
     secret_ids, config_ids = await ids(client, "secrets", secrets), await ids(client, "configs", configs)
+    wanted = [with_ids(spec, secret_ids, config_ids) for spec in in_start_order(stack)]
+    targets = [target(spec, present.get(spec.name), manners.resolve_image) for spec in wanted]
     deployed: dict[str, str] = {}
-    for spec in in_start_order(stack):
-        filled = with_ids(spec, secret_ids, config_ids)
-        found = present.get(spec.name)
-        try:
-            if found is None:
-                service_id = await _create(client, filled, manners)
-            else:
-                service_id = await _update(client, found, filled, manners)
-        except ApiError as error:
-            done = "create" if found is None else "update"
-            raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
-        deployed[service_id] = spec.name
+    async with Pins(client, [each.spec for each in targets if each.resolve]) as pins:
+        for each in targets:
+            deployed[await _put_service(client, each, pins, auth=manners.registry_auth)] = each.spec.name
     return deployed
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service as it is to be, and as it is (None: not yet); `resolve`: its image's digest is to be asked for."""
+
+    spec: ServiceSpec
+    present: Service | None
+    resolve: bool
+
+
+def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> Target:
+    """Compare what the files say of a service with what the API has of it."""
+    if found is None:
+        return Target(spec, None, resolve_image != "never")
+    present = decode.service(found)
+    carried, resolve = carry_over(present.spec, spec, resolve_image)
+    return Target(carried, present, resolve)
+
+
+async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool) -> str:
+    """Create or update a service; return its id."""
+    spec, present = target.spec, target.present
+    click.echo(f"Updating service {spec.name} (id: {present.id})" if present else f"Creating service {spec.name}")
+    try:
+        if target.resolve:
+            spec = await pins.pinned(spec)
+        if present is None:
+            return await send_new(client, spec, resolve=False, auth=auth)
+        await send_change(client, present.id, present.version.index, spec, auth=auth)
+    except ApiError as error:
+        done = "create" if present is None else "update"
+        raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
+    return present.id
 
 
 def in_start_order(stack: Stack) -> list[ServiceSpec]:
@@ -183,19 +211,6 @@ def in_start_order(stack: Stack) -> list[ServiceSpec]:
     by_name = {spec.name: spec for spec in stack.services.values()}
     order = startorder.in_order({name: extensions.read(spec.labels).depends_on for name, spec in by_name.items()})
     return [by_name[name] for name in order]
-
-
-async def _create(client: Client, spec: ServiceSpec, manners: Manners) -> str:
-    click.echo(f"Creating service {spec.name}")
-    return await send_new(client, spec, resolve=manners.resolve_image != "never", auth=manners.registry_auth)
-
-
-async def _update(client: Client, found: decode.Json, spec: ServiceSpec, manners: Manners) -> str:
-    present = decode.service(found)
-    click.echo(f"Updating service {spec.name} (id: {present.id})")
-    carried, resolve = carry_over(present.spec, spec, manners.resolve_image)
-    await send_change(client, present.id, present.version.index, carried, resolve=resolve, auth=manners.registry_auth)
-    return present.id
 
 
 def carry_over(present: ServiceSpec, spec: ServiceSpec, resolve_image: str) -> tuple[ServiceSpec, bool]:

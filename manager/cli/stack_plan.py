@@ -11,10 +11,11 @@ import click
 
 from common.errors import NotFound
 from common.model.service import ServiceSpec
-from manager.cli import decode, digest, registry
+from manager.cli import digest
 from manager.cli.client import Client
+from manager.cli.image_pins import Pins
 from manager.cli.plan import CHANGE, CREATE, REMOVE, Step, compare_labels, compare_services
-from manager.cli.stack_deploy import Manners, carry_over, check_external, in_start_order, of_stack, present_file
+from manager.cli.stack_deploy import Manners, check_external, in_start_order, of_stack, present_file, target
 from manager.compose import Stack
 from manager.state import autoscale
 
@@ -62,12 +63,15 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
         steps += [step for name in specs if (step := await _file(client, kind, name, specs[name]))]
     renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
     await _check_files(client, stack)
-    for spec in in_start_order(stack):
-        found = services.get(spec.name)
-        if found is None:
-            steps.append(Step(CREATE, "service", spec.name, remark=_described(spec)))
-        elif step := await _changed(client, found, spec, manners, networks, renewed):
-            steps.append(step)
+    targets = [target(spec, services.get(spec.name), manners.resolve_image) for spec in in_start_order(stack)]
+    async with Pins(client, [each.spec for each in targets if each.present and each.resolve]) as pins:
+        for each in targets:
+            if each.present is None:
+                steps.append(Step(CREATE, "service", each.spec.name, remark=_described(each.spec)))
+                continue
+            spec = await pins.pinned(each.spec) if each.resolve else each.spec
+            if step := compare_services(spec.name, each.present.spec, spec, networks, renewed):
+                steps.append(step)
     return steps
 
 
@@ -116,22 +120,3 @@ def _described(spec: ServiceSpec) -> str:
     if (policy := autoscale.of(spec)) is not None and mode is not None and mode.replicas is None:
         return f"{image}, {policy.minimum} to {policy.maximum} replicas"
     return f"{image}, {1 if mode.replicas is None else mode.replicas} replicas" if mode is not None else image
-
-
-async def _changed(
-    client: Client,
-    found: decode.Json,
-    spec: ServiceSpec,
-    manners: Manners,
-    networks: Mapping[str, str],
-    renewed: frozenset[str],
-) -> Step | None:
-    present = decode.service(found).spec
-    wanted, resolve = carry_over(present, spec, manners.resolve_image)
-    container = wanted.task_template.container_spec
-    if resolve and container is not None:
-        header = registry.auth_header(container.image, registry.config_path())
-        wanted, warning = await registry.pin_image(client, wanted, header)
-        if warning:
-            click.echo(warning, err=True)
-    return compare_services(spec.name, present, wanted, networks, renewed)

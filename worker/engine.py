@@ -39,7 +39,7 @@ from worker.ports import (
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60.0
-# Creating and starting may wait for volume and network drivers.
+# Creating, starting and removing may wait for volume and network drivers.
 SLOW_CALL_SECONDS = 180.0
 PULL_STALL_SECONDS = 300.0
 # An engine writes a whole image to its disk before it sends or takes over the first byte of it.
@@ -89,19 +89,15 @@ class DockerEngine:
             first, others = (
                 (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
             )
-            async with asyncio.timeout(SLOW_CALL_SECONDS):
-                container = await self._docker.containers.create(first, name=name)
-                for network, endpoint in others:
-                    await (await self._docker.networks.get(network)).connect(
-                        {"Container": container.id, "EndpointConfig": endpoint}
-                    )
-            return str(container.id)
+            container_id = json.loads(await self._post("containers/create", first, name=name))["Id"]
+            for network, endpoint in others:
+                await self._post(f"networks/{network}/connect", {"Container": container_id, "EndpointConfig": endpoint})
+            return str(container_id)
 
     async def start(self, container_id: str) -> None:
         with self._errors():
             await self._negotiate()
-            async with asyncio.timeout(SLOW_CALL_SECONDS):
-                await self._docker.containers.container(container_id).start()
+            await self._post(f"containers/{container_id}/start")
 
     async def stop(self, container_id: str, grace: float | None) -> None:
         whole = None if grace is None else math.ceil(grace)
@@ -111,10 +107,14 @@ class DockerEngine:
     async def signal(self, container_id: str, name: str) -> None:
         with self._errors():
             await self._negotiate()
-            await self._docker.containers.container(container_id).kill(signal=name)
+            limit = aiohttp.ClientTimeout(total=CALL_SECONDS)
+            await self._docker.containers.container(container_id).kill(signal=name, timeout=limit)
 
     async def remove(self, container: str) -> None:
-        await self._unless_absent(self._docker.containers.container(container).delete(force=True, v=True))
+        limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
+        await self._unless_absent(
+            self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
+        )
 
     async def inspect(self, container: str) -> Container | None:
         answer = await self._unless_absent(self._docker.containers.container(container).show())
@@ -293,6 +293,13 @@ class DockerEngine:
             if error.http_status != HTTPStatus.NOT_FOUND:
                 raise
             return None
+
+    async def _post(self, path: str, body: JSON | None = None, **query: str) -> bytes:
+        """Make a call that may take long, and return what it is answered: aiodocker has no time limits a call."""
+        limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
+        async with self._docker.session.post(self._url(path), params=query, json=body, timeout=limit) as response:
+            await _raise_for_status(response)
+            return await response.read()
 
     async def _delete(self, path: str) -> None:
         async with self._docker.session.delete(self._url(path)) as response:

@@ -3,44 +3,108 @@
 import asyncio
 import json
 import random
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from worker import engine as driver
 from worker.engine import DockerEngine
-from worker.ports import ContainerEvent, EngineConnected, EngineLost
+from worker.ports import ContainerEvent, EngineConnected, EngineDown, EngineLost
 
 START = json.dumps({"timeNano": 1, "Action": "start", "Actor": {"ID": "c1"}}) + "\n"
+
+
+async def version(_: web.Request) -> web.Response:
+    return web.json_response({"ApiVersion": "1.43", "MinAPIVersion": "1.12"})
+
+
+@asynccontextmanager
+async def answering(
+    folder: Path, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> AsyncIterator[DockerEngine]:
+    """Drive an engine that answers all but the question for its version by `handler`."""
+    app = web.Application()
+    app.router.add_get("/version", version)
+    app.router.add_route("*", "/v1.43/{path:.*}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    await web.UnixSite(runner, str(folder / "docker.sock")).start()
+    engine = DockerEngine(f"unix://{folder / 'docker.sock'}", random.Random(1))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(("status", "body"), [(503, "starting"), (200, "{cut off\n")])
 async def test_events_go_on_after_an_answer_that_makes_no_sense(tmp_path: Path, status: int, body: str) -> None:
     answers = [(status, body), (200, START)]
 
-    async def version(_: web.Request) -> web.Response:
-        return web.json_response({"ApiVersion": "1.43", "MinAPIVersion": "1.12"})
-
     async def events(_: web.Request) -> web.Response:
         status, text = answers.pop(0)
         return web.Response(status=status, text=text)
 
-    app = web.Application()
-    app.router.add_get("/version", version)
-    app.router.add_get("/v1.43/events", events)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.UnixSite(runner, str(tmp_path / "docker.sock")).start()
-    engine = DockerEngine(f"unix://{tmp_path / 'docker.sock'}", random.Random(1))
     heard = []
-    try:
-        async with asyncio.timeout(10), aclosing(engine.events({})) as stream:
-            async for event in stream:
-                heard.append(event)
-                if isinstance(event, ContainerEvent):
-                    break
-    finally:
-        await engine.close()
-        await runner.cleanup()
+    async with asyncio.timeout(10), answering(tmp_path, events) as engine, aclosing(engine.events({})) as stream:
+        async for event in stream:
+            heard.append(event)
+            if isinstance(event, ContainerEvent):
+                break
     assert heard[-3:-1] == [EngineLost(), EngineConnected()]
+
+
+TWO_NETWORKS = {"NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {"Aliases": ["x"]}}}}
+CALLS: dict[str, Callable[[DockerEngine], Awaitable[Any]]] = {
+    "create": lambda engine: engine.create("c1", {}),
+    "start": lambda engine: engine.start("c1"),
+    "stop": lambda engine: engine.stop("c1", 0.0),
+    "signal": lambda engine: engine.signal("c1", "SIGHUP"),
+    "remove": lambda engine: engine.remove("c1"),
+    "inspect": lambda engine: engine.inspect("c1"),
+    "containers": lambda engine: engine.containers({}),
+    "create_network": lambda engine: engine.create_network({}),
+    "remove_network": lambda engine: engine.remove_network("n1"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for limit in ("CALL_SECONDS", "SLOW_CALL_SECONDS", "STOP_MARGIN_SECONDS"):
+        monkeypatch.setattr(driver, limit, 0.05)
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async with asyncio.timeout(10), answering(tmp_path, hang) as engine:
+        with pytest.raises(EngineDown, match="did not answer in time"):
+            await CALLS[name](engine)
+
+
+async def test_what_waits_for_drivers_has_longer_than_other_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "CALL_SECONDS", 0.1)
+    asked: list[tuple[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path_qs, await request.json() if request.can_read_body else None))
+        await asyncio.sleep(0.3)
+        return web.json_response({"Id": "c1"}, status=201)
+
+    async with answering(tmp_path, answer) as engine:
+        assert await engine.create("web.1", TWO_NETWORKS) == "c1"
+        await engine.start("c1")
+        await engine.remove("c1")
+    first = {"NetworkingConfig": {"EndpointsConfig": {"a": {}}}}
+    assert asked == [
+        ("/v1.43/containers/create?name=web.1", first),
+        ("/v1.43/networks/b/connect", {"Container": "c1", "EndpointConfig": {"Aliases": ["x"]}}),
+        ("/v1.43/containers/c1/start", None),
+        ("/v1.43/containers/c1?force=1&v=1", None),
+    ]

@@ -7,6 +7,7 @@ from common.model.meta import Object
 from common.model.naming import Model
 
 ENCRYPTED = "encrypted"
+MTU = "com.docker.network.driver.mtu"
 _NO = frozenset({"false", "0", "f"})
 
 
@@ -38,6 +39,12 @@ class NetworkSpec(Model):
     def encrypted(self) -> bool:
         """Whether what goes from host to host is encrypted: the driver's option of that name; empty means yes."""
         return self.driver.options.get(ENCRYPTED, "false").lower() not in _NO
+
+    @property
+    def mtu(self) -> int:
+        """The largest packets that containers are to send, in bytes; 0 where that is left to the hosts."""
+        asked = self.driver.options.get(MTU, "")
+        return int(asked) if asked.isdecimal() else 0
 
 
 class Network(Object):

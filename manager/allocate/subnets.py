@@ -25,6 +25,8 @@ SMALLEST_SUBNET = 28
 DOCKER_SUBNET_SIZE = 24
 
 _OVERLAY = frozenset({"", "overlay"})
+# "This network", loopback, multicast, and what is kept for the future (RFC 6890): no host takes packets from there.
+_NOT_FOR_HOSTS = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")))
 
 
 def is_overlay(network: Network) -> bool:
@@ -107,6 +109,8 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
         raise _refused(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
     if isinstance(subnet, IPv6Network):
         _check_ipv6(network, subnet)
+    elif any(subnet.overlaps(part) for part in _NOT_FOR_HOSTS):
+        raise _refused(network, f"subnet {subnet} is not for hosts: give one such as 10.10.0.0/16")
     if config.range and not _contains(subnet, _parse(network, "ip-range", config.range)):
         raise _refused(network, f"ip-range {config.range} is not inside the subnet {subnet}")
     if config.range and ipaddress.ip_network(config.range).prefixlen > SMALLEST_SUBNET and subnet.version == 4:

@@ -9,11 +9,13 @@ import msgspec
 from common.errors import InvalidArgument
 from common.model.container import DriverConfig
 from common.model.naming import Model
-from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from common.model.network import MTU, IpamConfig, IpamOptions, NetworkSpec
 from manager.api.errors import Unimplemented, invalid
 from manager.api.names import check_dns_name
 
 OVERLAY = "overlay"
+# What every link must carry (RFC 791, RFC 8200), and the most that an IPv4 packet can have.
+SMALLEST_MTU, SMALLEST_MTU6, LARGEST_MTU = 68, 1280, 65535
 
 
 class IpamPool(Model):
@@ -68,6 +70,7 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
         raise Unimplemented("networks without IPv4 are not supported: with --ipv6 a network has both")
     driver, warning = _driver(body)
     ipam = _ipam(body.ipam)
+    _check_mtu(body)
     spec = NetworkSpec(
         name=body.name,
         labels=body.labels,
@@ -79,6 +82,13 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
         ipam=ipam,
     )
     return spec, warning
+
+
+def _check_mtu(body: NetworkCreate) -> None:
+    asked = body.options.get(MTU)
+    smallest = SMALLEST_MTU6 if body.enable_ipv6 else SMALLEST_MTU
+    if asked is not None and not (asked.isdecimal() and smallest <= int(asked) <= LARGEST_MTU):
+        raise InvalidArgument(f"Options.{MTU}: expected {smallest} to {LARGEST_MTU} bytes, got {asked!r}")
 
 
 def _driver(body: NetworkCreate) -> tuple[str, str]:

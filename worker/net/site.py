@@ -51,7 +51,8 @@ class HostFacts:
 class Segment:
     """One of the cluster's networks on this host. `gateway` is the bridge's own address, the lease's second.
 
-    `prefix6`: the IPv6 subnet of a dual-stack network; its addresses follow (`common.addressing6`).
+    `prefix6`: the IPv6 subnet of a dual-stack network; its addresses follow (`common.addressing6`). `mtu`: the most
+    that its user wants, or 0.
     """
 
     network_id: str
@@ -65,6 +66,7 @@ class Segment:
     labels: Mapping[str, str]
     encrypted: bool = False
     prefix6: IPv6Network | None = None
+    mtu: int = 0
 
     @property
     def gateway(self) -> IPv4Address:
@@ -95,7 +97,8 @@ class Site:
         return self.facts.mtu - WIREGUARD_OVERHEAD
 
     def mtu_of(self, segment: Segment) -> int:
-        return self.encrypted_mtu if segment.encrypted else self.mtu
+        most = self.encrypted_mtu if segment.encrypted else self.mtu
+        return min(most, segment.mtu or most)
 
     @property
     def gateways(self) -> IPv4Network:
@@ -201,6 +204,7 @@ def _segment(network: Network, lease: str) -> Segment:
         labels=network.spec.labels,
         encrypted=network.spec.encrypted,
         prefix6=prefix_of(each.subnet for each in network.subnets),
+        mtu=network.spec.mtu,
     )
 
 

@@ -123,6 +123,8 @@ def test_a_network_of_another_driver_gets_nothing():
     [
         (IpamConfig(subnet="10.0.1.0/24"), r"overlaps 10\.0\.0\.0/16 of network 'db'"),
         (IpamConfig(subnet="10.0.0.0/8"), "overlaps"),
+        (IpamConfig(subnet="127.5.0.0/16"), "is not for hosts: give one such as"),
+        (IpamConfig(subnet="128.0.0.0/1"), "is not for hosts: give one such as"),
         (IpamConfig(subnet="10.255.7.0/24"), r"overlaps 10\.240\.0\.0/12, which the cluster keeps"),
         (IpamConfig(subnet="10.239.250.0/24"), "overlaps .* keeps for its tunnels"),
         (IpamConfig(subnet="192.168.0.1/24"), "has host bits set"),

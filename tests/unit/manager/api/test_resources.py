@@ -7,6 +7,7 @@ import pytest
 
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
+from common.model.network import MTU
 from common.model.node import NodeStatus
 from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
@@ -482,6 +483,9 @@ async def test_network_filters(client: Client, filters: str, names: list[str]) -
         ({"Name": "x", "Driver": "macvlan"}, 501, "network driver 'macvlan' is not supported: use overlay"),
         ({"Name": "x", "ConfigOnly": True}, 501, "configuration-only networks are not supported"),
         ({"Name": "x", "IPAM": {"Driver": "x"}}, 501, "IPAM driver 'x' is not supported"),
+        ({"Name": "x", "Options": {MTU: "big"}}, 400, f"Options.{MTU}: expected 68 to 65535 bytes, got 'big'"),
+        ({"Name": "x", "Options": {MTU: "67"}}, 400, "expected 68 to 65535 bytes, got '67'"),
+        ({"Name": "x", "EnableIPv6": True, "Options": {MTU: "1279"}}, 400, "expected 1280 to 65535 bytes"),
         (
             {"Name": "x", "IPAM": {"Config": [{"Subnet": "nope"}]}},
             400,

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 import msgspec
 import pytest
 
+from common.model.container import DriverConfig
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
 from worker.net.kernel import Forwarding, Neighbour, Route, Rule, Tunnel
@@ -32,6 +33,13 @@ def test_each_network_is_a_bridge_with_the_whole_subnet_and_this_hosts_part():
     gateway = found.networks["00-orc-gw"].body("node1")
     assert gateway["IPAM"]["Config"][0]["Subnet"] == "10.240.1.0/24"
     assert gateway["Options"]["com.docker.network.bridge.enable_icc"] == "false"
+
+
+@pytest.mark.parametrize(("asked", "mtu"), [("1300", "1300"), ("9000", "1450")])
+def test_a_networks_packets_are_as_small_as_its_user_wants_and_fit_the_tunnel(asked: str, mtu: str):
+    driver = DriverConfig(options={"com.docker.network.driver.mtu": asked})
+    found = plan(world(networks=(network(driver=driver),)), (), (), facts())
+    assert found.networks["orc-blue-blue0"].body("node1")["Options"]["com.docker.network.driver.mtu"] == mtu
 
 
 def test_docker_gives_the_gateway_the_default_route_whatever_networks_are_called():

@@ -23,6 +23,7 @@ _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 def check_ports(view: View, service: Service) -> None:
     """Refuse a service that publishes what another one has; `service` is as it is to be stored.
 
+    The cluster's own ports are refused too: a node that answers there would keep the manager from starting again.
     Ingress ports are published on every node, so they conflict with any other; two host ports only where tasks meet,
     which the scheduler sees to (swarmkit `controlapi/service.go`, `checkPortConflicts`).
 
@@ -36,6 +37,9 @@ def check_ports(view: View, service: Service) -> None:
     for number, port in enumerate(wanted):
         if any(_conflict(port, other) or _same(port, other) for other in wanted[:number]):
             text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
+            raise InvalidArgument(text)
+        if use := _own_use(view, port):
+            text = f"port '{port.published_port}/{port.protocol}' is the cluster's own: {use}; publish another one"
             raise InvalidArgument(text)
     for other in _others(view, service):
         for theirs in ports_of(other):
@@ -109,6 +113,16 @@ def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used
             earlier.remove(before)
             return before
     return msgspec.structs.replace(port, published_port=used.choose(service_id, port.protocol))
+
+
+def _own_use(view: View, port: PortConfig) -> str:
+    """Say what the cluster itself has a port for, empty when it does not."""
+    if port.protocol == "udp":
+        tunnels = any(cluster.data_path_port == port.published_port for cluster in view.clusters)
+        return "the tunnels between its nodes end there" if tunnels else ""
+    managers = (node.manager_status.addr for node in view.nodes if node.manager_status is not None)
+    known = any(address.rpartition(":")[2] == str(port.published_port) for address in managers)
+    return "its manager listens there" if known and port.protocol == "tcp" else ""
 
 
 def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.errors import InvalidArgument, ResourceExhausted
-from common.model import Service
+from common.model import Cluster, Node, Service
+from common.model.node import ManagerStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig, ServiceSpec
 from manager.allocate.ports import FIRST_DYNAMIC, LAST_DYNAMIC, PortsInUse, check_ports, choose_ports
 from manager.state.transaction import Tables
@@ -35,6 +36,28 @@ def test_a_taken_ingress_port_is_refused_in_the_engines_words():
 def test_a_host_port_of_another_service_is_named_as_one():
     with pytest.raises(InvalidArgument, match="as a host-published port"):
         check_ports(view_with(service("web", port(8080, "host"))), service("api", port(8080)))
+
+
+@pytest.mark.parametrize(
+    ("mine", "use"),
+    [
+        (port(2377), "its manager listens there"),
+        (port(2377, "host"), "its manager listens there"),
+        (port(4789, protocol="udp"), "the tunnels between its nodes end there"),
+        (port(4789), ""),
+        (port(2377, protocol="udp"), ""),
+        (port(377), ""),
+    ],
+)
+def test_the_clusters_own_ports_are_refused(mine: PortConfig, use: str):
+    view = view_with()
+    view.of(Cluster).put(Cluster(id="c"))
+    view.of(Node).put(Node(id="n", manager_status=ManagerStatus(addr="192.0.2.1:2377")))
+    if not use:
+        check_ports(view, service("web", mine))
+        return
+    with pytest.raises(InvalidArgument, match=f"is the cluster's own: {use}; publish another one"):
+        check_ports(view, service("web", mine))
 
 
 def test_a_port_that_was_chosen_for_a_service_is_taken():

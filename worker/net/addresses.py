@@ -40,13 +40,18 @@ class AddressPool:
         for _ in range(self._last - self._first + 1):
             candidate = self._next
             self._next = self._first if candidate >= self._last else candidate + 1
-            if candidate not in self._holders and self._resting.get(candidate, 0.0) <= now:
+            if candidate not in self._holders and not self._rest(candidate, now):
                 self._resting.pop(candidate, None)
                 self._holders[candidate] = task_id
                 return str(IPv4Address(candidate))
         if not self._resting:
             raise ResourceExhausted(f"all addresses of {self.lease}, this host's part of the network, are in use")
-        return next(iter(self._resting.values())) - now
+        return self._rest(next(iter(self._resting)), now)
+
+    def _rest(self, number: int, now: float) -> float:
+        """Return for how many seconds an address rests; of a clock that was set back, nothing is believed."""
+        left = self._resting.get(number, now) - now
+        return left if 0 < left <= REST_SECONDS else 0.0
 
     def hold(self, task_id: str, address: str) -> None:
         """Note that a task has an address already; one of another lease does not matter here."""

@@ -53,6 +53,8 @@ class Sysctls:
             return None
         try:
             return os.read(descriptor, _LONGEST).decode().strip()
+        except FileNotFoundError:
+            return None  # its link has gone since it was opened
         finally:
             os.close(descriptor)
 

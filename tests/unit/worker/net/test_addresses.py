@@ -49,3 +49,11 @@ def test_giving_back_twice_does_not_make_it_rest_longer():
     pool.release(taken[0], 0.0)
     pool.release(taken[0], 5.0)
     assert pool.take("t9", REST_SECONDS) == taken[0]
+
+
+def test_a_clock_that_is_set_back_makes_no_address_rest_for_longer():
+    pool = AddressPool(LEASE, SUBNET)
+    taken = [pool.take(f"t{i}", 5000.0) for i in range(6)]
+    assert isinstance(taken[0], str)
+    pool.release(taken[0], 5000.0)
+    assert pool.take("t9", 100.0) == taken[0]

@@ -41,3 +41,15 @@ def test_leaving_puts_back_what_the_host_had_first_over_restarts(tmp_path: Path,
     assert (proc / GLOBAL).read_text() == "0"
     assert not (tmp_path / "memory").exists()
     again.restore()
+
+
+def test_a_link_that_goes_while_its_settings_are_read_is_none(
+    tmp_path: Path, proc: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The kernel lets a setting be opened, and then says that it is not there."""
+
+    def gone(*_: object) -> bytes:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("worker.net.sysctls.os.read", gone)
+    assert Sysctls(tmp_path / "memory", proc).apply({OF_LINK: "1"}) == ()

@@ -158,7 +158,8 @@ class _Guest:
             try:
                 status = await self._look()
             except EngineDown:
-                continue_with = self.status  # woken when the engine is back
+                # Woken when the engine is back; but one that only took too long was not away.
+                continue_with, patience = self.status, RETRY_SECONDS
             except SwarmError as error:
                 continue_with, patience = msgspec.structs.replace(self.status, err=error.message), RETRY_SECONDS
             else:

@@ -9,6 +9,7 @@ from common.model import NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedNetwork, AttachmentStatus
 from tests.unit.worker.test_agent import virtual
 from tests.unit.worker.worlds import NODE, World
+from worker.ports import Container, EngineDown
 
 
 def attachment(**more: Any) -> NetworkAttachment:
@@ -118,3 +119,23 @@ async def test_another_network_is_attached_and_the_engine_may_fall_meanwhile() -
         await asyncio.sleep(10)
         world.engine.rise()
         assert {end.network_id for end in (await told(world)).ends} == {"net1", "net2"}
+
+
+@virtual
+async def test_an_engine_that_once_takes_too_long_is_asked_again() -> None:
+    """It was not away: no event tells that it is back."""
+    world = World()
+    async with world.running():
+        await world.assign(attachments=(attachment(),))
+        await told(world)
+        container_id = await made(world)
+        inspect, slow = world.engine.inspect, iter([True, True])  # for those who count plain containers, too
+
+        async def inspect_late(container: str) -> Container | None:
+            if next(slow, False):
+                raise EngineDown("the Docker engine did not answer in time")
+            return await inspect(container)
+
+        world.engine.inspect = inspect_late  # type: ignore[method-assign]
+        await world.engine.start(container_id)
+        assert (await told(world)).running

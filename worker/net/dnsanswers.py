@@ -133,7 +133,7 @@ def _names_of(view: View, address: bytes) -> Iterator[str]:
     for zone in view.zones:
         for records in zone.records:
             name = records.pointers.get(address)
-            if name is not None:
+            if name is not None and dnswire.is_name(name):
                 yield name
 
 

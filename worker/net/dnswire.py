@@ -111,8 +111,13 @@ def empty_message(query: Query, rcode: int, *, own: bool) -> bytes:
     return _message(query, rcode, b"", 0, own=own)
 
 
+def is_name(name: str) -> bool:
+    """Whether a message can hold it as a name: what people call containers may be longer."""
+    return len(name) <= _LONGEST_NAME - 2 and all(len(label) <= _LONGEST_LABEL for label in name.split("."))
+
+
 def encode_name(name: str) -> bytes:
-    """Write a name, each label with its length in front."""
+    """Write a name (`is_name`), each label with its length in front."""
     labels = [label.encode("latin-1") for label in name.split(".") if label]
     return b"".join([bytes((len(label),)) + label for label in labels]) + b"\0"
 

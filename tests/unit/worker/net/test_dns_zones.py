@@ -2,6 +2,7 @@ import random
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+import msgspec
 import pytest
 
 from common.model.network import IpamConfig, Network, NetworkSpec
@@ -214,6 +215,14 @@ def test_reverse_names():
     assert name_of("192.0.2.1") == Forward()
     assert ask(zones, "10.in-addr.arpa", kind=dnswire.PTR) == Forward()
     assert ask(zones, "x.in-addr.arpa", kind=dnswire.PTR) == Forward()
+
+
+@pytest.mark.parametrize("name", ["n" * 64, ".".join(["n" * 60] * 5)], ids=["label", "name"])
+def test_a_name_that_no_message_can_hold_is_not_told(name):
+    """Docker lets containers be called so."""
+    zones = make(with_endpoints(msgspec.structs.replace(WEB_ENDPOINT, name=name), DB_ENDPOINT))
+    assert ask(zones, "10.0.0.10.in-addr.arpa", kind=dnswire.PTR) == dnswire.NXDOMAIN
+    assert ask(zones, "7.16.0.10.in-addr.arpa", BOTH, dnswire.PTR) == dnswire.encode_name("1.db")
 
 
 def test_listens_at_each_networks_gateway_and_the_gateway_networks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,6 +18,8 @@ from typing import Self
 from common.errors import Unavailable
 
 STOP_SECONDS = 15.0
+# As in the units.
+OPEN_FILES = 1 << 20
 _SYSTEMD_MARK = Path("/run/systemd/system")
 
 
@@ -123,6 +126,9 @@ class Daemon:
         files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), log, (os.POSIX_SPAWN_DUP2, 1, 2)]
         environment = {**os.environ, "NOTIFY_SOCKET": notify_address}
         pid = os.posix_spawn(command[0], command, environment, file_actions=files, setsid=True)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # A shell's own limit is for programs that cannot have many; a published port alone takes two.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
         self.pid_file.write_text(f"{pid}\n")
         return pid
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from common.model import NetworkAttachment, Service, StoredObject, Task
 from manager.state.autoscale import LABEL as AUTOSCALE_LABEL
@@ -12,7 +12,33 @@ T = TypeVar("T", bound=StoredObject)
 KeyOf: TypeAlias = Callable[[T], Hashable]
 
 
-class Table(Generic[T]):
+class _Queries(Generic[T]):
+    """The indexes by their names, for tables and overlays alike; which kind has which, the protocols in `view` say."""
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        """Return the objects whose key in `index` is `key`; valid until the table next changes."""
+        raise NotImplementedError
+
+    def named(self, name: str) -> Collection[T]:
+        return self.select("name", name)
+
+    def waiting(self) -> Collection[T]:
+        return self.select("waiting", True)
+
+    def autoscaled(self) -> Collection[T]:
+        return self.select("autoscaled", True)
+
+    def of_service(self, service_id: str) -> Collection[T]:
+        return self.select("service", service_id)
+
+    def on_node(self, node_id: str) -> Collection[T]:
+        return self.select("node", node_id)
+
+    def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[T]:
+        return self.select("slot", (service_id, slot or node_id))
+
+
+class Table(_Queries[T]):
     """Objects by id, and by each index's key. Replacing an object keeps its place in the order."""
 
     def __init__(self, indexes: Mapping[str, KeyOf[T]]) -> None:
@@ -33,12 +59,8 @@ class Table(Generic[T]):
         return object_id in self._objects
 
     def select(self, index: str, key: Hashable) -> Collection[T]:
-        """Return the objects whose key in `index` is `key`; valid until the table next changes."""
         bucket = self._buckets[index].get(key)
         return bucket.values() if bucket else ()
-
-    def named(self, name: str) -> Collection[T]:
-        return self.select("name", name)
 
     def put(self, value: T) -> None:
         old = self._objects.get(value.id)
@@ -62,7 +84,7 @@ class Table(Generic[T]):
             del self._buckets[index][key]
 
 
-class Overlay(Generic[T]):
+class Overlay(_Queries[T]):
     """A table seen through changes that are not in it yet. Overlays stack: `base` is a table or another overlay."""
 
     def __init__(self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]]) -> None:
@@ -99,9 +121,6 @@ class Overlay(Generic[T]):
         kept.extend(self._changed.select(index, key))
         return kept
 
-    def named(self, name: str) -> Collection[T]:
-        return self.select("name", name)
-
     def put(self, value: T) -> None:
         self._removed.discard(value.id)
         self._changed.put(value)
@@ -119,85 +138,26 @@ class Overlay(Generic[T]):
             self._base.put(value)
 
 
-class _ServiceQueries:
-    """The service index by its name, for tables and overlays alike."""
-
-    def select(self, index: str, key: Hashable) -> Collection[Service]:
-        raise NotImplementedError
-
-    def waiting(self) -> Collection[Service]:
-        return self.select("waiting", True)
-
-    def autoscaled(self) -> Collection[Service]:
-        return self.select("autoscaled", True)
-
-
-class ServiceTable(Table[Service], _ServiceQueries):
-    """Services, with the queries that `ServiceTableView` promises."""
-
-
-class ServiceOverlay(Overlay[Service], _ServiceQueries):
-    """Services within a transaction."""
-
-
-class _TaskQueries:
-    """The task indexes by their names, for tables and overlays alike."""
-
-    def select(self, index: str, key: Hashable) -> Collection[Task]:
-        raise NotImplementedError
-
-    def of_service(self, service_id: str) -> Collection[Task]:
-        return self.select("service", service_id)
-
-    def on_node(self, node_id: str) -> Collection[Task]:
-        return self.select("node", node_id)
-
-    def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[Task]:
-        return self.select("slot", (service_id, slot or node_id))
-
-
-class TaskTable(Table[Task], _TaskQueries):
-    """Tasks, with the queries that `TaskTableView` promises."""
-
-
-class TaskOverlay(Overlay[Task], _TaskQueries):
-    """Tasks within a transaction."""
-
-
-class _AttachmentQueries:
-    """The attachments' index by its name, for tables and overlays alike."""
-
-    def select(self, index: str, key: Hashable) -> Collection[NetworkAttachment]:
-        raise NotImplementedError
-
-    def on_node(self, node_id: str) -> Collection[NetworkAttachment]:
-        return self.select("node", node_id)
-
-
-class AttachmentTable(Table[NetworkAttachment], _AttachmentQueries):
-    """Attachments, with the query that `AttachmentTableView` promises."""
-
-
-class AttachmentOverlay(Overlay[NetworkAttachment], _AttachmentQueries):
-    """Attachments within a transaction."""
-
-
-def name_of(value: StoredObject) -> str:
+def _name_of(value: StoredObject) -> str:
     return value.name
 
 
-NAME_INDEX: Mapping[str, KeyOf[StoredObject]] = {"name": name_of}
-SERVICE_INDEXES: Mapping[str, KeyOf[Service]] = {
-    "name": name_of,
-    "waiting": lambda service: bool(service.waiting),
-    "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
+_BY_NAME: Mapping[str, KeyOf[Any]] = {"name": _name_of}
+_INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
+    Service: {
+        "name": _name_of,
+        "waiting": lambda service: bool(service.waiting),
+        "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
+    },
+    Task: {
+        "service": lambda task: task.service_id,
+        "node": lambda task: task.node_id,
+        "slot": lambda task: (task.service_id, task.slot or task.node_id),
+    },
+    NetworkAttachment: {"name": _name_of, "node": lambda attachment: attachment.node_id},
 }
-TASK_INDEXES: Mapping[str, KeyOf[Task]] = {
-    "service": lambda task: task.service_id,
-    "node": lambda task: task.node_id,
-    "slot": lambda task: (task.service_id, task.slot or task.node_id),
-}
-ATTACHMENT_INDEXES: Mapping[str, KeyOf[NetworkAttachment]] = {
-    "name": name_of,
-    "node": lambda attachment: attachment.node_id,
-}
+
+
+def indexes_of(kind: type[StoredObject]) -> Mapping[str, KeyOf[Any]]:
+    """Return how objects of a kind are found besides by their ids: what makes the key of each index."""
+    return _INDEXES.get(kind, _BY_NAME)

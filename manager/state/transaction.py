@@ -22,20 +22,7 @@ from common.model import (
 from common.model.meta import Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import check
-from manager.state.tables import (
-    ATTACHMENT_INDEXES,
-    NAME_INDEX,
-    SERVICE_INDEXES,
-    TASK_INDEXES,
-    AttachmentOverlay,
-    AttachmentTable,
-    Overlay,
-    ServiceOverlay,
-    ServiceTable,
-    Table,
-    TaskOverlay,
-    TaskTable,
-)
+from manager.state.tables import Overlay, Table, indexes_of
 from manager.state.view import AttachmentTableView, NamedTableView, ServiceTableView, TaskTableView
 
 _UNIQUE_NAMES = {
@@ -52,7 +39,8 @@ class Tables:
 
     def __init__(self, below: Tables | None = None) -> None:
         self._by_type: dict[type[StoredObject], Any] = {
-            kind: self._table(kind, below) for kind in get_args(StoredObject)
+            kind: Table(indexes_of(kind)) if below is None else Overlay(below.of(kind), indexes_of(kind))
+            for kind in get_args(StoredObject)
         }
         self.services: ServiceTableView = self._by_type[Service]
         self.nodes: NamedTableView[Node] = self._by_type[Node]
@@ -64,18 +52,6 @@ class Tables:
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]
         self.index: int = 0 if below is None else below.index
-
-    @staticmethod
-    def _table(kind: type[StoredObject], below: Tables | None) -> Any:
-        if kind is Task:
-            return TaskTable(TASK_INDEXES) if below is None else TaskOverlay(below.of(Task), TASK_INDEXES)
-        if kind is Service:
-            return ServiceTable(SERVICE_INDEXES) if below is None else ServiceOverlay(below.of(kind), SERVICE_INDEXES)
-        if kind is NetworkAttachment:
-            if below is None:
-                return AttachmentTable(ATTACHMENT_INDEXES)
-            return AttachmentOverlay(below.of(kind), ATTACHMENT_INDEXES)
-        return Table(NAME_INDEX) if below is None else Overlay(below.of(kind), NAME_INDEX)
 
     @property
     def cluster(self) -> Cluster:

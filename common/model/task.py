@@ -124,6 +124,20 @@ class Task(Object):
         return self.desired_state <= TaskState.RUNNING and not self.status.state.terminal
 
     @property
+    def placed(self) -> bool:
+        """Whether it takes part of its node: it was given that, and was not seen to have ended, told to or not."""
+        return bool(self.node_id) and TaskState.ASSIGNED <= self.status.state <= TaskState.RUNNING
+
+    @property
+    def serves(self) -> bool:
+        """Whether it runs, and is to."""
+        return self.status.state is TaskState.RUNNING and self.desired_state is TaskState.RUNNING
+
+    @property
+    def ended_by_itself(self) -> bool:
+        return self.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
+
+    @property
     def held_back(self) -> bool:
         """Whether it is to reach no node yet: preparing it failed last, and it is not time to try that again."""
         return self.restart.unprepared and self.desired_state <= TaskState.READY

@@ -52,11 +52,7 @@ def allocate(view: View, keys: Collection[str], now: float) -> Decision:
 
 def takes_part(task: Task, network_id: str) -> bool:
     """Whether the task holds, on its node, an address of the network."""
-    return placed(task) and any(each.target == network_id for each in task.spec.networks)
-
-
-def placed(task: Task) -> bool:
-    return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
+    return task.placed and any(each.target == network_id for each in task.spec.networks)
 
 
 def new(task: Task) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from common.clock import Clock
 from common.model import Network, NetworkAttachment, Node, Service, Task
-from manager.allocate.allocator import allocate, new, placed
+from manager.allocate.allocator import allocate, new
 from manager.allocate.subnets import is_allocated
 from manager.loops.loop import Loop, Rule
 from manager.state.changes import Change, Decision
@@ -43,7 +43,7 @@ def _held(change: Change, view: View) -> Iterable[str]:
         both = [each for each in (old, value) if isinstance(each, NetworkAttachment)]
         return dict.fromkeys(key for each in both for key in _leases_for(each))
     if isinstance(current, Task):
-        was, now = isinstance(old, Task) and placed(old), isinstance(value, Task) and placed(value)
+        was, now = isinstance(old, Task) and old.placed, isinstance(value, Task) and value.placed
         # A lease lingers after its last task; with that task's record goes the reason to.
         return _leases_of(current) if value is None or was != now else ()
     if isinstance(current, Node):
@@ -59,7 +59,7 @@ def all_keys(view: View) -> Iterator[str]:
     yield from (f"task/{task.id}" for task in view.tasks if new(task))
     yield from (f"lease/{network.id}/{node_id}" for network in view.networks for node_id in network.leases)
     for task in view.tasks:
-        if placed(task):
+        if task.placed:
             yield from _leases_of(task)
     for attachment in view.attachments:
         yield from _leases_for(attachment)

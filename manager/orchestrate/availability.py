@@ -10,7 +10,6 @@ from collections.abc import Collection
 
 from common.model.service import EXTENSION_PREFIX
 from manager.orchestrate.case import Case
-from manager.orchestrate.upkeep import serves
 from manager.state import extensions
 
 LABEL = EXTENSION_PREFIX + "max-unavailable"
@@ -29,6 +28,6 @@ def spare(case: Case, wanted: int, surplus: Collection[int] = ()) -> int | None:
     serving = {
         task.slot or task.node_id
         for task in case.view.tasks.of_service(case.service.id)
-        if serves(task) and not case.lost(task) and task.slot not in surplus
+        if task.serves and not case.lost(task) and task.slot not in surplus
     }
     return max(0, len(serving) - wanted + bound.of(wanted))

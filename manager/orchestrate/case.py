@@ -16,7 +16,7 @@ from manager.orchestrate import canary
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.progress import ACTIVE
 from manager.orchestrate.rotation import container_references
-from manager.orchestrate.slots import Slot, held
+from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import STANDS_WELL, Standings
 from manager.state import extensions, revisions
 from manager.state.constraints import unmet
@@ -133,8 +133,7 @@ class Case:
 
     def _fits(self, task: Task) -> bool:
         node = self.view.nodes.get(task.node_id)
-        placement = self.recipe.placement
-        return node is not None and not (placement and unmet(placement.constraints, node))
+        return node is not None and not unmet(self.recipe.placement, node)
 
     # --- what is done ---
 
@@ -191,7 +190,7 @@ class Case:
             task
             for task in (*slot.tasks, *slot.leaving)
             if (task.desired_state > TaskState.RUNNING or task.id in self._stopped)
-            and held(task)
+            and task.placed
             and not self.lost(task)
         ]
 
@@ -235,6 +234,11 @@ class Case:
     def discard(self, task: Task) -> None:
         """Tell a task to stop, and let its record go after that."""
         self._want(task, TaskState.REMOVE)
+
+    def give_up(self, slot: Slot | None) -> None:
+        """Discard all tasks of a slot, where there is one."""
+        for task in slot.tasks if slot is not None else ():
+            self.discard(task)
 
     def stay(self, task: Task) -> None:
         """Give up moving a task's slot to another node."""

@@ -115,8 +115,7 @@ def _count(service: Service, view: View) -> int:
 
 def _eligible(service: Service, view: View) -> Iterator[str]:
     placement = service.spec.task_template.placement
-    constraints = placement.constraints if placement else ()
-    return (node.id for node in view.nodes if standing(node) is Standing.OPEN and not unmet(constraints, node))
+    return (node.id for node in view.nodes if standing(node) is Standing.OPEN and not unmet(placement, node))
 
 
 # --- what is done meanwhile ---

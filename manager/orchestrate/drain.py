@@ -11,7 +11,7 @@ from common.model import Task
 from manager.orchestrate import canary, restart
 from manager.orchestrate.case import Case
 from manager.orchestrate.slots import Slot
-from manager.orchestrate.upkeep import next_record, serves
+from manager.orchestrate.upkeep import next_record
 from manager.state.view import View
 
 # Tasks that are on the move at once: of one service, and off one node.
@@ -44,7 +44,7 @@ def _leaving(case: Case, node_id: str) -> int:
 
 def _is_leaving(view: View, task: Task) -> bool:
     """Whether another task of the slot is on its way to take over; one that finds no place holds up nobody."""
-    if not serves(task):
+    if not task.serves:
         return False
     others = view.tasks.in_slot(task.service_id, task.slot, task.node_id if not task.slot else "")
     return any(other.live and other.id != task.id and not other.status.err for other in others)

@@ -9,11 +9,11 @@ import msgspec
 
 from common.model import Node, Task, TaskState
 from manager.orchestrate.draft import Draft
-from manager.orchestrate.slots import age, held
+from manager.orchestrate.slots import age
 from manager.orchestrate.standing import Standing, standing
 from manager.state.changes import Decision
 from manager.state.constraints import unmet
-from manager.state.reservations import Available, holds, reserved
+from manager.state.reservations import Available, reserved
 from manager.state.view import View
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
 
 def _enforce(view: View, node: Node, draft: Draft, now: float) -> None:
     tasks = view.tasks.on_node(node.id)
-    leaving = [task for task in tasks if holds(task) and not task.live]
+    leaving = [task for task in tasks if task.placed and not task.live]
     available = Available.of(node, leaving)
-    for task in sorted((task for task in tasks if task.live and held(task)), key=age):
+    for task in sorted((task for task in tasks if task.live and task.placed), key=age):
         problem = _problem(view, node, task, available)
         if problem:
             _shut_down(task, problem, draft, now)
@@ -54,12 +54,10 @@ def _problem(view: View, node: Node, task: Task, available: Available) -> str:
     A constraint must be broken both as the task was made and as its service says now: what only the new specification
     forbids is changed by its rolling update, in its pace.
     """
-    own = task.spec.placement
-    broken = unmet(own.constraints, node) if own else ""
+    broken = unmet(task.spec.placement, node)
     service = view.services.get(task.service_id)
     if broken and service is not None:
-        now = service.spec.task_template.placement
-        broken = unmet(now.constraints, node) if now else ""
+        broken = unmet(service.spec.task_template.placement, node)
     if broken:
         return f"assigned node no longer meets constraints: {broken}"
     short = available.lacking(reserved(task))

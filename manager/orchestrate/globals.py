@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from common.model import Node
 from common.model.task import RestartRecord
 from manager.orchestrate import availability, canary, rollout
@@ -22,24 +20,22 @@ def decide(case: Case) -> None:
     """
     slots = by_node(case.view.tasks.of_service(case.service.id))
     phases: list[tuple[Slot, Phase]] = []
-    constraints = case.recipe.placement.constraints if case.recipe.placement else ()
     for node in case.view.nodes:
         if case.draft.full:
             case.continue_at_once()
             return
         slot = slots.pop(node.id, None)
-        phases += _look_after(case, node, slot, constraints)
+        phases += _look_after(case, node, slot)
     for slot in slots.values():
-        _discard(case, slot)
+        case.give_up(slot)
     case.spare = availability.spare(case, len(phases))
     rollout.roll(case, phases)
 
 
-def _look_after(case: Case, node: Node, slot: Slot | None, constraints: Collection[str]) -> list[tuple[Slot, Phase]]:
+def _look_after(case: Case, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
     stands = standing(node)
-    if unmet(constraints, node):
-        if slot is not None:
-            _discard(case, slot)
+    if unmet(case.recipe.placement, node):
+        case.give_up(slot)
     elif stands in (Standing.DRAINED, Standing.LOST):
         for task in slot.tasks if slot is not None else ():
             case.stop(task)
@@ -58,8 +54,3 @@ def _fill(case: Case, node: Node, slot: Slot | None) -> None:
         case.create(0, node.id, restart=RestartRecord(), like=canary.model(case))
     else:
         case.succeed(slot, RestartRecord())
-
-
-def _discard(case: Case, slot: Slot) -> None:
-    for task in slot.tasks:
-        case.discard(task)

@@ -7,7 +7,7 @@ an earlier one stops, unless executions may run beside each other, and its recor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -78,7 +78,7 @@ def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) 
             case.continue_at_once()
             return True
         if number > wanted:
-            _discard(case, slot)
+            case.give_up(slot)
             continue
         busy += bool(slot.live) or successor(case, slot) is not None
         _look_after(case, slot)
@@ -108,19 +108,18 @@ def concurrent(job: ReplicatedJob) -> int:
 def _global(case: Case, slots: _Slots, earlier: _Slots) -> bool:
     """Let each eligible node complete one task; a node that joins during the iteration is among them."""
     left = dict(slots)
-    constraints = case.recipe.placement.constraints if case.recipe.placement else ()
     going = False
     for node in case.view.nodes:
         if case.draft.full:
             case.continue_at_once()
             return True
         slot = left.pop((0, node.id), None)
-        if unmet(constraints, node):
-            _discard(case, slot)
+        if unmet(case.recipe.placement, node):
+            case.give_up(slot)
         else:
             going = _on_node(case, node, slot, earlier) or going
     for slot in left.values():
-        _discard(case, slot)
+        case.give_up(slot)
     return going
 
 
@@ -200,9 +199,3 @@ def _begin(case: Case, number: int, node_id: str, earlier: Slot | None) -> None:
         case.create(number, node_id, restart=RestartRecord())
     else:
         case.succeed(earlier, RestartRecord())
-
-
-def _discard(case: Case, slot: Slot | None) -> None:
-    tasks: Iterable[Task] = slot.tasks if slot is not None else ()
-    for task in tasks:
-        case.discard(task)

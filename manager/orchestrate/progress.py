@@ -22,8 +22,6 @@ ROLLBACK_COMPLETED = "rollback_completed"
 ACTIVE = (UPDATING, ROLLBACK_STARTED)
 HALTED = (PAUSED, ROLLBACK_PAUSED)
 
-_ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -100,10 +98,9 @@ def _failed(task: Task, monitor: float) -> bool:
 
     Completing is no failure of a task that its restart policy does not want to run for ever.
     """
-    state = task.status.state
-    if state not in _ENDED_BY_ITSELF:
+    if not task.ended_by_itself:
         return False
-    if state is TaskState.COMPLETE and restart.policy_of(task).condition != "any":
+    if task.status.state is TaskState.COMPLETE and restart.policy_of(task).condition != "any":
         return False
     if task.renewal is not None:
         return task.updated_at - (task.renewal.taken_at or task.renewal.asked_at) <= monitor

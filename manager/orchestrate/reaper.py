@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from common.model import Task, TaskState
 from manager.orchestrate.draft import Draft
-from manager.orchestrate.slots import Slot, held
+from manager.orchestrate.slots import Slot
 from manager.state import executions
 from manager.state.changes import Decision
 from manager.state.view import View
@@ -44,12 +44,12 @@ def _reap(view: View, slot: Slot, limit: int, draft: Draft) -> None:
     filled again.
     """
     for task in slot.leaving:
-        if not held(task) or view.nodes.get(task.node_id) is None:
+        if not task.placed or view.nodes.get(task.node_id) is None:
             draft.remove(task)
     excess = len(slot.tasks) - limit if limit >= 0 else 0
     newest = _newest(view, slot) if excess > 0 else ()
     for task in slot.tasks[:-1]:
-        if excess > 0 and task.desired_state > TaskState.RUNNING and not held(task) and task.id not in newest:
+        if excess > 0 and task.desired_state > TaskState.RUNNING and not task.placed and task.id not in newest:
             draft.remove(task)
             excess -= 1
 

@@ -46,7 +46,7 @@ def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) 
             case.continue_at_once()
             return False
         if number in surplus:
-            _discard(case, slot)
+            case.give_up(slot)
         else:
             phases.append((slot, settle(case, slot)))
     moving = sum(phase is Phase.MOVING for _, phase in phases)
@@ -98,8 +98,3 @@ def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
         case.reason(f"{count} new tasks towards {case.replicas} replicas")
     if count < missing:
         case.continue_at_once()
-
-
-def _discard(case: Case, slot: Slot) -> None:
-    for task in slot.tasks:
-        case.discard(task)

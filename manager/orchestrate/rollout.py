@@ -31,7 +31,7 @@ from manager.orchestrate.progress import (
 )
 from manager.orchestrate.rotation import renewed
 from manager.orchestrate.slots import Slot
-from manager.orchestrate.upkeep import Phase, next_record, serves
+from manager.orchestrate.upkeep import Phase, next_record
 from manager.state import extensions, revisions
 
 _IN_PROGRESS = "update in progress"
@@ -132,7 +132,7 @@ def _advance(case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConf
 
 def _leaves_gap(slot: Slot, config: UpdateConfig) -> bool:
     """Whether changing a slot stops a task that serves before another does."""
-    return bool(slot.live) and serves(slot.live[0]) and config.order != "start-first"
+    return bool(slot.live) and slot.live[0].serves and config.order != "start-first"
 
 
 def _renewable(case: Case, slot: Slot) -> Task | None:
@@ -157,7 +157,7 @@ def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord)
         return
     _say_refused(case, slot)
     old = slot.live[0] if slot.live else None
-    if old is None or (config.order == "start-first" and serves(old)):
+    if old is None or (config.order == "start-first" and old.serves):
         case.succeed(slot, record, anew=True)
     else:
         case.replace(slot, old, record, anew=True)

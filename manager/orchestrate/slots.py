@@ -12,11 +12,6 @@ def age(task: Task) -> tuple[float, int, int, str]:
     return (task.created_at, task.spec_version, task.restart.attempts + task.restart.streak, task.id)
 
 
-def held(task: Task) -> bool:
-    """Whether a worker may have this task: it was given one, and was not seen to have ended."""
-    return task.status.state >= TaskState.ASSIGNED and not task.status.state.terminal
-
-
 class Slot:
     """One slot. `tasks` are those not on their way out, oldest first; `leaving` those whose records are to go.
 

@@ -19,7 +19,6 @@ from manager.state.reservations import Available, reserved
 
 # How long a drained node's task goes on while its replacement finds no place.
 DRAIN_PATIENCE = 30.0
-_ENDED_BY_ITSELF = (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 
 
 class Phase(enum.Enum):
@@ -55,7 +54,7 @@ def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord 
     last = slot.newest
     if not kept and (last.spec_version != case.service.spec_version or last.refused):
         return RestartRecord()
-    if last.status.state in _ENDED_BY_ITSELF:
+    if last.ended_by_itself:
         return restart.after(last, case.now, case.rng)
     return restart.moved(last)
 
@@ -63,7 +62,7 @@ def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord 
 def successor(case: Case, slot: Slot) -> RestartRecord | None:
     """Return the record for the next task of a slot in which none is live, or None if its policy allows no other."""
     last = slot.newest
-    if last.status.state in _ENDED_BY_ITSELF:
+    if last.ended_by_itself:
         return restart.after(last, case.now, case.rng)
     return restart.moved(last) if restart.movable(last) else None
 
@@ -74,7 +73,7 @@ def _restart(case: Case, slot: Slot) -> Phase:
     record = successor(case, slot)
     if record is None:
         return Phase.SETTLED if case.clean(last) else Phase.DIRTY
-    ended = last.status.state in _ENDED_BY_ITSELF
+    ended = last.ended_by_itself
     if last.spec_version != case.service.spec_version and not canary.leaves_out(case, slot):
         record = RestartRecord(not_before=record.not_before)
     if ended and not case.lost(last):
@@ -95,7 +94,7 @@ def _say_why(case: Case, last: Task, record: RestartRecord) -> None:
 def _keep(case: Case, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
     stands = case.standings.of(task)
-    if stands is Standing.LOST or (stands is Standing.DRAINED and not serves(task)):
+    if stands is Standing.LOST or (stands is Standing.DRAINED and not task.serves):
         _move(case, slot, task)
         return Phase.SETTLED
     if task.desired_state is TaskState.READY:
@@ -110,7 +109,7 @@ def _keep(case: Case, slot: Slot, task: Task) -> Phase:
 def _leave_or_stay(case: Case, slot: Slot, task: Task) -> Phase:
     """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
     node = case.view.nodes.get(task.moving_to)
-    if serves(task) and slot.newest is task and standing(node) is Standing.OPEN:
+    if task.serves and slot.newest is task and standing(node) is Standing.OPEN:
         return Phase.LEAVING
     case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
     case.stay(task)
@@ -143,11 +142,11 @@ def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
     left_out = canary.leaves_out(case, slot)
     fitting = [task for task in live if (left_out or case.clean(task)) and not task.moving_to]
     good = [task for task in fitting if case.standings.of(task) in STANDS_WELL]
-    serving = next((task for task in good if serves(task)), None)
+    serving = next((task for task in good if task.serves), None)
     if serving is not None:
         _keep_only(case, live, serving)
         return Phase.SETTLED
-    incumbent = next((task for task in live if serves(task) and not case.lost(task)), None)
+    incumbent = next((task for task in live if task.serves and not case.lost(task)), None)
     if not good:
         kept = incumbent or live[-1]
         _keep_only(case, live, kept)
@@ -168,10 +167,6 @@ def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
     for task in live:
         if task not in kept:
             case.stop(task)
-
-
-def serves(task: Task) -> bool:
-    return task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
 
 
 def _finds_no_place(task: Task) -> bool:
@@ -209,7 +204,7 @@ def _in_the_way(case: Case, incumbent: Task, challenger: Task) -> bool:
     """Whether the challenger could be placed where the incumbent is, if that were not there."""
     node = case.view.nodes.get(incumbent.node_id)
     placement = challenger.spec.placement
-    if node is None or (placement and unmet(placement.constraints, node)):
+    if node is None or unmet(placement, node):
         return False
     others = [task for task in case.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
     if Available.of(node, others).lacking(reserved(challenger)):

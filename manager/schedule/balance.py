@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from common.model import Service, Task, TaskState
+from common.model import Service, Task
 from common.model.service import Placement
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
@@ -161,12 +161,7 @@ class Balancer:
             return None
         tasks = [self._moved.get(t.id, t) for t in self.view.tasks.of_service(service.id) if t.live]
         known = self.load.nodes  # which may not have heard of everything yet
-        return tasks if tasks and all(_settled(task) and task.node_id in known for task in tasks) else None
-
-
-def _settled(task: Task) -> bool:
-    serves = task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING
-    return serves and not task.moving_to
+        return tasks if tasks and all(t.serves and not t.moving_to and t.node_id in known for t in tasks) else None
 
 
 def _as_placed_now(task: Task, placement: Placement | None) -> Task:

@@ -23,8 +23,6 @@ from manager.state.view import View
 Group: TypeAlias = tuple[str, int]
 """Tasks that are placed alike: a service's id and its spec version."""
 
-_ASSIGNED = TaskState.ASSIGNED
-_RUNNING = TaskState.RUNNING
 _COMPLETE = TaskState.COMPLETE
 _MOST_REMEMBERED = 4096
 _REMEMBERED = frozenset({"_suited", "_having"})
@@ -46,18 +44,9 @@ def waiting(task: Task) -> bool:
     return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE and not task.held_back
 
 
-def placed(task: Task) -> bool:
-    """Whether the task takes part of its node: it was assigned, and was not seen to have ended.
-
-    A task that is told to stop holds its resources and ports until it has stopped. One that the orchestrator made for a
-    node (global services) holds nothing until the scheduler has let it.
-    """
-    return bool(task.node_id) and _ASSIGNED <= task.status.state <= _RUNNING
-
-
 def counted(task: Task) -> bool:
     """Whether the task counts in the balance: placed and meant to run (a job's task: to complete)."""
-    return placed(task) and task.desired_state <= _COMPLETE
+    return task.placed and task.desired_state <= _COMPLETE
 
 
 class ClusterLoad:
@@ -167,7 +156,7 @@ class ClusterLoad:
     def _apply_task(self, old: Task | None, new: Task | None) -> bool:
         freed = False
         if old is None or new is None or _weight(old) != _weight(new):
-            freed = old is not None and placed(old)
+            freed = old is not None and old.placed
             if old is not None:
                 self._forget(old)
             if new is not None:
@@ -179,7 +168,7 @@ class ClusterLoad:
         return freed
 
     def _learn(self, task: Task) -> None:
-        if placed(task):
+        if task.placed:
             self._weigh(task, 1)
         elif waiting(task):
             self.pending.setdefault(group_of(task), {})[task.id] = task
@@ -189,7 +178,7 @@ class ClusterLoad:
 
     def _forget(self, task: Task) -> None:
         group = group_of(task)
-        if placed(task):
+        if task.placed:
             self._weigh(task, -1)
         elif waiting(task):
             del self.pending[group][task.id]
@@ -282,7 +271,7 @@ def _weight(task: Task) -> tuple[object, ...]:
     resources = task.spec.resources
     return (
         waiting(task) and group_of(task),  # a task that waits may be given other secrets and configs: another group
-        placed(task),
+        task.placed,
         task.node_id,
         task.desired_state <= _COMPLETE,
         resources and id(resources),

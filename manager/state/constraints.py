@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from common.errors import InvalidArgument
 from common.model import Node
+from common.model.service import Placement
 
 _EXPRESSION = re.compile(r"\s*(?P<key>[^=!\s]+)\s*(?P<operator>==|!=)\s*(?P<value>.*?)\s*", re.DOTALL)
 _KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)
@@ -93,9 +94,9 @@ def parse_all(expressions: Iterable[str]) -> tuple[Constraint, ...]:
     return tuple(map(parse, expressions))
 
 
-def unmet(expressions: Iterable[str], node: Node) -> str:
-    """Return the first of the expressions that `node` does not meet, or an empty string when it meets all."""
-    return next((each for each in expressions if not parse(each).matches(node)), "")
+def unmet(placement: Placement | None, node: Node) -> str:
+    """Return the first constraint of a placement that `node` does not meet, or an empty string when it meets all."""
+    return next((each for each in placement.constraints if not parse(each).matches(node)), "") if placement else ""
 
 
 def _known(key: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from common.model import Node, Task, TaskState
+from common.model import Node, Task
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Reservations
 
 _NOTHING = Reservations()
@@ -19,14 +19,6 @@ def reserved(task: Task) -> Reservations:
     """Return what the task's spec reserves; all zero when it says nothing."""
     resources = task.spec.resources
     return (resources.reservations if resources else None) or _NOTHING
-
-
-def holds(task: Task) -> bool:
-    """Whether the task's reservation counts on its node: it was placed there, and was not seen to have ended.
-
-    A task that is told to stop holds what it has until it has stopped; one only made for a node holds nothing yet.
-    """
-    return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
 
 
 def requested(reservations: Reservations) -> Mapping[str, int]:
@@ -54,12 +46,12 @@ class Available:
 
     @classmethod
     def of(cls, node: Node, tasks: Iterable[Task] = ()) -> Available:
-        """Return what `node` has left beside those of `tasks` that hold a reservation."""
+        """Return what `node` has left beside those of `tasks` that are placed."""
         resources = node.description.resources
         available = cls(resources.nano_cpus, resources.memory_bytes)
         available._add(resources.generic_resources)
         for task in tasks:
-            if holds(task):
+            if task.placed:
                 available.take(task)
         return available
 

@@ -16,7 +16,7 @@ from common.model import Cluster, Network, Node, Service, StoredObject, Task, Ta
 from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
-from manager.allocate.allocator import LEASE_LINGER, allocate, placed, takes_part
+from manager.allocate.allocator import LEASE_LINGER, allocate, takes_part
 from manager.allocate.leases import address_range
 from manager.allocate.ports import check_ports
 from manager.allocate.subnets import allocate_network
@@ -279,7 +279,7 @@ class Lives(RuleBasedStateMachine):
             self.commit(node, replace(node, status=NodeStatus(state="ready")))
         for _ in range(3):
             self.time_passes(LEASE_LINGER)
-        assert not any(placed(task) for task in self.view.tasks)
+        assert not any(task.placed for task in self.view.tasks)
         assert all(network.leases == {} for network in self.view.networks)
 
 

@@ -24,7 +24,6 @@ from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.orchestrate.upkeep import serves
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -145,7 +144,7 @@ class Cluster(Operator):
         """Return a task's share of the load on its service."""
         if not self.loads.measurable:
             return None
-        serving = sum(map(serves, self.view.tasks.of_service(task.service_id)))
+        serving = sum(each.serves for each in self.view.tasks.of_service(task.service_id))
         return self.loads.now(task.service_id) / max(1, serving)
 
     @property

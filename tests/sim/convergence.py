@@ -220,7 +220,7 @@ def could_run(view: View, service: Service, task: Task, node: Node) -> bool:
     there = [other for other in view.tasks.on_node(node.id) if not other.status.state.terminal and other.id != task.id]
     if node.status.state != "ready" or node.spec.availability != "active":
         return False
-    if placement and unmet(placement.constraints, node):
+    if unmet(placement, node):
         return False
     mine = [other for other in there if other.service_id == service.id]
     if placement and placement.max_replicas and len(mine) >= placement.max_replicas:
@@ -243,7 +243,7 @@ def _placement_only(service: Service, task: Task, node: Node | None) -> bool:
 
 def _fits(service: Service, node: Node) -> bool:
     placement = service.spec.task_template.placement
-    return not unmet(placement.constraints if placement else (), node)
+    return not unmet(placement, node)
 
 
 def _eligible(service: Service, node: Node) -> bool:

@@ -17,7 +17,6 @@ from common.errors import Unavailable
 from common.model import Node, Service, Task, TaskState
 from common.model.service import TaskSpec
 from manager.backends.memory import MemoryBackend
-from manager.orchestrate.slots import held
 from manager.orchestrate.standing import Standing, standing
 from manager.state.backend import Loaded
 from manager.state.changes import Change, ChangeSet
@@ -140,7 +139,7 @@ class CheckedBackend:
                 self._say(str(error), [new])
         elif isinstance(new, Task):
             self._created(new)
-        elif isinstance(old, Task) and held(old) and old.node_id in self.mirror.nodes:
+        elif isinstance(old, Task) and old.placed and old.node_id in self.mirror.nodes:
             self._say(f"the record of {old.id} went while its worker may have it", [old])
 
     def _created(self, new: Task) -> None:
@@ -211,7 +210,7 @@ class CheckedBackend:
     def _started(self, task: Task, tasks: Iterable[Task]) -> None:
         """A task is started only when the ones before it have stopped, had a minute for it, or cannot be heard of."""
         for other in tasks:
-            stopping = other.desired_state > TaskState.RUNNING and held(other)
+            stopping = other.desired_state > TaskState.RUNNING and other.placed
             waited = self._clock.now() - task.created_at >= OLD_TASK_PATIENCE
             heard_of = self._standing(other) is not Standing.LOST
             if stopping and not waited and heard_of and not self._overlapped(task, other):

@@ -73,7 +73,7 @@ def _let_in(view: View, task: Task) -> Iterator[Complaint]:
     placement = task.spec.placement
     if node.spec.availability == "drain" and not task.slot:
         yield f"{task.id} is given the drained node {node.id}", [task]
-    if placement is not None and (broken := unmet(placement.constraints, node)):
+    if broken := unmet(placement, node):
         yield f"{task.id} is given {node.id}, which does not meet {broken}", [task]
     there = [other for other in view.tasks.on_node(node.id) if _holds(other) and other.id != task.id]
     # Those of another version may be placed after it in one decision, by the limit that they have.

@@ -71,7 +71,7 @@ def _may_stay(view: View, other: Task, task: Task) -> bool:
     node, placement = view.nodes.get(other.node_id), task.spec.placement
     if node is None or node.status.state == "down" or node.spec.availability == "drain":
         return False
-    return not (placement and unmet(placement.constraints, node))
+    return not unmet(placement, node)
 
 
 def files(container: ContainerSpec | None) -> set[str]:

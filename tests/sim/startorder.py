@@ -101,7 +101,7 @@ def _takes(service: Service, node: Node) -> bool:
 
 def _fits(service: Service, node: Node) -> bool:
     placement = service.spec.task_template.placement
-    return not unmet(placement.constraints if placement else (), node)
+    return not unmet(placement, node)
 
 
 def _heard_of(node: Node | None) -> bool:

@@ -99,7 +99,7 @@ def _as_wanted(view: View, service: Service, task: Task) -> bool:
         return False
     if task.status.message == _ENFORCED or task.job_iteration is not None or task.refused:
         return False
-    if template.placement is not None and unmet(template.placement.constraints, node):
+    if unmet(template.placement, node):
         return False
     ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec is not None else ()
     same_ports = [port for port in ports if port.publish_mode == "host"] == list(task.ports)

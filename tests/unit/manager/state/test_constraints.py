@@ -7,7 +7,7 @@ import pytest
 from common.errors import InvalidArgument
 from common.model import Node
 from common.model.node import EngineDescription, NodeDescription, NodeSpec, NodeStatus
-from common.model.service import Platform
+from common.model.service import Placement, Platform
 from manager.state.constraints import parse, parse_all, unmet
 
 NODE = Node(
@@ -80,5 +80,7 @@ def test_a_wrong_expression_is_named_in_its_error(expression: str, says: str) ->
 
 
 def test_unmet_names_the_first_that_fails() -> None:
-    assert unmet(["node.role==worker", "node.labels.zone==west", "node.id==x"], NODE) == "node.labels.zone==west"
-    assert unmet(["node.role==worker"], NODE) == ""
+    several = Placement(constraints=("node.role==worker", "node.labels.zone==west", "node.id==x"))
+    assert unmet(several, NODE) == "node.labels.zone==west"
+    assert unmet(Placement(constraints=("node.role==worker",)), NODE) == ""
+    assert unmet(None, NODE) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,14 +11,14 @@ from typing import Any, Self, TypeAlias
 import aiohttp
 
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import ApiError, cannot_connect
+from manager.cli.failures import ApiError, cannot_connect, no_answer
+from manager.cli.patience import PING_SECONDS, SILENT_SECONDS, Watch, while_it_lives
 
 Params: TypeAlias = Mapping[str, str]
 MultiParams: TypeAlias = Sequence[tuple[str, str]]
 Filters: TypeAlias = Mapping[str, list[str]]
 
 _CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 120  # an update may ask a registry for an image's digest before it answers
 
 
 class Client:
@@ -29,7 +30,8 @@ class Client:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
+        # How long an answer may take is nobody's to say (a registry is asked, a container stops): see `patience`.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(connector=self.endpoint.connector(), timeout=timeout)
         return self
 
@@ -63,11 +65,8 @@ class Client:
         params: Params | None = None,
         *,
         headers: Params | None = None,
-        endless: bool = False,
     ) -> Any:
-        """Send a request; one that is `endless` may be answered any time later."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS) if endless else None
-        async with self._request("POST", path, params, body=body, headers=headers, timeout=timeout) as response:
+        async with self._request("POST", path, params, body=body, headers=headers) as response:
             text = await response.text()
             return json.loads(text) if text else None
 
@@ -86,8 +85,7 @@ class Client:
         headers: Params | None = None,
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """Open an answer of any length, perhaps without an end: events, logs, archives, how a pull goes."""
-        endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        async with self._request(method, path, params, headers=headers, timeout=endless) as response:
+        async with self._request(method, path, params, headers=headers, is_stream=True) as response:
             yield response.content
 
     @asynccontextmanager
@@ -95,9 +93,31 @@ class Client:
         self, path: str, data: AsyncIterator[bytes], params: MultiParams, *, headers: Params, method: str = "POST"
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """Send a body of any length as it is made; the answer comes as a stream, too."""
-        endless = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        async with self._request(method, path, params, data=data, headers=headers, timeout=endless) as response:
+        async with self._request(method, path, params, data=data, headers=headers, is_stream=True) as response:
             yield response.content
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[Watch]:
+        """Run a request for as long as the manager lives.
+
+        Raises:
+            CannotConnect: it takes connections and does not answer.
+
+        """
+        limit = SILENT_SECONDS + PING_SECONDS
+        try:
+            async with while_it_lives(self._ping) as watch:
+                yield watch
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ClientError):
+                raise
+            raise no_answer(self.endpoint.url, limit) from error
+
+    async def _ping(self) -> None:
+        assert self._session is not None, "the client is used outside of its context"
+        with contextlib.suppress(aiohttp.ClientError):  # it is not hung: what it is, the request finds out
+            async with self._session.get(f"{self._base}/_ping") as response:
+                await response.read()
 
     @asynccontextmanager
     async def _request(
@@ -109,24 +129,33 @@ class Client:
         body: object = None,
         data: AsyncIterator[bytes] | None = None,
         headers: Params | None = None,
-        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  # aiohttp's own, per part of the exchange
+        is_stream: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "the client is used outside of its context"
-        extra: dict[str, Any] = {"timeout": timeout} if timeout else {}
-        extra |= {"json": body} if data is None else {"data": data}
         try:
-            async with self._session.request(
-                method, self._base + path, params=params, headers=headers, **extra
-            ) as response:
-                if response.status >= 400:
-                    raise ApiError(response.status, _reason(await response.text(), response))
-                yield response
-        except TimeoutError as error:
+            async with self.watched() as watch:
+                extra: dict[str, Any] = {"json": body} if data is None else {"data": _noted(data, watch)}
+                async with self._session.request(
+                    method, self._base + path, params=params, headers=headers, **extra
+                ) as response:
+                    if response.status >= 400:
+                        raise ApiError(response.status, _reason(await response.text(), response))
+                    if is_stream:
+                        watch.end()
+                    yield response
+        except TimeoutError as error:  # in connecting
             raise cannot_connect(self.endpoint.url, TimeoutError("it does not answer in time")) from error
         except aiohttp.ClientConnectorError as error:
             raise cannot_connect(self.endpoint.url, error.os_error) from error
         except aiohttp.ClientError as error:
             raise cannot_connect(self.endpoint.url, error) from error
+
+
+async def _noted(data: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[bytes]:
+    """Pass a body on, and note each time that the manager has taken some of it."""
+    async for chunk in data:
+        yield chunk
+        watch.heard()
 
 
 def _reason(text: str, response: aiohttp.ClientResponse) -> str:

@@ -14,10 +14,10 @@ from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.container_change import CONTAINERS_ARGUMENT
 from manager.cli.container_copy import copy
 from manager.cli.container_rows import CONTAINERS, port_lines, rows
-from manager.cli.container_stats import STATS, row
+from manager.cli.container_usage import stats
 from manager.cli.events import moment
-from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.inspection import each, finish, inspect
+from manager.cli.failures import CommandFailed
+from manager.cli.inspection import each, inspect
 from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.pruning import prune_command
 from manager.cli.session import with_client
@@ -184,23 +184,6 @@ async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> No
     click.echo(align("".join("\t".join(line) + "\n" for line in lines), min_width=20, padding=3), nl=False)
 
 
-@container.command("stats", cls=SwarmCommand, examples="swarm-manager container stats web db")
-@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
-@format_flag()
-@with_client
-async def stats(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
-    """Show once what containers use, by default all that run."""
-    names = containers or [running["Id"] for running in await client.get("/containers/json")]
-    problems, shown = [], []
-    for name in names:
-        try:
-            shown.append(row(await client.get(f"/containers/{name}/stats", {"stream": "false"})))
-        except ApiError as error:
-            problems.append(error.message)
-    click.echo(STATS.render(shown, layout), nl=False)
-    finish(problems)
-
-
 @container.command("port", cls=SwarmCommand, examples="swarm-manager container port web 80/tcp")
 @click.argument("reference", **_CONTAINER)
 @click.argument("private", required=False, metavar="[PRIVATE_PORT[/PROTO]]")
@@ -232,6 +215,7 @@ for command in (
     container_change.unpause,
     container_change.wait,
     copy,
+    stats,
     prune_command("container", "all stopped containers", "Remove all stopped containers, of every node that answers."),
 ):
     container.add_command(command)

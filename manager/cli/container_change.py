@@ -55,7 +55,7 @@ async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     problems = []
     for name in containers:
         try:
-            click.echo((await client.post(f"/containers/{name}/wait", endless=True))["StatusCode"])
+            click.echo((await client.post(f"/containers/{name}/wait"))["StatusCode"])
         except ApiError as error:
             problems.append(error.message)
     finish(problems)
@@ -91,7 +91,7 @@ async def commit(client: Client, /, reference: str, name: str, **given: Any) -> 
         "pause": "1" if given["pause"] else "0",
     }
     headers = {"Content-Type": "application/json"}  # of an empty body: the image is configured as the container
-    click.echo((await client.post("/commit", params=query, headers=headers, endless=True))["Id"])
+    click.echo((await client.post("/commit", params=query, headers=headers))["Id"])
 
 
 @click.command("attach", cls=SwarmCommand, examples="swarm-manager container attach web")
@@ -110,7 +110,7 @@ async def attach(client: Client, /, reference: str, detach_keys: str, *, no_stdi
         raise InvalidArgument("the input device is not a TTY")
     query = urlencode({"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(stdin), "detachKeys": detach_keys})
     path = f"/containers/{shown['Id']}"
-    reader, writer = await open_stream(client.endpoint, f"{path}/attach?{query}", None)
+    reader, writer = await open_stream(client, f"{path}/attach?{query}", None)
     try:
         async with lent_terminal(client, path, tty=tty, interactive=stdin):
             await join(reader, writer, stdin=stdin, terminal=tty)

@@ -48,7 +48,7 @@ async def execute(client: Client, /, reference: str, command: tuple[str, ...], *
     if given["detach"]:
         await client.post(f"{path}/start", {"Detach": True, "Tty": given["tty"]})
         return
-    reader, writer = await open_stream(client.endpoint, f"{path}/start", {"Detach": False, "Tty": given["tty"]})
+    reader, writer = await open_stream(client, f"{path}/start", {"Detach": False, "Tty": given["tty"]})
     try:
         async with lent_terminal(client, path, **given):
             await join(reader, writer, stdin=given["interactive"], terminal=given["tty"])

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from common.errors import SwarmError
+from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import ApiError, cannot_connect
 
@@ -17,14 +18,15 @@ _CONNECT_SECONDS = 10.0
 _LIMIT = 64 * 1024
 
 
-async def open_stream(endpoint: Endpoint, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """POST a request, and return the connection that it has become.
 
     Raises:
         ApiError: the manager refused.
-        CannotConnect: there is no manager.
+        CannotConnect: there is no manager, or it does not answer.
 
     """
+    endpoint = client.endpoint
     reader, writer = await _connect(endpoint)
     content = b"" if body is None else json.dumps(body).encode()
     head = (
@@ -32,9 +34,10 @@ async def open_stream(endpoint: Endpoint, path: str, body: Any) -> tuple[asyncio
         f"Content-Length: {len(content)}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     )
     try:
-        writer.write(head.encode() + content)
-        await writer.drain()
-        answer = await reader.readuntil(b"\r\n\r\n")
+        async with client.watched():
+            writer.write(head.encode() + content)
+            await writer.drain()
+            answer = await reader.readuntil(b"\r\n\r\n")
         status = int(answer.split(b" ", 2)[1])
         if status >= 400:
             raise ApiError(status, await _reason(reader, answer))

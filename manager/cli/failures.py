@@ -30,6 +30,15 @@ class CommandFailed(SwarmError):
     exit_code: ClassVar[int] = 1
 
 
+def no_answer(url: str, seconds: float) -> CannotConnect:
+    """Explain a manager that takes connections and does not answer for so long."""
+    return CannotConnect(
+        f"The manager at {url} takes connections, but has not answered for {seconds:g} s: it hangs, or its host does.\n"
+        "On its host `journalctl -u swarm-manager` is its log (without systemd: daemon.log in its data directory), and "
+        "`systemctl restart swarm-manager` starts it anew; containers run on meanwhile."
+    )
+
+
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     """Explain a failed connection to the manager's socket or address `url`."""
     head = f"Cannot connect to the manager at {url}"

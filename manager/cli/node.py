@@ -18,7 +18,7 @@ from manager.cli.inspection import each, finish, inspect
 from manager.cli.listing import grouped, inspecting, listing, task_listing
 from manager.cli.node_drain import activate, drain
 from manager.cli.node_page import page
-from manager.cli.node_rows import NODES, rows
+from manager.cli.node_rows import NODES, notes, rows
 from manager.cli.session import with_client
 from manager.cli.task_rows import fetch, print_tasks
 
@@ -51,6 +51,9 @@ async def list_nodes(client: Client, /, filters: tuple[tuple[str, str], ...], la
     nodes = await client.get("/nodes", filtered(grouped(filters)))
     swarm = (await client.get("/info")).get("Swarm") or {}
     click.echo(NODES.render(rows(nodes, swarm), layout, quiet=quiet), nl=False)
+    if not quiet:
+        for line in notes(nodes):
+            click.echo(line, err=True)
 
 
 async def resolve(client: Client, reference: str) -> str:

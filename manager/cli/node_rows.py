@@ -8,6 +8,10 @@ from typing import Any
 from manager.cli.rows import Row, Table
 from manager.cli.wording import capitalized, natural
 
+# What is seen from the state, or was done on purpose and for good.
+_PLAIN = frozenset({"", "no sign of life", "the worker has left the swarm"})
+_NAMED = 3
+
 NODES = Table(
     columns=(
         "{{.ID}} {{if .Self}}*{{else}} {{end}}",
@@ -40,6 +44,22 @@ NODES = Table(
 def rows(nodes: Iterable[Any], swarm: Any) -> list[Row]:
     """Make the rows from the answers of /nodes and the `Swarm` part of /info, by host name."""
     return [_row(node, swarm) for node in sorted(nodes, key=lambda node: natural(_hostname(node)))]
+
+
+def notes(nodes: Iterable[Any]) -> list[str]:
+    """Say of those that are not ready why, as far as that is more than silence: a line for each reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for node in nodes:
+        status = node["Status"]
+        reason = status.get("State", ""), status.get("Message", "")
+        if reason[0] != "ready" and reason[1] not in _PLAIN:
+            reasons.setdefault(reason, []).append(_hostname(node) or node["ID"])
+    return [f"{capitalized(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
+
+
+def _names(names: list[str]) -> str:
+    first = ", ".join(sorted(names, key=natural)[:_NAMED])
+    return first if len(names) <= _NAMED else f"{first} and {len(names) - _NAMED} more"
 
 
 def _hostname(node: Any) -> str:

@@ -41,7 +41,7 @@ async def run_prune(client: Client, noun: str, what: str, filters: dict[str, lis
     """Ask the user, unless `force`, then the manager; print what went."""
     if not force and not click.confirm(f"WARNING! This will remove {what}.\nAre you sure you want to continue?"):
         return
-    pruned = await client.post(f"/{noun}s/prune", params=filtered(filters), endless=True)
+    pruned = await client.post(f"/{noun}s/prune", params=filtered(filters))
     title = f"{noun.capitalize()}s"
     if lines := _lines(pruned.get(f"{title}Deleted") or ()):
         click.echo(f"Deleted {title}:\n" + "\n".join(lines) + "\n")

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from common.errors import SwarmError
+from manager.cli.client import Client
 from manager.cli.container_rows import CONTAINERS, port_lines, rows
-from manager.cli.container_stats import STATS, cpu_percent, row
+from manager.cli.container_stats import STATS, cpu_percent, row, unknown
 from manager.cli.endpoint import Endpoint
 from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import join
@@ -54,10 +55,12 @@ def test_stats() -> None:
         "pids_stats": {"current": 4},
     }
     assert cpu_percent(stats) == pytest.approx(40.0)
-    shown = row(stats)
+    shown = row(stats, "db")
+    assert (shown["Container"], shown["ID"], row(stats, "db", no_trunc=True)["ID"]) == ("db", "b" * 12, "b" * 64)
     assert (shown["MemUsage"], shown["MemPerc"]) == ("2MiB / 1GiB", "0.20%")
-    assert (shown["NetIO"], shown["BlockIO"], shown["PIDs"]) == ("1.5kB / 0B", "10B / 7B", 4)
+    assert (shown["NetIO"], shown["BlockIO"], shown["PIDs"]) == ("1.5kB / 0B", "10B / 7B", "4")
     assert "db" in STATS.render([shown])
+    assert STATS.render([unknown("web")]).split()[-10:] == ["web", "--", "--", "--", "/", "--", "--", "--", "--", "--"]
     # A container that does not run has no sample.
     assert cpu_percent({"cpu_stats": {"cpu_usage": {"total_usage": 0}}, "precpu_stats": {}}) == 0.0
 
@@ -72,10 +75,12 @@ async def test_a_refusal_is_the_managers_words(tmp_path: Path) -> None:
 
     server = await asyncio.start_unix_server(refuse, tmp_path / "s")
     with pytest.raises(ApiError, match="Error response from daemon: container is paused"):
-        await open_stream(Endpoint(f"unix://{tmp_path}/s"), "/exec/e1/start", {})
+        async with Client(Endpoint(f"unix://{tmp_path}/s")) as client:
+            await open_stream(client, "/exec/e1/start", {})
     server.close()
     with pytest.raises(CannotConnect):
-        await open_stream(Endpoint(f"unix://{tmp_path}/none"), "/exec/e1/start", {})
+        async with Client(Endpoint(f"unix://{tmp_path}/none")) as client:
+            await open_stream(client, "/exec/e1/start", {})
 
 
 async def test_output_is_taken_apart(capfd: pytest.CaptureFixture[str]) -> None:

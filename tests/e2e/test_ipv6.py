@@ -107,6 +107,49 @@ async def udp(host: Host, address: str) -> str:
     return (await host.run(sys.executable, "-c", script)).stdout
 
 
+STEADY = """
+import socket, sys
+asked = {}
+for address in sys.argv[2:]:
+    asked[address] = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    asked[address].connect((address, int(sys.argv[1])))
+    asked[address].settimeout(0.2)
+refused = set()
+while asked:
+    for address, client in [*asked.items()]:
+        try:
+            client.send(b"x")
+            client.recv(2000)
+            asked.pop(address).close()
+        except ConnectionRefusedError:
+            refused.add(address)
+        except TimeoutError:
+            continue
+    if len(refused) == len(sys.argv[2:]):
+        print("all refused", flush=True)
+"""
+
+
+async def test_a_hosts_own_udp_clients_are_refused_until_a_port_has_backends(swarm: Cluster):
+    """They send all the time: what the kernel remembers must not keep them from the first one."""
+    host = swarm.boss
+
+    async def no_backends() -> bool:
+        return "m_udp" not in (await host.run("nft", "list", "map", "ip", "orc", "mesh")).stdout
+
+    await swarm.swarm("service", "scale", "--detach", "web=0")
+    try:
+        await swarm.until(no_backends, 10)
+        addresses = ("127.0.0.1", "::1", host.ip, host.ip6)
+        clients = await host.spawn(sys.executable, "-c", STEADY, str(PORT), *addresses, name="steady")
+        await clients.logged("all refused", 10)
+    finally:
+        await swarm.swarm("service", "scale", "--detach", "web=1")
+    await swarm.running("web", 1)
+    assert await clients.wait(10) == 0
+    await swarm.until(lambda: knows_the_port(swarm), 10)
+
+
 async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     size = 1_000_000
     url = f"http://[{swarm.boss.ip6}]:{PORT}"

@@ -9,13 +9,13 @@ import pytest
 from common.clock import SystemClock
 from tests.fakes.engine import FakeEngine
 from tests.unit.worker.net.worlds import backend, endpoint, facts, world
-from worker.net import command
+from worker.net import command, conntrack
 from worker.net.attachments import Attachments
 from worker.net.command import Output
 from worker.net.conntrack import cut_forgotten, forgotten
 from worker.net.dns import ClusterDns
 from worker.net.keeper import Keeper
-from worker.net.plan import plan
+from worker.net.plan import Purge, plan
 
 RANGES = (ip_network("10.1.0.0/16"), ip_network("10.240.0.0/12"), ip_network("fd00:20::/64"))
 IPV4 = (
@@ -61,6 +61,26 @@ async def test_both_families_are_listed_and_each_address_is_cut_once(monkeypatch
         "conntrack -L --dst-nat -f ipv6",
         "conntrack -D --reply-src fd00:20::af0:207",
     ]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+async def test_of_many_addresses_those_are_cut_that_something_leads_to(monkeypatch: pytest.MonkeyPatch, code: int):
+    """All of them, where that cannot be told."""
+    cut: list[str] = []
+
+    async def run(*argv: str, **_: object) -> Output:
+        if "-D" in argv:
+            cut.append(argv[-1])
+            return Output(0, "", "")
+        return Output(code, {"ipv4": IPV4, "ipv6": IPV6}[argv[-1]], "")
+
+    monkeypatch.setattr(command, "run", run)
+    gone = ("10.1.17.1", "10.1.17.2", "10.1.17.3", "10.240.2.7", "10.240.2.8", "fd00:20::af0:207")
+    await conntrack.cut(Purge(backends=gone))
+    assert cut == (list(gone) if code else ["10.1.17.3", "10.240.2.7", "fd00:20::af0:207"])
+    cut.clear()
+    await conntrack.cut(Purge(backends=gone[:3]))
+    assert cut == list(gone[:3])
 
 
 async def test_connections_are_cut_once_when_the_manager_and_the_engine_have_said_what_there_is(

@@ -155,6 +155,8 @@ class TaskRunner:
                 # The engine is away, or refuses to speak of this container: the other tasks' runners go on.
                 level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
                 _log.log(level, "task %s waits for the engine: %s", self.task.name, error.message)
+                if self._now.state < TaskState.RUNNING:
+                    self._say("waits for the engine", error.message)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + RETRY_SECONDS)
             except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
@@ -299,9 +301,11 @@ class TaskRunner:
         self._image = await self._hands.images.ensure(spec.image, self.task.service_id, self._say)
         self._now = replace(self._now, image_ready=True)
 
-    def _say(self, message: str) -> None:
-        """Report what is being done in the present state."""
-        self.status = self._status(Step(self._now.state, message))
+    def _say(self, message: str, err: str = "") -> None:
+        """Report what is being done in the present state, or what keeps it from being done."""
+        if (message, err) == (self.status.message, self.status.err):
+            return
+        self.status = self._status(Step(self._now.state, message, err))
         self._report(self.task.id, self.status)
 
     async def _create(self) -> None:

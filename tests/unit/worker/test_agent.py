@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
 from worker import taskmachine
 from worker.gate import calls_at_once
-from worker.ports import EngineError, Phase
+from worker.ports import EngineDown, EngineError, Phase
 
 S = TaskState
 
@@ -496,6 +497,28 @@ async def test_work_goes_on_when_the_engine_is_back():
         states = {w.state(task.id) for task in tasks}
         assert states <= {S.RUNNING, S.FAILED}
         assert len(w.engine.running) == sum(w.state(task.id) is S.RUNNING for task in tasks) >= 12
+
+
+@virtual
+async def test_a_task_that_waits_for_an_engine_that_hangs_says_so():
+    w = world()
+    create, hangs = w.engine.create, [True]
+
+    async def create_late(name: str, body: dict[str, Any]) -> str:
+        if hangs:
+            raise EngineDown("the Docker engine did not answer in time")
+        return await create(name, body)
+
+    w.engine.create = create_late
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(5)
+        assert (w.state(), w.last().message) == (S.PREPARING, "waits for the engine")
+        assert w.last().err == "the Docker engine did not answer in time"
+        assert len([status for status in w.seen["t1"] if status.err]) == 1, "said once"
+        hangs.clear()
+        await asyncio.sleep(5)
+        assert (w.state(), w.last().err) == (S.RUNNING, "")
 
 
 @virtual

@@ -93,7 +93,7 @@ def _check_mtu(body: NetworkCreate) -> None:
 
 def _driver(body: NetworkCreate) -> tuple[str, str]:
     """Choose the driver. A bridge of one engine makes no sense here: it becomes a cluster-wide overlay."""
-    if body.driver in {"", OVERLAY} or (body.driver == "bridge" and body.scope == "swarm"):
+    if body.driver in {"", OVERLAY}:
         return body.driver or OVERLAY, ""
     if body.driver == "bridge":
         return OVERLAY, f"{body.name} spans the cluster: it is an attachable overlay network, not a bridge of one host"

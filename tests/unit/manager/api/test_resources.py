@@ -523,8 +523,9 @@ async def test_bad_networks(client: Client, body: Any, status: int, words: str) 
     assert answered == status
 
 
-async def test_a_bridge_becomes_an_overlay_and_says_so(client: Client) -> None:
-    status, answer = await client.ask("POST", "/networks/create", {"Name": "br", "Driver": "bridge"})
+@pytest.mark.parametrize("scope", ["", "swarm"])
+async def test_a_bridge_becomes_an_overlay_and_says_so(client: Client, scope: str) -> None:
+    status, answer = await client.ask("POST", "/networks/create", {"Name": "br", "Driver": "bridge", "Scope": scope})
     assert status == 201
     assert "spans the cluster" in answer["Warning"]
     network = await client.get("/networks/br")

@@ -26,16 +26,17 @@ class Sysctls:
     def __init__(self, memory: Path, proc: Path = PROC) -> None:
         self._memory = memory
         self._proc = proc
+        self._refused: set[str] = set()
 
     def apply(self, wanted: Mapping[str, str]) -> tuple[str, ...]:
-        """Set what differs and return it in words. A link's settings wait for the link."""
+        """Set what differs and return it in words. A link's settings wait for the link; a refusal is said once."""
         changed = []
         for path, value in wanted.items():
             there = self._read(path)
             if there is not None and there != value:
                 self._remember(path, there)
-                self._write(path, value)
-                changed.append(f"{path.replace('/', '.')} was {there}")
+                if self._write(path, value):
+                    changed.append(f"{path.replace('/', '.')} was {there}")
         return tuple(changed)
 
     def restore(self) -> None:
@@ -58,11 +59,16 @@ class Sysctls:
         finally:
             os.close(descriptor)
 
-    def _write(self, path: str, value: str) -> None:
+    def _write(self, path: str, value: str) -> bool:
         try:
             (self._proc / path).write_text(value)
         except OSError as error:
-            _log.warning("cannot set %s to %s: %s", path.replace("/", "."), value, error.strerror)
+            if path not in self._refused:
+                _log.warning("cannot set %s to %s: %s", path.replace("/", "."), value, error.strerror)
+            self._refused.add(path)
+            return False
+        self._refused.discard(path)
+        return True
 
     def _remember(self, path: str, value: str) -> None:
         if path.startswith(_OF_LINKS):

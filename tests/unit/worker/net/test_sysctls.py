@@ -53,3 +53,20 @@ def test_a_link_that_goes_while_its_settings_are_read_is_none(
 
     monkeypatch.setattr("worker.net.sysctls.os.read", gone)
     assert Sysctls(tmp_path / "memory", proc).apply({OF_LINK: "1"}) == ()
+
+
+def test_what_cannot_be_set_is_said_once_and_is_no_change(
+    tmp_path: Path, proc: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """It is tried every second."""
+    sysctls = Sysctls(tmp_path / "memory", proc)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", refuse)
+        for _ in range(3):
+            assert sysctls.apply({OF_LINK: "1"}) == ()
+    assert caplog.messages == ["cannot set net.ipv4.conf.oc-gw.route_localnet to 1: Permission denied"]
+    assert sysctls.apply({OF_LINK: "1"}) == ("net.ipv4.conf.oc-gw.route_localnet was 0",)

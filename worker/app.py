@@ -14,12 +14,14 @@ from common.clock import SystemClock
 from common.errors import FailedPrecondition, SwarmError
 from common.sdnotify import Notifier
 from common.version import version
+from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
 from worker import claims, statusfile
 from worker.agent import Agent
 from worker.config import DataDir, WorkerConfig
 from worker.dialler import Credentials, TlsDialler
 from worker.engine import DockerEngine
+from worker.hoststate import is_going_down
 from worker.imagefetch import ImageFetcher
 from worker.imagekeep import DAY_SECONDS, FetchedImages
 from worker.imagelink import ImageLink
@@ -39,20 +41,27 @@ READY_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def run(data_dir: DataDir) -> None:
-    """Run the worker of a data directory until SIGTERM or SIGINT; its containers run on."""
+async def run(data_dir: DataDir) -> bool:
+    """Run the worker of a data directory until SIGTERM or SIGINT; its containers run on.
+
+    Returns whether a manager has ever welcomed it.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    daemon = asyncio.create_task(_Daemon(data_dir).run())
+    worker = _Daemon(data_dir)
+    daemon = asyncio.create_task(worker.run())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({daemon, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not daemon.done():
+        await worker.part()
     for task in (daemon, stop):
         task.cancel()
     results = await asyncio.gather(daemon, stop, return_exceptions=True)
     if isinstance(results[0], Exception):
         raise results[0]
+    return worker.welcomed
 
 
 class _Daemon:
@@ -64,6 +73,14 @@ class _Daemon:
         self._rng = random.SystemRandom()
         self._news = asyncio.Event()
         self._is_ready = False
+        self._session: Session | None = None
+        self.welcomed = False
+
+    async def part(self) -> None:
+        """Tell the manager that this agent stops, so that it waits for the next one, or moves this host's tasks."""
+        if self._session is not None and self._session.address:
+            self._notifier.stopping()
+            await self._session.part(Goodbye(host=await is_going_down()))
 
     async def run(self) -> None:
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
@@ -103,7 +120,7 @@ class _Daemon:
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
         )
-        session = Session(
+        session = self._session = Session(
             TlsDialler(credentials, config.docker_host, image_server),
             agent,
             agent.reporter,
@@ -140,6 +157,7 @@ class _Daemon:
                 pid=os.getpid(),
                 process=mark,
                 manager=session.address,
+                refused=session.refused,
                 since=session.since,
                 tasks=len(statuses),
                 tasks_running=live(statuses),
@@ -158,6 +176,7 @@ class _Daemon:
             except OSError as error:
                 _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
             if status.manager:  # after the file is written: `join` reads it then
+                self.welcomed = True
                 self._ready()
             await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
             await self._news.wait()

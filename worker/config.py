@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
 DEFAULT_IMAGE_PORT = 2378
 DEFAULT_KEEP_IMAGES = 7
+_BLOCK = 4096
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,19 @@ class DataDir:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
+
+    def check_writable(self) -> None:
+        """Find out whether files can be written here.
+
+        Raises:
+            Unavailable: they cannot.
+
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(_BLOCK))
+        except OSError as error:
+            raise Unavailable(f"cannot write to the data directory {self.path}: {error.strerror}") from error
 
     def save(self, config: WorkerConfig) -> None:
         """Write the configuration. Its presence is what says that this host has joined."""

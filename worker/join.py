@@ -1,4 +1,4 @@
-"""Joining a cluster and leaving it: what the command line does besides the daemon."""
+"""Joining a cluster and starting the daemon: what the command line does besides it. `leave` is the way back."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 import ipaddress
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
 from common.clock import SystemClock
 from common.daemon import Daemon
-from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
-from common.version import version
-from common.wire.client import JoinTerms, join, open_session
-from common.wire.messages import PROTOCOL_VERSION, Hello, Leave, LeaveAck
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
 from worker import claims, statusfile
 from worker.config import (
@@ -29,16 +28,12 @@ from worker.config import (
     format_address,
     parse_address,
 )
-from worker.dialler import Credentials
 from worker.engine import DEFAULT_HOST, DockerEngine
-from worker.net.choice import choose_networks
-from worker.ports import JSON, LABEL_AGENT, Engine
-from worker.resources import describe
+from worker.leave import undo, withdraw_with
+from worker.ports import JSON
 from worker.statusfile import WorkerStatus
-from worker.tmpfs import TmpfsFiles
 
 START_SECONDS = 30.0
-LEAVE_SECONDS = 5.0
 AVAILABILITIES = ("active", "pause", "drain")
 
 _log = logging.getLogger(__name__)
@@ -93,22 +88,54 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
         labels=wishes.labels,
         availability=wishes.availability,
     )
-    member = await join(host, port, wishes.token, terms, SystemClock())
-    config = WorkerConfig(
+    with _kept_on_success(data):  # what cannot be stored is not asked for
+        member = await join(host, port, wishes.token, terms, SystemClock())
+        return await _keep(data, _config(wishes, member, format_address(host, port)), member)
+
+
+def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
+    return WorkerConfig(
         node_id=member.node_id,
         cluster_id=member.cluster_id,
-        managers=member.managers or (format_address(host, port),),
+        managers=member.managers or (asked,),
         advertise_addr=wishes.advertise_addr,
         docker_host=wishes.docker_host,
         image_port=wishes.image_port,
         keep_images=wishes.keep_images,
     )
+
+
+@contextmanager
+def _kept_on_success(data: DataDir) -> Iterator[None]:
+    """Have a data directory that can be written; it goes if the block fails.
+
+    Raises:
+        Unavailable: it cannot be made, or written.
+
+    """
     data.create()
+    try:
+        data.check_writable()
+        yield
+    except BaseException:
+        data.wipe()
+        raise
+
+
+async def _keep(data: DataDir, config: WorkerConfig, member: Membership) -> WorkerConfig:
+    """Store what joining gave; where that fails, the manager forgets it, too.
+
+    Raises:
+        Unavailable: it cannot be stored.
+
+    """
     try:
         data.credentials.write(member.certificate, member.key, member.root_certificate)
         data.save(config)
-    except BaseException:
-        data.wipe()
+    except BaseException as error:
+        await withdraw_with(config.managers, member)
+        if isinstance(error, OSError):
+            raise Unavailable(f"cannot store this node's identity in {data.path}: {error.strerror}") from error
         raise
     return config
 
@@ -129,7 +156,7 @@ async def engine_info(docker_host: str) -> JSON:
 
 
 def start(data: DataDir) -> WorkerStatus:
-    """Start the daemon; return its status when a manager has welcomed it. What was stored goes if that does not come.
+    """Start the daemon; return its status when a manager has welcomed it. The join is taken back if that does not come.
 
     Raises:
         Unavailable: it did not start, or no manager welcomed it in time.
@@ -141,8 +168,21 @@ def start(data: DataDir) -> WorkerStatus:
         return _welcomed(data, background)
     except BaseException:
         background.stop()
-        data.wipe()
+        asyncio.run(undo(data))
         raise
+
+
+def run_first(data: DataDir, run: Callable[[], bool]) -> None:
+    """Run a worker that has just joined in the foreground, and undo the join if no manager ever welcomes it.
+
+    `run` says whether one has.
+    """
+    welcomed = False
+    try:
+        welcomed = run()
+    finally:
+        if not welcomed:
+            asyncio.run(undo(data))
 
 
 def start_again(data: DataDir, manager: str = "") -> None:
@@ -177,75 +217,10 @@ def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
     status = statusfile.read(data.status)
     if status is not None and status.manager:
         return status
-    why = f"see {background.log_hint()}"
-    if background.log_file.exists():  # it goes with the rest
+    why = status.refused if status is not None else ""
+    if not why and background.log_file.exists():  # it goes with the rest
         why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise Unavailable(f"the worker runs, but no manager welcomes it: {why}")
-
-
-async def leave(data: DataDir) -> bool:
-    """Leave the cluster: tell a manager, remove the tasks' containers and networks, forget the identity.
-
-    The daemon must not run. Returns whether a manager has heard of it.
-
-    Raises:
-        FailedPrecondition: this host has not joined.
-        Unavailable: the engine does not answer, so the containers cannot be removed; nothing was changed.
-
-    """
-    config = data.load()
-    engine = DockerEngine(config.docker_host, random.SystemRandom())
-    try:
-        info = await engine.info()
-        told = await _tell(data, config, info)
-        await remove_containers(engine, config.node_id)
-        for network in await engine.networks({LABEL_AGENT: config.node_id}):
-            await engine.empty_network(network["Id"])  # plain containers stay, without the cluster's networks
-        with claims.hold(claims.NETWORK) as alone:
-            networks = await choose_networks(data, config, engine, SystemClock(), alone=alone)
-            await networks.remove_all()
-    finally:
-        await engine.close()
-    files = TmpfsFiles(data.files)
-    for task_id in files.tasks():
-        files.remove(task_id)
-    data.wipe()
-    return told
-
-
-async def remove_containers(engine: Engine, node_id: str) -> None:
-    """Stop and remove all task containers of a node."""
-
-    async def remove(container_id: str) -> None:
-        await engine.stop(container_id, None)
-        await engine.remove(container_id)
-
-    async with asyncio.TaskGroup() as group:
-        for container in await engine.containers({LABEL_AGENT: node_id}):
-            group.create_task(remove(container.id))
-
-
-async def _tell(data: DataDir, config: WorkerConfig, info: JSON) -> bool:
-    """Say to the first manager that listens that this node leaves."""
-    context = Credentials(data.credentials, SystemClock(), random.SystemRandom())
-    hello = Hello(
-        protocol=PROTOCOL_VERSION, description=describe(info, version()), advertise_addr=config.advertise_addr
-    )
-    for address in config.managers:
-        try:
-            host, port = parse_address(address)
-            channel, _ = await open_session(host, port, context.context(), hello)
-            try:
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await channel.send(Leave(), 1)
-                    while not isinstance((await channel.receive()).message, LeaveAck):
-                        pass  # what was on its way to this node does not matter any more
-                    return True
-            finally:
-                await channel.close()
-        except (SwarmError, TimeoutError) as error:
-            _log.warning("%s does not hear that this node leaves: %s", address, error)
-    return False
+    raise Unavailable(f"the worker runs, but no manager welcomes it: {why or f'see {background.log_hint()}'}")
 
 
 def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:

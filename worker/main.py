@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ from common import logs
 from common.clock import rfc3339
 from common.errors import SwarmError
 from common.version import version
-from worker import app, join, statusfile
+from worker import app, join, leave, statusfile
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
 from worker.engine import DEFAULT_HOST
 
@@ -120,11 +122,13 @@ def join_command(
         labels=join.parse_labels(labels),
         availability=availability,
     )
-    config = asyncio.run(join.become_member(data, wishes))
+    with _interruptible():
+        config = asyncio.run(join.become_member(data, wishes))
+        if not foreground:
+            status = join.start(data)
     if foreground:
-        _run(data, log_level)
+        join.run_first(data, lambda: _run(data, log_level))
         return
-    status = join.start(data)
     click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
     for sentence in status.lacks:
         click.echo(f"Warning: {sentence}", err=True)
@@ -183,7 +187,7 @@ def leave_command(data_dir: Path) -> None:
     asyncio.run(join.engine_info(config.docker_host))
     join.daemon(data).stop()
     join.check_not_running(data)
-    if asyncio.run(join.leave(data)):
+    if asyncio.run(leave.leave(data)):
         click.echo("This host left the cluster.")
     else:
         click.echo(
@@ -228,6 +232,8 @@ def _status_lines(
     yield "Worker", f"running as process {status.pid}"
     session = f"with {status.manager}" if status.manager else f"none (known managers: {', '.join(config.managers)})"
     yield "Session", session + (f", since {rfc3339(status.since)}" if status.since else "")
+    if status.refused:
+        yield "Refused", status.refused
     yield "Engine", f"Docker {status.engine}" if status.engine else "no answer yet"
     yield "Tasks", f"{status.tasks_running} of {status.tasks} run"
     yield "Certificate", f"until {rfc3339(status.certificate_until)}"
@@ -250,10 +256,22 @@ def completion_command(shell: str) -> None:
     click.echo(maker(main, {}, "swarm-worker", "_SWARM_WORKER_COMPLETE").source())
 
 
-def _run(data: DataDir, log_level: str) -> None:
+def _run(data: DataDir, log_level: str) -> bool:
+    """Run the agent to its end; return whether a manager has ever welcomed it."""
     logs.setup(log_level)
     join.check_not_running(data)
-    asyncio.run(app.run(data))
+    return asyncio.run(app.run(data))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let whoever ends this program end it as Ctrl-C does: what was begun is undone first."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

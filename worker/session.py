@@ -15,6 +15,7 @@ from common.wire.barrier_messages import AllApplied, Applied
 from common.wire.channel import Channel
 from common.wire.handshake import refused_error
 from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
+from common.wire.membership_messages import Goodbye, GoodbyeAck
 from common.wire.messages import (
     AnyMessage,
     Assignments,
@@ -46,6 +47,8 @@ MISSED_HEARTBEATS = 3
 # The first new state is sent at once; what follows within this time is one message.
 REPORT_SECONDS = 0.010
 MAX_STREAMS = 256
+# How long a manager has to hear a goodbye. It answers that of a host once the others know, which takes 2 s at most.
+GOODBYE_SECONDS = 4.0
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +146,10 @@ class Session:
         self._channel: Channel | None = None
         self._address = ""
         self.since = 0.0
+        self.refused = ""
+        self._parting = asyncio.Event()
+        self._parted = asyncio.Event()
+        self._goodbye_heard = False
         self._streams = 0
 
     async def run(self) -> None:
@@ -150,12 +157,37 @@ class Session:
         while True:
             for address in self._shuffled():
                 await self._agent.ready()
+                if self._parting.is_set():
+                    await asyncio.Event().wait()  # the end of this process
                 await self._attempt(address)
             await asyncio.sleep(self._backoff.next())
 
+    async def part(self, goodbye: Goodbye) -> bool:
+        """Say goodbye to the manager of the session that is on; return whether it has heard. No other session follows.
+
+        Whoever has not answered within `GOODBYE_SECONDS` is not waited for.
+        """
+        channel = self._channel
+        self._parting.set()
+        self._parted.clear()
+        if channel is None:
+            return False
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await channel.send(goodbye, 1)
+                await self._parted.wait()
+        except SwarmError as error:
+            _log.warning("%s cannot be told that this agent stops: %s", self._address, error.message)
+        except TimeoutError:
+            _log.warning("%s was told that this agent stops, but gives no answer", self._address)
+        return self._goodbye_heard
+
     @property
     def address(self) -> str:
-        """The manager of the session that is on, empty when none is; `since` says from when on that is so."""
+        """The manager of the session that is on, empty when none is; `since` says from when on that is so.
+
+        `refused` says why there is none, as far as a manager or the network has said so.
+        """
         return self._address if self._channel is not None else ""
 
     def _shuffled(self) -> list[str]:
@@ -169,11 +201,13 @@ class Session:
             channel, welcome = await self._dialler.session(address, self._agent.hello())
         except PermissionDenied as error:
             _log.error("%s: %s", address, error.message)
+            self._note_refusal(error)
             await self._agent.removed(error.message)
             await asyncio.sleep(REMOVED_RETRY_SECONDS)
             return
         except SwarmError as error:
             _log.warning("no session with %s: %s", address, error.message)
+            self._note_refusal(error)
             return
         self._address = address
         _log.info("session with %s", address)
@@ -181,6 +215,7 @@ class Session:
             await self._serve(channel, welcome)
         finally:
             self._turn(None)
+            self._parted.set()  # who waits for an answer waits in vain
             self._reporter.lost()
             self._questions.lost()
             self._agent.lost()
@@ -209,7 +244,13 @@ class Session:
     def _turn(self, channel: Channel | None) -> None:
         self._channel = channel
         self.since = self._clock.now()
+        self.refused = ""
         self._news.set()
+
+    def _note_refusal(self, error: SwarmError) -> None:
+        if error.message != self.refused:
+            self.refused = error.message
+            self._news.set()
 
     async def _read(self, channel: Channel, group: asyncio.TaskGroup) -> None:
         while True:
@@ -218,8 +259,8 @@ class Session:
 
     async def _handle(self, channel: Channel, group: asyncio.TaskGroup, number: int, message: AnyMessage) -> None:
         match message:
-            case HeartbeatAck():
-                pass  # the channel notes that it heard something
+            case HeartbeatAck() | GoodbyeAck():
+                self._confirmed(message)
             case Assignments():
                 if not await self._agent.assigned(message):
                     await channel.send(Resync())
@@ -237,6 +278,12 @@ class Session:
                 raise refused_error(message)
             case _:
                 _log.warning("the manager sent a %s, which no worker expects", type(message).__name__)
+
+    def _confirmed(self, message: HeartbeatAck | GoodbyeAck) -> None:
+        """Note that the manager heard something; that of a heartbeat the channel notes."""
+        if isinstance(message, GoodbyeAck):
+            self._goodbye_heard = True
+            self._parted.set()
 
     async def _handle_image(
         self,

@@ -11,6 +11,7 @@ import msgspec
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """`manager` is the address of the session, empty without one; `since` is when that came to be, Unix seconds.
 
+    `refused` says why there is no session, if that is known.
     `process` tells the process from a later one with the same `pid`, after a boot perhaps; empty: not known.
     `lacks` is as in `common.model.node.NodeDescription`.
     """
@@ -19,6 +20,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     process: str = ""
     manager: str = ""
     since: float = 0.0
+    refused: str = ""
     tasks: int = 0
     tasks_running: int = 0
     engine: str = ""

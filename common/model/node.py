@@ -71,7 +71,11 @@ class NodeDescription(Model):
 
 
 class NodeStatus(Model):
-    """`state`: unknown, down, ready or disconnected. `addr` is the node's address as its peers reach it."""
+    """`state`: unknown, down, ready or disconnected. `addr` is the node's address as its peers reach it.
+
+    A node is disconnected while its agent, which was stopped on purpose, may yet come back: it keeps its tasks, and
+    takes no new ones.
+    """
 
     state: str = "unknown"
     message: str = ""
@@ -95,6 +99,16 @@ class TunnelKey(Model):
         return f"TunnelKey(generation={self.generation}, public={self.public.hex()})"
 
 
+class Joining(Model):
+    """What the first session of a node's worker adds to the node's spec; an empty `availability` leaves that as it is.
+
+    Only the manager's own node waits for it: with every other node that joins the spec is the worker's from the start.
+    """
+
+    labels: dict[str, str] = {}
+    availability: str = ""
+
+
 # In place of a serial number: whichever certificate of the node it uses first. See `manager/restore.py`.
 ANY_CERTIFICATE = "any"
 
@@ -105,7 +119,8 @@ class Node(Object):
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
     `number` is the node's lease in the data plane (1…4095), 0 before it has one. `certificate_serials` lists the
     serial numbers (decimal text) of the worker certificates that are valid for it. `tunnel_keys` are those of a node
-    with a part of an encrypted network; the private halves are for nobody but that node.
+    with a part of an encrypted network; the private halves are for nobody but that node. `joining` is there from a join
+    to the first session after it: if that does not come, the join is taken back.
     """
 
     spec: NodeSpec = NodeSpec()
@@ -115,6 +130,7 @@ class Node(Object):
     agent: bool = False
     number: int = 0
     certificate_serials: tuple[str, ...] = ()
+    joining: Joining | None = None
     tunnel_keys: tuple[TunnelKey, ...] = ()
 
     @property

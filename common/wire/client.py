@@ -11,7 +11,8 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.tls import certificate_request, new_key, pinned_context, unverified_context
 from common.wire.channel import Channel
-from common.wire.handshake import joined, root_of, welcomed
+from common.wire.handshake import joined, left, root_of, welcomed
+from common.wire.membership_messages import Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -99,6 +100,21 @@ async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hel
     except BaseException:
         await channel.close()
         raise
+
+
+async def withdraw(host: str, port: int, context: ssl.SSLContext) -> None:
+    """Take back a join, with the certificate that it gave.
+
+    Raises:
+        Unavailable: no manager answers, or it did not write it down.
+        Unauthenticated, PermissionDenied: it knows nothing of this node.
+
+    """
+    channel = await dial(host, port, context)
+    try:
+        left(await _ask(channel, Withdraw()))
+    finally:
+        await channel.close()
 
 
 async def dial_stream(host: str, port: int, context: ssl.SSLContext, stream_id: str, error: str = "") -> Channel:

@@ -1,7 +1,8 @@
 """Messages to bytes and back: the frame is the msgpack array `[kind, id, body]`.
 
 msgspec writes the whole frame in one pass and reads it strictly: a wrong type, an unknown field of a message, a missing
-field or bytes left over are a `ProtocolError`, never a guess.
+field or bytes left over are a `ProtocolError`, never a guess. Only of a `Hello` or `JoinRequest` of another version of
+the protocol is the version read all the same, so that its sender can be told.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Annotated, NamedTuple, get_args
 import msgspec
 
 from common.errors import ProtocolError
+from common.model.node import NodeDescription
 from common.wire.message import Message
-from common.wire.messages import MAX_FRAME_BYTES, AnyMessage
+from common.wire.messages import MAX_FRAME_BYTES, PROTOCOL_VERSION, AnyMessage, Hello, JoinRequest
 
 FRAME_START = 0x93  # msgpack: an array of three
 
@@ -25,11 +27,18 @@ class Frame(NamedTuple):
     message: AnyMessage
 
 
+class _Version(msgspec.Struct):
+    """All that is read of a message of another version of the protocol."""
+
+    protocol: int
+
+
 MESSAGE_TYPES: tuple[type[Message], ...] = get_args(AnyMessage)
 
 _BODIES = MappingProxyType({kind.KIND: msgspec.msgpack.Decoder(kind) for kind in MESSAGE_TYPES})
 _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _ENVELOPE = msgspec.msgpack.Decoder(tuple[_Number, _Number, msgspec.Raw])
+_VERSION = msgspec.msgpack.Decoder(_Version)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -65,4 +74,22 @@ def decode(frame: bytes) -> Frame:
     try:
         return Frame(request_id, decoder.decode(raw))  # type: ignore[arg-type]  # exactly the union's types
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        foreign = _foreign(kind, raw)
+        if foreign is not None:
+            return Frame(request_id, foreign)
         raise ProtocolError(f"malformed {decoder.type.__name__}: {error}") from error
+
+
+def _foreign(kind: int, raw: msgspec.Raw) -> Hello | JoinRequest | None:
+    """Read what a peer with another protocol begins with: of its version, and no more. None: it is not that."""
+    if kind not in (Hello.KIND, JoinRequest.KIND):
+        return None
+    try:
+        protocol = _VERSION.decode(raw).protocol
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if protocol == PROTOCOL_VERSION:
+        return None
+    if kind == Hello.KIND:
+        return Hello(protocol=protocol, description=NodeDescription())
+    return JoinRequest(protocol=protocol, token="", csr=b"", clock=0.0, hostname="")

@@ -21,15 +21,18 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
-from common.tls import BACKDATE_SECONDS, ROLE_WORKER
+from common.tls import BACKDATE_SECONDS, ROLE_WORKER, Identity
+from common.version import version
 from common.wire.channel import PeerInfo
 from common.wire.image_messages import RelayHello
+from common.wire.membership_messages import Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
     Hello,
     JoinReply,
     JoinRequest,
+    LeaveAck,
     Refused,
     RootReply,
     RootRequest,
@@ -41,9 +44,9 @@ from common.wire.token import JoinToken
 # Certificates are backdated by this much: within it, both ends take the same certificates for valid.
 MAX_CLOCK_SKEW = BACKDATE_SECONDS
 
-Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello
+Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw
 
-_M = TypeVar("_M", RootReply, JoinReply, Welcome)
+_M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck)
 
 _ERRORS = (
     AlreadyExists,
@@ -63,7 +66,7 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
     Raises:
         Unauthenticated: a session or stream without a certificate of this cluster.
         PermissionDenied: the certificate is for another role.
-        FailedPrecondition: it speaks another version of the protocol.
+        OtherProtocol: it speaks another version of the protocol.
         ProtocolError: no connection begins like this.
 
     """
@@ -74,21 +77,33 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
             _check_version(first.protocol)
             return first
         case Hello():
-            _check_version(first.protocol)
             _check_worker(peer, cluster_id)
+            _check_version(first.protocol, first.description.agent_version)
             return first
-        case StreamHello() | RelayHello():
+        case StreamHello() | RelayHello() | Withdraw():
             _check_worker(peer, cluster_id)
             return first
         case _:
             raise ProtocolError(f"a connection cannot begin with {type(first).__name__}")
 
 
-def _check_version(protocol: int) -> None:
-    if protocol != PROTOCOL_VERSION:
-        raise FailedPrecondition(
-            f"the worker speaks protocol {protocol}, this manager {PROTOCOL_VERSION}: install the same release on both"
-        )
+class OtherProtocol(FailedPrecondition):
+    """The worker is of a release that this manager cannot speak with."""
+
+
+def _check_version(protocol: int, release: str = "") -> None:
+    if protocol == PROTOCOL_VERSION:
+        return
+    theirs = f"protocol {protocol} (release {release})" if release else f"protocol {protocol}"
+    ours = f"this manager protocol {PROTOCOL_VERSION} (release {version()})"
+    older = "worker's host to this" if protocol < PROTOCOL_VERSION else "manager's host to that"
+    raise OtherProtocol(f"the worker speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")
+
+
+def identity_of(peer: PeerInfo) -> Identity:
+    """Return who a peer is that `admit` has let in as a worker."""
+    assert peer.identity is not None, "`admit` has seen it"
+    return peer.identity
 
 
 def _check_worker(peer: PeerInfo, cluster_id: str) -> None:
@@ -164,8 +179,21 @@ def welcomed(reply: AnyMessage) -> Welcome:
     """
     welcome = _expect(reply, Welcome)
     if welcome.protocol != PROTOCOL_VERSION:
-        raise FailedPrecondition(f"the manager speaks protocol {welcome.protocol}, this worker {PROTOCOL_VERSION}")
+        raise FailedPrecondition(
+            f"the manager speaks protocol {welcome.protocol}, this worker {PROTOCOL_VERSION}: "
+            "install the same release on both, with 'deploy/install'"
+        )
     return welcome
+
+
+def left(reply: AnyMessage) -> None:
+    """Check the answer to a `Withdraw`.
+
+    Raises:
+        SwarmError: the manager refused; the message is the manager's.
+
+    """
+    _expect(reply, LeaveAck)
 
 
 def _expect(reply: AnyMessage, kind: type[_M]) -> _M:

@@ -1,11 +1,12 @@
 """Every message that managers and workers exchange: the one contract between the two programs.
 
-Those about images and about measuring are in modules of their own, and in `AnyMessage` with all others.
+Those about images, about measuring and of workers that go are in modules of their own, and in `AnyMessage` with all
+others.
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
-told apart by their first frame: `RootRequest` or `JoinRequest`, `Hello`, `StreamHello` (`RelayHello` is one of those).
-Workers say `ImageRequest` to each other.
+told apart by their first frame: `RootRequest`, `JoinRequest` or `Withdraw`, `Hello`, `StreamHello` (`RelayHello` is one
+of those). Workers say `ImageRequest` to each other.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
+from common.wire.membership_messages import Goodbye, GoodbyeAck, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
@@ -370,4 +372,7 @@ AnyMessage: TypeAlias = (
     | Applied
     | AwaitApplied
     | AllApplied
+    | Goodbye
+    | GoodbyeAck
+    | Withdraw
 )

@@ -91,9 +91,9 @@ def with_node(entry: dict[str, Any], node: str) -> dict[str, Any]:
 
 
 def warning_header(view: View, reasons: Mapping[str, str]) -> dict[str, str]:
-    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be lost."""
+    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be away."""
     missing = {node_name(view, node_id): reason for node_id, reason in reasons.items()}
-    missing |= {node.name: "down" for node in view.nodes if node.agent and node.status.state != "ready"}
+    missing |= {node.name: node.status.state for node in view.nodes if node.agent and node.status.state != "ready"}
     if not missing:
         return {}
     text = "; ".join(f"{name}: {reason}" for name, reason in sorted(missing.items()))

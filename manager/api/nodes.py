@@ -97,7 +97,7 @@ async def remove_node(context: Context, call: Call) -> Reply:
         if node.spec.role == "manager":
             text = f"node {node.id} is a cluster manager and is a member of the raft cluster"
             raise FailedPrecondition(f"{text}. It must be demoted to worker before removal")
-        if node.status.state == "ready" and not call.flag("force"):
+        if node.status.state in ("ready", "disconnected") and not call.flag("force"):
             raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
         tx.remove(node)
 

@@ -24,14 +24,17 @@ from common.errors import (
 from common.ids import new_id
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE
+from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
-from common.wire.handshake import Opening, admit, refusal
+from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
 from common.wire.image_messages import RelayHello
+from common.wire.membership_messages import Withdraw
 from common.wire.messages import (
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
     Hello,
     JoinRequest,
+    LeaveAck,
     RootReply,
     RootRequest,
     StreamHello,
@@ -46,10 +49,11 @@ from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness
+from manager.dispatch.losses import Losses
 from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Down, Ready, apply_node_writes
+from manager.dispatch.nodes import Left, Ready, Withdrawn, apply_node_writes
 from manager.dispatch.reports import apply_reports
-from manager.dispatch.session import Session, SessionParts
+from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
 from manager.state.changes import Change
 from manager.state.measurements import Measurements
@@ -60,12 +64,12 @@ T = TypeVar("T")
 
 # A node is lost after so many heartbeat periods without a sign of life.
 GRACE_PERIODS = 3
+# So long after a join its first session must have begun: `swarm-worker join` waits for it no longer than 90 s.
+JOIN_GRACE = 120.0
 # What nodes get on top when a manager has just started: they must notice that the last one went, and dial.
 RESTART_GRACE = 10.0
 # Somebody may have to tell every worker where the manager is now.
 RESTORE_GRACE = 900.0
-# How long to wait when the store did not take a write.
-RETRY_SECONDS = 1.0
 FIRST_FRAME_TIMEOUT = 10.0
 MAX_STRANGERS = 256
 
@@ -101,8 +105,6 @@ class Dispatcher:
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = Measurements(store.view, clock)
         self._liveness = Liveness(self._lose)
-        self._lost: dict[str, None] = {}
-        self._something_lost = asyncio.Event()
         self._parts = SessionParts(
             store=store,
             directory=Directory(store.view),
@@ -115,6 +117,7 @@ class Dispatcher:
             measurements=self.measurements,
             barrier=Barrier(self._sessions),
         )
+        self._losses = Losses(store, self._parts.nodes, self._sessions)
 
     @property
     def connected(self) -> Collection[str]:
@@ -130,7 +133,7 @@ class Dispatcher:
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
-            group.create_task(self._write_losses(), name="dispatch-losses")
+            group.create_task(self._losses.run(), name="dispatch-losses")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
 
@@ -178,6 +181,8 @@ class Dispatcher:
                 self._streams.arrived(channel, opening)
             elif isinstance(opening, RelayHello):
                 await self.images.relay(channel, opening)
+            elif isinstance(opening, Withdraw):
+                await self._take_back(channel, identity_of(channel.peer), request_id)
             else:
                 await self._serve_session(channel, opening, request_id)
         except ChannelClosed as closed:
@@ -195,7 +200,17 @@ class Dispatcher:
                 request_id, first = await channel.receive()
         except TimeoutError as error:
             raise ProtocolError(f"{channel.peer} said nothing for {FIRST_FRAME_TIMEOUT:g} s") from error
-        return admit(first, channel.peer, self._authority.cluster_id), request_id
+        try:
+            return admit(first, channel.peer, self._authority.cluster_id), request_id
+        except OtherProtocol as error:
+            await self._note_refusal(channel.peer, error)
+            raise
+
+    async def _note_refusal(self, peer: PeerInfo, error: OtherProtocol) -> None:
+        """Let the record of a node say why it gets no session."""
+        if peer.identity is not None:
+            with contextlib.suppress(SwarmError):  # no member of this cluster; or the store takes nothing just now
+                await self._losses.refused(member(self._store.view, peer.identity), error.message)
 
     @contextlib.contextmanager
     def _count_stranger(self, peer: PeerInfo) -> Iterator[None]:
@@ -218,11 +233,21 @@ class Dispatcher:
             return
         joined = await self._membership.join(opening, channel.peer, self._managers)
         _log.info("node %s (%s) joined from %s", joined.node_id, opening.hostname, channel.peer.remote_address)
+        now = asyncio.get_running_loop().time()
+        self._liveness.watch(joined.node_id, lambda: now, JOIN_GRACE)
         await channel.send(joined, request_id)
 
+    async def _take_back(self, channel: Channel, identity: Identity, request_id: int) -> None:
+        """Forget a node whose join failed on its host. One that has been a node for a while leaves; its row stays."""
+        node = member(self._store.view, identity)
+        is_new = node.joining is not None or self._clock.now() - node.created_at < JOIN_GRACE
+        await self._parts.nodes.submit(Withdrawn(node.id) if is_new else Left(node.id))
+        self._liveness.forget(node.id)
+        _log.info("node %s (%s) takes its join back", node.id, node.name)
+        await channel.send(LeaveAck(), request_id)
+
     async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:
-        identity = channel.peer.identity
-        assert identity is not None  # `admit` has seen it
+        identity = identity_of(channel.peer)
         node = member(self._store.view, identity)
         channel.raise_limit(MAX_FRAME_BYTES)
         heartbeat = self._heartbeat()
@@ -254,19 +279,19 @@ class Dispatcher:
             )
             before.end(FailedPrecondition(f"another session of node {session.node_id} has begun"))
         self._sessions[session.node_id] = session
-        self._lost.pop(session.node_id, None)
+        self._losses.back(session.node_id)
         self._liveness.watch(session.node_id, lambda: session.channel.last_received, session.grace)
 
     def _exit(self, session: Session) -> None:
         if self._sessions.get(session.node_id) is not session:
             return
         del self._sessions[session.node_id]
-        if session.left or session.node_id not in self._store.view.nodes:
+        if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
         elif self._liveness.watches(session.node_id):
             # The connection is gone, the node perhaps not: it has what is left of its grace to come back.
             heard = session.channel.last_received
-            self._liveness.watch(session.node_id, lambda: heard, session.grace)
+            self._liveness.watch(session.node_id, lambda: heard, AWAY_GRACE if session.away else session.grace)
 
     # --- background ---------------------------------------------------------------------------------------------------
 
@@ -274,9 +299,9 @@ class Dispatcher:
         """Give the nodes that were alive when the last manager ended, or a backup was made, the time to come back."""
         started = asyncio.get_running_loop().time()
         for node in self._store.view.nodes:
-            restored = node.status.state == "unknown" and ANY_CERTIFICATE in node.certificate_serials
-            if node.agent and (restored or node.status.state == "ready") and not self._liveness.watches(node.id):
-                self._liveness.watch(node.id, lambda: started, RESTORE_GRACE if restored else RESTART_GRACE)
+            grace = _grace_after_start(node)
+            if grace and not self._liveness.watches(node.id):
+                self._liveness.watch(node.id, lambda: started, grace)
 
     async def _hear_changes(self) -> None:
         with self._store.watch() as subscription:
@@ -298,6 +323,7 @@ class Dispatcher:
     def _hear_removal(self, change: Change) -> None:
         self._parts.credentials.forget(change.current.id)
         if isinstance(change.current, Node):
+            self._losses.forget(change.current.id)
             self._end_removed()
 
     def _end_removed(self) -> None:
@@ -307,30 +333,24 @@ class Dispatcher:
                 session.end(PermissionDenied(f"node {session.node_id} was removed from the cluster"))
 
     def _lose(self, node_id: str) -> None:
-        self._lost[node_id] = None
-        self._something_lost.set()
+        self._losses.lost(node_id)
         session = self._sessions.get(node_id)
         if session is not None:
             session.end(Unavailable(f"node {node_id} gave no sign of life for {session.grace:g} s"))
 
-    async def _write_losses(self) -> None:
-        """Write lost nodes down, all at once. While the store takes nothing, those that come back are struck off."""
-        while True:
-            await self._something_lost.wait()
-            self._something_lost.clear()
-            lost, self._lost = self._lost, {}
-            for node_id in lost:
-                _log.warning("node %s is down: no sign of life within its grace period", node_id)
-            writes = [self._parts.nodes.submit(Down(node_id, "no sign of life")) for node_id in lost]
-            try:
-                await asyncio.gather(*writes)
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-                self._lost.update((node_id, None) for node_id in lost if node_id not in self._sessions)
-                self._something_lost.set()
-
     def _heartbeat(self) -> float:
         return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)
+
+
+def _grace_after_start(node: Node) -> float:
+    """Return how long a node is waited for when a manager has started; 0 when it is not."""
+    if node.joining is not None:
+        return JOIN_GRACE
+    if not node.agent:
+        return 0.0
+    if node.status.state == "unknown" and ANY_CERTIFICATE in node.certificate_serials:
+        return RESTORE_GRACE
+    return {"ready": RESTART_GRACE, "disconnected": AWAY_GRACE}.get(node.status.state, 0.0)
 
 
 def _address(node: Node, hello: Hello, peer: PeerInfo) -> str:

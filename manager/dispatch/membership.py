@@ -11,7 +11,7 @@ import msgspec
 from common.clock import Clock
 from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
 from common.ids import new_id
-from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeSpec, NodeStatus
+from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, NodeSpec, NodeStatus
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
 from common.wire.handshake import clock_skew_error
@@ -101,7 +101,7 @@ class Membership:
         """Choose the node's row and write it. A host that joins again gets a new row, as with Docker."""
         addr = request.advertise_addr or peer.remote_address
         own = tx.nodes.get(self._manager_id)
-        if own is not None and not own.agent and _same_host(peer):
+        if own is not None and not own.agent and own.joining is None and _same_host(peer):
             node = _with_worker(own, request, serial)
         else:
             node = Node(
@@ -111,6 +111,7 @@ class Membership:
                 status=NodeStatus(state="unknown", message="joined; its first session has not begun", addr=addr),
                 agent=True,
                 certificate_serials=(serial,),
+                joining=Joining(),
             )
         tx.put(node)
         return node
@@ -167,15 +168,6 @@ def _same_host(peer: PeerInfo) -> bool:
 
 
 def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
-    """Give the manager's own node its worker: same id, same role, labels added."""
-    spec = msgspec.structs.replace(
-        own.spec, labels={**own.spec.labels, **request.labels}, availability=request.availability
-    )
-    addr = request.advertise_addr or own.status.addr
-    return msgspec.structs.replace(
-        own,
-        spec=spec,
-        status=msgspec.structs.replace(own.status, addr=addr),
-        agent=True,
-        certificate_serials=(serial,),
-    )
+    """Let the manager's own node have a worker: same id, same role. It gets no task before its first session."""
+    joining = Joining(labels=request.labels, availability=request.availability)
+    return msgspec.structs.replace(own, certificate_serials=(serial,), joining=joining)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeStatus
+from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeSpec, NodeStatus
 from manager.state.transaction import Transaction
 
 
@@ -31,6 +31,14 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """The agent was stopped on purpose, and has `grace` seconds to come back."""
+
+    node_id: str
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
 class Down:
     """The node was lost."""
 
@@ -45,7 +53,21 @@ class Left:
     node_id: str
 
 
-NodeWrite: TypeAlias = Ready | Described | Down | Left
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The worker takes its join back."""
+
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeverCame:
+    """No session followed a join in time."""
+
+    node_id: str
+
+
+NodeWrite: TypeAlias = Ready | Described | Away | Down | Left | Withdrawn | NeverCame
 
 
 def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
@@ -55,33 +77,74 @@ def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
         if node is None:
             continue
         changed = _changed(node, write)
-        if changed != node:
+        if changed is None:
+            tx.remove(node)
+        elif changed != node:
             tx.put(changed)
 
 
-def _changed(node: Node, write: NodeWrite) -> Node:
+def _changed(node: Node, write: NodeWrite) -> Node | None:
+    """Return the node as it is then; None when it is one no more."""
+    match write:
+        case Withdrawn():
+            return _without_worker(node)
+        case NeverCame():
+            return node if node.joining is None else _without_worker(node)
+        case Left():
+            # A manager stays a ready node when its worker leaves; another worker may join in its row.
+            manages = node.manager_status is not None
+            status = _ready(node) if manages else _down(node, "the worker has left the swarm")
+            return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=(), joining=None)
+        case _:
+            return _as_told(node, write)
+
+
+def _as_told(node: Node, write: Ready | Described | Away | Down) -> Node:
     match write:
         case Ready():
             return msgspec.structs.replace(
                 node,
+                spec=_spec_of(node),
                 description=write.description,
                 status=NodeStatus(state="ready", addr=write.addr),
                 agent=True,
                 certificate_serials=_serials_after(node.certificate_serials, write.serial),
+                joining=None,
             )
         case Described():
             return msgspec.structs.replace(node, description=write.description)
+        case Away():
+            message = f"its agent was stopped on purpose and has {write.grace:g} s to come back; its containers run on"
+            status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
+            return msgspec.structs.replace(node, status=status)
         case Down():
             return msgspec.structs.replace(node, status=_down(node, write.message))
-        case Left():
-            # A manager stays a ready node when its worker leaves; another worker may join in its row.
-            manages = node.manager_status is not None
-            status = node.status if manages else _down(node, "the worker has left the swarm")
-            return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=())
+
+
+def _without_worker(node: Node) -> Node | None:
+    """Return what is left of a node when its worker never was: the manager's own node, or nothing."""
+    if node.manager_status is None:
+        return None
+    return msgspec.structs.replace(node, status=_ready(node), agent=False, certificate_serials=(), joining=None)
+
+
+def _spec_of(node: Node) -> NodeSpec:
+    """Return a node's spec with what its worker wished when it joined."""
+    joining = node.joining
+    if joining is None:
+        return node.spec
+    labels = {**node.spec.labels, **joining.labels}
+    return msgspec.structs.replace(
+        node.spec, labels=labels, availability=joining.availability or node.spec.availability
+    )
 
 
 def _down(node: Node, message: str) -> NodeStatus:
     return NodeStatus(state="down", message=message, addr=node.status.addr)
+
+
+def _ready(node: Node) -> NodeStatus:
+    return NodeStatus(state="ready", addr=node.status.addr)
 
 
 def _serials_after(serials: tuple[str, ...], used: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
+from common.wire.membership_messages import Goodbye, GoodbyeAck
 from common.wire.messages import (
     AnyMessage,
     Assignments,
@@ -48,7 +49,7 @@ from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
-from manager.dispatch.nodes import Described, Left, NodeWrite
+from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
 from manager.dispatch.reports import NodeReports
 from manager.state.measurements import Measurements
 from manager.state.store import Store
@@ -58,6 +59,8 @@ GATHER_SECONDS = 0.010
 MAX_OPEN_REPORTS = 8
 MAX_OPEN_FETCHES = 8
 MAX_OPEN_BARRIERS = 1000
+# An agent that was stopped on purpose has this long to come back: a restart or an upgrade takes a few seconds.
+AWAY_GRACE = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +82,10 @@ class SessionParts:
 
 
 class Session:
-    """The messages of one node's connection, after its Welcome. `grace`: seconds of silence after which it is lost."""
+    """The messages of one node's connection, after its Welcome. `grace`: seconds of silence after which it is lost.
+
+    It is `over` when the node is not waited for any more, and `away` when its agent has said that it comes back.
+    """
 
     def __init__(
         self, session_id: str, identity: Identity, channel: Channel, parts: SessionParts, *, grace: float
@@ -88,7 +94,8 @@ class Session:
         self.identity = identity
         self.channel = channel
         self.grace = grace
-        self.left = False
+        self.over = False
+        self.away = False
         self.image_port = 0
         self._parts = parts
         self._stale = asyncio.Event()
@@ -195,7 +202,7 @@ class Session:
 
     async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
         try:
-            while not self.left:
+            while not (self.over or self.away):
                 await self._answer(await self.channel.receive(), group)
         finally:
             sender.cancel()
@@ -219,10 +226,23 @@ class Session:
                 await self._answer_image(frame, group)
             case Leave():
                 await self._parts.nodes.submit(Left(self.node_id))
-                self.left = True
+                self.over = True
                 await self.channel.send(LeaveAck(), frame.id)
+            case Goodbye() as goodbye:
+                group.create_task(self._part(goodbye, frame.id))
             case message:
                 raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    async def _part(self, goodbye: Goodbye, request_id: int) -> None:
+        """Write down that the agent goes, while this goes on: where its host goes, too, its peers must know first."""
+        self.away = not goodbye.host
+        if self.away:
+            await self._parts.nodes.submit(Away(self.node_id, AWAY_GRACE))
+        else:
+            await self._parts.nodes.submit(Down(self.node_id, "its host is shutting down"))
+            await self._parts.barrier.passed()
+            self.over = True
+        await self.channel.send(GoodbyeAck(), request_id)
 
     async def _take_report(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:

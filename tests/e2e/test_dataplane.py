@@ -216,6 +216,20 @@ async def test_every_host_answers_and_the_container_sees_the_clients_address(swa
         assert all(0.75 * share <= number <= 1.25 * share for number in report.hosts.values()), report.hosts
 
 
+async def test_a_worker_that_is_away_for_longer_than_a_lost_host_keeps_its_tasks_and_fails_no_request(swarm: Cluster):
+    async with service(swarm, "web", 6, "--replicas", "6", "-p", f"{PORT}:80") as tasks:
+        host = swarm.hosts[1]
+        async with Load(swarm.lab.client, f"http://{host.ip}:{PORT}/", rate=200) as load:
+            await swarm.workers[host.name].stop()
+            await swarm.node_is(host, "disconnected")
+            await asyncio.sleep(5)
+            await swarm.start_worker(host)
+            await swarm.node_is(host, "ready")
+            report = await load.stop()
+        assert report.errors == {}
+        assert {task["ID"] for task in await swarm.running("web", 6)} == {task["ID"] for task in tasks}
+
+
 async def test_a_host_without_a_replica_answers_on_tcp_udp_and_its_own_loopback(swarm: Cluster):
     only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
     ports = ("-p", f"{PORT}:80", "-p", f"{PORT}:80/udp")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 
 import pytest
@@ -130,6 +131,15 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     for days in (3, -400):
         said = await refused(lab, host, token, env={"PYTHONPATH": str(clock_ahead(lab, days))})
         assert f"the clocks differ by {abs(days)} days and 0.0 hours: the worker's says" in said
+    no_place = await refused(lab, host, token, "--data-dir", "/proc/worker")
+    assert "cannot make the data directory /proc/worker" in no_place
+    broken = {"PYTHONPATH": str(odd_agent(lab, "ends", "sys.exit('the data plane is upside down')"))}
+    assert "ended while starting: the data plane is upside down" in await refused(lab, host, token, env=broken)
+    slow = {"PYTHONPATH": str(odd_agent(lab, "hangs", "time.sleep(60)"))}
+    join = (sys.executable, "-m", "worker.main", "join", "--token", token, lab.hosts[0].ip)
+    for sig in ("INT", "TERM"):
+        await host.run("timeout", "--signal", sig, "5", *join, check=False, env=slow)
+        await nothing_left(host)
     assert await nodes(lab) == before
     rotated = await join_token(lab, "--rotate")
     assert rotated != token
@@ -143,6 +153,14 @@ def clock_ahead(lab, days):
     (folder / "sitecustomize.py").write_text(
         f"import time\nnow = time.time\ntime.time = lambda: now() + {days} * 86400\n"
     )
+    return folder
+
+
+def odd_agent(lab, name, code):
+    """Return a folder of Python's that has every agent begin with this; other programs are as ever."""
+    folder = lab.workdir / name
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(f"import sys, time\nif 'run' in sys.orig_argv:\n    {code}\n")
     return folder
 
 

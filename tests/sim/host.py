@@ -19,6 +19,7 @@ from common.model.node import NodeDescription, NodeResources
 from common.model.service import GenericResource
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
+from common.wire.membership_messages import Goodbye, GoodbyeAck
 from common.wire.memory import MemoryChannel
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -37,6 +38,8 @@ CORES = 8
 BAD_IMAGE = "bad"
 # Images that begin so have a program that ends by itself.
 ONCE = "once"
+# How long an agent that is stopped waits for the manager to hear of it.
+_GOODBYE = 4.0
 
 
 @dataclass
@@ -73,6 +76,7 @@ class Host:
         self.cut = False
         self.dead = False
         self.powered = False
+        self.asleep = False
         self.containers: dict[str, Task] = {}
         self._resources = NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY, generic_resources=things)
         self._rng = random.Random(f"{seed}/{node_id}")
@@ -80,6 +84,7 @@ class Host:
         self._channel: MemoryChannel | None = None
         self._measured = Measure()
         self._ordered = asyncio.Event()
+        self._parted = asyncio.Event()
         self._tasks: dict[str, Task] = {}
         self._seen: dict[str, TaskStatus] = {}
         self._unsaid: set[str] = set()
@@ -92,14 +97,14 @@ class Host:
 
     def power_on(self) -> None:
         """Boot: containers do not come back by themselves, and the agent reports those that died."""
-        self.powered = True
+        self.powered, self.asleep = True, False
         for task_id, task in self._tasks.items():
             if not self._state(task_id).terminal:
                 if self._state(task_id) >= TaskState.STARTING:
                     self._say(task_id, TaskState.FAILED, "the host was restarted")
                 else:
                     self._work(task)
-        self._agent = asyncio.create_task(self._run_agent(), name=f"agent-{self.node_id}")
+        self.start_agent()
 
     async def power_off(self) -> None:
         """Lose power: containers and agent end at once; what the agent had written down stays."""
@@ -113,6 +118,24 @@ class Host:
         for result in await asyncio.gather(*ending, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
+
+    async def stop_agent(self, *, with_host: bool = False) -> None:
+        """End the agent on purpose: it says goodbye, and what runs here runs on."""
+        agent, channel = self._agent, self._channel
+        self.asleep = True
+        self._parted.clear()
+        if channel is not None:
+            with contextlib.suppress(SwarmError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await channel.send(Goodbye(host=with_host), 3)
+                    await self._parted.wait()
+        if agent is not None:
+            agent.cancel()
+            await asyncio.gather(agent, return_exceptions=True)
+
+    def start_agent(self) -> None:
+        self.asleep = False
+        self._agent = asyncio.create_task(self._run_agent(), name=f"agent-{self.node_id}")
 
     def lose_connection(self) -> None:
         if self._channel is not None:
@@ -193,6 +216,8 @@ class Host:
             elif isinstance(message, Measure):
                 self._measured = message
                 self._ordered.set()
+            elif isinstance(message, GoodbyeAck):
+                self._parted.set()
             elif not isinstance(message, StatusAck) and type(message).__name__ == "Refused":
                 raise Unavailable(str(message))
 

@@ -25,6 +25,7 @@ from manager.state.transaction import Tables
 from tests.sim.availability import gaps, paced
 from tests.sim.backoff import Backoff
 from tests.sim.duetimes import DueTimes, beside
+from tests.sim.goodbyes import Goodbyes
 from tests.sim.placement import Complaint, misplaced
 from tests.sim.rotations import misfiled
 from tests.sim.scaling import Loads, Scaled
@@ -65,6 +66,7 @@ class CheckedBackend:
         self._canaries = Canaries(continued)
         self._progress = Progress()
         self._backoff = Backoff()
+        self._goodbyes = Goodbyes()
 
     async def load(self) -> Loaded:
         """Load as a manager does when it starts."""
@@ -108,14 +110,15 @@ class CheckedBackend:
             self._job(service_id)
         self._say_all(misplaced(view, change_set), misfiled(view, change_set), unasked(view, change_set))
         self._say_all(paced(view, change_set), beside(view, change_set))
-        for watch in (self._canaries, self._progress, self._backoff):
+        for watch in (self._canaries, self._progress, self._backoff, self._goodbyes):
             self._say_all(watch.look(view, change_set, now))
 
     def look(self) -> None:
         """Check that nothing is overdue that nobody may have decided on."""
         now, since = self._clock.now(), self._due_times.running_since
-        for late in (*self._due_times.overdue(self.mirror, now), *self._progress.lacking(self.mirror, since, now)):
-            self._say(late, [])
+        late = self._due_times.overdue(self.mirror, now), self._progress.lacking(self.mirror, since, now)
+        for problem in itertools.chain(*late, self._goodbyes.overdue(since, now)):
+            self._say(problem, [])
 
     def _mirror(self, change: Change) -> None:
         table = self.mirror.of(type(change.current))

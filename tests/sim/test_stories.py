@@ -93,6 +93,45 @@ def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_sto
     clock.run(lost_host())
 
 
+async def absent_agent(seconds: float, *, with_host: bool = False) -> tuple[float, set[str]]:
+    """Stop a host's agent for so long; return when its tasks were replaced (0: never), and which tasks ran then."""
+    async with cluster_of(3) as cluster:
+        cluster.habits.pull = 0.1
+        await cluster.create(service(9))
+        await until(cluster, lambda: settled(cluster), 5)
+        before = {task.id for task in cluster.view.tasks}
+        host = cluster.hosts["node1"]
+        began = cluster.clock.now()
+        await host.stop_agent(with_host=with_host)
+        elsewhere = [cluster.hosts["node2"], cluster.hosts["node3"]]
+        replaced_at = 0.0
+        while cluster.clock.now() < began + seconds:
+            cluster.check()
+            if not replaced_at and sum(len(each.containers) for each in elsewhere) == 9:
+                replaced_at = cluster.clock.now() - began
+            assert with_host or len(host.containers) == 3, "nobody can tell it, and it runs on"
+            await asyncio.sleep(0.05)
+        host.start_agent()
+        await until(cluster, lambda: settled(cluster), 10)
+        return replaced_at, {task.id for task in cluster.view.tasks if task.live} - before
+
+
+def test_an_agent_that_is_restarted_finds_its_tasks_as_they_were() -> None:
+    assert clock.run(absent_agent(28)) == (0.0, set())
+
+
+def test_an_agent_that_stays_away_has_its_tasks_replaced() -> None:
+    replaced_at, new = clock.run(absent_agent(40))
+    assert 30 <= replaced_at <= 32
+    assert len(new) == 3
+
+
+def test_the_tasks_of_a_host_that_is_shut_down_are_replaced_at_once() -> None:
+    replaced_at, new = clock.run(absent_agent(10, with_host=True))
+    assert 0 < replaced_at < 2
+    assert len(new) == 3
+
+
 async def rejecting_host(delay: int | None) -> list[float]:
     """Return when a task of a service was made whose host takes none, within ten minutes from its start."""
     made: dict[str, float] = {}

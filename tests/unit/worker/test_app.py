@@ -19,7 +19,7 @@ def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespac
     )
     return _Daemon(data), (
         agent,
-        SimpleNamespace(address="new:2377", since=1.0),
+        SimpleNamespace(address="new:2377", since=1.0, refused=""),
         SimpleNamespace(valid_until=2.0),
     )
 

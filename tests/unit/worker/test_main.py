@@ -80,6 +80,15 @@ def test_a_worker_that_runs(data):
     ]
 
 
+def test_a_worker_without_a_session_says_why(data):
+    why = (
+        "the worker speaks protocol 1, this manager protocol 2 (release 2.0): upgrade the worker's host to this release"
+    )
+    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), refused=why))
+    said = run("status", "--data-dir", str(data.path)).stdout.splitlines()
+    assert said[3:5] == ["Session:      none (known managers: 10.0.0.1:2377, 10.0.0.2:2377)", f"Refused:      {why}"]
+
+
 def test_the_status_as_json(data):
     statusfile.write(data.status, WorkerStatus(pid=os.getpid(), tasks=1))
     said = run("status", "--format", "json", "--data-dir", str(data.path))

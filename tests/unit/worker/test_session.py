@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.clock import LoopClock
-from common.errors import PermissionDenied, Unauthenticated, Unavailable
+from common.errors import FailedPrecondition, PermissionDenied, Unauthenticated, Unavailable
 from common.model.node import NodeDescription
 from common.model.task import TaskState, TaskStatus
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
+from common.wire.membership_messages import Goodbye, GoodbyeAck
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -231,6 +232,52 @@ async def test_heartbeats_come_in_their_period():
             times.append(asyncio.get_running_loop().time())
         assert [round(b - a, 3) for a, b in itertools.pairwise(times)] == [1.0, 1.0, 1.0]
         assert w.session.address in ("a:1", "b:1")
+
+
+@virtual
+async def test_a_goodbye_is_said_and_nobody_is_dialled_after_it():
+    w = World()
+    async with w.running() as manager:
+        parting = asyncio.create_task(w.session.part(Goodbye(host=True)))
+        number, goodbye = await expect(manager, Goodbye)
+        assert goodbye.host
+        await manager.send(GoodbyeAck(), number)
+        assert await parting
+        await manager.close()
+        await asyncio.sleep(30)
+        assert len(w.managers.dialled) == 1
+    assert not await World().session.part(Goodbye())  # there is nobody to tell
+
+
+@virtual
+async def test_a_goodbye_that_nobody_answers_keeps_no_agent():
+    loop = asyncio.get_running_loop()
+    for ends in (False, True):
+        w = World()
+        async with w.running() as manager:
+            began = loop.time()
+            parting = asyncio.create_task(w.session.part(Goodbye()))
+            await expect(manager, Goodbye)
+            if ends:  # as a manager does that does not know the word
+                await manager.close()
+            assert not await parting
+            assert loop.time() - began < (1 if ends else 5)
+
+
+@virtual
+async def test_why_there_is_no_session_is_known_until_there_is_one():
+    w = World()
+    old = FailedPrecondition("the worker speaks protocol 1")
+    w.managers.refusals = {"a:1": old, "b:1": old}
+    job = asyncio.create_task(w.session.run())
+    await asyncio.wait_for(w.news.wait(), 5)
+    assert w.session.refused == "the worker speaks protocol 1"
+    w.managers.refusals = {}
+    await w.next()
+    await asyncio.sleep(0)
+    assert w.session.refused == ""
+    job.cancel()
+    await asyncio.wait({job})
 
 
 @virtual

@@ -32,7 +32,7 @@ from common.tls import (
     root_digest,
     server_context,
 )
-from common.wire.client import JoinTerms, Membership, join, open_session
+from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
 from common.wire.messages import PROTOCOL_VERSION, Hello, JoinRequest, RenewReply, RenewRequest
 from common.wire.server import serve
 from manager.backends.memory import MemoryBackend
@@ -87,6 +87,13 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
             yield Port(store, files, server.port, tokens, authority.digest)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def written(joined: Membership, folder: Path) -> CredentialFiles:
+    """Store what a host got by joining, as it does."""
+    files = CredentialFiles(folder / joined.node_id)
+    files.write(joined.certificate, joined.key, joined.root_certificate)
+    return files
 
 
 def hello() -> Hello:
@@ -174,7 +181,7 @@ async def test_wrong_tokens_are_rate_limited_and_right_ones_are_not(port: Port) 
     assert errors[-1] is ResourceExhausted
 
 
-async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port: Port) -> None:
+async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port: Port, tmp_path: Path) -> None:
     own = Node(
         id="m1",
         status=NodeStatus(state="ready", addr="192.0.2.1"),
@@ -185,14 +192,43 @@ async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port
     assert first.node_id == "m1"
     node = port.store.view.nodes.get("m1")
     assert node is not None
-    assert node.agent
-    assert (node.status.addr, node.spec.labels) == ("192.0.2.1", {"a": "b"})
+    assert (node.agent, node.spec.labels) == (False, {}), "it gets no tasks before its worker is there"
     second = await port.join()
     assert second.node_id != "m1"
+    channel, _ = await open_session("127.0.0.1", port.port, client_context(written(first, tmp_path)), hello())
+    node = port.store.view.nodes.get("m1")
+    assert node is not None
+    assert (node.agent, node.status.state) == (True, "ready")
+    assert (node.status.addr, node.spec.labels) == ("192.0.2.1", {"a": "b"})
+    await channel.close()
 
 
 async def test_a_host_that_joins_again_gets_a_new_row(port: Port) -> None:
     assert (await port.join()).node_id != (await port.join()).node_id
+
+
+async def test_a_join_that_is_taken_back_leaves_nothing(port: Port, tmp_path: Path) -> None:
+    own = Node(id="m1", status=NodeStatus(state="ready", addr="192.0.2.1"), manager_status=ManagerStatus(leader=True))
+    await port.store.update(lambda tx: tx.put(own))
+    before = port.store.view.nodes.get("m1")
+    first, joined = await port.join(labels={"a": "b"}), await port.join()
+    assert first.node_id == "m1"
+    for each in (first, joined):
+        await withdraw("127.0.0.1", port.port, client_context(written(each, tmp_path)))
+    assert [node.id for node in port.store.view.nodes] == ["m1"]
+    after = port.store.view.nodes.get("m1")
+    assert before is not None
+    assert after is not None
+    assert msgspec.structs.replace(after, version=before.version, updated_at=before.updated_at) == before
+    with pytest.raises(PermissionDenied, match=r"not .any more. part of this cluster"):
+        await withdraw("127.0.0.1", port.port, client_context(written(joined, tmp_path)))
+
+
+async def test_an_old_workers_join_is_told_to_upgrade(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.wire.client.PROTOCOL_VERSION", PROTOCOL_VERSION - 1)
+    with pytest.raises(FailedPrecondition, match=f"speaks protocol {PROTOCOL_VERSION - 1}, .* upgrade the worker's"):
+        await port.join()
+    assert not len(port.store.view.nodes)
 
 
 async def test_a_removed_node_is_refused_with_words(port: Port, tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""How a worker goes: for a moment, with its host, or because its join failed; `Leave`, for good, is in `messages`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from common.wire.message import Message
+
+
+class Goodbye(Message):
+    """The agent is stopped on purpose and its containers run on: the manager waits for it longer than for a lost node.
+
+    With `host` the whole host is going down: the node is down at once. Answered by `GoodbyeAck` when that is written,
+    and with `host` when no other node sends to its containers any more.
+    """
+
+    KIND: ClassVar[int] = 22
+    host: bool = False
+
+
+class GoodbyeAck(Message):
+    KIND: ClassVar[int] = 23
+
+
+class Withdraw(Message):
+    """Take back a join that failed on the worker's host; the first frame of its connection.
+
+    Answered by `LeaveAck` when the node is forgotten; long after its join it is `Leave`.
+    """
+
+    KIND: ClassVar[int] = 24

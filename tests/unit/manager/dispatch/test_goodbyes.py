@@ -1,0 +1,270 @@
+"""Agents that are stopped on purpose, joins that come to nothing, workers of another release: what the store says."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from common.errors import FailedPrecondition, PermissionDenied
+from common.model import Node, Task, TaskState, TaskStatus
+from common.model.node import Joining, ManagerStatus, NodeDescription, NodeSpec, NodeStatus
+from common.wire.barrier_messages import Applied
+from common.wire.codec import decode
+from common.wire.membership_messages import Goodbye, GoodbyeAck, Withdraw
+from common.wire.messages import PROTOCOL_VERSION, Assignments, Heartbeat, HeartbeatAck, Hello, LeaveAck, Refused
+from manager.backends.memory import MemoryBackend
+from manager.dispatch.dispatcher import JOIN_GRACE
+from manager.dispatch.session import AWAY_GRACE
+from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.virtual_loop import run_virtual
+
+
+def record(manager: Manager, node_id: str) -> Node:
+    node = manager.store.view.nodes.get(node_id)
+    assert node is not None
+    return node
+
+
+def state_of(manager: Manager, node_id: str) -> str:
+    return record(manager, node_id).status.state
+
+
+async def became(manager: Manager, node_id: str, state: str) -> float:
+    """Wait until a node is in a state ("": it is gone); return the loop's time of its commit."""
+    with manager.store.watch() as changes:
+        while (node := manager.store.view.nodes.get(node_id)) is not None or state:
+            if node is not None and node.status.state == state:
+                break
+            await changes.next()
+    return asyncio.get_running_loop().time()
+
+
+async def part(worker: Worker, *, host: bool = False) -> float:
+    """Say goodbye, go when it is heard, and return when that was."""
+    await worker.say(Goodbye(host=host), 3)
+    await worker.expect(GoodbyeAck, 3)
+    await worker.channel.close()
+    return asyncio.get_running_loop().time()
+
+
+# --- agents that come back, or do not ---------------------------------------------------------------------------------
+
+
+def test_an_agent_that_says_goodbye_may_be_away_for_thirty_seconds() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            for away in (0.0, 5.0, AWAY_GRACE - 1):
+                await part(await manager.session("n1"))
+                assert state_of(manager, "n1") == "disconnected"
+                assert "its containers run on" in record(manager, "n1").status.message
+                await asyncio.sleep(away)
+                assert state_of(manager, "n1") == "disconnected"
+            await manager.session("n1")
+            assert record(manager, "n1").status.state == "ready"
+
+    run_virtual(story())
+
+
+def test_one_that_does_not_come_back_is_down_then_and_says_why() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            gone = await part(await manager.session("n1"))
+            assert await became(manager, "n1", "down") - gone == pytest.approx(AWAY_GRACE, abs=0.05)
+            assert record(manager, "n1").status.message.startswith("its agent was stopped on purpose, and did not")
+
+    run_virtual(story())
+
+
+def test_after_its_return_a_node_that_falls_silent_is_down_in_three_seconds() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            await part(await manager.session("n1"))
+            await asyncio.sleep(4)
+            worker = await manager.session("n1")
+            worker.channel.drop()
+            lost = asyncio.get_running_loop().time()
+            assert await became(manager, "n1", "down") - lost == pytest.approx(3, abs=0.05)
+            assert record(manager, "n1").status.message == "no sign of life"
+
+    run_virtual(story())
+
+
+def test_a_host_that_is_cut_off_in_its_goodbye_is_down_in_three_seconds() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            await worker.say(Goodbye(), 3)
+            await worker.expect(GoodbyeAck, 3)
+            said = asyncio.get_running_loop().time()
+            assert await became(manager, "n1", "down") - said == pytest.approx(3, abs=0.05)
+
+    run_virtual(story())
+
+
+def test_a_manager_that_restarts_meanwhile_still_waits_for_the_agent() -> None:
+    async def story() -> None:
+        backend = MemoryBackend()
+        async with Manager(backend).running() as manager:
+            await part(await manager.session("n1"))
+            await part(await manager.session("n2"))
+        async with Manager(backend).running() as manager:
+            started = asyncio.get_running_loop().time()
+            await asyncio.sleep(20)
+            assert state_of(manager, "n1") == "disconnected"
+            await manager.session("n1")
+            assert state_of(manager, "n1") == "ready"
+            assert await became(manager, "n2", "down") - started == pytest.approx(AWAY_GRACE, abs=0.05)
+
+    run_virtual(story())
+
+
+def test_a_host_that_goes_down_is_down_at_once_when_its_peers_know() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker, peer = await manager.session("n1"), await manager.session("peer")
+            await peer.say(Applied(number=(await peer.expect(Assignments)).results_in))
+            await worker.say(Goodbye(host=True), 3)
+            await became(manager, "n1", "down")
+            assert record(manager, "n1").status.message == "its host is shutting down"
+            assigned = TaskStatus(state=TaskState.ASSIGNED)
+            await manager.put(Task(id="t1", service_id="s1", node_id="peer", status=assigned))  # it was on n1
+            told = await peer.expect(Assignments)
+            heard = asyncio.create_task(worker.expect(GoodbyeAck, 3))
+            await asyncio.sleep(1)
+            assert not heard.done()
+            await peer.say(Applied(number=told.results_in))
+            await asyncio.wait_for(heard, 0.5)
+            await worker.channel.close()
+            await asyncio.sleep(AWAY_GRACE + 5)
+            assert record(manager, "n1").status.message == "its host is shutting down"
+            await manager.session("n1")
+            assert state_of(manager, "n1") == "ready"
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("host", [False, True])
+async def test_who_goes_on_talking_after_its_goodbye_is_put_out(manager: Manager, *, host: bool) -> None:
+    worker = await manager.session("n1")
+    await worker.say(Goodbye(host=host), 3)
+    await worker.expect(GoodbyeAck, 3)
+    await worker.say(Heartbeat())
+    async for message in worker.rest():
+        assert isinstance(message, HeartbeatAck)
+    assert not manager.dispatcher.connected
+
+
+# --- joins that come to nothing ---------------------------------------------------------------------------------------
+
+
+def joined(node_id: str, **fields: object) -> Node:
+    status = NodeStatus(state="unknown", addr="10.0.0.9")
+    return Node(id=node_id, agent=True, certificate_serials=("7",), joining=Joining(), status=status, **fields)  # type: ignore[arg-type]
+
+
+def own(**fields: object) -> Node:
+    wishes = Joining(labels={"disk": "ssd"}, availability="drain")
+    node = Node(
+        id="m1",
+        spec=NodeSpec(labels={"zone": "a"}),
+        certificate_serials=("7",),
+        joining=wishes,
+        status=NodeStatus(state="ready", addr="10.0.0.1"),
+        manager_status=ManagerStatus(leader=True),
+    )
+    return msgspec.structs.replace(node, **fields)
+
+
+def test_a_node_that_never_came_is_gone_after_two_minutes_and_the_managers_own_has_no_worker() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            started = asyncio.get_running_loop().time()
+            await manager.put(joined("never"), joined("came"), own())
+            manager.dispatcher._expect_nodes()  # as a manager does that starts in between
+            await manager.session("came")
+            assert await became(manager, "never", "") - started == pytest.approx(JOIN_GRACE, abs=0.05)
+            node = record(manager, "m1")
+            assert (node.joining, node.agent, node.certificate_serials) == (None, False, ())
+            assert (node.status.state, node.spec.labels) == ("ready", {"zone": "a"})
+            assert record(manager, "came").joining is None
+
+    run_virtual(story())
+
+
+async def test_the_managers_own_node_takes_its_workers_wishes_with_the_first_session(manager: Manager) -> None:
+    await manager.put(own())
+    await manager.session("m1")
+    node = record(manager, "m1")
+    assert (node.agent, node.joining) == (True, None)
+    assert node.spec == NodeSpec(labels={"zone": "a", "disk": "ssd"}, availability="drain")
+
+
+async def withdraw(manager: Manager, node_id: str) -> None:
+    worker = manager.dial(node_id)
+    await worker.say(Withdraw(), 1)
+    await worker.expect(LeaveAck, 1)
+
+
+@pytest.mark.parametrize("served", [False, True])
+async def test_a_worker_takes_its_join_back_whether_it_was_served_or_not(manager: Manager, *, served: bool) -> None:
+    await manager.put(joined("n1"))
+    if served:
+        await part(await manager.session("n1"))
+    await withdraw(manager, "n1")
+    assert manager.store.view.nodes.get("n1") is None
+    with pytest.raises(PermissionDenied, match="part of this cluster"):
+        await manager.dial("n1").hello()
+
+
+def test_a_node_of_some_age_that_takes_its_join_back_has_left_and_is_seen() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            await part(await manager.session("n1"))
+            await asyncio.sleep(JOIN_GRACE + 1)
+            await withdraw(manager, "n1")
+            assert record(manager, "n1").status.message == "the worker has left the swarm"
+
+    run_virtual(story())
+
+
+async def test_nobody_takes_back_the_join_of_another(manager: Manager) -> None:
+    await manager.put(joined("n1"))
+    stranger = manager.dial("n1", serial="8")
+    await stranger.say(Withdraw(), 1)
+    assert (await stranger.expect(Refused)).code == PermissionDenied.code
+    assert record(manager, "n1").joining is not None
+
+
+# --- workers of another release ---------------------------------------------------------------------------------------
+
+
+async def refused(manager: Manager, protocol: int, release: str = "") -> str:
+    worker = manager.dial("n1")
+    await worker.say(Hello(protocol=protocol, description=NodeDescription(agent_version=release)))
+    answer = await worker.expect(Refused)
+    assert answer.code == FailedPrecondition.code
+    return answer.message
+
+
+def test_a_node_that_is_down_for_its_release_says_so() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            (await manager.session("n1")).channel.drop()
+            why = await refused(manager, PROTOCOL_VERSION - 1, "0.9")
+            assert f"the worker speaks protocol {PROTOCOL_VERSION - 1} (release 0.9), this manager protocol" in why
+            assert "upgrade the worker's host to this release, with 'deploy/install'" in why
+            assert state_of(manager, "n1") == "ready"
+            await became(manager, "n1", "down")
+            assert record(manager, "n1").status.message == why
+            newer = await refused(manager, PROTOCOL_VERSION + 1)
+            assert "upgrade the manager's host to that release" in newer
+            assert record(manager, "n1").status.message == newer
+            await manager.session("n1")
+            assert record(manager, "n1").status.message == ""
+
+    run_virtual(story())
+
+
+def test_the_version_of_another_protocols_greeting_is_read_whatever_else_it_says() -> None:
+    strange = msgspec.msgpack.encode((Hello.KIND, 1, {"protocol": 77, "description": [1, 2], "colour": "blue"}))
+    assert decode(strange).message == Hello(protocol=77, description=NodeDescription())

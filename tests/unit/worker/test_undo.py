@@ -1,0 +1,167 @@
+"""Joins that fail on the host after the manager has taken them: it hears of it, and nothing is left on either side."""
+
+import asyncio
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from common.clock import SystemClock
+from common.errors import Unavailable
+from common.tls import ROLE_WORKER, CredentialFiles, Identity, certificate_request, new_key
+from common.wire.client import Membership
+from common.wire.membership_messages import Withdraw
+from common.wire.messages import LeaveAck
+from common.wire.server import serve
+from manager.ca.authority import new_serial
+from tests.fakes.certificates import DAY, Pki
+from worker import join as joining
+from worker.config import DataDir
+from worker.join import JoinWishes, become_member, run_first, start
+from worker.leave import undo
+
+TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
+
+
+class Manager:
+    """A manager that takes joins back; `heard` has who asked for it."""
+
+    def __init__(self, pki):
+        self.pki = pki
+        self.heard = []
+        self.port = 0
+
+    async def handle(self, channel):
+        number, message = await channel.receive()
+        assert isinstance(message, Withdraw)
+        self.heard.append(channel.peer.identity.node_id)
+        await channel.send(LeaveAck(), number)
+
+    def membership(self):
+        key, identity = new_key(), Identity("n1", ROLE_WORKER, self.pki.authority.cluster_id, new_serial())
+        chain = self.pki.authority.issue(certificate_request(key), identity, 90 * DAY, SystemClock().now(), [])
+        root = self.pki.authority.root_certificate
+        return Membership("n1", identity.cluster_id, chain, key, root, (f"127.0.0.1:{self.port}",))
+
+
+@pytest.fixture
+def manager(tmp_path, monkeypatch):
+    made = Manager(Pki(tmp_path / "pki"))
+
+    async def accept(*_):
+        return made.membership()
+
+    async def info(_):
+        return {"Name": "host"}
+
+    monkeypatch.setattr("worker.join.join", accept)
+    monkeypatch.setattr("worker.join.engine_info", info)
+    return made
+
+
+@pytest.fixture
+def data(tmp_path):
+    return DataDir(tmp_path / "worker")
+
+
+def wishes(tmp_path):
+    return JoinWishes(manager="127.0.0.1", token=TOKEN, docker_host=f"unix://{tmp_path}/no-engine.sock")
+
+
+async def listening(manager):
+    server = await serve("127.0.0.1", 0, manager.pki.server(), manager.handle)
+    manager.port = server.port
+    return server
+
+
+def ending(error):
+    def end(*_, **__):
+        raise error
+
+    return end
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+async def test_an_identity_that_cannot_be_stored_is_given_back(manager, data, tmp_path, monkeypatch, error):
+    write = CredentialFiles.write
+
+    def fail_there(files, *arguments):
+        if files.directory.is_relative_to(data.path):
+            raise error
+        write(files, *arguments)
+
+    monkeypatch.setattr(CredentialFiles, "write", fail_there)
+    async with await listening(manager):
+        expected = Unavailable if isinstance(error, OSError) else KeyboardInterrupt
+        with pytest.raises(expected) as caught:
+            await become_member(data, wishes(tmp_path))
+    assert expected is KeyboardInterrupt or "No space left on device" in str(caught.value)
+    assert manager.heard == ["n1"]
+    assert not data.path.exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "full"])
+async def test_a_data_directory_that_cannot_be_written_is_found_before_the_manager_is_asked(
+    manager, data, tmp_path, monkeypatch, place
+):
+    monkeypatch.setattr("worker.join.join", ending(AssertionError("the manager was asked")))
+    if place == "a file":
+        data = DataDir(tmp_path / "file")
+        data.path.write_text("")
+    else:
+        monkeypatch.setattr("worker.config.tempfile.TemporaryFile", ending(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(Unavailable, match=rf"data directory {data.path}"):
+        await become_member(data, wishes(tmp_path))
+    assert place == "a file" or not data.path.exists()
+    assert manager.heard == []
+
+
+async def while_listening(manager, data, tmp_path, job):
+    """Join, then run a job of the command line in a thread of its own, as it has a loop of its own."""
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path))
+        assert data.joined
+        return await asyncio.to_thread(job)
+
+
+@pytest.mark.parametrize("error", [Unavailable("it ended while starting: no such engine"), KeyboardInterrupt()])
+async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, tmp_path, monkeypatch, error):
+    stopped = []
+    fake = SimpleNamespace(start=ending(error), stop=lambda: stopped.append(True))
+    monkeypatch.setattr(joining, "daemon", lambda _: fake)
+
+    def begin():
+        with pytest.raises(type(error)):
+            start(data)
+
+    await while_listening(manager, data, tmp_path, begin)
+    assert (manager.heard, stopped) == (["n1"], [True])
+    assert not data.path.exists()
+
+
+@pytest.mark.parametrize("ends", ["at once", "with an error", "after a welcome"])
+async def test_a_first_run_in_the_foreground_counts_once_it_was_welcomed(manager, data, tmp_path, ends):
+    def run():
+        if ends == "with an error":
+            raise Unavailable("the data plane is upside down")
+        return ends == "after a welcome"
+
+    def begin():
+        if ends == "with an error":
+            with pytest.raises(Unavailable, match="upside down"):
+                run_first(data, run)
+        else:
+            run_first(data, run)
+
+    await while_listening(manager, data, tmp_path, begin)
+    welcomed = ends == "after a welcome"
+    assert data.joined == welcomed
+    assert manager.heard == ([] if welcomed else ["n1"])
+
+
+async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, tmp_path, caplog):
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path))
+    assert not await undo(data)
+    assert "does not hear that this node leaves" in caplog.text
+    assert not data.path.exists()

@@ -2,6 +2,10 @@
 
 Docker drops what it does not know in its own FORWARD chain, and gives networks no isolation across hosts. An accept
 here cannot undo Docker's drop (that is what worker.net.dockeruser is for); a drop here holds.
+
+Every packet of an open connection passes the chains that are not `nat`, several times with the tunnel. So in these the
+tunnel's packets go first, what fails for most packets is asked first, and a link's name, 16 bytes to copy and compare,
+after numbers.
 """
 
 from __future__ import annotations
@@ -80,10 +84,14 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
-        "h_let": Chain(_counted(site, "let"), hook("filter", "input", "500")),
-        "h_secret": Chain(("ip daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
+        "h_let": Chain(_let(site), hook("filter", "input", "500")),
+        "h_last": Chain(leaving("ip", has_encrypted(site)), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
     }
+
+
+def has_encrypted(site: Site) -> bool:
+    return any(segment.encrypted for segment in site.segments.values())
 
 
 def encrypted_ways(segments: Iterable[Segment]) -> set[str]:
@@ -105,10 +113,10 @@ def _ranges(networks: Collection[IPv4Network] | Iterator[IPv4Network]) -> Lookup
 
 
 def _raw(site: Site) -> Iterator[str]:
-    yield 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
+    yield 'ip daddr 127.0.0.0/8 iifname != "lo" drop'
     yield _untracked(site, "saddr")
-    # What says that it is of an encrypted network, and came without encryption, is a lie.
-    yield "ip saddr @secret iifname != @secretways drop"
+    if has_encrypted(site):
+        yield honest("ip")
     if site.peers:
         # One client port may come here through several peers at once: each has a zone of its own.
         zones = _map({peer_mac(number): str(number) for number in site.peers})
@@ -120,15 +128,32 @@ def _untracked(site: Site, peer: str) -> str:
 
     Each connection would have an entry more, and half of what tracking costs would be for nothing.
     """
-    return f"udp dport {site.tunnel_port} ip {peer} @peers notrack"
+    return f"udp dport {site.tunnel_port} ip {peer} @peers notrack accept"
 
 
 def marking(family: str, gateways: str) -> tuple[str, ...]:
     """Remember through which peer a client's connection came, and lead the answers back through it."""
     client = f'iifname "{TUNNEL}" {family} saddr != @cluster {family} daddr {gateways}'
     return (
-        f"{client} ct state new ct mark set ether saddr map @peermark",
-        f'iifname "{GATEWAY_BRIDGE}" ct direction reply {_MARKED} meta mark set ct mark & {MARK_MASK:#x}',
+        f"ct state new {client} ct mark set ether saddr map @peermark",
+        f'{_MARKED} ct direction reply iifname "{GATEWAY_BRIDGE}" meta mark set ct mark & {MARK_MASK:#x}',
+    )
+
+
+def honest(family: str) -> str:
+    """Drop what says that it is of an encrypted network, and came without encryption."""
+    return f"{family} saddr @secret iifname != @secretways drop"
+
+
+def leaving(family: str, encrypted: bool) -> tuple[str, ...]:
+    """Let nothing of encrypted networks out on other links, and take a peer's mark off what goes into the tunnel.
+
+    The mark has led the answer there. For each packet with a mark, the tunnel would look up the way to the peer anew.
+    """
+    others = f"{~MARK_MASK & 0xFFFFFFFF:#x}"
+    return (
+        *([f"{family} daddr @secret oifname != @secretways drop"] if encrypted else []),
+        f'meta mark & {MARK_MASK:#x} != 0 oifname "{TUNNEL}" meta mark set meta mark & {others}',
     )
 
 
@@ -155,8 +180,9 @@ def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
 def _input(site: Site) -> tuple[str, ...]:
     """Refuse at once what nobody is there for."""
     return (
-        f"udp dport {site.tunnel_port} ip saddr != @peers drop",
-        *_counted(site, "came"),
+        f'udp dport {site.tunnel_port} ip saddr @peers counter name "tunnel_came" accept',
+        f"udp dport {site.tunnel_port} drop",
+        f'{_RESOLVER} counter name "names_came"',
         *refused("ip daddr @viprange"),
         f"{_RESOLVER} accept",
         *refused(f"ct state new {TO_PORT} @ports"),
@@ -164,10 +190,10 @@ def _input(site: Site) -> tuple[str, ...]:
     )
 
 
-def _counted(site: Site, when: str) -> tuple[str, ...]:
+def _let(site: Site) -> tuple[str, ...]:
     return (
-        f'udp dport {site.tunnel_port} counter name "tunnel_{when}"',
-        f'{_RESOLVER} counter name "names_{when}"',
+        f'udp dport {site.tunnel_port} counter name "tunnel_let" accept',
+        f'{_RESOLVER} counter name "names_let"',
     )
 
 

@@ -9,12 +9,25 @@ What is not here, and why:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
 
 from common.addressing6 import with_ipv4
 from worker.net.names import GATEWAY_BRIDGE, TUNNEL, mark, peer_mac
-from worker.net.rules import BOTH, CHALLENGES, OUTPUT_DSTNAT, TO_PORT, encrypted_ways, forward, hook, marking, refused
+from worker.net.rules import (
+    BOTH,
+    CHALLENGES,
+    OUTPUT_DSTNAT,
+    TO_PORT,
+    encrypted_ways,
+    forward,
+    has_encrypted,
+    honest,
+    hook,
+    leaving,
+    marking,
+    refused,
+)
 from worker.net.ruleset import Chain, Lookup, members
 from worker.net.site import Site
 from worker.net.site6 import Segment6, Site6, ipv6
@@ -67,14 +80,14 @@ def base_chains(here: Site6) -> dict[str, Chain]:
     """Return the chains that the kernel calls."""
     gateways = str(here.gateways)
     return {
-        "h_raw": Chain(_raw(here), hook("filter", "prerouting", "raw")),
+        "h_raw": Chain(tuple(_raw(here)), hook("filter", "prerouting", "raw")),
         "h_sent": Chain((CHALLENGES,), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
         "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), hook("nat", "prerouting", "dstnat - 10")),
         "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(), hook("filter", "input", "filter - 10")),
-        "h_secret": Chain(("ip6 daddr @secret oifname != @secretways drop",), hook("filter", "postrouting", "filter")),
+        "h_last": Chain(leaving("ip6", has_encrypted(here.site)), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip6", str(here.tunnels)), hook("filter", "forward", "filter - 10")),
     }
 
@@ -87,15 +100,12 @@ def _ranges(networks: Iterable[str]) -> Lookup:
     return Lookup("ipv6_addr", members(networks), interval=True)
 
 
-def _raw(here: Site6) -> tuple[str, ...]:
-    honest = "ip6 saddr @secret iifname != @secretways drop"
-    if not here.site.peers:
-        return (honest,)
-    zones = ", ".join(f"{peer_mac(number)} : {number}" for number in here.site.peers)
-    return (
-        honest,
-        f'iifname "{TUNNEL}" ip6 saddr != @cluster ct original zone set ether saddr map {{ {zones} }}',
-    )
+def _raw(here: Site6) -> Iterator[str]:
+    if has_encrypted(here.site):
+        yield honest("ip6")
+    if here.site.peers:
+        zones = ", ".join(f"{peer_mac(number)} : {number}" for number in here.site.peers)
+        yield f'iifname "{TUNNEL}" ip6 saddr != @cluster ct original zone set ether saddr map {{ {zones} }}'
 
 
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:

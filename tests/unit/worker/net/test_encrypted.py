@@ -15,6 +15,7 @@ from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
 from worker.net import command, links, wireguard
 from worker.net.kernel import Route
 from worker.net.plan import HostPlan, plan
+from worker.net.ruleset import difference
 from worker.net.site import DEFAULT_MTU
 
 BRIDGE = f"oc-{RED[:12]}"
@@ -94,7 +95,7 @@ def test_no_rule_lets_an_encrypted_network_go_plain():
     assert list(found.lookups["netpair"].elements) == ['"oc-blue00000000" . 10.1.0.0/16']
     assert list(found.lookups["secretpair"].elements) == [f'"{BRIDGE}" . 10.2.0.0/16']
     assert list(found.lookups["secretways"].elements) == ['"lo"', f'"{BRIDGE}"', '"orc-wg0"', '"orc-wg1"']
-    assert found.chains["h_secret"].rules == ("ip daddr @secret oifname != @secretways drop",)
+    assert found.chains["h_last"].rules[0] == "ip daddr @secret oifname != @secretways drop"
     assert "ip saddr @secret iifname != @secretways drop" in found.chains["h_raw"].rules
     forward = list(found.chains["h_fwd"].rules)
     closed = forward.index('oifname { "orc-wg0", "orc-wg1" } drop')
@@ -124,9 +125,23 @@ def test_after_a_restart_the_links_stay_until_a_manager_has_said_the_keys():
     assert ways(planned(theirs=(4, 5), world=unknown)) == {}
 
 
-def test_without_encrypted_networks_there_is_no_link():
-    found = plan(world(tunnel_keys=(key(4),), peers=peers(4)), (), (), facts())
+def test_without_encrypted_networks_there_is_no_link_and_no_packet_is_asked_about_them():
+    found = plan(world(tunnel_keys=(key(4),), peers=peers(4), address_pools=POOLS6), (), (), facts(ipv6=True))
     assert found.wireguard == {}
+    assert {table.family for table in found.rulesets} >= {"ip", "ip6"}
+    for table in found.rulesets:
+        rules = [rule for chain in table.chains.values() for rule in chain.rules if chain.hook]
+        assert not any("@secret " in rule for rule in rules)
+
+
+def test_the_first_encrypted_network_brings_its_rules():
+    plain = plan(world(), (), (), facts()).ruleset
+    secret = planned().ruleset
+    assert plain is not None
+    assert secret is not None
+    text = difference(plain, secret)
+    assert "add rule ip orc h_last ip daddr @secret oifname != @secretways drop" in text
+    assert "add rule ip orc h_raw ip saddr @secret iifname != @secretways drop" in text
 
 
 def test_a_host_that_cannot_encrypt_says_so():
@@ -146,7 +161,8 @@ def test_ipv6_goes_the_same_way():
     (table,) = [each for each in found.rulesets if each.family == "ip6"]
     assert list(table.lookups["secretpair"].elements) == [f'"{BRIDGE}" . fd00:2::/64']
     assert not table.lookups["netpair"].elements
-    assert table.chains["h_secret"].rules == ("ip6 daddr @secret oifname != @secretways drop",)
+    assert table.chains["h_last"].rules[0] == "ip6 daddr @secret oifname != @secretways drop"
+    assert "ip6 saddr @secret iifname != @secretways drop" in table.chains["h_raw"].rules
     bare = plan(world(**{**given, "tunnel_keys": ()}), (), (), facts(ipv6=True)).items
     assert not any(isinstance(item, Route) and item.destination.startswith("fd00:2::a02:11") for item in bare)
 

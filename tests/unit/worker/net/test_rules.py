@@ -85,11 +85,23 @@ def test_only_peers_may_send_into_the_tunnel_and_each_has_its_own_zone():
     ruleset = rules_of()
     assert set(ruleset.lookups["peers"].elements) == {"192.168.7.2", "192.168.7.3"}
     assert any("02:6f:63:00:00:02 : 2" in rule for rule in ruleset.chains["h_raw"].rules)
-    assert "udp dport 4789 ip saddr @peers notrack" in ruleset.chains["h_raw"].rules
-    assert "udp dport 4789 ip daddr @peers notrack" in ruleset.chains["h_sent"].rules
+    assert "udp dport 4789 ip saddr @peers notrack accept" in ruleset.chains["h_raw"].rules
+    assert "udp dport 4789 ip daddr @peers notrack accept" in ruleset.chains["h_sent"].rules
+    first, second, *_ = ruleset.chains["h_in"].rules
+    assert first == 'udp dport 4789 ip saddr @peers counter name "tunnel_came" accept'
+    assert second == "udp dport 4789 drop"
     assert ruleset.lookups["peermark"].elements["02:6f:63:00:00:03"] == "0x30000"
     alone = rules_of(world={"peers": {}})
     assert not any("zone" in rule for rule in alone.chains["h_raw"].rules)
+
+
+def test_a_peers_mark_leads_an_answer_to_the_tunnel_and_no_further():
+    ruleset = rules_of()
+    *_, back = ruleset.chains["h_mark"].rules
+    assert back.endswith('iifname "oc-gw" meta mark set ct mark & 0xfff0000')
+    unmark = 'meta mark & 0xfff0000 != 0 oifname "orc-vx" meta mark set meta mark & 0xf000ffff'
+    assert ruleset.chains["h_last"].rules == (unmark,)
+    assert "hook postrouting" in ruleset.chains["h_last"].hook
 
 
 def test_containers_that_reach_themselves_are_hidden_from_themselves():

@@ -25,6 +25,9 @@ SMALLEST_POOL = 24
 LARGEST_LEASE = 24
 SMALLEST_LEASE = 29
 
+# As what a port or a server listens on: all of a host's addresses.
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
+
 _GATEWAY_SHARE_BITS = 4
 _NUMBER_BITS = 12
 _GATEWAY_HOST_BITS = 8
@@ -126,6 +129,11 @@ def tunnel_address(pools: Sequence[str], number: int) -> str:
 def gateway_range(pools: Sequence[str], number: int) -> str:
     """Return the CIDR of a node's gateway network in the cluster's pools; errors as `Layout.gateway_range`."""
     return str(layout(pools).gateway_range(number))
+
+
+def one_address(text: str) -> str:
+    """Return the one address that is listened on, empty for all."""
+    return "" if text in ANY_ADDRESS else text
 
 
 def vip_range(network: IPv4Network) -> IPv4Network:

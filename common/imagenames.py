@@ -24,7 +24,7 @@ def pinned_id(reference: str) -> str:
 
 
 def with_tag(reference: str) -> str:
-    """Return a reference without digest with its tag, `latest` when it has none."""
+    """Return a reference with its tag, `latest` when it has none; one with a digest, or an id, stays as it is."""
     return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,13 @@ from pathlib import Path
 
 import msgspec
 
+from common.addressing import ANY_ADDRESS
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.tls import write_private
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
 DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"
 UNIT = "swarm-manager"
-_ANYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - to be recognised, not to be listened on
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
 
@@ -36,13 +36,13 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
         advertised, _ = split_address(self.advertise_addr)
         return tuple(
-            f"tcp://{bracketed(advertised if host in _ANYWHERE else host)}:{port}" for host, port in self._tcp_hosts()
+            f"tcp://{bracketed(advertised if host in ANY_ADDRESS else host)}:{port}" for host, port in self._tcp_hosts()
         )
 
     def certificate_names(self, hostname: str) -> tuple[str, ...]:
         """Return what this manager's certificate is to be valid for: all names that clients may know this host by."""
         advertised, _ = split_address(self.advertise_addr)
-        served = [host for host, _ in self._tcp_hosts() if host not in _ANYWHERE]
+        served = [host for host, _ in self._tcp_hosts() if host not in ANY_ADDRESS]
         known = [hostname] if _HOST_NAME.fullmatch(hostname) else []
         return tuple(dict.fromkeys([advertised, *served, *known, *self.tls_names]))
 
@@ -81,13 +81,7 @@ class DataDir:
 
     def save(self, config: ManagerConfig) -> None:
         """Write the configuration, whole or not at all. Its presence is what says that `init` was completed."""
-        draft = self.config.with_suffix(".tmp")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(config)))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(self.config)
+        write_private(self.config, msgspec.json.format(msgspec.json.encode(config)))
 
     def load(self) -> ManagerConfig:
         """Read the configuration.

@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 
 from common import hostaddr, logs
+from common.addressing import ANY_ADDRESS
 from common.clock import SystemClock, rfc3339
 from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
@@ -187,7 +188,7 @@ def configuration(
 
     """
     host, port = split_address(advertise or hostaddr.choose_advertised(), DEFAULT_PORT)
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - it is refused
+    if host in ANY_ADDRESS:
         raise InvalidArgument(
             f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"
         )

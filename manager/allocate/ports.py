@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from common.addressing import ANY_ADDRESS
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Service
 from common.model.service import PortConfig
@@ -16,8 +17,6 @@ PortKey: TypeAlias = tuple[str, int]
 
 FIRST_DYNAMIC = 30000
 LAST_DYNAMIC = 32767
-
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 
 
 def check_ports(view: View, service: Service) -> None:
@@ -140,6 +139,6 @@ def _conflict(one: PortConfig, other: PortConfig) -> bool:
 
 def _same(one: PortConfig, other: PortConfig) -> bool:
     """Whether both name one port on an address that both listen on."""
-    anywhere = one.host_ip in _ANY_ADDRESS or other.host_ip in _ANY_ADDRESS
+    anywhere = one.host_ip in ANY_ADDRESS or other.host_ip in ANY_ADDRESS
     same_number = (one.protocol, one.published_port) == (other.protocol, other.published_port)
     return same_number and (anywhere or one.host_ip == other.host_ip)

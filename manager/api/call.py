@@ -25,7 +25,7 @@ JSON = "application/json"
 _FALSE = {"", "0", "no", "false", "none"}
 _UNSIGNED = re.compile(r"[0-9]{1,20}")
 _AGO = re.compile(r"[0-9][0-9.hmsuµn]{0,40}")
-_UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+UNIX_TIME = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def moment(name: str, text: str, now: float | None = None) -> float:
         EngineError: 400; names what was being read.
 
     """
-    if _UNIX_TIME.fullmatch(text):
+    if UNIX_TIME.fullmatch(text):
         return float(text)
     try:
         if now is not None and _AGO.fullmatch(text):

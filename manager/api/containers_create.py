@@ -7,6 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from common import progress
+from common.imagenames import with_tag
 from common.model.client import Role
 from manager.api.call import Call, Reply
 from manager.api.containers_image import of_image_id
@@ -21,7 +22,7 @@ from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.images_find import find_local
-from manager.api.images_untold import untold
+from manager.api.images_pin import untold
 from manager.api.proxy import ask, ask_all
 from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
@@ -43,7 +44,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     image_id = local.image_id if local is not None else ""
     seen, labels = await _look(context, wanted, image_id)
     if not any(each.image for each in seen.values()) and wanted.image:
-        raise EngineError(404, f"No such image: {_tagged(wanted.image)}")
+        raise EngineError(404, f"No such image: {with_tag(wanted.image)}")
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
     check_claims(context, wanted.name, started)
     only = _common(only, check_addresses(context.store.view, wanted.networks))
@@ -130,7 +131,7 @@ async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:
         EngineError: 404, it could not.
 
     """
-    query = {"fromImage": wanted.image if "@" in wanted.image else _tagged(wanted.image)}
+    query = {"fromImage": with_tag(wanted.image)}
     reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None)
     failure = reply.message if not reply.ok else _pull_failure(reply.body)
     if failure:
@@ -149,12 +150,6 @@ def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
     if one is None or other is None:
         return other if one is None else one
     return one & other
-
-
-def _tagged(image: str) -> str:
-    """Return an image's name with the tag that is meant when it has none."""
-    last = image.rpartition("/")[2]
-    return image if ":" in last or "@" in last else f"{image}:latest"
 
 
 ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)

@@ -12,11 +12,11 @@ from common.imagenames import is_id
 from common.model.service import EXTENSION_PREFIX
 from manager.api.context import Context
 from manager.api.images_find import find_local
+from manager.api.logstream import TASK_LABEL
 from manager.state.view import View
 
 # What a container was asked for by that was made of an image's id.
 IMAGE_LABEL = EXTENSION_PREFIX + "image"
-_TASK_LABEL = "com.docker.swarm.task.id"
 
 
 def with_image(view: View, shown: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def with_image(view: View, shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked_for(view: View, labels: Mapping[str, str]) -> str:
-    task = view.tasks.get(labels.get(_TASK_LABEL, ""))
+    task = view.tasks.get(labels.get(TASK_LABEL, ""))
     if task is None:
         return labels.get(IMAGE_LABEL, "")
     container = task.spec.container_spec

@@ -91,8 +91,9 @@ async def look(context: Context, reference: str) -> Found:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     silent += [asked[each] for each in waiting]
+    names = {node.id: node_name(view, node.id) for node in view.nodes}
     down = [node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)]
-    return choose(reference, found, [node_name(view, each) for each in silent], down, _names(view))
+    return choose(reference, found, [node_name(view, each) for each in silent], down, names)
 
 
 def _collect(each: asyncio.Future[Found | None], node_id: str, found: list[Found], silent: list[str]) -> None:
@@ -142,7 +143,3 @@ def choose(
         where = ", ".join(sorted(f"{one.id[:12]} on {names.get(one.node_id, one.node_id)}" for one in matches))
         raise EngineError(400, f"{reference} means several containers: {where}; use one of these ids")
     return matches[0]
-
-
-def _names(view: View) -> dict[str, str]:
-    return {node.id: node_name(view, node.id) for node in view.nodes}

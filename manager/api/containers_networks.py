@@ -20,6 +20,7 @@ from manager.allocate.attachments import check_address
 from manager.allocate.leases import address_range, holder_of, lease_around
 from manager.api.body import convert, normal
 from manager.api.errors import EngineError, invalid
+from manager.api.proxy_presence import node_name
 from manager.api.references import find_network, predefined_name
 from manager.state.view import View
 
@@ -153,18 +154,13 @@ def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
             continue
         given = lease_around(network, attachment.node_id, _checked(view, network, each.address), len(view.nodes))
         if given is None:
-            parts = ", ".join(sorted(f"{_name(view, node_id)} {cidr}" for node_id, cidr in network.leases.items()))
+            parts = ", ".join(sorted(f"{node_name(view, node_id)} {cidr}" for node_id, cidr in network.leases.items()))
             raise EngineError(
                 409,
                 f"address {each.address} of network {network.name} cannot be had on node "
-                f"{_name(view, attachment.node_id)}: every node gives out addresses of its own part ({parts})",
+                f"{node_name(view, attachment.node_id)}: every node gives out addresses of its own part ({parts})",
             )
         yield given
-
-
-def _name(view: View, node_id: str) -> str:
-    node = view.nodes.get(node_id)
-    return (node.name if node is not None else "") or node_id
 
 
 def _checked(view: View, network: Network, text: str) -> Any:

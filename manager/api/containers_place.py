@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from common.addressing import one_address
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import Reservations, Resources, TaskSpec
 from common.plainlabels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
@@ -19,15 +20,14 @@ from manager.api.containers_request import (
     labelled_ports,
 )
 from manager.api.errors import EngineError
+from manager.api.logstream import TASK_LABEL
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.nodeload import NodeLoad
 from manager.schedule.rank import Demand, Spread
 from manager.state.view import View
 
-_TASK_LABEL = "com.docker.swarm.task.id"
 _RUNNING = frozenset({"running", "paused", "restarting"})
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _load(view: View, seen: Mapping[str, Seen], claims: Iterable[Claim]) -> Clus
     for node_id, each in seen.items():
         load.leave_out_plain(node_id)  # these are newer than what its worker has reported
         for container in each.containers:
-            if _TASK_LABEL not in (container.get("Labels") or {}):
+            if TASK_LABEL not in (container.get("Labels") or {}):
                 load.add(_as_task(node_id, container))
     for number, claim in enumerate(claims):
         spec = _spec(claim.nano_cpus, claim.memory)
@@ -92,8 +92,7 @@ def _as_task(node_id: str, container: Mapping[str, Any]) -> Task:
 def _ports(container: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Port]:
     for port in container.get("Ports") or ():
         if port.get("PublicPort"):
-            address = port.get("IP", "")
-            yield Port(port.get("Type", "tcp"), port["PublicPort"], "" if address in _ANY_ADDRESS else address)
+            yield Port(port.get("Type", "tcp"), port["PublicPort"], one_address(port.get("IP", "")))
     yield from labelled_ports(labels.get(PORTS_LABEL, ""))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.addressing import one_address
 from common.errors import InvalidArgument
 from common.model import NetworkAttachment, Task
 from common.model.attachment import ATTACHMENT_LABEL, AttachedNetwork
@@ -44,7 +45,6 @@ _AGENTS = ("com.docker.swarm.task", EXTENSION_PREFIX + "agent")
 _MARKS = frozenset({_AGENTS[1], ATTACHMENT_LABEL})
 _CONSTRAINT_ENV = "constraint:"
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 _MOST_PORTS = 4096
 
 
@@ -210,8 +210,7 @@ def _ports(host: HostConfig) -> Iterator[Port]:
         protocol = key.partition("/")[2] or "tcp"
         for binding in bindings or ():
             if binding.host_port.isdecimal() and 0 < int(binding.host_port) < 65536:
-                address = "" if binding.host_ip in _ANY_ADDRESS else binding.host_ip
-                yield Port(protocol, int(binding.host_port), address)
+                yield Port(protocol, int(binding.host_port), one_address(binding.host_ip))
 
 
 def _beside(host: HostConfig) -> Iterator[str]:

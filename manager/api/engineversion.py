@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qs
 
 from common.model.node import EngineDescription
-from manager.api.router import MAX_API_VERSION
+from manager.api.router import MAX_API_VERSION, numbers
 
 # Parameters that choose a part of an image. Older engines pass over them and take the whole of it: to remove it, say.
 _SINCE = (
@@ -23,8 +23,8 @@ def spoken(engine: EngineDescription, asked: str) -> str:
 
     It is the client's (ours where it named none), but not above or below what the engine serves.
     """
-    lower = min(asked or MAX_API_VERSION, engine.api_version or MAX_API_VERSION, key=_numbers)
-    return max(lower, engine.min_api_version or lower, key=_numbers)
+    lower = min(asked or MAX_API_VERSION, engine.api_version or MAX_API_VERSION, key=numbers)
+    return max(lower, engine.min_api_version or lower, key=numbers)
 
 
 def too_old(engine: EngineDescription, method: str, path: str, query: str) -> str:
@@ -35,13 +35,9 @@ def too_old(engine: EngineDescription, method: str, path: str, query: str) -> st
     given = parse_qs(query).keys()
     own = engine.api_version or MAX_API_VERSION
     for verb, pattern, parameter, since in _SINCE:
-        if verb == method and parameter in given and pattern.fullmatch(path) and _numbers(own) < _numbers(since):
+        if verb == method and parameter in given and pattern.fullmatch(path) and numbers(own) < numbers(since):
             return (
                 f"{parameter!r} needs an engine with API {since} or later: this is Docker {engine.engine_version} "
                 f"with API {own}"
             )
     return ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdecimal() else 0 for part in version.split("."))

@@ -35,7 +35,7 @@ async def _ask_holder(context: Context, call: Call, what: str) -> Reply:
     if not replies:
         replies, more = await _on_nodes(context, located.nodes[1:], "GET", path, call)
         reasons |= more
-    return next((reply.answer() for reply in replies.values()), None) or _nobody(reasons)
+    return _best(replies, reasons)
 
 
 async def _on_nodes(
@@ -49,8 +49,16 @@ async def _on_nodes(
     return await ask_all(one, nodes, seconds=ASK_SECONDS)
 
 
-def _nobody(reasons: Mapping[str, str]) -> Answer:
-    raise EngineError(503, f"no node that has the image answers: {'; '.join(reasons.values())}")
+def _best(replies: Mapping[str, EngineReply], reasons: Mapping[str, str]) -> Answer:
+    """Return the best of several nodes' answers.
+
+    Raises:
+        EngineError: 503, there is none.
+
+    """
+    if not replies:
+        raise EngineError(503, f"no node that has the image answers: {'; '.join(reasons.values())}")
+    return min(replies.values(), key=lambda reply: reply.status).answer()
 
 
 def image_path(name: str, what: str = "") -> str:
@@ -63,8 +71,7 @@ async def tag(context: Context, call: Call) -> Reply:
     located = await find_image(context, call.params["name"])
     path = image_path(located.image_id, "tag")
     replies, reasons = await _on_nodes(context, located.nodes, "POST", path, call)
-    ranked = sorted(replies.values(), key=lambda reply: reply.status)
-    return ranked[0].answer() if ranked else _nobody(reasons)
+    return _best(replies, reasons)
 
 
 async def push(context: Context, call: Call) -> Reply:
@@ -122,7 +129,7 @@ async def remove(context: Context, call: Call) -> Reply:
     replies, reasons = await _on_nodes(context, located.nodes, "DELETE", image_path(name), call)
     good = {node: reply for node, reply in replies.items() if reply.ok}
     if not good:
-        return next((reply.answer() for reply in replies.values()), None) or _nobody(reasons)
+        return _best(replies, reasons)
     removed = _merged(good.values())
     if {"Deleted": located.image_id} in removed:
         removed = _merged([*good.values(), *await _remove_copies(context, call, located)])

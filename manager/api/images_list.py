@@ -13,6 +13,7 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.images import image_path
+from manager.api.lookup import labels_match
 from manager.api.proxy import answers, ask, ask_all, ask_every, raw_query
 from manager.api.proxy_presence import node_name
 from manager.api.router import Route
@@ -131,9 +132,7 @@ def _own_size(image: Image) -> int:
 
 
 def _labelled(image: Image, excluded: frozenset[str]) -> bool:
-    labels = image.get("Labels") or {}
-    pairs = (label.partition("=") for label in excluded)
-    return any(name in labels and (not equals or labels[name] == value) for name, equals, value in pairs)
+    return any(labels_match(image.get("Labels") or {}, {label}) for label in excluded)
 
 
 def _quoted(filters: Mapping[str, list[str]]) -> str:

@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from manager.api.call import Call
+from manager.api.call import UNIX_TIME, Call
 from manager.api.errors import invalid
 
 _TAIL = re.compile(r"[0-9]{1,18}")
-_SINCE = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +71,4 @@ def _since(call: Call) -> str:
     if instant is None:
         return ""
     given = call.query["since"]
-    return given if _SINCE.fullmatch(given) else f"{instant:.9f}"
+    return given if UNIX_TIME.fullmatch(given) else f"{instant:.9f}"

@@ -22,7 +22,7 @@ from common.model.client import Role
 from manager.api.call import Call, Reply, Send, Stream
 from manager.api.context import Context
 from manager.api.log_request import LogRequest, log_request
-from manager.api.logstream import STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
+from manager.api.logstream import MULTIPLEXED, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
 from manager.api.lookup import find_service, find_task
 from manager.api.proxy import ENGINE, ENGINE_FAILURES, read_bounded
 from manager.api.router import Route
@@ -33,7 +33,6 @@ _CONNECT_PATIENCE = 10.0
 _AT_ONCE = 32
 _MAX_REASON = 4096
 _ENDLESS = aiohttp.ClientTimeout(total=None)
-MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 RAW = "application/vnd.docker.raw-stream"
 
 

@@ -9,6 +9,9 @@ from urllib.parse import quote
 from common.errors import ProtocolError
 from common.model import Task
 
+# On the container of a task: its id.
+TASK_LABEL = "com.docker.swarm.task.id"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 STDOUT, STDERR = 1, 2
 HEADER_BYTES = 8
 # The engine's log drivers cut lines at 16 KiB, some at 256 KiB; what claims to be longer is not a log.
@@ -74,7 +77,7 @@ def attributes(task: Task) -> dict[str, str]:
     return {
         "com.docker.swarm.node.id": task.node_id,
         "com.docker.swarm.service.id": task.service_id,
-        "com.docker.swarm.task.id": task.id,
+        TASK_LABEL: task.id,
     }
 
 

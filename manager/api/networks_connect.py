@@ -22,11 +22,10 @@ from manager.api.containers_make import connect
 from manager.api.containers_networks import asked_network, attachable, check_addresses, endpoint
 from manager.api.context import Context
 from manager.api.errors import EngineError
+from manager.api.logstream import TASK_LABEL
 from manager.api.proxy import EngineReply, ask
 from manager.api.references import find_network, predefined_name
 from manager.api.router import Route
-
-_TASK_LABEL = "com.docker.swarm.task.id"
 
 
 class Connect(Model):
@@ -142,7 +141,7 @@ def _check(shown: Any, network: Network) -> None:
 
     """
     labels = (shown.get("Config") or {}).get("Labels") or {}
-    if _TASK_LABEL in labels:
+    if TASK_LABEL in labels:
         service = labels.get("com.docker.swarm.service.name", "its service")
         raise EngineError(
             403,

@@ -33,7 +33,7 @@ from manager.api.call import JSON, Answer, Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engineversion import spoken, too_old
 from manager.api.errors import EngineError
-from manager.api.logstream import STDERR, Frame
+from manager.api.logstream import MULTIPLEXED, STDERR, Frame
 from manager.api.proxy_presence import node_name, ready_nodes
 
 # The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
@@ -42,7 +42,6 @@ ENGINE_FAILURES = (Unavailable, aiohttp.ClientError, OSError, TimeoutError)
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
 MAX_REPLY = 64 * 1024 * 1024
-MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
 Query: TypeAlias = Mapping[str, str]
 

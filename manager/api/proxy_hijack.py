@@ -20,9 +20,9 @@ from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engines import Duplex
 from manager.api.errors import EngineError
+from manager.api.logstream import MULTIPLEXED
 from manager.api.proxy import (
     ENGINE_FAILURES,
-    MULTIPLEXED,
     EngineReply,
     Query,
     engine_target,

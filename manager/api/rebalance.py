@@ -17,6 +17,7 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.lookup import find_service
+from manager.api.proxy_presence import node_name
 from manager.api.router import Route
 from manager.schedule.balance import plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
@@ -64,16 +65,11 @@ def _moves(view: View, services: Iterable[Service], now: float) -> list[dict[str
             "ServiceID": move.task.service_id,
             "ServiceName": move.task.service_name,
             "Slot": move.task.slot,
-            "From": _name(view, move.task.node_id),
-            "To": _name(view, move.node_id),
+            "From": node_name(view, move.task.node_id),
+            "To": node_name(view, move.node_id),
         }
         for move in plan(view, ClusterLoad.of(view), services, now)
     ]
-
-
-def _name(view: View, node_id: str) -> str:
-    node = view.nodes.get(node_id)
-    return node.name if node is not None and node.name else node_id
 
 
 async def progress(context: Context, _call: Call) -> Reply:

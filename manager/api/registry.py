@@ -12,7 +12,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.images_find import Located, find_local
-from manager.api.images_untold import DIGEST_SECONDS, untold
+from manager.api.images_pin import DIGEST_SECONDS, untold
 from manager.api.proxy import ask
 from manager.api.proxy_presence import ready_nodes
 from manager.api.router import Route

@@ -83,16 +83,17 @@ def _split_version(path: str) -> tuple[str, str]:
 def _check_version(version: str) -> None:
     if not version:
         return
-    asked = _numbers(version)
-    if asked > _numbers(MAX_API_VERSION):
+    asked = numbers(version)
+    if asked > numbers(MAX_API_VERSION):
         raise invalid(f"client version {version} is too new. Maximum supported API version is {MAX_API_VERSION}")
-    if asked < _numbers(MIN_API_VERSION):
+    if asked < numbers(MIN_API_VERSION):
         text = f"client version {version} is too old. Minimum supported API version is {MIN_API_VERSION}"
         raise invalid(f"{text}, please upgrade your client to a newer version")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part or 0) for part in version.split("."))
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version's numbers, to compare; what is none counts as 0."""
+    return tuple(int(part) if part.isdecimal() else 0 for part in version.split("."))
 
 
 def _first_segment(path: str) -> str:

@@ -25,6 +25,7 @@ from common.wire.image_messages import FetchImage, ImageGrant, ImageSeen, ImageS
 from common.wire.keepalive import keep_alive
 from common.wire.messages import AnyMessage
 from common.wire.splice import splice
+from manager.config import bracketed
 from manager.dispatch.membership import member
 from manager.dispatch.streams import Streams
 from manager.state.imageuse import needed
@@ -217,7 +218,7 @@ class ImageBroker:
             self._tickets = {key: kept for key, kept in self._tickets.items() if kept.until > _now()}
         self._tickets[ticket] = _Ticket(node_id, fetcher, image_id, _now() + TICKET_SECONDS)
         reachable = session.image_port and node.status.addr
-        addr = _joined(node.status.addr, session.image_port) if reachable else ""
+        addr = f"{bracketed(node.status.addr)}:{session.image_port}" if reachable else ""
         return ImageSource(node_id=node_id, hostname=node.name, addr=addr, ticket=ticket)
 
     def _release(self, fetcher: str, image_id: str) -> None:
@@ -228,10 +229,6 @@ def _needs(task: Task, image_id: str) -> bool:
     container = task.spec.container_spec
     wanted = task.desired_state <= TaskState.RUNNING and not task.status.state.terminal
     return wanted and container is not None and pinned_id(container.image) == image_id
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _now() -> float:

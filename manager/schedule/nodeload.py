@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from common.addressing import one_address
 from common.model import Node, Task
 from common.model.node import PlainContainers
 from manager.state.reservations import reserved
 
 PortKey: TypeAlias = tuple[str, int]
 NO_PLAIN = PlainContainers()
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 
 
 class NodeLoad:
@@ -87,5 +87,4 @@ def host_ports(task: Task) -> Iterator[tuple[PortKey, str]]:
     """Yield the ports that the task wants on its host: (protocol, port) and the address, empty for all addresses."""
     for port in task.ports:
         if port.publish_mode == "host" and port.published_port:
-            address = "" if port.host_ip in _ANY_ADDRESS else port.host_ip
-            yield (port.protocol, port.published_port), address
+            yield (port.protocol, port.published_port), one_address(port.host_ip)

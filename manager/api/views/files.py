@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.model import Config, Secret
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 
 
 def secret_view(secret: Secret) -> dict[str, Any]:

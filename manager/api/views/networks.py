@@ -9,8 +9,7 @@ from typing import Any
 from common.clock import ZERO_TIME, rfc3339
 from common.model import Network
 from common.model.network import IpamConfig
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 
 _VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from common.model import Node
 from common.model.node import NodeDescription
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 
 
 def node_view(node: Node, tls_info: dict[str, str]) -> dict[str, Any]:

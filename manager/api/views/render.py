@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from common.clock import rfc3339
 from common.model.cluster import CAConfig, Dispatcher, EncryptionConfig, Orchestration, Raft
 from common.model.container import FileTarget, Privileges, SelinuxContext
+from common.model.meta import Object
 from common.model.service import RestartPolicy, TaskSpec, UpdateConfig
 
 # Fields that the engine writes even when they are zero; all others only when set. An optional field (None by default)
@@ -72,3 +74,13 @@ def _render_any(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value
+
+
+def head(value: Object) -> dict[str, Any]:
+    """Render what every stored object has: id, version and times."""
+    return {
+        "ID": value.id,
+        "Version": {"Index": value.version.index},
+        "CreatedAt": rfc3339(value.created_at),
+        "UpdatedAt": rfc3339(value.updated_at),
+    }

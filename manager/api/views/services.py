@@ -12,8 +12,7 @@ from common.model import Service, TaskState
 from common.model.container import DEFAULT_STOP_GRACE
 from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig, UpdateStatus
 from manager.api.views.cache import JsonCache
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 from manager.state import executions
 from manager.state.view import View
 

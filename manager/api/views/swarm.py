@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.model import Cluster
 from common.model.cluster import ClusterSpec, JoinTokens
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 
 
 @lru_cache(maxsize=4)

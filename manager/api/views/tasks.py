@@ -12,8 +12,7 @@ from common.model.service import TaskSpec
 from common.model.task import TaskStatus
 from manager.api.views.cache import JsonCache
 from manager.api.views.networks import PREDEFINED, Predefined, attached_view
-from manager.api.views.objects import head
-from manager.api.views.render import render
+from manager.api.views.render import head, render
 from manager.state.view import View
 
 # From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.

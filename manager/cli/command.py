@@ -31,8 +31,8 @@ _DOCKERS = frozenset(
         "search",
         "system",
         "update",
+        "version",
     }
-    | {"version"}
 )
 
 

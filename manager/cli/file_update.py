@@ -12,7 +12,8 @@ from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.converge import converge
-from manager.cli.flags.types import DURATION, LABEL
+from manager.cli.flags.service_options import DETACH, TIMEOUT
+from manager.cli.flags.types import LABEL
 from manager.cli.progress import Wish
 from manager.cli.session import with_client
 from manager.cli.stored_files import content
@@ -32,11 +33,11 @@ def command(kind: str, complete: Any) -> click.Command:
     )
     @click.argument("name", metavar=kind.upper(), shell_complete=complete)
     @click.argument("source", metavar="[file|-]", required=False, type=click.Path())
-    @flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+    @DETACH
     @flag("--env", metavar="NAME", help="Take the content from an environment variable.")
     @flag("-l", "--label", type=LABEL, multiple=True, help="Labels to add or change.")
     @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
-    @flag("--timeout", type=DURATION, default="10m", show_default=True, help="Give up after so long without progress.")
+    @TIMEOUT
     @with_client
     async def update(
         client: Client, /, name: str, source: str | None, label: tuple[tuple[str, str], ...], **given: Any

@@ -19,8 +19,7 @@ from manager.cli.completion import complete_services
 from manager.cli.converge import converge
 from manager.cli.failures import ApiError
 from manager.cli.flags import parts, spec_create, spec_update
-from manager.cli.flags.service_options import create_flags, update_flags
-from manager.cli.flags.types import DURATION
+from manager.cli.flags.service_options import DETACH, TIMEOUT, create_flags, update_flags
 from manager.cli.inspection import finish
 from manager.cli.progress import Wish
 from manager.cli.service_write import network_ids, send_change, send_new, with_ids
@@ -136,22 +135,6 @@ async def _roll_back(client: Client, service: Service, revision: int = 0) -> Non
     await send_change(client, service.id, service.version.index, service.spec, rollback=True, revision=revision)
 
 
-def _timeout(function: Any) -> Any:
-    return flag(
-        "--timeout",
-        type=DURATION,
-        default="10m",
-        show_default=True,
-        help="Give up waiting after so long without progress.",
-    )(function)
-
-
-def _detach(function: Any) -> Any:
-    return flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the service to converge.")(
-        function
-    )
-
-
 @click.command(
     cls=SwarmCommand,
     examples="""
@@ -160,10 +143,10 @@ def _detach(function: Any) -> Any:
     """,
 )
 @click.argument("reference", **_SERVICE)
-@_detach
+@DETACH
 @flag("--to", type=click.IntRange(min=1), help="Return to this revision of `service history`.")
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
-@_timeout
+@TIMEOUT
 @with_client
 async def rollback(client: Client, /, reference: str, **given: Any) -> None:
     """Return a service to its previous specification, or to an earlier one."""
@@ -181,8 +164,8 @@ async def rollback(client: Client, /, reference: str, **given: Any) -> None:
     """,
 )
 @click.argument("scales", nargs=-1, required=True, metavar="SERVICE=REPLICAS...", shell_complete=complete_services)
-@_detach
-@_timeout
+@DETACH
+@TIMEOUT
 @with_client
 async def scale(client: Client, /, scales: tuple[str, ...], **given: Any) -> None:
     """Set the number of tasks of one or more replicated services."""

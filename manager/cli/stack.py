@@ -17,7 +17,7 @@ from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_stacks
 from manager.cli.converge import converge
 from manager.cli.failures import CommandFailed
-from manager.cli.flags.types import DURATION
+from manager.cli.flags.service_options import DETACH, TIMEOUT
 from manager.cli.inspection import finish
 from manager.cli.listing import format_flag, grouped, listing, task_listing
 from manager.cli.progress import Wish
@@ -45,32 +45,23 @@ def stack() -> None:
     """Manage stacks: the services, networks, secrets and configs of compose files."""
 
 
-def _files(function: Any) -> Any:
-    return flag(
-        "-c",
-        "--compose-file",
-        "files",
-        multiple=True,
-        type=click.Path(),
-        metavar="PATH",
-        help='Path to a Compose file, or "-" to read from standard input.',
-    )(function)
-
-
-def _prune(function: Any) -> Any:
-    return flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")(
-        function
-    )
-
-
-def _resolve(function: Any) -> Any:
-    return flag(
-        "--resolve-image",
-        default="always",
-        show_default=True,
-        metavar="STRING",
-        help='When to ask the registry for image digests ("always", "changed", "never").',
-    )(function)
+_files = flag(
+    "-c",
+    "--compose-file",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    metavar="PATH",
+    help='Path to a Compose file, or "-" to read from standard input.',
+)
+_prune = flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
+_resolve = flag(
+    "--resolve-image",
+    default="always",
+    show_default=True,
+    metavar="STRING",
+    help='When to ask the registry for image digests ("always", "changed", "never").',
+)
 
 
 def _converted(config: Config, name: str, resolve_image: str) -> Stack:
@@ -96,14 +87,12 @@ def _converted(config: Config, name: str, resolve_image: str) -> Stack:
 @click.argument("name", **_STACK)
 @_files
 @flag("--dry-run", is_flag=True, default=False, help="Print what would change, like stack plan, and change nothing.")
-@flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+@DETACH
 @flag("--no-build", is_flag=True, default=False, help="Do not build what has a `build`; use the images as they are.")
 @_prune
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
 @_resolve
-@flag(
-    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
-)
+@TIMEOUT
 @flag("--wait", is_flag=True, default=False, help="Wait for the services to converge, as it does without --detach.")
 @flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers.")
 @with_client
@@ -210,9 +199,7 @@ async def list_stack_services(
 )
 @click.argument("names", nargs=-1, required=True, metavar="STACK...", shell_complete=complete_stacks)
 @flag("-d", "--detach", switch=True, help="Do not wait until everything is gone.")
-@flag(
-    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
-)
+@TIMEOUT
 @with_client
 async def remove(client: Client, /, names: tuple[str, ...], *, detach: bool | None, timeout: int) -> None:  # noqa: ASYNC109  # a flag
     """Remove stacks and wait until their tasks, containers and networks are gone."""

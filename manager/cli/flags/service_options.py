@@ -33,10 +33,15 @@ from manager.cli.flags.types import (
 
 Decorator = Callable[[Any], Any]
 
+# Those of every command that waits until services have converged.
+DETACH = flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
+TIMEOUT = flag(
+    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
+)
 # Flags that both commands have, with one value each. None: not given.
 _SHARED: tuple[Decorator, ...] = (
     flag("--credential-spec", type=CREDENTIAL_SPEC, help="Credential spec for managed service account (Windows only)."),
-    flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the service to converge."),
+    DETACH,
     flag("--entrypoint", type=COMMAND, help="Overwrite the default ENTRYPOINT of the image."),
     flag("--health-cmd", metavar="STRING", help="Command to run to check health."),
     flag("--health-interval", type=DURATION, help="Time between running the check (ms|s|m|h)."),
@@ -67,13 +72,7 @@ _SHARED: tuple[Decorator, ...] = (
     flag("--restart-window", type=DURATION, help="Window used to evaluate the restart policy."),
     flag("--stop-grace-period", type=DURATION, help="Time to wait before force killing a container (default 10s)."),
     flag("--stop-signal", metavar="STRING", help="Signal to stop the container."),
-    flag(
-        "--timeout",
-        type=DURATION,
-        default="10m",
-        show_default=True,
-        help="Give up waiting after so long without progress.",
-    ),
+    TIMEOUT,
     flag("-t", "--tty", switch=True, help="Allocate a pseudo-TTY."),
     flag("-u", "--user", metavar="STRING", help="Username or UID (format: <name|uid>[:<group|gid>])."),
     flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers."),

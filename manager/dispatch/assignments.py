@@ -11,11 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from common.model import Config, Network, NetworkAttachment, Node, Secret, Service, Task
-from common.model.node import TunnelKey
+from common.model import NetworkAttachment, Node, Service, Task
 from common.model.service import STACK_LABEL
 from common.model.task import TaskState
 from common.wire.messages import Backend, Peer, PublishedPort, ServiceEndpoint
@@ -34,54 +33,7 @@ class Needs:
     networks: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """All that a node is to hold, by id."""
-
-    tasks: Mapping[str, Task]
-    secrets: Mapping[str, Secret]
-    configs: Mapping[str, Config]
-    networks: Mapping[str, Network]
-    attachments: Mapping[str, NetworkAttachment]
-    endpoints: Mapping[str, ServiceEndpoint]
-    peers: Mapping[str, Peer]
-    node_number: int = 0
-    tunnel_keys: tuple[TunnelKey, ...] = ()
-
-
 NOTHING = Needs()
-
-
-def assignment_set(view: View, node_id: str) -> Assigned:
-    """Build a node's whole set from scratch: the definition that the incremental way must agree with."""
-    tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
-    needs = [needs_of(task) for task in tasks.values()]
-    own = {attachment.id: attachment for attachment in view.attachments.on_node(node_id) if attachment.live}
-    on = {network_id for need in needs for network_id in need.networks}
-    on |= {each.target for attachment in own.values() for each in attachment.networks}
-    endpoints = {
-        service.id: endpoint_of(view, service)
-        for service in view.services
-        if publishes(service) or not networks_of(service).isdisjoint(on)
-    }
-    endpoints |= {
-        attachment.id: attachment_endpoint(view, attachment)
-        for attachment in view.attachments
-        if attachment.live and not attachments.networks_of(attachment).isdisjoint(on)
-    }
-    others = [node for node in view.nodes if node.id != node_id] if on or endpoints else []
-    node = view.nodes.get(node_id)
-    return Assigned(
-        tasks=tasks,
-        secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
-        configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
-        networks={i: n for i in on if (n := view.networks.get(i))},
-        attachments=own,
-        endpoints=endpoints,
-        peers={other.id: peer for other in others if (peer := peer_of(other))},
-        node_number=node.number if node else 0,
-        tunnel_keys=node.tunnel_keys if node else (),
-    )
 
 
 def measured_on(view: View, node_id: str) -> Measure:

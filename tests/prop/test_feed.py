@@ -1,6 +1,7 @@
 """Incremental assignments: after any changes, in any portions, a node holds exactly what the pure definition says."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +24,24 @@ from common.model.service import (
     TaskSpec,
     VirtualIP,
 )
-from common.wire.messages import Assignments
+from common.wire.messages import Assignments, Peer, ServiceEndpoint
 from manager.dispatch import attachments
 from manager.dispatch import feed as feed_module
-from manager.dispatch.assignments import assignment_set, same_for_worker
+from manager.dispatch.assignments import (
+    attachment_endpoint,
+    endpoint_of,
+    is_assigned,
+    needs_of,
+    networks_of,
+    peer_of,
+    publishes,
+    same_for_worker,
+)
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
 from manager.state.changes import ChangeSet
 from manager.state.transaction import Tables, Transaction
+from manager.state.view import View
 
 NODES = ["n1", "n2", "n3"]
 STATES = [TaskState.PENDING, TaskState.ASSIGNED, TaskState.PREPARING, TaskState.RUNNING, TaskState.FAILED]
@@ -180,6 +191,53 @@ class Replica:
 
 def _key(value: Any) -> str:
     return str(getattr(value, "id", None) or getattr(value, "service_id", None) or value.node_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """All that a node is to hold, by id."""
+
+    tasks: Mapping[str, Task]
+    secrets: Mapping[str, Secret]
+    configs: Mapping[str, Config]
+    networks: Mapping[str, Network]
+    attachments: Mapping[str, NetworkAttachment]
+    endpoints: Mapping[str, ServiceEndpoint]
+    peers: Mapping[str, Peer]
+    node_number: int = 0
+    tunnel_keys: tuple[TunnelKey, ...] = ()
+
+
+def assignment_set(view: View, node_id: str) -> Assigned:
+    """Build a node's whole set from scratch: the definition that feeds must agree with."""
+    tasks = {task.id: task for task in view.tasks.on_node(node_id) if is_assigned(task)}
+    needs = [needs_of(task) for task in tasks.values()]
+    own = {attachment.id: attachment for attachment in view.attachments.on_node(node_id) if attachment.live}
+    on = {network_id for need in needs for network_id in need.networks}
+    on |= {each.target for attachment in own.values() for each in attachment.networks}
+    endpoints = {
+        service.id: endpoint_of(view, service)
+        for service in view.services
+        if publishes(service) or not networks_of(service).isdisjoint(on)
+    }
+    endpoints |= {
+        attachment.id: attachment_endpoint(view, attachment)
+        for attachment in view.attachments
+        if attachment.live and not attachments.networks_of(attachment).isdisjoint(on)
+    }
+    others = [node for node in view.nodes if node.id != node_id] if on or endpoints else []
+    node = view.nodes.get(node_id)
+    return Assigned(
+        tasks=tasks,
+        secrets={i: s for need in needs for i in need.secrets if (s := view.secrets.get(i))},
+        configs={i: c for need in needs for i in need.configs if (c := view.configs.get(i))},
+        networks={i: n for i in on if (n := view.networks.get(i))},
+        attachments=own,
+        endpoints=endpoints,
+        peers={other.id: peer for other in others if (peer := peer_of(other))},
+        node_number=node.number if node else 0,
+        tunnel_keys=node.tunnel_keys if node else (),
+    )
 
 
 def assert_agrees(replica: Replica, tables: Tables, node_id: str) -> None:

@@ -35,12 +35,6 @@ class EngineDescription(Model):
     plugins: tuple[Plugin, ...] = ()
 
 
-class TlsInfo(Model):
-    trust_root: str = ""
-    cert_issuer_subject: bytes = b""
-    cert_issuer_public_key: bytes = b""
-
-
 class PlainContainers(Model):
     """Running containers of a host that are no tasks of it, and what they reserve."""
 

@@ -71,7 +71,9 @@ def _not_a_client(caller: Caller) -> str:
 
 
 def authorise(caller: Caller, needs: Role | None, what: str) -> None:
-    """Check that a caller may do `what` (`POST /services/create`); a route that says no role is nobody's.
+    """Check that a caller may do `what` (`POST /services/create`, or a part of it that needs more than the route).
+
+    A route that says no role is nobody's.
 
     Raises:
         EngineError: 403; the message says which role the caller has and which it needs.
@@ -82,11 +84,6 @@ def authorise(caller: Caller, needs: Role | None, what: str) -> None:
     if caller.role is None or caller.role < needs:
         has = caller.role.label if caller.role is not None else "none"
         raise denied(f"{caller.name} has the role {has}, and {what} needs the role {needs.label}")
-
-
-def require(caller: Caller, role: Role, what: str) -> None:
-    """Check a part of a request that needs more than its route does; raises as `authorise`."""
-    authorise(caller, role, what)
 
 
 def denied(why: str) -> EngineError:

@@ -8,7 +8,7 @@ from common.errors import FailedPrecondition, OutOfSequence
 from common.model import Node
 from common.model.client import Role
 from common.model.node import NodeSpec
-from manager.api.access import require
+from manager.api.access import authorise
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import Unimplemented, invalid
@@ -64,7 +64,7 @@ async def update_node(context: Context, call: Call) -> Reply:
         if node.version.index != index:
             raise OutOfSequence
         if spec.role != node.spec.role:
-            require(call.caller, Role.ADMIN, "changing a node's role")
+            authorise(call.caller, Role.ADMIN, "changing a node's role")
         _check_role_change(tx, node, spec)
         tx.put(msgspec.structs.replace(node, spec=spec))
 

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 import aiohttp
 
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import ApiError, cannot_connect, no_answer
+from manager.cli.failures import ApiError, cannot_connect, no_answer, reason_in
 from manager.cli.patience import PING_SECONDS, SILENT_SECONDS, Watch, while_it_lives
 
 Params: TypeAlias = Mapping[str, str]
@@ -139,7 +139,9 @@ class Client:
                     method, self._base + path, params=params, headers=headers, **extra
                 ) as response:
                     if response.status >= 400:
-                        raise ApiError(response.status, _reason(await response.text(), response))
+                        raise ApiError(
+                            response.status, reason_in(await response.text(), f"{response.status} {response.reason}")
+                        )
                     if is_stream:
                         watch.end()
                     yield response
@@ -156,13 +158,6 @@ async def _noted(data: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[byte
     async for chunk in data:
         yield chunk
         watch.heard()
-
-
-def _reason(text: str, response: aiohttp.ClientResponse) -> str:
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text.strip() or f"{response.status} {response.reason}"
 
 
 def filtered(filters: Filters | None) -> dict[str, str]:

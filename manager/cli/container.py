@@ -19,13 +19,12 @@ from manager.cli.events import moment
 from manager.cli.failures import CommandFailed
 from manager.cli.inspection import each, inspect
 from manager.cli.listing import format_flag, grouped, listing
+from manager.cli.multiplexed import STDERR, frames
 from manager.cli.pruning import prune_command
 from manager.cli.session import with_client
 from manager.cli.tabwriter import align
 
 _CONTAINER: dict[str, Any] = {"metavar": "CONTAINER"}
-_HEADER = 8
-_STDERR = 2
 _KINDS = ("C", "A", "D")
 
 
@@ -101,9 +100,8 @@ async def logs(client: Client, /, reference: str, **given: Any) -> None:
             async for chunk in body.iter_any():
                 _write(chunk)
             return
-        while header := await body.read(1):
-            header += await body.readexactly(_HEADER - 1)
-            _write(await body.readexactly(int.from_bytes(header[4:], "big")), error=header[0] == _STDERR)
+        async for channel, piece in frames(body):
+            _write(piece, error=channel == STDERR)
 
 
 def _write(data: bytes, *, error: bool = False) -> None:

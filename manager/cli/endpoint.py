@@ -55,10 +55,17 @@ class Endpoint:
     def connector(self) -> aiohttp.BaseConnector:
         if self.socket:
             return aiohttp.UnixConnector(path=self.socket)
-        return aiohttp.TCPConnector(ssl=self._tls() if self.certificates else True)
+        return aiohttp.TCPConnector(ssl=self.tls() if self.certificates else True)
 
-    def _tls(self) -> ssl.SSLContext:
-        assert self.certificates is not None
+    def tls(self) -> ssl.SSLContext:
+        """Trust what the certificates say; without any, what this machine trusts.
+
+        Raises:
+            InvalidArgument: they cannot be used.
+
+        """
+        if self.certificates is None:
+            return ssl.create_default_context()
         try:
             context = ssl.create_default_context(cafile=self.certificates / "ca.pem")
             context.load_cert_chain(self.certificates / "cert.pem", self.certificates / "key.pem")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from common.errors import SwarmError
 from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import ApiError, cannot_connect
+from manager.cli.failures import ApiError, cannot_connect, reason_in
 
 _CONNECT_SECONDS = 10.0
 _LIMIT = 64 * 1024
@@ -56,26 +54,14 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
             if endpoint.socket:
                 return await asyncio.open_unix_connection(endpoint.socket, limit=_LIMIT)
             parts = urlsplit(endpoint.base)
-            context = _tls(endpoint.certificates) if parts.scheme == "https" else None
+            context = endpoint.tls() if parts.scheme == "https" else None
             return await asyncio.open_connection(parts.hostname, parts.port, ssl=context, limit=_LIMIT)
     except (OSError, TimeoutError) as error:
         raise cannot_connect(endpoint.url, error) from error
-
-
-def _tls(folder: Path | None) -> ssl.SSLContext:
-    """Trust what the files in the folder say; without a folder, what this machine trusts."""
-    if folder is None:
-        return ssl.create_default_context()
-    context = ssl.create_default_context(cafile=folder / "ca.pem")
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
 
 
 async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
     lines = head.decode("latin-1").lower().split("\r\n")
     sizes = [line.partition(":")[2].strip() for line in lines if line.startswith("content-length:")]
     text = (await reader.readexactly(int(sizes[0]))).decode(errors="replace") if sizes else ""
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text.strip() or lines[0]
+    return reason_in(text, lines[0])

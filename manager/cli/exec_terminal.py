@@ -13,10 +13,10 @@ import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from manager.cli.multiplexed import STDERR, frames
+
 _CHUNK = 64 * 1024
 _WAITING = 4
-_HEADER = 8
-_STDERR = 2
 
 Resize = Callable[[int, int], Awaitable[None]]
 
@@ -97,17 +97,8 @@ async def _print(reader: asyncio.StreamReader) -> None:
 
 
 async def _print_frames(reader: asyncio.StreamReader) -> None:
-    """Take the multiplexed stream apart: a header of eight bytes (channel, length) before each piece."""
-    while True:
-        try:
-            header = await reader.readexactly(_HEADER)
-            left = int.from_bytes(header[4:], "big")
-            while left:
-                data = await reader.readexactly(min(left, _CHUNK))
-                left -= len(data)
-                _write(sys.stderr.fileno() if header[0] == _STDERR else sys.stdout.fileno(), data)
-        except asyncio.IncompleteReadError:
-            return
+    async for channel, piece in frames(reader):
+        _write(sys.stderr.fileno() if channel == STDERR else sys.stdout.fileno(), piece)
 
 
 def _write(descriptor: int, data: bytes) -> None:

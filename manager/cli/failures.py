@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
 
 from common.errors import SwarmError
@@ -37,6 +38,14 @@ def no_answer(url: str, seconds: float) -> CannotConnect:
         "On its host `journalctl -u swarm-manager` is its log (without systemd: daemon.log in its data directory), and "
         "`systemctl restart swarm-manager` starts it anew; containers run on meanwhile."
     )
+
+
+def reason_in(text: str, otherwise: str) -> str:
+    """Return why the manager refused: the message in an answer's text, else the text itself."""
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip() or otherwise
 
 
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -17,12 +17,11 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_services
 from manager.cli.events import moment
 from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.multiplexed import STDERR, frames
 from manager.cli.session import with_client
 from manager.cli.task_rows import Names
 from manager.cli.wording import short_id
 
-_HEADER = 8
-_STDERR = 2
 _TASK_LABEL = "com.docker.swarm.task.id"
 _OUR_LABELS = ("com.docker.swarm.node.id", "com.docker.swarm.service.id", _TASK_LABEL)
 
@@ -63,9 +62,10 @@ async def logs(client: Client, /, reference: str, **given: Any) -> None:
             return
         known = Names({}, {}) if given["no_resolve"] else await task_rows.names(client)
         writer = _Writer(client, known, given, len(str(replicas)))
-        async for channel, line in _lines(body):
+        async for channel, piece in frames(body):
+            line = piece.decode(errors="replace")
             text = line if given["raw"] else await writer.format(line)
-            click.echo(text, nl=False, err=channel == _STDERR)
+            click.echo(text, nl=False, err=channel == STDERR)
 
 
 async def _find(client: Client, reference: str) -> tuple[str, bool, int]:
@@ -93,17 +93,6 @@ async def _copy(body: aiohttp.StreamReader) -> None:
     async for chunk in body.iter_any():
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
-
-
-async def _lines(body: aiohttp.StreamReader) -> AsyncIterator[tuple[int, str]]:
-    """Take the multiplexed stream apart: a header of eight bytes (channel, length) before each piece."""
-    while True:
-        try:
-            header = await body.readexactly(_HEADER)
-            piece = await body.readexactly(int.from_bytes(header[4:], "big"))
-        except EOFError:  # asyncio.IncompleteReadError: the end, or a manager that went away
-            return
-        yield header[0], piece.decode(errors="replace")
 
 
 class _Writer:

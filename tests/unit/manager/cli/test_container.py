@@ -15,6 +15,7 @@ from manager.cli.endpoint import Endpoint
 from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import join
 from manager.cli.failures import ApiError, CannotConnect
+from manager.cli.multiplexed import frames
 from manager.cli.root import cli
 
 ENTRY = {
@@ -90,6 +91,13 @@ async def test_output_is_taken_apart(capfd: pytest.CaptureFixture[str]) -> None:
     reader.feed_eof()
     await join(reader, writer=None, stdin=False, terminal=False)  # type: ignore[arg-type]  # nothing is sent
     assert capfd.readouterr() == ("out\nmore\n", "err\n")
+
+
+async def test_an_output_that_is_cut_off_ends() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"\1\0\0\0\0\0\0\4out\n" + b"\1\0\0")
+    reader.feed_eof()
+    assert [frame async for frame in frames(reader)] == [(1, b"out\n")]
 
 
 async def test_input_ends_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

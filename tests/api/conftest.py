@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.api.server import serve
+from tests.api.swarm_cli import SwarmCli
 from tests.docker_cli.program import unfit
 from tests.docker_cli.row import Ran
 from tests.fakes.api_cluster import ApiCluster
@@ -74,3 +75,8 @@ async def docker(cluster: ApiCluster) -> AsyncIterator[DockerCli]:
     home.mkdir()
     async with serve(cluster.api, [host]):
         yield DockerCli(host, home)
+
+
+@pytest.fixture
+def swarm(cluster: ApiCluster, docker: DockerCli) -> SwarmCli:
+    return SwarmCli(f"unix://{cluster.folder}/docker.sock")

@@ -5,7 +5,7 @@ import asyncio
 from click.testing import CliRunner
 
 from manager.cli import cli
-from tests.api.conftest import Ran
+from tests.docker_cli.row import Ran
 
 
 class SwarmCli:

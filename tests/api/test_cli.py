@@ -41,11 +41,6 @@ QUICK = ("--no-resolve-image", "--update-monitor", "100ms")
 
 
 @pytest.fixture
-def swarm(cluster: ApiCluster, docker: DockerCli) -> SwarmCli:
-    return SwarmCli(f"unix://{cluster.folder}/docker.sock")
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "stack.yml").write_text(STACK)
     (tmp_path / "key.txt").write_text("s3cret")

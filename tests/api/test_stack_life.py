@@ -7,7 +7,6 @@ import pytest
 
 from tests.api.conftest import DockerCli
 from tests.api.swarm_cli import SwarmCli
-from tests.fakes.api_cluster import ApiCluster
 
 STACK = """
 version: "3.8"
@@ -23,11 +22,6 @@ secrets:
 configs:
   motd: {file: ./motd.txt}
 """
-
-
-@pytest.fixture
-def swarm(cluster: ApiCluster, docker: DockerCli) -> SwarmCli:
-    return SwarmCli(f"unix://{cluster.folder}/docker.sock")
 
 
 @pytest.fixture

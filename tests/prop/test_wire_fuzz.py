@@ -16,9 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.clock import SystemClock
 from common.errors import ProtocolError
-from common.model import Cluster, Node, TaskState, TaskStatus
+from common.model import TaskState, TaskStatus
 from common.model.node import NodeDescription
 from common.tls import client_context
 from common.wire.channel import Channel, ChannelClosed
@@ -33,12 +32,10 @@ from common.wire.messages import (
     StatusReport,
     TaskReport,
 )
-from common.wire.server import FIRST_FRAME_BYTES, Server, dial, serve
+from common.wire.server import FIRST_FRAME_BYTES, Server, dial
 from common.wire.stream import StreamChannel
-from manager.backends.memory import MemoryBackend
-from manager.dispatch.dispatcher import Dispatcher
-from manager.state.store import Store
 from tests.fakes.certificates import Pki
+from tests.fakes.dispatching_tls import served_dispatcher
 
 FRAMES = 100_000
 CONNECTIONS = 300
@@ -195,20 +192,12 @@ async def attack(server: Server, pki: Pki, rng: random.Random, sort: Callable[[r
 @pytest.mark.usefixtures("quiet")
 async def test_a_live_manager_is_not_disturbed_by_malformed_frames_of_others(tmp_path: Path) -> None:
     rng = random.Random(21)
-    clock = SystemClock()
     pki = Pki(tmp_path)
-    async with Store(MemoryBackend(), clock) as store:
-        nodes = [Node(id=name, agent=True, certificate_serials=("7",)) for name in ("n1", "n2")]
-        await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
-        dispatcher = Dispatcher(store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=())
-        background = asyncio.create_task(dispatcher.run())
-        async with await serve("127.0.0.1", 0, pki.server(), dispatcher.handle) as server:
-            good, _ = await open_session("127.0.0.1", server.port, pki.worker("n1", serial="7"), HELLO)
-            for number in range(CONNECTIONS):
-                await attack(server, pki, rng, SORTS[number % len(SORTS)])
-                await beat(good, 1)
-            assert list(dispatcher.connected) == ["n1"]
-            assert server.connections == 1
-            await good.close()
-        background.cancel()
-        await asyncio.gather(background, return_exceptions=True)
+    async with served_dispatcher(pki) as (dispatcher, server):
+        good, _ = await open_session("127.0.0.1", server.port, pki.worker("n1", serial="7"), HELLO)
+        for number in range(CONNECTIONS):
+            await attack(server, pki, rng, SORTS[number % len(SORTS)])
+            await beat(good, 1)
+        assert list(dispatcher.connected) == ["n1"]
+        assert server.connections == 1
+        await good.close()

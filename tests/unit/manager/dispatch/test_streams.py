@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import io
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,19 +10,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from common.clock import SystemClock
 from common.errors import Unavailable
-from common.model import Cluster, Node
 from common.model.node import NodeDescription
 from common.tls import client_context
 from common.wire.channel import Channel, open_raw
 from common.wire.client import dial_stream, open_session
 from common.wire.messages import PROTOCOL_VERSION, Hello, OpenStream
-from common.wire.server import serve
-from manager.backends.memory import MemoryBackend
 from manager.dispatch.dispatcher import Dispatcher
-from manager.state.store import Store
 from tests.fakes.certificates import Pki
+from tests.fakes.dispatching_tls import served_dispatcher
 
 
 class Tunnel:
@@ -110,24 +105,16 @@ async def engine() -> AsyncIterator[int]:
 
 @pytest.fixture
 async def setup(tmp_path: Path, engine: int) -> AsyncIterator[Setup]:
-    clock = SystemClock()
     pki = Pki(tmp_path)
-    async with Store(MemoryBackend(), clock) as store:
-        nodes = [Node(id=name, agent=True, certificate_serials=("7",)) for name in ("n1", "n2")]
-        await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
-        dispatcher = Dispatcher(store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=())
-        background = asyncio.create_task(dispatcher.run())
-        async with await serve("127.0.0.1", 0, pki.server(), dispatcher.handle) as server:
-            tunnel = Tunnel(server.port, pki)
-            tunnel.engine = engine
-            ready = asyncio.Event()
-            worker = asyncio.create_task(tunnel.run(ready))
-            await ready.wait()
-            yield Setup(dispatcher, tunnel)
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
-        background.cancel()
-        await asyncio.gather(background, return_exceptions=True)
+    async with served_dispatcher(pki) as (dispatcher, server):
+        tunnel = Tunnel(server.port, pki)
+        tunnel.engine = engine
+        ready = asyncio.Event()
+        worker = asyncio.create_task(tunnel.run(ready))
+        await ready.wait()
+        yield Setup(dispatcher, tunnel)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
 
 
 async def test_http_reaches_the_nodes_engine_and_its_connection_is_kept(setup: Setup) -> None:

@@ -1,0 +1,31 @@
+"""A dispatcher that real TLS connections reach."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+from common.clock import SystemClock
+from common.model import Cluster, Node
+from common.wire.server import Server, serve
+from manager.backends.memory import MemoryBackend
+from manager.dispatch.dispatcher import Dispatcher
+from manager.state.store import Store
+from tests.fakes.certificates import Pki
+
+
+@contextlib.asynccontextmanager
+async def served_dispatcher(pki: Pki) -> AsyncIterator[tuple[Dispatcher, Server]]:
+    """Serve a dispatcher on a free port of 127.0.0.1, for the nodes n1 and n2 with certificates of serial 7."""
+    clock = SystemClock()
+    async with Store(MemoryBackend(), clock) as store:
+        nodes = [Node(id=name, agent=True, certificate_serials=("7",)) for name in ("n1", "n2")]
+        await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
+        dispatcher = Dispatcher(store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=())
+        background = asyncio.create_task(dispatcher.run())
+        try:
+            async with await serve("127.0.0.1", 0, pki.server(), dispatcher.handle) as server:
+                yield dispatcher, server
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)

@@ -124,6 +124,8 @@ async def test_a_server_under_malformed_packets_goes_on_answering(tmp_path):
     server.update(zones_of([b"\x0a\0\0\x01"]))
     running = asyncio.create_task(server.run())
     await asyncio.sleep(0)
+    while not server.listens_at(HERE):  # the port that was free for datagrams was not for streams: another one
+        server.listen()
     port = server._sockets[HERE][0].getsockname()[1]
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:

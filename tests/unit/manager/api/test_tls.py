@@ -127,13 +127,17 @@ async def test_plain_http_is_not_answered(api: TlsApi) -> None:
 
 async def test_revoking_ends_connections_at_once_and_refuses_new_ones(api: TlsApi, cluster: ApiCluster) -> None:
     alice, bob = await api.client("alice", "viewer"), await api.client("bob", "viewer")
-    async with api.browsing(alice) as session, api.browsing(bob) as other:
-        streams = [await each.get("/events") for each in (session, other)]
+    async with (
+        api.browsing(alice) as session,
+        api.browsing(bob) as other,
+        session.get("/events") as revoked,
+        other.get("/events") as untouched,
+    ):
         await revoke(cluster, "alice")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             with contextlib.suppress(aiohttp.ClientError):
-                assert await streams[0].read() == b""
-        assert not streams[1].content.at_eof()  # nobody else is touched
+                assert await revoked.read() == b""
+        assert not untouched.content.at_eof()
         async with other.get("/_ping") as response:
             assert response.status == 200
     status, text = await ping(api, alice)
@@ -166,7 +170,7 @@ async def test_revoking_ends_a_connection_that_was_taken_over(
     writer.write(b"hello")
     assert await reader.readexactly(5) == b"hello"
     await revoke(cluster, "alice")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         await ended.wait()
@@ -175,8 +179,7 @@ async def test_revoking_ends_a_connection_that_was_taken_over(
 
 async def test_a_connection_does_not_outlive_its_certificate(api: TlsApi) -> None:
     files = await api.past_client("brief", "viewer", ended=-3)
-    async with api.browsing(files) as session:
-        stream = await session.get("/events")
+    async with api.browsing(files) as session, session.get("/events") as stream:
         began = time.monotonic()
         async with asyncio.timeout(5):
             with contextlib.suppress(aiohttp.ClientError):
@@ -249,12 +252,12 @@ def test_on_the_managers_own_event_loop(tmp_path: Path) -> None:
             alice = await api.client("alice", "viewer")
             (tmp_path / "forged").mkdir()
             await tell_why(api, Pki(tmp_path / "forged", "c" * 25))
-            async with api.browsing(alice) as session:
-                stream = await session.get("/events")
-                assert (await session.get("/info")).status == 200
+            async with api.browsing(alice) as session, session.get("/events") as stream:
+                async with session.get("/info") as response:
+                    assert response.status == 200
                 with socket.create_connection(("127.0.0.1", api.port)):
                     await revoke(cluster, "alice")
-                    async with asyncio.timeout(2):
+                    async with asyncio.timeout(10):
                         with contextlib.suppress(aiohttp.ClientError):
                             await stream.read()
 

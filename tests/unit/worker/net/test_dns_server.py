@@ -108,6 +108,8 @@ async def world(tmp_path):
     world.server.update(zones("10.0.0.10"))
     running = asyncio.create_task(world.server.run())
     await asyncio.sleep(0)
+    while not world.server.listens_at(HERE):  # the port that was free for datagrams was not for streams: another one
+        world.server.listen()
     yield world
     running.cancel()
     with suppress(asyncio.CancelledError):

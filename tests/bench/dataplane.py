@@ -1,8 +1,13 @@
 """Data plane: throughput, requests and connections of each path against Docker's own -p, and the time to program rules.
 
 Three hosts with engines on this machine. One server (web:lab) is asked along every path, by wrk: in the client's
-namespace for published ports, in a container's for networks. Rounds are interleaved and the median counts. All ratios
-are to the same server program behind `docker run -p` on the same host, asked by the same client in the same run.
+namespace for published ports, in a container's for networks. All ratios are to the same server program behind `docker
+run -p` on the same host, asked by the same client in the same round; their median counts, since the machine's speed
+changes from round to round. Each round begins with another path.
+
+Server and hosts remember a closed connection for up to two minutes. So each path has ports of its own at the client:
+what came from the same port along another path meanwhile would not be new to them. And new connections are measured
+last: a hundred thousand remembered ones slow down every other packet, on long paths more than on short ones.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.wire.messages import MESH, MESH6, Backend, Peer, PublishedPort, ServiceEndpoint
@@ -31,39 +36,39 @@ from worker.net.plan import Memory, plan
 from worker.net.site import HostFacts
 from worker.ports import NetworkWorld
 
-DOCKER_PORT, MESH_PORT = 9090, 8080
+DOCKER_PORT, OWN_PORT, MESH_PORT = 9090, 9091, 8080
 BODY = 10_000_000
 CONNECTIONS = 32
+FIRST_PORT, PORTS_A_PATH = 10_000, 6_000
 SPREAD_ROUNDS = 10
 NETWORK = "n" * 25
 BASELINE = "docker -p"
 KINDS = ("a virtual address", "and a port", "both, dual-stack")
 TIMES = ("plan", "whole", "user", "sys", "change")
 POOLS = ("10.0.0.0/8", "fd00:2::/48")
+# Every round's figure, by path and load.
+Found: TypeAlias = dict[str, dict[str, list[float]]]
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 @dataclass(frozen=True)
 class Path:
-    """A way to the server: where wrk runs (on a host, or in the namespace of a process there) and what it asks."""
+    """A way to the server: where wrk runs (on a host, or in the namespace of a process there) and what it asks.
+
+    ports: what `net.ipv4.ip_local_port_range` is to be there.
+    """
 
     name: str
     host: Host
     address: str
     pid: int = 0
-
-
-@dataclass(frozen=True)
-class Figures:
-    gbit: float
-    requests: float
-    connections: float
+    ports: str = ""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="dataplane", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--program", nargs=3, metavar=("KIND", "SERVICES", "BACKENDS"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.program:
@@ -80,11 +85,15 @@ def main(argv: Sequence[str]) -> int:
 async def _run(rounds: int, seconds: int) -> None:
     async with Cluster("bench") as swarm:
         paths = await _paths(swarm)
-        found: dict[str, list[Figures]] = {path.name: [] for path in paths}
-        for _ in range(rounds):
+        found: Found = {path.name: {load: [] for load in LOADS} for path in paths}
+        for load, measure in LOADS.items():
             for path in paths:
-                found[path.name].append(await _measure(path, seconds))
-        _show({name: _median(figures) for name, figures in found.items()}, rounds)
+                await measure(path, 1)
+            for number in range(rounds):
+                start = number % len(paths)
+                for path in paths[start:] + paths[:start]:
+                    found[path.name][load].append(await measure(path, seconds))
+        _show(found, rounds)
         await show_spread(swarm, SPREAD_ROUNDS)
         await _show_programming(swarm.hosts[0])
 
@@ -97,6 +106,8 @@ async def _paths(swarm: Cluster) -> list[Path]:
     await swarm.swarm(*quiet, "--name", "web", *here, "-p", f"{MESH_PORT}:80", "web:lab")
     await swarm.swarm(*quiet, "--name", "asker", "--mode", "global", "web:lab")
     await first.docker("run", "-d", "--name", "plain", "-p", f"{DOCKER_PORT}:80", "web:lab")
+    await first.docker("network", "create", "own")
+    await first.docker("run", "-d", "--name", "owned", "--network", "own", "-p", f"{OWN_PORT}:80", "web:lab")
     await swarm.running("web", 1)
     await swarm.running("asker", 3)
     web = await _container(swarm, first, "web")
@@ -104,14 +115,20 @@ async def _paths(swarm: Cluster) -> list[Path]:
     vip = (await swarm.get("/services/web"))["Endpoint"]["VirtualIPs"][0]["Addr"].partition("/")[0]
     near, far = [(await _container(swarm, host, "asker"))["State"]["Pid"] for host in (first, second)]
     client = swarm.lab.client
-    return [
+    paths = [
         Path(BASELINE, client, f"{first.ip}:{DOCKER_PORT}"),
+        # Docker's name server has rules in the container's network here, as in ours, and so tracks there too.
+        Path("and --network own", client, f"{first.ip}:{OWN_PORT}"),
         Path("mesh, local backend", client, f"{first.ip}:{MESH_PORT}"),
         Path("mesh, remote backend", client, f"{second.ip}:{MESH_PORT}"),
         Path("same bridge", first, address, near),
         Path("virtual address, same host", first, vip, near),
         Path("overlay", second, address, far),
         Path("virtual address, across", second, vip, far),
+    ]
+    starts = range(FIRST_PORT, FIRST_PORT + len(paths) * PORTS_A_PATH, PORTS_A_PATH)
+    return [
+        replace(path, ports=f"{start} {start + PORTS_A_PATH - 1}") for path, start in zip(paths, starts, strict=True)
     ]
 
 
@@ -121,16 +138,26 @@ async def _container(swarm: Cluster, host: Host, service: str) -> dict[str, Any]
     return one
 
 
-async def _measure(path: Path, seconds: int) -> Figures:
-    bulk = await _wrk(path, seconds, f"/bytes/{BODY}", connections=4)
-    kept = await _wrk(path, seconds, "/")
-    new = await _wrk(path, seconds, "/", "-H", "Connection: close")
-    return Figures(bulk["bytes"] * 8 / 1e9, kept["requests"], new["requests"])
+async def _throughput(path: Path, seconds: int) -> float:
+    return (await _wrk(path, seconds, f"/bytes/{BODY}", connections=4))["bytes"] * 8 / 1e9
+
+
+async def _requests(path: Path, seconds: int) -> float:
+    return (await _wrk(path, seconds, "/"))["requests"]
+
+
+async def _connections(path: Path, seconds: int) -> float:
+    return (await _wrk(path, seconds, "/", "-H", "Connection: close"))["requests"]
+
+
+# What is measured, in this order, by the heading of its column.
+LOADS = {"Gbit/s": _throughput, "requests/s": _requests, "connections/s": _connections}
 
 
 async def _wrk(path: Path, seconds: int, what: str, *options: str, connections: int = CONNECTIONS) -> dict[str, float]:
     """Ask along a path; return bytes and requests a second."""
     enter = ("nsenter", f"--net=/proc/{path.pid}/ns/net") if path.pid else ()
+    await path.host.run(*enter, "sysctl", "-qw", f"net.ipv4.ip_local_port_range={path.ports}")
     wrk = ("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *options, f"http://{path.address}{what}")
     said = (await path.host.run(*enter, *wrk)).stdout
     if "Socket errors" in said and not options:
@@ -139,27 +166,19 @@ async def _wrk(path: Path, seconds: int, what: str, *options: str, connections: 
     return {"bytes": float(amount) * _BYTES[unit], "requests": float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])}
 
 
-def _median(figures: list[Figures]) -> Figures:
-    return Figures(*(statistics.median(getattr(each, key) for each in figures) for key in Figures.__dataclass_fields__))
-
-
-def _show(found: dict[str, Figures], rounds: int) -> None:
+def _show(found: Found, rounds: int) -> None:
     base = found[BASELINE]
-    rows = [
-        (
-            name,
-            each.gbit,
-            each.gbit / base.gbit,
-            round(each.requests),
-            each.requests / base.requests,
-            round(each.connections),
-            each.connections / base.connections,
-        )
-        for name, each in found.items()
-    ]
-    headings = ("path", "Gbit/s", "ratio", "requests/s", "ratio", "connections/s", "ratio")
+    rows = []
+    for name, figures in found.items():
+        row: list[str | float] = [name]
+        for load, values in figures.items():
+            amount = statistics.median(values)
+            ratios = [value / of for value, of in zip(values, base[load], strict=True)]
+            row += (amount if amount < 1000 else round(amount), statistics.median(ratios))
+        rows.append(row)
+    headings = ("path", *(heading for load in LOADS for heading in (load, "ratio")))
     notes = (
-        f"median of {rounds} interleaved rounds; ratio: to {BASELINE}, asked from outside, in this run",
+        f"median of {rounds} rounds; ratio: to {BASELINE}, asked from outside, in the same round",
         "wanted: mesh with a local backend ≥ 1.0; remote ≥ 0.9 of the throughput and ≥ 0.75 of the requests",
     )
     print_table("Paths", headings, rows, notes)

@@ -59,11 +59,13 @@ class Chaos:
         cluster.loads.measurable = True
         spare = len(cluster.hosts) > 2 and self._rng.random() < 0.5
         for host in list(cluster.hosts.values()):
-            host.dead = spare and (host.cut or not host.powered)
+            host.dead = spare and (host.cut or host.asleep or not host.powered)
             if not host.dead:
                 host.cut_off(False)
                 if not host.powered:
                     host.power_on()
+                elif host.asleep:
+                    host.start_agent()
         for service in [service for service in cluster.view.services if not service.pending_delete]:
             labels = _resting(service, cluster.view)
             if labels != service.spec.labels:
@@ -197,6 +199,20 @@ class Chaos:
         else:
             host.power_on()
 
+    async def _shut_down(self) -> None:
+        """Take a host down as its operator does: its agent can still say so."""
+        host = self._cluster.hosts[self._node()]
+        if host.powered and not host.asleep:
+            await host.stop_agent(with_host=True)
+            await host.power_off()
+
+    async def _stop_or_start_agent(self) -> None:
+        host = self._cluster.hosts[self._node()]
+        if host.asleep and host.powered:
+            host.start_agent()
+        elif host.powered:
+            await host.stop_agent()
+
     async def _network_cut(self) -> None:
         host = self._cluster.hosts[self._node()]
         host.cut_off(not host.cut)
@@ -263,6 +279,8 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._rebalance: 2,
     Chaos._change_cluster: 1,
     Chaos._power_cut: 3,
+    Chaos._shut_down: 1,
+    Chaos._stop_or_start_agent: 3,
     Chaos._network_cut: 3,
     Chaos._lose_connection: 2,
     Chaos._restart_manager: 2,

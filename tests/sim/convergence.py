@@ -78,6 +78,7 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
             and not halted
             and not paused
             and not _placement_only(service, task, node)
+            and not _serves_on(view, service, task)
         ):
             yield f"{service.name}: is out of date: {story(task)}"
         if not task.live:
@@ -137,6 +138,14 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
     for slot, count in slots.items():
         if count > (2 if slot in waiting else 1):
             yield f"{service.name}: {count} tasks in slot {slot}"
+
+
+def _serves_on(view: View, service: Service, task: Task) -> bool:
+    """Whether a task stays because the one that was to replace it, started first, has failed for good."""
+    others = [each for each in view.tasks.of_service(service.id) if task.slot and each.slot == task.slot]
+    newest = max(others, key=lambda each: each.created_at, default=task)
+    failed = newest.status.state in (TaskState.FAILED, TaskState.REJECTED)
+    return newest.spec_version == service.spec_version and failed and _is_last(newest)
 
 
 def _given_up(view: View, service: Service) -> list[Task]:

@@ -180,7 +180,10 @@ class TaskRunner:
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 logs = await self._hands.engine.last_logs(container.id, lines)
-        except (TimeoutError, SwarmError) as error:
+        except TimeoutError:
+            _log.info("task %s: its last words are not told within %.0f s", self.task.name, LAST_WORDS_SECONDS)
+            return step
+        except SwarmError as error:
             _log.info("task %s: its last words cannot be read: %s", self.task.name, error)
             return step
         return replace(step, err=lastwords.told(step.err, logs, lines))

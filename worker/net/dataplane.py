@@ -97,14 +97,17 @@ class DataPlane:
                 return Attachment(mode=name)
         if not (task.spec.networks or _publishes(task) or self._attachments.of(task.id)):
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
+        waiting = "the engine has not said yet which addresses its containers have"
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 await self._keeper.surveyed.wait()
                 self._dns.admit(task)
+                waiting = "its networks have no addresses for this host yet"
                 await self._give_addresses(task)
+                waiting = "its addresses are known, but the rules and routes for them are not written yet"
                 await self._keeper.in_line()
         except TimeoutError:
-            why = self._keeper.trouble or "its networks have no addresses for this host yet"
+            why = self._keeper.trouble or waiting
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
         return self._attachment(task)
 

@@ -92,12 +92,15 @@ class Kernel:
         """Read everything.
 
         Raises:
-            Unavailable: the kernel refuses to say.
+            Unavailable: the kernel refuses to say, or has not said all in time.
 
         """
         try:
             async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
                 return await self._look()
+        except TimeoutError as error:
+            why = f"it takes longer than {PATIENCE_SECONDS:.0f} s: is this host overloaded?"
+            raise Unavailable(f"cannot read the host's network configuration: {why}") from error
         except (NetlinkError, OSError) as error:
             raise Unavailable(f"cannot read the host's network configuration: {error}") from error
 

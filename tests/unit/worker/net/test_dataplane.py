@@ -1,11 +1,18 @@
 """What a task's container gets of networks."""
 
+import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from common.clock import SystemClock
+from common.errors import Unavailable
+from common.model.service import NetworkAttachmentConfig
 from tests.fakes.engine import FakeEngine
+from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import make_task
+from worker.net import netlink
 from worker.net.dataplane import DataPlane
 from worker.net.dns import ClusterDns
 from worker.ports import Attachment
@@ -19,3 +26,23 @@ async def test_a_task_that_nobody_connects_to_is_on_dockers_own_bridge_and_waits
     assert await plane.attach(task) == Attachment()  # though the host has learnt of no network yet
     await plane.drain(task)
     await plane.release(task.id)
+
+
+def test_a_task_without_a_network_says_what_its_host_waits_for(tmp_path: Path):
+    async def attach() -> None:
+        dns = ClusterDns(tmp_path / "resolv", random.Random(1))
+        plane = DataPlane(FakeEngine(), "n1", SystemClock(), tmp_path / "network.json", dns)
+        await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target="blue"),)))
+
+    with pytest.raises(Unavailable, match="after 30 s: the engine has not said yet which addresses"):
+        run_virtual(attach())
+
+
+def test_a_kernel_that_does_not_list_its_network_in_time_is_told_with_a_reason(monkeypatch: pytest.MonkeyPatch):
+    async def nothing(_: netlink.Kernel) -> netlink.Seen:
+        await asyncio.Event().wait()
+        raise AssertionError("nothing ends this wait")
+
+    monkeypatch.setattr(netlink.Kernel, "_look", nothing)
+    with pytest.raises(Unavailable, match="network configuration: it takes longer than 10 s"):
+        run_virtual(netlink.Kernel().look())

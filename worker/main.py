@@ -18,6 +18,7 @@ from click.shell_completion import get_completion_class
 from common import logs
 from common.clock import rfc3339
 from common.errors import SwarmError
+from common.helptext import as_epilog
 from common.version import version
 from worker import app, join, leave, statusfile
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
@@ -33,7 +34,11 @@ _DATA_DIR = click.option(
     help="Where this worker keeps its identity and state.",
 )
 _LOG_LEVEL = click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What the worker logs.",
 )
 
 
@@ -54,18 +59,24 @@ def _plain_errors(command: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=as_epilog("swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377"),
+)
 @click.version_option(version(), prog_name="swarm-worker")
 def main() -> None:
-    r"""Run the tasks of a cluster on this host's Docker engine.
-
-    \b
-    Example:
-      swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
-    """
+    """Run the tasks of a cluster on this host's Docker engine."""
 
 
-@main.command("join")
+@main.command(
+    "join",
+    epilog=as_epilog(
+        """
+        swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
+        swarm-worker join --token SWMTKN-1-… --label disk=ssd --availability pause manager.example
+        """
+    ),
+)
 @click.argument("manager", metavar="HOST[:PORT]")
 @click.option("--token", required=True, help="As 'swarm-manager join-token worker' prints it.")
 @click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
@@ -86,7 +97,13 @@ def main() -> None:
     help="Keep images fetched from other workers so long after their last use; 0: for ever.",
 )
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Give the node a label; repeatable.")
-@click.option("--availability", type=click.Choice(join.AVAILABILITIES), default="active", show_default=True)
+@click.option(
+    "--availability",
+    type=click.Choice(join.AVAILABILITIES),
+    default="active",
+    show_default=True,
+    help="Whether the node takes tasks: pause keeps those it has, drain moves them away.",
+)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting the service.")
 @_DATA_DIR
 @_LOG_LEVEL
@@ -104,13 +121,7 @@ def join_command(
     data_dir: Path,
     log_level: str,
 ) -> None:
-    r"""Make this host a node of the cluster whose manager is at HOST[:PORT].
-
-    \b
-    Examples:
-      swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
-      swarm-worker join --token SWMTKN-1-… --label disk=ssd --availability pause manager.example
-    """
+    """Make this host a node of the cluster whose manager is at HOST[:PORT]."""
     data = DataDir(data_dir)
     wishes = join.JoinWishes(
         manager=manager,
@@ -134,19 +145,22 @@ def join_command(
         click.echo(f"Warning: {sentence}", err=True)
 
 
-@main.command("start")
+@main.command(
+    "start",
+    epilog=as_epilog(
+        """
+        swarm-worker start
+        swarm-worker start --manager 10.0.0.2:2377
+        """
+    ),
+)
 @click.option("--manager", default="", metavar="HOST[:PORT]", help="Where the manager is now, if it has moved.")
 @_DATA_DIR
 @_plain_errors
 def start_command(manager: str, data_dir: Path) -> None:
-    r"""Start this host's worker again, where no systemd does so at boot; one that runs already is left alone.
+    """Start this host's worker again, where no systemd does so at boot; one that runs already is left alone.
 
     With --manager one that runs is started anew, and goes there. Its containers run on.
-
-    \b
-    Examples:
-      swarm-worker start
-      swarm-worker start --manager 10.0.0.2:2377
     """
     data = DataDir(data_dir)
     join.start_again(data, manager)
@@ -156,32 +170,23 @@ def start_command(manager: str, data_dir: Path) -> None:
         click.echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
 
 
-@main.command("run")
+@main.command("run", epilog=as_epilog("swarm-worker run --data-dir /var/lib/swarm-worker"))
 @_DATA_DIR
 @_LOG_LEVEL
 @_plain_errors
 def run_command(data_dir: Path, log_level: str) -> None:
-    r"""Run the worker in the foreground: what its systemd unit does.
+    """Run the worker in the foreground: what its systemd unit does.
 
     Stopping it stops no container.
-
-    \b
-    Example:
-      swarm-worker run --data-dir /var/lib/swarm-worker
     """
     _run(DataDir(data_dir), log_level)
 
 
-@main.command("leave")
+@main.command("leave", epilog=as_epilog("swarm-worker leave"))
 @_DATA_DIR
 @_plain_errors
 def leave_command(data_dir: Path) -> None:
-    r"""Leave the cluster: stop this node's tasks, remove what they made here, forget the identity.
-
-    \b
-    Example:
-      swarm-worker leave
-    """
+    """Leave the cluster: stop this node's tasks, remove what they made here, forget the identity."""
     data = DataDir(data_dir)
     config = data.load()
     asyncio.run(join.engine_info(config.docker_host))
@@ -196,18 +201,27 @@ def leave_command(data_dir: Path) -> None:
         )
 
 
-@main.command("status")
-@click.option("--format", "layout", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@main.command(
+    "status",
+    epilog=as_epilog(
+        """
+        swarm-worker status
+        swarm-worker status --format json
+        """
+    ),
+)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
 @_DATA_DIR
 @_plain_errors
 def status_command(layout: str, data_dir: Path) -> None:
-    r"""Show whether this worker runs, which manager it talks to, and what it has. Exits with 1 if it does not run.
-
-    \b
-    Examples:
-      swarm-worker status
-      swarm-worker status --format json
-    """
+    """Show whether this worker runs, which manager it talks to, and what it has. Exits with 1 if it does not run."""
     data = DataDir(data_dir)
     config = data.load()
     status = statusfile.read(data.status)
@@ -241,16 +255,18 @@ def _status_lines(
         yield "Lacks", sentence
 
 
-@main.command("completion")
+@main.command(
+    "completion",
+    epilog=as_epilog(
+        """
+        swarm-worker completion bash > /etc/bash_completion.d/swarm-worker
+        swarm-worker completion fish > ~/.config/fish/completions/swarm-worker.fish
+        """
+    ),
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    r"""Print the completion script for a shell.
-
-    \b
-    Examples:
-      swarm-worker completion bash > /etc/bash_completion.d/swarm-worker
-      swarm-worker completion fish > ~/.config/fish/completions/swarm-worker.fish
-    """
+    """Print the completion script for a shell."""
     maker = get_completion_class(shell)
     assert maker is not None, "click knows these three shells"
     click.echo(maker(main, {}, "swarm-worker", "_SWARM_WORKER_COMPLETE").source())

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from common.helptext import as_epilog
 from manager.config import DEFAULT_HOST
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
@@ -62,10 +63,25 @@ def _negated(name: str) -> str:
 
 
 def flag(*names: str, help: str, **attrs: Any) -> Callable[[Any], Any]:  # noqa: A002  # click's own name for it
-    """Declare an option; `switch=True` makes it boolean (None when it is not given, unless `default` says else)."""
+    """Declare an option; `switch=True` makes it boolean (None when it is not given, unless `default` says else).
+
+    `words` are what a shell completes; whether a value is one of them is for the manager to say, in docker's words.
+    """
+    if words := attrs.pop("words", ()):
+        attrs = {"metavar": "STRING", "shell_complete": completing(words), **attrs}
     if attrs.pop("switch", False):
         attrs = {"is_flag": True, "default": None, **attrs}
     return click.option(*names, cls=Flag, help=help, **attrs)
+
+
+def completing(words: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Complete with those of a few words that begin as what is typed."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        del ctx, param
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 class SwarmCommand(click.Command):
@@ -112,12 +128,6 @@ class SwarmGroup(click.Group):
         if found is not None:
             return found
         return next((each for each in self.commands.values() if cmd_name in getattr(each, "aliases", ())), None)
-
-
-def as_epilog(examples: str) -> str:
-    """Keep the lines of examples as they are in a command's help (click's mark for that is a backspace)."""
-    lines = [line.strip() for line in examples.strip().splitlines()]
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
 
 
 def connection_flags(taken: set[str]) -> list[click.Parameter]:

@@ -8,7 +8,7 @@ import click
 
 from common.errors import InvalidArgument
 from manager.cli.client import Client
-from manager.cli.command import SwarmCommand, flag
+from manager.cli.command import SwarmCommand, completing, flag
 from manager.cli.failures import CommandFailed
 from manager.cli.session import with_client
 
@@ -24,7 +24,7 @@ ROLES = ("worker", "manager")
     swarm-manager join-token --rotate worker
     """,
 )
-@click.argument("role", metavar="(worker|manager)")
+@click.argument("role", metavar="(worker|manager)", shell_complete=completing(ROLES))
 @flag("-q", "--quiet", is_flag=True, default=False, help="Only display the token.")
 @flag("--rotate", is_flag=True, default=False, help="Replace the token; the old one joins nothing any more.")
 @with_client

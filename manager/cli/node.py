@@ -111,10 +111,12 @@ async def list_node_tasks(
     """,
 )
 @click.argument("reference", **_NODE)
-@flag("--availability", metavar="STRING", help='Availability of the node ("active", "pause", "drain").')
+@flag(
+    "--availability", words=("active", "pause", "drain"), help='Availability of the node ("active", "pause", "drain").'
+)
 @flag("--label-add", type=LABEL, multiple=True, help='Add or update a node label ("key=value").')
 @flag("--label-rm", multiple=True, metavar="KEY", help="Remove a node label if it exists.")
-@flag("--role", metavar="STRING", help='Role of the node ("worker", "manager").')
+@flag("--role", words=("worker", "manager"), help='Role of the node ("worker", "manager").')
 @with_client
 async def update_node(
     client: Client,

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 
 import click
 
+from common.helptext import as_epilog
 from manager.cli.client_cert import client_cert
 from manager.cli.cluster import cluster
-from manager.cli.command import SwarmGroup, as_epilog, connection_flags
+from manager.cli.command import SwarmGroup, connection_flags
 from manager.cli.completion import completion
 from manager.cli.config import config
 from manager.cli.container import container

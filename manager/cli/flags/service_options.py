@@ -51,7 +51,7 @@ _SHARED: tuple[Decorator, ...] = (
     flag("--health-timeout", type=DURATION, help="Maximum time to allow one check to run."),
     flag("--hostname", metavar="STRING", help="Container hostname."),
     flag("--init", switch=True, help="Use an init inside each container to forward signals and reap processes."),
-    flag("--isolation", metavar="STRING", help="Service container isolation mode."),
+    flag("--isolation", words=("default", "process", "hyperv"), help="Service container isolation mode."),
     flag("--limit-cpu", type=CPUS, help="Limit CPUs."),
     flag("--limit-memory", type=BYTES, help="Limit memory."),
     flag("--limit-pids", type=UINT, help="Limit the number of processes (0: unlimited)."),
@@ -66,7 +66,11 @@ _SHARED: tuple[Decorator, ...] = (
     flag("--replicas-max-per-node", type=UINT, help="Maximum number of tasks per node (0: unlimited)."),
     flag("--reserve-cpu", type=CPUS, help="Reserve CPUs."),
     flag("--reserve-memory", type=BYTES, help="Reserve memory."),
-    flag("--restart-condition", metavar="STRING", help='Restart when condition is met ("none", "on-failure", "any").'),
+    flag(
+        "--restart-condition",
+        words=("none", "on-failure", "any"),
+        help='Restart when condition is met ("none", "on-failure", "any").',
+    ),
     flag("--restart-delay", type=DURATION, help="Delay between restart attempts (ns|us|ms|s|m|h)."),
     flag("--restart-max-attempts", type=UINT, help="Maximum number of restarts before giving up."),
     flag("--restart-window", type=DURATION, help="Window used to evaluate the restart policy."),
@@ -77,24 +81,32 @@ _SHARED: tuple[Decorator, ...] = (
     flag("-u", "--user", metavar="STRING", help="Username or UID (format: <name|uid>[:<group|gid>])."),
     flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers."),
     flag("-w", "--workdir", metavar="STRING", help="Working directory inside the container."),
-    flag("--endpoint-mode", metavar="STRING", help="Endpoint mode (vip or dnsrr)."),
+    flag("--endpoint-mode", words=("vip", "dnsrr"), help="Endpoint mode (vip or dnsrr)."),
 )
 
 
-def _rollout(kind: str, actions: str) -> tuple[Decorator, ...]:
+def _rollout(kind: str, actions: tuple[str, ...]) -> tuple[Decorator, ...]:
     return (
         flag(f"--{kind}-parallelism", type=UINT, help=f"Tasks in one step of the {kind} (0: all at once; default 1)."),
         flag(f"--{kind}-delay", type=DURATION, help=f"Delay between the steps of the {kind} (default 0s)."),
-        flag(f"--{kind}-failure-action", metavar="STRING", help=f"Action on failure ({actions}; default pause)."),
+        flag(
+            f"--{kind}-failure-action",
+            words=actions,
+            help=f"Action on failure ({', '.join(actions)}; default pause).",
+        ),
         flag(
             f"--{kind}-max-failure-ratio", type=RATIO, help=f"Failure rate to tolerate during the {kind} (default 0)."
         ),
         flag(f"--{kind}-monitor", type=DURATION, help="Time to watch each new task for failure (default 5s)."),
-        flag(f"--{kind}-order", metavar="STRING", help='Order ("start-first", "stop-first"; default stop-first).'),
+        flag(
+            f"--{kind}-order",
+            words=("start-first", "stop-first"),
+            help='Order ("start-first", "stop-first"; default stop-first).',
+        ),
     )
 
 
-_ROLLOUTS = (*_rollout("update", "pause, continue, rollback"), *_rollout("rollback", "pause, continue"))
+_ROLLOUTS = (*_rollout("update", ("pause", "continue", "rollback")), *_rollout("rollback", ("pause", "continue")))
 
 # Lists: create has --env, update has --env-add and --env-rm. Name, type, short flag, help.
 _LISTS: tuple[tuple[str, Any, str | None, str], ...] = (
@@ -130,7 +142,7 @@ _CREATE_ONLY: tuple[Decorator, ...] = (
         "--mode",
         default="replicated",
         show_default=True,
-        metavar="STRING",
+        words=("replicated", "global", "replicated-job", "global-job"),
         help="replicated, global, replicated-job or global-job.",
     ),
     flag("--name", metavar="STRING", help="Service name."),

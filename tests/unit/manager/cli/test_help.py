@@ -76,6 +76,29 @@ def test_there_is_no_noun_swarm():
     assert (result.exit_code, "without that word: init, join-token, leave" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("node update --availability ", "active pause drain"),
+        ("node update --availability d", "drain"),
+        ("service create --mode replicated-", "replicated-job"),
+        ("service create --rollback-failure-action ", "pause continue"),
+        ("service update --update-order st", "start-first stop-first"),
+        ("stack deploy --resolve-image ", "always changed never"),
+        ("join-token w", "worker"),
+    ],
+)
+def test_words_that_a_shell_completes(line: str, expected: str):
+    words = f"swarm-manager {line}"
+    environment = {
+        "_SWARM_MANAGER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    result = CliRunner().invoke(cli, [], env=environment, prog_name="swarm-manager")
+    assert [each.removeprefix("plain,") for each in result.stdout.split()] == expected.split()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str):
     result = CliRunner().invoke(cli, ["completion", shell])

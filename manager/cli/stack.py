@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -59,7 +60,7 @@ _resolve = flag(
     "--resolve-image",
     default="always",
     show_default=True,
-    metavar="STRING",
+    words=RESOLVE,
     help='When to ask the registry for image digests ("always", "changed", "never").',
 )
 
@@ -109,7 +110,11 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     if not given["no_build"]:
         wanted = builds(config, name, project_directory(files), os.environ)
         await build_stack(client, config, wanted, quiet=given["quiet"])
-    services = await deploy_stack(client, converted, manners)
+    try:
+        services = await deploy_stack(client, converted, manners)
+    except asyncio.CancelledError:
+        click.echo(f"\nStack {name} is deployed in part. Run the same command again to complete it.", err=True)
+        raise
     if not given["detach"]:
         await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
 

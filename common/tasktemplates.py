@@ -6,11 +6,12 @@ The worker expands them; the API expands them for a task of no node before it ta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from common.gotemplate import Function, Template, TemplateError, render
+from common.gotemplate import Function, Template, TemplateCallError, TemplateError, render
 from common.model.container import ContainerSpec, Mount, VolumeOptions
 from common.model.node import NodeDescription
 from common.model.task import Task
@@ -42,6 +43,20 @@ def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
         env=tuple(_expand("environment", entry, dot) for entry in spec.env),
         mounts=tuple(_expand_mount(mount, dot) for mount in spec.mounts),
     )
+
+
+def check_templates(spec: ContainerSpec, service: str, labels: Mapping[str, str]) -> None:
+    """Refuse a template that no task could expand, instead of rejecting one task after the other.
+
+    What a function says of a node that is not known yet is no reason.
+
+    Raises:
+        TemplateError: as `expand_spec`.
+
+    """
+    task = Task(id="", service_name=service, labels=dict(labels), slot=1)
+    with suppress(TemplateCallError):
+        expand_spec(spec, context(task, "", NodeDescription()))
 
 
 def expand_file(data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Function]) -> bytes:

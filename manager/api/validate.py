@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from ipaddress import ip_address
 
 from common.addressing6 import LOOPBACK6_AS_IPV4
 from common.errors import InvalidArgument
-from common.gotemplate import TemplateCallError
-from common.model.container import ContainerSpec
-from common.model.node import NodeDescription
 from common.model.service import (
     EndpointSpec,
     PortConfig,
@@ -21,8 +17,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from common.model.task import Task
-from common.tasktemplates import context, expand_spec
+from common.tasktemplates import check_templates
 from manager.api.autoscaling import check_autoscaling
 from manager.api.errors import Unimplemented, invalid
 from manager.api.names import check_dns_name
@@ -65,19 +60,9 @@ def check_service(spec: ServiceSpec) -> None:
     _check_placement(spec.task_template)
     if spec.task_template.container_spec is not None:
         check_container(spec.task_template.container_spec)
-        _check_templates(spec, spec.task_template.container_spec)
+        check_templates(spec.task_template.container_spec, spec.name, spec.labels)
         check_engine_options(spec)
     _check_endpoint(spec.endpoint_spec)
-
-
-def _check_templates(spec: ServiceSpec, container: ContainerSpec) -> None:
-    """Refuse a template that no task could expand, instead of rejecting one task after the other.
-
-    What a function says of a node that is not known yet is no reason.
-    """
-    task = Task(id="", service_name=spec.name, labels=spec.labels, slot=1)
-    with suppress(TemplateCallError):
-        expand_spec(container, context(task, "", NodeDescription()))
 
 
 def _check_runtime(template: TaskSpec) -> None:

@@ -55,13 +55,27 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
     external = {config.networks[name]["name"] for name in used if _is_external(config.networks.get(name))}
     return Stack(
         name=stack,
-        services={name: convert_service(scope, name, config.services[name]) for name in config.services},
+        services=_services(scope),
         networks=dict(_network(scope, name) for name in sorted(used) if not _is_external(config.networks.get(name))),
         external_networks=tuple(sorted(name for name in external if user_defined(name))),
         secrets={spec.name: spec for spec in _secrets(scope, read)},
         configs={spec.name: spec for spec in _configs(scope, read)},
         warnings=(*config.warnings, *dependency_warnings(config)),
     )
+
+
+def _services(scope: Scope) -> dict[str, ServiceSpec]:
+    """Convert all services, so that what is wrong with several of them is told at once."""
+    made: dict[str, ServiceSpec] = {}
+    problems: list[Problem] = []
+    for name, service in scope.config.services.items():
+        try:
+            made[name] = convert_service(scope, name, service)
+        except ComposeError as error:
+            problems += error.problems
+    if problems:
+        raise ComposeError(problems)
+    return made
 
 
 def _used_networks(config: Config) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from common.errors import InvalidArgument
 from common.model.service import (
     DiscreteResourceSpec,
     GenericResource,
@@ -25,6 +26,7 @@ from common.quantities import parse_cpus, parse_duration
 from manager.compose.config import Tree
 from manager.compose.errors import KeyPath
 from manager.compose.scope import Scope
+from manager.state import constraints
 
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(?::(?P<attempts>[0-9]+))?")
 
@@ -45,7 +47,14 @@ def mode(scope: Scope, at: KeyPath, deploy: Tree) -> ServiceMode:
             return ServiceMode(replicated=Replicated(replicas=replicas))
 
 
-def placement(tree: Tree) -> Placement:
+def placement(scope: Scope, at: KeyPath, tree: Tree) -> Placement:
+    """Read `deploy.placement`. The API refuses a constraint that no node can match; here its place is known."""
+    for index, constraint in enumerate(tree.get("constraints", ())):
+        try:
+            constraints.parse(constraint)
+        except InvalidArgument as error:
+            path = (*at, "deploy", "placement", "constraints", index)
+            raise scope.config.error(path, error.message) from None
     return Placement(
         constraints=tuple(tree.get("constraints", ())),
         preferences=tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.gotemplate import TemplateError
 from common.model.container import (
     ConfigReference,
     ContainerSpec,
@@ -24,6 +25,7 @@ from common.model.service import (
     TaskSpec,
 )
 from common.quantities import parse_duration
+from common.tasktemplates import check_templates
 from manager.compose.builds import built_image
 from manager.compose.config import Tree
 from manager.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
@@ -44,14 +46,19 @@ def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
     if not image:
         raise scope.config.error(at, 'neither "image" nor "build" says what the service runs')
     service = {**service, "image": image}
+    container = _container(scope, at, service)
+    try:
+        check_templates(container, scope.full(name), scope.labels(deploy))
+    except TemplateError as error:
+        raise scope.config.error(at, error.message) from None
     return ServiceSpec(
         name=scope.full(name),
         labels={**scope.labels(deploy), IMAGE_LABEL: image, **extension_labels(scope, name, service)},
         task_template=TaskSpec(
-            container_spec=with_options(_container(scope, at, service), engine_options(scope, at, service)),
+            container_spec=with_options(container, engine_options(scope, at, service)),
             resources=resources(deploy.get("resources", {})),
             restart_policy=restart_policy(scope, at, service),
-            placement=placement(deploy.get("placement", {})),
+            placement=placement(scope, at, deploy.get("placement", {})),
             networks=_networks(scope, at, name, service),
             log_driver=_log_driver(service),
         ),

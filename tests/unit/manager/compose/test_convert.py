@@ -468,6 +468,19 @@ def test_content_may_come_from_the_environment_and_is_not_shown() -> None:
     assert "hush" not in render(config) + repr(config)
 
 
+def test_what_the_manager_would_refuse_of_some_services_is_told_of_all_with_its_place() -> None:
+    text = """services:
+  a: {image: a, deploy: {placement: {constraints: [node.role == worker, "node.rolle == worker"]}}}
+  b: {image: b, hostname: "{{.Node.Hostname}}"}
+  c: {image: c, environment: ["X={{.Task.Slto}}"]}
+"""
+    first, second = refusal(lambda: stack(text)).splitlines()
+    assert first.startswith(
+        "f:2:73: services.a.deploy.placement.constraints[1]: invalid constraint 'node.rolle == worker': unknown key"
+    )
+    assert second.startswith("f:4:3: services.c: cannot expand the environment 'X={{.Task.Slto}}': ")
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from common import addressing, addressing6, hostaddr
 from common.clock import Clock
-from common.errors import AlreadyExists, InvalidArgument
+from common.errors import AlreadyExists, InvalidArgument, Unavailable
 from common.ids import new_id
 from common.model import Cluster, Network, Node
 from common.model.cluster import DEFAULT_DATA_PATH_PORT, CAConfig
@@ -61,9 +61,12 @@ async def create_cluster(
 
     """
     refuse_second(data)
-    with all_or_nothing(data):
-        cluster = await _fill(data, config, pools, clock, rng, data_path_port)
-        data.save(config)
+    try:
+        with all_or_nothing(data):
+            cluster = await _fill(data, config, pools, clock, rng, data_path_port)
+            data.save(config)
+    except OSError as error:
+        raise Unavailable(f"cannot write to the data directory {data.path}: {error.strerror}") from error
     return cluster
 
 

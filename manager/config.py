@@ -109,12 +109,13 @@ def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:
 
     """
     for name in names:
-        if not _HOST_NAME.fullmatch(name) and not _is_address(name):
+        if not _HOST_NAME.fullmatch(name) and not is_address(name):
             raise InvalidArgument(f"--tls-san {name!r}: expected a host name or an IP address")
     return tuple(names)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address, without brackets."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -31,6 +31,7 @@ from manager.config import (
     ManagerConfig,
     bracketed,
     check_tls_names,
+    is_address,
     split_address,
 )
 from manager.restore import Restored, restore_cluster
@@ -192,6 +193,8 @@ def configuration(
         raise InvalidArgument(
             f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"
         )
+    if not is_address(host):
+        raise InvalidArgument(f"--advertise-addr {advertise}: expected an IP address of this host, such as 192.0.2.10")
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)
     return ManagerConfig(
         node_id=node_id,

@@ -220,7 +220,7 @@ def _bind(
     host: str, group: str, ssl_context: ssl.SSLContext | None
 ) -> tuple[str, socket.socket, ssl.SSLContext | None]:
     scheme, _, address = host.partition("://")
-    if scheme == "unix" and address:
+    if scheme == "unix" and address.startswith("/"):
         return host, _unix_socket(Path(address), group), None
     if scheme == "tcp" and address:
         if ssl_context is None:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 import aiohttp
 
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import ApiError, cannot_connect, no_answer, reason_in
+from manager.cli.failures import ApiError, cannot_connect, no_answer, not_a_manager, reason_in
 from manager.cli.patience import PING_SECONDS, SILENT_SECONDS, Watch, while_it_lives
 
 Params: TypeAlias = Mapping[str, str]
@@ -138,6 +138,8 @@ class Client:
                 async with self._session.request(
                     method, self._base + path, params=params, headers=headers, **extra
                 ) as response:
+                    if response.status == 503 and response.headers.get("Server", "").startswith("Docker/"):
+                        raise not_a_manager(self.endpoint.url)
                     if response.status >= 400:
                         raise ApiError(
                             response.status, reason_in(await response.text(), f"{response.status} {response.reason}")

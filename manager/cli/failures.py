@@ -31,6 +31,14 @@ class CommandFailed(SwarmError):
     exit_code: ClassVar[int] = 1
 
 
+def not_a_manager(url: str) -> CannotConnect:
+    """Explain that a Docker engine answers, which is part of no swarm of its own."""
+    return CannotConnect(
+        f"At {url} a Docker engine answers, and no manager.\n"
+        "Give the manager's address with --host or SWARM_MANAGER_HOST (default unix:///run/swarm-manager/docker.sock)."
+    )
+
+
 def no_answer(url: str, seconds: float) -> CannotConnect:
     """Explain a manager that takes connections and does not answer for so long."""
     return CannotConnect(

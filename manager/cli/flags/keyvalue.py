@@ -37,12 +37,17 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> list[str]:
     """Read the variables of a file: one a line, `#` begins a comment line.
 
     Raises:
-        ValueError: a name holds spaces.
-        OSError: the file cannot be read.
+        ValueError: a name holds spaces, or the file cannot be read.
 
     """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read the environment file {path}: it is not text in UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"cannot read the environment file {path}: {error.strerror}") from error
     variables = []
-    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():
+    for line in lines:
         text = line.lstrip()
         if not text or text.startswith("#"):
             continue

@@ -1,5 +1,6 @@
 """Making a cluster: all of it or nothing, with addresses and pools that make sense on this host."""
 
+import errno
 import ipaddress
 import random
 import stat
@@ -77,6 +78,15 @@ async def test_an_init_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert not data.path.exists()
 
 
+async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "config.json")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(Unavailable, match=f"cannot write to the data directory {tmp_path}: Read-only file system"):
+        await create(DataDir(tmp_path))
+
+
 async def test_what_a_broken_init_left_does_not_hinder_the_next_and_strangers_files_stay(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     data.store.write_bytes(b"half a database")
@@ -136,6 +146,8 @@ def test_the_flags_of_init_are_completed() -> None:
     assert (made.advertise_addr, made.listen_addr) == ("[2001:db8::1]:99", ":99")
     with pytest.raises(InvalidArgument, match="one address"):
         configuration("n1", "0.0.0.0", None, ())
+    with pytest.raises(InvalidArgument, match="--advertise-addr eth0: expected an IP address of this host"):
+        configuration("n1", "eth0", None, ())
 
 
 def served(*hosts: str, tls_names: tuple[str, ...] = (), advertise: str = "192.0.2.1:2377") -> ManagerConfig:

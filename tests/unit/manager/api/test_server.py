@@ -127,7 +127,7 @@ async def test_the_group_of_a_socket(cluster: ApiCluster) -> None:
             pass
 
 
-@pytest.mark.parametrize("host", ["tcp://127.0.0.1:0", "http://x", "unix://", "x", f"unix:///{'x' * 200}"])
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:0", "http://x", "unix://", "unix://x", "x", f"unix:///{'x' * 200}"])
 async def test_hosts_that_cannot_be(cluster: ApiCluster, host: str) -> None:
     with pytest.raises(InvalidArgument):
         async with serve(cluster.api, [host]):

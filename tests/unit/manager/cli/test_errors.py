@@ -1,15 +1,18 @@
 import errno
 import os
+from pathlib import Path
 
 import click
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 
 from common.errors import NotFound
 from manager.cli import cli
+from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.errors import explain
-from manager.cli.failures import ApiError, CommandFailed, cannot_connect
+from manager.cli.failures import ApiError, CannotConnect, CommandFailed, cannot_connect
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -31,6 +34,7 @@ def run(*words: str) -> tuple[int, str]:
         (["-H", "ftp://x", "service", "ls"], 1, "invalid address 'ftp://x'"),
         (["service", "scale", "web"], 1, "Invalid scale specifier 'web'."),
         (["service", "scale", "web=x"], 1, "web: invalid replicas value x"),
+        (["service", "create", "--env-file", "/no", "x"], 1, "cannot read the environment file /no: No such file"),
         (["stack", "deploy", "x"], 1, "Please specify a Compose file"),
         (["stack", "deploy", "-c", "/nothing.yml", "x"], 1, "open /nothing.yml: no such file or directory"),
         (["-H", "unix:///nothing.sock", "node", "ls"], 1, "Cannot connect to the manager at unix:///nothing.sock"),
@@ -93,3 +97,16 @@ def test_addresses():
     assert Endpoint("unix:///run/x.sock").socket == "/run/x.sock"
     assert Endpoint("tcp://10.0.0.1").base == "http://10.0.0.1:2375"
     assert Endpoint("tcp://[::1]:99").base == "http://[::1]:99"
+
+
+async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tmp_path: Path):
+    async def engine(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"message": "not a manager"}, status=503, headers={"Server": "Docker/26.1 (linux)"})
+
+    runner = web.ServerRunner(web.Server(engine))
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "docker.sock")).start()
+    async with Client(Endpoint(f"unix://{tmp_path}/docker.sock")) as client:
+        with pytest.raises(CannotConnect, match=r"a Docker engine answers, and no manager\.\nGive .* --host"):
+            await client.get("/services")
+    await runner.cleanup()

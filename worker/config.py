@@ -18,7 +18,7 @@ DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
 DEFAULT_IMAGE_PORT = 2378
 DEFAULT_KEEP_IMAGES = 7
-_BLOCK = 4096
+_ROOM = 1 << 20  # bytes: database, certificates and log in the beginning
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,16 +60,18 @@ class DataDir:
             raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
 
     def check_writable(self) -> None:
-        """Find out whether files can be written here.
+        """Find out whether files can be written here, as much as a worker begins with.
 
         Raises:
-            Unavailable: they cannot.
+            Unavailable: they cannot; an empty directory is removed.
 
         """
         try:
             with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(bytes(_BLOCK))
+                file.write(bytes(_ROOM))
         except OSError as error:
+            with suppress(OSError):  # it holds something
+                self.path.rmdir()
             raise Unavailable(f"cannot write to the data directory {self.path}: {error.strerror}") from error
 
     def save(self, config: WorkerConfig) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiodocker import Docker
@@ -337,9 +338,16 @@ def _connector(host: str) -> aiohttp.BaseConnector:
     # No limit: a hundred slow stops must not keep the event stream or a start waiting for a connection.
     if host.startswith("unix://"):
         return aiohttp.UnixConnector(host.removeprefix("unix://"), limit=0)
-    if host.startswith("tcp://"):
+    if host.startswith("tcp://") and _has_port(host):
         return aiohttp.TCPConnector(limit=0)
     raise InvalidArgument(f"{host!r} is no Docker host: write unix:///var/run/docker.sock or tcp://127.0.0.1:2375")
+
+
+def _has_port(host: str) -> bool:
+    try:
+        return urlsplit(host).port is not None
+    except ValueError:  # it is none
+        return False
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -114,8 +114,8 @@ def _kept_on_success(data: DataDir) -> Iterator[None]:
 
     """
     data.create()
+    data.check_writable()
     try:
-        data.check_writable()
         yield
     except BaseException:
         data.wipe()

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 
@@ -66,6 +67,18 @@ def test_wiping_removes_ours_and_nothing_else(tmp_path):
     assert [entry.name for entry in data.path.iterdir()] == ["mine"]
     (data.path / "mine").unlink()
     data.wipe()
+    assert not data.path.exists()
+
+
+def test_a_directory_that_takes_no_files_is_said_and_not_left_behind(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("worker.config.tempfile.TemporaryFile", refuse)
+    data = DataDir(tmp_path / "worker")
+    data.create()
+    with pytest.raises(Unavailable, match=f"cannot write to the data directory {data.path}: Read-only file system"):
+        data.check_writable()
     assert not data.path.exists()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from common.errors import InvalidArgument
 from worker import engine as driver
 from worker.engine import DockerEngine
 from worker.ports import ContainerEvent, EngineConnected, EngineDown, EngineLost
@@ -108,3 +109,9 @@ async def test_what_waits_for_drivers_has_longer_than_other_calls(
         ("/v1.43/containers/c1/start", None),
         ("/v1.43/containers/c1?force=1&v=1", None),
     ]
+
+
+@pytest.mark.parametrize("host", ["docker.sock", "tcp://engine", "tcp://engine:x", "http://127.0.0.1:2375"])
+async def test_what_is_no_engines_address_is_said(host: str) -> None:
+    with pytest.raises(InvalidArgument, match="is no Docker host: write unix:///"):
+        DockerEngine(host, random.Random(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Protocol, Self
@@ -12,6 +13,7 @@ from manager.cli.progress import Progress, Verdict
 from manager.cli.progress_slots import Line
 
 MOST_LINES = 20
+_STILL = ("", "dumb", "unknown")  # terminals that write below each other only
 
 
 class View(Protocol):
@@ -94,7 +96,7 @@ def make_view(*, quiet: bool, several: bool) -> View:
     """Choose how to show progress here."""
     if quiet:
         return NoView()
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in _STILL:
         from manager.cli.progress_live import LiveView  # noqa: PLC0415  # rich is slow to import and seldom needed
 
         return LiveView()

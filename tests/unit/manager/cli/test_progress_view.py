@@ -86,3 +86,13 @@ def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]):
     with make_view(quiet=True, several=False) as view:
         view.show("web", DONE)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("terminal", "live"), [("xterm", True), ("dumb", False), (None, False)])
+def test_a_terminal_that_cannot_go_back_gets_lines(terminal: str | None, live: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    if terminal is None:
+        monkeypatch.delenv("TERM", raising=False)
+    else:
+        monkeypatch.setenv("TERM", terminal)
+    assert isinstance(make_view(quiet=False, several=False), LiveView) is live

@@ -120,7 +120,7 @@ def docker_config(case: Case) -> tuple[dict[str, Any] | None, str]:
     return (yaml.load(done.stdout, _Strings) if done.returncode == 0 else None), done.stderr
 
 
-class _Strings(yaml.SafeLoader):
+class _Strings(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Docker prints dates without quotes where they are strings."""
 
 

@@ -104,7 +104,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(imagefetch, "RETRY_SECONDS", (0.05, 0.1))
     world = World(tmp_path)
     yield world
     await world.close()
@@ -325,7 +326,6 @@ async def test_a_busy_source_serves_so_many_and_others_wait(
     world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imagefetch, "OFFER_SECONDS", 0.3)
-    monkeypatch.setattr(imagefetch, "RETRY_SECONDS", (0.05, 0.1))
     there = await world.node("a")
     there.has(archive)
     go_on, begun = asyncio.Event(), 0

@@ -134,7 +134,9 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     no_place = await refused(lab, host, token, "--data-dir", "/proc/worker")
     assert "cannot make the data directory /proc/worker" in no_place
     broken = {"PYTHONPATH": str(odd_agent(lab, "ends", "sys.exit('the data plane is upside down')"))}
-    assert "ended while starting: the data plane is upside down" in await refused(lab, host, token, env=broken)
+    assert "ended while starting: SystemExit: the data plane is upside down" in await refused(
+        lab, host, token, env=broken
+    )
     slow = {"PYTHONPATH": str(odd_agent(lab, "hangs", "time.sleep(60)"))}
     join = (sys.executable, "-m", "worker.main", "join", "--token", token, lab.hosts[0].ip)
     for sig in ("INT", "TERM"):

@@ -90,7 +90,7 @@ async def known_everywhere(swarm: Cluster, name: str, count: int) -> None:
 
 async def chains(host: Host) -> dict[str, set[str]]:
     """Return each service chain's backends, as the kernel has them."""
-    listing = await host.run("nft", "-j", "list", "table", "ip", "orc", check=False)
+    listing = await host.run("nft", "-j", "list", "table", "ip", "orc-services", check=False)
     found: dict[str, set[str]] = {}
     for entry in json.loads(listing.stdout)["nftables"] if not listing.returncode else ():
         rule = entry.get("rule")
@@ -334,6 +334,7 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
         "ip -4 addr flush dev oc-gw",
         "ip rule del prio 20002; ip route flush proto 111",
         "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
+        "nft delete table ip orc-services",
         "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
     )
     victim = swarm.boss
@@ -399,7 +400,9 @@ async def state(host: Host) -> str:
     """Return what the data plane has made on a host, in an order that does not change."""
     script = """
         ip link show orc-vx | grep -o 'mtu [0-9]*\\|link/ether [^ ]*'
-        nft -s list table ip orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
+        for table in orc orc-services; do
+            nft -s list table ip $table | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
+        done
         ip -br addr show orc-vx | cut -d' ' -f1,3-; ip -br -4 addr show oc-gw; ip route show table all proto 111 | sort
         ip rule show proto 111; for port in $(ls /sys/class/net/oc-gw/brif); do
             echo $port $(cat /sys/class/net/$port/brport/hairpin_mode); done

@@ -51,7 +51,7 @@ async def create(swarm: Cluster, name: str, *options: str) -> None:
 
 async def knows_the_port(swarm: Cluster) -> bool:
     """Whether every host has the rules by which it answers."""
-    maps = [await host.run("nft", "list", "map", "ip6", "orc", "mesh", check=False) for host in swarm.hosts]
+    maps = [await host.run("nft", "list", "map", "ip6", "orc-services", "mesh", check=False) for host in swarm.hosts]
     return all("m_tcp_8080" in each.stdout for each in maps)
 
 
@@ -135,7 +135,7 @@ async def test_a_hosts_own_udp_clients_are_refused_until_a_port_has_backends(swa
     host = swarm.boss
 
     async def no_backends() -> bool:
-        return "m_udp" not in (await host.run("nft", "list", "map", "ip", "orc", "mesh")).stdout
+        return "m_udp" not in (await host.run("nft", "list", "map", "ip", "orc-services", "mesh")).stdout
 
     await swarm.swarm("service", "scale", "--detach", "web=0")
     try:
@@ -232,8 +232,8 @@ async def test_what_others_change_is_repaired(swarm: Cluster):
 
 async def state(host: Host) -> str:
     script = """
-        for family in ip6 bridge; do
-            nft -s list table $family orc | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
+        for table in "ip6 orc" "ip6 orc-services" "bridge orc"; do
+            nft -s list table $table | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
         done
         ip -6 route show table all proto 111 | sort; ip -6 rule show proto 111; ip -6 -br addr show orc-vx
     """

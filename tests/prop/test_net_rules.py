@@ -1,16 +1,20 @@
 """Rules: any way through changes ends in the same table as writing the last one anew; addresses are never shared."""
 
 import re
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ResourceExhausted
+from tests.unit.worker.net.nfkernel import ServicesKernel
 from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, mesh6, network, port, world
+from worker.net import servicetable
 from worker.net.addresses import AddressPool
 from worker.net.plan import Memory, plan
 from worker.net.ruleset import Ruleset, difference, whole
+from worker.net.servicetable import ServiceTable
 
 COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) (?:ip|ip6|bridge) orc (\S+) ?(.*)")
 
@@ -45,7 +49,6 @@ class Kernel:
                 self.chains[name].clear()
             case "delete", "chain":
                 assert not self.chains.pop(name)
-                assert f"goto {name}" not in [v for lookup in self.elements.values() for v in lookup.values()]
             case "add", "rule":
                 self.chains[name].append(rest)
             case _:
@@ -56,7 +59,6 @@ class Kernel:
             key, _, value = element.partition(" : ")
             if verb == "add":
                 assert key not in lookup
-                assert not value.startswith("goto") or value.removeprefix("goto ") in self.chains
                 lookup[key] = value
             else:
                 del lookup[key]
@@ -87,18 +89,29 @@ def worlds(draw: st.DrawFn):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(worlds(), min_size=2, max_size=6))
-def test_differences_lead_to_the_same_table_as_the_whole(steps):
+def test_differences_lead_to_the_same_tables_as_the_whole(steps):
     memory, kernels = Memory(), {family: Kernel() for family in ("ip", "ip6", "bridge")}
+    balancing = {family: ServicesKernel() for family in ("ip", "ip6")}
     before: dict[str, Ruleset] = {}
+    balanced: dict[str, ServiceTable] = {}
     for step in steps:
-        tables = plan(*step, memory).rulesets
-        assert [each.family for each in tables] == ["ip", "ip6", "bridge"]
-        for after in tables:
+        found = plan(*step, memory)
+        assert [each.family for each in found.rulesets] == ["ip", "ip6", "bridge"]
+        assert [each.family for each in found.services] == ["ip", "ip6"]
+        for after in found.rulesets:
             kernel = kernels[after.family]
             kernel.run(whole(after) if after.family not in before else difference(before[after.family], after))
             kernel.shows(after)
             assert difference(after, after) == ""
             before[after.family] = after
+        for table in found.services:
+            last = balanced.get(table.family)
+            commands = servicetable.whole(table) if last is None else servicetable.difference(last, table)
+            if commands:
+                balancing[table.family].run(commands)
+            balancing[table.family].shows(table)
+            assert not servicetable.difference(table, replace(table))
+            balanced[table.family] = table
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""What a service adds to a host's rules: a chain for each virtual address and published port. Pure.
+"""What a service adds to a host's table of services: a chain for each virtual address and published port. Pure.
 
 A chain sends a new connection to one of the backends at random; a connection that is there keeps its backend. Without
 backends there is no entry, and the base rules refuse.
@@ -7,13 +7,14 @@ backends there is no entry, and the base rules refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from common.addressing6 import writer_with_ipv4
 from common.wire.messages import MESH, MESH6, Backend, PublishedPort, ServiceEndpoint
 from worker.net.names import LOOPBACK6, LOOPBACK6_AS_IPV4
-from worker.net.ruleset import Chain, Lookup, members
+from worker.net.ruleset import Lookup, members
+from worker.net.servicetable import Choice, Key, ServiceTable
 from worker.net.site import Site
 
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
@@ -21,28 +22,39 @@ _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 _NAMED = str.maketrans(".:", "__")
 
 
+# What writes the IPv6 addresses of each dual-stack network, by its id.
+Writers = Mapping[str, Callable[[str], str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A service's rules in one family of addresses."""
 
-    chains: Mapping[str, Chain] = field(default_factory=dict)
-    vips: Mapping[str, str] = field(default_factory=dict)
-    mesh: Mapping[str, str] = field(default_factory=dict)
-    mesh_at_address: Mapping[str, str] = field(default_factory=dict)
+    chains: Mapping[str, Choice] = field(default_factory=dict)
+    vips: Mapping[Key, str] = field(default_factory=dict)
+    mesh: Mapping[Key, str] = field(default_factory=dict)
+    at_address: Mapping[Key, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
-    """One service's part of the rules; `reached`: every address that its connections may have been sent to."""
+    """One service's part of the rules. `sent_to`: all of its backends; `writers`: what writes their IPv6 addresses."""
 
     ipv4: Part
     ipv6: Part
-    reached: frozenset[str]
+    sent_to: tuple[Backend, ...]
+    writers: Writers = field(compare=False)
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """Every address that connections may have been sent to. Seldom asked for, and long to make."""
+        found = [address for backend in self.sent_to for address in backend.addresses.values()]
+        for network_id, write in self.writers.items():
+            found += map(write, _addresses(self.sent_to, network_id))
+        return frozenset(found)
 
 
 Memory = dict[str, tuple[ServiceEndpoint, object, Service]]
-# What writes the IPv6 addresses of each dual-stack network, by its id.
-Writers = Mapping[str, Callable[[str], str]]
 
 
 def services_of(
@@ -54,8 +66,7 @@ def services_of(
     """
     bridges = {segment.network_id: (segment.bridge, segment.prefix6) for segment in site.segments.values()}
     context = (bridges, site.mesh6, site.facts.held)
-    # Each address is written twice: as a backend, and as one that connections may have been sent to.
-    writers = {network_id: cache(writer_with_ipv4(prefix)) for network_id, (_, prefix) in bridges.items() if prefix}
+    writers = {network_id: writer_with_ipv4(prefix) for network_id, (_, prefix) in bridges.items() if prefix}
     for service_id in memory.keys() - endpoints.keys():
         del memory[service_id]
     found = []
@@ -69,20 +80,16 @@ def services_of(
     return found
 
 
-def service_lookups(parts: Iterable[Part], address: str = "ipv4_addr") -> dict[str, Lookup]:
-    """Return the maps of all services; `address` is nft's type of the family's addresses."""
-    vips: dict[str, str] = {}
-    mesh: dict[str, str] = {}
-    at_address: dict[str, str] = {}
+def table_of(parts: Iterable[Part], frame: ServiceTable) -> ServiceTable:
+    """Return the table of all services: `frame` with what they add."""
+    chains, vips, mesh, at_address = dict[str, Choice](), dict[Key, str](), dict[Key, str](), dict[Key, str]()
     for part in parts:
+        chains |= part.chains
         vips |= part.vips
         mesh |= part.mesh
-        at_address |= part.mesh_at_address
-    return {
-        "vips": Lookup(f"ifname . {address} : verdict", vips),
-        "mesh": Lookup("inet_proto . inet_service : verdict", mesh),
-        "meshaddr": Lookup(f"{address} . inet_proto . inet_service : verdict", at_address),
-    }
+        at_address |= part.at_address
+    at_address |= frame.at_address
+    return replace(frame, chains=chains, vips=vips, mesh=mesh, at_address=at_address)
 
 
 def published(
@@ -97,7 +104,7 @@ def published(
 
 
 def port_lookups(ports: Collection[tuple[str, int, str]], address: str = "ipv4_addr") -> dict[str, Lookup]:
-    """Return the sets of ports that are ours, with backends or without; `address` as in `service_lookups`."""
+    """Return the sets of ports that are ours, with backends or without; `address`: nft's type of addresses."""
     anywhere = members(f"{protocol} . {number}" for protocol, number, at in ports if not at)
     at_address = members(
         f"{found} . {protocol} . {number}" for protocol, number, at in ports if (found := _in_rules(at, address))
@@ -124,13 +131,14 @@ def _service(endpoint: ServiceEndpoint, site: Site, writers: Writers, draining: 
     return Service(
         ipv4=_part4(endpoint, site, live),
         ipv6=_part6(endpoint, site, writers, live) if site.mesh6 is not None else Part(),
-        reached=_reached((*endpoint.backends, *endpoint.draining), writers),
+        sent_to=(*endpoint.backends, *endpoint.draining),
+        writers=writers,
     )
 
 
 def _part4(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> Part:
     vips = [
-        (network_id, segment.bridge, vip, _addresses(live, network_id))
+        (network_id, segment.bridge, vip, Choice(tuple(_addresses(live, network_id))))
         for network_id, vip in endpoint.vips.items()
         if (segment := site.segments.get(network_id)) is not None
     ]
@@ -139,57 +147,41 @@ def _part4(endpoint: ServiceEndpoint, site: Site, live: Collection[Backend]) -> 
 
 def _part6(endpoint: ServiceEndpoint, site: Site, writers: Writers, live: Collection[Backend]) -> Part:
     vips = [
-        (network_id, site.segments[network_id].bridge, write(vip), list(map(write, _addresses(live, network_id))))
+        (
+            network_id,
+            segment.bridge,
+            writers[network_id](vip),
+            Choice(tuple(_addresses(live, network_id)), prefix=segment.prefix6.network_address.packed[:-4]),
+        )
         for network_id, vip in endpoint.vips.items()
-        if (write := writers.get(network_id)) is not None
+        if (segment := site.segments.get(network_id)) is not None and segment.prefix6 is not None
     ]
     return _part(endpoint, site, vips, _addresses(live, MESH6), "ipv6_addr")
 
 
 def _part(
-    endpoint: ServiceEndpoint, site: Site, vips: Iterable[tuple[str, str, str, list[str]]], mesh: list[str], kind: str
+    endpoint: ServiceEndpoint, site: Site, vips: Iterable[tuple[str, str, str, Choice]], mesh: list[str], kind: str
 ) -> Part:
-    """Make a family's part. `vips`: network id, bridge, virtual address and the backends' addresses there."""
-    chains, at_vip, at_port, at_address = dict[str, Chain](), dict[str, str](), dict[str, str](), dict[str, str]()
-    for network_id, bridge, vip, addresses in vips:
-        if addresses:
+    """Make a family's part. `vips`: network id, bridge, virtual address and the choice there."""
+    chains, at_vip, at_port, at_address = dict[str, Choice](), dict[Key, str](), dict[Key, str](), dict[Key, str]()
+    for network_id, bridge, vip, choice in vips:
+        if choice.addresses:
             chain = f"v_{endpoint.service_id}_{network_id[:12]}"
-            chains[chain] = Chain((f"dnat to {_one_of(addresses)}",))
-            at_vip[f'"{bridge}" . {vip}'] = f"goto {chain}"
+            chains[chain] = choice
+            at_vip[bridge, vip] = chain
     for port in endpoint.ports if mesh else ():
         protocol, number, at = key = port_key(port)
         address = _in_rules(at, kind)
         if key in site.facts.held or (at and not address):
             continue
         chain = f"m_{protocol}_{number}" + (f"_{address.translate(_NAMED)}" if address else "")
-        chains[chain] = Chain((_to_port(protocol, port.target, mesh),))
+        chains[chain] = Choice(tuple(mesh), protocol, port.target)
         if address:
-            at_address[f"{address} . {protocol} . {number}"] = f"goto {chain}"
+            at_address[address, protocol, number] = chain
         else:
-            at_port[f"{protocol} . {number}"] = f"goto {chain}"
+            at_port[protocol, number] = chain
     return Part(chains, at_vip, at_port, at_address)
-
-
-def _reached(backends: Collection[Backend], writers: Writers) -> frozenset[str]:
-    """Return all addresses that they have, of both families."""
-    found = [address for backend in backends for address in backend.addresses.values()]
-    for network_id in writers.keys() & set().union(*(backend.addresses for backend in backends)):
-        found += map(writers[network_id], _addresses(backends, network_id))
-    return frozenset(found)
 
 
 def _addresses(backends: Iterable[Backend], network_id: str) -> list[str]:
     return [backend.addresses[network_id] for backend in backends if network_id in backend.addresses]
-
-
-def _to_port(protocol: str, target: int, addresses: list[str]) -> str:
-    one = f"[{addresses[0]}]" if len(addresses) == 1 and ":" in addresses[0] else _one_of(addresses)
-    return f"meta l4proto {protocol} dnat to {one}:{target}"
-
-
-def _one_of(addresses: list[str]) -> str:
-    if len(addresses) == 1:
-        return addresses[0]
-    choices = ", ".join([f"{number} : {address}" for number, address in enumerate(addresses)])
-    # Random, not in turn: a turn would begin with the first one after every change.
-    return f"numgen random mod {len(addresses)} map {{ {choices} }}"

@@ -76,7 +76,7 @@ class Host:
         await _try(self._configure_links(plan, seen), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
-        await _try(self.tables.apply(plan.rulesets), troubles)
+        await _try(self.tables.apply(plan.rulesets, plan.services), troubles)
         if before is not None:
             await _try(conntrack.cut(purge(before, plan)), troubles)
         if troubles:

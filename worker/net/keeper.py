@@ -95,6 +95,7 @@ class Keeper:
                 host.tables.changed_by_us,
                 self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them anew"),
                 self._noting(host.docker_rules_lost),
+                host.tables.process,
             )
             links = LinkWatch(lambda port, bridge: host.port_added(port, bridge, self._seen), self._links_changed(host))
             try:
@@ -106,6 +107,7 @@ class Keeper:
                     group.create_task(self._check(host))
             finally:
                 self.ports.close()
+                host.tables.close()
 
     def note(self) -> None:
         """Take note that the host may not be as planned."""

@@ -8,6 +8,7 @@ TUNNEL = "orc-vx"
 GATEWAY_BRIDGE = "oc-gw"
 BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
+SERVICES_TABLE = "orc-services"
 LABEL_LEASE = "swarm.x.lease"
 # The origin that the kernel keeps with each of our routes and rules (`ip route show proto 111`).
 PROTOCOL = 111

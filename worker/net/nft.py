@@ -1,44 +1,72 @@
-"""Bring the kernel's nftables tables to what the plan says: `nft -f -`, one transaction a table and change."""
+"""Bring the kernel's nftables tables to what the plan says, one transaction a table and change.
+
+What is a host's own is written in nft's words, for `nft -f -`; what services have is sent to the kernel as it is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 
-from worker.net import command, ruleset
-from worker.net.names import TABLE
+from common.errors import Unavailable
+from worker.net import command, ruleset, servicetable
+from worker.net.names import SERVICES_TABLE, TABLE
+from worker.net.nfmessages import Message
+from worker.net.nfsocket import NftSocket
 from worker.net.ruleset import Ruleset
+from worker.net.servicetable import ServiceTable
 
 _REMEMBERED_PROCESSES = 64
 
 
 class NftTables:
-    """Our tables in the kernel, one a family. `lost` makes the next `apply` replace all of them."""
+    """Our tables in the kernel, up to two a family. `lost` makes the next `apply` replace all of them."""
 
     def __init__(self) -> None:
         self._applied: dict[str, Ruleset] = {}
+        self._services: dict[str, ServiceTable] = {}
+        self._losses = 0
+        self._kernel = NftSocket()
         self._processes: deque[int] = deque(maxlen=_REMEMBERED_PROCESSES)
 
     def lost(self) -> None:
-        """Take note that somebody else changed a table."""
+        """Take note that somebody else changed a table; one that is being written too."""
+        self._losses += 1
         self._applied.clear()
+        self._services.clear()
+
+    @property
+    def process(self) -> int:
+        """What the kernel's events call this process, for what it does itself."""
+        return self._kernel.process
 
     def changed_by_us(self, process: int) -> bool:
         """Whether a change comes from a process that was started here."""
         return process in self._processes
 
-    async def apply(self, wanted: Collection[Ruleset]) -> None:
+    def close(self) -> None:
+        """Leave the tables as they are."""
+        self._kernel.close()
+
+    async def apply(self, wanted: Collection[Ruleset], services: Collection[ServiceTable] = ()) -> None:
         """Make the tables what is wanted, and remove those of before that are not.
 
         Raises:
-            Unavailable: nft refuses one; the kernel has what it had of that, and all of the others. The first such.
+            Unavailable: one is refused; the kernel has what it had of that, and all of the others. The first such.
 
         """
         for family in self._applied.keys() - {each.family for each in wanted}:
-            await self._remove(family)
+            del self._applied[family]
+            await self._run(ruleset.removal(family))
+        for family in self._services.keys() - {each.family for each in services}:
+            del self._services[family]
+            await self._kernel.send(servicetable.removal(family))
+        losses = self._losses
         # Side by side: most of the time is nft's own, and each reads its commands on a core of its own.
-        for outcome in await asyncio.gather(*map(self._apply, wanted), return_exceptions=True):
+        texts = asyncio.gather(*(self._apply(each, losses) for each in wanted), return_exceptions=True)
+        balancing = [self._apply_services(each, losses, texts) for each in services]
+        for outcome in (*await asyncio.gather(*balancing, return_exceptions=True), *await texts):
             if outcome is not None:
                 raise outcome
 
@@ -49,22 +77,36 @@ class NftTables:
             Unavailable: nft refuses.
 
         """
-        self._applied.clear()
+        self.lost()
         for line in (await command.must("nft", "list", "tables")).splitlines():
             match line.split():
-                case ["table", family, name] if name == TABLE:
-                    await self._run(ruleset.removal(family))
+                case ["table", family, name] if name in (TABLE, SERVICES_TABLE):
+                    await self._run(ruleset.removal(family, name))
 
-    async def _apply(self, wanted: Ruleset) -> None:
+    async def _apply(self, wanted: Ruleset, losses: int) -> None:
         before = self._applied.pop(wanted.family, None)
         text = ruleset.whole(wanted) if before is None else ruleset.difference(before, wanted)
         if text:
             await self._run(text)
-        self._applied[wanted.family] = wanted
+        if losses == self._losses:
+            self._applied[wanted.family] = wanted
 
-    async def _remove(self, family: str) -> None:
-        del self._applied[family]
-        await self._run(ruleset.removal(family))
+    async def _apply_services(self, wanted: ServiceTable, losses: int, texts: Awaitable[object]) -> None:
+        before = self._services.pop(wanted.family, None)
+        commands = await asyncio.to_thread(_commands, before, wanted)
+        # nft waits at its end until the kernel has freed what was replaced, and what services had takes it long.
+        await texts
+        if commands:
+            await self._kernel.send(commands)
+        if losses == self._losses:
+            self._services[wanted.family] = wanted
 
     async def _run(self, text: str) -> None:
         await command.must("nft", "-f", "-", stdin=text, started=self._processes.append)
+
+
+def _commands(before: ServiceTable | None, wanted: ServiceTable) -> list[Message]:
+    try:
+        return servicetable.whole(wanted) if before is None else servicetable.difference(before, wanted)
+    except (OSError, ValueError, OverflowError) as error:
+        raise Unavailable(f"the manager says of services what cannot be read: {error}") from error

@@ -88,12 +88,13 @@ def _own(site: Site) -> Iterator[Item]:
 
 def _of_peers(site: Site) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
+    own = str(site.tunnel)
     for number, peer in site.peers.items():
         gateway = str(site.pool.tunnel_address(number))
         yield Neighbour(TUNNEL, gateway, peer_mac(number))
         yield Forwarding(TUNNEL, peer_mac(number), peer.addr)
-        yield Route(f"{gateway}/32", TUNNEL, gateway, str(site.tunnel))
-        yield Route(str(site.pool.gateway_range(number)), TUNNEL, gateway, str(site.tunnel))
+        yield Route(f"{gateway}/32", TUNNEL, gateway, own)
+        yield Route(str(site.pool.gateway_range(number)), TUNNEL, gateway, own)
         # What a container answers to a client whose connection a peer sent here goes back through that peer. Without
         # the link's name, the mark would lead the tunnel's own packets into the tunnel.
         yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number))
@@ -105,8 +106,9 @@ def _of_peers(site: Site) -> Iterator[Item]:
 def _of_networks(site: Site) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
     for segment in site.segments.values():
+        own = str(segment.gateway)
         for number, lease in leases_of(segment, site.peers):
             # Without a way there is no route: the bridge has the whole subnet, and nobody there answers.
             link = way_to(site, site.peers[number]) if segment.encrypted else TUNNEL
             if link:
-                yield Route(str(lease), link, str(site.pool.tunnel_address(number)), str(segment.gateway))
+                yield Route(str(lease), link, str(site.pool.tunnel_address(number)), own)

@@ -11,6 +11,7 @@ from worker.net.bridges import DockerNetwork, docker_networks
 from worker.net.encrypted import WireGuardLink
 from worker.net.kernel import Item, Tunnel
 from worker.net.ruleset import Chain, Lookup, Ruleset
+from worker.net.servicetable import ServiceTable
 from worker.net.site import HostFacts, Site, site
 from worker.net.site6 import ipv6
 from worker.ports import NetworkWorld
@@ -26,9 +27,10 @@ class HostPlan:
     wireguard: the links of encrypted networks by name, None: whatever is there.
     tunnel, items, sysctls, ruleset: the kernel's part.
     rulesets6: for IPv6, and for the bridges of dual-stack networks; empty where containers have no IPv6.
+    services: the tables that balance, one a family.
     ports: to be kept from other programs, as (protocol, port, address or "").
     answered: those of them that lead to a backend from here.
-    reached: addresses that connections may have been sent to; those of the last plan that are not here are gone.
+    balanced: what these tables were made of.
     """
 
     site: Site
@@ -39,13 +41,19 @@ class HostPlan:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     ruleset: Ruleset | None = None
     rulesets6: tuple[Ruleset, ...] = ()
+    services: tuple[ServiceTable, ...] = ()
     ports: frozenset[Port] = frozenset()
     answered: frozenset[Port] = frozenset()
-    reached: frozenset[str] = frozenset()
+    balanced: tuple[balance.Service, ...] = ()
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:
         return (self.ruleset, *self.rulesets6) if self.ruleset is not None else ()
+
+    @property
+    def reached(self) -> frozenset[str]:
+        """Addresses that connections may have been sent to; those of the last plan that are not here are gone."""
+        return frozenset().union(*(service.reached for service in self.balanced))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class _Frame:
     chains: Mapping[str, Chain]
     ruleset6: Ruleset | None = None
     neighbours: Ruleset | None = None
+    services: ServiceTable | None = None
+    services6: ServiceTable | None = None
 
 
 @dataclass(slots=True)
@@ -108,12 +118,8 @@ def plan(
     lookups = (
         dict(frame.lookups)
         | rules.task_lookups([each for each in addresses if ":" not in each])
-        | balance.service_lookups(service.ipv4 for service in services)
         | balance.port_lookups(ports - facts.held)
     )
-    chains = dict(frame.chains)
-    for service in services:
-        chains |= service.ipv4.chains
     return HostPlan(
         site=here,
         networks=frame.networks,
@@ -121,11 +127,12 @@ def plan(
         tunnel=frame.tunnel,
         items=frame.items,
         sysctls=frame.sysctls,
-        ruleset=Ruleset(lookups, chains, counters=rules.COUNTERS),
-        rulesets6=_rulesets6(frame, services, rules6.own(here, addresses), ports - facts.held),
+        ruleset=Ruleset(lookups, frame.chains, counters=rules.COUNTERS),
+        rulesets6=_rulesets6(frame, rules6.own(here, addresses), ports - facts.held),
+        services=tuple(_service_tables(frame, services)),
         ports=ports,
         answered=frozenset(_answered(world.endpoints.values(), draining)) - facts.held,
-        reached=frozenset().union(*(service.reached for service in services)),
+        balanced=tuple(services),
     )
 
 
@@ -137,6 +144,7 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
     here = site(world, facts)
     if not here.number:
         return _Frame(made_from, here, {}, {}, None, frozenset(), {}, {}, {})
+    half = ipv6(here)
     return _Frame(
         made_from,
         here,
@@ -147,14 +155,18 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
         overlay.sysctls(here) | overlay6.sysctls(here),
         rules.base_lookups(here),
         rules.base_chains(here),
-        _base6(here),
+        Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None,
         neighbours.ruleset(here),
+        rules.service_frame(here),
+        rules6.service_frame(half) if half is not None else None,
     )
 
 
-def _base6(here: Site) -> Ruleset | None:
-    half = ipv6(here)
-    return Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None
+def _service_tables(frame: _Frame, services: Collection[balance.Service]) -> Iterator[ServiceTable]:
+    if frame.services is not None:
+        yield balance.table_of((service.ipv4 for service in services), frame.services)
+    if frame.services6 is not None:
+        yield balance.table_of((service.ipv6 for service in services), frame.services6)
 
 
 def _answered(endpoints: Iterable[ServiceEndpoint], draining: Collection[str]) -> Iterator[Port]:
@@ -165,21 +177,11 @@ def _answered(endpoints: Iterable[ServiceEndpoint], draining: Collection[str]) -
             yield from map(balance.port_key, endpoint.ports)
 
 
-def _rulesets6(
-    frame: _Frame, services: Collection[balance.Service], addresses: Collection[str], ports: Collection[Port]
-) -> tuple[Ruleset, ...]:
+def _rulesets6(frame: _Frame, addresses: Collection[str], ports: Collection[Port]) -> tuple[Ruleset, ...]:
     if frame.ruleset6 is None:
         return ()
-    lookups = (
-        dict(frame.ruleset6.lookups)
-        | rules6.task_lookups(addresses)
-        | balance.service_lookups((service.ipv6 for service in services), "ipv6_addr")
-        | balance.port_lookups(ports, "ipv6_addr")
-    )
-    chains = dict(frame.ruleset6.chains)
-    for service in services:
-        chains |= service.ipv6.chains
-    table = Ruleset(lookups, chains, family="ip6")
+    lookups = dict(frame.ruleset6.lookups) | rules6.task_lookups(addresses) | balance.port_lookups(ports, "ipv6_addr")
+    table = Ruleset(lookups, frame.ruleset6.chains, family="ip6")
     return (table, frame.neighbours) if frame.neighbours is not None else (table,)
 
 
@@ -190,7 +192,13 @@ def purge(old: HostPlan, new: HostPlan) -> Purge:
     nobody for as long as it keeps sending: the kernel remembers it before it is refused.
     """
     begun = new.answered - old.answered
+    # Most services are the very same as before.
+    kept = {id(service) for service in new.balanced}
+    changed = [service for service in old.balanced if id(service) not in kept]
+    gone = frozenset().union(*(service.reached for service in changed))
+    for service in new.balanced if gone else ():
+        gone -= service.reached
     return Purge(
-        backends=tuple(sorted(old.reached - new.reached)),
+        backends=tuple(sorted(gone)),
         udp_ports=tuple(sorted({number for protocol, number, _ in begun if protocol == "udp"})),
     )

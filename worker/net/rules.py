@@ -24,6 +24,7 @@ from worker.net.names import (
     peer_mac,
 )
 from worker.net.ruleset import Chain, Lookup, members
+from worker.net.servicetable import Key, ServiceTable
 from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
@@ -31,15 +32,18 @@ CHALLENGES = f"meta mark {CHALLENGE_MARK:#x} notrack"
 BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
 TO_PORT = "meta l4proto . th dport"
-# nft 1.0.6 (Debian 12) knows the name dstnat, which means -100, only before routing.
-OUTPUT_DSTNAT = "-110"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 # What the host itself must get is counted when it came, and when no firewall dropped it: see `worker.net.firewall`.
 COUNTERS = ("tunnel_came", "tunnel_let", "names_came", "names_let")
-_PORT_RULES = (
-    f"ip daddr != @viprange fib daddr type local ip daddr . {TO_PORT} vmap @meshaddr",
-    f"ip daddr != @viprange fib daddr type local {TO_PORT} vmap @mesh",
-)
+
+
+def service_frame(site: Site) -> ServiceTable:
+    """Return what the services' table has before any service is in it."""
+    resolvers = [str(segment.gateway) for segment in site.segments.values()] + [str(site.gateways[1])]
+    # The containers' name server is not a published port, even if a service publishes 53.
+    names: dict[Key, str] = {(each, protocol, 53): "" for each in resolvers for protocol in ("tcp", "udp")}
+    vips = collapse_addresses(segment.vips for segment in site.segments.values())
+    return ServiceTable("ip", at_address=names, no_ports=tuple(vips))
 
 
 def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
@@ -80,8 +84,6 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
         "h_sent": Chain((_untracked(site, "daddr"), CHALLENGES), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
-        "h_pre": Chain(_incoming(), hook("nat", "prerouting", "dstnat - 10")),
-        "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
         "h_let": Chain(_let(site), hook("filter", "input", "500")),
@@ -154,15 +156,6 @@ def leaving(family: str, encrypted: bool) -> tuple[str, ...]:
     return (
         *([f"{family} daddr @secret oifname != @secretways drop"] if encrypted else []),
         f'meta mark & {MARK_MASK:#x} != 0 oifname "{TUNNEL}" meta mark set meta mark & {others}',
-    )
-
-
-def _incoming() -> tuple[str, ...]:
-    return (
-        "iifname . ip daddr vmap @vips",
-        # The containers' name server is not a published port, even if a service publishes 53.
-        f"{_RESOLVER} return",
-        *_PORT_RULES,
     )
 
 

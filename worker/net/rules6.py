@@ -10,14 +10,13 @@ What is not here, and why:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network, collapse_addresses
 
 from common.addressing6 import with_ipv4
-from worker.net.names import GATEWAY_BRIDGE, TUNNEL, mark, peer_mac
+from worker.net.names import GATEWAY_BRIDGE, LOOPBACK6, TUNNEL, mark, peer_mac
 from worker.net.rules import (
     BOTH,
     CHALLENGES,
-    OUTPUT_DSTNAT,
     TO_PORT,
     encrypted_ways,
     forward,
@@ -29,14 +28,17 @@ from worker.net.rules import (
     refused,
 )
 from worker.net.ruleset import Chain, Lookup, members
+from worker.net.servicetable import ServiceTable
 from worker.net.site import Site
 from worker.net.site6 import Segment6, Site6, ipv6
 
-_TO_THE_HOST = "ip6 daddr != @viprange ip6 daddr != ::1 ip6 saddr != fe80::/10 fib daddr type local"
-_PORT_RULES = (
-    f"{_TO_THE_HOST} ip6 daddr . {TO_PORT} vmap @meshaddr",
-    f"{_TO_THE_HOST} {TO_PORT} vmap @mesh",
-)
+_LOOPBACK = IPv6Network(f"{LOOPBACK6}/128")
+
+
+def service_frame(here: Site6) -> ServiceTable:
+    """Return what the services' table has before any service is in it."""
+    vips = [_LOOPBACK, *(each.vips for each in here.segments)]
+    return ServiceTable("ip6", no_ports=tuple(collapse_addresses(vips)))
 
 
 def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
@@ -83,8 +85,6 @@ def base_chains(here: Site6) -> dict[str, Chain]:
         "h_raw": Chain(tuple(_raw(here)), hook("filter", "prerouting", "raw")),
         "h_sent": Chain((CHALLENGES,), hook("filter", "output", "raw")),
         "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
-        "h_pre": Chain(("iifname . ip6 daddr vmap @vips", *_PORT_RULES), hook("nat", "prerouting", "dstnat - 10")),
-        "h_out": Chain(_PORT_RULES, hook("nat", "output", OUTPUT_DSTNAT)),
         "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(), hook("filter", "input", "filter - 10")),
         "h_last": Chain(leaving("ip6", has_encrypted(here.site)), hook("filter", "postrouting", "filter")),

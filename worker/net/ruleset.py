@@ -64,7 +64,6 @@ def whole(ruleset: Ruleset) -> str:
     for name, lookup in ruleset.lookups.items():
         lines += [f"{lookup.kind} {name} {{", *_declaration(lookup), "}"]
     lines += [f"counter {name} {{ }}" for name in ruleset.counters]
-    # Chains first: a map's verdicts name them.
     lines += [f"chain {name} {{ {chain.hook} }}" for name, chain in ruleset.chains.items()]
     lines.append("}")
     lines += _additions(Ruleset(family=ruleset.family), ruleset)
@@ -93,8 +92,8 @@ def difference(old: Ruleset, new: Ruleset) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def removal(family: str) -> str:
-    return f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
+def removal(family: str, name: str = TABLE) -> str:
+    return f"table {family} {name}\ndelete table {family} {name}\n"
 
 
 def _declaration(lookup: Lookup) -> list[str]:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from worker.net.dockeruser import CHAIN
-from worker.net.names import BRIDGE_PREFIX, PROTOCOL, TABLE, TUNNEL, WIREGUARD_PREFIX
+from worker.net.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
 from worker.net.netlinkevents import Message, attributes, listening, number, text
 
 _NETFILTER = 12
@@ -54,13 +54,19 @@ _log = logging.getLogger(__name__)
 class RuleWatch:
     """Listens to the kernel's nftables changes.
 
-    `ours(process)` tells whether a process of that id is one of this worker's own. `table_changed` hears that somebody
-    else touched our table, `docker_changed` that DOCKER-USER may have lost our rules, or the way to it.
+    `ours(process)` tells whether a change by that process is this worker's own. `table_changed` hears that somebody
+    else touched one of our tables, `docker_changed` that DOCKER-USER may have lost our rules, or the way to it.
+    `itself`: what the kernel calls this process, whose changes make most of the events.
     """
 
     def __init__(
-        self, ours: Callable[[int], bool], table_changed: Callable[[], None], docker_changed: Callable[[], None]
+        self,
+        ours: Callable[[int], bool],
+        table_changed: Callable[[], None],
+        docker_changed: Callable[[], None],
+        itself: int,
     ) -> None:
+        self._itself = itself
         self._ours = ours
         self._table_changed = table_changed
         self._docker_changed = docker_changed
@@ -68,22 +74,19 @@ class RuleWatch:
     async def run(self) -> None:
         """Listen until cancelled."""
         with listening(_NETFILTER, (_GROUP_NFTABLES,)) as listener:
+            listener.ignore(self._itself)
             while True:
-                batch, lost = await listener.batch()
-                if lost:
-                    # Ours are the only changes that come in such masses, so lost events are no sign of another's.
-                    _log.debug("lost some of the kernel's nftables events")
-                self.take(batch)
+                self.take(*await listener.batch())
 
-    def take(self, batch: list[Message]) -> None:
-        """Tell of what others changed; a batch is one change."""
-        table = docker = False
+    def take(self, batch: list[Message], lost: bool = False) -> None:
+        """Tell of what others changed; a batch is one change. What was lost may have been anything of theirs."""
+        table = docker = lost
         for message in batch:
             kind = message.kind & 255
             if message.kind >> 8 != _NFTABLES_SUBSYSTEM or kind == _NEWGEN or self._ours(message.process):
                 continue
             name, chain = _names(kind, message.body)
-            table = table or name == TABLE
+            table = table or name in (TABLE, SERVICES_TABLE)
             docker = docker or (name == "filter" and _concerns_docker(kind, chain))
         if table:
             self._table_changed()

@@ -1,6 +1,6 @@
 """What a host is to have where containers have IPv6: addresses that follow, links, tables, and what cannot be."""
 
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, f
 from worker.net.kernel import Address, HardwareAddress, Neighbour, Route, Rule
 from worker.net.plan import HostPlan, Purge, plan, purge
 from worker.net.ruleset import Ruleset
+from worker.net.servicetable import Choice, ServiceTable
 
 BRIDGE = "oc-blue00000000"
 PREFIX = "fd00:1::/64"
@@ -26,6 +27,11 @@ def dual(*endpoints, addresses=(), networks=None, draining=(), **more) -> HostPl
 
 def table(found: HostPlan, family: str) -> Ruleset:
     (one,) = [each for each in found.rulesets if each.family == family]
+    return one
+
+
+def services(found: HostPlan, family: str) -> ServiceTable:
+    (one,) = [each for each in found.services if each.family == family]
     return one
 
 
@@ -131,37 +137,36 @@ def test_a_host_that_hears_of_its_way_out_from_routers_still_does():
 
 
 def test_a_virtual_address_is_balanced_over_the_backends():
-    found = table(dual(endpoint(backend(2), backend(3, 2))), "ip6")
-    (chain,) = found.lookups["vips"].elements.values()
-    assert list(found.lookups["vips"].elements) == [f'"{BRIDGE}" . fd00:1::a01:9']
-    choices = "{ 0 : fd00:1::a01:1002, 1 : fd00:1::a01:1103 }"
-    assert found.chains[chain.removeprefix("goto ")].rules == (f"dnat to numgen random mod 2 map {choices}",)
+    found = services(dual(endpoint(backend(2), backend(3, 2))), "ip6")
+    chain = found.vips[BRIDGE, "fd00:1::a01:9"]
+    prefix = IPv6Address("fd00:1::").packed[:12]
+    assert found.chains == {chain: Choice(("10.1.16.2", "10.1.17.3"), prefix=prefix)}
 
 
 def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
     ports = (port(), port(8081, host_ip="fd00::7"), port(8082, host_ip="127.0.0.1"))
     found = dual(endpoint(backend(2, ipv6=True), backend(3, 3), ports=ports))
-    here = table(found, "ip6")
-    assert here.lookups["mesh"].elements == {"tcp . 8080": "goto m_tcp_8080"}
-    assert here.chains["m_tcp_8080"].rules == (f"meta l4proto tcp dnat to [{mesh6(1, 2)}]:80",)
-    assert list(here.lookups["meshaddr"].elements) == ["fd00::7 . tcp . 8081"]
-    assert list(here.lookups["portsaddr"].elements) == ["fd00::7 . tcp . 8081"]
+    here = services(found, "ip6")
+    assert here.mesh == {("tcp", 8080): "m_tcp_8080"}
+    assert here.chains["m_tcp_8080"] == Choice((mesh6(1, 2),), "tcp", 80)
+    assert list(here.at_address) == [("fd00::7", "tcp", 8081)]
+    assert list(table(found, "ip6").lookups["portsaddr"].elements) == ["fd00::7 . tcp . 8081"]
     assert list(table(found, "ip").lookups["portsaddr"].elements) == ["127.0.0.1 . tcp . 8082"]
-    without = table(dual(endpoint(backend(3, 3), ports=(port(),))), "ip6")
-    assert not without.lookups["mesh"].elements
-    assert "tcp . 8080" in without.lookups["ports"].elements
+    without = dual(endpoint(backend(3, 3), ports=(port(),)))
+    assert not services(without, "ip6").mesh
+    assert "tcp . 8080" in table(without, "ip6").lookups["ports"].elements
 
 
 def test_a_port_at_the_loopback_address_alone_is_carried_over_ipv4():
     ports = (port(host_ip="::1"), port(8080, host_ip="127.0.0.1"))
     found = dual(endpoint(backend(2, ipv6=True), ports=ports))
     assert found.ports == {("tcp", 8080, "::1"), ("tcp", 8080, "127.0.0.1")}
-    ipv4, ipv6 = table(found, "ip"), table(found, "ip6")
-    assert list(ipv4.lookups["meshaddr"].elements) == ["127.0.0.6 . tcp . 8080", "127.0.0.1 . tcp . 8080"]
-    assert ipv4.chains["m_tcp_8080_127_0_0_6"].rules == ("meta l4proto tcp dnat to 10.240.1.2:80",)
-    assert "127.0.0.6 . tcp . 8080" in ipv4.lookups["portsaddr"].elements
-    assert not ipv6.lookups["meshaddr"].elements
-    assert not ipv6.lookups["portsaddr"].elements
+    ipv4, ipv6 = services(found, "ip"), services(found, "ip6")
+    assert {("127.0.0.6", "tcp", 8080), ("127.0.0.1", "tcp", 8080)} <= ipv4.at_address.keys()
+    assert ipv4.chains["m_tcp_8080_127_0_0_6"] == Choice(("10.240.1.2",), "tcp", 80)
+    assert "127.0.0.6 . tcp . 8080" in table(found, "ip").lookups["portsaddr"].elements
+    assert not ipv6.at_address
+    assert not table(found, "ip6").lookups["portsaddr"].elements
 
 
 def test_containers_that_reach_themselves_are_hidden_from_themselves():

@@ -6,8 +6,10 @@ import pytest
 
 from common.errors import Unavailable
 from worker.net import command
+from worker.net.nfsocket import NftSocket
 from worker.net.nft import NftTables
 from worker.net.ruleset import Chain, Ruleset
+from worker.net.servicetable import Choice, ServiceTable, removal, whole
 
 
 def tables(rule: str) -> list[Ruleset]:
@@ -45,3 +47,59 @@ async def test_a_refused_table_is_written_anew_and_the_others_are_there(monkeypa
     assert sorted(text.splitlines()[0] for text in written) == ["flush chain ip orc c", "table ip6 orc"]
     await kernel.apply(tables("drop"))
     assert len(written) == 2, "nothing differs"
+
+
+async def test_services_are_sent_as_what_differs_and_anew_after_a_refusal_or_a_loss(monkeypatch: pytest.MonkeyPatch):
+    sent: list[object] = []
+    refused = False
+
+    async def send(_: NftSocket, commands: object) -> None:
+        sent.append(commands)
+        if refused:
+            raise Unavailable("no room")
+
+    monkeypatch.setattr(NftSocket, "send", send)
+    kernel = NftTables()
+    first, second = (ServiceTable("ip", {"m_tcp_80": Choice((each,), "tcp", 80)}) for each in ("10.1.0.2", "10.1.0.3"))
+    await kernel.apply((), [first])
+    await kernel.apply((), [second])
+    assert sent.pop(0) == whole(first)
+    assert len(sent.pop(0)) == 2, "the chain is emptied and has another rule"
+    refused = True
+    with pytest.raises(Unavailable, match="no room"):
+        await kernel.apply((), [first])
+    refused = False
+    sent.clear()
+    await kernel.apply((), [second])
+    kernel.lost()
+    await kernel.apply((), [second])
+    await kernel.apply((), [second])
+    await kernel.apply((), ())
+    assert sent == [whole(second), whole(second), removal("ip")]
+
+
+async def test_a_loss_while_tables_are_written_is_not_forgotten(monkeypatch: pytest.MonkeyPatch):
+    kernel, written = NftTables(), list[object]()
+
+    async def must(*_: str, stdin: str, **__: object) -> str:
+        written.append(stdin)
+        return ""
+
+    async def send(_: NftSocket, commands: object) -> None:
+        written.append(commands)
+        if len(written) == 2:
+            kernel.lost()
+
+    monkeypatch.setattr(command, "must", must)
+    monkeypatch.setattr(NftSocket, "send", send)
+    wanted, services = tables("accept")[:1], [ServiceTable("ip")]
+    await kernel.apply(wanted, services)
+    await kernel.apply(wanted, services)
+    await kernel.apply(wanted, services)
+    assert written[:2] == written[2:], "all services' tables anew, and then nothing"
+
+
+async def test_an_address_that_cannot_be_read_is_told():
+    bad = ServiceTable("ip", {"v_web": Choice(("nowhere",))})
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await NftTables().apply((), [bad])

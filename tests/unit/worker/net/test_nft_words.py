@@ -21,9 +21,9 @@ PRIORITIES = {
     "output": {"raw", "mangle", "filter", "security"},
 }
 WORDS = """
-    accept counter ct daddr direction dnat dport drop established ether fib goto icmpv6 iifname ip ip6 l4proto local map
-    mark masquerade meta mod name nd-neighbor-solicit new notrack numgen oifname original random reject related reply
-    reset return saddr set state status tcp th to type udp vmap with zone
+    accept counter ct daddr direction dnat dport drop established ether icmpv6 iifname ip ip6 l4proto local map
+    mark masquerade meta name nd-neighbor-solicit new notrack oifname original reject related reply
+    reset return saddr set state status tcp th type udp with zone
 """
 WORD = re.compile(r"[a-z][a-z0-9_-]*")
 

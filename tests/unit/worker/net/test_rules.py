@@ -1,72 +1,84 @@
 """The rules of services and hosts: who is balanced where, and what is refused."""
 
 from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
-from worker.net.plan import Memory, plan
+from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ruleset import Ruleset, whole
+from worker.net.servicetable import Choice, ServiceTable
 
 VIP_CHAIN = f"v_idweb_{BLUE[:12]}"
-VIP_KEY = '"oc-blue00000000" . 10.1.0.9'
+VIP_KEY = ("oc-blue00000000", "10.1.0.9")
+
+
+def planned(*endpoints, **more) -> HostPlan:
+    there = world(*endpoints, **more.pop("world", {}))
+    return plan(there, more.pop("addresses", ()), more.pop("draining", ()), facts(**more))
 
 
 def rules_of(*endpoints, **more) -> Ruleset:
-    found = plan(
-        world(*endpoints, **more.pop("world", {})), more.pop("addresses", ()), more.pop("draining", ()), facts(**more)
-    )
-    assert found.ruleset is not None
-    return found.ruleset
+    found = planned(*endpoints, **more).ruleset
+    assert found is not None
+    return found
+
+
+def services_of(*endpoints, **more) -> ServiceTable:
+    (found,) = planned(*endpoints, **more).services
+    return found
 
 
 def test_a_virtual_address_is_balanced_at_random_over_the_backends():
-    ruleset = rules_of(endpoint(backend(2), backend(3, 2)))
-    assert ruleset.lookups["vips"].elements == {VIP_KEY: f"goto {VIP_CHAIN}"}
-    assert ruleset.chains[VIP_CHAIN].rules == ("dnat to numgen random mod 2 map { 0 : 10.1.16.2, 1 : 10.1.17.3 }",)
-
-
-def test_one_backend_needs_no_choice():
-    assert rules_of(endpoint(backend(2))).chains[VIP_CHAIN].rules == ("dnat to 10.1.16.2",)
+    found = services_of(endpoint(backend(2), backend(3, 2)))
+    assert found.vips == {VIP_KEY: VIP_CHAIN}
+    assert found.chains == {VIP_CHAIN: Choice(("10.1.16.2", "10.1.17.3"))}
 
 
 def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
+    found = services_of(endpoint(ports=(port(),)))
+    assert not found.chains
+    assert not found.vips
+    assert not found.mesh
     ruleset = rules_of(endpoint(ports=(port(),)))
-    assert not ruleset.lookups["vips"].elements
-    assert not ruleset.lookups["mesh"].elements
     assert "tcp . 8080" in ruleset.lookups["ports"].elements
     assert any("@viprange" in rule and "tcp reset" in rule for rule in ruleset.chains["h_in"].rules)
     assert any("@ports" in rule and "tcp reset" in rule for rule in ruleset.chains["h_in"].rules)
 
 
 def test_a_published_port_goes_to_the_mesh_addresses_of_all_hosts():
-    ruleset = rules_of(endpoint(backend(2), backend(3, 3), ports=(port(8080, 80), port(8080, 81, "udp"))))
-    assert ruleset.lookups["mesh"].elements == {"tcp . 8080": "goto m_tcp_8080", "udp . 8080": "goto m_udp_8080"}
-    balanced = "numgen random mod 2 map { 0 : 10.240.1.2, 1 : 10.240.3.3 }"
-    assert ruleset.chains["m_tcp_8080"].rules == (f"meta l4proto tcp dnat to {balanced}:80",)
-    assert ruleset.chains["m_udp_8080"].rules == (f"meta l4proto udp dnat to {balanced}:81",)
+    found = services_of(endpoint(backend(2), backend(3, 3), ports=(port(8080, 80), port(8080, 81, "udp"))))
+    assert found.mesh == {("tcp", 8080): "m_tcp_8080", ("udp", 8080): "m_udp_8080"}
+    assert found.chains["m_tcp_8080"] == Choice(("10.240.1.2", "10.240.3.3"), "tcp", 80)
+    assert found.chains["m_udp_8080"] == Choice(("10.240.1.2", "10.240.3.3"), "udp", 81)
 
 
 def test_a_port_of_one_address_is_not_answered_elsewhere():
-    ruleset = rules_of(endpoint(backend(2), ports=(port(host_ip="127.0.0.1"), port(8081, host_ip="0.0.0.0"))))
-    assert ruleset.lookups["meshaddr"].elements == {"127.0.0.1 . tcp . 8080": "goto m_tcp_8080_127_0_0_1"}
-    assert list(ruleset.lookups["mesh"].elements) == ["tcp . 8081"]
-    assert list(ruleset.lookups["ports"].elements) == ["tcp . 8081"]
+    web = endpoint(backend(2), ports=(port(host_ip="127.0.0.1"), port(8081, host_ip="0.0.0.0")))
+    found = services_of(web)
+    assert found.at_address["127.0.0.1", "tcp", 8080] == "m_tcp_8080_127_0_0_1"
+    assert list(found.mesh) == [("tcp", 8081)]
+    assert list(rules_of(web).lookups["ports"].elements) == ["tcp . 8081"]
+
+
+def test_the_name_server_is_no_published_port():
+    found = services_of(endpoint(backend(2), ports=(port(53, 53, "udp"),)))
+    resolvers = ("10.1.16.1", "10.240.1.1")
+    assert found.at_address == {(each, protocol, 53): "" for each in resolvers for protocol in ("tcp", "udp")}
+    assert list(found.mesh) == [("udp", 53)]
 
 
 def test_a_port_that_another_program_has_is_left_to_it():
     held = frozenset({("tcp", 8080, "")})
-    ruleset = rules_of(endpoint(backend(2), ports=(port(), port(8081))), held=held)
-    assert list(ruleset.lookups["mesh"].elements) == ["tcp . 8081"]
-    assert list(ruleset.lookups["ports"].elements) == ["tcp . 8081"]
+    web = endpoint(backend(2), ports=(port(), port(8081)))
+    assert list(services_of(web, held=held).mesh) == [("tcp", 8081)]
+    assert list(rules_of(web, held=held).lookups["ports"].elements) == ["tcp . 8081"]
 
 
 def test_a_task_about_to_stop_gets_nothing_new():
-    ruleset = rules_of(endpoint(backend(2), backend(3)), draining=("t2",))
-    assert ruleset.chains[VIP_CHAIN].rules == ("dnat to 10.1.16.3",)
+    found = services_of(endpoint(backend(2), backend(3)), draining=("t2",))
+    assert found.chains == {VIP_CHAIN: Choice(("10.1.16.3",))}
 
 
 def test_a_service_on_a_network_that_is_not_here_adds_only_its_ports():
     elsewhere = endpoint(backend(2), ports=(port(),))
-    ruleset = rules_of(elsewhere, world={"networks": ()})
-    assert VIP_CHAIN not in ruleset.chains
-    assert "m_tcp_8080" in ruleset.chains
+    assert list(services_of(elsewhere, world={"networks": ()}).chains) == ["m_tcp_8080"]
 
 
 def test_networks_are_told_apart_by_bridge_and_range():
@@ -112,14 +124,12 @@ def test_containers_that_reach_themselves_are_hidden_from_themselves():
 def test_what_is_the_same_stays_the_very_same():
     memory = Memory()
     web, db = endpoint(backend(2)), endpoint(backend(4), name="db", vip="10.1.0.10")
-    first = plan(world(web, db), (), (), facts(), memory).ruleset
-    second = plan(world(web, endpoint(name="db", vip="10.1.0.10")), (), (), facts(), memory).ruleset
-    assert first is not None
-    assert second is not None
+    (first,) = plan(world(web, db), (), (), facts(), memory).services
+    (second,) = plan(world(web, endpoint(name="db", vip="10.1.0.10")), (), (), facts(), memory).services
     assert second.chains[VIP_CHAIN] is first.chains[VIP_CHAIN]
 
 
 def test_the_whole_is_one_transaction_that_forgets_what_was_there():
     text = whole(rules_of(endpoint(backend(2))))
     assert text.startswith("table ip orc\ndelete table ip orc\ntable ip orc {")
-    assert f"add element ip orc vips {{ {VIP_KEY} : goto {VIP_CHAIN} }}" in text
+    assert 'add element ip orc samebr { "oc-blue00000000" . "oc-blue00000000" }' in text

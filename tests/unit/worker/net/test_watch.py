@@ -1,8 +1,10 @@
 """What the kernel says of nftables changes, and whose they are. The messages are as the kernel lays them out."""
 
+import ctypes
+import socket
 import struct
 
-from worker.net.netlinkevents import Message, messages
+from worker.net.netlinkevents import Listener, Message, messages
 from worker.net.watch import LinkWatch, RuleWatch
 
 NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
@@ -16,16 +18,17 @@ def message(kind: int, process: int, *attributes: tuple[int, str], subsystem: in
     return struct.pack("=IHHII", 16 + len(body), subsystem << 8 | kind, 0, 7, process) + body
 
 
-def heard_of_rules(data: bytes, *ours: int) -> list[str]:
+def heard_of_rules(data: bytes, *ours: int, lost: bool = False) -> list[str]:
     """Return which of the watch's two notes were made for one batch."""
     notes: list[str] = []
-    watch = RuleWatch(lambda process: process in ours, lambda: notes.append("table"), lambda: notes.append("docker"))
-    watch.take(list(messages(data)))
+    watch = RuleWatch(lambda process: process in ours, lambda: notes.append("table"), lambda: notes.append("docker"), 0)
+    watch.take(list(messages(data)), lost)
     return notes
 
 
 def test_changes_of_others_to_our_table_and_to_dockers_chain_are_told():
     assert heard_of_rules(message(DELTABLE, 41, (1, "orc"), (2, "ignored"))) == ["table"]
+    assert heard_of_rules(message(DELTABLE, 41, (1, "orc-services"), (2, "ignored"))) == ["table"]
     assert heard_of_rules(message(NEWCHAIN, 42, (1, "filter"), (2, "handle"), (3, "DOCKER-USER"))) == ["docker"]
     assert heard_of_rules(message(DELRULE, 43, (1, "filter"), (2, "DOCKER-USER"))) == ["docker"]
     assert heard_of_rules(message(DELTABLE, 43, (1, "filter"), (2, "ignored"))) == ["docker"]
@@ -39,6 +42,10 @@ def test_one_batch_is_one_change_and_our_own_are_none():
     ours, theirs = message(DELTABLE, 41, (1, "orc")), message(NEWTABLE, 42, (1, "orc"))
     assert heard_of_rules(ours + theirs + theirs, 41) == ["table"]
     assert heard_of_rules(ours, 41) == []
+
+
+def test_lost_events_may_have_been_of_any_table():
+    assert heard_of_rules(message(NEWGEN, 41), lost=True) == ["table", "docker"]
 
 
 def test_generations_and_other_subsystems_say_nothing_of_tables():
@@ -130,3 +137,33 @@ async def test_routes_and_rules_of_ours_that_go_and_addresses_of_the_host_matter
         address(253),
     )
     assert (await heard(*others))[1] == []
+
+
+async def test_what_this_process_does_itself_the_kernel_keeps_to_itself():
+    """The filter that the kernel is given, run as the kernel does."""
+    given: list[tuple[bytes, int]] = []
+
+    class Socket:
+        def setsockopt(self, level: int, option: int, value: bytes) -> None:
+            assert (level, option) == (socket.SOL_SOCKET, 26)
+            count, address = struct.unpack("HL", value)
+            given.append((ctypes.string_at(address, 8 * count), count))
+
+    Listener(Socket()).ignore(4711)  # type: ignore[arg-type]
+    ((program, count),) = given
+    steps = [struct.unpack_from("=HBBI", program, 8 * step) for step in range(count)]
+
+    def let_through(data: bytes) -> int:
+        loaded, step = 0, 0
+        while True:
+            code, when_true, when_false, value = steps[step]
+            step += 1
+            if code == 0x20:
+                loaded = int.from_bytes(data[value : value + 4])
+            elif code == 0x15:
+                step += when_true if loaded == value else when_false
+            else:
+                return value
+
+    assert let_through(message(NEWTABLE, 4711, (1, "orc"))) == 0
+    assert let_through(message(NEWTABLE, 4712, (1, "orc"))) > 1 << 20

@@ -167,7 +167,8 @@ class _Daemon:
             )
             try:
                 if status != last:
-                    statusfile.write(self._data_dir.status, status)
+                    # In a thread: to take the place of a file that is there may wait for a disk that engines keep busy.
+                    await asyncio.to_thread(statusfile.write, self._data_dir.status, status)
                     self._notifier.status(
                         f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
                     )

@@ -124,7 +124,7 @@ async def own_commands(cluster: Cluster, docker: Docker) -> None:
     result = await cluster.boss.run("sh", "-c", f"{typed} | {command}", check=False)
     assert (result.returncode, "33 101\r\n" in result.stdout) == (5, True), result
     assert "/web" in (await swarm("container", "top", "web1")).stdout
-    assert "web1" in (await swarm("container", "stats", "web1")).stdout
+    assert "web1" in (await swarm("container", "stats", "--no-stream", "web1")).stdout
     assert json.loads((await swarm("container", "inspect", "web1")).stdout)[0]["Node"]["Name"] == node
     for action in ("stop", "start", "restart", "kill"):
         assert (await swarm("container", action, "web1")).stdout == "web1\n"

@@ -99,10 +99,13 @@ async def test_join_run_leave(lab, token, number):
     assert (await worker(host, "status", check=False)).returncode == 1
 
 
-async def test_two_workers_on_one_host_have_their_own_directories(lab, token):
+async def test_two_workers_on_one_host_have_a_directory_and_an_engine_each(lab, token):
     host = lab.hosts[1]
-    for name in ("w1", "w2"):
-        await joined(lab, token, host, "--data-dir", f"{host.folder}/{name}")
+    await joined(lab, token, host, "--data-dir", f"{host.folder}/w1")
+    second = ("--data-dir", f"{host.folder}/w2")
+    twice = await worker(host, "join", "--token", token, *second, lab.hosts[0].ip, check=False)
+    assert "another worker of this host runs the engine" in twice.stderr
+    await joined(lab, token, host, *second, "--docker-host", lab.hosts[0].docker_host)
     ids = {
         json.loads((await worker(host, "status", "--format", "json", "--data-dir", f"{host.folder}/{name}")).stdout)[
             "node_id"

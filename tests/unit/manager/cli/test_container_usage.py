@@ -10,10 +10,9 @@ import pytest
 from aiohttp import web
 
 from manager.cli import container_usage
-from manager.cli.client import Client
 from manager.cli.container_usage import _Usage
-from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CommandFailed
+from tests.fakes.manager_socket import client_of
 
 
 def sample(name: str, processes: int) -> bytes:
@@ -52,14 +51,8 @@ class Manager:
 @asynccontextmanager
 async def usage(tmp_path: Path) -> AsyncIterator[tuple[Manager, _Usage]]:
     manager = Manager()
-    runner = web.ServerRunner(web.Server(manager.handle), shutdown_timeout=0)
-    await runner.setup()
-    await web.UnixSite(runner, str(tmp_path / "s")).start()
-    try:
-        async with Client(Endpoint(f"unix://{tmp_path}/s")) as client:
-            yield manager, _Usage(client, no_trunc=False)
-    finally:
-        await runner.cleanup()
+    async with client_of(manager.handle, tmp_path) as client:
+        yield manager, _Usage(client, no_trunc=False)
 
 
 async def until(seen: _Usage, **processes: str) -> None:

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from common.errors import NotFound
 from manager.cli import cli
-from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.errors import explain
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed, cannot_connect
+from tests.fakes.manager_socket import client_of
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -103,10 +103,6 @@ async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tm
     async def engine(_: web.BaseRequest) -> web.Response:
         return web.json_response({"message": "not a manager"}, status=503, headers={"Server": "Docker/26.1 (linux)"})
 
-    runner = web.ServerRunner(web.Server(engine))
-    await runner.setup()
-    await web.UnixSite(runner, str(tmp_path / "docker.sock")).start()
-    async with Client(Endpoint(f"unix://{tmp_path}/docker.sock")) as client:
+    async with client_of(engine, tmp_path) as client:
         with pytest.raises(CannotConnect, match=r"a Docker engine answers, and no manager\.\nGive .* --host"):
             await client.get("/services")
-    await runner.cleanup()

@@ -13,6 +13,7 @@ from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.exec_stream import open_stream
 from manager.cli.failures import CannotConnect
+from tests.fakes.manager_socket import client_of
 
 HUNG = r"takes connections, but has not answered for 20 s.*\n.*systemctl restart swarm-manager"
 
@@ -67,14 +68,8 @@ async def hung(tmp_path: Path) -> AsyncIterator[Client]:
 @asynccontextmanager
 async def running(tmp_path: Path) -> AsyncIterator[tuple[Manager, Client]]:
     manager = Manager()
-    runner = web.ServerRunner(web.Server(manager.handle), shutdown_timeout=0)
-    await runner.setup()
-    await web.UnixSite(runner, str(tmp_path / "socket")).start()
-    try:
-        async with Client(Endpoint(f"unix://{tmp_path}/socket")) as client:
-            yield manager, client
-    finally:
-        await runner.cleanup()
+    async with client_of(manager.handle, tmp_path) as client:
+        yield manager, client
 
 
 async def test_a_manager_that_hangs_is_given_up_by_every_kind_of_request(tmp_path: Path) -> None:

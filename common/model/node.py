@@ -64,6 +64,11 @@ class NodeDescription(Model):
     plain: PlainContainers = PlainContainers()
 
 
+# What a lost node and one that left are `down` for.
+SILENT = "no sign of life"
+LEFT = "the worker has left the swarm"
+
+
 class NodeStatus(Model):
     """`state`: unknown, down, ready or disconnected. `addr` is the node's address as its peers reach it.
 

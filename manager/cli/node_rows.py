@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from common.model.node import LEFT, SILENT
 from manager.cli.rows import Row, Table
 from manager.cli.wording import capitalized, natural
 
 # What is seen from the state, or was done on purpose and for good.
-_PLAIN = frozenset({"", "no sign of life", "the worker has left the swarm"})
+_PLAIN = frozenset({"", SILENT, LEFT})
 _NAMED = 3
 
 NODES = Table(

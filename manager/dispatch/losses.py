@@ -8,13 +8,13 @@ from collections.abc import Container, Iterable
 
 from common.errors import Unavailable
 from common.model import Node
+from common.model.node import SILENT
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.nodes import Down, NeverCame, NodeWrite
 from manager.state.store import Store
 
 # How long to wait when the store did not take a write.
 RETRY_SECONDS = 1.0
-SILENT = "no sign of life"
 
 _log = logging.getLogger(__name__)
 

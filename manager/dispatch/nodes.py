@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.model.node import ANY_CERTIFICATE, Node, NodeDescription, NodeSpec, NodeStatus
+from common.model.node import ANY_CERTIFICATE, LEFT, Node, NodeDescription, NodeSpec, NodeStatus
 from manager.state.transaction import Transaction
 
 
@@ -93,7 +93,7 @@ def _changed(node: Node, write: NodeWrite) -> Node | None:
         case Left():
             # A manager stays a ready node when its worker leaves; another worker may join in its row.
             manages = node.manager_status is not None
-            status = _ready(node) if manages else _down(node, "the worker has left the swarm")
+            status = _ready(node) if manages else _down(node, LEFT)
             return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=(), joining=None)
         case _:
             return _as_told(node, write)

@@ -20,7 +20,7 @@ from common.errors import Unavailable
 STOP_SECONDS = 15.0
 # As in the units.
 OPEN_FILES = 1 << 20
-_SYSTEMD_MARK = Path("/run/systemd/system")
+SYSTEMD_MARK = Path("/run/systemd/system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Daemon:
     @property
     def by_systemd(self) -> bool:
         """Whether systemd is this machine's init and has the unit for this data directory."""
-        if self.data_dir != self.home or not _SYSTEMD_MARK.is_dir():
+        if self.data_dir != self.home or not SYSTEMD_MARK.is_dir():
             return False
         return subprocess.run(["systemctl", "cat", self.unit], capture_output=True, check=False).returncode == 0
 

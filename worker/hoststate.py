@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
+from common.daemon import SYSTEMD_MARK
 from common.errors import Unavailable
-from worker.net import command
+from worker import command
 
 PATIENCE_SECONDS = 2.0
-SYSTEMD_MARK = Path("/run/systemd/system")
 
 _log = logging.getLogger(__name__)
 
 
 async def is_going_down() -> bool:
     """Return whether systemd shuts this host down or boots it anew; False where there is no systemd, or no answer."""
-    if not SYSTEMD_MARK.is_dir():  # noqa: ASYNC240 - /run is in memory
+    if not SYSTEMD_MARK.is_dir():
         return False
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import product
 
-from worker.net import command
+from worker import command
 from worker.net.challenge import challenge, redirected
 from worker.net.plan import Purge
 

@@ -1,4 +1,4 @@
-"""The counters of our table, read from the kernel itself: `nft` takes a hundred times as long to say the same.
+"""The counters of our table, read from the kernel itself: `nft` takes fifty times as long to say the same.
 
 Numbers of messages and attributes are those of linux/netfilter/nf_tables.h and linux/netlink.h.
 """
@@ -9,11 +9,10 @@ import os
 import socket
 import struct
 
+from worker.net import nfmessages
 from worker.net.names import TABLE
-from worker.net.netlinkevents import attributes, messages, text
+from worker.net.netlinkevents import NETFILTER, attributes, messages, text
 
-_NETFILTER = 12
-_NFTABLES_SUBSYSTEM = 10
 _NEWOBJ, _GETOBJ = 18, 19
 _REQUEST, _DUMP = 0x1, 0x300
 _ERROR, _DONE = 2, 3
@@ -35,7 +34,7 @@ def counts() -> dict[str, int]:
 
     """
     found: dict[str, int] = {}
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETFILTER) as kernel:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER) as kernel:
         kernel.settimeout(_PATIENCE_SECONDS)
         kernel.send(_question())
         while True:
@@ -49,15 +48,10 @@ def counts() -> dict[str, int]:
 
 
 def _question() -> bytes:
-    wanted = _attribute(_NAME_OF_TABLE, TABLE.encode() + b"\0") + _attribute(_TYPE, struct.pack("!I", _COUNTERS))
-    body = _FAMILY.pack(socket.AF_INET, 0, 0) + wanted
-    kind = _NFTABLES_SUBSYSTEM << 8 | _GETOBJ
+    body = _FAMILY.pack(socket.AF_INET, 0, 0)
+    body += nfmessages.text(_NAME_OF_TABLE, TABLE) + nfmessages.number(_TYPE, _COUNTERS)
+    kind = nfmessages.SUBSYSTEM << 8 | _GETOBJ
     return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 0, 0) + body
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = 4 + len(value)
-    return struct.pack("=HH", length, kind) + value + b"\0" * (-length % 4)
 
 
 def _read(body: memoryview) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 from collections.abc import Collection, Iterable
 
-from worker.net import command
+from worker import command
 from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, TUNNEL, WIREGUARD_PREFIX
 
 CHAIN = "DOCKER-USER"

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+# The netlink protocol of nftables.
+NETFILTER = 12
 _SOL_NETLINK = 270
 _ADD_MEMBERSHIP = 1
 _SO_RCVBUFFORCE = 33

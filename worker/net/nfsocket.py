@@ -11,10 +11,9 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from common.errors import Unavailable
-from worker.net.netlinkevents import messages
+from worker.net.netlinkevents import NETFILTER, messages
 from worker.net.nfmessages import Message, batch
 
-_NETFILTER = 12
 _SOL_NETLINK = 270
 _SHORT_ANSWERS = 10
 _SO_SNDBUFFORCE = 32
@@ -79,7 +78,7 @@ class NftSocket:
 
 
 def _connected() -> socket.socket:
-    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
     kernel.bind((0, 0))
     kernel.setsockopt(_SOL_NETLINK, _SHORT_ANSWERS, 1)
     return kernel

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Awaitable, Collection
 
 from common.errors import Unavailable
-from worker.net import command, ruleset, servicetable
+from worker import command
+from worker.net import ruleset, servicetable
 from worker.net.names import SERVICES_TABLE, TABLE
 from worker.net.nfmessages import Message
 from worker.net.nfsocket import NftSocket

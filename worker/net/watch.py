@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from worker.net.dockeruser import CHAIN
 from worker.net.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
-from worker.net.netlinkevents import Message, attributes, listening, number, text
+from worker.net.netlinkevents import NETFILTER, Message, attributes, listening, number, text
 
-_NETFILTER = 12
 _GROUP_NFTABLES = 7
 _NFTABLES_SUBSYSTEM = 10
 _NEWGEN = 15
@@ -73,7 +72,7 @@ class RuleWatch:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        with listening(_NETFILTER, (_GROUP_NFTABLES,)) as listener:
+        with listening(NETFILTER, (_GROUP_NFTABLES,)) as listener:
             listener.ignore(self._itself)
             while True:
                 self.take(*await listener.batch())

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import Unavailable
-from worker.net import command, links
+from worker import command
+from worker.net import links
 from worker.net.encrypted import WireGuardLink
 from worker.net.names import WIREGUARD_LINKS
 

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
+from worker.command import Output
 from worker.net import conntrack
 from worker.net.challenge import Connection, redirected, syn
-from worker.net.command import Output
 from worker.net.plan import Purge
 
 CUT = (

@@ -9,9 +9,10 @@ import pytest
 from common.clock import SystemClock
 from tests.fakes.engine import FakeEngine
 from tests.unit.worker.net.worlds import backend, endpoint, facts, world
-from worker.net import command, conntrack
+from worker import command
+from worker.command import Output
+from worker.net import conntrack
 from worker.net.attachments import Attachments
-from worker.net.command import Output
 from worker.net.conntrack import cut_forgotten, forgotten
 from worker.net.dns import ClusterDns
 from worker.net.keeper import Keeper

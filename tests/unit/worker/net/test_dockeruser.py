@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.command import Output
 from worker.net import dockeruser
-from worker.net.command import Output
 from worker.net.dockeruser import CHAIN, INSTEAD_OF_DOCKERS, RULES
 
 RETURN = "-j RETURN"

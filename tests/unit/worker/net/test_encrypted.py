@@ -12,7 +12,8 @@ from common.model.network import Network
 from common.model.node import TunnelKey
 from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
-from worker.net import command, links, wireguard
+from worker import command
+from worker.net import links, wireguard
 from worker.net.kernel import Route
 from worker.net.plan import HostPlan, plan
 from worker.net.ruleset import difference

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.errors import Unavailable
-from worker.net import command
+from worker import command
 from worker.net.nfsocket import NftSocket
 from worker.net.nft import NftTables
 from worker.net.ruleset import Chain, Ruleset

@@ -1,4 +1,4 @@
-"""Run one of the host's network tools."""
+"""Run one of the host's tools."""
 
 from __future__ import annotations
 

@@ -43,15 +43,15 @@ def created(flags: str, field: str, value: str, stdin: str = "") -> tuple[str, S
     return flags, (step(f"{CREATE} {flags} busybox", stdin=stdin), _shows(field, value))
 
 
-def updated(flags: str, field: str, value: str, before: str = BEFORE) -> tuple[str, Script]:
-    """`service update FLAGS` of the service that `before` makes; then its `field` is `value`."""
+def updated(flags: str, field: str, *values: str, before: str = BEFORE) -> tuple[str, Script]:
+    """`service update FLAGS` of the service that `before` makes; then its `field` is one of `values`."""
     change = step(f"service update -d --no-resolve-image {flags} web", "^web$")
-    return flags, (step(before), change, _shows(field, value))
+    return flags, (step(before), change, _shows(field, *values))
 
 
-def _shows(field: str, value: str) -> Step:
+def _shows(field: str, *values: str) -> Step:
     template = field if "{{" in field else f"{{{{json {field}}}}}"
-    return step(f"service inspect web --format '{template}'", f"^{re.escape(value)}$")
+    return step(f"service inspect web --format '{template}'", f"^({'|'.join(map(re.escape, values))})$")
 
 
 CREATE_FLAGS: dict[str, Script] = dict(
@@ -197,7 +197,8 @@ UPDATE_FLAGS: dict[str, Script] = dict(
         updated("--dns-search-rm y", count(f"{_BOX}.DNSConfig.Search"), "0"),
         updated("--endpoint-mode dnsrr --publish-rm 80", ".Spec.EndpointSpec.Mode", '"dnsrr"'),
         updated("--entrypoint 'sh -c'", f"{_BOX}.Command", '["sh","-c"]'),
-        updated("--env-add C=d", f"{_BOX}.Env", '["A=b","C=d"]'),
+        # Docker's command sends them in the order of a map, by chance.
+        updated("--env-add C=d", f"{_BOX}.Env", '["A=b","C=d"]', '["C=d","A=b"]'),
         updated("--env-rm A", count(f"{_BOX}.Env"), "0"),
         updated("--force", f"{_TASK}.ForceUpdate", "1"),
         updated(

@@ -19,6 +19,7 @@ from common.clock import SystemClock, rfc3339
 from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
+from common.interrupt import attempt, interruptible
 from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
@@ -37,8 +38,10 @@ from manager.config import (
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
+_INTERRUPTED = "Interrupted: what was made is being removed."
 
 
+@interruptible(_INTERRUPTED)
 def initialise(
     data_dir: Path,
     *,
@@ -66,6 +69,7 @@ def initialise(
     _start(data, lambda: _tell(config, cluster.join_tokens.worker), foreground=foreground)
 
 
+@interruptible(_INTERRUPTED)
 def restore(
     data_dir: Path,
     file: Path,
@@ -122,23 +126,23 @@ def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None
 
     So it can be repeated once the cause is mended.
     """
-    started = False
 
-    def ready() -> None:
-        nonlocal started
-        started = True
-        tell()
+    def undo() -> None:
+        daemon_of(data).stop()
+        data.clear()
 
-    try:
+    with attempt(undo) as settle:
+
+        def ready() -> None:
+            settle()
+            tell()
+
         if foreground:
             logs.setup()
             uvloop.run(app.run(data, ready))
         else:
             daemon_of(data).start(READY_SECONDS)
             ready()
-    finally:
-        if not started:
-            data.clear()
 
 
 def _tell(config: ManagerConfig, token: str) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import signal
+from collections.abc import Callable
 
 import msgspec
 
@@ -41,16 +42,16 @@ READY_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def run(data_dir: DataDir) -> bool:
+async def run(data_dir: DataDir, welcomed: Callable[[], None] = lambda: None) -> None:
     """Run the worker of a data directory until SIGTERM or SIGINT; its containers run on.
 
-    Returns whether a manager has ever welcomed it.
+    `welcomed` is called when a manager has welcomed it, as often as one does.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    worker = _Daemon(data_dir)
+    worker = _Daemon(data_dir, welcomed)
     daemon = asyncio.create_task(worker.run())
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({daemon, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,11 +62,10 @@ async def run(data_dir: DataDir) -> bool:
     results = await asyncio.gather(daemon, stop, return_exceptions=True)
     if isinstance(results[0], Exception):
         raise results[0]
-    return worker.welcomed
 
 
 class _Daemon:
-    def __init__(self, data_dir: DataDir) -> None:
+    def __init__(self, data_dir: DataDir, welcomed: Callable[[], None] = lambda: None) -> None:
         self._data_dir = data_dir
         self._config: WorkerConfig = data_dir.load()
         self._notifier = Notifier.from_environment()
@@ -74,7 +74,7 @@ class _Daemon:
         self._news = asyncio.Event()
         self._is_ready = False
         self._session: Session | None = None
-        self.welcomed = False
+        self._welcomed = welcomed
 
     async def part(self) -> None:
         """Tell the manager that this agent stops, so that it waits for the next one, or moves this host's tasks."""
@@ -177,7 +177,7 @@ class _Daemon:
             except OSError as error:
                 _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
             if status.manager:  # after the file is written: `join` reads it then
-                self.welcomed = True
+                self._welcomed()
                 self._ready()
             await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
             await self._news.wait()

@@ -15,6 +15,7 @@ import msgspec
 from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from common.interrupt import attempt
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
 from worker import claims, statusfile
@@ -155,34 +156,33 @@ async def engine_info(docker_host: str) -> JSON:
         await engine.close()
 
 
+@contextmanager
+def taken_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
+    """Have the block join and begin to work; the join is taken back unless it calls what this yields.
+
+    A host that was a member before stays one.
+    """
+    member_before = data.joined
+
+    def take_back() -> None:
+        if data.joined and not member_before:
+            daemon(data).stop()
+            asyncio.run(undo(data))
+
+    with attempt(take_back) as settle:
+        yield settle
+
+
 def start(data: DataDir) -> WorkerStatus:
-    """Start the daemon; return its status when a manager has welcomed it. The join is taken back if that does not come.
+    """Start the daemon; return its status when a manager has welcomed it.
 
     Raises:
         Unavailable: it did not start, or no manager welcomed it in time.
 
     """
     background = daemon(data)
-    try:
-        background.start(START_SECONDS)
-        return _welcomed(data, background)
-    except BaseException:
-        background.stop()
-        asyncio.run(undo(data))
-        raise
-
-
-def run_first(data: DataDir, run: Callable[[], bool]) -> None:
-    """Run a worker that has just joined in the foreground, and undo the join if no manager ever welcomes it.
-
-    `run` says whether one has.
-    """
-    welcomed = False
-    try:
-        welcomed = run()
-    finally:
-        if not welcomed:
-            asyncio.run(undo(data))
+    background.start(START_SECONDS)
+    return _welcomed(data, background)
 
 
 def start_again(data: DataDir, manager: str = "") -> None:

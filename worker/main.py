@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +17,7 @@ from common import logs
 from common.clock import rfc3339
 from common.errors import SwarmError
 from common.helptext import as_epilog
+from common.interrupt import interruptible
 from common.version import version
 from worker import app, join, leave, statusfile
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
@@ -133,13 +132,16 @@ def join_command(
         labels=join.parse_labels(labels),
         availability=availability,
     )
-    with _interruptible():
+    with (
+        interruptible("Interrupted: the join is being taken back."),
+        join.taken_back_unless_settled(data) as settle,
+    ):
         config = asyncio.run(join.become_member(data, wishes))
-        if not foreground:
-            status = join.start(data)
-    if foreground:
-        join.run_first(data, lambda: _run(data, log_level))
-        return
+        if foreground:
+            _run(data, log_level, settle)
+            return
+        status = join.start(data)
+        settle()
     click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
     for sentence in status.lacks:
         click.echo(f"Warning: {sentence}", err=True)
@@ -272,22 +274,11 @@ def completion_command(shell: str) -> None:
     click.echo(maker(main, {}, "swarm-worker", "_SWARM_WORKER_COMPLETE").source())
 
 
-def _run(data: DataDir, log_level: str) -> bool:
-    """Run the agent to its end; return whether a manager has ever welcomed it."""
+def _run(data: DataDir, log_level: str, welcomed: Callable[[], None] = lambda: None) -> None:
+    """Run the agent to its end, as `app.run` does."""
     logs.setup(log_level)
     join.check_not_running(data)
-    return asyncio.run(app.run(data))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let whoever ends this program end it as Ctrl-C does: what was begun is undone first."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    asyncio.run(app.run(data, welcomed))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import asyncio
 import errno
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from common.clock import SystemClock
-from common.errors import Unavailable
+from common.errors import AlreadyExists, Unavailable
 from common.tls import ROLE_WORKER, CredentialFiles, Identity, certificate_request, new_key
 from common.wire.client import Membership
 from common.wire.membership_messages import Withdraw
@@ -17,7 +18,7 @@ from manager.ca.authority import new_serial
 from tests.fakes.certificates import DAY, Pki
 from worker import join as joining
 from worker.config import DataDir
-from worker.join import JoinWishes, become_member, run_first, start
+from worker.join import JoinWishes, become_member, start, taken_back_unless_settled
 from worker.leave import undo
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
@@ -116,11 +117,9 @@ async def test_a_data_directory_that_cannot_be_written_is_found_before_the_manag
     assert manager.heard == []
 
 
-async def while_listening(manager, data, tmp_path, job):
-    """Join, then run a job of the command line in a thread of its own, as it has a loop of its own."""
+async def while_listening(manager, job):
+    """Run a job of the command line in a thread of its own, as it has a loop of its own."""
     async with await listening(manager):
-        await become_member(data, wishes(tmp_path))
-        assert data.joined
         return await asyncio.to_thread(job)
 
 
@@ -131,32 +130,42 @@ async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, t
     monkeypatch.setattr(joining, "daemon", lambda _: fake)
 
     def begin():
-        with pytest.raises(type(error)):
+        with taken_back_unless_settled(data):
+            asyncio.run(become_member(data, wishes(tmp_path)))
+            assert data.joined
             start(data)
 
-    await while_listening(manager, data, tmp_path, begin)
+    with pytest.raises(type(error)):
+        await while_listening(manager, begin)
     assert (manager.heard, stopped) == (["n1"], [True])
     assert not data.path.exists()
 
 
-@pytest.mark.parametrize("ends", ["at once", "with an error", "after a welcome"])
-async def test_a_first_run_in_the_foreground_counts_once_it_was_welcomed(manager, data, tmp_path, ends):
-    def run():
-        if ends == "with an error":
-            raise Unavailable("the data plane is upside down")
-        return ends == "after a welcome"
-
+@pytest.mark.parametrize("ends", ["before a welcome", "after a welcome", "with an error after a welcome"])
+async def test_a_join_stands_once_it_was_settled(manager, data, tmp_path, ends):
     def begin():
-        if ends == "with an error":
-            with pytest.raises(Unavailable, match="upside down"):
-                run_first(data, run)
-        else:
-            run_first(data, run)
+        with taken_back_unless_settled(data) as settle:
+            asyncio.run(become_member(data, wishes(tmp_path)))
+            if "after" in ends:
+                settle()
+            if "error" in ends:
+                raise Unavailable("the data plane is upside down")
 
-    await while_listening(manager, data, tmp_path, begin)
-    welcomed = ends == "after a welcome"
+    fails = pytest.raises(Unavailable, match="upside down") if "error" in ends else nullcontext()
+    with fails:
+        await while_listening(manager, begin)
+    welcomed = "after" in ends
     assert data.joined == welcomed
     assert manager.heard == ([] if welcomed else ["n1"])
+
+
+async def test_who_was_a_member_before_stays_one(manager, data, tmp_path):
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path))
+        with pytest.raises(AlreadyExists), taken_back_unless_settled(data):
+            await become_member(data, wishes(tmp_path))
+    assert data.joined
+    assert manager.heard == []
 
 
 async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, tmp_path, caplog):

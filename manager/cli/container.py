@@ -11,7 +11,8 @@ import click
 from manager.cli import container_change
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.container_change import CONTAINERS_ARGUMENT
+from manager.cli.completion import complete_running, complete_startable
+from manager.cli.container_change import container_argument, containers_argument
 from manager.cli.container_copy import copy
 from manager.cli.container_rows import CONTAINERS, port_lines, rows
 from manager.cli.container_usage import stats
@@ -24,7 +25,6 @@ from manager.cli.pruning import prune_command
 from manager.cli.session import with_client
 from manager.cli.tabwriter import align
 
-_CONTAINER: dict[str, Any] = {"metavar": "CONTAINER"}
 _KINDS = ("C", "A", "D")
 
 
@@ -69,7 +69,7 @@ async def list_containers(
 
 
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument()
 @format_flag("-f")
 @with_client
 async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
@@ -78,7 +78,7 @@ async def inspect_containers(client: Client, /, containers: tuple[str, ...], lay
 
 
 @container.command("logs", cls=SwarmCommand, examples="swarm-manager container logs --follow --tail 20 web")
-@click.argument("reference", **_CONTAINER)
+@container_argument()
 @flag("--details", is_flag=True, default=False, help="Show extra details provided to logs.")
 @flag("-f", "--follow", is_flag=True, default=False, help="Follow log output.")
 @flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or for so long (42m).")
@@ -120,7 +120,7 @@ _signal = flag("-s", "--signal", metavar="STRING", help="Signal to send to the c
 
 
 @container.command("stop", cls=SwarmCommand, examples="swarm-manager container stop --time 30 web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument(complete_running)
 @_grace
 @_signal
 @with_client
@@ -131,7 +131,7 @@ async def stop(client: Client, /, containers: tuple[str, ...], seconds: int | No
 
 
 @container.command("restart", cls=SwarmCommand, examples="swarm-manager container restart web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument()
 @_grace
 @_signal
 @with_client
@@ -142,7 +142,7 @@ async def restart(client: Client, /, containers: tuple[str, ...], seconds: int |
 
 
 @container.command("start", cls=SwarmCommand, examples="swarm-manager container start web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument(complete_startable)
 @with_client
 async def start(client: Client, /, containers: tuple[str, ...]) -> None:
     """Start one or more stopped containers."""
@@ -150,7 +150,7 @@ async def start(client: Client, /, containers: tuple[str, ...]) -> None:
 
 
 @container.command("kill", cls=SwarmCommand, examples="swarm-manager container kill --signal HUP web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument(complete_running)
 @_signal
 @with_client
 async def kill(client: Client, /, containers: tuple[str, ...], signal: str | None) -> None:
@@ -160,7 +160,7 @@ async def kill(client: Client, /, containers: tuple[str, ...], signal: str | Non
 
 
 @container.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager container rm --force web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument()
 @flag("-f", "--force", is_flag=True, default=False, help="Remove a running container: it is killed first.")
 @flag("-v", "--volumes", is_flag=True, default=False, help="Remove its anonymous volumes, too.")
 @with_client
@@ -171,7 +171,7 @@ async def remove(client: Client, /, containers: tuple[str, ...], *, force: bool,
 
 
 @container.command("top", cls=SwarmCommand, examples="swarm-manager container top web")
-@click.argument("reference", **_CONTAINER)
+@container_argument(complete_running)
 @click.argument("options", nargs=-1, metavar="[PS OPTIONS]", type=click.UNPROCESSED)
 @with_client
 async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> None:
@@ -183,7 +183,7 @@ async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> No
 
 
 @container.command("port", cls=SwarmCommand, examples="swarm-manager container port web 80/tcp")
-@click.argument("reference", **_CONTAINER)
+@container_argument()
 @click.argument("private", required=False, metavar="[PRIVATE_PORT[/PROTO]]")
 @with_client
 async def port(client: Client, /, reference: str, private: str | None) -> None:
@@ -196,7 +196,7 @@ async def port(client: Client, /, reference: str, private: str | None) -> None:
 
 
 @container.command("diff", cls=SwarmCommand, examples="swarm-manager container diff web")
-@click.argument("reference", **_CONTAINER)
+@container_argument()
 @with_client
 async def diff(client: Client, /, reference: str) -> None:
     """List the files of a container that are changed (C), added (A) or deleted (D) since it was made."""

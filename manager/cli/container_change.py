@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ import click
 from common.errors import FailedPrecondition, InvalidArgument
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import Complete, complete_containers, complete_paused, complete_running
 from manager.cli.exec import lent_terminal
 from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import join
@@ -19,11 +21,17 @@ from manager.cli.image_transfer import parsed, write_to
 from manager.cli.inspection import each, finish
 from manager.cli.session import with_client
 
-CONTAINERS_ARGUMENT: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "CONTAINER..."}
+
+def container_argument(complete: Complete = complete_containers) -> Callable[[Any], Any]:
+    return click.argument("reference", metavar="CONTAINER", shell_complete=complete)
+
+
+def containers_argument(complete: Complete = complete_containers) -> Callable[[Any], Any]:
+    return click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=complete)
 
 
 @click.command("rename", cls=SwarmCommand, examples="swarm-manager container rename web shop")
-@click.argument("reference", metavar="CONTAINER")
+@container_argument()
 @click.argument("name", metavar="NEW_NAME")
 @with_client
 async def rename(client: Client, /, reference: str, name: str) -> None:
@@ -32,7 +40,7 @@ async def rename(client: Client, /, reference: str, name: str) -> None:
 
 
 @click.command("pause", cls=SwarmCommand, examples="swarm-manager container pause web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument(complete_running)
 @with_client
 async def pause(client: Client, /, containers: tuple[str, ...]) -> None:
     """Pause all processes within one or more containers."""
@@ -40,7 +48,7 @@ async def pause(client: Client, /, containers: tuple[str, ...]) -> None:
 
 
 @click.command("unpause", cls=SwarmCommand, examples="swarm-manager container unpause web")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument(complete_paused)
 @with_client
 async def unpause(client: Client, /, containers: tuple[str, ...]) -> None:
     """Unpause all processes within one or more containers."""
@@ -48,7 +56,7 @@ async def unpause(client: Client, /, containers: tuple[str, ...]) -> None:
 
 
 @click.command("wait", cls=SwarmCommand, examples="swarm-manager container wait migration")
-@click.argument("containers", **CONTAINERS_ARGUMENT)
+@containers_argument()
 @with_client
 async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     """Wait until one or more containers stop, then print their exit codes."""
@@ -62,7 +70,7 @@ async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
 
 
 @click.command("export", cls=SwarmCommand, examples="swarm-manager container export -o web.tar web")
-@click.argument("reference", metavar="CONTAINER")
+@container_argument()
 @flag("-o", "--output", default="", metavar="PATH", help="Write to a file instead of standard output.")
 @with_client
 async def export(client: Client, /, reference: str, output: str) -> None:
@@ -71,7 +79,7 @@ async def export(client: Client, /, reference: str, output: str) -> None:
 
 
 @click.command("commit", cls=SwarmCommand, examples="swarm-manager container commit -m 'with tools' web shop:tools")
-@click.argument("reference", metavar="CONTAINER")
+@container_argument()
 @click.argument("name", required=False, default="", metavar="[REPOSITORY[:TAG]]")
 @flag("-a", "--author", default="", metavar="STRING", help="Author of the image.")
 @flag("-c", "--change", "changes", multiple=True, metavar="LIST", help="Apply Dockerfile instruction to the image.")
@@ -95,7 +103,7 @@ async def commit(client: Client, /, reference: str, name: str, **given: Any) -> 
 
 
 @click.command("attach", cls=SwarmCommand, examples="swarm-manager container attach web")
-@click.argument("reference", metavar="CONTAINER")
+@container_argument(complete_running)
 @flag("--detach-keys", metavar="STRING", default="", help="Override the key sequence for detaching.")
 @flag("--no-stdin", is_flag=True, default=False, help="Do not attach standard input.")
 @with_client

@@ -12,6 +12,7 @@ import click
 from common.errors import SwarmError
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_running
 from manager.cli.container_stats import STATS, row, unknown
 from manager.cli.eventfeed import event_feed
 from manager.cli.failures import ApiError, CommandFailed
@@ -34,7 +35,7 @@ _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
     swarm-manager container stats --no-stream --format '{{.Name}}: {{.CPUPerc}}'
     """,
 )
-@click.argument("containers", nargs=-1, metavar="[CONTAINER...]")
+@click.argument("containers", nargs=-1, metavar="[CONTAINER...]", shell_complete=complete_running)
 @flag("-a", "--all", "everything", is_flag=True, default=False, help="Show those that do not run, too.")
 @format_flag()
 @flag("--no-stream", is_flag=True, default=False, help="Show what is used once.")

@@ -13,6 +13,7 @@ import click
 from common.errors import InvalidArgument
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_running
 from manager.cli.exec_stream import open_stream
 from manager.cli.exec_terminal import following_size, join, raw_terminal
 from manager.cli.failures import ApiError
@@ -28,7 +29,7 @@ from manager.cli.session import with_client
     swarm-manager exec -i db psql < dump.sql
     """,
 )
-@click.argument("reference", metavar="CONTAINER")
+@click.argument("reference", metavar="CONTAINER", shell_complete=complete_running)
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND [ARG...]", type=click.UNPROCESSED)
 @flag("-d", "--detach", is_flag=True, default=False, help="Run the command in the background.")
 @flag("--detach-keys", metavar="STRING", default="", help="Override the key sequence for detaching.")

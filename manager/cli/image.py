@@ -11,6 +11,7 @@ from manager.cli import image_transfer
 from manager.cli.build_context import open_context
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_images
 from manager.cli.failures import ApiError
 from manager.cli.flags.types import LABEL
 from manager.cli.image_build import BuildOptions, build
@@ -93,7 +94,7 @@ async def list_images(
     swarm-manager image rm --force 3f6c1a2b9d04
     """,
 )
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
 @flag("-f", "--force", is_flag=True, default=False, help="Remove it even if a service or a container uses it.")
 @flag("--no-prune", is_flag=True, default=False, help="Do not delete untagged parents.")
 @with_client
@@ -111,7 +112,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
 
 
 @image.command("inspect", cls=SwarmCommand, examples="swarm-manager image inspect -f '{{.Os}}/{{.Architecture}}' web:1")
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
 @format_flag("-f")
 @with_client
 async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
@@ -120,8 +121,8 @@ async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str)
 
 
 @image.command("tag", cls=SwarmCommand, examples="swarm-manager image tag web:1 registry.example/team/web:1")
-@click.argument("source", metavar="SOURCE_IMAGE[:TAG]")
-@click.argument("target", metavar="TARGET_IMAGE[:TAG]")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=complete_images)
+@click.argument("target", metavar="TARGET_IMAGE[:TAG]", shell_complete=complete_images)
 @with_client
 async def tag_image(client: Client, /, source: str, target: str) -> None:
     """Give an image another name, on every node that has it."""

@@ -17,6 +17,7 @@ from common.errors import InvalidArgument
 from manager.cli.archive import pieces, write_all
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_images
 from manager.cli.failures import CommandFailed
 from manager.cli.image_build import messages, progress_line
 from manager.cli.images import Image
@@ -54,7 +55,7 @@ async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
 
 
 @click.command("pull", cls=SwarmCommand, examples="swarm-manager image pull debian:12")
-@click.argument("name", metavar="NAME[:TAG|@DIGEST]")
+@click.argument("name", metavar="NAME[:TAG|@DIGEST]", shell_complete=complete_images)
 @flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
 @_quiet
 @with_client
@@ -70,7 +71,7 @@ async def pull(client: Client, /, name: str, platform: str, *, quiet: bool) -> N
 
 
 @click.command("push", cls=SwarmCommand, examples="swarm-manager image push registry.example/team/shop:1")
-@click.argument("name", metavar="NAME[:TAG]")
+@click.argument("name", metavar="NAME[:TAG]", shell_complete=complete_images)
 @_quiet
 @with_client
 async def push(client: Client, /, name: str, *, quiet: bool) -> None:
@@ -85,7 +86,7 @@ async def push(client: Client, /, name: str, *, quiet: bool) -> None:
 
 
 @click.command("save", cls=SwarmCommand, examples="swarm-manager image save -o shop.tar shop:1")
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
 @flag("-o", "--output", default="", metavar="PATH", help="Write to a file instead of standard output.")
 @with_client
 async def save(client: Client, /, names: tuple[str, ...], output: str) -> None:

@@ -7,6 +7,7 @@ import click
 from common.errors import NotFound
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
 from manager.cli.inspection import inspect
 from manager.cli.listing import format_flag
@@ -34,7 +35,7 @@ _PATHS = {
     swarm-manager inspect --type volume host-2/data
     """,
 )
-@click.argument("references", nargs=-1, required=True, metavar="NAME|ID...")
+@click.argument("references", nargs=-1, required=True, metavar="NAME|ID...", shell_complete=complete_anything)
 @format_flag("-f")
 @flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of containers too.")
 @flag("--type", "kind", type=click.Choice(list(_PATHS)), help="Only look among objects of this kind.")

@@ -9,7 +9,7 @@ import click
 
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.completion import complete_networks
+from manager.cli.completion import complete_containers, complete_networks
 from manager.cli.failures import ApiError
 from manager.cli.flags.ipam import ipam_configs
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
@@ -163,7 +163,7 @@ async def remove(client: Client, /, networks: tuple[str, ...], *, force: bool) -
 
 @network.command("connect", cls=SwarmCommand, examples="swarm-manager network connect --alias store backend db")
 @click.argument("name", metavar="NETWORK", shell_complete=complete_networks)
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=complete_containers)
 @flag("--alias", "aliases", type=SplitList(), multiple=True, help="Add a name of the container in the network.")
 @flag("--driver-opt", "options", type=KEY_VALUE, multiple=True, help="Driver options for the network.")
 @flag("--ip", default="", metavar="ADDRESS", help="IPv4 address (172.30.100.104).")
@@ -180,7 +180,7 @@ async def connect(client: Client, /, name: str, container: str, **given: Any) ->
 
 @network.command("disconnect", cls=SwarmCommand, examples="swarm-manager network disconnect backend db")
 @click.argument("name", metavar="NETWORK", shell_complete=complete_networks)
-@click.argument("container", metavar="CONTAINER")
+@click.argument("container", metavar="CONTAINER", shell_complete=complete_containers)
 @flag("-f", "--force", is_flag=True, default=False, help="Force the container to disconnect.")
 @with_client
 async def disconnect(client: Client, /, name: str, container: str, *, force: bool) -> None:

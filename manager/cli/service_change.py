@@ -15,7 +15,7 @@ from common.model.service import ServiceSpec
 from manager.cli import decode
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
-from manager.cli.completion import complete_services
+from manager.cli.completion import complete_images, complete_services
 from manager.cli.converge import converge
 from manager.cli.failures import ApiError
 from manager.cli.flags import parts, spec_create, spec_update
@@ -41,7 +41,7 @@ _ROLLOUT = {"pause": "pause", "go_on": "continue", "abort": "abort"}
     swarm-manager service create --name db --mount source=data,target=/var/lib/data --secret db-password postgres:17
     """,
 )
-@click.argument("image")
+@click.argument("image", shell_complete=complete_images)
 @click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
 @create_flags
 @with_client

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,29 +9,20 @@ import click
 
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
-from manager.cli.container_rows import NODE_LABEL
+from manager.cli.completion import complete_volumes
 from manager.cli.flags.types import KEY_VALUE, LABEL
 from manager.cli.inspection import each, inspect
 from manager.cli.listing import format_flag, grouped, listing
 from manager.cli.pruning import filters_flag, force_flag, run_prune
-from manager.cli.rows import Row, Table
 from manager.cli.session import with_client
-from manager.cli.wording import natural, pairs
+from manager.cli.volume_rows import VOLUMES, rows
 
-VOLUMES = Table(
-    columns=("{{.Driver}}", "{{.Node}}", "{{.Name}}"),
-    headings={
-        "Driver": "DRIVER",
-        "Node": "NODE",
-        "Name": "VOLUME NAME",
-        "Scope": "SCOPE",
-        "Mountpoint": "MOUNTPOINT",
-        "Labels": "LABELS",
-    },
-    raw={"name": "Name", "driver": "Driver", "node": "Node"},
-    key="Reference",
-)
-_VOLUMES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "[NODE/]VOLUME..."}
+_VOLUMES: dict[str, Any] = {
+    "nargs": -1,
+    "required": True,
+    "metavar": "[NODE/]VOLUME...",
+    "shell_complete": complete_volumes,
+}
 
 
 @click.group(cls=SwarmGroup)
@@ -71,27 +60,6 @@ async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], 
     click.echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
     for warning in found.get("Warnings") or ():
         click.echo(f"WARNING: {warning}", err=True)
-
-
-def rows(volumes: Iterable[Any]) -> list[Row]:
-    """Make the rows by name. `Reference` is what other commands take: with the node where several have the name."""
-    volumes = sorted(volumes, key=lambda each: natural(each["Name"]))
-    count = Counter(each["Name"] for each in volumes)
-    return [_row(each, alone=count[each["Name"]] == 1) for each in volumes]
-
-
-def _row(each: Any, *, alone: bool) -> Row:
-    labels = dict(each.get("Labels") or {})
-    node = labels.pop(NODE_LABEL, "")
-    return {
-        "Driver": each["Driver"],
-        "Node": node,
-        "Name": each["Name"],
-        "Scope": each["Scope"],
-        "Mountpoint": each["Mountpoint"],
-        "Labels": pairs(labels),
-        "Reference": each["Name"] if alone else f"{node}/{each['Name']}",
-    }
 
 
 def path_of(reference: str) -> str:

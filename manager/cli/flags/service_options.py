@@ -6,6 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from manager.cli.command import flag
+from manager.cli.completion import (
+    complete_configs,
+    complete_images,
+    complete_networks,
+    complete_secrets,
+    complete_volume_names,
+    in_field,
+)
 from manager.cli.flags.engine_options import ENGINE_FLAGS, ENGINE_LISTS
 from manager.cli.flags.types import (
     ADDRESS,
@@ -130,6 +138,15 @@ _LISTS: tuple[tuple[str, Any, str | None, str], ...] = (
     ("ulimit", ULIMIT, None, "ulimit options"),
     *ENGINE_LISTS,
 )
+# What a shell completes: after `--NAME` and `--NAME-add`, and the plain names after `--NAME-rm`.
+_SOURCE = ("source", "src")
+_COMPLETED = {
+    "config": in_field(complete_configs, "", *_SOURCE),
+    "mount": in_field(complete_volume_names, *_SOURCE),
+    "network": in_field(complete_networks, "", "name"),
+    "secret": in_field(complete_secrets, "", *_SOURCE),
+}
+_COMPLETED_REMOVED = {"config": complete_configs, "network": complete_networks, "secret": complete_secrets}
 # What `--NAME-rm` names things by, where it is not just a word.
 _REMOVED_TYPES = {"publish": PORT, "placement-pref": PREFERENCE}
 _CAPABILITIES = (
@@ -150,7 +167,7 @@ _CREATE_ONLY: tuple[Decorator, ...] = (
 _UPDATE_ONLY: tuple[Decorator, ...] = (
     flag("--args", type=COMMAND, help="Service command args."),
     flag("--force", is_flag=True, default=False, help="Replace the tasks even if nothing changed."),
-    flag("--image", metavar="STRING", help="Service image tag."),
+    flag("--image", metavar="STRING", shell_complete=complete_images, help="Service image tag."),
     flag("--rollback", is_flag=True, default=False, help="Roll back to the previous specification."),
     flag("--pause", is_flag=True, default=False, help="Pause the update that is under way."),
     flag("--continue", "go_on", is_flag=True, default=False, help="Let a paused update, or one that holds, go on."),
@@ -160,18 +177,27 @@ _UPDATE_ONLY: tuple[Decorator, ...] = (
 
 def _created(name: str, kind: Any, short: str | None, what: str) -> Decorator:
     names = [word for word in (short, f"--{name}") if word]
-    return flag(*names, _field(name), type=kind, multiple=True, help=f"Set {what}.")
+    completed = _COMPLETED.get(name)
+    return flag(*names, _field(name), type=kind, multiple=True, shell_complete=completed, help=f"Set {what}.")
 
 
 def _updated(name: str, kind: Any, what: str) -> tuple[Decorator, Decorator]:
     return (
-        flag(f"--{name}-add", f"{_field(name)}_add", type=kind, multiple=True, help=f"Add or update {what}."),
+        flag(
+            f"--{name}-add",
+            f"{_field(name)}_add",
+            type=kind,
+            multiple=True,
+            shell_complete=_COMPLETED.get(name),
+            help=f"Add or update {what}.",
+        ),
         flag(
             f"--{name}-rm",
             f"{_field(name)}_rm",
             type=_REMOVED_TYPES.get(name),
             multiple=True,
             metavar=None if name in _REMOVED_TYPES else "NAME",
+            shell_complete=_COMPLETED_REMOVED.get(name),
             help=f"Remove {what}.",
         ),
     )

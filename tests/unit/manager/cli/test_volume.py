@@ -1,6 +1,7 @@
 """What `volume` prints."""
 
-from manager.cli.volume import VOLUMES, path_of, rows
+from manager.cli.volume import path_of
+from manager.cli.volume_rows import VOLUMES, rows
 
 
 def entry(name: str, node: str) -> dict[str, object]:

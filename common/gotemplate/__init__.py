@@ -2,9 +2,9 @@
 
     Template("{{.Service.Name}}.{{.Task.Slot}}").render({"Service": {"Name": "web"}, "Task": {"Slot": 3}})
 
-Data is made of mappings, sequences, scalars and the model's structs (fields under their Docker names). Supported are
-fields, variables, pipelines, if / else if / else, range, with, trim markers, comments and the functions of
-`functions.BUILTINS`; callers may pass more. Not supported: define, template, block, break, continue, methods.
+Data is made of mappings, sequences, scalars, the model's structs (fields under their Docker names) and `Record`s.
+Supported are fields, variables, pipelines, if / else if / else, range, with, trim markers, comments and the functions
+of `functions.BUILTINS`; callers may pass more. Not supported: define, template, block, break, continue, methods.
 """
 
 from __future__ import annotations
@@ -13,11 +13,23 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from common.gotemplate.evaluate import Evaluator
-from common.gotemplate.functions import BUILTINS, Function
+from common.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function
 from common.gotemplate.lexer import TemplateCallError, TemplateError
 from common.gotemplate.parser import FieldUse, parse
+from common.gotemplate.record import Record
 
-__all__ = ["FieldUse", "Function", "Template", "TemplateCallError", "TemplateError", "render"]
+__all__ = [
+    "NIL",
+    "NIL_LIST",
+    "NIL_MAP",
+    "FieldUse",
+    "Function",
+    "Record",
+    "Template",
+    "TemplateCallError",
+    "TemplateError",
+    "render",
+]
 
 
 class Template:

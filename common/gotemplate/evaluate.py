@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from common.gotemplate.functions import NO_VALUE, Function, show, truth
+from common.gotemplate.functions import NIL, NO_VALUE, Function, Nothing, show, truth
 from common.gotemplate.lexer import TemplateCallError, TemplateError
 from common.gotemplate.parser import Branch, FunctionName, Literal, Node, Operand, Path, Pipeline, Print, Text
+from common.gotemplate.record import Record
 
 _FEW = 24
 
@@ -123,6 +124,8 @@ class Evaluator:
 
     def _field(self, value: object, name: str, path: Path) -> object:
         if isinstance(value, Mapping):
+            if isinstance(value, Record):
+                return _of_record(value, name, path)
             if name in value:
                 return value[name]
             if not self._strict:
@@ -133,13 +136,27 @@ class Evaluator:
             if name in names:
                 return getattr(value, names[name])
             reason = f"can't evaluate field {name} in type {type(value).__name__}"
-        elif value in (None, NO_VALUE):
-            if not self._strict:
+        elif value is None or isinstance(value, Nothing):
+            if not self._strict and value is not NIL:
                 return NO_VALUE
             reason = f"nil has no field {name}"
         else:
             reason = f"can't evaluate field {name} in {show(value)}"
-        raise TemplateError(f"template: line {path.line}: executing at <.{'.'.join(path.names)}>: {reason}")
+        raise _at(path, reason)
+
+
+def _of_record(record: Record, name: str, path: Path) -> object:
+    if record.get(name) is not None or (name in record and name not in record.absent):
+        return record[name]
+    if name in record.absent:
+        return record.absent[name]
+    names = ", ".join(sorted({*record, *record.absent}))
+    known = f"there are {names}" if names else "it has none"
+    raise _at(path, f"can't evaluate field {name} in type {record.type_name} ({known})")
+
+
+def _at(path: Path, reason: str) -> TemplateError:
+    return TemplateError(f"template: line {path.line}: executing at <.{'.'.join(path.names)}>: {reason}")
 
 
 def _entries(value: Mapping[object, object]) -> str:
@@ -156,6 +173,6 @@ def _pairs(value: object) -> Iterable[tuple[object, object]]:
         return list(enumerate(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return [(number, number) for number in range(value)]
-    if value in (None, NO_VALUE):
+    if value is None or isinstance(value, Nothing):
         return ()
     raise TemplateError(f"template: range can't iterate over {show(value)}")

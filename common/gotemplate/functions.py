@@ -9,14 +9,19 @@ from typing import TypeAlias
 
 import msgspec
 
+from common.gotemplate.record import Record
+
 Function: TypeAlias = Callable[..., object]
 Comparable: TypeAlias = float | str
 
 _VERB = re.compile(r"%([-+# 0]*\d*(?:\.\d+)?)([a-zA-Z%])")
 
 
-class _NoValue:
-    """What a key that a mapping lacks is worth: printed as Go prints it, false, and of length 0."""
+class Nothing:
+    """What is not there: printed as Go prints it, false, and of length 0."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __bool__(self) -> bool:
         return False
@@ -25,19 +30,24 @@ class _NoValue:
         return 0
 
 
-NO_VALUE = _NoValue()
+NO_VALUE = Nothing("<no value>")  # a key that a mapping lacks
+NIL = Nothing("<nil>")  # a field of a struct that points to nothing
+NIL_LIST = Nothing("[]")
+NIL_MAP = Nothing("map[]")
 
 
 def truth(value: object) -> bool:
     """Judge a value as Go's templates do: zero, empty and nil are false; a struct is true."""
-    return True if isinstance(value, msgspec.Struct) else bool(value)
+    return True if isinstance(value, msgspec.Struct | Record) else bool(value)
 
 
 def show(value: object) -> str:  # noqa: PLR0911
     """Print a value as Go's `%v` does."""
     match value:
-        case None | _NoValue():
-            return "<no value>"
+        case None:
+            return NO_VALUE.text
+        case Nothing():
+            return value.text
         case bool():
             return "true" if value else "false"
         case str():
@@ -56,11 +66,13 @@ def show(value: object) -> str:  # noqa: PLR0911
 
 
 def _json(value: object) -> str:
-    plain = None if value is NO_VALUE else msgspec.to_builtins(value)
+    plain = None if isinstance(value, Nothing) else msgspec.to_builtins(value)
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
-def _join(items: Sequence[object], separator: str) -> str:
+def _join(items: object, separator: str) -> str:
+    if items is NIL_LIST:
+        return ""
     if isinstance(items, str) or not isinstance(items, Sequence):
         raise TypeError(f"expected a list and a separator, got {show(items)}")
     return separator.join(show(item) for item in items)
@@ -97,7 +109,9 @@ def _printf(pattern: str, *values: object) -> str:
 
 def _index(value: object, *keys: object) -> object:
     for key in keys:
-        if isinstance(value, Mapping):
+        if value is NIL_MAP:
+            value = ""
+        elif isinstance(value, Mapping):
             value = value.get(key, "")
         elif isinstance(value, Sequence) and isinstance(key, int):
             if not 0 <= key < len(value):
@@ -116,7 +130,7 @@ def _slice(value: Sequence[object], *bounds: int) -> object:
 
 
 def _length(value: object) -> int:
-    if isinstance(value, str | bytes | Mapping | Sequence | _NoValue):
+    if isinstance(value, str | bytes | Mapping | Sequence | Nothing):
         return len(value)
     raise ValueError(f"{show(value)} has no length")
 

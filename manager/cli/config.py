@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from manager.cli import file_update
+from manager.cli import file_update, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_configs
@@ -80,7 +80,9 @@ async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], 
 @with_client
 async def inspect_configs(client: Client, /, configs: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show one or more configs; --pretty shows the content too."""
-    await inspect(configs, lambda name: client.get_text(f"/configs/{name}"), layout, _page, pretty=pretty)
+    await inspect(
+        configs, lambda name: client.get_text(f"/configs/{name}"), gotypes.CONFIG, layout, _page, pretty=pretty
+    )
 
 
 async def _page(data: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from manager.cli import container_change
+from manager.cli import container_change, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_running, complete_startable
@@ -74,7 +74,9 @@ async def list_containers(
 @with_client
 async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more containers."""
-    await inspect(containers, lambda reference: client.get_text(f"/containers/{reference}/json"), layout)
+    await inspect(
+        containers, lambda reference: client.get_text(f"/containers/{reference}/json"), gotypes.CONTAINER, layout
+    )
 
 
 @container.command("logs", cls=SwarmCommand, examples="swarm-manager container logs --follow --tail 20 web")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from manager.cli import image_transfer
+from manager.cli import gotypes, image_transfer
 from manager.cli.build_context import open_context
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -117,7 +117,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
 @with_client
 async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more images."""
-    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), layout)
+    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), gotypes.IMAGE, layout)
 
 
 @image.command("tag", cls=SwarmCommand, examples="swarm-manager image tag web:1 registry.example/team/web:1")

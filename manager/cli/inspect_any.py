@@ -9,7 +9,8 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
-from manager.cli.inspection import inspect
+from manager.cli.gotypes import OF_KIND
+from manager.cli.inspection import collect, finish, show
 from manager.cli.listing import format_flag
 from manager.cli.session import with_client
 
@@ -42,15 +43,21 @@ _PATHS = {
 @with_client
 async def inspect_any(client: Client, /, references: tuple[str, ...], layout: str, *, size: bool, kind: str) -> None:
     """Show all that is known of one or more objects of any kind."""
+    kinds = []
 
     async def fetch(reference: str) -> str:
         for each in [kind] if kind else _PATHS:
             query = {"size": "true"} if size and each == "container" else None
             try:
-                return await client.get_text(_PATHS[each].format(reference), query)
+                text = await client.get_text(_PATHS[each].format(reference), query)
             except ApiError as error:
                 if not error.not_found:
                     raise
+                continue
+            kinds.append(OF_KIND[each])
+            return text
         raise NotFound(f"Error: No such {kind or 'object'}: {reference}")
 
-    await inspect(references, fetch, layout)
+    texts, problems = await collect(references, fetch)
+    show(list(zip(texts, kinds, strict=True)), layout)
+    finish(problems)

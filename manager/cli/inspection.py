@@ -11,6 +11,7 @@ import click
 from common.errors import InvalidArgument, NotFound
 from common.gotemplate import Template, TemplateError
 from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.gotypes import Struct, typed
 from manager.cli.jsontext import indent
 
 Fetch = Callable[[str], Awaitable[str]]
@@ -29,7 +30,13 @@ async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], l
 
 
 async def inspect(
-    references: Sequence[str], fetch: Fetch, layout: str = "", page: Page | None = None, *, pretty: bool = False
+    references: Sequence[str],
+    fetch: Fetch,
+    kind: Struct,
+    layout: str = "",
+    page: Page | None = None,
+    *,
+    pretty: bool = False,
 ) -> None:
     """Print the objects: `page` makes the text of `--pretty`, `layout` is a Go template or `json`.
 
@@ -43,13 +50,24 @@ async def inspect(
     texts, problems = await collect(references, fetch)
     if page is not None and pretty:
         click.echo("\n".join([await page(json.loads(text)) for text in texts]), nl=bool(texts))
-    elif layout in ("", "json"):
-        whole = f"[{','.join(text.strip() for text in texts)}]"
-        click.echo(whole if layout else indent(whole))
     else:
-        for text in texts:
-            click.echo(_through(layout, json.loads(text)))
+        show([(text, kind) for text in texts], layout)
     finish(problems)
+
+
+def show(objects: Sequence[tuple[str, Struct]], layout: str) -> None:
+    """Print objects, the JSON text and the type of each.
+
+    Raises:
+        InvalidArgument: the template is wrong, or names a field that a type does not have.
+
+    """
+    if layout in ("", "json"):
+        whole = f"[{','.join(text.strip() for text, _ in objects)}]"
+        click.echo(whole if layout else indent(whole))
+        return
+    for text, kind in objects:
+        click.echo(_through(layout, json.loads(text), kind))
 
 
 async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
@@ -75,9 +93,9 @@ def finish(problems: Sequence[str]) -> None:
         raise CommandFailed("\n".join(problems))
 
 
-def _through(layout: str, data: dict[str, Any]) -> str:
+def _through(layout: str, data: dict[str, Any], kind: Struct) -> str:
     fields = {**data, "ID": data["Id"]} if "Id" in data and "ID" not in data else data
     try:
-        return Template(layout, strict=False).render(fields)
+        return Template(layout, strict=False).render(typed(fields, kind))
     except TemplateError as error:
         raise InvalidArgument(f"template parsing error: {error.message}") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_containers, complete_networks
@@ -133,7 +134,7 @@ def rows(networks: Iterable[Any], *, full: bool = False) -> list[Row]:
 async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout: str, *, verbose: bool) -> None:
     """Show all that is known of one or more networks."""
     query = {"verbose": "true"} if verbose else None
-    await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), layout)
+    await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), gotypes.NETWORK, layout)
 
 
 @network.command("rotate-keys", cls=SwarmCommand, examples="swarm-manager network rotate-keys")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
@@ -79,7 +80,7 @@ async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, 
     async def shown(data: Any) -> str:
         return page(data)
 
-    await inspect(nodes, fetch_text, layout, shown, pretty=pretty)
+    await inspect(nodes, fetch_text, gotypes.NODE, layout, shown, pretty=pretty)
 
 
 @node.command("ps", cls=SwarmCommand, examples="swarm-manager node ps --filter desired-state=running host-1 host-2")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
-from manager.cli import digest, file_update
+from manager.cli import digest, file_update, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_secrets
@@ -100,7 +100,9 @@ async def list_secrets(client: Client, /, filters: tuple[tuple[str, str], ...], 
 @with_client
 async def inspect_secrets(client: Client, /, secrets: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show what is known of one or more secrets; their content is never shown."""
-    await inspect(secrets, lambda name: client.get_text(f"/secrets/{name}"), layout, _page, pretty=pretty)
+    await inspect(
+        secrets, lambda name: client.get_text(f"/secrets/{name}"), gotypes.SECRET, layout, _page, pretty=pretty
+    )
 
 
 async def _page(data: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from manager.cli import decode, service_change
+from manager.cli import decode, gotypes, service_change
 from manager.cli.client import Client, filtered
 from manager.cli.cluster import rebalance_service
 from manager.cli.command import SwarmCommand, SwarmGroup
@@ -107,7 +107,7 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
         networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
         return page(decode.service(data), networks, time.time())
 
-    await inspect(services, fetch_text, layout, shown, pretty=pretty)
+    await inspect(services, fetch_text, gotypes.SERVICE, layout, shown, pretty=pretty)
 
 
 @service.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager service rm web db")

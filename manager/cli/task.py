@@ -6,6 +6,7 @@ import time
 
 import click
 
+from manager.cli import gotypes
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_tasks
@@ -55,4 +56,4 @@ async def list_tasks(
 @with_client
 async def inspect_tasks(client: Client, /, tasks: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more tasks."""
-    await inspect(tasks, lambda reference: client.get_text(f"/tasks/{reference}"), layout)
+    await inspect(tasks, lambda reference: client.get_text(f"/tasks/{reference}"), gotypes.TASK, layout)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_volumes
@@ -72,7 +73,7 @@ def path_of(reference: str) -> str:
 @with_client
 async def inspect_volumes(client: Client, /, volumes: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more volumes."""
-    await inspect(volumes, lambda reference: client.get_text(path_of(reference)), layout)
+    await inspect(volumes, lambda reference: client.get_text(path_of(reference)), gotypes.VOLUME, layout)
 
 
 @volume.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager volume rm host-2/data")

@@ -84,6 +84,12 @@ EQUAL = (
     "network inspect front",
     "network inspect --format '{{.ID}} {{.Name}}' front",
     "inspect front w1 token",
+    "service inspect --format '{{.UpdateStatus}} {{.PreviousSpec}} {{.Spec.Labels.nope}} {{.JobStatus}}|' global",
+    "service inspect --format '{{with .Spec.TaskTemplate.ContainerSpec}}{{.User}}|{{.Init}} {{.Env}}{{end}}' global",
+    "service inspect --format '{{.ServiceStatus}} {{json .Endpoint.Ports}} {{.Spec.Mode.Replicated}}' global",
+    "node inspect --format '{{.ManagerStatus}} {{.Spec.Name}}| {{.Spec.Labels.nope}}' w1",
+    "secret inspect --format '{{.Spec.Driver}} {{.Spec.Labels.nope}}' token",
+    "network inspect --format '{{.Labels.nope}} {{.Peers}} {{.ConfigFrom.Network}}|' front",
     "inspect --type service --format '{{.Spec.Name}}' full",
 )
 # These fail, in the same words (but for the program's name) and with the same exit code.

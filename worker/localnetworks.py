@@ -76,6 +76,10 @@ class LocalNetworks:
     async def started(self, task: Task, container: Container) -> None:
         """Nothing is left to do: the engine has connected it."""
 
+    async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:  # noqa: ARG002
+        """Nothing is balanced here: nobody waits for a program to listen."""
+        return ()
+
     async def in_line(self) -> None:
         """Nothing follows the world here."""
 

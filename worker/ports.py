@@ -312,6 +312,12 @@ class Networks(Protocol):
     async def started(self, task: Task, container: Container) -> None:
         """Finish what needs the running container (its pid, its bridge ports), before it counts as started."""
 
+    async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
+        """Name the published TCP ports, as the container has them, on which its program does not listen yet.
+
+        None of them where that cannot be seen.
+        """
+
     async def drain(self, task: Task) -> None:
         """Take the task out of the load balancer; return when no new connection reaches it through any host."""
 

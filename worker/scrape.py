@@ -1,26 +1,20 @@
-"""Fetching what a container exposes over HTTP, from inside of its network: whatever network that is, and unpublished.
-
-A socket belongs to the network that it was made in, so only its making happens there, in a thread that ends with it.
-"""
+"""Fetching what a container exposes over HTTP, from inside of its network: whatever that is, and unpublished."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import http.client
 import io
-import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from common.wire.usage_messages import Scrape
 from worker import prometheus
+from worker.netns import socket_in
 
 SCRAPE_SECONDS = 2.0
 MAX_BYTES = 1 << 20
 _CHUNK = 1 << 16
-_CLONE_NEWNET = 0x40000000
 
 
 async def scrape(pid: int, what: Scrape) -> float:
@@ -32,31 +26,11 @@ async def scrape(pid: int, what: Scrape) -> float:
     """
     try:
         async with asyncio.timeout(SCRAPE_SECONDS):
-            with await asyncio.to_thread(_socket_in, pid) as connection:
+            with await socket_in(pid, socket.AF_INET, socket.SOCK_STREAM) as connection:
                 data = await _fetch(connection, what)
     except TimeoutError:
         raise ValueError(f"no answer within {SCRAPE_SECONDS:g} s") from None
     return prometheus.total(_body(data), what.name)
-
-
-def _socket_in(pid: int) -> socket.socket:
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(_enter_and_open, pid).result()
-
-
-def _enter_and_open(pid: int) -> socket.socket:
-    # os.setns is there from Python 3.12 on.
-    libc = ctypes.CDLL(None, use_errno=True)
-    network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.setns(network, _CLONE_NEWNET):
-            number = ctypes.get_errno()
-            raise OSError(number, f"its network cannot be entered: {os.strerror(number)}")
-    finally:
-        os.close(network)
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setblocking(False)
-    return connection
 
 
 async def _fetch(connection: socket.socket, what: Scrape) -> bytes:

@@ -17,6 +17,11 @@ from common.model.task import Task, TaskState
 from worker.ports import Container, Phase
 
 DEFAULT_RESTART_DELAY = 5 * SECOND
+# A program that does not listen on its published ports gets their traffic after this long all the same.
+LISTEN_SECONDS = 10.0
+UNSAID_SECONDS = 1.0
+# Until then it is looked at again after half of the time that it has run, within these bounds.
+SHORTEST_LOOK, LONGEST_LOOK = 0.005, 0.25
 LONGEST_RESTART_DELAY = 300.0
 
 
@@ -52,6 +57,8 @@ class Situation:
     error: why an action failed for good.
     restarts: how often it was restarted without a manager.
     ended_at: when its container was last seen to have ended.
+    ran_at: when its container was first seen to run.
+    silent: published ports on which its program does not listen yet; unknown, so empty, where it has a health check.
     renewed: the version of the task's specification of which the container has the secrets and configs; see `Task`.
     refused: one of which it cannot have them; `refusal` says why.
     """
@@ -67,6 +74,8 @@ class Situation:
     contact: Contact = Contact.CONNECTED
     restarts: int = 0
     ended_at: float = 0.0
+    ran_at: float = 0.0
+    silent: tuple[int, ...] = ()
     renewed: int = 0
     refused: int = 0
     refusal: str = ""
@@ -99,7 +108,7 @@ def step(task: Task, now: Situation, instant: float) -> Step:
         return _shut_down(now)
     if now.container is not None and now.container.phase is Phase.EXITED:
         return _exited(task, now, now.container, instant)
-    return _forward(task, now)
+    return _forward(task, now, instant)
 
 
 def _remove(now: Situation) -> Step:
@@ -132,7 +141,7 @@ def _shut_down(now: Situation) -> Step:
     return Step(TaskState.SHUTDOWN, "shutdown")
 
 
-def _forward(task: Task, now: Situation) -> Step:
+def _forward(task: Task, now: Situation, instant: float) -> Step:
     match now.state:
         case TaskState.ACCEPTED:
             return Step(TaskState.PREPARING, "preparing")
@@ -144,7 +153,7 @@ def _forward(task: Task, now: Situation) -> Step:
             waits = task.desired_state <= TaskState.READY
             return Step(now.state) if waits else Step(TaskState.STARTING, "starting")
         case TaskState.STARTING | TaskState.RUNNING:
-            return _run(task, now)
+            return _run(task, now, instant)
     return Step(TaskState.ACCEPTED, "accepted")
 
 
@@ -157,8 +166,11 @@ def _prepare(now: Situation) -> Step:
     return Step(now.state, action=Action.CREATE if now.image_ready else Action.PULL)
 
 
-def _run(task: Task, now: Situation) -> Step:
-    """Start the container and call the task running when it is, and healthy if it says so of itself."""
+def _run(task: Task, now: Situation, instant: float) -> Step:
+    """Start the container and call the task running when it is, and fit for traffic.
+
+    That is when it is healthy, if it has a check, and else when it listens on its published ports.
+    """
     container = now.container
     if container is None:
         return _fail(now, "task: its container was removed from outside of the cluster")
@@ -171,7 +183,20 @@ def _run(task: Task, now: Situation) -> Step:
         return Step(now.state, action=Action.RENEW)
     if container.health == "starting":
         return Step(now.state, "starting" if now.refusal else "", now.refusal)
-    return Step(TaskState.RUNNING, "started", now.refusal)
+    return _serve(now, instant)
+
+
+def _serve(now: Situation, instant: float) -> Step:
+    """Call the task running when its program listens, or has not for too long; why it is not yet is soon said."""
+    if not now.silent or now.state is TaskState.RUNNING:
+        return Step(TaskState.RUNNING, "started", now.refusal)
+    waited = instant - now.ran_at
+    which = f"port{'s' if len(now.silent) > 1 else ''} {', '.join(map(str, now.silent))}/tcp"
+    if waited >= LISTEN_SECONDS:
+        return Step(TaskState.RUNNING, f"started, but its program does not listen on {which}", now.refusal)
+    message = f"waiting for its program to listen on {which}" if waited >= UNSAID_SECONDS else ""
+    pause = min(max(SHORTEST_LOOK, waited / 2), LONGEST_LOOK)
+    return Step(now.state, message, now.refusal if message else "", wake_at=instant + pause)
 
 
 def outdated(task: Task, now: Situation) -> bool:

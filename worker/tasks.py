@@ -143,6 +143,7 @@ class TaskRunner:
             try:
                 if self._stale:
                     await self._look()
+                await self._listen()
                 step = await self._with_last_words(self._step())
                 advanced = self._enter(step)
                 if step.done:
@@ -163,6 +164,14 @@ class TaskRunner:
                 _log.exception("task %s: unexpected error: trying again later", self.task.name)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + POISON_RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        """See whether the program of a container without a health check takes requests yet."""
+        container = self._now.container
+        if container is None or self._now.state is not TaskState.STARTING or container.phase is not Phase.RUNNING:
+            return
+        silent = () if container.health else await self._hands.networks.silent_ports(self.task, container)
+        self._now = replace(self._now, silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()

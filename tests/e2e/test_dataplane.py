@@ -309,10 +309,12 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
 
 
 async def test_no_request_fails_while_a_service_is_scaled_and_updated(swarm: Cluster):
+    """Its program has no health check, and takes a while to listen."""
     for order in ("start-first", "stop-first"):
         options = ("--replicas", "3", "--update-order", order, "--update-monitor", "200ms", "-p", f"{PORT}:80")
+        late = ("--env", "WEB_START_DELAY_MS=300")
         load = Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=200)
-        async with service(swarm, "web", 3, *options), load:
+        async with service(swarm, "web", 3, *options, *late), load:
             await swarm.swarm("service", "scale", "--detach", "web=6")
             await swarm.running("web", 6)
             await swarm.swarm("service", "scale", "--detach", "web=3")

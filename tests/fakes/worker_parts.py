@@ -39,13 +39,17 @@ class FakeFiles:
 
 
 class FakeNetworks:
-    """Gives each task an address in each of its networks; `calls` has what happened to a task. Tests set `looks`."""
+    """Gives each task an address in each of its networks; `calls` has what happened to a task.
+
+    Tests set `looks`, and `silent`, the ports on which no program listens yet.
+    """
 
     def __init__(self) -> None:
         self.calls: dict[str, list[str]] = {}
         self.world = NetworkWorld()
         self.reserved: dict[str, dict[str, str]] = {}
         self.full = False
+        self.silent: tuple[int, ...] = ()
         self.looks = asyncio.Event()
         self._last = 1
 
@@ -83,6 +87,9 @@ class FakeNetworks:
 
     async def started(self, task: Task, container: Container) -> None:
         self._note(task.id, "started")
+
+    async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
+        return self.silent
 
     async def drain(self, task: Task) -> None:
         self._note(task.id, "drain")

@@ -16,6 +16,7 @@ from common.model.task import Task
 from common.rounds import Rounds
 from common.wire.messages import MESH, MESH6
 from worker.net import facts as host_facts
+from worker.net import listeners
 from worker.net.abilities import NO_ENCRYPTION, Encryption
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns import ClusterDns
@@ -120,6 +121,17 @@ class DataPlane:
         if task.id in self._attachments.draining:
             self._attachments.draining.discard(task.id)
             self._keeper.note()
+
+    async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
+        wanted = {port.target_port for port in task.ports if port.protocol == "tcp"}
+        if not wanted:
+            return ()
+        try:
+            heard = await listeners.listening(container.pid)
+        except OSError as error:
+            _log.debug("task %s: cannot see where its program listens: %s", task.name, error.strerror)
+            return ()
+        return tuple(sorted(wanted - heard))
 
     async def drain(self, task: Task) -> None:
         if not self._attachments.of(task.id):

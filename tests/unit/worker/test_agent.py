@@ -148,6 +148,32 @@ async def test_a_task_that_the_manager_drops_is_removed_without_a_word():
 
 
 @virtual
+async def test_a_task_runs_when_its_program_listens_on_its_published_ports():
+    w = world()
+    w.networks.silent = (80,)
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(5)
+        assert w.last().state is S.STARTING
+        assert w.last().message == "waiting for its program to listen on port 80/tcp"
+        w.networks.silent = ()
+        await asyncio.sleep(1)
+        assert (w.last().state, w.last().message) == (S.RUNNING, "started")
+
+
+@virtual
+async def test_a_task_that_never_listens_can_be_stopped_meanwhile():
+    w = world()
+    w.networks.silent = (80,)
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        await w.change(want(make_task(), S.SHUTDOWN))
+        await asyncio.sleep(1)
+        assert w.last().state is S.SHUTDOWN
+
+
+@virtual
 async def test_health_decides_when_it_runs_and_when_it_fails():
     w = world({"web": Program(healthy_after=5, sick_after=60)})
     async with w.running():

@@ -99,6 +99,31 @@ def test_transcript(desired, now, answer):
     assert step(task(desired), now, 1000.0) == answer
 
 
+def test_a_program_that_does_not_listen_is_waited_for_but_not_for_ever():
+    now = at(S.STARTING, container=RUNNING, silent=(80, 443), ran_at=1000.0)
+    told = "waiting for its program to listen on ports 80, 443/tcp"
+    assert [step(task(), now, 1000.0 + waited) for waited in (0, 0.25, 1, 9.75)] == [
+        Step(S.STARTING, wake_at=1000.005),
+        Step(S.STARTING, wake_at=1000.375),
+        Step(S.STARTING, told, wake_at=1001.25),
+        Step(S.STARTING, told, wake_at=1010.0),
+    ]
+    given_up = step(task(), now, 1010.0)
+    assert given_up == Step(S.RUNNING, "started, but its program does not listen on ports 80, 443/tcp")
+
+
+@pytest.mark.parametrize(
+    ("now", "answer"),
+    [
+        (at(S.STARTING, container=RUNNING, ran_at=999.0), Step(S.RUNNING, "started")),
+        (at(S.RUNNING, container=RUNNING, silent=(80,), ran_at=999.0), Step(S.RUNNING, "started")),
+    ],
+    ids=["it listens", "it runs already"],
+)
+def test_who_is_not_waited_for(now, answer):
+    assert step(task(), now, 1000.0) == answer
+
+
 def ended(contact, code=1, restarts=0, ended_at=1000.0, state=S.RUNNING):
     return at(state, container=exited(code), contact=contact, restarts=restarts, ended_at=ended_at)
 

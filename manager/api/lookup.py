@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from common.errors import NotFound
 from common.ids import ID_LENGTH
-from common.model import Node, Service, StoredObject, Task
+from common.model import Network, Node, Service, StoredObject, Task
 from manager.api.call import Filters
 from manager.api.errors import EngineError
 from manager.state.view import NamedTableView, TableView, View
@@ -33,8 +33,12 @@ def _only(noun: str, reference: str, matches: list[T]) -> T:
     if not matches:
         raise NotFound(f"{noun} {reference} not found")
     if len(matches) > 1:
-        raise EngineError(400, f"{noun} {reference} is ambiguous ({len(matches)} matches found)")
+        raise _ambiguous(noun, reference, f"{len(matches)} matches found")
     return matches[0]
+
+
+def _ambiguous(noun: str, reference: str, why: str) -> EngineError:
+    return EngineError(400, f"{noun} {reference} is ambiguous ({why})")
 
 
 def find_service(view: View, reference: str) -> Service:
@@ -53,6 +57,20 @@ def find_task(view: View, reference: str) -> Task:
     """Return a task. Clients make up a task's name from its service's, so that only ids are looked up."""
     exact = view.tasks.get(reference)
     return exact if exact is not None else _only("task", reference, _by_prefix(view.tasks, reference))
+
+
+def find_network(view: View, reference: str) -> Network | None:
+    """Return a network of the cluster; None where it is none: it may be one that each engine has of its own.
+
+    Raises:
+        EngineError: 400, a prefix fits several.
+
+    """
+    found = view.networks.get(reference) or next(iter(view.networks.named(reference)), None)
+    matches = [found] if found is not None else _by_prefix(view.networks, reference)
+    if len(matches) > 1:
+        raise _ambiguous("network", reference, f"{len(matches)} matches found based on ID prefix")
+    return matches[0] if matches else None
 
 
 def _by_prefix(table: TableView[T], reference: str) -> list[T]:

@@ -14,9 +14,9 @@ from manager.api.attachments import forget_gone, in_use
 from manager.api.call import Answer, Call, Filters, Reply, moment
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.lookup import any_prefix, labels_match, passes
+from manager.api.lookup import any_prefix, find_network, labels_match, passes
 from manager.api.network_requests import NetworkCreate, network_spec
-from manager.api.references import find_network, predefined_name
+from manager.api.references import predefined_name
 from manager.api.router import Route
 from manager.api.views.attachments import containers_view
 from manager.api.views.networks import PREDEFINED, network_view, predefined_view

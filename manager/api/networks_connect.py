@@ -23,8 +23,9 @@ from manager.api.containers_networks import asked_network, attachable, check_add
 from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.logstream import TASK_LABEL
+from manager.api.lookup import find_network
 from manager.api.proxy import EngineReply, ask
-from manager.api.references import find_network, predefined_name
+from manager.api.references import predefined_name
 from manager.api.router import Route
 
 

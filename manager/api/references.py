@@ -8,11 +8,12 @@ import msgspec
 
 from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import InvalidArgument
-from common.model import Config, Network, Secret
+from common.model import Config, Secret
 from common.model.container import ConfigReference, ContainerSpec, SecretReference
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from manager.api.errors import invalid
 from manager.api.filled import filled
+from manager.api.lookup import find_network
 from manager.api.views.networks import PREDEFINED
 from manager.orchestrate.rotation import VERSION_OF
 from manager.state.view import View
@@ -22,7 +23,7 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     """Return the spec as it is stored: with network ids, and with what was left open filled in.
 
     Raises:
-        EngineError, InvalidArgument: 400; something that the spec names does not exist.
+        EngineError, InvalidArgument: 400; something that the spec names does not exist, or is not the only one.
 
     """
     template = spec.task_template
@@ -32,15 +33,6 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     _check_predefined(networks, spec)
     template = msgspec.structs.replace(template, networks=networks)
     return filled(msgspec.structs.replace(spec, task_template=template, networks=()))
-
-
-def find_network(view: View, reference: str) -> Network | None:
-    """Return a stored network by id or name, else by the one id that begins so."""
-    found = view.networks.get(reference) or next(iter(view.networks.named(reference)), None)
-    if found is not None or not reference:
-        return found
-    matches = [network for network in view.networks if network.id.startswith(reference)]
-    return matches[0] if len(matches) == 1 else None
 
 
 def predefined_name(reference: str) -> str:

@@ -261,6 +261,8 @@ class Agent:
         self._images.keep_auths(frozenset(task.service_id for task in new.tasks.values()))
 
     def _engine_changed(self, there: bool) -> None:
+        if there and self._engine_gone.is_set():
+            _log.info("the engine answers again")
         (self._engine_there.set if there else self._engine_there.clear)()
         (self._engine_gone.clear if there else self._engine_gone.set)()
         if there:

@@ -50,6 +50,9 @@ LAYERS_ASKED = 200
 # A line of logs may be of any length.
 LONGEST_LOGS = 1 << 16
 STOP_MARGIN_SECONDS = 60.0
+# An engine that was not heard from for so long is pinged, and has so long to answer that.
+SILENT_SECONDS = 5.0
+PING_SECONDS = 10.0
 AIODOCKER_NO_ANSWER = 900
 _RETRY_FIRST, _RETRY_LIMIT = 0.1, 2.0
 
@@ -71,6 +74,7 @@ class DockerEngine:
         self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
         self._negotiating = asyncio.Lock()
+        self._heard_at = -math.inf  # the loop's time
 
     async def close(self) -> None:
         await self._docker.close()
@@ -255,7 +259,8 @@ class DockerEngine:
                 async with self._event_stream(labels, actions, since) as response:
                     yield EngineConnected()
                     self._backoff.reset()
-                    async for line in _json_lines(response):
+                    lines = _json_lines(response)
+                    while (line := await self._next(lines)) is not None:
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
                         if event := engineapi.read_event(line, actions):
                             yield event
@@ -282,7 +287,46 @@ class DockerEngine:
                 await _raise_for_status(response)
                 yield response
 
+    async def _next(self, lines: AsyncIterator[JSON]) -> JSON | None:
+        """Wait for the next line of an answer that may be silent for long; None at its end.
+
+        Raises:
+            EngineDown: the engine hangs.
+
+        """
+        coming = asyncio.ensure_future(anext(lines, None))
+        try:
+            while not (await asyncio.wait({coming}, timeout=SILENT_SECONDS))[0]:
+                await self._check_alive()
+            self._heard()
+            return await coming
+        finally:
+            coming.cancel()
+
+    async def _check_alive(self) -> None:
+        """Ping the engine, unless it was heard from lately.
+
+        Raises:
+            EngineDown: it takes connections, at most.
+
+        """
+        if asyncio.get_running_loop().time() - self._heard_at < SILENT_SECONDS:
+            return
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                async with self._docker.session.get(f"{self._docker.docker_host}/_ping") as response:
+                    await response.read()
+        except TimeoutError as error:
+            raise EngineDown(
+                f"the Docker engine at {self.host} hangs: it has not answered for {SILENT_SECONDS + PING_SECONDS:g} s "
+                "(`systemctl restart docker` on this host starts it anew)"
+            ) from error
+        self._heard()
+
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
 
     async def _unless_absent(self, call: Awaitable[T]) -> T | None:
         """Make a call; None when the engine does not know what it is about."""
@@ -324,9 +368,11 @@ class DockerEngine:
         """Turn aiodocker's and aiohttp's errors into ours."""
         try:
             yield
+            self._heard()
         except DockerError as error:
             if error.status == AIODOCKER_NO_ANSWER:
                 raise EngineDown(f"no Docker engine answers at {self.host}: {error.message}") from error
+            self._heard()
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
             raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error

@@ -31,6 +31,7 @@ async def answering(
     app = web.Application()
     app.router.add_get("/version", version)
     app.router.add_route("*", "/v1.43/{path:.*}", handler)
+    app.router.add_get("/_ping", handler)
     runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     await web.UnixSite(runner, str(folder / "docker.sock")).start()
@@ -57,6 +58,59 @@ async def test_events_go_on_after_an_answer_that_makes_no_sense(tmp_path: Path, 
             if isinstance(event, ContainerEvent):
                 break
     assert heard[-3:-1] == [EngineLost(), EngineConnected()]
+
+
+class Hanging:
+    """An engine whose events and calls are silent; it answers pings until it `hangs`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "SILENT_SECONDS", 0.02)
+        self.hangs = asyncio.Event()
+        self.pinged = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/_ping":
+            self.pinged.set()
+            return web.Response(text="OK") if not self.hangs.is_set() else await self._never()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return await self._never()
+
+    async def _never(self) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+async def test_a_hung_engine_is_lost_and_there_again_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hung = Hanging(monkeypatch)
+    async with asyncio.timeout(10), answering(tmp_path, hung.answer) as engine, aclosing(engine.events({})) as stream:
+        assert await anext(stream) == EngineConnected()
+        following = asyncio.ensure_future(anext(stream))
+        await hung.pinged.wait()
+        hung.pinged.clear()
+        await hung.pinged.wait()
+        assert not following.done()  # it was silent for long, and answered
+        monkeypatch.setattr(driver, "PING_SECONDS", 0.05)  # from the next ping on
+        hung.hangs.set()
+        assert await following == EngineLost()
+        hung.hangs.clear()
+        assert await anext(stream) == EngineConnected()
+    assert "hangs: it has not answered for 0.07 s" in caplog.text
+
+
+async def test_an_engine_that_answers_calls_is_not_pinged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung = Hanging(monkeypatch)
+    monkeypatch.setattr(driver, "SILENT_SECONDS", 60.0)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response([]) if request.path.endswith("/json") else await hung.answer(request)
+
+    async with asyncio.timeout(10), answering(tmp_path, answer) as engine:
+        await engine.containers({})
+        await engine._check_alive()  # what waiting for the next event does when it was silent
+    assert not hung.pinged.is_set()
 
 
 TWO_NETWORKS = {"NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {"Aliases": ["x"]}}}}

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from worker.net import dnsanswers, dnswire
+from worker.net.accepting import Acceptor
 from worker.net.dnsanswers import Forward
 from worker.net.dnsforward import DNS_PORT, Forwarder, receive_framed, send_framed
 from worker.net.dnswire import Query
@@ -46,6 +47,7 @@ class DnsServer:
         self._port = port
         self._zones = Zones()
         self._sockets: dict[str, tuple[socket.socket, socket.socket]] = {}
+        self._acceptors: dict[str, Acceptor] = {}
         self._refused: dict[str, OSError] = {}
         self._jobs = Counter[str]()
         self._group: asyncio.TaskGroup | None = None
@@ -103,13 +105,15 @@ class DnsServer:
             raise
         connections.listen(_BACKLOG)
         loop.add_reader(datagrams, self._read, datagrams)
-        loop.add_reader(connections, self._accept, connections)
+        self._acceptors[address] = Acceptor(connections, self._take, f"the name server at {address}")
         self._sockets[address] = (datagrams, connections)
 
     def _close(self, address: str) -> None:
-        for each in self._sockets.pop(address):
-            asyncio.get_running_loop().remove_reader(each)
-            each.close()
+        datagrams, connections = self._sockets.pop(address)
+        asyncio.get_running_loop().remove_reader(datagrams)
+        self._acceptors.pop(address).end()
+        datagrams.close()
+        connections.close()
 
     def _read(self, datagrams: socket.socket) -> None:
         """Answer what has come; a few at a time, so that the rest of the worker has its turn."""
@@ -128,11 +132,8 @@ class DnsServer:
             else:
                 _send(datagrams, answer, sender)
 
-    def _accept(self, connections: socket.socket) -> None:
-        try:
-            connection, (source, _) = connections.accept()
-        except OSError:
-            return  # it has gone again
+    def _take(self, connection: socket.socket, sender: tuple[str, int]) -> None:
+        source, _ = sender
         connection.setblocking(False)
         self._start(source, self._converse(connection, source), connection.close)
 

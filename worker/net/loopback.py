@@ -9,9 +9,10 @@ Here is TCP; UDP has `worker.net.loopbackudp`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
+from functools import partial
 
+from worker.net.accepting import Acceptor
 from worker.net.loopbackudp import DatagramRelay, Target
 
 # More connections at the same time are refused.
@@ -20,14 +21,13 @@ _CHUNK = 1 << 16
 _BACKLOG = 128
 _RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
 
-_log = logging.getLogger(__name__)
-
 
 class LoopbackRelay:
     """Carries connections and datagrams while `run` runs, from the sockets that it was given."""
 
     def __init__(self) -> None:
         self._targets: dict[socket.socket, Target] = {}
+        self._acceptors: dict[socket.socket, Acceptor] = {}
         self._datagrams = DatagramRelay()
         self._group: asyncio.TaskGroup | None = None
         self._open = 0
@@ -43,7 +43,7 @@ class LoopbackRelay:
         finally:
             self._group = None
             for bound in self._targets:
-                asyncio.get_running_loop().remove_reader(bound)
+                self._stop(bound)
 
     def serve(self, bound: socket.socket, target: Target) -> None:
         """Carry what comes to a bound socket to another one of this host, until `forget`."""
@@ -54,7 +54,7 @@ class LoopbackRelay:
     def forget(self, bound: socket.socket) -> None:
         """Accept no more of a socket, before it is closed. What was accepted goes on. Repeatable."""
         if self._targets.pop(bound, None) is not None and self._group is not None:
-            asyncio.get_running_loop().remove_reader(bound)
+            self._stop(bound)
             self._datagrams.forget(bound)
 
     def _listen(self, bound: socket.socket) -> None:
@@ -63,20 +63,22 @@ class LoopbackRelay:
             asyncio.get_running_loop().add_reader(bound, self._datagrams.take, bound, self._targets[bound])
             return
         bound.listen(_BACKLOG)
-        asyncio.get_running_loop().add_reader(bound, self._accept, bound)
+        target = self._targets[bound]
+        self._acceptors[bound] = Acceptor(bound, partial(self._take, target), f"[::1]:{target[1]}")
 
-    def _accept(self, bound: socket.socket) -> None:
-        try:
-            connection, _ = bound.accept()
-        except OSError as error:
-            _log.debug("cannot accept at [::1]:%d: %s", self._targets[bound][1], error)
-            return  # it has gone again
+    def _stop(self, bound: socket.socket) -> None:
+        if acceptor := self._acceptors.pop(bound, None):
+            acceptor.end()
+        else:
+            asyncio.get_running_loop().remove_reader(bound)
+
+    def _take(self, target: Target, connection: socket.socket, _: object) -> None:
         if self._group is None or self._open >= MOST_CONNECTIONS:
             _reset(connection)
             return
         connection.setblocking(False)
         self._open += 1
-        self._group.create_task(self._carry(connection, self._targets[bound])).add_done_callback(self._done)
+        self._group.create_task(self._carry(connection, target)).add_done_callback(self._done)
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._open -= 1

@@ -334,6 +334,9 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
         "ip link set oc-gw down",
         "ip link set orc-vx mtu 1280 address 02:00:00:00:00:99",
         "ip -4 addr flush dev oc-gw",
+        "ip link set oc-gw mtu 1300",
+        "ip link set $(ls /sys/class/net/oc-gw/brif | head -1) nomaster",
+        "echo 0 >/sys/class/net/oc-gw/brif/$(ls /sys/class/net/oc-gw/brif | head -1)/hairpin_mode",
         "ip rule del prio 20002; ip route flush proto 111",
         "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
         "nft delete table ip orc-services",
@@ -401,7 +404,7 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
 async def state(host: Host) -> str:
     """Return what the data plane has made on a host, in an order that does not change."""
     script = """
-        ip link show orc-vx | grep -o 'mtu [0-9]*\\|link/ether [^ ]*'
+        ip link show orc-vx | grep -o 'mtu [0-9]*\\|link/ether [^ ]*'; ip link show oc-gw | grep -o 'mtu [0-9]*'
         for table in orc orc-services; do
             nft -s list table ip $table | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
         done

@@ -94,6 +94,12 @@ class Host:
             self._ports[port] = names[0]
             await self._kernel.hairpin(port)
 
+    async def hairpin_lost(self, port: int) -> None:
+        """Let the container behind a bridge's port reach itself again, which somebody has ended."""
+        if port in self._ports:
+            await self._kernel.hairpin(port)
+            _tell("repaired", [f"link {port} of bridge {self._ports[port]} did not let its container reach itself"])
+
     def check_sysctls(self) -> None:
         """Set again what somebody has changed."""
         if self._plan is not None:
@@ -177,17 +183,21 @@ class Host:
             await self._engine.create_network(body)
 
     async def _raise_bridges(self, plan: HostPlan, seen: Seen, *, in_use: bool) -> None:
-        """Repair the bridges that somebody has deleted, set down or left without address: those in use, or all."""
+        """Repair the bridges that somebody has deleted or changed, or has taken ports out of: those in use, or all."""
         now = await self._kernel.look() if self._links is None else seen
         self._ports = {port: name for port, name in self._ports.items() if port in now.links.values()}
         for network in plan.networks.values():
-            well = network.bridge in now.links and network.bridge not in now.down
-            if not well or str(network.gateway) not in now.addresses:
-                ports = [port for port, name in self._ports.items() if name == network.bridge]
-                if in_use and not ports:
-                    continue
+            ports = [port for port, name in self._ports.items() if name == network.bridge]
+            if in_use and not ports:
+                continue
+            index = now.links.get(network.bridge)
+            well = index is not None and network.bridge not in now.down
+            if not well or now.addresses.get(str(network.gateway)) != network.mtu:
                 _tell("repaired", [await self._kernel.raise_bridge(network.link, now, ports)])
                 self._links = None
+            elif strays := [port for port in ports if now.ports.get(port) != index]:
+                await self._kernel.attach(network.bridge, strays)
+                _tell("repaired", [f"link {port} was taken out of bridge {network.bridge}" for port in strays])
 
     async def _encrypt(self, plan: HostPlan, seen: Seen | None) -> None:
         """Make the links of encrypted networks; the routes over them come after."""

@@ -97,7 +97,11 @@ class Keeper:
                 self._noting(host.docker_rules_lost),
                 host.tables.process,
             )
-            links = LinkWatch(lambda port, bridge: host.port_added(port, bridge, self._seen), self._links_changed(host))
+            links = LinkWatch(
+                lambda port, bridge: host.port_added(port, bridge, self._seen),
+                host.hairpin_lost,
+                self._links_changed(host),
+            )
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(rules.run())

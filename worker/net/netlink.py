@@ -138,8 +138,22 @@ class Kernel:
         except (NetlinkError, OSError) as error:
             _log.debug("link %d has gone already: %s", port, error)
 
+    async def attach(self, bridge: str, ports: Collection[int]) -> None:
+        """Make links ports of a bridge, which lets their containers reach themselves.
+
+        Raises:
+            Unavailable: the kernel refuses.
+
+        """
+        try:
+            async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
+                (index,) = await self._route.link_lookup(ifname=bridge)
+                await self._attach(index, ports)
+        except (NetlinkError, OSError, ValueError) as error:
+            raise Unavailable(f"cannot give bridge {bridge} its ports back: {error}") from error
+
     async def raise_bridge(self, bridge: Bridge, seen: Seen, ports: Collection[int]) -> str:
-        """Set a bridge up, with its address, or make it anew with its ports; return what was wrong.
+        """Set a bridge up, with its address and MTU, or make it anew with its ports; return what was wrong.
 
         Docker does so only when it starts.
 
@@ -154,11 +168,10 @@ class Kernel:
                     await self._make_bridge(bridge, ports)
                 (index,) = await self._route.link_lookup(ifname=bridge.name)
                 await self._route.addr("replace", index=index, address=bridge.address, prefixlen=bridge.prefix)
-                await self._route.link("set", index=index, state="up")
+                await self._route.link("set", index=index, mtu=bridge.mtu, state="up")
         except (NetlinkError, OSError, ValueError) as error:
             raise Unavailable(f"cannot make bridge {bridge.name} anew: {error}") from error
-        wrong = "missing" if missing else "down" if bridge.name in seen.down else "without its address"
-        return f"bridge {bridge.name} was {wrong}"
+        return f"bridge {bridge.name} was {_wrong(bridge, seen)}"
 
     async def remove_bridges(self, prefix: str) -> None:
         """Remove the bridges that were made anew here and that Docker therefore leaves behind."""
@@ -171,8 +184,11 @@ class Kernel:
     async def _make_bridge(self, bridge: Bridge, ports: Collection[int]) -> None:
         await self._route.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu)
         (index,) = await self._route.link_lookup(ifname=bridge.name)
+        await self._attach(index, ports)
+
+    async def _attach(self, bridge: int, ports: Collection[int]) -> None:
         for port in ports:
-            await self._route.link("set", index=port, master=index)
+            await self._route.link("set", index=port, master=bridge)
             await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -299,6 +315,15 @@ class Kernel:
                 await self._route.route("del", **_route(item, links))
             case Rule():
                 await self._route.rule("del", **_rule(item))
+
+
+def _wrong(bridge: Bridge, seen: Seen) -> str:
+    if bridge.name not in seen.links:
+        return "missing"
+    if bridge.name in seen.down:
+        return "down"
+    mtu = seen.addresses.get(bridge.address)
+    return "without its address" if mtu is None else f"set to an MTU of {mtu} in place of {bridge.mtu}"
 
 
 async def _each(call: Any) -> AsyncIterator[Any]:

@@ -29,8 +29,11 @@ _NFTABLES_FIXED = 4
 _ROUTE = 0
 # RTNLGRP_: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE.
 _ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19)
-_LINK_FIXED = struct.Struct("=4xiI4x")
-_IFNAME, _MASTER = 3, 10
+_LINK_FIXED = struct.Struct("=B3xiI4x")
+# What a bridge tells of its port has this family and, as an attribute within an attribute, whether it reflects.
+_BRIDGE_FAMILY = 7
+_IFNAME, _MTU, _MASTER, _PORT = 3, 4, 10, 12
+_HAIRPIN_MODE = 4
 _UP = 1
 _ADDRESS_SCOPE, _ROUTE_PROTOCOL = 3, 5
 _LINK_SCOPE = 253
@@ -108,15 +111,23 @@ def _names(kind: int, body: memoryview) -> tuple[str, str]:
 class LinkWatch:
     """Listens to changes of links, addresses, routes and rules.
 
-    `port_added(index, bridge)` hears of a link that became a bridge's port; `changed(what)` of anything that may
-    concern the plan, in words.
+    `port_added(index, bridge)` hears of a link that became a bridge's port, `hairpin_lost(index)` of one to which the
+    bridge sent back what came from it, and does not any more; `changed(what)` of anything that may concern the plan, in
+    words.
     """
 
-    def __init__(self, port_added: Callable[[int, int], Awaitable[None]], changed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        port_added: Callable[[int, int], Awaitable[None]],
+        hairpin_lost: Callable[[int], Awaitable[None]],
+        changed: Callable[[str], None],
+    ) -> None:
         self._port_added = port_added
+        self._hairpin_lost = hairpin_lost
         self._changed = changed
-        self._known: set[int] = set()
+        self._mtus: dict[int, int] = {}  # of our links, by their index
         self._ports: dict[int, int] = {}
+        self._reflecting: set[int] = set()
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -125,8 +136,9 @@ class LinkWatch:
                 batch, lost = await listener.batch()
                 if lost:
                     _log.info("lost some of the kernel's routing events")
-                    self._known.clear()
+                    self._mtus.clear()
                     self._ports.clear()
+                    self._reflecting.clear()
                     self._changed("events were lost, links may have been deleted")
                 for message in batch:
                     await self.take(message)
@@ -145,31 +157,56 @@ class LinkWatch:
                 self._changed("the host's addresses changed")
 
     async def _take_link(self, message: Message) -> None:
-        index, flags = _LINK_FIXED.unpack_from(message.body)
+        family, index, flags = _LINK_FIXED.unpack_from(message.body)
         found = dict(attributes(message.body, _LINK_FIXED.size))
         name, bridge = text(found.get(_IFNAME, b"")), number(found.get(_MASTER, b""))
+        if family == _BRIDGE_FAMILY and message.kind == _Event.DELLINK:
+            return  # a port leaves its bridge: whether it goes for good is told next
         if message.kind == _Event.DELLINK:
-            self._ports.pop(index, None)
-            if _is_ours(name) and not bridge:
-                self._known.discard(index)
+            self._forget_port(index)
+            if _is_ours(name):
+                self._mtus.pop(index, None)
                 self._changed(f"link {name} was deleted")
         elif bridge:
             await self._take_port(index, bridge)
-        elif not _is_ours(name):
-            return
-        elif index not in self._known:
-            self._known.add(index)
+            if family == _BRIDGE_FAMILY:
+                await self._take_hairpin(index, found.get(_PORT))
+        elif self._forget_port(index):
+            self._changed(f"link {name} was taken out of its bridge")
+        elif _is_ours(name):
+            self._take_ours(index, name, flags, number(found.get(_MTU, b"")))
+
+    def _take_ours(self, index: int, name: str, flags: int, mtu: int) -> None:
+        before, self._mtus[index] = self._mtus.get(index), mtu
+        if before is None:
             self._changed(f"link {name} is new")
         elif not flags & _UP:  # what else is told of a bridge, whenever a port comes or goes, does not matter
             self._changed(f"link {name} is down")
+        elif before != mtu:
+            self._changed(f"link {name} has another MTU")
         elif name == TUNNEL:
-            self._changed(f"link {name} may have another address or MTU")
+            self._changed(f"link {name} may have another address")
 
     async def _take_port(self, port: int, bridge: int) -> None:
         """Pass on a port once: setting it up makes the kernel tell of it again. A bridge is told of as its own port."""
         if port != bridge and self._ports.get(port) != bridge:
             self._ports[port] = bridge
             await self._port_added(port, bridge)
+
+    async def _take_hairpin(self, port: int, told: memoryview | None) -> None:
+        mode = dict(attributes(told, 0)).get(_HAIRPIN_MODE) if told is not None else None
+        if mode is None:
+            return
+        if number(mode):
+            self._reflecting.add(port)
+        elif port in self._reflecting:
+            self._reflecting.discard(port)
+            await self._hairpin_lost(port)
+
+    def _forget_port(self, port: int) -> bool:
+        """Return whether it was one."""
+        self._reflecting.discard(port)
+        return self._ports.pop(port, None) is not None
 
 
 def _is_ours(name: str) -> bool:

@@ -66,13 +66,23 @@ def attribute(number: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), number) + value + b"\0" * (-len(value) % 4)
 
 
-def link(kind: int, index: int, name: str, *, master: int = 0, flags: int = UP) -> Message:
+def link(kind: int, index: int, name: str, *, master: int = 0, flags: int = UP, mtu: int = 1450) -> Message:
+    return Message(kind, 0, memoryview(link_body(0, index, name, master, flags, mtu)))
+
+
+def port(kind: int, index: int, name: str, *, master: int, hairpin: int | None = None) -> Message:
+    """Make what a bridge tells of its port."""
+    told = attribute(12 | 0x8000, attribute(4, bytes([hairpin]))) if hairpin is not None else b""
+    return Message(kind, 0, memoryview(link_body(7, index, name, master, UP, 1450) + told))
+
+
+def link_body(family: int, index: int, name: str, master: int, flags: int, mtu: int) -> bytes:
     body = (
-        struct.pack("=BxHiII", 0, 1, index, flags, 0)
+        struct.pack("=BxHiII", family, 1, index, flags, 0)
         + attribute(3, name.encode() + b"\0")
-        + attribute(4, b"\xdc\5\0\0")
+        + attribute(4, struct.pack("=I", mtu))
     )
-    return Message(kind, 0, memoryview(body + (attribute(10, struct.pack("=I", master)) if master else b"")))
+    return body + (attribute(10, struct.pack("=I", master)) if master else b"")
 
 
 async def heard(*events: Message) -> tuple[list[tuple[int, int]], list[str]]:
@@ -83,7 +93,10 @@ async def heard(*events: Message) -> tuple[list[tuple[int, int]], list[str]]:
     async def port_added(port: int, bridge: int) -> None:
         ports.append((port, bridge))
 
-    watch = LinkWatch(port_added, changes.append)
+    async def hairpin_lost(port: int) -> None:
+        changes.append(f"hairpin of {port} lost")
+
+    watch = LinkWatch(port_added, hairpin_lost, changes.append)
     for event in events:
         await watch.take(event)
     return ports, changes
@@ -103,14 +116,37 @@ async def test_our_links_matter_when_they_come_fall_or_go():
     _, changes = await heard(new, new, down, link(RTM_DELLINK, 5, "oc-blue"), link(RTM_DELLINK, 6, "eth1"))
     assert changes == ["link oc-blue is new", "link oc-blue is down", "link oc-blue was deleted"]
     # A port that leaves its bridge is told of as deleted, with the bridge.
-    assert (await heard(link(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
+    assert (await heard(port(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
 
 
 async def test_the_tunnel_matters_whatever_is_told_of_it():
     """Its address and MTU can be changed; of a bridge the like is told whenever a port comes or goes."""
     tunnel, bridge = link(RTM_NEWLINK, 5, "orc-vx"), link(RTM_NEWLINK, 6, "oc-blue")
     _, changes = await heard(tunnel, bridge, tunnel, bridge)
-    assert changes == ["link orc-vx is new", "link oc-blue is new", "link orc-vx may have another address or MTU"]
+    assert changes == ["link orc-vx is new", "link oc-blue is new", "link orc-vx may have another address"]
+
+
+async def test_another_mtu_matters():
+    bridge, changed = link(RTM_NEWLINK, 6, "oc-blue"), link(RTM_NEWLINK, 6, "oc-blue", mtu=1300)
+    _, changes = await heard(bridge, bridge, changed, changed, bridge)
+    assert changes == ["link oc-blue is new", "link oc-blue has another MTU", "link oc-blue has another MTU"]
+
+
+async def test_a_port_that_is_taken_out_of_its_bridge_matters_and_one_that_goes_does_not():
+    joins = (link(RTM_NEWLINK, 9, "veth1", master=5), port(RTM_NEWLINK, 9, "veth1", master=5, hairpin=0))
+    leaves = port(RTM_DELLINK, 9, "veth1", master=5)
+    ports, changes = await heard(*joins, leaves, link(RTM_NEWLINK, 9, "veth1"), *joins)
+    assert changes == ["link veth1 was taken out of its bridge"]
+    assert ports == [(9, 5), (9, 5)]
+    falls = link(RTM_NEWLINK, 9, "veth1", master=5, flags=0)
+    assert (await heard(*joins, falls, leaves, link(RTM_DELLINK, 9, "veth1"))) == ([(9, 5)], [])
+
+
+async def test_a_hairpin_that_is_turned_off_is_told_once_it_was_on():
+    off, on = (port(RTM_NEWLINK, 9, "veth1", master=5, hairpin=mode) for mode in (0, 1))
+    assert (await heard(off, off, on, on))[1] == []
+    assert (await heard(off, on, off, off))[1] == ["hairpin of 9 lost"]
+    assert (await heard(on, port(RTM_NEWLINK, 9, "veth1", master=5), off))[1] == ["hairpin of 9 lost"]
 
 
 async def test_routes_and_rules_of_ours_that_go_and_addresses_of_the_host_matter():

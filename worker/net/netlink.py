@@ -302,8 +302,6 @@ class Kernel:
 
     async def _remove(self, item: Item, links: dict[str, int]) -> None:
         match item:
-            case HardwareAddress():
-                return  # it goes with the bridge
             case Address():
                 address, _, length = item.address.partition("/")
                 await self._route.addr("del", index=links[item.link], address=address, prefixlen=int(length))
@@ -341,9 +339,13 @@ async def _attempt(work: Awaitable[None], what: str, done: list[str], failures: 
 
 
 def _to_remove(there: Collection[Item], wanted: Collection[Item]) -> Iterable[Item]:
-    """Yield what is to go. What is only to change is replaced in place, so that no packet finds nothing."""
+    """Yield what is to go. What is only to change is replaced in place, so that no packet finds nothing.
+
+    A hardware address goes with its bridge.
+    """
     places = {_place(item) for item in wanted}
-    return [item for item in set(there) - set(wanted) if _place(item) not in places]
+    unwanted = [item for item in set(there) - set(wanted) if not isinstance(item, HardwareAddress)]
+    return [item for item in unwanted if _place(item) not in places]
 
 
 def _place(item: Item) -> object:

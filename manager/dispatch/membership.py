@@ -98,10 +98,13 @@ class Membership:
         return self._authority.issue(csr, identity, lifetime, self._clock.now())
 
     def _enter(self, tx: Transaction, request: JoinRequest, peer: PeerInfo, serial: str) -> Node:
-        """Choose the node's row and write it. A host that joins again gets a new row, as with Docker."""
+        """Choose the node's row and write it. A host that joins again gets a new row, as with Docker.
+
+        On the manager's own host, where the row of a join that no session followed stays, the newest join counts.
+        """
         addr = request.advertise_addr or peer.remote_address
         own = tx.nodes.get(self._manager_id)
-        if own is not None and not own.agent and own.joining is None and _same_host(peer):
+        if own is not None and _same_host(peer) and _awaits(own, request.hostname):
             node = _with_worker(own, request, serial)
         else:
             node = Node(
@@ -165,6 +168,11 @@ def check_terms(request: JoinRequest) -> None:
 def _same_host(peer: PeerInfo) -> bool:
     """Whether the peer's address is one of this host: a connection to oneself has the same address at both ends."""
     return bool(peer.remote_address) and peer.remote_address == peer.local_address
+
+
+def _awaits(own: Node, hostname: str) -> bool:
+    """Whether the manager's own node has no worker yet; a join that waits for its first session may be tried again."""
+    return not own.agent and (own.joining is None or own.name == hostname)
 
 
 def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:

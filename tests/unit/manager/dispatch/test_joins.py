@@ -203,6 +203,34 @@ async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port
     await channel.close()
 
 
+async def test_a_join_on_the_managers_host_that_no_session_followed_can_be_tried_again(
+    port: Port, tmp_path: Path
+) -> None:
+    """It was killed, and could take nothing back."""
+    own = Node(
+        id="m1",
+        description=NodeDescription(hostname="alpha"),
+        status=NodeStatus(state="ready", addr="192.0.2.1"),
+        manager_status=ManagerStatus(leader=True),
+    )
+    await port.store.update(lambda tx: tx.put(own))
+    killed = await port.join(labels={"a": "killed"})
+    other = await port.join(hostname="beta")
+    again = await port.join(labels={"a": "again"})
+    assert (killed.node_id, again.node_id, other.node_id == "m1") == ("m1", "m1", False)
+    credentials = written(killed, tmp_path / "killed")
+    with pytest.raises(PermissionDenied, match="it was replaced"):
+        await open_session("127.0.0.1", port.port, client_context(credentials), hello())
+    with pytest.raises(PermissionDenied):
+        await withdraw("127.0.0.1", port.port, client_context(credentials))
+    channel, _ = await open_session("127.0.0.1", port.port, client_context(written(again, tmp_path)), hello())
+    node = port.store.view.nodes.get("m1")
+    assert node is not None
+    assert (node.agent, node.spec.labels) == (True, {"a": "again"})
+    assert (await port.join()).node_id != "m1", "a worker that was welcomed is not replaced"
+    await channel.close()
+
+
 async def test_a_host_that_joins_again_gets_a_new_row(port: Port) -> None:
     assert (await port.join()).node_id != (await port.join()).node_id
 

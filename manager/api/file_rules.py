@@ -13,7 +13,8 @@ from common.model.secret import ConfigSpec, SecretSpec
 from manager.api.call import Call, Filters
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import any_prefix, labels_match, passes
-from manager.orchestrate.rotation import MANAGED, VERSION_OF
+from manager.orchestrate import canary
+from manager.orchestrate.rotation import MANAGED, VERSION_OF, container_references
 from manager.state.view import View
 
 FileT = TypeVar("FileT", Secret, Config)
@@ -68,23 +69,22 @@ def check_current(noun: str, value: Secret | Config) -> None:
 
 
 def check_unused(noun: str, value: Secret | Config, view: View) -> None:
-    """Refuse the removal of what a service names.
+    """Refuse the removal of what a service uses.
 
     Raises:
         InvalidArgument: names the services.
 
     """
-    users = sorted(service.name for service in view.services if _uses(service, value))
+    users = sorted(service.name for service in view.services if _uses(service, value, view))
     if users:
         plural = "s" if len(users) > 1 else ""
         text = f"{noun} '{value.name}' is in use by the following service{plural}: {', '.join(users)}"
         raise InvalidArgument(text)
 
 
-def _uses(service: Service, value: Secret | Config) -> bool:
-    container = service.spec.task_template.container_spec
-    if container is None or service.pending_delete:
+def _uses(service: Service, value: Secret | Config, view: View) -> bool:
+    """Whether a service names it, or tasks do that a canary leaves as they are and may have to replace."""
+    if service.pending_delete:
         return False
-    if isinstance(value, Secret):
-        return any(reference.secret_id == value.id for reference in container.secrets)
-    return any(reference.config_id == value.id for reference in container.configs)
+    kept = (task.spec for task in canary.originals(service, view.tasks.of_service(service.id)))
+    return any(value.id in container_references(spec.container_spec) for spec in (service.spec.task_template, *kept))

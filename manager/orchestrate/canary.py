@@ -64,6 +64,14 @@ def left_out(case: Case, slots: Iterable[Slot]) -> int:
     return sum(leaves_out(case, slot) and not case.clean(slot.tasks[-1]) for slot in slots)
 
 
+def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
+    """Return those of a service's tasks that new ones may have to be like: of older specifications, while it holds."""
+    if not size(service):
+        return []
+    old = (task for task in tasks if task.spec_version != service.spec_version)
+    return [task for task in old if task.desired_state < TaskState.REMOVE]
+
+
 def kept(case: Case, slot: Slot) -> Task | None:
     """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
     if not case.canary or _changed(case, slot):
@@ -73,13 +81,7 @@ def kept(case: Case, slot: Slot) -> Task | None:
 
 def model(case: Case) -> Task | None:
     """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
-    if not case.canary:
-        return None
-    tasks = [
-        task
-        for task in case.view.tasks.of_service(case.service.id)
-        if task.spec_version != case.service.spec_version and task.desired_state < TaskState.REMOVE
-    ]
+    tasks = originals(case.service, case.view.tasks.of_service(case.service.id))
     tasks = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in tasks)
     return max(tasks, key=lambda task: (counts[task.spec_version], task.spec_version), default=None)

@@ -21,6 +21,7 @@ _Rank: TypeAlias = Callable[[Node], tuple[float, ...]]
 
 def uneven(view: View) -> Iterator[str]:
     """Name the moves that would make a service more even, of those whose tasks are to be spread and all run."""
+    avoided = failed_on(view)
     for service in view.services:
         live = [task for task in view.tasks.of_service(service.id) if task.live]
         if not _is_spread(view, service) or any(task.status.state is not TaskState.RUNNING for task in live):
@@ -30,7 +31,7 @@ def uneven(view: View) -> Iterator[str]:
             moved = replace(task, spec=replace(task.spec, placement=service.spec.task_template.placement))
             for node in view.nodes:
                 lower = counts[task.node_id] - counts[node.id] > 1
-                if lower and not _failed_on(view, service, node) and could_run(view, service, moved, node):
+                if lower and (service.id, node.id) not in avoided and could_run(view, service, moved, node):
                     yield f"{service.name}: has {dict(counts)}, and could move {task.id} to {node.id}"
 
 
@@ -47,9 +48,9 @@ def _is_spread(view: View, service: Service) -> bool:
     return strategy == "spread" and not labels.keys() & {"swarm.x.affinity", "swarm.x.anti-affinity"}
 
 
-def _failed_on(view: View, service: Service, node: Node) -> bool:
-    """Whether a task of the service has failed on a node: nothing is moved there for some minutes."""
-    return any(task.status.state in _FAILED for task in view.tasks.on_node(node.id) if task.service_id == service.id)
+def failed_on(view: View) -> set[tuple[str, str]]:
+    """Return each service and node where a task of it has failed: nothing is moved there for some minutes."""
+    return {(task.service_id, task.node_id) for task in view.tasks if task.status.state in _FAILED}
 
 
 def probe(name: str, **labels: str) -> Service:

@@ -70,6 +70,13 @@ class Manager:
             SwarmError: a file, an address or the store cannot be had; the message says which.
 
         """
+        try:
+            await self._manage()
+        finally:
+            if self._left:
+                self._data.clear()
+
+    async def _manage(self) -> None:
         files = AuthorityFiles(self._data.path)
         authority = files.load()
         async with Store(SqliteBackend(self._data.store), self._clock) as store:
@@ -88,8 +95,6 @@ class Manager:
             background = self._background(store, dispatcher)
             async with _running(*background, audit.run(), self._renew(files, authority, store, contexts)):
                 await self._serve(store, dispatcher, authority, contexts, audit)
-        if self._left:
-            self._data.clear()
 
     def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
         rules = (*orchestration_rules(), attachment_rule())
@@ -131,9 +136,10 @@ class Manager:
             self._notifier.stopping()
 
     async def _leave(self) -> None:
-        """End the cluster: the daemon stops, and its files go when it has."""
+        """End the cluster: the daemon stops, is not started again, and its files go when it has stopped."""
         _log.warning("leaving: cluster and certificate authority of %s are removed", self._data.path)
         self._left = True
+        self._data.forget()
         self.stop()
 
     async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, contexts: _Contexts) -> None:

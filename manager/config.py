@@ -74,10 +74,14 @@ class DataDir:
 
     def clear(self) -> None:
         """Remove a cluster's files: the configuration first, so that a half-removed cluster counts as none."""
-        self.config.unlink(missing_ok=True)
+        self.forget()
         for file in self.path.glob(f"{self.store.name}*"):
-            file.unlink()
+            file.unlink(missing_ok=True)
         shutil.rmtree(self.certificates, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Have this directory count as one without a cluster, of which no manager is started."""
+        self.config.unlink(missing_ok=True)
 
     def save(self, config: ManagerConfig) -> None:
         """Write the configuration, whole or not at all. Its presence is what says that `init` was completed."""

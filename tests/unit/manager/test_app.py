@@ -1,0 +1,57 @@
+"""The daemon as a whole: what is left of its data directory in the end. That it serves is the subject of tests/e2e."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from common.clock import SystemClock
+from common.ids import new_id
+from manager import app
+from manager.bootstrap import create_cluster
+from manager.config import DataDir, ManagerConfig
+
+
+async def no_workers(*_: object) -> nullcontext[None]:
+    return nullcontext()
+
+
+@asynccontextmanager
+async def closing_badly(*_: object, **__: object) -> AsyncIterator[None]:
+    yield
+    raise RuntimeError("a connection cannot be closed")
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    rng, data = random.Random(1), DataDir(tmp_path / "manager")
+    config = ManagerConfig(
+        node_id=new_id(rng),
+        advertise_addr="127.0.0.1:2377",
+        listen_addr="127.0.0.1:2377",
+        hosts=(f"unix://{tmp_path}/s.sock",),
+    )
+    await create_cluster(data, config, ["10.0.0.0/8"], SystemClock(), rng)
+    monkeypatch.setattr(app, "serve_cluster", no_workers)
+    monkeypatch.setattr(app, "serve_api", closing_badly)
+    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    left: list[asyncio.Task[None]] = []
+
+    def ready() -> None:
+        if leaves:
+            left.append(asyncio.create_task(manager._leave()))
+        else:
+            manager.stop()
+
+    manager = app.Manager(data, config, ready)
+    with pytest.raises(ExceptionGroup) as caught:
+        await manager.run()
+    assert caught.group_contains(RuntimeError, match="cannot be closed")
+    assert data.initialised() == data.store.exists() == data.certificates.exists() == (not leaves)

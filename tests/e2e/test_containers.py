@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 from tests.lab.process import Process, Result
 
@@ -351,6 +352,7 @@ async def stalled_reader(cluster: Cluster, container: str) -> asyncio.StreamWrit
     return writer
 
 
+@long
 @pytest.mark.timeout(400)
 async def test_a_gigabyte_at_flat_memory_beside_a_stalled_reader() -> None:
     """A reader that reads nothing, and 1 GB each way beside it: the manager keeps its size, and nobody waits."""

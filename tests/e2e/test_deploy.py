@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.lab import BareMachine, Host, Lab, SystemdHost
 from tests.lab.wheels import wheelhouse
 
@@ -50,6 +51,7 @@ def offline() -> dict[str, str]:
     }
 
 
+@long
 @pytest.mark.timeout(170)
 async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(offline: dict[str, str]):
     async with Lab("install", hosts=1, client=False, engine=False, host_type=BareMachine) as lab:

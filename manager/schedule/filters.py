@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from common.errors import InvalidArgument
 from common.model import Task
-from common.model.service import Platform
+from common.model.service import Platform, Reservations, TaskSpec
 from manager.schedule.load import ClusterLoad
-from manager.schedule.nodeload import NodeLoad, host_ports
+from manager.schedule.nodeload import NodeLoad, PortKey, host_ports
 from manager.state.constraints import Constraint, parse_all
 from manager.state.reservations import Available, reserved
 from manager.state.view import View
@@ -27,48 +27,67 @@ _BUILT_IN_VOLUMES = frozenset({"", "local"})
 _BUILT_IN_LOGS = frozenset({"", "none"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Filter:
-    """`explain` words its refusals for a person: one form for one node, one for several."""
+    """`explain` words its refusals for a person: one form for one node, one for several.
+
+    Filters of equal `key`s refuse the same nodes, whichever tasks they were made for.
+    """
 
     accepts: Accepts
     one: str
     many: str
+    key: Hashable
 
     def explain(self, nodes: int) -> str:
         return self.one if nodes == 1 else self.many.format(nodes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pipeline:
-    """The filters of a group of tasks. Equal `key`s mean equal demands, whichever service they come from.
+    """The filters of a group of tasks: `fixed` ask the node's record alone, `changing` its load.
 
-    `fixed` are those of the filters that ask the node's record alone and not its load; equal ones have equal
-    `fixed_key`s. `wanted` is an attribute and the value of it that every node has which passes, if there is such a one.
-    `invalid` says what no node can ever meet: a constraint that cannot be read.
+    `constraints` are those that one of the fixed filters is made of. `invalid` says what no node can ever meet: a
+    constraint that cannot be read.
     """
 
-    filters: tuple[Filter, ...]
-    key: Hashable
     fixed: tuple[Filter, ...] = ()
-    fixed_key: Hashable = None
+    changing: tuple[Filter, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
     invalid: str = ""
-    wanted: tuple[str, str] | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What the tasks demand: equal keys mean equal demands, whichever service they come from."""
+        return self.fixed_key, tuple(each.key for each in self.changing), self.invalid
+
+    @property
+    def fixed_key(self) -> Hashable:
+        """What they demand of a node's record."""
+        return tuple(each.key for each in self.fixed)
+
+    def wanted(self) -> tuple[str, str] | None:
+        """Return an attribute and the value of it that every node has which suits, if there is such a one."""
+        return next((each.wanted for each in self.constraints if each.wanted is not None), None)
 
     def suits(self, load: NodeLoad) -> bool:
         """Whether the node could ever take one of these, as its record is."""
         return all(each.accepts(load) for each in self.fixed)
 
-    def accepts(self, load: NodeLoad) -> bool:
-        """Whether the node, already known to take tasks, takes one of these now."""
-        for each in self.filters:  # noqa: SIM110 - the scheduler's innermost loop; all() costs a generator
+    def has_room(self, load: NodeLoad) -> bool:
+        """Whether a node that takes tasks, and suits, takes one of these now."""
+        for each in self.changing:  # noqa: SIM110 - the scheduler's innermost loop; all() costs a generator
             if not each.accepts(load):
                 return False
         return True
 
+    def accepts(self, load: NodeLoad) -> bool:
+        """Whether a node that takes tasks takes one of these now."""
+        return self.suits(load) and self.has_room(load)
+
     def explain(self, nodes: Iterable[NodeLoad]) -> str:
         """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
-        every = (_AGENT, _READY, *self.filters)
+        every = (_AGENT, _READY, *self.fixed, *self.changing)
         refused = dict.fromkeys(every, 0)
         for load in nodes:
             refusal = next((each for each in every if not each.accepts(load)), None) if load.node else None
@@ -82,39 +101,40 @@ def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
     """Choose the filters that `task`, standing for its whole group, needs."""
     placement = task.spec.placement
     try:
-        constraints = parse_all(placement.constraints) if placement else ()
+        constraints = parse_all(placement.constraints) if placement is not None else ()
     except InvalidArgument as error:
-        return Pipeline((), ("invalid", error.message), invalid=error.message)
-    drivers = tuple(_drivers(task, view))
-    networks = [network for each in task.spec.networks if (network := view.networks.get(each.target)) is not None]
-    encrypted = any(network.spec.encrypted for network in networks)
-    ipv6 = any(network.spec.ipv6_enabled for network in networks)
-    ports = tuple(host_ports(task))
-    platforms = tuple(map(_normal, placement.platforms)) if placement else ()
-    most = placement.max_replicas if placement else 0
-    wanted = reserved(task)
-    filters: list[Filter] = []
-    fixed: list[Filter] = []
-    if wanted.nano_cpus or wanted.memory_bytes or wanted.generic_resources:
-        filters.append(_resources(task))
-    if drivers:
-        fixed.append(_plugins(drivers))
-    if encrypted:
-        fixed.append(_ENCRYPTS)
-    if ipv6:
-        fixed.append(_IPV6)
+        return Pipeline(invalid=error.message)
+    return Pipeline(tuple(_of_record(task, constraints, view)), tuple(_of_load(task, load)), constraints)
+
+
+def _of_record(task: Task, constraints: tuple[Constraint, ...], view: View) -> Iterator[Filter]:
+    """Yield the filters for what the node, its engine and its host must be."""
+    spec, placement = task.spec, task.spec.placement
+    if drivers := tuple(_drivers(spec, view)):
+        yield _plugins(drivers)
+    if spec.networks:
+        networks = [network for each in spec.networks if (network := view.networks.get(each.target)) is not None]
+        if any(network.spec.encrypted for network in networks):
+            yield _ENCRYPTS
+        if any(network.spec.ipv6_enabled for network in networks):
+            yield _IPV6
     if constraints:
-        fixed.append(_constraints(constraints))
-    if platforms:
-        fixed.append(_platforms(platforms))
-    if ports:
-        filters.append(_host_ports(task))
-    if most:
-        filters.append(_max_replicas(load, task.service_id, most))
-    fixed_key = (drivers, encrypted, ipv6, constraints, platforms)
-    key = (fixed_key, wanted, ports, most, task.service_id if most else "")
-    must = next((each.wanted for each in constraints if each.wanted is not None), None) if constraints else None
-    return Pipeline((*fixed, *filters), key, tuple(fixed), fixed_key, wanted=must)
+        yield _constraints(constraints)
+    if placement is not None and placement.platforms:
+        yield _platforms(tuple(map(_normal, placement.platforms)))
+
+
+def _of_load(task: Task, load: ClusterLoad) -> Iterator[Filter]:
+    """Yield the filters for what must be left on the node."""
+    spec = task.spec
+    if spec.resources is not None:
+        wanted = reserved(task)
+        if wanted.nano_cpus or wanted.memory_bytes or wanted.generic_resources:
+            yield _resources(wanted)
+    if task.ports and (ports := tuple(host_ports(task))):
+        yield _host_ports(ports)
+    if spec.placement is not None and spec.placement.max_replicas:
+        yield _max_replicas(load, task.service_id, spec.placement.max_replicas)
 
 
 def _encrypts(load: NodeLoad) -> bool:
@@ -127,8 +147,8 @@ def _has_ipv6(load: NodeLoad) -> bool:
     return load.node.description.ipv6
 
 
-_IPV6 = Filter(_has_ipv6, "no IPv6 for containers on 1 node", "no IPv6 for containers on {} nodes")
-_ENCRYPTS = Filter(_encrypts, "no encrypted networks on 1 node", "no encrypted networks on {} nodes")
+_IPV6 = Filter(_has_ipv6, "no IPv6 for containers on 1 node", "no IPv6 for containers on {} nodes", "ipv6")
+_ENCRYPTS = Filter(_encrypts, "no encrypted networks on 1 node", "no encrypted networks on {} nodes", "encrypts")
 
 
 def _agent(load: NodeLoad) -> bool:
@@ -139,13 +159,11 @@ def _is_open(load: NodeLoad) -> bool:
     return load.open
 
 
-_AGENT = Filter(_agent, "no worker agent on 1 node", "no worker agent on {} nodes")
-_READY = Filter(_is_open, "1 node not available for new tasks", "{} nodes not available for new tasks")
+_AGENT = Filter(_agent, "no worker agent on 1 node", "no worker agent on {} nodes", "agent")
+_READY = Filter(_is_open, "1 node not available for new tasks", "{} nodes not available for new tasks", "ready")
 
 
-def _resources(task: Task) -> Filter:
-    wanted = reserved(task)
-
+def _resources(wanted: Reservations) -> Filter:
     def accepts(load: NodeLoad) -> bool:
         assert load.node is not None
         has = load.node.description.resources
@@ -161,7 +179,8 @@ def _resources(task: Task) -> Filter:
         left.nano_cpus, left.memory_bytes = wanted.nano_cpus, wanted.memory_bytes  # judged above
         return left
 
-    return Filter(accepts, "insufficient resources on 1 node", "insufficient resources on {} nodes")
+    one = "insufficient resources on 1 node"
+    return Filter(accepts, one, "insufficient resources on {} nodes", ("resources", wanted))
 
 
 def _plugins(drivers: tuple[tuple[str, str], ...]) -> Filter:
@@ -172,21 +191,21 @@ def _plugins(drivers: tuple[tuple[str, str], ...]) -> Filter:
             listed.setdefault(plugin.type, set()).add(plugin.name.removesuffix(":latest"))
         return all(name in listed[kind] for kind, name in drivers if kind in listed)
 
-    return Filter(accepts, "missing plugin on 1 node", "missing plugin on {} nodes")
+    return Filter(accepts, "missing plugin on 1 node", "missing plugin on {} nodes", ("plugins", drivers))
 
 
-def _drivers(task: Task, view: View) -> Iterator[tuple[str, str]]:
+def _drivers(spec: TaskSpec, view: View) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of every driver that the task needs beyond what each engine has."""
-    container = task.spec.container_spec
+    container = spec.container_spec
     for mount in container.mounts if container else ():
         driver = mount.volume_options.driver_config if mount.volume_options else None
         if mount.type == "volume" and driver is not None and driver.name not in _BUILT_IN_VOLUMES:
             yield "Volume", driver.name.removesuffix(":latest")
-    for attachment in task.spec.networks:
+    for attachment in spec.networks:
         network = view.networks.get(attachment.target)
         if network is not None and network.spec.driver.name not in _BUILT_IN_NETWORKS:
             yield "Network", network.spec.driver.name.removesuffix(":latest")
-    log = task.spec.log_driver
+    log = spec.log_driver
     if log is not None and log.name not in _BUILT_IN_LOGS:
         yield "Log", log.name.removesuffix(":latest")
 
@@ -198,7 +217,8 @@ def _constraints(constraints: tuple[Constraint, ...]) -> Filter:
         return all(each.matches(node) for each in constraints)
 
     one = "scheduling constraints not satisfied on 1 node"
-    return Filter(accepts, one, "scheduling constraints not satisfied on {} nodes")
+    many = "scheduling constraints not satisfied on {} nodes"
+    return Filter(accepts, one, many, ("constraints", *(each.expression for each in constraints)))
 
 
 def _platforms(platforms: tuple[tuple[str, str], ...]) -> Filter:
@@ -210,7 +230,8 @@ def _platforms(platforms: tuple[tuple[str, str], ...]) -> Filter:
             for wanted_os, wanted_architecture in platforms
         )
 
-    return Filter(accepts, "unsupported platform on 1 node", "unsupported platform on {} nodes")
+    one = "unsupported platform on 1 node"
+    return Filter(accepts, one, "unsupported platform on {} nodes", ("platforms", platforms))
 
 
 def _normal(platform: Platform) -> tuple[str, str]:
@@ -218,13 +239,12 @@ def _normal(platform: Platform) -> tuple[str, str]:
     return platform.os.lower(), _ARCHITECTURES.get(architecture, architecture)
 
 
-def _host_ports(task: Task) -> Filter:
-    wanted = tuple(host_ports(task))
-
+def _host_ports(wanted: tuple[tuple[PortKey, str], ...]) -> Filter:
     def accepts(load: NodeLoad) -> bool:
         return not any(load.port_taken(key, address) for key, address in wanted)
 
-    return Filter(accepts, "host-mode port already in use on 1 node", "host-mode port already in use on {} nodes")
+    one = "host-mode port already in use on 1 node"
+    return Filter(accepts, one, "host-mode port already in use on {} nodes", ("ports", wanted))
 
 
 def _max_replicas(load: ClusterLoad, service_id: str, most: int) -> Filter:
@@ -232,4 +252,4 @@ def _max_replicas(load: ClusterLoad, service_id: str, most: int) -> Filter:
         return load.counts(service_id).get(node.id, 0) < most
 
     text = "max replicas per node limit exceeded"
-    return Filter(accepts, text + " on 1 node", text + " on {} nodes")
+    return Filter(accepts, text + " on 1 node", text + " on {} nodes", ("replicas", service_id, most))

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from common.model import Node, Task, TaskState
 from common.model.node import PlainContainers
 from manager.schedule.nodeload import NO_PLAIN, NodeLoad
-from manager.schedule.order import Order
+from manager.schedule.preferences import Levels, label_values
+from manager.schedule.regions import Division
 from manager.state.changes import Change
-from manager.state.constraints import folded
+from manager.state.constraints import reader
 from manager.state.view import View
 
 Group: TypeAlias = tuple[str, int]
@@ -25,7 +26,8 @@ Group: TypeAlias = tuple[str, int]
 
 _COMPLETE = TaskState.COMPLETE
 _MOST_REMEMBERED = 4096
-_REMEMBERED = frozenset({"_suited", "_having"})
+_MOST_DIVISIONS = 16
+_REMEMBERED = frozenset({"_suited", "_having", "_divisions", "everywhere"})
 _FAILED = frozenset({TaskState.FAILED, TaskState.REJECTED})
 _MOST_PLAIN = 10_000
 
@@ -55,11 +57,12 @@ class ClusterLoad:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeLoad] = {}
         self.pending: dict[Group, dict[str, Task]] = {}
-        self.order = Order()
         self._counts: dict[str, dict[str, int]] = {}
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
         self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
         self._having: dict[str, dict[str, list[NodeLoad]]] = {}
+        self.everywhere = Division(_recorded, ())
+        self._divisions: dict[Hashable, Division] = {}
 
     @classmethod
     def of(cls, view: View) -> ClusterLoad:
@@ -94,18 +97,22 @@ class ClusterLoad:
         )
 
     def suited(
-        self, key: Hashable, suits: Callable[[NodeLoad], bool], wanted: tuple[str, str] | None = None
+        self,
+        key: Hashable,
+        suits: Callable[[NodeLoad], bool],
+        wanted: Callable[[], tuple[str, str] | None] = lambda: None,
     ) -> tuple[NodeLoad, ...]:
         """Return the nodes that `suits`, which `key` names, holds for; it may ask their records alone, not their load.
 
         Remembered until a node changes: so many services may each be bound to a node of its own. Only those are asked
-        that have the `wanted` value of an attribute, where one must be had.
+        that have the value of an attribute that is `wanted`, where one must be had.
         """
         found = self._suited.get(key)
         if found is None:
             if len(self._suited) >= _MOST_REMEMBERED:
                 self._suited.clear()
-            asked = self.nodes.values() if wanted is None else self._with(*wanted)
+            must = wanted()
+            asked = self.nodes.values() if must is None else self._with(*must)
             found = self._suited[key] = tuple(load for load in asked if load.node and suits(load))
         return found
 
@@ -114,16 +121,39 @@ class ClusterLoad:
         index = self._having.get(attribute)
         if index is None:
             index = self._having[attribute] = {}
+            read = reader(attribute)
             for load in self.nodes.values():
                 if load.node is not None:
-                    index.setdefault(folded(attribute, load.node), []).append(load)
+                    index.setdefault(read(load.node).casefold(), []).append(load)
         return index.get(value, ())
 
+    def divided(self, levels: Levels) -> Division:
+        """Return the tree of these labels' values over all nodes. It is to be settled before it is used."""
+        found = self._divisions.get(levels)
+        if found is None:
+            found = Division(lambda load: label_values(load.node, levels) if load.node else None, self.nodes.values())
+            if self._can_keep_up():
+                self._divisions[levels] = found
+        return found
+
+    def suiting(self, key: Hashable, suits: Callable[[NodeLoad], bool]) -> Division | None:
+        """Return the nodes that `suits`, as in `suited`, as one region; None when too many others are kept up."""
+        found = self._divisions.get(("suiting", key))
+        if found is None and self._can_keep_up():
+            found = Division(lambda load: () if load.node and suits(load) else None, self.nodes.values())
+            self._divisions["suiting", key] = found
+        return found
+
+    def _can_keep_up(self) -> bool:
+        """Whether one more division can be kept up; if there are too many, first those go that nobody uses any more."""
+        if len(self._divisions) == _MOST_DIVISIONS:
+            self._divisions = {key: each for key, each in self._divisions.items() if not each.idle}
+        return len(self._divisions) < _MOST_DIVISIONS
+
     def by_total(self) -> Iterator[NodeLoad]:
-        """Walk the nodes that take tasks, the emptiest first. Nothing may be applied meanwhile."""
-        nodes = self.nodes
-        for node_id in self.order:
-            yield nodes[node_id]
+        """Walk the nodes that take tasks, the emptiest first. Nothing else may walk them meanwhile."""
+        self.everywhere.settle()
+        return iter(self.everywhere.root)
 
     def apply(self, change: Change) -> bool:
         """Take in one change; return whether it could let a task be placed that found no node before."""
@@ -141,10 +171,8 @@ class ClusterLoad:
         """Forget what a node's worker says of plain containers, for a caller who knows them and adds them himself."""
         load = self.nodes.get(node_id)
         if load is not None:
-            before = load.total
             load.set_plain(NO_PLAIN)
-            if load.open:
-                self.order.move(node_id, before, load.total)
+            self._touch(load)
 
     def add(self, task: Task) -> None:
         """Count a placed task's load, as `apply` will when it is stored. Undone by `take_away`."""
@@ -155,7 +183,7 @@ class ClusterLoad:
 
     def _apply_task(self, old: Task | None, new: Task | None) -> bool:
         freed = False
-        if old is None or new is None or _weight(old) != _weight(new):
+        if old is None or new is None or not _weigh_the_same(old, new):
             freed = old is not None and old.placed
             if old is not None:
                 self._forget(old)
@@ -207,9 +235,8 @@ class ClusterLoad:
             self._drop_if_empty(load)
 
     def _count(self, task: Task, load: NodeLoad, sign: int) -> None:
-        if load.open:
-            self.order.move(load.id, load.total, load.total + sign)
         load.total += sign
+        self._touch(load)
         counts = self._counts.get(task.service_id)
         if counts is None:
             counts = self._counts[task.service_id] = {}
@@ -225,18 +252,20 @@ class ClusterLoad:
         load = self.nodes.get(node_id)
         if load is None:
             load = self.nodes[node_id] = NodeLoad(node_id)
-        if load.open:
-            self.order.discard(node_id, load.total)
         if _record(load.node) != _record(node):
             self._suited.clear()
             self._having.clear()
         load.node = node
         load.set_plain(_plain(node))
         load.open = node is not None and available(node)
-        if load.open:
-            self.order.add(node_id, load.total)
+        self._touch(load)
         self._drop_if_empty(load)
         return load.open
+
+    def _touch(self, load: NodeLoad) -> None:
+        self.everywhere.touch(load)
+        for division in self._divisions.values():
+            division.touch(load)
 
     def _drop_if_empty(self, load: NodeLoad) -> None:
         if load.node is None and not load.tasks:
@@ -255,6 +284,11 @@ def _plain(node: Node | None) -> PlainContainers:
     )
 
 
+def _recorded(load: NodeLoad) -> tuple[str, ...] | None:
+    """Put all nodes that have a record into one region."""
+    return () if load.node is not None else None
+
+
 def _record(node: Node | None) -> tuple[object, ...]:
     """Return what of a node the filters may ask beside its load and its readiness."""
     if node is None:
@@ -262,17 +296,21 @@ def _record(node: Node | None) -> tuple[object, ...]:
     return node.spec, replace(node.description, plain=NO_PLAIN), node.status.addr
 
 
+def _weigh_the_same(old: Task, new: Task) -> bool:
+    """Whether two states of a task are the same to the load, so that there is nothing to account for."""
+    return old.node_id == new.node_id and _weight(old) == _weight(new)
+
+
 def _weight(task: Task) -> tuple[object, ...]:
-    """Return what of a task the load depends on: tasks of one weight need no accounting when one replaces the other."""
+    """Return what the load depends on, of a task that stays on its node."""
     state = task.status.state
     if state >= _COMPLETE:
         failed = state in _FAILED
-        return failed and group_of(task), task.node_id, task.updated_at if failed else 0.0
+        return failed and group_of(task), task.updated_at if failed else 0.0
     resources = task.spec.resources
     return (
         waiting(task) and group_of(task),  # a task that waits may be given other secrets and configs: another group
         task.placed,
-        task.node_id,
         task.desired_state <= _COMPLETE,
         resources and id(resources),
         task.ports and id(task.ports),

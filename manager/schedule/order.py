@@ -13,25 +13,17 @@ class Order:
     know the same decide the same.
     """
 
+    __slots__ = ("_buckets", "_lowest")
+
     def __init__(self) -> None:
         self._buckets: list[list[str]] = []
         self._lowest = 0
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Order) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def add(self, key: str, number: int) -> None:
         while number >= len(self._buckets):
             self._buckets.append([])
         insort(self._buckets[number], key)
         self._lowest = min(self._lowest, number)
-        self._size += 1
 
     def discard(self, key: str, number: int) -> None:
         """Remove `key`, which is in at `number`."""
@@ -39,7 +31,6 @@ class Order:
         position = bisect_left(bucket, key)
         assert bucket[position] == key, f"{key} is not ordered at {number}"
         del bucket[position]
-        self._size -= 1
 
     def move(self, key: str, number: int, to: int) -> None:
         """Put `key`, which is in at `number`, to another number."""

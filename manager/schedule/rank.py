@@ -7,16 +7,16 @@ of the service win, then the fewest tasks in total.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
-from manager.schedule.load import ClusterLoad
 from manager.schedule.nodeload import NodeLoad
+from manager.schedule.regions import Region
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Demand:
     """A group of like tasks that look for nodes.
 
@@ -40,68 +40,77 @@ class Branch(Protocol):
 class Strategy(Protocol):
     """How to rank. The nodes that are offered take tasks in general; whether one takes these is asked of `demand`."""
 
-    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
-        """Choose among all nodes; the branch is good for one `place`."""
+    def within(self, region: Region, demand: Demand) -> Branch:
+        """Choose among the nodes of a lowest region. The branch is good until the tree is settled again."""
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
-        """Choose among these nodes, again and again."""
+        """Choose among these nodes, which are few."""
 
 
 class Spread:
     """Even out: first the service's tasks over the nodes, then all tasks."""
 
-    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
-        known = demand.counts.keys() | demand.failing if demand.failing else demand.counts.keys()
-        return _Water(load.by_total(), [load.nodes[node_id] for node_id in known], demand)
+    def within(self, region: Region, demand: Demand) -> Branch:
+        return _Water(region, region.open, demand)
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
         ordered = sorted(nodes, key=lambda node: (node.total, node.id))
-        known = [node for node in ordered if node.id in demand.counts or node.id in demand.failing]
-        return _Water(iter(ordered), known, demand)
+        return _Water(ordered, {node.id: node for node in ordered}, demand)
 
 
 class _Water:
     """Fill nodes as water would.
 
-    First the fresh ones, which have no task of the service: each once, taken lazily in their order. Then a heap of
-    the rest. A node that refuses is dropped: loads only grow within a decision, so it would refuse again.
+    First the fresh ones, which have no task of the service: each once, taken lazily in their order. When there are no
+    more, a heap of the rest. A node that refuses is dropped: loads only grow within a decision, so it would refuse
+    again.
     """
 
-    def __init__(self, ordered: Iterator[NodeLoad], known: list[NodeLoad], demand: Demand) -> None:
+    def __init__(self, ordered: Iterable[NodeLoad], nodes: Mapping[str, NodeLoad], demand: Demand) -> None:
         self._demand = demand
-        known_ids = {node.id for node in known}
-        self._fresh = (node for node in ordered if node.id not in known_ids) if known_ids else ordered
-        self._heap = [
-            (node.id in demand.failing, demand.counts.get(node.id, 0), node.total, node.id, node)
-            for node in known
-            if node.open
-        ]
-        heapq.heapify(self._heap)
+        self._nodes = nodes
+        self._fresh = iter(ordered)
+        self._heap: list[tuple[bool, int, int, str, NodeLoad]] | None = None
+        self._filled: list[NodeLoad] = []
 
     def place(self, most: int) -> int:
-        picked = self._pick_fresh(most)
-        for node in picked:  # only now: what `_fresh` walks must not change under it
-            self._demand.give(node)
-            heapq.heappush(self._heap, (False, 1, node.total, node.id, node))
-        done = len(picked)
-        while done < most and self._heap:
-            failing, count, _, node_id, node = heapq.heappop(self._heap)
-            if self._demand.accepts(node):
-                self._demand.give(node)
-                heapq.heappush(self._heap, (failing, count + 1, node.total, node_id, node))
+        done = self._place_fresh(most) if most and self._heap is None else 0
+        return done if done == most else done + self._place_again(most - done)
+
+    def _place_fresh(self, most: int) -> int:
+        demand = self._demand
+        done = 0
+        for node in self._fresh:
+            if node.id in demand.counts or node.id in demand.failing or not demand.accepts(node):
+                continue
+            demand.give(node)
+            self._filled.append(node)
+            done += 1
+            if done == most:
+                break
+        return done
+
+    def _place_again(self, most: int) -> int:
+        if self._heap is None:
+            self._heap = self._rest()
+        heap, demand = self._heap, self._demand
+        done = 0
+        while done < most and heap:
+            failing, count, _, node_id, node = heapq.heappop(heap)
+            if demand.accepts(node):
+                demand.give(node)
+                heapq.heappush(heap, (failing, count + 1, node.total, node_id, node))
                 done += 1
         return done
 
-    def _pick_fresh(self, most: int) -> list[NodeLoad]:
-        picked: list[NodeLoad] = []
-        if most:
-            accepts = self._demand.accepts
-            for node in self._fresh:
-                if accepts(node):
-                    picked.append(node)
-                    if len(picked) == most:
-                        break
-        return picked
+    def _rest(self) -> list[tuple[bool, int, int, str, NodeLoad]]:
+        """Make the heap of the nodes that have tasks of the service by now, or where it keeps failing."""
+        counts, failing = self._demand.counts, self._demand.failing
+        known = [node for node_id in counts.keys() | failing if (node := self._nodes.get(node_id)) is not None]
+        heap = [(node.id in failing, counts.get(node.id, 0), node.total, node.id, node) for node in known]
+        heap += [(False, 1, node.total, node.id, node) for node in self._filled]
+        heapq.heapify(heap)
+        return heap
 
 
 class Biased:
@@ -110,8 +119,8 @@ class Biased:
     def __init__(self, bias: Mapping[str, int]) -> None:
         self._bias = bias
 
-    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
-        return self.among(load.by_total(), demand)
+    def within(self, region: Region, demand: Demand) -> Branch:
+        return self.among(region, demand)
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
         return _Ranked(nodes, demand, lambda node, count: (count + self._bias.get(node.id, 0), node.total))
@@ -123,8 +132,8 @@ class Binpack:
     def __init__(self, bias: Mapping[str, int]) -> None:
         self._bias = bias
 
-    def everywhere(self, load: ClusterLoad, demand: Demand) -> Branch:
-        return self.among(load.by_total(), demand)
+    def within(self, region: Region, demand: Demand) -> Branch:
+        return self.among(region, demand)
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
         return _Ranked(nodes, demand, lambda node, _: (self._bias.get(node.id, 0), -_reserved(node), -node.total))

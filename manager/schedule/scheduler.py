@@ -13,10 +13,12 @@ import msgspec
 
 from common.model import Task, TaskState, TaskStatus
 from manager.schedule.filters import Pipeline, pipeline
+from manager.schedule.fork import spread_over
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.nodeload import NodeLoad
-from manager.schedule.preferences import Levels, Region, divide, levels_of, open_branch
+from manager.schedule.preferences import Levels, levels_of
 from manager.schedule.rank import Branch, Demand, Spread, Strategy
+from manager.schedule.regions import Division
 from manager.schedule.strategy import default_strategy, special, strategy_of
 from manager.state.changes import Decision
 from manager.state.reservations import Available, reserved
@@ -26,6 +28,7 @@ TASKS_A_DECISION = 1000
 SHARE_AT_LEAST = 32
 VISITS_A_DECISION = 20_000
 VISITS_A_GROUP = 5
+FEW = 32  # nodes that are sorted for a group, rather than kept in order
 FAILURES = 5
 FAILURE_WINDOW = 300.0
 REWORD_AFTER = 5.0
@@ -93,7 +96,6 @@ class _Work:
     futile: int = 0
     _given: list[Task] = field(default_factory=list)
     _hopeless: dict[Hashable, str] = field(default_factory=dict)
-    _regions: dict[Levels, Region] = field(default_factory=dict)
     _assigned: TaskStatus = field(init=False)
     _default: str = field(init=False)
 
@@ -135,9 +137,11 @@ class _Work:
         """Give up to `most` of the group's tasks to the nodes that rank best."""
         failing = self.load.failing(group, self.now - FAILURE_WINDOW, FAILURES)
         counts = dict(self.load.counts(group[0]))
-        demand = Demand(self._counting(rules.accepts), lambda node: self._give(next(tasks), node), counts, failing)
+        levels = levels_of(first.spec.placement)
+        accepts = rules.accepts if levels else rules.has_room  # elsewhere only nodes that suit are offered
+        demand = Demand(self._counting(accepts), lambda node: self._give(next(tasks), node), counts, failing)
         strategy = self.strategy or self._strategy(group[0])
-        return self._branch(strategy, levels_of(first.spec.placement), rules, demand).place(most)
+        return self._branch(strategy, levels, rules, demand).place(most)
 
     def _strategy(self, service_id: str) -> Strategy:
         service = self.view.services.get(service_id)
@@ -146,18 +150,21 @@ class _Work:
         return strategy_of(service, self.view, self.load, self._default)
 
     def _branch(self, strategy: Strategy, levels: Levels, rules: Pipeline, demand: Demand) -> Branch:
-        """Choose where to look: in the preferences' tree, among the few nodes that can ever suit, or everywhere."""
-        if not levels:
-            if not rules.fixed:
-                return strategy.everywhere(self.load, demand)
-            suited = self.load.suited(rules.fixed_key, self._counting(rules.suits), rules.wanted)
-            if len(suited) > len(self.load.nodes) // 2:
-                return strategy.everywhere(self.load, demand)
+        """Choose where to look: in the preferences' tree, among the nodes that can ever suit, or everywhere."""
+        if levels:
+            return spread_over(self._settled(self.load.divided(levels)), strategy, demand)
+        if not rules.fixed:
+            return strategy.within(self._settled(self.load.everywhere).root, demand)
+        key = rules.fixed_key
+        suited = self.load.suited(key, self._counting(rules.suits), rules.wanted)
+        division = self.load.suiting(key, rules.suits) if len(suited) > FEW else None
+        if division is None:
             return strategy.among((load for load in suited if load.open), demand)
-        if levels not in self._regions:
-            self._regions[levels] = divide(self.load.nodes.values(), levels)
-        self.visits += len(self.load.nodes) // 10  # a node in the tree costs about a tenth of one that is asked
-        return open_branch(self._regions[levels], strategy, demand)
+        return strategy.within(self._settled(division).root, demand)
+
+    def _settled(self, division: Division) -> Division:
+        self.visits += division.settle()
+        return division
 
     def _counting(self, ask: Callable[[NodeLoad], bool]) -> Callable[[NodeLoad], bool]:
         def asked(node: NodeLoad) -> bool:

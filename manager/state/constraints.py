@@ -36,12 +36,16 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One parsed expression. `network` is set for `node.ip` alone: the addresses that its value names."""
+    """One parsed expression: what `read` says of a node is the folded `value`, or is not where `equal` is False.
+
+    `network` is set for `node.ip` alone: the addresses that the value names.
+    """
 
     expression: str
     key: str
     equal: bool
     value: str
+    read: Callable[[Node], str]
     network: _Network | None = None
 
     def matches(self, node: Node) -> bool:
@@ -51,10 +55,10 @@ class Constraint:
     @property
     def wanted(self) -> tuple[str, str] | None:
         """The attribute and the value, folded, that all nodes have which match; None if it says no such thing."""
-        return (self.key, self.value.casefold()) if self.equal and self.network is None else None
+        return (self.key, self.value) if self.equal and self.network is None else None
 
     def _reads_same(self, node: Node) -> bool:
-        return folded(self.key, node) == self.value.casefold()
+        return self.read(node).casefold() == self.value
 
     def _contains(self, node: Node) -> bool:
         assert self.network is not None
@@ -81,7 +85,7 @@ def parse(expression: str) -> Constraint:
     if not _KEY.fullmatch(key) or not _known(key):
         raise _invalid(expression, f"unknown key {key!r}, expected one of {_KEYS}")
     network = _network(expression, value) if key.casefold() == "node.ip" else None
-    return Constraint(expression, key, operator == "==", value, network)
+    return Constraint(expression, key, operator == "==", value.casefold(), reader(key), network)
 
 
 def parse_all(expressions: Iterable[str]) -> tuple[Constraint, ...]:
@@ -106,19 +110,16 @@ def _known(key: str) -> bool:
     )
 
 
-def folded(key: str, node: Node) -> str:
-    """Read what a constraint's key names of a node, as it is compared: without regard to case."""
-    return _attribute(key, node).casefold()
-
-
-def _attribute(key: str, node: Node) -> str:
-    """Read what `key` names of a node. The prefix ignores case, the label's own name does not (as in SwarmKit)."""
+def reader(key: str) -> Callable[[Node], str]:
+    """Return what reads `key` of a node. The prefix ignores case, the label's own name does not (as in SwarmKit)."""
     folded = key.casefold()
     if folded.startswith(_NODE_LABEL):
-        return node.spec.labels.get(key[len(_NODE_LABEL) :], "")
+        name = key[len(_NODE_LABEL) :]
+        return lambda node: node.spec.labels.get(name, "")
     if folded.startswith(_ENGINE_LABEL):
-        return node.description.engine.labels.get(key[len(_ENGINE_LABEL) :], "")
-    return _ATTRIBUTES[folded](node)
+        name = key[len(_ENGINE_LABEL) :]
+        return lambda node: node.description.engine.labels.get(name, "")
+    return _ATTRIBUTES[folded]
 
 
 def _network(expression: str, value: str) -> _Network:

@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from common.model import Node, Task, TaskState, TaskStatus
 from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
+from manager.schedule.nodeload import NodeLoad
+from manager.schedule.regions import Division, Region
 from manager.state.changes import Change
 from manager.state.transaction import Tables
 from tests.prop.scheduling_worlds import nodes, old_tasks
@@ -47,6 +49,31 @@ def nodes_with_plain_containers(draw: st.DrawFn, number: int) -> Node:
     return replace(node, description=replace(node.description, plain=plain))
 
 
+LEVELS = ((), ("node.labels.zone",), ("node.labels.zone", "node.labels.rack"), ("node.labels.rack",))
+
+
+def in_zone_a(load: NodeLoad) -> bool:
+    return load.node is not None and load.node.spec.labels.get("zone") == "a"
+
+
+def facts(region: Region) -> tuple:
+    """Return everything that a region says."""
+    open_nodes = [] if region.parts else [node.id for node in region]
+    return region.name, region.size, region.total, open_nodes, sorted(map(facts, region.parts.values()))
+
+
+def trees(load: ClusterLoad) -> list[Division]:
+    suiting = load.suiting("in zone a", in_zone_a)
+    assert suiting is not None
+    return [load.everywhere, suiting, *map(load.divided, LEVELS)]
+
+
+def settled(load: ClusterLoad) -> list[tuple]:
+    for tree in trees(load):
+        tree.settle()
+    return [facts(tree.root) for tree in trees(load)]
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
@@ -68,6 +95,9 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
             table.put(new)
         load.apply(Change(old=old, new=new))
         assert load == ClusterLoad.of(view)
+        if data.draw(st.booleans(), "the trees are used"):
+            assert settled(load) == settled(ClusterLoad.of(view))
+    assert settled(load) == settled(ClusterLoad.of(view))
 
 
 @settings(max_examples=100, deadline=None)
@@ -81,4 +111,7 @@ def test_nothing_is_left_of_what_is_gone(data: st.DataObject) -> None:
         load.apply(Change(old=None, new=value))
     for value in data.draw(st.permutations(values)):
         load.apply(Change(old=value, new=None))
+        if data.draw(st.booleans(), "the trees are used"):
+            settled(load)
     assert load == ClusterLoad()
+    assert settled(load) == settled(ClusterLoad())

@@ -274,3 +274,9 @@ def test_a_group_too_many_is_the_next_decisions():
     result = world.decide(limit=3)
     assert len(result.decision.put) == 3
     assert set(result.more) == {("s3", 0), ("s4", 0)}
+
+
+def test_a_decision_places_its_full_number_of_tasks_with_preferences_however_many_nodes_there_are():
+    nodes = (node(f"n{i:03}", labels={"zone": f"z{i % 3}"}) for i in range(400))
+    world = World(*nodes, *(task(f"t{i}", f"s{i}", placed_by(spread=("node.labels.zone",))) for i in range(1000)))
+    assert len(world.decide(limit=1000).decision.put) == 1000

@@ -1,0 +1,144 @@
+"""The nodes, or some of them, divided into regions, each with its load, kept up as tasks come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from common.model import Node
+from manager.schedule.nodeload import NodeLoad
+from manager.schedule.order import Order
+
+PathOf: TypeAlias = Callable[[NodeLoad], tuple[str, ...] | None]
+"""Where a node belongs, by its record alone: the region's name at each level; None where it takes no part."""
+
+
+class Region:
+    """Some nodes, and the `parts` that they are divided into by name: none at the lowest level.
+
+    `size` counts the nodes, `total` the tasks on them. The lowest regions know which nodes take tasks (`open`, by id).
+    """
+
+    __slots__ = ("_order", "name", "open", "parts", "size", "total")
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.parts: dict[str, Region] = {}
+        self.size = 0
+        self.total = 0
+        self.open: dict[str, NodeLoad] = {}
+        self._order = Order()
+
+    @property
+    def fullness(self) -> float:
+        """Tasks a node."""
+        return self.total / self.size
+
+    def __iter__(self) -> Iterator[NodeLoad]:
+        """Walk the nodes that take tasks, of a lowest region, the emptiest first."""
+        return map(self.open.__getitem__, self._order)
+
+    def part(self, name: str) -> Region:
+        """Return the part of that name, a new one if there is none."""
+        part = self.parts.get(name)
+        if part is None:
+            part = self.parts[name] = Region(name)
+        return part
+
+    def add(self, load: NodeLoad) -> None:
+        """Let a node take part in a lowest region."""
+        self.open[load.id] = load
+        self._order.add(load.id, load.total)
+
+    def discard(self, node_id: str, total: int) -> None:
+        """Take out a node, of which `total` tasks are known here, if it takes part."""
+        if self.open.pop(node_id, None) is not None:
+            self._order.discard(node_id, total)
+
+    def move(self, node_id: str, total: int, to: int) -> None:
+        """Learn that a node has other than `total` tasks."""
+        if node_id in self.open:
+            self._order.move(node_id, total, to)
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a node is in the tree, from the root down (nowhere: it takes no part), and what of it counts there."""
+
+    path: tuple[Region, ...]
+    node: Node
+    total: int
+
+
+class Division:
+    """The tree of regions that `path_of` makes of nodes with a record: of none but the root where all paths are empty.
+
+    What becomes of a node's load is only noted until the tree is used (`settle`): a decision counts its tasks, takes
+    them back, and they count again when they are stored, which is one step in the tree.
+    """
+
+    def __init__(self, path_of: PathOf, loads: Iterable[NodeLoad]) -> None:
+        self._path_of = path_of
+        self.root = Region()
+        self._places: dict[str, _Place] = {}
+        self._touched = {load.id: load for load in loads}
+
+    def touch(self, load: NodeLoad) -> None:
+        """Note that a node's total or its record is another, or that it is gone."""
+        self._touched[load.id] = load
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has used the tree for so long that all there is to it may be another."""
+        return len(self._touched) >= len(self._places)
+
+    def settle(self) -> int:
+        """Bring the tree up to date, not while it is walked. Return how many nodes were looked at, which it costs."""
+        looked_at = len(self._touched)
+        for load in self._touched.values():
+            place = self._places.get(load.id)
+            if place is None or place.node is not load.node:
+                self._replace(load)
+            elif place.total != load.total and place.path:
+                for region in place.path:
+                    region.total += load.total - place.total
+                place.path[-1].move(load.id, place.total, load.total)
+                place.total = load.total
+        self._touched.clear()
+        return looked_at
+
+    def path(self, node_id: str) -> tuple[Region, ...]:
+        """Return the regions that a node is in, the root first; none when it takes no part."""
+        place = self._places.get(node_id)
+        return place.path if place is not None else ()
+
+    def _replace(self, load: NodeLoad) -> None:
+        place = self._places.pop(load.id, None)
+        if place is not None and place.path:
+            self._take_out(load.id, place)
+        if load.node is not None:
+            names = self._path_of(load)
+            path = self._put_in(load, names) if names is not None else ()
+            self._places[load.id] = _Place(path, load.node, load.total)
+
+    def _put_in(self, load: NodeLoad, names: tuple[str, ...]) -> tuple[Region, ...]:
+        path = [self.root]
+        for name in names:
+            path.append(path[-1].part(name))
+        for region in path:
+            region.size += 1
+            region.total += load.total
+        if load.open:
+            path[-1].add(load)
+        return tuple(path)
+
+    def _take_out(self, node_id: str, place: _Place) -> None:
+        place.path[-1].discard(node_id, place.total)
+        above = None
+        for region in place.path:
+            region.size -= 1
+            region.total -= place.total
+            if above is not None and not region.size:
+                del above.parts[region.name]
+            above = region

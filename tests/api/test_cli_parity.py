@@ -235,6 +235,11 @@ UPDATES = (
     "--log-driver local --endpoint-mode dnsrr --publish-rm 80 --publish-rm target=81,protocol=udp",
     "--generic-resource-add gpu=2 --force",
     "--cap-add SYS_TIME --cap-drop NET_RAW",
+    "--cap-add CHOWN --cap-drop NET_ADMIN",
+    "--cap-add ALL --cap-drop NET_ADMIN",
+    "--cap-add NET_ADMIN --cap-drop NET_ADMIN --cap-add CHOWN --cap-drop CHOWN",
+    "--cap-add RESET --cap-add SYS_TIME --cap-drop reset",
+    "--cap-drop ALL --cap-add NET_ADMIN",
 )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from common.model.container import Ulimit
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec
 
+# Of capabilities: every one; and, in an update, to forget those of before.
+_ALL, _RESET = "ALL", "RESET"
 ULIMITS = frozenset(
     [
         "core",
@@ -95,14 +97,28 @@ def capability(text: str) -> str:
     name = text.strip().upper()
     if not name:
         raise ValueError("an empty capability")
-    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+    return name if name in (_ALL, _RESET) or name.startswith("CAP_") else f"CAP_{name}"
 
 
 def merge_capabilities(
     added: Iterable[str], dropped: Iterable[str], more: Iterable[str], fewer: Iterable[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Apply `--cap-add` and `--cap-drop` to what is added and dropped; what is given now undoes its opposite before."""
-    now_added, now_dropped = set(more), set(fewer) - set(more)
-    add = (set(added) - now_dropped) | now_added
-    drop = (set(dropped) - now_added) | now_dropped
-    return tuple(sorted(add)), tuple(sorted(drop))
+    """Apply `--cap-add` and `--cap-drop` to what is added and dropped, as docker does.
+
+    What undoes its opposite of before does no more than that; what is both added and dropped is added. RESET empties
+    what there was of its kind.
+    """
+    plus, minus = set(more), set(fewer)
+    add = set() if _RESET in plus else set(added)
+    drop = set() if _RESET in minus else set(dropped)
+    plus -= {_RESET}
+    minus -= {_RESET, *plus}
+    undone = add & minus
+    add, drop = add - undone, drop | (minus - undone)
+    undone = drop & plus
+    add, drop = add | (plus - undone), drop - undone
+    return _capabilities(add), _capabilities(drop)
+
+
+def _capabilities(names: set[str]) -> tuple[str, ...]:
+    return (_ALL,) if _ALL in names else tuple(sorted(names))

@@ -115,8 +115,10 @@ def test_generic_resources():
 
 def test_a_capability_that_is_given_undoes_its_opposite():
     assert [capability(text) for text in ("net_admin", "CAP_CHOWN", "all")] == ["CAP_NET_ADMIN", "CAP_CHOWN", "ALL"]
-    assert merge_capabilities(("CAP_A",), ("CAP_B",), ("CAP_B",), ("CAP_A",)) == (("CAP_B",), ("CAP_A",))
+    assert merge_capabilities(("CAP_A",), ("CAP_B",), ("CAP_B",), ("CAP_A",)) == ((), ())
     assert merge_capabilities((), (), ("CAP_A",), ("CAP_A",)) == (("CAP_A",), ())
+    assert merge_capabilities(("CAP_A",), ("CAP_B",), ("RESET", "CAP_C"), ("RESET",)) == (("CAP_C",), ())
+    assert merge_capabilities(("CAP_A",), (), ("ALL",), ()) == (("ALL",), ())
 
 
 def test_pairs_and_variables():

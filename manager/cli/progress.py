@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.clock import seconds
@@ -22,6 +22,7 @@ MONITOR = 5.0
 # time enough for a service that fails until another one (its database) is up. A rejection is seldom a matter of time.
 LOOP_FAILURES = 5
 LOOP_REJECTIONS = 2
+_TROUBLES_TOLD = 3
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
 
 
@@ -55,7 +56,8 @@ class Progress:
 
     `wake_at` is when the judgement can change though nothing happens; `known_failures` are tasks that had failed before
     the first look. `failed` are all that have failed so far with the specification `template`: the manager keeps the
-    last few records of a slot only, fewer than make a crash loop.
+    last few records of a slot only, fewer than make a crash loop. `troubles` says why tasks have failed since the first
+    look, those of a specification that was rolled back since, too.
     """
 
     verdict: Verdict
@@ -73,6 +75,7 @@ class Progress:
     failed: tuple[Task, ...] = ()
     template: TaskSpec | None = None
     failures: int = 0
+    troubles: tuple[str, ...] = ()
 
 
 def judge(
@@ -106,6 +109,7 @@ def judge(
         failed=tuple(task for task in tasks if has_failed(task)),
         template=service.spec.task_template,
         failures=failures,
+        troubles=_distinct((*(previous.troubles if previous else ()), *_troubles(service, slots.values(), known))),
         wake_at=moved_at + wish.timeout,
         note=waiting(service),
     )
@@ -137,7 +141,7 @@ def _decide(
     if held or service.schedule_status is not None:  # a scheduled job runs when it is due
         return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note)
     if reasons := _stopped(service.update_status, wish):
-        return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
+        return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *seen.troubles[-_TROUBLES_TOLD:]))
     if reasons := _hopeless(service, slots, seen.known_failures):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
     if seen.stable_since is not None:
@@ -187,6 +191,15 @@ def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
     if status.state == "rollback_completed" and not wish.rollback:
         return (f"service rolled back: {status.message}",)
     return ()
+
+
+def _troubles(service: Service, slots: Iterable[Slot], known: Collection[str]) -> Iterator[str]:
+    """Say why tasks failed that are not known to have failed before, or that the manager names as its reason."""
+    status = service.update_status
+    for slot in slots:
+        for task in slot.failures(()):
+            if task.id not in known or (status is not None and task.id in status.message):
+                yield f"{_task_name(service, slot)}: {trouble_of(task)}"
 
 
 def _hopeless(service: Service, slots: Mapping[tuple[int, str], Slot], known: Collection[str]) -> tuple[str, ...]:

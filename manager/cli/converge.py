@@ -84,4 +84,5 @@ async def _look(client: Client, service_id: str, seen: Progress | None, wish: Wi
     tasks = await task_rows.fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
     nodes = await client.get("/nodes")
     down = frozenset(node["ID"] for node in nodes if node["Status"].get("State") == "down")
-    return progress.judge(service, tasks, time.time(), seen, replace(wish, down=down))
+    others = await task_rows.fetch(client, {"service": [service_id]}) if progress.is_undone(service) else ()
+    return progress.judge(service, tasks, time.time(), seen, replace(wish, down=down), others)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.clock import seconds
@@ -24,6 +24,7 @@ LOOP_FAILURES = 5
 LOOP_REJECTIONS = 2
 _TROUBLES_TOLD = 3
 _PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
+_UNDONE = "rollback_completed"
 
 
 class Verdict(enum.Enum):
@@ -56,8 +57,7 @@ class Progress:
 
     `wake_at` is when the judgement can change though nothing happens; `known_failures` are tasks that had failed before
     the first look. `failed` are all that have failed so far with the specification `template`: the manager keeps the
-    last few records of a slot only, fewer than make a crash loop. `troubles` says why tasks have failed since the first
-    look, those of a specification that was rolled back since, too.
+    last few records of a slot only, fewer than make a crash loop.
     """
 
     verdict: Verdict
@@ -75,14 +75,22 @@ class Progress:
     failed: tuple[Task, ...] = ()
     template: TaskSpec | None = None
     failures: int = 0
-    troubles: tuple[str, ...] = ()
 
 
 def judge(
-    service: Service, tasks: Sequence[Task], now: float, previous: Progress | None = None, wish: Wish | None = None
+    service: Service,
+    tasks: Sequence[Task],
+    now: float,
+    previous: Progress | None = None,
+    wish: Wish | None = None,
+    others: Sequence[Task] = (),
 ) -> Progress:
-    """Judge a service by its up-to-date tasks (those of its present specification, ended ones included)."""
+    """Judge a service by its up-to-date tasks (those of its present specification, ended ones included).
+
+    `others`: where an update was rolled back, the tasks of its specification too.
+    """
     wish = wish or Wish()
+    blamed = others or tasks
     tasks = _with_forgotten(service, tasks, previous)
     slots = slots_of(service, tasks, wish.down)
     known = previous.known_failures if previous else frozenset(task.id for task in tasks if has_failed(task))
@@ -109,11 +117,15 @@ def judge(
         failed=tuple(task for task in tasks if has_failed(task)),
         template=service.spec.task_template,
         failures=failures,
-        troubles=_distinct((*(previous.troubles if previous else ()), *_troubles(service, slots.values(), known))),
         wake_at=moved_at + wish.timeout,
         note=waiting(service),
     )
-    return _decide(service, slots, seen, now, wish)
+    return _decide(service, slots, seen, now, wish, blamed)
+
+
+def is_undone(service: Service) -> bool:
+    """Whether a rollback of a service is what ended last."""
+    return service.update_status is not None and service.update_status.state == _UNDONE
 
 
 def _with_forgotten(service: Service, tasks: Sequence[Task], previous: Progress | None) -> Sequence[Task]:
@@ -135,13 +147,18 @@ def _wanted(service: Service, slots: Mapping[tuple[int, str], Slot]) -> int:
 
 
 def _decide(
-    service: Service, slots: Mapping[tuple[int, str], Slot], seen: Progress, now: float, wish: Wish
+    service: Service,
+    slots: Mapping[tuple[int, str], Slot],
+    seen: Progress,
+    now: float,
+    wish: Wish,
+    blamed: Sequence[Task],
 ) -> Progress:
     held = holding(service.update_status)
     if held or service.schedule_status is not None:  # a scheduled job runs when it is due
         return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note)
     if reasons := _stopped(service.update_status, wish):
-        return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *seen.troubles[-_TROUBLES_TOLD:]))
+        return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *_troubles(service, blamed)))
     if reasons := _hopeless(service, slots, seen.known_failures):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
     if seen.stable_since is not None:
@@ -188,18 +205,17 @@ def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
         return ()
     if status.state in _PAUSED:
         return (f"{_PAUSED[status.state]}: {status.message}",)
-    if status.state == "rollback_completed" and not wish.rollback:
+    if status.state == _UNDONE and not wish.rollback:
         return (f"service rolled back: {status.message}",)
     return ()
 
 
-def _troubles(service: Service, slots: Iterable[Slot], known: Collection[str]) -> Iterator[str]:
-    """Say why tasks failed that are not known to have failed before, or that the manager names as its reason."""
-    status = service.update_status
-    for slot in slots:
-        for task in slot.failures(()):
-            if task.id not in known or (status is not None and task.id in status.message):
-                yield f"{_task_name(service, slot)}: {trouble_of(task)}"
+def _troubles(service: Service, tasks: Iterable[Task]) -> tuple[str, ...]:
+    """Say why the tasks failed that did so last, and others of the same specification."""
+    failed = sorted(filter(has_failed, tasks), key=lambda task: -task.created_at)
+    same = (task for task in failed if task.spec == failed[0].spec)
+    reasons = _distinct(f"{service.name}.{task.slot or task.node_id}: {trouble_of(task)}" for task in same)
+    return reasons[:_TROUBLES_TOLD]
 
 
 def _hopeless(service: Service, slots: Mapping[tuple[int, str], Slot], known: Collection[str]) -> tuple[str, ...]:

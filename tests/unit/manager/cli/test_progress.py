@@ -207,23 +207,19 @@ def test_the_manager_s_own_judgement_of_an_update(state: str, wish: Wish, verdic
     assert bool(seen.reasons) == (verdict is Verdict.FAILED)
 
 
-@pytest.mark.parametrize("state", ["paused", "rollback_completed"])
-def test_why_the_tasks_failed_is_told_of_an_update_that_was_given_up(state: str):
-    """Those of a specification that was rolled back are not among the tasks any more."""
-    given_up = service(1, status=UpdateStatus(state=state, message="failure of task x"))
-    first = judge(
-        service(1, status=UpdateStatus(state="updating")), [failed(1, 1), failed(1, 2)], 9, story(service(1), [(0, [])])
-    )
-    reasons = judge(given_up, [task(1, RUNNING)], 10, first).reasons
-    assert reasons[0].endswith("failure of task x")
-    assert len(reasons) == 2
-    assert reasons[1].startswith("web.1: ")
+def test_why_the_tasks_failed_is_told_of_an_update_that_was_paused():
+    paused = service(1, status=UpdateStatus(state="paused", message="failure of task x"))
+    reasons = story(paused, [(0, [failed(1, 0, err="no such file"), failed(1, 1, err="no such file")])]).reasons
+    assert reasons == ("service update paused: failure of task x", "web.1: no such file")
 
 
-def test_a_task_that_the_manager_names_may_have_failed_before_the_first_look():
-    bad = failed(1, 1, err="exec: no such file")
-    paused = service(1, status=UpdateStatus(state="paused", message=f"update paused due to failure of task {bad.id}"))
-    assert story(paused, [(0, [failed(1, 0, err="of before"), bad])]).reasons[1:] == ("web.1: exec: no such file",)
+def test_why_the_tasks_failed_is_told_of_an_update_that_was_rolled_back():
+    """They are not among those of the specification that the service has again; others failed long ago."""
+    undone = service(1, status=UpdateStatus(state="rollback_completed", message="rollback completed"))
+    old = msgspec.structs.replace(failed(1, 0, err="long ago"), spec=TaskSpec(force_update=1))
+    running = task(1, RUNNING, number=2)
+    seen = judge(undone, [running], 10, None, Wish(), [running, failed(1, 1, REJECTED, err="unknown capability"), old])
+    assert seen.reasons == ("service rolled back: rollback completed", "web.1: unknown capability")
 
 
 def test_an_update_that_watches_failures_is_not_second_guessed():

@@ -161,7 +161,7 @@ def _decide(
         return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *_troubles(service, blamed)))
     if reasons := _hopeless(service, slots, seen.known_failures):
         return replace(seen, verdict=Verdict.FAILED, reasons=reasons)
-    if seen.stable_since is not None:
+    if seen.stable_since is not None and (wish.rollback or not seen.rolling_back):
         return _verify(service, seen, now)
     if now - seen.moved_at >= wish.timeout:
         why = [f"{_task_name(service, slot)}: {slot.line.trouble}" for slot in slots.values() if slot.line.trouble]

@@ -198,6 +198,8 @@ def test_progress_moves_the_deadline():
         ("rollback_completed", Wish(rollback=True), Verdict.CONVERGED),
         ("completed", Wish(), Verdict.CONVERGED),
         ("updating", Wish(), Verdict.VERIFYING),
+        ("rollback_started", Wish(rollback=True), Verdict.VERIFYING),
+        ("rollback_started", Wish(), Verdict.WAITING),
     ],
 )
 def test_the_manager_s_own_judgement_of_an_update(state: str, wish: Wish, verdict: Verdict):
@@ -226,6 +228,13 @@ def test_an_update_that_watches_failures_is_not_second_guessed():
     what = service(1, status=UpdateStatus(state="updating"))
     loop = [failed(1, number) for number in range(9)]
     assert story(what, [(0, []), (9, loop)]).verdict is Verdict.WAITING
+
+
+def test_an_update_that_is_being_rolled_back_has_not_converged_however_long_all_tasks_run():
+    what = service(1, status=UpdateStatus(state="rollback_started", message="update rolled back due to failure"))
+    running = [task(1, RUNNING)]
+    assert story(what, [(0, running), (MONITOR + 1, running)]).verdict is Verdict.WAITING
+    assert story(what, [(0, running), (MONITOR + 1, running)], Wish(rollback=True)).verdict is Verdict.CONVERGED
 
 
 def test_tasks_on_nodes_that_are_down_do_not_count():

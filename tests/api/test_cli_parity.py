@@ -203,12 +203,13 @@ async def test_we_fail_as_docker_fails(docker: DockerCli, swarm: SwarmCli):
     assert not different, report(different)
 
 
-async def test_our_create_makes_the_service_that_docker_makes(docker: DockerCli, swarm: SwarmCli):
+@pytest.mark.parametrize("line", [FULL, "-d --no-resolve-image --name full busybox:1"], ids=["full", "plain"])
+async def test_our_create_makes_the_service_that_docker_makes(docker: DockerCli, swarm: SwarmCli, line: str):
     await docker.ok("service", "rm", "full")
-    await docker.ok("service", "create", *shlex.split(FULL))
+    await docker.ok("service", "create", *shlex.split(line))
     theirs = await docker.ok("service", "inspect", "--format", "{{json .Spec}}", "full")
     await swarm.ok("service", "rm", "full")
-    await swarm.ok("service", "create", *shlex.split(FULL))
+    await swarm.ok("service", "create", *shlex.split(line))
     assert await docker.ok("service", "inspect", "--format", "{{json .Spec}}", "full") == theirs
 
 

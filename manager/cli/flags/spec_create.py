@@ -126,6 +126,7 @@ def _container(image: str, args: Sequence[str], given: parts.Given, environ: Map
         configs=tuple(given["config"]),
         sysctls=dict(given["sysctl"]),
         ulimits=merge_ulimits(given["ulimit"]),
+        init=False,  # as docker's command has it, whatever the engines' own default is
         capability_add=add,
         capability_drop=drop,
         privileges=Privileges(credential_spec=credential) if credential else None,

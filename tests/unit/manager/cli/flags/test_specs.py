@@ -64,7 +64,7 @@ def test_a_bare_create_leaves_the_defaults_to_the_manager():
     assert spec.mode == ServiceMode(replicated=Replicated())
     assert (spec.update_config, spec.rollback_config, spec.task_template.restart_policy) == (None, None, None)
     assert container(spec).args == ("serve", "--fast")
-    assert (container(spec).init, container(spec).stop_grace_period) == (None, None)
+    assert (container(spec).init, container(spec).stop_grace_period) == (False, None), "docker's command says no init"
 
 
 def test_one_flag_of_a_group_writes_the_group_s_defaults_out():

@@ -19,6 +19,8 @@ from manager.cli.progress_view import View, make_view
 # Tasks give no events of their own, so a look is due after so long without any.
 MAX_INTERVAL = 0.25
 RESTART_SECONDS = 30.0
+# How engines word that a registry refuses them.
+_NO_CREDENTIALS = ("no basic auth credentials", "unauthorized", "authentication required")
 
 
 async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, quiet: bool = False) -> None:
@@ -41,7 +43,7 @@ async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, q
             raise
     failed = {name: wait.result() for name, wait in waits.items() if wait.result().verdict is Verdict.FAILED}
     if failed:
-        raise CommandFailed("\n".join(_explain(name, result) for name, result in failed.items()))
+        raise CommandFailed(explain(failed))
 
 
 def _in_background(services: Mapping[str, str]) -> None:
@@ -50,8 +52,17 @@ def _in_background(services: Mapping[str, str]) -> None:
         click.echo(f"Use `swarm-manager service ps {name}` to check progress.", err=True)
 
 
-def _explain(name: str, result: Progress) -> str:
-    return f"service {name} did not converge:\n" + "\n".join(f"  {reason}" for reason in result.reasons)
+def explain(failed: Mapping[str, Progress]) -> str:
+    """Say of each service by its name why it did not converge, and what to do where that is known."""
+    lines = []
+    for name, result in failed.items():
+        lines += [f"service {name} did not converge:", *(f"  {reason}" for reason in result.reasons)]
+    if any(word in line for word in _NO_CREDENTIALS for line in lines):
+        lines.append(
+            "The registry wants credentials: 'docker login' stores yours, and --with-registry-auth (of service create, "
+            "service update, stack deploy) sends them to the nodes."
+        )
+    return "\n".join(lines)
 
 
 async def _one(client: Client, service_id: str, name: str, view: View, feed: EventFeed, wish: Wish) -> Progress:

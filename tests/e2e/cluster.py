@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -14,6 +15,8 @@ from tests.lab.process import Process, Result, all_at_once
 
 READY = 30.0
 RUNNING = "running"
+# What the tunnel carries only in parts, and a datagram's echo of it.
+TOO_LARGE = "x" * 1800
 
 
 class Cluster:
@@ -154,6 +157,23 @@ async def ask_from(host: Host, box: dict[str, Any], url: str, patience: int = 5)
     network = f"--net=/proc/{box['State']['Pid']}/ns/net"
     answer = await host.run("nsenter", network, "curl", "-gsf", "--max-time", str(patience), url, check=False)
     return json.loads(answer.stdout) if answer.returncode == 0 else None
+
+
+async def udp(host: Host, address: str, port: int, sent: str = "hello") -> str:
+    """Send a datagram and return the answer; again, if it was too large for the way, as the client hears then."""
+    script = f"""if True:
+        import socket, sys
+        asked = socket.socket(socket.AF_INET6 if ":" in "{address}" else socket.AF_INET, socket.SOCK_DGRAM)
+        asked.settimeout(2)
+        for attempt in range(3):
+            asked.sendto(b"{sent}", ("{address}", {port}))
+            try:
+                sys.exit(print(asked.recv(4000).decode()))
+            except TimeoutError:
+                continue
+        sys.exit("no answer")
+    """
+    return (await host.run(sys.executable, "-c", script)).stdout
 
 
 def describe(task: dict[str, Any]) -> str:

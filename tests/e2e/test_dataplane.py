@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.cluster import Cluster, ask_from
+from tests.e2e.cluster import TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
@@ -240,20 +240,9 @@ async def test_a_host_without_a_replica_answers_on_tcp_udp_and_its_own_loopback(
             assert (answer["host"], answer["client"]) == (hostname, swarm.lab.client.ip)
             for own in ("127.0.0.1", host.ip):
                 assert (await ask(host, f"http://{own}:{PORT}/"))["host"] == hostname
-            echoed = await udp(swarm.lab.client, host.ip, PORT)
-            assert echoed.split()[:2] == [hostname, swarm.lab.client.ip]
-
-
-async def udp(host: Host, address: str, port: int) -> str:
-    """Send a datagram and return the answer."""
-    script = f"""if True:
-        import socket
-        asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        asked.settimeout(2)
-        asked.sendto(b"hello", ("{address}", {port}))
-        print(asked.recv(2000).decode())
-    """
-    return (await host.run(sys.executable, "-c", script)).stdout
+            for sent in ("hello", TOO_LARGE):
+                name, client, _, echoed = (await udp(swarm.lab.client, host.ip, PORT, sent)).split()
+                assert (name, client, echoed) == (hostname, swarm.lab.client.ip, sent)
 
 
 async def test_a_port_bound_to_one_address_is_answered_on_that_address_only(swarm: Cluster):
@@ -337,7 +326,8 @@ async def test_rules_links_and_settings_are_repaired_under_load(swarm: Cluster):
         "ip link set oc-gw mtu 1300",
         "ip link set $(ls /sys/class/net/oc-gw/brif | head -1) nomaster",
         "echo 0 >/sys/class/net/oc-gw/brif/$(ls /sys/class/net/oc-gw/brif | head -1)/hairpin_mode",
-        "ip rule del prio 20002; ip route flush proto 111",
+        "ip route flush proto 111",
+        "nft delete table netdev orc",
         "nft delete chain ip orc h_post || nft flush chain ip orc h_post",
         "nft delete table ip orc-services",
         "sysctl -qw net.ipv4.conf.orc-vx.rp_filter=1 net.bridge.bridge-nf-call-iptables=0",
@@ -409,7 +399,7 @@ async def state(host: Host) -> str:
             nft -s list table ip $table | tr ',' '\\n' | sed 's/elements = //; s/[{}]//; s/^[ \\t]*//; s/ *$//' | sort
         done
         ip -br addr show orc-vx | cut -d' ' -f1,3-; ip -br -4 addr show oc-gw; ip route show table all proto 111 | sort
-        ip rule show proto 111; for port in $(ls /sys/class/net/oc-gw/brif); do
+        nft -s list table netdev orc; for port in $(ls /sys/class/net/oc-gw/brif); do
             echo $port $(cat /sys/class/net/$port/brport/hairpin_mode); done
         sysctl net.ipv4.conf.orc-vx.rp_filter net.bridge.bridge-nf-call-iptables
     """

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from common.addressing6 import with_ipv4
-from tests.e2e.cluster import Cluster, ask_from
+from tests.e2e.cluster import TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.test_containers import IMAGE, Docker
 from tests.lab import Host
 
@@ -80,10 +80,12 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
     for host in swarm.hosts:
         answer = await ask(swarm.lab.client, f"[{host.ip6}]:{PORT}")
         assert (answer["host"], answer["client"]) == (hostname, client), host.name
-        assert (await udp(swarm.lab.client, host.ip6)).split()[:2] == [hostname, client]
+        for sent in ("hello", TOO_LARGE):
+            name, seen, _, echoed = (await udp(swarm.lab.client, host.ip6, PORT, sent)).split()
+            assert (name, seen, echoed) == (hostname, client, sent), host.name
         asker = await swarm.container_of(host, "asker")
         assert (await ask(host, f"[::1]:{PORT}"))["host"] == hostname, host.name
-        assert (await udp(host, "::1")).split()[0] == hostname, host.name
+        assert (await udp(host, "::1", PORT)).split()[0] == hostname, host.name
         assert (await ask(host, f"[::1]:{PORT + 1}"))["host"] == hostname, host.name
         for other, address in ((host, "127.0.0.1"), (swarm.lab.client, f"[{host.ip6}]")):
             refused = await other.run("curl", "-gsS", "-m", "3", f"http://{address}:{PORT + 1}/", check=False)
@@ -93,18 +95,6 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
             assert await ask_from(host, asker, f"http://[{other.ip6}]:{PORT}/"), (
                 f"from a container of {host.name} to {other.name}"
             )
-
-
-async def udp(host: Host, address: str) -> str:
-    """Send a datagram and return the answer."""
-    script = f"""if True:
-        import socket
-        asked = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        asked.settimeout(2)
-        asked.sendto(b"hello", ("{address}", {PORT}))
-        print(asked.recv(2000).decode())
-    """
-    return (await host.run(sys.executable, "-c", script)).stdout
 
 
 STEADY = """

@@ -16,7 +16,7 @@ from worker.net.plan import Memory, plan
 from worker.net.ruleset import Ruleset, difference, whole
 from worker.net.servicetable import ServiceTable
 
-COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) (?:ip|ip6|bridge) orc (\S+) ?(.*)")
+COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) (?:ip|ip6|bridge|netdev) orc (\S+) ?(.*)")
 
 
 class Kernel:
@@ -27,7 +27,7 @@ class Kernel:
         self.elements: dict[str, dict[str, str]] = {}
 
     def run(self, text: str) -> None:
-        if re.match(r"table (ip|ip6|bridge) orc\ndelete", text):
+        if re.match(r"table (ip|ip6|bridge|netdev) orc\ndelete", text):
             self.chains, self.elements = {}, {}
             for line in text.splitlines():
                 if found := re.match(r"(chain|set|map) (\S+) {", line):
@@ -90,7 +90,7 @@ def worlds(draw: st.DrawFn):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(worlds(), min_size=2, max_size=6))
 def test_differences_lead_to_the_same_tables_as_the_whole(steps):
-    memory, kernels = Memory(), {family: Kernel() for family in ("ip", "ip6", "bridge")}
+    memory, kernels = Memory(), {family: Kernel() for family in ("ip", "ip6", "bridge", "netdev")}
     balancing = {family: ServicesKernel() for family in ("ip", "ip6")}
     before: dict[str, Ruleset] = {}
     balanced: dict[str, ServiceTable] = {}
@@ -98,7 +98,7 @@ def test_differences_lead_to_the_same_tables_as_the_whole(steps):
         found = plan(*step, memory)
         assert [each.family for each in found.rulesets] == ["ip", "ip6", "bridge"]
         assert [each.family for each in found.services] == ["ip", "ip6"]
-        for after in found.rulesets:
+        for after in (*found.rulesets, *([found.way_back] if found.way_back is not None else ())):
             kernel = kernels[after.family]
             kernel.run(whole(after) if after.family not in before else difference(before[after.family], after))
             kernel.shows(after)

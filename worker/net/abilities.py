@@ -11,11 +11,25 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from worker import command
 from worker.net.wireguard import KERNEL, USERSPACE
 
 _TOOLS = {"nft": "nftables", "conntrack": "conntrack", "iptables": "iptables", "iptables-restore": "iptables"}
 _PROBE = "orc-probe"
 _PROBE_VNI = 16_000_000
+_NFT_PROBE = """
+table netdev orc-probe {
+    chain probe {
+        type filter hook ingress device "lo" priority filter; policy accept;
+        fwd ip to 127.0.0.1 device "lo"
+    }
+}
+table ip orc-probe {
+    chain probe {
+        dup to 127.0.0.1
+    }
+}
+"""
 _TUN = Path("/dev/net/tun")
 
 
@@ -46,6 +60,9 @@ async def lacking(docker_host: str) -> tuple[str, ...]:
     refusal = await _vxlan_refusal()
     if refusal:
         found.append(f"the kernel makes no VXLAN link ({refusal}): networks do not span hosts")
+    refusal = await _nft_refusal() if shutil.which("nft") else ""
+    if refusal:
+        found.append(f"the kernel's nftables have no fwd or no dup ({refusal}): networks do not span hosts")
     return tuple(found)
 
 
@@ -73,6 +90,12 @@ def _has_tun() -> bool:
 
 async def _vxlan_refusal() -> str:
     return await _refusal(kind="vxlan", vxlan_id=_PROBE_VNI, vxlan_port=1, vxlan_learning=0)
+
+
+async def _nft_refusal() -> str:
+    """Have the kernel check what the mesh's way back needs, and set nothing (NFT_FWD_NETDEV, NFT_DUP_IPV4)."""
+    output = await command.run("nft", "--check", "-f", "-", stdin=_NFT_PROBE)
+    return output.errors.partition("\n")[0] if output.code else ""
 
 
 async def _refusal(**link: Any) -> str:

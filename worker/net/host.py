@@ -10,7 +10,7 @@ from common.errors import SwarmError, Unavailable
 from worker.net import conntrack, dockeruser
 from worker.net.bridges import DockerNetwork
 from worker.net.kernel import Item, Tunnel
-from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE
+from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, TUNNEL
 from worker.net.netlink import Kernel, Seen
 from worker.net.nft import NftTables
 from worker.net.plan import HostPlan, purge
@@ -40,6 +40,7 @@ class Host:
         self._plan: HostPlan | None = None
         self._networks: dict[str, DockerNetwork] | None = None
         self._links: tuple[Tunnel | None, frozenset[Item]] | None = None
+        self._ends: tuple[int | None, int | None] | None = None
         self._docker_accepts = False
         self._ports: dict[int, str] = {}
         self.ipv6_refusal = ""
@@ -66,6 +67,7 @@ class Host:
         if seen is not None:
             # Containers are still at it, so the engine has the network: no need to ask before it is mended.
             await _try(self._raise_bridges(plan, seen, in_use=True), troubles)
+            self._follow_ends(seen)
         if self._networks != plan.networks:
             # Docker lets the host forward when it makes a network: what it was before is to be known by then.
             self._set_sysctls(plan, drift=False)
@@ -74,6 +76,7 @@ class Host:
             await _try(self._raise_bridges(plan, seen, in_use=False), troubles)
         await _try(self._encrypt(plan, seen), troubles)
         await _try(self._configure_links(plan, seen), troubles)
+        await _try(self.tables.apply_way_back(plan.way_back), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
         await _try(self.tables.apply(plan.rulesets, plan.services), troubles)
@@ -198,6 +201,13 @@ class Host:
             elif strays := [port for port in ports if now.ports.get(port) != index]:
                 await self._kernel.attach(network.bridge, strays)
                 _tell("repaired", [f"link {port} was taken out of bridge {network.bridge}" for port in strays])
+
+    def _follow_ends(self, seen: Seen) -> None:
+        """Have the way back written anew when one of the links at its ends was made anew."""
+        ends = (seen.links.get(GATEWAY_BRIDGE), seen.links.get(TUNNEL))
+        if ends != self._ends:
+            self._ends = ends
+            self.tables.links_lost()
 
     async def _encrypt(self, plan: HostPlan, seen: Seen | None) -> None:
         """Make the links of encrypted networks; the routes over them come after."""

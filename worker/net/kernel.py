@@ -1,4 +1,4 @@
-"""What the kernel is to have for the overlay: a tunnel, its neighbours, routes and rules, as values. Pure."""
+"""What the kernel is to have for the overlay: a tunnel, its neighbours and routes, as values. Pure."""
 
 from __future__ import annotations
 
@@ -76,20 +76,4 @@ class Route:
     table: int = MAIN_TABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Packets with this mark that came in through `link` are routed by `table`, or go on at the rule `goto`.
-
-    Without a link, all packets with this mark. A rule with neither table nor goto only is a place to go on at.
-    """
-
-    priority: int
-    mark: int = 0
-    mask: int = 0
-    link: str = ""
-    table: int = 0
-    goto: int = 0
-    ipv6: bool = False
-
-
-Item: TypeAlias = HardwareAddress | Address | Neighbour | Forwarding | Route | Rule
+Item: TypeAlias = HardwareAddress | Address | Neighbour | Forwarding | Route

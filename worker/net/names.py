@@ -10,7 +10,7 @@ BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
 SERVICES_TABLE = "orc-services"
 LABEL_LEASE = "swarm.x.lease"
-# The origin that the kernel keeps with each of our routes and rules (`ip route show proto 111`).
+# The origin that the kernel keeps with each of our routes (`ip route show proto 111`).
 PROTOCOL = 111
 TUNNEL_VNI = 4096
 DEFAULT_TUNNEL_PORT = 4789
@@ -30,9 +30,6 @@ MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
 # On packets of ours that are no part of a connection (worker.net.challenge).
 CHALLENGE_MARK = 1 << 28
-_RULES_FROM = 20_000
-_RULES_TO = _RULES_FROM + (MARK_MASK >> MARK_SHIFT) + 1
-_TABLES_FROM = 10_000
 
 GATEWAY_NETWORK = enginenames.GATEWAY_NETWORK
 docker_name = enginenames.engine_network
@@ -58,17 +55,3 @@ def wireguard_port(generation: int) -> int:
 
 def mark(number: int) -> int:
     return number << MARK_SHIFT
-
-
-def rules_around() -> tuple[int, int]:
-    """Return the priorities before and behind all peers' rules."""
-    return _RULES_FROM, _RULES_TO
-
-
-def rule_priority(number: int) -> int:
-    return _RULES_FROM + number
-
-
-def return_table(number: int) -> int:
-    """Return the routing table that leads back to a peer."""
-    return _TABLES_FROM + number

@@ -1,4 +1,4 @@
-"""Bring links, addresses, neighbours, routes and rules to what the plan says: read what is there, change what differs.
+"""Bring links, addresses, neighbours and routes to what the plan says: read what is there, change what differs.
 
 All that is ours can be told from the rest: it is on our tunnel, or carries our number as its origin.
 """
@@ -27,19 +27,16 @@ from worker.net.kernel import (
     Item,
     Neighbour,
     Route,
-    Rule,
     Tunnel,
 )
 from worker.net.names import BRIDGE_MAC, BRIDGE_PREFIX, PROTOCOL, TUNNEL
-from worker.net.netlinkread import INET6, NO_DAD, UP, read_address, read_range, read_route, read_rule, read_tunnel
+from worker.net.netlinkread import INET6, NO_DAD, UP, read_address, read_range, read_route, read_tunnel
 
 PATIENCE_SECONDS = 10.0
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 0x04
 _LOCAL = 2
-# What a routing rule does: FR_ACT_GOTO and FR_ACT_NOP of linux/fib_rules.h.
-_GOTO, _NOTHING = 2, 3
 _UNICAST = 1
 _SCOPE_HOST = 254
 _INET = 2
@@ -229,7 +226,7 @@ class Kernel:
     async def _routes(
         self, names: dict[int, str], items: set[Item], advertised: set[str]
     ) -> AsyncIterator[tuple[IPv4Network | IPv6Network, str]]:
-        """Add our routes and rules to `items`, and yield what others' routes reach, and by which link."""
+        """Add our routes to `items`, and yield what others' routes reach, and by which link."""
         for family in _FAMILIES:
             async for route in _each(self._route.get_routes(family=family)):
                 link = names.get(route.get("oif"), "")
@@ -239,9 +236,6 @@ class Kernel:
                     yield read_range(route), link
                 if route["proto"] == _BY_ROUTERS:
                     advertised.add(link)
-            async for rule in _each(self._route.get_rules(family=family)):
-                if rule.get("protocol") == PROTOCOL:
-                    items.add(read_rule(rule))
 
     async def _tunnel_items(self, index: int) -> AsyncIterator[Item]:
         for family in _FAMILIES:
@@ -287,8 +281,6 @@ class Kernel:
                 await self._route.fdb("append", **_forwarding(item, links))
             case Route():
                 await self._route.route("replace", **_route(item, links))
-            case Rule():
-                await self._route.rule("add", **_rule(item))
 
     async def _add_address(self, index: int, address: str, length: str) -> None:
         where = {"index": index, "address": address, "prefixlen": int(length)}
@@ -311,8 +303,6 @@ class Kernel:
                 await self._route.fdb("del", **_forwarding(item, links))
             case Route():
                 await self._route.route("del", **_route(item, links))
-            case Rule():
-                await self._route.rule("del", **_rule(item))
 
 
 def _wrong(bridge: Bridge, seen: Seen) -> str:
@@ -361,7 +351,7 @@ def _place(item: Item) -> object:
 
 def _order(item: Item) -> int:
     """Addresses before the routes that name them as their source."""
-    return (HardwareAddress, Address, Neighbour, Forwarding, Route, Rule).index(type(item))
+    return (HardwareAddress, Address, Neighbour, Forwarding, Route).index(type(item))
 
 
 def _forwarding(item: Forwarding, links: dict[str, int]) -> dict[str, Any]:
@@ -387,14 +377,3 @@ def _route(item: Route, links: dict[str, int]) -> dict[str, Any]:
     if item.gateway:
         return {**found, "gateway": item.gateway, "flags": _ONLINK}
     return {**found, "type": _LOCAL, "scope": _SCOPE_HOST}
-
-
-def _rule(item: Rule) -> dict[str, Any]:
-    found: dict[str, Any] = {"priority": item.priority, "protocol": PROTOCOL, "family": INET6 if item.ipv6 else _INET}
-    if item.mask:
-        found |= {"fwmark": item.mark, "fwmask": item.mask}
-    if item.link:
-        found["iifname"] = item.link
-    if item.table:
-        return found | {"table": item.table}
-    return found | ({"action": _GOTO, "goto": item.goto} if item.goto else {"action": _NOTHING})

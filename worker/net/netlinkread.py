@@ -1,4 +1,4 @@
-"""What the kernel says of links, addresses, routes and rules, read into the plan's own values. Pure."""
+"""What the kernel says of links, addresses and routes, read into the plan's own values. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
-from worker.net.kernel import LOCAL_TABLE, Address, Item, Route, Rule, Tunnel
+from worker.net.kernel import LOCAL_TABLE, Address, Item, Route, Tunnel
 from worker.net.names import BRIDGE_PREFIX, TUNNEL
 
 INET6 = 10
@@ -52,16 +52,4 @@ def read_route(route: Any, names: Mapping[int, str]) -> Route:
         gateway=route.get("gateway") or "",
         source=route.get("prefsrc") or "",
         table=route.get("table") or LOCAL_TABLE,
-    )
-
-
-def read_rule(rule: Any) -> Rule:
-    return Rule(
-        priority=rule.get("priority"),
-        mark=rule.get("fwmark") or 0,
-        mask=rule.get("fwmask") or 0,
-        link=rule.get("iifname") or "",
-        table=rule.get("table") or 0,
-        goto=rule.get("goto") or 0,
-        ipv6=rule["family"] == INET6,
     )

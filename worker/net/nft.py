@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection
 
 from common.errors import Unavailable
 from worker import command
-from worker.net import ruleset, servicetable
+from worker.net import ruleset, servicetable, wayback
 from worker.net.names import SERVICES_TABLE, TABLE
 from worker.net.nfmessages import Message
 from worker.net.nfsocket import NftSocket
@@ -37,6 +37,10 @@ class NftTables:
         self._applied.clear()
         self._services.clear()
 
+    def links_lost(self) -> None:
+        """Take note that the links of the way back may have been made anew, and its table has gone with them."""
+        self._applied.pop(wayback.FAMILY, None)
+
     @property
     def process(self) -> int:
         """What the kernel's events call this process, for what it does itself."""
@@ -57,7 +61,7 @@ class NftTables:
             Unavailable: one is refused; the kernel has what it had of that, and all of the others. The first such.
 
         """
-        for family in self._applied.keys() - {each.family for each in wanted}:
+        for family in self._applied.keys() - {each.family for each in wanted} - {wayback.FAMILY}:
             del self._applied[family]
             await self._run(ruleset.removal(family))
         for family in self._services.keys() - {each.family for each in services}:
@@ -70,6 +74,18 @@ class NftTables:
         for outcome in (*await asyncio.gather(*balancing, return_exceptions=True), *await texts):
             if outcome is not None:
                 raise outcome
+
+    async def apply_way_back(self, wanted: Ruleset | None) -> None:
+        """Make the way back's table what is wanted. It names links, so it is written when these are there.
+
+        Raises:
+            Unavailable: it is refused.
+
+        """
+        if wanted is not None:
+            await self._apply(wanted, self._losses)
+        elif self._applied.pop(wayback.FAMILY, None) is not None:
+            await self._run(ruleset.removal(wayback.FAMILY))
 
     async def remove(self) -> None:
         """Remove all tables of ours, those of before a restart too. Repeatable.

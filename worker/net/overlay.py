@@ -1,4 +1,4 @@
-"""The overlay of one host: its tunnel, the way to each peer and network, and the way back for the mesh. Pure.
+"""The overlay of one host: its tunnel, and the way to each peer and network. Pure.
 
 State grows with peers times networks, not with containers: a peer's part of a network is one route.
 """
@@ -8,19 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.net.encrypted import way_to
-from worker.net.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Rule, Tunnel
-from worker.net.names import (
-    GATEWAY_BRIDGE,
-    MARK_MASK,
-    TUNNEL,
-    TUNNEL_VNI,
-    WIREGUARD_LINKS,
-    mark,
-    peer_mac,
-    return_table,
-    rule_priority,
-    rules_around,
-)
+from worker.net.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Tunnel
+from worker.net.names import GATEWAY_BRIDGE, TUNNEL, TUNNEL_VNI, WIREGUARD_LINKS, peer_mac
 from worker.net.site import Site, leases_of
 
 
@@ -45,22 +34,13 @@ def kernel_items(site: Site) -> frozenset[Item]:
     return frozenset([*_own(site), *_of_peers(site), *_of_networks(site)])
 
 
-def around_peers_rules(*, ipv6: bool = False) -> tuple[Rule, Rule]:
-    """Return the rules that lead unmarked packets, nearly all, past those of the peers.
-
-    The kernel tries one rule after the other, several times for each packet: with a hundred peers the remote mesh did a
-    quarter fewer requests.
-    """
-    before, behind = rules_around()
-    return Rule(before, mask=MARK_MASK, goto=behind, ipv6=ipv6), Rule(behind, ipv6=ipv6)
-
-
 def sysctls(site: Site) -> dict[str, str]:
     """Return the settings, by path below /proc/sys, of links that may not be there yet."""
     if not site.number:
         return {}
     found = {
-        # Rules must see what one container of a bridge sends to another: that is how a VIP is balanced there.
+        # Rules must see what one container of a bridge sends to another, which is how a VIP is balanced there, and what
+        # one answers before it leaves the bridge (`worker.net.wayback`).
         "net/bridge/bridge-nf-call-iptables": "1",
         "net/ipv4/ip_forward": "1",
         # Connections that have ended would fill the table under churn.
@@ -95,12 +75,6 @@ def _of_peers(site: Site) -> Iterator[Item]:
         yield Forwarding(TUNNEL, peer_mac(number), peer.addr)
         yield Route(f"{gateway}/32", TUNNEL, gateway, own)
         yield Route(str(site.pool.gateway_range(number)), TUNNEL, gateway, own)
-        # What a container answers to a client whose connection a peer sent here goes back through that peer. Without
-        # the link's name, the mark would lead the tunnel's own packets into the tunnel.
-        yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number))
-        yield Route("0.0.0.0/0", TUNNEL, gateway, table=return_table(number))
-    if site.peers:
-        yield from around_peers_rules()
 
 
 def _of_networks(site: Site) -> Iterator[Item]:

@@ -9,24 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.net.encrypted import way_to
-from worker.net.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route, Rule
-from worker.net.names import (
-    BRIDGE_MAC,
-    GATEWAY_BRIDGE,
-    MARK_MASK,
-    TUNNEL,
-    mark,
-    peer_mac,
-    return_table,
-    rule_priority,
-)
-from worker.net.overlay import around_peers_rules
+from worker.net.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route
+from worker.net.names import BRIDGE_MAC, GATEWAY_BRIDGE, TUNNEL, peer_mac
 from worker.net.site import Site
 from worker.net.site6 import Site6, ipv6
 
 
 def kernel_items(site: Site) -> frozenset[Item]:
-    """Return addresses, neighbours, routes and rules; nothing where containers have no IPv6."""
+    """Return addresses, neighbours and routes; nothing where containers have no IPv6."""
     here = ipv6(site)
     if here is None:
         return frozenset()
@@ -67,10 +57,6 @@ def _of_peers(here: Site6) -> Iterator[Item]:
         yield Neighbour(TUNNEL, way, peer_mac(number))
         yield Route(f"{way}/128", TUNNEL, way, str(here.tunnel))
         yield Route(str(gateways), TUNNEL, way, str(here.tunnel))
-        yield Rule(rule_priority(number), mark(number), MARK_MASK, GATEWAY_BRIDGE, return_table(number), ipv6=True)
-        yield Route("::/0", TUNNEL, way, table=return_table(number))
-    if here.site.peers:
-        yield from around_peers_rules(ipv6=True)
 
 
 def _of_networks(here: Site6) -> Iterator[Item]:

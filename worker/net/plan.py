@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from common.wire.messages import MESH, ServiceEndpoint
-from worker.net import balance, encrypted, neighbours, overlay, overlay6, rules, rules6
+from worker.net import balance, encrypted, neighbours, overlay, overlay6, rules, rules6, wayback
 from worker.net.bridges import DockerNetwork, docker_networks
 from worker.net.encrypted import WireGuardLink
 from worker.net.kernel import Item, Tunnel
@@ -27,6 +27,7 @@ class HostPlan:
     wireguard: the links of encrypted networks by name, None: whatever is there.
     tunnel, items, sysctls, ruleset: the kernel's part.
     rulesets6: for IPv6, and for the bridges of dual-stack networks; empty where containers have no IPv6.
+    way_back: the table of the gateway's link, which is written with the links; None without peers.
     services: the tables that balance, one a family.
     ports: to be kept from other programs, as (protocol, port, address or "").
     answered: those of them that lead to a backend from here.
@@ -41,6 +42,7 @@ class HostPlan:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     ruleset: Ruleset | None = None
     rulesets6: tuple[Ruleset, ...] = ()
+    way_back: Ruleset | None = None
     services: tuple[ServiceTable, ...] = ()
     ports: frozenset[Port] = frozenset()
     answered: frozenset[Port] = frozenset()
@@ -71,6 +73,7 @@ class _Frame:
     chains: Mapping[str, Chain]
     ruleset6: Ruleset | None = None
     neighbours: Ruleset | None = None
+    way_back: Ruleset | None = None
     services: ServiceTable | None = None
     services6: ServiceTable | None = None
 
@@ -129,6 +132,7 @@ def plan(
         sysctls=frame.sysctls,
         ruleset=Ruleset(lookups, frame.chains, counters=rules.COUNTERS),
         rulesets6=_rulesets6(frame, rules6.own(here, addresses), ports - facts.held),
+        way_back=frame.way_back,
         services=tuple(_service_tables(frame, services)),
         ports=ports,
         answered=frozenset(_answered(world.endpoints.values(), draining)) - facts.held,
@@ -157,6 +161,7 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
         rules.base_chains(here),
         Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None,
         neighbours.ruleset(here),
+        wayback.ruleset(here),
         rules.service_frame(here),
         rules6.service_frame(half) if half is not None else None,
     )

@@ -28,6 +28,8 @@ from worker.net.servicetable import Key, ServiceTable
 from worker.net.site import Segment, Site
 
 _MARKED = f"ct mark & {MARK_MASK:#x} != 0"
+# What containers answer to clients that came through peers.
+_ANSWERS = f'{_MARKED} ct direction reply iifname "{GATEWAY_BRIDGE}"'
 CHALLENGES = f"meta mark {CHALLENGE_MARK:#x} notrack"
 BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
@@ -72,6 +74,7 @@ def base_lookups(site: Site) -> dict[str, Lookup]:
         "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
         "peers": Lookup("ipv4_addr", members(peer.addr for peer in site.peers.values())),
         "peermark": Lookup("ether_addr : mark", marks),
+        "ways": Lookup("mark : ipv4_addr", {f"{mark(i):#x}": str(site.pool.tunnel_address(i)) for i in site.peers}),
         "resolvers": Lookup("ipv4_addr", members(own_gateways)),
     }
 
@@ -87,8 +90,8 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
         "h_let": Chain(_let(site), hook("filter", "input", "500")),
-        "h_last": Chain(leaving("ip", has_encrypted(site)), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
+        **(encrypted_chains("ip") if has_encrypted(site) else {}),
     }
 
 
@@ -134,11 +137,11 @@ def _untracked(site: Site, peer: str) -> str:
 
 
 def marking(family: str, gateways: str) -> tuple[str, ...]:
-    """Remember through which peer a client's connection came, and lead the answers back through it."""
+    """Remember through which peer a client's connection came, and tell `worker.net.wayback` of each answer."""
     client = f'iifname "{TUNNEL}" {family} saddr != @cluster {family} daddr {gateways}'
     return (
         f"ct state new {client} ct mark set ether saddr map @peermark",
-        f'{_MARKED} ct direction reply iifname "{GATEWAY_BRIDGE}" meta mark set ct mark & {MARK_MASK:#x}',
+        f"{_ANSWERS} meta mark set ct mark & {MARK_MASK:#x}",
     )
 
 
@@ -147,16 +150,10 @@ def honest(family: str) -> str:
     return f"{family} saddr @secret iifname != @secretways drop"
 
 
-def leaving(family: str, encrypted: bool) -> tuple[str, ...]:
-    """Let nothing of encrypted networks out on other links, and take a peer's mark off what goes into the tunnel.
-
-    The mark has led the answer there. For each packet with a mark, the tunnel would look up the way to the peer anew.
-    """
-    others = f"{~MARK_MASK & 0xFFFFFFFF:#x}"
-    return (
-        *([f"{family} daddr @secret oifname != @secretways drop"] if encrypted else []),
-        f'meta mark & {MARK_MASK:#x} != 0 oifname "{TUNNEL}" meta mark set meta mark & {others}',
-    )
+def encrypted_chains(family: str) -> dict[str, Chain]:
+    """Let nothing of encrypted networks out on other links. A chain costs every packet, so others do without."""
+    secret = f"{family} daddr @secret oifname != @secretways drop"
+    return {"h_last": Chain((secret,), hook("filter", "postrouting", "filter"))}
 
 
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
@@ -198,6 +195,8 @@ def refused(what: str) -> tuple[str, ...]:
 def forward(family: str, tunnels: str) -> tuple[str, ...]:
     """Let through what belongs together; `family` is nft's word: `ip` or `ip6`."""
     return (
+        # What the way back leaves, because it is to be cut in parts, or while that table is missing.
+        f"{_ANSWERS} dup to meta mark & {MARK_MASK:#x} map @ways drop",
         "ct state established,related accept",
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . {family} saddr @netpair accept',

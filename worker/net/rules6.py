@@ -18,12 +18,12 @@ from worker.net.rules import (
     BOTH,
     CHALLENGES,
     TO_PORT,
+    encrypted_chains,
     encrypted_ways,
     forward,
     has_encrypted,
     honest,
     hook,
-    leaving,
     marking,
     refused,
 )
@@ -75,6 +75,7 @@ def base_lookups(here: Site6) -> dict[str, Lookup]:
         "samebr": Lookup("ifname . ifname", members(same)),
         "nodeloop": Lookup("ipv6_addr . ipv6_addr", members(loops), interval=True),
         "peermark": Lookup("ether_addr : mark", {peer_mac(i): f"{mark(i):#x}" for i in here.site.peers}),
+        "ways": Lookup("mark : ipv6_addr", {f"{mark(number):#x}": str(tunnel) for number, tunnel, _ in here.peers()}),
     }
 
 
@@ -87,8 +88,8 @@ def base_chains(here: Site6) -> dict[str, Chain]:
         "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
         "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(), hook("filter", "input", "filter - 10")),
-        "h_last": Chain(leaving("ip6", has_encrypted(here.site)), hook("filter", "postrouting", "filter")),
         "h_fwd": Chain(forward("ip6", str(here.tunnels)), hook("filter", "forward", "filter - 10")),
+        **(encrypted_chains("ip6") if has_encrypted(here.site) else {}),
     }
 
 

@@ -40,7 +40,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """`family`: nft's word for what the table sees: ip, ip6, bridge. `counters` are names that rules count under."""
+    """`family`: nft's word for what the table sees, as ip, bridge, netdev. `counters`: names that rules count under."""
 
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
@@ -75,12 +75,13 @@ def whole(ruleset: Ruleset) -> str:
 def difference(old: Ruleset, new: Ruleset) -> str:
     """Write the commands that lead from one table to another, empty when they are the same.
 
-    Both have the same lookups, counters and base chains; what differs are elements, rules, and chains that others jump
-    to.
+    Both have the same lookups and counters, and a chain in both is called at the same place; what differs are elements,
+    rules and other chains.
     """
     table = new.table
     changed = {name: chain for name, chain in new.chains.items() if _differs(old.chains.get(name), chain)}
-    lines = [f"add chain {table} {name}" for name in changed if name not in old.chains]
+    added = [name for name in changed if name not in old.chains]
+    lines = [f"add chain {table} {name} {{ {changed[name].hook} }}" for name in added]
     lines += _removals(old, new)
     for name, chain in changed.items():
         if name in old.chains:

@@ -1,7 +1,7 @@
 """Hear of what others change in the host's network: rules, links, addresses, routes.
 
 Each watcher says what happened in a sentence; who listens looks at the whole and repairs it. Numbers of messages and
-attributes are those of linux/netfilter/nf_tables.h, linux/rtnetlink.h, linux/if_link.h and linux/fib_rules.h.
+attributes are those of linux/netfilter/nf_tables.h, linux/rtnetlink.h and linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NAME, _CHAIN_OF_RULE, _CHAIN_NAME = 1, 2, 3
 _NFTABLES_FIXED = 4
 
 _ROUTE = 0
-# RTNLGRP_: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE.
-_ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19)
+# RTNLGRP_: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE.
+_ROUTE_GROUPS = (1, 5, 7, 9, 11)
 _LINK_FIXED = struct.Struct("=B3xiI4x")
 # What a bridge tells of its port has this family and, as an attribute within an attribute, whether it reflects.
 _BRIDGE_FAMILY = 7
@@ -37,8 +37,6 @@ _HAIRPIN_MODE = 4
 _UP = 1
 _ADDRESS_SCOPE, _ROUTE_PROTOCOL = 3, 5
 _LINK_SCOPE = 253
-_RULE_FIXED = 12
-_RULE_PROTOCOL = 21
 
 
 class _Event(enum.IntEnum):
@@ -47,7 +45,6 @@ class _Event(enum.IntEnum):
     NEWADDR = 20
     DELADDR = 21
     DELROUTE = 25
-    DELRULE = 33
 
 
 _log = logging.getLogger(__name__)
@@ -109,7 +106,7 @@ def _names(kind: int, body: memoryview) -> tuple[str, str]:
 
 
 class LinkWatch:
-    """Listens to changes of links, addresses, routes and rules.
+    """Listens to changes of links, addresses and routes.
 
     `port_added(index, bridge)` hears of a link that became a bridge's port, `hairpin_lost(index)` of one to which the
     bridge sent back what came from it, and does not any more; `changed(what)` of anything that may concern the plan, in
@@ -151,8 +148,6 @@ class LinkWatch:
                 await self._take_link(message)
             case _Event.DELROUTE if body[_ROUTE_PROTOCOL] == PROTOCOL:
                 self._changed("a route was deleted")
-            case _Event.DELRULE if number(dict(attributes(body, _RULE_FIXED)).get(_RULE_PROTOCOL, b"")) == PROTOCOL:
-                self._changed("a routing rule was deleted")
             case _Event.NEWADDR | _Event.DELADDR if body[_ADDRESS_SCOPE] != _LINK_SCOPE:  # every container's has one
                 self._changed("the host's addresses changed")
 

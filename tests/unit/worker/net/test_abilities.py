@@ -5,23 +5,27 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.engine import FakeEngine
+from worker import command
+from worker.command import Output
 from worker.localnetworks import LocalNetworks
 from worker.net import abilities
 from worker.net.abilities import lacking
 
 LOCAL = "unix:///var/run/docker.sock"
 ROOT, NOBODY = 0, 65534
+NOTHING: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(
-    ("docker_host", "user", "absent", "refusal", "words"),
+    ("docker_host", "user", "absent", "refusals", "words"),
     [
-        (LOCAL, ROOT, (), "", ()),
-        (LOCAL, NOBODY, ("nft",), "x", ("the worker does not run as root",)),
-        (LOCAL, ROOT, ("nft",), "", ("nft is not installed (Debian package nftables)",)),
-        (LOCAL, ROOT, ("conntrack", "iptables-restore"), "", ("package conntrack", "package iptables")),
-        (LOCAL, ROOT, (), "Operation not supported", ("no VXLAN link (Operation not supported)",)),
-        ("tcp://192.0.2.1:2375", ROOT, (), "", ("the engine at tcp://192.0.2.1:2375 is another host's",)),
+        (LOCAL, ROOT, (), NOTHING, ()),
+        (LOCAL, NOBODY, ("nft",), {"vxlan": "x", "nft": "y"}, ("the worker does not run as root",)),
+        (LOCAL, ROOT, ("nft",), {"nft": "y"}, ("nft is not installed (Debian package nftables)",)),
+        (LOCAL, ROOT, ("conntrack", "iptables-restore"), NOTHING, ("package conntrack", "package iptables")),
+        (LOCAL, ROOT, (), {"vxlan": "Operation not supported"}, ("no VXLAN link (Operation not supported)",)),
+        (LOCAL, ROOT, (), {"nft": "No such file"}, ("nftables have no fwd or no dup (No such file)",)),
+        ("tcp://192.0.2.1:2375", ROOT, (), NOTHING, ("the engine at tcp://192.0.2.1:2375 is another host's",)),
     ],
 )
 async def test_each_thing_that_is_missing_is_named(
@@ -29,15 +33,20 @@ async def test_each_thing_that_is_missing_is_named(
     docker_host: str,
     user: int,
     absent: tuple[str, ...],
-    refusal: str,
+    refusals: dict[str, str],
     words: tuple[str, ...],
 ) -> None:
     async def vxlan_refusal() -> str:
-        return refusal
+        return refusals.get("vxlan", "")
+
+    async def nft(*_: str, **__: object) -> Output:
+        error = refusals.get("nft", "")
+        return Output(int(bool(error)), "", error)
 
     monkeypatch.setattr(abilities.os, "geteuid", lambda: user)
     monkeypatch.setattr(abilities.shutil, "which", lambda tool: None if tool in absent else f"/usr/sbin/{tool}")
     monkeypatch.setattr(abilities, "_vxlan_refusal", vxlan_refusal)
+    monkeypatch.setattr(command, "run", nft)
     found = await lacking(docker_host)
     assert len(found) == len(words)
     for sentence, word in zip(found, words, strict=True):

@@ -8,7 +8,7 @@ from common.addressing6 import cluster_pools, mesh_prefix, subnet_size, with_ipv
 from common.errors import InvalidArgument
 from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, port, world
-from worker.net.kernel import Address, HardwareAddress, Neighbour, Route, Rule
+from worker.net.kernel import Address, HardwareAddress, Neighbour, Route
 from worker.net.plan import HostPlan, Purge, plan, purge
 from worker.net.ruleset import Ruleset
 from worker.net.servicetable import Choice, ServiceTable
@@ -93,10 +93,6 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_the_network():
             Route(f"{way}/128", "orc-vx", way, f"{TUNNELS}1"),
             Route(f"fd00:20:0:ffff:ffff:ffff:af0:{number}00/120", "orc-vx", way, f"{TUNNELS}1"),
             Route(f"fd00:1::a01:1{number - 1}00/120", "orc-vx", way, "fd00:1::a01:1001"),
-            Route("::/0", "orc-vx", way, table=10_000 + number),
-            Rule(20_000 + number, number << 16, 0x0FFF0000, "oc-gw", 10_000 + number, ipv6=True),
-            Rule(20_000, mask=0x0FFF0000, goto=24_096, ipv6=True),
-            Rule(24_096, ipv6=True),
         } <= found.items
     assert {
         Address("orc-vx", f"{TUNNELS}1/128"),
@@ -118,6 +114,8 @@ def test_state_does_not_grow_with_containers():
 def test_a_host_without_ipv6_has_nothing_of_it():
     found = dual(ipv6=False)
     assert [each.family for each in found.rulesets] == ["ip"]
+    assert found.way_back is not None
+    assert not [rule for chain in found.way_back.chains.values() for rule in chain.rules if "ip6" in rule]
     assert not [item for item in found.items if "::" in str(item)]
     assert not [path for path in found.sysctls if "ipv6" in path]
     assert "has none for containers" in found.site.problems[BLUE]

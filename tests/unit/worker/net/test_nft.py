@@ -49,6 +49,31 @@ async def test_a_refused_table_is_written_anew_and_the_others_are_there(monkeypa
     assert len(written) == 2, "nothing differs"
 
 
+async def test_the_way_back_is_written_anew_with_its_links_and_stays_when_other_tables_change(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    written: list[str] = []
+
+    async def must(*_: str, stdin: str, **__: object) -> str:
+        written.append(stdin.partition("\n")[0])
+        return ""
+
+    monkeypatch.setattr(command, "must", must)
+    kernel, way_back = NftTables(), Ruleset(chains={"c": Chain(("accept",))}, family="netdev")
+    await kernel.apply(tables("accept"))
+    await kernel.apply_way_back(way_back)
+    written.clear()
+    await kernel.apply(tables("accept"))
+    await kernel.apply_way_back(way_back)
+    assert not written
+    kernel.links_lost()
+    await kernel.apply(tables("accept"))
+    await kernel.apply_way_back(way_back)
+    await kernel.apply_way_back(None)
+    await kernel.apply_way_back(None)
+    assert written == ["table netdev orc"] * 2, "made anew, removed"
+
+
 async def test_services_are_sent_as_what_differs_and_anew_after_a_refusal_or_a_loss(monkeypatch: pytest.MonkeyPatch):
     sent: list[object] = []
     refused = False

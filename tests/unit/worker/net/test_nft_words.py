@@ -19,16 +19,18 @@ PRIORITIES = {
     "input": {"raw", "mangle", "filter", "security"},
     "forward": {"raw", "mangle", "filter", "security"},
     "output": {"raw", "mangle", "filter", "security"},
+    "ingress": {"filter"},
 }
 WORDS = """
-    accept counter ct daddr direction dnat dport drop established ether icmpv6 iifname ip ip6 l4proto local map
-    mark masquerade meta name nd-neighbor-solicit new notrack oifname original reject related reply
-    reset return saddr set state status tcp th type udp with zone
+    accept counter ct daddr device direction dnat dport drop dup established ether fwd icmpv6 iifname ip ip6 l4proto
+    length local map mark masquerade meta name nd-neighbor-solicit new notrack oifname original protocol reject related
+    reply reset return saddr set state status tcp th to type udp vmap with zone
 """
+PLACE = r'type \w+ hook (\w+)(?: device "[\w-]+")? priority (?:([a-z]\w*)(?: - \d+)?|-?\d+); policy accept;'
 WORD = re.compile(r"[a-z][a-z0-9_-]*")
 
 
-@pytest.fixture(params=["ip", "ip6", "bridge"])
+@pytest.fixture(params=["ip", "ip6", "bridge", "netdev"])
 def table(request: pytest.FixtureRequest) -> Ruleset:
     """A table of a host with all that rules can be about."""
     secret = DriverConfig(name="overlay", options={"encrypted": ""})
@@ -37,7 +39,8 @@ def table(request: pytest.FixtureRequest) -> Ruleset:
     web = endpoint(backend(2, ipv6=True), backend(3, 2, ipv6=True), ports=ports)
     there = world(web, networks=networks, address_pools=POOLS6)
     found = plan(there, ("10.1.16.2",), (), facts(ipv6=True))
-    (one,) = [each for each in found.rulesets if each.family == request.param]
+    assert found.way_back is not None
+    (one,) = [each for each in (*found.rulesets, found.way_back) if each.family == request.param]
     return one
 
 
@@ -45,7 +48,7 @@ def test_priorities_have_names_only_where_nft_knows_them(table: Ruleset):
     hooks = [chain.hook for chain in table.chains.values() if chain.hook]
     assert hooks
     for hook in hooks:
-        found = re.fullmatch(r"type \w+ hook (\w+) priority (?:([a-z]\w*)(?: - \d+)?|-?\d+); policy accept;", hook)
+        found = re.fullmatch(PLACE, hook)
         assert found, hook
         assert found[2] is None or found[2] in PRIORITIES[found[1]], hook
 

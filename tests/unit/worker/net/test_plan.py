@@ -9,7 +9,7 @@ import pytest
 from common.model.container import DriverConfig
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
-from worker.net.kernel import Forwarding, Neighbour, Route, Rule, Tunnel
+from worker.net.kernel import Forwarding, Neighbour, Route, Tunnel
 from worker.net.plan import Memory, Purge, plan, purge
 
 BRIDGE = "oc-blue00000000"
@@ -58,11 +58,7 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_each_network():
             Route(f"{gateway}/32", "orc-vx", gateway, "10.239.240.1"),
             Route(f"10.240.{number}.0/24", "orc-vx", gateway, "10.239.240.1"),
             Route(f"10.1.{15 + number}.0/24", "orc-vx", gateway, "10.1.16.1"),
-            Route("0.0.0.0/0", "orc-vx", gateway, table=10_000 + number),
-            Rule(20_000 + number, number << 16, 0x0FFF0000, "oc-gw", 10_000 + number),
         } <= found.items
-    # One rule leads packets without a mark past those of all peers.
-    assert {Rule(20_000, mask=0x0FFF0000, goto=24_096), Rule(24_096)} <= found.items
     assert Route("10.1.0.0/20", "lo", table=255) in found.items
     assert found.sysctls[f"net/ipv4/conf/{BRIDGE}/proxy_arp"] == "1"
 

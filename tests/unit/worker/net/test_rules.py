@@ -107,13 +107,17 @@ def test_only_peers_may_send_into_the_tunnel_and_each_has_its_own_zone():
     assert not any("zone" in rule for rule in alone.chains["h_raw"].rules)
 
 
-def test_a_peers_mark_leads_an_answer_to_the_tunnel_and_no_further():
+def test_an_answer_to_a_peers_client_is_marked_and_goes_nowhere_but_to_the_peer():
     ruleset = rules_of()
     *_, back = ruleset.chains["h_mark"].rules
-    assert back.endswith('iifname "oc-gw" meta mark set ct mark & 0xfff0000')
-    unmark = 'meta mark & 0xfff0000 != 0 oifname "orc-vx" meta mark set meta mark & 0xf000ffff'
-    assert ruleset.chains["h_last"].rules == (unmark,)
-    assert "hook postrouting" in ruleset.chains["h_last"].hook
+    answer = 'ct mark & 0xfff0000 != 0 ct direction reply iifname "oc-gw"'
+    assert back == f"{answer} meta mark set ct mark & 0xfff0000"
+    assert ruleset.chains["h_fwd"].rules[0] == f"{answer} dup to meta mark & 0xfff0000 map @ways drop"
+    assert ruleset.lookups["ways"].elements == {"0x20000": "10.239.240.2", "0x30000": "10.239.240.3"}
+
+
+def test_no_chain_is_called_for_encrypted_networks_where_there_are_none():
+    assert not [chain for chain in rules_of().chains.values() if "postrouting priority filter" in chain.hook]
 
 
 def test_containers_that_reach_themselves_are_hidden_from_themselves():

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from click.shell_completion import get_completion_class
 
-from common import logs
+from common import logs, shellcompletion
 from common.clock import rfc3339
 from common.errors import SwarmError
 from common.helptext import as_epilog
@@ -266,12 +265,10 @@ def _status_lines(
         """
     ),
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(shellcompletion.SHELLS))
 def completion_command(shell: str) -> None:
     """Print the completion script for a shell."""
-    maker = get_completion_class(shell)
-    assert maker is not None, "click knows these three shells"
-    click.echo(maker(main, {}, "swarm-worker", "_SWARM_WORKER_COMPLETE").source())
+    click.echo(shellcompletion.script(main, "swarm-worker", shell))
 
 
 def _run(data: DataDir, log_level: str, welcomed: Callable[[], None] = lambda: None) -> None:

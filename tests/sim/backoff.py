@@ -30,6 +30,7 @@ class Backoff:
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
+        self._newest: dict[tuple[str, int, str, object], str] = {}
         self._failures: dict[tuple[str, int, str, object], _Failure] = {}
 
     def look(self, view: View, changes: ChangeSet, now: float) -> Iterator[Complaint]:
@@ -37,6 +38,8 @@ class Backoff:
             old, new = change.old, change.new
             if not isinstance(new, Task):
                 continue
+            if old is None:
+                self._newest[_place(new)] = new.id
             before = old.status.state if isinstance(old, Task) else TaskState.NEW
             if new.status.state is TaskState.RUNNING and before is not TaskState.RUNNING:
                 self._began[new.id] = now
@@ -50,6 +53,8 @@ class Backoff:
 
     def _ended(self, task: Task, now: float) -> None:
         place = _place(task)
+        if self._newest.get(place) != task.id:  # its successor, on the move to another node, was made before that
+            return
         if task.status.state not in _FAILED or task.desired_state > TaskState.RUNNING:
             self._failures.pop(place, None)
             return

@@ -13,7 +13,7 @@ import os
 from common.clock import Clock
 from common.errors import SwarmError, Unavailable
 from common.model.node import NodeDescription
-from common.model.task import TaskStatus
+from common.model.task import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import Applied
 from common.wire.image_messages import BringImage, Brought
 from common.wire.messages import (
@@ -246,10 +246,12 @@ class Agent:
             self._alone = None
 
     def _report(self, task_id: str, status: TaskStatus) -> None:
-        self._unsaved[task_id] = TaskReport(task_id=task_id, status=status)
-        self._to_save.set()
+        task = self._set.tasks.get(task_id)
+        if task is None or not _leaves_nothing(task, status):
+            self._unsaved[task_id] = TaskReport(task_id=task_id, status=status)
+            self._to_save.set()
         self._news.set()
-        if task_id in self._set.tasks:
+        if task is not None:
             self.reporter.update(task_id, status)
 
     def _forget(self, old: AssignmentSet, new: AssignmentSet) -> None:
@@ -335,3 +337,8 @@ def _world(found: AssignmentSet) -> NetworkWorld:
         peers=found.peers,
         tunnel_keys=found.tunnel_keys,
     )
+
+
+def _leaves_nothing(task: Task, status: TaskStatus) -> bool:
+    """Whether a task that goes has ended: a process that starts anew finds nothing of it, and says so again."""
+    return task.desired_state >= TaskState.REMOVE and status.state.terminal

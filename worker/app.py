@@ -35,7 +35,9 @@ from worker.statusfile import WorkerStatus
 from worker.supervisor import live
 from worker.tmpfs import TmpfsFiles
 
-STATUS_SECONDS = 0.1
+STATUS_SECONDS = 1.0
+# Until there is a manager: `join` reads who it is.
+FIRST_STATUS_SECONDS = 0.1
 # `ready` waits for a manager's welcome, but not longer than this.
 READY_SECONDS = 10.0
 
@@ -179,7 +181,7 @@ class _Daemon:
             if status.manager:  # after the file is written: `join` reads it then
                 self._welcomed()
                 self._ready()
-            await asyncio.sleep(STATUS_SECONDS)  # one file for many changes
+            await asyncio.sleep(STATUS_SECONDS if self._is_ready else FIRST_STATUS_SECONDS)  # one file for many changes
             await self._news.wait()
             self._news.clear()
 

@@ -12,7 +12,7 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -124,6 +124,21 @@ def attributes(body: memoryview, start: int) -> Iterator[tuple[int, memoryview]]
             return
         yield kind & ~_FLAGS_OF_ATTRIBUTES, body[position + _ATTRIBUTE.size : position + length]
         position += (length + 3) & ~3
+
+
+def chosen(body: memoryview, start: int, kinds: Collection[int]) -> dict[int, memoryview]:
+    """Return those of `attributes` that are of these kinds, without making anything of the many others."""
+    found: dict[int, memoryview] = {}
+    position, last = start, len(body) - _ATTRIBUTE.size
+    while position <= last:
+        length, kind = _ATTRIBUTE.unpack_from(body, position)
+        if length < _ATTRIBUTE.size:
+            break
+        kind &= ~_FLAGS_OF_ATTRIBUTES
+        if kind in kinds:
+            found[kind] = body[position + _ATTRIBUTE.size : position + length]
+        position += (length + 3) & ~3
+    return found
 
 
 def text(value: memoryview | bytes) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from worker.net.dockeruser import CHAIN
 from worker.net.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
-from worker.net.netlinkevents import NETFILTER, Message, attributes, listening, number, text
+from worker.net.netlinkevents import NETFILTER, Message, attributes, chosen, listening, number, text
 
 _GROUP_NFTABLES = 7
 _NFTABLES_SUBSYSTEM = 10
@@ -33,6 +33,7 @@ _LINK_FIXED = struct.Struct("=B3xiI4x")
 # What a bridge tells of its port has this family and, as an attribute within an attribute, whether it reflects.
 _BRIDGE_FAMILY = 7
 _IFNAME, _MTU, _MASTER, _PORT = 3, 4, 10, 12
+_OF_A_LINK = frozenset({_IFNAME, _MTU, _MASTER, _PORT})
 _HAIRPIN_MODE = 4
 _UP = 1
 _ADDRESS_SCOPE, _ROUTE_PROTOCOL = 3, 5
@@ -153,7 +154,7 @@ class LinkWatch:
 
     async def _take_link(self, message: Message) -> None:
         family, index, flags = _LINK_FIXED.unpack_from(message.body)
-        found = dict(attributes(message.body, _LINK_FIXED.size))
+        found = chosen(message.body, _LINK_FIXED.size, _OF_A_LINK)
         name, bridge = text(found.get(_IFNAME, b"")), number(found.get(_MASTER, b""))
         if family == _BRIDGE_FAMILY and message.kind == _Event.DELLINK:
             return  # a port leaves its bridge: whether it goes for good is told next

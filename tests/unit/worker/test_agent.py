@@ -67,6 +67,22 @@ async def test_starting_takes_no_call_too_many():
 
 
 @virtual
+async def test_the_end_of_a_removed_task_is_not_stored_for_a_worker_that_starts_anew_finds_it_gone():
+    w = world()
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(1)
+        await w.assign(want(make_task(), S.REMOVE))
+        await asyncio.sleep(1)
+        assert w.last().state is S.SHUTDOWN
+    assert w.memory.states["t1"].status.state is S.RUNNING
+    async with w.running():
+        await asyncio.sleep(1)
+        assert not w.engine.running
+        assert w.last().state is S.SHUTDOWN
+
+
+@virtual
 async def test_calls_to_the_engine_are_bounded():
     w = world(latency=0.05)
     async with w.running():

@@ -52,3 +52,21 @@ async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, mon
     assert status is not None
     assert status.manager == "new:2377"
     assert data.load().managers == ("new:2377",)
+
+
+async def test_the_first_manager_is_told_of_at_once_and_what_comes_after_in_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("worker.app.STATUS_SECONDS", 3600)
+    monkeypatch.setattr("worker.app.FIRST_STATUS_SECONDS", 0)
+    data = DataDir(tmp_path)
+    daemon, (agent, session, credentials) = parts(data)
+    session.address = ""
+    ready = asyncio.Event()
+    daemon._notifier.ready = ready.set
+    telling = asyncio.create_task(daemon._tell_status(agent, session, credentials))
+    session.address = "new:2377"
+    daemon._news.set()
+    await asyncio.wait_for(ready.wait(), 5)
+    telling.cancel()
+    status = statusfile.read(data.status)
+    assert status is not None
+    assert status.manager == "new:2377"

@@ -4,7 +4,7 @@ import ctypes
 import socket
 import struct
 
-from worker.net.netlinkevents import Listener, Message, messages
+from worker.net.netlinkevents import Listener, Message, attributes, chosen, messages
 from worker.net.watch import LinkWatch, RuleWatch
 
 NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
@@ -50,6 +50,13 @@ def test_lost_events_may_have_been_of_any_table():
 
 def test_generations_and_other_subsystems_say_nothing_of_tables():
     assert not heard_of_rules(message(NEWGEN, 41) + message(NEWTABLE, 41, (1, "orc"), subsystem=1))
+
+
+def test_chosen_attributes_are_the_same_without_the_others():
+    body = next(iter(messages(message(NEWTABLE, 41, (1, "orc"), (2, "four"), (3, "filters"), (1, "last"))))).body
+    for whole in (body, body[:-2], body[:9], body[:4]):
+        every = dict(attributes(whole, 4))
+        assert chosen(whole, 4, {1, 3, 9}) == {kind: value for kind, value in every.items() if kind in (1, 3, 9)}
 
 
 def test_a_truncated_message_ends_the_batch():

@@ -197,6 +197,19 @@ async def test_the_engines_own_networks_are_theirs(swarm: Cluster):
             await remove(swarm, f"on-{name}")
 
 
+async def test_a_container_on_dockers_own_bridge_reaches_published_ports_of_every_host(swarm: Cluster):
+    host = swarm.hosts[-1]
+    async with service(swarm, "web", 1, "-p", f"{PORT}:80", "--constraint", f"node.hostname=={host.name}"):
+        try:
+            (box,) = json.loads(
+                await host.docker("inspect", await host.docker("run", "-d", "--name", "plain", "web:lab"))
+            )
+            for asked in swarm.hosts:
+                assert await ask_from(host, box, f"http://{asked.ip}:{PORT}/"), asked.name
+        finally:
+            await host.docker("rm", "-f", "plain")
+
+
 async def test_every_host_answers_and_the_container_sees_the_clients_address(swarm: Cluster):
     """Local and remote backends through each host; requests are spread evenly."""
     async with service(swarm, "web", 5, "--replicas", "5", "-p", f"{PORT}:80"):

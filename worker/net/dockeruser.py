@@ -18,6 +18,8 @@ _IPV4, _IPV6 = "iptables", "ip6tables"
 RULES = (
     f"-i {WIREGUARD_PREFIX}+ -j ACCEPT",
     f"-o {WIREGUARD_PREFIX}+ -j ACCEPT",
+    # Docker drops what goes from one bridge to another, answers too: those to a plain container on this host.
+    f"-i {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT --ctdir REPLY -j ACCEPT",
     f"-i {TUNNEL} -j ACCEPT",
     f"-o {TUNNEL} -j ACCEPT",
     f"-o {GATEWAY_BRIDGE} -m conntrack --ctstate DNAT -j ACCEPT",

@@ -51,6 +51,13 @@ async def test_missing_rules_go_in_front(monkeypatch: pytest.MonkeyPatch, docker
     assert await ensured(monkeypatch, tables) == ()
 
 
+def test_a_connection_that_is_let_in_is_let_out_again() -> None:
+    """Docker lets nothing from one bridge to another, and a plain container's bridge is another."""
+    found = {rule for rule in RULES if "oc-gw" in rule}
+    into, out = "-o oc-gw -m conntrack --ctstate DNAT", "-i oc-gw -m conntrack --ctstate DNAT --ctdir REPLY"
+    assert found == {f"{into} -j ACCEPT", f"{out} -j ACCEPT"}
+
+
 async def test_without_the_chain_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await ensured(monkeypatch, Tables(FORWARD=[])) == ()
 

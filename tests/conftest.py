@@ -2,11 +2,18 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 _NEEDS_ROOT = ("lab", "e2e")
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt programs also where a shell runs all this in the background, and so ignores Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -2,17 +2,20 @@
 
 Both sides are the same run: three engines of one lab, the same image, no network of a cluster. Alone means: create and
 start every container through its engine's API, a few at a time (the best of several widths is taken), and remove them.
-Ours means: `POST /services/create` until the API shows every task running, `DELETE /services/…` until no task is left,
-and then no container may be either. A round is each width once, and ours; the median of each counts.
+Ours means: `POST /services/create` until the API shows every task running, and `DELETE /services/…`. Removed is what
+the engines say is destroyed, on both sides; then the API may show no task any more, and no container may be left. A
+round is each width once, and ours; the median of each counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ TARGET = 1.10
 IMAGE = "web:lab"
 # Between two looks at the API: looking costs the manager, on cores that the engines share.
 PAUSE = 0.05
+PATIENCE = 60.0
 
 
 def engine(socket: Path) -> aiohttp.ClientSession:
@@ -52,6 +56,32 @@ async def each(width: int, jobs: Sequence[Any], work: Any) -> list[Any]:
     return await asyncio.gather(*map(one, jobs))
 
 
+@asynccontextmanager
+async def destroyed(engines: Sequence[aiohttp.ClientSession], count: int) -> AsyncIterator[Awaitable[object]]:
+    """Listen to the engines; yield what is done when they have destroyed so many containers."""
+    done, left = asyncio.Event(), count
+
+    async def listen(http: aiohttp.ClientSession, open_now: asyncio.Event) -> None:
+        nonlocal left
+        query = {"filters": json.dumps({"type": ["container"], "event": ["destroy"]})}
+        async with http.get("/events", params=query, timeout=aiohttp.ClientTimeout()) as answer:
+            open_now.set()
+            async for _ in answer.content:
+                left -= 1
+                if not left:
+                    done.set()
+
+    ready = [asyncio.Event() for _ in engines]
+    listeners = [asyncio.create_task(listen(http, each)) for http, each in zip(engines, ready, strict=True)]
+    try:
+        await asyncio.gather(*(each.wait() for each in ready))
+        yield asyncio.wait_for(done.wait(), PATIENCE)
+    finally:
+        for listener in listeners:
+            listener.cancel()
+        await asyncio.wait(listeners)
+
+
 async def directly(engines: Sequence[aiohttp.ClientSession], count: int, width: int) -> tuple[float, float]:
     """Return the seconds to start `count` containers over the engines, and to remove them."""
 
@@ -68,9 +98,11 @@ async def directly(engines: Sequence[aiohttp.ClientSession], count: int, width: 
     shares = [[http] * len(range(n, count, len(engines))) for n, http in enumerate(engines)]
     began = time.perf_counter()
     made = await asyncio.gather(*[each(width, share, start) for share in shares])
-    started = time.perf_counter()
-    await asyncio.gather(*[each(width, share, stop) for share in made])
-    return started - began, time.perf_counter() - started
+    took = time.perf_counter() - began
+    async with destroyed(engines, count) as all_destroyed:
+        began = time.perf_counter()
+        await asyncio.gather(all_destroyed, *[each(width, share, stop) for share in made])
+        return took, time.perf_counter() - began
 
 
 async def by_service(cluster: Cluster, engines: Sequence[aiohttp.ClientSession], count: int) -> tuple[float, float]:
@@ -92,15 +124,18 @@ async def by_service(cluster: Cluster, engines: Sequence[aiohttp.ClientSession],
     async with manager:
         began = time.perf_counter()
         await call(manager, "POST", "/services/create", spec)
-        await cluster.until(all_run, 60, pause=PAUSE)
-        started = time.perf_counter()
-        await call(manager, "DELETE", "/services/bench")
-        await cluster.until(all_gone, 60, pause=PAUSE)
-        gone = time.perf_counter()
+        await cluster.until(all_run, PATIENCE, pause=PAUSE)
+        took = time.perf_counter() - began
+        async with destroyed(engines, count) as all_destroyed:
+            began = time.perf_counter()
+            await call(manager, "DELETE", "/services/bench")
+            await all_destroyed
+            gone = time.perf_counter() - began
+        await cluster.until(all_gone, PATIENCE, pause=PAUSE)
         for http in engines:
             if left := await call(http, "GET", "/containers/json?all=true"):
                 raise RuntimeError(f"no task is left, but {len(left)} containers are: {left[0]}")
-        return started - began, gone - started
+        return took, gone
 
 
 async def measure(sizes: Sequence[int], rounds: int) -> list[list[object]]:

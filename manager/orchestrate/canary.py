@@ -81,6 +81,8 @@ def kept(case: Case, slot: Slot) -> Task | None:
 
 def model(case: Case) -> Task | None:
     """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
+    if not case.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
+        return None
     tasks = originals(case.service, case.view.tasks.of_service(case.service.id))
     tasks = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in tasks)

@@ -24,6 +24,7 @@ from aiodocker.exceptions import DockerError
 from common import progress
 from common.backoff import Backoff
 from common.errors import InvalidArgument, SwarmError
+from common.pulse import Pulse
 from worker import engineapi
 from worker.ports import (
     JSON,
@@ -74,7 +75,7 @@ class DockerEngine:
         self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
         self._negotiating = asyncio.Lock()
-        self._heard_at = -math.inf  # the loop's time
+        self._pulse = Pulse(self._ping, SILENT_SECONDS, PING_SECONDS)
 
     async def close(self) -> None:
         await self._docker.close()
@@ -257,6 +258,7 @@ class DockerEngine:
         while True:
             try:
                 async with self._event_stream(labels, actions, since) as response:
+                    self._pulse.heard()
                     yield EngineConnected()
                     self._backoff.reset()
                     lines = _json_lines(response)
@@ -294,39 +296,27 @@ class DockerEngine:
             EngineDown: the engine hangs.
 
         """
-        coming = asyncio.ensure_future(anext(lines, None))
+        coming, hung = asyncio.ensure_future(anext(lines, None)), asyncio.ensure_future(self._pulse.stopped())
         try:
-            while not (await asyncio.wait({coming}, timeout=SILENT_SECONDS))[0]:
-                await self._check_alive()
-            self._heard()
+            await asyncio.wait({coming, hung}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                hung.result()
+                raise EngineDown(
+                    f"the Docker engine at {self.host} hangs: it has not answered for "
+                    f"{self._pulse.silence + self._pulse.patience:g} s "
+                    "(`systemctl restart docker` on this host starts it anew)"
+                )
+            self._pulse.heard()
             return await coming
         finally:
             coming.cancel()
+            hung.cancel()
 
-    async def _check_alive(self) -> None:
-        """Ping the engine, unless it was heard from lately.
-
-        Raises:
-            EngineDown: it takes connections, at most.
-
-        """
-        if asyncio.get_running_loop().time() - self._heard_at < SILENT_SECONDS:
-            return
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                async with self._docker.session.get(f"{self._docker.docker_host}/_ping") as response:
-                    await response.read()
-        except TimeoutError as error:
-            raise EngineDown(
-                f"the Docker engine at {self.host} hangs: it has not answered for {SILENT_SECONDS + PING_SECONDS:g} s "
-                "(`systemctl restart docker` on this host starts it anew)"
-            ) from error
-        self._heard()
+    async def _ping(self) -> None:
+        async with self._docker.session.get(f"{self._docker.docker_host}/_ping") as response:
+            await response.read()
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _heard(self) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
 
     async def _unless_absent(self, call: Awaitable[T]) -> T | None:
         """Make a call; None when the engine does not know what it is about."""
@@ -368,11 +358,11 @@ class DockerEngine:
         """Turn aiodocker's and aiohttp's errors into ours."""
         try:
             yield
-            self._heard()
+            self._pulse.heard()
         except DockerError as error:
             if error.status == AIODOCKER_NO_ANSWER:
                 raise EngineDown(f"no Docker engine answers at {self.host}: {error.message}") from error
-            self._heard()
+            self._pulse.heard()
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
             raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error

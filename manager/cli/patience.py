@@ -6,45 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from common.pulse import Pulse
+
 # After so long without an answer the manager is pinged beside it, and has so long to answer that.
 SILENT_SECONDS = 10.0
 PING_SECONDS = 10.0
 
 
 class Watch:
-    """The watch over one request."""
+    """The watch over one request, which `watching` keeps."""
 
-    def __init__(self, limit: asyncio.Timeout) -> None:
-        self._limit = limit
-        self._heard_at = asyncio.get_running_loop().time()
-        self._over = False
-
-    def heard(self) -> None:
-        """Note that the manager has just given or taken something."""
-        self._heard_at = asyncio.get_running_loop().time()
+    def __init__(self, pulse: Pulse, watching: asyncio.Task[None]) -> None:
+        self.heard = pulse.heard  # the manager has just given or taken something
+        self._watching = watching
 
     def end(self) -> None:
         """Watch no more: what comes now may be silent for as long as it likes."""
-        self._over = True
-
-    async def run(self, ping: Callable[[], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        while not self._over:
-            left = self._heard_at + SILENT_SECONDS - loop.time()
-            if left > 0:
-                await asyncio.sleep(left)
-                continue
-            try:
-                async with asyncio.timeout(PING_SECONDS):
-                    await ping()
-            except TimeoutError:
-                self._give_up()
-                return
-            self.heard()
-
-    def _give_up(self) -> None:
-        if not self._over:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        self._watching.cancel()
 
 
 @asynccontextmanager
@@ -56,12 +34,18 @@ async def while_it_lives(ping: Callable[[], Awaitable[None]]) -> AsyncIterator[W
 
     """
     async with asyncio.timeout(None) as limit:
-        watch = Watch(limit)
-        watching = asyncio.create_task(watch.run(ping))
+        pulse = Pulse(ping, SILENT_SECONDS, PING_SECONDS)
+        pulse.heard()
+        watching = asyncio.create_task(_end_when_stopped(limit, pulse))
         try:
-            yield watch
+            yield Watch(pulse, watching)
         finally:
             watching.cancel()
             await asyncio.wait({watching})
             if not watching.cancelled():
                 watching.result()
+
+
+async def _end_when_stopped(limit: asyncio.Timeout, pulse: Pulse) -> None:
+    await pulse.stopped()
+    limit.reschedule(asyncio.get_running_loop().time())

@@ -92,7 +92,7 @@ async def test_a_hung_engine_is_lost_and_there_again_when_it_answers(
         hung.pinged.clear()
         await hung.pinged.wait()
         assert not following.done()  # it was silent for long, and answered
-        monkeypatch.setattr(driver, "PING_SECONDS", 0.05)  # from the next ping on
+        monkeypatch.setattr(engine._pulse, "patience", 0.05)  # from the next ping on
         hung.hangs.set()
         assert await following == EngineLost()
         hung.hangs.clear()
@@ -109,7 +109,9 @@ async def test_an_engine_that_answers_calls_is_not_pinged(tmp_path: Path, monkey
 
     async with asyncio.timeout(10), answering(tmp_path, answer) as engine:
         await engine.containers({})
-        await engine._check_alive()  # what waiting for the next event does when it was silent
+        stopped = asyncio.create_task(engine._pulse.stopped())  # as while the next event is waited for
+        await asyncio.wait({stopped}, timeout=0.05)
+        stopped.cancel()
     assert not hung.pinged.is_set()
 
 

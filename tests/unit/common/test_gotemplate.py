@@ -1,6 +1,4 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.gotemplate import Template, TemplateError, render
 from common.model.service import PortConfig
@@ -114,16 +112,3 @@ def test_callers_add_functions():
 def test_fields_are_the_columns_of_a_table():
     template = Template("table {{.ID}}\t{{upper .Name}}\t{{if .Ports}}{{(index .Ports 0).X}}{{end}}{{$.Mode}}")
     assert template.fields == (("ID",), ("Name",), ("Ports",), ("Ports",), ("Mode",))
-
-
-@given(st.text().filter(lambda text: "{{" not in text))
-def test_text_without_actions_is_kept(text):
-    assert Template(text).render(None) == text
-
-
-@given(st.text(alphabet='{}.-$()|:= \n"`ab1/*', max_size=40))
-def test_any_text_renders_or_is_refused_with_our_error(text):
-    try:
-        Template(text).render({"a": 1, "b": {"a": [1]}})
-    except TemplateError as error:
-        assert "template" in error.message  # noqa: PT017

@@ -1,6 +1,3 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from common.model.network import Network
 from common.wire.messages import Assignments, Peer, ServiceEndpoint
 from tests.unit.worker.worlds import make_task
@@ -47,20 +44,3 @@ def test_one_for_another_set_is_refused():
     first = AssignmentSet().apply(complete(4))
     assert first.apply(Assignments(complete=False, applies_to=3, results_in=5)) is None
     assert first.apply(Assignments(complete=False, applies_to=4, results_in=5)).number == 5
-
-
-@given(st.lists(st.tuples(st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")))))
-def test_increments_add_up_to_what_is_left(steps):
-    found = AssignmentSet().apply(complete(0))
-    expected = set()
-    for number, (added, removed) in enumerate(steps):
-        message = Assignments(
-            complete=False,
-            applies_to=number,
-            results_in=number + 1,
-            tasks=tuple(make_task(name) for name in added),
-            removed_tasks=tuple(removed),
-        )
-        found = found.apply(message)
-        expected = (expected | added) - removed
-        assert set(found.tasks) == expected

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.clock import SECOND
 from common.model import Service, Task, TaskState, TaskStatus
@@ -266,22 +264,3 @@ def test_a_job_is_done_when_all_of_its_tasks_of_this_iteration_completed():
     assert (half.verdict, half.done, half.wanted) == (Verdict.WAITING, 1, 2)
     all_done = [run(0, TaskState.COMPLETE, 2), run(1, TaskState.COMPLETE, 2)]
     assert story(what, [(0, before), (1, [*before, *all_done])]).verdict is Verdict.CONVERGED
-
-
-@given(
-    st.integers(0, 4),
-    st.lists(
-        st.tuples(st.integers(1, 4), st.sampled_from(sorted(TaskState)), st.sampled_from(sorted(TaskState))),
-        max_size=12,
-    ),
-)
-def test_converged_is_only_said_when_every_slot_runs_and_none_too_many(
-    replicas: int, made: list[tuple[int, TaskState, TaskState]]
-):
-    tasks = [task(slot, state, desired=desired, number=n) for n, (slot, state, desired) in enumerate(made)]
-    seen = story(service(replicas), [(0, tasks), (MONITOR, tasks)])
-    running = {each.slot for each in tasks if each.live and each.status.state is RUNNING}
-    if seen.verdict is Verdict.CONVERGED:
-        assert len(running) == replicas == seen.done
-    if len(made) == len({slot for slot, _, _ in made}) == replicas and len(running) == replicas:
-        assert seen.verdict is Verdict.CONVERGED

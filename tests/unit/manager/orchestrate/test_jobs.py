@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.model import Task, TaskState
 from tests.fakes.world import World, policy, replace, template
@@ -137,38 +133,3 @@ def test_a_global_job_completes_once_on_each_node_and_on_those_that_join() -> No
     world.force()
     world.settle()
     assert sorted(task.node_id for task in world.live) == ["n1", "n2", "n3"]
-
-
-actions = st.lists(
-    st.one_of(st.tuples(st.sampled_from(["complete", "fail", "force", "stopped", "wait", "total"]), st.integers(0, 6))),
-    max_size=20,
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(total=st.integers(0, 6), concurrent=st.integers(0, 4), what=actions)
-def test_never_more_at_once_than_allowed_and_no_slot_completes_twice(
-    total: int, concurrent: int, what: list[tuple[str, int]]
-) -> None:
-    world = world_of(total, concurrent)
-    for name, number in what:
-        if name == "force":
-            world.force()
-        elif name == "stopped":
-            world.stopped()
-        elif name == "wait":
-            world.pass_time(number * 10)
-        elif name == "total":
-            mode = world.service.spec.mode
-            assert mode.replicated_job is not None
-            world.change(mode=replace(mode, replicated_job=replace(mode.replicated_job, total_completions=number)))
-        else:
-            end(world, COMPLETE if name == "complete" else FAILED, number)
-        world.settle()
-        assert len(world.live) <= concurrent
-        completed = Counter(
-            (iteration(task), task.slot)
-            for task in world.tasks
-            if task.status.state is COMPLETE and task.desired_state < TaskState.REMOVE
-        )
-        assert all(count == 1 for count in completed.values())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from common.model import Task, TaskState
 from common.model.service import ScheduleStatus
@@ -232,36 +230,3 @@ def test_executions_beside_each_other_are_bounded() -> None:
         due(world)
     assert len(state.beside(world.service)) == state.MOST_BESIDE
     assert len(world.live) == state.MOST_BESIDE + 1
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    gaps=st.lists(st.floats(0.5, 300), max_size=15),
-    concurrency=st.sampled_from(["allow", "forbid", "replace"]),
-    completes=st.booleans(),
-)
-def test_a_due_time_never_begins_two_executions(gaps: list[float], concurrency: str, *, completes: bool) -> None:
-    """Whenever it is looked at, as after a manager was away: what was decided last is all that is remembered."""
-    world = scheduled(concurrency=concurrency)
-    seen: list[float] = []
-    for gap in gaps:
-        before = world.service.schedule_status
-        world.pass_time(gap)
-        world.settle()
-        after = world.service.schedule_status
-        assert before is not None
-        assert after is not None
-        if after.last_at != before.last_at:
-            seen.append(after.last_at)
-            assert after.last_at % MINUTE == 0
-            assert 0 <= world.now - after.last_at < MINUTE
-        if completes:
-            end(world, TaskState.COMPLETE)
-            world.stopped()
-            world.settle()
-    assert seen == sorted(set(seen))
-    assert len(executions(world)) <= len(seen)
-    newest = world.service.job_status
-    assert newest is not None
-    if completes and seen:
-        assert newest.job_iteration.index == len(seen) - 1, "each due time that was found has its execution"

@@ -1,25 +1,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from manager.state import cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
-EXPRESSIONS = [
-    "* * * * *",
-    "*/7 * * * *",
-    "30 2 * * *",
-    "0 6-20/2 * * mon-fri",
-    "15 3 1 jan,jul *",
-    "0 0 29 2 *",
-    "*/20 * * * * *",
-]
 
 
 def at(text: str) -> float:
@@ -66,29 +54,6 @@ def test_what_is_no_schedule(expression: str, words: str) -> None:
 def test_what_is_no_time_zone(name: str) -> None:
     with pytest.raises(ValueError, match="time zone"):
         cron.zone(name)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    expression=st.sampled_from(EXPRESSIONS),
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
-    begin=st.integers(1_770_000_000, 1_810_000_000),
-    steps=st.lists(st.integers(1, 90_000), min_size=1, max_size=12),
-)
-def test_looked_at_whenever_each_due_time_is_found_at_most_once_and_the_last_never_missed(
-    expression: str, zone: str, begin: int, steps: list[int]
-) -> None:
-    found, last, now = [], float(begin), float(begin)
-    for step in steps:
-        now += step
-        due = cron.latest(expression, zone, last, now)
-        if due is not None:
-            found.append(due)
-            last = due
-            assert due <= now < cron.following(expression, zone, due)
-        else:
-            assert cron.following(expression, zone, last) > now
-    assert all(one < other for one, other in pairwise(found))
 
 
 def test_a_long_absence_is_looked_over_at_once() -> None:

@@ -12,7 +12,7 @@ from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, Case, cases, docker_c
 from tests.docker_cli.program import unfit
 
 needs_docker = pytest.mark.skipif(bool(unfit()), reason=unfit())
-PAGE = Path(__file__).parents[4] / "docs" / "compose.md"
+PAGE = Path(__file__).parents[2] / "docs" / "compose.md"
 ABSENT = "<absent>"
 
 

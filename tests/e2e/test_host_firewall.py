@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
+from tests.lab import Host
 
 pytestmark = [pytest.mark.timeout(120), long]
 
@@ -19,20 +20,34 @@ table inet filter {
         meta l4proto { icmp, icmpv6 } accept
         tcp dport 22 accept
     }
+    chain forward {
+        type filter hook forward priority filter + 10; policy accept;
+        ct state established,related accept
+        ct status dnat accept
+        iifname "oc-*" accept
+        reject
+    }
 }
 """
 OPEN = """
 add rule inet filter input iifname "oc-*" meta l4proto {{ tcp, udp }} th dport 53 accept
 add rule inet filter input ip saddr {peer} udp dport 4789 accept
 """
+FORWARD = """
+insert rule inet filter forward iifname "orc-*" accept
+"""
 
 
 @dataclass
 class Found:
-    """Whether a container had a name answered, how many of a client's 12 requests were, and what the node says."""
+    """Whether a container had a name answered, how many of a client's requests were, and what the node says.
+
+    answers: of 12 through the node itself; `through_peer`: of 12 through the other one.
+    """
 
     named: bool = False
     answers: int = 0
+    through_peer: int = 0
     told: list[str] = field(default_factory=list)
 
 
@@ -47,16 +62,19 @@ async def test_what_a_firewall_drops_is_told_until_it_is_let_through() -> None:
         await second.run("nft", "-f", "-", input=FIREWALL)
         found = Found()
 
+        async def answers(host: Host) -> int:
+            client = ("curl", "-s", "--max-time", "0.5", "-H", "Connection: close", f"http://{host.ip}:8080/?[1-12]")
+            return (await cluster.lab.client.run(*client, check=False)).stdout.count('"host"')
+
         async def look() -> Found:
-            """Let a container ask for a name, and a client, through the host, for containers of both."""
+            """Let a container ask for a name, and a client, through both hosts, for containers of both."""
             asked = await second.run(
                 "docker", "exec", box, "wget", "-q", "-T", "1", "-O", "-", "http://web/", check=False
             )
-            client = ("curl", "-s", "--max-time", "0.5", "-H", "Connection: close", f"http://{second.ip}:8080/?[1-12]")
-            answers = (await cluster.lab.client.run(*client, check=False)).stdout
+            found.answers, found.through_peer = await answers(second), await answers(first)
             nodes = {node["Description"]["Hostname"]: node for node in await cluster.get("/nodes")}
             lacks = nodes[second.name]["Description"].get("Lacks") or []
-            found.named, found.answers = not asked.returncode, answers.count('"host"')
+            found.named = not asked.returncode
             found.told = [sentence for sentence in lacks if "firewall drops" in sentence]
             return found
 
@@ -64,10 +82,17 @@ async def test_what_a_firewall_drops_is_told_until_it_is_let_through() -> None:
             now = await look()
             return not now.named and now.answers < 12 and len(now.told) == 2
 
+        async def forwarding_dropped() -> bool:
+            """As firewalld does: what has been redirected passes, and what comes from bridges that Docker told of."""
+            now = await look()
+            return now.named and now.through_peer < 12 and any("oc-* and orc-*" in sentence for sentence in now.told)
+
         async def let_through() -> bool:
-            return await look() == Found(named=True, answers=12)
+            return await look() == Found(named=True, answers=12, through_peer=12)
 
         await cluster.until(dropped, 40, lambda: str(found))
         assert {re.search(r"port \d+", sentence)[0] for sentence in found.told} == {"port 53", "port 4789"}
         await second.run("nft", "-f", "-", input=OPEN.format(peer=first.ip))
+        await cluster.until(forwarding_dropped, 40, lambda: str(found))
+        await second.run("nft", "-f", "-", input=FORWARD)
         await cluster.until(let_through, 40, lambda: str(found))

@@ -1,4 +1,4 @@
-"""Whether a firewall of the host's own drops what the host itself must get.
+"""Whether a firewall of the host's own drops what the host itself must get, or forward between its nodes' containers.
 
 Rules of ours cannot undo another table's drop. But they can tell of it, whoever dropped and with which tool: what comes
 in is counted before and after all others have judged it (`worker.net.rules`), and what came and was never let through
@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from worker.net.counters import counts
-from worker.net.names import BRIDGE_PREFIX
+from worker.net.names import BRIDGE_PREFIX, LINK_PREFIX
 
 LOOK_SECONDS = 5.0
+_FORWARDING = (
+    f"let it forward between the interfaces {BRIDGE_PREFIX}* and {LINK_PREFIX}* (firewalld: "
+    f"firewall-cmd --permanent --zone=docker --add-interface={LINK_PREFIX}+, then firewall-cmd --reload)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -67,4 +71,6 @@ def _sentences(tunnel_port: int) -> dict[str, str]:
             f"this host's firewall drops what containers ask their name server: open port 53, UDP and TCP, to the "
             f"interfaces {BRIDGE_PREFIX}*"
         ),
+        "inward": f"this host's firewall drops what other nodes send to this host's containers: {_FORWARDING}",
+        "outward": f"this host's firewall drops what its containers send to those of other nodes: {_FORWARDING}",
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from common import addressing6, enginenames
 
-TUNNEL = "orc-vx"
+LINK_PREFIX = "orc-"
+TUNNEL = f"{LINK_PREFIX}vx"
 GATEWAY_BRIDGE = "oc-gw"
 BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
@@ -16,7 +17,7 @@ TUNNEL_VNI = 4096
 DEFAULT_TUNNEL_PORT = 4789
 TUNNEL_OVERHEAD = 50
 # What carries encrypted networks: keys of even generations have the first link and port, those of odd ones the second.
-WIREGUARD_PREFIX = "orc-wg"
+WIREGUARD_PREFIX = f"{LINK_PREFIX}wg"
 WIREGUARD_LINKS = (f"{WIREGUARD_PREFIX}0", f"{WIREGUARD_PREFIX}1")
 WIREGUARD_PORTS = (51877, 51878)
 # What a packet grows by: 32 bytes of WireGuard's, 8 of UDP's, 40 of IPv6's (20 of IPv4's).

@@ -33,10 +33,18 @@ _ANSWERS = f'{_MARKED} ct direction reply iifname "{GATEWAY_BRIDGE}"'
 CHALLENGES = f"meta mark {CHALLENGE_MARK:#x} notrack"
 BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
 _ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
+_LINKS = "{ " + ", ".join(f'"{link}"' for link in (TUNNEL, *WIREGUARD_LINKS)) + " }"
+_BETWEEN_NODES = {
+    "inward": f'iifname {_LINKS} oifname "{BRIDGE_PREFIX}*"',
+    "outward": f'oifname {_LINKS} iifname "{BRIDGE_PREFIX}*"',
+}
 TO_PORT = "meta l4proto . th dport"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
-# What the host itself must get is counted when it came, and when no firewall dropped it: see `worker.net.firewall`.
-COUNTERS = ("tunnel_came", "tunnel_let", "names_came", "names_let")
+# What the host itself must get is counted when it came, and when no firewall dropped it, and so is what it must forward
+# from other nodes' containers and to them: see `worker.net.firewall`.
+COUNTERS = tuple(f"{what}_{how}" for what in ("tunnel", "names", "inward", "outward") for how in ("came", "let"))
+# The kernel keeps a connection when its first packet has passed everything: one that was dropped is never kept.
+_FIRST = "ct state new ct status & confirmed == 0"
 
 
 def service_frame(site: Site) -> ServiceTable:
@@ -90,7 +98,10 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
         "h_let": Chain(_let(site), hook("filter", "input", "500")),
-        "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
+        "h_begun": Chain(_begun()),
+        "h_fwd": Chain(
+            forward("ip", tunnels, first=f"{_FIRST} jump h_begun"), hook("filter", "forward", "filter - 10")
+        ),
         **(encrypted_chains("ip") if has_encrypted(site) else {}),
     }
 
@@ -159,6 +170,7 @@ def encrypted_chains(family: str) -> dict[str, Chain]:
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
     return (
+        *(f'{way} counter name "{what}_let"' for what, way in _BETWEEN_NODES.items()),
         "ct status dnat ip saddr . ip daddr @selfpair masquerade",
         f"ct status dnat ip saddr 127.0.0.0/8 oifname {BOTH} masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip saddr . ip daddr @nodeloop masquerade',
@@ -187,17 +199,29 @@ def _let(site: Site) -> tuple[str, ...]:
     )
 
 
+def _begun() -> tuple[str, ...]:
+    """Count the first packets of connections between containers of this host and other nodes, or their clients."""
+    return (
+        f'iifname "{TUNNEL}" oifname . ip saddr @netpair counter name "inward_came"',
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} counter name "inward_came"',
+        f'iifname {_ENCRYPTED} oifname . ip saddr @secretpair counter name "inward_came"',
+        f'oifname "{TUNNEL}" iifname . ip daddr @netpair counter name "outward_came"',
+        f'oifname {_ENCRYPTED} iifname . ip daddr @secretpair counter name "outward_came"',
+    )
+
+
 def refused(what: str) -> tuple[str, ...]:
     """Refuse in the way that a client hears at once."""
     return (f"{what} meta l4proto tcp reject with tcp reset", f"{what} reject")
 
 
-def forward(family: str, tunnels: str) -> tuple[str, ...]:
-    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`."""
+def forward(family: str, tunnels: str, *, first: str = "") -> tuple[str, ...]:
+    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`. `first`: a rule for what is new."""
     return (
         # What the way back leaves, because it is to be cut in parts, or while that table is missing.
         f"{_ANSWERS} dup to meta mark & {MARK_MASK:#x} map @ways drop",
         "ct state established,related accept",
+        *((first,) if first else ()),
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . {family} saddr @netpair accept',
         f'oifname "{TUNNEL}" iifname . {family} daddr @netpair accept',

@@ -49,3 +49,15 @@ def test_counters_that_begin_anew_say_nothing() -> None:
     assert firewall.lacks() == ()
     firewall.judge(counted(names_came=2), PORT)
     assert len(firewall.lacks()) == 1
+
+
+def test_what_is_not_forwarded_is_told_by_its_direction() -> None:
+    firewall = Firewall()
+    firewall.judge(counted(), PORT)
+    firewall.judge(counted(inward_came=3, outward_came=2, outward_let=2), PORT)
+    (sentence,) = firewall.lacks()
+    assert "what other nodes send to this host's containers" in sentence
+    assert "--zone=docker --add-interface=orc-+" in sentence
+    firewall.judge(counted(inward_came=4, inward_let=1, outward_came=3, outward_let=2), PORT)
+    (sentence,) = firewall.lacks()
+    assert "what its containers send" in sentence

@@ -22,9 +22,9 @@ PRIORITIES = {
     "ingress": {"filter"},
 }
 WORDS = """
-    accept counter ct daddr device direction dnat dport drop dup established ether fwd icmpv6 iifname ip ip6 l4proto
-    length local map mark masquerade meta name nd-neighbor-solicit new notrack oifname original protocol reject related
-    reply reset return saddr set state status tcp th to type udp vmap with zone
+    accept confirmed counter ct daddr device direction dnat dport drop dup established ether fwd icmpv6 iifname ip ip6
+    jump l4proto length local map mark masquerade meta name nd-neighbor-solicit new notrack oifname original protocol
+    reject related reply reset return saddr set state status tcp th to type udp vmap with zone
 """
 PLACE = r'type \w+ hook (\w+)(?: device "[\w-]+")? priority (?:([a-z]\w*)(?: - \d+)?|-?\d+); policy accept;'
 WORD = re.compile(r"[a-z][a-z0-9_-]*")
@@ -61,5 +61,5 @@ def test_rules_have_only_words_that_were_tried(table: Ruleset):
 
 def words(text: str) -> set[str]:
     """Return nft's words in a line: no names of ours, no addresses, no numbers."""
-    plain = re.sub(r'"[^"]*"|@\S+|\S*::?\S+|\b[vm]_\w+|(?<![\w-])0x\w+', " ", text)
+    plain = re.sub(r'"[^"]*"|@\S+|\S*::?\S+|\b[hvm]_\w+|(?<![\w-])0x\w+', " ", text)
     return set(WORD.findall(plain))

@@ -103,12 +103,12 @@ class DataPlane:
             async with asyncio.timeout(ATTACH_SECONDS):
                 await self._keeper.surveyed.wait()
                 self._dns.admit(task)
-                waiting = "its networks have no addresses for this host yet"
+                waiting = ""
                 await self._give_addresses(task)
                 waiting = "its addresses are known, but the rules and routes for them are not written yet"
                 await self._keeper.in_line()
         except TimeoutError:
-            why = self._keeper.trouble or waiting
+            why = self._keeper.trouble or waiting or self._without_part(task)
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
         return self._attachment(task)
 
@@ -196,6 +196,17 @@ class DataPlane:
     def _name(self, target: str) -> str:
         network = self._keeper.world.networks.get(target)
         return network.name if network is not None else target
+
+    def _without_part(self, task: Task) -> str:
+        """Say which of a task's networks has no lease for this host. One that is not full gets it within a moment."""
+        known = self._keeper.world.networks
+        for network in [known[each.target] for each in task.spec.networks if each.target in known]:
+            if network.subnets and self._node_id not in network.leases:
+                return (
+                    f"network {network.name!r} has no addresses left for this host, since other nodes have all of "
+                    f"{network.subnets[0].subnet}: create the network with a larger --subnet"
+                )
+        return "its networks have no addresses for this host yet"
 
     def _wanted(self, task: Task) -> list[str]:
         """Name what a task is to have addresses in: its networks, and the mesh unless all of them are internal."""

@@ -11,6 +11,7 @@ from common.errors import Unavailable
 from common.model.service import NetworkAttachmentConfig
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
+from tests.unit.worker.net.worlds import BLUE, world
 from tests.unit.worker.worlds import make_task
 from worker.net import netlink
 from worker.net.dataplane import DataPlane
@@ -35,6 +36,19 @@ def test_a_task_without_a_network_says_what_its_host_waits_for(tmp_path: Path):
         await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target="blue"),)))
 
     with pytest.raises(Unavailable, match="after 30 s: the engine has not said yet which addresses"):
+        run_virtual(attach())
+
+
+def test_a_task_whose_network_is_full_says_which_one_it_is(tmp_path: Path):
+    async def attach() -> None:
+        dns = ClusterDns(tmp_path / "resolv", random.Random(1))
+        plane = DataPlane(FakeEngine(), "n9", SystemClock(), tmp_path / "network.json", dns)
+        plane.update(world())
+        plane._keeper.surveyed.set()  # the engine has said it
+        await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target=BLUE),)))
+
+    full = "network 'blue' has no addresses left for this host, since other nodes have all of 10.1.0.0/16"
+    with pytest.raises(Unavailable, match=full):
         run_virtual(attach())
 
 

@@ -257,12 +257,11 @@ class DockerEngine:
         since = ""
         while True:
             try:
-                async with self._event_stream(labels, actions, since) as response:
-                    self._pulse.heard()
+                async with self._event_stream(labels, actions, since) as response, self._watched() as hung:
                     yield EngineConnected()
                     self._backoff.reset()
                     lines = _json_lines(response)
-                    while (line := await self._next(lines)) is not None:
+                    while (line := await self._next(lines, hung)) is not None:
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
                         if event := engineapi.read_event(line, actions):
                             yield event
@@ -289,14 +288,25 @@ class DockerEngine:
                 await _raise_for_status(response)
                 yield response
 
-    async def _next(self, lines: AsyncIterator[JSON]) -> JSON | None:
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[asyncio.Future[Any]]:
+        """Watch an engine that has just answered; yield what is done when it hangs."""
+        self._pulse.heard()
+        hung = asyncio.ensure_future(self._pulse.stopped())
+        try:
+            yield hung
+        finally:
+            hung.cancel()
+            await asyncio.gather(hung, return_exceptions=True)  # whoever waited for it has heard why
+
+    async def _next(self, lines: AsyncIterator[JSON], hung: asyncio.Future[Any]) -> JSON | None:
         """Wait for the next line of an answer that may be silent for long; None at its end.
 
         Raises:
             EngineDown: the engine hangs.
 
         """
-        coming, hung = asyncio.ensure_future(anext(lines, None)), asyncio.ensure_future(self._pulse.stopped())
+        coming = asyncio.ensure_future(anext(lines, None))
         try:
             await asyncio.wait({coming, hung}, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
@@ -310,7 +320,6 @@ class DockerEngine:
             return await coming
         finally:
             coming.cancel()
-            hung.cancel()
 
     async def _ping(self) -> None:
         async with self._docker.session.get(f"{self._docker.docker_host}/_ping") as response:

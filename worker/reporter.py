@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from common.model.task import TaskStatus
+from common.model.task import TaskState, TaskStatus
 from common.wire.messages import TaskReport
 
 MAX_BATCH = 500
+# So long a state on the way to running waits for company: most are soon followed by the next, and by other tasks'.
+COMPANY_SECONDS = 0.05
 
 
 class Reporter:
@@ -32,14 +35,21 @@ class Reporter:
     async def take(self) -> tuple[int, tuple[TaskReport, ...]]:
         """Wait for states, and return a batch with the number that its confirmation will carry."""
         while not self._waiting:
-            self._any.clear()
-            await self._any.wait()
+            await self._news()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMPANY_SECONDS):
+                while not any(map(_urgent, self._waiting.values())):
+                    await self._news()
         batch = dict(list(self._waiting.items())[:MAX_BATCH])
         for task_id in batch:
             del self._waiting[task_id]
         self._number += 1
         self._sent[self._number] = batch
         return self._number, tuple(batch.values())
+
+    async def _news(self) -> None:
+        self._any.clear()
+        await self._any.wait()
 
     def confirmed(self, number: int) -> None:
         self._sent.pop(number, None)
@@ -57,3 +67,9 @@ class Reporter:
     def unconfirmed(self) -> frozenset[str]:
         """The tasks whose last state the manager has not confirmed."""
         return frozenset(self._waiting).union(*self._sent.values())
+
+
+def _urgent(report: TaskReport) -> bool:
+    """Whether the manager may have something to do about it: one that is ready may be what another's end waits for."""
+    state = report.status.state
+    return state is TaskState.READY or state >= TaskState.RUNNING or bool(report.status.err)

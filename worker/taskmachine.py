@@ -11,6 +11,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 from common.clock import SECOND, seconds
 from common.model.service import RestartPolicy
 from common.model.task import Task, TaskState
@@ -45,8 +47,7 @@ class Contact(enum.Enum):
     ALONE = "alone"  # for long: the worker keeps the task alive by itself
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a task on this host.
 
     state: the last observed state; a step never returns a lower one.

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import msgspec
+from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
@@ -95,11 +95,11 @@ class TaskRunner:
     def forget(self) -> None:
         """Remove all of it: the manager does not know the task any more."""
         if self.task.desired_state < TaskState.REMOVE:
-            self.update(msgspec.structs.replace(self.task, desired_state=TaskState.REMOVE))
+            self.update(structs.replace(self.task, desired_state=TaskState.REMOVE))
 
     def set_contact(self, contact: Contact) -> None:
         if contact is not self._now.contact:
-            self._now = replace(self._now, contact=contact)
+            self._now = structs.replace(self._now, contact=contact)
             self._woken.set()
 
     def wake(self) -> None:
@@ -131,7 +131,7 @@ class TaskRunner:
             case "die" | "destroy" | "start":
                 self._stale = True
         self._stale = self._stale or self._looking
-        self._now = replace(self._now, container=container)
+        self._now = structs.replace(self._now, container=container)
         self._woken.set()
 
     # --- its life -----------------------------------------------------------------------------------------------------
@@ -171,13 +171,13 @@ class TaskRunner:
         if container is None or self._now.state is not TaskState.STARTING or container.phase is not Phase.RUNNING:
             return
         silent = () if container.health else await self._hands.networks.silent_ports(self.task, container)
-        self._now = replace(self._now, silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
+        self._now = structs.replace(self._now, silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
         if taskmachine.outdated(self.task, self._now):
             missing = self._hands.materials.missing(self.task)
-        self._now = replace(self._now, missing=missing)
+        self._now = structs.replace(self._now, missing=missing)
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
 
     async def _with_last_words(self, step: Step) -> Step:
@@ -204,7 +204,7 @@ class TaskRunner:
         said = (self.status.message, self.status.err, self.status.renewed, self.status.refused)
         if advanced or (step.message and (step.message, step.err, self._now.renewed, self._now.refused) != said):
             self.status = self._status(step)
-            self._now = replace(self._now, state=step.state)
+            self._now = structs.replace(self._now, state=step.state)
             self._report(self.task.id, self.status)
             _log.log(_level(step), "task %s: %s %s", self.task.name, step.state.name.lower(), step.err or step.message)
         return advanced
@@ -251,7 +251,7 @@ class TaskRunner:
             found = replace(found, signal=known.signal, oom_killed=found.oom_killed or known.oom_killed)
         ended = found is not None and found.phase is Phase.EXITED
         ended_at = (self._now.ended_at or self._hands.clock.now()) if ended else 0.0
-        self._now = replace(self._now, container=found, attempted=False, ended_at=ended_at)
+        self._now = structs.replace(self._now, container=found, attempted=False, ended_at=ended_at)
         if found is not None:
             await self._introduce(found)
 
@@ -280,7 +280,7 @@ class TaskRunner:
     async def _failed(self, action: Action, why: str) -> None:
         """Fail the task if it cannot be started; what removes it is tried again."""
         if action in (Action.PULL, Action.CREATE, Action.START):
-            self._now = replace(self._now, error=why)
+            self._now = structs.replace(self._now, error=why)
             return
         if action is Action.RENEW:
             await self._refuse(why)
@@ -311,7 +311,7 @@ class TaskRunner:
         if spec is None:
             raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
         self._image = await self._hands.images.ensure(spec.image, self.task.service_id, self._say)
-        self._now = replace(self._now, image_ready=True)
+        self._now = structs.replace(self._now, image_ready=True)
 
     def _say(self, message: str, err: str = "") -> None:
         """Report what is being done in the present state, or what keeps it from being done."""
@@ -323,9 +323,9 @@ class TaskRunner:
     async def _create(self) -> None:
         hands, task = self._hands, self.task
         expanded = hands.expanded(task)
-        spec = msgspec.structs.replace(expanded, image=self._image or expanded.image)
+        spec = structs.replace(expanded, image=self._image or expanded.image)
         files = hands.files_of(task, expanded)
-        self._now = replace(self._now, attempted=True, renewed=task.spec_version if task.renewal else 0)
+        self._now = structs.replace(self._now, attempted=True, renewed=task.spec_version if task.renewal else 0)
         self._attachment = await hands.networks.attach(task)
         paths = hands.files.write(task.id, files) if files else {}
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
@@ -335,14 +335,14 @@ class TaskRunner:
         except EngineError as error:
             await self._not_created(error, expanded.image)
             return
-        self._now = replace(self._now, container=Container(id=container_id, task_id=task.id), attempted=False)
+        self._now = structs.replace(self._now, container=Container(id=container_id, task_id=task.id), attempted=False)
 
     async def _not_created(self, error: EngineError, image: str) -> None:
         """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""
         if error.http_status == 404 and "No such image" in error.message and not self._image_missed:
             self._image_missed = True
             self._hands.images.forget(image)
-            self._now = replace(self._now, image_ready=False)
+            self._now = structs.replace(self._now, image_ready=False)
             return
         if error.http_status == 409:
             await self._look()
@@ -362,7 +362,9 @@ class TaskRunner:
         if again:
             _log.warning("task %s restarted here, as no manager can be reached", self.task.name)
             restarts = self._now.restarts + 1
-            self._now = replace(self._now, restarts=restarts, stopping=False, container=replace(container, signal=0))
+            self._now = structs.replace(
+                self._now, restarts=restarts, stopping=False, container=replace(container, signal=0)
+            )
         await self._look()
 
     async def _renew(self) -> None:
@@ -370,7 +372,7 @@ class TaskRunner:
         hands, task, container = self._hands, self.task, self._now.container
         assert container is not None, "only a container that exists gets other files"
         await self._renewals.renew(task, container, hands.files_of(task, hands.expanded(task)))
-        self._now = replace(self._now, renewed=task.spec_version, refusal="")
+        self._now = structs.replace(self._now, renewed=task.spec_version, refusal="")
 
     async def _refuse(self, why: str) -> None:
         """Note that the container cannot have the other content: the manager will say what becomes of the task."""
@@ -379,12 +381,12 @@ class TaskRunner:
         found = self._now.container
         if before and found and (found.phase, found.pid) == (before.phase, before.pid):  # else it has just ended
             why = f"cannot give the running container new secrets or configs: {why}"
-            self._now = replace(self._now, refused=version, refusal=why)
+            self._now = structs.replace(self._now, refused=version, refusal=why)
 
     async def _stop(self) -> None:
         container = self._now.container
         assert container is not None, "only a container that exists is stopped"
-        self._now = replace(self._now, stopping=True)
+        self._now = structs.replace(self._now, stopping=True)
         await self._hands.networks.drain(self.task)
         async with self._hands.gate.stop():
             await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
@@ -395,18 +397,18 @@ class TaskRunner:
             await self._look()  # its last event, which has the exit code, is still on the way
         else:
             exited = replace(stopped, phase=Phase.EXITED)
-            self._now = replace(self._now, container=exited, ended_at=self._hands.clock.now())
+            self._now = structs.replace(self._now, container=exited, ended_at=self._hands.clock.now())
 
     async def _discard(self) -> None:
         container = self._now.container
         async with self._hands.gate.change():
             await self._hands.engine.remove(container.id if container else self.task.name)
-        self._now = replace(self._now, container=None, attempted=False)
+        self._now = structs.replace(self._now, container=None, attempted=False)
 
     async def _release(self) -> None:
         await self._hands.networks.release(self.task.id)
         self._hands.files.remove(self.task.id)
-        self._now = replace(self._now, released=True)
+        self._now = structs.replace(self._now, released=True)
 
 
 def _level(step: Step) -> int:

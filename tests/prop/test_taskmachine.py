@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from common.model.task import Task, TaskState
 from tests.fakes.engine import FakeEngine, Program
@@ -46,19 +47,21 @@ def perform(now: Situation, action: Action) -> Situation:
     container = now.container
     match action:
         case Action.PULL:
-            return replace(now, image_ready=True)
+            return structs.replace(now, image_ready=True)
         case Action.CREATE:
-            return replace(now, container=Container(id="c"))
+            return structs.replace(now, container=Container(id="c"))
         case Action.START:
             assert container is not None
-            return replace(now, container=replace(container, phase=Phase.RUNNING, health=""), restarts=now.restarts + 1)
+            return structs.replace(
+                now, container=replace(container, phase=Phase.RUNNING, health=""), restarts=now.restarts + 1
+            )
         case Action.STOP:
             assert container is not None
-            return replace(now, stopping=True, container=replace(container, phase=Phase.EXITED))
+            return structs.replace(now, stopping=True, container=replace(container, phase=Phase.EXITED))
         case Action.DISCARD:
-            return replace(now, container=None, attempted=False)
+            return structs.replace(now, container=None, attempted=False)
         case Action.RELEASE:
-            return replace(now, released=True)
+            return structs.replace(now, released=True)
 
 
 @given(situations, desires, st.floats(0, 4000))
@@ -77,10 +80,10 @@ def test_a_step_never_goes_back_and_never_acts_on_nothing(now, desired, instant)
 @given(situations, desires)
 def test_steps_come_to_rest_and_removal_leaves_nothing(now, desired):
     task = make_task(desired=desired)
-    now = replace(now, missing=())
+    now = structs.replace(now, missing=())
     for _ in range(20):
         answer = step(task, now, 1e6)
-        now = replace(now, state=answer.state)
+        now = structs.replace(now, state=answer.state)
         if answer.action is not None:
             now = perform(now, answer.action)
         elif step(task, now, 1e6) == answer:

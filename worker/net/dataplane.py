@@ -85,8 +85,9 @@ class DataPlane:
             group.create_task(self._keeper.run())
 
     def update(self, world: NetworkWorld) -> None:
-        self._keeper.world = world
-        self._keeper.note()
+        if world != self._keeper.world:  # most news is of tasks, whose addresses are given here
+            self._keeper.world = world
+            self._keeper.note()
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         self._attachments.reserve(holder, addresses)

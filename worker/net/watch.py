@@ -35,6 +35,7 @@ _BRIDGE_FAMILY = 7
 _IFNAME, _MTU, _MASTER, _PORT = 3, 4, 10, 12
 _OF_A_LINK = frozenset({_IFNAME, _MTU, _MASTER, _PORT})
 _HAIRPIN_MODE = 4
+_OF_A_PORT = frozenset({_HAIRPIN_MODE})
 _UP = 1
 _ADDRESS_SCOPE, _ROUTE_PROTOCOL = 3, 5
 _LINK_SCOPE = 253
@@ -190,7 +191,7 @@ class LinkWatch:
             await self._port_added(port, bridge)
 
     async def _take_hairpin(self, port: int, told: memoryview | None) -> None:
-        mode = dict(attributes(told, 0)).get(_HAIRPIN_MODE) if told is not None else None
+        mode = chosen(told, 0, _OF_A_PORT).get(_HAIRPIN_MODE) if told is not None else None
         if mode is None:
             return
         if number(mode):

@@ -1,6 +1,9 @@
 import asyncio
 
+import pytest
+
 from common.model.task import TaskState, TaskStatus
+from worker import reporter as reporter_module
 from worker.reporter import MAX_BATCH, Reporter
 
 S = TaskState
@@ -30,6 +33,40 @@ async def test_a_batch_waits_for_news():
     assert not waiting.done()
     reporter.update("a", status(S.RUNNING))
     assert states((await waiting)[1]) == {"a": S.RUNNING}
+
+
+async def test_states_on_the_way_wait_a_moment_for_one_that_matters():
+    reporter = Reporter()
+    waiting = asyncio.ensure_future(reporter.take())
+    for state in (S.ACCEPTED, S.PREPARING, S.STARTING):
+        reporter.update("a", status(state))
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    reporter.update("b", status(S.RUNNING))
+    assert states((await waiting)[1]) == {"a": S.STARTING, "b": S.RUNNING}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TaskStatus(state=S.READY),
+        TaskStatus(state=S.FAILED),
+        TaskStatus(state=S.PREPARING, message="pulling", err="no such host"),
+    ],
+)
+async def test_what_somebody_may_wait_for_is_sent_at_once(said, monkeypatch):
+    monkeypatch.setattr(reporter_module, "COMPANY_SECONDS", 1000.0)
+    reporter = Reporter()
+    reporter.update("a", said)
+    async with asyncio.timeout(5):
+        await reporter.take()
+
+
+async def test_no_state_waits_for_ever():
+    reporter = Reporter()
+    reporter.update("a", status(S.PREPARING))
+    async with asyncio.timeout(5):
+        assert states((await reporter.take())[1]) == {"a": S.PREPARING}
 
 
 async def test_what_was_not_confirmed_is_sent_again():

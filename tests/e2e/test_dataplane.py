@@ -404,6 +404,36 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
         await still_balanced(swarm, host)
 
 
+async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(swarm: Cluster):
+    """Its range would be the host's, and the next network of that range refused."""
+    host = swarm.hosts[1]
+    options = ("--network", "again", "--mode", "global")
+
+    async def index() -> str:
+        return (await host.run("cat", f"/sys/class/net/{name}/ifindex", check=False)).stdout.strip()
+
+    async def is_anew() -> bool:
+        return await index() not in (before, "")
+
+    async def is_gone() -> bool:
+        return not await index()
+
+    for breaking in ("link", "rules"):
+        await swarm.swarm("network", "create", "-d", "overlay", "--subnet", "10.66.0.0/24", "again")
+        name = f"oc-{(await swarm.get('/networks/again'))['Id'][:12]}"
+        if breaking == "rules":  # Docker's chains too: it makes a bridge, and then fails
+            await host.run("nft", "flush", "ruleset")
+        async with service(swarm, "web", 3, *options):
+            if breaking == "link":
+                before = await index()
+                await host.run("ip", "link", "del", name)
+                await swarm.until(is_anew, 10)
+        await swarm.swarm("network", "rm", "again")
+        await swarm.until(is_gone, 10, lambda: f"{breaking}: {name} is there")
+    await host.restart_engine()
+    await swarm.node_is(host, "ready")
+
+
 async def state(host: Host) -> str:
     """Return what the data plane has made on a host, in an order that does not change."""
     script = """

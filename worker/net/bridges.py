@@ -16,6 +16,8 @@ from worker.net.site import Segment, Site
 from worker.net.site6 import Segment6, ipv6
 from worker.ports import JSON, LABEL_AGENT
 
+BRIDGE_OPTION = "com.docker.network.bridge.name"
+
 
 @dataclass(frozen=True, slots=True)
 class Pool6:
@@ -66,7 +68,7 @@ class DockerNetwork:
 
     def _options(self) -> dict[str, str]:
         return {
-            "com.docker.network.bridge.name": self.bridge,
+            BRIDGE_OPTION: self.bridge,
             "com.docker.network.bridge.enable_ip_masquerade": "false",
             "com.docker.network.bridge.enable_icc": "false" if self.isolated else "true",
             "com.docker.network.driver.mtu": str(self.mtu),

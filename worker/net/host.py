@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import SwarmError, Unavailable
 from worker.net import conntrack, dockeruser
-from worker.net.bridges import DockerNetwork
+from worker.net.bridges import BRIDGE_OPTION, DockerNetwork
 from worker.net.kernel import Item, Tunnel
 from worker.net.names import BRIDGE_PREFIX, GATEWAY_BRIDGE, TUNNEL
 from worker.net.netlink import Kernel, Seen
@@ -126,7 +126,7 @@ class Host:
             if network["Name"] in wanted:
                 continue
             try:
-                await self._engine.remove_network(network["Id"])
+                await self._remove_network(network)
             except EngineError as error:
                 # Its containers are about to go, or are not ours: the next round tries again.
                 _log.debug("network %s stays for now: %s", network["Name"], error.message)
@@ -165,7 +165,7 @@ class Host:
     async def _make_network(self, network: DockerNetwork, known: JSON | None) -> None:
         try:
             if known is not None:
-                await self._engine.remove_network(known["Id"])
+                await self._remove_network(known)
             await self._create(network)
         except EngineError as error:
             if network.bridge == GATEWAY_BRIDGE and network.ipv6 is not None:
@@ -173,6 +173,11 @@ class Host:
                 self.ipv6_refusal = f"Docker cannot make network {network.name} with IPv6: {error.message}"
                 _log.warning("%s", self.ipv6_refusal)
             raise
+
+    async def _remove_network(self, network: JSON) -> None:
+        """Remove a network, and its bridge: Docker leaves one that it has not made, but found (`raise_bridge`)."""
+        await self._engine.remove_network(network["Id"])
+        await self._kernel.remove_bridge(network["Options"][BRIDGE_OPTION])
 
     async def _create(self, network: DockerNetwork) -> None:
         body = network.body(self._node_id)
@@ -183,6 +188,8 @@ class Host:
                 raise
             _log.warning("Docker's chains are gone (restart the engine to have them filled): %s", error.message)
             await dockeruser.make_dockers_chains()
+            # Docker has left a bridge behind, and would find it instead of making it.
+            await self._kernel.remove_bridge(network.bridge)
             await self._engine.create_network(body)
 
     async def _raise_bridges(self, plan: HostPlan, seen: Seen, *, in_use: bool) -> None:

@@ -178,6 +178,12 @@ class Kernel:
                 if name.startswith(prefix):
                     await _attempt(self._route.link("del", index=index), name, [], [])
 
+    async def remove_bridge(self, name: str) -> None:
+        """Remove one bridge, if it is there."""
+        async with self._lock:
+            for index in await self._route.link_lookup(ifname=name):
+                await _attempt(self._route.link("del", index=index), name, [], [])
+
     async def _make_bridge(self, bridge: Bridge, ports: Collection[int]) -> None:
         await self._route.link("add", ifname=bridge.name, kind="bridge", mtu=bridge.mtu)
         (index,) = await self._route.link_lookup(ifname=bridge.name)

@@ -429,7 +429,7 @@ async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(
                 await host.run("ip", "link", "del", name)
                 await swarm.until(is_anew, 10)
         await swarm.swarm("network", "rm", "again")
-        await swarm.until(is_gone, 10, lambda: f"{name} is there")
+        await swarm.until(is_gone, 10)
     await host.restart_engine()
     await swarm.node_is(host, "ready")
 

@@ -24,8 +24,8 @@ from aiodocker.exceptions import DockerError
 from common import progress
 from common.backoff import Backoff
 from common.errors import InvalidArgument, SwarmError
-from common.pulse import Pulse
 from worker import engineapi
+from worker.enginehang import Hanging, next_unless
 from worker.ports import (
     JSON,
     WATCHED_ACTIONS,
@@ -51,9 +51,6 @@ LAYERS_ASKED = 200
 # A line of logs may be of any length.
 LONGEST_LOGS = 1 << 16
 STOP_MARGIN_SECONDS = 60.0
-# An engine that was not heard from for so long is pinged, and has so long to answer that.
-SILENT_SECONDS = 5.0
-PING_SECONDS = 10.0
 AIODOCKER_NO_ANSWER = 900
 _RETRY_FIRST, _RETRY_LIMIT = 0.1, 2.0
 
@@ -75,7 +72,7 @@ class DockerEngine:
         self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
         self._negotiating = asyncio.Lock()
-        self._pulse = Pulse(self._ping, SILENT_SECONDS, PING_SECONDS)
+        self._hanging = Hanging(host, self._ping, self._ask_version)
 
     async def close(self) -> None:
         await self._docker.close()
@@ -90,7 +87,7 @@ class DockerEngine:
     # --- containers ---------------------------------------------------------------------------------------------------
 
     async def create(self, name: str, body: JSON) -> str:
-        with self._errors():
+        with self._errors(), self._hanging.changes.one():
             version = await self._negotiate()
             first, others = (
                 (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
@@ -101,14 +98,15 @@ class DockerEngine:
             return str(container_id)
 
     async def start(self, container_id: str) -> None:
-        with self._errors():
+        with self._errors(), self._hanging.changes.one():
             await self._negotiate()
             await self._post(f"containers/{container_id}/start")
 
     async def stop(self, container_id: str, grace: float | None) -> None:
         whole = None if grace is None else math.ceil(grace)
         limit = aiohttp.ClientTimeout() if whole is None else aiohttp.ClientTimeout(total=whole + STOP_MARGIN_SECONDS)
-        await self._unless_absent(self._docker.containers.container(container_id).stop(t=whole, timeout=limit))
+        with self._hanging.changes.one():
+            await self._unless_absent(self._docker.containers.container(container_id).stop(t=whole, timeout=limit))
 
     async def signal(self, container_id: str, name: str) -> None:
         with self._errors():
@@ -118,9 +116,10 @@ class DockerEngine:
 
     async def remove(self, container: str) -> None:
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
-        await self._unless_absent(
-            self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
-        )
+        with self._hanging.changes.one():
+            await self._unless_absent(
+                self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
+            )
 
     async def inspect(self, container: str) -> Container | None:
         answer = await self._unless_absent(self._docker.containers.container(container).show())
@@ -257,11 +256,11 @@ class DockerEngine:
         since = ""
         while True:
             try:
-                async with self._event_stream(labels, actions, since) as response, self._watched() as hung:
+                async with self._event_stream(labels, actions, since) as response, self._hanging.watched() as hung:
                     yield EngineConnected()
                     self._backoff.reset()
                     lines = _json_lines(response)
-                    while (line := await self._next(lines, hung)) is not None:
+                    while (line := await next_unless(lines, hung)) is not None:
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
                         if event := engineapi.read_event(line, actions):
                             yield event
@@ -288,41 +287,12 @@ class DockerEngine:
                 await _raise_for_status(response)
                 yield response
 
-    @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[asyncio.Future[Any]]:
-        """Watch an engine that has just answered; yield what is done when it hangs."""
-        self._pulse.heard()
-        hung = asyncio.ensure_future(self._pulse.stopped())
-        try:
-            yield hung
-        finally:
-            hung.cancel()
-            await asyncio.gather(hung, return_exceptions=True)  # whoever waited for it has heard why
-
-    async def _next(self, lines: AsyncIterator[JSON], hung: asyncio.Future[Any]) -> JSON | None:
-        """Wait for the next line of an answer that may be silent for long; None at its end.
-
-        Raises:
-            EngineDown: the engine hangs.
-
-        """
-        coming = asyncio.ensure_future(anext(lines, None))
-        try:
-            await asyncio.wait({coming, hung}, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                hung.result()
-                raise EngineDown(
-                    f"the Docker engine at {self.host} hangs: it has not answered for "
-                    f"{self._pulse.silence + self._pulse.patience:g} s "
-                    "(`systemctl restart docker` on this host starts it anew)"
-                )
-            self._pulse.heard()
-            return await coming
-        finally:
-            coming.cancel()
-
     async def _ping(self) -> None:
         async with self._docker.session.get(f"{self._docker.docker_host}/_ping") as response:
+            await response.read()
+
+    async def _ask_version(self) -> None:
+        async with self._docker.session.get(f"{self._docker.docker_host}/version") as response:
             await response.read()
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -367,11 +337,11 @@ class DockerEngine:
         """Turn aiodocker's and aiohttp's errors into ours."""
         try:
             yield
-            self._pulse.heard()
+            self._hanging.pulse.heard()
         except DockerError as error:
             if error.status == AIODOCKER_NO_ANSWER:
                 raise EngineDown(f"no Docker engine answers at {self.host}: {error.message}") from error
-            self._pulse.heard()
+            self._hanging.pulse.heard()
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
             raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error

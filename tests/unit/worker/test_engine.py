@@ -13,10 +13,13 @@ from aiohttp import web
 
 from common.errors import InvalidArgument
 from worker import engine as driver
+from worker import enginehang
 from worker.engine import DockerEngine
 from worker.ports import ContainerEvent, EngineConnected, EngineDown, EngineLost
 
 START = json.dumps({"timeNano": 1, "Action": "start", "Actor": {"ID": "c1"}}) + "\n"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def version(_: web.Request) -> web.Response:
@@ -24,12 +27,10 @@ async def version(_: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def answering(
-    folder: Path, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> AsyncIterator[DockerEngine]:
+async def answering(folder: Path, handler: Handler, says_version: Handler = version) -> AsyncIterator[DockerEngine]:
     """Drive an engine that answers all but the question for its version by `handler`."""
     app = web.Application()
-    app.router.add_get("/version", version)
+    app.router.add_get("/version", says_version)
     app.router.add_route("*", "/v1.43/{path:.*}", handler)
     app.router.add_get("/_ping", handler)
     runner = web.AppRunner(app, handler_cancellation=True)
@@ -64,19 +65,19 @@ class Hanging:
     """An engine whose events and calls are silent; it answers pings until it `hangs`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(driver, "SILENT_SECONDS", 0.02)
+        monkeypatch.setattr(enginehang, "SILENT_SECONDS", 0.02)
         self.hangs = asyncio.Event()
         self.pinged = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/_ping":
             self.pinged.set()
-            return web.Response(text="OK") if not self.hangs.is_set() else await self._never()
-        response = web.StreamResponse()
-        await response.prepare(request)
-        return await self._never()
+            return web.Response(text="OK") if not self.hangs.is_set() else await self.never()
+        if request.method == "GET":
+            await web.StreamResponse().prepare(request)
+        return await self.never()
 
-    async def _never(self) -> web.StreamResponse:
+    async def never(self) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 
@@ -92,7 +93,7 @@ async def test_a_hung_engine_is_lost_and_there_again_when_it_answers(
         hung.pinged.clear()
         await hung.pinged.wait()
         assert not following.done()  # it was silent for long, and answered
-        monkeypatch.setattr(engine._pulse, "patience", 0.05)  # from the next ping on
+        monkeypatch.setattr(engine._hanging.pulse, "patience", 0.05)  # from the next ping on
         hung.hangs.set()
         assert await following == EngineLost()
         hung.hangs.clear()
@@ -100,16 +101,53 @@ async def test_a_hung_engine_is_lost_and_there_again_when_it_answers(
     assert "hangs: it has not answered for 0.07 s" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["create", "start", "stop", "remove"])
+async def test_an_engine_whose_containerd_hangs_is_lost_while_it_answers_pings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """It takes a change, never does it, and does not say its version; one that says it may take its time."""
+    monkeypatch.setattr(enginehang, "STUCK_SECONDS", 0.02)
+    hung = Hanging(monkeypatch)
+    asked, hangs = asyncio.Event(), asyncio.Event()
+
+    async def said(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        return await version(request) if not hangs.is_set() else await hung.never()
+
+    async with (
+        asyncio.timeout(10),
+        answering(tmp_path, hung.answer, said) as engine,
+        aclosing(engine.events({})) as stream,
+    ):
+        assert await anext(stream) == EngineConnected()
+        asked.clear()
+        following = asyncio.ensure_future(anext(stream))
+        await asyncio.wait({following}, timeout=0.1)
+        assert not asked.is_set(), "an idle engine is not asked"
+        changing = asyncio.ensure_future(CALLS[name](engine))
+        for _ in range(2):
+            await asked.wait()
+            asked.clear()
+        assert not following.done()
+        monkeypatch.setattr(engine._hanging.changes, "patience", 0.05)
+        hangs.set()
+        assert await following == EngineLost()
+        hangs.clear()
+        assert await anext(stream) == EngineConnected()
+        changing.cancel()
+    assert "containerd, under it, hangs; it has said nothing for 0.05 s" in caplog.text
+
+
 async def test_an_engine_that_answers_calls_is_not_pinged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = Hanging(monkeypatch)
-    monkeypatch.setattr(driver, "SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(enginehang, "SILENT_SECONDS", 60.0)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.json_response([]) if request.path.endswith("/json") else await hung.answer(request)
 
     async with asyncio.timeout(10), answering(tmp_path, answer) as engine:
         await engine.containers({})
-        stopped = asyncio.create_task(engine._pulse.stopped())  # as while the next event is waited for
+        stopped = asyncio.create_task(engine._hanging.pulse.stopped())  # as while the next event is waited for
         await asyncio.wait({stopped}, timeout=0.05)
         stopped.cancel()
     assert not hung.pinged.is_set()

@@ -88,6 +88,7 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
         advertise_addr=wishes.advertise_addr,
         labels=wishes.labels,
         availability=wishes.availability,
+        engine=str(info.get("ID", "")),
     )
     with _kept_on_success(data):  # what cannot be stored is not asked for
         member = await join(host, port, wishes.token, terms, SystemClock())

@@ -102,10 +102,12 @@ class Joining(Model):
     """What the first session of a node's worker adds to the node's spec; an empty `availability` leaves that as it is.
 
     Only the manager's own node waits for it: with every other node that joins the spec is the worker's from the start.
+    `engine` is the id of the worker's engine.
     """
 
     labels: dict[str, str] = {}
     availability: str = ""
+    engine: str = ""
 
 
 # In place of a serial number: whichever certificate of the node it uses first. See `manager/restore.py`.

@@ -30,12 +30,16 @@ REPLY_TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class JoinTerms:
-    """What a joining host says of itself: `labels` and `availability` become the node's first spec."""
+    """What a joining host says of itself: `labels` and `availability` become the node's first spec.
+
+    `engine` is the id of its engine, which tells two workers of one host from one that tries again.
+    """
 
     hostname: str
     advertise_addr: str = ""
     labels: Mapping[str, str] | None = None
     availability: str = "active"
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
         advertise_addr=terms.advertise_addr,
         labels=dict(terms.labels or {}),
         availability=terms.availability,
+        engine=terms.engine,
     )
     channel = await dial(host, port, pinned_context(root), limit=FIRST_FRAME_BYTES)
     try:

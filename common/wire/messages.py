@@ -41,7 +41,7 @@ from common.wire.membership_messages import Goodbye, GoodbyeAck, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 # Among a task's addresses, by network id: the one that the routing mesh sends a published port's traffic to.
@@ -74,7 +74,7 @@ class JoinRequest(Message):
     """Ask for a certificate, over a connection whose server the client verified by the token's digest.
 
     `token` is the whole join token; `csr` a PEM certificate request whose subject is ignored; `clock` the client's
-    Unix seconds; `labels` and `availability` the node's first spec.
+    Unix seconds; `labels` and `availability` the node's first spec; `engine` the id of the engine that is to be a node.
     """
 
     KIND: ClassVar[int] = 1
@@ -86,6 +86,7 @@ class JoinRequest(Message):
     advertise_addr: str = ""
     labels: dict[str, str] = {}
     availability: str = "active"
+    engine: str = ""
 
 
 class JoinReply(Message):

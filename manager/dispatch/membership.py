@@ -27,6 +27,7 @@ JOIN_BURST = 20
 JOIN_PERIOD = 2.0
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 _AVAILABILITY = ("active", "pause", "drain")
+_MAX_ENGINE_ID = 255
 _MAX_LABELS = 128
 _MAX_LABEL_LENGTH = 4096
 
@@ -100,11 +101,11 @@ class Membership:
     def _enter(self, tx: Transaction, request: JoinRequest, peer: PeerInfo, serial: str) -> Node:
         """Choose the node's row and write it. A host that joins again gets a new row, as with Docker.
 
-        On the manager's own host, where the row of a join that no session followed stays, the newest join counts.
+        On the manager's own host, where the row of a join that no session followed stays, its engine's newest counts.
         """
         addr = request.advertise_addr or peer.remote_address
         own = tx.nodes.get(self._manager_id)
-        if own is not None and _same_host(peer) and _awaits(own, request.hostname):
+        if own is not None and _same_host(peer) and _awaits(own, request):
             node = _with_worker(own, request, serial)
         else:
             node = Node(
@@ -114,7 +115,7 @@ class Membership:
                 status=NodeStatus(state="unknown", message="joined; its first session has not begun", addr=addr),
                 agent=True,
                 certificate_serials=(serial,),
-                joining=Joining(),
+                joining=Joining(engine=request.engine),
             )
         tx.put(node)
         return node
@@ -157,6 +158,8 @@ def check_terms(request: JoinRequest) -> None:
             ipaddress.ip_address(request.advertise_addr)
         except ValueError as error:
             raise InvalidArgument(f"the advertise address must be an IP address: {error}") from error
+    if len(request.engine) > _MAX_ENGINE_ID:
+        raise InvalidArgument(f"the engine's id is longer than {_MAX_ENGINE_ID} characters")
     if len(request.labels) > _MAX_LABELS or any(
         not key or len(key) + len(value) > _MAX_LABEL_LENGTH for key, value in request.labels.items()
     ):
@@ -170,12 +173,16 @@ def _same_host(peer: PeerInfo) -> bool:
     return bool(peer.remote_address) and peer.remote_address == peer.local_address
 
 
-def _awaits(own: Node, hostname: str) -> bool:
-    """Whether the manager's own node has no worker yet; a join that waits for its first session may be tried again."""
-    return not own.agent and (own.joining is None or own.name == hostname)
+def _awaits(own: Node, request: JoinRequest) -> bool:
+    """Whether the manager's own node has no worker yet; a join that waits for its first session may be tried again.
+
+    A host's other engine joins as a node of its own. Docker below 23 has one id for all engines of a host.
+    """
+    again = own.joining is None or (own.name, own.joining.engine) == (request.hostname, request.engine)
+    return not own.agent and again
 
 
 def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
     """Let the manager's own node have a worker: same id, same role. It gets no task before its first session."""
-    joining = Joining(labels=request.labels, availability=request.availability)
+    joining = Joining(labels=request.labels, availability=request.availability, engine=request.engine)
     return msgspec.structs.replace(own, certificate_serials=(serial,), joining=joining)

@@ -231,6 +231,17 @@ async def test_a_join_on_the_managers_host_that_no_session_followed_can_be_tried
     await channel.close()
 
 
+async def test_two_engines_of_the_managers_host_that_join_at_once_are_two_nodes(port: Port, tmp_path: Path) -> None:
+    own = Node(id="m1", description=NodeDescription(hostname="alpha"), manager_status=ManagerStatus(leader=True))
+    await port.store.update(lambda tx: tx.put(own))
+    first, second = await port.join(engine="e1"), await port.join(engine="e2")
+    again = await port.join(engine="e1")
+    assert (first.node_id, second.node_id == "m1", again.node_id) == ("m1", False, "m1")
+    for each in (second, again):
+        channel, _ = await open_session("127.0.0.1", port.port, client_context(written(each, tmp_path)), hello())
+        await channel.close()
+
+
 async def test_a_host_that_joins_again_gets_a_new_row(port: Port) -> None:
     assert (await port.join()).node_id != (await port.join()).node_id
 
@@ -299,6 +310,7 @@ async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(
         ({"hostname": "x" * 300}, "host name"),
         ({"availability": "gone"}, "availability 'gone'"),
         ({"advertise_addr": "alpha"}, "must be an IP address"),
+        ({"engine": "x" * 256}, "engine's id"),
         ({"labels": {"": "x"}}, "labels"),
         ({"labels": {"x": "y" * 5000}}, "labels"),
     ],

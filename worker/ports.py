@@ -288,7 +288,7 @@ class Networks(Protocol):
         """Take note of a new world. Called with each new assignment set; `attach` waits for what it needs of it."""
 
     async def in_line(self) -> None:
-        """Wait until the host is as the newest world has it."""
+        """Wait until the host's rules are as the newest world has them."""
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         """Note that a task or attachment has these addresses, by network id, or is to get them; others never do.

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -432,6 +432,46 @@ async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(
         await swarm.until(is_gone, 10)
     await host.restart_engine()
     await swarm.node_is(host, "ready")
+
+
+async def test_a_new_network_has_the_range_of_one_that_was_removed_just_now(swarm: Cluster):
+    """As when a stack is removed and deployed again: the hosts have the old one still, one because of a stranger."""
+    host = swarm.hosts[1]
+    before = {name: worker.output() for name, worker in swarm.workers.items()}
+    config = {"Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.66.0.0/24"}]}}
+
+    def everywhere(name: str, network: str) -> dict[str, Any]:
+        task = {"ContainerSpec": {"Image": "web:lab"}, "Networks": [{"Target": network}]}
+        return {"Name": name, "TaskTemplate": task, "Mode": {"Global": {}}}
+
+    async def removed() -> bool:
+        with suppress(AssertionError):  # while its tasks are on the way out
+            await swarm.request("DELETE", "/networks/old")
+            return True
+        return False
+
+    await swarm.request("POST", "/networks/create", {"Name": "old", **config})
+    await swarm.request("POST", "/services/create", everywhere("was", "old"))
+    await swarm.running("was", 3)
+    (found,) = [line for line in (await host.docker("network", "ls")).splitlines() if "orc-old" in line]
+    await host.docker("run", "-d", "--name", "stranger", "--network", found.split()[0], "web:lab")
+    async with service(swarm, "other", 3, "--mode", "global", "--network", "red"):
+        await swarm.request("DELETE", "/services/was")
+        await swarm.until(removed, 10)
+        await swarm.request("POST", "/networks/create", {"Name": "new", **config})
+        await swarm.request("POST", "/services/create", everywhere("web", "new"))
+        await swarm.tasks_when("web", lambda tasks: [each["Status"]["State"] for each in tasks].count("running") == 2)
+        await swarm.workers[host.name].logged("has active endpoints", 10)
+    # It has stopped without waiting for that network.
+    await host.docker("rm", "-f", "stranger")
+    await swarm.running("web", 3)
+    await remove(swarm, "web")
+    await swarm.swarm("network", "rm", "new")
+    for name, worker in swarm.workers.items():
+        said = worker.output().removeprefix(before[name])
+        assert "overlap" not in said  # it may say that the old one is still in use
+        assert "was missing" not in said
+        assert "may still name it" not in said
 
 
 async def state(host: Host) -> str:

@@ -7,7 +7,7 @@ as far as a container can tell; this host's containers get their addresses from 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from worker.localnetworks import LABEL_NETWORK
 from worker.net.kernel import Bridge
@@ -84,13 +84,25 @@ class DockerNetwork:
 
     def same_as(self, answer: JSON) -> bool:
         """Whether the engine's network of this name is this one, as far as it cannot be changed."""
-        pools = [each.get("Subnet") for each in (answer.get("IPAM") or {}).get("Config") or ()]
+        pools = _pools(answer)
         labels = answer.get("Labels") or {}
         return (
             labels.get(LABEL_LEASE) == str(self.lease)
             and pools == [str(self.subnet), *([str(self.ipv6.subnet)] if self.ipv6 is not None else ())]
             and bool(answer.get("Internal")) == self.internal
         )
+
+    def overlaps(self, answer: JSON) -> bool:
+        """Whether the engine's network has a part of this one's addresses."""
+        ranges = [ip_network(pool) for pool in _pools(answer)]
+        if any(each.overlaps(self.subnet) for each in ranges if isinstance(each, IPv4Network)):
+            return True
+        six = [each for each in ranges if isinstance(each, IPv6Network)]
+        return self.ipv6 is not None and any(each.overlaps(self.ipv6.subnet) for each in six)
+
+
+def _pools(answer: JSON) -> list[str]:
+    return [each["Subnet"] for each in (answer.get("IPAM") or {}).get("Config") or () if each.get("Subnet")]
 
 
 def docker_networks(site: Site) -> dict[str, DockerNetwork]:

@@ -141,7 +141,7 @@ class DataPlane:
         self._keeper.note()
         try:
             async with asyncio.timeout(UNDRAINED_SECONDS):
-                await self._keeper.in_line()
+                await self._keeper.ruled()
         except TimeoutError:
             _log.warning("task %s stops while the host's rules may still name it: %s", task.name, self._keeper.trouble)
         world = self._keeper.world
@@ -152,7 +152,7 @@ class DataPlane:
                 _log.info("task %s stops although no manager says that the other hosts know of it", task.name)
 
     async def in_line(self) -> None:
-        await self._keeper.in_line()
+        await self._keeper.ruled()
 
     async def release(self, task_id: str) -> None:
         self._dns.release(task_id)

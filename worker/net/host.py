@@ -28,6 +28,7 @@ class Host:
 
     `memory` is the file that keeps the host's own settings until the worker leaves; `encryption` as
     `NodeDescription.encryption`. `ipv6_refusal`: why containers cannot have IPv6, as far as that is up to Docker.
+    `has_rules`: whether the tables are those of the last plan, whatever else has failed.
     """
 
     def __init__(self, engine: Engine, node_id: str, kernel: Kernel, memory: Path, encryption: str = "") -> None:
@@ -43,7 +44,9 @@ class Host:
         self._ends: tuple[int | None, int | None] | None = None
         self._docker_accepts = False
         self._ports: dict[int, str] = {}
+        self._unmade: set[str] = set()
         self.ipv6_refusal = ""
+        self.has_rules = False
 
     def networks_lost(self) -> None:
         """Take note that Docker's networks may not be what they were."""
@@ -79,7 +82,7 @@ class Host:
         await _try(self.tables.apply_way_back(plan.way_back), troubles)
         self._set_sysctls(plan, drift=False)
         await _try(self._accept_in_docker(plan), troubles)
-        await _try(self.tables.apply(plan.rulesets, plan.services), troubles)
+        self.has_rules = await _try(self.tables.apply(plan.rulesets, plan.services), troubles)
         if before is not None:
             await _try(conntrack.cut(purge(before, plan)), troubles)
         if troubles:
@@ -155,12 +158,29 @@ class Host:
         if self._networks == plan.networks:
             return
         there = {each["Name"]: each for each in await self._engine.networks({LABEL_AGENT: self._node_id})}
+        self._unmade.clear()
+        failures = []
+        unused = [each for name, each in there.items() if name not in plan.networks]
         for name, network in plan.networks.items():
             known = there.get(name)
             if known is None or not network.same_as(known):
-                await self._make_network(network, known)
                 self._links = None  # routes name the bridge's address, and it is there only now
+                try:
+                    await self._make_room(network, unused)
+                    await self._make_network(network, known)
+                except SwarmError as error:
+                    failures.append(error)
+                    if known is None:
+                        self._unmade.add(name)
+        if failures:
+            raise failures[0]
         self._networks = dict(plan.networks)
+
+    async def _make_room(self, network: DockerNetwork, unused: Iterable[JSON]) -> None:
+        """Remove networks of before that have a new one's range: Docker has no two, and would refuse it."""
+        for each in unused:
+            if network.overlaps(each):
+                await self._remove_network(each)
 
     async def _make_network(self, network: DockerNetwork, known: JSON | None) -> None:
         try:
@@ -196,9 +216,9 @@ class Host:
         """Repair the bridges that somebody has deleted or changed, or has taken ports out of: those in use, or all."""
         now = await self._kernel.look() if self._links is None else seen
         self._ports = {port: name for port, name in self._ports.items() if port in now.links.values()}
-        for network in plan.networks.values():
-            ports = [port for port, name in self._ports.items() if name == network.bridge]
-            if in_use and not ports:
+        for name, network in plan.networks.items():
+            ports = [port for port, bridge in self._ports.items() if bridge == network.bridge]
+            if (in_use and not ports) or name in self._unmade:
                 continue
             index = now.links.get(network.bridge)
             well = index is not None and network.bridge not in now.down
@@ -263,11 +283,14 @@ class Host:
             self._docker_accepts = True
 
 
-async def _try(work: Awaitable[None], troubles: list[str]) -> None:
+async def _try(work: Awaitable[None], troubles: list[str]) -> bool:
+    """Do a step; say whether it was done."""
     try:
         await work
     except SwarmError as error:
         troubles.append(error.message)
+        return False
+    return True
 
 
 def _tell(what: str, changes: Iterable[str]) -> None:

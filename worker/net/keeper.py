@@ -85,6 +85,7 @@ class Keeper:
         self._changed = asyncio.Event()
         self._version = 0
         self._settled = -1
+        self._ruled = -1
         self._news = asyncio.Condition()
 
     async def run(self) -> None:
@@ -124,6 +125,15 @@ class Keeper:
         async with self._news:
             await self._news.wait_for(lambda: self._settled >= version)
 
+    async def ruled(self) -> None:
+        """Wait until the rules are as noted up to now, even if something else cannot be as planned yet.
+
+        So a task that is to stop does not wait for a network that waits for the task's own to be free.
+        """
+        version = self._version
+        async with self._news:
+            await self._news.wait_for(lambda: self._ruled >= version)
+
     async def next_pass(self) -> None:
         """Wait until the host was planned or checked once more."""
         async with self._news:
@@ -137,6 +147,7 @@ class Keeper:
             await asyncio.sleep(COALESCE_SECONDS)
             self._changed.clear()
             version = self._version
+            host.has_rules = False
             try:
                 await self._pass(host, kernel)
             except SwarmError as error:
@@ -145,9 +156,11 @@ class Keeper:
                 self.trouble = error.message
                 self._look = True
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
+                if host.has_rules:
+                    self._ruled = version
             else:
                 self.trouble = ""
-                self._settled = version
+                self._settled = self._ruled = version
             async with self._news:
                 self._news.notify_all()
 

@@ -81,6 +81,7 @@ def test_a_docker_network_without_ipv6_is_another_one():
         (dual() if ipv6 else dual(ipv6=False, networks=())).networks["00-orc-gw"] for ipv6 in (True, False)
     )
     assert wanted.same_as(wanted.body("node1"))
+    assert wanted.overlaps(wanted.body("node1"))
     assert not wanted.same_as(before.body("node1"))
 
 

@@ -358,7 +358,9 @@ class TaskRunner:
             async with self._hands.gate.change():
                 await self._hands.engine.start(container.id)
         except EngineError as error:
-            raise EngineError(error.http_status, f"starting container failed: {error.message}") from error
+            gone = "Docker's firewall rules are gone from this host, restart its engine: "
+            why = gone if "No chain/target/match by that name" in error.message else ""
+            raise EngineError(error.http_status, f"starting container failed: {why}{error.message}") from error
         if again:
             _log.warning("task %s restarted here, as no manager can be reached", self.task.name)
             restarts = self._now.restarts + 1

@@ -247,14 +247,23 @@ async def test_refusals_tell_rejected_from_failed():
         {
             "bad-mount": Program(create_error="bind source path does not exist: /x"),
             "bad-program": Program(start_error='exec: "nope": executable file not found in $PATH'),
+            "host-port": Program(start_error="iptables: No chain/target/match by that name."),
         }
     )
     async with w.running():
-        await w.assign(make_task("t1", "bad-mount"), make_task("t2", "bad-program"), make_task("t3", "no-image"))
+        await w.assign(
+            make_task("t1", "bad-mount"),
+            make_task("t2", "bad-program"),
+            make_task("t3", "no-image"),
+            make_task("t4", "host-port"),
+        )
         await asyncio.sleep(3)
     assert (w.state("t1"), w.last("t1").err) == (S.REJECTED, "bind source path does not exist: /x")
     assert w.state("t2") is S.FAILED
     assert w.last("t2").err == 'starting container failed: exec: "nope": executable file not found in $PATH'
+    assert w.last("t4").err.startswith(
+        "starting container failed: Docker's firewall rules are gone from this host, restart"
+    )
     assert w.state("t3") is S.REJECTED
     assert w.last("t3").err.startswith("No such image: no-image; pulling it failed: pull access denied")
 

@@ -109,6 +109,7 @@ async def test_everything_of_a_specification_reaches_the_container(worker):
         mounts=(
             Mount(type="bind", source=str(folder), target="/bound", read_only=True,
                   bind_options=BindOptions(propagation="private")),
+            Mount(type="bind", source=str(folder), target="/slave", bind_options=BindOptions(propagation="rslave")),
             Mount(type="volume", source="{{.Service.Name}}-data", target="/data",
                   volume_options=VolumeOptions(labels={"v": "1"}, driver_config=DriverConfig(name="local"))),
             Mount(type="volume", target="/anonymous"),

@@ -20,5 +20,7 @@ mount -t overlay -o "lowerdir=/etc,upperdir=$dir/etc,workdir=$dir/etc.work" over
 mount -t overlay -o "lowerdir=/var/lib,upperdir=$dir/var-lib,workdir=$dir/var-lib.work" overlay /var/lib
 # What udev makes on a machine, for wireguard-go; /dev is everybody's here.
 [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200; }
+# As systemd has it on a machine: what is mounted later reaches containers that ask for that. Not the machine outside.
+mount --make-rshared /
 become "" "$name" "$nameserver" "$dir/../hosts"
 reap

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 from common.errors import InvalidArgument
 
@@ -33,6 +33,15 @@ _NUMBER_BITS = 12
 _GATEWAY_HOST_BITS = 8
 _VIP_SHARE_BITS = 4
 _VIP_SMALLEST = 27
+
+
+def is_one_host(text: str) -> bool:
+    """Whether a text is an IP address that one host may have: not `0.0.0.0`, which is any, and no group's."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_multicast)
 
 
 @dataclass(frozen=True, slots=True)

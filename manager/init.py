@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from common import hostaddr, logs
-from common.addressing import ANY_ADDRESS
+from common.addressing import ANY_ADDRESS, is_one_host
 from common.clock import SystemClock, rfc3339
 from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
@@ -32,7 +32,6 @@ from manager.config import (
     ManagerConfig,
     bracketed,
     check_tls_names,
-    is_address,
     split_address,
 )
 from manager.restore import Restored, restore_cluster
@@ -197,7 +196,7 @@ def configuration(
         raise InvalidArgument(
             f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"
         )
-    if not is_address(host):
+    if not is_one_host(host):
         raise InvalidArgument(f"--advertise-addr {advertise}: expected an IP address of this host, such as 192.0.2.10")
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)
     return ManagerConfig(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from common.addressing import is_one_host
 from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
@@ -241,18 +241,14 @@ def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
 
 
 def check_ip(text: str) -> None:
-    """Refuse what is neither empty nor an address.
+    """Refuse what is neither empty nor the address of one host.
 
     Raises:
         InvalidArgument: it is a name, or a mistake.
 
     """
-    try:
-        ipaddress.ip_address(text or "::")
-    except ValueError as error:
-        raise InvalidArgument(
-            f"--advertise-addr {text!r} is no IP address of this host: write it as 10.0.0.5"
-        ) from error
+    if text and not is_one_host(text):
+        raise InvalidArgument(f"--advertise-addr {text!r} is no IP address of this host: write it as 10.0.0.5")
 
 
 def check_not_running(data: DataDir) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import re
 
 import msgspec
 
+from common.addressing import is_one_host
 from common.clock import Clock
 from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
 from common.ids import new_id
@@ -153,11 +153,10 @@ def check_terms(request: JoinRequest) -> None:
         raise InvalidArgument(f"the host name {request.hostname!r} is not a valid one: set it with 'hostnamectl'")
     if request.availability not in _AVAILABILITY:
         raise InvalidArgument(f"availability {request.availability!r} is none of {', '.join(_AVAILABILITY)}")
-    if request.advertise_addr:
-        try:
-            ipaddress.ip_address(request.advertise_addr)
-        except ValueError as error:
-            raise InvalidArgument(f"the advertise address must be an IP address: {error}") from error
+    if request.advertise_addr and not is_one_host(request.advertise_addr):
+        raise InvalidArgument(
+            f"the advertise address must be an IP address of one host: not {request.advertise_addr!r}"
+        )
     if len(request.engine) > _MAX_ENGINE_ID:
         raise InvalidArgument(f"the engine's id is longer than {_MAX_ENGINE_ID} characters")
     if len(request.labels) > _MAX_LABELS or any(

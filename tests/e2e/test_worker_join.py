@@ -128,7 +128,8 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     no_engine = await refused(lab, host, token, "--docker-host", "unix:///run/no-such.sock")
     assert "no Docker engine answers at unix:///run/no-such.sock" in no_engine
     assert "is no Docker host" in await refused(lab, host, token, "--docker-host", "docker.sock")
-    assert "is no IP address" in await refused(lab, host, token, "--advertise-addr", "eth0")
+    for address in ("eth0", "0.0.0.0"):
+        assert "is no IP address" in await refused(lab, host, token, "--advertise-addr", address)
     assert "has no name" in await refused(lab, host, token, "--label", "=x")
     before = await nodes(lab)
     for days in (3, -400):

@@ -310,6 +310,8 @@ async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(
         ({"hostname": "x" * 300}, "host name"),
         ({"availability": "gone"}, "availability 'gone'"),
         ({"advertise_addr": "alpha"}, "must be an IP address"),
+        ({"advertise_addr": "0.0.0.0"}, "must be an IP address of one host"),
+        ({"advertise_addr": "ff02::1"}, "must be an IP address of one host"),
         ({"engine": "x" * 256}, "engine's id"),
         ({"labels": {"": "x"}}, "labels"),
         ({"labels": {"x": "y" * 5000}}, "labels"),

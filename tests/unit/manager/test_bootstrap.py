@@ -148,7 +148,7 @@ def test_the_flags_of_init_are_completed() -> None:
         configuration("n1", "0.0.0.0", None, ())
     with pytest.raises(InvalidArgument, match="--advertise-addr eth0: expected an IP address of this host"):
         configuration("n1", "eth0", None, ())
-    with pytest.raises(InvalidArgument, match="--advertise-addr 224.0.0.1: expected an IP address of this host"):
+    with pytest.raises(InvalidArgument, match=r"224\.0\.0\.1: expected an IP address"):
         configuration("n1", "224.0.0.1", None, ())
 
 

@@ -67,15 +67,19 @@ async def list_service_tasks(
     client: Client, /, services: tuple[str, ...], filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
 ) -> None:
     """List the tasks of one or more services."""
-    tasks, problems, waits = [], [], []
+    tasks: list[Any] = []
+    asked, problems, waits = [], [], []
     for reference in services:
         try:
             found = await client.get(f"/services/{reference}")
-            if why := waiting(decode.service(found)):
-                waits.append(f"{found['Spec']['Name']} {why}")
-            tasks += await fetch(client, grouped(filters, service=[found["ID"]]))
         except ApiError as error:
             problems.append(f"no such service: {reference}" if error.not_found else error.message)
+            continue
+        if why := waiting(decode.service(found)):
+            waits.append(f"{found['Spec']['Name']} {why}")
+        asked.append(found["ID"])
+    if asked:
+        tasks = await fetch(client, grouped(filters, service=asked))
     if len(problems) < len(services):
         shown["no_trunc"] |= shown[
             "quiet"

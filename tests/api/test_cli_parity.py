@@ -97,6 +97,8 @@ EQUAL_FAILURES = (
     "service rm nothing",
     "service ps nothing",
     "service ps nothing full",
+    "service ps --filter node=nothing full",
+    "service ps --filter nonsense=x full",
     "service update nothing",
     "service scale nothing=1",
     "service rollback --detach=true nothing",

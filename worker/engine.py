@@ -261,6 +261,7 @@ class DockerEngine:
                     self._backoff.reset()
                     lines = _json_lines(response)
                     while (line := await next_unless(lines, hung)) is not None:
+                        self._hanging.pulse.heard()
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
                         if event := engineapi.read_event(line, actions):
                             yield event

@@ -69,6 +69,7 @@ class TaskRunner:
         self._attachment: Attachment | None = None
         self._stale = not looked or container is not None
         self._looking = False
+        self._discarding = False
         self._introduced = 0
         self._image = ""
         self._image_missed = False
@@ -117,8 +118,11 @@ class TaskRunner:
         container = self._now.container
         if container is None or container.id != event.container_id:
             return
-        if (event.action == "start" and container.phase is not Phase.EXITED) or self._renewals.sent(event):
-            return  # that was us
+        ours = (event.action == "start" and container.phase is not Phase.EXITED) or (
+            event.action == "destroy" and self._discarding
+        )
+        if ours or self._renewals.sent(event):
+            return
         match event.action:
             case "kill" if event.signal:
                 container = replace(container, signal=event.signal)
@@ -404,7 +408,11 @@ class TaskRunner:
     async def _discard(self) -> None:
         container = self._now.container
         async with self._hands.gate.change():
-            await self._hands.engine.remove(container.id if container else self.task.name)
+            self._discarding = True
+            try:
+                await self._hands.engine.remove(container.id if container else self.task.name)
+            finally:
+                self._discarding = False
         self._now = structs.replace(self._now, container=None, attempted=False)
 
     async def _release(self) -> None:

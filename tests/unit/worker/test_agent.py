@@ -151,6 +151,27 @@ async def test_removal_is_reported_when_nothing_is_left():
 
 
 @virtual
+async def test_a_removal_that_the_engine_tells_of_before_it_answers_is_not_looked_at_again():
+    w = world()
+    remove = w.engine.remove
+
+    async def removed(container: str) -> None:
+        await remove(container)
+        await asyncio.sleep(0.01)
+
+    w.engine.remove = removed
+    async with w.running():
+        task = make_task()
+        await w.assign(task)
+        await asyncio.sleep(1)
+        before = w.engine.calls["inspect"]
+        await w.change(want(task, S.REMOVE))
+        await asyncio.sleep(1)
+        assert w.state() is S.SHUTDOWN
+        assert w.engine.calls["inspect"] == before
+
+
+@virtual
 async def test_a_task_that_the_manager_drops_is_removed_without_a_word():
     w = world()
     async with w.running():

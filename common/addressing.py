@@ -35,12 +35,20 @@ _VIP_SHARE_BITS = 4
 _VIP_SMALLEST = 27
 
 
-def is_one_host(text: str) -> bool:
-    """Whether a text is an IP address that one host may have: not `0.0.0.0`, which is any, and no group's."""
+def is_address(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address without brackets, the latter perhaps with its link (`fe80::1%eth0`)."""
     try:
-        address = ip_address(text)
+        ip_address(text)
     except ValueError:
         return False
+    return True
+
+
+def is_one_host(text: str) -> bool:
+    """Whether a text is an IP address that one host may have: not `0.0.0.0`, which is any, and no group's."""
+    if not is_address(text):
+        return False
+    address = ip_address(text)
     return not (address.is_unspecified or address.is_multicast)
 
 

@@ -1,4 +1,4 @@
-"""Whether somebody who may be silent for long still lives: lately heard of, or else pinged."""
+"""Whether somebody who may be silent for long still lives: lately heard of, or else asked."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 
 
 class Pulse:
-    """After `silence` seconds without a word there is a `ping`, which has `patience` seconds to be answered."""
+    """After `silence` seconds without a word, `ask` is a question that has `patience` seconds to be answered."""
 
-    def __init__(self, ping: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
         self.silence = silence
         self.patience = patience
-        self._ping = ping
+        self._ask = ask
         self._heard_at = -math.inf  # the loop's time
 
     def heard(self) -> None:
@@ -21,15 +21,19 @@ class Pulse:
         self._heard_at = asyncio.get_running_loop().time()
 
     async def stopped(self) -> None:
-        """Return when a ping was not answered in time; raise what a ping raises."""
+        """Return when the question was not answered in time; raise what it raises."""
         while True:
-            left = self._heard_at + self.silence - asyncio.get_running_loop().time()
+            left = await self._silent_since() + self.silence - asyncio.get_running_loop().time()
             if left > 0:
                 await asyncio.sleep(left)
                 continue
             try:
                 async with asyncio.timeout(self.patience):
-                    await self._ping()
+                    await self._ask()
             except TimeoutError:
                 return
             self.heard()
+
+    async def _silent_since(self) -> float:
+        """Return since when there should have been a word (the loop's time); wait while none is due."""
+        return self._heard_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.addressing import ANY_ADDRESS
+from common.addressing import ANY_ADDRESS, is_address
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from common.tls import write_private
 
@@ -116,15 +115,6 @@ def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:
         if not _HOST_NAME.fullmatch(name) and not is_address(name):
             raise InvalidArgument(f"--tls-san {name!r}: expected a host name or an IP address")
     return tuple(names)
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IP address, without brackets."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def bracketed(host: str) -> str:

@@ -181,6 +181,12 @@ def has_containerd_store(info: Mapping[str, Any]) -> bool:
     return ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ())
 
 
+def not_started(message: str) -> str:
+    """Return the error of a container that an engine does not start, with what to do where its words hide that."""
+    gone = "Docker's firewall rules are gone from this host, restart its engine: "
+    return f"starting container failed: {gone if 'No chain/target/match by that name' in message else ''}{message}"
+
+
 def split_reference(reference: str) -> tuple[str, str]:
     """Split an image reference into what `fromImage` and `tag` of a pull are: a digest goes before a tag."""
     found = _REFERENCE.fullmatch(reference)

@@ -38,7 +38,7 @@ class Hanging:
             await asyncio.gather(hung, return_exceptions=True)  # whoever waited for it has heard why
 
     async def _hung(self) -> NoReturn:
-        dead, stuck = asyncio.ensure_future(self.pulse.stopped()), asyncio.ensure_future(self.changes.stuck())
+        dead, stuck = asyncio.ensure_future(self.pulse.stopped()), asyncio.ensure_future(self.changes.stopped())
         try:
             await asyncio.wait({dead, stuck}, return_when=asyncio.FIRST_COMPLETED)
             if dead.done():
@@ -70,20 +70,16 @@ async def next_unless(lines: AsyncIterator[JSON], hung: asyncio.Future[NoReturn]
         coming.cancel()
 
 
-class OpenChanges:
-    """What the engine was told to do and has not done yet.
+class OpenChanges(Pulse):
+    """What the engine was told to do and has not done yet: only while there is some is it asked.
 
-    After `silence` seconds of one it is asked whether it can do anything at all, which it has `patience` seconds to
-    answer; and again as long as the change goes on: a stop may take its grace, a start wait for a volume's driver.
+    And again as long as a change goes on: a stop may take its grace, a start wait for a volume's driver.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
-        self.silence = silence
-        self.patience = patience
-        self._ask = ask
+        super().__init__(ask, silence, patience)
         self._begun_at: dict[object, float] = {}  # the loop's time, oldest first
         self._some = asyncio.Event()
-        self._answered_at = 0.0
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -98,18 +94,6 @@ class OpenChanges:
             if not self._begun_at:
                 self._some.clear()
 
-    async def stuck(self) -> None:
-        """Return when the question was not answered in time; raise what it raises."""
-        while True:
-            await self._some.wait()
-            oldest = next(iter(self._begun_at.values()))
-            left = max(oldest, self._answered_at) + self.silence - asyncio.get_running_loop().time()
-            if left > 0:
-                await asyncio.sleep(left)
-                continue
-            try:
-                async with asyncio.timeout(self.patience):
-                    await self._ask()
-            except TimeoutError:
-                return
-            self._answered_at = asyncio.get_running_loop().time()
+    async def _silent_since(self) -> float:
+        await self._some.wait()
+        return max(next(iter(self._begun_at.values())), self._heard_at)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 
 from common import tasktemplates
 from common.clock import Clock
+from common.errors import SwarmError
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription
 from common.model.task import Task
 from worker import containerspec
 from worker.gate import EngineGate
 from worker.images import Images
-from worker.ports import Engine, EngineDown, Networks, TaskFile, TaskFiles
+from worker.ports import Container, Engine, EngineDown, Networks, TaskFile, TaskFiles
 from worker.taskfiles import Materials, task_files
+
+LAST_WORDS_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,3 +52,14 @@ class Hands:
     def files_of(self, task: Task, expanded: ContainerSpec) -> tuple[TaskFile, ...]:
         """Return the secrets and configs that the task's container gets, as `taskfiles.task_files` does."""
         return task_files(expanded, self.materials, tasktemplates.context(task, self.node_id, self.node))
+
+    async def last_logs(self, task: Task, container: Container, lines: int) -> bytes:
+        """Return what a task's container said last, as `Engine.last_logs` does; nothing when its engine cannot tell."""
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                return await self.engine.last_logs(container.id, lines)
+        except TimeoutError:
+            _log.info("task %s: its last words are not told within %.0f s", task.name, LAST_WORDS_SECONDS)
+        except SwarmError as error:
+            _log.info("task %s: its last words cannot be read: %s", task.name, error)
+        return b""

@@ -10,12 +10,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker import containerspec, lastwords, taskmachine
+from worker import containerspec, engineapi, lastwords, taskmachine
 from worker.hands import Hands
 from worker.ports import (
     Attachment,
@@ -30,7 +31,6 @@ from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
 POISON_RETRY_SECONDS = 10.0
-LAST_WORDS_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class TaskRunner:
 
     def set_contact(self, contact: Contact) -> None:
         if contact is not self._now.contact:
-            self._now = structs.replace(self._now, contact=contact)
+            self._note(contact=contact)
             self._woken.set()
 
     def wake(self) -> None:
@@ -135,7 +135,7 @@ class TaskRunner:
             case "die" | "destroy" | "start":
                 self._stale = True
         self._stale = self._stale or self._looking
-        self._now = structs.replace(self._now, container=container)
+        self._note(container=container)
         self._woken.set()
 
     # --- its life -----------------------------------------------------------------------------------------------------
@@ -175,13 +175,13 @@ class TaskRunner:
         if container is None or self._now.state is not TaskState.STARTING or container.phase is not Phase.RUNNING:
             return
         silent = () if container.health else await self._hands.networks.silent_ports(self.task, container)
-        self._now = structs.replace(self._now, silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
+        self._note(silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
         if taskmachine.outdated(self.task, self._now):
             missing = self._hands.materials.missing(self.task)
-        self._now = structs.replace(self._now, missing=missing)
+        self._note(missing=missing)
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
 
     async def _with_last_words(self, step: Step) -> Step:
@@ -190,15 +190,7 @@ class TaskRunner:
         failed = step.state is TaskState.FAILED and step.state > self._now.state
         if not (failed and lines and container and container.phase is Phase.EXITED and container.exit_code):
             return step
-        try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                logs = await self._hands.engine.last_logs(container.id, lines)
-        except TimeoutError:
-            _log.info("task %s: its last words are not told within %.0f s", self.task.name, LAST_WORDS_SECONDS)
-            return step
-        except SwarmError as error:
-            _log.info("task %s: its last words cannot be read: %s", self.task.name, error)
-            return step
+        logs = await self._hands.last_logs(self.task, container, lines)
         return replace(step, err=lastwords.told(step.err, logs, lines))
 
     def _enter(self, step: Step) -> bool:
@@ -208,7 +200,7 @@ class TaskRunner:
         said = (self.status.message, self.status.err, self.status.renewed, self.status.refused)
         if advanced or (step.message and (step.message, step.err, self._now.renewed, self._now.refused) != said):
             self.status = self._status(step)
-            self._now = structs.replace(self._now, state=step.state)
+            self._note(state=step.state)
             self._report(self.task.id, self.status)
             _log.log(_level(step), "task %s: %s %s", self.task.name, step.state.name.lower(), step.err or step.message)
         return advanced
@@ -231,6 +223,10 @@ class TaskRunner:
         if self._attachment is None or self._now.container is None:
             return self.status.addresses
         return self._attachment.status_addresses(self._now.container)
+
+    def _note(self, **what: Any) -> None:
+        """Take note of what has changed of the situation."""
+        self._now = structs.replace(self._now, **what)
 
     async def _wait(self, wake_at: float | None) -> None:
         try:
@@ -255,7 +251,7 @@ class TaskRunner:
             found = replace(found, signal=known.signal, oom_killed=found.oom_killed or known.oom_killed)
         ended = found is not None and found.phase is Phase.EXITED
         ended_at = (self._now.ended_at or self._hands.clock.now()) if ended else 0.0
-        self._now = structs.replace(self._now, container=found, attempted=False, ended_at=ended_at)
+        self._note(container=found, attempted=False, ended_at=ended_at)
         if found is not None:
             await self._introduce(found)
 
@@ -284,7 +280,7 @@ class TaskRunner:
     async def _failed(self, action: Action, why: str) -> None:
         """Fail the task if it cannot be started; what removes it is tried again."""
         if action in (Action.PULL, Action.CREATE, Action.START):
-            self._now = structs.replace(self._now, error=why)
+            self._note(error=why)
             return
         if action is Action.RENEW:
             await self._refuse(why)
@@ -315,7 +311,7 @@ class TaskRunner:
         if spec is None:
             raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
         self._image = await self._hands.images.ensure(spec.image, self.task.service_id, self._say)
-        self._now = structs.replace(self._now, image_ready=True)
+        self._note(image_ready=True)
 
     def _say(self, message: str, err: str = "") -> None:
         """Report what is being done in the present state, or what keeps it from being done."""
@@ -329,7 +325,7 @@ class TaskRunner:
         expanded = hands.expanded(task)
         spec = structs.replace(expanded, image=self._image or expanded.image)
         files = hands.files_of(task, expanded)
-        self._now = structs.replace(self._now, attempted=True, renewed=task.spec_version if task.renewal else 0)
+        self._note(attempted=True, renewed=task.spec_version if task.renewal else 0)
         self._attachment = await hands.networks.attach(task)
         paths = hands.files.write(task.id, files) if files else {}
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
@@ -339,14 +335,14 @@ class TaskRunner:
         except EngineError as error:
             await self._not_created(error, expanded.image)
             return
-        self._now = structs.replace(self._now, container=Container(id=container_id, task_id=task.id), attempted=False)
+        self._note(container=Container(id=container_id, task_id=task.id), attempted=False)
 
     async def _not_created(self, error: EngineError, image: str) -> None:
         """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""
         if error.http_status == 404 and "No such image" in error.message and not self._image_missed:
             self._image_missed = True
             self._hands.images.forget(image)
-            self._now = structs.replace(self._now, image_ready=False)
+            self._note(image_ready=False)
             return
         if error.http_status == 409:
             await self._look()
@@ -362,15 +358,11 @@ class TaskRunner:
             async with self._hands.gate.change():
                 await self._hands.engine.start(container.id)
         except EngineError as error:
-            gone = "Docker's firewall rules are gone from this host, restart its engine: "
-            why = gone if "No chain/target/match by that name" in error.message else ""
-            raise EngineError(error.http_status, f"starting container failed: {why}{error.message}") from error
+            raise EngineError(error.http_status, engineapi.not_started(error.message)) from error
         if again:
             _log.warning("task %s restarted here, as no manager can be reached", self.task.name)
             restarts = self._now.restarts + 1
-            self._now = structs.replace(
-                self._now, restarts=restarts, stopping=False, container=replace(container, signal=0)
-            )
+            self._note(restarts=restarts, stopping=False, container=replace(container, signal=0))
         await self._look()
 
     async def _renew(self) -> None:
@@ -378,7 +370,7 @@ class TaskRunner:
         hands, task, container = self._hands, self.task, self._now.container
         assert container is not None, "only a container that exists gets other files"
         await self._renewals.renew(task, container, hands.files_of(task, hands.expanded(task)))
-        self._now = structs.replace(self._now, renewed=task.spec_version, refusal="")
+        self._note(renewed=task.spec_version, refusal="")
 
     async def _refuse(self, why: str) -> None:
         """Note that the container cannot have the other content: the manager will say what becomes of the task."""
@@ -387,12 +379,12 @@ class TaskRunner:
         found = self._now.container
         if before and found and (found.phase, found.pid) == (before.phase, before.pid):  # else it has just ended
             why = f"cannot give the running container new secrets or configs: {why}"
-            self._now = structs.replace(self._now, refused=version, refusal=why)
+            self._note(refused=version, refusal=why)
 
     async def _stop(self) -> None:
         container = self._now.container
         assert container is not None, "only a container that exists is stopped"
-        self._now = structs.replace(self._now, stopping=True)
+        self._note(stopping=True)
         await self._hands.networks.drain(self.task)
         async with self._hands.gate.stop():
             await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
@@ -403,7 +395,7 @@ class TaskRunner:
             await self._look()  # its last event, which has the exit code, is still on the way
         else:
             exited = replace(stopped, phase=Phase.EXITED)
-            self._now = structs.replace(self._now, container=exited, ended_at=self._hands.clock.now())
+            self._note(container=exited, ended_at=self._hands.clock.now())
 
     async def _discard(self) -> None:
         container = self._now.container
@@ -413,12 +405,12 @@ class TaskRunner:
                 await self._hands.engine.remove(container.id if container else self.task.name)
             finally:
                 self._discarding = False
-        self._now = structs.replace(self._now, container=None, attempted=False)
+        self._note(container=None, attempted=False)
 
     async def _release(self) -> None:
         await self._hands.networks.release(self.task.id)
         self._hands.files.remove(self.task.id)
-        self._now = structs.replace(self._now, released=True)
+        self._note(released=True)
 
 
 def _level(step: Step) -> int:

@@ -77,9 +77,9 @@ async def told(engines: Sequence[aiohttp.ClientSession], event: str, count: int)
                     done.set()
 
     ready = [asyncio.Event() for _ in engines]
-    listeners = [asyncio.create_task(listen(http, each)) for http, each in zip(engines, ready, strict=True)]
+    listeners = [asyncio.create_task(listen(http, event_open)) for http, event_open in zip(engines, ready, strict=True)]
     try:
-        await asyncio.gather(*(each.wait() for each in ready))
+        await asyncio.gather(*(event_open.wait() for event_open in ready))
         yield asyncio.wait_for(done.wait(), PATIENCE)
     finally:
         for listener in listeners:

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
+from common.addressing import is_address
 from worker.net import dnswire
 from worker.net.dnswire import Query
-from worker.net.resolvconf import HostResolution, is_address
+from worker.net.resolvconf import HostResolution
 
 DNS_PORT = 53
 # Clients ask again after five seconds: they shall hear of a failure before that.

@@ -7,9 +7,9 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
+from common.addressing import is_address
 from common.model.container import DnsConfig
 
 HOST_FILE = Path("/etc/resolv.conf")
@@ -65,15 +65,6 @@ def render(nameserver: str, host: Resolution, own: DnsConfig | None) -> str:
         lines.append(f"search {' '.join(search)}")
     lines.append(f"options {' '.join(options)}")
     return _HEADING + "\n".join(lines) + "\n"
-
-
-def is_address(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address, the latter perhaps with its link (`fe80::1%eth0`)."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _words(entries: Iterable[str]) -> list[str]:

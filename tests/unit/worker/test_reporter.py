@@ -35,7 +35,8 @@ async def test_a_batch_waits_for_news():
     assert states((await waiting)[1]) == {"a": S.RUNNING}
 
 
-async def test_states_on_the_way_wait_a_moment_for_one_that_matters():
+async def test_states_on_the_way_wait_a_moment_for_one_that_matters(monkeypatch):
+    monkeypatch.setattr(reporter_module, "COMPANY_SECONDS", 1000.0)
     reporter = Reporter()
     waiting = asyncio.ensure_future(reporter.take())
     for state in (S.ACCEPTED, S.PREPARING, S.STARTING):

@@ -340,5 +340,8 @@ def _world(found: AssignmentSet) -> NetworkWorld:
 
 
 def _leaves_nothing(task: Task, status: TaskStatus) -> bool:
-    """Whether a task that goes has ended: a process that starts anew finds nothing of it, and says so again."""
-    return task.desired_state >= TaskState.REMOVE and status.state.terminal
+    """Whether a task has ended by being removed: a process that starts anew finds nothing of it, and says so again.
+
+    One that had failed before is not: its container may still be there, and it must not end in another way.
+    """
+    return task.desired_state >= TaskState.REMOVE and status.state is TaskState.SHUTDOWN

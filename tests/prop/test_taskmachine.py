@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -202,7 +202,18 @@ def _check_rest(story: Story) -> None:
     assert set(story.world.files.written) <= running
 
 
+# A task that failed, and is to be removed, is stored as failed: its agent ends before it has removed it.
+FAILED_FIRST = [
+    ("add", 1, "checked", 0.0),
+    ("agent", 0, "broken", 0.0),
+    ("engine", 0, "broken", 0.0025),
+    ("remove", 1, "broken", 0.001),
+    ("agent", 0, "broken", 0.0),
+]
+
+
 @settings(max_examples=150, deadline=None)
 @given(happenings)
+@example(FAILED_FIRST)
 def test_an_agent_ends_where_it_should_whatever_happens(happened):
     run_virtual(_live(happened))

@@ -32,6 +32,12 @@ mount --bind "${dir%/*}" "$root${dir%/*}"
 mount --rbind "$dir/cgroup" "$root$dir/cgroup"
 mount --bind "$dir/docker" "$root/var/lib/docker"
 mount --bind "$dir/containerd" "$root/var/lib/containerd"
+# The project stays in sight, where this clone of it is in a folder that the machine has empty (mktemp -d).
+project=$(cd "${0%/*}/../.." && pwd)
+if ! [ -e "$root$project" ]; then
+    mkdir -p "$root$project" "$dir/project/upper" "$dir/project/work"
+    mount -t overlay -o "lowerdir=$project,upperdir=$dir/project/upper,workdir=$dir/project/work" overlay "$root$project"
+fi
 
 mkdir "$root/dev/pts" "$root/dev/shm" "$root/dev/mqueue"
 for device in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0" "fuse 10 229"; do

@@ -157,7 +157,7 @@ class _Work:
         if network is None or is_allocated(network):
             return network
         networks = ({value.id: value for value in self._view.networks} | self._networks).values()
-        self._networks[network_id] = allocate_among(self._view.cluster, network, networks)
+        self._networks[network_id] = allocate_among(self._view, network, networks)
         return self._networks[network_id]
 
     def _allocated_service(self, service_id: str) -> Service | None:

@@ -10,10 +10,11 @@ from typing import TypeAlias
 import msgspec
 
 from common import addressing6
-from common.addressing import ipv4_pools, layout
+from common.addressing import ipv4_pools, is_address, layout
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network
 from common.model.network import IpamConfig
+from common.wire.messages import MESH, MESH6
 from manager.allocate.ranges import Range, first_free, network_of, range_of
 from manager.state.view import View
 
@@ -46,15 +47,15 @@ def allocate_network(view: View, network: Network) -> Network:
         ResourceExhausted: the cluster's pool has no free part.
 
     """
-    return allocate_among(view.cluster, network, view.networks)
+    return allocate_among(view, network, view.networks)
 
 
-def allocate_among(cluster: Cluster, network: Network, networks: Iterable[Network]) -> Network:
+def allocate_among(view: View, network: Network, networks: Iterable[Network]) -> Network:
     """As `allocate_network`, beside these networks."""
     if is_allocated(network):
         return network
     others = [other for other in networks if other.id != network.id]
-    subnets = network.subnets or tuple(_subnets(cluster, network, others))
+    subnets = network.subnets or tuple(_subnets(view, network, others))
     vni = network.vni or _free_vni(others)
     return msgspec.structs.replace(network, subnets=subnets, vni=vni)
 
@@ -71,8 +72,9 @@ def subnet_size(cluster: Cluster) -> int:
     return min(max(min(DOCKER_SUBNET_SIZE, pool.prefixlen + 8), pool.prefixlen + 2), SMALLEST_SUBNET)
 
 
-def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> list[IpamConfig]:
+def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[IpamConfig]:
     """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
+    cluster = view.cluster
     taken = list(_taken(cluster, others))
     chosen: list[IpamConfig] = []
     for config in network.spec.ipam.configs:
@@ -81,9 +83,11 @@ def _subnets(cluster: Cluster, network: Network, others: Iterable[Network]) -> l
             taken.append((subnet, f"its other subnet {subnet}"))
             chosen.append(_with_gateway(config, subnet))
     if not any(":" not in config.subnet for config in chosen):
-        chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken)))
+        left_over = _left_over(view, others)
+        chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken, left_over)))
     if network.spec.ipv6_enabled and not any(":" in config.subnet for config in chosen):
-        chosen.append(_with_gateway(IpamConfig(), _from_pool6(cluster, taken)))
+        own = IPv4Network(next(config.subnet for config in chosen if ":" not in config.subnet))
+        chosen.append(_with_gateway(IpamConfig(), _from_pool6(cluster, taken, own)))
     found = sorted(chosen, key=lambda config: ":" in config.subnet)
     _check_ipv6_range(network, found)
     return found
@@ -176,30 +180,56 @@ def _with_gateway(config: IpamConfig, subnet: AnyNetwork) -> IpamConfig:
     return msgspec.structs.replace(config, subnet=str(subnet), gateway=gateway)
 
 
-def _from_pool(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]]) -> IPv4Network:
-    """Return the lowest free subnet of the cluster's pools."""
+def _left_over(view: View, networks: Iterable[Network]) -> list[Range]:
+    """Return the addresses that tasks still have in networks which are none of these: removed ones.
+
+    Until such a task has ended, its host has the old network, and cannot make one that overlaps it.
+    """
+    known = {MESH, MESH6, *(network.id for network in networks)}
+    tasks = [task for task in view.tasks if not task.status.addresses.keys() <= known and task.placed]
+    found = (address for task in tasks for key, address in task.status.addresses.items() if key not in known)
+    return [range_of(IPv4Network(address)) for address in found if ":" not in address and is_address(address)]
+
+
+def _from_pool(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]], left_over: Iterable[Range]) -> IPv4Network:
+    """Return the lowest free subnet of the cluster's pools, one with addresses that are left over only for want."""
     size = 1 << (32 - subnet_size(cluster))
     used: list[Range] = [range_of(other) for other, _ in taken if isinstance(other, IPv4Network)]
-    for pool in ipv4_pools(cluster.default_addr_pool):
-        first = first_free(range_of(pool), size, used)
-        if first is not None:
-            return network_of(first, size)
+    for avoided in ([*used, *left_over], used):
+        for pool in ipv4_pools(cluster.default_addr_pool):
+            first = first_free(range_of(pool), size, avoided)
+            if first is not None:
+                return network_of(first, size)
     pools = ", ".join(cluster.default_addr_pool)
     text = f"no free subnet is left in the address pool {pools}: remove a network, or give this one a --subnet"
     raise ResourceExhausted(text)
 
 
-def _from_pool6(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]]) -> IPv6Network:
-    """Return the lowest free IPv6 subnet, as `_from_pool`."""
+def _from_pool6(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]], own: IPv4Network) -> IPv6Network:
+    """Return the IPv6 subnet that has the place in its pool which the network's IPv4 one has, else the next free one.
+
+    So networks that have different IPv4 subnets, one after the other too, have different ones of these.
+    """
     pools = addressing6.ipv6_pools(addressing6.cluster_pools(cluster.id, cluster.default_addr_pool))
     used = [range_of(other) for other, _ in taken if isinstance(other, IPv6Network)]
     for pool in pools:
         prefix = addressing6.subnet_size(pool)
-        first = first_free(range_of(pool), 1 << (128 - prefix), used)
-        if first is not None:
-            return IPv6Network((first, prefix))
+        size = 1 << (128 - prefix)
+        first, end = range_of(pool)
+        start = first + _place(cluster, own) % ((end - first) // size) * size
+        for area in ((start, end), (first, start)):
+            found = first_free(area, size, used)
+            if found is not None:
+                return IPv6Network((found, prefix))
     text = f"no free subnet is left in the address pool {', '.join(map(str, pools))}"
     raise ResourceExhausted(f"{text}: remove a network, or give this one a --subnet")
+
+
+def _place(cluster: Cluster, subnet: IPv4Network) -> int:
+    """Return which of the pool's parts an IPv4 subnet is, counted from 0; elsewhere another number that is its own."""
+    pool = next((pool for pool in ipv4_pools(cluster.default_addr_pool) if subnet.subnet_of(pool)), None)
+    first = int(pool.network_address) if pool is not None else 0
+    return (int(subnet.network_address) - first) >> (32 - subnet_size(cluster))
 
 
 def _free_vni(others: Iterable[Network]) -> int:

@@ -59,6 +59,25 @@ configs:
     file: ./page.txt
     template_driver: golang
 """
+# It takes its time to stop: for so long its hosts have its networks.
+SLOW_TO_GO = """\
+services:
+  slow:
+    image: web:lab
+    environment: {WEB_IGNORE_TERM: "1"}
+    stop_grace_period: 12s
+    networks: [one, two]
+    deploy: {mode: global}
+networks: {one: {}, two: {}}
+"""
+CHANGED = """\
+services:
+  web:
+    image: web:lab
+    networks: [front, back]
+    deploy: {mode: global}
+networks: {front: {}, back: {}}
+"""
 PAGE = '{{ .Service.Name }} {{ env "GREETING" }} {{ secret "key" }} {{ .Task.Slot }}'
 
 
@@ -268,3 +287,21 @@ async def test_new_content_that_breaks_a_service_is_rolled_back(swarm: Cluster) 
         return not await named(swarm, "configs")
 
     await swarm.until(nothing, 20)
+
+
+async def test_a_changed_stack_has_its_networks_while_those_of_the_one_before_are_on_the_way_out(
+    swarm: Cluster, file: Path
+) -> None:
+    file.write_text(SLOW_TO_GO)
+    await stack(swarm, "deploy", file)
+    before = {name: worker.output() for name, worker in swarm.workers.items()}
+    await swarm.swarm("stack", "rm", "--detach", "shop")
+    file.write_text(CHANGED)
+    await stack(swarm, "deploy", file, "--detach")
+    await swarm.running("shop_web", len(swarm.hosts), 8)
+    assert len([task for task in await swarm.tasks(desired="") if task["Status"]["State"] == "running"]) == 6
+    for host in swarm.hosts:
+        ranges = await host.docker("network", "ls", "--filter", "name=orc-", "--format", "{{.Name}}")
+        assert {name.split("-")[1].rsplit("_")[-1] for name in ranges.split()} >= {"one", "two", "front", "back"}
+    for name, worker in swarm.workers.items():
+        assert "overlap" not in worker.output().removeprefix(before[name])

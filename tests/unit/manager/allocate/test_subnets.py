@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from common.errors import InvalidArgument, ResourceExhausted
-from common.model import Cluster, Network
+from common.model import Cluster, Network, Task, TaskState, TaskStatus
 from common.model.container import DriverConfig
 from common.model.network import IpamConfig, IpamOptions, NetworkSpec
+from common.model.service import NetworkAttachmentConfig, TaskSpec
 from manager.allocate.subnets import FIRST_VNI, allocate_network, subnet_size
 from manager.state.transaction import Tables
 
@@ -45,6 +48,51 @@ def test_what_a_user_gives_is_kept():
     assert allocate_network(view_with(), asking("a", config)).subnets == (config,)
 
 
+def on_the_way_out(network_id: str, address: str, state: TaskState = TaskState.RUNNING) -> Task:
+    """A task of a network that is no longer there, as its host has last said of it."""
+    return Task(
+        id=f"task-{address}",
+        node_id="n",
+        spec=TaskSpec(networks=(NetworkAttachmentConfig(target=network_id),)),
+        status=TaskStatus(state=state, addresses={network_id: address}),
+    )
+
+
+def test_the_range_of_a_removed_network_rests_until_its_last_task_has_ended():
+    view = view_with(having("a", "10.0.0.0/16"))
+    view.of(Task).put(on_the_way_out("gone", "10.1.16.2"))
+    view.of(Task).put(on_the_way_out("gone too", "10.2.17.9"))
+    view.of(Task).put(on_the_way_out("a", "10.0.16.2"))
+    assert allocate_network(view, asking("b")).subnets[0].subnet == "10.3.0.0/16"
+    view.of(Task).put(on_the_way_out("gone", "10.1.16.2", TaskState.SHUTDOWN))
+    assert allocate_network(view, asking("b")).subnets[0].subnet == "10.1.0.0/16"
+
+
+def test_a_range_that_rests_is_given_where_there_is_no_other():
+    view = view_with(pool="10.1.0.0/24")
+    free = []
+    while (found := allocate_until_full(view)) is not None:
+        free.append(found.subnets[0].subnet)
+        view.of(Network).put(found)
+    view.of(Network).discard("net1")
+    view.of(Task).put(on_the_way_out("net1", free[1].replace(".0/", ".2/").split("/")[0]))
+    last = allocate_network(view, asking("last"))
+    assert last.subnets[0].subnet == free[1]
+
+
+def allocate_until_full(view: Tables) -> Network | None:
+    with suppress(ResourceExhausted):
+        return allocate_network(view, asking(f"net{len(view.networks)}"))
+    return None
+
+
+def test_what_a_worker_says_for_an_address_is_not_believed():
+    view = view_with()
+    for nonsense in ("", "here", "fd00::2", "10.0.0.0/8"):
+        view.of(Task).put(on_the_way_out("gone", nonsense))
+    assert allocate_network(view, asking("b")).subnets[0].subnet == "10.0.0.0/16"
+
+
 def dual(name: str, *configs: IpamConfig) -> Network:
     return Network(id=name, spec=NetworkSpec(name=name, ipv6_enabled=True, ipam=IpamOptions(configs=configs)))
 
@@ -55,7 +103,7 @@ def test_an_ipv6_subnet_comes_second_to_an_ipv4_one():
     assert network.subnets[1].gateway == "fd00:1::1"
 
 
-def test_a_dual_stack_network_gets_the_lowest_free_part_of_the_clusters_own_pool():
+def test_a_dual_stack_network_gets_the_part_of_the_clusters_own_pool_that_goes_with_its_ipv4_one():
     view = view_with()
     first = allocate_network(view, dual("a"))
     view.of(Network).put(first)
@@ -65,6 +113,12 @@ def test_a_dual_stack_network_gets_the_lowest_free_part_of_the_clusters_own_pool
     assert one.subnet.endswith("/64")
     pool = one.subnet.removesuffix("::/64")
     assert two.subnet == f"{pool}:1::/64"
+    view.of(Network).discard("a")
+    view.of(Network).discard("b")
+    view.of(Task).put(on_the_way_out("a", "10.0.16.2"))
+    view.of(Task).put(on_the_way_out("b", "10.1.16.2"))
+    third = allocate_network(view, dual("c"))
+    assert [config.subnet for config in third.subnets] == ["10.2.0.0/16", f"{pool}:2::/64"]
 
 
 def test_a_pool_for_ipv6_may_be_given():

@@ -201,7 +201,7 @@ def main(argv: Sequence[str]) -> int:
         ["replicas", "step", "service", "engines alone", "width", "rounds", "ratio", "half within", f"≤ {TARGET:.2f}"],
         rows,
         [
-            "seconds are medians; the ratio is the median of the rounds' ratios, of which half are in the range beside it",
+            "seconds: medians; ratio: the median of the rounds' ratios, half of which are in the range beside it",
             "width: how many containers at a time an engine alone was quickest with",
         ],
     )

@@ -11,7 +11,7 @@ import logging
 import os
 
 from common.clock import Clock
-from common.errors import SwarmError, Unavailable
+from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import Applied
@@ -35,7 +35,8 @@ from worker.hands import Hands
 from worker.images import Fetch, Images
 from worker.meter import Meter
 from worker.plain import PlainWatch
-from worker.ports import JSON, Engine, Memory, Networks, NetworkWorld, TaskFiles
+from worker.ports import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, NetworkWorld, TaskFiles
+from worker.presence import EnginePresence
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
 from worker.taskfiles import Materials
@@ -43,8 +44,6 @@ from worker.taskmachine import Contact
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
-# An engine that is away for this long cannot keep its tasks: the manager shall replace them elsewhere.
-ENGINE_PATIENCE_SECONDS = 10.0
 # What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
 DESCRIBE_SECONDS = 60.0
 _DESCRIBE_RETRY_SECONDS = 1.0
@@ -102,8 +101,7 @@ class Agent:
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
-        self._engine_there = asyncio.Event()
-        self._engine_gone = asyncio.Event()
+        self._presence = EnginePresence()
         self._to_describe = asyncio.Event()
         self._described = asyncio.Event()
         self._announced = NodeDescription()
@@ -143,22 +141,11 @@ class Agent:
     async def ready(self) -> None:
         """Wait until this host can run tasks: its engine answers."""
         await self._described.wait()
-        await self._engine_there.wait()
+        await self._presence.there()
 
-    async def unfit(self) -> None:
-        """Wait until this host cannot run tasks any more.
-
-        Raises:
-            Unavailable: always: its engine is away, and was for a while.
-
-        """
-        while True:
-            await self._engine_gone.wait()
-            try:
-                async with asyncio.timeout(ENGINE_PATIENCE_SECONDS):
-                    await self._engine_there.wait()
-            except TimeoutError:
-                raise Unavailable(f"the engine is away since {ENGINE_PATIENCE_SECONDS:.0f} s") from None
+    async def unfit(self) -> str:
+        """Wait until this host cannot run tasks (any more), and say why: its engine is away, and was for a while."""
+        return await self._presence.missed()
 
     def hello(self) -> Hello:
         self._announced = self.description
@@ -262,12 +249,10 @@ class Agent:
             self.reporter.forget(task_id)
         self._images.keep_auths(frozenset(task.service_id for task in new.tasks.values()))
 
-    def _engine_changed(self, there: bool) -> None:
-        if there and self._engine_gone.is_set():
+    def _engine_changed(self, event: EngineConnected | EngineLost) -> None:
+        if self._presence.note(event):
             _log.info("the engine answers again")
-        (self._engine_there.set if there else self._engine_there.clear)()
-        (self._engine_gone.clear if there else self._engine_gone.set)()
-        if there:
+        if isinstance(event, EngineConnected):
             self._to_describe.set()
 
     async def _save_states(self) -> None:
@@ -284,7 +269,7 @@ class Agent:
                 async with asyncio.timeout(DESCRIBE_SECONDS if self._described.is_set() else None):
                     await self._to_describe.wait()
             self._to_describe.clear()
-            await self._engine_there.wait()
+            await self._presence.there()
             try:
                 self._info = await self._engine.info()
             except SwarmError as error:

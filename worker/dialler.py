@@ -18,7 +18,7 @@ from common.tls import (
     renewal_time,
 )
 from common.wire.channel import Channel, open_raw
-from common.wire.client import dial_stream, open_session
+from common.wire.client import dial_stream, open_session, say_unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from common.wire.server import FIRST_FRAME_BYTES
 from common.wire.stream import StreamChannel
@@ -96,7 +96,7 @@ class Credentials:
 
 
 class TlsDialler:
-    """The `Dialler` (worker.session) of production."""
+    """The `Dialler` (worker.sessionports) of production."""
 
     def __init__(self, credentials: Credentials, docker_host: str, image_server: ImageServer) -> None:
         self._credentials = credentials
@@ -106,6 +106,10 @@ class TlsDialler:
     async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
         host, port = parse_address(address)
         return await open_session(host, port, self._credentials.context(), hello)
+
+    async def unfit(self, address: str, reason: str) -> None:
+        host, port = parse_address(address)
+        await say_unfit(host, port, self._credentials.context(), reason)
 
     async def stream(self, address: str, opened: OpenStream) -> None:
         try:

@@ -265,10 +265,11 @@ class DockerEngine:
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
                         if event := engineapi.read_event(line, actions):
                             yield event
-                _log.warning("the engine closed its event stream: it stops or restarts")
+                why = f"the Docker engine at {self.host} closed its event stream: it stops or restarts"
             except SwarmError as error:
-                _log.warning("%s; trying again", error.message)
-            yield EngineLost()
+                why = error.message
+            _log.warning("%s; trying again", why)
+            yield EngineLost(why)
             await asyncio.sleep(self._backoff.next())
 
     @asynccontextmanager

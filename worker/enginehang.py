@@ -46,13 +46,13 @@ class Hanging:
                 raise EngineDown(
                     f"the Docker engine at {self._host} hangs: it has not answered for "
                     f"{self.pulse.silence + self.pulse.patience:g} s "
-                    "(`systemctl restart docker` on this host starts it anew)"
+                    "(`systemctl restart docker` on its host starts it anew)"
                 )
             stuck.result()
             raise EngineDown(
                 f"the Docker engine at {self._host} answers, but does nothing: containerd, under it, hangs; it has "
                 f"said nothing for {self.changes.patience:g} s "
-                "(`systemctl restart containerd` on this host starts it anew)"
+                "(`systemctl restart containerd` on its host starts it anew)"
             )
         finally:
             dead.cancel()

@@ -248,7 +248,7 @@ def _status_lines(
     session = f"with {status.manager}" if status.manager else f"none (known managers: {', '.join(config.managers)})"
     yield "Session", session + (f", since {rfc3339(status.since)}" if status.since else "")
     if status.refused:
-        yield "Refused", status.refused
+        yield "Reason", status.refused
     yield "Engine", f"Docker {status.engine}" if status.engine else "no answer yet"
     yield "Tasks", f"{status.tasks_running} of {status.tasks} run"
     yield "Certificate", f"until {rfc3339(status.certificate_until)}"

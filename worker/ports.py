@@ -109,7 +109,9 @@ class EngineConnected:
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The event stream has ended: the engine stops or restarts. `EngineConnected` follows when it is back."""
+    """The event stream has ended, or could not be opened; `why` is for a person. `EngineConnected` follows one day."""
+
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from common.backoff import Backoff
 from common.clock import Clock
 from common.errors import PermissionDenied, SwarmError, Unavailable
-from common.wire.barrier_messages import AllApplied, Applied
+from common.wire.barrier_messages import AllApplied
 from common.wire.channel import Channel
 from common.wire.handshake import refused_error
-from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
+from common.wire.image_messages import BringImage, ImageGrant, ImageSources, SeekImage, Spared
 from common.wire.membership_messages import Goodbye, GoodbyeAck
 from common.wire.messages import (
     AnyMessage,
     Assignments,
-    AttachmentReport,
     Heartbeat,
     HeartbeatAck,
-    Hello,
-    NodeReport,
     OpenStream,
     Refused,
     RegistryAuth,
     RenewReply,
-    RenewRequest,
     Resync,
     StatusAck,
     StatusReport,
     Welcome,
 )
-from common.wire.usage_messages import Measure, Usage
+from common.wire.usage_messages import Measure
 from worker.imageserver import ImageServer
 from worker.questions import Questions
 from worker.reporter import Reporter
+from worker.sessionports import Agent, Dialler, Renewal
 
 RETRY_FIRST = 0.25
 RETRY_LIMIT = 5.0
@@ -51,68 +48,6 @@ MAX_STREAMS = 256
 GOODBYE_SECONDS = 4.0
 
 _log = logging.getLogger(__name__)
-
-
-class Dialler(Protocol):
-    """How managers are reached."""
-
-    async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
-        """Open a session with the manager at `host:port`; errors as `common.wire.client.open_session`."""
-
-    async def stream(self, address: str, opened: OpenStream) -> None:
-        """Answer an `OpenStream` and carry its bytes until it ends; never raises but when cancelled."""
-
-
-class Agent(Protocol):
-    """What a session tells and asks."""
-
-    async def ready(self) -> None:
-        """Wait until this host can run tasks."""
-
-    async def unfit(self) -> None:
-        """Wait until it cannot any more, and raise Unavailable."""
-
-    def hello(self) -> Hello: ...
-
-    def welcomed(self, welcome: Welcome) -> None: ...
-
-    async def assigned(self, message: Assignments) -> bool:
-        """Take assignments; False when they do not follow on those that are here."""
-
-    async def applied(self) -> Applied:
-        """Wait until this host's network is as newer assignments have it, and say which."""
-
-    def authorised(self, message: RegistryAuth) -> None: ...
-
-    def measure(self, message: Measure) -> None:
-        """Measure these services' tasks from now on."""
-
-    async def measured(self) -> Usage:
-        """Wait for the next measurements."""
-
-    async def brought(self, message: BringImage) -> Brought:
-        """Have an image here."""
-
-    async def description_changed(self) -> NodeReport:
-        """Wait until this host is not any more what it last said it was."""
-
-    async def attachments_changed(self) -> AttachmentReport:
-        """Wait until something became of a plain container in the cluster's networks."""
-
-    def lost(self) -> None:
-        """Hear that the session has ended."""
-
-    async def removed(self, reason: str) -> None:
-        """Hear that the cluster has removed this node."""
-
-
-class Renewal(Protocol):
-    """When and how the node's certificate is replaced."""
-
-    async def due(self) -> RenewRequest:
-        """Wait until it is time, and return the request."""
-
-    def renewed(self, reply: RenewReply) -> None: ...
 
 
 class Session:
@@ -156,11 +91,41 @@ class Session:
         """Connect, serve, and connect again, for ever."""
         while True:
             for address in self._shuffled():
-                await self._agent.ready()
+                await self._until_fit()
                 if self._parting.is_set():
                     await asyncio.Event().wait()  # the end of this process
                 await self._attempt(address)
             await asyncio.sleep(self._backoff.next())
+
+    async def _until_fit(self) -> None:
+        """Wait until this host can run tasks; if it cannot, let one manager know why."""
+        while (why := await self._unfit()) and not await self._tell_unfit(why):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._backoff.next()):
+                    await self._agent.ready()
+        await self._agent.ready()
+
+    async def _unfit(self) -> str:
+        """Wait until it is known whether this host can run tasks; return why not, nothing if it can."""
+        ready, unfit = asyncio.ensure_future(self._agent.ready()), asyncio.ensure_future(self._agent.unfit())
+        try:
+            await asyncio.wait({ready, unfit}, return_when=asyncio.FIRST_COMPLETED)
+            return "" if ready.done() else unfit.result()
+        finally:
+            ready.cancel()
+            unfit.cancel()
+
+    async def _tell_unfit(self, why: str) -> bool:
+        """Return whether a manager has heard it."""
+        for address in self._shuffled():
+            try:
+                await self._dialler.unfit(address, why)
+            except SwarmError as error:
+                _log.warning("%s cannot be told that this host runs no tasks: %s", address, error.message)
+            else:
+                self._note_refusal(why)
+                return True
+        return False
 
     async def part(self, goodbye: Goodbye) -> bool:
         """Say goodbye to the manager of the session that is on; return whether it has heard. No other session follows.
@@ -186,7 +151,7 @@ class Session:
     def address(self) -> str:
         """The manager of the session that is on, empty when none is; `since` says from when on that is so.
 
-        `refused` says why there is none, as far as a manager or the network has said so.
+        `refused` says why there is none, as far as that is known.
         """
         return self._address if self._channel is not None else ""
 
@@ -201,13 +166,13 @@ class Session:
             channel, welcome = await self._dialler.session(address, self._agent.hello())
         except PermissionDenied as error:
             _log.error("%s: %s", address, error.message)
-            self._note_refusal(error)
+            self._note_refusal(error.message)
             await self._agent.removed(error.message)
             await asyncio.sleep(REMOVED_RETRY_SECONDS)
             return
         except SwarmError as error:
             _log.warning("no session with %s: %s", address, error.message)
-            self._note_refusal(error)
+            self._note_refusal(error.message)
             return
         self._address = address
         _log.info("session with %s", address)
@@ -235,7 +200,7 @@ class Session:
                 group.create_task(self._applied(channel))
                 group.create_task(self._usages(channel))
                 group.create_task(self._renewals(channel))
-                group.create_task(self._agent.unfit())
+                group.create_task(self._fail_when_unfit())
                 await self._read(channel, group)
         except* SwarmError as errors:
             _log.warning("session with %s ended: %s", self._address, _first(errors).message)
@@ -247,9 +212,9 @@ class Session:
         self.refused = ""
         self._news.set()
 
-    def _note_refusal(self, error: SwarmError) -> None:
-        if error.message != self.refused:
-            self.refused = error.message
+    def _note_refusal(self, why: str) -> None:
+        if why != self.refused:
+            self.refused = why
             self._news.set()
 
     async def _read(self, channel: Channel, group: asyncio.TaskGroup) -> None:
@@ -319,6 +284,9 @@ class Session:
 
     def _closed(self, _: asyncio.Task[None]) -> None:
         self._streams -= 1
+
+    async def _fail_when_unfit(self) -> None:
+        raise Unavailable(await self._agent.unfit())
 
     async def _heartbeats(self, channel: Channel, period: float) -> None:
         """Say that this host lives; give up on a manager that says nothing for several periods."""

@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """Owns the runners. `run` must be running for anything to happen; cancelling it touches no container.
 
-    `report` hears every new state of a task; `on_engine` whether the engine is there, when that changes.
+    `report` hears every new state of a task; `on_engine` that the engine is there, or is not.
     """
 
     def __init__(
         self,
         hands: Hands,
         report: Callable[[str, TaskStatus], None],
-        on_engine: Callable[[bool], None],
+        on_engine: Callable[[EngineConnected | EngineLost], None],
     ) -> None:
         self._hands = hands
         self._report = report
@@ -150,10 +150,10 @@ class Supervisor:
     async def _take(self, event: EngineEvent) -> None:
         match event:
             case EngineConnected():
-                self._on_engine(True)
+                self._on_engine(event)
                 await self._list()
             case EngineLost():
-                self._on_engine(False)
+                self._on_engine(event)
             case ContainerEvent():
                 if runner := self._runners.get(event.task_id):
                     runner.observe(event)

@@ -11,8 +11,8 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.tls import certificate_request, new_key, pinned_context, unverified_context
 from common.wire.channel import Channel
-from common.wire.handshake import joined, left, root_of, welcomed
-from common.wire.membership_messages import Withdraw
+from common.wire.handshake import joined, left, noted, root_of, welcomed
+from common.wire.membership_messages import Unfit, Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -118,6 +118,21 @@ async def withdraw(host: str, port: int, context: ssl.SSLContext) -> None:
     channel = await dial(host, port, context)
     try:
         left(await _ask(channel, Withdraw()))
+    finally:
+        await channel.close()
+
+
+async def say_unfit(host: str, port: int, context: ssl.SSLContext, reason: str) -> None:
+    """Let a manager know why this node has no session.
+
+    Raises:
+        Unavailable: no manager answers, or it did not write it down.
+        Unauthenticated, PermissionDenied: it knows nothing of this node.
+
+    """
+    channel = await dial(host, port, context)
+    try:
+        noted(await _ask(channel, Unfit(reason=reason)))
     finally:
         await channel.close()
 

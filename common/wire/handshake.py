@@ -25,7 +25,7 @@ from common.tls import BACKDATE_SECONDS, ROLE_WORKER, Identity
 from common.version import version
 from common.wire.channel import PeerInfo
 from common.wire.image_messages import RelayHello
-from common.wire.membership_messages import Withdraw
+from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -44,9 +44,9 @@ from common.wire.token import JoinToken
 # Certificates are backdated by this much: within it, both ends take the same certificates for valid.
 MAX_CLOCK_SKEW = BACKDATE_SECONDS
 
-Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw
+Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw | Unfit
 
-_M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck)
+_M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck, GoodbyeAck)
 
 _ERRORS = (
     AlreadyExists,
@@ -80,7 +80,7 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
             _check_worker(peer, cluster_id)
             _check_version(first.protocol, first.description.agent_version)
             return first
-        case StreamHello() | RelayHello() | Withdraw():
+        case StreamHello() | RelayHello() | Withdraw() | Unfit():
             _check_worker(peer, cluster_id)
             return first
         case _:
@@ -194,6 +194,16 @@ def left(reply: AnyMessage) -> None:
 
     """
     _expect(reply, LeaveAck)
+
+
+def noted(reply: AnyMessage) -> None:
+    """Check the answer to an `Unfit`.
+
+    Raises:
+        SwarmError: the manager refused; the message is the manager's.
+
+    """
+    _expect(reply, GoodbyeAck)
 
 
 def _expect(reply: AnyMessage, kind: type[_M]) -> _M:

@@ -1,4 +1,7 @@
-"""How a worker goes: for a moment, with its host, or because its join failed; `Leave`, for good, is in `messages`."""
+"""How a worker goes: for a moment, with its host, without an engine, or because its join failed.
+
+`Leave`, for good, is in `messages`.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +32,14 @@ class Withdraw(Message):
     """
 
     KIND: ClassVar[int] = 24
+
+
+class Unfit(Message):
+    """Say why there is no session: this worker's host cannot run tasks. The first frame of its connection.
+
+    The node is down at once, and its record has `reason`, a sentence for a person, until its next session. Answered by
+    `GoodbyeAck` when that is written.
+    """
+
+    KIND: ClassVar[int] = 25
+    reason: str

@@ -5,8 +5,8 @@ others.
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
-told apart by their first frame: `RootRequest`, `JoinRequest` or `Withdraw`, `Hello`, `StreamHello` (`RelayHello` is one
-of those). Workers say `ImageRequest` to each other.
+told apart by their first frame: `RootRequest`, `JoinRequest` or `Withdraw`, `Hello` (or `Unfit` in its place),
+`StreamHello` (`RelayHello` is one of those). Workers say `ImageRequest` to each other.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
-from common.wire.membership_messages import Goodbye, GoodbyeAck, Withdraw
+from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
@@ -376,4 +376,5 @@ AnyMessage: TypeAlias = (
     | Goodbye
     | GoodbyeAck
     | Withdraw
+    | Unfit
 )

@@ -28,7 +28,7 @@ from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
 from common.wire.image_messages import RelayHello
-from common.wire.membership_messages import Withdraw
+from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
@@ -51,7 +51,7 @@ from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness
 from manager.dispatch.losses import Losses
 from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Left, Ready, Withdrawn, apply_node_writes
+from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
@@ -72,6 +72,8 @@ RESTART_GRACE = 10.0
 RESTORE_GRACE = 900.0
 FIRST_FRAME_TIMEOUT = 10.0
 MAX_STRANGERS = 256
+# Characters that a node's record keeps of what its worker says.
+MAX_REASON = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -183,6 +185,8 @@ class Dispatcher:
                 await self.images.relay(channel, opening)
             elif isinstance(opening, Withdraw):
                 await self._take_back(channel, identity_of(channel.peer), request_id)
+            elif isinstance(opening, Unfit):
+                await self._note_unfit(channel, opening, request_id)
             else:
                 await self._serve_session(channel, opening, request_id)
         except ChannelClosed as closed:
@@ -245,6 +249,17 @@ class Dispatcher:
         self._liveness.forget(node.id)
         _log.info("node %s (%s) takes its join back", node.id, node.name)
         await channel.send(LeaveAck(), request_id)
+
+    async def _note_unfit(self, channel: Channel, opening: Unfit, request_id: int) -> None:
+        """Write down why a node has no session; one whose join is not complete is waited for as before."""
+        node = member(self._store.view, identity_of(channel.peer))
+        if node.joining is None:
+            session = self._sessions.get(node.id)
+            if session is not None:
+                session.end(Unavailable(opening.reason))
+            self._liveness.forget(node.id)
+            await self._parts.nodes.submit(Down(node.id, opening.reason[:MAX_REASON]))
+        await channel.send(GoodbyeAck(), request_id)
 
     async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:
         identity = identity_of(channel.peer)

@@ -170,6 +170,40 @@ async def test_an_engine_that_restarts_gets_its_tasks_again(swarm: Cluster) -> N
     assert nodes[host.name]["Status"]["State"] in ("ready", "down")
 
 
+@pytest.mark.parametrize(
+    ("sig", "why"),
+    [(signal.SIGKILL, "no Docker engine answers at unix:///"), (signal.SIGSTOP, "hangs: it has not answered for 15 s")],
+)
+async def test_a_node_says_that_it_is_down_for_its_engine(swarm: Cluster, sig: signal.Signals, why: str) -> None:
+    await web(swarm, 6)
+    host = swarm.hosts[2]
+    try:
+        if sig is signal.SIGKILL:
+            await host.stop_engine(sig)
+        else:
+            host.engine.hang()
+        await swarm.node_is(host, "down", timeout=40)
+        message = (await swarm.nodes())[host.name]["Status"]["Message"]
+        assert message.startswith("its engine cannot be used: ")
+        assert why in message
+        assert f"Down: {host.name}: {message}" in (await swarm.swarm("node", "ls")).stderr
+        shown = (await swarm.boss.run("docker", "-H", swarm.api, "node", "inspect", "--pretty", host.name)).stdout
+        assert message.lower() in shown.lower(), "docker writes every word with a capital"
+        nodes = await swarm.nodes()
+
+        def moved(tasks: list[Any]) -> bool:
+            return all(t["Status"]["State"] == "running" and t["NodeID"] != nodes[host.name]["ID"] for t in tasks)
+
+        await swarm.tasks_when("web", moved)
+    finally:
+        if sig is signal.SIGKILL:
+            await host.start_engine()
+        else:
+            host.engine.unhang()
+    await swarm.node_is(host, "ready")
+    assert "Message" not in (await swarm.nodes())[host.name]["Status"]
+
+
 async def test_a_host_cut_off_is_replaced_in_4_seconds_and_its_strays_stop_on_return(swarm: Cluster) -> None:
     await web(swarm, 6)
     host = swarm.hosts[2]

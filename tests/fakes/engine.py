@@ -169,7 +169,7 @@ class FakeEngine:
                 if event.action in actions:
                     yield event
             self._watchers.discard(queue)
-            yield EngineLost()
+            yield EngineLost("the fake engine has ended")
 
     async def create(self, name: str, body: dict[str, Any]) -> str:
         await self._call("create")

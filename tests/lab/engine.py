@@ -48,8 +48,11 @@ class Engine:
     @property
     def pid(self) -> int:
         """The pid of dockerd as this machine numbers it."""
+        return self._running_dockerd().pid
+
+    def _running_dockerd(self) -> Process:
         assert self._dockerd is not None, "the engine was never started"
-        return self._dockerd.pid
+        return self._dockerd
 
     async def start(self, timeout: float = 50) -> None:
         """Start what does not run yet; return when the API answers."""
@@ -65,6 +68,14 @@ class Engine:
             await self._dockerd.stop(sig, timeout)
         if sig == signal.SIGKILL:
             await self._host.run("rm", "-f", "/run/docker.pid")  # or the next one refuses to start
+
+    def hang(self) -> None:
+        """Stop dockerd from doing anything, until `unhang`: it takes connections and says nothing."""
+        self._running_dockerd().kill(signal.SIGSTOP)
+
+    def unhang(self) -> None:
+        """Let dockerd go on."""
+        self._running_dockerd().kill(signal.SIGCONT)
 
     async def load(self, image_tar: Path) -> None:
         """Load the images of a `docker save` archive."""

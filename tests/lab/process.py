@@ -99,6 +99,8 @@ class Process:
             return
         try:
             os.kill(self.pid, sig)
+            if sig == signal.SIGCONT:
+                self._child.send_signal(sig)  # nsenter stops with the program that it waits for
         except ProcessLookupError:
             return  # it ended just now; wait() tells how
 

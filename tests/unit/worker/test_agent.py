@@ -651,11 +651,16 @@ async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
         assert hello.description.resources.nano_cpus == 2_000_000_000
         assert hello.description.engine.labels == {"rack": "7"}
         unfit = asyncio.ensure_future(agent.unfit())
+        for _ in range(2):  # once that it was back in between, it counts anew
+            w.engine.fall()
+            await asyncio.sleep(9)
+            assert not unfit.done()
+            w.engine.rise()
+            await asyncio.sleep(0.1)
         w.engine.fall()
-        await asyncio.sleep(9)
-        assert not unfit.done()
-        await asyncio.sleep(2)
-        assert "engine is away" in unfit.exception().message
+        await asyncio.sleep(11)
+        assert unfit.result() == "its engine cannot be used: the fake engine has ended"
+        assert await asyncio.wait_for(agent.unfit(), 0.1), "known at once by who asks later"
 
 
 @virtual

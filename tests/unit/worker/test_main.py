@@ -88,7 +88,7 @@ def test_a_worker_without_a_session_says_why(data):
     )
     statusfile.write(data.status, WorkerStatus(pid=os.getpid(), refused=why))
     said = run("status", "--data-dir", str(data.path)).stdout.splitlines()
-    assert said[3:5] == ["Session:      none (known managers: 10.0.0.1:2377, 10.0.0.2:2377)", f"Refused:      {why}"]
+    assert said[3:5] == ["Session:      none (known managers: 10.0.0.1:2377, 10.0.0.2:2377)", f"Reason:       {why}"]
 
 
 def test_the_status_as_json(data):

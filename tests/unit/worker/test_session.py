@@ -50,6 +50,8 @@ class Managers:
         self.refusals = {}
         self.dialled = []
         self.streams = []
+        self.told_unfit = []
+        self.deaf = False
         self.arrived: asyncio.Queue[MemoryChannel] = asyncio.Queue()
 
     async def session(self, address: str, hello: Hello):
@@ -63,6 +65,12 @@ class Managers:
             protocol=PROTOCOL_VERSION, session_id="s", node_id="n", heartbeat=HEARTBEAT, managers=("a:1", "b:1")
         )
         return near, welcome
+
+    async def unfit(self, address: str, reason: str) -> None:
+        await asyncio.sleep(0.01)
+        if self.deaf:
+            raise Unavailable("nobody answers")
+        self.told_unfit.append(reason)
 
     async def stream(self, address: str, opened: OpenStream) -> None:
         self.streams.append((address, opened.stream_id))
@@ -85,7 +93,7 @@ class StubAgent:
 
     async def unfit(self):
         await self.engine_gone.wait()
-        raise Unavailable("the engine is away since 10 s")
+        return "its engine hangs"
 
     def hello(self):
         return Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="h"))
@@ -427,9 +435,30 @@ async def test_without_an_engine_there_is_no_session():
             await expect(manager, Resync)
         await asyncio.sleep(100)
         assert w.managers.arrived.empty()
+        assert w.managers.told_unfit == ["its engine hangs"], "once"
+        assert w.session.refused == "its engine hangs"
         w.agent.engine_gone.clear()
         w.agent.engine_there.set()
         await w.next()
+        await asyncio.sleep(0)
+        assert w.session.refused == ""
+
+
+@virtual
+async def test_a_worker_that_starts_without_an_engine_says_so_as_soon_as_a_manager_hears_it():
+    w = World()
+    w.agent.engine_there.clear()
+    w.agent.engine_gone.set()
+    w.managers.deaf = True
+    job = asyncio.create_task(w.session.run())
+    await asyncio.sleep(20)
+    assert not w.managers.told_unfit
+    w.managers.deaf = False
+    await asyncio.sleep(10)
+    assert w.managers.told_unfit == ["its engine hangs"]
+    assert w.managers.dialled == []
+    job.cancel()
+    await asyncio.wait({job})
 
 
 @virtual

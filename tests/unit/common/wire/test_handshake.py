@@ -17,6 +17,7 @@ from common.model.node import NodeDescription
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, root_digest
 from common.wire.channel import PeerInfo
 from common.wire.handshake import admit, clock_skew_error, joined, refusal, refused_error, root_of, welcomed
+from common.wire.membership_messages import Unfit
 from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
@@ -50,6 +51,7 @@ TOKEN = parse_token(new_tokens(root_digest(ROOT), random.Random(1)).worker)
         (WORKER, JOIN),
         (WORKER, HELLO),
         (WORKER, StreamHello(stream_id="s")),
+        (WORKER, Unfit(reason="no engine")),
     ],
 )
 def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:

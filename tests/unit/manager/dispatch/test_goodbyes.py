@@ -10,7 +10,7 @@ from common.model import Node, Task, TaskState, TaskStatus
 from common.model.node import Joining, ManagerStatus, NodeDescription, NodeSpec, NodeStatus
 from common.wire.barrier_messages import Applied
 from common.wire.codec import decode
-from common.wire.membership_messages import Goodbye, GoodbyeAck, Withdraw
+from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import PROTOCOL_VERSION, Assignments, Heartbeat, HeartbeatAck, Hello, LeaveAck, Refused
 from manager.backends.memory import MemoryBackend
 from manager.dispatch.dispatcher import JOIN_GRACE
@@ -152,6 +152,55 @@ async def test_who_goes_on_talking_after_its_goodbye_is_put_out(manager: Manager
     async for message in worker.rest():
         assert isinstance(message, HeartbeatAck)
     assert not manager.dispatcher.connected
+
+
+# --- hosts without an engine ------------------------------------------------------------------------------------------
+
+
+async def say_unfit(manager: Manager, node_id: str, reason: str) -> None:
+    worker = manager.dial(node_id)
+    await worker.say(Unfit(reason=reason), 1)
+    await worker.expect(GoodbyeAck, 1)
+
+
+def test_a_worker_that_cannot_run_tasks_is_down_at_once_and_its_record_says_why_until_it_is_back() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            await say_unfit(manager, "n1", "its engine hangs")  # the end of the session may be heard later
+            assert (state_of(manager, "n1"), record(manager, "n1").status.message) == ("down", "its engine hangs")
+            assert record(manager, "n1").status.addr == "10.0.0.9"
+            async for _ in worker.rest():
+                pass
+            await asyncio.sleep(10)
+            assert record(manager, "n1").status.message == "its engine hangs"
+            await manager.session("n1")
+            assert (state_of(manager, "n1"), record(manager, "n1").status.message) == ("ready", "")
+
+    run_virtual(story())
+
+
+def test_one_whose_session_has_just_ended_or_that_was_away_is_down_for_its_reason() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            (await manager.session("n1")).channel.drop()
+            await part(await manager.session("n2"))
+            for name in ("n1", "n2"):
+                await say_unfit(manager, name, "no engine " * 1000)
+            await asyncio.sleep(AWAY_GRACE + 5)
+            for name in ("n1", "n2"):
+                assert state_of(manager, name) == "down"
+                assert record(manager, name).status.message == "no engine " * 100
+
+    run_virtual(story())
+
+
+async def test_one_that_has_not_come_yet_is_still_waited_for(manager: Manager) -> None:
+    await manager.put(joined("n1"))
+    await say_unfit(manager, "n1", "its engine hangs")
+    assert (state_of(manager, "n1"), record(manager, "n1").joining) == ("unknown", Joining())
+    await manager.session("n1")
+    assert state_of(manager, "n1") == "ready"
 
 
 # --- joins that come to nothing ---------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from common.addressing import vip_range
 from common.errors import AlreadyExists, InvalidArgument
 from common.model import Network, NetworkAttachment
-from manager.allocate.leases import address_range
 from manager.state.changes import Decision
+from manager.state.networkparts import address_range
 from manager.state.view import View
 
 LEASE_LINGER = 60.0

@@ -11,26 +11,17 @@ from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 
-from common.addressing import LARGEST_LEASE, SMALLEST_LEASE, vip_range
 from common.model import Network
-from manager.allocate.ranges import Range, first_free, free_addresses, network_of, range_of, range_of_cidr
+from manager.state.networkparts import LARGEST_PART, SMALLEST_PART, parts_area, parts_taken
+from manager.state.ranges import Range, first_free, free_addresses, network_of, range_of
 
-_LARGEST = 1 << (32 - LARGEST_LEASE)
-_SMALLEST = 1 << (32 - SMALLEST_LEASE)
 _SMALL_CLUSTER = 32
-
-
-def address_range(network: Network) -> IPv4Network:
-    """Return the range that an allocated network's addresses come from: its `--ip-range`, else its first subnet."""
-    config = network.subnets[0]
-    return IPv4Network(config.range or config.subnet)
 
 
 def lease(network: Network, node_ids: Iterable[str], nodes: int) -> tuple[Network, Collection[str]]:
     """Give each of the nodes a part, in a cluster of `nodes`. Return the network, and the nodes that found no room."""
     leases = dict(network.leases)
-    area = _area(network)
-    taken = [*_kept_free(network), *map(range_of_cidr, leases.values())]
+    area, taken = parts_area(network), parts_taken(network)
     without: list[str] = []
     for node_id in node_ids:
         if node_id in leases:
@@ -53,11 +44,10 @@ def lease_around(network: Network, node_id: str, address: IPv4Address, nodes: in
     """Give a node the part that an address is in. None when it cannot be: it has another one, or somebody has that."""
     if node_id in network.leases:
         return network if holder_of(network, address) == node_id else None
-    area = _area(network)
-    taken = [*_kept_free(network), *map(range_of_cidr, network.leases.values())]
+    area, taken = parts_area(network), parts_taken(network)
     share = free_addresses(area, taken) // (max(1, nodes - len(network.leases)) + _to_come(nodes))
-    size = min(_LARGEST, max(_SMALLEST, 1 << max(0, share.bit_length() - 1)))
-    while size >= _SMALLEST:
+    size = min(LARGEST_PART, max(SMALLEST_PART, 1 << max(0, share.bit_length() - 1)))
+    while size >= SMALLEST_PART:
         first = int(address) // size * size
         if area[0] <= first and first_free((first, min(first + size, area[1])), size, taken) == first:
             part = network_of(first, size)
@@ -84,25 +74,10 @@ def _to_come(nodes: int) -> int:
 def _part(area: Range, taken: Collection[Range], shares: int) -> IPv4Network | None:
     """Return the next part, a share of what is free; a smaller one where that does not fit."""
     share = free_addresses(area, taken) // shares
-    size = min(_LARGEST, max(_SMALLEST, 1 << max(0, share.bit_length() - 1)))
-    while size >= _SMALLEST:
+    size = min(LARGEST_PART, max(SMALLEST_PART, 1 << max(0, share.bit_length() - 1)))
+    while size >= SMALLEST_PART:
         first = first_free(area, size, taken)
         if first is not None:
             return network_of(first, size)
         size //= 2
     return None
-
-
-def _area(network: Network) -> Range:
-    """Return the addresses that leases come from: all but the virtual addresses at the front."""
-    whole = address_range(network)
-    return range_of(vip_range(whole))[1], range_of(whole)[1]
-
-
-def _kept_free(network: Network) -> list[Range]:
-    """Return the smallest block around the user's gateway: no container may get that address."""
-    gateway = network.subnets[0].gateway
-    if not gateway:
-        return []
-    first = int(IPv4Address(gateway)) // _SMALLEST * _SMALLEST
-    return [(first, first + _SMALLEST)]

@@ -15,7 +15,7 @@ from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network
 from common.model.network import IpamConfig
 from common.wire.messages import MESH, MESH6
-from manager.allocate.ranges import Range, first_free, network_of, range_of
+from manager.state.ranges import Range, first_free, network_of, range_of
 from manager.state.view import View
 
 AnyNetwork: TypeAlias = IPv4Network | IPv6Network

@@ -10,8 +10,8 @@ from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted
 from common.model import Network, Service
 from common.model.service import VirtualIP
-from manager.allocate.leases import address_range
 from manager.allocate.subnets import is_overlay
+from manager.state.networkparts import address_range
 
 # The search for a free address goes once round a network's in this time, or in less where they are few.
 _ROUND_SECONDS = 30.0

@@ -17,12 +17,13 @@ from common.model import Network, NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachedNetwork
 from common.model.naming import Model
 from manager.allocate.attachments import check_address
-from manager.allocate.leases import address_range, holder_of, lease_around
+from manager.allocate.leases import holder_of, lease_around
 from manager.api.body import convert, normal
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import find_network
 from manager.api.proxy_presence import node_name
 from manager.api.references import predefined_name
+from manager.state.networkparts import address_range
 from manager.state.view import View
 
 _RESOLV = "/etc/resolv.conf"

@@ -14,6 +14,7 @@ from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
 from manager.schedule.load import ClusterLoad
+from manager.schedule.networkroom import NetworkRoom
 from manager.schedule.nodeload import NodeLoad, PortKey, host_ports
 from manager.state.constraints import Constraint, parse_all
 from manager.state.reservations import Available, reserved
@@ -133,6 +134,10 @@ def _of_load(task: Task, load: ClusterLoad) -> Iterator[Filter]:
             yield _resources(wanted)
     if task.ports and (ports := tuple(host_ports(task))):
         yield _host_ports(ports)
+    for each in spec.networks:
+        room = load.networks.get(each.target)
+        if room is not None and room.is_short(len(load.nodes)):
+            yield _network_room(room)
     if spec.placement is not None and spec.placement.max_replicas:
         yield _max_replicas(load, task.service_id, spec.placement.max_replicas)
 
@@ -245,6 +250,15 @@ def _host_ports(wanted: tuple[tuple[PortKey, str], ...]) -> Filter:
 
     one = "host-mode port already in use on 1 node"
     return Filter(accepts, one, "host-mode port already in use on {} nodes", ("ports", wanted))
+
+
+def _network_room(room: NetworkRoom) -> Filter:
+    def accepts(load: NodeLoad) -> bool:
+        return room.has_part_for(load.id)
+
+    assert room.network is not None, "asked only of a network that is short of parts"
+    text = f"no addresses of network {room.network.name} left for"
+    return Filter(accepts, text + " 1 node", text + " {} nodes", ("network", room.network.id))
 
 
 def _max_replicas(load: ClusterLoad, service_id: str, most: int) -> Filter:

@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.model import Node, Task, TaskState
+from common.model import Network, NetworkAttachment, Node, Task, TaskState
 from common.model.node import PlainContainers
+from manager.schedule.networkroom import NetworkRoom
 from manager.schedule.nodeload import NO_PLAIN, NodeLoad
 from manager.schedule.preferences import Levels, label_values
 from manager.schedule.regions import Division
@@ -57,6 +58,7 @@ class ClusterLoad:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeLoad] = {}
         self.pending: dict[Group, dict[str, Task]] = {}
+        self.networks: dict[str, NetworkRoom] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
         self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
@@ -68,10 +70,9 @@ class ClusterLoad:
     def of(cls, view: View) -> ClusterLoad:
         """Build the load of a whole state."""
         load = cls()
-        for node in view.nodes:
-            load.apply(Change(old=None, new=node))
-        for task in view.tasks:
-            load.apply(Change(old=None, new=task))
+        for table in (view.networks, view.nodes, view.attachments, view.tasks):
+            for value in table:
+                load.apply(Change(old=None, new=value))
         return load
 
     def __eq__(self, other: object) -> bool:
@@ -165,7 +166,14 @@ class ClusterLoad:
         if isinstance(change.current, Node):
             assert new is None or isinstance(new, Node)
             return self._apply_node(change.current.id, new)
-        return False
+        if isinstance(change.current, Network):
+            assert new is None or isinstance(new, Network)
+            return self._apply_network(change.current.id, new)
+        for attachment, sign in ((old, -1), (new, 1)):
+            if isinstance(attachment, NetworkAttachment) and attachment.live:
+                for each in attachment.networks:
+                    self._join(each.target, attachment.node_id, sign)
+        return isinstance(old, NetworkAttachment) and old.live
 
     def leave_out_plain(self, node_id: str) -> None:
         """Forget what a node's worker says of plain containers, for a caller who knows them and adds them himself."""
@@ -229,10 +237,21 @@ class ClusterLoad:
         if load is None:
             load = self.nodes[task.node_id] = NodeLoad(task.node_id)
         load.hold(task, sign)
+        for each in task.spec.networks:
+            self._join(each.target, task.node_id, sign)
         if task.desired_state <= _COMPLETE:
             self._count(task, load, sign)
         if load.node is None:
             self._drop_if_empty(load)
+
+    def _join(self, network_id: str, node_id: str, sign: int) -> None:
+        """Count one user of a network more (`sign` 1) or fewer (-1) on a node."""
+        room = self.networks.get(network_id)
+        if room is None:
+            room = self.networks[network_id] = NetworkRoom()
+        room.hold(node_id, sign)
+        if not room.users and room.network is None:
+            del self.networks[network_id]
 
     def _count(self, task: Task, load: NodeLoad, sign: int) -> None:
         load.total += sign
@@ -261,6 +280,14 @@ class ClusterLoad:
         self._touch(load)
         self._drop_if_empty(load)
         return load.open
+
+    def _apply_network(self, network_id: str, network: Network | None) -> bool:
+        room = self.networks.setdefault(network_id, NetworkRoom())
+        was_short = room.is_short(len(self.nodes))
+        room.become(network)
+        if not room.users and room.network is None:
+            del self.networks[network_id]
+        return was_short
 
     def _touch(self, load: NodeLoad) -> None:
         self.everywhere.touch(load)

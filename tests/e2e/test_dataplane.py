@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.cluster import TOO_LARGE, Cluster, ask_from, udp
+from tests.e2e.cluster import RUNNING, TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
@@ -472,6 +472,33 @@ async def test_a_new_network_has_the_range_of_one_that_was_removed_just_now(swar
         assert "overlap" not in said  # it may say that the old one is still in use
         assert "was missing" not in said
         assert "may still name it" not in said
+
+
+async def test_tasks_go_to_the_nodes_that_a_full_network_has_parts_for(swarm: Cluster):
+    """It has two parts for three nodes. What cannot be had is said where one looks, and a drain finds its way."""
+    await swarm.swarm("network", "create", "-d", "overlay", "--subnet", "10.66.0.0/27", "tight")
+    names = {node["ID"]: name for name, node in (await swarm.nodes()).items()}
+    options = ("--network", "tight")
+    async with service(swarm, "web", 3, *options, "--replicas", "3") as tasks:
+        able = {names[task["NodeID"]] for task in tasks}
+        assert len(able) == 2
+        create = ("service", "create", "-q", "--detach", "--no-resolve-image", "--name", "every", "--mode", "global")
+        await swarm.swarm(*create, *options, "web:lab")
+        await swarm.tasks_when("every", lambda tasks: [t["Status"]["State"] for t in tasks].count(RUNNING) == 2)
+        (waits,) = [task for task in await swarm.tasks("every") if task["Status"]["State"] != RUNNING]
+        assert names[waits["NodeID"]] not in able
+        assert waits["Status"]["State"] == "pending"
+        assert waits["Status"]["Err"] == "no suitable node (no addresses of network tight left for 1 node)"
+        assert (
+            "no addresses of network tight left" in (await swarm.swarm("service", "ps", "--no-trunc", "every")).stdout
+        )
+        leaving, staying = sorted(able)
+        await swarm.swarm("node", "drain", "--wait", leaving)
+        moved = await swarm.running("web", 3)
+        assert {names[task["NodeID"]] for task in moved} == {staying}
+        await swarm.swarm("node", "activate", leaving)
+        await remove(swarm, "every")
+    await swarm.swarm("network", "rm", "tight")
 
 
 async def state(host: Host) -> str:

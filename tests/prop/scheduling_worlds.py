@@ -6,12 +6,14 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from common.model import Node, Task, TaskState, TaskStatus
+from common.model import Network, Node, Task, TaskState, TaskStatus
+from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import EngineDescription, NodeDescription, NodeResources, NodeSpec, NodeStatus, Plugin
 from common.model.service import (
     DiscreteResourceSpec,
     GenericResource,
     NamedResourceSpec,
+    NetworkAttachmentConfig,
     Placement,
     PlacementPreference,
     Platform,
@@ -40,6 +42,20 @@ def thing(kind: str, value: str) -> GenericResource:
 def mostly(usual: T, *others: T) -> st.SearchStrategy[T]:
     """Draw the usual value six times as often as each of the others, so that worlds get past the first obstacle."""
     return st.sampled_from([usual] * 6 + list(others))
+
+
+# Of networks that are short of parts: the subnet, and all the parts that it has.
+SUBNETS = {"tiny": "10.1.0.0/28", "small": "10.2.0.0/27"}
+PARTS = {"tiny": ("10.1.0.8/29",), "small": ("10.2.0.16/29", "10.2.0.24/29")}
+
+
+@st.composite
+def networks(draw: st.DrawFn, name: str, node_ids: list[str]) -> Network:
+    """Make a network of which some nodes have parts; `large` has more of them than there are nodes."""
+    holders = draw(st.lists(st.sampled_from(node_ids), unique=True))
+    leases = dict(zip(holders, PARTS.get(name, ()), strict=False))
+    subnets = (IpamConfig(subnet=SUBNETS.get(name, "10.0.0.0/16")),)
+    return Network(id=name, spec=NetworkSpec(name=name), subnets=subnets, vni=1, leases=leases)
 
 
 @st.composite
@@ -84,7 +100,12 @@ def specs(draw: st.DrawFn) -> TaskSpec:
         max_replicas=draw(mostly(0, 1, 2)),
         platforms=draw(mostly((), (Platform(architecture="amd64", os="linux"),))),
     )
-    return TaskSpec(resources=draw(st.sampled_from([None, Resources(reservations=wanted)])), placement=placement)
+    joined = draw(mostly((), ("large",), ("tiny",), ("small",), ("small", "tiny"), ("gone",)))
+    return TaskSpec(
+        resources=draw(st.sampled_from([None, Resources(reservations=wanted)])),
+        placement=placement,
+        networks=tuple(NetworkAttachmentConfig(target=name) for name in joined),
+    )
 
 
 def _published(mode: str = "host", **more: str) -> tuple[PortConfig, ...]:
@@ -124,6 +145,8 @@ def worlds(draw: st.DrawFn) -> Tables:
     node_ids = [f"node{number}" for number in range(draw(st.integers(2, 6)))]
     for number in range(len(node_ids)):
         view.of(Node).put(draw(nodes(number)))
+    for name in ("large", *SUBNETS):
+        view.of(Network).put(draw(networks(name, node_ids)))
     for number in range(draw(st.integers(0, 10))):
         view.of(Task).put(draw(old_tasks(number, node_ids)))
     for number in range(draw(st.integers(0, 6))):

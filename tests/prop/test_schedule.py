@@ -13,7 +13,7 @@ from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import Round, schedule
 from manager.state.changes import Change
 from manager.state.transaction import Tables
-from tests.prop.scheduling_worlds import NOW, worlds
+from tests.prop.scheduling_worlds import NOW, PARTS, worlds
 
 # The reference: everything counted anew from the tasks, each time.
 
@@ -73,6 +73,18 @@ def ports_free(view: Tables, node: Node, task: Task) -> bool:
     )
 
 
+def parts_free(view: Tables, node: Node, task: Task) -> bool:
+    """Whether each network's parts are enough for the node and all that have one or are to get one."""
+    for each in task.spec.networks:
+        network = view.networks.get(each.target)
+        if network is not None and each.target in PARTS:
+            users = {t.node_id for other in view.nodes for t in on_node(view, other) if each in t.spec.networks}
+            having = users | set(network.leases)
+            if node.id not in having and len(having) >= len(PARTS[each.target]):
+                return False
+    return True
+
+
 def fits(view: Tables, node: Node, task: Task) -> bool:
     placement = task.spec.placement
     assert placement is not None
@@ -86,6 +98,7 @@ def fits(view: Tables, node: Node, task: Task) -> bool:
         and (not placement.max_replicas or len(ours) < placement.max_replicas)
         and enough(view, node, task)
         and ports_free(view, node, task)
+        and parts_free(view, node, task)
     )
 
 
@@ -190,7 +203,7 @@ def nobody_waits_in_vain(view: Tables) -> None:
 def test_the_same_state_gives_the_same_decision_whatever_its_history(view: Tables) -> None:
     load = ClusterLoad.of(view)
     other = ClusterLoad()
-    for value in reversed([*view.nodes, *view.tasks]):
+    for value in reversed([*view.networks, *view.nodes, *view.tasks]):
         other.apply(Change(old=None, new=value))
     for value in view.tasks:
         other.apply(Change(old=value, new=None))

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from common.model import Node, Task, TaskState, TaskStatus
+from common.model import Network, NetworkAttachment, Node, Task, TaskState, TaskStatus
+from common.model.attachment import AttachedNetwork
 from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
 from manager.schedule.nodeload import NodeLoad
 from manager.schedule.regions import Division, Region
 from manager.state.changes import Change
 from manager.state.transaction import Tables
-from tests.prop.scheduling_worlds import nodes, old_tasks
+from tests.prop.scheduling_worlds import mostly, networks, nodes, old_tasks
 
 NODES = ["node0", "node1", "node2"]
 
@@ -49,6 +50,16 @@ def nodes_with_plain_containers(draw: st.DrawFn, number: int) -> Node:
     return replace(node, description=replace(node.description, plain=plain))
 
 
+@st.composite
+def attachments(draw: st.DrawFn, number: int) -> NetworkAttachment:
+    return NetworkAttachment(
+        id=f"a{number}",
+        node_id=f"node{number}",
+        networks=tuple(AttachedNetwork(target=name) for name in draw(mostly(("small",), (), ("small", "large")))),
+        ended_at=draw(st.sampled_from([0.0, 0.0, 5.0])),
+    )
+
+
 LEVELS = ((), ("node.labels.zone",), ("node.labels.zone", "node.labels.rack"), ("node.labels.rack",))
 
 
@@ -80,13 +91,21 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
     view, load = Tables(), ClusterLoad()
     for _ in range(data.draw(st.integers(1, 25), "changes")):
         number = data.draw(st.integers(0, 5), "number")
-        if data.draw(st.booleans(), "a node"):
+        kind = data.draw(st.sampled_from([Node, Task, Task, Network, NetworkAttachment]), "kind")
+        if kind is Network:
+            name = data.draw(st.sampled_from(["large", "small"]))
+            old = view.networks.get(name)
+            new = data.draw(st.one_of(st.none(), networks(name, NODES)))
+        elif kind is NetworkAttachment:
+            old = view.attachments.get(f"a{number % 2}")
+            new = data.draw(st.one_of(st.none(), attachments(number % 2)))
+        elif kind is Node:
             old = view.nodes.get(f"node{number % 3}")
             new = data.draw(st.one_of(st.none(), nodes_with_plain_containers(number % 3)))
         else:
             old = view.tasks.get(f"task{number}")
             new = data.draw(waiting_tasks(number) if old is None else st.one_of(st.none(), changed(old)))
-        table = view.of(Node if isinstance(old or new, Node) else Task)
+        table = view.of(kind)
         if old is None and new is None:
             continue
         if new is None:
@@ -105,6 +124,7 @@ def test_kept_up_equals_built_anew(data: st.DataObject) -> None:
 def test_nothing_is_left_of_what_is_gone(data: st.DataObject) -> None:
     load = ClusterLoad()
     values = [data.draw(nodes_with_plain_containers(number)) for number in range(3)]
+    values += [data.draw(networks("small", NODES)), data.draw(attachments(1))]
     values += [data.draw(waiting_tasks(number)) for number in range(3)]
     values += [data.draw(old_tasks(number, NODES)) for number in range(6)]
     for value in data.draw(st.permutations(values)):

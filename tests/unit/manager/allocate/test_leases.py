@@ -5,10 +5,14 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import pairwise
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from common.addressing import vip_range
 from common.model import Network
 from common.model.network import IpamConfig
 from manager.allocate.leases import lease, release
+from manager.state.networkparts import parts_left
 
 
 def network(subnet: str, **more: str) -> Network:
@@ -65,3 +69,22 @@ def test_parts_come_from_the_users_range_and_spare_the_gateway():
     )
     assert all(part.subnet_of(IPv4Network("10.1.128.0/24")) for part in parts(given))
     assert not any(IPv4Network("10.1.128.33/32").subnet_of(part) for part in parts(given))
+
+
+@given(
+    nodes=st.integers(1, 40),
+    prefix=st.integers(24, 28),
+    joined=st.integers(0, 40),
+    gone=st.sets(st.integers(0, 39)),
+    gateway=st.sampled_from(["", "10.1.0.1", "10.1.0.130"]),
+)
+def test_so_many_nodes_get_a_part_as_there_are_said_to_be_left(
+    nodes: int, prefix: int, joined: int, gone: set[int], gateway: str
+):
+    """However many came and went before; the others are those who find no room."""
+    before, _ = lease(network(f"10.1.0.0/{prefix}", gateway=gateway), [f"n{i}" for i in range(joined)], max(1, joined))
+    current = release(before, [f"n{i}" for i in gone])
+    lacking = [f"n{i}" for i in range(nodes) if f"n{i}" not in current.leases]
+    after, without = lease(current, lacking, max(nodes, len(current.leases)))
+    assert len(without) == max(0, len(lacking) - parts_left(current))
+    assert len(after.leases) - len(current.leases) == len(lacking) - len(without)

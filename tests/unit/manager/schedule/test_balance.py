@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOptions
+from common.model.network import IpamConfig
 from common.model.node import NodeDescription, NodeResources, NodeSpec, NodeStatus
 from common.model.service import (
     Global,
+    NetworkAttachmentConfig,
     Placement,
     PlacementPreference,
     Replicated,
@@ -68,6 +70,14 @@ def task(service: str, slot: int, node_id: str, spec: TaskSpec) -> Task:
 
 def moves(view: Tables) -> list[str]:
     return [f"{move.task.id}>{move.node_id}" for move in plan(view, ClusterLoad.of(view), view.services, NOW)]
+
+
+def test_no_task_is_moved_to_a_node_that_has_no_part_of_its_network() -> None:
+    view = world({"web": "aaa"}, TaskSpec(networks=(NetworkAttachmentConfig(target="tiny"),)))
+    assert len(moves(view)) == 2
+    parts = {"a": "10.1.0.16/29", "b": "10.1.0.24/29"}
+    view.of(Network).put(Network(id="tiny", subnets=(IpamConfig(subnet="10.1.0.0/27"),), vni=1, leases=parts))
+    assert moves(view) == ["web3>b"]
 
 
 def test_what_is_even_stays() -> None:

@@ -238,7 +238,7 @@ class ClusterLoad:
             load = self.nodes[task.node_id] = NodeLoad(task.node_id)
         load.hold(task, sign)
         for each in task.spec.networks:
-            self._join(each.target, task.node_id, sign)
+            self._join(each.target, load.id, sign)
         if task.desired_state <= _COMPLETE:
             self._count(task, load, sign)
         if load.node is None:
@@ -250,7 +250,7 @@ class ClusterLoad:
         if room is None:
             room = self.networks[network_id] = NetworkRoom()
         room.hold(node_id, sign)
-        if not room.users and room.network is None:
+        if sign < 0 and not room.users and room.network is None:
             del self.networks[network_id]
 
     def _count(self, task: Task, load: NodeLoad, sign: int) -> None:

@@ -43,13 +43,14 @@ class NetworkRoom:
 
     def hold(self, node_id: str, sign: int) -> None:
         """Add (`sign` 1) or take away (-1) one user on a node."""
-        users = self.users
-        count = users[node_id] = users.get(node_id, 0) + sign
-        if not count:
-            del users[node_id]
+        before = self.users.get(node_id, 0)
+        if before + sign:
+            self.users[node_id] = before + sign
+            if not before and node_id not in self.leases:
+                self.claims.add(node_id)
+        else:
+            del self.users[node_id]
             self.claims.discard(node_id)
-        elif node_id not in self.leases:
-            self.claims.add(node_id)
 
     def is_short(self, nodes: int) -> bool:
         """Whether not every one of so many nodes in all can have a part."""

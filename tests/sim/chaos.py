@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from common.errors import SwarmError
 from common.model import Config, Secret, Service
 from common.model.secret import ConfigSpec, SecretSpec
+from manager.allocate.subnets import allocate_network
 from manager.orchestrate.progress import HALTED
 from manager.state.view import View
 from tests.fakes.world import replace
@@ -30,7 +31,7 @@ class Chaos:
     def __init__(self, cluster: Cluster, rng: random.Random) -> None:
         self._cluster = cluster
         self._rng = rng
-        self._choose = Choices(rng)
+        self._choose = Choices(rng, cluster.seed)
         self._made = 0
         self._hosts = 0
         self._files = 0
@@ -41,6 +42,9 @@ class Chaos:
             await self._add_host()
         for name in (*SECRETS, *CONFIGS):
             await self._renew_file(name)
+        network = self._choose.network()
+        if network is not None:
+            await self._cluster.update(lambda tx: tx.put(allocate_network(tx, network)))
 
     async def happen(self) -> None:
         """Let one thing happen."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from common.clock import SECOND
-from common.model import Service
+from common.model import Network, Service
 from common.model.container import ConfigReference, ContainerSpec, FileTarget, SecretReference
+from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.service import (
     DiscreteResourceSpec,
     EndpointSpec,
@@ -14,6 +15,7 @@ from common.model.service import (
     Global,
     GlobalJob,
     NamedResourceSpec,
+    NetworkAttachmentConfig,
     Placement,
     PlacementPreference,
     PortConfig,
@@ -32,18 +34,22 @@ from manager.state.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, rotations, scaling, startorder, updates
 from tests.sim.host import BAD_IMAGE, ONCE
+from tests.sim.placement import PARTS
 
 ZONES = ("a", "b")
 SECRETS = ("key", "token")
 CONFIGS = ("page",)
+SUBNETS = tuple(PARTS)
+JOINING = 0.4
 ON_ROTATE = ("restart", "file", "signal:SIGHUP")
 
 
 class Choices:
-    """What the dice say."""
+    """What the dice say. Those about networks are others, so that clusters without any live as they always did."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, seed: int) -> None:
         self._rng = rng
+        self._networks_rng = random.Random(f"{seed}/networks")
 
     def chance(self, part: float) -> bool:
         return self._rng.random() < part
@@ -112,6 +118,14 @@ class Choices:
         named = (GenericResource(named_resource_spec=NamedResourceSpec(kind="gpu", value=name)) for name in names)
         return (*named, _counted("slot", self._rng.choice([1, 4])))
 
+    def network(self) -> Network | None:
+        """Choose a network that has parts for fewer nodes than there are, mostly; or none."""
+        subnet = self._networks_rng.choice([*SUBNETS, None])
+        if subnet is None:
+            return None
+        spec = NetworkSpec(name="tight", ipam=IpamOptions(configs=(IpamConfig(subnet=subnet),)))
+        return Network(id="tight", spec=spec)
+
     def load(self) -> float:
         return self._rng.choice([0.0, 0.3, 0.9, 1.4, 2.6, 5.0])
 
@@ -140,7 +154,12 @@ class Choices:
             resources=Resources(reservations=wanted) if wanted != Reservations() else None,
             restart_policy=policy,
             placement=self.placement(),
+            networks=self._networks(view),
         )
+
+    def _networks(self, view: View) -> tuple[NetworkAttachmentConfig, ...]:
+        there = [network for network in view.networks if self._networks_rng.random() < JOINING]
+        return tuple(NetworkAttachmentConfig(target=network.id) for network in there)
 
     def _filed(self, container: ContainerSpec, view: View) -> ContainerSpec:
         """Give a container files, in one of two places each."""

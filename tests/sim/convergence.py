@@ -16,6 +16,7 @@ from tests.fakes.world import replace
 from tests.sim import duetimes, scaling
 from tests.sim.availability import LABEL
 from tests.sim.cluster import Cluster
+from tests.sim.placement import holders, joins, room
 from tests.sim.rotations import left_over
 from tests.sim.startorder import unready
 
@@ -234,6 +235,10 @@ def could_run(view: View, service: Service, task: Task, node: Node) -> bool:
     mine = [other for other in there if other.service_id == service.id]
     if placement and placement.max_replicas and len(mine) >= placement.max_replicas:
         return False
+    for network in (network for network in view.networks if joins(task, network)):
+        having = holders(view, network)
+        if node.id not in having and len(having) >= room(network):
+            return False
     taken = {port.published_port for other in there for port in other.ports if port.publish_mode == "host"}
     if any(port.published_port in taken for port in task.ports if port.publish_mode == "host"):
         return False

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from common.model import Node, Task, TaskState
+from common.model import Network, Node, Task, TaskState
 from common.model.service import GenericResource, Reservations
 from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
@@ -14,6 +14,10 @@ from manager.state.view import View
 
 # What is wrong, and the tasks whose stories tell it.
 Complaint: TypeAlias = tuple[str, Sequence[Task]]
+
+
+# How many nodes a network of this subnet has parts for.
+PARTS = {"10.1.0.0/28": 1, "10.1.0.0/27": 2, "10.1.0.0/26": 4}
 
 
 def misplaced(view: View, changes: ChangeSet) -> Iterator[Complaint]:
@@ -80,9 +84,27 @@ def _let_in(view: View, task: Task) -> Iterator[Complaint]:
     mine = [other for other in there if (other.service_id, other.spec_version) == (task.service_id, task.spec_version)]
     if placement is not None and 0 < placement.max_replicas <= sum(other.live for other in mine):
         yield f"{task.id} is one too many of its service on {node.id}", [task, *mine]
+    for network in (network for network in view.networks if joins(task, network)):
+        if len(having := holders(view, network)) > room(network):
+            yield f"{task.id} is given {task.node_id}, and network {network.id} has no part for it: {having}", [task]
     for port in (port for port in task.ports if port.publish_mode == "host"):
         if others := [other for other in there if _opens(other, port.published_port)]:
             yield f"{task.id} is to open port {port.published_port} of {node.id}, which is open", [task, *others]
+
+
+def holders(view: View, network: Network) -> set[str]:
+    """Return the ids of the nodes that have a part of a network, or tasks that need one."""
+    placed = {task.node_id for task in view.tasks if _holds(task) and joins(task, network)}
+    return set(network.leases) | {node_id for node_id in placed if node_id in view.nodes}
+
+
+def joins(task: Task, network: Network) -> bool:
+    return any(each.target == network.id for each in task.spec.networks)
+
+
+def room(network: Network) -> int:
+    """Return how many nodes can have a part of a network."""
+    return PARTS[network.subnets[0].subnet]
 
 
 def _opens(task: Task, number: int) -> bool:

@@ -97,6 +97,43 @@ async def test_every_host_answers_on_a_published_port_and_the_container_sees_the
             )
 
 
+DROPS = """
+table ip6 wall {
+    chain forward {
+        type filter hook forward priority filter + 10; policy accept;
+        ct state established,related accept
+        iifname "orc-*" drop
+    }
+}
+"""
+
+
+async def test_a_firewall_that_drops_what_is_forwarded_is_told_of(swarm: Cluster):
+    """One that judges IPv6 alone: what goes over IPv4 says nothing of it."""
+    first, last = swarm.hosts
+    asker, other = [await swarm.container_of(host, "asker") for host in swarm.hosts]
+    ipv4 = next(end["IPAddress"] for name, end in other["NetworkSettings"]["Networks"].items() if "blue" in name)
+
+    async def told() -> list[str]:
+        """Ask over both, and read what the last host's node says."""
+        assert await ask_from(first, asker, f"http://{ipv4}/", 1)
+        await ask_from(first, asker, f"http://[{address_in(other, 'blue')}]/", 1)
+        lacks = (await swarm.nodes())[last.name]["Description"].get("Lacks") or []
+        return [sentence for sentence in lacks if "firewall" in sentence]
+
+    async def dropped() -> bool:
+        return ["send to this host's containers over IPv6" in sentence for sentence in await told()] == [True]
+
+    async def let_through() -> bool:
+        return not await told()
+
+    assert await let_through()
+    await last.run("nft", "-f", "-", input=DROPS)
+    await swarm.until(dropped, 30)
+    await last.run("nft", "delete", "table", "ip6", "wall")
+    await swarm.until(let_through, 30)
+
+
 STEADY = """
 import socket, sys
 asked = {}

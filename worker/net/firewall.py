@@ -62,6 +62,14 @@ class Firewall:
 
 
 def _sentences(tunnel_port: int) -> dict[str, str]:
+    forwarded = {
+        f"{way}{six}": f"this host's firewall drops what {what}{over}: {_FORWARDING}"
+        for six, over in (("", ""), ("6", " over IPv6"))
+        for way, what in (
+            ("inward", "other nodes send to this host's containers"),
+            ("outward", "its containers send to those of other nodes"),
+        )
+    }
     return {
         "tunnel": (
             f"this host's firewall drops what the other nodes send to UDP port {tunnel_port}: open it to them, "
@@ -71,6 +79,5 @@ def _sentences(tunnel_port: int) -> dict[str, str]:
             f"this host's firewall drops what containers ask their name server: open port 53, UDP and TCP, to the "
             f"interfaces {BRIDGE_PREFIX}*"
         ),
-        "inward": f"this host's firewall drops what other nodes send to this host's containers: {_FORWARDING}",
-        "outward": f"this host's firewall drops what its containers send to those of other nodes: {_FORWARDING}",
+        **forwarded,
     }

@@ -186,7 +186,7 @@ def _rulesets6(frame: _Frame, addresses: Collection[str], ports: Collection[Port
     if frame.ruleset6 is None:
         return ()
     lookups = dict(frame.ruleset6.lookups) | rules6.task_lookups(addresses) | balance.port_lookups(ports, "ipv6_addr")
-    table = Ruleset(lookups, frame.ruleset6.chains, family="ip6")
+    table = Ruleset(lookups, frame.ruleset6.chains, family="ip6", counters=rules6.COUNTERS)
     return (table, frame.neighbours) if frame.neighbours is not None else (table,)
 
 

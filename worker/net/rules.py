@@ -42,7 +42,7 @@ TO_PORT = "meta l4proto . th dport"
 _RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
 # What the host itself must get is counted when it came, and when no firewall dropped it, and so is what it must forward
 # from other nodes' containers and to them: see `worker.net.firewall`.
-COUNTERS = tuple(f"{what}_{how}" for what in ("tunnel", "names", "inward", "outward") for how in ("came", "let"))
+COUNTERS = tuple(f"{what}_{how}" for what in ("tunnel", "names", *_BETWEEN_NODES) for how in ("came", "let"))
 # The kernel keeps a connection when its first packet has passed everything: one that was dropped is never kept.
 _FIRST = "ct state new ct status & confirmed == 0"
 
@@ -98,10 +98,8 @@ def base_chains(site: Site) -> dict[str, Chain]:
         "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
         "h_let": Chain(_let(site), hook("filter", "input", "500")),
-        "h_begun": Chain(_begun()),
-        "h_fwd": Chain(
-            forward("ip", tunnels, first=f"{_FIRST} jump h_begun"), hook("filter", "forward", "filter - 10")
-        ),
+        "h_begun": Chain(begun("ip")),
+        "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
         **(encrypted_chains("ip") if has_encrypted(site) else {}),
     }
 
@@ -170,7 +168,7 @@ def encrypted_chains(family: str) -> dict[str, Chain]:
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
     return (
-        *(f'{way} counter name "{what}_let"' for what, way in _BETWEEN_NODES.items()),
+        *let_forward("ip"),
         "ct status dnat ip saddr . ip daddr @selfpair masquerade",
         f"ct status dnat ip saddr 127.0.0.0/8 oifname {BOTH} masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip saddr . ip daddr @nodeloop masquerade',
@@ -199,15 +197,27 @@ def _let(site: Site) -> tuple[str, ...]:
     )
 
 
-def _begun() -> tuple[str, ...]:
+def begun(family: str) -> tuple[str, ...]:
     """Count the first packets of connections between containers of this host and other nodes, or their clients."""
+    inward, outward = (f'counter name "{between_nodes(what, family)}_came"' for what in ("inward", "outward"))
     return (
-        f'iifname "{TUNNEL}" oifname . ip saddr @netpair counter name "inward_came"',
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} counter name "inward_came"',
-        f'iifname {_ENCRYPTED} oifname . ip saddr @secretpair counter name "inward_came"',
-        f'oifname "{TUNNEL}" iifname . ip daddr @netpair counter name "outward_came"',
-        f'oifname {_ENCRYPTED} iifname . ip daddr @secretpair counter name "outward_came"',
+        f'iifname "{TUNNEL}" oifname . {family} saddr @netpair {inward}',
+        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} {inward}',
+        f"iifname {_ENCRYPTED} oifname . {family} saddr @secretpair {inward}",
+        f'oifname "{TUNNEL}" iifname . {family} daddr @netpair {outward}',
+        f"oifname {_ENCRYPTED} iifname . {family} daddr @secretpair {outward}",
     )
+
+
+def let_forward(family: str) -> tuple[str, ...]:
+    """Count those of them that all others have let through."""
+    ways = _BETWEEN_NODES.items()
+    return tuple(f'{way} counter name "{between_nodes(what, family)}_let"' for what, way in ways)
+
+
+def between_nodes(what: str, family: str) -> str:
+    """Return how the counters of a direction begin: each table's names are its own, and all are read as one."""
+    return f"{what}6" if family == "ip6" else what
 
 
 def refused(what: str) -> tuple[str, ...]:
@@ -215,13 +225,13 @@ def refused(what: str) -> tuple[str, ...]:
     return (f"{what} meta l4proto tcp reject with tcp reset", f"{what} reject")
 
 
-def forward(family: str, tunnels: str, *, first: str = "") -> tuple[str, ...]:
-    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`. `first`: a rule for what is new."""
+def forward(family: str, tunnels: str) -> tuple[str, ...]:
+    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`."""
     return (
         # What the way back leaves, because it is to be cut in parts, or while that table is missing.
         f"{_ANSWERS} dup to meta mark & {MARK_MASK:#x} map @ways drop",
         "ct state established,related accept",
-        *((first,) if first else ()),
+        f"{_FIRST} jump h_begun",
         "iifname . oifname @samebr accept",
         f'iifname "{TUNNEL}" oifname . {family} saddr @netpair accept',
         f'oifname "{TUNNEL}" iifname . {family} daddr @netpair accept',

@@ -18,12 +18,15 @@ from worker.net.rules import (
     BOTH,
     CHALLENGES,
     TO_PORT,
+    begun,
+    between_nodes,
     encrypted_chains,
     encrypted_ways,
     forward,
     has_encrypted,
     honest,
     hook,
+    let_forward,
     marking,
     refused,
 )
@@ -32,6 +35,7 @@ from worker.net.servicetable import ServiceTable
 from worker.net.site import Site
 from worker.net.site6 import Segment6, Site6, ipv6
 
+COUNTERS = tuple(f"{between_nodes(what, 'ip6')}_{how}" for what in ("inward", "outward") for how in ("came", "let"))
 _LOOPBACK = IPv6Network(f"{LOOPBACK6}/128")
 
 
@@ -88,6 +92,7 @@ def base_chains(here: Site6) -> dict[str, Chain]:
         "h_mark": Chain(marking("ip6", gateways), hook("filter", "prerouting", "mangle")),
         "h_post": Chain(_outgoing(gateways, str(here.all_gateways)), hook("nat", "postrouting", "srcnat - 10")),
         "h_in": Chain(_input(), hook("filter", "input", "filter - 10")),
+        "h_begun": Chain(begun("ip6")),
         "h_fwd": Chain(forward("ip6", str(here.tunnels)), hook("filter", "forward", "filter - 10")),
         **(encrypted_chains("ip6") if has_encrypted(here.site) else {}),
     }
@@ -111,6 +116,7 @@ def _raw(here: Site6) -> Iterator[str]:
 
 def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
     return (
+        *let_forward("ip6"),
         "ct status dnat ip6 saddr . ip6 daddr @selfpair masquerade",
         f'ct status dnat oifname "{TUNNEL}" ip6 saddr . ip6 daddr @nodeloop masquerade',
         # The gateway network's containers do not see each other, and cannot even ask for an address (ARP lets them).

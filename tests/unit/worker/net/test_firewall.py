@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from worker.net import rules, rules6
 from worker.net.firewall import Firewall
-from worker.net.rules import COUNTERS
 
 PORT = 4789
 
 
 def counted(**packets: int) -> dict[str, int]:
-    return dict.fromkeys(COUNTERS, 0) | packets
+    return dict.fromkeys([*rules.COUNTERS, *rules6.COUNTERS], 0) | packets
 
 
 def test_what_came_and_was_not_let_through_is_told_with_what_to_open(caplog: pytest.LogCaptureFixture) -> None:
@@ -61,3 +61,13 @@ def test_what_is_not_forwarded_is_told_by_its_direction() -> None:
     firewall.judge(counted(inward_came=4, inward_let=1, outward_came=3, outward_let=2), PORT)
     (sentence,) = firewall.lacks()
     assert "what its containers send" in sentence
+
+
+def test_what_is_not_forwarded_over_ipv6_is_told_for_itself() -> None:
+    firewall = Firewall()
+    firewall.judge(counted(), PORT)
+    firewall.judge(counted(inward_came=3, inward_let=3, inward6_came=2), PORT)
+    (sentence,) = firewall.lacks()
+    assert "what other nodes send to this host's containers over IPv6: let it forward" in sentence
+    firewall.judge(counted(inward_came=3, inward_let=3, inward6_came=3, inward6_let=1), PORT)
+    assert firewall.lacks() == ()

@@ -54,7 +54,7 @@ class Presence:
     def _look(self, view: View, node_ids: list[str] | set[str]) -> None:
         for node_id in node_ids:
             if not is_ready(view.nodes.get(node_id)):
-                for wait in self._waits[node_id]:
+                for wait in self._waits.pop(node_id):  # each hears of it once: to end may take it a while
                     wait.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
@@ -82,6 +82,7 @@ class Presence:
             raise Unavailable(f"node {name} was lost in the middle of this: look at 'node ls'") from None
 
     def _discard(self, node_id: str, wait: asyncio.Timeout) -> None:
-        self._waits[node_id].discard(wait)
-        if not self._waits[node_id]:
-            del self._waits[node_id]
+        waits = self._waits.get(node_id, set())
+        waits.discard(wait)
+        if not waits:
+            self._waits.pop(node_id, None)

@@ -132,7 +132,10 @@ class _Collector:
         container = task.status.container_status.container_id or task.name
         url = f"{ENGINE}/containers/{container}/logs?{query}"
         reader: FrameReader | LineReader = LineReader() if self._tty else FrameReader()
-        async with self._context.engines.session(task.node_id) as session:
+        async with (
+            self._context.presence.guard(self._context.store.view, task.node_id),
+            self._context.engines.session(task.node_id) as session,
+        ):
             async with asyncio.timeout(_CONNECT_PATIENCE):
                 response = await session.get(url, timeout=_ENDLESS)
             async with response:
@@ -141,6 +144,8 @@ class _Collector:
                 async for data in response.content.iter_any():
                     for frame in reader.feed(data):
                         await self._emit(task, frame, send)
+                for frame in reader.end():
+                    await self._emit(task, frame, send)
 
     async def _emit(self, task: Task, frame: Frame, send: Send) -> None:
         payload = frame.payload

@@ -54,6 +54,10 @@ class FrameReader:
             del self._buffer[:end]
             yield frame
 
+    def end(self) -> Iterator[Frame]:
+        """Yield nothing at the log's end: half a frame is no message."""
+        return iter(())
+
 
 class LineReader:
     """Cuts the plain log of a container with a terminal into frames, one a line or `MAX_FRAME_BYTES`."""
@@ -70,6 +74,12 @@ class LineReader:
             frame = Frame(STDOUT, bytes(self._buffer[:end]))
             del self._buffer[:end]
             yield frame
+
+    def end(self) -> Iterator[Frame]:
+        """Yield at the log's end what no line end came for: a prompt, say."""
+        rest, self._buffer = bytes(self._buffer), bytearray()
+        if rest:
+            yield Frame(STDOUT, rest)
 
 
 def attributes(task: Task) -> dict[str, str]:

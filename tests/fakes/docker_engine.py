@@ -19,13 +19,15 @@ def frame(stream: int, payload: bytes) -> bytes:
 class FakeEngine:
     """One node's engine on a unix socket: logs, a registry that knows busybox, disk usage.
 
-    `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte.
+    `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte. Of a `hanging`
+    container nothing comes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.logs: dict[str, list[tuple[int, str]]] = {}
         self.raw: dict[str, bytes] = {}
+        self.hanging: set[str] = set()
         self.requests: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -49,6 +51,8 @@ class FakeEngine:
     async def _logs(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
         container = request.match_info["id"]
+        if container in self.hanging:
+            await asyncio.Event().wait()
         if container in self.raw:
             return web.Response(body=self.raw[container])
         if container not in self.logs:

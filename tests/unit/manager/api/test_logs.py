@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from common.model import TaskState
+from common.model.node import NodeStatus
 from manager.api.call import Call, Stream
 from manager.api.logstream import Frame, FrameReader
 from manager.state.transaction import Transaction
@@ -74,6 +75,25 @@ async def test_a_lost_node_costs_a_line_of_explanation(client: Client, cluster: 
     ]
 
 
+async def test_a_node_that_is_lost_meanwhile_is_not_waited_for(client: Client, cluster: ApiCluster) -> None:
+    """A host that is cut off closes no connection."""
+    await start(client, cluster, replicas=1)
+    [task] = cluster.store.view.tasks
+    engine = cluster.engines.engines[task.node_id]
+    engine.hanging.add(f"container-{task.id}")
+    asking = asyncio.create_task(client.ask("GET", "/services/web/logs?stdout=1"))
+    while not engine.requests:
+        await asyncio.sleep(0.01)
+    node = cluster.store.view.nodes.get(task.node_id)
+    assert node is not None
+    down = msgspec.structs.replace(node, status=NodeStatus(state="down"))
+    await cluster.store.update(lambda tx: tx.put(down))
+    async with asyncio.timeout(5):
+        _, data = await asking
+    [frame] = frames(data)
+    assert f"not complete: node {node.name} was lost in the middle of this" in frame.payload.decode()
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -98,7 +118,7 @@ async def test_an_engine_that_fails(client: Client, cluster: ApiCluster, answer:
 async def test_a_terminals_log_is_plain_text(client: Client, cluster: ApiCluster) -> None:
     await start(client, cluster, replicas=1, TTY=True)
     [task] = cluster.store.view.tasks
-    cluster.engines.engines[task.node_id].raw[f"container-{task.id}"] = b"one\r\ntwo\r\n"
+    cluster.engines.engines[task.node_id].raw[f"container-{task.id}"] = b"one\r\ntwo\r\nthree? "
     reply = await cluster.api.answer(Call("GET", "/services/web/logs", query={"stdout": "1"}, caller=ADMIN))
     assert isinstance(reply, Stream)
     assert reply.content_type == "application/vnd.docker.raw-stream"
@@ -108,7 +128,7 @@ async def test_a_terminals_log_is_plain_text(client: Client, cluster: ApiCluster
         sent.append(data)
 
     await reply.produce(send)
-    assert b"".join(sent) == b"one\r\ntwo\r\n"
+    assert b"".join(sent) == b"one\r\ntwo\r\nthree? "
 
 
 async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Client, cluster: ApiCluster) -> None:

@@ -30,6 +30,9 @@ def test_lines_of_a_terminal() -> None:
     assert list(reader.feed(b"one\r\ntw")) == [Frame(1, b"one\r\n")]
     assert list(reader.feed(b"o\nthree\n")) == [Frame(1, b"two\n"), Frame(1, b"three\n")]
     assert len(list(reader.feed(b"x" * MAX_FRAME_BYTES))) == 1
+    assert list(reader.feed(b"name? ")) == []
+    assert list(reader.end()) == [Frame(1, b"name? ")]
+    assert list(reader.end()) == []
 
 
 def test_attributes_are_put_before_the_message() -> None:

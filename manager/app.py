@@ -44,6 +44,9 @@ from manager.state.store import Store
 # Members of this group may use the API, which is as good as root on every host of the cluster.
 API_GROUP = "swarm"
 
+# When a renewed certificate could not be stored: a fifth of its life is left, at least.
+_RENEW_AGAIN_SECONDS = 600.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -147,7 +150,15 @@ class Manager:
         while True:
             due = renewal_time(files.node.identity(), self._rng)
             await sleep_until(due, self._clock)
-            self._issue_own(files, authority, store)
+            try:
+                self._issue_own(files, authority, store)
+            except OSError as error:
+                _log.error(
+                    "the renewed certificate cannot be stored in %s: %s: see to its disk; trying again in %.0f s",
+                    *(files.directory, error.strerror, _RENEW_AGAIN_SECONDS),
+                )
+                await asyncio.sleep(_RENEW_AGAIN_SECONDS)
+                continue
             contexts.reload(files)
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
@@ -12,8 +14,10 @@ import pytest
 
 from common.clock import SystemClock
 from common.ids import new_id
+from common.tls import CredentialFiles
 from manager import app
 from manager.bootstrap import create_cluster
+from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig
 
 
@@ -27,10 +31,7 @@ async def closing_badly(*_: object, **__: object) -> AsyncIterator[None]:
     raise RuntimeError("a connection cannot be closed")
 
 
-@pytest.mark.parametrize("leaves", [True, False])
-async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
-) -> None:
+async def a_cluster(tmp_path: Path) -> tuple[DataDir, ManagerConfig]:
     rng, data = random.Random(1), DataDir(tmp_path / "manager")
     config = ManagerConfig(
         node_id=new_id(rng),
@@ -39,6 +40,14 @@ async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
         hosts=(f"unix://{tmp_path}/s.sock",),
     )
     await create_cluster(data, config, ["10.0.0.0/8"], SystemClock(), rng)
+    return data, config
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    data, config = await a_cluster(tmp_path)
     monkeypatch.setattr(app, "serve_cluster", no_workers)
     monkeypatch.setattr(app, "serve_api", closing_badly)
     monkeypatch.setattr(app, "_settle_memory", lambda: None)
@@ -55,3 +64,28 @@ async def test_a_cluster_that_was_left_is_gone_however_the_daemon_ends(
         await manager.run()
     assert caught.group_contains(RuntimeError, match="cannot be closed")
     assert data.initialised() == data.store.exists() == data.certificates.exists() == (not leaves)
+
+
+async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, config = await a_cluster(tmp_path)
+    monkeypatch.setattr(app, "serve_cluster", no_workers)
+    monkeypatch.setattr(app, "_settle_memory", lambda: None)
+    monkeypatch.setattr(app, "_RENEW_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(app, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
+    before, write, tries = AuthorityFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0
+
+    def fail_once(files: CredentialFiles, *parts: bytes) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(files, *parts)
+        manager.stop()
+
+    monkeypatch.setattr(CredentialFiles, "write", fail_once)
+    manager = app.Manager(data, config, lambda: None)
+    await manager.run()
+    assert "No space left on device" in caplog.text
+    assert AuthorityFiles(data.path).node.node.read_bytes() != before

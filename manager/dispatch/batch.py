@@ -32,17 +32,17 @@ class WriteBatch(Generic[T]):
         self._waiting: list[tuple[T, asyncio.Future[None]]] = []
         self._filled = asyncio.Event()
 
-    async def submit(self, item: T) -> None:
-        """Hand in an item; returns when it is durable.
+    def submit(self, item: T) -> asyncio.Future[None]:
+        """Hand in an item, here and now; what is returned is to be awaited, and done when the item is durable.
 
         Raises:
-            Unavailable: the store did not take it.
+            Unavailable: (when awaited) the store did not take it.
 
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._filled.set()
-        await future
+        return future
 
     async def run(self) -> None:
         """Write until cancelled; what then still waits is told that the manager stops."""

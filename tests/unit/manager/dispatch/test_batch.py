@@ -54,6 +54,14 @@ async def test_items_of_one_moment_are_one_transaction_in_order(
     assert len(store.view.nodes) == 100
 
 
+async def test_items_have_the_order_in_which_they_were_handed_in_whoever_is_awaited_first(
+    batch: WriteBatch[str], apply: Apply
+) -> None:
+    first, second = batch.submit("n1"), batch.submit("n2")
+    await asyncio.gather(second, first)
+    assert apply.batches == [["n1", "n2"]]
+
+
 async def test_a_bug_is_told_to_those_it_concerns_and_the_next_are_written(
     store: Store, batch: WriteBatch[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -67,7 +75,7 @@ async def test_a_bug_is_told_to_those_it_concerns_and_the_next_are_written(
 async def test_who_waits_when_it_ends_is_told(store: Store, apply: Apply) -> None:
     batch = WriteBatch(store, apply)
     running = asyncio.create_task(batch.run())
-    waiting = asyncio.create_task(batch.submit("n1"))
+    waiting = batch.submit("n1")
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(Unavailable, match="stopping"):

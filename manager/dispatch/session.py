@@ -203,7 +203,10 @@ class Session:
     async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
         try:
             while not (self.over or self.away):
-                await self._answer(await self.channel.receive(), group)
+                frame = await self.channel.receive()
+                if self._ended_by is not None:  # what it still says is overtaken by why it has ended
+                    raise self._ended_by
+                await self._answer(frame, group)
         finally:
             sender.cancel()
 

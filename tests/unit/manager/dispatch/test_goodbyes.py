@@ -47,6 +47,23 @@ async def part(worker: Worker, *, host: bool = False) -> float:
     return asyncio.get_running_loop().time()
 
 
+async def test_the_goodbye_of_an_agent_that_is_back_already_counts_no_more(manager: Manager) -> None:
+    """It lay in the socket, unread, when the next session began."""
+    before = await manager.session("n1")
+    await before.expect(Assignments)
+    after = manager.dial("n1")
+    await after.say(Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host")), 1)
+    session = manager.dispatcher._sessions["n1"]
+    while manager.dispatcher._sessions["n1"] is session:
+        await asyncio.sleep(0)
+    await before.say(Goodbye(), 3)
+    said = [type(message) async for message in before.rest()]
+    assert Refused in said
+    assert GoodbyeAck not in said
+    await after.expect(Assignments)
+    assert state_of(manager, "n1") == "ready"
+
+
 # --- agents that come back, or do not ---------------------------------------------------------------------------------
 
 

@@ -180,7 +180,7 @@ class Dispatcher:
                     await self._admit_stranger(channel, opening, request_id)
                     return
             if isinstance(opening, StreamHello):
-                self._streams.arrived(channel, opening)
+                await self._streams.arrived(channel, opening)
             elif isinstance(opening, RelayHello):
                 await self.images.relay(channel, opening)
             elif isinstance(opening, Withdraw):

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from common.errors import PermissionDenied, Unavailable
 from common.ids import new_id
@@ -21,11 +21,11 @@ MAX_PENDING = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A stream that was asked for: from whom, what is done with its channel, and who waits."""
+    """A stream that was asked for: from whom, its channel when it comes, and that nobody waits for it any more."""
 
     node_id: str
-    take: Callable[[Channel], Any]
-    taken: asyncio.Future[Any]
+    channel: asyncio.Future[Channel]
+    over: asyncio.Event
 
 
 class Streams:
@@ -51,21 +51,22 @@ class Streams:
         if len(self._pending) >= MAX_PENDING:
             raise Unavailable("too many streams to workers are being opened: try again")
         stream_id = new_id(self._rng)
-        taken: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pending[stream_id] = _Pending(node_id, take, taken)
+        pending = _Pending(node_id, asyncio.get_running_loop().create_future(), asyncio.Event())
+        self._pending[stream_id] = pending
         try:
             async with asyncio.timeout(STREAM_TIMEOUT):
                 await send(OpenStream(stream_id=stream_id, target=target))
-                return await taken
+                return take(await pending.channel)
         except TimeoutError as error:
             raise Unavailable(
                 f"node {node_id} did not open a stream to its {target} in {STREAM_TIMEOUT:g} s"
             ) from error
         finally:
             del self._pending[stream_id]
+            pending.over.set()
 
-    def arrived(self, channel: Channel, hello: StreamHello) -> None:
-        """Give a worker's stream to who asked for it.
+    async def arrived(self, channel: Channel, hello: StreamHello) -> None:
+        """Give a worker's stream to who asked for it; return when it was taken, or is the connection's to close.
 
         Raises:
             PermissionDenied: nobody asked this node for it, or no one waits any more.
@@ -73,13 +74,10 @@ class Streams:
         """
         identity = channel.peer.identity
         pending = self._pending.get(hello.stream_id)
-        if identity is None or pending is None or pending.node_id != identity.node_id or pending.taken.done():
+        if identity is None or pending is None or pending.node_id != identity.node_id or pending.channel.done():
             raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
         if hello.error:
-            pending.taken.set_exception(Unavailable(f"node {pending.node_id}: {hello.error}"))
+            pending.channel.set_exception(Unavailable(f"node {pending.node_id}: {hello.error}"))
             return
-        try:
-            # Here and now: the connection's task ends after this, and would close a channel still attached.
-            pending.taken.set_result(pending.take(channel))
-        except Unavailable as error:
-            pending.taken.set_exception(error)
+        pending.channel.set_result(channel)
+        await pending.over.wait()

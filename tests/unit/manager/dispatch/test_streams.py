@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from aiohttp import web
 
 from common.errors import Unavailable
 from common.model.node import NodeDescription
-from common.tls import client_context
-from common.wire.channel import Channel, open_raw
+from common.tls import ROLE_WORKER, Identity, client_context
+from common.wire.channel import Channel, PeerInfo, open_raw
 from common.wire.client import dial_stream, open_session
-from common.wire.messages import PROTOCOL_VERSION, Hello, OpenStream
+from common.wire.memory import memory_channel_pair
+from common.wire.messages import PROTOCOL_VERSION, Hello, OpenStream, StreamHello
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.streams import Streams
 from tests.fakes.certificates import Pki
 from tests.fakes.dispatching_tls import served_dispatcher
 
@@ -169,6 +172,28 @@ async def test_a_worker_that_does_not_answer_is_waited_for_so_long_and_no_longer
     with pytest.raises(Unavailable, match="node n1 did not open a stream to its engine"):
         await setup.dispatcher.open_stream("n1", "engine")
     assert not setup.dispatcher._streams._pending
+
+
+async def test_a_stream_that_comes_when_it_is_wanted_no_more_is_closed() -> None:
+    """The one who asked for it is cancelled in the very turn of the loop in which it comes."""
+    streams = Streams(random.Random(1))
+    asked: asyncio.Future[OpenStream] = asyncio.get_running_loop().create_future()
+    taken: list[Channel] = []
+
+    async def send(message: OpenStream) -> None:
+        asked.set_result(message)
+
+    opening = asyncio.create_task(streams.open("n1", "engine", send, taken.append))
+    hello = StreamHello(stream_id=(await asked).stream_id)
+    _, far = memory_channel_pair(client=PeerInfo(Identity("n1", ROLE_WORKER, "c")))
+    arriving = asyncio.ensure_future(streams.arrived(far, hello))
+    await asyncio.sleep(0)
+    opening.cancel()
+    async with asyncio.timeout(1):
+        await arriving
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert taken == []  # so its channel is still the connection's to close
 
 
 async def test_a_node_cannot_take_anothers_stream(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

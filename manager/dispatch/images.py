@@ -167,7 +167,11 @@ class ImageBroker:
         self._relays += 1
         try:
             far = await self._streams.open(ticket.source, "images", source.send, open_raw)
-            near = open_raw(channel)
+            try:
+                near = open_raw(channel)
+            except BaseException:
+                far[1].close()
+                raise
             for _, writer in (near, far):
                 keep_alive(writer.transport)
             await splice(near, far)

@@ -1,17 +1,24 @@
 """Who gets an image from whom: the manager's part, on channels in memory."""
 
 import asyncio
+import math
+import socket
 from collections import Counter
 
-from common.errors import PermissionDenied
+import pytest
+
+from common.errors import FailedPrecondition, PermissionDenied
 from common.model import Task
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
 from common.model.task import TaskState
+from common.tls import ROLE_WORKER, Identity
+from common.wire.channel import PeerInfo
 from common.wire.image_messages import FetchImage, ImageGrant, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage
+from common.wire.memory import memory_channel_pair
 from common.wire.messages import Heartbeat, Refused
 from manager.dispatch import images
-from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.dispatching import CLUSTER, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
 IMAGE = "sha256:" + "ab" * 32
@@ -193,3 +200,23 @@ def test_nobody_is_joined_with_a_source_without_a_ticket_of_its_own() -> None:
             assert answer.code == PermissionDenied.code
 
     scenario(body)
+
+
+async def test_a_relay_whose_fetcher_is_gone_leaves_no_connection_to_the_source(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.session("source")
+    await manager.node("fetcher")
+    broker = manager.dispatcher.images
+    broker._tickets["t"] = images._Ticket("source", "fetcher", IMAGE, math.inf)
+    ours, source = socket.socketpair()
+    far = await asyncio.open_connection(sock=ours)
+
+    async def opened(*_: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return far
+
+    monkeypatch.setattr(broker._streams, "open", opened)
+    _, fetcher = memory_channel_pair(client=PeerInfo(Identity("fetcher", ROLE_WORKER, CLUSTER, "7")))
+    with source, pytest.raises(FailedPrecondition):  # a channel in memory cannot become a stream, as one that is closed
+        await broker.relay(fetcher, RelayHello(ticket="t"))
+    assert far[1].is_closing()

@@ -36,6 +36,7 @@ from worker.ports import (
     EngineError,
     EngineEvent,
     EngineLost,
+    EngineSilent,
     Image,
 )
 
@@ -87,7 +88,7 @@ class DockerEngine:
     # --- containers ---------------------------------------------------------------------------------------------------
 
     async def create(self, name: str, body: JSON) -> str:
-        with self._errors(), self._hanging.changes.one():
+        with self._errors("create the container", SLOW_CALL_SECONDS), self._hanging.changes.one():
             version = await self._negotiate()
             first, others = (
                 (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
@@ -98,15 +99,17 @@ class DockerEngine:
             return str(container_id)
 
     async def start(self, container_id: str) -> None:
-        with self._errors(), self._hanging.changes.one():
+        with self._errors("start the container", SLOW_CALL_SECONDS), self._hanging.changes.one():
             await self._negotiate()
             await self._post(f"containers/{container_id}/start")
 
     async def stop(self, container_id: str, grace: float | None) -> None:
         whole = None if grace is None else math.ceil(grace)
-        limit = aiohttp.ClientTimeout() if whole is None else aiohttp.ClientTimeout(total=whole + STOP_MARGIN_SECONDS)
+        seconds = None if whole is None else whole + STOP_MARGIN_SECONDS
+        limit = aiohttp.ClientTimeout(total=seconds)
+        call = self._docker.containers.container(container_id).stop(t=whole, timeout=limit)
         with self._hanging.changes.one():
-            await self._unless_absent(self._docker.containers.container(container_id).stop(t=whole, timeout=limit))
+            await self._unless_absent(call, "stop the container", seconds)
 
     async def signal(self, container_id: str, name: str) -> None:
         with self._errors():
@@ -116,10 +119,9 @@ class DockerEngine:
 
     async def remove(self, container: str) -> None:
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
+        call = self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
         with self._hanging.changes.one():
-            await self._unless_absent(
-                self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
-            )
+            await self._unless_absent(call, "remove the container", SLOW_CALL_SECONDS)
 
     async def inspect(self, container: str) -> Container | None:
         answer = await self._unless_absent(self._docker.containers.container(container).show())
@@ -299,10 +301,10 @@ class DockerEngine:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    async def _unless_absent(self, call: Awaitable[T]) -> T | None:
-        """Make a call; None when the engine does not know what it is about."""
+    async def _unless_absent(self, call: Awaitable[T], what: str = "", seconds: float | None = None) -> T | None:
+        """Make a call; None when the engine does not know what it is about. The others as `_errors` takes them."""
         try:
-            with self._errors():
+            with self._errors(what, seconds):
                 await self._negotiate()
                 return await call
         except EngineError as error:
@@ -335,8 +337,8 @@ class DockerEngine:
         return f"{self._docker.docker_host}/{self._docker.api_version}/{path}"
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn aiodocker's and aiohttp's errors into ours."""
+    def _errors(self, what: str = "", seconds: float | None = None) -> Iterator[None]:
+        """Turn aiodocker's and aiohttp's errors into ours. `what` the engine is to do, in how many seconds."""
         try:
             yield
             self._hanging.pulse.heard()
@@ -346,7 +348,8 @@ class DockerEngine:
             self._hanging.pulse.heard()
             raise EngineError(error.status, error.message) from error
         except TimeoutError as error:
-            raise EngineDown(f"the Docker engine at {self.host} did not answer in time") from error
+            limit = f"within {seconds:g} s" if seconds is not None else "in time"
+            raise EngineSilent(f"the Docker engine at {self.host} did not {what or 'answer'} {limit}") from error
         except (aiohttp.ClientError, OSError, json.JSONDecodeError) as why:
             raise EngineDown(f"no Docker engine answers at {self.host}: {getattr(why, 'strerror', '') or why}") from why
 

@@ -52,6 +52,10 @@ class EngineDown(Unavailable):
     code: ClassVar[str] = "Unavailable"
 
 
+class EngineSilent(EngineDown):
+    """The engine has taken the call and not answered it in its time."""
+
+
 class Phase(enum.IntEnum):
     """How far a container is. A task's container only moves forward: nobody starts it twice."""
 

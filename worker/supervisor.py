@@ -20,6 +20,9 @@ from worker.ports import LABEL_AGENT, Container, ContainerEvent, EngineConnected
 from worker.taskmachine import Contact
 from worker.tasks import TaskRunner
 
+# What no event told of is found by the next listing: a container that a call made which was not waited for any more.
+RELIST_SECONDS = 600.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +60,7 @@ class Supervisor:
             self._group = group
             for runner in self._runners.values():
                 self._start(runner)
+            group.create_task(self._relist(), name="list containers")
             async with aclosing(self._hands.engine.events(self._labels)) as events:
                 async for event in events:
                     await self._take(event)
@@ -157,6 +161,12 @@ class Supervisor:
             case ContainerEvent():
                 if runner := self._runners.get(event.task_id):
                     runner.observe(event)
+
+    async def _relist(self) -> None:
+        while True:
+            await asyncio.sleep(RELIST_SECONDS)
+            if self._listed:
+                await self._list()
 
     async def _list(self) -> None:
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
 from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker import containerspec, engineapi, lastwords, taskmachine
+from worker import containerspec, engineapi, lastwords, late, taskmachine
 from worker.hands import Hands
 from worker.ports import (
     Attachment,
@@ -24,6 +25,7 @@ from worker.ports import (
     ContainerEvent,
     EngineDown,
     EngineError,
+    EngineSilent,
     Phase,
 )
 from worker.renewal import Renewals
@@ -159,9 +161,10 @@ class TaskRunner:
             except SwarmError as error:
                 # The engine is away, or refuses to speak of this container: the other tasks' runners go on.
                 level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
-                _log.log(level, "task %s waits for the engine: %s", self.task.name, error.message)
-                if self._now.state < TaskState.RUNNING:
-                    self._say("waits for the engine", error.message)
+                why = error.message + (late.hint(self.task) if isinstance(error, EngineSilent) else "")
+                _log.log(level, "task %s waits for the engine: %s", self.task.name, why)
+                if self._now.state < TaskState.RUNNING or not self._wanted:
+                    self._say_waits(why)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + RETRY_SECONDS)
             except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
@@ -294,7 +297,7 @@ class TaskRunner:
         doing = asyncio.ensure_future(work)
         doing.add_done_callback(lambda _: self._woken.set())
         try:
-            while not doing.done() and self.task.desired_state <= TaskState.COMPLETE:
+            while not doing.done() and self._wanted:
                 self._woken.clear()
                 await self._woken.wait()
         finally:
@@ -317,8 +320,33 @@ class TaskRunner:
         """Report what is being done in the present state, or what keeps it from being done."""
         if (message, err) == (self.status.message, self.status.err):
             return
-        self.status = self._status(Step(self._now.state, message, err))
+        status, since = self._status(Step(self._now.state, message, err)), self.status
+        self.status = structs.replace(status, timestamp=since.timestamp) if since.state is status.state else status
         self._report(self.task.id, self.status)
+
+    def _say_waits(self, why: str) -> None:
+        """Report what the task waits for; why one has ended stays what it is."""
+        if not self._now.state.terminal:
+            self._say("waits for the engine", why)
+
+    @contextmanager
+    def _patiently(self, doing: str, after: float = late.LATE_SECONDS) -> Iterator[None]:
+        """Report it when the block, which has the engine do something with the container, takes long."""
+        before = self.status
+
+        def tell(taken: float) -> None:
+            why = late.not_done(doing, taken, self.task)
+            _log.warning("task %s: %s", self.task.name, why)
+            self._say_waits(why)
+
+        with late.told_when_late(tell, after):
+            yield
+        if self.status is not before:
+            self._say(before.message, before.err)
+
+    @property
+    def _wanted(self) -> bool:
+        return self.task.desired_state <= TaskState.COMPLETE
 
     async def _create(self) -> None:
         hands, task = self._hands, self.task
@@ -331,7 +359,10 @@ class TaskRunner:
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
         try:
             async with hands.gate.change():
-                container_id = await hands.engine.create(task.name, body)
+                if not self._wanted:
+                    return
+                with self._patiently("creating"):
+                    container_id = await hands.engine.create(task.name, body)
         except EngineError as error:
             await self._not_created(error, expanded.image)
             return
@@ -348,6 +379,8 @@ class TaskRunner:
             await self._look()
             if self._now.container is not None:
                 return
+            if await self._hands.engine.inspect(self.task.name) is None:
+                raise EngineSilent("the engine has not made the container yet that it was asked for before") from error
         raise error
 
     async def _start(self) -> None:
@@ -356,7 +389,10 @@ class TaskRunner:
         again = container.phase is Phase.EXITED
         try:
             async with self._hands.gate.change():
-                await self._hands.engine.start(container.id)
+                if not self._wanted:
+                    return
+                with self._patiently("starting"):
+                    await self._hands.engine.start(container.id)
         except EngineError as error:
             raise EngineError(error.http_status, engineapi.not_started(error.message)) from error
         if again:
@@ -386,8 +422,10 @@ class TaskRunner:
         assert container is not None, "only a container that exists is stopped"
         self._note(stopping=True)
         await self._hands.networks.drain(self.task)
+        grace = containerspec.stop_grace(self.task)
         async with self._hands.gate.stop():
-            await self._hands.engine.stop(container.id, containerspec.stop_grace(self.task))
+            with self._patiently("stopping", grace + late.LATE_SECONDS):
+                await self._hands.engine.stop(container.id, grace)
         stopped = self._now.container
         if stopped is None:
             return
@@ -402,7 +440,8 @@ class TaskRunner:
         async with self._hands.gate.change():
             self._discarding = True
             try:
-                await self._hands.engine.remove(container.id if container else self.task.name)
+                with self._patiently("removing"):
+                    await self._hands.engine.remove(container.id if container else self.task.name)
             finally:
                 self._discarding = False
         self._note(container=None, attempted=False)

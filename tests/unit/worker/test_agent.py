@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import msgspec
+import pytest
 
 from common.clock import SECOND
 from common.model.container import ContainerSpec, FileTarget, SecretReference
@@ -20,7 +21,8 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
 from worker import taskmachine
 from worker.gate import calls_at_once
-from worker.ports import EngineDown, EngineError, Phase
+from worker.ports import EngineDown, EngineError, EngineSilent, Phase
+from worker.supervisor import RELIST_SECONDS
 
 S = TaskState
 
@@ -591,6 +593,150 @@ async def test_a_task_that_waits_for_an_engine_that_hangs_says_so():
         hangs.clear()
         await asyncio.sleep(5)
         assert (w.state(), w.last().err) == (S.RUNNING, "")
+
+
+def holding(w, name: str) -> asyncio.Event:
+    """Have the engine's calls of this name hang until the event that is returned is set."""
+    call, free = getattr(w.engine, name), asyncio.Event()
+
+    async def hanging(*arguments: Any) -> Any:
+        await free.wait()
+        return await call(*arguments)
+
+    setattr(w.engine, name, hanging)
+    return free
+
+
+@pytest.mark.parametrize(
+    ("name", "doing", "state"), [("create", "creating", S.PREPARING), ("start", "starting", S.STARTING)]
+)
+def test_a_task_says_what_the_engine_is_late_with_and_takes_it_back(name: str, doing: str, state: TaskState):
+    async def story() -> None:
+        w = world({"web": Program(healthy_after=5)})
+        free = holding(w, name)
+        async with w.running():
+            await w.assign(make_task())
+            await asyncio.sleep(14)
+            assert (w.state(), w.last().err) == (state, "")
+            for pause, taken in ((2, 15), (15, 30), (30, 60)):
+                await asyncio.sleep(pause)
+                assert (w.state(), w.last().message) == (state, "waits for the engine")
+                assert w.last().err.startswith(f"the engine has been {doing} the container for {taken} s: look at ")
+            free.set()
+            await asyncio.sleep(1)
+            assert (w.state(), w.last().err) == (S.STARTING, ""), "it is not healthy yet"
+            await asyncio.sleep(5)
+            assert w.state() is S.RUNNING
+            assert w.engine.starts("t1") == 1
+
+    run_virtual(story())
+
+
+@virtual
+async def test_stops_and_removals_that_are_late_say_so_and_an_ended_task_keeps_its_reason():
+    w = world({"web": Program(), "bad": Program(exits_after=1, exit_code=3)})
+    stop, remove = holding(w, "stop"), holding(w, "remove")
+    async with w.running():
+        await w.assign(make_task("t1"), make_task("t2", image="bad"))
+        await asyncio.sleep(2)
+        await w.assign(want(make_task("t1"), S.REMOVE), want(make_task("t2", image="bad"), S.REMOVE))
+        await asyncio.sleep(24)
+        assert w.last("t1").err == "", "a stop has its grace first"
+        await asyncio.sleep(2)
+        assert (w.state("t1"), w.last("t1").message) == (S.RUNNING, "waits for the engine")
+        assert "stopping the container for 25 s" in w.last("t1").err
+        assert (w.state("t2"), w.last("t2").err) == (S.FAILED, "task: non-zero exit (3)")
+        stop.set()
+        await asyncio.sleep(16)
+        assert "removing the container for 15 s" in w.last("t1").err
+        remove.set()
+        await asyncio.sleep(1)
+        assert (w.state("t1"), w.last("t1").err) == (S.SHUTDOWN, "")
+        assert w.engine.names == []
+
+
+def creating_late(w, answers_after: float, done_after: float) -> None:
+    """Have the engine give creates no answer in time, keep the container's name, and make it in the end."""
+    create, begun = w.engine.create, set()
+
+    async def late(name: str, body: dict[str, Any]) -> str:
+        if name in w.engine.names or name in begun:
+            raise EngineError(409, f'Conflict. The container name "/{name}" is already in use')
+        begun.add(name)
+        making = asyncio.ensure_future(make(name, body))
+        await asyncio.sleep(answers_after)
+        making.add_done_callback(lambda _: begun.discard(name))
+        raise EngineSilent("the Docker engine did not create the container within 180 s")
+
+    async def make(name: str, body: dict[str, Any]) -> str:
+        await asyncio.sleep(done_after)
+        return await create(name, body)
+
+    w.engine.create = late
+
+
+@virtual
+async def test_a_container_that_is_made_after_all_is_the_tasks():
+    w = world()
+    creating_late(w, 180, 240)
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(200)
+        assert (w.state(), w.last().message) == (S.PREPARING, "waits for the engine")
+        assert "has not made the container" in w.last().err
+        await asyncio.sleep(50)
+        assert w.state() is S.RUNNING
+        assert w.engine.running == ["web.1.t1"]
+
+
+@virtual
+async def test_one_that_is_made_when_its_task_is_gone_is_removed():
+    w = world()
+    creating_late(w, 180, 240)
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(190)
+        await w.assign(want(make_task(), S.REMOVE))
+        await asyncio.sleep(10)
+        assert w.state() is S.SHUTDOWN
+        await w.assign()
+        await asyncio.sleep(45)
+        assert w.engine.names == ["web.1.t1"]
+        await asyncio.sleep(RELIST_SECONDS)
+        assert w.engine.names == []
+
+
+@virtual
+async def test_a_name_that_somebody_elses_container_has_is_refused():
+    w = world()
+    await w.engine.create("web.1.t1", {"Image": "web", "Labels": {}})
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(5)
+        assert w.state() is S.REJECTED
+        assert "already in use" in w.last().err
+
+
+@virtual
+async def test_a_host_goes_on_though_some_tasks_are_stuck_in_its_engine():
+    w = world()
+    free = holding(w, "start")
+    places = calls_at_once(os.cpu_count() or 1)
+    stuck = [make_task(f"s{n}") for n in range(3 * places)]
+    async with w.running():
+        await w.assign(*stuck)
+        await asyncio.sleep(1)
+        start = w.engine.start
+        w.engine.start = FakeEngine.start.__get__(w.engine)
+        await w.assign(*stuck, make_task("fine"))
+        await asyncio.sleep(20)
+        assert "web.1.fine" in w.engine.running
+        w.engine.start = start
+        await w.assign(*(want(task, S.REMOVE) for task in stuck))
+        await asyncio.sleep(1)
+        free.set()
+        await asyncio.sleep(5)
+        assert w.engine.names == []
 
 
 @virtual

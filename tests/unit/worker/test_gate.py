@@ -57,3 +57,24 @@ def test_starts_do_not_hold_up_stops():
             return await ends_of_stops(0.5, gate=gate)
 
     assert run_virtual(scenario()) == [0.5]
+
+
+def test_changes_that_are_stuck_leave_their_places_to_others():
+    async def scenario() -> list[float]:
+        gate, loop = EngineGate(2), asyncio.get_running_loop()
+        stuck = [asyncio.ensure_future(change(gate, 180)) for _ in range(6)]
+        await asyncio.sleep(0)
+        done = await change(gate, 0.5)
+        assert not any(each.done() for each in stuck)
+        await asyncio.wait(stuck)
+        return [done, loop.time(), await change(gate, 0.5)]
+
+    # Two are stuck for 15 s, the two after them for 1 s, then two more; those take longest of all.
+    assert run_virtual(scenario()) == [17.5, 196.0, 196.5]
+
+
+async def change(gate: EngineGate, seconds: float) -> float:
+    """Change something for so long; return when that was done."""
+    async with gate.change():
+        await asyncio.sleep(seconds)
+    return round(asyncio.get_running_loop().time(), 3)

@@ -144,7 +144,7 @@ def _limits(resources: Resources | None) -> JSON:
     return {
         "NanoCpus": limits.nano_cpus if limits else 0,
         "Memory": limits.memory_bytes if limits else 0,
-        "PidsLimit": limits.pids if limits else 0,
+        "PidsLimit": max(0, limits.pids) if limits else 0,
         "MemoryReservation": reservations.memory_bytes if reservations else 0,
     }
 

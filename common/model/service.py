@@ -31,7 +31,10 @@ class GenericResource(Model):
 
 
 class Limits(Model):
-    """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 is no limit."""
+    """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 is no limit.
+
+    Nor are fewer processes one.
+    """
 
     nano_cpus: int = 0
     memory_bytes: int = 0

@@ -23,8 +23,6 @@ def check_resources(resources: Resources | None) -> None:
     for part in (resources.limits, resources.reservations):
         if part is not None:
             _check_amounts(part)
-    if resources.limits is not None and resources.limits.pids < 0:
-        raise invalid(f"Resources.Limits.Pids: expected 0 (no limit) or more, got {resources.limits.pids}")
     if resources.reservations is not None:
         _check_generic(resources.reservations.generic_resources)
 

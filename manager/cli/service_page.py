@@ -185,10 +185,10 @@ def _resources(resources: Resources | None) -> Iterator[str]:
         yield from _amounts(reserved.nano_cpus, reserved.memory_bytes)
     if limits is None:
         return
-    if limits.nano_cpus or limits.memory_bytes or limits.pids:
+    if limits.nano_cpus or limits.memory_bytes or limits.pids > 0:
         yield " Limits:"
         yield from _amounts(limits.nano_cpus, limits.memory_bytes)
-    if limits.pids:
+    if limits.pids > 0:
         yield f"  PIDs:\t\t{limits.pids}"
 
 

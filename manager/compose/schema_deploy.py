@@ -32,7 +32,7 @@ GENERIC_RESOURCES = Items(
 RESOURCES = Object(
     {
         "limits": Key(
-            Object({"cpus": Key(CPUS), "memory": Key(SIZE), "pids": Key(Number(lowest=0), since=9)}),
+            Object({"cpus": Key(CPUS), "memory": Key(SIZE), "pids": Key(Number(), since=9)}),
             keep=True,
         ),
         "reservations": Key(

@@ -91,6 +91,7 @@ CREATE_FLAGS: dict[str, Script] = dict(
         created("--limit-cpu 0.5", f"{_LIMITS}.NanoCPUs", "500000000"),
         created("--limit-memory 50m", f"{_LIMITS}.MemoryBytes", "52428800"),
         created("--limit-pids 9", f"{_LIMITS}.Pids", "9"),
+        created("--limit-pids -1", f"{_LIMITS}.Pids", "-1"),
         created("--log-driver none", f"{_TASK}.LogDriver.Name", '"none"'),
         created("--log-opt max-size=1m --log-driver json-file", f"{_TASK}.LogDriver.Options", '{"max-size":"1m"}'),
         created("--mode global", ".Spec.Mode", '{"Global":{}}'),
@@ -228,6 +229,7 @@ UPDATE_FLAGS: dict[str, Script] = dict(
         updated("--limit-cpu 0.5", f"{_LIMITS}.NanoCPUs", "500000000"),
         updated("--limit-memory 50m", f"{_LIMITS}.MemoryBytes", "52428800"),
         updated("--limit-pids 9", f"{_LIMITS}.Pids", "9"),
+        updated("--limit-pids -1", f"{_LIMITS}.Pids", "-1"),
         updated("--log-driver none", f"{_TASK}.LogDriver.Name", '"none"'),
         updated("--log-driver json-file --log-opt max-size=1m", f"{_TASK}.LogDriver.Options", '{"max-size":"1m"}'),
         # Docker's command takes the flag and sends nothing of it.

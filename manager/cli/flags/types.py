@@ -52,6 +52,16 @@ def _unsigned(text: str) -> int:
     return int(text)
 
 
+def _signed(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError("a whole number is expected") from None
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("value out of range")
+    return number
+
+
 def _positive_duration(text: str) -> int:
     duration = parse_duration(text)
     if duration < 0:
@@ -81,6 +91,7 @@ DURATION = Parsed("duration", _positive_duration)
 BYTES = Parsed("bytes", _size)
 CPUS = Parsed("decimal", parse_cpus)
 UINT = Parsed("uint", _unsigned)
+INT = Parsed("int", _signed)
 RATIO = Parsed("float", _ratio)
 COMMAND = Parsed("command", lambda text: tuple(split_command(text)))
 LABEL = Parsed("list", parse_pair)

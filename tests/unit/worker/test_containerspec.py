@@ -14,7 +14,15 @@ from common.model.container import (
     VolumeOptions,
 )
 from common.model.node import NodeDescription
-from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform, PortConfig
+from common.model.service import (
+    DiscreteResourceSpec,
+    GenericResource,
+    Limits,
+    NamedResourceSpec,
+    Platform,
+    PortConfig,
+    Resources,
+)
 from tests.unit.worker.worlds import make_task
 from worker.containerspec import create_body, expanded
 from worker.hostoptions import security_options
@@ -32,6 +40,13 @@ def test_what_is_not_set_is_left_to_the_image_and_the_engine():
     assert made.keys() == {"Image", "Labels", "StopTimeout", "HostConfig"}
     assert made["HostConfig"] == {"RestartPolicy": {"Name": "no"}}
     assert made["StopTimeout"] == 10
+
+
+@pytest.mark.parametrize(("pids", "limit"), [(9, 9), (0, None), (-1, None)])
+def test_no_or_fewer_processes_are_no_limit(pids, limit):
+    task = make_task()
+    spec = replace(task.spec, resources=Resources(limits=Limits(pids=pids)))
+    assert body(replace(task, spec=spec))["HostConfig"].get("PidsLimit") == limit
 
 
 def test_a_grace_of_nothing_is_told():

@@ -219,7 +219,6 @@ async def test_taken_names(client: Client) -> None:
             400,
             "desc = invalid cpu value -5e-09: Must be at least 0.001",
         ),
-        (spec(template={"Resources": {"Limits": {"Pids": -1}}}), 400, "Resources.Limits.Pids"),
         (
             spec(
                 template={"Resources": {"Reservations": {"GenericResources": [{"NamedResourceSpec": {"Kind": "g"}}]}}}

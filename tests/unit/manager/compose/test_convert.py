@@ -159,6 +159,13 @@ def test_a_global_service_has_no_replicas() -> None:
     assert message == "f:4:28: services.web.deploy.replicas: replicas means nothing in global mode"
 
 
+def test_no_limit_of_processes_may_be_written_as_docker_takes_it() -> None:
+    resources = service("deploy: {resources: {limits: {pids: -1}}}").task_template.resources
+    assert resources is not None
+    assert resources.limits is not None
+    assert resources.limits.pids == -1
+
+
 def test_resources_are_billionths_and_bytes() -> None:
     resources = service(
         "deploy: {resources: {limits: {cpus: '0.1', memory: 50M, pids: 9}, reservations: {cpus: '2',"

@@ -47,16 +47,17 @@ def cleared(service: Service, spec: ServiceSpec) -> UpdateStatus | None:
 
 def changed(case: Case, slots: Iterable[Slot]) -> int:
     """Count the slots that have or had a task of the new specification."""
-    return sum(_changed(case, slot) for slot in slots)
+    return sum(has_begun(case, slot) for slot in slots)
 
 
-def _changed(case: Case, slot: Slot) -> bool:
-    return any(task.spec_version == case.service.spec_version and not task.refused for task in slot.tasks)
+def has_begun(case: Case, slot: Slot) -> bool:
+    """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
+    return any(task.spec_version == case.service.spec_version for task in slot.tasks)
 
 
 def leaves_out(case: Case, slot: Slot) -> bool:
     """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
-    return bool(case.canary and slot.tasks) and not _changed(case, slot)
+    return bool(case.canary and slot.tasks) and not has_begun(case, slot)
 
 
 def left_out(case: Case, slots: Iterable[Slot]) -> int:
@@ -74,7 +75,7 @@ def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
 
 def kept(case: Case, slot: Slot) -> Task | None:
     """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
-    if not case.canary or _changed(case, slot):
+    if not case.canary or has_begun(case, slot):
         return None
     return slot.tasks[-1] if slot.tasks else model(case)
 

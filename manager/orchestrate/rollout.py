@@ -64,11 +64,12 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
         return
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
     room = case.canary - canary.changed(case, slots) if case.canary else len(dirty)
-    left, bounded = _advance(case, dirty, config, min(free, room))
+    left, bounded = _advance(case, dirty, config, free, room)
     _tell(case)
     _tell_bound(case, waits=bounded and progress.starting == 0)
     left = max(left, canary.left_out(case, slots))
-    if left and room <= 0 and progress.starting == 0 and progress.quiet_at <= case.now:
+    full = room <= 0 and not any(canary.has_begun(case, slot) for slot in dirty)
+    if left and full and progress.starting == 0 and progress.quiet_at <= case.now:
         _hold(case, slots)
     else:
         _finish_or_wait(case, left, progress)
@@ -108,15 +109,17 @@ def _let_go(case: Case, slot: Slot) -> None:
             case.stop(task)
 
 
-def _advance(case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int) -> tuple[int, bool]:
-    """Begin with at most `free` dirty slots; return how many still want to be changed.
+def _advance(
+    case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
+) -> tuple[int, bool]:
+    """Change at most `free` dirty slots, `room` of them for the first time; return how many still want to be changed.
 
     And whether none could be begun with, as no more replicas may be missing.
     """
     left, begun, bounded = 0, False, False
     for slot, record in dirty.items():
         left += 1
-        if free <= 0:
+        if free <= 0 or (room <= 0 and not canary.has_begun(case, slot)):
             continue
         if case.draft.full:
             case.continue_at_once()
@@ -125,6 +128,7 @@ def _advance(case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConf
             bounded = True
             continue
         free -= 1
+        room -= not canary.has_begun(case, slot)
         begun = True
         _change(case, slot, config, record)
     return left, bounded and not begun

@@ -154,23 +154,28 @@ class _Guest:
         """Follow the container until the manager has forgotten it."""
         while not self._left:
             self._woken.clear()
-            patience = None
-            try:
-                status = await self._look()
-            except EngineDown:
-                # Woken when the engine is back; but one that only took too long was not away.
-                continue_with, patience = self.status, RETRY_SECONDS
-            except SwarmError as error:
-                continue_with, patience = msgspec.structs.replace(self.status, err=error.message), RETRY_SECONDS
-            else:
-                continue_with = status
-            if continue_with != self.status:
-                self.status = continue_with
+            status, patience = await self._next()
+            if status != self.status:
+                self.status = status
                 self._say(self)
             await self._wait(patience)
         if self._resolv is not None:
             self._resolv.give_back()
         await self._networks.release(self.record.id)
+
+    async def _next(self) -> tuple[AttachmentStatus, float | None]:
+        """Return how things stand, and after how many seconds to look again; None: when woken."""
+        try:
+            return await self._look(), None
+        except EngineDown:
+            # Woken when the engine is back; but one that only took too long was not away.
+            return self.status, RETRY_SECONDS
+        except SwarmError as error:
+            why = error.message
+        except Exception as error:  # noqa: BLE001 - a bug that one meets must not end the care for all others
+            _log.exception("attachment %s of container %s: unexpected error", self.record.id, self.record.name)
+            why = f"internal error of the worker: {error!r}"
+        return msgspec.structs.replace(self.status, err=why), RETRY_SECONDS
 
     async def _wait(self, patience: float | None) -> None:
         try:

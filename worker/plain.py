@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from common.errors import SwarmError
 from common.model.node import PlainContainers
-from worker.ports import Container, ContainerEvent, Engine, EngineConnected, EngineEvent, Phase
+from worker.ports import Container, ContainerEvent, Engine, EngineConnected, EngineDown, EngineEvent, Phase
 
 # What changes whether a container runs or what it reserves. Nothing else of a busy host's containers is heard here.
 WATCHED_ACTIONS = ("start", "die", "update")
@@ -48,7 +48,7 @@ class PlainWatch:
                 try:
                     await self._take(event)
                 except SwarmError as error:
-                    # It goes down, or refuses to speak of one: what is known stays, and all are listed when it is back.
+                    # It goes down: what is known stays, and all are listed when it is back.
                     _log.debug("cannot see what containers beside the cluster reserve: %s", error.message)
 
     async def _take(self, event: EngineEvent) -> None:
@@ -74,8 +74,19 @@ class PlainWatch:
             await self._look(container_id)
 
     async def _look(self, container_id: str) -> None:
-        """Ask for one: lists and events do not say what it reserves."""
-        found = await self._engine.inspect(container_id)
+        """Ask for one: lists and events do not say what it reserves. One that cannot be read costs no other its count.
+
+        Raises:
+            EngineDown: the engine does not answer.
+
+        """
+        try:
+            found = await self._engine.inspect(container_id)
+        except EngineDown:
+            raise
+        except Exception as error:  # noqa: BLE001 - people's containers may be as nobody has foreseen
+            _log.warning("container %s, beside the cluster, is not counted: %r", container_id[:12], error)
+            return
         if found is not None and found.phase is Phase.RUNNING:
             self._running[container_id] = found
         else:

@@ -92,6 +92,18 @@ async def test_a_network_that_cannot_be_had_is_said_and_tried_again() -> None:
 
 
 @virtual
+async def test_a_bug_that_one_meets_ends_nothing_else() -> None:
+    world = World()
+    attach = world.networks.attach
+    world.networks.attach = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    async with world.running():
+        await world.assign(attachments=(attachment(),))
+        assert "internal error of the worker: ZeroDivisionError" in (await told(world)).err
+        world.networks.attach = attach  # type: ignore[method-assign]
+        assert (await told(world)).ends
+
+
+@virtual
 async def test_a_manager_that_lost_what_it_was_told_hears_it_again() -> None:
     world = World()
     async with world.running():

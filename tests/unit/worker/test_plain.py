@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from common.model.node import PlainContainers
 from tests.fakes.engine import FakeEngine, Program
+from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.test_agent import virtual, world
 from tests.unit.worker.worlds import make_task
 from worker.agent import PLAIN_SECONDS
 from worker.plain import PlainWatch
-from worker.ports import LABEL_AGENT
+from worker.ports import LABEL_AGENT, EngineError
 
 MIB = 1 << 20
 
@@ -96,3 +99,27 @@ async def test_the_manager_hears_of_it_at_once_and_of_many_changes_together():
         report = await w.agent.description_changed()
         assert report.description.plain == PlainContainers(count=11, memory_bytes=74 * MIB)
         assert PLAIN_SECONDS - 1 < asyncio.get_running_loop().time() - start <= PLAIN_SECONDS
+
+
+@pytest.mark.parametrize("error", [EngineError(500, "container is dead"), ValueError("invalid literal for int(): ''")])
+def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_counted(caplog, error):
+    async def story():
+        engine = FakeEngine({"web": Program()})
+        odd = await plain(engine, "odd", 1 * MIB)
+        await plain(engine, "other", 2 * MIB)
+        inspect = engine.inspect
+
+        async def refusing(container):
+            if container == odd:
+                raise error
+            return await inspect(container)
+
+        engine.inspect = refusing
+        async with watching(engine) as watch:
+            assert watch.load == PlainContainers(count=1, memory_bytes=2 * MIB)
+            await plain(engine, "later", 4 * MIB)
+            await asyncio.sleep(1)
+            assert watch.load == PlainContainers(count=2, memory_bytes=6 * MIB)
+        assert odd[:12] in caplog.text
+
+    run_virtual(story())

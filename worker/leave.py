@@ -87,15 +87,21 @@ async def withdraw_with(managers: Sequence[str], member: Membership) -> bool:
 
 
 async def remove_containers(engine: Engine, node_id: str) -> None:
-    """Stop and remove all task containers of a node."""
+    """Stop and remove all task containers of a node; one that cannot be keeps no other.
+
+    Raises:
+        EngineDown, EngineError: of the first that could not be removed.
+
+    """
 
     async def remove(container_id: str) -> None:
         await engine.stop(container_id, None)
         await engine.remove(container_id)
 
-    async with asyncio.TaskGroup() as group:
-        for container in await engine.containers({LABEL_AGENT: node_id}):
-            group.create_task(remove(container.id))
+    containers = await engine.containers({LABEL_AGENT: node_id})
+    results = await asyncio.gather(*(remove(each.id) for each in containers), return_exceptions=True)
+    if error := next(filter(None, results), None):
+        raise error
 
 
 async def _clear(data: DataDir, config: WorkerConfig, engine: Engine) -> None:

@@ -16,10 +16,12 @@ from common.wire.messages import LeaveAck
 from common.wire.server import serve
 from manager.ca.authority import new_serial
 from tests.fakes.certificates import DAY, Pki
+from tests.fakes.engine import FakeEngine, Program
 from worker import join as joining
 from worker.config import DataDir
 from worker.join import JoinWishes, become_member, start, taken_back_unless_settled
 from worker.leave import undo
+from worker.ports import LABEL_AGENT, EngineError
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
 
@@ -173,4 +175,29 @@ async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, t
         await become_member(data, wishes(tmp_path))
     assert not await undo(data)
     assert "does not hear that this node leaves" in caplog.text
+    assert not data.path.exists()
+
+
+async def test_containers_that_cannot_be_removed_do_not_keep_the_identity(manager, data, tmp_path, monkeypatch, caplog):
+    engine = FakeEngine({"web": Program()})
+    for name in ("stuck", "other"):
+        await engine.start(await engine.create(name, {"Image": "web", "Labels": {LABEL_AGENT: "n1"}}))
+    stuck, stop = engine.box("stuck").id, engine.stop
+
+    async def refuse(container_id, grace):
+        if container_id == stuck:
+            raise EngineError(500, "cannot stop container: permission denied")
+        await stop(container_id, grace)
+
+    async def close():
+        pass
+
+    monkeypatch.setattr(engine, "stop", refuse)
+    engine.close = close
+    monkeypatch.setattr("worker.leave.DockerEngine", lambda *_: engine)
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path))
+        assert await undo(data)
+    assert "stays: cannot stop container: permission denied" in caplog.text
+    assert engine.names == ["stuck"]
     assert not data.path.exists()

@@ -39,7 +39,9 @@ class _Flight:
 
 
 class Images:
-    """Has images brought here. Concurrent requests for one image are one. Credentials live in memory only.
+    """Has images brought here. Concurrent requests for one image, with the same credentials, are one.
+
+    Credentials live in memory only.
 
     An image that no registry knows is named by its id, as `name@sha256:ID` or alone, and fetched from other workers.
     """
@@ -49,7 +51,7 @@ class Images:
         self._clock = clock
         self._fetch = fetch
         self._auths: dict[str, str] = {}
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[tuple[str, str], _Flight] = {}
         self._fresh: dict[str, tuple[float, str]] = {}
 
     def set_auth(self, service_id: str, auth: str) -> None:
@@ -78,10 +80,11 @@ class Images:
         until, name = self._fresh.get(reference, (0.0, ""))
         if until > self._clock.now():
             return name
-        flight = self._flights.get(reference)
+        auth = self._auths.get(service_id, "")
+        flight = self._flights.get((reference, auth))
         if flight is None:
-            flight = self._flights[reference] = _Flight()
-            flight.task = self._take_off(reference, self._have(reference, self._auths.get(service_id, ""), flight.tell))
+            flight = self._flights[reference, auth] = _Flight()
+            flight.task = self._take_off(reference, self._have(reference, auth, flight.tell))
         elif flight.news:
             tell(flight.news)
         assert flight.task is not None
@@ -91,16 +94,16 @@ class Images:
         finally:
             flight.listeners.remove(tell)
             if not flight.listeners:
-                await self._land(reference, flight)
+                await self._land((reference, auth), flight)
 
     @staticmethod
     def _take_off(reference: str, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
         return asyncio.get_running_loop().create_task(work, name=f"image {reference}")
 
-    async def _land(self, reference: str, flight: _Flight) -> None:
+    async def _land(self, what: tuple[str, str], flight: _Flight) -> None:
         """End a flight that nobody waits for any more; its result has been taken by those who did."""
-        if self._flights.get(reference) is flight:
-            del self._flights[reference]
+        if self._flights.get(what) is flight:
+            del self._flights[what]
         assert flight.task is not None
         flight.task.cancel()
         await asyncio.gather(flight.task, return_exceptions=True)

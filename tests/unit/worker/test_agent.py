@@ -380,6 +380,25 @@ async def test_one_image_is_pulled_once_for_many_tasks_with_the_credentials():
 
 
 @virtual
+async def test_a_service_without_credentials_does_not_fail_the_pull_of_one_that_has_them():
+    w = world({}, registry={"web": Program()}, pull_seconds=5)
+    pull = w.engine.pull
+
+    async def pull_with_credentials(reference, auth):
+        if not auth:
+            await asyncio.sleep(1)
+            raise EngineError(404, f"pull access denied for {reference}")
+        await pull(reference, auth)
+
+    w.engine.pull = pull_with_credentials
+    async with w.running():
+        w.agent.authorised(RegistryAuth(service_id="s2", auth='{"username": "me"}'))
+        await w.assign(make_task("t1"), msgspec.structs.replace(make_task("t2"), service_id="s2"))
+        await asyncio.sleep(10)
+        assert (w.state("t1"), w.state("t2")) == (S.REJECTED, S.RUNNING)
+
+
+@virtual
 async def test_a_task_that_is_shut_down_does_not_wait_for_its_pull():
     w = world({}, registry={"web": Program()}, pull_seconds=500)
     async with w.running():

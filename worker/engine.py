@@ -124,7 +124,8 @@ class DockerEngine:
             await self._unless_absent(call, "remove the container", SLOW_CALL_SECONDS)
 
     async def inspect(self, container: str) -> Container | None:
-        answer = await self._unless_absent(self._docker.containers.container(container).show())
+        call = self._docker.containers.container(container).show()
+        answer = await self._unless_absent(call, "show the container", CALL_SECONDS)
         return None if answer is None else engineapi.read_container(answer)
 
     async def last_logs(self, container: str, lines: int) -> bytes:

@@ -181,7 +181,8 @@ async def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyt
         raise AssertionError("nobody sets it")
 
     async with asyncio.timeout(10), answering(tmp_path, hang) as engine:
-        told = f"did not {name} the container within 0.05 s" if name in CHANGES else "did not answer in time"
+        does = {"inspect": "show"}.get(name, name)
+        told = f"did not {does} the container within 0.05 s" if name in (*CHANGES, "inspect") else "did not answer in time"
         with pytest.raises(EngineSilent, match=told):
             await CALLS[name](engine)
 

@@ -93,7 +93,22 @@ class SwarmCommand(click.Command):
         self.params += connection_flags(taken={name for param in self.params for name in param.opts})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])
+        rest = super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])
+        if not ctx.resilient_parsing:
+            self._refuse_empty_names(ctx)
+        return rest
+
+    def _refuse_empty_names(self, ctx: click.Context) -> None:
+        """Refuse an argument that names nothing: in a path of the API it would ask for something else, or for all."""
+        for param in self.get_params(ctx):
+            names = isinstance(param, click.Argument) and isinstance(param.type, type(click.STRING))
+            if not (names and (param.required or param.nargs == -1)):
+                continue
+            value = ctx.params.get(param.name or "")
+            values = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(each, str) and not each.strip() for each in values):
+                what = (param.metavar or param.human_readable_name).removesuffix("...").strip("[]")
+                raise click.UsageError(f"{what} is empty (is a variable of your shell's not set?)", ctx)
 
     def _spelled_out(self, ctx: click.Context, arg: str) -> str:
         """Turn `--detach=false` into the option that it means."""

@@ -182,7 +182,8 @@ async def test_an_engine_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyt
 
     async with asyncio.timeout(10), answering(tmp_path, hang) as engine:
         does = {"inspect": "show"}.get(name, name)
-        told = f"did not {does} the container within 0.05 s" if name in (*CHANGES, "inspect") else "did not answer in time"
+        waits_long = name in (*CHANGES, "inspect")
+        told = f"did not {does} the container within 0.05 s" if waits_long else "did not answer in time"
         with pytest.raises(EngineSilent, match=told):
             await CALLS[name](engine)
 

@@ -131,7 +131,7 @@ async def dial(
     """Connect to a manager, or to the worker of `tls.peer_name`.
 
     Raises:
-        Unavailable: nobody answers there within `wait` seconds.
+        Unavailable: nobody answers there within `wait` seconds, or nobody can.
         Unauthenticated: whoever answers is not that of our cluster.
 
     """
@@ -156,6 +156,8 @@ async def dial(
         ) from error
     except TimeoutError as error:
         raise Unavailable(f"no answer from {host}:{port} within {wait:g} s: check the address and firewalls") from error
+    except UnicodeError as error:  # what the resolver's encoding of names refuses
+        raise Unavailable(f"cannot reach {who}: {host!r} is no host's name: check the address") from error
     except OSError as error:
         raise Unavailable(f"cannot reach {who} at {host}:{port}: {error.strerror or error}") from error
     return await opened

@@ -260,3 +260,8 @@ async def test_nobody_listening_is_said_in_words(pki: Pki, server: Server) -> No
     await server.close()
     with pytest.raises(Unavailable, match=f"cannot reach a manager at 127.0.0.1:{port}"):
         await dial("127.0.0.1", port, pki.worker())
+
+
+async def test_what_cannot_be_a_hosts_name_is_said_in_words(pki: Pki) -> None:
+    with pytest.raises(Unavailable, match=r"'manager\.\.example' is no host's name"):
+        await dial("manager..example", 2377, client_context(pki.files("n1")))

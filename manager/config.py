@@ -132,6 +132,6 @@ def split_address(text: str, default_port: int = 2377) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or (text.count(":") > 1 and not text.startswith("[")):
         return text.strip("[]"), default_port
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidArgument(f"address {text!r} is not HOST or HOST:PORT, such as 192.0.2.10:2377")
     return host.strip("[]"), int(port)

@@ -240,7 +240,10 @@ def _release(host: str, listener: socket.socket) -> None:
 def _unix_socket(path: Path, group: str) -> socket.socket:
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
         raise InvalidArgument(f"{path}: the path of a socket has at most {_MAX_SOCKET_PATH} bytes")
-    _remove_stale(path)
+    try:
+        _remove_stale(path)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {path}: {error}") from None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # The file must never be there with wider rights than it keeps.
     before = os.umask(0o777 & ~_SOCKET_MODE)

@@ -135,7 +135,7 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
     assert split_address(text) == expected
 
 
-@pytest.mark.parametrize("text", ["host:", "host:0", "host:65536", "host:x"])
+@pytest.mark.parametrize("text", ["host:", "host:0", "host:65536", "host:x", "host:²"])
 def test_bad_addresses(text: str) -> None:
     with pytest.raises(InvalidArgument, match="HOST:PORT"):
         split_address(text)

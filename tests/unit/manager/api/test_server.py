@@ -107,6 +107,14 @@ async def test_a_socket_in_use_is_not_taken(path: Path, cluster: ApiCluster) -> 
         assert response.status == 200
 
 
+async def test_a_socket_whose_folder_cannot_be_made_is_said_in_words(cluster: ApiCluster) -> None:
+    (cluster.folder / "file").write_text("")
+    path = cluster.folder / "file" / "docker.sock"
+    with pytest.raises(Unavailable, match=f"cannot listen on {path}: .*{path.parent}"):
+        async with serve(cluster.api, [f"unix://{path}"]):
+            pass
+
+
 async def test_a_stale_socket_is_replaced_and_removed_at_the_end(cluster: ApiCluster) -> None:
     path = cluster.folder / "new" / "stale.sock"
     path.parent.mkdir()

@@ -61,8 +61,11 @@ class AuthorityFiles:
             raise Unavailable(f"cannot read the certificate authority in {self.directory}: {error}") from error
 
     def covers(self, names: Sequence[str]) -> bool:
-        """Whether this manager's own certificate is valid for all of these host names and addresses."""
-        leaf = x509.load_pem_x509_certificate(self.node.node.read_bytes())
+        """Whether this manager's own certificate can be read, and is valid for all of these names and addresses."""
+        try:
+            leaf = x509.load_pem_x509_certificate(self.node.node.read_bytes())
+        except (OSError, ValueError):
+            return False
         alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         addresses = map(str, alternatives.get_values_for_type(x509.IPAddress))
         known = {*alternatives.get_values_for_type(x509.DNSName), *addresses}

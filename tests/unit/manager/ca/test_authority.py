@@ -144,3 +144,7 @@ def test_whether_the_managers_certificate_is_for_names(tmp_path: Path) -> None:
     assert files.covers([])
     assert not files.covers(["10.0.0.1", "10.0.0.2"])
     assert not files.covers(["beta.example"])
+    files.node.node.write_text("no certificate")
+    assert not files.covers([])
+    files.node.node.unlink()
+    assert not files.covers([])

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -38,8 +38,8 @@ UNKNOWN_SECONDS = 1.0
 MAX_SOURCES = 3
 TICKET_SECONDS = 600.0
 MAX_RELAYS = 32
-# Beyond so many images and tickets, those that are stale are cleared away.
-_MAX_KEPT = 4096
+# Beyond so many images, those of which nothing is known any more are cleared away.
+_MAX_KNOWN = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class ImageBroker:
         self._sessions = sessions
         self._streams = streams
         self._known: dict[str, _Known] = {}
-        self._tickets: dict[str, _Ticket] = {}
+        self._tickets: OrderedDict[str, _Ticket] = OrderedDict()  # the one that ends first is first
         self._serving: dict[tuple[str, str], str] = {}
         self._relays = 0
         # What nodes fetch for clients: they have no task to show for it.
@@ -186,7 +186,7 @@ class ImageBroker:
 
     async def _holders(self, image_id: str, *, afresh: bool) -> list[str]:
         """Return the connected nodes that have an image. Many ask when a service starts, but nodes are asked once."""
-        if len(self._known) > _MAX_KEPT:
+        if len(self._known) > _MAX_KNOWN:
             self._known = {key: known for key, known in self._known.items() if known.until > _now()}
         known = self._known.setdefault(image_id, _Known())
         asked = _now()
@@ -218,12 +218,15 @@ class ImageBroker:
             await session.send(ImageGrant(ticket=ticket, image_id=image_id, node_id=fetcher))
         except SwarmError:
             return None  # its session ends just now
-        if len(self._tickets) > _MAX_KEPT:
-            self._tickets = {key: kept for key, kept in self._tickets.items() if kept.until > _now()}
+        self._forget_old_tickets()
         self._tickets[ticket] = _Ticket(node_id, fetcher, image_id, _now() + TICKET_SECONDS)
         reachable = session.image_port and node.status.addr
         addr = f"{bracketed(node.status.addr)}:{session.image_port}" if reachable else ""
         return ImageSource(node_id=node_id, hostname=node.name, addr=addr, ticket=ticket)
+
+    def _forget_old_tickets(self) -> None:
+        while self._tickets and next(iter(self._tickets.values())).until < _now():
+            self._tickets.popitem(last=False)
 
     def _release(self, fetcher: str, image_id: str) -> None:
         self._serving.pop((fetcher, image_id), None)

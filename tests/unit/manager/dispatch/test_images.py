@@ -202,6 +202,23 @@ def test_nobody_is_joined_with_a_source_without_a_ticket_of_its_own() -> None:
     scenario(body)
 
 
+def test_tickets_are_forgotten_when_they_are_worth_nothing_any_more() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b")
+        nodes.has = {"b"}
+        await nodes.fetch("a")
+        await nodes.live(images.TICKET_SECONDS / 2)
+        await nodes.fetch("a")
+        tickets = nodes.manager.dispatcher.images._tickets
+        assert len(tickets) == 2
+        await nodes.live(images.TICKET_SECONDS / 2 + 1)
+        await nodes.fetch("a")
+        assert len(tickets) == 2
+        assert nodes.last.sources[0].ticket in tickets
+
+    scenario(body)
+
+
 async def test_a_relay_whose_fetcher_is_gone_leaves_no_connection_to_the_source(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,8 @@ _PAGE = 4096
 # To show a container its new files takes milliseconds, but the host may be busy.
 _SHOW_SECONDS = 20.0
 
+_MOUNTS = Path("/proc/self/mountinfo")
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,10 +43,10 @@ class TmpfsFiles:
 
     def write(self, task_id: str, files: Collection[TaskFile]) -> Mapping[str, str]:
         folder = self._root / task_id
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.path.ismount(folder):
-            self._mount(folder, files)
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.path.ismount(folder):
+                self._mount(folder, files)
             return {file.target: _write(folder / str(number), file) for number, file in enumerate(files)}
         except OSError as error:
             self.remove(task_id)
@@ -137,11 +139,11 @@ async def _show(pid: int, targets: Mapping[str, str]) -> bool:
     return said.decode() == filemount.COVERED
 
 
-def in_memory(folder: Path) -> bool:
-    """Whether a folder is on a file system that lives in memory already."""
+def in_memory(folder: Path, mounts: Path = _MOUNTS) -> bool:
+    """Whether a folder is on a file system that lives in memory already; `mounts` as in proc(5)."""
     best, kind = "", ""
     where = str(folder.resolve())
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in mounts.read_text(errors="surrogateescape").splitlines():
         mount, _, filesystem = line.partition(" - ")
         point = mount.split()[4]
         if (where == point or where.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):

@@ -33,10 +33,8 @@ class Sysctls:
         changed = []
         for path, value in wanted.items():
             there = self._read(path)
-            if there is not None and there != value:
-                self._remember(path, there)
-                if self._write(path, value):
-                    changed.append(f"{path.replace('/', '.')} was {there}")
+            if there is not None and there != value and self._remember(path, there) and self._write(path, value):
+                changed.append(f"{path.replace('/', '.')} was {there}")
         return tuple(changed)
 
     def restore(self) -> None:
@@ -63,22 +61,36 @@ class Sysctls:
         try:
             (self._proc / path).write_text(value)
         except OSError as error:
-            if path not in self._refused:
-                _log.warning("cannot set %s to %s: %s", path.replace("/", "."), value, error.strerror)
-            self._refused.add(path)
+            self._refuse(path, f"to {value}: {error.strerror}")
             return False
         self._refused.discard(path)
         return True
 
-    def _remember(self, path: str, value: str) -> None:
+    def _remember(self, path: str, value: str) -> bool:
+        """Keep what the host had; where that is not possible it is not to be changed."""
         if path.startswith(_OF_LINKS):
-            return  # it goes with the link
+            return True  # it goes with the link
         remembered = self._remembered()
-        if path not in remembered:
+        if path in remembered:
+            return True
+        try:
             write_private(self._memory, msgspec.json.encode({**remembered, path: value}))
+        except OSError as error:
+            self._refuse(path, f"as long as {self._memory} cannot keep what it was, {value}: {error.strerror}")
+            return False
+        return True
+
+    def _refuse(self, path: str, why: str) -> None:
+        if path not in self._refused:
+            _log.warning("cannot set %s %s", path.replace("/", "."), why)
+        self._refused.add(path)
 
     def _remembered(self) -> dict[str, str]:
         try:
             return msgspec.json.decode(self._memory.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
+            return {}
+        except msgspec.MsgspecError as error:
+            _log.warning("%s cannot be read (%s): leaving will not put back what it held", self._memory, error)
+            self._memory.unlink(missing_ok=True)
             return {}

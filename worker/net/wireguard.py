@@ -179,7 +179,7 @@ def _processes(name: str, proc: Path = Path("/proc")) -> list[int]:
     found = []
     for folder in proc.glob("[0-9]*"):
         try:
-            program, *arguments = (folder / "cmdline").read_text().rstrip("\0").split("\0")
+            program, *arguments = (folder / "cmdline").read_text(errors="replace").rstrip("\0").split("\0")
             if Path(program).name == USERSPACE and arguments == [name] and (folder / "ns/net").stat().st_ino == here:
                 found.append(int(folder.name))
         except (FileNotFoundError, ProcessLookupError):

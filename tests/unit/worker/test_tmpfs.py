@@ -28,6 +28,18 @@ def test_what_is_in_memory_is_told_from_disk():
     assert not in_memory(Path("/etc"))
 
 
+def test_a_mount_with_a_name_in_no_known_encoding_is_no_trouble(tmp_path):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(b"1 1 0:1 / / rw - ext4 /dev/x rw\n2 1 0:2 / /mnt/caf\xe9 rw - tmpfs t rw\n")
+    assert not in_memory(Path("/etc"), mounts)
+
+
+def test_a_folder_that_cannot_be_made_is_said_of_the_task(tmp_path):
+    (tmp_path / "files").write_text("")
+    with pytest.raises(FailedPrecondition, match=r"cannot write the task's secrets and configs: .*files/t1"):
+        TmpfsFiles(tmp_path / "files").write("t1", [TaskFile(target="/a", data=b"x")])
+
+
 def test_files_have_their_owner_and_mode_and_their_folder_is_private(root):
     files = TmpfsFiles(root)
     owner = {"uid": os.geteuid(), "gid": os.getegid()}

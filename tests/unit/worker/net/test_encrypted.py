@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +225,14 @@ def test_the_state_of_a_link_is_read_from_wg():
     assert state.answered == {public(4, 2)}
     assert not state.is_like(planned(4, theirs=(5,)).wireguard["orc-wg0"])  # type: ignore[index]
     assert wireguard.parse("") is None
+
+
+def test_a_links_process_is_found_among_programs_with_arguments_in_any_encoding(tmp_path: Path) -> None:
+    for number, line in enumerate((b"caf\xe9\0", b"/usr/bin/wireguard-go\0orc-wg0\0", b"wireguard-go\0orc-wg1\0")):
+        folder = tmp_path / str(number)
+        (folder / "ns").mkdir(parents=True)
+        (folder / "ns/net").symlink_to(tmp_path / "self/ns/net")
+        (folder / "cmdline").write_bytes(line)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/net").write_text("")
+    assert wireguard._processes("orc-wg0", tmp_path) == [1]

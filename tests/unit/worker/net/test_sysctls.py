@@ -70,3 +70,31 @@ def test_what_cannot_be_set_is_said_once_and_is_no_change(
             assert sysctls.apply({OF_LINK: "1"}) == ()
     assert caplog.messages == ["cannot set net.ipv4.conf.oc-gw.route_localnet to 1: Permission denied"]
     assert sysctls.apply({OF_LINK: "1"}) == ("net.ipv4.conf.oc-gw.route_localnet was 0",)
+
+
+def test_a_full_disk_keeps_the_host_as_it_is_and_the_worker_goes_on(
+    tmp_path: Path, proc: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    memory = tmp_path / "memory"
+    sysctls = Sysctls(memory, proc)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.net.sysctls.write_private", full)
+        for _ in range(3):
+            assert sysctls.apply({GLOBAL: "1"}) == ()
+    assert (proc / GLOBAL).read_text() == "0\n"
+    why = f"as long as {memory} cannot keep what it was, 0: No space left on device"
+    assert caplog.messages == [f"cannot set net.bridge.bridge-nf-call-iptables {why}"]
+    assert sysctls.apply({GLOBAL: "1"}) == ("net.bridge.bridge-nf-call-iptables was 0",)
+
+
+def test_a_memory_that_a_crash_has_spoilt_is_said_once(tmp_path: Path, proc: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "memory").write_bytes(b"{")
+    sysctls = Sysctls(tmp_path / "memory", proc)
+    assert sysctls.apply({GLOBAL: "1"})
+    assert "leaving will not put back what it held" in caplog.text
+    sysctls.restore()
+    assert (proc / GLOBAL).read_text() == "0"

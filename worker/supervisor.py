@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 from common.errors import SwarmError
@@ -51,8 +51,6 @@ class Supervisor:
         self._unclaimed: dict[str, Container] = {}
         self._sweeping: set[str] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -108,11 +106,6 @@ class Supervisor:
         for runner in self._runners.values():
             runner.wake()
 
-    async def remove_all(self) -> None:
-        """Stop and remove every task's container; return when they are gone."""
-        self.apply({}, complete=True)
-        await self._idle.wait()
-
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
@@ -136,7 +129,6 @@ class Supervisor:
             task, self._hands, self._report, contact=self._contact, container=container, looked=self._listed
         )
         self._runners[task.id] = runner
-        self._idle.clear()
         if self._group is not None:
             self._start(runner)
         return runner
@@ -149,7 +141,6 @@ class Supervisor:
         await runner.run()
         del self._runners[runner.task.id]
         self._finished[runner.task.id] = runner.status
-        self._settle()
 
     async def _take(self, event: EngineEvent) -> None:
         match event:
@@ -189,14 +180,10 @@ class Supervisor:
         for container in strays.values():
             if container.id not in self._sweeping:
                 self._sweeping.add(container.id)
-                self._idle.clear()
                 self._group.create_task(self._remove_stray(container), name=f"stray {container.id[:12]}")
-        self._forget_files(task_id for task_id in self._hands.files.tasks() if task_id not in self._runners)
-        self._settle()
-
-    def _forget_files(self, task_ids: Iterable[str]) -> None:
-        for task_id in list(task_ids):
-            self._hands.files.remove(task_id)
+        for task_id in self._hands.files.tasks():
+            if task_id not in self._runners:
+                self._hands.files.remove(task_id)
 
     async def _remove_stray(self, container: Container) -> None:
         """Stop and remove a container that no task claims; the next listing tries again what fails here."""
@@ -209,11 +196,6 @@ class Supervisor:
             _log.warning("cannot remove stray container %s: %s", container.id[:12], error.message)
         finally:
             self._sweeping.discard(container.id)
-            self._settle()
-
-    def _settle(self) -> None:
-        if not self._runners and not self._sweeping:
-            self._idle.set()
 
 
 def live(statuses: Mapping[str, TaskStatus]) -> int:

@@ -926,16 +926,6 @@ async def test_a_task_from_before_waits_until_the_host_is_known_to_its_templates
 
 
 @virtual
-async def test_leaving_removes_all():
-    w = world()
-    async with w.running() as agent:
-        await w.assign(make_task("t1"), make_task("t2"))
-        await asyncio.sleep(1)
-        await agent.supervisor.remove_all()
-        assert w.engine.names == []
-
-
-@virtual
 async def test_a_removed_node_stops_its_tasks():
     w = world()
     async with w.running() as agent:

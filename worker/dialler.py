@@ -21,10 +21,11 @@ from common.wire.channel import Channel, open_raw
 from common.wire.client import dial_stream, open_session, say_unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from common.wire.server import FIRST_FRAME_BYTES
+from common.wire.splice import splice
 from common.wire.stream import StreamChannel
 from worker.config import parse_address
 from worker.imageserver import ImageServer
-from worker.streams import open_engine, splice
+from worker.streams import open_engine
 
 _ASK_AGAIN_SECONDS = 600.0
 

@@ -1,14 +1,12 @@
-"""Bulk bytes: a connection to a manager joined to the engine's socket, byte for byte."""
+"""A bare connection to the engine, for what a manager sends it byte for byte."""
 
 from __future__ import annotations
 
 import asyncio
 
 from common.errors import InvalidArgument
-from common.wire.splice import CHUNK, splice
+from common.wire.splice import CHUNK
 from worker.config import parse_address
-
-__all__ = ("open_engine", "splice")
 
 
 async def open_engine(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from common.errors import InvalidArgument
-from worker.streams import open_engine, splice
+from common.wire.splice import splice
+from worker.streams import open_engine
 
 
 async def pair(tmp_path, name):

@@ -1,4 +1,4 @@
-"""Where the store is durable. SQLite by default; etcd for several managers."""
+"""Where the store is durable: `manager.backends` has the ways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Backend(Protocol):
         """Make the change sets durable, all or none; returns only when they are.
 
         Raises:
-            Unavailable: nothing was stored (disk full, fenced off); the message says why.
+            Unavailable: nothing was stored (a full disk, say); the message says why.
 
         """
 

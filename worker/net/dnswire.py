@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-A, NS, PTR, AAAA, OPT, ANY = 1, 2, 12, 28, 41, 255
+A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 

@@ -8,16 +8,12 @@ workers ask for when they fetch images from that node, and from no other.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import random
-import secrets
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from common.errors import InvalidArgument, Unavailable
 from common.ids import to_base36
+from common.privatefiles import write_private
 
 MANAGER_NAME = "swarm-manager"
 ROLE_MANAGER = "swarm-manager"
@@ -84,37 +81,6 @@ class CredentialFiles:
             return identity_of(x509.load_pem_x509_certificate(self.node.read_bytes()))
         except (OSError, ValueError) as error:
             raise Unavailable(f"no usable certificate in {self.node}: {error}") from error
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file in one step; only its owner may read it, and it is on disk when this returns."""
-    with private_file(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def private_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that replaces `path` in one step when the block ends well; else `path` is left as it was.
-
-    Only its owner may read it, and it is on disk when the block has ended.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def new_key() -> bytes:

@@ -23,7 +23,7 @@ import msgspec
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
 from common.model import Cluster
-from common.tls import private_file
+from common.privatefiles import private_file
 from common.version import version
 from manager.backends.sqlite import SqliteBackend, snapshot
 from manager.ca.files import AuthorityFiles

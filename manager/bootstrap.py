@@ -18,6 +18,7 @@ from common.model.cluster import DEFAULT_DATA_PATH_PORT, CAConfig
 from common.model.container import DriverConfig
 from common.model.network import IpamOptions, NetworkSpec
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStatus
+from common.privatefiles import private_folder
 from manager.backends.sqlite import SqliteBackend
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens
@@ -73,7 +74,7 @@ async def create_cluster(
 @contextlib.contextmanager
 def all_or_nothing(data: DataDir) -> Iterator[None]:
     """Start from nothing of ours, and leave nothing behind when it fails. Files that are not ours are not touched."""
-    data.create()
+    private_folder(data.path)
     data.clear()
     try:
         yield

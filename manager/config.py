@@ -11,7 +11,7 @@ import msgspec
 
 from common.addressing import ANY_ADDRESS, is_address
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.tls import write_private
+from common.privatefiles import write_private
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
 DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"
@@ -64,12 +64,6 @@ class DataDir:
 
     def initialised(self) -> bool:
         return self.config.exists()
-
-    def create(self) -> None:
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
 
     def clear(self) -> None:
         """Remove a cluster's files: the configuration first, so that a half-removed cluster counts as none."""

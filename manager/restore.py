@@ -16,7 +16,7 @@ from common.clock import Clock
 from common.errors import InvalidArgument
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, ManagerStatus, Node, NodeStatus
-from common.tls import private_file, write_private
+from common.privatefiles import private_file, write_private
 from manager.backends.sqlite import SqliteBackend
 from manager.backup import CA_CERTIFICATE, CA_KEY, CONFIG, MANIFEST, Manifest, members, read_manifest
 from manager.bootstrap import all_or_nothing, first_node, refuse_second

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.tls import CredentialFiles, write_private
+from common.privatefiles import write_private
+from common.tls import CredentialFiles
 from common.wire.messages import DEFAULT_PORT
 from worker.engine import DEFAULT_HOST
 
@@ -52,12 +53,6 @@ class DataDir:
     @property
     def joined(self) -> bool:
         return self.config.exists()
-
-    def create(self) -> None:
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Unavailable(f"cannot make the data directory {self.path}: {error.strerror}") from error
 
     def check_writable(self) -> None:
         """Find out whether files can be written here, as much as a worker begins with.

@@ -15,7 +15,7 @@ import msgspec
 
 from common.clock import Clock
 from common.errors import SwarmError
-from common.tls import write_private
+from common.privatefiles import write_private
 from common.wire.image_messages import SpareImages
 from worker.ports import Engine
 from worker.questions import Questions

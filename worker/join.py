@@ -16,6 +16,7 @@ from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from common.interrupt import attempt
+from common.privatefiles import private_folder
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
 from worker import claims, statusfile
@@ -115,7 +116,7 @@ def _kept_on_success(data: DataDir) -> Iterator[None]:
         Unavailable: it cannot be made, or written.
 
     """
-    data.create()
+    private_folder(data.path)
     data.check_writable()
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.tls import write_private
+from common.privatefiles import write_private
 from worker.net.names import BRIDGE_PREFIX
 
 PROC = Path("/proc/sys")

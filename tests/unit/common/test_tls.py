@@ -1,6 +1,5 @@
 import random
 import ssl
-import stat
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,8 @@ from common.tls import (
     root_digest,
     server_context,
     unverified_context,
-    write_private,
 )
 from tests.fakes.certificates import Pki
-
-
-def test_files_are_replaced_in_one_step_and_private(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.write_bytes(b"old")
-    path.chmod(0o644)
-    write_private(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.mkdir()  # what cannot be replaced by a file
-    with pytest.raises(OSError, match="directory"):
-        write_private(path, b"new")
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_renewal_is_at_a_random_half_to_four_fifths_of_the_life() -> None:

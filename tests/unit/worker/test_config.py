@@ -5,6 +5,7 @@ import stat
 import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.privatefiles import private_folder
 from worker import statusfile
 from worker.config import DataDir, WorkerConfig, parse_address
 from worker.statusfile import WorkerStatus
@@ -35,7 +36,7 @@ def test_what_is_no_address(text):
 def test_a_configuration_comes_back_and_is_private(tmp_path):
     data = DataDir(tmp_path / "w")
     assert not data.joined
-    data.create()
+    private_folder(data.path)
     data.save(CONFIG)
     assert data.joined
     assert data.load() == CONFIG
@@ -57,7 +58,7 @@ def test_a_damaged_configuration(tmp_path):
 
 def test_wiping_removes_ours_and_nothing_else(tmp_path):
     data = DataDir(tmp_path / "w")
-    data.create()
+    private_folder(data.path)
     data.save(CONFIG)
     data.credentials.write(b"c", b"k", b"r")
     for name in ("state.db", "state.db-wal", "status.json", "daemon.log", "daemon.pid"):
@@ -76,7 +77,7 @@ def test_a_directory_that_takes_no_files_is_said_and_not_left_behind(tmp_path, m
 
     monkeypatch.setattr("worker.config.tempfile.TemporaryFile", refuse)
     data = DataDir(tmp_path / "worker")
-    data.create()
+    private_folder(data.path)
     with pytest.raises(Unavailable, match=f"cannot write to the data directory {data.path}: Read-only file system"):
         data.check_writable()
     assert not data.path.exists()

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from common.tls import write_private
+from common.privatefiles import private_folder, write_private
 from worker import statusfile
 from worker.config import DataDir, WorkerConfig
 from worker.main import main
@@ -20,7 +20,7 @@ def run(*argv):
 @pytest.fixture
 def data(tmp_path):
     data = DataDir(tmp_path / "worker")
-    data.create()
+    private_folder(data.path)
     data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("10.0.0.1:2377", "10.0.0.2:2377")))
     return data
 

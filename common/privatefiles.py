@@ -1,0 +1,56 @@
+"""Files and folders that are for their owner only: what both programs keep in their data directories."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from common.errors import Unavailable
+
+
+def private_folder(path: Path) -> None:
+    """Have a data directory; one that is there already keeps its mode.
+
+    Raises:
+        Unavailable: it cannot be made.
+
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"cannot make the data directory {path}: {error.strerror}") from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file in one step; only its owner may read it, and it is on disk when this returns."""
+    with private_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that replaces `path` in one step when the block ends well; else `path` is left as it was.
+
+    Only its owner may read it, and it is on disk when the block has ended.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it must open the descriptor made with this mode
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -267,6 +267,43 @@ async def state(host: Host) -> str:
     return (await host.run("sh", "-c", script, check=False)).stdout
 
 
+async def test_a_host_whose_link_is_too_small_for_ipv6_goes_on_without(swarm: Cluster):
+    """As one that is reached through a VPN: the kernel has no IPv6 on links below 1280 bytes."""
+    host = swarm.hosts[0]
+    asker, other = [await swarm.container_of(each, "asker") for each in swarm.hosts]
+
+    async def lacks() -> list[str]:
+        said = (await swarm.nodes())[host.name]["Description"].get("Lacks") or []
+        return [sentence for sentence in said if "IPv6" in sentence and "network" not in sentence]
+
+    async def lacks_ipv6() -> bool:
+        return bool(await lacks())
+
+    async def reaches_over_ipv6() -> bool:
+        return not await lacks() and bool(await ask_from(host, asker, f"http://[{address_in(other, 'blue')}]/", 1))
+
+    assert await reaches_over_ipv6()
+    await host.run("ip", "link", "set", "eth0", "mtu", "1300")
+    await swarm.until(lacks_ipv6, 10)
+    (sentence,) = await lacks()
+    assert "the link to the other nodes has an MTU of 1300 bytes, and IPv6 in the tunnel needs 1330" in sentence
+    # What has no IPv6 starts there, though the network that leads out of the host has some still: it is in use.
+    await swarm.swarm("network", "create", "-d", "overlay", "green")
+    await create(swarm, "small", "--mode", "global", "--network", "green", "-p", f"{PORT + 2}:80")
+    await swarm.running("small", 2)
+    boxes = [await swarm.container_of(each, "small") for each in swarm.hosts]
+    for each, mine, others in zip(swarm.hosts, boxes, reversed(boxes), strict=True):
+        (address,) = [
+            end["IPAddress"] for name, end in others["NetworkSettings"]["Networks"].items() if "green" in name
+        ]
+        assert await ask_from(each, mine, f"http://{address}/"), each.name
+        assert (await ask(swarm.lab.client, f"{each.ip}:{PORT + 2}"))["host"]
+    await swarm.swarm("service", "rm", "small")
+    await host.run("ip", "link", "set", "eth0", "mtu", "1500")
+    await swarm.until(reaches_over_ipv6, 20)
+    assert (await ask(swarm.lab.client, f"[{host.ip6}]:{PORT}"))["host"]
+
+
 async def test_leaving_leaves_nothing(swarm: Cluster):
     """The last test: the host is gone from the cluster afterwards."""
     host = swarm.hosts[-1]

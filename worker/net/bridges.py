@@ -84,13 +84,16 @@ class DockerNetwork:
 
     def same_as(self, answer: JSON) -> bool:
         """Whether the engine's network of this name is this one, as far as it cannot be changed."""
-        pools = _pools(answer)
+        six = [str(self.ipv6.subnet)] if self.ipv6 is not None else []
+        return self._same_in_ipv4(answer) and _pools(answer) == [str(self.subnet), *six]
+
+    def is_half_of(self, answer: JSON) -> bool:
+        """Whether the engine's network is this one and has IPv6, which this one has not (any more)."""
+        return self._same_in_ipv4(answer) and self.ipv6 is None and _pools(answer)[:1] == [str(self.subnet)]
+
+    def _same_in_ipv4(self, answer: JSON) -> bool:
         labels = answer.get("Labels") or {}
-        return (
-            labels.get(LABEL_LEASE) == str(self.lease)
-            and pools == [str(self.subnet), *([str(self.ipv6.subnet)] if self.ipv6 is not None else ())]
-            and bool(answer.get("Internal")) == self.internal
-        )
+        return labels.get(LABEL_LEASE) == str(self.lease) and bool(answer.get("Internal")) == self.internal
 
     def overlaps(self, answer: JSON) -> bool:
         """Whether the engine's network has a part of this one's addresses."""

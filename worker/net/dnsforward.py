@@ -82,7 +82,7 @@ class Forwarder:
     def _shun(self, server: str, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
         if server not in self._shunned:
-            _log.info("name server %s does not answer: %s", server, error or "timeout")
+            _log.info("name server %s does not answer: %s", server, str(error) or "timeout")
         self._shunned = {each: until for each, until in self._shunned.items() if until > now}
         self._shunned[server] = now + SHUN_SECONDS
 

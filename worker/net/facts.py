@@ -8,11 +8,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from common.wire.messages import Peer
-from worker.net.names import BRIDGE_PREFIX, TUNNEL, WIREGUARD_LINKS
+from worker.net.names import BRIDGE_PREFIX, SMALLEST_MTU6, TUNNEL, TUNNEL_OVERHEAD, WIREGUARD_LINKS
 from worker.net.netlink import Seen
 from worker.net.site import DEFAULT_MTU, HostFacts
 from worker.net.sysctls import PROC
 
+NO_IPV6 = "the kernel has no IPv6, or net.ipv6.conf.all.disable_ipv6 switches it off"
 _ANY_PORT = 9
 _LISTING = Path("/proc/net/if_inet6")
 _GLOBAL = 0
@@ -22,20 +23,34 @@ _INNER_LINKS = ("lo", "docker", "br-", "veth", TUNNEL, BRIDGE_PREFIX, *WIREGUARD
 def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
     """Put the facts together. `advertised` is the address that the operator gave, or empty."""
     address = advertised if _is_ipv4(advertised) else _address_towards(peers)
+    mtu = seen.addresses.get(address) or DEFAULT_MTU
     foreign = [network for network, link in seen.ranges if link != TUNNEL and not link.startswith(BRIDGE_PREFIX)]
     return HostFacts(
         node_id=node_id,
         address=address if address in seen.addresses else "",
-        mtu=seen.addresses.get(address) or DEFAULT_MTU,
+        mtu=mtu,
         ranges=tuple(network for network in foreign if isinstance(network, IPv4Network)),
-        ipv6=has_ipv6(),
+        ipv6=not ipv6_refusal(mtu),
         ranges6=tuple(network for network in foreign if isinstance(network, IPv6Network) and _is_elsewhere(network)),
         advertised_links=seen.advertised,
         wireguard_links=frozenset(name for name in WIREGUARD_LINKS if name in seen.links),
     )
 
 
-def has_ipv6(proc: Path = PROC) -> bool:
+def ipv6_refusal(mtu: int = DEFAULT_MTU, proc: Path = PROC) -> str:
+    """Say why containers can have no IPv6, on a host whose link to its peers has this MTU (bytes); empty if they can.
+
+    The kernel takes IPv6, and all IPv6 addresses, from a link of a smaller MTU than IPv6 has at least.
+    """
+    if not _has_ipv6(proc):
+        return NO_IPV6
+    needed = SMALLEST_MTU6 + TUNNEL_OVERHEAD
+    if mtu < needed:
+        return f"the link to the other nodes has an MTU of {mtu} bytes, and IPv6 in the tunnel needs {needed}"
+    return ""
+
+
+def _has_ipv6(proc: Path) -> bool:
     """Whether the kernel has IPv6 and nobody has switched it off."""
     try:
         return (proc / "net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"

@@ -188,6 +188,10 @@ class Host:
                 await self._remove_network(known)
             await self._create(network)
         except EngineError as error:
+            if known is not None and network.is_half_of(known):
+                # Its containers stay, and new ones too have addresses that lead nowhere; all else would be an outage.
+                _log.debug("network %s keeps its IPv6 until its containers are gone: %s", network.name, error.message)
+                return
             if network.bridge == GATEWAY_BRIDGE and network.ipv6 is not None:
                 # Without IPv6 it can do what it could before; with containers in it, it has to stay as it is.
                 self.ipv6_refusal = f"Docker cannot make network {network.name} with IPv6: {error.message}"

@@ -32,7 +32,6 @@ from worker.ports import Engine, NetworkWorld
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 1.0
-NO_IPV6 = "the kernel has no IPv6, or net.ipv6.conf.all.disable_ipv6 switches it off"
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Keeper:
         self.trouble = ""
         self._relay = LoopbackRelay()
         self.ports = PortReservations(self._relay)
-        self.ipv6_refusal = "" if host_facts.has_ipv6() else NO_IPV6
+        self.ipv6_refusal = host_facts.ipv6_refusal()
         self.connections = Connections()
         self.firewall = Firewall()
         self.surveyed = asyncio.Event()
@@ -191,7 +190,7 @@ class Keeper:
         await host.wireguard.look(seen.links)
         found = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
         self._facts = replace(found, encrypts=bool(self._encryption), answered=host.wireguard.answered)
-        self.ipv6_refusal = host.ipv6_refusal if found.ipv6 else NO_IPV6
+        self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
         self._facts = replace(self._facts, ipv6=not self.ipv6_refusal)
         self._seen = seen
         return seen

@@ -16,6 +16,8 @@ PROTOCOL = 111
 TUNNEL_VNI = 4096
 DEFAULT_TUNNEL_PORT = 4789
 TUNNEL_OVERHEAD = 50
+# A link of a smaller MTU has no IPv6 (RFC 8200).
+SMALLEST_MTU6 = 1280
 # What carries encrypted networks: keys of even generations have the first link and port, those of odd ones the second.
 WIREGUARD_PREFIX = f"{LINK_PREFIX}wg"
 WIREGUARD_LINKS = (f"{WIREGUARD_PREFIX}0", f"{WIREGUARD_PREFIX}1")

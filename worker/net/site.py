@@ -12,7 +12,14 @@ from common.errors import InvalidArgument
 from common.model.network import Network
 from common.model.node import TunnelKey
 from common.wire.messages import MESH, Peer
-from worker.net.names import DEFAULT_TUNNEL_PORT, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD, bridge_name, docker_name
+from worker.net.names import (
+    DEFAULT_TUNNEL_PORT,
+    SMALLEST_MTU6,
+    TUNNEL_OVERHEAD,
+    WIREGUARD_OVERHEAD,
+    bridge_name,
+    docker_name,
+)
 from worker.ports import NetworkWorld
 
 DEFAULT_MTU = 1500
@@ -137,7 +144,7 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
         clash = _clash(segment.subnet, facts.ranges)
         if segment.encrypted and not facts.encrypts:
             problems[network.id] = f"network {network.name!r} is encrypted, and this host has no WireGuard: {REMEDY}"
-        elif segment.prefix6 is not None and (problem := _problem6(network, segment.prefix6, facts)):
+        elif segment.prefix6 is not None and (problem := _problem6(network, segment, facts)):
             problems[network.id] = problem
         elif clash is not None:
             text = f"network {network.name!r} has the subnet {segment.subnet}, but this host reaches {clash} elsewhere"
@@ -208,14 +215,20 @@ def _segment(network: Network, lease: str) -> Segment:
     )
 
 
-def _problem6(network: Network, prefix: IPv6Network, facts: HostFacts) -> str:
+def _problem6(network: Network, segment: Segment, facts: HostFacts) -> str:
     """Say why a dual-stack network cannot be here: half of it would be less than its user believes."""
     if not facts.ipv6:
         return f"network {network.name!r} has IPv6, and this host has none for containers: see `node inspect`"
-    clash = next((other for other in facts.ranges6 if other.overlaps(prefix)), None)
+    if segment.encrypted and facts.mtu < SMALLEST_MTU6 + WIREGUARD_OVERHEAD:
+        return (
+            f"network {network.name!r} is encrypted and has IPv6, which needs an MTU of "
+            f"{SMALLEST_MTU6 + WIREGUARD_OVERHEAD} bytes, and this host's link to the other nodes has {facts.mtu}"
+        )
+    assert segment.prefix6 is not None, "asked only of dual-stack networks"
+    clash = next((other for other in facts.ranges6 if other.overlaps(segment.prefix6)), None)
     if clash is None:
         return ""
-    text = f"network {network.name!r} has the subnet {prefix}, but this host reaches {clash} elsewhere"
+    text = f"network {network.name!r} has the subnet {segment.prefix6}, but this host reaches {clash} elsewhere"
     return f"{text}: create the network with another --subnet"
 
 

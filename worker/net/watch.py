@@ -124,7 +124,7 @@ class LinkWatch:
         self._port_added = port_added
         self._hairpin_lost = hairpin_lost
         self._changed = changed
-        self._mtus: dict[int, int] = {}  # of our links, by their index
+        self._mtus: dict[int, int] = {}  # of our links and the host's, by their index
         self._ports: dict[int, int] = {}
         self._reflecting: set[int] = set()
 
@@ -161,8 +161,8 @@ class LinkWatch:
             return  # a port leaves its bridge: whether it goes for good is told next
         if message.kind == _Event.DELLINK:
             self._forget_port(index)
+            self._mtus.pop(index, None)
             if _is_ours(name):
-                self._mtus.pop(index, None)
                 self._changed(f"link {name} was deleted")
         elif bridge:
             await self._take_port(index, bridge)
@@ -172,6 +172,8 @@ class LinkWatch:
             self._changed(f"link {name} was taken out of its bridge")
         elif _is_ours(name):
             self._take_ours(index, name, flags, number(found.get(_MTU, b"")))
+        elif not name.startswith(_OF_ENGINES):
+            self._take_hosts(index, name, number(found.get(_MTU, b"")))
 
     def _take_ours(self, index: int, name: str, flags: int, mtu: int) -> None:
         before, self._mtus[index] = self._mtus.get(index), mtu
@@ -183,6 +185,12 @@ class LinkWatch:
             self._changed(f"link {name} has another MTU")
         elif name == TUNNEL:
             self._changed(f"link {name} may have another address")
+
+    def _take_hosts(self, index: int, name: str, mtu: int) -> None:
+        """Tell of another MTU: the tunnel may go over that link. What it was before the first event nobody knows."""
+        before, self._mtus[index] = self._mtus.get(index), mtu
+        if before != mtu:
+            self._changed(f"link {name} has another MTU")
 
     async def _take_port(self, port: int, bridge: int) -> None:
         """Pass on a port once: setting it up makes the kernel tell of it again. A bridge is told of as its own port."""
@@ -204,6 +212,10 @@ class LinkWatch:
         """Return whether it was one."""
         self._reflecting.discard(port)
         return self._ports.pop(port, None) is not None
+
+
+# Links that come and go with containers.
+_OF_ENGINES = ("veth", "docker", "br-")
 
 
 def _is_ours(name: str) -> bool:

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from common.wire.messages import Peer
-from worker.net.facts import facts, has_ipv6, ipv6_addresses
+from worker.net.facts import facts, ipv6_addresses, ipv6_refusal
 from worker.net.netlink import Seen
 
 LOOPBACK_PEER = Peer(node_id="n2", number=2, addr="127.0.0.9")
@@ -20,6 +20,10 @@ def test_the_operators_address_counts_if_the_host_has_it():
 def test_without_one_the_address_is_that_of_the_way_to_a_peer():
     found = facts("n1", Seen(addresses={"127.0.0.1": 65536}), [LOOPBACK_PEER], "")
     assert (found.address, found.mtu) == ("127.0.0.1", 65536)
+
+
+def test_a_small_link_leaves_containers_without_ipv6():
+    assert not facts("n1", Seen(addresses={"192.168.7.1": 1280}), [], "192.168.7.1").ipv6
 
 
 def test_without_peers_there_is_no_address_yet():
@@ -46,13 +50,16 @@ def test_ranges_of_both_families_are_told_apart():
     assert found.advertised_links == {"eth0"}
 
 
-def test_ipv6_may_be_switched_off_or_missing(tmp_path: Path):
-    assert not has_ipv6(tmp_path)
+def test_ipv6_may_be_switched_off_or_missing_or_too_large_for_the_link(tmp_path: Path):
+    assert "kernel has no IPv6" in ipv6_refusal(proc=tmp_path)
     setting = tmp_path / "net/ipv6/conf/all/disable_ipv6"
     setting.parent.mkdir(parents=True)
-    for value, there in (("0", True), ("1", False)):
-        setting.write_text(f"{value}\n")
-        assert has_ipv6(tmp_path) is there
+    setting.write_text("1\n")
+    assert "switches it off" in ipv6_refusal(proc=tmp_path)
+    setting.write_text("0\n")
+    assert ipv6_refusal(1330, tmp_path) == ""
+    assert "an MTU of 1329 bytes" in ipv6_refusal(1329, tmp_path)
+    assert "needs 1330" in ipv6_refusal(1329, tmp_path)
 
 
 def test_a_hosts_own_addresses_are_those_that_it_asks_others_from(tmp_path: Path):

@@ -6,6 +6,7 @@ import pytest
 
 from common.addressing6 import cluster_pools, mesh_prefix, subnet_size, with_ipv4
 from common.errors import InvalidArgument
+from common.model.container import DriverConfig
 from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, port, world
 from worker.net.kernel import Address, HardwareAddress, Neighbour, Route
@@ -83,6 +84,9 @@ def test_a_docker_network_without_ipv6_is_another_one():
     assert wanted.same_as(wanted.body("node1"))
     assert wanted.overlaps(wanted.body("node1"))
     assert not wanted.same_as(before.body("node1"))
+    assert not wanted.is_half_of(before.body("node1"))
+    assert before.is_half_of(wanted.body("node1"))
+    assert not before.same_as(wanted.body("node1"))
 
 
 def test_the_overlay_leads_to_each_peer_and_its_part_of_the_network():
@@ -110,6 +114,14 @@ def test_state_does_not_grow_with_containers():
     many = dual(endpoint(*tasks), addresses=[f"10.1.16.{i}" for i in range(2, 200)])
     assert few.items == many.items
     assert table(few, "bridge") == table(many, "bridge")
+
+
+@pytest.mark.parametrize(("mtu", "fits"), [(1360, True), (1359, False)])
+def test_an_encrypted_network_needs_a_larger_link_for_ipv6(mtu: int, fits: bool):
+    secret = network(subnet6=PREFIX, driver=DriverConfig(options={"encrypted": ""}))
+    found = dual(networks=(secret,), encrypts=True, mtu=mtu)
+    assert (BLUE in found.site.segments) is fits
+    assert fits or "an MTU of 1360 bytes, and this host's link to the other nodes has 1359" in found.site.problems[BLUE]
 
 
 def test_a_host_without_ipv6_has_nothing_of_it():

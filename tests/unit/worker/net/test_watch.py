@@ -139,6 +139,12 @@ async def test_another_mtu_matters():
     assert changes == ["link oc-blue is new", "link oc-blue has another MTU", "link oc-blue has another MTU"]
 
 
+async def test_another_mtu_of_the_hosts_own_links_matters_and_those_of_containers_do_not():
+    links = [(7, "eth0", 1500), (7, "eth0", 1500), (7, "eth0", 1300), (8, "veth7", 1500), (9, "docker0", 1500)]
+    _, changes = await heard(*(link(RTM_NEWLINK, index, name, mtu=mtu) for index, name, mtu in links))
+    assert changes == ["link eth0 has another MTU", "link eth0 has another MTU"]
+
+
 async def test_a_port_that_is_taken_out_of_its_bridge_matters_and_one_that_goes_does_not():
     joins = (link(RTM_NEWLINK, 9, "veth1", master=5), port(RTM_NEWLINK, 9, "veth1", master=5, hairpin=0))
     leaves = port(RTM_DELLINK, 9, "veth1", master=5)

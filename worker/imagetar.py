@@ -237,7 +237,7 @@ def _read_pax(text: bytes) -> dict[str, str]:
         key, equals, value = record[len(head) + 1 : -1].decode(errors="replace").partition("=")
         if not equals or not record.endswith(b"\n"):
             raise WrongImage("a malformed extended header")
-        if key == "path" or (key == "size" and value.isdigit() and len(value) < 20):
+        if key == "path" or (key == "size" and value.isdecimal() and len(value) < 20):
             found[key] = value
         elif not _PAX_HARMLESS.fullmatch(key):
             raise WrongImage(f"an extended header with {key!r}, which no image needs")

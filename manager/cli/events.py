@@ -54,7 +54,7 @@ def moment(text: str, now: float) -> str:
         InvalidArgument: it is none of these.
 
     """
-    if text.replace(".", "", 1).isdigit():
+    if text.replace(".", "", 1).isdecimal():
         return text
     with suppress(ValueError):  # then it is a date
         return f"{now - parse_duration(text) / _NANO:.9f}"

@@ -195,7 +195,7 @@ def parse_scale(text: str) -> tuple[str, int]:
     reference, equals, number = text.partition("=")
     if not equals or not reference:
         raise InvalidArgument(f"Invalid scale specifier '{text}'.\nSee 'swarm-manager service scale --help'.")
-    if not number.isdigit():
+    if not number.isdecimal():
         raise InvalidArgument(f"{reference}: invalid replicas value {number}: a whole number, 0 or more, is expected")
     return reference, int(number)
 

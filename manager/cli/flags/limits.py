@@ -75,7 +75,7 @@ def _generic(text: str) -> GenericResource:
     kind, equals, value = text.partition("=")
     if not equals or not kind or not value:
         raise ValueError(f"incorrect term {text}, missing '=' or malformed expression")
-    if value.lstrip("-").isdigit():
+    if value.lstrip("-").isdecimal():
         if int(value) < 0:
             raise ValueError(f"cannot have a negative count: {text}")
         return GenericResource(discrete_resource_spec=DiscreteResourceSpec(kind=kind, value=int(value)))

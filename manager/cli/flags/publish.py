@@ -56,7 +56,7 @@ def _long(text: str) -> PortConfig:
 
 
 def _number(key: str, value: str) -> int:
-    if not value.isdigit() or int(value) > _LAST_PORT:
+    if not value.isdecimal() or int(value) > _LAST_PORT:
         raise ValueError(f"invalid {key} port ({value}): a number up to {_LAST_PORT} is expected")
     return int(value)
 

@@ -47,7 +47,7 @@ class SplitList(click.ParamType):  # type: ignore[type-arg]  # as above
 
 
 def _unsigned(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError("a whole number, 0 or more, is expected")
     return int(text)
 

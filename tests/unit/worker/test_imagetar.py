@@ -206,6 +206,12 @@ def test_an_extended_size_is_what_counts() -> None:
         through(bytes(data), archive.image_id)
 
 
+def test_an_extended_size_that_is_no_number_is_refused() -> None:
+    archive = Archive(*LAYERS)
+    with pytest.raises(WrongImage, match="extended header"):
+        through(archive.tar(tarfile.PAX_FORMAT, size="²"), archive.image_id)
+
+
 def test_a_huge_manifest_is_refused_before_it_is_read() -> None:
     info = tarfile.TarInfo("manifest.json")
     info.size = 1 << 40

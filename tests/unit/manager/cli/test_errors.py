@@ -41,6 +41,7 @@ def run(*words: str) -> tuple[int, str]:
         (["-H", "ftp://x", "service", "ls"], 1, "invalid address 'ftp://x'"),
         (["service", "scale", "web"], 1, "Invalid scale specifier 'web'."),
         (["service", "scale", "web=x"], 1, "web: invalid replicas value x"),
+        (["service", "scale", "web=²"], 1, "web: invalid replicas value ²"),
         (["service", "create", "--env-file", "/no", "x"], 1, "cannot read the environment file /no: No such file"),
         (["stack", "deploy", "x"], 1, "Please specify a Compose file"),
         (["stack", "deploy", "-c", "/nothing.yml", "x"], 1, "open /nothing.yml: no such file or directory"),

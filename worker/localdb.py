@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ _KINDS: tuple[tuple[str, type[Any], str], ...] = (
 
 # What says nothing of the file's content.
 _DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_FIRST_BYTES = 1 << 16
 _NOTHING = Assignments(complete=True, results_in=0)
 
 T = TypeVar("T")
@@ -125,7 +127,10 @@ class LocalDb:
             if self._db is not None:
                 self._db.close()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
-                raise Unavailable(f"{self._path} cannot be used: {error}: see to its disk, then start again") from error
+                full = ", as its disk is full" if _is_full(self._path.parent) else ""
+                raise Unavailable(
+                    f"{self._path} cannot be used{full} ({error}): see to its disk, then start again"
+                ) from error
             _log.warning(
                 "%s cannot be read (%s): kept as %s, starting with an empty one; a manager sends again what is in it",
                 self._path,
@@ -177,6 +182,11 @@ def _parts(message: Assignments) -> Iterable[tuple[str, tuple[Any, ...], tuple[s
     )
     keys = (key for _, _, key in _KINDS)
     return zip((kind for kind, _, _ in _KINDS), objects, removed, keys, strict=True)
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for what SQLite begins with."""
+    return shutil.disk_usage(folder).free < _FIRST_BYTES
 
 
 def _put_aside(path: Path) -> Path:

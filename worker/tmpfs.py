@@ -50,7 +50,7 @@ class TmpfsFiles:
             return {file.target: _write(folder / str(number), file) for number, file in enumerate(files)}
         except OSError as error:
             self.remove(task_id)
-            raise FailedPrecondition(f"cannot write the task's secrets and configs: {error}") from error
+            raise FailedPrecondition(_not_written(folder, error)) from error
 
     async def replace(
         self, task_id: str, files: Collection[TaskFile], pid: int, tell: Callable[[], Awaitable[None]]
@@ -66,7 +66,7 @@ class TmpfsFiles:
             for path, file in changed.items():
                 _write(fresh[path], file)
         except OSError as error:
-            raise FailedPrecondition(f"cannot write the task's secrets and configs: {error}") from error
+            raise FailedPrecondition(_not_written(folder, error)) from error
         targets = {str(fresh[path]): file.target for path, file in changed.items()}
         covered = bool(pid) and await _show(pid, targets)
         await tell()
@@ -149,6 +149,10 @@ def in_memory(folder: Path, mounts: Path = _MOUNTS) -> bool:
         if (where == point or where.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
             best, kind = point, filesystem.split()[0]
     return kind in ("tmpfs", "ramfs")
+
+
+def _not_written(folder: Path, error: OSError) -> str:
+    return f"cannot write the task's secrets and configs to {folder}: {error.strerror}"
 
 
 def _write(path: Path, file: TaskFile) -> str:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from common.errors import ResourceExhausted
 from common.model.container import ContainerSpec, DnsConfig, Mount
 from common.model.task import Task
 from common.wire.messages import MESH
@@ -61,15 +62,24 @@ class ClusterDns:
         return ""
 
     def resolv_conf(self, task: Task, nameserver: str) -> tuple[Mount, ...]:
-        """Write a task's resolv.conf and return its mount; none if the task brings a file of its own."""
+        """Write a task's resolv.conf and return its mount; none if the task brings a file of its own.
+
+        Raises:
+            ResourceExhausted: it cannot be written, and there is none from before.
+
+        """
         spec = task.spec.container_spec or ContainerSpec()
         if TARGET in _targets(spec):
             return ()
+        path = self._files.path(task.id)
         try:
-            path = self._files.write(task.id, nameserver, spec.dns_config)
+            self._files.write(task.id, nameserver, spec.dns_config)
         except OSError as error:
-            _log.warning("cannot write the resolv.conf of task %s, it asks by Docker's name server: %s", task.id, error)
-            return ()
+            if task.id not in self._files:
+                raise ResourceExhausted(
+                    f"cannot write the container's resolv.conf, {path}: {error.strerror}: free some space on that disk"
+                ) from error
+            _log.warning("cannot rewrite the resolv.conf of task %s, it stays as it is: %s", task.id, error)
         return (Mount(type="bind", source=str(path), target=TARGET),)
 
     def readmit(self, task: Task) -> None:

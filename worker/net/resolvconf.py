@@ -109,15 +109,22 @@ class ContainerFiles:
 
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / task_id
+        path = self.path(task_id)
         write_in_place(path, render(nameserver, self._host.current(), own).encode())
         self._made[task_id] = (nameserver, own)
         return path
 
+    def path(self, task_id: str) -> Path:
+        """Return where a task's file is, or is to be."""
+        return self._folder / task_id
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._made
+
     def adopt(self, task_id: str, own: DnsConfig | None) -> None:
         """Take note of a file from before, if the task has one."""
         try:
-            found = parse((self._folder / task_id).read_text(errors="replace")).nameservers
+            found = parse(self.path(task_id).read_text(errors="replace")).nameservers
         except OSError:
             return
         if found:
@@ -127,7 +134,7 @@ class ContainerFiles:
     def remove(self, task_id: str) -> None:
         """Repeatable."""
         self._made.pop(task_id, None)
-        (self._folder / task_id).unlink(missing_ok=True)
+        self.path(task_id).unlink(missing_ok=True)
 
     def remove_all(self) -> None:
         self._made.clear()

@@ -36,7 +36,9 @@ def test_a_mount_with_a_name_in_no_known_encoding_is_no_trouble(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_said_of_the_task(tmp_path):
     (tmp_path / "files").write_text("")
-    with pytest.raises(FailedPrecondition, match=r"cannot write the task's secrets and configs: .*files/t1"):
+    with pytest.raises(
+        FailedPrecondition, match=r"cannot write the task's secrets and configs to .*files/t1: Not a directory"
+    ):
         TmpfsFiles(tmp_path / "files").write("t1", [TaskFile(target="/a", data=b"x")])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import ResourceExhausted
 from common.model.container import ConfigReference, ContainerSpec, DnsConfig, FileTarget, Mount
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.model.task import Task, TaskSpec
@@ -74,6 +75,19 @@ async def test_a_tasks_file_is_there_until_its_release(dns, tmp_path):
     dns.resolv_conf(task("t2"), GATEWAY)
     dns.remove_all()
     assert not (tmp_path / "resolv").exists()
+
+
+async def test_no_container_starts_without_the_names_of_its_networks(dns, tmp_path, monkeypatch):
+    """On a full disk it would get Docker's file, and find nobody. One that has its file keeps it."""
+    (mount,) = dns.resolv_conf(task(), GATEWAY)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker.net.resolvconf.os.pwrite", full)
+    assert dns.resolv_conf(task(), MESH_GATEWAY) == (mount,)
+    with pytest.raises(ResourceExhausted, match=r"resolv.conf, /.*/t2: No space left on device: free some space"):
+        dns.resolv_conf(task("t2"), GATEWAY)
 
 
 @pytest.mark.parametrize(

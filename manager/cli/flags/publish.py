@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from common.model.service import PortConfig
@@ -61,10 +62,15 @@ def _number(key: str, value: str) -> int:
     return int(value)
 
 
-def same_target(port: PortConfig, removed: PortConfig) -> bool:
-    """Whether `--publish-rm` means this port: its target, protocol and mode are what is compared."""
-    return (port.target_port, port.protocol, port.publish_mode) == (
-        removed.target_port,
-        removed.protocol,
-        removed.publish_mode,
-    )
+def meant(ports: Sequence[PortConfig], removed: PortConfig) -> Sequence[PortConfig]:
+    """Return those of the ports that `--publish-rm` means: all of its target, protocol and mode.
+
+    Among several of these a published port that it names chooses; docker's means them all the same.
+    """
+
+    def kind(port: PortConfig) -> tuple[int, str, str]:
+        return port.target_port, port.protocol, port.publish_mode
+
+    alike = [port for port in ports if kind(port) == kind(removed)]
+    named = [port for port in alike if removed.published_port and port.published_port == removed.published_port]
+    return named or alike

@@ -24,7 +24,7 @@ from common.model.service import (
 from manager.cli.flags import parts
 from manager.cli.flags.keyvalue import merge_variables, remove_hosts
 from manager.cli.flags.limits import generic_kind, merge_capabilities, merge_ulimits
-from manager.cli.flags.publish import same_target
+from manager.cli.flags.publish import meant
 
 _replace = msgspec.structs.replace
 
@@ -213,7 +213,7 @@ def _endpoint(present: EndpointSpec | None, given: parts.Given) -> EndpointSpec 
 
 
 def _ports(present: tuple[PortConfig, ...], given: parts.Given) -> tuple[PortConfig, ...]:
-    removed = [port for ports in given["publish_rm"] for port in ports]
-    kept = [port for port in present if not any(same_target(port, gone) for gone in removed)]
+    removed = {port for ports in given["publish_rm"] for gone in ports for port in meant(present, gone)}
+    kept = [port for port in present if port not in removed]
     added = [port for ports in given["publish_add"] for port in ports]
     return tuple(sorted({*kept, *added}, key=lambda port: (port.published_port, port.target_port, port.protocol)))

@@ -126,6 +126,13 @@ def test_an_update_changes_what_is_named():
     assert [port.published_port for port in after.endpoint_spec.ports] == [9000]
 
 
+def test_a_port_that_is_removed_twice_takes_no_other_with_it():
+    both = update("--publish-add 9000:80")
+    after = update("--publish-rm 9000:80 --publish-rm 9000:80", both)
+    assert after.endpoint_spec is not None
+    assert [port.published_port for port in after.endpoint_spec.ports] == [8080]
+
+
 def test_health_checks():
     checked = update("--health-cmd 'test -f /x' --health-interval 3s")
     assert container(checked).healthcheck == HealthConfig(test=("CMD-SHELL", "test -f /x"), interval=3 * SECOND)

@@ -24,7 +24,7 @@ from manager.cli.flags.keyvalue import (
     remove_hosts,
 )
 from manager.cli.flags.limits import capability, merge_capabilities, merge_ulimits, parse_generic, parse_ulimit
-from manager.cli.flags.publish import parse_publish, same_target
+from manager.cli.flags.publish import meant, parse_publish
 from manager.cli.flags.references import parse_config, parse_secret, with_config_ids, with_secret_ids
 
 
@@ -58,8 +58,22 @@ def test_wrong_ports(text: str):
 
 def test_a_port_is_removed_by_target_protocol_and_mode():
     (removed,) = parse_publish("80")
-    assert same_target(PortConfig(target_port=80, published_port=9000), removed)
-    assert not same_target(PortConfig(target_port=80, protocol="udp"), removed)
+    (other,) = parse_publish("9000:80/udp")
+    port = PortConfig(target_port=80, published_port=9000)
+    assert meant([port, other], removed) == [port]
+    assert meant([other], removed) == []
+
+
+def test_of_several_ports_of_one_target_the_published_one_that_is_named_is_removed():
+    ports = [PortConfig(target_port=80, published_port=number) for number in (8080, 8090)]
+    for text, gone in (
+        ("8090:80", ports[1:]),
+        ("published=8080,target=80", ports[:1]),
+        ("80", ports),
+        ("9999:80", ports),
+    ):
+        (removed,) = parse_publish(text)
+        assert meant(ports, removed) == gone, text
 
 
 def test_secrets_and_configs():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -48,39 +48,64 @@ async def attached(context: Context, draft: NetworkAttachment) -> AsyncIterator[
     """
     draft = msgspec.structs.replace(draft, id=new_id(context.rng))
     try:
-        yield await prepare(context, draft)
+        stored = await _store(context, lambda _: draft)
+        yield await _prepared(context, stored)
     except BaseException:
         await context.store.update(lambda tx: tx.remove(draft))
         raise
 
 
-async def prepare(context: Context, wanted: NetworkAttachment) -> NetworkAttachment:
-    """Store an attachment, new or with another network; return it when its node has what it needs.
+@asynccontextmanager
+async def joined(
+    context: Context, network_id: str, wanted: Callable[[View], NetworkAttachment]
+) -> AsyncIterator[NetworkAttachment]:
+    """Have a node prepare another network for a container, which the block connects; taken back if it fails.
+
+    `wanted` makes the attachment, with that network, of the newest state.
 
     Raises:
-        EngineError: 400, 409; a network or address cannot be had.
+        EngineError: what `wanted` raises; 400, 409; the network or address cannot be had.
         Unavailable: the node cannot do it; says why.
 
     """
-    fresh = msgspec.structs.replace(wanted, status=msgspec.structs.replace(wanted.status, err=""))
+    stored = await _store(context, wanted)
+    try:
+        yield await _prepared(context, stored)
+    except BaseException:
+        await without(context, stored.id, network_id)
+        raise
 
-    def put(tx: Transaction) -> None:
+
+async def _store(context: Context, wanted: Callable[[View], NetworkAttachment]) -> NetworkAttachment:
+    def put(tx: Transaction) -> NetworkAttachment:
+        made = wanted(tx)
+        fresh = msgspec.structs.replace(made, status=msgspec.structs.replace(made.status, err=""))
         for network in leased(tx, fresh):
             tx.put(network)
         tx.put(fresh)
+        return fresh
 
+    return await context.store.update(put)
+
+
+async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttachment:
+    """Return an attachment when its node has what it needs.
+
+    Raises:
+        Unavailable: the node cannot do it; says why.
+
+    """
     try:
         with context.store.watch() as changes:
-            await context.store.update(put)
-            async with context.presence.guard(context.store.view, fresh.node_id), asyncio.timeout(ATTACH_SECONDS):
-                while (found := _settled(context.store.view, fresh.id)) is None:
+            async with context.presence.guard(context.store.view, stored.node_id), asyncio.timeout(ATTACH_SECONDS):
+                while (found := _settled(context.store.view, stored.id)) is None:
                     try:
                         await changes.next()
                     except Lagged:
                         continue  # the state itself is looked at
                 return found
     except TimeoutError:
-        name = node_name(context.store.view, fresh.node_id)
+        name = node_name(context.store.view, stored.node_id)
         raise Unavailable(f"node {name} did not prepare the networks within {ATTACH_SECONDS:g} s") from None
 
 

@@ -15,7 +15,7 @@ from common.model.client import Role
 from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.wire.messages import MESH
-from manager.api.attachments import attachment_of, prepare, without
+from manager.api.attachments import attachment_of, joined, without
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers_locate import Found, locate
 from manager.api.containers_make import connect
@@ -27,6 +27,7 @@ from manager.api.lookup import find_network
 from manager.api.proxy import EngineReply, ask
 from manager.api.references import predefined_name
 from manager.api.router import Route
+from manager.state.view import View
 
 
 class Connect(Model):
@@ -48,18 +49,17 @@ async def connect_container(context: Context, call: Call) -> Reply:
     shown = await _inspect(context, found)
     _check(shown, network)
     own = asked_network(network, asked.endpoint_config)
-    known = attachment_of(context.store.view, found.id)
-    if known is not None and any(each.target == network.id for each in known.networks):
-        raise EngineError(403, f"endpoint with name {known.name} already exists in network {network.name}")
     _check_node(context, found, own)
-    wanted = known if known is not None else _draft(context, found, shown)
-    wanted = msgspec.structs.replace(wanted, networks=(*wanted.networks, own))
-    try:
-        ready = await prepare(context, wanted)
+    draft = _draft(context, found, shown)
+
+    def wanted(view: View) -> NetworkAttachment:
+        present = attachment_of(view, found.id) or draft
+        if any(each.target == network.id for each in present.networks):
+            raise EngineError(403, f"endpoint with name {present.name} already exists in network {network.name}")
+        return msgspec.structs.replace(present, networks=(*present.networks, own))
+
+    async with joined(context, network.id, wanted) as ready:
         await _join(context, ready, network, own, shown, asked.endpoint_config)
-    except BaseException:
-        await without(context, wanted.id, network.id)
-        raise
     return Answer(200)
 
 
@@ -71,7 +71,11 @@ async def _join(
     way_out, end = ready.end_in(MESH), ready.end_in(network.id)
     assert end is not None, "it was prepared"
     if way_out is not None and way_out.network not in present:
-        await connect(context, ready.node_id, ready.container, way_out.network, endpoint(way_out, None, None))
+        try:
+            await connect(context, ready.node_id, ready.container, way_out.network, endpoint(way_out, None, None))
+        except EngineError as error:
+            if "already exists in network" not in error.message:  # another request has connected it meanwhile
+                raise
     await connect(context, ready.node_id, ready.container, end.network, endpoint(end, own, given))
 
 

@@ -202,6 +202,27 @@ async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engin
     assert (status, "is not connected to network wide" in answer["message"]) == (403, True)
 
 
+@pytest.mark.parametrize("has_one", [False, True])
+async def test_two_networks_at_once_are_both_noted(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str, *, has_one: bool
+) -> None:
+    ids = {wide}
+    for number in (6, 7):
+        ipam = {"Config": [{"Subnet": f"10.{number}.0.0/16"}]}
+        body = {"Name": f"net{number}", "Driver": "overlay", "Attachable": True, "IPAM": ipam}
+        ids.add(await client.make("/networks/create", body))
+    engines.one.add(A, "box")
+    names = ["wide", "net6", "net7"]
+    if has_one:
+        assert (await client.ask("POST", f"/networks/{names.pop(0)}/connect", {"Container": A}))[0] == 200
+    answers = await asyncio.gather(
+        *(client.ask("POST", f"/networks/{name}/connect", {"Container": A}) for name in names)
+    )
+    assert [status for status, _ in answers] == [200] * len(names)
+    (found,) = attachments(cluster)
+    assert {each.target for each in found.networks} == ids
+
+
 async def test_what_cannot_be_connected(client: Client, engines: Engines, wide: str) -> None:
     engines.one.add(A, "task", Labels={"com.docker.swarm.task.id": "t", "com.docker.swarm.service.name": "web"})
     status, answer = await client.ask("POST", "/networks/wide/connect", {"Container": A})

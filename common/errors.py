@@ -7,6 +7,7 @@ A message says what was wrong, where, and what to do. Anything that is not a `Sw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -94,3 +95,12 @@ class ProtocolError(SwarmError):
 
     status = 400
     code = "InvalidArgument"
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error consists of: the errors of a group, however deep, else the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error

@@ -14,7 +14,7 @@ import msgspec
 
 from common import logs, shellcompletion
 from common.clock import rfc3339
-from common.errors import SwarmError
+from common.errors import SwarmError, leaves
 from common.helptext import as_epilog
 from common.interrupt import interruptible
 from common.version import version
@@ -48,10 +48,7 @@ def _plain_errors(command: F) -> F:
         try:
             return command(*arguments, **options)
         except* SwarmError as errors:
-            error: BaseException = errors
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {next(leaves(errors))}", err=True)
             sys.exit(1)
 
     return wrapped  # type: ignore[return-value]

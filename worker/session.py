@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from common.backoff import Backoff
 from common.clock import Clock
-from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.errors import PermissionDenied, SwarmError, Unavailable, leaves
 from common.wire.barrier_messages import AllApplied
 from common.wire.channel import Channel
 from common.wire.handshake import refused_error
@@ -203,7 +203,7 @@ class Session:
                 group.create_task(self._fail_when_unfit())
                 await self._read(channel, group)
         except* SwarmError as errors:
-            _log.warning("session with %s ended: %s", self._address, _first(errors).message)
+            _log.warning("session with %s ended: %s", self._address, next(leaves(errors)))
         _mind_cancellation()
 
     def _turn(self, channel: Channel | None) -> None:
@@ -342,9 +342,3 @@ def _mind_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def _first(errors: BaseExceptionGroup[SwarmError]) -> SwarmError:
-    """Pick the error to show of those that ended a session together."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

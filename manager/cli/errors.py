@@ -6,7 +6,7 @@ import errno
 
 import click
 
-from common.errors import SwarmError
+from common.errors import SwarmError, leaves
 
 USAGE_EXIT = 125
 INTERRUPTED_EXIT = 130
@@ -15,8 +15,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def explain(error: BaseException) -> tuple[str, int]:
     """Turn an error into a message for standard error (may be empty) and an exit code; anything unknown is a bug."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]  # of several waits that failed at once, one reason is enough
+    error = next(leaves(error))  # of several waits that failed at once, one reason is enough
     match error:
         case click.UsageError():
             return _explain_usage(error)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from common.errors import NotFound, ProtocolError, SwarmError
+from common.errors import NotFound, ProtocolError, SwarmError, leaves
 from common.tls import Identity
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.channel import Channel, ChannelClosed
@@ -337,5 +337,5 @@ class Session:
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Take the error that tells the most: a bug before an expected one."""
-    flat = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in errors.exceptions]
-    return next((error for error in flat if not isinstance(error, SwarmError)), flat[0])
+    found = list(leaves(errors))
+    return next((error for error in found if not isinstance(error, SwarmError)), found[0])

@@ -61,7 +61,9 @@ def read_container(answer: Mapping[str, Any]) -> Container:
     """Read the answer to GET /containers/{id}/json."""
     state = answer["State"]
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
-    health = (state.get("Health") or {}).get("Status", "")
+    check = state.get("Health") or {}
+    health = check.get("Status", "")
+    bad = [probe.get("Output", "") for probe in check.get("Log") or () if probe.get("ExitCode")]
     labels = answer["Config"].get("Labels") or {}
     memory = (answer.get("HostConfig") or {}).get("MemoryReservation") or 0
     return Container(
@@ -72,6 +74,7 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         error=state.get("Error", ""),
         oom_killed=state.get("OOMKilled", False),
         health="" if health == "none" else health,
+        health_said=bad[-1] if bad else "",
         pid=state.get("Pid", 0),
         addresses={name: address for name, net in networks.items() if (address := _address(net))},
         addresses6={name: address for name, net in networks.items() if (address := _address6(net))},

@@ -68,7 +68,7 @@ class Phase(enum.IntEnum):
 class Container:
     """What the engine says of a container.
 
-    health: "" without a check, else starting, healthy or unhealthy.
+    health: "" without a check, else starting, healthy or unhealthy; health_said: what its last bad check wrote.
     error: why the engine could not start it, in its words.
     signal: the last deadly signal that was sent through the engine (15 for `docker stop`), 0 if none was.
     addresses: the address in each Docker network, by the network's name; `addresses6`: the IPv6 one, where it has one.
@@ -85,6 +85,7 @@ class Container:
     error: str = ""
     oom_killed: bool = False
     health: str = ""
+    health_said: str = ""
     signal: int = 0
     pid: int = 0
     addresses: Mapping[str, str] = field(default_factory=dict)

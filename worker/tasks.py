@@ -132,6 +132,7 @@ class TaskRunner:
                 container = replace(container, oom_killed=True)
             case "health_status":
                 container = replace(container, health=event.health)
+                self._stale = self._stale or event.health == "unhealthy"  # to learn what the check said
             case "die" if self._now.stopping:
                 container = replace(container, phase=Phase.EXITED, exit_code=event.exit_code)
             case "die" | "destroy" | "start":
@@ -188,10 +189,14 @@ class TaskRunner:
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
 
     async def _with_last_words(self, step: Step) -> Step:
-        """Add to the error of a container that failed by itself what it said last, if its engine can tell."""
+        """Add to the error of a failed container what it, or its health check, said last, if its engine can tell."""
         container, lines = self._now.container, lastwords.wanted(self.task)
         failed = step.state is TaskState.FAILED and step.state > self._now.state
-        if not (failed and lines and container and container.phase is Phase.EXITED and container.exit_code):
+        if not (failed and lines and container and container.phase is Phase.EXITED):
+            return step
+        if container.health == "unhealthy":
+            return replace(step, err=lastwords.told(step.err, container.health_said.encode(), lines))
+        if not container.exit_code:
             return step
         logs = await self._hands.last_logs(self.task, container, lines)
         return replace(step, err=lastwords.told(step.err, logs, lines))

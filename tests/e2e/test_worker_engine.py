@@ -295,17 +295,26 @@ async def test_stopping_signals_waits_for_the_grace_and_then_kills(worker):
 
 
 async def test_health_holds_back_and_fails(worker):
-    check = HealthConfig(test=("CMD-SHELL", "test -e /tmp/well"), interval=SECOND // 2, timeout=SECOND, retries=2)
+    test = ("CMD-SHELL", "test -e /tmp/well || { echo it is not well; exit 1; }")
+    check = HealthConfig(test=test, interval=SECOND // 2, timeout=SECOND, retries=2)
     start = HealthConfig(test=check.test, interval=check.interval, timeout=SECOND, retries=2, start_period=30 * SECOND)
     task, never = make("t1", healthcheck=start), make("t2", healthcheck=check)
     await worker.assign(task, never)
     failed = await worker.until(never, S.FAILED)
-    assert (failed.state, failed.err) == (S.FAILED, "task: unhealthy container")
+    assert (failed.state, failed.err) == (S.FAILED, "task: unhealthy container: it is not well")
     assert worker.state(task) is S.STARTING
     await worker.shell(task, "touch /tmp/well")
     assert (await worker.until(task, S.RUNNING)).state is S.RUNNING
     await worker.shell(task, "rm /tmp/well")
-    assert (await worker.until(task, S.FAILED)).err == "task: unhealthy container"
+    assert (await worker.until(task, S.FAILED)).err == "task: unhealthy container: it is not well"
+
+
+async def test_a_health_check_that_hangs_is_told_as_such(worker):
+    check = HealthConfig(test=("CMD", "sleep", "1000"), interval=SECOND // 2, timeout=SECOND, retries=1)
+    task = make("t1", healthcheck=check)
+    await worker.assign(task)
+    err = (await worker.until(task, S.FAILED)).err
+    assert err == "task: unhealthy container: Health check exceeded timeout (1s)"
 
 
 async def test_ends_and_refusals_are_told_apart(worker):

@@ -30,7 +30,7 @@ class Program:
 
     exits_after, exit_code: it ends by itself.
     stop_takes: how long it needs for SIGTERM; more than the grace, and it is killed (137).
-    healthy_after: it has a health check that is good from then on; sick_after: and bad from then on.
+    healthy_after: it has a health check that is good from then on; sick_after: and bad from then on, saying check_said.
     create_error, start_error: the engine refuses.
     """
 
@@ -39,6 +39,7 @@ class Program:
     stop_takes: float = 0.05
     healthy_after: float | None = None
     sick_after: float | None = None
+    check_said: str = ""
     create_error: str = ""
     start_error: str = ""
 
@@ -355,7 +356,8 @@ class FakeEngine:
         self._tell(box, "destroy")
 
     def _health(self, box: _Box, health: str) -> None:
-        box.seen = replace(box.seen, health=health)
+        said = box.program.check_said if health == "unhealthy" else ""
+        box.seen = replace(box.seen, health=health, health_said=said)
         self._tell(box, "health_status", health=health)
 
     def _tell(self, box: _Box, action: str, exit_code: int = 0, signal: int = 0, health: str = "") -> None:

@@ -228,6 +228,16 @@ async def test_health_decides_when_it_runs_and_when_it_fails():
 
 
 @virtual
+async def test_an_unhealthy_containers_error_has_what_its_check_said():
+    for lines, words in {"": ": no answer | from port 80", "0": ""}.items():
+        w = world({"web": Program(healthy_after=5, sick_after=10, check_said="no answer\nfrom port 80\n")})
+        async with w.running():
+            await w.assign(msgspec.structs.replace(make_task(), labels={"swarm.x.last-words": lines} if lines else {}))
+            await asyncio.sleep(20)
+            assert (w.state(), w.last().err) == (S.FAILED, f"task: unhealthy container{words}")
+
+
+@virtual
 async def test_a_program_that_ends_is_reported_with_its_exit_code():
     w = world({"web": Program(exits_after=2, exit_code=3)})
     async with w.running():

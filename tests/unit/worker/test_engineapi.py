@@ -107,6 +107,12 @@ def test_a_container_without_a_check_has_no_health():
     assert engineapi.read_container(inspected(Health={"Status": "none"})).health == ""
 
 
+def test_of_a_health_checks_log_the_last_bad_answer_is_read():
+    log = [{"ExitCode": 1, "Output": "old"}, {"ExitCode": -1, "Output": "Health check exceeded timeout (2s)"}]
+    read = engineapi.read_container(inspected(Health={"Status": "unhealthy", "Log": [*log, {"ExitCode": 0}]}))
+    assert read.health_said == "Health check exceeded timeout (2s)"
+
+
 def test_how_a_container_ended():
     found = engineapi.read_container(inspected(Status="exited", ExitCode=137, OOMKilled=True, Error="e"))
     assert (found.exit_code, found.oom_killed, found.error) == (137, True, "e")

@@ -76,8 +76,10 @@ class Case:
 
         A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
         """
+        if task.refused:
+            return False  # it has other files than its specification says
         if task.spec_version == self.service.spec_version:
-            return not task.refused
+            return True
         alike = self._compare(task)
         return alike.same or (alike.but_placement and self._fits(task))
 

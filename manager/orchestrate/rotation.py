@@ -17,6 +17,7 @@ from common.model import Config, Secret, Service, StoredObject, Task
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import EXTENSION_PREFIX, STACK_LABEL, ServiceSpec
+from manager.orchestrate import canary
 from manager.orchestrate.draft import Draft
 from manager.state import executions, revisions
 from manager.state.changes import Change, Decision
@@ -136,7 +137,10 @@ def renewed(spec: ServiceSpec, view: View) -> ServiceSpec:
 
 
 def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decision:
-    """Remove the old versions among `keys` (ids) that no service, present or previous, and no task uses."""
+    """Remove the old versions among `keys` (ids) that no service, present or previous, and no task uses.
+
+    Nor is to use: while a canary holds, the next tasks are made like those that it leaves as they are.
+    """
     del now, rng
     draft = Draft()
     old = [file for key in keys if (file := view.secrets.get(key) or view.configs.get(key)) and is_old(file)]
@@ -182,6 +186,8 @@ def _used(view: View) -> frozenset[str]:
         used |= references(service.spec)
         if service.previous_spec is not None:
             used |= references(service.previous_spec)
+        for task in canary.originals(service, view.tasks.of_service(service.id)):
+            used |= container_references(task.spec.container_spec)
     seen: set[int] = set()  # tasks of one version share their specification
     for task in view.tasks:
         container = task.spec.container_spec

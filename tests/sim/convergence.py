@@ -203,6 +203,13 @@ def _history(view: View, service: Service) -> Iterator[str]:
             yield f"{service.name}: should be removed: {story(task)}"
 
 
+def _update_waits(view: View, task: Task) -> bool:
+    """Whether a task may still be one that an update is to replace: for room, or for somebody to have it go on."""
+    service = view.services.get(task.service_id)
+    status = service.update_status if service is not None else None
+    return status is not None and status.state in {*ACTIVE, *HALTED}
+
+
 def _node(cluster: Cluster, node: Node) -> Iterator[str]:
     """Compare what runs on a host with what is wanted there."""
     host = cluster.hosts[node.id]
@@ -215,7 +222,7 @@ def _node(cluster: Cluster, node: Node) -> Iterator[str]:
         yield f"{node.id} runs {sorted(host.containers)} instead of {sorted(wanted)}"
     for task_id, made in host.containers.items():
         task = cluster.view.tasks.get(task_id)
-        if task is not None and task.spec != made.spec:
+        if task is not None and task.spec != made.spec and not (task.refused and _update_waits(cluster.view, task)):
             yield f"{node.id} runs {task_id} with other files than {story(task)} is to have"
 
 

@@ -191,6 +191,33 @@ def test_a_canary_that_cannot_take_it_is_the_one_that_is_replaced() -> None:
     assert world.state == "paused"
 
 
+def test_a_task_that_cannot_take_it_is_replaced_although_its_service_was_only_scaled_since() -> None:
+    world = Vault()
+    world.rotate("two")
+    world.settle()
+    refused = world.asked
+    world.answer(refuse="no")
+    service = world.service
+    labels = {**service.spec.labels, "team": "blue"}
+    fresh = replace(service, spec=replace(service.spec, labels=labels), spec_version=world.tables.index + 1)
+    world.put(replace(fresh, update_status=None))
+    world.settle()
+    stopped = {task.id for task in world.tasks if task.desired_state is TaskState.SHUTDOWN}
+    assert {task.id for task in refused} <= stopped
+
+
+def test_a_version_stays_as_long_as_a_canary_may_have_tasks_made_with_it() -> None:
+    world = Vault(labels={"swarm.x.canary": "1"})
+    world.rotate("two")
+    world.rotate("three")
+    for task in world.live:
+        world.see(task, TaskState.FAILED)
+    world.clear()
+    assert "one" in world.versions(), "no specification names it, and no task runs with it"
+    world.settle()
+    assert sorted(task.spec == using("one") for task in world.live) == [False, True, True]
+
+
 @pytest.mark.parametrize(("after", "state"), [(2, "paused"), (60, "completed")])
 def test_a_program_that_ends_soon_after_its_new_files_fails_the_update(after: float, state: str) -> None:
     world = Vault()

@@ -49,7 +49,7 @@ class Backoff:
                 self._failures.pop(_place(new), None)
             wanted = isinstance(old, Task) and old.desired_state is TaskState.RUNNING
             if new.desired_state is TaskState.RUNNING and not wanted:
-                yield from self._started(new, now)
+                yield from self._started(view, new, now)
 
     def _ended(self, task: Task, now: float) -> None:
         place = _place(task)
@@ -64,10 +64,13 @@ class Backoff:
         streak = last.streak + 1 if last is not None and again and ran < _STABLE else 1
         self._failures[place] = _Failure(task, now, streak)
 
-    def _started(self, task: Task, now: float) -> Iterator[Complaint]:
+    def _started(self, view: View, task: Task, now: float) -> Iterator[Complaint]:
         last = self._failures.get(_place(task))
         if last is None or last.task.spec_version != task.spec_version or task.created_at < last.at:
             return
+        node = view.nodes.get(last.task.node_id)
+        if node is None or node.status.state == "down":
+            return  # what fails on a host that goes down has not failed by itself
         policy = task.spec.restart_policy
         first = (policy.delay if policy is not None and policy.delay is not None else 5 * SECOND) / SECOND
         wait = first if last.streak == 1 else min(max(_LONGEST, first), max(first, 0.5) * 2 ** (last.streak - 1))

@@ -48,6 +48,10 @@ class AddressPool:
             raise ResourceExhausted(f"all addresses of {self.lease}, this host's part of the network, are in use")
         return self._rest(next(iter(self._resting)), now)
 
+    def idle(self, now: float) -> bool:
+        """Whether nobody has an address, and none rests."""
+        return not self._holders and not any(self._rest(number, now) for number in self._resting)
+
     def _rest(self, number: int, now: float) -> float:
         """Return for how many seconds an address rests; of a clock that was set back, nothing is believed."""
         left = self._resting.get(number, now) - now

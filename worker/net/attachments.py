@@ -38,7 +38,10 @@ class Attachments:
         return {address for addresses in self._tasks.values() for address in addresses.values()}
 
     def fit(self, site: Site) -> None:
-        """Follow the leases of this host: a pool for each, holding what its tasks have."""
+        """Follow the leases of this host: a pool for each, holding what its tasks have.
+
+        That of a network which is gone is kept for as long as its addresses are in use or rest: it may be back soon.
+        """
         leases = {segment.network_id: (segment.lease, segment.subnet) for segment in site.segments.values()}
         if site.number:
             leases[MESH] = (site.gateways, site.gateways)
@@ -49,6 +52,9 @@ class Attachments:
                 for task_id, addresses in self._tasks.items():
                     if network_id in addresses:
                         pool.hold(task_id, addresses[network_id])
+        now = self._clock.now()
+        for network_id in [each for each, pool in self._pools.items() if each not in leases and pool.idle(now)]:
+            del self._pools[network_id]
 
     def take(self, task_id: str, network_ids: Collection[str]) -> float:
         """Give a task an address in each of these networks, and in no other.

@@ -8,6 +8,7 @@ from common.clock import Clock
 from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
+from worker.net.addresses import REST_SECONDS
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.plan import plan
 from worker.ports import Container
@@ -58,6 +59,24 @@ def test_addresses_that_were_held_before_the_leases_were_known_are_not_given_out
     found.fit(plan(world(), (), (), facts()).site)
     found.take("t1", [BLUE])
     assert found.of("t1") == {BLUE: "10.1.16.3"}
+
+
+def test_a_network_that_is_gone_is_forgotten_when_its_addresses_have_rested():
+    clock = Hands()
+    found = Attachments(clock)
+    here, gone = (plan(world(networks=each), (), (), facts()).site for each in ((network(),), ()))
+    for seconds, address in ((0.0, "10.1.16.2"), (1.0, "10.1.16.4"), (REST_SECONDS + 1, "10.1.16.2")):
+        clock.time += seconds
+        found.fit(gone)
+        found.fit(here)
+        found.take("t1", [BLUE])
+        assert found.of("t1") == {BLUE: address}
+        found.fit(gone)
+        found.fit(here)
+        found.take("t2", [BLUE])
+        assert found.of("t2") != found.of("t1"), "what a task has is no other's, whatever is said of the network"
+        found.release("t2")
+        found.release("t1")
 
 
 def test_a_new_lease_has_new_addresses_and_the_old_ones_stay_with_their_tasks(attachments: Attachments):

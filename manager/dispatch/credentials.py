@@ -24,7 +24,9 @@ class RegistryCredentials:
         self._by_service.pop(service_id, None)
 
     def unsent(self, services: Iterable[str], sent: dict[str, RegistryAuth]) -> Iterator[RegistryAuth]:
-        """Give those of these services that are not in `sent`, and note them there."""
+        """Give those of these services that are not in `sent`, and note them there; what is forgotten here goes."""
+        for gone in sent.keys() - self._by_service.keys():
+            del sent[gone]
         for service_id in dict.fromkeys(services):
             auth = self._by_service.get(service_id)
             if auth is not None and sent.get(service_id) is not auth:

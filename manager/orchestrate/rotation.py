@@ -169,6 +169,8 @@ def concerned(change: Change, view: View) -> Iterator[str]:
     elif isinstance(old, Service):
         specs = (old.spec, *((old.previous_spec,) if old.previous_spec else ()))
         yield from (each for spec in specs for each in references(spec) if _is_old_id(view, each))
+        for task in canary.originals(old, view.tasks.of_service(old.id)):  # its canary may hold no longer
+            yield from (each for each in _task_references(task) if _is_old_id(view, each))
     elif isinstance(value, Task) and (change.new is None or value.status.state.terminal):
         yield from (each for each in _task_references(value) if _is_old_id(view, each))
     elif isinstance(old, Task) and isinstance(value, Task) and old.renewing and not value.renewing:

@@ -216,6 +216,10 @@ def test_a_version_stays_as_long_as_a_canary_may_have_tasks_made_with_it() -> No
     assert "one" in world.versions(), "no specification names it, and no task runs with it"
     world.settle()
     assert sorted(task.spec == using("one") for task in world.live) == [False, True, True]
+    (rule,) = [rule for rule in orchestration_rules() if rule.name == "rotation"]
+    before = world.service
+    world.put(replace(before, update_status=UpdateStatus(state="updating", promoted=True)))
+    assert "one" in rule.keys(Change(before, world.service), world.tables), "the canary holds no longer"
 
 
 @pytest.mark.parametrize(("after", "state"), [(2, "paused"), (60, "completed")])

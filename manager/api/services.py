@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 
 import msgspec
 
@@ -34,6 +35,7 @@ from manager.state.executions import first_execution, next_execution, reschedule
 from manager.state.transaction import Transaction
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
+_REVISION = re.compile(r"[0-9]{1,9}")
 # Counting so many tasks for a service's status takes as long as rendering one.
 _TASKS_COUNTED_AT_ONCE = 20
 
@@ -140,8 +142,8 @@ def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
 def _revision(call: Call) -> int:
     """Return the revision that a rollback is to (`revision=N`, which is ours), 0 for the previous specification."""
     text = call.query.get("revision", "")
-    if text and (not text.isdecimal() or call.query.get("rollback") != "previous"):
-        raise invalid(f"revision={text}: expected a number of `service history`, beside rollback=previous")
+    if text and (_REVISION.fullmatch(text) is None or call.query.get("rollback") != "previous"):
+        raise invalid(f"revision={text[:40]}: expected a number of `service history`, beside rollback=previous")
     return int(text or 0)
 
 

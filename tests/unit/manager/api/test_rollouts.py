@@ -127,6 +127,7 @@ async def test_history_and_rollback_to_a_revision(client: Client) -> None:
         ("&rollback=previous&revision=9", "no past revision 9: kept are 1"),
         ("&revision=1", "beside rollback=previous"),
         ("&rollback=previous&revision=x", "expected a number"),
+        ("&rollback=previous&revision=" + "9" * 5000, "expected a number"),
     ],
 )
 async def test_revisions_that_are_not_there(client: Client, query: str, words: str) -> None:

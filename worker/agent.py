@@ -195,6 +195,9 @@ class Agent:
             return Brought(name=await self._images.ensure(message.image_id, ""))
         except SwarmError as error:
             return Brought(error=error.message)
+        except Exception as error:  # noqa: BLE001 - the client waits for as long as it takes: it must hear of a bug, too
+            _log.exception("unexpected error with image %s", message.image_id)
+            return Brought(error=f"internal error of the worker: {error!r}")
 
     async def description_changed(self) -> NodeReport:
         while self._announced == self.description:

@@ -129,6 +129,12 @@ class TlsDialler:
         except SwarmError as error:
             _log.warning("stream to %s: %s", opened.target, error.message)
 
+    async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        try:
+            await self._refuse(address, opened, why)
+        except SwarmError as error:
+            _log.warning("stream to %s: %s", opened.target, error.message)
+
     async def _join(
         self, address: str, opened: OpenStream, engine: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     ) -> None:

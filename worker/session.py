@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from common.backoff import Backoff
 from common.clock import Clock
@@ -261,9 +262,9 @@ class Session:
             case ImageGrant():
                 await self._image_server.grant(message)
             case SeekImage():
-                group.create_task(self._seek(channel, number, message))
+                _beside(group, self._seek, channel, number, message)
             case BringImage():
-                group.create_task(self._bring(channel, number, message))
+                _beside(group, self._bring, channel, number, message)
 
     def _tell(self, message: RegistryAuth | Measure | RenewReply) -> None:
         match message:
@@ -276,11 +277,12 @@ class Session:
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
-            _log.warning("more than %d streams at once: one more is refused", MAX_STREAMS)
+            why = f"it has {MAX_STREAMS} streams open already, which is the most"
+            _log.warning("a stream to %s is refused: %s", message.target, why)
+            _beside(group, self._dialler.refuse, self._address, message, why)
             return
         self._streams += 1
-        task = group.create_task(self._dialler.stream(self._address, message))
-        task.add_done_callback(self._closed)
+        _beside(group, self._dialler.stream, self._address, message).add_done_callback(self._closed)
 
     def _closed(self, _: asyncio.Task[None]) -> None:
         self._streams -= 1
@@ -335,6 +337,20 @@ class Session:
     async def _renewals(self, channel: Channel) -> None:
         while True:
             await channel.send(await self._renewal.due(), 1)
+
+
+def _beside(group: asyncio.TaskGroup, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
+    """Do something that the manager asks for beside the session: a bug that it meets ends it, and not the worker."""
+
+    async def contained() -> None:
+        try:
+            await work(*arguments)
+        except SwarmError:
+            raise
+        except Exception:  # noqa: BLE001 - the tasks of this host must not pay for it; it is logged whole
+            _log.exception("unexpected error in what the manager asked for: it gets no answer")
+
+    return group.create_task(contained())
 
 
 def _mind_cancellation() -> None:

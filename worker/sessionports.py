@@ -31,7 +31,10 @@ class Dialler(Protocol):
         """Let the manager at `host:port` know why there is no session; errors as `common.wire.client.say_unfit`."""
 
     async def stream(self, address: str, opened: OpenStream) -> None:
-        """Answer an `OpenStream` and carry its bytes until it ends; never raises but when cancelled."""
+        """Answer an `OpenStream` and carry its bytes until it ends; raises no SwarmError."""
+
+    async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        """Answer an `OpenStream` with why it cannot be; raises no SwarmError."""
 
 
 class Agent(Protocol):

@@ -40,6 +40,9 @@ class MemoryDialler:
     async def stream(self, address: str, opened: OpenStream) -> None:
         """There are no bytes to carry: whoever asked runs into its own time limit."""
 
+    async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        """Likewise."""
+
 
 class _NeverRenewed:
     async def due(self) -> RenewRequest:

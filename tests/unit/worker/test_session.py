@@ -38,7 +38,7 @@ from tests.fakes.virtual_loop import run_virtual
 from worker.imageserver import ImageServer
 from worker.questions import Questions
 from worker.reporter import Reporter
-from worker.session import Session
+from worker.session import MAX_STREAMS, Session
 
 HEARTBEAT = 1.0
 
@@ -50,6 +50,8 @@ class Managers:
         self.refusals = {}
         self.dialled = []
         self.streams = []
+        self.refused = []
+        self.stream_error = None
         self.told_unfit = []
         self.deaf = False
         self.arrived: asyncio.Queue[MemoryChannel] = asyncio.Queue()
@@ -74,7 +76,12 @@ class Managers:
 
     async def stream(self, address: str, opened: OpenStream) -> None:
         self.streams.append((address, opened.stream_id))
+        if self.stream_error is not None:
+            raise self.stream_error
         await asyncio.sleep(5)
+
+    async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        self.refused.append((opened.stream_id, why))
 
 
 class StubAgent:
@@ -423,6 +430,36 @@ async def test_streams_run_beside_the_session():
         await asyncio.sleep(0.1)
         assert w.managers.streams == [(w.session.address, str(number)) for number in range(3)]
         await expect(manager, Heartbeat)
+
+
+@virtual
+async def test_a_stream_too_many_is_refused_and_whoever_asked_for_it_hears_why():
+    w = World()
+    async with w.running() as manager:
+        for number in range(MAX_STREAMS + 1):
+            await manager.send(OpenStream(stream_id=str(number), target="engine"))
+        await asyncio.sleep(0.1)
+        assert len(w.managers.streams) == MAX_STREAMS
+        assert w.managers.refused == [
+            (str(MAX_STREAMS), f"it has {MAX_STREAMS} streams open already, which is the most")
+        ]
+        await asyncio.sleep(6)
+        await manager.send(OpenStream(stream_id="later", target="engine"))
+        await asyncio.sleep(0.1)
+        assert w.managers.streams[-1] == (w.session.address, "later")
+
+
+@virtual
+async def test_a_bug_that_a_stream_meets_ends_that_stream_alone():
+    w = World()
+    async with w.running() as manager:
+        w.managers.stream_error = ZeroDivisionError("a bug")
+        await manager.send(OpenStream(stream_id="1", target="engine"))
+        await asyncio.sleep(0.1)
+        assert len(w.managers.streams) == 1
+        await manager.send(RegistryAuth(service_id="s", auth="{}"))
+        await asyncio.sleep(0.1)
+        assert w.agent.seen == ["welcomed", "{}"]
 
 
 @virtual

@@ -1,7 +1,7 @@
 """/services/{id}/logs and /tasks/{id}/logs: the logs of tasks on all nodes, as one stream.
 
 Each task's log is read from its own node's engine. A node that cannot be reached costs a line of explanation, never the
-other nodes' logs.
+other nodes' logs. A log that is followed goes on when its node, or the engine there, is back.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from functools import partial
 import aiohttp
 import msgspec
 
+from common.backoff import Backoff
 from common.clock import rfc3339
 from common.errors import ProtocolError
 from common.model import Task
 from common.model.client import Role
 from manager.api.call import Call, Reply, Send, Stream
 from manager.api.context import Context
+from manager.api.log_bookmark import Bookmark, without_stamp
 from manager.api.log_request import LogRequest, log_request
 from manager.api.logstream import MULTIPLEXED, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
 from manager.api.lookup import find_service, find_task
 from manager.api.proxy import ENGINE, ENGINE_FAILURES, read_bounded
+from manager.api.proxy_presence import is_ready
 from manager.api.router import Route
 from manager.state.view import View
 from manager.state.watch import Lagged
@@ -32,6 +35,8 @@ from manager.state.watch import Lagged
 _CONNECT_PATIENCE = 10.0
 _AT_ONCE = 32
 _MAX_REASON = 4096
+# Seconds until a log that was cut off is asked for again, where its node is there.
+_RETRY_FIRST, _RETRY_LIMIT = 0.5, 10.0
 _ENDLESS = aiohttp.ClientTimeout(total=None)
 RAW = "application/vnd.docker.raw-stream"
 
@@ -98,39 +103,76 @@ class _Collector:
             if self._request.follow:
                 await self._follow(tasks, group, send)
             else:
-                self._start(tasks, group, self._request.query(), send)
+                self._start(tasks, group, self._request, send)
 
-    def _start(self, tasks: _Tasks, group: asyncio.TaskGroup, query: str, send: Send) -> None:
+    def _start(self, tasks: _Tasks, group: asyncio.TaskGroup, request: LogRequest, send: Send) -> None:
         for task in tasks.started(self._context.store.view):
             if task.id not in self._seen:
                 self._seen.add(task.id)
-                group.create_task(self._one(task, query, send), name=f"log-{task.id}")
+                followed = request.follow and not self._tty
+                job = self._follow_one(tasks, task, request, send) if followed else self._one(task, request, send)
+                group.create_task(job, name=f"log-{task.id}")
 
     async def _follow(self, tasks: _Tasks, group: asyncio.TaskGroup, send: Send) -> None:
         with self._context.store.watch() as subscription:
-            self._start(tasks, group, self._request.query(), send)
+            self._start(tasks, group, self._request, send)
             # Of a task that comes later every line is new: its first ones must not fall to `tail` or `since`.
-            whole = replace(self._request, tail="", since="").query()
+            whole = replace(self._request, tail="", since="")
             while not tasks.over(self._context.store.view):
                 with contextlib.suppress(Lagged):  # the whole view is looked at anyway
                     await subscription.next()
                 self._start(tasks, group, whole, send)
 
-    async def _one(self, task: Task, query: str, send: Send) -> None:
+    async def _one(self, task: Task, request: LogRequest, send: Send) -> None:
         """Send one task's log; what goes wrong is told in its place."""
         # A log that is followed lasts: it must not keep others from being read.
         gate = contextlib.nullcontext() if self._request.follow else self._slots
         try:
             async with gate:
-                await self._copy(task, query, send)
+                await self._copy(task, request, send)
         except (*ENGINE_FAILURES, ProtocolError) as error:
-            reason = str(error) or "the node did not answer in time"
-            await self._note(task, f"warning: the log of this task is not complete: {reason}\n", send)
+            await self._note(task, f"warning: the log of this task is not complete: {_why(error)}\n", send)
 
-    async def _copy(self, task: Task, query: str, send: Send) -> None:
+    async def _follow_one(self, tasks: _Tasks, task: Task, request: LogRequest, send: Send) -> None:
+        """Send one task's log as long as there may be more of it; what interrupts it is told once."""
+        mark, told = Bookmark(), ""
+        backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, self._context.rng)
+        while True:
+            rest = mark.rest_of(request)
+            try:
+                await self._copy(task, rest, send, mark)
+            except ProtocolError as error:
+                await self._note(task, f"warning: the log of this task is not complete: {_why(error)}\n", send)
+                return
+            except ENGINE_FAILURES as error:
+                if mark.rest_of(request) != rest:  # there was something new
+                    told = ""
+                    backoff.reset()
+                if not told:
+                    told = f"warning: the log of this task is interrupted: {_why(error)}\n"
+                    await self._note(task, told, send)
+            else:
+                return
+            await asyncio.sleep(backoff.next())
+            if not await self._back(tasks, task):
+                return
+
+    async def _back(self, tasks: _Tasks, task: Task) -> bool:
+        """Wait until a task's node is there; return False when nobody waits for the rest of its log any more."""
+        view = self._context.store.view
+        with self._context.store.watch() as subscription:
+            while not is_ready(view.nodes.get(task.node_id)):
+                if task.id not in view.tasks or tasks.over(view):
+                    return False
+                with contextlib.suppress(Lagged):
+                    await subscription.next()
+        return task.id in view.tasks
+
+    async def _copy(self, task: Task, request: LogRequest, send: Send, mark: Bookmark | None = None) -> None:
+        """Send what a task's engine gives; with a bookmark, what of it is new."""
         assert task.status.container_status is not None
         container = task.status.container_status.container_id or task.name
-        url = f"{ENGINE}/containers/{container}/logs?{query}"
+        url = f"{ENGINE}/containers/{container}/logs?{request.query()}"
         reader: FrameReader | LineReader = LineReader() if self._tty else FrameReader()
         async with (
             self._context.presence.guard(self._context.store.view, task.node_id),
@@ -143,9 +185,15 @@ class _Collector:
                     raise ProtocolError(await _reason(response))
                 async for data in response.content.iter_any():
                     for frame in reader.feed(data):
-                        await self._emit(task, frame, send)
+                        if mark is None:
+                            await self._emit(task, frame, send)
+                        elif mark.take(frame.payload):
+                            await self._emit(task, self._as_asked(frame), send)
                 for frame in reader.end():
                     await self._emit(task, frame, send)
+
+    def _as_asked(self, frame: Frame) -> Frame:
+        return frame if self._request.timestamps else Frame(frame.stream, without_stamp(frame.payload))
 
     async def _emit(self, task: Task, frame: Frame, send: Send) -> None:
         payload = frame.payload
@@ -160,6 +208,13 @@ class _Collector:
         gap = " " if self._request.details else ""
         stream = STDERR if self._request.stderr else STDOUT
         await self._emit(task, Frame(stream, f"{stamp}{gap}{text}".encode()), send)
+
+
+def _why(error: Exception) -> str:
+    """Say why a log has ended too early, for a person."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the engine stopped in the middle of it"
+    return str(error) or "the node did not answer in time"
 
 
 async def _reason(response: aiohttp.ClientResponse) -> str:

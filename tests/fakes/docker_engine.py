@@ -20,7 +20,7 @@ class FakeEngine:
     """One node's engine on a unix socket: logs, a registry that knows busybox, disk usage.
 
     `logs` are a container's messages (stream, text); `raw` what it answers instead, byte for byte. Of a `hanging`
-    container nothing comes.
+    container nothing comes, and of one that is `cut` the answer has no end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,6 +28,7 @@ class FakeEngine:
         self.logs: dict[str, list[tuple[int, str]]] = {}
         self.raw: dict[str, bytes] = {}
         self.hanging: set[str] = set()
+        self.cut: set[str] = set()
         self.requests: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -48,11 +49,18 @@ class FakeEngine:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _logs(self, request: web.Request) -> web.Response:
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path_qs)
         container = request.match_info["id"]
         if container in self.hanging:
             await asyncio.Event().wait()
+        if container in self.cut:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(self.raw[container])
+            assert request.transport is not None
+            request.transport.close()
+            return response
         if container in self.raw:
             return web.Response(body=self.raw[container])
         if container not in self.logs:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -153,9 +154,68 @@ async def test_following_takes_new_tasks_in_and_ends_with_the_service(client: Cl
     requests = [request for engine in cluster.engines.engines.values() for request in engine.requests]
     # Of the task that came later every line is new.
     assert sorted(request.partition("?")[2] for request in requests) == [
-        "stdout=1&follow=1",
-        "stdout=1&follow=1&tail=2",
+        "stdout=1&follow=1&timestamps=1",
+        "stdout=1&follow=1&timestamps=1&tail=2",
     ]
+
+
+def said(second: int, text: str) -> bytes:
+    return Frame(1, f"2026-01-31T12:00:{second:02}.000000007Z {text}\n".encode()).encode()
+
+
+def set_state(cluster: ApiCluster, node_id: str, state: str) -> Awaitable[None]:
+    def change(tx: Transaction) -> None:
+        node = tx.nodes.get(node_id)
+        assert node is not None
+        tx.put(msgspec.structs.replace(node, status=NodeStatus(state=state)))
+
+    return cluster.store.update(change)
+
+
+async def test_a_log_that_is_followed_goes_on_after_its_node_was_away(client: Client, cluster: ApiCluster) -> None:
+    await start(client, cluster, replicas=1)
+    [task] = cluster.store.view.tasks
+    engine, container = cluster.engines.engines[task.node_id], f"container-{task.id}"
+    engine.raw[container] = said(1, "one") + said(2, "two")
+    engine.cut.add(container)
+    reply = await cluster.api.answer(
+        Call("GET", f"/tasks/{task.id}/logs", query={"stdout": "1", "follow": "1", "tail": "2"}, caller=ADMIN)
+    )
+    assert isinstance(reply, Stream)
+    lines: asyncio.Queue[bytes] = asyncio.Queue(100)
+
+    async def send(data: bytes) -> None:
+        if data:
+            await lines.put(data[8:])
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(reply.produce(send))  # type: ignore[arg-type]
+        assert [await lines.get(), await lines.get()] == [b"one\n", b"two\n"]
+        words = b"warning: the log of this task is interrupted: the engine stopped in the middle of it\n"
+        assert await lines.get() == words
+        await set_state(cluster, task.node_id, "disconnected")
+        engine.raw[container] = said(2, "two") + said(2, "and a half") + said(3, "three")
+        engine.cut.clear()
+        asked = len(engine.requests)
+        await set_state(cluster, task.node_id, "ready")
+        assert [await lines.get(), await lines.get()] == [b"and a half\n", b"three\n"]
+        assert engine.requests[asked].endswith("?stdout=1&follow=1&timestamps=1&since=1769860802.000000007")
+        await cluster.store.update(lambda tx: tx.remove(task))
+    assert lines.empty()
+
+
+async def test_nobody_waits_for_the_log_of_a_task_that_is_gone(client: Client, cluster: ApiCluster) -> None:
+    await start(client, cluster, replicas=1)
+    [task] = cluster.store.view.tasks
+    await set_state(cluster, task.node_id, "down")
+    following = asyncio.create_task(client.ask("GET", f"/tasks/{task.id}/logs?stdout=1&follow=1"))
+    await asyncio.wait({following}, timeout=0.7)
+    assert not following.done()
+    await cluster.store.update(lambda tx: tx.remove(task))
+    async with asyncio.timeout(5):
+        _, data = await following
+    [frame] = frames(data)
+    assert "the log of this task is interrupted: node w2 is not connected" in frame.payload.decode()
 
 
 def scale_up(tx: Transaction) -> None:

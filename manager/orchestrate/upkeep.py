@@ -120,10 +120,18 @@ def _move(case: Case, slot: Slot, task: Task) -> None:
     """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
     if restart.movable(task):
         case.reason(f"task {task.name} leaves node {task.node_id}, which is {case.standings.of(task).value}")
-        case.replace(slot, task, restart.moved(task))
+        case.replace(slot, task, _record_elsewhere(case, slot, task))
     else:
         case.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
         case.stop(task)
+
+
+def _record_elsewhere(case: Case, slot: Slot, task: Task) -> RestartRecord:
+    """Return the record for the next task of a slot that moves; what was to take over and has failed counts for it."""
+    if slot.newest is task:
+        return restart.moved(task)
+    kept = canary.kept(case, slot) is not None
+    return next_record(case, slot, kept=kept) or restart.moved(task)
 
 
 def _promote(case: Case, slot: Slot, task: Task) -> None:

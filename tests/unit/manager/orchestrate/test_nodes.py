@@ -6,7 +6,7 @@ from common.model import Node, TaskState
 from manager.orchestrate import services
 from manager.orchestrate.drain import MOVES_AT_ONCE
 from manager.orchestrate.upkeep import DRAIN_PATIENCE
-from tests.fakes.world import World, policy, replace, template
+from tests.fakes.world import World, policy, replace, template, update_config
 
 
 def running(replicas: int, condition: str = "any") -> World:
@@ -35,6 +35,22 @@ def test_a_lost_nodes_tasks_are_replaced_at_once() -> None:
     assert [task.desired_state for task in world.live] == [TaskState.RUNNING, TaskState.RUNNING]
     assert on(world, "n1") == 0
     assert {task.desired_state for task in world.tasks if task.node_id == "n1"} == {TaskState.SHUTDOWN}
+
+
+def test_what_failed_to_take_over_from_a_task_that_is_lost_then_counts_for_the_next() -> None:
+    """The update is paused by it, and so the slot has but the task of before when its node is lost."""
+    world = running(1)
+    world.change(template("web:2"), update_config=update_config(order="start-first"))
+    world.settle()
+    world.see(world.live[-1], TaskState.REJECTED, "n2", "no such image")
+    world.settle()
+    (incumbent,) = world.live
+    assert (incumbent.node_id, incumbent.restart.streak) == ("n1", 0)
+    world.node("n1", state="down")
+    world.settle()
+    (following,) = world.live
+    assert following.restart.streak == 1
+    assert following.restart.not_before > world.now
 
 
 def test_a_node_that_is_only_silent_keeps_its_tasks() -> None:

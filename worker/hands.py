@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common import tasktemplates
 from common.clock import Clock
 from common.errors import SwarmError
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription
-from common.model.task import Task
-from worker import containerspec
+from common.model.task import Task, TaskState
+from worker import containerspec, lastwords
 from worker.gate import EngineGate
 from worker.images import Images
-from worker.ports import Container, Engine, EngineDown, Networks, TaskFile, TaskFiles
+from worker.ports import Container, Engine, EngineDown, Networks, Phase, TaskFile, TaskFiles
 from worker.taskfiles import Materials, task_files
+from worker.taskmachine import Situation, Step
 
 LAST_WORDS_SECONDS = 2.0
 
@@ -53,8 +54,19 @@ class Hands:
         """Return the secrets and configs that the task's container gets, as `taskfiles.task_files` does."""
         return task_files(expanded, self.materials, tasktemplates.context(task, self.node_id, self.node))
 
-    async def last_logs(self, task: Task, container: Container, lines: int) -> bytes:
-        """Return what a task's container said last, as `Engine.last_logs` does; nothing when its engine cannot tell."""
+    async def with_last_words(self, task: Task, now: Situation, step: Step) -> Step:
+        """Add to the error of a failed container what it, or its health check, said last, if its engine can tell."""
+        container, lines = now.container, lastwords.wanted(task)
+        failed = step.state is TaskState.FAILED and step.state > now.state
+        if not (failed and lines and container and container.phase is Phase.EXITED):
+            return step
+        if container.health == "unhealthy":
+            return replace(step, err=lastwords.told(step.err, container.health_said.encode(), lines))
+        if not container.exit_code:
+            return step
+        return replace(step, err=lastwords.told(step.err, await self._last_logs(task, container, lines), lines))
+
+    async def _last_logs(self, task: Task, container: Container, lines: int) -> bytes:
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 return await self.engine.last_logs(container.id, lines)

@@ -9,14 +9,14 @@ there is nobody to replace it, so its container is restarted as its restart poli
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from common.clock import SECOND, seconds
 from common.model.service import RestartPolicy
 from common.model.task import Task, TaskState
-from worker.ports import Container, Phase
+from worker.ports import Container, ContainerEvent, Phase
 
 DEFAULT_RESTART_DELAY = 5 * SECOND
 # A program that does not listen on its published ports gets their traffic after this long all the same.
@@ -198,6 +198,20 @@ def _serve(now: Situation, instant: float) -> Step:
     message = f"waiting for its program to listen on {which}" if waited >= UNSAID_SECONDS else ""
     pause = min(max(SHORTEST_LOOK, waited / 2), LONGEST_LOOK)
     return Step(now.state, message, now.refusal if message else "", wake_at=instant + pause)
+
+
+def heard(container: Container, event: ContainerEvent, *, stopping: bool) -> tuple[Container, bool]:
+    """Return what an event makes of a container, and whether the engine must be asked for more."""
+    match event.action:
+        case "kill" if event.signal:
+            return replace(container, signal=event.signal), False
+        case "oom":
+            return replace(container, oom_killed=True), False
+        case "health_status":
+            return replace(container, health=event.health), event.health == "unhealthy"  # what did the check say?
+        case "die" if stopping:
+            return replace(container, phase=Phase.EXITED, exit_code=event.exit_code), False
+    return container, event.action in ("die", "destroy", "start")
 
 
 def outdated(task: Task, now: Situation) -> bool:

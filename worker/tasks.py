@@ -16,8 +16,8 @@ from typing import Any
 from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
-from common.model.task import ContainerStatus, Task, TaskState, TaskStatus
-from worker import containerspec, engineapi, lastwords, late, taskmachine
+from common.model.task import Task, TaskState, TaskStatus
+from worker import containerspec, engineapi, late, taskmachine
 from worker.hands import Hands
 from worker.ports import (
     Attachment,
@@ -29,6 +29,7 @@ from worker.ports import (
     Phase,
 )
 from worker.renewal import Renewals
+from worker.statements import Statements
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
@@ -55,9 +56,8 @@ class TaskRunner:
         looked: bool = False,
     ) -> None:
         self.task = task
-        self.status = task.status
+        self._statements = Statements(task, report, hands.clock)
         self._hands = hands
-        self._report = report
         state = max(task.status.state, TaskState.ASSIGNED)
         self._now = Situation(
             state=state,
@@ -86,6 +86,11 @@ class TaskRunner:
             Action.DISCARD: self._discard,
             Action.RELEASE: self._release,
         }
+
+    @property
+    def status(self) -> TaskStatus:
+        """What was reported last."""
+        return self._statements.last
 
     # --- what others tell it ------------------------------------------------------------------------------------------
 
@@ -125,19 +130,8 @@ class TaskRunner:
         )
         if ours or self._renewals.sent(event):
             return
-        match event.action:
-            case "kill" if event.signal:
-                container = replace(container, signal=event.signal)
-            case "oom":
-                container = replace(container, oom_killed=True)
-            case "health_status":
-                container = replace(container, health=event.health)
-                self._stale = self._stale or event.health == "unhealthy"  # to learn what the check said
-            case "die" if self._now.stopping:
-                container = replace(container, phase=Phase.EXITED, exit_code=event.exit_code)
-            case "die" | "destroy" | "start":
-                self._stale = True
-        self._stale = self._stale or self._looking
+        container, unclear = taskmachine.heard(container, event, stopping=self._now.stopping)
+        self._stale = self._stale or self._looking or unclear
         self._note(container=container)
         self._woken.set()
 
@@ -151,8 +145,10 @@ class TaskRunner:
                 if self._stale:
                     await self._look()
                 await self._listen()
-                step = await self._with_last_words(self._step())
-                advanced = self._enter(step)
+                step = await self._hands.with_last_words(self.task, self._now, self._step())
+                advanced = self._statements.enter(step, self._now, self._attachment)
+                if advanced:
+                    self._note(state=step.state)
                 if step.done:
                     return
                 if step.action is not None:
@@ -187,50 +183,6 @@ class TaskRunner:
             missing = self._hands.materials.missing(self.task)
         self._note(missing=missing)
         return taskmachine.step(self.task, self._now, self._hands.clock.now())
-
-    async def _with_last_words(self, step: Step) -> Step:
-        """Add to the error of a failed container what it, or its health check, said last, if its engine can tell."""
-        container, lines = self._now.container, lastwords.wanted(self.task)
-        failed = step.state is TaskState.FAILED and step.state > self._now.state
-        if not (failed and lines and container and container.phase is Phase.EXITED):
-            return step
-        if container.health == "unhealthy":
-            return replace(step, err=lastwords.told(step.err, container.health_said.encode(), lines))
-        if not container.exit_code:
-            return step
-        logs = await self._hands.last_logs(self.task, container, lines)
-        return replace(step, err=lastwords.told(step.err, logs, lines))
-
-    def _enter(self, step: Step) -> bool:
-        """Take on a step's state and report it if it is new; return whether the task has advanced."""
-        assert step.state >= self._now.state, f"task {self.task.id} went back from {self._now.state} to {step.state}"
-        advanced = step.state > self._now.state
-        said = (self.status.message, self.status.err, self.status.renewed, self.status.refused)
-        if advanced or (step.message and (step.message, step.err, self._now.renewed, self._now.refused) != said):
-            self.status = self._status(step)
-            self._note(state=step.state)
-            self._report(self.task.id, self.status)
-            _log.log(_level(step), "task %s: %s %s", self.task.name, step.state.name.lower(), step.err or step.message)
-        return advanced
-
-    def _status(self, step: Step) -> TaskStatus:
-        container = self._now.container
-        return TaskStatus(
-            timestamp=self._hands.clock.now(),
-            state=step.state,
-            message=step.message,
-            err=step.err,
-            container_status=_container_status(container) if container else self.status.container_status,
-            ports=container.ports if container else (),
-            addresses=self._addresses(),
-            renewed=self._now.renewed,
-            refused=self._now.refused,
-        )
-
-    def _addresses(self) -> dict[str, str]:
-        if self._attachment is None or self._now.container is None:
-            return self.status.addresses
-        return self._attachment.status_addresses(self._now.container)
 
     def _note(self, **what: Any) -> None:
         """Take note of what has changed of the situation."""
@@ -322,12 +274,7 @@ class TaskRunner:
         self._note(image_ready=True)
 
     def _say(self, message: str, err: str = "") -> None:
-        """Report what is being done in the present state, or what keeps it from being done."""
-        if (message, err) == (self.status.message, self.status.err):
-            return
-        status, since = self._status(Step(self._now.state, message, err)), self.status
-        self.status = structs.replace(status, timestamp=since.timestamp) if since.state is status.state else status
-        self._report(self.task.id, self.status)
+        self._statements.say(message, err, self._now, self._attachment)
 
     def _say_waits(self, why: str) -> None:
         """Report what the task waits for; why one has ended stays what it is."""
@@ -455,15 +402,3 @@ class TaskRunner:
         await self._hands.networks.release(self.task.id)
         self._hands.files.remove(self.task.id)
         self._note(released=True)
-
-
-def _level(step: Step) -> int:
-    """Choose how loud a new state is: its way up is of interest to nobody but who looks for a fault."""
-    if step.err:
-        return logging.WARNING
-    return logging.INFO if step.state >= TaskState.RUNNING else logging.DEBUG
-
-
-def _container_status(container: Container) -> ContainerStatus:
-    pid = container.pid if container.phase is Phase.RUNNING else 0
-    return ContainerStatus(container_id=container.id, pid=pid, exit_code=container.exit_code)

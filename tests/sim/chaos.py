@@ -217,6 +217,12 @@ class Chaos:
         elif host.powered:
             await host.stop_agent()
 
+    async def _lose_engine(self) -> None:
+        """Take a host's engine away; its agent is as good as stopped until that is back."""
+        host = self._cluster.hosts[self._node()]
+        if host.powered and not host.asleep:
+            await host.lose_engine()
+
     async def _network_cut(self) -> None:
         host = self._cluster.hosts[self._node()]
         host.cut_off(not host.cut)
@@ -285,6 +291,7 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._power_cut: 3,
     Chaos._shut_down: 1,
     Chaos._stop_or_start_agent: 3,
+    Chaos._lose_engine: 1,
     Chaos._network_cut: 3,
     Chaos._lose_connection: 2,
     Chaos._restart_manager: 2,

@@ -19,7 +19,7 @@ from common.model.node import NodeDescription, NodeResources
 from common.model.service import GenericResource
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
-from common.wire.membership_messages import Goodbye, GoodbyeAck
+from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit
 from common.wire.memory import MemoryChannel
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -119,9 +119,20 @@ class Host:
             if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
                 raise result
 
+    async def lose_engine(self) -> None:
+        """Be without an engine until the agent is started: it ends its session and says why, and what runs runs on."""
+        self.asleep = True
+        self.lose_connection()
+        await self._end_agent()
+        with contextlib.suppress(SwarmError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                channel = self._dial(self)
+                await channel.send(Unfit(reason="its engine hangs"), 3)
+                await channel.receive()
+
     async def stop_agent(self, *, with_host: bool = False) -> None:
         """End the agent on purpose: it says goodbye, and what runs here runs on."""
-        agent, channel = self._agent, self._channel
+        channel = self._channel
         self.asleep = True
         self._parted.clear()
         if channel is not None:
@@ -129,9 +140,12 @@ class Host:
                 async with asyncio.timeout(_GOODBYE):
                     await channel.send(Goodbye(host=with_host), 3)
                     await self._parted.wait()
-        if agent is not None:
-            agent.cancel()
-            await asyncio.gather(agent, return_exceptions=True)
+        await self._end_agent()
+
+    async def _end_agent(self) -> None:
+        if self._agent is not None:
+            self._agent.cancel()
+            await asyncio.gather(self._agent, return_exceptions=True)
 
     def start_agent(self) -> None:
         self.asleep = False

@@ -93,6 +93,30 @@ def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_sto
     clock.run(lost_host())
 
 
+async def lost_engine() -> None:
+    async with cluster_of(3) as cluster:
+        cluster.habits.pull = 0.1
+        await cluster.create(service(9))
+        await until(cluster, lambda: settled(cluster), 5)
+        host = cluster.hosts["node1"]
+        began = cluster.clock.now()
+        await host.lose_engine()
+        elsewhere = [cluster.hosts["node2"], cluster.hosts["node3"]]
+        await until(cluster, lambda: sum(len(each.containers) for each in elsewhere) == 9, 1.0)
+        assert cluster.clock.now() - began < 1.0, "nobody waits for its silence"
+        node = cluster.view.nodes.get("node1")
+        assert node is not None
+        assert node.status.message == "its engine hangs"
+        assert len(host.containers) == 3, "nobody can stop them yet"
+        host.start_agent()
+        await until(cluster, lambda: not host.containers, 5)
+        await until(cluster, lambda: settled(cluster), 5)
+
+
+def test_a_host_that_says_it_has_no_engine_has_its_tasks_replaced_at_once() -> None:
+    clock.run(lost_engine())
+
+
 async def absent_agent(seconds: float, *, with_host: bool = False) -> tuple[float, set[str]]:
     """Stop a host's agent for so long; return when its tasks were replaced (0: never), and which tasks ran then."""
     async with cluster_of(3) as cluster:

@@ -256,11 +256,12 @@ class DockerEngine:
     async def events(
         self, labels: Mapping[str, str], actions: Collection[str] = WATCHED_ACTIONS
     ) -> AsyncGenerator[EngineEvent, None]:
-        since = ""
+        since = told = ""
         while True:
             try:
                 async with self._event_stream(labels, actions, since) as response, self._hanging.watched() as hung:
                     yield EngineConnected()
+                    told = ""
                     self._backoff.reset()
                     lines = _json_lines(response)
                     while (line := await next_unless(lines, hung)) is not None:
@@ -271,7 +272,9 @@ class DockerEngine:
                 why = f"the Docker engine at {self.host} closed its event stream: it stops or restarts"
             except SwarmError as error:
                 why = error.message
-            _log.warning("%s; trying again", why)
+            if why != told:  # an engine may be away for days
+                _log.warning("%s; trying again", why)
+                told = why
             yield EngineLost(why)
             await asyncio.sleep(self._backoff.next())
 

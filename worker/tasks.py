@@ -73,6 +73,7 @@ class TaskRunner:
         self._looking = False
         self._discarding = False
         self._introduced = 0
+        self._unusable = ""
         self._image = ""
         self._image_missed = False
         self._woken = asyncio.Event()
@@ -147,6 +148,7 @@ class TaskRunner:
                 await self._listen()
                 step = await self._hands.with_last_words(self.task, self._now, self._step())
                 advanced = self._statements.enter(step, self._now, self._attachment)
+                self._unusable = ""
                 if advanced:
                     self._note(state=step.state)
                 if step.done:
@@ -156,18 +158,23 @@ class TaskRunner:
                 elif not advanced:
                     await self._wait(step.wake_at)
             except SwarmError as error:
-                # The engine is away, or refuses to speak of this container: the other tasks' runners go on.
-                level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
-                why = error.message + (late.hint(self.task) if isinstance(error, EngineSilent) else "")
-                _log.log(level, "task %s waits for the engine: %s", self.task.name, why)
-                if self._now.state < TaskState.RUNNING or not self._wanted:
-                    self._say_waits(why)
-                self._stale = True
-                await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+                await self._wait_for_engine(error)
             except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
                 _log.exception("task %s: unexpected error: trying again later", self.task.name)
                 self._stale = True
                 await self._wait(self._hands.clock.now() + POISON_RETRY_SECONDS)
+
+    async def _wait_for_engine(self, error: SwarmError) -> None:
+        """Wait a moment for an engine that is away, or refuses to speak of this container; other runners go on."""
+        why = error.message + (late.hint(self.task) if isinstance(error, EngineSilent) else "")
+        if why != self._unusable:  # it may be so for days
+            level = logging.INFO if isinstance(error, EngineDown) else logging.WARNING
+            _log.log(level, "task %s waits for the engine: %s", self.task.name, why)
+            self._unusable = why
+        if self._now.state < TaskState.RUNNING or not self._wanted:
+            self._say_waits(why)
+        self._stale = True
+        await self._wait(self._hands.clock.now() + RETRY_SECONDS)
 
     async def _listen(self) -> None:
         """See whether the program of a container without a health check takes requests yet."""

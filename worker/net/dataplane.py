@@ -276,6 +276,7 @@ class DataPlane:
 
     async def _survey(self) -> None:
         """Learn which addresses containers have from before, so that nobody gets one of them."""
+        told = ""
         while not self._keeper.surveyed.is_set():
             try:
                 for known in await self._engine.containers({LABEL_AGENT: self._node_id}):
@@ -284,7 +285,9 @@ class DataPlane:
                         self._recognise(container.task_id, container)
                 self._keeper.surveyed.set()
             except SwarmError as error:
-                _log.info("cannot see which addresses are in use yet: %s", error.message)
+                if error.message != told:
+                    told = error.message
+                    _log.info("cannot see which addresses are in use yet: %s", told)
                 await asyncio.sleep(SURVEY_RETRY_SECONDS)
 
 

@@ -62,6 +62,15 @@ async def test_events_go_on_after_an_answer_that_makes_no_sense(tmp_path: Path, 
     assert [type(event) for event in heard[-3:-1]] == [EngineLost, EngineConnected]
 
 
+async def test_an_engine_that_is_away_for_long_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = DockerEngine(f"unix://{tmp_path / 'docker.sock'}", random.Random(1))
+    async with asyncio.timeout(10), aclosing(engine.events({})) as stream:
+        for _ in range(3):
+            assert "No such file" in lost(await anext(stream))
+    await engine.close()
+    assert caplog.text.count("no Docker engine answers") == 1
+
+
 class Hanging:
     """An engine whose events and calls are silent; it answers pings until it `hangs`."""
 

@@ -11,11 +11,11 @@ import msgspec
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
+from manager.api.containers_list import warning_header
 from manager.api.context import Context
 from manager.api.images import image_path
 from manager.api.lookup import labels_match
 from manager.api.proxy import answers, ask, ask_all, ask_every, raw_query
-from manager.api.proxy_presence import node_name
 from manager.api.router import Route
 from manager.state.imageuse import needed
 
@@ -43,8 +43,7 @@ async def _every_list(context: Context, query: str, version: str) -> tuple[dict[
         context, "GET", "/images/json", version=version, query=query, seconds=LIST_SECONDS
     )
     found: dict[str, list[Image]] = {node_id: images or [] for node_id, images in answers(replies).items()}
-    silent = ", ".join(node_name(context.store.view, node_id) for node_id in sorted(reasons))
-    return found, {"Warning": f'199 swarm-manager "no answer from {silent}"'} if silent else {}
+    return found, warning_header(context.store.view, reasons)
 
 
 async def _present_names(context: Context, by_node: Mapping[str, list[Image]]) -> dict[str, str]:

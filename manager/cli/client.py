@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
@@ -19,13 +20,19 @@ MultiParams: TypeAlias = Sequence[tuple[str, str]]
 Filters: TypeAlias = Mapping[str, list[str]]
 
 _CONNECT_SECONDS = 10
+_WARNING = re.compile(r'199 swarm-manager "(?P<text>[^"]+)"')
 
 
 class Client:
-    """One connection pool to one manager; use as an async context manager."""
+    """One connection pool to one manager; use as an async context manager.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    `warn` hears, once each, what answers lack: the nodes that said nothing.
+    """
+
+    def __init__(self, endpoint: Endpoint, warn: Callable[[str], None] | None = None) -> None:
         self.endpoint = endpoint
+        self._warn = warn
+        self._warned: set[str] = set()
         self._base = endpoint.base
         self._session: aiohttp.ClientSession | None = None
 
@@ -119,6 +126,12 @@ class Client:
             async with self._session.get(f"{self._base}/_ping") as response:
                 await response.read()
 
+    def _hear_warning(self, header: str) -> None:
+        found = _WARNING.fullmatch(header)  # others have other words for other things
+        if found is not None and self._warn is not None and found["text"] not in self._warned:
+            self._warned.add(found["text"])
+            self._warn(found["text"])
+
     @asynccontextmanager
     async def _request(
         self,
@@ -144,6 +157,7 @@ class Client:
                         raise ApiError(
                             response.status, reason_in(await response.text(), f"{response.status} {response.reason}")
                         )
+                    self._hear_warning(response.headers.get("Warning", ""))
                     if is_stream:
                         watch.end()
                     yield response

@@ -24,6 +24,10 @@ def current_endpoint() -> Endpoint:
     return Endpoint(address(click.get_current_context()), Path(certificates) if certificates else None)
 
 
+def _warn(text: str) -> None:
+    click.echo(f"WARNING: {text}", err=True)
+
+
 def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run the coroutine in a loop of its own, with a client as its first argument."""
 
@@ -32,7 +36,7 @@ def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, N
         endpoint = current_endpoint()
 
         async def main() -> None:
-            async with Client(endpoint) as client:
+            async with Client(endpoint, _warn) as client:
                 await function(client, *args, **kwargs)
 
         asyncio.run(main())

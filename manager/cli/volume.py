@@ -60,7 +60,8 @@ async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], 
     found = await client.get("/volumes", filtered(grouped(filters)))
     click.echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
     for warning in found.get("Warnings") or ():
-        click.echo(f"WARNING: {warning}", err=True)
+        if not warning.startswith("node "):  # which nodes are missing has been said
+            click.echo(f"WARNING: {warning}", err=True)
 
 
 def path_of(reference: str) -> str:

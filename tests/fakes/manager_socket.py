@@ -13,13 +13,13 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def client_of(handle: Handler, folder: Path) -> AsyncIterator[Client]:
+async def client_of(handle: Handler, folder: Path, warn: Callable[[str], None] | None = None) -> AsyncIterator[Client]:
     """Answer each request with `handle`, at a socket in `folder`."""
     runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0)
     await runner.setup()
     try:
         await web.UnixSite(runner, str(folder / "socket")).start()
-        async with Client(Endpoint(f"unix://{folder}/socket")) as client:
+        async with Client(Endpoint(f"unix://{folder}/socket"), warn) as client:
             yield client
     finally:
         await runner.cleanup()

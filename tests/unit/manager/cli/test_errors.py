@@ -114,3 +114,16 @@ async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tm
     async with client_of(engine, tmp_path) as client:
         with pytest.raises(CannotConnect, match=r"a Docker engine answers, and no manager\.\nGive .* --host"):
             await client.get("/services")
+
+
+async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):
+    headers = [{"Warning": '199 swarm-manager "not complete: h3: down"'}] * 2 + [{"Warning": '299 - "old"'}, {}]
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.json_response([], headers=headers.pop(0))
+
+    said: list[str] = []
+    async with client_of(answer, tmp_path, said.append) as client:
+        while headers:
+            assert await client.get("/containers/json") == []
+    assert said == ["not complete: h3: down"]

@@ -153,6 +153,15 @@ def one_address(text: str) -> str:
     return "" if text in ANY_ADDRESS else text
 
 
+def container_addresses(lease: IPv4Network, subnet: IPv4Network) -> range:
+    """Return the addresses, as numbers, that containers get of a node's part of a network.
+
+    The part's own address is nobody's, the second one its bridge's, and the subnet's last one is for broadcasts.
+    """
+    first, end = int(lease.network_address) + 2, int(lease.broadcast_address) + 1
+    return range(first, end - (lease.broadcast_address == subnet.broadcast_address))
+
+
 def vip_range(network: IPv4Network) -> IPv4Network:
     """Return the part of a network's range that holds its virtual addresses: the first sixteenth, at least 32.
 

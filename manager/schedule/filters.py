@@ -13,7 +13,7 @@ from typing import TypeAlias
 from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
-from manager.schedule.load import ClusterLoad
+from manager.schedule.load import ClusterLoad, group_of
 from manager.schedule.networkroom import NetworkRoom
 from manager.schedule.nodeload import NodeLoad, PortKey, host_ports
 from manager.state.constraints import Constraint, parse_all
@@ -136,7 +136,7 @@ def _of_load(task: Task, load: ClusterLoad) -> Iterator[Filter]:
         yield _host_ports(ports)
     for each in spec.networks:
         room = load.networks.get(each.target)
-        if room is not None and room.is_short(len(load.nodes)):
+        if room is not None and room.is_short(len(load.nodes), len(load.pending.get(group_of(task), ())) or 1):
             yield _network_room(room)
     if spec.placement is not None and spec.placement.max_replicas:
         yield _max_replicas(load, task.service_id, spec.placement.max_replicas)
@@ -254,9 +254,9 @@ def _host_ports(wanted: tuple[tuple[PortKey, str], ...]) -> Filter:
 
 def _network_room(room: NetworkRoom) -> Filter:
     def accepts(load: NodeLoad) -> bool:
-        return room.has_part_for(load.id)
+        return room.has_room_on(load.id)
 
-    assert room.network is not None, "asked only of a network that is short of parts"
+    assert room.network is not None, "asked only of a network that is short of addresses"
     text = f"no addresses of network {room.network.name} left for"
     return Filter(accepts, text + " 1 node", text + " {} nodes", ("network", room.network.id))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from common.addressing import LARGEST_LEASE, SMALLEST_LEASE, vip_range
+from common.addressing import LARGEST_LEASE, SMALLEST_LEASE, container_addresses, vip_range
 from common.model import Network
 from manager.state.ranges import Range, free_addresses, range_of, range_of_cidr
 
@@ -39,3 +40,9 @@ def parts_left(network: Network) -> int:
     nodes without a part, each of them can have one; if it is less, so many of them can.
     """
     return free_addresses(parts_area(network), parts_taken(network)) // SMALLEST_PART
+
+
+@lru_cache(maxsize=1 << 16)
+def containers_in(part: str, subnet: str) -> int:
+    """Return how many containers have room in a node's part of a network with that subnet (both CIDR)."""
+    return len(container_addresses(IPv4Network(part), IPv4Network(subnet)))

@@ -492,6 +492,17 @@ async def test_tasks_go_to_the_nodes_that_a_full_network_has_parts_for(swarm: Cl
         assert (
             "no addresses of network tight left" in (await swarm.swarm("service", "ps", "--no-trunc", "every")).stdout
         )
+        # 11 addresses there are for containers, and 2 of them are those of the other service.
+        await swarm.swarm("service", "scale", "--detach", "web=12")
+        await swarm.tasks_when("web", lambda tasks: [t["Status"]["State"] for t in tasks].count(RUNNING) == 9)
+        waiting = [task["Status"] for task in await swarm.tasks("web") if task["Status"]["State"] != RUNNING]
+        assert {status["State"] for status in waiting} == {"pending"}
+        assert {status["Err"] for status in waiting} == {
+            "no suitable node (no addresses of network tight left for 3 nodes)"
+        }
+        assert all(task["Status"]["State"] != "rejected" for task in await swarm.tasks("web", ""))
+        await swarm.swarm("service", "scale", "--detach", "web=3")
+        await swarm.running("web", 3)
         leaving, staying = sorted(able)
         await swarm.swarm("node", "drain", "--wait", leaving)
         moved = await swarm.running("web", 3)

@@ -74,11 +74,18 @@ def ports_free(view: Tables, node: Node, task: Task) -> bool:
 
 
 def parts_free(view: Tables, node: Node, task: Task) -> bool:
-    """Whether each network's parts are enough for the node and all that have one or are to get one."""
+    """Whether each network's parts are enough for the node and all that have one or are to get one, and have room.
+
+    The last address of a subnet is no container's, nor are two of each part.
+    """
     for each in task.spec.networks:
         network = view.networks.get(each.target)
         if network is not None and each.target in PARTS:
             users = {t.node_id for other in view.nodes for t in on_node(view, other) if each in t.spec.networks}
+            here = [t for t in on_node(view, node) if each in t.spec.networks]
+            part = network.leases.get(node.id)
+            if part and len(here) >= (5 if part == PARTS[each.target][-1] else 6):
+                return False
             having = users | set(network.leases)
             if node.id not in having and len(having) >= len(PARTS[each.target]):
                 return False

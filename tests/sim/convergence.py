@@ -16,7 +16,7 @@ from tests.fakes.world import replace
 from tests.sim import duetimes, scaling
 from tests.sim.availability import LABEL
 from tests.sim.cluster import Cluster
-from tests.sim.placement import holders, joins, room
+from tests.sim.placement import addresses_in, holders, joins, room
 from tests.sim.rotations import left_over
 from tests.sim.startorder import unready
 
@@ -245,6 +245,9 @@ def could_run(view: View, service: Service, task: Task, node: Node) -> bool:
     for network in (network for network in view.networks if joins(task, network)):
         having = holders(view, network)
         if node.id not in having and len(having) >= room(network):
+            return False
+        part = network.leases.get(node.id)
+        if part and sum(joins(other, network) for other in there) >= addresses_in(part, network):
             return False
     taken = {port.published_port for other in there for port in other.ports if port.publish_mode == "host"}
     if any(port.published_port in taken for port in task.ports if port.publish_mode == "host"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
 from typing import TypeAlias
 
 from common.model import Network, Node, Task, TaskState
@@ -105,6 +106,12 @@ def joins(task: Task, network: Network) -> bool:
 def room(network: Network) -> int:
     """Return how many nodes can have a part of a network."""
     return PARTS[network.subnets[0].subnet]
+
+
+def addresses_in(part: str, network: Network) -> int:
+    """Return how many containers have an address in a node's part: not its first two, nor the subnet's last."""
+    subnet = IPv4Network(network.subnets[0].subnet)
+    return sum(each != subnet[-1] for each in list(IPv4Network(part))[2:])
 
 
 def _opens(task: Task, number: int) -> bool:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from ipaddress import IPv4Address, IPv4Network
 
+from common.addressing import container_addresses
 from common.errors import ResourceExhausted
 
 REST_SECONDS = 10.0
-# The lease's own address is nobody's, the second one the bridge's.
-_FIRST = 2
 
 
 class AddressPool:
@@ -21,10 +20,8 @@ class AddressPool:
 
     def __init__(self, lease: IPv4Network, subnet: IPv4Network) -> None:
         self.lease = lease
-        self._last = int(lease.broadcast_address)
-        if self._last == int(subnet.broadcast_address):
-            self._last -= 1
-        self._first = int(lease.network_address) + _FIRST
+        numbers = container_addresses(lease, subnet)
+        self._first, self._last = numbers[0], numbers[-1]
         self._next = self._first
         self._holders: dict[int, str] = {}
         # Given back, in that order → until when they rest.

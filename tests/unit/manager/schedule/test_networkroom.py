@@ -49,6 +49,27 @@ def test_a_plain_container_claims_a_part_too():
     assert world.nodes_of() == ["b"]
 
 
+def test_a_part_has_room_for_so_many_tasks_as_it_has_addresses():
+    """Of eight one is the part's, one its bridge's, and the last one of a subnet is nobody's."""
+    world = World(net(subnet="10.1.0.0/27", a="10.1.0.16/29", b="10.1.0.24/29"), node("a"), node("b"))
+    world.put(*tasks(12, spec=IN_TINY))
+    world.decide()
+    assert world.nodes_of() == ["a"] * 6 + ["b"] * 5
+    reason = "no suitable node (no addresses of network tiny left for 2 nodes)"
+    assert [task.status.err for task in world.view.tasks if not task.node_id] == [reason]
+
+
+def test_a_plain_container_that_ends_makes_room():
+    plain = [NetworkAttachment(id=f"x{i}", node_id="b", networks=(AttachedNetwork(target="tiny"),)) for i in range(5)]
+    world = World(net(b=PART), node("b"), *plain, task("t", spec=IN_TINY))
+    world.decide()
+    assert world.nodes_of() == []
+    assert world.load.apply(Change(old=plain[0], new=None))
+    world.view.of(NetworkAttachment).discard("x0")
+    world.decide()
+    assert world.nodes_of() == ["b"]
+
+
 def test_who_finds_no_part_says_of_which_network():
     world = World(
         net(away=PART), net("wide", "10.2.0.0/16"), node("a"), node("b"), node("away", state="down"),

@@ -15,7 +15,7 @@ from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import NotFound, ResourceExhausted, SwarmError
 from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig
-from manager.allocate.attachments import LEASE_LINGER, is_in
+from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in
 from manager.allocate.leases import lease, release
 from manager.allocate.ports import PortsInUse, choose_ports
 from manager.allocate.subnets import allocate_among, is_allocated, is_overlay
@@ -208,7 +208,8 @@ class _Work:
     def _is_over(self, network: Network, node_id: str) -> bool:
         """Whether a node without tasks of the network may lose its part.
 
-        Not while it is away, since its containers may run on; not at once, since the next task may be on its way.
+        Not while it is away, since its containers may run on; not at once, since the next task may be on its way,
+        though not to a drained node.
         """
         node = self._view.nodes.get(node_id)
         if node is None or node_id not in network.leases:
@@ -222,7 +223,8 @@ class _Work:
         ]
         left = self._view.attachments.on_node(node_id)
         ended += [attachment.ended_at for attachment in left if is_in(attachment, network.id)]
-        over_at = max(ended, default=-LEASE_LINGER) + LEASE_LINGER
+        linger = DRAINED_LINGER if node.spec.availability == "drain" else LEASE_LINGER
+        over_at = max(ended, default=-linger) + linger
         if over_at > self._now:
             self._wake_at[f"lease/{network.id}/{node_id}"] = over_at
         return over_at <= self._now

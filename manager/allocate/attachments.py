@@ -15,6 +15,8 @@ from manager.state.view import View
 
 LEASE_LINGER = 60.0
 """Seconds that a node keeps its part of a network after its last task or plain container there ended."""
+DRAINED_LINGER = 10.0
+"""As `LEASE_LINGER`, of a drained node: what was sent to its containers is no longer on its way."""
 UNBOUND_SECONDS = 300.0
 """An attachment without a container for so long is one whose making was cut short."""
 

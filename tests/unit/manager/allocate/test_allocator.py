@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from common.model import Cluster, Network, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.network import NetworkSpec
-from common.model.node import NodeStatus
+from common.model.node import NodeSpec, NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
-from manager.allocate.allocator import LEASE_LINGER, RETRY_SECONDS, allocate
+from manager.allocate.allocator import RETRY_SECONDS, allocate
+from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER
 from manager.state.transaction import Tables
 
 NOW = 1000.0
@@ -192,6 +193,15 @@ def test_a_part_is_given_back_some_time_after_the_last_task(leased: Tables):
     assert not decision
     assert decision.wake_at == {"lease/net/n1": NOW + LEASE_LINGER}
     step(leased, "lease/net/n1", now=NOW + LEASE_LINGER)
+    assert leased.networks.get("net").leases == {}
+
+
+def test_a_drained_node_gives_its_part_back_sooner(leased: Tables):
+    """The tasks that it had may wait for it elsewhere."""
+    end(leased)
+    leased.of(Node).put(replace(leased.nodes.get("n1"), spec=NodeSpec(availability="drain")))
+    assert step(leased, "lease/net/n1").wake_at == {"lease/net/n1": NOW + DRAINED_LINGER}
+    step(leased, "lease/net/n1", now=NOW + DRAINED_LINGER)
     assert leased.networks.get("net").leases == {}
 
 

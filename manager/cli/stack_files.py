@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -42,8 +43,16 @@ def _text(path: str) -> str:
 
 
 def read_bytes(path: str) -> bytes:
-    """Give a compose file the content of a file that it names."""
-    return Path(path).read_bytes()
+    """Give a compose file the content of a file that it names.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    try:
+        return Path(path).read_bytes()
+    except ValueError as error:  # a NUL is in it
+        raise OSError(errno.EINVAL, str(error)) from error
 
 
 def project_directory(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ def parse_volume(text: str) -> dict[str, Any]:
     if not text:
         raise ValueError("it is empty")
     parts = _sections(text)
-    if "" in parts and len(text) > 2:
+    if "" in parts:
         raise ValueError("a section between colons is empty")
     if len(parts) > _MAX_PARTS:
         raise ValueError("there are too many colons")

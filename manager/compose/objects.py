@@ -48,8 +48,8 @@ class Object(Rule):
         if not isinstance(value, dict):
             return at.expect(self.expected, value)
         for name in self.required:
-            if name not in value:
-                at.fail(f'the key "{name}" is missing')
+            if value.get(name, "") == "":
+                at.fail(f'the key "{name}" is {"empty" if name in value else "missing"}')
         tree = {name: self._read_key(name, item, at / name) for name, item in value.items()}
         return self.ordered({name: item for name, item in tree.items() if self._kept(name, item)})
 

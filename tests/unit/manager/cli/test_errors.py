@@ -55,6 +55,15 @@ def test_what_a_user_does_wrong_is_a_message_and_an_exit_code(words: list[str], 
     assert "Traceback" not in found[1]
 
 
+def test_a_path_that_no_file_can_have_is_said_with_its_place(tmp_path: Path):
+    file = tmp_path / "stack.yaml"
+    file.write_text('services: {web: {image: web, env_file: "a\\0b"}}')
+    code, err = run("stack", "config", "-c", str(file))
+    assert code == 1
+    assert "services.web.env_file: cannot read" in err
+    assert "Traceback" not in err
+
+
 def test_a_full_disk_below_the_output_is_no_bug():
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert explain(full) == ("cannot write the output: No space left on device", 1)

@@ -59,6 +59,20 @@ def test_all_problems_of_a_file_are_reported_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("volumes: [{type: bind, source: /x, target: ''}]", 'volumes[0]: the key "target" is empty'),
+        ("secrets: [{source: ''}]", 'secrets[0]: the key "source" is empty'),
+        ("devices: [{source: ''}]", 'devices[0]: the key "source" is empty'),
+    ],
+)
+def test_a_key_that_must_be_there_must_say_something(line: str, problem: str) -> None:
+    found = refusal(f"{WEB}    {line}\n")
+    assert len(found) == 1
+    assert found[0].endswith(f"services.web.{problem}")
+
+
 def test_the_second_file_is_named_in_its_own_errors() -> None:
     assert refusal(WEB, "services:\n  web:\n    tty: 3\n")[0].startswith("2.yaml:3:5: services.web.tty: ")
 

@@ -23,7 +23,7 @@ def test_the_short_syntax(text: str, entry: dict[str, object]) -> None:
     assert parsed == entry
 
 
-@pytest.mark.parametrize("text", ["", "data:", ":/data", "a1::b", "./a:/b:ro:rw"])
+@pytest.mark.parametrize("text", ["", ":", "a:", ":a", "data:", ":/data", "a1::b", "./a:/b:ro:rw"])
 def test_what_is_no_volume(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty$|too many colons$"):
         parse_volume(text)

@@ -22,12 +22,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The tasks of a slot (for a global service, of a node): the current one first, then those that ended."""
+    """The tasks of a slot (for a global service, of a node): the current one first, then those that ended.
+
+    `leaving` is the trouble of one that is to end, and has not.
+    """
 
     name: str
     current: Task
     tasks: tuple[Task, ...]
     finishes: bool
+    leaving: str = ""
 
     @property
     def live(self) -> bool:
@@ -53,7 +57,7 @@ class Slot:
         state = None if self.current.desired_state > TaskState.RUNNING and not self.done else self.current.status.state
         waits = self.current.desired_state is TaskState.READY  # then its own trouble is that it does
         own, last = trouble_of(self.current), self.last_error
-        return Line(self.name, state, (last or own) if waits else (own or last))
+        return Line(self.name, state, (last or self.leaving or own) if waits else (own or last))
 
     @property
     def last_error(self) -> str:
@@ -69,10 +73,14 @@ class Slot:
 def slots_of(service: Service, tasks: Sequence[Task], down: Collection[str]) -> dict[tuple[int, str], Slot]:
     """Group tasks; of a slot's living tasks the least one in desired state is current, then the least advanced."""
     groups: dict[tuple[int, str], list[Task]] = {}
+    leaving: dict[tuple[int, str], str] = {}
     for task in tasks:
+        key = (task.slot, task.node_id if service.spec.mode.is_global else "")
         counts = task.desired_state <= TaskState.COMPLETE or has_failed(task) or task.status.state is TaskState.COMPLETE
         if counts and (task.node_id not in down or not task.live):
-            groups.setdefault((task.slot, task.node_id if service.spec.mode.is_global else ""), []).append(task)
+            groups.setdefault(key, []).append(task)
+        elif not task.status.state.terminal and task.node_id not in down:
+            leaving[key] = trouble_of(task)
     made = {}
     for key, group in groups.items():
         latest = _iteration(service, group)
@@ -80,7 +88,13 @@ def slots_of(service: Service, tasks: Sequence[Task], down: Collection[str]) -> 
         if latest:
             current = min(living, key=_standing) if living else max(latest, key=lambda task: task.created_at)
             name = key[1] or str(key[0])
-            made[key] = Slot(name, current, tuple(sorted(latest, key=lambda t: -t.created_at)), service.spec.ends)
+            made[key] = Slot(
+                name,
+                current,
+                tuple(sorted(latest, key=lambda t: -t.created_at)),
+                service.spec.ends,
+                leaving.get(key, ""),
+            )
     return _within(service, made)
 
 

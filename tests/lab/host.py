@@ -159,7 +159,7 @@ class Host:
     async def _reap(self) -> None:
         """Wait for the ends of programs that are dead: else the event loop may be closed before it hears of them."""
         spawned, self._spawned = self._spawned, []
-        await all_at_once(process.wait() for process in spawned)
+        await all_at_once(process.reap() for process in spawned)
 
     async def _until_ready(self, process: Process, readiness: Readiness, timeout: float) -> None:
         try:

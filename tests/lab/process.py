@@ -1,6 +1,7 @@
 """Programs that the lab starts: short ones that are awaited, long ones with a log file and a signal."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -100,9 +101,17 @@ class Process:
         try:
             os.kill(self.pid, sig)
             if sig == signal.SIGCONT:
-                self._child.send_signal(sig)  # nsenter stops with the program that it waits for
+                os.kill(self._child.pid, sig)  # nsenter stops with the program that it waits for
         except ProcessLookupError:
             return  # it ended just now; wait() tells how
+
+    async def reap(self) -> None:
+        """Wait for the end of a program that is dead, or was killed while it was stopped."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                # nsenter stopped with it, and would not see its end. Popen's own way would take the exit code away.
+                os.kill(self._child.pid, signal.SIGCONT)
+        await self.wait()
 
     async def wait(self, timeout: float = 30) -> int:
         """Wait for the end and return the exit code (negative: the signal's number)."""

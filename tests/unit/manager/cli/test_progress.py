@@ -143,6 +143,12 @@ def test_failures_from_before_do_not_count():
     assert seen.lines[0].trouble == "exit 3"
 
 
+def test_a_task_that_waits_for_the_end_of_another_says_what_keeps_that():
+    stuck = task(1, RUNNING, desired=TaskState.SHUTDOWN, err="the engine has been stopping the container for 25 s")
+    (line,) = story(service(1), [(0, [stuck, task(1, TaskState.READY, desired=TaskState.READY, number=1)])]).lines
+    assert (line.state, line.trouble) == (TaskState.READY, "the engine has been stopping the container for 25 s")
+
+
 def test_two_rejections_are_enough():
     twice = [failed(1, number, REJECTED, "No such image: x") for number in range(2)]
     once = story(service(1), [(0, []), (6, [twice[0], task(1, TaskState.READY, number=2)])])

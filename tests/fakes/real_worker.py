@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from common.clock import Clock
 from common.errors import Unavailable
 from common.wire.channel import Channel
-from common.wire.handshake import welcomed
+from common.wire.handshake import noted, welcomed
+from common.wire.membership_messages import Unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
@@ -19,7 +20,7 @@ from worker.session import Session
 
 
 class MemoryDialler:
-    """A `Dialler` (worker.session): `connect(address)` gives the near end of a channel, or raises Unavailable."""
+    """A `Dialler` (worker.sessionports): `connect(address)` gives the near end of a channel, or raises Unavailable."""
 
     def __init__(self, connect: Callable[[str], Channel]) -> None:
         self._connect = connect
@@ -36,6 +37,14 @@ class MemoryDialler:
         except BaseException:
             await channel.close()
             raise
+
+    async def unfit(self, address: str, reason: str) -> None:
+        channel = self._connect(address)
+        try:
+            await channel.send(Unfit(reason=reason), 1)
+            noted((await channel.receive()).message)
+        finally:
+            await channel.close()
 
     async def stream(self, address: str, opened: OpenStream) -> None:
         """There are no bytes to carry: whoever asked runs into its own time limit."""

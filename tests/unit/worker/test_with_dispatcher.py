@@ -72,6 +72,31 @@ async def _from_assignment_to_removal():
     assert manager.errors == []
 
 
+async def _an_engine_that_goes_and_comes_back():
+    manager = Manager()
+    async with manager.running():
+        await manager.node(NODE)
+        worker, _ = make_worker(manager)
+        async with worker.running():
+            await asyncio.sleep(1)
+            for _ in range(2):
+                worker.engine.fall()
+                await asyncio.sleep(11)
+                status = manager.store.view.nodes.get(NODE).status
+                assert status.state == "down", "it waits for no silence"
+                assert status.message == "its engine cannot be used: the fake engine has ended"
+                await asyncio.sleep(60)
+                worker.engine.rise()
+                await asyncio.sleep(1)
+                status = manager.store.view.nodes.get(NODE).status
+                assert (status.state, status.message) == ("ready", "")
+    assert [error.message for error in manager.errors] == []
+
+
+def test_an_engine_that_goes_and_comes_back():
+    run_virtual(_an_engine_that_goes_and_comes_back())
+
+
 async def _a_node_that_was_removed():
     manager = Manager()
     async with manager.running():

@@ -293,6 +293,7 @@ TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["free", "had", "left"]), min_size=14, max_size=14))
 def test_a_range_that_tasks_of_a_removed_network_have_is_given_last(parts: list[str]) -> None:
     pool = IPv4Network("10.9.0.0/20")

@@ -276,6 +276,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(FILES, FILES, FILES)
 def test_merging_is_associative_where_nothing_is_set_back_to_zero(one: Any, two: Any, three: Any) -> None:
     flat = load_texts(written(one), written(two), written(three))

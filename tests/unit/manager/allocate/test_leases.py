@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.addressing import vip_range
@@ -71,6 +71,7 @@ def test_parts_come_from_the_users_range_and_spare_the_gateway():
     assert not any(IPv4Network("10.1.128.33/32").subnet_of(part) for part in parts(given))
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 40),
     prefix=st.integers(24, 28),

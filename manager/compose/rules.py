@@ -18,7 +18,7 @@ from manager.compose.errors import KeyPath, Problem
 from manager.compose.scalars import BareWord, Substituted, boolean, plain, text_of
 from manager.compose.yaml_loader import Document
 
-_MAX_INT = 2**63 - 1
+_MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class Number(Rule):
             return at.expect(self.expected + hint, value)
         if self.whole and number != int(number):
             return at.expect(self.expected, value)
-        if number > self.highest or (self.lowest is not None and number < self.lowest):
+        if not (_MIN_INT if self.lowest is None else self.lowest) <= number <= self.highest:
             return at.expect(self.expected, value)
         return int(number) if self.whole else float(number)
 

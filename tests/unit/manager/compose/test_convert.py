@@ -166,6 +166,11 @@ def test_no_limit_of_processes_may_be_written_as_docker_takes_it() -> None:
     assert resources.limits.pids == -1
 
 
+def test_a_limit_of_processes_fits_into_64_bits() -> None:
+    message = refusal(lambda: service(f"deploy: {{resources: {{limits: {{pids: -{10**29}}}}}}}"))
+    assert "pids: expected a whole number" in message
+
+
 def test_resources_are_billionths_and_bytes() -> None:
     resources = service(
         "deploy: {resources: {limits: {cpus: '0.1', memory: 50M, pids: 9}, reservations: {cpus: '2',"

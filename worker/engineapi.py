@@ -127,6 +127,8 @@ def read_ports(bindings: Mapping[str, Any]) -> tuple[PortConfig, ...]:
     for target, hosts in bindings.items():
         number, _, protocol = target.partition("/")
         for host in hosts or ():
+            if not host.get("HostPort"):  # only exposed, as in a routed network
+                continue
             port = PortConfig(
                 protocol=protocol,
                 target_port=int(number),

@@ -94,7 +94,8 @@ class Task(Object):
     `slot` is 1… for replicated tasks and 0 for global ones. `service_name`, `spec`, `ports` and `labels` are copies
     made at creation, so that a task can be carried out from its own record alone. `desired_state` is written by the
     manager only. `moving_to` is set when the slot is to go to another node: its id, where a replacement runs before
-    this task stops. `renewal` is the last change of its secrets and configs, which make a new `spec_version` of it.
+    this task stops; `moving_since` is when that was asked for. `renewal` is the last change of its secrets and configs,
+    which make a new `spec_version` of it.
     """
 
     labels: dict[str, str] = {}
@@ -111,6 +112,7 @@ class Task(Object):
     job_iteration: Version | None = None
     restart: RestartRecord = RestartRecord()
     moving_to: str = ""
+    moving_since: float = 0.0
     renewal: Renewal | None = None
 
     @property

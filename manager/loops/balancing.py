@@ -191,7 +191,7 @@ def _commit(tx: Transaction, moves: list[Move]) -> None:
     for move in moves:
         task = tx.tasks.get(move.task.id)
         if task is not None and task.version == move.task.version:
-            tx.put(msgspec.structs.replace(task, moving_to=move.node_id))
+            tx.put(msgspec.structs.replace(task, moving_to=move.node_id, moving_since=tx.now))
 
 
 def _fulfil(tx: Transaction) -> None:

@@ -75,13 +75,16 @@ class Case:
         """Whether a task is as the service's specification wants it now, or differs in nothing that it would show.
 
         A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
+        One that is as it was before does not fit if its node has changed in between.
         """
         if task.refused:
             return False  # it has other files than its specification says
         if task.spec_version == self.service.spec_version:
             return True
         alike = self._compare(task)
-        return alike.same or (alike.but_placement and self._fits(task))
+        if alike.same and not (task.live and task.node_id):
+            return True
+        return alike.but_placement and self._fits(task)
 
     def renewable(self, task: Task) -> bool:
         """Whether a task lacks only other secrets or configs, and its service wants to have them changed in place."""
@@ -244,7 +247,7 @@ class Case:
 
     def stay(self, task: Task) -> None:
         """Give up moving a task's slot to another node."""
-        self.draft.put(msgspec.structs.replace(task, moving_to=""))
+        self.draft.put(msgspec.structs.replace(task, moving_to="", moving_since=0.0))
 
     def promote(self, task: Task) -> None:
         self._want(task, TaskState.RUNNING)

@@ -109,7 +109,8 @@ def _keep(case: Case, slot: Slot, task: Task) -> Phase:
 def _leave_or_stay(case: Case, slot: Slot, task: Task) -> Phase:
     """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
     node = case.view.nodes.get(task.moving_to)
-    if task.serves and slot.newest is task and standing(node) is Standing.OPEN:
+    tried = slot.newest is not task and slot.newest.created_at >= task.moving_since
+    if task.serves and not tried and standing(node) is Standing.OPEN:
         return Phase.LEAVING
     case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
     case.stay(task)

@@ -143,7 +143,7 @@ def _places(view: View, service: Service, live: list[Task]) -> Iterator[str]:
 
 def _serves_on(view: View, service: Service, task: Task) -> bool:
     """Whether a task stays because the one that was to replace it, started first, has failed for good."""
-    others = [each for each in view.tasks.of_service(service.id) if task.slot and each.slot == task.slot]
+    others = view.tasks.in_slot(service.id, task.slot, "" if task.slot else task.node_id)
     newest = max(others, key=lambda each: each.created_at, default=task)
     failed = newest.status.state in (TaskState.FAILED, TaskState.REJECTED)
     return newest.spec_version == service.spec_version and failed and _is_last(newest)
@@ -192,8 +192,12 @@ def _executions(view: View, service: Service) -> Iterator[str]:
 
 
 def _history(view: View, service: Service) -> Iterator[str]:
-    """Check that old records go: past the limit, and those that were to go."""
-    limit = view.cluster.spec.orchestration.task_history_retention_limit
+    """Check that old records go: past the limit, and those that were to go.
+
+    Of a job the newest of each execution under way stays.
+    """
+    alive = len(service.job_status.beside) + 1 if service.job_status is not None else 0
+    limit = max(view.cluster.spec.orchestration.task_history_retention_limit, alive)
     known = [task for task in view.tasks.of_service(service.id) if _ended(task) or _heard_of(view, task)]
     places = {task.slot or task.node_id for task in known if task.live}
     records = Counter([*places, *(task.slot or task.node_id for task in known if not task.live)])

@@ -67,6 +67,7 @@ def inspected(**state):
                 "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
                 "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "5353"}],
                 "81/tcp": None,
+                "82/tcp": [{"HostIp": "", "HostPort": ""}],
             },
         },
     }

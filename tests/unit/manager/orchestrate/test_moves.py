@@ -57,6 +57,17 @@ def test_a_replacement_that_finds_no_place_is_given_up() -> None:
     assert len(world.live) == 2
 
 
+def test_a_move_that_found_no_place_may_be_asked_for_again() -> None:
+    """The record of the try before is still there, and is no try of this one."""
+    world, task = moving()
+    world.see(challenger(world, task), TaskState.PENDING, err="no suitable node")
+    world.settle()
+    world.pass_time(60)
+    world.put(replace(world.task(task), moving_to="n2", moving_since=world.now))
+    world.settle()
+    assert [each.node_id for each in world.in_slot(task.slot) if each.live] == ["n1", "n2"]
+
+
 def test_a_replacement_that_fails_is_not_tried_again() -> None:
     world, task = moving()
     world.see(challenger(world, task), TaskState.FAILED)

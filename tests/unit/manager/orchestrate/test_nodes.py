@@ -53,6 +53,24 @@ def test_what_failed_to_take_over_from_a_task_that_is_lost_then_counts_for_the_n
     assert following.restart.not_before > world.now
 
 
+def test_a_constraint_that_comes_back_moves_what_has_stayed_where_it_does_not_hold_any_more() -> None:
+    """The tasks were made with it, and the update that took it away left them as they were."""
+    world = World()
+    world.node("n1", labels={"zone": "b"})
+    apart = template(constraints=("node.labels.zone==b",))
+    world.replicated(1, apart)
+    world.decide()
+    world.run("n1")
+    world.change(template())
+    world.settle()
+    world.node("n1", labels={"zone": "a"})
+    world.settle()
+    (before,) = world.live
+    world.change(apart)
+    world.settle()
+    assert [task.id for task in world.live] != [before.id]
+
+
 def test_a_node_that_is_only_silent_keeps_its_tasks() -> None:
     world = running(2)
     for state in ("unknown", "disconnected"):

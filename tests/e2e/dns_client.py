@@ -13,6 +13,7 @@ import json
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import dns.flags
 import dns.message
@@ -23,7 +24,9 @@ import dns.rrset
 
 
 def ask(servers: str, *questions: str) -> None:
-    answers = [_ask(each, *question.rsplit("/", 2)) for each in servers.split(",") for question in questions]
+    pairs = [(server, question) for server in servers.split(",") for question in questions]
+    with ThreadPoolExecutor(len(pairs)) as pool:  # together: one that waits for the world outside keeps no other waiting
+        answers = list(pool.map(lambda pair: _ask(pair[0], *pair[1].rsplit("/", 2)), pairs))
     print(json.dumps(answers))
 
 

@@ -9,6 +9,7 @@ from typing import Self
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
@@ -123,6 +124,7 @@ async def test_services_are_packed_drawn_to_each_other_and_kept_apart(cluster: C
     await cluster.swarm("service", "rm", "packed", "db", "near", "far")
 
 
+@long
 async def test_by_itself_a_service_that_is_uneven_becomes_even(cluster: Cluster) -> None:
     await cluster.swarm("cluster", "update", "--rebalance", "off")
     kept_off = "node.hostname!=h1"

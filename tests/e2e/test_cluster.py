@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.docker_cli.document import COMPOSE, TAG
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster, slots
 from tests.lab import Host
 
@@ -172,7 +173,10 @@ async def test_an_engine_that_restarts_gets_its_tasks_again(swarm: Cluster) -> N
 
 @pytest.mark.parametrize(
     ("sig", "why"),
-    [(signal.SIGKILL, "no Docker engine answers at unix:///"), (signal.SIGSTOP, "hangs: it has not answered for 15 s")],
+    [
+        (signal.SIGKILL, "no Docker engine answers at unix:///"),
+        pytest.param(signal.SIGSTOP, "hangs: it has not answered for 15 s", marks=long),
+    ],
 )
 async def test_a_node_says_that_it_is_down_for_its_engine(swarm: Cluster, sig: signal.Signals, why: str) -> None:
     await web(swarm, 6)

@@ -380,6 +380,7 @@ async def test_a_gigabyte_at_flat_memory_beside_a_stalled_reader() -> None:
         assert peak.kib - before < 32 * 1024
 
 
+@long
 @pytest.mark.timeout(170)
 async def test_readers_that_stall_delay_nobody() -> None:
     """Fifty clients read nothing of what they asked a node for; others are answered by it as before."""

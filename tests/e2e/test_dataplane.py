@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import RUNNING, TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.reuse import churn
 from tests.lab import Host
@@ -404,6 +405,7 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
         await still_balanced(swarm, host)
 
 
+@long
 async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(swarm: Cluster):
     """Its range would be the host's, and the next network of that range refused."""
     host = swarm.hosts[1]
@@ -474,6 +476,7 @@ async def test_a_new_network_has_the_range_of_one_that_was_removed_just_now(swar
         assert "may still name it" not in said
 
 
+@long
 async def test_tasks_go_to_the_nodes_that_a_full_network_has_parts_for(swarm: Cluster):
     """It has two parts for three nodes. What cannot be had is said where one looks, and a drain finds its way."""
     await swarm.swarm("network", "create", "-d", "overlay", "--subnet", "10.66.0.0/27", "tight")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 from tests.lab.host import Host
 from tests.lab.images import Image, docker_archive
@@ -179,6 +180,7 @@ async def test_buildkit_builds_on_the_cluster(cluster: Cluster, docker: Docker) 
     await cluster.running("kit", 3)
 
 
+@long
 async def test_an_image_that_a_service_names_is_not_cleared_away(cluster: Cluster, docker: Docker) -> None:
     folder = context_folder(cluster)
     await docker("build", "-t", "app:1", "--build-arg", "STAMP=kept", folder)
@@ -282,6 +284,7 @@ async def test_where_nobody_has_the_image_the_task_says_so(cluster: Cluster, doc
     await cluster.until(look, 60)
 
 
+@long
 async def test_a_source_that_dies_in_the_middle_is_followed_by_another() -> None:
     async with Cluster("images-loss", hosts=4) as cluster:
         _, *sources, last = cluster.hosts
@@ -342,6 +345,7 @@ async def test_workers_that_cannot_reach_each_other_go_through_the_manager(clust
     assert "its image comes through the manager" in cluster.workers["h3"].output()
 
 
+@long
 async def test_an_engine_that_fails_in_the_middle_leaves_nothing(cluster: Cluster, docker: Docker) -> None:
     _, second, third = cluster.hosts
     there = await put_on(second, "big:1", 64 * MIB)

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from common.addressing6 import with_ipv4
+from tests.e2e.ci import long
 from tests.e2e.cluster import TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.test_containers import IMAGE, Docker
 from tests.lab import Host
@@ -108,6 +109,7 @@ table ip6 wall {
 """
 
 
+@long
 async def test_a_firewall_that_drops_what_is_forwarded_is_told_of(swarm: Cluster):
     """One that judges IPv6 alone: what goes over IPv4 says nothing of it."""
     first, last = swarm.hosts

@@ -205,6 +205,7 @@ while :; do sleep 0.1 & wait $!; done
 """
 
 
+@long
 async def test_a_running_program_gets_new_content_and_a_signal(swarm: Cluster) -> None:
     """A read-only root file system, a file outside of /run/secrets, a template that has the secret: all as before."""
     await swarm.swarm("secret", "create", "key", "-", stdin="first")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 from tests.lab.process import Result
 
@@ -190,6 +191,7 @@ async def in_order(swarm: Cluster) -> str:
     return app[-1]
 
 
+@long
 async def test_what_runs_is_kept_up_and_scaled_whatever_its_dependency_does(swarm: Cluster, file: Path) -> None:
     file.write_text(ORDERED)
     await stack(swarm, "deploy", file)

@@ -12,6 +12,7 @@ from aiohttp import web
 from common.model.container import ContainerSpec, DriverConfig, Mount, VolumeOptions
 from common.model.service import TaskSpec
 from common.model.task import Task, TaskState, TaskStatus
+from tests.e2e.ci import long
 from tests.e2e.engine_worker import NODE, EngineWorker
 from tests.lab import plain_engine
 
@@ -76,6 +77,7 @@ def make(task_id: str, *mounts: Mount) -> Task:
     )
 
 
+@long
 async def test_tasks_whose_volume_hangs_say_so_and_keep_no_others_waiting() -> None:
     config = DriverConfig(name="slow")
     mount = Mount(source="data", target="/data", volume_options=VolumeOptions(driver_config=config))

@@ -25,7 +25,9 @@ import dns.rrset
 
 def ask(servers: str, *questions: str) -> None:
     pairs = [(server, question) for server in servers.split(",") for question in questions]
-    with ThreadPoolExecutor(len(pairs)) as pool:  # together: one that waits for the world outside keeps no other waiting
+    with ThreadPoolExecutor(
+        len(pairs)
+    ) as pool:  # together: one that waits for the world outside keeps no other waiting
         answers = list(pool.map(lambda pair: _ask(pair[0], *pair[1].rsplit("/", 2)), pairs))
     print(json.dumps(answers))
 

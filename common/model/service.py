@@ -33,7 +33,7 @@ class GenericResource(Model):
 class Limits(Model):
     """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 is no limit.
 
-    Nor are fewer processes one.
+    A negative number of processes is no limit either.
     """
 
     nano_cpus: int = 0

@@ -92,5 +92,4 @@ class Sysctls:
             return {}
         except msgspec.MsgspecError as error:
             _log.warning("%s cannot be read (%s): leaving will not put back what it held", self._memory, error)
-            self._memory.unlink(missing_ok=True)
             return {}

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,11 +74,18 @@ class EngineWorker:
         return await self.until_status(task, lambda status: status.state >= state, seconds)
 
     async def until_status(self, task: Task, true: Callable[[TaskStatus], bool], seconds: float = 20) -> TaskStatus:
+        await self.until_one([task], true, seconds)
+        return self._seen[task.id]
+
+    async def until_one(self, tasks: Sequence[Task], true: Callable[[TaskStatus], bool], seconds: float = 20) -> Task:
+        """Return the first of the tasks whose status is as wanted."""
         async with asyncio.timeout(seconds):
-            while task.id not in self._seen or not true(self._seen[task.id]):
+            while True:
+                for task in tasks:
+                    if task.id in self._seen and true(self._seen[task.id]):
+                        return task
                 self._changed.clear()
                 await self._changed.wait()
-        return self._seen[task.id]
 
     def state(self, task: Task) -> TaskState:
         return self._seen[task.id].state

@@ -39,6 +39,7 @@ class VolumeDriver:
         try:
             yield
         finally:
+            self.answers.set()  # else it is waited for, for a minute
             await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -91,17 +92,19 @@ async def test_tasks_whose_volume_hangs_say_so_and_keep_no_others_waiting() -> N
             for task in stuck[:4]:
                 await worker.until(task, S.STARTING)
             await worker.assign(*stuck, fine)
-            told = await worker.until_status(stuck[0], lambda status: bool(status.err), seconds=30)
+            # Whichever of them are the first that the engine was told to start.
+            late = await worker.until_one(stuck, lambda status: bool(status.err), seconds=30)
+            told = await worker.until_status(late, lambda status: bool(status.err))
             assert (told.state, told.message) == (S.STARTING, "waits for the engine")
             assert told.err.startswith("the engine has been starting the container for 15 s: look at ")
             assert "volume data (driver slow), which it mounts" in told.err
             await worker.until(fine, S.RUNNING)
             assert driver.mounts >= 4
 
-            await worker.assign(stuck[0], fine)  # the others are not wanted any more
+            await worker.assign(late, fine)  # the others are not wanted any more
             driver.answers.set()
-            running = await worker.until(stuck[0], S.RUNNING)
+            running = await worker.until(late, S.RUNNING)
             assert (running.state, running.err) == (S.RUNNING, "")
-            await worker.until_containers("web.1.fine", "web.1.stuck0")
+            await worker.until_containers(fine.name, late.name)
             await worker.assign()
             await worker.until_containers()

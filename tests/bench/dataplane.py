@@ -8,7 +8,10 @@ connections than these can serve: with one thread it is what is waited for, and 
 
 Server and hosts remember a closed connection for up to two minutes. So each path has ports of its own at the client:
 what came from the same port along another path meanwhile would not be new to them. And new connections are measured
-last: a hundred thousand remembered ones slow down every other packet, on long paths more than on short ones.
+after the rest: a hundred thousand remembered ones slow down every other packet, on long paths more than on short ones.
+
+All hosts share this machine's cores, so these ratios are of processor time, to which the second host of a long path
+adds its own. Between machines the cable is what limits: a last table has throughput over cables of usual rates.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, TypeAlias
 
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.wire.messages import MESH, MESH6, Backend, Peer, PublishedPort, ServiceEndpoint
+from tests.bench.cables import show_cables
 from tests.bench.spread import show_spread
 from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
@@ -44,9 +49,10 @@ BODY = 10_000_000
 THREADS = os.cpu_count() or 1
 CONNECTIONS = 32 * THREADS
 FIRST_PORT, PORTS_A_PATH = 10_000, 6_000
-ROUNDS, SPREAD_ROUNDS = 11, 10
+ROUNDS, SPREAD_ROUNDS, CABLE_ROUNDS = 11, 10, 5
 NETWORK = "n" * 25
 BASELINE = "docker -p"
+LOCAL, REMOTE = "mesh, local backend", "mesh, remote backend"
 KINDS = ("a virtual address", "and a port", "both, dual-stack")
 TIMES = ("plan", "whole", "both", "change")
 POOLS = ("10.0.0.0/8", "fd00:2::/48")
@@ -99,6 +105,8 @@ async def _run(rounds: int, seconds: int) -> None:
         _show(found, rounds)
         await show_spread(swarm, SPREAD_ROUNDS)
         await _show_programming(swarm.hosts[0])
+        published = {path.name: partial(_throughput, path) for path in paths if path.name in (BASELINE, LOCAL, REMOTE)}
+        await show_cables([*swarm.hosts, swarm.lab.client], published, CABLE_ROUNDS, 2 * seconds)
 
 
 async def _paths(swarm: Cluster) -> list[Path]:
@@ -122,8 +130,8 @@ async def _paths(swarm: Cluster) -> list[Path]:
         Path(BASELINE, client, f"{first.ip}:{DOCKER_PORT}"),
         # Docker's name server has rules in the container's network here, as in ours, and so tracks there too.
         Path("and --network own", client, f"{first.ip}:{OWN_PORT}"),
-        Path("mesh, local backend", client, f"{first.ip}:{MESH_PORT}"),
-        Path("mesh, remote backend", client, f"{second.ip}:{MESH_PORT}"),
+        Path(LOCAL, client, f"{first.ip}:{MESH_PORT}"),
+        Path(REMOTE, client, f"{second.ip}:{MESH_PORT}"),
         Path("same bridge", first, address, near),
         Path("virtual address, same host", first, vip, near),
         Path("overlay", second, address, far),

@@ -98,6 +98,10 @@ class Host:
         """Mend the cable; does nothing if it is whole."""
         await self._switch.set_port(self.name, up=True)
 
+    async def limit(self, rate: str) -> None:
+        """Let the cable carry no more than this in each direction, such as `10gbit`, until the host is rebooted."""
+        await self._switch.limit(self.name, self._up(), rate)
+
     async def run(
         self,
         *argv: str | Path,

@@ -7,6 +7,9 @@ from tests.lab.process import run
 
 _BOOT = "ip link add br0 type bridge mcast_snooping 0 && ip addr add {gateway}/24 dev br0 && ip link set br0 up"
 
+# What may pass at once. The kernel hands on packets of up to 64 KiB, which it cuts late or never.
+_BURST = "512kb"
+
 
 class Switch:
     """Joins hosts on one Ethernet segment. No packet of it is seen by this machine's own network.
@@ -46,6 +49,12 @@ class Switch:
     async def set_port(self, port: str, up: bool) -> None:
         """Cut or mend the cable: the host's end sees the carrier go and come."""
         await self._batch(f"link set {port} {'up' if up else 'down'}\n")
+
+    async def limit(self, port: str, host: Namespaces, rate: str) -> None:
+        """Let the cable carry no more than this in each direction: bits a second as tc has them, such as `10gbit`."""
+        for network, link in ((self._namespaces.net, port), (host.net, "eth0")):
+            limit = ("root", "tbf", "rate", rate, "burst", _BURST, "latency", "50ms")
+            await run("nsenter", f"--net={network}", "tc", "qdisc", "replace", "dev", link, *limit)
 
     async def remove(self) -> None:
         await asyncio.shield(self._namespaces.destroy())

@@ -70,6 +70,28 @@ async def test_hosts_and_client_reach_each_other_until_the_cable_is_cut():
         assert await reaches(first, second)
 
 
+async def test_a_cable_that_is_limited_carries_no_more():
+    async with Lab("slow", hosts=2, engine=False) as lab:
+        first, second = lab.hosts
+        await second.limit("1mbit")
+        for sender, receiver in ((first, second), (second, first)):
+            # Ten times what passes at once, as quickly as the program can.
+            program = f"""
+import contextlib, socket
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(5000):
+    with contextlib.suppress(BlockingIOError):
+        sender.sendto(b"x" * 1000, socket.MSG_DONTWAIT, ("{receiver.ip}", 7))
+"""
+            before = await received(receiver)
+            await sender.run(sys.executable, "-c", program)
+            assert 100_000 < await received(receiver) - before < 2_500_000
+
+
+async def received(host) -> int:
+    return int((await host.run("cat", "/sys/class/net/eth0/statistics/rx_bytes")).stdout)
+
+
 async def test_each_host_is_a_machine_of_its_own():
     async with Lab("own", hosts=2, engine=False) as lab:
         first, second = lab.hosts

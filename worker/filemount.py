@@ -34,6 +34,7 @@ _UMOUNT_NOFOLLOW = 8
 _OPEN_TREE_CLONE = 1
 _MOVE_FROM_EMPTY, _MOVE_TO_EMPTY, _MOVE_BENEATH = 0x4, 0x40, 0x200
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV, _ATTR_NOEXEC = 1, 2, 4, 8
+_PRIVATE = 1 << 18
 # The C library has no functions for these everywhere; the numbers are the same on all architectures that engines have.
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 
@@ -65,9 +66,13 @@ def system_call(name: str, *arguments: bytes | int) -> int:
 
 
 def detached(source: str) -> int:
-    """Make a mount of a file, read-only and mounted nowhere yet; return its descriptor."""
+    """Make a mount of a file, read-only and mounted nowhere yet; return its descriptor.
+
+    It shares nothing with the mount that it is a copy of: what later goes on top of it would appear there as well.
+    """
     mount = system_call("syscall", _OPEN_TREE, _AT_FDCWD, source.encode(), _OPEN_TREE_CLONE | os.O_CLOEXEC)
-    attributes = _MountAttributes(set=_ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC)
+    flags = _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV | _ATTR_NOEXEC
+    attributes = _MountAttributes(set=flags, propagation=_PRIVATE)
     size = ctypes.sizeof(attributes)
     system_call("syscall", _MOUNT_SETATTR, mount, b"", _AT_EMPTY_PATH, ctypes.addressof(attributes), size)
     return mount

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,11 +18,15 @@ SHM = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not in_memory(SHM), reason="needs root, and a tmpfs at /dev/shm")
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
+@pytest.fixture(params=["private", "shared"])
+def root(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Yield a folder in memory whose mount is shared with its copies, as all are where systemd has booted, or not."""
     folder = Path(tempfile.mkdtemp(dir=SHM))
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    subprocess.run(["mount", f"--make-{request.param}", folder], check=True)
     yield folder
-    shutil.rmtree(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
 
 
 @contextlib.contextmanager

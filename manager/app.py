@@ -19,6 +19,7 @@ import msgspec
 
 from common.clock import Clock, SystemClock, sleep_until
 from common.sdnotify import Notifier
+from common.steady import keep_going
 from common.tls import api_context, renewal_time, server_context
 from common.version import version
 from common.wire.server import serve as serve_cluster
@@ -32,13 +33,13 @@ from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.dispatch.dispatcher import Dispatcher
-from manager.loops.allocation import allocation_loop
+from manager.loops.allocation import allocation_rule
 from manager.loops.attachments import attachment_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.loops.tunnelkeys import tunnel_keys_loop
+from manager.loops.tunnelkeys import tunnel_keys_rule
 from manager.state.store import Store
 
 # Members of this group may use the API, which is as good as root on every host of the cluster.
@@ -100,14 +101,11 @@ class Manager:
                 await self._serve(store, dispatcher, authority, contexts, audit)
 
     def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
-        rules = (*orchestration_rules(), attachment_rule())
-        loops = [Loop(rule, store, self._clock, self._rng) for rule in rules]
-        loops.append(allocation_loop(store, self._clock, self._rng))
-        loops.append(tunnel_keys_loop(store, self._clock, self._rng))
-        work = [loop.run() for loop in loops]
-        work.append(Autoscaling(store, dispatcher.measurements, self._clock).run())
-        others = (Scheduling(store, self._clock).run(), dispatcher.run(), store.writing(), self._notifier.keep_alive())
-        return [*work, *others]
+        rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule())
+        work = [keep_going(rule.name, Loop(rule, store, self._clock, self._rng).run) for rule in rules]
+        work.append(keep_going("scheduling", Scheduling(store, self._clock).run))
+        work.append(keep_going("autoscaling", Autoscaling(store, dispatcher.measurements, self._clock).run))
+        return [*work, dispatcher.run(), store.writing(), self._notifier.keep_alive()]
 
     async def _serve(
         self, store: Store, dispatcher: Dispatcher, authority: Authority, contexts: _Contexts, audit: AuditFile

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from common.clock import Clock
 from manager.api.views.events import Event, event_of
+from manager.state.changes import Change
 from manager.state.store import Store
 from manager.state.watch import Lagged
 
@@ -88,6 +89,13 @@ class EventLog:
                     continue
                 for change_set in batch:
                     for change in change_set.changes:
-                        event = event_of(change, clock.now())
-                        if event is not None:
-                            self.add(event)
+                        self._tell(change, clock.now())
+
+    def _tell(self, change: Change, now: float) -> None:
+        try:
+            event = event_of(change, now)
+        except Exception:  # noqa: BLE001 - a bug with one change must not end the manager; it is logged whole
+            _LOG.exception("cannot tell what the change of %s is for clients: an event is lost", change.current.id)
+            return
+        if event is not None:
+            self.add(event)

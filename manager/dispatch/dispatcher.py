@@ -24,6 +24,7 @@ from common.errors import (
 from common.ids import new_id
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE
+from common.steady import PAUSE_SECONDS, keep_going
 from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
@@ -55,7 +56,7 @@ from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writ
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
-from manager.state.changes import Change
+from manager.state.changes import Change, ChangeSet
 from manager.state.measurements import Measurements
 from manager.state.store import Store
 from manager.state.watch import Lagged
@@ -103,6 +104,7 @@ class Dispatcher:
         self._membership = Membership(store, authority, clock, rng, manager_id)
         self._sessions: dict[str, Session] = {}
         self._strangers = 0
+        self._doubt_ends: float | None = None
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = Measurements(store.view, clock)
@@ -130,7 +132,7 @@ class Dispatcher:
         """Watch the store and the nodes until cancelled. Start it when the store is loaded, before `handle`."""
         self._expect_nodes()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hear_changes(), name="dispatch-changes")
+            group.create_task(keep_going("the dispatcher's view", self._hear_changes), name="dispatch-changes")
             group.create_task(self._parts.reports.run(), name="dispatch-reports")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
@@ -320,20 +322,38 @@ class Dispatcher:
 
     async def _hear_changes(self) -> None:
         with self._store.watch() as subscription:
-            self._parts.directory.rebuild()
+            self._start_over()
             while True:
                 try:
-                    batch = await subscription.next()
+                    async with asyncio.timeout_at(self._doubt_ends):
+                        batch = await subscription.next()
                 except Lagged:
                     _log.warning("the dispatcher fell behind the store: every node gets a complete set of assignments")
-                    self._parts.directory.rebuild()
-                    self._end_removed()
+                    self._start_over()
+                    continue
+                except TimeoutError:
+                    self._start_over()
                     continue
                 for change_set in batch:
-                    self._parts.directory.hear(change_set.changes)
-                    for change in change_set.changes:
-                        if change.new is None:
-                            self._hear_removal(change)
+                    self._hear(change_set)
+
+    def _start_over(self) -> None:
+        """Send every node a complete set of assignments, and end the sessions of those that are no nodes any more."""
+        self._doubt_ends = None
+        self._end_removed()
+        self._parts.directory.rebuild()
+
+    def _hear(self, change_set: ChangeSet) -> None:
+        """Tell the nodes of changes. After some that meet a bug nodes may lack something: soon all start over."""
+        for change in change_set.changes:
+            if change.new is None:
+                self._hear_removal(change)
+        try:
+            self._parts.directory.hear(change_set.changes)
+        except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
+            if self._doubt_ends is None:
+                _log.exception("cannot tell whom changes concern: every node starts over in %g s", PAUSE_SECONDS)
+                self._doubt_ends = asyncio.get_running_loop().time() + PAUSE_SECONDS
 
     def _hear_removal(self, change: Change) -> None:
         self._parts.credentials.forget(change.current.id)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Iterator
 
-from common.clock import Clock
 from common.model import Network, NetworkAttachment, Node, Service, Task
 from manager.allocate.allocator import allocate, new
 from manager.allocate.subnets import is_allocated
-from manager.loops.loop import Loop, Rule
+from manager.loops.loop import Rule
 from manager.state.changes import Change, Decision
-from manager.state.store import Store
 from manager.state.view import View
 
 KEYS_A_DECISION = 500
 
 
-def allocation_loop(store: Store, clock: Clock, rng: random.Random) -> Loop:
-    """Make the loop that allocates; `run` it."""
-    return Loop(Rule("allocation", keys_of, all_keys, _decide, KEYS_A_DECISION), store, clock, rng)
+def allocation_rule() -> Rule:
+    return Rule("allocation", keys_of, all_keys, _decide, KEYS_A_DECISION)
 
 
 def keys_of(change: Change, view: View) -> Iterable[str]:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from common.clock import CLOCK_CHECK_SECONDS, Clock
 from common.errors import Unavailable
+from common.steady import PAUSE_SECONDS
 from manager.state.changes import Change, Decision
 from manager.state.store import Store
 from manager.state.transaction import Transaction
@@ -25,7 +26,8 @@ from manager.state.watch import Lagged, Subscription
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
 
 RETRY_SECONDS = 1.0
-POISON_RETRY_SECONDS = 10.0
+# In the place of a key: none is called so.
+_EVERYTHING = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class Alarms:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._due
 
     def set(self, wake_at: Mapping[str, float]) -> None:
         for key, instant in wake_at.items():
@@ -99,16 +104,33 @@ class Loop:
 
     async def _mark(self, changes: Subscription) -> None:
         try:
-            for change_set in await changes.next():
-                for change in change_set.changes:
-                    self._dirty.update(dict.fromkeys(self._rule.keys(change, self._store.view)))
+            batch = await changes.next()
         except Lagged:
             self._log.warning("%s fell behind the changes: going over everything", self._rule.name)
             self._mark_all()
+            return
+        for change_set in batch:
+            for change in change_set.changes:
+                self._mark_concerned(change)
+
+    def _mark_concerned(self, change: Change) -> None:
+        """Mark the keys of a change. If a bug keeps them from being told, all are marked before long."""
+        try:
+            self._dirty.update(dict.fromkeys(self._rule.keys(change, self._store.view)))
+        except Exception:  # noqa: BLE001 - a bug with one change must not keep others from being followed
+            if _EVERYTHING in self._alarms:
+                return
+            words = "%s cannot tell what the change of %s concerns: going over everything in %g s"
+            self._log.exception(words, self._rule.name, change.current.id, PAUSE_SECONDS)
+            self._alarms.set({_EVERYTHING: self._clock.now() + PAUSE_SECONDS})
 
     async def _settle(self) -> None:
         """Decide what is dirty, at most `limit` keys a transaction, until nothing is."""
         while self._dirty:
+            if _EVERYTHING in self._dirty:
+                self._mark_all()
+                del self._dirty[_EVERYTHING]
+                continue
             keys = [key for key, _ in zip(self._dirty, range(self._rule.limit), strict=False)]
             for key in keys:
                 del self._dirty[key]
@@ -143,4 +165,4 @@ class Loop:
                 self._dirty[key] = None
             except Exception:  # noqa: BLE001 - a bug in one decision must not end the loop; it is logged whole
                 self._log.exception("%s cannot decide %r: trying again later", self._rule.name, key)
-                self._alarms.set({key: self._clock.now() + POISON_RETRY_SECONDS})
+                self._alarms.set({key: self._clock.now() + PAUSE_SECONDS})

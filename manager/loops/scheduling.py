@@ -16,8 +16,9 @@ from itertools import islice
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import StoredObject, Task
+from common.steady import PAUSE_SECONDS
 from manager.loops.balancing import Balancing
-from manager.loops.loop import POISON_RETRY_SECONDS, RETRY_SECONDS
+from manager.loops.loop import RETRY_SECONDS
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
 from manager.schedule.rank import Strategy
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
@@ -122,7 +123,7 @@ class Scheduling:
                 self._singly = len(groups)
                 return
             _log.exception("cannot place tasks of service %s: trying again later", groups[0][0])
-            self._later[groups[0]] = self._clock.now() + POISON_RETRY_SECONDS
+            self._later[groups[0]] = self._clock.now() + PAUSE_SECONDS
 
     async def _place(self, groups: Collection[Group]) -> None:
         now = self._clock.now()

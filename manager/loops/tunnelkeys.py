@@ -5,18 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable
 
-from common.clock import Clock
 from common.model import Cluster, Network, Node
 from manager.allocate.tunnelkeys import KEY, keep_keys
-from manager.loops.loop import Loop, Rule
+from manager.loops.loop import Rule
 from manager.state.changes import Change, Decision
-from manager.state.store import Store
 from manager.state.view import View
 
 
-def tunnel_keys_loop(store: Store, clock: Clock, rng: random.Random) -> Loop:
-    """Make the loop that keeps the keys; `run` it. `rng` makes secrets: the operating system's in production."""
-    return Loop(Rule("tunnel-keys", keys_of, all_keys, _decide), store, clock, rng)
+def tunnel_keys_rule() -> Rule:
+    """Say when the keys are looked after. The loop's `rng` makes secrets: the operating system's in production."""
+    return Rule("tunnel-keys", keys_of, all_keys, _decide)
 
 
 def keys_of(change: Change, _view: View) -> Iterable[str]:

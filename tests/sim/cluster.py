@@ -19,7 +19,7 @@ from common.model.cluster import Dispatcher as DispatcherSpec
 from common.model.service import GenericResource
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from manager.dispatch.dispatcher import Dispatcher
-from manager.loops.allocation import allocation_loop
+from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
@@ -60,11 +60,9 @@ class Manager:
             )
             try:
                 async with asyncio.TaskGroup() as group:
-                    for rule in orchestration_rules():
+                    for rule in (*orchestration_rules(), allocation_rule()):
                         rng = random.Random(f"{self._seed}/{rule.name}")
                         group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name)
-                    allocation = allocation_loop(self.store, self._clock, random.Random(f"{self._seed}/allocation"))
-                    group.create_task(allocation.run(), name="allocation")
                     group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling")
                     group.create_task(dispatcher.run(), name="dispatch")
                     autoscaling = Autoscaling(self.store, dispatcher.measurements, self._clock)

@@ -3,15 +3,20 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
+from common.clock import LoopClock
 from common.model import Node, Service, Task
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec, UpdateStatus
+from manager.api import eventlog
 from manager.api.eventlog import FOLLOWER_CAPACITY, HISTORY, EventLog
 from manager.api.events import accepts
 from manager.api.views.events import Event, event_of
+from manager.backends.memory import MemoryBackend
 from manager.state.changes import Change
+from manager.state.store import Store
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 
@@ -110,6 +115,29 @@ async def test_who_does_not_read_is_cut_off() -> None:
             read += 1
     assert read == FOLLOWER_CAPACITY
     assert log.listeners == 0
+
+
+async def test_a_change_that_meets_a_bug_makes_no_event_and_others_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def event_with_a_bug(change: Change, now: float) -> Event | None:
+        if change.current.id == "bad":
+            raise RuntimeError("a bug")
+        return event_of(change, now)
+
+    monkeypatch.setattr(eventlog, "event_of", event_with_a_bug)
+    log, clock = EventLog(), LoopClock()
+    async with Store(MemoryBackend(), clock) as store:
+        running = asyncio.create_task(log.run(store, clock))
+        with log.follow() as follower:
+            await asyncio.sleep(0)
+            for name in ("bad", "good"):
+                await store.update(lambda tx, name=name: tx.put(Node(id=name)))  # type: ignore[misc]
+            event = await follower.next()
+        running.cancel()
+    assert event is not None
+    assert event.id == "good"
+    assert "the change of bad" in caplog.text
 
 
 async def test_past_events(client: Client, cluster: ApiCluster) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 import msgspec
 import pytest
@@ -31,7 +32,10 @@ from common.wire.messages import (
     Welcome,
 )
 from manager.backends.memory import MemoryBackend
+from manager.dispatch import dispatcher
+from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
+from manager.state.changes import Change
 from tests.fakes.dispatching import Manager
 from tests.fakes.virtual_loop import run_virtual
 
@@ -370,6 +374,38 @@ async def test_a_resync_gets_a_complete_set(manager: Manager) -> None:
     assert again.complete
     assert again.tasks == first.tasks
     assert again.results_in > first.results_in
+
+
+def test_changes_that_meet_a_bug_keep_none_from_others_and_are_sent_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hear = Directory.hear
+
+    def hear_with_a_bug(directory: Directory, changes: Collection[Change]) -> None:
+        if any(change.current.id == "bad" for change in changes):
+            raise RuntimeError("a bug")
+        hear(directory, changes)
+
+    monkeypatch.setattr(Directory, "hear", hear_with_a_bug)
+    monkeypatch.setattr(dispatcher, "PAUSE_SECONDS", 1.0)
+
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            await worker.expect(Assignments)
+            await manager.put(task("bad", "n1"))
+            await manager.put(task("good", "n1"))
+            assert [t.id for t in (await worker.expect(Assignments)).tasks] == ["good"]
+            assert asyncio.get_running_loop().time() < 0.1
+            again = await worker.expect(Assignments)
+            assert again.complete
+            assert [t.id for t in again.tasks] == ["bad", "good"]
+            assert asyncio.get_running_loop().time() == pytest.approx(1, abs=0.1)
+            await manager.remove(task("bad", "n1"))
+            assert (await worker.expect(Assignments)).complete
+
+    run_virtual(story())
+    assert "cannot tell whom changes concern" in caplog.text
 
 
 async def test_credentials_come_before_the_task_that_needs_them_and_are_nowhere_in_the_store(manager: Manager) -> None:

@@ -14,7 +14,8 @@ from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
 from manager.backends.memory import MemoryBackend
-from manager.loops.allocation import all_keys, allocation_loop, keys_of
+from manager.loops.allocation import all_keys, allocation_rule, keys_of
+from manager.loops.loop import Loop
 from manager.loops.scheduling import Scheduling
 from manager.state.changes import Change
 from manager.state.store import Store
@@ -84,7 +85,7 @@ def test_from_a_service_to_a_task_with_a_node_that_has_its_part_of_the_network()
     async def main() -> None:
         rng = random.Random(1)
         async with Store(MemoryBackend(delay=0.001), LoopClock()) as store:
-            loops = [allocation_loop(store, LoopClock(), rng).run(), Scheduling(store, LoopClock()).run()]
+            loops = [Loop(allocation_rule(), store, LoopClock(), rng).run(), Scheduling(store, LoopClock()).run()]
             running = [asyncio.create_task(loop) for loop in loops]
             values = (Cluster(id="c"), NET, SERVICE, replace(NODE, number=0), TASK)
             await store.update(lambda tx: [tx.put(value) for value in values])

@@ -12,11 +12,13 @@ import pytest
 from common.clock import CLOCK_CHECK_SECONDS, LoopClock
 from common.model import Service
 from common.model.service import ServiceSpec, UpdateStatus
+from common.steady import PAUSE_SECONDS
 from manager.backends.memory import MemoryBackend
 from manager.loops.loop import Alarms, Loop, Rule
 from manager.state.changes import Change, Decision
 from manager.state.store import Store
 from manager.state.view import View
+from tests.fakes.virtual_loop import run_virtual
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ class Recorder:
         self.asked: list[tuple[str, ...]] = []
         self.wake: dict[str, float] = {}
         self.poison = ""
+        self.unclear = ""
 
     def decide(self, view: View, keys: Collection[str], now: float, rng: random.Random) -> Decision:
         self.asked.append(tuple(keys))
@@ -47,6 +50,8 @@ class Recorder:
 
     def rule(self, limit: int = 200) -> Rule:
         def keys(change: Change, _view: View) -> list[str]:
+            if change.current.id == self.unclear:
+                raise RuntimeError("a bug")
             return [change.current.id]
 
         return Rule("test", keys, lambda view: [s.id for s in view.services], self.decide, limit)
@@ -96,6 +101,30 @@ async def test_a_decider_with_a_bug_for_one_key_still_serves_the_others(
     assert not task.done()
     assert "cannot decide 'bad'" in caplog.text
     await stop(task)
+
+
+def test_after_a_change_whose_keys_a_bug_hides_the_next_is_followed_and_later_everything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with Store(MemoryBackend(), LoopClock()) as store:
+            recorder = Recorder()
+            recorder.unclear = "bad"
+            task = await run_with(store, recorder)
+            await put(store, "bad", "a")
+            await asyncio.sleep(1)
+            assert marked(store) == {"a"}
+            await put(store, "b")
+            await asyncio.sleep(1)
+            assert marked(store) == {"a", "b"}
+            await asyncio.sleep(PAUSE_SECONDS)
+            assert marked(store) == {"a", "b", "bad"}
+            await stop(task)
+
+    run_virtual(story())
+    # The mark that the decision itself makes is a change like any other: it is met, and told, once more.
+    told = [record for record in caplog.records if "cannot tell what the change of bad concerns" in record.message]
+    assert len(told) == 2
 
 
 async def test_no_more_keys_than_the_limit_are_decided_at_once(store: Store) -> None:

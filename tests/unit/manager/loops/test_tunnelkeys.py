@@ -14,7 +14,8 @@ from common.model.network import NetworkSpec
 from common.model.node import NodeStatus, TunnelKey
 from manager.allocate.tunnelkeys import KEY, OVERLAP_SECONDS, ROTATE_SECONDS
 from manager.backends.memory import MemoryBackend
-from manager.loops.tunnelkeys import keys_of, tunnel_keys_loop
+from manager.loops.loop import Loop
+from manager.loops.tunnelkeys import keys_of, tunnel_keys_rule
 from manager.state.changes import Change
 from manager.state.store import Store
 from manager.state.transaction import Tables
@@ -54,7 +55,7 @@ def test_keys_are_made_and_rotated_in_time():
     async def live() -> None:
         async with Store(MemoryBackend(), LoopClock()) as store, asyncio.TaskGroup() as group:
             await store.update(lambda tx: [tx.put(each) for each in (CLUSTER, NODE, LEASED)])
-            loop = group.create_task(tunnel_keys_loop(store, LoopClock(), random.Random(1)).run())
+            loop = group.create_task(Loop(tunnel_keys_rule(), store, LoopClock(), random.Random(1)).run())
             for pause in (1.0, ROTATE_SECONDS, OVERLAP_SECONDS):
                 await asyncio.sleep(pause)
                 (node,) = store.view.nodes

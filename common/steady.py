@@ -1,0 +1,27 @@
+"""Loops that a bug must not end: begun anew, a loop goes over everything, and the daemon goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+# How long what met a bug is left alone: what makes it raise may do so each time.
+PAUSE_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop until cancelled. A bug that ends it is logged whole, and it begins anew after `PAUSE_SECONDS`.
+
+    Only for loops that depend on nothing that they have seen before they began.
+    """
+    while True:
+        try:
+            await run()
+        except Exception:  # noqa: BLE001 - without the daemon nobody could even remove what the bug is about
+            _log.exception("a bug ended %s: it begins anew in %g s", name, PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return

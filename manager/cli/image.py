@@ -13,7 +13,7 @@ from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_images
 from manager.cli.failures import ApiError
-from manager.cli.flags.types import LABEL
+from manager.cli.flags.types import LABEL, VARIABLE
 from manager.cli.image_build import BuildOptions, build
 from manager.cli.image_rows import IMAGES, rows
 from manager.cli.inspection import finish, inspect
@@ -38,7 +38,7 @@ def image() -> None:
 @click.argument("folder", metavar="PATH")
 @flag("-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="Name of the image; repeatable.")
 @flag("-f", "--file", "dockerfile", default="", metavar="PATH", help='The Dockerfile (default "PATH/Dockerfile").')
-@flag("--build-arg", "args", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Set a build argument.")
+@flag("--build-arg", "args", type=VARIABLE, multiple=True, metavar="NAME=VALUE", help="Set a build argument.")
 @flag("--label", "labels", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Give the image a label.")
 @flag("--target", default="", metavar="STAGE", help="Build up to this stage.")
 @flag("--network", default="", metavar="MODE", help="Network of RUN steps.")
@@ -50,7 +50,9 @@ def image() -> None:
 async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet: bool, **given: Any) -> None:
     """Build an image from a Dockerfile on the cluster's builder."""
     context = open_context(folder, dockerfile)
-    options = BuildOptions(**{**given, "args": dict(given["args"]), "labels": dict(given["labels"])})
+    # One that is named alone and is not set here is left to the Dockerfile.
+    args = dict(each.split("=", 1) for each in given["args"] if "=" in each)
+    options = BuildOptions(**{**given, "args": args, "labels": dict(given["labels"])})
     image_id = await build(client, context, options, quiet=quiet)
     if quiet:
         click.echo(image_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.gotemplate import TemplateError
+from common.imagenames import with_tag
 from common.model.container import (
     ConfigReference,
     ContainerSpec,
@@ -73,7 +74,7 @@ def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
     added, dropped = _capabilities(service.get("cap_add", []), service.get("cap_drop", []))
     grace = service.get("stop_grace_period")
     return ContainerSpec(
-        image=_tagged(service["image"]),
+        image=with_tag(service["image"]),
         labels=scope.labels(service),
         command=tuple(service.get("entrypoint", ())),
         args=tuple(service.get("command", ())),
@@ -102,11 +103,6 @@ def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
         ulimits=_ulimits(service.get("ulimits", {})),
         oom_score_adj=service.get("oom_score_adj", 0),
     )
-
-
-def _tagged(image: str) -> str:
-    """Name the tag that an image without tag and digest stands for, as Docker's client does."""
-    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
 def _environment(variables: dict[str, str | None]) -> tuple[str, ...]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+_HOST_GATEWAY = "host-gateway"
+_DOMAIN = re.compile(
+    r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?"
+)
 
 
 def parse_pair(text: str) -> tuple[str, str]:
@@ -17,6 +23,19 @@ def parse_pair(text: str) -> tuple[str, str]:
     key, _, value = text.partition("=")
     if not key:
         raise ValueError(f"invalid format: {text!r} has no key (key=value is expected)")
+    return key, value
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Read a label, `key=value` or a key alone.
+
+    Raises:
+        ValueError: there is no key, or it has spaces in it.
+
+    """
+    key, value = parse_pair(text)
+    if any(character.isspace() for character in key):
+        raise ValueError(f"label {key!r} contains whitespaces")
     return key, value
 
 
@@ -83,7 +102,7 @@ def without(given: Mapping[str, str], removed: Sequence[str], problem: str = "")
 
 
 def parse_host(text: str) -> str:
-    """Turn `name:address` into a line of /etc/hosts, `address name`.
+    """Turn `name:address` into a line of /etc/hosts, `address name`. The engine knows what `host-gateway` is.
 
     Raises:
         ValueError: it has another form, or the address is none.
@@ -93,11 +112,26 @@ def parse_host(text: str) -> str:
     if not separator or not name:
         raise ValueError(f"bad format for add-host: {text!r} (name:address is expected)")
     bare = address.strip("[]")
+    if bare == _HOST_GATEWAY:
+        return f"{bare} {name}"
     try:
         ipaddress.ip_address(bare)
     except ValueError:
         raise ValueError(f"invalid IP address in add-host: {address!r}") from None
     return f"{bare} {name}"
+
+
+def parse_domain(text: str) -> str:
+    """Read a search domain; `.` is none at all.
+
+    Raises:
+        ValueError: it is no domain's name.
+
+    """
+    domain = text.strip()
+    if domain != "." and not _DOMAIN.fullmatch(domain):
+        raise ValueError(f"{text} is not a valid domain")
+    return domain
 
 
 def remove_hosts(lines: Iterable[str], removed: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import click
 from common.quantities import parse_cpus, parse_duration, parse_size
 from manager.cli.command import invalid
 from manager.cli.flags.attachment import parse_credential_spec, parse_network, parse_preference
-from manager.cli.flags.keyvalue import parse_host, parse_pair, parse_variable
+from manager.cli.flags.keyvalue import parse_domain, parse_host, parse_label, parse_pair, parse_variable
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
 from manager.cli.flags.mount import parse_mount
 from manager.cli.flags.publish import parse_publish
@@ -94,9 +94,10 @@ UINT = Parsed("uint", _unsigned)
 INT = Parsed("int", _signed)
 RATIO = Parsed("float", _ratio)
 COMMAND = Parsed("command", lambda text: tuple(split_command(text)))
-LABEL = Parsed("list", parse_pair)
+LABEL = Parsed("list", parse_label)
 KEY_VALUE = Parsed("map", parse_pair)
 VARIABLE = Parsed("list", lambda text: parse_variable(text, os.environ))
+DOMAIN = Parsed("list", parse_domain)
 HOST_LINE = Parsed("list", parse_host)
 ADDRESS = Parsed("list", _address)
 MOUNT = Parsed("mount", parse_mount)

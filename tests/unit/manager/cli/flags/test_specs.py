@@ -67,6 +67,13 @@ def test_a_bare_create_leaves_the_defaults_to_the_manager():
     assert (container(spec).init, container(spec).stop_grace_period) == (False, None), "docker's command says no init"
 
 
+def test_an_image_without_a_tag_is_the_latest_as_docker_s_command_has_it():
+    assert container(create("")).image == "nginx:latest"
+    assert container(update("--image busybox")).image == "busybox:latest"
+    assert container(update("--image here:5000/busybox@sha256:" + 64 * "0")).image.endswith(64 * "0")
+    assert container(update("--env-add A=1")).image == "x"
+
+
 def test_one_flag_of_a_group_writes_the_group_s_defaults_out():
     assert create("--update-delay 1m30s").update_config == UpdateConfig(delay=90 * SECOND)
     policy = create("--restart-condition none").task_template.restart_policy

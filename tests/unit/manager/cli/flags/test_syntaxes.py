@@ -17,7 +17,9 @@ from manager.cli.flags.attachment import parse_credential_spec, parse_network, p
 from manager.cli.flags.ipam import ipam_configs
 from manager.cli.flags.keyvalue import (
     merge_variables,
+    parse_domain,
     parse_host,
+    parse_label,
     parse_pair,
     parse_variable,
     read_env_file,
@@ -147,6 +149,24 @@ def test_pairs_and_variables():
             parse_pair(wrong)
 
 
+def test_labels():
+    assert parse_label("a=b c") == ("a", "b c")
+    with pytest.raises(ValueError, match="label 'a b' contains whitespaces"):
+        parse_label("a b=c")
+
+
+def test_search_domains():
+    assert [parse_domain(each) for each in ("example.com", "a-b.c.", ".", " lan ")] == [
+        "example.com",
+        "a-b.c.",
+        ".",
+        "lan",
+    ]
+    for wrong in ("", "a b", "-a", "a..b", "1.2", "a\nnameserver 1.1.1.1"):
+        with pytest.raises(ValueError, match="is not a valid domain"):
+            parse_domain(wrong)
+
+
 def test_environment_files(tmp_path: Path):
     file = tmp_path / "env"
     file.write_text("\ufeff# a comment\n\nA=1 # kept\n  B\nC\nD=\n")
@@ -159,6 +179,7 @@ def test_environment_files(tmp_path: Path):
 def test_hosts():
     assert parse_host("db:10.0.0.1") == "10.0.0.1 db"
     assert parse_host("db:2001:db8::1") == "2001:db8::1 db"
+    assert parse_host("host.docker.internal:host-gateway") == "host-gateway host.docker.internal"
     assert remove_hosts(["10.0.0.1 db cache", "10.0.0.2 db"], ["db:10.0.0.1"]) == ("10.0.0.1 cache", "10.0.0.2 db")
     assert remove_hosts(["10.0.0.1 db"], ["db"]) == ()
     for wrong in ("db", "db:nowhere"):

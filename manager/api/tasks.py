@@ -15,7 +15,8 @@ from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
 from manager.api.router import Route
 from manager.api.views.tasks import desired_state, task_view
-from manager.orchestrate.case import host_ports
+from manager.orchestrate import wayin
+from manager.orchestrate.case import host_ports, opened_on_host
 from manager.state.view import View
 
 _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
@@ -82,7 +83,7 @@ def _up_to_date(task: Task, view: View) -> bool:
         return True
     template = service.spec.task_template
     same = msgspec.structs.replace(task.spec, placement=template.placement) == template
-    return same and task.ports == host_ports(service)
+    return same and opened_on_host(task.ports) == host_ports(service) and wayin.as_wanted(task, service, view)
 
 
 async def inspect_task(context: Context, call: Call) -> Reply:

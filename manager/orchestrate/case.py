@@ -12,7 +12,7 @@ from common.ids import new_id
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import Renewal, RestartRecord
-from manager.orchestrate import canary
+from manager.orchestrate import canary, wayin
 from manager.orchestrate.draft import Draft
 from manager.orchestrate.progress import ACTIVE
 from manager.orchestrate.rotation import container_references
@@ -126,7 +126,8 @@ class Case:
         """Compare a task's spec with the service's, once for all tasks made from one version."""
         found = self._same.get(task.spec_version)
         if found is None:
-            ports = _opened_on_host(task.ports) == self.host_ports
+            ports = opened_on_host(task.ports) == self.host_ports
+            ports = ports and wayin.as_wanted(task, self.service, self.view)
             moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
             found = _Alike(
                 same=ports and task.spec == self.recipe,
@@ -287,8 +288,9 @@ def recipe(service: Service) -> TaskSpec:
 def host_ports(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that each task opens on its own host."""
     endpoint = service.spec.endpoint_spec
-    return _opened_on_host(endpoint.ports) if endpoint else ()
+    return opened_on_host(endpoint.ports) if endpoint else ()
 
 
-def _opened_on_host(ports: tuple[PortConfig, ...]) -> tuple[PortConfig, ...]:
+def opened_on_host(ports: tuple[PortConfig, ...]) -> tuple[PortConfig, ...]:
+    """Return those of a task's ports that its own host opens."""
     return tuple(port for port in ports if port.publish_mode == "host")

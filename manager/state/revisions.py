@@ -42,8 +42,21 @@ def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:
 
 
 def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
-    """Whether tasks made from the two specs differ: by their template, or by the ports of their own hosts."""
-    return old.task_template != new.task_template or _host_ports(old) != _host_ports(new)
+    """Whether tasks made from the two specs may differ: by their template, or by ports.
+
+    By those of their own hosts, or when only one of the specs publishes any: what gives a task its address for the
+    routing mesh is given when it is made (`orchestrate/wayin.py`).
+    """
+    return (
+        old.task_template != new.task_template
+        or _host_ports(old) != _host_ports(new)
+        or published(_ports(old)) != published(_ports(new))
+    )
+
+
+def published(ports: Collection[PortConfig]) -> bool:
+    """Whether others are to reach a task with these ports from outside: one is the mesh's, or known on its own host."""
+    return any(port.publish_mode == "ingress" or port.published_port for port in ports)
 
 
 def only_files_differ(old: TaskSpec, new: TaskSpec) -> bool:
@@ -77,5 +90,8 @@ def _without_files(template: TaskSpec) -> TaskSpec:
 
 
 def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:
-    ports = spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()
-    return [port for port in ports if port.publish_mode == "host"]
+    return [port for port in _ports(spec) if port.publish_mode == "host"]
+
+
+def _ports(spec: ServiceSpec) -> Collection[PortConfig]:
+    return spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()

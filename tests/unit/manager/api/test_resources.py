@@ -9,7 +9,7 @@ from common.model import Service, Task, TaskState, TaskStatus
 from common.model.container import ContainerSpec
 from common.model.network import MTU
 from common.model.node import NodeStatus
-from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
 from manager.api import registry
 from manager.state.transaction import Transaction
@@ -212,6 +212,27 @@ async def test_task_as_the_engine_shows_it(client: Client) -> None:
 )
 async def test_task_filters(client: Client, filters: str, slots: list[int]) -> None:
     assert sorted(task["Slot"] for task in await client.get(f"/tasks?filters={filters}")) == slots
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_a_task_that_a_change_of_placement_leaves_is_up_to_date(client: Client, cluster: ApiCluster) -> None:
+    """One with published ports, too: a client that waits for the update would wait for ever."""
+    port = PortConfig(target_port=80, published_port=8080)
+
+    def publish(tx: Transaction) -> None:
+        service, task = tx.services.get("s" * 25), tx.tasks.get("0" * 25)
+        assert service is not None
+        assert task is not None
+        template = msgspec.structs.replace(
+            service.spec.task_template, placement=Placement(constraints=("node.role!=x",)), networks=()
+        )
+        spec = msgspec.structs.replace(service.spec, task_template=template, endpoint_spec=EndpointSpec(ports=(port,)))
+        tx.put(msgspec.structs.replace(service, spec=spec, spec_version=9))
+        tx.put(msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, networks=()), ports=(port,)))
+
+    await cluster.store.update(publish)
+    (task,) = await client.get('/tasks?filters={"_up-to-date":["true"]}')
+    assert task["Slot"] == 1
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from common.model import Task, TaskState
-from common.model.service import EndpointSpec, Placement, PortConfig, TaskSpec
+from common.model import Network, Task, TaskState
+from common.model.network import NetworkSpec
+from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, TaskSpec
 from tests.fakes.world import World, policy, replace, template, update_config
 
 NEW = "web:2"
@@ -305,14 +306,41 @@ def test_the_same_specification_under_a_new_version_changes_nothing() -> None:
     assert not world.decide()
 
 
-def test_a_host_port_makes_tasks_anew_and_an_ingress_port_does_not() -> None:
-    world = running()
-    world.change(template(), endpoint_spec=EndpointSpec(ports=(PortConfig(target_port=80, published_port=8080),)))
-    assert not world.decide()
-    host = PortConfig(target_port=80, published_port=8080, publish_mode="host")
-    world.change(template(), endpoint_spec=EndpointSpec(ports=(host,)))
-    assert world.decide()
-    assert [task.ports for task in world.tasks if task.ports] == [(host,)]
+INGRESS = PortConfig(target_port=80, published_port=8080)
+HOST = PortConfig(target_port=80, published_port=8080, publish_mode="host")
+
+
+@pytest.mark.parametrize(
+    ("networks", "before", "after", "anew"),
+    [
+        (("front",), (), (INGRESS,), False),
+        (("front",), (INGRESS,), (), False),
+        (("front", "back"), (), (INGRESS,), False),
+        (("host",), (), (INGRESS,), False),
+        (("front",), (), (HOST,), True),
+        ((), (HOST,), (INGRESS,), True),
+        # Without a network that leads outside, it is the port that gives a container an address for the mesh.
+        ((), (), (INGRESS,), True),
+        ((), (INGRESS,), (INGRESS, PortConfig(target_port=80, published_port=81)), False),
+        ((), (INGRESS,), (), False),
+        (("back",), (), (INGRESS,), True),
+        (("back",), (INGRESS,), (), True),  # it is not to have a way out any more
+    ],
+)
+def test_which_ports_make_tasks_anew(
+    networks: tuple[str, ...], before: tuple[PortConfig, ...], after: tuple[PortConfig, ...], anew: bool
+) -> None:
+    spec = template(networks=tuple(NetworkAttachmentConfig(target=each) for each in networks))
+    world = World()
+    world.nodes("n1", "n2")
+    world.put(*(Network(id=each, spec=NetworkSpec(name=each, internal=each == "back")) for each in ("front", "back")))
+    world.replicated(2, spec, endpoint_spec=EndpointSpec(ports=before))
+    world.decide()
+    world.put(*(replace(task, ports=before) for task in world.tasks))  # as the allocator does
+    world.run("n1", "n2")
+    world.change(spec, endpoint_spec=EndpointSpec(ports=after))
+    assert bool(world.decide()) == anew
+    assert any(task.desired_state is TaskState.SHUTDOWN for task in world.tasks) == anew
 
 
 def test_a_slot_that_is_done_is_updated_too() -> None:

@@ -116,8 +116,9 @@ def _hosts(pairs: list[str]) -> tuple[str, ...]:
 
 
 def _dns(service: Tree) -> DnsConfig | None:
-    servers, search = service.get("dns", ()), service.get("dns_search", ())
-    return DnsConfig(nameservers=tuple(servers), search=tuple(search)) if servers or search else None
+    servers, search, options = (tuple(service.get(key, ())) for key in ("dns", "dns_search", "dns_opt"))
+    found = DnsConfig(nameservers=servers, search=search, options=options)
+    return found if found != DnsConfig() else None
 
 
 def _log_driver(service: Tree) -> DriverConfig | None:

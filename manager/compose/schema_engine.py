@@ -53,6 +53,7 @@ ENGINE_KEYS = {
     "cpu_shares": Key(_WHOLE),
     "cpuset": TEXT,
     "device_cgroup_rules": TEXTS,
+    "dns_opt": TEXTS,
     "gpus": Key(GPUS),
     "mem_swappiness": Key(_WHOLE, keep=True),
     "memswap_limit": Key(Amount(unlimited=True)),

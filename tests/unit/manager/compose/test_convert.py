@@ -4,6 +4,7 @@ import pytest
 
 from common.model.container import (
     ConfigReference,
+    DnsConfig,
     DriverConfig,
     FileTarget,
     HealthConfig,
@@ -278,6 +279,7 @@ def test_the_rest_of_a_container() -> None:
     spec = container(
         "command: run it\nentrypoint: [/init]\nenvironment: {B: 2, A: , C: ''}\nuser: me\nworking_dir: /w\n"
         "hostname: h\nextra_hosts: ['a:10.0.0.1', 'b:fd00::1', nothing]\ndns: 9.9.9.9\ndns_search: [x.y]\n"
+        "dns_opt: ['ndots:2']\n"
         "cap_add: [net_admin, CAP_SYS_TIME]\ncap_drop: [ALL, CHOWN]\nulimits: {nofile: 9, core: {soft: 1, hard: 2}}\n"
         "sysctls: {a.b: 1}\ninit: false\ntty: true\nstdin_open: true\nread_only: true\nstop_signal: SIGINT\n"
         "stop_grace_period: 0s\ngroup_add: [audio, 5]\noom_score_adj: -5\nisolation: default"
@@ -286,8 +288,7 @@ def test_the_rest_of_a_container() -> None:
     assert spec.env == ("A", "B=2", "C=")
     assert (spec.user, spec.dir, spec.hostname, spec.groups) == ("me", "/w", "h", ("audio", "5"))
     assert spec.hosts == ("10.0.0.1 a", "fd00::1 b")
-    assert spec.dns_config is not None
-    assert (spec.dns_config.nameservers, spec.dns_config.search) == (("9.9.9.9",), ("x.y",))
+    assert spec.dns_config == DnsConfig(nameservers=("9.9.9.9",), search=("x.y",), options=("ndots:2",))
     assert (spec.capability_add, spec.capability_drop) == (("CAP_NET_ADMIN", "CAP_SYS_TIME"), ("ALL",))
     assert spec.ulimits == (Ulimit(name="core", soft=1, hard=2), Ulimit(name="nofile", soft=9, hard=9))
     assert (spec.sysctls, spec.init, spec.tty, spec.open_stdin, spec.read_only) == (

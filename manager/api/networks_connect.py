@@ -93,10 +93,13 @@ async def disconnect_container(context: Context, call: Call) -> Reply:
         _check(shown, network)
         raise EngineError(403, f"container {found.id} is not connected to network {network.name}")
     await _leave(context, known, end.network, force=asked.force)
-    way_out = known.end_in(MESH)
-    if way_out is not None and all(each.target == network.id for each in known.networks):
+    way_out, last = known.end_in(MESH), all(each.target == network.id for each in known.networks)
+    if way_out is not None and last:
         await _leave(context, known, way_out.network, force=asked.force)
     await without(context, known.id, network.id)
+    now = attachment_of(context.store.view, found.id)
+    if way_out is not None and not last and (now is None or not now.networks):  # another request took the other ones
+        await _leave(context, known, way_out.network, force=asked.force)
     return Answer(200)
 
 

@@ -25,6 +25,8 @@ SMALLEST_POOL = 24
 LARGEST_LEASE = 24
 SMALLEST_LEASE = 29
 
+# UDP, where encrypted networks end on every node: for keys of even generations the first, of odd ones the second.
+WIREGUARD_PORTS = (51877, 51878)
 # As what a port or a server listens on: all of a host's addresses.
 ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.addressing import ANY_ADDRESS
+from common.addressing import ANY_ADDRESS, WIREGUARD_PORTS
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Service
 from common.model.service import PortConfig
@@ -117,11 +117,15 @@ def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used
 def _own_use(view: View, port: PortConfig) -> str:
     """Say what the cluster itself has a port for, empty when it does not."""
     if port.protocol == "udp":
+        if port.published_port in WIREGUARD_PORTS:
+            return "encrypted networks between its nodes end there"
         tunnels = any(cluster.data_path_port == port.published_port for cluster in view.clusters)
         return "the tunnels between its nodes end there" if tunnels else ""
     managers = (node.manager_status.addr for node in view.nodes if node.manager_status is not None)
-    known = any(address.rpartition(":")[2] == str(port.published_port) for address in managers)
-    return "its manager listens there" if known and port.protocol == "tcp" else ""
+    if port.protocol == "tcp" and any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
+        return "its manager listens there"
+    serves = port.protocol == "tcp" and any(n.agent and n.image_port == port.published_port for n in view.nodes)
+    return "its workers serve images to each other there" if serves else ""
 
 
 def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:

@@ -269,10 +269,10 @@ class Dispatcher:
         channel.raise_limit(MAX_FRAME_BYTES)
         heartbeat = self._heartbeat()
         session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
-        session.image_port = hello.image_port
         self._enter(session)
         try:
-            ready = Ready(node.id, hello.description, _address(node, hello, channel.peer), identity.serial)
+            addr = _address(node, hello, channel.peer)
+            ready = Ready(node.id, hello.description, addr, identity.serial, hello.image_port)
             await self._parts.nodes.submit(ready)
             await channel.send(self._welcome(session, heartbeat), request_id)
             await session.run()

@@ -47,9 +47,6 @@ _log = logging.getLogger(__name__)
 class Peer(Protocol):
     """A worker's session, as far as images go."""
 
-    @property
-    def image_port(self) -> int: ...
-
     async def send(self, message: AnyMessage) -> None: ...
 
     async def seek(self, reference: str) -> ImageSeen:
@@ -220,8 +217,8 @@ class ImageBroker:
             return None  # its session ends just now
         self._forget_old_tickets()
         self._tickets[ticket] = _Ticket(node_id, fetcher, image_id, _now() + TICKET_SECONDS)
-        reachable = session.image_port and node.status.addr
-        addr = f"{bracketed(node.status.addr)}:{session.image_port}" if reachable else ""
+        reachable = node.image_port and node.status.addr
+        addr = f"{bracketed(node.status.addr)}:{node.image_port}" if reachable else ""
         return ImageSource(node_id=node_id, hostname=node.name, addr=addr, ticket=ticket)
 
     def _forget_old_tickets(self) -> None:

@@ -20,6 +20,7 @@ class Ready:
     description: NodeDescription
     addr: str
     serial: str
+    image_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def _as_told(node: Node, write: Ready | Described | Away | Down) -> Node:
                 description=write.description,
                 status=NodeStatus(state="ready", addr=write.addr),
                 agent=True,
+                image_port=write.image_port,
                 certificate_serials=_serials_after(node.certificate_serials, write.serial),
                 joining=None,
             )

@@ -96,7 +96,6 @@ class Session:
         self.grace = grace
         self.over = False
         self.away = False
-        self.image_port = 0
         self._parts = parts
         self._stale = asyncio.Event()
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)

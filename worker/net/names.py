@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import addressing6, enginenames
+from common import addressing, addressing6, enginenames
 
 LINK_PREFIX = "orc-"
 TUNNEL = f"{LINK_PREFIX}vx"
@@ -21,7 +21,6 @@ SMALLEST_MTU6 = 1280
 # What carries encrypted networks: keys of even generations have the first link and port, those of odd ones the second.
 WIREGUARD_PREFIX = f"{LINK_PREFIX}wg"
 WIREGUARD_LINKS = (f"{WIREGUARD_PREFIX}0", f"{WIREGUARD_PREFIX}1")
-WIREGUARD_PORTS = (51877, 51878)
 # What a packet grows by: 32 bytes of WireGuard's, 8 of UDP's, 40 of IPv6's (20 of IPv4's).
 WIREGUARD_OVERHEAD = 80
 # Every dual-stack network's bridge has this one, on every host: no two of them are ever on one link.
@@ -53,7 +52,7 @@ def wireguard_link(generation: int) -> str:
 
 
 def wireguard_port(generation: int) -> int:
-    return WIREGUARD_PORTS[generation % 2]
+    return addressing.WIREGUARD_PORTS[generation % 2]
 
 
 def mark(number: int) -> int:

@@ -44,8 +44,12 @@ def test_a_host_port_of_another_service_is_named_as_one():
         (port(2377), "its manager listens there"),
         (port(2377, "host"), "its manager listens there"),
         (port(4789, protocol="udp"), "the tunnels between its nodes end there"),
+        (port(51878, protocol="udp"), "encrypted networks between its nodes end there"),
+        (port(2378), "its workers serve images to each other there"),
+        (port(2379), ""),
         (port(4789), ""),
         (port(2377, protocol="udp"), ""),
+        (port(2378, protocol="udp"), ""),
         (port(377), ""),
     ],
 )
@@ -53,6 +57,8 @@ def test_the_clusters_own_ports_are_refused(mine: PortConfig, use: str):
     view = view_with()
     view.of(Cluster).put(Cluster(id="c"))
     view.of(Node).put(Node(id="n", manager_status=ManagerStatus(addr="192.0.2.1:2377")))
+    view.of(Node).put(Node(id="w", agent=True, image_port=2378))
+    view.of(Node).put(Node(id="gone", image_port=2379))
     if not use:
         check_ports(view, service("web", mine))
         return

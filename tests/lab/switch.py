@@ -1,6 +1,7 @@
 """The wire between the hosts: a bridge in a network namespace of its own, one port per host."""
 
 import asyncio
+from ipaddress import IPv4Address
 
 from tests.lab.namespaces import Namespaces
 from tests.lab.process import run
@@ -34,8 +35,10 @@ class Switch:
         return cls(await Namespaces.make("sh", "-c", script), gateway)
 
     async def plug(self, port: str, host: Namespaces, ip: str, ip6: str) -> None:
-        """Give the host an eth0 with these addresses, wired to the port."""
-        await self._batch(f"link add {port} type veth peer name eth0 netns {host.pid}\nlink set {port} master br0 up\n")
+        """Give the host an eth0 with these addresses, wired to the port; its hardware address outlives a reboot."""
+        mac = "02:00:" + IPv4Address(ip).packed.hex(":")
+        peer = f"peer name eth0 address {mac} netns {host.pid}"
+        await self._batch(f"link add {port} type veth {peer}\nlink set {port} master br0 up\n")
         address = (
             f"addr add {ip}/24 dev eth0\naddr add {ip6}/64 dev eth0 nodad\nlink set eth0 up\n"
             f"route add default via {self.gateway}\n"

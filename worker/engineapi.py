@@ -80,6 +80,7 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         addresses6={name: address for name, net in networks.items() if (address := _address6(net))},
         ports=read_ports(answer.get("NetworkSettings", {}).get("Ports") or {}),
         name=answer.get("Name", "").removeprefix("/"),
+        hostname=answer["Config"].get("Hostname", ""),
         resolv_conf=answer.get("ResolvConfPath", ""),
         mounts=frozenset(mount.get("Destination", "") for mount in answer.get("Mounts") or ()),
         agent=labels.get(LABEL_AGENT, ""),

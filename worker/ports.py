@@ -75,7 +75,8 @@ class Container:
     ports: host-mode ports as the engine bound them.
     agent: the node whose task it is, empty if it is nobody's of this cluster.
     reserved_cpus, reserved_memory: what a plain container reserves (billionths of a core, bytes); not in lists.
-    name: without the slash; resolv_conf: the engine's file for it, on the host; mounts: where something is mounted.
+    name: without the slash; hostname: its own name for itself.
+    resolv_conf: the engine's file for it, on the host; mounts: where something is mounted.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Container:
     addresses6: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortConfig, ...] = ()
     name: str = ""
+    hostname: str = ""
     resolv_conf: str = ""
     mounts: frozenset[str] = frozenset()
     agent: str = ""

@@ -59,6 +59,7 @@ class Statements:
             container_status=_container_status(container) if container else self.last.container_status,
             ports=container.ports if container else (),
             addresses=addresses,
+            hostname=(container.hostname if container else "") or self.last.hostname,
             renewed=now.renewed,
             refused=now.refused,
         )

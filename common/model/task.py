@@ -42,9 +42,10 @@ class ContainerStatus(Model):
 class TaskStatus(Model):
     """What was last seen of a task. Reported by its worker; before it has one, by the manager.
 
-    `addresses` maps the id of each network to the task's address in it, as the worker assigned it. `ports` are
-    host-mode ports that the engine bound. `renewed` is the version of the specification of which the container has
-    the secrets and configs, where the task was given others; `refused` one of which it cannot have them, as `err` says.
+    `addresses` maps the id of each network to the task's address in it, as the worker assigned it, `hostname` is the
+    container's own name for itself. `ports` are host-mode ports that the engine bound. `renewed` is the version of the
+    specification of which the container has the secrets and configs, where the task was given others; `refused` one
+    of which it cannot have them, as `err` says.
     """
 
     timestamp: float = 0.0
@@ -54,6 +55,7 @@ class TaskStatus(Model):
     container_status: ContainerStatus | None = None
     ports: tuple[PortConfig, ...] = ()
     addresses: dict[str, str] = {}
+    hostname: str = ""
     renewed: int = 0
     refused: int = 0
 

@@ -220,12 +220,16 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task behind a service. `addresses`: network id → address, and the one for the routing mesh under `MESH`."""
+    """A task behind a service. `addresses`: network id → address, and the one for the routing mesh under `MESH`.
+
+    `hostname`: its container's own name for itself.
+    """
 
     task_id: str
     slot: int
     node_id: str
     addresses: dict[str, str] = {}
+    hostname: str = ""
 
 
 class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

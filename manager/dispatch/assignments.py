@@ -165,9 +165,12 @@ def peer_of(node: Node) -> Peer | None:
 
 
 def _backend(task: Task) -> Backend | None:
-    if task.status.state != TaskState.RUNNING or not task.status.addresses:
+    seen = task.status
+    if seen.state != TaskState.RUNNING or not seen.addresses:
         return None
-    return Backend(task_id=task.id, slot=task.slot, node_id=task.node_id, addresses=task.status.addresses)
+    return Backend(
+        task_id=task.id, slot=task.slot, node_id=task.node_id, addresses=seen.addresses, hostname=seen.hostname
+    )
 
 
 def _published(service: Service) -> Iterator[PublishedPort]:

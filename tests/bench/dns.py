@@ -94,7 +94,7 @@ def used(pid: str) -> float:
 def alone(questions: int) -> list[list[object]]:
     """Return the microseconds of processor time for an answer, without sockets, ours and dnspython's."""
     address = b"\x0a\0\0\x01"
-    records = Records("web", "", (), (address,), (address,), {}, {})
+    records = Records("web", "", (), (address,), (address,), {}, {}, {})
     zones = Zones(zones={"n": Zone("blue", (records,), {"web": (records,)})}, guests={"10.0.0.2": (("n",), "", ())})
     packet = dns.message.make_query("web", "A").to_wire()
     rng = random.Random(1)

@@ -121,7 +121,7 @@ async def knows(swarm: Cluster, box: Box, name: str, expected: list[str]) -> flo
 
 
 async def test_names_mean_the_same_on_every_host(swarm: Cluster):
-    options = ("--replicas", "3", "--network", "name=blue,alias=web")
+    options = ("--replicas", "3", "--network", "name=blue,alias=web", "--hostname", "host-{{.Task.Slot}}")
     async with (
         service(swarm, "shop_web", 3, *options) as tasks,
         service(swarm, "asker", 3, "--mode", "global", "--network", "blue"),
@@ -139,10 +139,13 @@ async def test_names_mean_the_same_on_every_host(swarm: Cluster):
             "tasks.web": sorted(by_slot.values()),
             "tasks.shop_web": sorted(by_slot.values()),
             **{f"{slot}.web": [address] for slot, address in by_slot.items()},
+            **{f"host-{slot}": [address] for slot, address in by_slot.items()},
+            **{each.id[:12]: [each.address("blue")] for each in askers},
             **{f"shop_web.{task['Slot']}.{task['ID']}": [by_slot[task["Slot"]]] for task in tasks},
         }
         for box in askers:
             await knows(swarm, box, "tasks.web", list(by_slot.values()))
+            await knows(swarm, box, "tasks.asker", [each.address("blue") for each in askers])
             for name, found in zip(expected, await box.ask(*expected), strict=True):
                 assert (found["addresses"], found["ttl"]) == (expected[name], 5), f"{name} on {box.host.name}"
             assert [found["rcode"] for found in await box.ask("nosuch", "4.web")] == ["NXDOMAIN"] * 2

@@ -34,7 +34,7 @@ KINDS = st.sampled_from(["A", "AAAA", "PTR", "MX", "ANY", "SRV", "HTTPS", "TXT"]
 
 def zones_of(addresses: list[bytes]) -> Zones:
     members = {str(number): (address,) for number, address in enumerate(addresses, 1)}
-    records = Records("web", "", (), tuple(addresses), tuple(addresses), members, {})
+    records = Records("web", "", (), tuple(addresses), tuple(addresses), members, {}, {})
     zone = Zone("blue", (records,), {"web": (records,)})
     return Zones(frozenset({HERE}), {"n": zone}, {HERE: (("n",), "", ())})
 

@@ -4,9 +4,11 @@
     tasks.web                     every task that may get traffic
     1.web                         the task in slot 1, whichever runs there now; a global service has its nodes' ids
     stack_web.1.TASKID            one task, by its container's name
+    rabbit-1, d41ae530f33f        the tasks whose containers call themselves so (`hostname`, else the short id)
     any of these and .NETWORK     the same, in one of the container's networks
 
-A container with several networks hears of the first, in the order of their names, that knows the name.
+A container with several networks hears of the first, in the order of their names, that knows the name. What containers
+call themselves counts only where nothing else has the name.
 """
 
 from __future__ import annotations
@@ -70,10 +72,21 @@ def lookup(view: View, name: str) -> list[bytes] | None:
         if found is not None:
             return found
     for zone in view.zones:
+        found = _hosts(zone, name, view.stack)
+        if found is not None:
+            return found
+    for zone in view.zones:
         suffix = f".{zone.network.lower()}"
         if name.endswith(suffix):
-            return _in_zone(zone, name.removesuffix(suffix), view.stack)
+            inner = name.removesuffix(suffix)
+            found = _in_zone(zone, inner, view.stack)
+            return found if found is not None else _hosts(zone, inner, view.stack)
     return None
+
+
+def _hosts(zone: Zone, name: str, stack: str) -> _Found:
+    services = tuple([records for records in zone.records if name in records.hosts])
+    return _gather(_nearest(services, stack), lambda records: records.hosts[name]) if services else None
 
 
 def _in_zone(zone: Zone, name: str, stack: str) -> _Found:

@@ -27,6 +27,7 @@ class Records:
     addresses: what the service's name means: its virtual address, or without one those of all its tasks.
     tasks: the address of every task that may get traffic.
     members: below the service's name: `1` (a slot, or a global task's node) and `1.TASKID` → addresses.
+    hosts: its containers' own names for themselves (`hostname`, else the container's short id) → addresses.
     pointers: address → name.
     """
 
@@ -36,6 +37,7 @@ class Records:
     addresses: tuple[bytes, ...]
     tasks: tuple[bytes, ...]
     members: Mapping[str, tuple[bytes, ...]]
+    hosts: Mapping[str, tuple[bytes, ...]]
     pointers: Mapping[bytes, str]
 
 
@@ -175,6 +177,7 @@ def _in_network(
 ) -> Records:
     tasks: list[bytes] = []
     members: dict[str, tuple[bytes, ...]] = {}
+    hosts: dict[str, tuple[bytes, ...]] = {}
     pointers: dict[bytes, str] = {}
     for backend in live:
         text = backend.addresses.get(network_id)
@@ -183,6 +186,8 @@ def _in_network(
         both = _packed(text, prefix)
         slot = str(backend.slot or backend.node_id).lower()
         tasks += both
+        if host := backend.hostname.lower():
+            hosts[host] = (*hosts.get(host, ()), *both)
         if not slot:  # a plain container
             pointers |= dict.fromkeys(both, endpoint.name)
             continue
@@ -199,6 +204,7 @@ def _in_network(
         addresses=virtual or tuple(tasks),
         tasks=tuple(tasks),
         members=members,
+        hosts=hosts,
         pointers=pointers,
     )
 

@@ -57,7 +57,7 @@ def inspected(**state):
     return {
         "Id": "abc",
         "State": STATE | state,
-        "Config": {"Labels": {"com.docker.swarm.task.id": "t1"}},
+        "Config": {"Labels": {"com.docker.swarm.task.id": "t1"}, "Hostname": "web-1"},
         "NetworkSettings": {
             "Networks": {
                 "back": {"IPAddress": "172.18.0.2", "GlobalIPv6Address": "fd00::2"},
@@ -80,6 +80,7 @@ def test_a_running_container():
         phase=Phase.RUNNING,
         health="starting",
         pid=7,
+        hostname="web-1",
         addresses={"back": "172.18.0.2"},
         addresses6={"back": "fd00::2"},
         ports=(

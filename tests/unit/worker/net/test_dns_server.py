@@ -26,7 +26,7 @@ HERE, OTHER, DEAD, UPSTREAM = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 def zones(*addresses: str, listen=(HERE,), nameservers=()) -> Zones:
     packed = tuple(socket.inet_aton(address) for address in addresses)
-    records = Records("web", "", (), packed, packed, {}, {})
+    records = Records("web", "", (), packed, packed, {}, {}, {})
     return Zones(
         listen=frozenset(listen),
         zones={"n": Zone("blue", (records,), {"web": (records,)})},

@@ -88,6 +88,35 @@ def ask(zones, name, source=ONE, kind=A):
     return sorted(str(IPv4Address(records[16 * n + 12 : 16 * n + 16])) for n in range(count))
 
 
+def called(endpoint, *hostnames):
+    """Return the endpoint with these names of its containers for themselves."""
+    pairs = zip(endpoint.backends, hostnames, strict=True)
+    backends = tuple([msgspec.structs.replace(each, hostname=name) for each, name in pairs])
+    return msgspec.structs.replace(endpoint, backends=backends)
+
+
+@pytest.mark.parametrize(
+    ("hostnames", "name", "source", "expected"),
+    [
+        (("Rabbit-1", "0d41ae530f33"), "rabbit-1", ONE, ["10.0.16.5"]),
+        (("rabbit-1", "0d41ae530f33"), "Rabbit-1.", ONE, ["10.0.16.5"]),
+        (("rabbit-1", "0d41ae530f33"), "rabbit-1.blue", ONE, ["10.0.16.5"]),
+        (("rabbit-1", "0d41ae530f33"), "0d41ae530f33", ONE, ["10.0.17.6"]),
+        (("rabbit-1", "0d41ae530f33"), "rabbit-2", ONE, dnswire.NXDOMAIN),
+        (("a.example.com", ""), "a.example.com", BOTH, ["10.0.16.5"]),
+        (("a.example.com", ""), "a.example.com.red", BOTH, Forward()),  # not of that network
+        (("same", "same"), "same", BOTH, ["10.0.16.5", "10.0.17.6"]),
+        (("other", ""), "other", BOTH, ["10.0.16.5", "10.0.16.7"]),
+        (("other", ""), "other", ONE, ["10.0.16.5"]),  # of its own stack
+        (("sql", "db"), "db", ONE, ["10.0.16.7"]),  # a service's name goes first
+        (("sql", "db"), "sql", BOTH, ["10.1.16.7", "10.1.17.8"]),  # in whichever network
+    ],
+)
+def test_what_containers_call_themselves(hostnames, name, source, expected):
+    zones = make(with_endpoints(called(WEB_ENDPOINT, *hostnames), called(DB_ENDPOINT, "other", "")))
+    assert ask(zones, name, source) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -34,7 +34,7 @@ def check_ports(view: View, service: Service) -> None:
     if not wanted:
         return
     for number, port in enumerate(wanted):
-        if any(_conflict(port, other) or _same(port, other) for other in wanted[:number]):
+        if any(conflict(port, other) or _same(port, other) for other in wanted[:number]):
             text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
             raise InvalidArgument(text)
         if use := _own_use(view, port):
@@ -42,7 +42,7 @@ def check_ports(view: View, service: Service) -> None:
             raise InvalidArgument(text)
     for other in _others(view, service):
         for theirs in ports_of(other):
-            if any(_conflict(port, theirs) for port in wanted):
+            if any(conflict(port, theirs) for port in wanted):
                 kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
                 holder = f"service '{other.name}' ({other.id}) as {kind} port"
                 raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
@@ -137,7 +137,8 @@ def _others(view: View, service: Service) -> Iterator[Service]:
     return (other for other in view.services if other.id != service.id and not other.pending_delete)
 
 
-def _conflict(one: PortConfig, other: PortConfig) -> bool:
+def conflict(one: PortConfig, other: PortConfig) -> bool:
+    """Whether no two services can have both ports."""
     return _same(one, other) and "ingress" in (one.publish_mode, other.publish_mode)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from common.errors import OutOfSequence
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
@@ -18,11 +19,14 @@ from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.image_pins import Pins
 from manager.cli.service_write import ids, send_change, send_new
+from manager.cli.stack_ports import without_passed_on
 from manager.compose import Stack, with_ids
 from manager.state import autoscale, extensions, startorder
 
 IMAGE_LABEL = "com.docker.stack.image"
 RESOLVE = ("always", "changed", "never")
+# Of an update of a service whose record the manager may be changing by itself.
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
     secret_ids, config_ids = await ids(client, "secrets", secrets), await ids(client, "configs", configs)
     wanted = [with_ids(spec, secret_ids, config_ids) for spec in in_start_order(stack)]
     targets = [target(spec, present.get(spec.name), manners.resolve_image) for spec in wanted]
+    targets = await _pass_ports_on(client, targets)
     deployed: dict[str, str] = {}
     async with Pins(client, [each.spec for each in targets if each.resolve]) as pins:
         for each in targets:
@@ -174,11 +179,15 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service as it is to be, and as it is (None: not yet); `resolve`: its image's digest is to be asked for."""
+    """A service as it is to be, and as it is (None: not yet); `resolve`: its image's digest is to be asked for.
+
+    `settling`: it was just changed, so that the manager itself may still be changing its record.
+    """
 
     spec: ServiceSpec
     present: Service | None
     resolve: bool
+    settling: bool = False
 
 
 def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> Target:
@@ -190,6 +199,26 @@ def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> 
     return Target(carried, present, resolve)
 
 
+async def _pass_ports_on(client: Client, targets: list[Target]) -> list[Target]:
+    """Take from services the ports that go to others of the stack, and return all as they are then."""
+    found = []
+    for each in targets:
+        others = [other.spec for other in targets if other is not each]
+        present = each.present
+        left = without_passed_on(present.spec, each.spec, others) if present is not None else None
+        if present is not None and left is not None:
+            click.echo(f"Updating service {left.name} (id: {present.id}): ports that go to other services")
+            try:
+                await send_change(client, present.id, present.version.index, left)
+            except ApiError as error:
+                raise CommandFailed(f"failed to update service {left.name}: {error.message}") from error
+            now = decode.service(await client.get(f"/services/{present.id}"))
+            found.append(Target(each.spec, now, each.resolve, settling=True))
+        else:
+            found.append(each)
+    return found
+
+
 async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool) -> str:
     """Create or update a service; return its id."""
     spec, present = target.spec, target.present
@@ -199,11 +228,26 @@ async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool
             spec = await pins.pinned(spec)
         if present is None:
             return await send_new(client, spec, resolve=False, auth=auth)
-        await send_change(client, present.id, present.version.index, spec, auth=auth)
+        await _change(client, present, spec, auth=auth, attempts=_ATTEMPTS if target.settling else 1)
     except ApiError as error:
         done = "create" if present is None else "update"
         raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
     return present.id
+
+
+async def _change(client: Client, present: Service, spec: ServiceSpec, *, auth: bool, attempts: int) -> None:
+    """Update a service; again, if meanwhile its record has changed, but not its specification."""
+    while True:
+        try:
+            return await send_change(client, present.id, present.version.index, spec, auth=auth)
+        except ApiError as error:
+            attempts -= 1
+            if not attempts or OutOfSequence().message not in error.reason:
+                raise
+            now = decode.service(await client.get(f"/services/{present.id}"))
+            if now.spec != present.spec:
+                raise
+            present = now
 
 
 def in_start_order(stack: Stack) -> list[ServiceSpec]:

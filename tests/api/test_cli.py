@@ -180,6 +180,28 @@ async def test_a_stack_from_standard_input_prunes_what_it_lacks(swarm: SwarmCli,
     )
 
 
+async def test_services_of_a_stack_pass_ports_on_in_one_deploy(swarm: SwarmCli):
+    words = ("stack", "deploy", "--detach", "--resolve-image", "never", "-c", "-", "shop")
+
+    def stack(**ports: list[str]) -> str:
+        return json.dumps({"services": {name: {"image": "x", "ports": given} for name, given in ports.items()}})
+
+    async def published(name: str) -> list[int]:
+        ports = await swarm.ok("service", "inspect", "-f", "{{json .Endpoint.Spec.Ports}}", f"shop_{name}")
+        return [port["PublishedPort"] for port in json.loads(ports)]
+
+    await swarm.ok(*words, stdin=stack(a=["80:1", "81:2", "1-3:1-3"], b=["82:1", "4:4"]))
+    swapped = await swarm.ok(*words, stdin=stack(a=["82:1", "81:2", "1-3:1-3"], b=["80:1", "4:4"]))
+    assert swapped.count("ports that go to other services") == 2
+    assert (await published("a"), await published("b")) == ([1, 2, 3, 81, 82], [4, 80])
+    assert await swarm.ok("service", "inspect", "-f", "{{.Spec.TaskTemplate.ForceUpdate}}", "shop_a") == "0"
+    moved = await swarm.ok(*words, stdin=stack(a=["81:2"], b=["80:1", "4:4"], new=["82:1", "83:2"]))
+    assert moved.count("ports that go to other services") == 1
+    assert (await published("a"), await published("new")) == ([81], [82, 83])
+    both = await swarm.run(*words, stdin=stack(a=["81:2"], b=["81:1"]))
+    assert (both.code, "'81' is already in use by service 'shop_a'" in both.err) == (1, True), both
+
+
 async def test_stack_rm_waits_for_the_tasks(cluster: ApiCluster, swarm: SwarmCli, folder: Path):
     await swarm.ok("stack", "deploy", "--quiet", "--resolve-image", "never", "-c", str(folder / "stack.yml"), "shop")
     cluster._running.clear()

@@ -43,6 +43,11 @@ services:
     healthcheck: {test: ["CMD", "/web", "check"], interval: 200ms, timeout: 1s, retries: 3, start_period: 30s}
     deploy: {update_config: {monitor: 200ms}}
 """
+SWAPPED = """\
+services:
+  one: {{image: "web:lab", hostname: one, ports: ["{one}:80"], deploy: {{update_config: {{monitor: 200ms}}}}}}
+  two: {{image: "web:lab", hostname: two, ports: ["{two}:80"], deploy: {{update_config: {{monitor: 200ms}}}}}}
+"""
 SECRETS = """\
 services:
   web:
@@ -307,3 +312,18 @@ async def test_a_changed_stack_has_its_networks_while_those_of_the_one_before_ar
         assert {name.split("-")[1].rsplit("_")[-1] for name in ranges.split()} >= {"one", "two", "front", "back"}
     for name, worker in swarm.workers.items():
         assert "overlap" not in worker.output().removeprefix(before[name])
+
+
+async def test_two_services_swap_their_published_ports_in_one_deploy(swarm: Cluster, file: Path) -> None:
+    """While the manager gives out addresses and ports, which makes new versions of the services."""
+    asked = swarm.hosts[-1]
+    for one, two in ((7001, 7002), (7002, 7001), (7001, 7002)):
+        file.write_text(SWAPPED.format(one=one, two=two))
+        assert (await stack(swarm, "deploy", file)).returncode == 0
+        for name, port in (("one", one), ("two", two)):
+
+            async def answers(name: str = name, port: int = port) -> bool:
+                got = await asked.run("curl", "-sf", "-m2", f"http://{swarm.boss.ip}:{port}/", check=False)
+                return f'"host": "{name}"' in got.stdout
+
+            await swarm.until(answers, 5)

@@ -25,6 +25,8 @@ _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", 
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 # At once on one engine.
 _REMOVED_AT_ONCE = 4
+# What engines up to API 1.42 say in place of no name and no digest.
+_NO_NAMES = frozenset({"<none>:<none>", "<none>@<none>"})
 
 Image = dict[str, Any]
 
@@ -51,7 +53,7 @@ async def _present_names(context: Context, by_node: Mapping[str, list[Image]]) -
     meanings: dict[str, set[str]] = {}
     for images in by_node.values():
         for image in images:
-            for name in image.get("RepoTags") or ():
+            for name in {*(image.get("RepoTags") or ())} - _NO_NAMES:
                 meanings.setdefault(name, set()).add(image["Id"])
     disputed = [name for name, ids in meanings.items() if len(ids) > 1]
     answers = await asyncio.gather(*(context.engines.locate_image(name) for name in disputed))
@@ -76,6 +78,10 @@ def merge(by_node: Mapping[str, list[Image]], meanings: Mapping[str, str]) -> li
             into["RepoDigests"] = sorted({*into["RepoDigests"], *(image.get("RepoDigests") or ())})
             if image.get("Containers", -1) >= 0:
                 into["Containers"] = max(into["Containers"], 0) + image["Containers"]
+    for image in merged.values():
+        if not _NO_NAMES.issuperset([*image["RepoTags"], *image["RepoDigests"]]):  # where it was fetched it has none
+            for key in ("RepoTags", "RepoDigests"):
+                image[key] = [name for name in image[key] if name not in _NO_NAMES]
     return sorted(merged.values(), key=lambda image: (-image.get("Created", 0), image["Id"]))
 
 
@@ -115,7 +121,7 @@ async def _remove_all(context: Context, node_id: str, images: list[Image]) -> li
         items: list[dict[str, str]] = []
         async with slots:
             for name in [*(image.get("RepoTags") or ()), image["Id"]]:
-                if name == "<none>:<none>":
+                if name in _NO_NAMES:
                     continue
                 reply = await ask(context, node_id, "DELETE", image_path(name), seconds=PRUNE_SECONDS)
                 items += reply.json() or [] if reply.ok else []

@@ -85,6 +85,15 @@ def test_a_name_that_moved_is_shown_where_it_is_now() -> None:
     assert {each["Id"]: each["RepoTags"] for each in merged} == {ONE: [], TWO: ["web:1"]}
 
 
+def test_an_old_engines_none_is_shown_only_where_no_node_knows_a_name() -> None:
+    def none(image_id: str) -> dict:
+        return entry(image_id, "<none>:<none>", digests=("<none>@<none>",))
+
+    merged = merge({"a": [none(ONE), none(TWO)], "b": [entry(ONE, "web:1")], "c": [none(ONE)]}, {})
+    names = {each["Id"]: (each["RepoTags"], each["RepoDigests"]) for each in merged}
+    assert names == {ONE: (["web:1"], []), TWO: (["<none>:<none>"], ["<none>@<none>"])}
+
+
 def service(image: str, before: str = "") -> Service:
     def spec(image: str) -> ServiceSpec:
         return ServiceSpec(name="s", task_template=TaskSpec(container_spec=ContainerSpec(image=image)))

@@ -67,13 +67,12 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     if isinstance(cause, FileNotFoundError):
         return CannotConnect(
             f"{head}: there is no such socket. Is swarm-manager running?\n"
-            "`swarm-manager status` tells; `swarm-manager init` makes a cluster; another address is given with --host "
-            "or SWARM_MANAGER_HOST."
+            "`swarm-manager start` starts this host's manager again, `swarm-manager init` makes a new cluster; another "
+            "address is given with --host or SWARM_MANAGER_HOST."
         )
     if isinstance(cause, ConnectionRefusedError):
         return CannotConnect(
-            f"{head}: nothing listens there. Is swarm-manager running?\n"
-            "`swarm-manager status` tells; `swarm-manager start` on its host starts it."
+            f"{head}: nothing listens there. Is swarm-manager running?\n`swarm-manager start` on its host starts it."
         )
     why = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     if url.startswith("tcp://"):

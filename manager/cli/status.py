@@ -35,18 +35,11 @@ async def status(client: Client, /) -> None:
         head = f"swarm-manager: running at {client.endpoint.url}, but it has not answered for {ANSWER_SECONDS:g} s"
         raise CommandFailed(f"{head}\nLook at its log; where systemd runs it is restarted by itself.") from error
     except CannotConnect as error:
-        raise CommandFailed(f"swarm-manager: not running, or not reachable\n{_reason(error)}") from error
+        raise CommandFailed(f"swarm-manager: not running, or not reachable\n{error.message}") from error
     except ApiError as error:
         raise CommandFailed(f"swarm-manager: running at {client.endpoint.url}\n{error.reason}") from error
     for key, value in describe(client.endpoint.url, version, info.get("Swarm") or {}, nodes):
         click.echo(f"{key + ':':<12}{value}")
-
-
-def _reason(error: CannotConnect) -> str:
-    return (
-        f"{error.message}\n"
-        "Start it with `swarm-manager start` on its host; a host without a cluster makes one with `swarm-manager init`."
-    )
 
 
 def describe(url: str, version: Any, swarm: Any, nodes: list[Any]) -> list[tuple[str, str]]:

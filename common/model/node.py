@@ -139,3 +139,8 @@ class Node(Object):
     @property
     def name(self) -> str:
         return self.description.hostname
+
+    @property
+    def left(self) -> bool:
+        """Whether no worker speaks for it: none has joined, or the one that had has left, and taken its tasks along."""
+        return not self.certificate_serials

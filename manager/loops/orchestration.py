@@ -157,10 +157,10 @@ def all_nodes(view: View) -> Iterable[str]:
 
 
 def lost_node_keys(change: Change, _view: View) -> Iterable[str]:
-    """Name the node that is gone, or down, or was changed while it is down."""
+    """Name the node that is gone, or was changed and is down, or has no worker any more."""
     node = change.current
     gone = change.new is None
-    return (node.id,) if isinstance(node, Node) and (gone or node.status.state == "down") else ()
+    return (node.id,) if isinstance(node, Node) and (gone or node.left or node.status.state == "down") else ()
 
 
 def all_task_nodes(view: View) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Tasks whose node will not report any more: removed, or down for a day. They are given up as orphaned."""
+"""Tasks whose node will not report any more: removed, left, or down for a day. They are given up as orphaned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
     draft = Draft()
     for node_id in keys:
         node = view.nodes.get(node_id)
-        if not node_id or (node is not None and node.status.state != "down"):
+        if not node_id or (node is not None and not node.left and node.status.state != "down"):
             continue
         due = _due(node)
         if due > now or draft.full:
@@ -36,11 +36,14 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
 
 def _due(node: Node | None) -> float:
     """Return when a node's tasks are given up. Nothing changes on a node that is down, unless an operator does it."""
-    return 0.0 if node is None else node.updated_at + PATIENCE
+    return 0.0 if node is None or node.left else node.updated_at + PATIENCE
 
 
 def _give_up(view: View, node_id: str, node: Node | None, draft: Draft, now: float) -> None:
-    why = "its node was removed from the cluster" if node is None else "its node has been down for a day"
+    if node is None:
+        why = "its node was removed from the cluster"
+    else:
+        why = "its node's worker has left the cluster" if node.left else "its node has been down for a day"
     for task in view.tasks.on_node(node_id):
         if task.status.state.terminal:
             continue

@@ -89,6 +89,7 @@ class World:
             description=NodeDescription(hostname=node_id),
             status=NodeStatus(state=state),
             agent=True,
+            certificate_serials=("1",),
         )
         self.put(node)
         return node

@@ -163,3 +163,4 @@ def test_a_node_that_is_down_or_gone_wakes_the_orphans() -> None:
     assert list(keys(Change(node, down), made.tables)) == ["n1"]
     assert list(keys(Change(node, None), made.tables)) == ["n1"]
     assert list(keys(Change(down, node), made.tables)) == []
+    assert list(keys(Change(node, replace(node, agent=False, certificate_serials=())), made.tables)) == ["n1"]

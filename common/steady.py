@@ -1,4 +1,4 @@
-"""Loops that a bug must not end: begun anew, a loop goes over everything, and the daemon goes on meanwhile."""
+"""What keeps a bug where it is met: loops that begin anew, and work for one that ends nobody else's."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return
+
+
+async def contained(work: Awaitable[None], what: str) -> None:
+    """Do something for one of many. A bug that it meets is logged whole, and ends this alone."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - all others, and the task group that it is in, must not pay for it
+        _log.exception("a bug ended %s", what)

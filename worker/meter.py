@@ -130,6 +130,8 @@ class Meter:
                     used = await self._used(container.pid, container.container_id)
                 except SwarmError as error:
                     errors.append(error.message)
+                except Exception as error:  # noqa: BLE001 - engines and kernels may say what nobody has foreseen
+                    errors.append(_unexpected(task, error))
                 else:
                     cpu = self._rate(task.id, container.container_id, used) if gauge.cpu else None
                     usage = msgspec.structs.replace(usage, cpu=cpu, memory=used.memory if gauge.memory else None)
@@ -139,6 +141,8 @@ class Meter:
                     usage = msgspec.structs.replace(usage, metric=value)
                 except (OSError, ValueError) as error:
                     errors.append(f"port {gauge.metric.port}: {error}")
+                except Exception as error:  # noqa: BLE001 - and so may programs
+                    errors.append(_unexpected(task, error))
         usages.append(msgspec.structs.replace(usage, error="; ".join(errors)[:200]))
 
     async def _used(self, pid: int, container_id: str) -> ContainerUsage:
@@ -157,3 +161,8 @@ class Meter:
         if before is None or before.container_id != container_id or now <= before.at:
             return None
         return max(0.0, used.cpu - before.cpu) / (now - before.at)
+
+
+def _unexpected(task: Task, error: Exception) -> str:
+    _log.error("task %s: unexpected error in measuring it", task.name, exc_info=error)
+    return f"internal error of the worker: {error!r}"

@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from common.steady import contained
 from worker.net import dnsanswers, dnswire
 from worker.net.accepting import Acceptor
 from worker.net.dnsanswers import Forward
@@ -146,7 +147,7 @@ class DnsServer:
             otherwise()
             return
         self._jobs[source] += 1
-        self._group.create_task(work).add_done_callback(lambda _: self._done(source))
+        self._group.create_task(contained(work, f"answering {source}")).add_done_callback(lambda _: self._done(source))
 
     def _done(self, source: str) -> None:
         self._jobs[source] -= 1

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import SwarmError
+from common.steady import PAUSE_SECONDS
 from worker.net import conntrack
 from worker.net import facts as host_facts
 from worker.net.attachments import Attachments
@@ -152,16 +153,23 @@ class Keeper:
             except SwarmError as error:
                 if error.message != self.trouble:
                     _log.warning("the host's network is not as planned: %s", error.message)
-                self.trouble = error.message
-                self._look = True
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)
-                if host.has_rules:
-                    self._ruled = version
+                self._try_again(error.message, RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the host's tasks must not lose their worker to a bug with a network
+                _log.exception("unexpected error with the host's network: trying again later")
+                self._try_again(f"internal error of the worker: {error!r}", PAUSE_SECONDS)
             else:
                 self.trouble = ""
                 self._settled = self._ruled = version
+            if host.has_rules:
+                self._ruled = version
             async with self._news:
                 self._news.notify_all()
+
+    def _try_again(self, why: str, after: float) -> None:
+        """Go over the whole host again in so many seconds, or with the next note."""
+        self.trouble = why
+        self._look = True
+        asyncio.get_running_loop().call_later(after, self._changed.set)
 
     async def _pass(self, host: Host, kernel: Kernel) -> None:
         """Plan and apply once."""

@@ -12,6 +12,7 @@ import asyncio
 import socket
 from functools import partial
 
+from common.steady import contained
 from worker.net.accepting import Acceptor
 from worker.net.loopbackudp import DatagramRelay, Target
 
@@ -78,7 +79,8 @@ class LoopbackRelay:
             return
         connection.setblocking(False)
         self._open += 1
-        self._group.create_task(self._carry(connection, target)).add_done_callback(self._done)
+        carrying = contained(self._carry(connection, target), f"a connection to [::1]:{target[1]}")
+        self._group.create_task(carrying).add_done_callback(self._done)
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._open -= 1

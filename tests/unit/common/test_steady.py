@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.steady import PAUSE_SECONDS, keep_going
+from common.steady import PAUSE_SECONDS, contained, keep_going
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -32,3 +32,12 @@ def test_it_ends_when_it_is_cancelled() -> None:
             await task
 
     run_virtual(story())
+
+
+async def test_work_for_one_that_meets_a_bug_ends_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    await contained(fail(), "the work for one")
+    assert caplog.records[0].message == "a bug ended the work for one"
+    assert "RuntimeError: a bug" in caplog.text

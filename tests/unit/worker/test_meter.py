@@ -96,6 +96,27 @@ def test_another_container_of_a_task_has_no_rate_yet() -> None:
     run_virtual(story())
 
 
+def test_a_task_whose_measurement_meets_a_bug_says_so_and_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        host = Host()
+        host.used = {"c-a": ContainerUsage(1.0, 5.0)}
+        monkeypatch.setattr(host.engine, "usage", no_usage)
+        host.pages = {2: 3.0}
+        metric = Scrape(name="jobs", port=80, path="/m")
+        host.meter.order(Measure(gauges=(Gauge(service_id="s", interval=2.0, memory=True, metric=metric),)))
+        usages = await round_of(host)
+        assert usages["a"].memory == 5.0
+        assert (usages["b"].metric, usages["b"].error) == (3.0, "internal error of the worker: KeyError('cpu')")
+
+    async def no_usage(_: str) -> ContainerUsage:
+        raise KeyError("cpu")
+
+    run_virtual(story())
+    assert "unexpected error in measuring it" in caplog.text
+
+
 def test_where_the_kernel_does_not_tell_the_engine_is_asked_and_an_error_is_said() -> None:
     async def story() -> None:
         host = Host()

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import dns.asyncquery
+import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
 
-from worker.net import dnsforward, dnsserver
+from worker.net import dnsanswers, dnsforward, dnsserver
 from worker.net.dnsforward import Forwarder
 from worker.net.dnsserver import DnsServer, explain
 from worker.net.resolvconf import HostResolution
@@ -304,3 +305,25 @@ async def test_a_port_that_another_program_has(tmp_path, caplog):
 def test_what_the_host_lacks_is_said_in_a_sentence():
     assert "NET_BIND_SERVICE" in explain(PermissionError(errno.EACCES, "denied"))
     assert "cannot be bound (No" in explain(OSError(errno.ENOBUFS, "No buffer"))
+
+
+async def test_a_question_that_meets_a_bug_is_the_only_one_without_an_answer(world, monkeypatch, caplog):
+    reply = dnsanswers.reply
+
+    def reply_with_a_bug(query, *more):
+        if query.name == "bad":
+            raise RuntimeError("a bug")
+        return reply(query, *more)
+
+    async def ask_with_a_bug(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(dnsanswers, "reply", reply_with_a_bug)
+    monkeypatch.setattr(Forwarder, "ask", ask_with_a_bug)
+    with pytest.raises(EOFError):
+        await world.ask("bad", tcp=True)
+    with pytest.raises(dns.exception.Timeout):
+        await world.ask("example.org", timeout=0.2)
+    for tcp in (False, True):
+        assert addresses(await world.ask("web", tcp=tcp)) == ["10.0.0.10"]
+    assert caplog.text.count(f"a bug ended answering {HERE}") == 2

@@ -10,8 +10,7 @@ one task on the move at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -64,7 +63,7 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
 
 @dataclass(slots=True)
 class Balancer:
-    """Finds moves over a load, which it may change for trial: `undo` brings it back.
+    """Finds moves over a load, which `add` and `make` change for trial: `undo` brings it back.
 
     `barred` are nodes that take no moves now, `tried` moves (service, slot, node) that are not to be made again.
     `visits` counts the nodes that were looked at, which is what it costs.
@@ -77,7 +76,7 @@ class Balancer:
     tried: Collection[tuple[str, int, str]] = ()
     visits: int = 0
     _moved: dict[str, Task] = field(default_factory=dict)
-    _undo: list[tuple[Task, Task]] = field(default_factory=list)
+    _changes: list[tuple[Task | None, Task]] = field(default_factory=list)  # what was taken away, and what was added
 
     def best(self, service: Service) -> Move | None:
         """Return the move of one of the service's tasks that evens out most, None when none does or it is in motion."""
@@ -112,23 +111,27 @@ class Balancer:
         """Count a task's replacement beside it, as it will be while the move is made."""
         given = _placed(move, self.load)
         self.load.add(given)
-        self._undo.append((move.task, given))
+        self._changes.append((None, given))
 
     def make(self, move: Move) -> None:
         """Count a move as made."""
         given = _placed(move, self.load)
         self.load.take_away(move.task)
         self.load.add(given)
+        self._changes.append((move.task, given))
         self._moved[move.task.id] = given
 
     def undo(self) -> None:
-        for _, given in reversed(self._undo):
+        for before, given in reversed(self._changes):
             self.load.take_away(given)
-        self._undo.clear()
+            if before is not None:
+                self.load.add(before)
+        self._changes.clear()
+        self._moved.clear()
 
-    def _rank(self, counts: dict[str, int], node_id: str) -> int:
+    def _rank(self, counts: dict[str, int], node_id: str) -> tuple[int, int]:
         """Order nodes from the emptiest: by the service's tasks, then by all."""
-        return counts.get(node_id, 0) * 1_000_000 + self.load.nodes[node_id].total
+        return counts.get(node_id, 0), self.load.nodes[node_id].total
 
     def _uneven(self, service: Service) -> bool:
         """Whether the service could be more even at all, which most are not: found without asking the nodes."""
@@ -220,7 +223,7 @@ def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float,
     chosen = list(services)
     moves: list[Move] = []
     balancer = Balancer(view, load, now)
-    with _restored(load, moves):
+    try:
         again = True
         while again and len(moves) < limit:
             again = False
@@ -230,18 +233,9 @@ def plan(view: View, load: ClusterLoad, services: Iterable[Service], now: float,
                     balancer.make(move)
                     moves.append(move)
                     again = True
-    return moves
-
-
-@contextmanager
-def _restored(load: ClusterLoad, moves: list[Move]) -> Iterator[None]:
-    """Take back all moves that were counted as made."""
-    try:
-        yield
     finally:
-        for move in reversed(moves):
-            load.take_away(msgspec.structs.replace(move.task, node_id=move.node_id))
-            load.add(move.task)
+        balancer.undo()
+    return moves
 
 
 def next_moves(balancer: Balancer, services: Iterable[Service], most: int, go_on: Callable[[], bool]) -> list[Move]:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not in_memory(SHM), reason=
 def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Yield a folder in memory whose mount is shared with its copies, as all are where systemd has booted, or not."""
     folder = Path(tempfile.mkdtemp(dir=SHM))
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", folder], check=True)
     subprocess.run(["mount", f"--make-{request.param}", folder], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)

@@ -22,7 +22,7 @@ from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster, describe
 from tests.lab import Host
 
-SEED = int(os.environ.get("SWARM_LIFE_SEED", "1"))
+SEED = int(os.environ.get("SWARM_LIFE_SEED", "4"))
 STEPS = int(os.environ.get("SWARM_LIFE_STEPS", "50"))
 PAUSES = (0, 0.1, 0.5, 1)
 CHECK = ("--health-cmd", "wget -qO- http://127.0.0.1/ || exit 1", "--health-interval", "500ms")

@@ -16,6 +16,8 @@ from manager.cli.stack_deploy import of_stack
 
 _SERVICES_FIRST = ("service", "secret", "config", "network")
 _IN_USE_FOR_A_WHILE = ("secret", "config", "network")
+# Without tasks of its own, what a stack's objects are in use by is not the stack's, and will not go with it.
+_PATIENCE_WITH_OTHERS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Left:
     def nothing(self) -> bool:
         return not (self.services or self.tasks or self.objects)
 
+    @property
+    def only_objects(self) -> bool:
+        return not (self.services or self.tasks)
+
     def __str__(self) -> str:
         counts = [f"{count} {what}" for count, what in ((self.services, "services"), (self.tasks, "tasks")) if count]
         return ", ".join([*counts, *(f"{kind} {name}" for kind, _, name in self.objects)])
@@ -39,7 +45,8 @@ async def remove(client: Client, stack: str, *, wait: bool, patience: float) -> 
     """Remove a stack. Objects that its tasks still use are removed when these are gone, if we `wait`.
 
     Raises:
-        CommandFailed: something could not be removed, or is not gone after `patience` seconds without progress.
+        CommandFailed: something could not be removed, as another stack uses it, or is not gone after `patience` seconds
+            without progress.
 
     """
     found = {kind: await client.get(f"/{kind}s", of_stack(stack)) for kind in _SERVICES_FIRST}
@@ -55,7 +62,7 @@ async def remove(client: Client, stack: str, *, wait: bool, patience: float) -> 
                 if problem and not (wait and kind in _IN_USE_FOR_A_WHILE):
                     problems.append(problem)
         if problems:
-            raise CommandFailed("\n".join([*problems, f"failed to remove some resources from stack: {stack}"]))
+            raise CommandFailed("\n".join([*problems, _incomplete(stack)]))
         if wait:
             await _until_gone(client, stack, feed, patience)
 
@@ -87,8 +94,14 @@ async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: flo
             moved_at = time.time()
         elif time.time() - moved_at > patience:
             raise CommandFailed("\n".join([_still_there(stack, left, patience), *filter(None, problems)]))
+        elif left.only_objects and time.time() - moved_at > _PATIENCE_WITH_OTHERS and all(problems):
+            raise CommandFailed("\n".join([*problems, _incomplete(stack)]))
         else:
             await feed.changed(count, MAX_INTERVAL)
+
+
+def _incomplete(stack: str) -> str:
+    return f"failed to remove some resources from stack: {stack}"
 
 
 def _still_there(stack: str, left: Left, patience: float) -> str:

@@ -214,6 +214,19 @@ async def test_stack_rm_waits_for_the_tasks(cluster: ApiCluster, swarm: SwarmCli
     assert not [network for network in cluster.store.view.networks if network.name == "shop_front"]
 
 
+async def test_stack_rm_says_at_once_what_another_stack_uses(swarm: SwarmCli, folder: Path):
+    words = ("stack", "deploy", "--detach", "--resolve-image", "never", "-c", "-")
+    await swarm.ok(*words, "shop", stdin="services:\n  a: {image: x, networks: [n]}\nnetworks: {n: {}, m: {}}\n")
+    external = "services:\n  b: {image: x, networks: [n]}\nnetworks:\n  n: {external: true, name: shop_n}\n"
+    await swarm.ok(*words, "other", stdin=external)
+    ran = await swarm.run("stack", "rm", "shop")
+    assert ran.code == 1
+    first, last = ran.err.splitlines()
+    assert first.startswith("Failed to remove network shop_n: Error response from daemon:")
+    assert first.endswith("(other_b)")
+    assert last == "failed to remove some resources from stack: shop"
+
+
 async def test_an_external_network_must_exist(swarm: SwarmCli):
     text = "services:\n  a: {image: x, networks: [n]}\nnetworks:\n  n: {external: true}\n"
     ran = await swarm.run("stack", "deploy", "-c", "-", "shop", stdin=text)

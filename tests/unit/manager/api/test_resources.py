@@ -558,7 +558,7 @@ async def test_network_removal(client: Client) -> None:
     template = {"ContainerSpec": {"Image": "busybox"}, "Networks": [{"Target": "on1"}]}
     ports = {"Ports": [{"TargetPort": 80, "PublishedPort": 80}]}
     service = await client.make("/services/create", {"Name": "w", "TaskTemplate": template, "EndpointSpec": ports})
-    words = RPC.format("FailedPrecondition", f"network {network} is in use by service {service}")
+    words = RPC.format("FailedPrecondition", f"network {network} is in use by service {service} (w)")
     assert await client.error("DELETE", "/networks/on1") == (400, words)
     words = f"ingress network cannot be removed because service {service} depends on it"
     assert await client.error("DELETE", "/networks/ingress") == (400, RPC.format("FailedPrecondition", words))

@@ -261,4 +261,5 @@ def check_not_running(data: DataDir) -> None:
     """
     status = statusfile.read(data.status)
     if status is not None:
-        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first")
+        how = f"'systemctl stop {UNIT}', or 'kill {status.pid}' where no systemd runs it"
+        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first, with {how}")

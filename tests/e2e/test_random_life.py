@@ -60,7 +60,9 @@ class Life:
             self.create_network: 2,
             self.scale: 5,
             self.update: 5,
-            self.roll_back: 1,
+            self.change_port: 3,
+            self.change_networks: 3,
+            self.roll_back: 2,
             self.remove: 2,
             self.kill_container: 5,
             self.change_availability: 4,
@@ -122,13 +124,40 @@ class Life:
             self.tell("update", name, *change)
             await self.swarm.swarm("service", "update", "-q", "-d", *change, name)
 
+    async def change_port(self) -> None:
+        """Publish a port, or the one that is published no more."""
+        if name := self._any_service():
+            wanted = self.services[name]
+            port = 0 if wanted.port else 8100 + next(self._numbers)
+            self.tell("port", name, port)
+            change = ("--publish-add", f"{port}:80") if port else ("--publish-rm", "80")
+            await self.swarm.swarm("service", "update", "-q", "-d", *change, name)
+            wanted.port = port
+
+    async def change_networks(self) -> None:
+        """Attach a service to a network, or detach it."""
+        name = self._any_service()
+        if name and self.networks:
+            wanted, network = self.services[name], self.rng.choice(self.networks)
+            change = "--network-rm" if network in wanted.networks else "--network-add"
+            self.tell(change, name, network)
+            await self.swarm.swarm("service", "update", "-q", "-d", change, network, name)
+            wanted.networks ^= {network}
+
     async def roll_back(self) -> None:
-        """What there was before had a number of replicas of its own."""
+        """Want what there was before, if there was anything before."""
         if name := self._any_service():
             self.tell("roll back", name)
             await self.swarm.swarm("service", "rollback", "-q", "-d", name, check=False)
-            mode = (await self.swarm.get(f"/services/{name}"))["Spec"]["Mode"]
-            self.services[name].replicas = mode["Replicated"]["Replicas"] if "Replicated" in mode else None
+            spec = (await self.swarm.get(f"/services/{name}"))["Spec"]
+            names = {network["Id"]: network["Name"] for network in await self.swarm.get("/networks")}
+            ports = spec["EndpointSpec"].get("Ports") or [{"PublishedPort": 0}]
+            networks = spec["TaskTemplate"].get("Networks") or []
+            self.services[name] = Wanted(
+                replicas=spec["Mode"]["Replicated"]["Replicas"] if "Replicated" in spec["Mode"] else None,
+                port=ports[0]["PublishedPort"],
+                networks=frozenset(names[network["Target"]] for network in networks),
+            )
 
     async def remove(self) -> None:
         if name := self._any_service():

@@ -67,8 +67,8 @@ class Manager:
     def stop(self) -> None:
         self._ended.set()
 
-    async def run(self) -> None:
-        """Serve the cluster.
+    async def run(self) -> bool:
+        """Serve the cluster; return whether it has been left.
 
         Raises:
             SwarmError: a file, an address or the store cannot be had; the message says which.
@@ -79,6 +79,7 @@ class Manager:
         finally:
             if self._left:
                 self._data.clear()
+        return self._left
 
     async def _manage(self) -> None:
         files = AuthorityFiles(self._data.path)
@@ -219,8 +220,8 @@ async def run(
     *,
     hosts: Sequence[str] = (),
     tls_names: Sequence[str] = (),
-) -> None:
-    """Run the manager of a data directory until SIGTERM, SIGINT, or until it has left its cluster.
+) -> bool:
+    """Run the manager of a data directory until SIGTERM, SIGINT, or, as is returned, until it has left its cluster.
 
     `ready` is called when workers and clients are answered. `hosts` and `tls_names`, where given, replace what the
     data directory says, for this run.
@@ -233,7 +234,7 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, manager.stop)
-    await manager.run()
+    return await manager.run()
 
 
 def _engines(dispatcher: Dispatcher) -> ConnectedEngines:

@@ -12,6 +12,9 @@ from manager.cli import cli
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
 
+# How `run` ends when its cluster was left: its systemd unit is not started again then.
+LEFT_STATUS = 3
+
 _data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -105,7 +108,7 @@ def start(*, data_dir: Path) -> None:
 @_hosts
 @_tls_names
 @_log_level
-def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_level: str) -> None:
+def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_level: str) -> int:
     """Run the manager of a data directory in the foreground; systemd's unit does this.
 
     Where the API listens is what `init` was told, unless it is given here.
@@ -115,7 +118,8 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     from manager import app  # noqa: PLC0415 - as above
 
     logs.setup(log_level)
-    uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
+    left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
+    return LEFT_STATUS if left else 0
 
 
 @click.command(

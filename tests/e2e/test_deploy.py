@@ -81,7 +81,7 @@ async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(offline
         assert await inventory(host) == before
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("kind", "port"), [(BareMachine, 81), pytest.param(SystemdHost, 80, marks=long)])
 async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], port: int, offline: dict[str, str]):
     async with Lab("quickstart", hosts=1, host_type=kind, engine=False) as lab:

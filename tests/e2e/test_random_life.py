@@ -288,14 +288,19 @@ class Life:
             await self.swarm.swarm("service", "rm", *self.services)
         if self.networks:
             await self.swarm.swarm("network", "rm", *self.networks)
-        await self.swarm.until(self._empty, GONE_SECONDS)
+        left: list[str] = []
 
-    async def _empty(self) -> bool:
-        for host in self.swarm.hosts:
-            networks = (await host.docker("network", "ls", "--format", "{{.Name}}")).split()
-            if any(name.startswith("orc-") for name in networks) or await self.swarm.containers(host):
-                return False
-        return True
+        async def nothing() -> bool:
+            left[:] = [what for host in self.swarm.hosts for what in await self._left_on(host)]
+            return not left
+
+        await self.swarm.until(nothing, GONE_SECONDS, lambda: "\n".join(left))
+
+    async def _left_on(self, host: Host) -> list[str]:
+        networks = (await host.docker("network", "ls", "--format", "{{.Name}}")).split()
+        found = [name for name in networks if name.startswith("orc-")]
+        found += [box["Name"] for box in await self.swarm.containers(host)]
+        return [f"{what} on {host.name}\n{self.swarm.workers[host.name].tail()}" for what in found]
 
 
 async def answers(asker: Host, address: str) -> bool:

@@ -182,9 +182,10 @@ class Keeper:
         if not new.site.number and (old is None or not old.site.number):
             return  # nobody has said yet what is to be here: what is from before the agent's restart stays
         attachments.fit(new.site)
-        self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
         self._dns.update(self.world, new.site, attachments.by_task, attachments.draining)
         async with self._applying:
+            # Not before: a look for what is not needed that is under way still goes by the plan of before.
+            self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
             await host.apply(new, seen)
             if seen is not None:
                 await host.set_hairpins(seen)

@@ -17,6 +17,7 @@ from msgspec import structs
 
 from common.errors import InvalidArgument, SwarmError
 from common.model.task import Task, TaskState, TaskStatus
+from common.steady import PAUSE_SECONDS
 from worker import containerspec, engineapi, late, taskmachine
 from worker.hands import Hands
 from worker.ports import (
@@ -33,7 +34,6 @@ from worker.statements import Statements
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
-POISON_RETRY_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class TaskRunner:
             except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
                 _log.exception("task %s: unexpected error: trying again later", self.task.name)
                 self._stale = True
-                await self._wait(self._hands.clock.now() + POISON_RETRY_SECONDS)
+                await self._wait(self._hands.clock.now() + PAUSE_SECONDS)
 
     async def _wait_for_engine(self, error: SwarmError) -> None:
         """Wait a moment for an engine that is away, or refuses to speak of this container; other runners go on."""

@@ -119,10 +119,10 @@ class Node(Object):
 
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
     `number` is the node's lease in the data plane (1…4095), 0 before it has one. `image_port` (TCP) is where its worker
-    serves images to others, 0 if nowhere. `certificate_serials` lists the
-    serial numbers (decimal text) of the worker certificates that are valid for it. `tunnel_keys` are those of a node
-    with a part of an encrypted network; the private halves are for nobody but that node. `joining` is there from a join
-    to the first session after it: if that does not come, the join is taken back.
+    serves images to others, 0 if nowhere. `certificate_serials` lists the serial numbers (decimal text) of the worker
+    certificates that are valid for it. `tunnel_keys` are those of a node with a part of an encrypted network; the
+    private halves are for nobody but that node. `joining` is there from a join to the first session after it: if that
+    does not come, the join is taken back.
     """
 
     spec: NodeSpec = NodeSpec()

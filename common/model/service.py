@@ -181,6 +181,16 @@ class ServiceSpec(Model):
     endpoint_spec: EndpointSpec | None = None
 
     @property
+    def ports(self) -> tuple[PortConfig, ...]:
+        """Return what is to be published."""
+        return self.endpoint_spec.ports if self.endpoint_spec is not None else ()
+
+    @property
+    def attachments(self) -> tuple[NetworkAttachmentConfig, ...]:
+        """Return the networks of its tasks; the specification's own list is the older place for them."""
+        return self.task_template.networks or self.networks
+
+    @property
     def ends(self) -> bool:
         """Whether its tasks may end for good: those of jobs, and those that are not restarted when they complete."""
         policy = self.task_template.restart_policy

@@ -30,7 +30,7 @@ def check_ports(view: View, service: Service) -> None:
         InvalidArgument: names the port, the service that has it, and how.
 
     """
-    wanted = list(_published(service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()))
+    wanted = list(_published(service.spec.ports))
     if not wanted:
         return
     for number, port in enumerate(wanted):
@@ -50,8 +50,7 @@ def check_ports(view: View, service: Service) -> None:
 
 def ports_of(service: Service) -> Iterator[PortConfig]:
     """Yield the ports that a service holds: those that it asks for, and those that were chosen for it."""
-    if service.spec.endpoint_spec is not None:
-        yield from _published(service.spec.endpoint_spec.ports)
+    yield from _published(service.spec.ports)
     if service.endpoint is not None:
         yield from _published(service.endpoint.ports)
 
@@ -92,7 +91,7 @@ def choose_ports(service: Service, used: PortsInUse) -> tuple[PortConfig, ...]:
         ResourceExhausted: no dynamic port is free.
 
     """
-    ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec else ()
+    ports = service.spec.ports
     fixed = {(port.protocol, port.published_port) for port in ports}
     earlier = [
         port
@@ -121,10 +120,12 @@ def _own_use(view: View, port: PortConfig) -> str:
             return "encrypted networks between its nodes end there"
         tunnels = any(cluster.data_path_port == port.published_port for cluster in view.clusters)
         return "the tunnels between its nodes end there" if tunnels else ""
+    if port.protocol != "tcp":
+        return ""
     managers = (node.manager_status.addr for node in view.nodes if node.manager_status is not None)
-    if port.protocol == "tcp" and any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
+    if any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
         return "its manager listens there"
-    serves = port.protocol == "tcp" and any(n.agent and n.image_port == port.published_port for n in view.nodes)
+    serves = any(node.agent and node.image_port == port.published_port for node in view.nodes)
     return "its workers serve images to each other there" if serves else ""
 
 

@@ -113,7 +113,7 @@ def _check_unused(view: View, network: Network) -> None:
             continue
         if network.spec.ingress and _publishes(service):
             raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
-        if any(n.target == network.id for n in service.spec.task_template.networks or service.spec.networks):
+        if any(n.target == network.id for n in service.spec.attachments):
             raise FailedPrecondition(f"network {network.id} is in use by service {service.id} ({service.name})")
 
     refusal = in_use(view, network.id, network.name)

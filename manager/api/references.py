@@ -29,7 +29,7 @@ def settle(spec: ServiceSpec, view: View) -> ServiceSpec:
     template = spec.task_template
     if template.container_spec is not None:
         _check_files(template.container_spec, view)
-    networks = tuple(_attachment(n, view) for n in template.networks or spec.networks)
+    networks = tuple(_attachment(n, view) for n in spec.attachments)
     _check_predefined(networks, spec)
     template = msgspec.structs.replace(template, networks=networks)
     return filled(msgspec.structs.replace(spec, task_template=template, networks=()))

@@ -16,7 +16,8 @@ from manager.api.lookup import any_prefix, find_node, find_service, find_task, l
 from manager.api.router import Route
 from manager.api.views.tasks import desired_state, task_view
 from manager.orchestrate import wayin
-from manager.orchestrate.case import host_ports, opened_on_host
+from manager.orchestrate.case import host_ports
+from manager.state.revisions import opened_on_host
 from manager.state.view import View
 
 _FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})

@@ -200,7 +200,7 @@ def _amounts(nano_cpus: int, memory: int) -> Iterator[str]:
 
 
 def _endpoint(service: Service, networks: Mapping[str, str]) -> Iterator[str]:
-    attached = service.spec.task_template.networks or service.spec.networks
+    attached = service.spec.attachments
     if attached:
         yield "Networks:" + "".join(f" {networks.get(each.target, each.target)}" for each in attached) + " "
     spec = service.spec.endpoint_spec

@@ -15,8 +15,8 @@ def without_passed_on(present: ServiceSpec, wanted: ServiceSpec, others: Iterabl
 
     `others` are the stack's other services as they are to be.
     """
-    asked = [port for other in others for port in _ports(other) if not _in_conflict(port, _ports(wanted))]
-    kept = tuple(port for port in _ports(present) if not _in_conflict(port, asked))
+    asked = [port for other in others for port in other.ports if not _in_conflict(port, wanted.ports)]
+    kept = tuple(port for port in present.ports if not _in_conflict(port, asked))
     if present.endpoint_spec is None or kept == present.endpoint_spec.ports:
         return None
     return msgspec.structs.replace(present, endpoint_spec=msgspec.structs.replace(present.endpoint_spec, ports=kept))
@@ -24,7 +24,3 @@ def without_passed_on(present: ServiceSpec, wanted: ServiceSpec, others: Iterabl
 
 def _in_conflict(port: PortConfig, others: Iterable[PortConfig]) -> bool:
     return bool(port.published_port) and any(conflict(port, other) for other in others)
-
-
-def _ports(spec: ServiceSpec) -> tuple[PortConfig, ...]:
-    return spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()

@@ -99,9 +99,8 @@ def needs_of(task: Task) -> Needs:
 
 
 def networks_of(service: Service) -> frozenset[str]:
-    """Name the networks of a service, by id; the service's own list is the older place for them."""
-    attachments = service.spec.task_template.networks or service.spec.networks
-    return frozenset(attachment.target for attachment in attachments)
+    """Name the networks of a service, by id."""
+    return frozenset(attachment.target for attachment in service.spec.attachments)
 
 
 def publishes(service: Service) -> bool:
@@ -111,7 +110,6 @@ def publishes(service: Service) -> bool:
 
 def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
     """Build what other nodes must know to reach a service. Backends are sorted by task id."""
-    attachments = service.spec.task_template.networks or service.spec.networks
     endpoint = service.endpoint
     tasks = sorted(view.tasks.of_service(service.id), key=lambda task: task.id)
     there = [task for task in tasks if node_is_up(view.nodes.get(task.node_id))]
@@ -120,7 +118,9 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
         name=service.name,
         stack=service.spec.labels.get(STACK_LABEL, ""),
         vips={vip.network_id: vip.addr.partition("/")[0] for vip in endpoint.virtual_ips} if endpoint else {},
-        aliases={attachment.target: attachment.aliases for attachment in attachments if attachment.aliases},
+        aliases={
+            attachment.target: attachment.aliases for attachment in service.spec.attachments if attachment.aliases
+        },
         ports=tuple(_published(service)),
         backends=tuple(backend for task in there if (backend := backend_of(task))),
         draining=tuple(backend for task in there if (backend := draining_of(task))),

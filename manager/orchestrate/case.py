@@ -126,7 +126,7 @@ class Case:
         """Compare a task's spec with the service's, once for all tasks made from one version."""
         found = self._same.get(task.spec_version)
         if found is None:
-            ports = opened_on_host(task.ports) == self.host_ports
+            ports = revisions.opened_on_host(task.ports) == self.host_ports
             ports = ports and wayin.as_wanted(task, self.service, self.view)
             moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
             found = _Alike(
@@ -287,10 +287,4 @@ def recipe(service: Service) -> TaskSpec:
 
 def host_ports(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that each task opens on its own host."""
-    endpoint = service.spec.endpoint_spec
-    return opened_on_host(endpoint.ports) if endpoint else ()
-
-
-def opened_on_host(ports: tuple[PortConfig, ...]) -> tuple[PortConfig, ...]:
-    """Return those of a task's ports that its own host opens."""
-    return tuple(port for port in ports if port.publish_mode == "host")
+    return revisions.opened_on_host(service.spec.ports)

@@ -18,11 +18,10 @@ def as_wanted(task: Task, service: Service, view: View) -> bool:
 
     Whether a placed task published a port when it was made is in its `ports`.
     """
-    endpoint = service.spec.endpoint_spec
-    had, wants = published(task.ports), published(endpoint.ports if endpoint is not None else ())
+    had, wants = published(task.ports), published(service.spec.ports)
     if had == wants:
         return True
-    targets = [each.target for each in service.spec.task_template.networks or service.spec.networks]
+    targets = [each.target for each in service.spec.attachments]
     if not targets:
         return had  # its last port went: nobody minds its way out
     networks = [view.networks.get(target) for target in targets if target not in PREDEFINED_NETWORKS]

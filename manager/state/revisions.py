@@ -49,14 +49,19 @@ def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
     """
     return (
         old.task_template != new.task_template
-        or _host_ports(old) != _host_ports(new)
-        or published(_ports(old)) != published(_ports(new))
+        or opened_on_host(old.ports) != opened_on_host(new.ports)
+        or published(old.ports) != published(new.ports)
     )
 
 
 def published(ports: Collection[PortConfig]) -> bool:
     """Whether others are to reach a task with these ports from outside: one is the mesh's, or known on its own host."""
     return any(port.publish_mode == "ingress" or port.published_port for port in ports)
+
+
+def opened_on_host(ports: Collection[PortConfig]) -> tuple[PortConfig, ...]:
+    """Return those of a task's ports that its own host opens."""
+    return tuple(port for port in ports if port.publish_mode == "host")
 
 
 def only_files_differ(old: TaskSpec, new: TaskSpec) -> bool:
@@ -87,11 +92,3 @@ def _without_files(template: TaskSpec) -> TaskSpec:
         ),
     )
     return msgspec.structs.replace(template, container_spec=places)
-
-
-def _host_ports(spec: ServiceSpec) -> Collection[PortConfig]:
-    return [port for port in _ports(spec) if port.publish_mode == "host"]
-
-
-def _ports(spec: ServiceSpec) -> Collection[PortConfig]:
-    return spec.endpoint_spec.ports if spec.endpoint_spec is not None else ()

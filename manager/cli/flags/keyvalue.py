@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _HOST_GATEWAY = "host-gateway"
-_DOMAIN = re.compile(
-    r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?"
-)
 
 
 def parse_pair(text: str) -> tuple[str, str]:
@@ -119,19 +115,6 @@ def parse_host(text: str) -> str:
     except ValueError:
         raise ValueError(f"invalid IP address in add-host: {address!r}") from None
     return f"{bare} {name}"
-
-
-def parse_domain(text: str) -> str:
-    """Read a search domain; `.` is none at all.
-
-    Raises:
-        ValueError: it is no domain's name.
-
-    """
-    domain = text.strip()
-    if domain != "." and not _DOMAIN.fullmatch(domain):
-        raise ValueError(f"{text} is not a valid domain")
-    return domain
 
 
 def remove_hosts(lines: Iterable[str], removed: Iterable[str]) -> tuple[str, ...]:

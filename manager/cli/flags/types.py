@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,16 @@ import click
 from common.quantities import parse_cpus, parse_duration, parse_size
 from manager.cli.command import invalid
 from manager.cli.flags.attachment import parse_credential_spec, parse_network, parse_preference
-from manager.cli.flags.keyvalue import parse_domain, parse_host, parse_label, parse_pair, parse_variable
+from manager.cli.flags.keyvalue import parse_host, parse_label, parse_pair, parse_variable
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
 from manager.cli.flags.mount import parse_mount
 from manager.cli.flags.publish import parse_publish
 from manager.cli.flags.references import parse_config, parse_secret
 from manager.compose.commandline import split_command
+
+_DOMAIN = re.compile(
+    r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?"
+)
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new click only
@@ -85,6 +90,19 @@ def _ratio(text: str) -> float:
 
 def _address(text: str) -> str:
     return str(ipaddress.ip_address(text.strip()))
+
+
+def parse_domain(text: str) -> str:
+    """Read a search domain; `.` is none at all.
+
+    Raises:
+        ValueError: it is no domain's name.
+
+    """
+    domain = text.strip()
+    if domain != "." and not _DOMAIN.fullmatch(domain):
+        raise ValueError(f"{text} is not a valid domain")
+    return domain
 
 
 DURATION = Parsed("duration", _positive_duration)

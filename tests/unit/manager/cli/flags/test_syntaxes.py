@@ -17,7 +17,6 @@ from manager.cli.flags.attachment import parse_credential_spec, parse_network, p
 from manager.cli.flags.ipam import ipam_configs
 from manager.cli.flags.keyvalue import (
     merge_variables,
-    parse_domain,
     parse_host,
     parse_label,
     parse_pair,
@@ -28,6 +27,7 @@ from manager.cli.flags.keyvalue import (
 from manager.cli.flags.limits import capability, merge_capabilities, merge_ulimits, parse_generic, parse_ulimit
 from manager.cli.flags.publish import meant, parse_publish
 from manager.cli.flags.references import parse_config, parse_secret, with_config_ids, with_secret_ids
+from manager.cli.flags.types import parse_domain
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,13 @@ def _check_mtu(body: NetworkCreate) -> None:
 
 
 def _driver(body: NetworkCreate) -> tuple[str, str]:
-    """Choose the driver. A bridge of one engine makes no sense here: it becomes a cluster-wide overlay."""
-    if body.driver in {"", OVERLAY}:
-        return body.driver or OVERLAY, ""
-    if body.driver == "bridge":
+    """Choose the driver. A bridge of one engine makes no sense here: it becomes a cluster-wide overlay.
+
+    So does a network without a driver, which an engine makes a bridge: clients put plain containers into it.
+    """
+    if body.driver == OVERLAY or (body.ingress and not body.driver):
+        return OVERLAY, ""
+    if body.driver in {"", "bridge"}:
         return OVERLAY, f"{body.name} spans the cluster: it is an attachable overlay network, not a bridge of one host"
     raise Unimplemented(f"network driver {body.driver!r} is not supported: use overlay")
 

@@ -544,13 +544,30 @@ async def test_bad_networks(client: Client, body: Any, status: int, words: str) 
     assert answered == status
 
 
-@pytest.mark.parametrize("scope", ["", "swarm"])
-async def test_a_bridge_becomes_an_overlay_and_says_so(client: Client, scope: str) -> None:
-    status, answer = await client.ask("POST", "/networks/create", {"Name": "br", "Driver": "bridge", "Scope": scope})
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Driver": "bridge", "Scope": ""},
+        {"Driver": "bridge", "Scope": "swarm"},
+        {"Driver": "", "Attachable": False},  # docker compose
+        {"Driver": None},  # docker-py, testcontainers
+        {},
+    ],
+)
+async def test_what_would_be_a_bridge_becomes_an_attachable_overlay_and_says_so(
+    client: Client, asked: dict[str, Any]
+) -> None:
+    status, answer = await client.ask("POST", "/networks/create", {"Name": "br", **asked})
     assert status == 201
     assert "spans the cluster" in answer["Warning"]
     network = await client.get("/networks/br")
     assert (network["Driver"], network["Scope"], network["Attachable"]) == ("overlay", "swarm", True)
+
+
+async def test_an_ingress_network_without_a_driver_is_no_container_network(client: Client) -> None:
+    await client.ask("DELETE", "/networks/ingress")
+    _, answer = await client.ask("POST", "/networks/create", {"Name": "mesh", "Ingress": True})
+    assert (answer["Warning"], (await client.get("/networks/mesh"))["Attachable"]) == ("", False)
 
 
 async def test_network_removal(client: Client) -> None:

@@ -186,6 +186,11 @@ class ServiceSpec(Model):
         return self.endpoint_spec.ports if self.endpoint_spec is not None else ()
 
     @property
+    def in_mesh(self) -> bool:
+        """Whether it publishes a port in the routing mesh."""
+        return any(port.publish_mode == "ingress" for port in self.ports)
+
+    @property
     def attachments(self) -> tuple[NetworkAttachmentConfig, ...]:
         """Return the networks of its tasks; the specification's own list is the older place for them."""
         return self.task_template.networks or self.networks

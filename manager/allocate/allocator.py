@@ -19,7 +19,7 @@ from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in
 from manager.allocate.leases import lease, release
 from manager.allocate.ports import PortsInUse, choose_ports
 from manager.allocate.subnets import allocate_among, is_allocated, is_overlay
-from manager.allocate.vips import AddressesInUse, choose_vips, has_vip, targets
+from manager.allocate.vips import AddressesInUse, choose_vips, targets
 from manager.state.changes import Decision
 from manager.state.view import View
 
@@ -83,6 +83,11 @@ class _Work:
     @cached_property
     def _ports(self) -> PortsInUse:
         return PortsInUse(self._view.services)
+
+    @cached_property
+    def _ingress(self) -> tuple[str, ...]:
+        """The id of the routing mesh's network, where there is one."""
+        return tuple(network.id for network in self._view.networks if network.spec.ingress)
 
     @cached_property
     def _numbers(self) -> set[int]:
@@ -172,9 +177,10 @@ class _Work:
 
     def _endpoint(self, service: Service) -> Endpoint | None:
         spec = service.spec.endpoint_spec
-        if _is_complete(service):
+        wanted = dict.fromkeys((*(self._ingress if service.spec.in_mesh else ()), *targets(service)))
+        if _is_complete(service, wanted):
             return service.endpoint
-        networks = [n for n in map(self._allocated_network, targets(service)) if n is not None and has_vip(n)]
+        networks = [n for n in map(self._allocated_network, wanted) if n is not None and is_overlay(n)]
         if not networks and spec is None:
             return None
         ports = choose_ports(service, self._ports) if spec is not None and spec.ports else ()
@@ -234,13 +240,16 @@ class _Work:
         self._reasons.append(error.message)
 
 
-def _is_complete(service: Service) -> bool:
-    """Whether the service's endpoint is all that its spec asks for. Spares reading all services for most tasks."""
+def _is_complete(service: Service, networks: Collection[str]) -> bool:
+    """Whether the service's endpoint is all that its spec asks for, with an address in each of these networks.
+
+    Spares reading all services for most tasks.
+    """
     endpoint, spec = service.endpoint, service.spec.endpoint_spec or EndpointSpec()
     if endpoint is None:
-        return service.spec.endpoint_spec is None and not targets(service)
+        return service.spec.endpoint_spec is None and not networks
     has_ports = len(endpoint.ports) == len(spec.ports) and all(
         port.published_port or port.publish_mode != "ingress" for port in endpoint.ports
     )
-    has_vips = spec.mode == "dnsrr" or {vip.network_id for vip in endpoint.virtual_ips} == set(targets(service))
+    has_vips = spec.mode == "dnsrr" or {vip.network_id for vip in endpoint.virtual_ips} == set(networks)
     return endpoint.spec == spec and has_ports and has_vips

@@ -1,4 +1,8 @@
-"""Virtual addresses: one for each service and network, unless the service wants its tasks' own (`dnsrr`)."""
+"""Virtual addresses: one for each service and network, unless the service wants its tasks' own (`dnsrr`).
+
+A service with a port in the routing mesh has one in the `ingress` network, too. Nothing answers there: the mesh answers
+at the nodes' own addresses. Clients look for it, as every engine gives one: Prometheus makes its targets of them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted
 from common.model import Network, Service
 from common.model.service import VirtualIP
-from manager.allocate.subnets import is_overlay
 from manager.state.networkparts import address_range
 
 # The search for a free address goes once round a network's in this time, or in less where they are few.
@@ -43,32 +46,37 @@ def targets(service: Service) -> Iterable[str]:
     return dict.fromkeys(target for target in wanted if target not in PREDEFINED_NETWORKS)
 
 
-def has_vip(network: Network) -> bool:
-    """Whether services get a virtual address in the network: not in `ingress`, whose ports need none here."""
-    return is_overlay(network) and not network.spec.ingress
-
-
 def choose_vips(
     service: Service, networks: Iterable[Network], used: AddressesInUse, now: float
 ) -> tuple[VirtualIP, ...]:
     """Return the service's virtual address in each of these networks, which are allocated; those that it has it keeps.
 
+    In an `ingress` network without any left it has none.
+
     Raises:
-        ResourceExhausted: a network has no virtual address left.
+        ResourceExhausted: another network has no virtual address left.
 
     """
     mode = service.spec.endpoint_spec.mode if service.spec.endpoint_spec else ""
     if mode == "dnsrr":
         return ()
     mine = {vip.network_id: vip for vip in service.endpoint.virtual_ips} if service.endpoint else {}
-    return tuple(_vip(service, network, mine, used, now) for network in networks if has_vip(network))
+    found = (_vip(service, network, mine, used, now) for network in networks)
+    return tuple(vip for vip in found if vip is not None)
 
 
-def _vip(service: Service, network: Network, mine: dict[str, VirtualIP], used: AddressesInUse, now: float) -> VirtualIP:
+def _vip(
+    service: Service, network: Network, mine: dict[str, VirtualIP], used: AddressesInUse, now: float
+) -> VirtualIP | None:
     kept = mine.get(network.id)
     if kept is not None and used.holder(network.id, kept.addr) == service.id:
         return kept
-    vip = VirtualIP(network_id=network.id, addr=_free_address(network, used, now))
+    try:
+        vip = VirtualIP(network_id=network.id, addr=_free_address(network, used, now))
+    except ResourceExhausted:
+        if network.spec.ingress:
+            return None
+        raise
     used.take(vip, service.id)
     return vip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import AlreadyExists, FailedPrecondition, NotFound
 from common.ids import new_id
-from common.model import Network, Service
+from common.model import Network
 from common.model.client import Role
 from manager.allocate.subnets import allocate_network
 from manager.api import networks_encrypted
@@ -111,7 +111,7 @@ def _check_unused(view: View, network: Network) -> None:
     for service in view.services:
         if service.pending_delete:
             continue
-        if network.spec.ingress and _publishes(service):
+        if network.spec.ingress and service.spec.in_mesh:
             raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
         if any(n.target == network.id for n in service.spec.attachments):
             raise FailedPrecondition(f"network {network.id} is in use by service {service.id} ({service.name})")
@@ -119,11 +119,6 @@ def _check_unused(view: View, network: Network) -> None:
     refusal = in_use(view, network.id, network.name)
     if refusal is not None:
         raise refusal
-
-
-def _publishes(service: Service) -> bool:
-    endpoint = service.spec.endpoint_spec
-    return endpoint is not None and any(port.publish_mode == "ingress" for port in endpoint.ports)
 
 
 def _used(view: View) -> set[str]:

@@ -57,7 +57,7 @@ async def list_services(context: Context, call: Call) -> Reply:
         return not service.pending_delete and passes(filters, tests)
 
     def render(service: Service) -> dict[str, object]:
-        result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
+        result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
         if not status:
             return result
         return {**result, **shown(context, service), "ServiceStatus": status_view(view, service, down)}
@@ -95,8 +95,9 @@ async def create_service(context: Context, call: Call) -> Reply:
 
 
 async def inspect_service(context: Context, call: Call) -> Reply:
-    service = find_service(context.store.view, call.params["id"])
-    result = service_view(service, context.cache, defaults=call.flag("insertDefaults"))
+    view = context.store.view
+    service = find_service(view, call.params["id"])
+    result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
     return Answer(value={**result, **shown(context, service)})
 
 

@@ -110,14 +110,15 @@ def publishes(service: Service) -> bool:
 
 def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
     """Build what other nodes must know to reach a service. Backends are sorted by task id."""
-    endpoint = service.endpoint
+    endpoint, networks = service.endpoint, networks_of(service)
     tasks = sorted(view.tasks.of_service(service.id), key=lambda task: task.id)
     there = [task for task in tasks if node_is_up(view.nodes.get(task.node_id))]
+    vips = endpoint.virtual_ips if endpoint is not None else ()
     return ServiceEndpoint(
         service_id=service.id,
         name=service.name,
         stack=service.spec.labels.get(STACK_LABEL, ""),
-        vips={vip.network_id: vip.addr.partition("/")[0] for vip in endpoint.virtual_ips} if endpoint else {},
+        vips={vip.network_id: vip.addr for vip in vips if vip.network_id in networks},
         aliases={
             attachment.target: attachment.aliases for attachment in service.spec.attachments if attachment.aliases
         },

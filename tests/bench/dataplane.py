@@ -123,7 +123,7 @@ async def _paths(swarm: Cluster) -> list[Path]:
     await swarm.running("asker", 3)
     web = await _container(swarm, first, "web")
     (address,) = [end["IPAddress"] for name, end in web["NetworkSettings"]["Networks"].items() if "blue" in name]
-    vip = (await swarm.get("/services/web"))["Endpoint"]["VirtualIPs"][0]["Addr"].partition("/")[0]
+    vip = await swarm.vip("web")
     near, far = [(await _container(swarm, host, "asker"))["State"]["Pid"] for host in (first, second)]
     client = swarm.lab.client
     paths = [

@@ -120,6 +120,17 @@ class Cluster:
             await asyncio.sleep(pause)
         return time.monotonic() - start
 
+    async def virtual_addresses(self, service: str) -> list[dict[str, str]]:
+        """Return a service's addresses in its own networks, `NetworkID` and `Addr` with its prefix; none: not yet."""
+        ingress = (await self.get("/networks/ingress"))["Id"]
+        endpoint = (await self.get(f"/services/{service}"))["Endpoint"]
+        return [each for each in endpoint.get("VirtualIPs", ()) if each["NetworkID"] != ingress]
+
+    async def vip(self, service: str) -> str:
+        """Return the virtual address of a service with one network."""
+        (one,) = await self.virtual_addresses(service)
+        return one["Addr"].partition("/")[0]
+
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the nodes by host name."""
         return {node["Description"]["Hostname"]: node for node in await self.get("/nodes")}

@@ -134,8 +134,7 @@ async def _virtual_address(swarm: Cluster, name: str) -> str:
     found: list[str] = []
 
     async def given() -> bool:
-        endpoint = (await swarm.get(f"/services/{name}"))["Endpoint"]
-        found[:] = [each["Addr"].partition("/")[0] for each in endpoint.get("VirtualIPs", ())]
+        found[:] = [each["Addr"].partition("/")[0] for each in await swarm.virtual_addresses(name)]
         return bool(found)
 
     await swarm.until(given, ROUND_SECONDS)

@@ -118,12 +118,6 @@ async def ask(host: Host, url: str, *options: str) -> dict[str, Any]:
     return json.loads((await host.run("curl", "-sS", "--max-time", "3", *options, url)).stdout)
 
 
-async def vip(swarm: Cluster, name: str) -> str:
-    found = await swarm.get(f"/services/{name}")
-    (one,) = found["Endpoint"]["VirtualIPs"]
-    return one["Addr"].partition("/")[0]
-
-
 async def test_services_that_come_and_go_never_answer_for_each_other(swarm: Cluster):
     """Few rounds, in which ports, virtual addresses and backends change; `tests/bench/run reuse` makes a thousand."""
     async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
@@ -142,7 +136,7 @@ async def test_containers_reach_each_other_by_address_and_by_the_services_one(sw
             assert answer["host"] == other["Config"]["Hostname"]
             if other is not box:
                 assert answer["client"] == address_in(box, "blue")
-        virtual = await vip(swarm, "web")
+        virtual = await swarm.vip("web")
         for host, box in zip(swarm.hosts, boxes, strict=True):
             # Itself among the backends: the container's own answer comes back through the bridge.
             answers = [await ask_from(host, box, f"http://{virtual}/") for _ in range(12)]
@@ -155,7 +149,7 @@ async def test_networks_are_isolated_on_every_path(swarm: Cluster):
         service(swarm, "web", 3, "--mode", "global", "--network", "blue"),
         service(swarm, "spy", 3, "--mode", "global", "--network", "red"),
     ):
-        targets = [await vip(swarm, "web")]
+        targets = [await swarm.vip("web")]
         for host in swarm.hosts:
             box = await swarm.container_of(host, "web")
             targets += [address_in(box, "blue"), address_in(box, "00-orc-gw")]
@@ -307,7 +301,7 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
         assert json.loads((await swarm.lab.client.run("sh", "-c", sent)).stdout)["body"] == size
         async with service(swarm, "asker", 3, "--mode", "global", "--network", "blue"):
             box = await swarm.container_of(swarm.boss, "asker")
-            fetch = f"wget -q -O - http://{await vip(swarm, 'web')}/bytes/{size} | wc -c"
+            fetch = f"wget -q -O - http://{await swarm.vip('web')}/bytes/{size} | wc -c"
             assert int(await swarm.boss.docker("exec", box["Id"], "sh", "-c", fetch)) == size
 
 
@@ -540,7 +534,7 @@ async def test_clients_of_a_lost_host_are_not_left_waiting(swarm: Cluster):
         silent = [
             *[await silent_clients(swarm.lab.client, address, PORT) for address in (asked.ip, asked.ip6)],
             *[await silent_clients(asked, address, PORT) for address in ("127.0.0.1", "::1")],
-            await silent_clients(asked, await vip(swarm, "web"), 80, *inside),
+            await silent_clients(asked, await swarm.vip("web"), 80, *inside),
         ]
         async with Load(swarm.lab.client, f"http://{swarm.hosts[1].ip}:{PORT}/", rate=100, connections="kept") as load:
             await asyncio.sleep(0.5)

@@ -106,11 +106,6 @@ async def boxes(swarm: Cluster, name: str) -> list[Box]:
     ]
 
 
-async def vip(swarm: Cluster, name: str) -> str:
-    (one,) = (await swarm.get(f"/services/{name}"))["Endpoint"]["VirtualIPs"]
-    return one["Addr"].partition("/")[0]
-
-
 async def knows(swarm: Cluster, box: Box, name: str, expected: list[str]) -> float:
     """Wait until a name means this to a container; return the seconds."""
 
@@ -126,7 +121,7 @@ async def test_names_mean_the_same_on_every_host(swarm: Cluster):
         service(swarm, "shop_web", 3, *options) as tasks,
         service(swarm, "asker", 3, "--mode", "global", "--network", "blue"),
     ):
-        virtual = await vip(swarm, "shop_web")
+        virtual = await swarm.vip("shop_web")
         replicas = {box.id: box.address("blue") for box in await boxes(swarm, "shop_web")}
         by_slot = {t["Slot"]: replicas[t["Status"]["ContainerStatus"]["ContainerID"]] for t in tasks}
         askers = await boxes(swarm, "asker")
@@ -159,7 +154,7 @@ async def test_names_mean_the_same_on_every_host(swarm: Cluster):
 async def test_programs_find_names_by_their_resolv_conf_and_by_dockers_address(swarm: Cluster):
     """What libc does, what busybox does, and what is told to ask 127.0.0.11 (as many an nginx is)."""
     async with service(swarm, "shop_web", 3, "--mode", "global", "--network", "name=blue,alias=web"):
-        virtual = await vip(swarm, "shop_web")
+        virtual = await swarm.vip("shop_web")
         for box in await boxes(swarm, "shop_web"):
             assert json.loads(await box.run("wget", "-q", "-T", "3", "-O", "-", "http://web/"))["host"]
             assert virtual in await box.run("nslookup", "web")
@@ -175,7 +170,7 @@ async def test_a_container_learns_no_name_of_anothers_network(swarm: Cluster):
         service(swarm, "spy", 3, "--mode", "global", "--network", "name=red,alias=shared"),
         service(swarm, "both", 1, "--network", "blue", "--network", "red"),
     ):
-        web, spy = await vip(swarm, "web"), await vip(swarm, "spy")
+        web, spy = await swarm.vip("web"), await swarm.vip("spy")
         by_name = {name: await boxes(swarm, name) for name in ("web", "spy", "both")}
 
         async def is_kept_from_the_others(own: str, box: Box) -> None:
@@ -269,7 +264,7 @@ async def test_other_names_are_the_hosts_business(swarm: Cluster):
         async with service(swarm, "web", 1, "--network", "blue", *own, *here):
             (box,) = await boxes(swarm, "web")
             assert await box.addresses("www.example.com") == [OUTSIDE]
-            assert await box.addresses("web") == [await vip(swarm, "web")]
+            assert await box.addresses("web") == [await swarm.vip("web")]
             said = await box.resolv_conf()
             assert (said["search"], said["options"]) == (["mine.example"], ["ndots:2"])
     finally:
@@ -280,7 +275,7 @@ async def test_other_names_are_the_hosts_business(swarm: Cluster):
 async def test_an_internal_networks_containers_have_names(swarm: Cluster):
     async with service(swarm, "web", 3, "--mode", "global", "--network", "shut"):
         for box in await boxes(swarm, "web"):
-            assert await box.addresses("web") == [await vip(swarm, "web")]
+            assert await box.addresses("web") == [await swarm.vip("web")]
             assert await box.server() == box.address("shut").rpartition(".")[0] + ".1"
 
 
@@ -289,7 +284,7 @@ async def test_a_service_that_publishes_port_53_takes_it_from_nobody(swarm: Clus
     async with service(swarm, "web", 3, "--mode", "global", "--network", "blue", *ports):
         for box in await boxes(swarm, "web"):
             for how in ("udp", "tcp"):
-                assert await box.addresses("web", how=how) == [await vip(swarm, "web")]
+                assert await box.addresses("web", how=how) == [await swarm.vip("web")]
         for host in swarm.hosts:
             answer = await swarm.lab.client.run("curl", "-sS", "-m", "3", f"http://{host.ip}:53/")
             assert json.loads(answer.stdout)["client"] == swarm.lab.client.ip
@@ -319,7 +314,7 @@ async def test_a_worker_that_restarts_answers_again_at_once(swarm: Cluster):
     async with service(swarm, "web", 3, "--mode", "global", "--network", "blue"):
         host = swarm.hosts[1]
         box = next(each for each in await boxes(swarm, "web") if each.host is host)
-        expected, server = [await vip(swarm, "web")], await box.server()
+        expected, server = [await swarm.vip("web")], await box.server()
         await swarm.workers[host.name].stop()
         waiting = asyncio.create_task(box.client("wait", "web", server=server))
         began = time.monotonic()

@@ -112,7 +112,7 @@ async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: C
     assert answer["client"] == await address(swarm, first, "secret", "GlobalIPv6Address")
     (virtual,) = [
         each["Addr"].partition("/")[0]
-        for each in (await swarm.get("/services/web"))["Endpoint"]["VirtualIPs"]
+        for each in await swarm.virtual_addresses("web")
         if each["NetworkID"] == (await swarm.get("/networks/secret"))["Id"]
     ]
     hosts = {answer["host"] for _ in range(12) if (answer := await ask(swarm, first, f"http://{virtual}/WORD-vip"))}

@@ -69,7 +69,7 @@ async def ask(host: Host, where: str, patience: int = 3) -> dict[str, Any]:
 
 async def virtual_address(swarm: Cluster, service: str) -> str:
     """Return a service's virtual IPv6 address in its only network, worked out from the other one."""
-    (vip,) = (await swarm.get(f"/services/{service}"))["Endpoint"]["VirtualIPs"]
+    (vip,) = await swarm.virtual_addresses(service)
     ranges = (await swarm.get(f"/networks/{vip['NetworkID']}"))["IPAM"]["Config"]
     (prefix,) = [IPv6Network(each["Subnet"]) for each in ranges if ":" in each["Subnet"]]
     return str(with_ipv4(prefix, IPv4Address(vip["Addr"].partition("/")[0])))

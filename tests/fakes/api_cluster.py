@@ -192,7 +192,7 @@ class ApiCluster:
 
     def _settle(self, tx: Transaction, service: Service, *, updated: bool) -> None:
         networks = [n.target for n in service.spec.task_template.networks if tx.networks.get(n.target)]
-        vips = tuple(VirtualIP(network_id=n, addr="10.0.9.2/24") for n in networks)
+        vips = tuple(VirtualIP(network_id=n, addr="10.0.9.2") for n in networks)
         spec = service.spec.endpoint_spec
         ports = tuple(
             msgspec.structs.replace(port, published_port=port.published_port or 30000 + n)

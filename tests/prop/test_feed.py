@@ -133,7 +133,7 @@ class World:
             spec=ServiceSpec(name=f"web{number}", task_template=TaskSpec(networks=self.attachments())),
             endpoint=Endpoint(
                 ports=ports if self.rng.random() < 0.3 else (),
-                virtual_ips=(VirtualIP(network_id="net1", addr=f"10.0.0.{self.rng.randrange(3)}/24"),),
+                virtual_ips=(VirtualIP(network_id="net1", addr=f"10.0.0.{self.rng.randrange(3)}"),),
             ),
         )
 

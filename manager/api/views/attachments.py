@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from ipaddress import IPv4Network
 from typing import Any
 
 from common.addressing6 import beside_ipv4, prefix_of
 from common.enginenames import GATEWAY_NETWORK, engine_network
 from common.model import Network, TaskState
+from manager.api.views.networks import task_address, with_prefix
 from manager.state.view import View
 
 
 def containers_view(view: View, network: Network) -> dict[str, dict[str, str]]:
     """Render who is in a network, by container id: on every node, tasks and plain containers that run."""
-    prefix = IPv4Network(network.subnets[0].subnet).prefixlen if network.subnets else 32
     subnets = [config.subnet for config in network.subnets]
     prefix6 = prefix_of(subnets)
     return {
@@ -22,22 +21,27 @@ def containers_view(view: View, network: Network) -> dict[str, dict[str, str]]:
             "Name": name,
             "EndpointID": record_id,
             "MacAddress": "",
-            "IPv4Address": f"{address}/{prefix}" if address else "",
-            "IPv6Address": f"{beside_ipv4(subnets, address)}/{prefix6.prefixlen}" if prefix6 and address else "",
+            "IPv4Address": address,
+            "IPv6Address": f"{beside_ipv4(subnets, address.partition('/')[0])}/{prefix6.prefixlen}"
+            if prefix6 and address
+            else "",
         }
-        for container_id, name, record_id, address in _members(view, network.id)
+        for container_id, name, record_id, address in _members(view, network)
     }
 
 
-def _members(view: View, network_id: str) -> Iterator[tuple[str, str, str, str]]:
+def _members(view: View, network: Network) -> Iterator[tuple[str, str, str, str]]:
+    """Yield container id, name, the record's id and the address, which is empty where the engine chose it."""
     for attachment in view.attachments:
-        end = attachment.end_in(network_id)
+        end = attachment.end_in(network.id)
         if attachment.live and attachment.status.running and end is not None:
-            yield attachment.container, attachment.name, attachment.id, end.address
+            address = with_prefix(end.address, network) if end.address else ""
+            yield attachment.container, attachment.name, attachment.id, address
     for task in view.tasks:
-        status = task.status
-        if status.state is TaskState.RUNNING and network_id in status.addresses and status.container_status is not None:
-            yield status.container_status.container_id, task.name, task.id, status.addresses[network_id]
+        container = task.status.container_status
+        address = task_address(view, task, network)
+        if task.status.state is TaskState.RUNNING and container is not None and address:
+            yield container.container_id, task.name, task.id, address
 
 
 def with_cluster_networks(view: View, shown: dict[str, Any]) -> dict[str, Any]:

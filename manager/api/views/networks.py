@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network
 from typing import Any
 
+from common.addressing import layout
 from common.clock import ZERO_TIME, rfc3339
-from common.model import Network
+from common.model import Network, Task
 from common.model.network import IpamConfig
+from common.wire.messages import MESH
 from manager.api.views.render import head, render
+from manager.state.view import View
 
 _VNI_OPTION = "com.docker.network.driver.overlay.vxlanid_list"
 
@@ -110,6 +115,39 @@ def _resource(  # the fields of one JSON object
 def _range_view(item: IpamConfig) -> dict[str, str]:
     fields = {"Subnet": item.subnet, "IPRange": item.range, "Gateway": item.gateway}
     return {key: value for key, value in fields.items() if value}
+
+
+def with_prefix(address: str, network: Network | None) -> str:
+    """Write an address in a network as clients parse it, `10.0.9.2/24`; of a network that is gone, alone."""
+    subnets = network.subnets if network is not None else ()
+    return f"{address}/{subnets[0].subnet.partition('/')[2] if subnets else 32}"
+
+
+def ingress_of(view: View) -> Network | None:
+    """Return the network that stands for the routing mesh, where there is one."""
+    return next((network for network in view.networks if network.spec.ingress), None)
+
+
+def in_mesh(task: Task) -> bool:
+    """Whether a task answers on a port of the routing mesh."""
+    return any(port.publish_mode == "ingress" for port in task.ports)
+
+
+def task_address(view: View, task: Task, network: Network) -> str:
+    """Return a task's address in a network, `10.1.16.2/16`, empty where it has none.
+
+    In the ingress network it is the one at which the mesh reaches the task, of the nodes' gateway ranges.
+    """
+    if not network.spec.ingress:
+        address = task.status.addresses.get(network.id, "")
+        return with_prefix(address, network) if address else ""
+    address = task.status.addresses.get(MESH, "") if in_mesh(task) else ""
+    return f"{address}/{_gateways(view.cluster.default_addr_pool).prefixlen}" if address else ""
+
+
+@lru_cache(maxsize=8)
+def _gateways(pools: tuple[str, ...]) -> IPv4Network:
+    return layout(pools).gateways
 
 
 def attached_view(network: Network) -> dict[str, Any]:

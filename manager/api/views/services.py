@@ -12,6 +12,7 @@ from common.model import Service, TaskState
 from common.model.container import DEFAULT_STOP_GRACE
 from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig, UpdateStatus
 from manager.api.views.cache import JsonCache
+from manager.api.views.networks import with_prefix
 from manager.api.views.render import head, render
 from manager.state import executions
 from manager.state.view import View
@@ -19,13 +20,13 @@ from manager.state.view import View
 RESTART_DELAY = 5 * SECOND
 
 
-def service_view(service: Service, cache: JsonCache, *, defaults: bool = False) -> dict[str, Any]:
+def service_view(service: Service, view: View, cache: JsonCache, *, defaults: bool = False) -> dict[str, Any]:
     """Render a service; with `defaults`, a spec's open fields are filled with what they mean."""
     result = head(service)
     result["Spec"] = spec_with_defaults(service.spec) if defaults else cache.get(service.spec, spec_view)
     if service.previous_spec is not None:
         result["PreviousSpec"] = cache.get(service.previous_spec, spec_view)
-    result["Endpoint"] = _endpoint_view(service.endpoint)
+    result["Endpoint"] = _endpoint_view(service.endpoint, view)
     if service.update_status is not None and service.update_status.state:
         result["UpdateStatus"] = _update_status_view(service.update_status)
     elif service.waiting:
@@ -95,14 +96,17 @@ def ports_view(ports: Collection[msgspec.Struct]) -> list[dict[str, Any]]:
     return [render(port) for port in ports]
 
 
-def _endpoint_view(endpoint: Endpoint | None) -> dict[str, Any]:
+def _endpoint_view(endpoint: Endpoint | None, view: View) -> dict[str, Any]:
     if endpoint is None:
         return {"Spec": {}}
     result: dict[str, Any] = {"Spec": render(endpoint.spec) if endpoint.spec is not None else {}}
     if endpoint.ports:
         result["Ports"] = ports_view(endpoint.ports)
     if endpoint.virtual_ips:
-        result["VirtualIPs"] = [render(vip) for vip in endpoint.virtual_ips]
+        result["VirtualIPs"] = [
+            {"NetworkID": vip.network_id, "Addr": with_prefix(vip.addr, view.networks.get(vip.network_id))}
+            for vip in endpoint.virtual_ips
+        ]
     return result
 
 

@@ -11,7 +11,7 @@ from common.model import Network, Task, TaskState
 from common.model.service import TaskSpec
 from common.model.task import TaskStatus
 from manager.api.views.cache import JsonCache
-from manager.api.views.networks import PREDEFINED, Predefined, attached_view
+from manager.api.views.networks import PREDEFINED, Predefined, attached_view, in_mesh, ingress_of, task_address
 from manager.api.views.render import head, render
 from manager.state.view import View
 
@@ -92,13 +92,14 @@ def _status_view(status: TaskStatus) -> dict[str, Any]:
 
 
 def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any]]:
-    """List the task's networks: those of its spec, and the ingress network when it has an address there."""
-    wanted = dict.fromkeys([*task.status.addresses, *(n.target for n in task.spec.networks)])
+    """List the task's networks: the ingress network where it answers in the routing mesh, and those of its spec."""
+    ingress = ingress_of(view) if in_mesh(task) else None
+    wanted = [*task.status.addresses, *(n.target for n in task.spec.networks)]
     result = []
-    for network_id in wanted:
+    for network_id in dict.fromkeys([ingress.id, *wanted] if ingress is not None else wanted):
         network = view.networks.get(network_id)
         if network is not None:
-            result.append(_attachment(network, task.status.addresses.get(network_id, ""), cache))
+            result.append(_attachment(network, task_address(view, task, network), cache))
         elif (known := _predefined(network_id)) is not None:
             result.append({"Network": _predefined_attached(known)})
     return result
@@ -107,7 +108,7 @@ def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any
 def _attachment(network: Network, address: str, cache: JsonCache) -> dict[str, Any]:
     entry: dict[str, Any] = {"Network": cache.get(network, attached_view)}
     if address:
-        entry["Addresses"] = [_with_prefix(address, network), *_ipv6(address, network)]
+        entry["Addresses"] = [address, *_ipv6(address, network)]
     return entry
 
 
@@ -116,13 +117,7 @@ def _ipv6(address: str, network: Network) -> list[str]:
     prefix = prefix_of(config.subnet for config in network.subnets)
     if prefix is None:
         return []
-    return [f"{with_ipv4(prefix, ipaddress.IPv4Address(address.partition('/')[0]))}/{prefix.prefixlen}"]
-
-
-def _with_prefix(address: str, network: Network) -> str:
-    if "/" in address or not network.subnets:
-        return address
-    return f"{address}/{network.subnets[0].subnet.partition('/')[2]}"
+    return [f"{with_ipv4(prefix, ipaddress.IPv4Interface(address).ip)}/{prefix.prefixlen}"]
 
 
 def _predefined(name: str) -> Predefined | None:

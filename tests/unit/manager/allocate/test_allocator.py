@@ -139,11 +139,38 @@ def test_dnsrr_has_no_virtual_address():
     assert not step(view, "service/web")
 
 
-def test_ingress_gives_no_virtual_address():
-    ingress = Network(id="ing", spec=NetworkSpec(name="ingress", ingress=True))
-    view = world(ingress, service("web", "ing"))
+INGRESS = Network(id="ing", spec=NetworkSpec(name="ingress", ingress=True))
+
+
+def test_what_publishes_in_the_mesh_has_an_address_in_ingress_first():
+    view = world(INGRESS, net(), service("web", "net", ports=(PortConfig(target_port=80),)))
+    step(view, "service/web")
+    vips = view.services.get("web").endpoint.virtual_ips
+    assert [vip.network_id for vip in vips] == ["ing", "net"]
+    assert IPv4Address(vips[0].addr) in IPv4Network("10.0.0.0/20")
+    assert not step(view, "service/web")
+    view.of(Service).put(replace(view.services.get("web"), spec=service("web", "net").spec))
+    step(view, "service/web")
+    assert view.services.get("web").endpoint.virtual_ips == vips[1:]
+
+
+@pytest.mark.parametrize("mode", ["host", "ingress"])
+def test_without_a_port_or_place_in_the_mesh_there_is_no_address_in_ingress(mode: str):
+    port = PortConfig(target_port=80, publish_mode=mode)
+    view = world(*([INGRESS] if mode == "host" else []), service("web", ports=(port,)))
     step(view, "service/web")
     assert view.services.get("web").endpoint.virtual_ips == ()
+    assert not step(view, "service/web")
+
+
+def test_an_ingress_network_that_is_full_holds_nothing_up():
+    published = [service(f"s{i}", ports=(PortConfig(target_port=80),)) for i in range(40)]
+    view = world(INGRESS, *published, pool="10.0.0.0/24")
+    decision = step(view, "network/ing", *(f"service/s{i}" for i in range(40)))
+    with_address = [s for s in view.services if s.endpoint.virtual_ips]
+    assert not decision.reasons
+    assert 0 < len(with_address) < 40
+    assert all(s.endpoint.ports[0].published_port for s in view.services)
 
 
 def test_a_network_runs_out_of_virtual_addresses():

@@ -11,6 +11,7 @@ from common.model.network import MTU
 from common.model.node import NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
+from common.wire.messages import MESH
 from manager.api import registry
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
@@ -117,10 +118,8 @@ async def test_node_removal(client: Client, cluster: ApiCluster) -> None:
 
 
 def add_tasks(tx: Transaction) -> None:
-    network = next(iter(tx.networks))
     template = TaskSpec(
-        container_spec=ContainerSpec(image="busybox"),
-        networks=(NetworkAttachmentConfig(target=network.id), NetworkAttachmentConfig(target="host")),
+        container_spec=ContainerSpec(image="busybox"), networks=(NetworkAttachmentConfig(target="host"),)
     )
     spec = ServiceSpec(name="web", labels={"app": "x"}, task_template=template)
     tx.put(Service(id="s" * 25, spec=spec, spec_version=5))
@@ -137,7 +136,7 @@ def add_tasks(tx: Transaction) -> None:
             message="m",
             err="e" if state is TaskState.FAILED else "",
             container_status=ContainerStatus(container_id="c", pid=3, exit_code=number) if node else None,
-            addresses={network.id: "10.0.0.9"} if node == WORKER1 else {},
+            addresses={MESH: "10.240.1.9"} if node == WORKER1 else {},
             ports=(PortConfig(target_port=80, published_port=8080, publish_mode="host"),) if node == WORKER1 else (),
         )
         tx.put(
@@ -151,6 +150,7 @@ def add_tasks(tx: Transaction) -> None:
                 node_id=node,
                 status=status,
                 desired_state=desired,
+                ports=(PortConfig(target_port=80, published_port=8081),),
             )
         )
 
@@ -173,7 +173,7 @@ async def test_task_as_the_engine_shows_it(client: Client) -> None:
         "PortStatus": {"Ports": [{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"}]},
     }
     ingress, host = task["NetworksAttachments"]
-    assert ingress["Addresses"] == ["10.0.0.9/24"]
+    assert ingress["Addresses"] == ["10.240.1.9/12"], "where the mesh reaches it"
     assert ingress["Network"]["Spec"] == {
         "Name": "ingress",
         "Labels": {},
@@ -187,6 +187,8 @@ async def test_task_as_the_engine_shows_it(client: Client) -> None:
     assert "NodeID" not in pending
     assert "ContainerStatus" not in pending["Status"]
     assert pending["Status"]["PortStatus"] == {}
+    (member,) = (await client.get("/networks/ingress"))["Containers"].values()
+    assert (member["IPv4Address"], member["Name"][:5]) == ("10.240.1.9/12", "web.1")
 
 
 @pytest.mark.usefixtures("tasks")

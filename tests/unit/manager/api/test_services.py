@@ -2,9 +2,12 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.model import TaskState
+from common.model.service import Endpoint, VirtualIP
+from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 
@@ -547,6 +550,24 @@ async def test_predefined_networks_are_alone_and_not_in_the_mesh(
         return
     status, message = await client.error("POST", "/services/create", body)
     assert (status, message.rpartition("desc = ")[2]) == (400, words)
+
+
+async def test_virtual_addresses_have_their_networks_prefix(client: Client, cluster: ApiCluster) -> None:
+    """As Prometheus parses them."""
+    network = await client.make("/networks/create", {"Name": "on1", "Driver": "overlay"})
+    await client.make("/services/create", spec(template={"Networks": [{"Target": "on1"}]}))
+    gone = VirtualIP(network_id="x" * 25, addr="10.7.0.2")
+
+    def allocate(tx: Transaction) -> None:
+        (service,) = tx.services
+        vips = (VirtualIP(network_id=network, addr="10.1.0.2"), gone)
+        tx.put(msgspec.structs.replace(service, endpoint=Endpoint(virtual_ips=vips)))
+
+    await cluster.store.update(allocate)
+    shown = [{"NetworkID": network, "Addr": "10.1.0.2/16"}, {"NetworkID": gone.network_id, "Addr": "10.7.0.2/32"}]
+    (listed,) = await client.get("/services")
+    assert listed["Endpoint"]["VirtualIPs"] == shown
+    assert (await client.get("/services/web"))["Endpoint"]["VirtualIPs"] == shown
 
 
 async def test_networks_in_their_old_place(client: Client) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from common.errors import FailedPrecondition, ProtocolError
 from common.wire.channel import ChannelClosed, PeerInfo
@@ -24,6 +26,8 @@ class MemoryChannel:
         self._other: MemoryChannel | None = None
         self._latency = latency
         self._inbox: deque[bytes] = deque()
+        # What is on the way here, in order: timers that are due in one instant may come in any.
+        self._coming: deque[Callable[[], None]] = deque()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -43,10 +47,7 @@ class MemoryChannel:
             await other._room.wait()  # noqa: SLF001
         if self._failure is not None or other is None:
             raise self._failure or ChannelClosed("the channel was never connected")
-        if self._latency:
-            self._loop.call_later(self._latency, other._arrive, frame)  # noqa: SLF001
-        else:
-            other._arrive(frame)  # noqa: SLF001
+        self._post(other, partial(other._arrive, frame))  # noqa: SLF001
 
     async def receive(self) -> Frame:
         while not self._inbox:
@@ -66,11 +67,8 @@ class MemoryChannel:
         """End both ends; what was sent before still arrives."""
         self._end(reason or "this end closed the connection")
         if self._other is not None:
-            other = self._other
-            if self._latency:
-                self._loop.call_later(self._latency, other._end, reason or "the peer closed the connection")  # noqa: SLF001
-            else:
-                other._end(reason or "the peer closed the connection")  # noqa: SLF001
+            why = reason or "the peer closed the connection"
+            self._post(self._other, partial(self._other._end, why))  # noqa: SLF001
 
     def drop(self, reason: str = "the connection broke") -> None:
         """Break both ends at once; what is on the way or unread is lost."""
@@ -88,6 +86,14 @@ class MemoryChannel:
     def connect(self, other: MemoryChannel) -> None:
         """Make `other` the far end of this one."""
         self._other = other
+
+    def _post(self, other: MemoryChannel, what: Callable[[], None]) -> None:
+        """Let something happen at the other end, after what was posted before."""
+        if not self._latency:
+            what()
+            return
+        other._coming.append(what)  # noqa: SLF001
+        self._loop.call_later(self._latency, lambda: other._coming.popleft()())  # noqa: SLF001
 
     def _arrive(self, frame: bytes) -> None:
         if self._failure is not None:

@@ -15,8 +15,10 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
 from worker.agent import Agent
 from worker.imageserver import ImageServer
+from worker.ports import Networks
 from worker.questions import Questions
 from worker.session import Session
+from worker.sessionports import Dialler
 
 
 class MemoryDialler:
@@ -62,7 +64,10 @@ class _NeverRenewed:
 
 
 class RealWorker:
-    """One node. What outlives a process (`engine`, `memory`, `files`, `networks`) outlives a `running` block."""
+    """One node. What outlives a process (`engine`, `memory`, `files`, `networks`) outlives a `running` block.
+
+    `networks` and `dialler` may be replaced before it runs.
+    """
 
     def __init__(
         self,
@@ -78,8 +83,9 @@ class RealWorker:
         self.engine = engine
         self.memory = FakeMemory()
         self.files = FakeFiles()
-        self.networks = FakeNetworks()
-        self._connect = connect
+        self.networks: Networks = FakeNetworks()
+        self.dialler: Dialler = MemoryDialler(connect)
+        self.questions = Questions()
         self._clock = clock
         self._rng = rng
         self._managers = tuple(managers)
@@ -99,11 +105,11 @@ class RealWorker:
             news=news,
         )
         session = Session(
-            MemoryDialler(self._connect),
+            self.dialler,
             agent,
             agent.reporter,
             _NeverRenewed(),
-            Questions(),
+            self.questions,
             ImageServer(self.engine, self._clock),
             managers=lambda: self._managers,
             clock=self._clock,

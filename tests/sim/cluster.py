@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from types import SimpleNamespace
 from typing import TypeVar
 
@@ -18,12 +18,14 @@ from common.model.cluster import ClusterSpec
 from common.model.cluster import Dispatcher as DispatcherSpec
 from common.model.service import GenericResource
 from common.wire.memory import MemoryChannel, memory_channel_pair
+from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
-from manager.loops.loop import Loop
+from manager.loops.loop import Loop, Rule
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
+from manager.state.backend import Backend
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -36,23 +38,35 @@ T = TypeVar("T")
 
 
 class Manager:
-    """One run of the manager's processes over the backend: everything that the real one runs, but the API."""
+    """One run of the manager's processes over the backend: everything that the real one runs, but the API.
 
-    def __init__(self, backend: CheckedBackend, clock: LoopClock, seed: str) -> None:
+    `authority` is for those who join; without one nobody can. `rules` are those that run besides the usual ones.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: LoopClock,
+        seed: str,
+        *,
+        authority: Authority | None = None,
+        rules: Collection[Rule] = (),
+    ) -> None:
         self.store = Store(backend, clock)
         self._clock = clock
         self._seed = seed
-        self._connections: dict[asyncio.Task[None], None] = {}
-        self._channels: list[MemoryChannel] = []
+        self._authority = authority
+        self._rules = rules
+        self._connections: dict[asyncio.Task[None], MemoryChannel] = {}
         self.dispatcher: Dispatcher | None = None
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
         async with self.store:
-            authority = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
+            nobody_joins = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
             dispatcher = Dispatcher(
                 self.store,
-                authority,  # type: ignore[arg-type]  # nobody joins or renews in a simulation
+                self._authority or nobody_joins,  # type: ignore[arg-type]
                 self._clock,
                 random.Random(f"{self._seed}/dispatch"),
                 manager_id="manager",
@@ -60,7 +74,7 @@ class Manager:
             )
             try:
                 async with asyncio.TaskGroup() as group:
-                    for rule in (*orchestration_rules(), allocation_rule()):
+                    for rule in (*orchestration_rules(), allocation_rule(), *self._rules):
                         rng = random.Random(f"{self._seed}/{rule.name}")
                         group.create_task(Loop(rule, self.store, self._clock, rng).run(), name=rule.name)
                     group.create_task(Scheduling(self.store, self._clock).run(), name="scheduling")
@@ -81,14 +95,22 @@ class Manager:
             Unavailable: nothing listens.
 
         """
+        near, far = memory_channel_pair(client=host.peer, latency=latency)
+        self.serve(far, host.node_id)
+        return near
+
+    def serve(self, channel: MemoryChannel, name: str) -> None:
+        """Serve the manager's end of a connection; `name` is for the stack traces of those who look for a fault.
+
+        Raises:
+            Unavailable: nothing listens.
+
+        """
         if self.dispatcher is None:
             raise Unavailable("connection refused")
-        near, far = memory_channel_pair(client=host.peer, latency=latency)
-        self._channels.append(far)
-        serving = asyncio.create_task(self._serve(self.dispatcher, far), name=f"serve-{host.node_id}")
-        self._connections[serving] = None
+        serving = asyncio.create_task(self._serve(self.dispatcher, channel), name=f"serve-{name}")
+        self._connections[serving] = channel
         serving.add_done_callback(self._connections.pop)
-        return near
 
     @staticmethod
     async def _serve(dispatcher: Dispatcher, channel: MemoryChannel) -> None:
@@ -96,9 +118,9 @@ class Manager:
             await dispatcher.handle(channel)
 
     async def _hang_up(self) -> None:
-        for channel in self._channels:
-            channel.drop("the manager is gone")
         connections = list(self._connections)
+        for channel in self._connections.values():
+            channel.drop("the manager is gone")
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)

@@ -1,0 +1,25 @@
+"""Does the world in which evil is tried work, when nobody is evil?"""
+
+from tests.fakes.virtual_loop import run_virtual
+from tests.hostile.world import hostile_world
+
+
+async def _a_usual_life() -> None:
+    async with hostile_world() as world:
+        blue = await world.network("blue")
+        await world.service("web", networks=("blue",), publish={8080: 80})
+        mallory = await world.evil()
+        await mallory.hello()
+        task = await mallory.task_of("web")
+        before = world.standing()
+        assert before["alice"].ports == {("tcp", 8080, "")}
+        await world.quiet()
+        await mallory.reports(task, addresses={})
+        await world.quiet()
+        assert world.standing() == before
+        await world.probe()
+        world.honest_are_well()
+
+
+def test_a_usual_life() -> None:
+    run_virtual(_a_usual_life())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import ipaddress
 import random
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,13 +31,14 @@ from worker.net import ruleset, servicetable
 from worker.net.abilities import Encryption
 from worker.net.attachments import Attachments
 from worker.net.dataplane import DataPlane
+from worker.net.dnsanswers import lookup
 from worker.net.keeper import Keeper
 from worker.net.netlink import Seen
 from worker.net.plan import HostPlan
 from worker.net.ruleset import Ruleset
 from worker.net.servicetable import ServiceTable
 from worker.net.site import Site
-from worker.net.zones import Guest, Zones, zones_of
+from worker.net.zones import Guest, View, Zones, zones_of
 from worker.ports import Container, Engine, Image, NetworkWorld
 
 WIREGUARD = Encryption("wireguard", ())
@@ -116,9 +117,7 @@ class PaperHost:
         self.wireguard = SimpleNamespace(look=_nothing, answered=frozenset(), wanted={})
 
     async def apply(self, plan: HostPlan, seen: Seen | None) -> None:
-        self.tables.apply(
-            [*plan.rulesets, *([plan.way_back] if plan.way_back is not None else [])], plan.services
-        )
+        self.tables.apply([*plan.rulesets, *([plan.way_back] if plan.way_back is not None else [])], plan.services)
         self.has_rules = True
 
     async def set_hairpins(self, seen: Seen) -> None:
@@ -273,9 +272,7 @@ class HonestWorker:
         return self.plane.keeper.tables.scripts
 
     def resolves(self, network_id: str, name: str) -> list[str]:
-        """Return the addresses that a container in a network is told for a name of the cluster's."""
+        """Return the addresses that a container in one network is told for a name; none where it is nobody's here."""
         zone = self.zones.zones.get(network_id)
-        records = zone.records if zone is not None else ()
-        found = [each for record in records for each in record.hosts.get(name, ())]
-        found += [each for record in records if name in (record.name, *record.aliases) for each in record.addresses]
-        return [socket.inet_ntop(socket.AF_INET6 if len(each) == 16 else socket.AF_INET, each) for each in found]
+        found = lookup(View((zone,)), name.lower()) if zone is not None else None
+        return [str(ipaddress.ip_address(each)) for each in found or ()]

@@ -21,14 +21,16 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from cryptography import x509
 
 from common.clock import LoopClock
 from common.errors import SwarmError, Unavailable
-from common.model import Cluster, Node, Task, TaskState
+from common.model import Cluster, Network, Node, Task, TaskState
 from common.tls import identity_of
 from common.wire.channel import PeerInfo
 from common.wire.memory import MemoryChannel
+from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.engines import ConnectedEngines
@@ -44,10 +46,9 @@ from manager.state.view import View
 from tests.fakes.api_client import Client
 from tests.hostile.evil_worker import EvilWorker, join
 from tests.hostile.honest import HonestWorker
-from tests.hostile.lines import Line, MemoryLine, SocketedChannel, socketed_pair
+from tests.hostile.lines import Line, MemoryLine, socketed_pair
 from tests.sim.cluster import Manager
 from worker.net.plan import HostPlan, plan
-from worker.ports import NetworkWorld
 
 CLUSTER = "cluster"
 MANAGER_ADDRESS = "192.0.2.10"
@@ -72,7 +73,7 @@ class Trouble(logging.Handler):
 
 
 class HostileManager(Manager):
-    """The simulation's manager; a connection that ends in anything but a `SwarmError` is logged as the listener does."""
+    """The simulation's manager; as the listener does, it logs how connections end but with a `SwarmError`."""
 
     @staticmethod
     async def _serve(dispatcher: Dispatcher, channel: MemoryChannel) -> None:
@@ -163,15 +164,23 @@ class World:
                 "Networks": [{"Target": each} for each in networks],
             },
             "EndpointSpec": {
-                "Ports": [
-                    {"PublishedPort": port, "TargetPort": target} for port, target in (publish or {}).items()
-                ]
+                "Ports": [{"PublishedPort": port, "TargetPort": target} for port, target in (publish or {}).items()]
             },
         }
         service_id = str((await self.post("/services/create", spec))["ID"])
         runs = [each for each in self.honest if (not on or each in on) and not constraints]
         await self.until(lambda: all(self._runs(name, each) for each in runs))
         return service_id
+
+    async def remove(self, *services: str) -> None:
+        """Remove services, and wait until nothing is left of them but what evil nodes say."""
+        for service in services:
+            status, answer = await self.client.ask("DELETE", f"/services/{service}")
+            assert status < 300, answer
+        honest = {worker.node_id for worker in self.honest.values()}
+        await self.until(
+            lambda: not any(task.service_name in services and task.node_id in honest for task in self.view.tasks)
+        )
 
     def _runs(self, service: str, on: str) -> bool:
         return any(task.status.state is TaskState.RUNNING for task in self.tasks(service, on))
@@ -244,12 +253,9 @@ class World:
 
     # --- whether all is well ------------------------------------------------------------------------------------------
 
-    def standing(self, but: Collection[str] = ("mallory",)) -> dict[str, HostPlan]:
-        """Return what each honest host is to have, but for what is these nodes' own: their tasks, and they as peers.
-
-        That what is theirs is only what may be is `foreign.problems`' to say.
-        """
-        evil = {self.ids[name] for name in but if name in self.ids}
+    def standing(self) -> dict[str, HostPlan]:
+        """Return what each honest host is to have, but for what is evil nodes' own: their tasks, and they as peers."""
+        evil = set(self.ids.values()) - {worker.node_id for worker in self.honest.values()}
         return {name: _plan_without(worker, evil) for name, worker in self.honest.items()}
 
     def honest_are_well(self) -> None:
@@ -281,24 +287,25 @@ PROBES = (
 
 
 def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
+    """Plan a host again as if these nodes had no tasks, no part of any network, and were no peers."""
     keeper = worker.plane.keeper
-    world: NetworkWorld = keeper.world
-    endpoints = {
-        each.service_id: _endpoint_without(each, evil) for each in world.endpoints.values()
-    }
+    world, attachments = keeper.world, keeper._attachments
+    endpoints = {key: _endpoint_without(each, evil) for key, each in world.endpoints.items()}
+    networks = {key: _network_without(each, evil) for key, each in world.networks.items()}
     peers = {node_id: peer for node_id, peer in world.peers.items() if node_id not in evil}
-    attachments = keeper._attachments
-    return plan(
-        replace(world, endpoints=endpoints, peers=peers), attachments.addresses, attachments.draining, keeper._facts
-    )
+    less = replace(world, endpoints=endpoints, networks=networks, peers=peers)
+    return plan(less, attachments.addresses, attachments.draining, keeper._facts)
 
 
-def _endpoint_without(endpoint: Any, evil: Collection[str]) -> Any:
-    import msgspec
-
+def _endpoint_without(endpoint: ServiceEndpoint, evil: Collection[str]) -> ServiceEndpoint:
     backends = tuple(each for each in endpoint.backends if each.node_id not in evil)
     draining = tuple(each for each in endpoint.draining if each.node_id not in evil)
     return msgspec.structs.replace(endpoint, backends=backends, draining=draining)
+
+
+def _network_without(network: Network, evil: Collection[str]) -> Network:
+    leases = {node_id: lease for node_id, lease in network.leases.items() if node_id not in evil}
+    return msgspec.structs.replace(network, leases=leases)
 
 
 @contextlib.asynccontextmanager

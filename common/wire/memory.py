@@ -92,8 +92,12 @@ class MemoryChannel:
         if not self._latency:
             what()
             return
-        other._coming.append(what)  # noqa: SLF001
-        self._loop.call_later(self._latency, lambda: other._coming.popleft()())  # noqa: SLF001
+        other._coming.append(what)
+        self._loop.call_later(self._latency, other._come)
+
+    def _come(self) -> None:
+        """Let happen what was posted first."""
+        self._coming.popleft()()
 
     def _arrive(self, frame: bytes) -> None:
         if self._failure is not None:

@@ -10,19 +10,18 @@ from collections import Counter
 from collections.abc import Callable
 
 from common.clock import Clock
+from common.ratelimit import Rate, RateLimit
 from common.tls import alert_in
 from manager.api.connection import Limits
 from manager.api.tls_transport import TlsTransport
-from manager.ca.ratelimit import RateLimit
 
 _LOG = logging.getLogger(__name__)
 
 _SHUTDOWN_SECONDS = 1.0
 # After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
 _PAUSE_SECONDS = 1.0
-# Failed handshakes of one address that are logged: at once, and one more every so many seconds.
-_LOGGED = 5
-_LOGGED_EVERY = 30.0
+# Failed handshakes of one address that are logged.
+_LOGGED = Rate(burst=5, per_second=1 / 30)
 
 
 class TlsListener:
@@ -44,7 +43,8 @@ class TlsListener:
         self._protocol = protocol
         self._limits = limits
         self._strangers: Counter[str] = Counter()
-        self._complaints = RateLimit(_LOGGED, _LOGGED_EVERY, clock)
+        self._clock = clock
+        self._complaints = RateLimit(_LOGGED)
 
     async def run(self) -> None:
         """Accept until cancelled. The listener is the caller's to close."""
@@ -76,7 +76,7 @@ class TlsListener:
                 await asyncio.get_running_loop().connect_accepted_socket(lambda: transport, connection)
                 await transport.ready
         except OSError as error:  # ssl.SSLError and TimeoutError are
-            if self._complaints.allow(address):
+            if self._complaints.allow(address, self._clock.now()):
                 _LOG.info("a client of the API at %s was refused: %s", address, error or type(error).__name__)
             await transport.refuse(alert_in(error), _SHUTDOWN_SECONDS)
         finally:

@@ -12,19 +12,23 @@ from common.clock import Clock
 from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, NodeSpec, NodeStatus
+from common.ratelimit import Rate, RateLimit, TokenBucket
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
 from common.wire.handshake import clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
-from manager.ca.ratelimit import RateLimit
 from manager.ca.tokens import check_worker_token
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
-JOIN_BURST = 20
-JOIN_PERIOD = 2.0
+# Attempts of one address with a wrong token.
+WRONG_JOINS = Rate(burst=20, per_second=1 / 2)
+# Nodes that the right token makes, for it may have leaked: of one address (a site may have only one), and in all.
+# A tool that sets up hundreds of hosts in an hour stays below.
+JOINS_OF_ADDRESS = Rate(burst=100, per_second=1 / 5)
+JOINS = Rate(burst=300, per_second=1 / 2)
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 _AVAILABILITY = ("active", "pause", "drain")
 _MAX_ENGINE_ID = 255
@@ -41,27 +45,32 @@ class Membership:
         self._clock = clock
         self._rng = rng
         self._manager_id = manager_id
-        self._attempts = RateLimit(JOIN_BURST, JOIN_PERIOD, clock)
+        self._wrong = RateLimit(WRONG_JOINS)
+        self._joins_of_address = RateLimit(JOINS_OF_ADDRESS)
+        self._joins = TokenBucket(JOINS, clock.now())
 
     async def join(self, request: JoinRequest, peer: PeerInfo, managers: tuple[str, ...]) -> JoinReply:
         """Make a node, or give this manager's own node its worker, and sign the certificate.
 
         Raises:
-            ResourceExhausted: too many wrong attempts from this address.
+            ResourceExhausted: too many wrong attempts from this address, or too many nodes made.
             InvalidArgument, Unauthenticated, FailedPrecondition: see `check_worker_token` and `check_terms`.
 
         """
-        if not self._attempts.allow(peer.remote_address):
+        now = self._clock.now()
+        if not self._wrong.allow(peer.remote_address, now):
             raise ResourceExhausted(
-                f"too many attempts to join from {peer.remote_address}: try again in {JOIN_PERIOD:g} seconds"
+                f"too many attempts to join from {peer.remote_address}: "
+                f"try again in {1 / WRONG_JOINS.per_second:g} seconds"
             )
         check_worker_token(request.token, self._store.view.cluster.join_tokens)
-        self._attempts.refund(peer.remote_address)
-        skew = clock_skew_error(request.clock, self._clock.now())
+        self._wrong.refund(peer.remote_address)
+        skew = clock_skew_error(request.clock, now)
         if skew is not None:
             raise skew
         check_terms(request)
         key_of_request(request.csr)  # a bad request is refused before it has left a trace
+        self._count_join(peer.remote_address, now)
         serial = new_serial()
         node = await self._store.update(lambda tx: self._enter(tx, request, peer, serial))
         return JoinReply(
@@ -71,6 +80,19 @@ class Membership:
             root_certificate=self._authority.root_certificate,
             managers=managers,
         )
+
+    def _count_join(self, address: str, now: float) -> None:
+        """Bound how many nodes the token makes.
+
+        Raises:
+            ResourceExhausted: too many of this address, or in all; it says what to do.
+
+        """
+        if not self._joins_of_address.allow(address, now):
+            raise _too_many_joins(f"{JOINS_OF_ADDRESS.burst:g} hosts have joined from {address}", JOINS_OF_ADDRESS)
+        if not self._joins.take(1.0, now):
+            self._joins_of_address.refund(address)
+            raise _too_many_joins(f"{JOINS.burst:g} hosts have joined", JOINS)
 
     async def renew(self, request: RenewRequest, identity: Identity) -> RenewReply:
         """Sign the next certificate of a node. The present one stays valid until the new one is first used.
@@ -165,6 +187,15 @@ def check_terms(request: JoinRequest) -> None:
         raise InvalidArgument(
             f"at most {_MAX_LABELS} labels, each with a name and no longer than {_MAX_LABEL_LENGTH} characters"
         )
+
+
+def _too_many_joins(what: str, rate: Rate) -> ResourceExhausted:
+    wait = 1 / rate.per_second
+    return ResourceExhausted(
+        f"{what} in a short time, now only one every {wait:g} seconds may: try again in {wait:g} seconds; if nobody is "
+        "adding so many hosts, the token has leaked: change it with 'swarm-manager join-token --rotate worker', and "
+        "remove the nodes that are not yours"
+    )
 
 
 def _same_host(peer: PeerInfo) -> bool:

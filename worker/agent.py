@@ -15,6 +15,7 @@ from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import Applied
+from common.wire.budget import LONGEST_ERROR
 from common.wire.image_messages import BringImage, Brought
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -194,10 +195,10 @@ class Agent:
         try:
             return Brought(name=await self._images.ensure(message.image_id, ""))
         except SwarmError as error:
-            return Brought(error=error.message)
+            return Brought(error=error.message[:LONGEST_ERROR])
         except Exception as error:  # noqa: BLE001 - the client waits for as long as it takes: it must hear of a bug, too
             _log.exception("unexpected error with image %s", message.image_id)
-            return Brought(error=f"internal error of the worker: {error!r}")
+            return Brought(error=f"internal error of the worker: {error!r}"[:LONGEST_ERROR])
 
     async def description_changed(self) -> NodeReport:
         while self._announced == self.description:

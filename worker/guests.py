@@ -18,6 +18,7 @@ from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachmentSta
 from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, PortConfig, TaskSpec
 from common.model.task import Task
+from common.wire.budget import LONGEST_ERROR, fitting
 from common.wire.messages import AttachmentReport, AttachmentState
 from worker.ports import (
     LABEL_NO_GATEWAY,
@@ -81,9 +82,11 @@ class Guests:
         while not self._unsaid:
             self._news.clear()
             await self._news.wait()
-        unsaid, self._unsaid = self._unsaid, {}
-        states = (AttachmentState(attachment_id=name, status=status) for name, status in unsaid.items())
-        return AttachmentReport(attachments=tuple(states))
+        unsaid = (AttachmentState(attachment_id=name, status=status) for name, status in self._unsaid.items())
+        states = fitting(unsaid)
+        for state in states:
+            del self._unsaid[state.attachment_id]
+        return AttachmentReport(attachments=states)
 
     def _add(self, record: NetworkAttachment) -> _Guest:
         addresses = {end.network_id: end.address for end in record.status.ends if end.address}
@@ -175,7 +178,7 @@ class _Guest:
         except Exception as error:  # noqa: BLE001 - a bug that one meets must not end the care for all others
             _log.exception("attachment %s of container %s: unexpected error", self.record.id, self.record.name)
             why = f"internal error of the worker: {error!r}"
-        return msgspec.structs.replace(self.status, err=why), RETRY_SECONDS
+        return msgspec.structs.replace(self.status, err=why[:LONGEST_ERROR]), RETRY_SECONDS
 
     async def _wait(self, patience: float | None) -> None:
         try:

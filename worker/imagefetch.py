@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 
 from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
 from common.units import human_size
+from common.wire.budget import fitting
 from common.wire.channel import Channel, open_raw
 from common.wire.handshake import refused_error
 from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant
@@ -83,7 +84,7 @@ class ImageFetcher:
         return ""
 
     async def _sources(self, image_id: str, failed: Collection[str]) -> Sequence[ImageSource]:
-        question = FetchImage(image_id=image_id, failed=tuple(failed))
+        question = FetchImage(image_id=image_id, failed=fitting(failed))
         return (await self._questions.sources(question)).sources
 
     async def _try_all(

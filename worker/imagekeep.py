@@ -16,15 +16,13 @@ import msgspec
 from common.clock import Clock
 from common.errors import SwarmError
 from common.privatefiles import write_private
+from common.wire.budget import fitting
 from common.wire.image_messages import SpareImages
 from worker.ports import Engine
 from worker.questions import Questions
 
 DAY_SECONDS = 86_400
 LOOK_SECONDS = 3600.0
-# In one message; what is more goes the next time.
-_AT_ONCE = 1000
-
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +75,7 @@ class FetchedImages:
             self._known[image_id] = Fetched(now, self._known[image_id].name)
         if self._keep:
             old = [image_id for image_id, known in self._known.items() if now - known.used > self._keep]
-            await self._clear(old[:_AT_ONCE])
+            await self._clear(fitting(old))  # in one message; what is more goes the next time
         self._save()
 
     async def _clear(self, old: Collection[str]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from common.clock import Clock
 from common.errors import NotFound, PermissionDenied, ProtocolError, SwarmError, Unavailable
 from common.tls import ROLE_WORKER
+from common.wire.budget import fitting
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.handshake import refusal
 from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
@@ -68,7 +69,7 @@ class ImageServer:
             return ImageSeen()
         return ImageSeen(
             image_id=image.id,
-            repo_digests=image.repo_digests,
+            repo_digests=fitting(image.repo_digests),
             tagged_at=image.tagged_at,
             size=image.size,
             os=image.os,

@@ -13,6 +13,7 @@ import msgspec
 
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
+from common.wire.budget import fitting
 from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from worker.cgroups import read_usage
 from worker.ports import ContainerUsage, Engine
@@ -64,16 +65,27 @@ class Meter:
         self._due: dict[str, float] = {}
         self._counters: dict[str, _Counter] = {}
         self._ordered = asyncio.Event()
+        self._unsaid: tuple[TaskUsage, ...] = ()
 
     def order(self, message: Measure) -> None:
         """Measure what is asked for from now on. What is new is looked at at once: a rate needs something before it."""
         self._gauges = {gauge.service_id: gauge for gauge in message.gauges}
+        self._unsaid = ()
         now = asyncio.get_running_loop().time()
         self._due = {service_id: self._due.get(service_id, now) for service_id in self._gauges}
         self._ordered.set()
 
     async def take(self) -> Usage:
-        """Wait until a round is due, and return its measurements; for ever, while nothing is asked for."""
+        """Wait until a round is due, and return its measurements; for ever, while nothing is asked for.
+
+        Those that one message has no room for are returned the next time.
+        """
+        unsaid = self._unsaid or await self._next_round()
+        batch = fitting(unsaid)
+        self._unsaid = unsaid[len(batch) :]
+        return Usage(tasks=batch)
+
+    async def _next_round(self) -> tuple[TaskUsage, ...]:
         loop = asyncio.get_running_loop()
         while True:
             due = min(self._due.values(), default=None)
@@ -85,7 +97,7 @@ class Meter:
             gauges = [self._gauges[service_id] for service_id, instant in self._due.items() if instant <= now]
             self._due.update((gauge.service_id, now + gauge.interval) for gauge in gauges)
             if usages := await self._round(gauges):
-                return Usage(tasks=tuple(usages))
+                return tuple(usages)
 
     async def _round(self, gauges: Collection[Gauge]) -> list[TaskUsage]:
         wanted = {gauge.service_id: gauge for gauge in gauges}

@@ -6,11 +6,14 @@ import asyncio
 import itertools
 from typing import TypeAlias
 
+from common.rounds import Rounds
 from common.wire.barrier_messages import AllApplied, AwaitApplied
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, Spared, SpareImages
 
 # A manager gives up earlier on a node that does not get on.
 ALL_APPLIED_SECONDS = 3.0
+# Where many tasks stop at once, one question is asked for all.
+GATHER_SECONDS = 0.010
 
 Question: TypeAlias = FetchImage | SpareImages | AwaitApplied
 Answer: TypeAlias = ImageSources | Spared | AllApplied
@@ -25,6 +28,7 @@ class Questions:
         self._unsent: dict[int, None] = {}
         self._news: dict[str, None] = {}
         self._changed = asyncio.Event()
+        self._all_applied = Rounds(self._ask_all_applied, GATHER_SECONDS)
 
     async def sources(self, question: FetchImage) -> ImageSources:
         """Ask who has an image, and wait for the answer for as long as it takes: without a manager there is none."""
@@ -43,6 +47,9 @@ class Questions:
             TimeoutError: no manager has said so in `ALL_APPLIED_SECONDS`.
 
         """
+        await self._all_applied.served()
+
+    async def _ask_all_applied(self) -> None:
         async with asyncio.timeout(ALL_APPLIED_SECONDS):
             await self._ask(AwaitApplied())
 

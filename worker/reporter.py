@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from msgspec import structs
+
 from common.model.task import TaskState, TaskStatus
+from common.wire.budget import ENTRIES_BYTES, LONGEST_ERROR, LONGEST_MESSAGE, fitting, size_of
 from common.wire.messages import TaskReport
 
-MAX_BATCH = 500
 # So long a state on the way to running waits for company: most are soon followed by the next, and by other tasks'.
 COMPANY_SECONDS = 0.05
+# Bytes that a list has before its entries, with its name.
+_HEADER = 16
 
 
 class Reporter:
@@ -23,7 +27,7 @@ class Reporter:
         self._any = asyncio.Event()
 
     def update(self, task_id: str, status: TaskStatus) -> None:
-        self._waiting[task_id] = TaskReport(task_id=task_id, status=status)
+        self._waiting[task_id] = _sendable(TaskReport(task_id=task_id, status=status))
         self._any.set()
 
     def forget(self, task_id: str) -> None:
@@ -40,12 +44,10 @@ class Reporter:
             async with asyncio.timeout(COMPANY_SECONDS):
                 while not any(map(_urgent, self._waiting.values())):
                     await self._news()
-        batch = dict(list(self._waiting.items())[:MAX_BATCH])
-        for task_id in batch:
-            del self._waiting[task_id]
+        batch = fitting(self._waiting.values())
         self._number += 1
-        self._sent[self._number] = batch
-        return self._number, tuple(batch.values())
+        self._sent[self._number] = {report.task_id: self._waiting.pop(report.task_id) for report in batch}
+        return self._number, batch
 
     async def _news(self) -> None:
         self._any.clear()
@@ -73,3 +75,16 @@ def _urgent(report: TaskReport) -> bool:
     """Whether the manager may have something to do about it: one that is ready may be what another's end waits for."""
     state = report.status.state
     return state is TaskState.READY or state >= TaskState.RUNNING or bool(report.status.err)
+
+
+def _sendable(report: TaskReport) -> TaskReport:
+    """Cut what is too long to be sent: texts, and of more ports than a message has room for the last."""
+    status = report.status
+    message, err = status.message[:LONGEST_MESSAGE], status.err[:LONGEST_ERROR]
+    if (message, err) != (status.message, status.err):
+        report = structs.replace(report, status=structs.replace(status, message=message, err=err))
+    if size_of(report) > ENTRIES_BYTES:
+        room = ENTRIES_BYTES - size_of(structs.replace(report, status=structs.replace(report.status, ports=())))
+        ports = fitting(status.ports, room - _HEADER)
+        report = structs.replace(report, status=structs.replace(report.status, ports=ports))
+    return report

@@ -7,8 +7,11 @@ from typing import Any
 
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
+from common.wire.budget import ENTRIES_BYTES, fitting
 
 CPU = 1_000_000_000
+# Bytes of a message that each list of a description may take.
+_SHARE = ENTRIES_BYTES // 6
 _PLUGIN_KINDS = {"Volume": "Volume", "Network": "Network", "Log": "Log", "Authorization": "Authorization"}
 
 
@@ -26,7 +29,7 @@ def describe(
 
     `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
     `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
-    `plain`: the containers that are no tasks.
+    `plain`: the containers that are no tasks. Of longer lists than a message has room for, the end is left out.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -35,20 +38,20 @@ def describe(
         resources=NodeResources(
             nano_cpus=int(info.get("NCPU", 0)) * CPU,
             memory_bytes=int(info.get("MemTotal", 0)),
-            generic_resources=_generic(info.get("GenericResources") or ()),
+            generic_resources=fitting(_generic(info.get("GenericResources") or ()), _SHARE),
         ),
         engine=EngineDescription(
             engine_version=info.get("ServerVersion", ""),
             api_version=version.get("ApiVersion", ""),
             min_api_version=version.get("MinAPIVersion", ""),
-            labels=dict(label.partition("=")[::2] for label in info.get("Labels") or ()),
-            plugins=_plugins(info.get("Plugins") or {}),
+            labels=dict(fitting((label.partition("=")[::2] for label in info.get("Labels") or ()), _SHARE)),
+            plugins=fitting(_plugins(info.get("Plugins") or {}), _SHARE),
         ),
-        lacks=(*lacks, *_engine_lacks(info)),
+        lacks=fitting((*lacks, *_engine_lacks(info)), _SHARE),
         agent_version=agent_version,
         encryption=encryption,
         ipv6=ipv6,
-        ipv6_addresses=tuple(ipv6_addresses),
+        ipv6_addresses=fitting(ipv6_addresses, _SHARE),
         plain=plain or PlainContainers(),
     )
 

@@ -33,6 +33,7 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import Measure
 from worker.imageserver import ImageServer
+from worker.pace import Pace
 from worker.questions import Questions
 from worker.reporter import Reporter
 from worker.sessionports import Agent, Dialler, Renewal
@@ -78,6 +79,7 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._news = news
+        self._pace = Pace()
         self._backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, rng)
         self._channel: Channel | None = None
         self._address = ""
@@ -229,7 +231,7 @@ class Session:
                 self._confirmed(message)
             case Assignments():
                 if not await self._agent.assigned(message):
-                    await channel.send(Resync())
+                    await self._pace.send(channel, Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
             case RegistryAuth() | Measure() | RenewReply():
@@ -303,40 +305,40 @@ class Session:
     async def _reports(self, channel: Channel) -> None:
         while True:
             number, batch = await self._reporter.take()
-            await channel.send(StatusReport(tasks=batch), number)
+            await self._pace.send(channel, StatusReport(tasks=batch), number)
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _descriptions(self, channel: Channel) -> None:
         while True:
-            await channel.send(await self._agent.description_changed())
+            await self._pace.send(channel, await self._agent.description_changed())
 
     async def _attachments(self, channel: Channel) -> None:
         while True:
-            await channel.send(await self._agent.attachments_changed())
+            await self._pace.send(channel, await self._agent.attachments_changed())
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _usages(self, channel: Channel) -> None:
         while True:
-            await channel.send(await self._agent.measured())
+            await self._pace.send(channel, await self._agent.measured())
 
     async def _ask(self, channel: Channel) -> None:
         while True:
             number, question = await self._questions.take()
-            await channel.send(question, number)
+            await self._pace.send(channel, question, number)
 
     async def _applied(self, channel: Channel) -> None:
         while True:
-            await channel.send(await self._agent.applied())
+            await self._pace.send(channel, await self._agent.applied())
 
     async def _seek(self, channel: Channel, number: int, message: SeekImage) -> None:
-        await channel.send(await self._image_server.seen(message.reference), number)
+        await self._pace.send(channel, await self._image_server.seen(message.reference), number)
 
     async def _bring(self, channel: Channel, number: int, message: BringImage) -> None:
-        await channel.send(await self._agent.brought(message), number)
+        await self._pace.send(channel, await self._agent.brought(message), number)
 
     async def _renewals(self, channel: Channel) -> None:
         while True:
-            await channel.send(await self._renewal.due(), 1)
+            await self._pace.send(channel, await self._renewal.due(), 1)
 
 
 def _beside(group: asyncio.TaskGroup, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:

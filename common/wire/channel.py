@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,10 @@ class Channel(Protocol):
     def last_received(self) -> float:
         """The loop's time at which the peer last gave a sign of life; now, while this end holds back its reading."""
 
+    @property
+    def bytes_received(self) -> int:
+        """The size of all frames that `receive` has taken so far."""
+
     async def send(self, message: AnyMessage, request_id: int = 0) -> None:
         """Queue a message; waits while the peer is slower than this end.
 
@@ -53,15 +58,18 @@ class Channel(Protocol):
 
         Raises:
             ChannelClosed: the connection is gone and everything before that was received.
-            ProtocolError: the peer broke the protocol; the connection has been ended.
+            ProtocolError: the peer broke the protocol. Nothing more is received; it may be told why, by whoever closes.
 
         """
 
     async def close(self, reason: str = "") -> None:
         """Send what is queued and end the connection; waits a few seconds at most. Repeating it is harmless."""
 
-    def raise_limit(self, limit: int) -> None:
-        """Accept frames up to `limit` bytes from now on: a stranger's first frame may only be small."""
+    def expect(self, sizes: Mapping[int, int]) -> None:
+        """From now on accept these kinds of message alone, and of each only frames of so many bytes.
+
+        Before, what a frame may have is bounded for all kinds alike: a stranger's first one may only be small.
+        """
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """After a `StreamHello`: give the bare connection to `protocol`, with the bytes that already came.

@@ -1,5 +1,8 @@
 """Messages to bytes and back: the frame is the msgpack array `[kind, id, body]`.
 
+Reading has two steps: `open_frame` tells what a frame is and how large, and builds nothing of its body; `read` makes
+the message, which may take many times the frame's bytes, and is not asked to before the message is wanted.
+
 msgspec writes the whole frame in one pass and reads it strictly: a wrong type, an unknown field of a message, a missing
 field or bytes left over are a `ProtocolError`, never a guess. Only of a `Hello` or `JoinRequest` of another version of
 the protocol is the version read all the same, so that its sender can be told.
@@ -7,6 +10,7 @@ the protocol is the version read all the same, so that its sender can be told.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, get_args
 
@@ -25,6 +29,15 @@ class Frame(NamedTuple):
 
     id: int
     message: AnyMessage
+
+
+class SealedFrame(NamedTuple):
+    """A frame whose body has not been read: the message's number, the request's, the body, and the size in bytes."""
+
+    kind: int
+    id: int
+    body: msgspec.Raw
+    size: int
 
 
 class _Version(msgspec.Struct):
@@ -64,20 +77,50 @@ def decode(frame: bytes) -> Frame:
         ProtocolError: it is malformed, of an unknown kind, or its body is not what its kind says.
 
     """
+    return read(open_frame(frame))
+
+
+def open_frame(frame: bytes) -> SealedFrame:
+    """Tell what exactly one frame is.
+
+    Raises:
+        ProtocolError: it is malformed, or of an unknown kind.
+
+    """
     try:
-        kind, request_id, raw = _ENVELOPE.decode(frame)
+        kind, request_id, body = _ENVELOPE.decode(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"malformed frame: {error}") from error
-    decoder = _BODIES.get(kind)
-    if decoder is None:
+    if kind not in _BODIES:
         raise ProtocolError(f"unknown kind of message: {kind}")
+    return SealedFrame(kind, request_id, body, len(frame))
+
+
+def read(sealed: SealedFrame, sizes: Mapping[int, int] | None = None) -> Frame:
+    """Read a frame's message. `sizes`: the kinds that may be said, and how large a frame of each may be.
+
+    Raises:
+        ProtocolError: it is not one of `sizes`, or its body is not what its kind says.
+
+    """
+    decoder = _BODIES[sealed.kind]
+    if sizes is not None:
+        _check_size(sealed, decoder.type.__name__, sizes)
     try:
-        return Frame(request_id, decoder.decode(raw))  # type: ignore[arg-type]  # exactly the union's types
+        return Frame(sealed.id, decoder.decode(sealed.body))  # type: ignore[arg-type]  # exactly the union's types
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        foreign = _foreign(kind, raw)
+        foreign = _foreign(sealed.kind, sealed.body)
         if foreign is not None:
-            return Frame(request_id, foreign)
+            return Frame(sealed.id, foreign)
         raise ProtocolError(f"malformed {decoder.type.__name__}: {error}") from error
+
+
+def _check_size(sealed: SealedFrame, name: str, sizes: Mapping[int, int]) -> None:
+    most = sizes.get(sealed.kind)
+    if most is None:
+        raise ProtocolError(f"{name}: no such message is expected here")
+    if sealed.size > most:
+        raise ProtocolError(f"oversize {name}: {sealed.size} bytes, where at most {most} are allowed")
 
 
 def _foreign(kind: int, raw: msgspec.Raw) -> Hello | JoinRequest | None:

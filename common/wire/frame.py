@@ -1,7 +1,8 @@
 """Cuts a stream of bytes into frames, without I/O.
 
 `msgpack.Unpacker.skip` finds where a frame ends: it is resumable, so a large frame that comes in many pieces is scanned
-once, and it builds no objects, so a hostile frame costs no more memory than its own bytes, which `limit` bounds.
+once, and it builds no objects, so a hostile frame costs no more memory than its own bytes, which `limit` bounds. Frames
+are cut off one by one, when they are asked for: a flood of small ones waits as the bytes that it came in.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from common.errors import ProtocolError
-from common.wire.codec import FRAME_START, Frame, decode
+from common.wire.codec import FRAME_START, SealedFrame, open_frame
 from common.wire.image_messages import ImageOffer, RelayHello
 from common.wire.messages import MAX_FRAME_BYTES, StreamHello
 
 _SCAN_BUFFER = 4096
 # After these, a connection carries bytes without frames.
 LAST = (StreamHello, RelayHello, ImageOffer)
+_LAST_KINDS = frozenset(kind.KIND for kind in LAST)
 
 
 class FrameDecoder:
-    """Turns received bytes into frames. After an error it accepts nothing more: the connection is to be ended.
+    """Takes received bytes and cuts them into frames. After an error it gives nothing more: the connection is to end.
 
     A message after which bytes follow ends the framing: they are another protocol's, kept for `take_rest`.
     """
@@ -36,36 +38,42 @@ class FrameDecoder:
         # Only the words: an exception kept here would keep its traceback, and with it every buffer in reach.
         self._error = ""
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Take received bytes; return the frames they complete, in order.
-
-        Raises:
-            ProtocolError: a frame is larger than `limit`, malformed, or of an unknown kind.
-
-        """
+    def feed(self, data: bytes) -> None:
+        """Take received bytes. What is done with them, `next` tells."""
         if self._error:
-            raise ProtocolError(self._error)
+            return
         self._buffer += data
         if self.ended:
-            return []
+            return
         if self._unpacker is None:
             # Unlimited itself: what it has scanned it drops, and `_cut` holds the unfinished frame to `limit`.
             self._unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_SCAN_BUFFER)
             self._scanned = 0
         self._unpacker.feed(data)
-        frames: list[Frame] = []
+
+    def next(self) -> SealedFrame | None:
+        """Cut off the next frame; None when it has not come whole.
+
+        Raises:
+            ProtocolError: it is larger than `limit`, malformed, or of an unknown kind.
+
+        """
+        if self._error:
+            raise ProtocolError(self._error)
+        if self.ended or self._unpacker is None:
+            return None
         try:
-            while not self.ended and (raw := self._cut(self._unpacker)) is not None:
-                frames.append(frame := decode(raw))
-                self.ended = isinstance(frame.message, LAST)
+            raw = self._cut(self._unpacker)
+            frame = open_frame(raw) if raw is not None else None
         except ProtocolError as error:
             self._error = error.message
             self._buffer.clear()
             self._unpacker = None
             raise
+        self.ended = frame is not None and frame.kind in _LAST_KINDS
         if self.ended or not self._buffer:
             self._unpacker = None
-        return frames
+        return frame
 
     def take_rest(self) -> bytes:
         """Hand over the bytes that came after the last frame."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from common.errors import FailedPrecondition, ProtocolError
 from common.wire.channel import ChannelClosed, PeerInfo
-from common.wire.codec import Frame, decode, encode
-from common.wire.messages import MAX_FRAME_BYTES, AnyMessage
+from common.wire.codec import Frame, encode, open_frame, read
+from common.wire.messages import AnyMessage
 
 INBOX_FRAMES = 1024
 
@@ -31,9 +31,11 @@ class MemoryChannel:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._failure: ChannelClosed | ProtocolError | None = None
+        self._failure: ChannelClosed | None = None
+        self._broken = ""
         self._heard_at = self._loop.time()
-        self._limit = MAX_FRAME_BYTES
+        self._sizes: Mapping[int, int] | None = None
+        self.bytes_received = 0
         self.peer = peer
 
     @property
@@ -51,6 +53,8 @@ class MemoryChannel:
 
     async def receive(self) -> Frame:
         while not self._inbox:
+            if self._broken:
+                raise ProtocolError(self._broken)
             if self._failure is not None:
                 raise self._failure
             self._changed.clear()
@@ -58,10 +62,13 @@ class MemoryChannel:
         raw = self._inbox.popleft()
         if len(self._inbox) < INBOX_FRAMES:
             self._room.set()
-        if len(raw) > self._limit:
-            self.drop(f"oversize frame: more than {self._limit} bytes")
-            raise ProtocolError(f"oversize frame: more than {self._limit} bytes")
-        return decode(raw)
+        self.bytes_received += len(raw)
+        try:
+            return read(open_frame(raw), self._sizes)
+        except ProtocolError as error:
+            self._broken = error.message
+            self._inbox.clear()
+            raise
 
     async def close(self, reason: str = "") -> None:
         """End both ends; what was sent before still arrives."""
@@ -77,8 +84,8 @@ class MemoryChannel:
                 end._end(reason)  # noqa: SLF001
                 end._inbox.clear()  # noqa: SLF001
 
-    def raise_limit(self, limit: int) -> None:
-        self._limit = limit
+    def expect(self, sizes: Mapping[int, int]) -> None:
+        self._sizes = sizes
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         raise FailedPrecondition(f"a channel in memory has no transport to give to {type(protocol).__name__}")
@@ -100,7 +107,7 @@ class MemoryChannel:
         self._coming.popleft()()
 
     def _arrive(self, frame: bytes) -> None:
-        if self._failure is not None:
+        if self._failure is not None or self._broken:
             return
         self._heard_at = self._loop.time()
         self._inbox.append(frame)

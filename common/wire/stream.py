@@ -12,14 +12,14 @@ import ipaddress
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from common.errors import ProtocolError
 from common.tls import identity_of_der
 from common.wire.channel import ChannelClosed, PeerInfo
 from common.wire.chunks import ChunkTransport
-from common.wire.codec import Frame, encode
+from common.wire.codec import Frame, SealedFrame, encode, read
 from common.wire.frame import FrameDecoder
 from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, StreamHello
 
@@ -28,7 +28,9 @@ FLUSH_BYTES = 64 * 1024
 WRITE_HIGH_WATER = 256 * 1024
 SEND_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
+# So much waits for its reader, then the peer is held back.
 INBOX_FRAMES = 64
+INBOX_BYTES = 256 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class StreamChannel(asyncio.Protocol):
     """A `Channel` over one connection. `opened` is called once, when the handshake is done."""
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_decoder",
         "_failure",
@@ -44,14 +47,17 @@ class StreamChannel(asyncio.Protocol):
         "_flushed_at",
         "_heard_at",
         "_inbox",
+        "_inbox_bytes",
         "_loop",
         "_opened",
         "_outbox",
         "_outbox_bytes",
         "_paused",
         "_reader",
+        "_sizes",
         "_transport",
         "_writable",
+        "bytes_received",
         "half_close",
         "peer",
     )
@@ -61,7 +67,9 @@ class StreamChannel(asyncio.Protocol):
         self._opened = opened
         self._decoder = FrameDecoder(limit)
         self._transport: asyncio.Transport | None = None
-        self._inbox: deque[Frame] = deque()
+        self._inbox: deque[SealedFrame] = deque()
+        self._inbox_bytes = 0
+        self._sizes: Mapping[int, int] | None = None
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
         self._flush_handle: asyncio.Handle | None = None
@@ -70,9 +78,11 @@ class StreamChannel(asyncio.Protocol):
         self._paused = False
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._failure: tuple[type[ChannelClosed | ProtocolError], str] | None = None
+        self._failure: str | None = None
+        self._broken = ""
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.peer = PeerInfo()
+        self.bytes_received = 0
         # Whether the stream that this becomes can be closed one way: its hello says so.
         self.half_close = False
 
@@ -94,15 +104,27 @@ class StreamChannel(asyncio.Protocol):
 
     async def receive(self) -> Frame:
         while not self._inbox:
+            if self._broken:
+                raise ProtocolError(self._broken)
             self._raise_failure()
             self._reader = self._loop.create_future()
             try:
                 await self._reader
             finally:
                 self._reader = None
-        frame = self._inbox.popleft()
-        if self._paused and len(self._inbox) < INBOX_FRAMES // 2 and not self._decoder.ended:
-            self._hold_reading(hold=False)
+        sealed = self._inbox.popleft()
+        self._inbox_bytes -= sealed.size
+        self.bytes_received += sealed.size
+        if self._paused and not self._fuller_than(INBOX_FRAMES // 2, INBOX_BYTES // 2):
+            self._fill_inbox()
+        try:
+            frame = read(sealed, self._sizes)
+        except ProtocolError as error:
+            self._inbox.clear()
+            self._refuse(error)
+            raise
+        if isinstance(frame.message, StreamHello):
+            self.half_close = frame.message.half_close
         return frame
 
     async def close(self, reason: str = "") -> None:
@@ -110,7 +132,7 @@ class StreamChannel(asyncio.Protocol):
         if transport is None:
             return
         self._flush()
-        self._fail(ChannelClosed, reason or "this end closed the connection")
+        self._fail(reason or "this end closed the connection")
         transport.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -118,8 +140,9 @@ class StreamChannel(asyncio.Protocol):
         except TimeoutError:
             transport.abort()
 
-    def raise_limit(self, limit: int) -> None:
-        self._decoder.limit = limit
+    def expect(self, sizes: Mapping[int, int]) -> None:
+        self._sizes = sizes
+        self._decoder.limit = max(sizes.values())
 
     def detach(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         transport = self._transport
@@ -149,22 +172,15 @@ class StreamChannel(asyncio.Protocol):
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        try:
-            self._inbox.extend(self._decoder.feed(data))
-        except ProtocolError as error:
-            _log.warning("protocol error from %s: %s; its connection is ended", self.peer, error.message)
-            self._fail(ProtocolError, error.message)
-            self.abort()
+        if self._broken:
             return
-        if self._decoder.ended and self._inbox and isinstance(hello := self._inbox[-1].message, StreamHello):
-            self.half_close = hello.half_close
-        if (self._decoder.ended or len(self._inbox) >= INBOX_FRAMES) and not self._paused:
-            self._hold_reading(hold=True)
+        self._heard_at = self._loop.time()
+        self._decoder.feed(data)
+        self._fill_inbox()
         self._wake(self._reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ChannelClosed, _why_lost(self.peer, exc))
+        self._fail(_why_lost(self.peer, exc))
         self._transport = None
         if not self._closed.done():
             self._closed.set_result(None)
@@ -179,15 +195,37 @@ class StreamChannel(asyncio.Protocol):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _fill_inbox(self) -> None:
+        """Cut frames off what has come until enough of them wait; then, hold back the peer."""
+        try:
+            while not self._fuller_than(INBOX_FRAMES, INBOX_BYTES) and (sealed := self._decoder.next()) is not None:
+                self._inbox.append(sealed)
+                self._inbox_bytes += sealed.size
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        hold = self._decoder.ended or self._fuller_than(INBOX_FRAMES, INBOX_BYTES)
+        if hold != self._paused:
+            self._hold_reading(hold=hold)
+
+    def _fuller_than(self, frames: int, size: int) -> bool:
+        return len(self._inbox) >= frames or self._inbox_bytes >= size
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Read nothing more. The reader hears of it, may say so to the peer, and closes the connection."""
+        _log.warning("protocol error from %s: %s; its connection is ended", self.peer, error.message)
+        self._broken = error.message
+        self._hold_reading(hold=True)
+
     def abort(self) -> None:
         """End the connection now; what is queued is lost."""
         if self._transport is not None:
             self._transport.abort()
 
-    def _fail(self, kind: type[ChannelClosed | ProtocolError], message: str) -> None:
+    def _fail(self, message: str) -> None:
         """Note why the connection ended; the first reason counts. Kept as words: exceptions keep tracebacks alive."""
         if self._failure is None:
-            self._failure = (kind, message)
+            self._failure = message
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
@@ -197,8 +235,7 @@ class StreamChannel(asyncio.Protocol):
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            kind, message = self._failure
-            raise kind(message)
+            raise ChannelClosed(self._failure)
 
     @staticmethod
     def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -207,6 +244,7 @@ class StreamChannel(asyncio.Protocol):
 
     def _hold_reading(self, *, hold: bool) -> None:
         self._paused = hold
+        self._heard_at = self._loop.time()  # while it was held back, it could not be heard
         if self._transport is not None and not self._transport.is_closing():
             (self._transport.pause_reading if hold else self._transport.resume_reading)()
 
@@ -217,7 +255,7 @@ class StreamChannel(asyncio.Protocol):
             async with asyncio.timeout(SEND_TIMEOUT):
                 await asyncio.shield(writable)
         except TimeoutError:
-            self._fail(ChannelClosed, f"{self.peer} has read nothing for {SEND_TIMEOUT:g} s")
+            self._fail(f"{self.peer} has read nothing for {SEND_TIMEOUT:g} s")
             self.abort()
 
     def _schedule_flush(self) -> None:

@@ -26,12 +26,12 @@ from common.model import Node
 from common.model.node import ANY_CERTIFICATE
 from common.steady import PAUSE_SECONDS, keep_going
 from common.tls import Identity
+from common.wire.budget import SIZES
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
 from common.wire.image_messages import RelayHello
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
-    MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
     Hello,
     JoinRequest,
@@ -266,7 +266,7 @@ class Dispatcher:
     async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:
         identity = identity_of(channel.peer)
         node = member(self._store.view, identity)
-        channel.raise_limit(MAX_FRAME_BYTES)
+        channel.expect(SIZES)
         heartbeat = self._heartbeat()
         session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
         self._enter(session)

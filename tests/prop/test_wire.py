@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ProtocolError
-from common.wire.codec import MESSAGE_TYPES, Frame, decode, encode
+from common.wire.codec import MESSAGE_TYPES, Frame, decode, encode, read
 from common.wire.frame import LAST, FrameDecoder
 from common.wire.message import Message
 from common.wire.messages import StreamHello
@@ -16,6 +16,11 @@ from tests.fakes.structs import structs
 FRAMED = [kind for kind in MESSAGE_TYPES if kind not in LAST]
 numbers = st.integers(0, 2**63 - 1)
 messages = st.one_of(*(structs(kind) for kind in FRAMED))
+
+
+def frames(decoder: FrameDecoder, data: bytes) -> list[Frame]:
+    decoder.feed(data)
+    return [read(sealed) for sealed in iter(decoder.next, None)]
 
 
 @pytest.mark.parametrize("kind", MESSAGE_TYPES, ids=lambda kind: kind.__name__)
@@ -40,7 +45,7 @@ def test_frames_survive_any_cutting_of_the_stream(said: list[tuple[Message, int]
     decoder = FrameDecoder()
     heard: list[Frame] = []
     for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        heard += decoder.feed(stream[begin:end])
+        heard += frames(decoder, stream[begin:end])
     assert heard == [Frame(number, message) for message, number in said]  # type: ignore[arg-type]
     assert decoder.take_rest() == b""
 
@@ -49,7 +54,7 @@ def test_frames_survive_any_cutting_of_the_stream(said: list[tuple[Message, int]
 def test_after_a_stream_hello_every_byte_is_kept(first: bytes, second: bytes, cut: int) -> None:
     stream = encode(StreamHello(stream_id="s")) + first + second
     decoder = FrameDecoder()
-    heard = decoder.feed(stream[:cut]) + decoder.feed(stream[cut:])
+    heard = frames(decoder, stream[:cut]) + frames(decoder, stream[cut:])
     assert heard == [Frame(0, StreamHello(stream_id="s"))]
     assert decoder.take_rest() == first + second
 
@@ -63,7 +68,7 @@ def test_a_damaged_frame_is_another_frame_or_an_error_never_anything_else(
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProtocolError):
-        heard = FrameDecoder(limit=1 << 16).feed(bytes(frame))
+        heard = frames(FrameDecoder(limit=1 << 16), bytes(frame))
         assert all(isinstance(item.message, Message) for item in heard)
 
 
@@ -71,7 +76,7 @@ def test_a_damaged_frame_is_another_frame_or_an_error_never_anything_else(
 def test_any_bytes_are_frames_or_an_error(data: bytes) -> None:
     decoder = FrameDecoder(limit=1000)
     try:
-        decoder.feed(data)
+        frames(decoder, data)
     except ProtocolError:
         with pytest.raises(ProtocolError):
-            decoder.feed(b"")
+            decoder.next()

@@ -2,9 +2,13 @@ import asyncio
 
 import pytest
 
+from common.model.service import PortConfig
 from common.model.task import TaskState, TaskStatus
+from common.wire.budget import SIZES
+from common.wire.codec import encode
+from common.wire.messages import StatusReport
 from worker import reporter as reporter_module
-from worker.reporter import MAX_BATCH, Reporter
+from worker.reporter import Reporter
 
 S = TaskState
 
@@ -103,8 +107,27 @@ async def test_a_task_that_is_forgotten_is_not_sent_again():
     assert reporter.unconfirmed == frozenset()
 
 
-async def test_batches_are_bounded():
+async def test_a_batch_is_no_larger_than_a_message_may_be_and_all_are_said():
     reporter = Reporter()
-    for number in range(MAX_BATCH + 1):
-        reporter.update(f"t{number}", status(S.RUNNING))
-    assert [len((await reporter.take())[1]) for _ in range(2)] == [MAX_BATCH, 1]
+    for number in range(10_000):
+        reporter.update(f"task{number:021}", TaskStatus(state=S.RUNNING, message="started", hostname="h" * 40))
+    said = []
+    while len(said) < 10_000:
+        number, batch = await reporter.take()
+        assert len(encode(StatusReport(tasks=batch), number)) <= SIZES[StatusReport.KIND]
+        said += [report.task_id for report in batch]
+        reporter.confirmed(number)
+    assert sorted(said) == [f"task{number:021}" for number in range(10_000)]
+    assert not reporter.unconfirmed
+
+
+async def test_what_alone_is_too_large_for_a_message_is_cut():
+    reporter = Reporter()
+    ports = tuple(PortConfig(target_port=port, published_port=port, publish_mode="host") for port in range(1, 10_000))
+    reporter.update("t", TaskStatus(state=S.FAILED, message="m" * 10**6, err="é" * 10**6, ports=ports))
+    number, (report,) = await reporter.take()
+    assert len(encode(StatusReport(tasks=(report,)), number)) <= SIZES[StatusReport.KIND]
+    kept = report.status.ports
+    assert kept == ports[: len(kept)]
+    assert len(kept) > 400
+    assert (report.status.message, report.status.err) == ("m" * 1000, "é" * 4000)

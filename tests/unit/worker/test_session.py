@@ -224,6 +224,18 @@ async def test_the_manager_hears_what_was_applied_and_tells_when_all_have():
 
 
 @virtual
+async def test_where_many_tasks_stop_at_once_the_manager_is_asked_once():
+    w = World()
+    async with w.running() as manager:
+        waiting = [asyncio.create_task(w.questions.all_applied()) for _ in range(1000)]
+        number, _ = await expect(manager, AwaitApplied)
+        await manager.send(AllApplied(), number)
+        await asyncio.gather(*waiting)
+        w.questions.held("sha256:1")
+        assert not isinstance((await manager.receive()).message, AwaitApplied)
+
+
+@virtual
 async def test_a_question_that_nobody_answers_in_time_is_not_asked_again():
     w = World()
     with pytest.raises(TimeoutError):

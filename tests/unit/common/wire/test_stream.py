@@ -11,7 +11,9 @@ from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.codec import encode
 from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAck, StreamHello
 from common.wire.server import FIRST_FRAME_BYTES, Server, dial, serve
+from common.wire.stream import INBOX_FRAMES, StreamChannel
 from tests.fakes.certificates import Pki
+from tests.fakes.hand_fed import HandFed
 
 
 class Echo:
@@ -241,6 +243,60 @@ async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:
         received.set()
         assert isinstance((await channel.receive()).message, StatusAck)
         await channel.close()
+
+
+async def test_a_flood_of_small_messages_waits_as_the_bytes_that_it_came_in() -> None:
+    channel = StreamChannel(lambda _: None)
+    transport = HandFed()
+    channel.connection_made(transport)
+    channel.data_received(encode(Heartbeat()) * 60_000)
+    assert len(channel._inbox) == INBOX_FRAMES
+    assert transport.paused
+    for _ in range(59_900):
+        await channel.receive()
+    assert transport.paused
+    for _ in range(100):
+        await channel.receive()
+    assert not transport.paused
+    assert channel.bytes_received == 240_000
+
+
+async def test_large_messages_that_nobody_reads_hold_the_peer_back_though_they_are_few() -> None:
+    channel = StreamChannel(lambda _: None)
+    transport = HandFed()
+    channel.connection_made(transport)
+    frame = encode(RegistryAuth(service_id="s", auth="x" * 100_000))
+    for _ in range(2):
+        channel.data_received(frame)
+        assert not transport.paused
+    channel.data_received(frame)
+    assert transport.paused
+    await channel.receive()
+    await channel.receive()
+    assert not transport.paused
+
+
+async def test_messages_before_a_malformed_one_are_still_heard() -> None:
+    channel = StreamChannel(lambda _: None)
+    transport = HandFed()
+    channel.connection_made(transport)
+    channel.data_received(encode(Heartbeat(), 1) + b"\x93\x0c\x02\x81\xa1x\x01" + encode(Heartbeat(), 3))
+    assert (await channel.receive()).id == 1
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="malformed Heartbeat"):
+            await channel.receive()
+    assert transport.paused
+
+
+async def test_only_what_is_expected_is_read_and_no_frame_that_is_too_large_is_kept() -> None:
+    channel = StreamChannel(lambda _: None)
+    transport = HandFed()
+    channel.connection_made(transport)
+    channel.expect({Heartbeat.KIND: 20, RegistryAuth.KIND: 1000})
+    channel.data_received(encode(RegistryAuth(service_id="s", auth="x" * 2000))[:1500])
+    with pytest.raises(ProtocolError, match="oversize"):
+        await channel.receive()
+    assert transport.paused
 
 
 async def test_a_manager_of_another_cluster_is_refused(pki: Pki, server: Server, tmp_path: Path) -> None:

@@ -26,9 +26,7 @@ async def join(manager: Manager, address: str) -> JoinReply:
     token = manager.store.view.cluster.join_tokens.worker
     clock = manager.clock.now()
     worker = manager.connect(PeerInfo(None, address, "10.0.0.1"))
-    await worker.say(
-        JoinRequest(protocol=PROTOCOL_VERSION, token=token, csr=csr(), clock=clock, hostname="alpha"), 1
-    )
+    await worker.say(JoinRequest(protocol=PROTOCOL_VERSION, token=token, csr=csr(), clock=clock, hostname="alpha"), 1)
     return joined((await worker.channel.receive()).message)
 
 

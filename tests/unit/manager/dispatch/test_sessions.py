@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import tracemalloc
 from collections.abc import Collection
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unauthenticated, Unavailable
 from common.model import Node, Service, Task, TaskState, TaskStatus
-from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeDescription, NodeStatus
+from common.model.node import ANY_CERTIFICATE, EngineDescription, ManagerStatus, NodeDescription, NodeStatus, Plugin
 from common.model.service import ServiceSpec
 from common.tls import ROLE_MANAGER
 from common.wire.channel import ChannelClosed, PeerInfo
@@ -145,6 +146,35 @@ async def test_a_removed_node_is_put_out_at_once_and_cannot_come_back(manager: M
     assert (await worker.expect(Refused)).code == "PermissionDenied"
     with pytest.raises(PermissionDenied):
         await manager.dial("n1").hello()
+
+
+def large(count: int) -> NodeDescription:
+    """Make a description that takes few bytes for many values."""
+    return NodeDescription(engine=EngineDescription(plugins=(Plugin(),) * count))
+
+
+async def test_a_description_of_15_mib_costs_no_memory_and_ends_the_session(manager: Manager) -> None:
+    """Read whole, it takes 55 times as much."""
+    worker = await manager.session("n1")
+    message = NodeReport(description=large(15 << 20))
+    tracemalloc.start()
+    try:
+        await worker.say(message)
+        sent, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        refused = await worker.expect(Refused)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "oversize NodeReport" in refused.message
+    assert peak - sent < 1 << 20
+    assert not manager.dispatcher.connected
+
+
+async def test_a_worker_does_not_say_what_managers_say(manager: Manager) -> None:
+    worker = await manager.session("n1")
+    await worker.say(Assignments(complete=True, results_in=1))
+    assert "Assignments: no such message" in (await worker.expect(Refused)).message
 
 
 # --- alive or not -----------------------------------------------------------------------------------------------------

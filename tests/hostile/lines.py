@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from common.tls import MANAGER_NAME
 from common.wire.channel import ChannelClosed, PeerInfo, open_raw
-from common.wire.codec import Frame
+from common.wire.codec import Frame, read
 from common.wire.frame import FrameDecoder
 from common.wire.memory import MemoryChannel
 
@@ -43,7 +43,6 @@ class TlsLine:
         self._reader = reader
         self._writer = writer
         self._decoder = FrameDecoder()
-        self._frames: list[Frame] = []
 
     @classmethod
     async def dial(
@@ -67,15 +66,15 @@ class TlsLine:
             raise ChannelClosed(str(error)) from error
 
     async def receive(self) -> Frame:
-        while not self._frames:
+        while (sealed := self._decoder.next()) is None:
             try:
                 data = await self._reader.read(READ_BYTES)
             except OSError as error:
                 raise ChannelClosed(str(error)) from error
             if not data:
                 raise ChannelClosed("the manager closed the connection")
-            self._frames += self._decoder.feed(data)
-        return self._frames.pop(0)
+            self._decoder.feed(data)
+        return read(sealed)
 
     def bare(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return self._reader, self._writer

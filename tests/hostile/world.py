@@ -58,7 +58,7 @@ LATENCY = 0.001
 
 
 class Trouble(logging.Handler):
-    """Collects what no one may bring about from outside: tracebacks, and whatever asyncio finds lost."""
+    """Collects what nobody may bring about from outside: tracebacks, hosts not as planned, what asyncio finds lost."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -68,7 +68,7 @@ class Trouble(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = logging.Formatter("%(name)s: %(message)s").format(record)
         self.lines.append(told)
-        if record.exc_info or record.name == "asyncio":
+        if record.exc_info or record.name == "asyncio" or "not as planned" in told:
             self.heard.append(told)
 
 

@@ -1,0 +1,412 @@
+"""Every field of every message made wrong, by an evil worker with a valid certificate, against a whole cluster.
+
+CI sends a share of the 50,000, always the same: `SWARM_FUZZ_CALLS=50000 tests/run sim -k everything_wrong -s` sends all
+and shows what became of them; SWARM_FUZZ_SEED=N makes them others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import re
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from common.addressing import layout
+from common.addressing6 import mesh_prefix, with_ipv4
+from common.errors import ResourceExhausted, SwarmError
+from common.model import NetworkAttachment, Node, TaskState
+from common.model.attachment import AttachedNetwork
+from common.model.node import NodeDescription
+from common.wire.channel import ChannelClosed
+from common.wire.codec import encode
+from common.wire.image_messages import ImageSeen, SeekImage
+from common.wire.membership_messages import Withdraw
+from common.wire.message import Message
+from common.wire.messages import (
+    MESH,
+    MESH6,
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Assignments,
+    Hello,
+    JoinRequest,
+    Leave,
+    Refused,
+    RootRequest,
+)
+from tests.fakes.virtual_loop import run_virtual
+from tests.hostile.evil_worker import EvilWorker
+from tests.hostile.honest import HonestWorker, image_id
+from tests.hostile.lines import Line
+from tests.hostile.mutations import CANARY, Mutator, Vocabulary, kinds, paths
+from tests.hostile.world import World, hostile_world
+
+CALLS = int(os.environ.get("SWARM_FUZZ_CALLS", "4000"))
+SEED = int(os.environ.get("SWARM_FUZZ_SEED", "1"))
+# Between two looks at whether all is well.
+CHUNK = 500
+# After so many the names of what is there by now are learnt anew.
+REFRESH = 20
+GROWTH_KIB = 30 * 1024
+WARM_UP = 2 * CHUNK
+# How often each message is said: those that a session takes are what is behind the first door.
+_SESSION, _OPENING, _FOREIGN = 12, 2, 1
+# And as often as it has places to be made wrong, and some more.
+_LEAST = 5
+# They end the node, and another joins, or have nothing to do with workers: seldom, or there is nothing else.
+_SELDOM = {Leave.__name__: 0.2, Withdraw.__name__: 0.2, Assignments.__name__: 0.02}
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62})")
+
+
+class Attack:
+    """One evil node after the other, and what is said by it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.mallory: EvilWorker = None  # type: ignore[assignment]  # `join` sets it
+        self.joined = 0
+        self.ended: Counter[str] = Counter()
+        self.unready: list[Node] = []
+        self._roles: dict[str, int] = {}
+        self._known = Vocabulary(now=world.clock.now)
+        self.mutator: Mutator = None  # type: ignore[assignment]
+
+    async def prepare(self) -> None:
+        """Find out what is said when, and have everything there that a node could name."""
+        await self.join()
+        for name, kind in kinds().items():
+            self._roles[name] = await self._role(kind)
+        sorts = {often: {name for name, each in self._roles.items() if each == often} for often in self._roles.values()}
+        print({often: sorted(names) for often, names in sorts.items()})
+        assert {"StatusReport", "NodeReport", "Usage", "AttachmentReport"} <= sorts[_SESSION]
+        assert {"Hello", "JoinRequest", "StreamHello"} <= sorts[_OPENING]
+        assert {"Assignments", "Welcome"} <= sorts[_FOREIGN]
+        self.mutator = Mutator(SEED, self._known, self._roles)
+        self._weights = [
+            often * _SELDOM.get(name, 1.0) * (_LEAST + len(paths(kinds()[name]))) for name, often in self._roles.items()
+        ]
+        await self.back()
+
+    async def join(self) -> None:
+        while True:
+            name = f"evil{self.joined}"
+            self.joined += 1
+            try:
+                self.mallory = await self.world.evil(name)
+            except ResourceExhausted:
+                await asyncio.sleep(5.0)  # who joins too often waits
+                continue
+            self.mallory.answers[SeekImage] = lambda _: ImageSeen()
+            return
+
+    async def back(self) -> None:
+        """Have a session, as this node or, if it is none any more, as the next."""
+        while not self.mallory.connected or self.world.ids[self._name] not in self.world.view.nodes:
+            try:
+                await self.mallory.hello(self._name)
+            except SwarmError:
+                await self.join()
+            except TimeoutError:
+                await asyncio.sleep(1.0)
+        self.learn()
+
+    @property
+    def _name(self) -> str:
+        return f"evil{self.joined - 1}"
+
+    async def _role(self, kind: type[Message]) -> int:
+        """Say how often a kind is said, by what the manager does with one as it should be."""
+        await self.back()
+        await self.mallory.says(plain(kind))
+        await asyncio.sleep(0.5)
+        if "does not say" not in str(self.mallory.ended):
+            return _SESSION
+        line = await self.mallory._dial()
+        await line.send(encode(plain(kind)))
+        return _FOREIGN if "cannot begin" in await _why_ended(line) else _OPENING
+
+    def learn(self) -> None:
+        """Learn the names of what is there by now."""
+        world, own = self.world, self.world.ids[self._name]
+        view = world.view
+        networks = [MESH, MESH6, *(network.id for network in view.networks)]
+        self._known.own = {
+            "taskid": [task.id for task in view.tasks if task.node_id == own and task.live] or ["none"],
+            "attachmentid": [each.id for each in view.attachments if each.node_id == own] or ["none"],
+            "nodeid": [own],
+            "addresses{key}": networks,
+            "addresses{value}": [own_address(world, self._name, each) for each in networks],
+            "state": [TaskState.RUNNING] * 18 + [TaskState.READY, TaskState.FAILED],
+            "protocol": [3],
+            "hostname": [self._name],
+            "imageid": [image_id("web:1")],
+        }
+        honest = world.honest.values()
+        self._known.others = {
+            "taskid": [task.id for task in view.tasks if task.node_id != own],
+            "attachmentid": [each.id for each in view.attachments if each.node_id != own],
+            "nodeid": [node.id for node in view.nodes if node.id != own],
+            "serviceid": [each.id for each in view.services],
+            "hostname": ["alice", "bob", "web", "vault"],
+            "addresses{key}": networks,
+            "addresses{value}": [each for worker in honest for each in worker.plane._attachments.addresses],
+            "advertiseaddr": [worker.plan.site.facts.address for worker in honest],
+            "ipv6addresses": [str(each) for node in view.nodes for each in node.description.ipv6_addresses],
+            "imageid": [image_id("web:1"), image_id("poison")],
+            "reference": ["web:1", "nginx:1.27"],
+        }
+
+    async def say(self) -> None:
+        """Say one thing."""
+        rng = self.mutator._rng
+        (name,) = rng.choices(list(self._roles), self._weights)
+        frame = self.mutator.frame(name)
+        if self._roles[name] == _OPENING:
+            await self._opening(name, frame)
+            return
+        if not self.mallory.connected:
+            await self.back()
+        try:
+            await self.mallory.sends(frame)
+        except ChannelClosed:
+            await self.back()
+        await asyncio.sleep(rng.choice((0.0, 0.0, 0.005, 0.02, 0.1)))
+        if self.mallory.ended is not None:
+            self.ended[f"{type(self.mallory.ended).__name__} after {name}"] += 1
+
+    async def _opening(self, name: str, frame: bytes) -> None:
+        stranger = name in (RootRequest.__name__, JoinRequest.__name__)
+        line = await (self.world.stranger() if stranger else self.mallory._dial())
+        try:
+            await line.send(frame)
+            with contextlib.suppress(TimeoutError, SwarmError):
+                async with asyncio.timeout(0.1):
+                    await line.receive()
+        finally:
+            await line.close()
+        if name == Hello.__name__:
+            await asyncio.sleep(0.05)  # if it was one, it has ended the session before
+
+
+def plain(kind: type[Message]) -> AnyMessage:
+    """Make a message with nothing but what it must have."""
+    if kind is Hello:
+        return Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="evil0"))
+    needed = (each for each in msgspec.structs.fields(kind) if each.required)
+    return kind(**{each.name: _EMPTY.get(each.type, ()) for each in needed})  # type: ignore[return-value]
+
+
+_EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0, bytes: b"", bool: False}
+
+
+async def _why_ended(line: Line) -> str:
+    """Return why the manager refuses a connection, empty where it does not at once."""
+    with contextlib.suppress(SwarmError, TimeoutError):
+        async with asyncio.timeout(0.5):
+            while True:
+                message = (await line.receive()).message
+                if isinstance(message, Refused):
+                    return message.message
+    return ""
+
+
+def own_address(world: World, name: str, network: str) -> str:
+    """Return an address in a node's own part of a network."""
+    number = world.node(name).number
+    if not number:
+        return "10.0.0.1"
+    pool = layout(world.view.cluster.default_addr_pool)
+    gateway = pool.gateway_range(number)[7]
+    if network == MESH:
+        return str(gateway)
+    if network == MESH6:
+        prefix = mesh_prefix(world.view.cluster.default_addr_pool)
+        assert prefix is not None
+        return str(with_ipv4(prefix, gateway))
+    found = world.view.networks.get(network)
+    lease = found.leases.get(world.ids[name]) if found is not None else None
+    return str(ipaddress.IPv4Network(lease)[7]) if lease else str(gateway)
+
+
+# --- what may be of an evil node on others ----------------------------------------------------------------------------
+
+
+class Hearsay:
+    """What honest workers were told last."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seen: dict[str, object] = {}
+
+    def look(self) -> None:
+        """Fail if an honest worker was told something that is not an evil node's to say."""
+        for name, worker in self._world.honest.items():
+            if self._seen.get(name) is not worker.world:
+                self._seen[name] = worker.world
+                problems = list(foreign_problems(self._world, worker))
+                assert not problems, f"{name} was told of {problems[:3]}"
+
+
+def foreign_problems(world: World, worker: HonestWorker) -> Iterable[str]:
+    """Name what an honest worker was told of evil nodes that is not theirs to say."""
+    evil = {node_id: name for name, node_id in world.ids.items() if name not in world.honest}
+    others = {node.status.addr for node in world.view.nodes if node.id not in evil}
+    for peer in worker.world.peers.values():
+        if peer.node_id in evil:
+            if not _is_usable4(str(peer.addr)) or str(peer.addr) in others:
+                yield f"a peer at {peer.addr!r:.50}"
+            yield from (f"a peer's {each!r:.50}" for each in peer.ipv6_addresses if not _is_usable6(str(each)))
+    for endpoint in worker.world.endpoints.values():
+        for backend in (*endpoint.backends, *endpoint.draining):
+            if backend.node_id not in evil:
+                continue
+            if backend.hostname and not _HOSTNAME.fullmatch(backend.hostname):
+                yield f"a container that calls itself {backend.hostname[:50]!r}"
+            for network, address in backend.addresses.items():
+                if not _is_own(world, evil[backend.node_id], network, str(address)):
+                    yield f"{str(address)[:50]!r} in {network[:50]!r} of {evil[backend.node_id]}"
+
+
+def _is_usable4(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        address = ipaddress.IPv4Address(text)
+        return not (address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local)
+    return False
+
+
+def _is_usable6(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return _is_one_host6(text)
+    return False
+
+
+def _is_one_host6(text: str) -> bool:
+    address = ipaddress.IPv6Address(text)
+    return "%" not in text and not (address.is_loopback or address.is_multicast or address.is_unspecified)
+
+
+def _is_own(world: World, name: str, network: str, text: str) -> bool:
+    if world.ids[name] not in world.view.nodes:
+        return False
+    mine = own_address(world, name, network)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    around = ipaddress.ip_network(f"{mine}/{120 if network == MESH6 else 24}", strict=False)
+    known = network in (MESH, MESH6) or network in world.view.networks
+    return known and address in around
+
+
+# --- the test ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def watched(world: World, unready: list[str]) -> AsyncIterator[None]:
+    """Write down every time that an honest node is not ready, or one of its tasks changes."""
+    honest = {worker.node_id for worker in world.honest.values()}
+
+    async def watch() -> None:
+        with world.manager.store.watch() as subscription:
+            while True:
+                for changes in await subscription.next():
+                    for change in changes.changes:
+                        value = change.current
+                        if isinstance(value, Node) and value.id in honest and value.status.state != "ready":
+                            unready.append(f"{value.name}: {value.status}")
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def furnish(world: World) -> None:
+    """Have one of everything that a message may name."""
+    await world.network("blue")
+    await world.network("secretive", Options={"encrypted": ""})
+    red = await world.network("red")
+    key = await world.secret("key", "c2VjcmV0")
+    await world.service("web", networks=("blue", "secretive"), publish={8080: 80})
+    await world.service("vault", on=("alice", "bob"), networks=("red",), Secrets=[key])
+    await world.post(
+        "/services/create",
+        {
+            "Name": "scaled",
+            "Labels": {"swarm.x.autoscale": "min=1,max=3,cpu=50%"},
+            "Mode": {"Replicated": {"Replicas": 1}},
+            "TaskTemplate": {
+                "ContainerSpec": {"Image": "web:1"},
+                "Resources": {"Reservations": {"NanoCPUs": 100_000_000}},
+                "Placement": {"Constraints": [f"node.id=={world.ids['alice']}"]},
+            },
+        },
+    )
+    bob = NetworkAttachment(id="plain", node_id=world.ids["bob"], name="plain", networks=(AttachedNetwork(target=red),))
+    await world.manager.store.update(lambda tx: tx.put(bob))
+    await world.until(lambda: all(task.status.state is TaskState.RUNNING for task in world.tasks("scaled")))
+
+
+def resident_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def tasks_of_honest(world: World) -> set[tuple[str, str]]:
+    honest = {worker.node_id for worker in world.honest.values()}
+    return {(task.id, task.status.state.name) for task in world.view.tasks if task.node_id in honest}
+
+
+async def everything_wrong() -> None:
+    async with hostile_world(SEED) as world:
+        await furnish(world)
+        attack = Attack(world)
+        await attack.prepare()
+        await world.quiet(30)
+        plans, tasks = world.standing(), tasks_of_honest(world)
+        unready: list[str] = []
+        warm = 0
+        said = Hearsay(world)
+        async with watched(world, unready):
+            for number in range(1, CALLS + 1):
+                await attack.say()
+                said.look()
+                if number == WARM_UP:
+                    warm = resident_kib()
+                if number % REFRESH == 0:
+                    await attack.back()
+                if number % CHUNK == 0:
+                    await world.probe()
+                    world.honest_are_well()
+            await world.quiet(10)
+            print(f"\n{CALLS} by {attack.joined} nodes; sessions ended by {sum(attack.ended.values())}: {attack.ended}")
+        assert not unready
+        assert world.standing() == plans
+        assert tasks_of_honest(world) == tasks
+        assert CANARY not in "\n".join(script for worker in world.honest.values() for script in worker.scripts)
+        assert resident_kib() - warm < GROWTH_KIB
+        untried = [(name, path) for name in kinds() for path in paths(kinds()[name])]
+        tried = {each for each in untried if attack.mutator.tried[each]}
+        assert CALLS < 20_000 or len(tried) == len(untried), sorted(set(untried) - tried)[:10]
+        await world.service("after", on=("alice", "bob"), networks=("blue",))
+        await world.probe()
+        world.honest_are_well()
+
+
+@pytest.mark.timeout(60 + CALLS // 20)
+def test_everything_wrong_that_a_worker_can_say(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    began = time.monotonic()
+    run_virtual(everything_wrong())
+    print(f"in {time.monotonic() - began:.1f} s")

@@ -50,6 +50,9 @@ async def connect_container(context: Context, call: Call) -> Reply:
     _check(shown, network)
     own = asked_network(network, asked.endpoint_config)
     _check_node(context, found, own)
+    present = attachment_of(context.store.view, found.id)
+    if not _runs(shown) and present is not None and any(each.target == network.id for each in present.networks):
+        return Answer(200)  # an engine leaves one that does not run as it is, and says nothing
     draft = _draft(context, found, shown)
 
     def wanted(view: View) -> NetworkAttachment:
@@ -140,6 +143,10 @@ async def _inspect(context: Context, found: Found) -> Any:
     if not reply.ok:
         raise reply.error()
     return reply.json()
+
+
+def _runs(shown: Any) -> bool:
+    return bool((shown.get("State") or {}).get("Running"))
 
 
 def _check(shown: Any, network: Network) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
@@ -17,6 +18,7 @@ from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, Ima
 from common.wire.keepalive import keep_alive
 from common.wire.messages import Refused
 from worker.imagekeep import FetchedImages
+from worker.imagepace import Pace
 from worker.imagetar import ImageTar, WrongImage
 from worker.ports import Engine, EngineDown, EngineError
 from worker.questions import Questions
@@ -27,8 +29,12 @@ MAX_FETCHES = 2
 OFFER_SECONDS = 10.0
 # A source that sends nothing for so long is given up: the next may do, and all of it must come again.
 STALL_SECONDS = 15.0
-# Before the first byte an engine writes the image to its disk, at least at this speed (bytes a second).
+# Before the first byte an engine writes the image to its disk, at least at this speed (bytes a second) and in this time
+# (seconds), whatever size its worker says that it has.
 SLOWEST_DISK = 10 << 20
+LONGEST_WRITE = 1800.0
+# A node that could not give an image, or did not get on with it, is asked after all others for so long.
+DOUBTED_SECONDS = 3600.0
 PIECE = 256 * 1024
 RETRY_SECONDS = (0.5, 1.5)
 
@@ -56,6 +62,8 @@ class ImageFetcher:
         self._rng = rng
         self._fetched = fetched
         self._slots = asyncio.Semaphore(MAX_FETCHES)
+        # When a node last failed to give an image (loop time).
+        self._failed_at: dict[str, float] = {}
 
     async def fetch(self, image_id: str, tell: Callable[[str], None]) -> str:
         """Have the image (`sha256:…`) here, and return its id here; empty when no connected node has it.
@@ -90,9 +98,9 @@ class ImageFetcher:
     async def _try_all(
         self, image_id: str, sources: Sequence[ImageSource], failed: dict[str, str], tell: Callable[[str], None]
     ) -> str:
-        for source in sources:
+        for source in sorted(sources, key=lambda each: self._is_doubted(each.node_id)):
             try:
-                return await self._fetch_from(source, image_id, tell, whole=bool(failed))
+                name = await self._fetch_from(source, image_id, tell, whole=bool(failed))
             except EngineDown:
                 raise
             except Busy:
@@ -100,7 +108,14 @@ class ImageFetcher:
             except SwarmError as error:
                 _log.warning("image %s from %s: %s", image_id, source.hostname, error.message)
                 failed[source.node_id] = f"{source.hostname}: {error.message}"
+                self._failed_at[source.node_id] = _now()
+            else:
+                self._failed_at.pop(source.node_id, None)
+                return name
         return ""
+
+    def _is_doubted(self, node_id: str) -> bool:
+        return _now() - self._failed_at.get(node_id, -math.inf) < DOUBTED_SECONDS
 
     async def _fetch_from(self, source: ImageSource, image_id: str, tell: Callable[[str], None], *, whole: bool) -> str:
         channel = await self._dial(source)
@@ -128,7 +143,8 @@ class ImageFetcher:
     async def _load(self, channel: Channel, image_id: str, size: int) -> str:
         reader, writer = open_raw(channel)
         keep_alive(writer.transport)
-        archive = _Archive(reader, ImageTar(image_id), STALL_SECONDS + size / SLOWEST_DISK)
+        first = STALL_SECONDS + min(size / SLOWEST_DISK, LONGEST_WRITE)
+        archive = _Archive(reader, ImageTar(image_id), first)
         try:
             async with contextlib.aclosing(archive.pieces()) as pieces:
                 return await self._engine.load(pieces)
@@ -152,6 +168,7 @@ class _Archive:
         self._reader = reader
         self._tar = tar
         self._patience = first_seconds
+        self._pace = Pace(STALL_SECONDS)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         try:
@@ -165,6 +182,7 @@ class _Archive:
             raise
 
     async def _read(self) -> bytes:
+        began = _now()
         try:
             async with asyncio.timeout(self._patience):
                 data = await self._reader.read(PIECE)
@@ -176,7 +194,13 @@ class _Archive:
         self._patience = STALL_SECONDS
         if not data:
             raise Unavailable(f"it ended after {self.received} bytes, before the image was complete")
+        if self.received:
+            self._pace.moved(len(data), _now() - began)
         return data
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from common.clock import Clock
-from common.errors import NotFound, PermissionDenied, ProtocolError, SwarmError, Unavailable
+from common.errors import NotFound, PermissionDenied, ProtocolError, ResourceExhausted, SwarmError, Unavailable
 from common.tls import ROLE_WORKER
 from common.wire.budget import fitting
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.handshake import refusal
 from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
 from common.wire.keepalive import keep_alive
+from worker.imagepace import Pace, TooSlow
 from worker.imagetar import ImageTar
 from worker.ports import Engine, Image
 
-# More at once would make each slower; the others wait, or go to those who have it by then.
+# More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
+# time, and waits with so many connections: else one alone could keep an image from all others.
 MAX_SERVED = 3
+MAX_WAITING = 8
 GRANT_SECONDS = 600.0
 MAX_GRANTS = 10_000
 # A ticket may come before the manager's word of it.
@@ -47,6 +52,9 @@ class ImageServer:
         self._grants: dict[str, _Granted] = {}
         self._granted = asyncio.Condition()
         self._slots = asyncio.Semaphore(MAX_SERVED)
+        # By the node that fetches: whose turn it is, and how many of its connections are here.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: Counter[str] = Counter()
 
     async def grant(self, message: ImageGrant) -> None:
         """Let a node fetch an image, for a while."""
@@ -84,8 +92,8 @@ class ImageServer:
 
         """
         try:
-            image = await self._admitted(channel)
-            async with self._slots:
+            image, node_id = await self._admitted(channel)
+            async with self._turn_of(node_id), self._slots:
                 want = await self._offer(channel, image)
                 await self._send(channel, image, want.present)
         except ChannelClosed:
@@ -97,7 +105,27 @@ class ImageServer:
         finally:
             await channel.close()
 
-    async def _admitted(self, channel: Channel) -> Image:
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, node_id: str) -> AsyncIterator[None]:
+        """Wait until a node is not being served.
+
+        Raises:
+            ResourceExhausted: more of its connections wait than an honest node makes.
+
+        """
+        self._waiting[node_id] += 1
+        try:
+            if self._waiting[node_id] > MAX_WAITING:
+                raise ResourceExhausted(f"{MAX_WAITING} images are being fetched from here by this node already")
+            async with self._turns[node_id]:
+                yield
+        finally:
+            self._waiting[node_id] -= 1
+            if not self._waiting[node_id]:
+                del self._waiting[node_id], self._turns[node_id]
+
+    async def _admitted(self, channel: Channel) -> tuple[Image, str]:
+        """Return the image that a connection is for, and the node that gets it."""
         request = await _next(channel)
         if not isinstance(request, ImageRequest):
             raise ProtocolError(f"a worker does not say {type(request).__name__} to another")
@@ -109,7 +137,7 @@ class ImageServer:
         image = await self._engine.image(request.image_id)
         if image is None or image.id != request.image_id:
             raise NotFound(f"No such image: {request.image_id}")
-        return image
+        return image, grant.node_id
 
     async def _find(self, ticket: str) -> _Granted:
         try:
@@ -130,13 +158,16 @@ class ImageServer:
         _, writer = open_raw(channel)
         keep_alive(writer.transport)
         tar = ImageTar(image.id, image.layers[:present])
+        pace, loop = Pace(_STALL_SECONDS), asyncio.get_running_loop()
         try:
             async with contextlib.aclosing(self._engine.save(image.id)) as pieces:
                 async for data in pieces:
                     writer.writelines(tar.feed(data))
+                    began = loop.time()
                     async with asyncio.timeout(_STALL_SECONDS):
                         await writer.drain()
-        except (OSError, TimeoutError) as error:
+                    pace.moved(len(data), loop.time() - began)
+        except (OSError, TimeoutError, TooSlow) as error:
             writer.transport.abort()
             raise Unavailable(f"{channel.peer} stopped taking image {image.id}: {error!r}") from error
         except BaseException:

@@ -27,6 +27,8 @@ _END = bytes(2 * BLOCK)
 # Manifests and configurations; real ones have a few KiB. All that may be some are kept together until this is full.
 _MAX_TEXT = 8 * 1024 * 1024
 _MAX_PAX = 64 * 1024
+# Files and folders; images have at most 127 layers, and engines write at most four for each.
+_MAX_MEMBERS = 4096
 
 _FOLDER = re.compile(r"blobs/?|blobs/sha256/?|[0-9a-f]{64}/?")
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})|([0-9a-f]{64})\.json")
@@ -161,6 +163,8 @@ class ImageTar:
         if key in self._seen:
             raise WrongImage(f"the archive has {name!r} twice")
         self._seen.add(key)
+        if len(self._seen) > _MAX_MEMBERS:
+            raise WrongImage(f"the archive has more than {_MAX_MEMBERS} files, which no image has")
 
     def _check(self) -> None:
         manifest = self._json("manifest.json", list)

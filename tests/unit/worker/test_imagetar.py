@@ -236,3 +236,10 @@ def test_random_damage_never_yields_another_end() -> None:
             content = names(out)
             assert sha256(content[archive.config_name]) == archive.image_id.removeprefix("sha256:")
             assert not json.loads(content["manifest.json"])[0].get("RepoTags")
+
+
+def test_more_files_than_any_image_has_are_refused() -> None:
+    archive = Archive()
+    archive.files |= {f"{number:064x}/json": b"" for number in range(5000)}
+    with pytest.raises(WrongImage, match="more than 4096 files"):
+        through(archive.tar(), archive.image_id)

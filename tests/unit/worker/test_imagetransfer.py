@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,17 @@ from common.clock import LoopClock, SystemClock
 from common.errors import NotFound, PermissionDenied, Unauthenticated
 from common.tls import client_context, peer_context, peer_name
 from common.wire.channel import ChannelClosed
+from common.wire.codec import Frame
 from common.wire.handshake import refused_error
-from common.wire.image_messages import FetchImage, ImageGrant, ImageRequest, ImageSource, ImageSources
+from common.wire.image_messages import (
+    FetchImage,
+    ImageGrant,
+    ImageOffer,
+    ImageRequest,
+    ImageSource,
+    ImageSources,
+    ImageWant,
+)
 from common.wire.messages import Refused
 from common.wire.server import Server, dial, serve
 from tests.fakes.archives import Archive
@@ -23,6 +32,7 @@ from worker import imagefetch, imageserver
 from worker.imagefetch import ImageFetcher
 from worker.imagekeep import FetchedImages
 from worker.imagelink import ImageLink
+from worker.imagepace import Pace
 from worker.imageserver import ImageServer
 from worker.ports import Image
 from worker.questions import Questions
@@ -242,6 +252,139 @@ async def test_a_source_that_goes_silent_is_followed_by_another(
     assert await here.fetch(archive)
     assert len(here.engine.loaded) == 1
     assert f"from host-a: it sent {why} for 0." in caplog.text
+
+
+async def trickle(data: bytes) -> AsyncIterator[bytes]:
+    """Send as much as shows that there is something, and then hardly anything."""
+    yield data[:5000]
+    for start in range(5000, len(data)):
+        yield data[start : start + 1]
+        await asyncio.sleep(0.01)
+
+
+def in_large_pieces(archive: Archive) -> Callable[[str], AsyncIterator[bytes]]:
+    async def save(_: str) -> AsyncIterator[bytes]:
+        data = archive.tar()
+        for start in range(0, len(data), 1 << 20):
+            yield data[start : start + (1 << 20)]
+
+    return save
+
+
+async def test_a_source_that_trickles_is_followed_by_another_and_asked_last_from_then_on(
+    world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(imagefetch, "STALL_SECONDS", 0.2)
+    slow, good, here = [await world.node(name) for name in ("a", "b", "c")]
+    monkeypatch.setattr(slow.engine, "save", lambda _: trickle(archive.tar()))
+    for node in (slow, good):
+        node.has(archive)
+    here.will_load(archive)
+    sources = [await world.source(name, "c", archive) for name in ("a", "b")]
+    here.sources = lambda _: sources
+    assert await here.fetch(archive)
+    assert "from host-a: only" in caplog.text
+    here.engine.details.clear()
+    caplog.clear()
+    assert await here.fetch(archive)
+    assert "host-a" not in caplog.text
+
+
+async def test_a_size_that_nothing_has_is_not_waited_for(
+    world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagefetch, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(imagefetch, "LONGEST_WRITE", 0.1)
+    silent, here = [await world.node(name) for name in "ab"]
+    silent.has(archive)
+    silent.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers, size=1 << 62)
+
+    async def save(image_id: str) -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    monkeypatch.setattr(silent.engine, "save", save)
+    source = await world.source("a", "b", archive)
+    here.sources = lambda asked: [] if asked.failed else [source]
+    with pytest.raises(NotFound, match=r"it sent nothing at all for 0\.2 s"):
+        await here.fetch(archive)
+
+
+@pytest.fixture
+def large() -> Archive:
+    """More than any buffer on the way takes."""
+    return Archive(bytes(32 << 20))
+
+
+async def test_one_node_alone_cannot_keep_an_image_from_the_others(
+    world: World, large: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = large
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    monkeypatch.setattr(there.engine, "save", in_large_pieces(archive))
+    here.will_load(archive)
+    greedy = client_context(world.pki.files("evil"))
+    taken = await world.source("a", "evil", archive)
+    channels = []
+    for _ in range(imageserver.MAX_SERVED + 1):
+        channel = await ImageLink(lambda: greedy, lambda: "").dial(taken)
+        await channel.send(ImageRequest(ticket=taken.ticket, image_id=archive.image_id))
+        channels.append(channel)
+    assert isinstance((await channels[0].receive()).message, ImageOffer)
+    await channels[0].send(ImageWant())
+    source = await world.source("a", "b", archive)
+    here.sources = lambda _: [source]
+    async with asyncio.timeout(5):
+        assert await here.fetch(archive)
+    for channel in channels:
+        await channel.close()
+
+
+async def test_a_node_waits_for_its_turn_with_few_connections(world: World, archive: Archive) -> None:
+    there = await world.node("a")
+    there.has(archive)
+    taken = await world.source("a", "evil", archive)
+    greedy = client_context(world.pki.files("evil"))
+    refused = 0
+    channels = []
+    for _ in range(imageserver.MAX_WAITING + 1):
+        channel = await ImageLink(lambda: greedy, lambda: "").dial(taken)
+        await channel.send(ImageRequest(ticket=taken.ticket, image_id=archive.image_id))
+        channels.append(channel)
+    answers = [asyncio.create_task(channel.receive()) for channel in channels]
+    done: set[asyncio.Task[Frame]] = set()
+    async with asyncio.timeout(5):
+        while len(done) < 2:
+            done, _ = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED, timeout=0.05)
+    refused = sum(isinstance(each.result().message, Refused) for each in done)
+    assert (refused, len(done)) == (1, 2), "one is offered the image, one is too many, the others wait"
+    for each in answers:
+        each.cancel()
+    for channel in channels:
+        await channel.close()
+
+
+async def test_who_takes_an_image_too_slowly_is_given_up(
+    world: World, large: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(imageserver, "Pace", lambda _: Pace(0.1, least=1 << 40))
+    caplog.set_level("INFO")
+    there, here = await world.node("a"), await world.node("b")
+    there.has(large)
+    monkeypatch.setattr(there.engine, "save", in_large_pieces(large))
+    source = await world.source("a", "b", large)
+    here.sources = lambda asked: [] if asked.failed else [source]
+    monkeypatch.setattr(here.engine, "load", taking_its_time)
+    with pytest.raises(NotFound, match="before the image was complete"):
+        await here.fetch(large)
+    assert "which is too slow to be of use" in caplog.text
+
+
+async def taking_its_time(archive: AsyncIterable[bytes]) -> str:
+    async for _ in archive:
+        await asyncio.sleep(0.01)
+    return ""
 
 
 @pytest.mark.parametrize(("ticket", "node"), [("ticket-a-b", "c"), ("forged", "b")])

@@ -5,7 +5,6 @@ It is a gzipped tar archive of `MEMBERS`, in this order. The manager's own certi
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import sys
@@ -14,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -22,10 +22,12 @@ import msgspec
 
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
-from common.model import Cluster
 from common.privatefiles import private_file
 from common.version import version
-from manager.backends.sqlite import SqliteBackend, snapshot
+from manager.backends.confirmed import read_confirmed
+from manager.backends.contents import read
+from manager.backends.failures import WHAT_IS_LEFT, Damaged, explaining
+from manager.backends.storefile import snapshot
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir
 
@@ -114,30 +116,14 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
 def _copied(data: DataDir, copy: Path, clock: Clock) -> Manifest:
     """Copy the store, and read the copy to the end: one that cannot be read is no backup."""
     made_at = clock.now()
-    snapshot(data.store, copy)
-    return Manifest(format=FORMAT, cluster_id=cluster_in(copy).id, release=version(), made_at=made_at)
-
-
-def cluster_in(store: Path) -> Cluster:
-    """Read all of a store that nobody has open, and return its cluster.
-
-    Raises:
-        Unavailable: it is damaged, of a newer release, or has no cluster.
-
-    """
-
-    async def read() -> Cluster | None:
-        backend = SqliteBackend(store)
-        try:
-            objects = (await backend.load()).objects
-        finally:
-            await backend.close()
-        return next((value for value in objects if isinstance(value, Cluster)), None)
-
-    cluster = asyncio.run(read())
-    if cluster is None:
-        raise Unavailable(f"the store {store} has no cluster in it: it is damaged")
-    return cluster
+    with explaining(data.store):
+        confirmed = read_confirmed(data.store)
+        snapshot(data.store, copy)
+        contents = replace(read(copy), confirmed=confirmed)
+    contents.check(data.store)
+    if contents.cluster is None:
+        raise Damaged(f"the store {data.store} has no cluster in it: {WHAT_IS_LEFT}")
+    return Manifest(format=FORMAT, cluster_id=contents.cluster.id, release=version(), made_at=made_at)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes | Path, made_at: float) -> None:

@@ -101,7 +101,7 @@ async def _fill(
         data_path_port=data_path_port,
     )
     node = first_node(config)
-    async with Store(SqliteBackend(data.store), clock) as store:
+    async with Store(SqliteBackend(data.store, fresh=True), clock) as store:
         await store.update(lambda tx: tx.apply(Decision(put=(cluster, node, ingress_network(rng)))))
     return cluster
 

@@ -12,8 +12,9 @@ from manager.cli import cli
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
 
-# How `run` ends when its cluster was left: its systemd unit is not started again then.
+# How `run` ends when its cluster was left, and when its store is damaged: its systemd unit is not started again then.
 LEFT_STATUS = 3
+DAMAGED_STATUS = 4
 
 _data_dir = click.option(
     "--data-dir",
@@ -116,9 +117,14 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     import uvloop  # noqa: PLC0415 - as above
 
     from manager import app  # noqa: PLC0415 - as above
+    from manager.backends.failures import Damaged  # noqa: PLC0415 - as above
 
     logs.setup(log_level)
-    left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
+    try:
+        left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
+    except Damaged as error:
+        click.echo(error.message, err=True)
+        return DAMAGED_STATUS
     return LEFT_STATUS if left else 0
 
 
@@ -184,7 +190,27 @@ def restore(
     )
 
 
-for command in (init, start, run, backup, restore):
+@click.command(
+    "repair",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager repair
+    swarm-manager repair --accept-loss
+    """,
+)
+@_data_dir
+@click.option("--accept-loss", is_flag=True, help="Go on with what is left of a damaged store.")
+def repair(*, data_dir: Path, accept_loss: bool) -> int:
+    """Say whether this host's manager, which must not run, has all of its store, and what is left of a damaged one.
+
+    With --accept-loss that becomes the store; the damaged files are kept in a folder of the data directory.
+    """
+    from manager import repair as repairing  # noqa: PLC0415 - as above
+
+    return repairing.repair(DataDir(data_dir), accept=accept_loss)
+
+
+for command in (init, start, run, backup, restore, repair):
     cli.add_command(command)
 
 

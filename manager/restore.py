@@ -94,7 +94,7 @@ async def _settle(
     data: DataDir, name: str, authority: Authority, before: ManagerConfig, config: ManagerConfig, clock: Clock
 ) -> ManagerConfig:
     """Make the records and this manager's certificate fit the host that it is on now; return who the manager is."""
-    async with Store(SqliteBackend(data.store), clock) as store:
+    async with Store(SqliteBackend(data.store, fresh=True), clock) as store:
         cluster = store.view.cluster
         if authority.cluster_id != cluster.id:
             raise InvalidArgument(f"{name} is damaged: its authority is not that of cluster {cluster.id}")
@@ -149,7 +149,7 @@ def _awaited(node: Node) -> Node:
         return node
     status = node.status
     if status.state == "ready":
-        message = "the manager was restored from a backup; this worker has not come to it yet"
+        message = "the manager was restored; this worker has not come to it yet"
         status = NodeStatus(state="unknown", message=message, addr=status.addr)
     return msgspec.structs.replace(node, status=status, certificate_serials=(ANY_CERTIFICATE,))
 

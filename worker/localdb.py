@@ -141,6 +141,7 @@ class LocalDb:
             return AssignmentSet()
 
     def _save(self, message: Assignments) -> None:
+        configs = _config_ids(self._connection)
         with self._connection as db:
             if message.complete:
                 db.execute("DELETE FROM object")
@@ -152,6 +153,8 @@ class LocalDb:
             db.execute("INSERT OR REPLACE INTO object VALUES ('place', '', ?)", (place,))
             # States of tasks that are gone are kept as long as anything else asks for them: no longer.
             db.execute("DELETE FROM state WHERE id NOT IN (SELECT id FROM object WHERE kind = 'task')")
+        if configs - _config_ids(db):
+            _erase(db)
 
     def _save_states(self, reports: Collection[TaskReport]) -> None:
         rows = [(report.task_id, msgspec.msgpack.encode(report.status)) for report in reports]
@@ -212,6 +215,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     path.chmod(0o600)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA temp_store = MEMORY")
     (schema,) = db.execute("PRAGMA user_version").fetchone()
     if schema not in (0, SCHEMA_VERSION):
         raise sqlite3.DatabaseError(f"its schema has version {schema}, this release reads {SCHEMA_VERSION}")
@@ -222,6 +227,19 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if not schema:  # it would be written each time, even to a disk that is full
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.isolation_level = "IMMEDIATE"
+
+
+def _config_ids(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT id FROM object WHERE kind = 'config'")}
+
+
+def _erase(db: sqlite3.Connection) -> None:
+    """Leave nothing of what was removed in the file or its log: a config may have what only its service should see.
+
+    `secure_delete` overwrites what is deleted where it is, but not the copies that moving rows between pages has left.
+    """
+    db.execute("VACUUM")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _read(db: sqlite3.Connection) -> AssignmentSet:

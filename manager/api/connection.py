@@ -63,7 +63,6 @@ class Connection(RequestHandler):
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
             lingering_time=1.0,
-            auto_decompress=False,  # a body is passed on as it came, and engines decompress by themselves
         )
         self._limits = limits
         self._server = server

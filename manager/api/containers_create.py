@@ -20,7 +20,7 @@ from manager.api.containers_networks import check_addresses
 from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
-from manager.api.errors import EngineError, invalid
+from manager.api.errors import EngineError
 from manager.api.images_find import find_local
 from manager.api.images_pin import untold
 from manager.api.proxy import ask, ask_all
@@ -36,6 +36,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     """
     wanted = read(call, context.store.view)
     started = context.clock.now()
+    only = await _beside(context, wanted)
     if wanted.name:
         check_claims(context, wanted.name, started)
         await check_name(context, wanted.name)
@@ -44,7 +45,6 @@ async def create_container(context: Context, call: Call) -> Reply:
     seen, labels = await _look(context, wanted, image_id)
     if not any(each.image for each in seen.values()) and wanted.image:
         raise EngineError(404, f"No such image: {with_tag(wanted.image)}")
-    only = await _beside(context, wanted)
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
     check_claims(context, wanted.name, started)
     only = _common(only, check_addresses(context.store.view, wanted.networks))
@@ -69,28 +69,11 @@ async def create_container(context: Context, call: Call) -> Reply:
 
 
 async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
-    """Return the one node that the container must be on, as others are there that it shares something with.
-
-    Links within a network of the cluster reach over all nodes.
-
-    Raises:
-        EngineError: 400, there is no such container (clients would take a 404 for a missing image); 409, they are on
-            different nodes.
-
-    """
-    others = dict.fromkeys(wanted.beside, "")
-    others |= {link.target: f"could not get container for {link.target}: " for link in wanted.links}
-    nodes = set()
-    for reference, prefix in others.items():
-        try:
-            found = await locate(context, reference)
-        except EngineError as error:
-            raise invalid(f"{prefix}{error.message}") from None
-        if reference in wanted.beside or not wanted.networks:
-            nodes.add(found.node_id)
+    """Return the one node that the container must be on, as others are there that it shares something with."""
+    nodes = {(await locate(context, reference)).node_id for reference in dict.fromkeys(wanted.beside)}
     if len(nodes) > 1:
         names = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in nodes))
-        raise EngineError(409, f"the containers {', '.join(others)} are on different nodes: {names}")
+        raise EngineError(409, f"the containers {', '.join(wanted.beside)} are on different nodes: {names}")
     return frozenset(nodes) or None
 
 
@@ -103,13 +86,11 @@ async def _look(context: Context, wanted: Wanted, image_id: str) -> tuple[dict[s
 
     async def one(node_id: str) -> Seen:
         containers = await ask(context, node_id, "GET", "/containers/json", query={"all": "1"})
-        has = False
-        if wanted.image:
-            image = await ask(context, node_id, "GET", f"/images/{quote(wanted.image, safe='/:@')}/json")
-            if image.ok:
-                labels.update((image.json().get("Config") or {}).get("Labels") or {})
-            has = image.ok and (not image_id or image.json()["Id"] == image_id)
+        image = await ask(context, node_id, "GET", f"/images/{quote(wanted.image, safe='/:@')}/json")
+        if image.ok:
+            labels.update((image.json().get("Config") or {}).get("Labels") or {})
         volumes = await _volumes(context, node_id, wanted)
+        has = image.ok and (not image_id or image.json()["Id"] == image_id)
         return Seen(tuple(containers.json()) if containers.ok else (), has, volumes)
 
     seen, _ = await ask_all(one, [node.id for node in ready_nodes(context.store.view)], seconds=LIST_SECONDS)

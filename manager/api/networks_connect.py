@@ -15,7 +15,7 @@ from common.model.client import Role
 from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.wire.messages import MESH
-from manager.api.attachments import attachment_of, joined, noticed, without
+from manager.api.attachments import attachment_of, joined, without
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers_locate import Found, locate
 from manager.api.containers_make import connect
@@ -50,9 +50,6 @@ async def connect_container(context: Context, call: Call) -> Reply:
     _check(shown, network)
     own = asked_network(network, asked.endpoint_config)
     _check_node(context, found, own)
-    present = attachment_of(context.store.view, found.id)
-    if not _runs(shown) and present is not None and any(each.target == network.id for each in present.networks):
-        return Answer(200)  # an engine leaves one that does not run as it is, and says nothing
     draft = _draft(context, found, shown)
 
     def wanted(view: View) -> NetworkAttachment:
@@ -63,7 +60,6 @@ async def connect_container(context: Context, call: Call) -> Reply:
 
     async with joined(context, network.id, wanted) as ready:
         await _join(context, ready, network, own, shown, asked.endpoint_config)
-    await noticed(context, found.id)
     return Answer(200)
 
 
@@ -143,10 +139,6 @@ async def _inspect(context: Context, found: Found) -> Any:
     if not reply.ok:
         raise reply.error()
     return reply.json()
-
-
-def _runs(shown: Any) -> bool:
-    return bool((shown.get("State") or {}).get("Running"))
 
 
 def _check(shown: Any, network: Network) -> None:

@@ -6,14 +6,11 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.images_find import builder_version, by_suitability
 from manager.api.proxy import ask_every, raw_query
-from manager.api.proxy_presence import node_name
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 from manager.api.views.info import info_view, swarm_info_view, version_view
 
 DF_SECONDS = 10.0
-INFO_SECONDS = 1.0
 
 
 async def ping(context: Context, call: Call) -> Reply:
@@ -22,7 +19,7 @@ async def ping(context: Context, call: Call) -> Reply:
     headers = {
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
-        "Builder-Version": builder_version(context),
+        "Builder-Version": "1",
         "Swarm": "active/manager" if len(view.clusters) else "inactive",
     }
     body = b"OK" if call.method == "GET" else b""
@@ -35,16 +32,9 @@ async def version(context: Context, _: Call) -> Reply:
 
 
 async def info(context: Context, _: Call) -> Reply:
-    """Add up what the engines say of themselves; of one that does not answer, a warning says so."""
-    replies, reasons = await ask_every(context, "GET", "/info", seconds=INFO_SECONDS)
-    reasons |= {node_id: reply.message for node_id, reply in replies.items() if not reply.ok}
     view = context.store.view
-    order = [node.id for node in by_suitability(context)]
-    engines = [replies[node_id].json() for node_id in order if node_id in replies and replies[node_id].ok]
-    missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in sorted(reasons.items())]
     swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
-    now = context.clock.now()
-    return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))
+    return Answer(value=info_view(view, context.identity.version, context.host, swarm, context.clock.now()))
 
 
 async def disk_usage(context: Context, call: Call) -> Reply:

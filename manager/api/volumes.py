@@ -80,9 +80,7 @@ async def create_volume(context: Context, call: Call) -> Reply:
     content = msgspec.json.encode({**body, key: name})
     headers = {"content-type": JSON}
     reply = await ask(context, node_id, "POST", "/volumes/create", version=call.version, body=content, headers=headers)
-    if not reply.ok:
-        return reply.answer()
-    return Answer(reply.status, with_node(reply.json(), node_name(context.store.view, node_id)))
+    return reply.answer()
 
 
 async def inspect_volume(context: Context, call: Call) -> Reply:
@@ -107,7 +105,6 @@ async def prune_volumes(context: Context, call: Call) -> Reply:
     call.filters(_PRUNE_FILTERS)
     replies, reasons = await _all(context, "POST", "/volumes/prune", call, PRUNE_SECONDS)
     value = pruned("VolumesDeleted", replies.values())
-    value["VolumesDeleted"] = value["VolumesDeleted"] or []  # of all prunes the one that is never null
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 

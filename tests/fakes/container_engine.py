@@ -26,7 +26,6 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
-    raw_query: str = ""
 
 
 @dataclass
@@ -86,7 +85,7 @@ class ContainerEngine:
         parts = urlsplit(target)
         _, version, path = parts.path.split("/", 2)
         self.versions.append(version)
-        return Request(method, "/" + unquote(path), dict(parse_qsl(parts.query)), headers, raw_query=parts.query)
+        return Request(method, "/" + unquote(path), dict(parse_qsl(parts.query)), headers)
 
     async def _body(self, request: Request, reader: asyncio.StreamReader) -> None:
         if "chunked" in request.headers.get("transfer-encoding", ""):
@@ -146,10 +145,7 @@ class ContainerEngine:
 
 
 class Engines:
-    """Both nodes' engines of a cluster, and its API's way to them; one that is `cut` off cannot be reached.
-
-    `barriers` is how often somebody waited until all nodes have applied what is decided.
-    """
+    """Both nodes' engines of a cluster, and its API's way to them; one that is `cut` off cannot be reached."""
 
     def __init__(self, cluster: ApiCluster) -> None:
         self.one = ContainerEngine(cluster.folder / "one.sock")
@@ -157,7 +153,6 @@ class Engines:
         object.__setattr__(cluster.api.context, "engines", self)
         self._by_node = {WORKER1: self.one, WORKER2: self.two}
         self.cut: set[str] = set()
-        self.barriers = 0
 
     async def __aenter__(self) -> Self:
         await self.one.start()
@@ -173,9 +168,6 @@ class Engines:
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self._path(node_id)))
-
-    async def applied(self) -> None:
-        self.barriers += 1
 
     async def locate_image(self, reference: str) -> dict[str, Any]:
         return {}

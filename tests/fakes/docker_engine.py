@@ -38,7 +38,6 @@ class FakeEngine:
         version = "/{version:v1[.][0-9]+}"
         app.router.add_get(version + "/distribution/{name:.+}/json", self._distribution)
         app.router.add_get(version + "/system/df", self._usage)
-        app.router.add_get(version + "/info", self._info)
         app.router.add_get(version + "/volumes", self._volumes)
         app.router.add_post(version + "/auth", self._auth)
         self._runner = web.AppRunner(app, handler_cancellation=True)
@@ -90,12 +89,6 @@ class FakeEngine:
             {"LayersSize": 100, "Images": [image], "Containers": [], "Volumes": [], "BuildCache": []}
         )
 
-    async def _info(self, _: web.Request) -> web.Response:
-        numbers = {"Containers": 3, "ContainersRunning": 2, "ContainersPaused": 0, "ContainersStopped": 1, "Images": 5}
-        kinds = {"Driver": "overlay2", "CgroupDriver": "systemd", "CgroupVersion": "2", "DefaultRuntime": "runc"}
-        own = {"Name": "its own", "Labels": ["its=own"], "DockerRootDir": "/var/lib/docker"}
-        return web.json_response({**numbers, **kinds, **own, "SecurityOptions": ["name=seccomp,profile=builtin"]})
-
     async def _volumes(self, _: web.Request) -> web.Response:
         return web.json_response({"Volumes": [], "Warnings": None})
 
@@ -138,9 +131,6 @@ class FakeEngines:
     async def bring_image(self, node_id: str, image_id: str) -> str:
         self.brought.append((node_id, image_id))
         return image_id
-
-    async def applied(self) -> None:
-        """Nothing is decided here that nodes would have to apply."""
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.clock import rfc3339
-from common.model import Node
+from common.model import Node, TaskState
 from manager.api.host import Host
 from manager.api.views.swarm import cluster_view
 from manager.state.view import View
 
 _PLUGIN_TYPES = ("Volume", "Network", "Authorization", "Log")
-# What an engine says of itself alone. Clients expect the fields: they are one engine's, or these where none answers.
+# What the engine says of itself alone: clients expect the fields, for a cluster they mean nothing.
 _OF_ONE_ENGINE: Mapping[str, Any] = {
     "Driver": "",
     "DriverStatus": [],
     "LoggingDriver": "json-file",
     "CgroupDriver": "",
-    "CgroupVersion": "",
     "DockerRootDir": "",
     "IndexServerAddress": "https://index.docker.io/v1/",
     "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": []},
@@ -77,33 +76,21 @@ def version_view(version: str, host: Host, api: str, min_api: str) -> dict[str, 
     }
 
 
-# What is this cluster's answer all the same, whatever its engines say of their own.
-_NOT_OF_ONE_ENGINE = frozenset({"Labels", "GenericResources", "Warnings", "HttpProxy", "HttpsProxy", "NoProxy"})
-_COUNTED = ("Containers", "ContainersRunning", "ContainersPaused", "ContainersStopped", "Images")
-
-
-def info_view(
-    view: View,
-    version: str,
-    host: Host,
-    swarm: dict[str, Any],
-    now: float,
-    engines: Sequence[Mapping[str, Any]],
-    missing: Sequence[str],
-) -> dict[str, Any]:
-    """Render `GET /info`: the cluster as if it were one engine; sizes and numbers are sums over the ready nodes.
-
-    `engines` is what theirs say of themselves: what cannot be added up is the first one's. `missing` says which did
-    not answer.
-    """
+def info_view(view: View, version: str, host: Host, swarm: dict[str, Any], now: float) -> dict[str, Any]:
+    """Render `GET /info`: the cluster as if it were one engine; sizes are sums over the ready nodes."""
     ready = [node for node in view.nodes if node.agent and node.status.state == "ready"]
-    first = engines[0] if engines else {}
-    own = {name: first.get(name, value) for name, value in _OF_ONE_ENGINE.items() if name not in _NOT_OF_ONE_ENGINE}
+    running = sum(task.status.state is TaskState.RUNNING for task in view.tasks)
+    # Not by the property `terminal`: with 100,000 tasks it would hold the loop four times as long.
+    ended = sum(task.status.state > TaskState.RUNNING for task in view.tasks)
     return {
         "ID": swarm.get("Cluster", {}).get("ID", ""),
         "Name": host.hostname,
         "ServerVersion": version,
-        **{name: sum(engine.get(name) or 0 for engine in engines) for name in _COUNTED},
+        "Containers": running + ended,
+        "ContainersRunning": running,
+        "ContainersPaused": 0,
+        "ContainersStopped": ended,
+        "Images": 0,
         "NCPU": sum(node.description.resources.nano_cpus for node in ready) // 1_000_000_000,
         "MemTotal": sum(node.description.resources.memory_bytes for node in ready),
         "Plugins": _plugins(ready),
@@ -114,8 +101,6 @@ def info_view(
         "KernelVersion": host.kernel,
         "SystemTime": rfc3339(now),
         **_OF_ONE_ENGINE,
-        **own,
-        "Warnings": list(missing) or None,
         "Swarm": swarm,
     }
 

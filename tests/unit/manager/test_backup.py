@@ -81,7 +81,7 @@ def test_what_was_backed_up_is_restored_and_for_its_owner_only(data: DataDir, tm
     assert after.covers(("192.0.2.1", "swarm.example"))
     assert after.node.identity().node_id == "m1"
     assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in again.path.rglob("*") if f.is_file())
-    assert {f.name for f in data.path.iterdir()} == {"config.json", "certificates", "store.db"}
+    assert {f.name for f in data.path.iterdir()} == {"config.json", "certificates", "store.db", "store.db-confirmed"}
 
 
 async def test_a_backup_is_made_while_a_manager_writes(data: DataDir, tmp_path: Path):

@@ -80,6 +80,29 @@ async def test_an_incremental_message_changes_what_it_names(path):
     assert list(found.networks) == ["n"]
 
 
+@pytest.mark.parametrize(
+    "removal",
+    [
+        Assignments(complete=False, results_in=2, removed_configs=("c7", "c8")),
+        Assignments(complete=True, results_in=2, tasks=(make_task("t1"),)),
+    ],
+    ids=["removed", "replaced"],
+)
+async def test_nothing_is_left_on_disk_of_configs_that_are_gone(path, removal):
+    configs = [Config(id=f"c{n}", spec=ConfigSpec(name=f"c{n}", data=b"plain-%d-text" % n * 300)) for n in range(9)]
+    db = LocalDb(path)
+    await db.load()
+    await db.save(Assignments(complete=True, results_in=1, configs=tuple(configs)))
+    await db.save(removal)
+
+    def found():
+        return {n for n in (7, 8) for file in path.parent.iterdir() if b"plain-%d-text" % n in file.read_bytes()}
+
+    assert not found()
+    await db.close()
+    assert not found()
+
+
 async def test_the_place_in_the_cluster_outlives_messages_that_say_only_a_part_of_it(path):
     found = await saved(path, FULL, Assignments(complete=False, applies_to=7, results_in=8, node_number=6))
     assert (found.node_number, found.address_pools, found.data_path_port) == (6, ("10.0.0.0/8",), 5789)

@@ -1,0 +1,264 @@
+"""What is left of a damaged store is told, and becomes the store when a person says so; what was damaged is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from common.clock import SystemClock
+from common.errors import FailedPrecondition, Unavailable
+from common.model import Node, Secret, Service, StoredObject
+from common.model.node import ANY_CERTIFICATE, NodeSpec, NodeStatus
+from common.model.secret import SecretSpec
+from common.model.service import ServiceSpec
+from manager.backends.sqlite import SqliteBackend
+from manager.bootstrap import create_cluster
+from manager.config import DataDir, ManagerConfig
+from manager.main import DAMAGED_STATUS, cli
+from manager.repair import accept_loss, examine
+from manager.state.store import Store
+
+CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377")
+WORKER = Node(
+    id="w1",
+    agent=True,
+    spec=NodeSpec(role="worker"),
+    status=NodeStatus(state="ready", addr="192.0.2.2"),
+    certificate_serials=("17",),
+)
+SECRETS = 40
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDir:
+    """Make a manager that was killed: all but its first records is in its store's log."""
+    live, killed = DataDir(tmp_path / "live"), DataDir(tmp_path / "manager")
+
+    async def make() -> None:
+        await create_cluster(live, CONFIG, ("10.0.0.0/8",), SystemClock(), random.Random(1))
+        async with Store(SqliteBackend(live.store), SystemClock()) as store:
+            await store.update(lambda tx: [tx.put(Service(id="s1", spec=ServiceSpec(name="web"))), tx.put(WORKER)])
+            for number in range(SECRETS):
+                secret = Secret(id=f"x{number:02}", spec=SecretSpec(name=f"key{number}", data=b"%d" % number * 200))
+                await store.update(lambda tx, secret=secret: tx.put(secret))
+            shutil.copytree(live.path, killed.path)
+
+    asyncio.run(make())
+    shutil.rmtree(live.path)
+    return killed
+
+
+def stopped(data: DataDir) -> None:
+    """Stop the manager in order, so that all is in the file and nothing in the log."""
+    objects(data)
+
+
+def objects(data: DataDir) -> dict[str, StoredObject]:
+    async def read() -> dict[str, StoredObject]:
+        backend = SqliteBackend(data.store)
+        loaded = await backend.load()
+        await backend.close()
+        return {each.id: each for each in loaded.objects} | {"index": loaded.index}
+
+    return asyncio.run(read())
+
+
+def run(data: DataDir, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments, "--data-dir", str(data.path)])
+
+
+def files(data: DataDir) -> dict[str, bytes]:
+    return {str(f): f.read_bytes() for f in data.path.rglob("*") if f.is_file() and not f.name.endswith("-shm")}
+
+
+def wal(data: DataDir) -> Path:
+    return data.store.with_name("store.db-wal")
+
+
+def cut_log(data: DataDir) -> None:
+    content = wal(data).read_bytes()
+    wal(data).write_bytes(content[: len(content) // 2])
+
+
+def test_a_whole_store_is_said_to_be_whole(data: DataDir) -> None:
+    for _ in range(2):
+        result = run(data, "repair")
+        assert result.exit_code == 0
+        assert f"store.db is whole: 1 cluster, 1 network, 2 nodes, {SECRETS} secrets, 1 service, as of" in result.output
+        stopped(data)
+
+
+def test_what_a_cut_log_has_lost_is_told_and_given_up_when_a_person_says_so(data: DataDir) -> None:
+    cut_log(data)
+    before = files(data)
+    told = run(data, "repair")
+    assert told.exit_code == 1
+    assert "changes of the time from" in told.output
+    assert "Nothing was changed." in told.output
+    assert f"swarm-manager repair --accept-loss --data-dir {data.path}" in told.output
+    assert files(data) == before
+    left = examine(data)
+    assert 0 < left.missing_changes < SECRETS
+
+    accepted = run(data, "repair", "--accept-loss")
+    assert accepted.exit_code == 0, accepted.output
+    (aside,) = data.path.glob("damaged-*")
+    assert str(aside) in accepted.output
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o700
+    assert {name: (aside / name).read_bytes() for name in ("store.db", "store.db-wal", "store.db-confirmed")} == {
+        name: before[f"{data.path}/{name}"] for name in ("store.db", "store.db-wal", "store.db-confirmed")
+    }
+    assert not list(data.path.glob(".repair-*"))
+    after = objects(data)
+    assert left.confirmed is not None
+    assert after.pop("index") > left.confirmed.index
+    assert {i for i in after if i.startswith("x")} == {f"x{n:02}" for n in range(SECRETS - left.missing_changes)}
+    assert [each for each in left.objects if not isinstance(each, Node)] == [
+        each for each in after.values() if not isinstance(each, Node)
+    ]
+    worker = after["w1"]
+    assert isinstance(worker, Node)
+    assert worker.certificate_serials == (ANY_CERTIFICATE,)
+    assert worker.status.state == "unknown"
+    assert run(data, "repair").exit_code == 0
+
+
+def test_objects_that_cannot_be_read_are_named_and_the_others_kept(data: DataDir) -> None:
+    stopped(data)
+    content = data.store.read_bytes()
+    data.store.write_bytes(content.replace(b"11" * 200, b"1!" * 200))
+    told = run(data, "repair")
+    assert "is damaged: 1 object cannot be read (secret x11)" in told.output
+    assert "cannot be read: secret x11" in told.output
+    assert run(data, "repair", "--accept-loss").exit_code == 0
+    assert {i for i in objects(data) if i.startswith("x")} == {f"x{n:02}" for n in range(SECRETS) if n != 11}
+
+
+def test_what_is_on_both_sides_of_a_damaged_page_is_kept(data: DataDir) -> None:
+    stopped(data)
+    content = data.store.read_bytes()
+    page = content.index(b"20" * 200) // 4096 * 4096
+    data.store.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    assert run(data, "repair").exit_code == 1
+    assert run(data, "repair", "--accept-loss").exit_code == 0
+    kept = {i for i in objects(data) if i.startswith("x")}
+    assert {"x00", f"x{SECRETS - 1}"} <= kept
+    assert SECRETS - 20 < len(kept) < SECRETS
+    assert {"s1", "m1", "w1"} <= set(objects(data))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.store.write_bytes(bytes(100_000)),
+        lambda data: data.store.write_bytes(b""),
+        lambda data: data.store.unlink(),
+        lambda data: data.store.write_bytes(b"no database" * 999),
+    ],
+    ids=["zeroed", "empty", "missing", "other"],
+)
+def test_of_what_holds_nothing_nothing_is_made(data: DataDir, damage: Callable[[DataDir], object]) -> None:
+    stopped(data)
+    wal(data).unlink(missing_ok=True)
+    damage(data)
+    before = files(data)
+    assert "What is left: nothing" in run(data, "repair").output
+    refused = run(data, "repair", "--accept-loss")
+    assert refused.exit_code == 1
+    assert f"go back to a backup: mv {data.path} {data.path}.damaged && swarm-manager restore FILE" in refused.output
+    assert {name: content for name, content in files(data).items() if content or name in before} == before
+
+
+def test_a_cluster_record_that_is_lost_is_not_made_up(data: DataDir) -> None:
+    stopped(data)
+    content = data.store.read_bytes()
+    data.store.write_bytes(content.replace(b"SWMTKN-1-", b"SWMTKN_1_"))
+    assert "cannot be read: cluster" in run(data, "repair").output
+    with pytest.raises(FailedPrecondition, match="the cluster's own record is not there"):
+        accept_loss(data, examine(data), SystemClock())
+
+
+def test_a_manager_that_runs_is_left_alone(data: DataDir) -> None:
+    async def beside() -> Result:
+        async with Store(SqliteBackend(data.store), SystemClock()):
+            return await asyncio.to_thread(run, data, "repair", "--accept-loss")
+
+    result = asyncio.run(beside())
+    assert result.exit_code == 1
+    assert "another process has it open" in result.output
+
+
+def test_without_a_manager_there_is_nothing_to_repair(tmp_path: Path) -> None:
+    assert "no manager in" in run(DataDir(tmp_path), "repair").output
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_an_interruption_leaves_a_damaged_store_damaged_or_the_new_one(
+    data: DataDir, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Power may fail between any two of the moves: what was lost must not be forgotten."""
+    cut_log(data)
+    moves = []
+
+    def interrupted(function: Callable[..., object]) -> Callable[..., object]:
+        def move(*arguments: object, **options: object) -> object:
+            if len(moves) == step:
+                raise OSError(5, "Input/output error")
+            moves.append(arguments)
+            return function(*arguments, **options)
+
+        return move
+
+    left, before = examine(data), files(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", interrupted(os.link))
+        patch.setattr(Path, "unlink", interrupted(Path.unlink))
+        patch.setattr(Path, "replace", interrupted(Path.replace))
+        with pytest.raises(Unavailable, match="Input/output error"):
+            accept_loss(data, left, SystemClock())
+    if (found := examine(data)).damage():
+        assert all(content in files(data).values() for content in before.values())
+        with pytest.raises(Unavailable, match="missing"):
+            objects(data)
+    else:
+        assert left.confirmed is not None
+        assert found.position.index > left.confirmed.index
+    assert run(data, "repair", "--accept-loss").exit_code == 0
+
+
+def test_a_daemon_with_a_damaged_store_says_so_and_is_not_started_again(data: DataDir) -> None:
+    cut_log(data)
+    result = CliRunner().invoke(cli, ["run", "--data-dir", str(data.path)])
+    assert result.exit_code == DAMAGED_STATUS
+    assert "store.db is damaged: " in result.output
+    assert "see with 'swarm-manager repair' what is left" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_damaged_store_is_not_called_a_backup(data: DataDir, tmp_path: Path) -> None:
+    cut_log(data)
+    before = files(data)
+    result = run(data, "backup", str(tmp_path / "b.backup"))
+    assert result.exit_code == 1
+    assert "are missing: version" in result.output
+    assert files(data) == before
+    assert not (tmp_path / "b.backup").exists()
+
+
+def test_a_backup_of_a_store_of_another_content_is_refused(data: DataDir, tmp_path: Path) -> None:
+    stopped(data)
+    with sqlite3.connect(data.store) as database:
+        database.execute("DELETE FROM vault WHERE id = 'x07'")
+    database.close()
+    result = run(data, "backup", str(tmp_path / "b.backup"))
+    assert result.exit_code == 1
+    assert f"of {SECRETS + 5} objects {SECRETS + 4} are there" in result.output

@@ -30,6 +30,12 @@ _LAST_MANAGER = (
     "To take a host out of the cluster, run 'swarm-worker leave' on that host."
 )
 
+_ENDS_ALL = (
+    "This is the cluster's only manager: with it end the cluster, its services, secrets and certificate authority, for "
+    "good, so '--force' is not enough. If that is what you want, run 'swarm-manager leave --force'. To take a host out "
+    "of the cluster, run 'swarm-worker leave' on that host."
+)
+
 
 async def inspect_swarm(context: Context, call: Call) -> Reply:
     """Show the cluster. The tokens, with which any host joins it, are for administrators."""
@@ -50,8 +56,11 @@ async def join_swarm(_context: Context, call: Call) -> Reply:
 
 
 async def leave_swarm(context: Context, call: Call) -> Reply:
+    """End the cluster, for good. `force` alone, as a test's last line says it to any engine, is not taken for that."""
     if not call.flag("force"):
         raise EngineError(503, _LAST_MANAGER)
+    if call.query.get("cluster", "") != context.store.view.cluster.id:
+        raise EngineError(409, _ENDS_ALL)
     await context.leave()
     return Answer()
 
@@ -66,7 +75,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
 
     def update(tx: Transaction) -> None:
         cluster = tx.cluster
-        if cluster.version.index != index:
+        if not cluster.is_current(index):
             raise OutOfSequence
         spec = merged(cluster.spec, changes)
         check_spec(cluster.spec, spec)

@@ -72,5 +72,6 @@ def join_help(role: str, token: str, address: str) -> str:
 @with_client
 async def leave(client: Client, /, *, force: bool) -> None:
     """Take this node out of the cluster; the last manager ends it, and needs --force."""
-    await client.post("/swarm/leave", None, {"force": "true"} if force else None)
+    query = {"force": "true", "cluster": (await client.get("/swarm"))["ID"]} if force else None
+    await client.post("/swarm/leave", None, query)
     click.echo("Node left the swarm.")

@@ -100,7 +100,7 @@ SCRIPTS: dict[str, Script] = {
         step("!swarm init", r"This node is already part of a swarm", r"swarm-manager join-token worker"),
         step("!swarm join --token x 10.0.0.9:2377", r"swarm-worker join --token TOKEN HOST:PORT"),
         step("!swarm leave", r"participating as a manager", r"swarm-worker leave"),
-        step("swarm leave --force", r"Node left the swarm"),
+        step("!swarm leave --force", r"run 'swarm-manager leave --force'"),
     ),
     "service create": (
         step(

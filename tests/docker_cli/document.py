@@ -27,7 +27,10 @@ DOCUMENT: tuple[tuple[str, Step], ...] = (
     ),
     ("docker node ls", step("node ls", r"h1 +Ready +Active +Leader", r"h2 +Ready +Active", r"h3 +Ready +Active")),
     ("docker swarm leave # from a worker node", step("!swarm leave", "run 'swarm-worker leave' on that host")),
-    ("docker swarm leave --force # from a manager node", step("swarm leave --force", "^Node left the swarm.$")),
+    (
+        "docker swarm leave --force # from a manager node",
+        step("!swarm leave --force", "run 'swarm-manager leave --force'"),
+    ),
     (
         "docker stack deploy -c [DOCKER-COMPOSE FILE] [SERVICE]",
         step("stack deploy -c $compose shop", "Creating network shop_webnet", "Creating service shop_web"),

@@ -126,7 +126,11 @@ async def test_hosts_given_to_run_replace_those_of_init(site: Site) -> None:
 async def test_an_administrator_ends_the_cluster_and_it_is_written_who(site: Site) -> None:
     await site.init()
     files = await site.certificate("root", "admin")
-    await site.docker(files, "swarm", "leave", "--force")
+    refused = await site.docker(files, "swarm", "leave", "--force", check=False)
+    assert "run 'swarm-manager leave --force'" in refused.stderr
+    environment = {"SWARM_MANAGER_CERT_PATH": str(files)}
+    host = f"tcp://{site.boss.ip}:{PORT}"
+    await site.lab.client.run("swarm-manager", "-H", host, "leave", "--force", env=environment)
     await site.manager.wait(10)
     last = site.audited()[-1]
     assert (last["name"], last["path"].split("/", 2)[2], last["status"]) == ("root", "swarm/leave", 200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.clock import HOUR, SECOND
 from common.model.container import DriverConfig
-from common.model.meta import Object
+from common.model.meta import Specified
 from common.model.naming import Model
 
 # VXLAN's, registered for it with IANA.
@@ -70,7 +70,7 @@ class JoinTokens(Model):
     manager: str = ""
 
 
-class Cluster(Object):
+class Cluster(Specified):
     """The one cluster record. `root_certificate` is PEM; its key is a file of the manager's, never in the store.
 
     `data_path_port` is the UDP port of the tunnels between hosts. All must agree on it, so it stays as at `init`.

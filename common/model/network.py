@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.model.container import DriverConfig
-from common.model.meta import Object
+from common.model.meta import Specified
 from common.model.naming import Model
 
 ENCRYPTED = "encrypted"
@@ -47,7 +47,7 @@ class NetworkSpec(Model):
         return int(asked) if asked.isdecimal() else 0
 
 
-class Network(Object):
+class Network(Specified):
     """A network as stored.
 
     `subnets` are the ranges in use (CIDR), chosen from the pool when the spec names none. `leases` gives each node

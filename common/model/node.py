@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model.meta import Object
+from common.model.meta import Specified
 from common.model.naming import Model
 from common.model.service import GenericResource, Platform
 
@@ -114,7 +114,7 @@ class Joining(Model):
 ANY_CERTIFICATE = "any"
 
 
-class Node(Object):
+class Node(Specified):
     """A node as stored.
 
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.

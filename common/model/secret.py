@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.model.container import DriverConfig
-from common.model.meta import Object
+from common.model.meta import Specified
 from common.model.naming import Model
 
 MAX_SECRET_BYTES = 500 * 1024
@@ -23,7 +23,7 @@ class SecretSpec(Model):
         return f"SecretSpec(name={self.name!r}, data=<{len(self.data)} bytes>)"
 
 
-class Secret(Object):
+class Secret(Specified):
     spec: SecretSpec = SecretSpec()
 
     @property
@@ -38,7 +38,7 @@ class ConfigSpec(Model):
     templating: DriverConfig | None = None
 
 
-class Config(Object):
+class Config(Specified):
     spec: ConfigSpec = ConfigSpec()
 
     @property

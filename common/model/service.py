@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.clock import SECOND
 from common.model.container import ContainerSpec, DriverConfig
-from common.model.meta import Object, Version
+from common.model.meta import Specified, Version
 from common.model.naming import Model
 
 # Labels with this prefix carry what goes beyond the Docker API, so that files stay valid for Docker.
@@ -274,7 +274,7 @@ class AutoscaleStatus(Model):
     reading: str = ""
 
 
-class Service(Object):
+class Service(Specified):
     """A service as stored.
 
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks

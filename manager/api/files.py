@@ -93,7 +93,7 @@ class Resource(Generic[FileT, SpecT]):
         def update(tx: Transaction) -> None:
             old = self._find(tx, call)
             _check_same(spec, old.spec)
-            if old.version.index != index:
+            if not old.is_current(index):
                 raise OutOfSequence
             if not spec.data or (spec.data, spec.templating) == (old.spec.data, old.spec.templating):
                 tx.put(relabelled(old, spec.labels))

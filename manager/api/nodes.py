@@ -61,7 +61,7 @@ async def update_node(context: Context, call: Call) -> Reply:
 
     def update(tx: Transaction) -> None:
         node = find_node(tx, call.params["id"])
-        if node.version.index != index:
+        if not node.is_current(index):
             raise OutOfSequence
         if spec.role != node.spec.role:
             authorise(call.caller, Role.ADMIN, "changing a node's role")

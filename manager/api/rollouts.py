@@ -41,7 +41,7 @@ async def rollout(context: Context, call: Call) -> Reply:
 
     def step(tx: Transaction) -> None:
         service = find_service(tx, call.params["id"])
-        if service.version.index != index:
+        if not service.is_current(index):
             raise OutOfSequence
         changed = ACTIONS[action](tx, service, now)
         if revisions.tasks_differ(service.spec, changed.spec):

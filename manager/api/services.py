@@ -120,7 +120,7 @@ async def update_service(context: Context, call: Call) -> Reply:
 
     def update(tx: Transaction) -> tuple[str, tuple[str, ...]]:
         service = find_service(tx, reference)
-        if service.version.index != index:
+        if not service.is_current(index):
             raise OutOfSequence
         if rollback == "previous":
             tx.put(rolled_back(tx, service, revision, now))

@@ -9,7 +9,6 @@ from typing import Any
 import click
 import msgspec
 
-from common.errors import OutOfSequence
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
@@ -25,8 +24,6 @@ from manager.state import autoscale, extensions, startorder
 
 IMAGE_LABEL = "com.docker.stack.image"
 RESOLVE = ("always", "changed", "never")
-# Of an update of a service whose record the manager may be changing by itself.
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +176,11 @@ async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service as it is to be, and as it is (None: not yet); `resolve`: its image's digest is to be asked for.
-
-    `settling`: it was just changed, so that the manager itself may still be changing its record.
-    """
+    """A service as it is to be, and as it is (None: not yet); `resolve`: its image's digest is to be asked for."""
 
     spec: ServiceSpec
     present: Service | None
     resolve: bool
-    settling: bool = False
 
 
 def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> Target:
@@ -213,7 +206,7 @@ async def _pass_ports_on(client: Client, targets: list[Target]) -> list[Target]:
             except ApiError as error:
                 raise CommandFailed(f"failed to update service {left.name}: {error.message}") from error
             now = decode.service(await client.get(f"/services/{present.id}"))
-            found.append(Target(each.spec, now, each.resolve, settling=True))
+            found.append(Target(each.spec, now, each.resolve))
         else:
             found.append(each)
     return found
@@ -228,26 +221,11 @@ async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool
             spec = await pins.pinned(spec)
         if present is None:
             return await send_new(client, spec, resolve=False, auth=auth)
-        await _change(client, present, spec, auth=auth, attempts=_ATTEMPTS if target.settling else 1)
+        await send_change(client, present.id, present.version.index, spec, auth=auth)
     except ApiError as error:
         done = "create" if present is None else "update"
         raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
     return present.id
-
-
-async def _change(client: Client, present: Service, spec: ServiceSpec, *, auth: bool, attempts: int) -> None:
-    """Update a service; again, if meanwhile its record has changed, but not its specification."""
-    while True:
-        try:
-            return await send_change(client, present.id, present.version.index, spec, auth=auth)
-        except ApiError as error:
-            attempts -= 1
-            if not attempts or OutOfSequence().message not in error.reason:
-                raise
-            now = decode.service(await client.get(f"/services/{present.id}"))
-            if now.spec != present.spec:
-                raise
-            present = now
 
 
 def in_start_order(stack: Stack) -> list[ServiceSpec]:

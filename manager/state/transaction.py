@@ -19,7 +19,7 @@ from common.model import (
     StoredObject,
     Task,
 )
-from common.model.meta import Version
+from common.model.meta import Specified, Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import check
 from manager.state.tables import Overlay, Table, indexes_of
@@ -107,8 +107,15 @@ class Transaction(Tables):
                 version=Version(index=self.next_index),
                 created_at=old.created_at if old is not None else value.created_at or self.now,
                 updated_at=self.now,
+                **({"spec_index": self._spec_index(old, value)} if isinstance(value, Specified) else {}),
             )
         )
+
+    def _spec_index(self, old: Any, value: Any) -> int:
+        """Return the index of the last change of a specification."""
+        if old is None or old.spec != value.spec:
+            return self.next_index
+        return int(old.spec_index or old.version.index)
 
     def remove(self, value: StoredObject) -> None:
         """Delete an object; one that is not there is no error."""

@@ -77,6 +77,15 @@ async def test_node_update(client: Client, cluster: ApiCluster) -> None:
     node = cluster.store.view.nodes.get(WORKER1)
     assert node is not None
     assert (node.spec.availability, node.spec.labels) == ("drain", {"x": "y"})
+    read = await version(client, "/nodes/w1")
+
+    def lose(tx: Transaction) -> None:
+        known = tx.nodes.get(WORKER1)
+        assert known is not None
+        tx.put(msgspec.structs.replace(known, status=NodeStatus(state="down")))
+
+    await cluster.store.update(lose)
+    assert await client.ask("POST", f"/nodes/w1/update?version={read}", body) == (200, None), "its state is no matter"
 
 
 @pytest.mark.parametrize(
@@ -333,7 +342,11 @@ async def test_swarm_membership(client: Client, cluster: ApiCluster) -> None:
     assert "participating as a manager" in message
     assert "swarm-worker leave" in message
     assert not cluster.left
-    assert await client.ask("POST", "/swarm/leave?force=true") == (200, None)
+    for query in ("", "&cluster=", f"&cluster={'x' * 25}"):
+        status, message = await client.error("POST", f"/swarm/leave?force=true{query}")
+        assert (status, "run 'swarm-manager leave --force'" in message) == (409, True)
+    assert not cluster.left, "a test's tear-down ends no cluster"
+    assert await client.ask("POST", f"/swarm/leave?force=true&cluster={'c' * 25}") == (200, None)
     assert cluster.left
     assert await client.get("/swarm/unlockkey") == {"UnlockKey": ""}
     assert await client.error("POST", "/swarm/unlock", {"UnlockKey": "x"}) == (409, "swarm is not locked")

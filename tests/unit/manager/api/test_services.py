@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.model import TaskState
-from common.model.service import Endpoint, VirtualIP
+from common.model.service import Endpoint, UpdateStatus, VirtualIP
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
@@ -461,6 +461,24 @@ async def test_stale_updates(client: Client) -> None:
     status, message = await client.error("POST", "/services/web/update", SPEC)
     assert (status, message[:27]) == (400, "invalid service version '':")
     assert await client.error("POST", "/services/x/update?version=1", SPEC) == (404, "service x not found")
+
+
+async def test_what_the_manager_notes_makes_no_version_stale(client: Client, cluster: ApiCluster) -> None:
+    """Two commands right after each other: the first one's update goes on while the second one is being sent."""
+    await client.make("/services/create", SPEC)
+    read = await version(client)
+
+    def note(tx: Transaction) -> None:
+        (service,) = tx.services
+        tx.put(msgspec.structs.replace(service, update_status=UpdateStatus(state="updating"), endpoint=Endpoint()))
+
+    await cluster.store.update(note)
+    assert await version(client) == read + 1
+    scaled = spec(Mode={"Replicated": {"Replicas": 3}})
+    assert (await client.ask("POST", f"/services/web/update?version={read}", scaled))[0] == 200
+    for stale in (read, read + 1, await version(client) + 1):
+        assert (await client.error("POST", f"/services/web/update?version={stale}", SPEC))[0] == 500
+    assert (await client.get("/services/web"))["Spec"]["Mode"]["Replicated"]["Replicas"] == 3
 
 
 async def test_rollback(client: Client) -> None:

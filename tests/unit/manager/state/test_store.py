@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
 from common.errors import AlreadyExists, NotFound, Unavailable
 from common.model import Node, Service, Task
-from common.model.service import ServiceSpec
+from common.model.meta import Version
+from common.model.service import ServiceSpec, UpdateStatus
 from common.model.task import TaskState, TaskStatus
 from manager.backends.memory import MemoryBackend
-from manager.state.changes import ChangeSet, Decision
+from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import InvalidTransition
 from manager.state.store import Store
 from manager.state.transaction import Transaction
@@ -64,6 +66,42 @@ async def test_an_update_sets_version_and_times_and_is_read_back(store: Store) -
     assert stored is not None
     assert (stored.version.index, stored.created_at, stored.updated_at) == (1, 1000.0, 1000.0)
     assert [s.id for s in store.view.services.named("web")] == ["s1"]
+
+
+async def test_only_another_specification_makes_what_was_read_stale(store: Store) -> None:
+    def change(**fields: Any) -> Callable[[Transaction], None]:
+        def put(tx: Transaction) -> None:
+            present = tx.services.get("s1")
+            assert present is not None
+            tx.put(msgspec.structs.replace(present, **fields))
+
+        return put
+
+    async def current(*fields: dict[str, Any]) -> list[int]:
+        for each in fields:
+            await store.update(change(**each))
+        present = store.view.services.get("s1")
+        assert present is not None
+        return [index for index in range(present.version.index + 2) if present.is_current(index)]
+
+    await store.update(lambda tx: tx.put(service("s1", "web")))
+    status = UpdateStatus(state="updating")
+    assert await current({"update_status": status}, {"waiting": "for db"}) == [1, 2, 3]
+    assert await current({"spec": ServiceSpec(name="web", labels={"a": "b"})}) == [4]
+    assert await current({"spec": ServiceSpec(name="web", labels={"a": "b"})}) == [4, 5], "the same once more"
+    assert await current({"update_status": None}) == [4, 5, 6]
+
+
+async def test_what_was_stored_before_there_were_such_numbers_is_current_as_it_is(backend: CountingBackend) -> None:
+    """Nobody knows how old its specification is; it may be as old as its last change."""
+    old = msgspec.structs.replace(service("s1", "web"), version=Version(index=7))
+    await backend.commit([ChangeSet(index=7, changes=(Change(old=None, new=old),))])
+    async with Store(backend, FixedClock()) as store:
+        (loaded,) = store.view.services
+        assert [index for index in range(9) if loaded.is_current(index)] == [7]
+        await store.update(lambda tx: tx.put(msgspec.structs.replace(loaded, waiting="for db")))
+        (changed,) = store.view.services
+        assert [index for index in range(10) if changed.is_current(index)] == [7, 8]
 
 
 async def test_nothing_is_visible_or_heard_before_it_is_durable(store: Store, backend: CountingBackend) -> None:

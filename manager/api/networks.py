@@ -19,6 +19,7 @@ from manager.api.network_requests import NetworkCreate, network_spec
 from manager.api.references import predefined_name
 from manager.api.router import Route
 from manager.api.views.attachments import containers_view
+from manager.api.views.network_details import peers_view, services_view
 from manager.api.views.networks import PREDEFINED, network_view, predefined_view
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -54,10 +55,14 @@ def _passes(network: dict[str, Any], filters: Filters, used: set[str]) -> bool:
 
 async def inspect_network(context: Context, call: Call) -> Reply:
     reference, scope = call.params["id"], call.query.get("scope", "")
-    network = find_network(context.store.view, reference)
+    view = context.store.view
+    network = find_network(view, reference)
     if network is not None and scope in {"", network.spec.scope}:
         shown = network_view(network)
-        shown["Containers"] = containers_view(context.store.view, network)
+        shown["Containers"] = containers_view(view, network)
+        shown["Peers"] = peers_view(view, network)
+        if call.flag("verbose"):
+            shown["Services"] = services_view(view, network)
         return Answer(value=shown)
     known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
     if known is None:

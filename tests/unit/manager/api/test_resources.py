@@ -5,11 +5,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.model import Service, Task, TaskState, TaskStatus
+from common.model import NetworkAttachment, Service, Task, TaskState, TaskStatus
+from common.model.attachment import AttachedEnd, AttachmentStatus
 from common.model.container import ContainerSpec
 from common.model.network import MTU
 from common.model.node import NodeStatus
-from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
+from common.model.service import (
+    Endpoint,
+    EndpointSpec,
+    NetworkAttachmentConfig,
+    Placement,
+    PortConfig,
+    ServiceSpec,
+    TaskSpec,
+    VirtualIP,
+)
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH
 from manager.api import registry
@@ -198,6 +208,45 @@ async def test_task_as_the_engine_shows_it(client: Client) -> None:
     assert pending["Status"]["PortStatus"] == {}
     (member,) = (await client.get("/networks/ingress"))["Containers"].values()
     assert (member["IPv4Address"], member["Name"][:5]) == ("10.240.1.9/12", "web.1")
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_network_inspect_shows_who_has_it_and_who_is_in_it(client: Client, cluster: ApiCluster) -> None:
+    network_id = await client.make("/networks/create", {"Name": "on1", "Driver": "overlay", "Attachable": True})
+
+    def fill(tx: Transaction) -> None:
+        network, service, task = tx.networks.get(network_id), tx.services.get("s" * 25), tx.tasks.get("0" * 25)
+        assert network is not None
+        assert service is not None
+        assert task is not None
+        tx.put(msgspec.structs.replace(network, leases={WORKER1: "10.1.16.0/24"}))
+        ports = (PortConfig(target_port=80, published_port=8081), PortConfig(target_port=81, publish_mode="host"))
+        vips = (VirtualIP(network_id="i" * 25, addr="10.0.0.2"), VirtualIP(network_id=network_id, addr="10.1.0.2"))
+        tx.put(msgspec.structs.replace(service, endpoint=Endpoint(ports=ports, virtual_ips=vips)))
+        addresses = {**task.status.addresses, network_id: "10.1.16.2"}
+        tx.put(msgspec.structs.replace(task, status=msgspec.structs.replace(task.status, addresses=addresses)))
+        ends = (AttachedEnd(network="orc-on1", network_id=network_id, address="10.1.16.3"),)
+        status = AttachmentStatus(running=True, ends=ends)
+        tx.put(NetworkAttachment(id="a1", node_id=WORKER1, name="box", container_id="b" * 64, status=status))
+
+    await cluster.store.update(fill)
+    host = {"Info": {"Host IP": "10.1.0.2"}}
+    task = {"Name": f"web.1.{'0' * 25}", "EndpointID": "0" * 25, "EndpointIP": "10.1.16.2", **host}
+    box = {"Name": "box", "EndpointID": "a1", "EndpointIP": "10.1.16.3", **host}
+    shown = await client.get("/networks/on1?verbose=true")
+    assert shown["Peers"] == [{"Name": "w1", "IP": "10.1.0.2"}]
+    assert shown["Services"] == {
+        "web": {"VIP": "10.1.0.2", "Ports": [], "LocalLBIndex": 0, "Tasks": [task]},
+        "": {"VIP": "<nil>", "Ports": [], "LocalLBIndex": 0, "Tasks": [box]},
+    }
+    mesh = (await client.get("/networks/ingress?verbose=true"))["Services"]
+    assert (list(mesh), mesh["web"]["VIP"], mesh["web"]["Ports"]) == (
+        ["web"],
+        "10.0.0.2",
+        ["Target: 80, Publish: 8081"],
+    )
+    assert mesh["web"]["Tasks"] == [{**task, "EndpointIP": "10.240.1.9"}]
+    assert "Services" not in await client.get("/networks/on1")
 
 
 @pytest.mark.usefixtures("tasks")

@@ -248,7 +248,9 @@ def _delay(policy: RestartPolicy, restarts: int) -> float:
 def _ended(now: Situation, container: Container) -> Step:
     """Judge a container that has ended: complete only if it ended by itself, with 0."""
     if container.health == "unhealthy":
-        return _fail(now, "task: unhealthy container")
+        # Docker's words, and where it would say that the task has completed, the same without a code.
+        code = f"non-zero exit ({container.exit_code}): dockerexec: " if container.exit_code else ""
+        return _fail(now, f"task: {code}unhealthy container")
     if container.exit_code or container.error:
         reason = f": {container.error}" if container.error else ""
         reason = ": out of memory" if container.oom_killed else reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from common.errors import InvalidArgument
 from common.model.service import GenericResource, Limits, Reservations, Resources
 from manager.api.errors import invalid
+from manager.state.reservations import by_name
 
 MIN_NANO_CPUS = 1_000_000
 MIN_MEMORY_BYTES = 4 * 1024 * 1024
@@ -25,6 +26,9 @@ def check_resources(resources: Resources | None) -> None:
             _check_amounts(part)
     if resources.reservations is not None:
         _check_generic(resources.reservations.generic_resources)
+        for kind, names in by_name(resources.reservations).items():
+            if len(set(names)) < len(names):
+                raise invalid(f"Reservations.GenericResources: {kind} has the same name twice")
 
 
 def _check_amounts(part: Limits | Reservations) -> None:
@@ -36,8 +40,11 @@ def _check_amounts(part: Limits | Reservations) -> None:
 
 def _check_generic(resources: tuple[GenericResource, ...]) -> None:
     for resource in resources:
-        if resource.named_resource_spec is not None:
-            raise invalid("Reservations.GenericResources: only DiscreteResourceSpec may be asked for by a service")
-        discrete = resource.discrete_resource_spec
-        if discrete is None or not discrete.kind or discrete.value < 0:
-            raise invalid("Reservations.GenericResources: expected {'DiscreteResourceSpec': {'Kind': K, 'Value': N}}")
+        named, discrete = resource.named_resource_spec, resource.discrete_resource_spec
+        if named is not None and discrete is None and named.kind and named.value:
+            continue
+        if named is not None or discrete is None or not discrete.kind or discrete.value < 0:
+            raise invalid(
+                "Reservations.GenericResources: expected {'DiscreteResourceSpec': {'Kind': K, 'Value': N}}, or "
+                "{'NamedResourceSpec': {'Kind': K, 'Value': NAME}}"
+            )

@@ -1,7 +1,7 @@
 """Arithmetic of reserved resources: what a task is sure to get, and what a node has left. Limits play no part.
 
-Generic resources are counts (`disk=4`) or named things (`gpu=uuid1`) of a kind. A task asks for a count of a kind and
-is given either; what it was given is in `Task.generic_resources`.
+Generic resources are counts (`disk=4`) or named things (`gpu=uuid1`) of a kind. A task asks for a count of a kind, and
+is given either, or for one thing by its name; what it was given is in `Task.generic_resources`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,22 @@ def reserved(task: Task) -> Reservations:
 
 
 def requested(reservations: Reservations) -> Mapping[str, int]:
-    """Return how many of each kind of generic resource are asked for."""
+    """Return how many of each kind of generic resource are asked for, those by their names among them."""
     wanted: dict[str, int] = {}
     for resource in reservations.generic_resources:
         if (count := resource.discrete_resource_spec) is not None:
             wanted[count.kind] = wanted.get(count.kind, 0) + count.value
         if (thing := resource.named_resource_spec) is not None:
             wanted[thing.kind] = wanted.get(thing.kind, 0) + 1
+    return wanted
+
+
+def by_name(reservations: Reservations) -> Mapping[str, list[str]]:
+    """Return the names of what is asked for by name, by kind."""
+    wanted: dict[str, list[str]] = {}
+    for resource in reservations.generic_resources:
+        if (thing := resource.named_resource_spec) is not None:
+            wanted.setdefault(thing.kind, []).append(thing.value)
     return wanted
 
 
@@ -61,7 +70,8 @@ class Available:
             return "CPU"
         if wanted.memory_bytes > max(self.memory_bytes, 0):
             return "memory"
-        return next((kind for kind, count in requested(wanted).items() if count > self._free(kind)), "")
+        missing = (kind for kind, names in by_name(wanted).items() if not set(names) <= set(self.names.get(kind, ())))
+        return next((kind for kind, count in requested(wanted).items() if count > self._free(kind)), next(missing, ""))
 
     def fits(self, wanted: Reservations) -> bool:
         return not self.lacking(wanted)
@@ -69,9 +79,11 @@ class Available:
     def choose(self, wanted: Reservations) -> tuple[GenericResource, ...]:
         """Pick the generic resources for a task that fits: named things where the kind has them, else a count."""
         chosen: list[GenericResource] = []
+        asked = by_name(wanted)
         for kind, count in requested(wanted).items():
             if free := self.names.get(kind):
-                chosen += [_named(kind, value) for value in free[:count]]
+                named = [value for value in asked.get(kind, ()) if value in free]
+                chosen += [_named(kind, value) for value in list(dict.fromkeys((*named, *free)))[:count]]
             elif count:
                 chosen.append(_counted(kind, count))
         return tuple(chosen)

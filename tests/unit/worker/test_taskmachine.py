@@ -51,6 +51,8 @@ TRANSCRIPTS = [
      Step(S.RUNNING, action=Action.STOP)),
     ("unhealthy and stopped", S.RUNNING, at(S.RUNNING, stopping=True, container=exited(0, health="unhealthy")),
      Step(S.FAILED, "started", "task: unhealthy container")),
+    ("unhealthy and killed", S.RUNNING, at(S.RUNNING, stopping=True, container=exited(137, health="unhealthy")),
+     Step(S.FAILED, "started", "task: non-zero exit (137): dockerexec: unhealthy container")),
     ("no file yet", S.RUNNING, at(S.PREPARING, missing=("secret key",)),
      Step(S.PREPARING, "waiting for a manager to send secret key")),
     # ends

@@ -69,6 +69,18 @@ def test_an_overcommitted_node_takes_what_reserves_nothing() -> None:
     assert not available.fits(Reservations(memory_bytes=1))
 
 
+def test_a_thing_that_is_asked_for_by_name_is_that_one() -> None:
+    available = Available.of(NODE)
+    wanted = Reservations(generic_resources=(count("gpu", 1), named("gpu", "b")))
+    assert available.choose(wanted) == (named("gpu", "b"), named("gpu", "a"))
+    assert available.lacking(Reservations(generic_resources=(named("gpu", "c"),))) == "gpu"
+    assert available.lacking(Reservations(generic_resources=(named("disk", "x"),))) == "disk", "these have no names"
+    one = Reservations(generic_resources=(named("gpu", "b"),))
+    available.take(task(given=available.choose(one), generic_resources=one.generic_resources))
+    assert available.lacking(one) == "gpu"
+    assert available.fits(Reservations(generic_resources=(named("gpu", "a"),)))
+
+
 def test_named_things_are_given_out_once_and_come_back() -> None:
     available = Available.of(NODE)
     wanted = Reservations(generic_resources=(count("gpu", 1), count("disk", 2)))

@@ -114,6 +114,16 @@ class ReplicatedJob(Model):
     max_concurrent: int | None = None
     total_completions: int | None = None
 
+    @property
+    def at_once(self) -> int:
+        """How many of its tasks run at once."""
+        return 1 if self.max_concurrent is None else self.max_concurrent
+
+    @property
+    def total(self) -> int:
+        """How many of its tasks are to complete."""
+        return self.at_once if self.total_completions is None else self.total_completions
+
 
 class GlobalJob(Model):
     pass

@@ -1,58 +1,21 @@
-"""Published ports: no two services the same one, and a free one for those that leave it open."""
+"""Published ports that services leave open: each gets a free one. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
 
-from common.addressing import ANY_ADDRESS, WIREGUARD_PORTS
-from common.errors import InvalidArgument, ResourceExhausted
+from common.errors import ResourceExhausted
 from common.model import Service
 from common.model.service import PortConfig
-from manager.state.view import View
+from manager.domain.port_conflicts import ports_of
 
 PortKey: TypeAlias = tuple[str, int]
 
 FIRST_DYNAMIC = 30000
 LAST_DYNAMIC = 32767
-
-
-def check_ports(view: View, service: Service) -> None:
-    """Refuse a service that publishes what another one has; `service` is as it is to be stored.
-
-    The cluster's own ports are refused too: a node that answers there would keep the manager from starting again.
-    Ingress ports are published on every node, so they conflict with any other; two host ports only where tasks meet,
-    which the scheduler sees to (swarmkit `controlapi/service.go`, `checkPortConflicts`).
-
-    Raises:
-        InvalidArgument: names the port, the service that has it, and how.
-
-    """
-    wanted = list(_published(service.spec.ports))
-    if not wanted:
-        return
-    for number, port in enumerate(wanted):
-        if any(conflict(port, other) or _same(port, other) for other in wanted[:number]):
-            text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
-            raise InvalidArgument(text)
-        if use := _own_use(view, port):
-            text = f"port '{port.published_port}/{port.protocol}' is the cluster's own: {use}; publish another one"
-            raise InvalidArgument(text)
-    for other in _others(view, service):
-        for theirs in ports_of(other):
-            if any(conflict(port, theirs) for port in wanted):
-                kind = "a host-published" if theirs.publish_mode == "host" else "an ingress"
-                holder = f"service '{other.name}' ({other.id}) as {kind} port"
-                raise InvalidArgument(f"port '{theirs.published_port}' is already in use by {holder}")
-
-
-def ports_of(service: Service) -> Iterator[PortConfig]:
-    """Yield the ports that a service holds: those that it asks for, and those that were chosen for it."""
-    yield from _published(service.spec.ports)
-    if service.endpoint is not None:
-        yield from _published(service.endpoint.ports)
 
 
 class PortsInUse:
@@ -111,40 +74,3 @@ def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used
             earlier.remove(before)
             return before
     return msgspec.structs.replace(port, published_port=used.choose(service_id, port.protocol))
-
-
-def _own_use(view: View, port: PortConfig) -> str:
-    """Say what the cluster itself has a port for, empty when it does not."""
-    if port.protocol == "udp":
-        if port.published_port in WIREGUARD_PORTS:
-            return "encrypted networks between its nodes end there"
-        tunnels = any(cluster.data_path_port == port.published_port for cluster in view.clusters)
-        return "the tunnels between its nodes end there" if tunnels else ""
-    if port.protocol != "tcp":
-        return ""
-    managers = (node.manager_status.addr for node in view.nodes if node.manager_status is not None)
-    if any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
-        return "its manager listens there"
-    serves = any(node.agent and node.image_port == port.published_port for node in view.nodes)
-    return "its workers serve images to each other there" if serves else ""
-
-
-def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
-    return (port for port in ports if port.published_port)
-
-
-def _others(view: View, service: Service) -> Iterator[Service]:
-    """Yield the other services, without those that are being removed: their ports go to whoever asks next."""
-    return (other for other in view.services if other.id != service.id and not other.pending_delete)
-
-
-def conflict(one: PortConfig, other: PortConfig) -> bool:
-    """Whether no two services can have both ports."""
-    return _same(one, other) and "ingress" in (one.publish_mode, other.publish_mode)
-
-
-def _same(one: PortConfig, other: PortConfig) -> bool:
-    """Whether both name one port on an address that both listen on."""
-    anywhere = one.host_ip in ANY_ADDRESS or other.host_ip in ANY_ADDRESS
-    same_number = (one.protocol, one.published_port) == (other.protocol, other.published_port)
-    return same_number and (anywhere or one.host_ip == other.host_ip)

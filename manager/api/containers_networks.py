@@ -22,7 +22,7 @@ from manager.api.body import convert, normal
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import find_network
 from manager.api.proxy_presence import node_name
-from manager.api.references import predefined_name
+from manager.api.service_names import predefined_name
 from manager.state.networkparts import address_range
 from manager.state.view import View
 

@@ -10,7 +10,6 @@ from common.addressing import one_address
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import Reservations, Resources, TaskSpec
 from common.plainlabels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
-from manager.allocate.ports import ports_of
 from manager.api.containers_index import Claim, Port
 from manager.api.containers_request import (
     MARK_LABEL,
@@ -21,6 +20,7 @@ from manager.api.containers_request import (
 )
 from manager.api.errors import EngineError
 from manager.api.logstream import TASK_LABEL
+from manager.domain.port_conflicts import ports_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.nodeload import NodeLoad

@@ -13,8 +13,8 @@ from common.model.secret import ConfigSpec, SecretSpec
 from manager.api.call import Call, Filters
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import any_prefix, labels_match, passes
+from manager.domain.file_references import MANAGED, VERSION_OF, container_references
 from manager.orchestrate import canary
-from manager.orchestrate.rotation import MANAGED, VERSION_OF, container_references
 from manager.state.view import View
 
 FileT = TypeVar("FileT", Secret, Config)

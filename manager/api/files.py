@@ -100,8 +100,7 @@ class Resource(Generic[FileT, SpecT]):
                 return
             self._check_data(spec)
             check_current(self.noun, old)
-            for each in rotate(old, fresh_id, without_managed(spec), tx, unless_stack=unless_stack):
-                tx.put(each)
+            rotate(tx, old, fresh_id, without_managed(spec), unless_stack=unless_stack)
 
         await context.store.update(update)
         return Answer()

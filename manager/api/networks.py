@@ -16,8 +16,8 @@ from manager.api.context import Context
 from manager.api.errors import EngineError
 from manager.api.lookup import any_prefix, find_network, labels_match, passes
 from manager.api.network_requests import NetworkCreate, network_spec
-from manager.api.references import predefined_name
 from manager.api.router import Route
+from manager.api.service_names import predefined_name
 from manager.api.views.attachments import containers_view
 from manager.api.views.network_details import peers_view, services_view
 from manager.api.views.networks import PREDEFINED, network_view, predefined_view

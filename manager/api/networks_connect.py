@@ -25,8 +25,8 @@ from manager.api.errors import EngineError
 from manager.api.logstream import TASK_LABEL
 from manager.api.lookup import find_network
 from manager.api.proxy import EngineReply, ask
-from manager.api.references import predefined_name
 from manager.api.router import Route
+from manager.api.service_names import predefined_name
 from manager.state.view import View
 
 

@@ -14,15 +14,14 @@ from common.clock import rfc3339
 from common.errors import FailedPrecondition, OutOfSequence
 from common.model import Service
 from common.model.client import Role
-from common.model.service import ServiceSpec, UpdateStatus
+from common.model.service import UpdateStatus
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.lookup import find_service
 from manager.api.router import Route
 from manager.api.views.services import spec_view
-from manager.orchestrate.rotation import renewed
-from manager.state import revisions
+from manager.domain.service_change import abort_update
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
@@ -43,10 +42,7 @@ async def rollout(context: Context, call: Call) -> Reply:
         service = find_service(tx, call.params["id"])
         if not service.is_current(index):
             raise OutOfSequence
-        changed = ACTIONS[action](tx, service, now)
-        if revisions.tasks_differ(service.spec, changed.spec):
-            changed = msgspec.structs.replace(changed, spec_version=tx.next_index)
-        tx.put(changed)
+        tx.put(ACTIONS[action](tx, service, now))
 
     await context.store.update(step)
     return Answer()
@@ -73,31 +69,6 @@ def _continue(_view: View, service: Service, now: float) -> Service:
     return _with(service, resumed)
 
 
-def _abort(view: View, service: Service, now: float) -> Service:
-    status = service.update_status
-    if status is None or status.state not in ("updating", "paused"):
-        raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to abort")
-    return returned(view, service, service.previous_spec, now, "update aborted on request")
-
-
-def returned(view: View, service: Service, spec: ServiceSpec | None, now: float, message: str) -> Service:
-    """Return the service on its way back to an earlier specification, with what it needs of secrets and configs.
-
-    The updater tells a rollback by the status that is set here, and goes by the rollback's configuration.
-
-    Raises:
-        FailedPrecondition: there is no such specification, or what it needs is gone.
-
-    """
-    if spec is None:
-        raise FailedPrecondition(f"service {service.id} does not have a previous spec")
-    spec = revisions.to_return_to(service, renewed(spec, view))
-    if spec.mode.is_job:  # it has no updates to be rolled back: it runs anew
-        return revisions.respecified(service, spec, now)
-    status = UpdateStatus(state="rollback_started", started_at=now, message=message)
-    return _with(revisions.respecified(service, spec, now), status)
-
-
 def _with(service: Service, status: UpdateStatus) -> Service:
     return msgspec.structs.replace(service, update_status=status)
 
@@ -105,7 +76,7 @@ def _with(service: Service, status: UpdateStatus) -> Service:
 ACTIONS: dict[str, Callable[[View, Service, float], Service]] = {
     "pause": _pause,
     "continue": _continue,
-    "abort": _abort,
+    "abort": abort_update,
 }
 
 

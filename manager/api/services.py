@@ -9,29 +9,25 @@ import re
 
 import msgspec
 
-from common.errors import FailedPrecondition, OutOfSequence
+from common.errors import OutOfSequence
 from common.ids import new_id
 from common.model import Service
 from common.model.client import Role
 from common.model.service import ServiceSpec
-from manager.allocate.ports import check_ports
-from manager.api.autoscaling import created, noted, numbered, shown
+from manager.api.autoscaling import shown
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.dependencies import check_dependencies
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.images_pin import pinned
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
-from manager.api.references import settle
-from manager.api.rollouts import returned
 from manager.api.router import Route
+from manager.api.service_names import resolve_networks
 from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
-from manager.orchestrate import canary
-from manager.state import revisions
-from manager.state.executions import first_execution, next_execution, rescheduled
+from manager.domain.defaults import filled
+from manager.domain.service_change import change_spec, new_service, roll_back
 from manager.state.transaction import Transaction
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
@@ -88,7 +84,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     service_id = new_id(context.rng)
     now = context.clock.now()
 
-    await context.store.update(lambda tx: tx.put(made(tx, service_id, spec, now)))
+    await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
     if auth:
         context.registry_auth(service_id, auth)
     return Answer(201, {"ID": service_id, "Warnings": None})
@@ -123,10 +119,10 @@ async def update_service(context: Context, call: Call) -> Reply:
         if not service.is_current(index):
             raise OutOfSequence
         if rollback == "previous":
-            tx.put(rolled_back(tx, service, revision, now))
+            tx.put(roll_back(tx, service, revision, now))
             return service.id, ()
-        altered, warnings = changed(tx, service, spec, now, scale=scale)
-        tx.put(altered)
+        changed, warnings = _change(tx, service, spec, now, scale=scale)
+        tx.put(changed)
         return service.id, warnings
 
     service_id, warnings = await context.store.update(update)
@@ -148,75 +144,20 @@ def _revision(call: Call) -> int:
     return int(text or 0)
 
 
-# --- what is stored; the simulation's operators go this way too ---
-
-
-def made(tx: Transaction, service_id: str, spec: ServiceSpec, now: float) -> Service:
-    """Return a new service as it is to be stored.
-
-    Raises:
-        EngineError, InvalidArgument, FailedPrecondition: what it names, depends on or publishes cannot be.
-
-    """
-    service = created(Service(id=service_id, spec=spec, spec_version=tx.next_index))
-    settled = settle(service.spec, tx)
-    check_dependencies(settled, tx)
-    service = first_execution(msgspec.structs.replace(service, spec=settled), now)
-    check_ports(tx, service)
-    return service
-
-
-def changed(
-    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool = False
+def _change(
+    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool
 ) -> tuple[Service, tuple[str, ...]]:
-    """Return a service with another specification, as it is to be stored, and warnings.
-
-    `scale`: the number of tasks that is given is wanted, though the service is autoscaled (see `numbered`).
+    """Return a service with the specification that a client sends, and warnings.
 
     Raises:
-        EngineError, InvalidArgument, FailedPrecondition: as `made`; its name and mode cannot change.
+        EngineError, Unimplemented, InvalidArgument, FailedPrecondition: what is wrong with it, or cannot be changed.
 
     """
-    wanted, warnings = numbered(service, given, scale=scale)
-    return _taken_up(tx, service, noted(service, _respecified(service, wanted, tx, now), given, now), now), warnings
-
-
-def rolled_back(tx: Transaction, service: Service, revision: int, now: float) -> Service:
-    """Return a service on its way back to a revision, with 0 to the specification before, which it changes places with.
-
-    Raises:
-        FailedPrecondition: there is no such revision, or what it needs is gone.
-
-    """
-    if not revision:
-        back = returned(tx, service, service.previous_spec, now, "manually requested rollback")
-        return _taken_up(tx, service, back, now)
-    spec = revisions.at(service, revision)
-    if spec is None:
-        kept = ", ".join(str(past.revision) for past in service.history) or "none"
-        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
-    back = returned(tx, service, spec, now, f"manually requested rollback to revision {revision}")
-    return _taken_up(tx, service, back, now)
-
-
-def _respecified(service: Service, spec: ServiceSpec, tx: Transaction, now: float) -> Service:
-    settled = settle(spec, tx)
-    if settled.name != service.name:
+    if given.name != service.name:
         raise Unimplemented("renaming services is not supported")
-    if _mode_name(settled) != _mode_name(service.spec):
+    if _mode_name(filled(given)) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
-    check_dependencies(settled, tx)
-    respecified = revisions.respecified(service, settled, now)
-    return msgspec.structs.replace(respecified, update_status=canary.cleared(service, settled))
-
-
-def _taken_up(tx: Transaction, service: Service, changed: Service, now: float) -> Service:
-    """Return a changed service with the version of its tasks, its execution and its schedule begun anew where due."""
-    if revisions.tasks_differ(service.spec, changed.spec):
-        changed = msgspec.structs.replace(next_execution(service, changed, now), spec_version=tx.next_index)
-    changed = rescheduled(service, changed, now)
-    check_ports(tx, changed)
-    return changed
+    return change_spec(tx, service, resolve_networks(given, tx), now, scale=scale)
 
 
 async def delete_service(context: Context, call: Call) -> Reply:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from common.errors import InvalidArgument
 from common.model.engineoptions import ALL_DEVICES, EngineOptions, options_of
 from common.model.service import ServiceMode, ServiceSpec
-from manager.orchestrate.jobs import concurrent
 from manager.state import extensions
 
 _PERMISSIONS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
@@ -143,5 +142,5 @@ def _check_all(name: str, values: Iterable[str], form: re.Pattern[str], expected
 
 def _single(mode: ServiceMode) -> bool:
     """Whether the service never has two tasks by its own specification."""
-    at_once = concurrent(mode.replicated_job) if mode.replicated_job is not None else mode.replicas
+    at_once = mode.replicated_job.at_once if mode.replicated_job is not None else mode.replicas
     return not mode.is_global and at_once <= 1

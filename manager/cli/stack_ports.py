@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from common.model.service import PortConfig, ServiceSpec
-from manager.allocate.ports import conflict
+from manager.domain.port_conflicts import conflict
 
 
 def without_passed_on(present: ServiceSpec, wanted: ServiceSpec, others: Iterable[ServiceSpec]) -> ServiceSpec | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
+from manager.domain.update_status import ACTIVE
 from manager.loops.loop import Rule
-from manager.orchestrate import availability, dependencies, enforcer, orphans, progress, reaper, rotation, services
+from manager.orchestrate import availability, dependencies, enforcer, orphans, reaper, rotation, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
 from manager.state import executions
@@ -105,7 +106,7 @@ def _updating(task: Task, view: View) -> bool:
     status = service.update_status if service is not None else None
     if service is not None and availability.LABEL in service.spec.labels:
         return True  # one that runs lets another stop
-    return status is not None and status.state in progress.ACTIVE
+    return status is not None and status.state in ACTIVE
 
 
 def _replaces(task: Task, view: View) -> bool:

@@ -10,39 +10,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from common.model import Service, Task, TaskState
-from common.model.service import ServiceSpec, UpdateStatus
-from manager.orchestrate.progress import PAUSED, UPDATING
-from manager.state import extensions, revisions
+from manager.domain.update_status import canary_size
 
 if TYPE_CHECKING:
     from manager.orchestrate.case import Case
     from manager.orchestrate.slots import Slot
 
 HOLDS = "canary: "
-
-
-def size(service: Service) -> int:
-    """Return how many slots may have the new specification now; 0 when all may."""
-    status = service.update_status
-    state = status.state if status is not None else ""
-    if (status is not None and status.promoted) or state not in ("", UPDATING, PAUSED):
-        return 0
-    return extensions.of(service).canary
-
-
-def cleared(service: Service, spec: ServiceSpec) -> UpdateStatus | None:
-    """Return a service's update status when it is given another specification: none, so that its update begins anew.
-
-    But what went beyond its canary, or needs none, as rollbacks do, is not to hold at it again for a change that leaves
-    the tasks as they are, such as scaling: that alone is kept.
-    """
-    asks = extensions.of(service).canary and extensions.of(msgspec.structs.replace(service, spec=spec)).canary
-    if not asks or size(service) or revisions.tasks_differ(service.spec, spec):
-        return None
-    return UpdateStatus(promoted=True)
 
 
 def changed(case: Case, slots: Iterable[Slot]) -> int:
@@ -67,7 +42,7 @@ def left_out(case: Case, slots: Iterable[Slot]) -> int:
 
 def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
     """Return those of a service's tasks that new ones may have to be like: of older specifications, while it holds."""
-    if not size(service):
+    if not canary_size(service):
         return []
     old = (task for task in tasks if task.spec_version != service.spec_version)
     return [task for task in old if task.desired_state < TaskState.REMOVE]

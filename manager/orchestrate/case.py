@@ -12,10 +12,10 @@ from common.ids import new_id
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import Renewal, RestartRecord
+from manager.domain.file_references import container_references
+from manager.domain.update_status import ACTIVE, canary_size
 from manager.orchestrate import canary, wayin
 from manager.orchestrate.draft import Draft
-from manager.orchestrate.progress import ACTIVE
-from manager.orchestrate.rotation import container_references
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.standing import STANDS_WELL, Standings
 from manager.state import extensions, revisions
@@ -55,7 +55,7 @@ class Case:
         self.now = now
         self.rng = rng
         self.draft = draft
-        self.canary = 0 if held else canary.size(service)
+        self.canary = 0 if held else canary_size(service)
         self.standings = Standings(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)

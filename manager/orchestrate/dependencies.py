@@ -14,9 +14,9 @@ import msgspec
 
 from common.model import Service, Task, TaskState
 from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
-from manager.orchestrate import jobs, rollout
+from manager.domain.update_status import HALTED, ROLLBACK_STARTED, UPDATING
+from manager.orchestrate import rollout
 from manager.orchestrate.case import Case
-from manager.orchestrate.progress import HALTED, ROLLBACK_STARTED, UPDATING
 from manager.orchestrate.standing import Standing, standing
 from manager.state import extensions
 from manager.state.constraints import unmet
@@ -110,7 +110,7 @@ def _count(service: Service, view: View) -> int:
     mode = service.spec.mode
     if mode.is_global:
         return sum(1 for _ in _eligible(service, view))
-    return jobs.total(mode.replicated_job) if mode.replicated_job is not None else mode.replicas
+    return mode.replicated_job.total if mode.replicated_job is not None else mode.replicas
 
 
 def _eligible(service: Service, view: View) -> Iterator[str]:

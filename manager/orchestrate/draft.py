@@ -13,7 +13,8 @@ class Draft:
 
     A decider that finds the draft `full` leaves the rest for a wake-up at once. Steps that belong together may go a
     little over. A later `put` of the same object replaces the earlier. `leaving` counts the tasks on the move off a
-    node, for `drain`: all services of one decision share it.
+    node, for `drain`: all services of one decision share it. `rolled_back`: a service has returned to an earlier
+    specification, and may hold ports that the decision's view does not show.
     """
 
     def __init__(self, limit: int = MAX_CHANGES) -> None:
@@ -23,6 +24,7 @@ class Draft:
         self._wake_at: dict[str, float] = {}
         self._reasons: list[str] = []
         self.leaving: dict[str, int] = {}
+        self.rolled_back = False
 
     @property
     def room(self) -> int:

@@ -71,7 +71,7 @@ def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) 
 
     A slot that its restart policy gives up is not filled again: the job then stays short of its completions.
     """
-    wanted = total(job)
+    wanted = job.total
     busy = 0
     for (number, _), slot in (*slots.items(), *_beyond(earlier, wanted)):
         if case.draft.full:
@@ -82,7 +82,7 @@ def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) 
             continue
         busy += bool(slot.live) or successor(case, slot) is not None
         _look_after(case, slot)
-    free = [number for number in range(1, wanted + 1) if (number, "") not in slots][: max(0, concurrent(job) - busy)]
+    free = [number for number in range(1, wanted + 1) if (number, "") not in slots][: max(0, job.at_once - busy)]
     for number in free:
         if case.draft.full:
             case.continue_at_once()
@@ -94,15 +94,6 @@ def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) 
 def _beyond(slots: _Slots, total: int) -> list[tuple[_Place, Slot]]:
     """Return the slots that there will be no more, so that their history goes too."""
     return [(place, slot) for place, slot in slots.items() if place[0] > total]
-
-
-def total(job: ReplicatedJob) -> int:
-    """Return how many tasks of a job are to complete."""
-    return concurrent(job) if job.total_completions is None else job.total_completions
-
-
-def concurrent(job: ReplicatedJob) -> int:
-    return 1 if job.max_concurrent is None else job.max_concurrent
 
 
 def _global(case: Case, slots: _Slots, earlier: _Slots) -> bool:

@@ -11,17 +11,6 @@ from common.model.service import UpdateConfig
 from manager.orchestrate import restart
 from manager.orchestrate.slots import Slot
 
-# What `update_status.state` may be.
-UPDATING = "updating"
-PAUSED = "paused"
-COMPLETED = "completed"
-ROLLBACK_STARTED = "rollback_started"
-ROLLBACK_PAUSED = "rollback_paused"
-ROLLBACK_COMPLETED = "rollback_completed"
-
-ACTIVE = (UPDATING, ROLLBACK_STARTED)
-HALTED = (PAUSED, ROLLBACK_PAUSED)
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

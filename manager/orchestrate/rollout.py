@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from common.errors import FailedPrecondition
+from common.errors import FailedPrecondition, InvalidArgument
 from common.model import Task, TaskState
-from common.model.service import ServiceSpec, UpdateConfig, UpdateStatus
+from common.model.service import UpdateConfig, UpdateStatus
 from common.model.task import RestartRecord
-from manager.orchestrate import availability, canary
-from manager.orchestrate.case import Case
-from manager.orchestrate.progress import (
+from manager.domain.service_change import undo_update
+from manager.domain.update_status import (
     ACTIVE,
     COMPLETED,
     HALTED,
@@ -26,13 +25,14 @@ from manager.orchestrate.progress import (
     ROLLBACK_PAUSED,
     ROLLBACK_STARTED,
     UPDATING,
-    Progress,
-    measure,
+    state_of,
 )
-from manager.orchestrate.rotation import renewed
+from manager.orchestrate import availability, canary
+from manager.orchestrate.case import Case
+from manager.orchestrate.progress import Progress, measure
 from manager.orchestrate.slots import Slot
 from manager.orchestrate.upkeep import Phase, next_record
-from manager.state import extensions, revisions
+from manager.state import extensions
 
 _IN_PROGRESS = "update in progress"
 # Nanoseconds: as a monitor period, longer than anything lives.
@@ -45,7 +45,7 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
         return
     records = {slot: next_record(case, slot) for slot, phase in phases if phase is Phase.DIRTY}
     dirty = {slot: record for slot, record in records.items() if record is not None}
-    state, slots = _state(case), [slot for slot, _ in phases]
+    state, slots = state_of(case.service), [slot for slot, _ in phases]
     if state == PAUSED and case.service.update_status and case.service.update_status.held_at:
         _hold_on(case, slots, len(dirty), case.service.update_status)
     if state in HALTED:
@@ -180,7 +180,7 @@ def _finish_or_wait(case: Case, left: int, progress: Progress) -> None:
 
 
 def _complete(case: Case) -> None:
-    if _state(case) == ROLLBACK_STARTED:
+    if state_of(case.service) == ROLLBACK_STARTED:
         _set(case, ROLLBACK_COMPLETED, "rollback completed", completed_at=case.now)
     else:
         _set(case, COMPLETED, "update completed", completed_at=case.now)
@@ -210,26 +210,26 @@ def _cause(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> 
 
 def fail(case: Case, cause: str) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
-    if _state(case) == ROLLBACK_STARTED:
+    if state_of(case.service) == ROLLBACK_STARTED:
         _set(case, ROLLBACK_PAUSED, f"rollback paused {cause}")
     elif _config(case).failure_action != "rollback":
         _set(case, PAUSED, f"update paused {cause}")
-    elif case.service.previous_spec is None:
-        _set(case, PAUSED, f"update paused {cause}: there is no previous specification to roll back to")
+    elif case.draft.rolled_back:  # ports that another rollback of this decision takes are not in the view yet
+        case.continue_at_once()
     else:
-        try:
-            previous = renewed(case.service.previous_spec, case.view)
-        except FailedPrecondition as error:
-            _set(case, PAUSED, f"update paused {cause}: {error.message}")
-        else:
-            _roll_back(case, previous, f"update rolled back {cause}")
+        _roll_back(case, cause)
 
 
-def _roll_back(case: Case, previous: ServiceSpec, message: str) -> None:
-    """Make the previous specification the present one, as a new version of it; none is previous then."""
-    service = revisions.respecified(case.service, revisions.to_return_to(case.service, previous), case.now)
-    case.update(msgspec.structs.replace(service, previous_spec=None, spec_version=case.view.index + 1))
-    _set(case, ROLLBACK_STARTED, message, started_at=case.now)
+def _roll_back(case: Case, cause: str) -> None:
+    """Return to the previous specification; where that is not possible any more, pause and say why."""
+    try:
+        back = undo_update(case.view, case.service, case.now, f"update rolled back {cause}")
+    except (FailedPrecondition, InvalidArgument) as error:
+        _set(case, PAUSED, f"update paused {cause}; it cannot be rolled back: {error.message}")
+        return
+    case.update(back)
+    case.draft.rolled_back = True
+    case.reason(f"update rolled back {cause}")
     case.continue_at_once()
 
 
@@ -266,13 +266,8 @@ def _since(case: Case) -> float:
 
 def _config(case: Case) -> UpdateConfig:
     spec = case.service.spec
-    config = spec.rollback_config if _state(case) == ROLLBACK_STARTED else spec.update_config
+    config = spec.rollback_config if state_of(case.service) == ROLLBACK_STARTED else spec.update_config
     return config or UpdateConfig()
-
-
-def _state(case: Case) -> str:
-    status = case.service.update_status
-    return status.state if status is not None else ""
 
 
 def _set(case: Case, state: str, message: str, **changes: float) -> None:

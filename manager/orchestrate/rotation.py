@@ -7,39 +7,38 @@ rollbacks that still need it. See docs/adr, "Secrets that rotate".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from common.errors import FailedPrecondition
-from common.model import Config, Secret, Service, StoredObject, Task
-from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
+from common.model import Config, Secret, Service, Task
 from common.model.secret import ConfigSpec, SecretSpec
-from common.model.service import EXTENSION_PREFIX, STACK_LABEL, ServiceSpec
+from common.model.service import STACK_LABEL
+from manager.domain.file_references import (
+    VERSION,
+    VERSION_OF,
+    File,
+    container_references,
+    is_old,
+    references,
+    renamed,
+)
+from manager.domain.service_change import change_files
 from manager.orchestrate import canary
 from manager.orchestrate.draft import Draft
-from manager.state import executions, revisions
 from manager.state.changes import Change, Decision
 from manager.state.transaction import Transaction
-from manager.state.view import NamedTableView, View
+from manager.state.view import View
 
 if TYPE_CHECKING:
     from random import Random
 
-VERSION = f"{EXTENSION_PREFIX}version"
-VERSION_OF = f"{EXTENSION_PREFIX}version-of"
-MANAGED = (VERSION, VERSION_OF)
-
-File: TypeAlias = Secret | Config
 FileT = TypeVar("FileT", Secret, Config)
-Renamed: TypeAlias = Callable[[str], str]
 
 
-def rotate(
-    old: FileT, new_id: str, spec: SecretSpec | ConfigSpec, tx: Transaction, *, unless_stack: str = ""
-) -> tuple[StoredObject, ...]:
-    """Return what to put, in order, so that `spec`'s content takes the place of `old`'s in all services that use it.
+def rotate(tx: Transaction, old: FileT, new_id: str, spec: SecretSpec | ConfigSpec, *, unless_stack: str = "") -> None:
+    """Let `spec`'s content take the place of `old`'s in all services that use it.
 
     A service that went back to a content before the old one (a rollback) gets the new one too. Services of
     `unless_stack` are left: whoever deploys that stack changes them himself, together with all else, so that a rollback
@@ -52,19 +51,20 @@ def rotate(
     )
     labels = {**spec.labels, VERSION: str(number + 1)}
     fresh = type(old)(id=new_id, spec=msgspec.structs.replace(spec, labels=labels))  # type: ignore[arg-type]
-    return (retired, fresh, *_followers(tx, _family(tx, old), new_id, unless_stack))
+    tx.put(retired)
+    tx.put(fresh)
+    family = _old_versions(tx, fresh)
+    for service in list(tx.services):
+        if not unless_stack or service.spec.labels.get(STACK_LABEL) != unless_stack:
+            following = _following(service, family, new_id, tx)
+            if following is not None:
+                tx.put(following)
 
 
-def _family(view: View, current: File) -> set[str]:
-    """Return the ids of all versions of a secret or config."""
+def _old_versions(view: View, current: File) -> set[str]:
+    """Return the ids of the versions of a secret or config that are not its present one."""
     files = view.secrets if isinstance(current, Secret) else view.configs
-    return {current.id, *(each.id for each in files if each.spec.labels.get(VERSION_OF) == current.name)}
-
-
-def _followers(tx: Transaction, family: Collection[str], new_id: str, unless_stack: str) -> list[Service]:
-    services = [each for each in tx.services if not unless_stack or each.spec.labels.get(STACK_LABEL) != unless_stack]
-    followers = (_following(service, family, new_id, tx) for service in services)
-    return [service for service in followers if service is not None]
+    return {each.id for each in files if each.spec.labels.get(VERSION_OF) == current.name}
 
 
 def _following(service: Service, family: Collection[str], new_id: str, tx: Transaction) -> Service | None:
@@ -76,61 +76,9 @@ def _following(service: Service, family: Collection[str], new_id: str, tx: Trans
     def rename(object_id: str) -> str:
         return new_id if object_id in family else object_id
 
-    template = msgspec.structs.replace(service.spec.task_template, container_spec=_renamed(container, rename))
+    template = msgspec.structs.replace(service.spec.task_template, container_spec=renamed(container, rename))
     spec = msgspec.structs.replace(service.spec, task_template=template)
-    changed = executions.next_execution(service, revisions.respecified(service, spec, tx.now), tx.now)
-    return msgspec.structs.replace(changed, spec_version=tx.next_index, update_status=None)
-
-
-def _renamed(container: ContainerSpec, rename: Renamed) -> ContainerSpec:
-    return msgspec.structs.replace(
-        container,
-        secrets=tuple(_secret(each, rename) for each in container.secrets),
-        configs=tuple(_config(each, rename) for each in container.configs),
-        privileges=_privileges(container.privileges, rename),
-    )
-
-
-def _secret(reference: SecretReference, rename: Renamed) -> SecretReference:
-    return msgspec.structs.replace(reference, secret_id=rename(reference.secret_id))
-
-
-def _config(reference: ConfigReference, rename: Renamed) -> ConfigReference:
-    return msgspec.structs.replace(reference, config_id=rename(reference.config_id))
-
-
-def _privileges(privileges: Privileges | None, rename: Renamed) -> Privileges | None:
-    credential = privileges.credential_spec if privileges is not None else None
-    if privileges is None or credential is None or not credential.config:
-        return privileges
-    changed: CredentialSpec = msgspec.structs.replace(credential, config=rename(credential.config))
-    return msgspec.structs.replace(privileges, credential_spec=changed)
-
-
-def renewed(spec: ServiceSpec, view: View) -> ServiceSpec:
-    """Return a past specification with the newest content in place of versions that are gone.
-
-    Raises:
-        FailedPrecondition: nothing has the name of what it needs any more.
-
-    """
-    container = spec.task_template.container_spec
-    if container is None:
-        return spec
-    wanted: list[tuple[NamedTableView[Secret] | NamedTableView[Config], str, str, str]] = [
-        *((view.secrets, "secret", each.secret_id, each.secret_name) for each in container.secrets),
-        *((view.configs, "config", each.config_id, each.config_name) for each in container.configs),
-    ]
-    newest: dict[str, str] = {}
-    for table, kind, object_id, name in wanted:
-        if object_id not in table:
-            current = next(iter(table.named(name)), None)
-            if current is None:
-                raise FailedPrecondition(f"that specification needs the {kind} {name}, which does not exist any more")
-            newest[object_id] = current.id
-    renamed = _renamed(container, lambda object_id: newest.get(object_id, object_id))
-    template = msgspec.structs.replace(spec.task_template, container_spec=renamed)
-    return msgspec.structs.replace(spec, task_template=template)
+    return change_files(tx, service, spec, tx.now)
 
 
 # --- old versions ---
@@ -150,10 +98,6 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
             draft.reason(f"{file.name}: removed, nothing uses this version any more")
             draft.remove(file)
     return draft.decision()
-
-
-def is_old(file: File) -> bool:
-    return VERSION_OF in file.spec.labels
 
 
 def old_versions(view: View) -> list[str]:
@@ -205,15 +149,3 @@ def _task_references(task: Task) -> frozenset[str]:
     """Return the ids of what a task's container has, and of what it is to have."""
     renewal = task.renewal
     return container_references(task.spec.container_spec) | frozenset(renewal.replaces if renewal is not None else ())
-
-
-def references(spec: ServiceSpec) -> frozenset[str]:
-    """Return the ids of the secrets and configs that a service's tasks get."""
-    return container_references(spec.task_template.container_spec)
-
-
-def container_references(container: ContainerSpec | None) -> frozenset[str]:
-    if container is None or not (container.secrets or container.configs):
-        return frozenset()
-    secrets = (reference.secret_id for reference in container.secrets)
-    return frozenset((*secrets, *(reference.config_id for reference in container.configs)))

@@ -9,7 +9,6 @@ import msgspec
 
 from common.model import TaskState
 from common.model.service import ScheduleStatus
-from manager.orchestrate import jobs
 from manager.orchestrate.case import Case
 from manager.state import cron, executions, extensions
 from manager.state.extensions import Extensions
@@ -61,4 +60,4 @@ def _unfinished(case: Case) -> bool:
         return True
     job = case.service.spec.mode.replicated_job
     begun = {task.slot for task in tasks if task.desired_state < TaskState.REMOVE}
-    return job is not None and len(begun) < jobs.total(job)
+    return job is not None and len(begun) < job.total

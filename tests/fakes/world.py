@@ -27,8 +27,9 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.orchestrate import canary, services
-from manager.state.changes import Change, Decision
+from manager.domain.update_status import after_change
+from manager.orchestrate import services
+from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import check, observe
 from manager.state.transaction import Tables, Transaction
 from manager.state.view import View
@@ -81,6 +82,18 @@ class World:
 
     def remove(self, *values: StoredObject) -> None:
         self._apply(Decision(remove=values))
+
+    def transact(self, fn: Callable[[Transaction], None]) -> ChangeSet:
+        """Commit what `fn` changes in a transaction, and return it."""
+        tx = Transaction(self.tables, self.now)
+        fn(tx)
+        changes = tx.change_set()
+        for change in changes.changes:
+            _check(change)
+        if changes.changes:
+            tx.merge()
+            self.tables.index = changes.index
+        return changes
 
     def node(self, node_id: str, state: str = "ready", **spec: object) -> Node:
         node = Node(
@@ -139,7 +152,7 @@ class World:
         old = self.service
         body = replace(old.spec, task_template=spec or old.spec.task_template, **other)
         version = self.tables.index + 1 if spec else old.spec_version
-        status = None if spec else canary.cleared(old, body)
+        status = None if spec else after_change(old, body)
         self.put(replace(old, spec=body, previous_spec=old.spec, spec_version=version, update_status=status))
 
     def scale(self, replicas: int) -> None:
@@ -204,14 +217,7 @@ class World:
         self.now += seconds
 
     def _apply(self, decision: Decision) -> None:
-        tx = Transaction(self.tables, self.now)
-        tx.apply(decision)
-        changes = tx.change_set()
-        for change in changes.changes:
-            _check(change)
-        if changes.changes:
-            tx.merge()
-            self.tables.index = changes.index
+        self.transact(lambda tx: tx.apply(decision))
 
 
 def _check(change: Change) -> None:

@@ -18,8 +18,8 @@ from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
 from manager.allocate.allocator import LEASE_LINGER, allocate, takes_part
-from manager.allocate.ports import check_ports
 from manager.allocate.subnets import allocate_network
+from manager.domain.port_conflicts import check_ports
 from manager.loops.allocation import all_keys, keys_of
 from manager.state.changes import Change
 from manager.state.networkparts import address_range

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manager.api.filled import filled
 from msgspec import inspect
 
 from common.model.cluster import ClusterSpec
@@ -14,7 +15,6 @@ from common.model.node import NodeSpec
 from common.model.secret import ConfigSpec
 from common.model.service import Placement, PortConfig, Resources, ServiceSpec
 from manager.api.body import decode
-from manager.api.filled import filled
 from manager.api.swarm import merged
 from manager.api.views.render import render
 from manager.api.views.services import spec_view, spec_with_defaults

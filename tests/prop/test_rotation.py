@@ -10,7 +10,6 @@ from common.model.container import ContainerSpec, SecretReference
 from common.model.secret import SecretSpec
 from common.model.service import TaskSpec, UpdateStatus
 from manager.orchestrate import rotation
-from manager.state.transaction import Transaction
 from tests.fakes.world import World, replace, update_config
 
 STEPS = st.lists(st.sampled_from(["rotate", "back", "image", "decide", "run", "stop", "clear", "remove"]), max_size=25)
@@ -37,7 +36,7 @@ class Vault(World):
         self.versions += 1
         (old,) = self.tables.secrets.named("key")
         spec = SecretSpec(name="key", data=b"x")
-        self.put(*rotation.rotate(old, f"v{self.versions}", spec, Transaction(self.tables, self.now)))
+        self.transact(lambda tx: rotation.rotate(tx, old, f"v{self.versions}", spec))
 
     def do_back(self) -> None:
         service = next(iter(self.tables.services), None)

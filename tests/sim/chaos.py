@@ -10,7 +10,7 @@ from common.errors import SwarmError
 from common.model import Config, Secret, Service
 from common.model.secret import ConfigSpec, SecretSpec
 from manager.allocate.subnets import allocate_network
-from manager.orchestrate.progress import HALTED
+from manager.domain.update_status import HALTED
 from manager.state.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, scaling, updates
@@ -100,6 +100,12 @@ class Chaos:
         service = self._service()
         if service is not None:
             await self._cluster.change(service.id, task_template=self._choose.image(service))
+
+    async def _republish(self) -> None:
+        """Publish other ports, which another service may have; what had them may want them back."""
+        service = self._service()
+        if service is not None:
+            await self._cluster.change(service.id, endpoint_spec=self._choose.ingress_ports())
 
     async def _move(self) -> None:
         service = self._service()
@@ -257,7 +263,7 @@ class Chaos:
 def _resting(service: Service, view: View) -> dict[str, str]:
     """Return a service's labels without what never comes to rest: canaries that hold, jobs that run again and again.
 
-    And without a dependency that is gone: with it the API would take no change of the service.
+    And without a dependency that is gone, which its update would wait for.
     """
     labels = {key: value for key, value in service.spec.labels.items() if not key.startswith(updates.CANARY)}
     if duetimes.LABEL in labels:
@@ -272,6 +278,7 @@ _OPERATIONS: dict[Callable[[Chaos], Awaitable[None]], int] = {
     Chaos._create: 7,
     Chaos._scale: 4,
     Chaos._update: 5,
+    Chaos._republish: 4,
     Chaos._move: 2,
     Chaos._force: 1,
     Chaos._roll_back: 2,

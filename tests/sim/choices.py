@@ -41,6 +41,7 @@ SECRETS = ("key", "token")
 CONFIGS = ("page",)
 SUBNETS = tuple(PARTS)
 JOINING = 0.4
+INGRESS_PORTS = (9000, 9001, 9002)
 ON_ROTATE = ("restart", "file", "signal:SIGHUP")
 
 
@@ -241,6 +242,11 @@ class Choices:
             return None
         port = PortConfig(target_port=80, published_port=8000 + number, publish_mode="host")
         return EndpointSpec(ports=(port,))
+
+    def ingress_ports(self) -> EndpointSpec:
+        """Choose ports that every node answers on, of so few that services meet there."""
+        numbers = self._rng.sample(INGRESS_PORTS, self._rng.choice([0, 1, 1, 2]))
+        return EndpointSpec(ports=tuple(PortConfig(target_port=80, published_port=number) for number in numbers))
 
 
 def _counted(kind: str, count: int) -> GenericResource:

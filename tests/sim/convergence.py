@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
 from common.model.meta import Version
-from manager.orchestrate.progress import ACTIVE, HALTED
+from manager.domain.update_status import ACTIVE, HALTED
 from manager.state.constraints import unmet
 from manager.state.observation import story
 from manager.state.reservations import Available, reserved

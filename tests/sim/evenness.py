@@ -9,7 +9,7 @@ from typing import TypeAlias
 from common.model import Node, Service, Task, TaskState
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
-from manager.orchestrate.progress import ACTIVE, HALTED
+from manager.domain.update_status import ACTIVE, HALTED
 from manager.state.reservations import reserved
 from manager.state.view import View
 from tests.fakes.world import replace

@@ -29,6 +29,7 @@ from tests.sim.goodbyes import Goodbyes
 from tests.sim.placement import Complaint, misplaced
 from tests.sim.rotations import misfiled
 from tests.sim.scaling import Loads, Scaled
+from tests.sim.specifications import impossible
 from tests.sim.startorder import out_of_order
 from tests.sim.updates import Canaries, Progress, unasked
 
@@ -109,7 +110,7 @@ class CheckedBackend:
         for service_id in {task.service_id: None for task in tasks}:
             self._job(service_id)
         self._say_all(misplaced(view, change_set), misfiled(view, change_set), unasked(view, change_set))
-        self._say_all(paced(view, change_set), beside(view, change_set))
+        self._say_all(paced(view, change_set), beside(view, change_set), impossible(view, change_set))
         for watch in (self._canaries, self._progress, self._backoff, self._goodbyes):
             self._say_all(watch.look(view, change_set, now))
 

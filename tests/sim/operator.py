@@ -8,15 +8,15 @@ from typing import TypeVar
 
 from common.clock import LoopClock
 from common.errors import FailedPrecondition
-from common.model import Config, Secret, Service, StoredObject
+from common.model import Config, Secret, Service
 from common.model.service import ServiceSpec
 from manager.api.file_rules import check_unused
 from manager.api.rollouts import ACTIONS
-from manager.api.services import changed, made, rolled_back
+from manager.domain.service_change import change_spec, new_service, roll_back
 from manager.orchestrate.rotation import rotate
 from manager.schedule.balance import reason_to_stay
 from manager.schedule.strategy import default_strategy
-from manager.state import autoscale, revisions
+from manager.state import autoscale
 from manager.state.transaction import Transaction
 from tests.fakes.world import replace
 
@@ -45,28 +45,26 @@ class Operator(abc.ABC):
     # --- services ---
 
     async def create(self, service: Service) -> None:
-        await self.update(lambda tx: tx.put(made(tx, service.id, service.spec, self.clock.now())))
+        await self.update(lambda tx: tx.put(new_service(tx, service.id, service.spec, self.clock.now())))
 
     async def change(self, service_id: str, **spec: object) -> None:
         """Change parts of a service's specification; another mode is another number of tasks."""
 
         def step(tx: Transaction, service: Service) -> Service:
             wanted: ServiceSpec = replace(service.spec, **spec)
-            return changed(tx, service, wanted, self.clock.now(), scale="mode" in spec)[0]
+            return change_spec(tx, service, wanted, self.clock.now(), scale="mode" in spec)[0]
 
         await self._to_service(service_id, step)
 
     async def roll_back(self, service_id: str, revision: int = 0) -> None:
         """Return to a revision; without one exchange the specification and the previous one."""
-        await self._to_service(service_id, lambda tx, each: rolled_back(tx, each, revision, self.clock.now()))
+        await self._to_service(service_id, lambda tx, each: roll_back(tx, each, revision, self.clock.now()))
 
     async def roll(self, service_id: str, action: str) -> None:
         """Pause, continue or abort a service's update, if it is one that this can be done to."""
 
         def step(tx: Transaction, service: Service) -> Service:
-            after = ACTIONS[action](tx, service, self.clock.now())
-            anew = revisions.tasks_differ(service.spec, after.spec)
-            return replace(after, spec_version=tx.next_index) if anew else after
+            return ACTIONS[action](tx, service, self.clock.now())
 
         if action == "continue":
             self.continued[service_id] = self.clock.now()
@@ -74,7 +72,9 @@ class Operator(abc.ABC):
 
     async def scale(self, service_id: str, count: int) -> None:
         def step(tx: Transaction, service: Service) -> Service:
-            return changed(tx, service, autoscale.with_replicas(service.spec, count), self.clock.now(), scale=True)[0]
+            return change_spec(tx, service, autoscale.with_replicas(service.spec, count), self.clock.now(), scale=True)[
+                0
+            ]
 
         await self._to_service(service_id, step)
 
@@ -101,13 +101,10 @@ class Operator(abc.ABC):
         """Give a secret or config, whichever has the name, new content."""
 
         def step(tx: Transaction) -> None:
-            put: list[StoredObject] = []
-            for secret in tx.secrets.named(name):
-                put += rotate(secret, new_id, replace(secret.spec, data=data, labels={}), tx)
-            for config in tx.configs.named(name):
-                put += rotate(config, new_id, replace(config.spec, data=data, labels={}), tx)
-            for each in put:
-                tx.put(each)
+            for secret in list(tx.secrets.named(name)):
+                rotate(tx, secret, new_id, replace(secret.spec, data=data, labels={}))
+            for config in list(tx.configs.named(name)):
+                rotate(tx, config, new_id, replace(config.spec, data=data, labels={}))
 
         await self.update(step)
 

@@ -23,7 +23,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.api.filled import filled
+from manager.domain.defaults import filled
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
+from common.model.service import PortConfig
 from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
 from manager.state.view import View
@@ -101,9 +102,19 @@ def _as_wanted(view: View, service: Service, task: Task) -> bool:
         return False
     if unmet(template.placement, node):
         return False
-    ports = service.spec.endpoint_spec.ports if service.spec.endpoint_spec is not None else ()
-    same_ports = [port for port in ports if port.publish_mode == "host"] == list(task.ports)
-    return same_ports and replace(task.spec, placement=template.placement) == template
+    wanted = service.spec.endpoint_spec.ports if service.spec.endpoint_spec is not None else ()
+    if _on_host(task.ports) != _on_host(wanted) or _in_mesh(task.ports) < _in_mesh(wanted):
+        return False
+    return replace(task.spec, placement=template.placement) == template
+
+
+def _on_host(ports: Iterable[PortConfig]) -> list[PortConfig]:
+    return [port for port in ports if port.publish_mode == "host"]
+
+
+def _in_mesh(ports: Iterable[PortConfig]) -> bool:
+    """Whether containers of tasks with these ports are made in the network that leads out of the host."""
+    return any(port.publish_mode == "ingress" or port.published_port for port in ports)
 
 
 def _numbered(old: Service, new: Service) -> Iterator[str]:

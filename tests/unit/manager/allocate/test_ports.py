@@ -8,7 +8,8 @@ from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Node, Service
 from common.model.node import ManagerStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig, ServiceSpec
-from manager.allocate.ports import FIRST_DYNAMIC, LAST_DYNAMIC, PortsInUse, check_ports, choose_ports
+from manager.allocate.ports import FIRST_DYNAMIC, LAST_DYNAMIC, PortsInUse, choose_ports
+from manager.domain.port_conflicts import check_ports
 from manager.state.transaction import Tables
 
 

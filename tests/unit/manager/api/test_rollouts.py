@@ -121,6 +121,23 @@ async def test_history_and_rollback_to_a_revision(client: Client) -> None:
     assert (await client.get("/services/web/history"))[0]["Revision"] == 4
 
 
+@pytest.mark.parametrize("path", ["rollout?action=abort&", "update?rollback=previous&"])
+async def test_what_another_service_publishes_meanwhile_is_not_returned_to(
+    client: Client, cluster: ApiCluster, path: str
+) -> None:
+    """Both services were listed with *:8080->80/tcp once."""
+    at = {port: {"Ports": [{"TargetPort": 80, "PublishedPort": port}]} for port in (8080, 9090)}
+    await client.make("/services/create", spec(EndpointSpec=at[8080]))
+    await update(client, spec(container={"Image": "busybox:2"}, EndpointSpec=at[9090]))
+    await client.make("/services/create", spec("other", EndpointSpec=at[8080]))
+    (web,) = cluster.store.view.services.named("web")
+    status = UpdateStatus(state="updating", started_at=1.0)
+    await cluster.store.update(lambda tx: tx.put(replace(web, update_status=status)))
+    code, answer = await client.ask("POST", f"/services/web/{path}version={await version(client)}", spec())
+    assert code == 400
+    assert "port '8080' is already in use by service 'other'" in answer["message"]
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

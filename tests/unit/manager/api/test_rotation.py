@@ -145,7 +145,7 @@ async def test_a_rollback_takes_the_newest_content_of_the_name_when_the_old_is_g
 
     code, answer = await roll_back()
     assert code == 400
-    assert f"needs the {key.lower()} s1, which does not exist any more" in answer["message"]
+    assert f"needs the {key.lower()} s1, which no longer exists" in answer["message"]
     new_id = await client.make(f"/{path}/create", {"Name": "s1", "Data": data("new")})
     assert (await roll_back())[0] == 200
     assert (await reference(client, key))[f"{key}ID"] == new_id

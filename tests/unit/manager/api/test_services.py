@@ -544,13 +544,13 @@ async def test_predefined_networks_stay_names(client: Client) -> None:
 @pytest.mark.parametrize(
     ("networks", "ports", "words"),
     [
-        (("host", "on1"), (), "network host is each node's own: a service that is on it can be on no other"),
-        (("on1", "bridge"), (), "network bridge is each node's own: a service that is on it can be on no other"),
+        (("host", "on1"), (), "network host is local to each node: a service attached to it can have no other"),
+        (("on1", "bridge"), (), "network bridge is local to each node: a service attached to it can have no other"),
         (
             ("host",),
             ({"TargetPort": 80, "PublishedPort": 80},),
             (
-                "network host is each node's own, and the routing mesh does not lead there: publish the ports with "
+                "network host is local to each node, and the routing mesh does not lead there: publish the ports with "
                 "mode=host, or leave the network out"
             ),
         ),

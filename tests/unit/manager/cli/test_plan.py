@@ -17,10 +17,10 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.api.filled import filled
 from manager.cli import digest
 from manager.cli.plan import Step, compare_labels, compare_services
 from manager.compose import ComposeFile, convert, load
+from manager.domain.defaults import filled
 from tests.compose_corpus import cases, load_case
 from tests.fakes.world import replace
 

@@ -12,7 +12,6 @@ from manager.orchestrate import rotation
 from manager.state.changes import Change
 from manager.state.executions import next_execution
 from manager.state.observation import observe
-from manager.state.transaction import Transaction
 from tests.fakes.world import World, policy, replace, update_config
 
 ON_ROTATE = "swarm.x.on-rotate"
@@ -44,7 +43,7 @@ class Vault(World):
     def rotate(self, new_id: str) -> None:
         (old,) = self.tables.secrets.named("key")
         spec = SecretSpec(name="key", data=new_id.encode())
-        self.put(*rotation.rotate(old, new_id, spec, Transaction(self.tables, self.now)))
+        self.transact(lambda tx: rotation.rotate(tx, old, new_id, spec))
 
     def clear(self) -> None:
         self.decide(rotation.decide, *rotation.old_versions(self.tables))
@@ -310,4 +309,4 @@ def test_an_update_that_fails_is_paused_where_what_the_rollback_needs_is_gone() 
     status = world.service.update_status
     assert status is not None
     assert status.state == "paused"
-    assert status.message.endswith("that specification needs the secret key, which does not exist any more")
+    assert status.message.endswith("that specification needs the secret key, which no longer exists")

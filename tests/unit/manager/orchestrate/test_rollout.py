@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from common.model import Network, Task, TaskState
+from common.model import Network, Service, Task, TaskState
 from common.model.network import NetworkSpec
-from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, TaskSpec
+from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
+from manager.orchestrate import services
 from tests.fakes.world import World, policy, replace, template, update_config
 
 NEW = "web:2"
@@ -265,6 +266,49 @@ def test_without_a_previous_specification_a_rollback_pauses() -> None:
     world.see(next(t for t in new(world) if t.status.state is TaskState.RUNNING), TaskState.FAILED)
     world.decide()
     assert state(world) == "paused"
+
+
+def publishing(port: int) -> EndpointSpec:
+    return EndpointSpec(ports=(PortConfig(target_port=80, published_port=port),))
+
+
+def test_a_rollback_to_a_port_that_another_service_has_now_pauses_and_says_whose() -> None:
+    world = running(update_config=update_config(failure_action="rollback"), endpoint_spec=publishing(8080))
+    world.change(template(NEW), endpoint_spec=publishing(9090))
+    world.put(Service(id="o", spec=ServiceSpec(name="other", endpoint_spec=publishing(8080))))
+    world.decide()
+    turn(world)
+    world.see(next(t for t in new(world) if t.status.state is TaskState.RUNNING), TaskState.FAILED)
+    world.decide()
+    status = world.service.update_status
+    assert status is not None
+    assert status.state == "paused"
+    assert "it cannot be rolled back: port '8080' is already in use by service 'other'" in status.message
+    assert world.service.spec.ports == publishing(9090).ports
+
+
+def test_of_two_rollbacks_to_one_port_in_one_decision_one_goes_back() -> None:
+    """Both services had the port, one after the other; neither sees in its view what the other returns to."""
+    world = running(1, update_config=update_config(failure_action="rollback"), endpoint_spec=publishing(8080))
+    world.change(template(NEW), endpoint_spec=publishing(9090))
+    former = replace(world.service.spec, name="other", task_template=template(), endpoint_spec=publishing(8080))
+    world.put(Service(id="o", spec=former, spec_version=world.tables.index + 1))
+    world.decide(services.decide, "o")
+    world.run("n1")
+    (other,) = world.tables.services.named("other")
+    changed = replace(former, task_template=template(NEW), endpoint_spec=publishing(7070))
+    world.put(replace(other, spec=changed, previous_spec=former, spec_version=world.tables.index + 1))
+    for _ in range(2):
+        world.decide(services.decide, "s", "o")
+        turn(world)
+    for task in new(world):
+        world.see(task, TaskState.FAILED)
+    for _ in range(3):
+        world.decide(services.decide, "s", "o")
+    statuses = [service.update_status for service in world.tables.services]
+    assert sorted(status.state for status in statuses if status is not None) == ["paused", "rollback_started"]
+    ports = [port.published_port for service in world.tables.services for port in service.spec.ports]
+    assert len(set(ports)) == 2
 
 
 def test_a_new_update_takes_the_place_of_the_running_one() -> None:

@@ -7,10 +7,10 @@ from common.model import Config, Secret, TaskState
 from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import TaskSpec
+from manager.domain.file_references import with_newest_files
 from manager.loops.orchestration import orchestration_rules
 from manager.orchestrate import rotation
 from manager.state.changes import Change
-from manager.state.transaction import Transaction
 from tests.fakes.world import World, replace
 
 
@@ -34,7 +34,7 @@ class Vault(World):
     def rotate(self, new_id: str) -> None:
         (old,) = self.tables.secrets.named("key")
         spec = SecretSpec(name="key", data=new_id.encode())
-        self.put(*rotation.rotate(old, new_id, spec, Transaction(self.tables, self.now)))
+        self.transact(lambda tx: rotation.rotate(tx, old, new_id, spec))
 
     def clear(self) -> None:
         self.decide(rotation.decide, *rotation.old_versions(self.tables))
@@ -92,7 +92,7 @@ def test_all_uses_of_a_config_follow_a_credential_specification_too() -> None:
     privileges = Privileges(credential_spec=CredentialSpec(config="c1"))
     world.replicated(1, replace(spec, container_spec=replace(spec.container_spec, privileges=privileges)))
     (old,) = world.tables.configs
-    world.put(*rotation.rotate(old, "c2", ConfigSpec(name="conf", data=b"2"), Transaction(world.tables, world.now)))
+    world.transact(lambda tx: rotation.rotate(tx, old, "c2", ConfigSpec(name="conf", data=b"2")))
     container = world.service.spec.task_template.container_spec
     assert container is not None
     assert container.privileges is not None
@@ -105,9 +105,8 @@ def test_others_are_left_alone() -> None:
     world.put(Secret(id="other", spec=SecretSpec(name="other", data=b"o")))
     before = world.service
     (old,) = world.tables.secrets.named("other")
-    made = rotation.rotate(old, "new", SecretSpec(name="other", data=b"n"), Transaction(world.tables, world.now))
-    assert [type(each) for each in made] == [Secret, Secret]
-    world.put(*made)
+    made = world.transact(lambda tx: rotation.rotate(tx, old, "new", SecretSpec(name="other", data=b"n")))
+    assert [type(each.current) for each in made.changes] == [Secret, Secret]
     assert world.service == before
 
 
@@ -127,14 +126,14 @@ def test_the_decider_is_woken_by_what_may_end_a_use() -> None:
 def test_a_past_specification_gets_the_newest_content_where_its_own_is_gone() -> None:
     world = Vault()
     past = world.service.spec
-    assert rotation.renewed(past, world.tables) == past
+    assert with_newest_files(past, world.tables) == past
     for version in ("two", "three"):
         world.rotate(version)
         world.replace_tasks()
     world.clear()
     assert "one" not in world.names
-    again = rotation.renewed(past, world.tables)
+    again = with_newest_files(past, world.tables)
     assert again.task_template == using("three")
     world.remove(*world.tables.secrets)
-    with pytest.raises(FailedPrecondition, match="needs the secret key, which does not exist any more"):
-        rotation.renewed(past, world.tables)
+    with pytest.raises(FailedPrecondition, match="needs the secret key, which no longer exists"):
+        with_newest_files(past, world.tables)

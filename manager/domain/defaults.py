@@ -19,7 +19,6 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.orchestrate.jobs import concurrent, total
 
 _UPDATE = UpdateConfig()
 
@@ -61,7 +60,7 @@ def _restart(policy: RestartPolicy | None) -> RestartPolicy | None:
 def _mode(mode: ServiceMode) -> ServiceMode:
     """Fill in the counts: one replica; of a job one at a time, and as many in all as at a time."""
     if (job := mode.replicated_job) is not None:
-        return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=concurrent(job), total_completions=total(job)))
+        return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=job.at_once, total_completions=job.total))
     return mode if mode.is_global else ServiceMode(replicated=Replicated(replicas=mode.replicas))
 
 

@@ -259,8 +259,8 @@ class Dispatcher:
             session = self._sessions.get(node.id)
             if session is not None:
                 session.end(Unavailable(opening.reason))
-            self._liveness.forget(node.id)
             await self._parts.nodes.submit(Down(node.id, opening.reason[:MAX_REASON]))
+            self._liveness.forget(node.id)  # after that: what the store did not take, silence is to make down
         await channel.send(GoodbyeAck(), request_id)
 
     async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:

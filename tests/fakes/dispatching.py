@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from common.clock import LoopClock
+from common.errors import Unavailable
 from common.model import Cluster, Node, StoredObject
 from common.model.node import NodeDescription, NodeStatus
 from common.tls import ROLE_WORKER, Identity
@@ -20,6 +21,7 @@ from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.dispatch.dispatcher import Dispatcher
 from manager.state.backend import Backend
+from manager.state.changes import ChangeSet
 from manager.state.store import Store
 
 CLUSTER = "cluster1"
@@ -52,6 +54,17 @@ class Worker:
         hello = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host"), **fields)  # type: ignore[arg-type]
         await self.say(hello, 1)
         return welcomed((await self.channel.receive()).message)
+
+
+class FullBackend(MemoryBackend):
+    """A backend whose disk may be full."""
+
+    full = False
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        if self.full:
+            raise Unavailable("the disk is full")
+        await super().commit(change_sets)
 
 
 class Manager:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
 from common.model import Network, Node, Task, TaskState
-from common.model.service import GenericResource, Reservations
+from common.model.service import GenericResource, PortConfig, Reservations
 from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
 from manager.state.view import View
@@ -125,3 +125,18 @@ def _holds(task: Task) -> bool:
 def _reserves(task: Task) -> Reservations:
     resources = task.spec.resources
     return (resources.reservations if resources is not None else None) or Reservations()
+
+
+def same_ports(had: Iterable[PortConfig], wanted: Iterable[PortConfig]) -> bool:
+    """Whether a task with these ports may stay: its host opens those wanted, and the mesh leads to it if it is to."""
+    had, wanted = list(had), list(wanted)
+    return _on_host(had) == _on_host(wanted) and _in_mesh(had) >= _in_mesh(wanted)
+
+
+def _on_host(ports: Iterable[PortConfig]) -> list[PortConfig]:
+    return [port for port in ports if port.publish_mode == "host"]
+
+
+def _in_mesh(ports: Iterable[PortConfig]) -> bool:
+    """Whether containers of tasks with these ports are made in the network that leads out of the host."""
+    return any(port.publish_mode == "ingress" or port.published_port for port in ports)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
-from common.model.service import PortConfig
 from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
 from manager.state.view import View
 from tests.fakes.world import replace
-from tests.sim.placement import Complaint
+from tests.sim.placement import Complaint, same_ports
 
 CANARY = "swarm.x.canary"
 DEADLINE = "swarm.x.progress-deadline"
@@ -102,19 +101,7 @@ def _as_wanted(view: View, service: Service, task: Task) -> bool:
         return False
     if unmet(template.placement, node):
         return False
-    wanted = service.spec.endpoint_spec.ports if service.spec.endpoint_spec is not None else ()
-    if _on_host(task.ports) != _on_host(wanted) or _in_mesh(task.ports) < _in_mesh(wanted):
-        return False
-    return replace(task.spec, placement=template.placement) == template
-
-
-def _on_host(ports: Iterable[PortConfig]) -> list[PortConfig]:
-    return [port for port in ports if port.publish_mode == "host"]
-
-
-def _in_mesh(ports: Iterable[PortConfig]) -> bool:
-    """Whether containers of tasks with these ports are made in the network that leads out of the host."""
-    return any(port.publish_mode == "ingress" or port.published_port for port in ports)
+    return same_ports(task.ports, service.spec.ports) and replace(task.spec, placement=template.placement) == template
 
 
 def _numbered(old: Service, new: Service) -> Iterator[str]:

@@ -15,7 +15,7 @@ from common.wire.messages import PROTOCOL_VERSION, Assignments, Heartbeat, Heart
 from manager.backends.memory import MemoryBackend
 from manager.dispatch.dispatcher import JOIN_GRACE
 from manager.dispatch.session import AWAY_GRACE
-from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.dispatching import FullBackend, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -208,6 +208,23 @@ def test_one_whose_session_has_just_ended_or_that_was_away_is_down_for_its_reaso
             for name in ("n1", "n2"):
                 assert state_of(manager, name) == "down"
                 assert record(manager, name).status.message == "no engine " * 100
+
+    run_virtual(story())
+
+
+def test_one_whose_word_the_store_does_not_take_is_down_when_it_is_silent() -> None:
+    """It was ready for ever: nobody watched it any more."""
+
+    async def story() -> None:
+        backend = FullBackend()
+        async with Manager(backend).running() as manager:
+            await manager.session("n1")
+            backend.full = True
+            worker = manager.dial("n1")
+            await worker.say(Unfit(reason="its engine hangs"), 1)
+            await worker.expect(Refused)
+            backend.full = False
+            await asyncio.wait_for(became(manager, "n1", "down"), 30)
 
     run_virtual(story())
 

@@ -37,7 +37,7 @@ from manager.dispatch import dispatcher
 from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
 from manager.state.changes import Change
-from tests.fakes.dispatching import Manager
+from tests.fakes.dispatching import FullBackend, Manager
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -352,15 +352,7 @@ async def test_reports_on_others_tasks_change_nothing_and_are_logged(
 
 
 async def test_a_report_is_not_acknowledged_when_the_store_refuses_it() -> None:
-    class Full(MemoryBackend):
-        full = False
-
-        async def commit(self, change_sets: object) -> None:
-            if self.full:
-                raise Unavailable("the disk is full")
-            await super().commit(change_sets)  # type: ignore[arg-type]
-
-    backend = Full()
+    backend = FullBackend()
     async with Manager(backend).running() as manager:
         worker = await manager.session("n1")
         await manager.put(task("t1", "n1"))

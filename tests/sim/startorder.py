@@ -9,7 +9,7 @@ from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
 from manager.state.view import View
 from tests.fakes.world import replace
-from tests.sim.placement import Complaint
+from tests.sim.placement import Complaint, same_ports
 
 LABEL = "swarm.x.depends-on"
 
@@ -89,7 +89,11 @@ def _counts(view: View, task: Task) -> bool:
 def _as_specified(view: View, service: Service, task: Task) -> bool:
     """Whether a task is as its service is specified; where only placement differs, it must fit where it is."""
     template = service.spec.task_template
-    if task.spec_version == service.spec_version or task.spec == template:
+    if task.spec_version == service.spec_version:
+        return True
+    if not same_ports(task.ports, service.spec.ports):
+        return False
+    if task.spec == template:
         return True
     node = view.nodes.get(task.node_id)
     return replace(task.spec, placement=template.placement) == template and node is not None and _fits(service, node)

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manager.api.filled import filled
 from msgspec import inspect
 
 from common.model.cluster import ClusterSpec
@@ -19,6 +18,7 @@ from manager.api.swarm import merged
 from manager.api.views.render import render
 from manager.api.views.services import spec_view, spec_with_defaults
 from manager.api.views.swarm import cluster_spec_view
+from manager.domain.defaults import filled
 
 T = TypeVar("T", bound=msgspec.Struct)
 

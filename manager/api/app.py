@@ -41,6 +41,7 @@ from manager.api import (
 )
 from manager.api.access import admitted, authorise
 from manager.api.access_environment import shown_to
+from manager.api.answer_memory import AnswerMemory, Lease
 from manager.api.audit import Audit, Entry, object_of
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_index import ContainerIndex
@@ -115,6 +116,7 @@ class Api:
         self._audit = Audit(audit, clock)
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
+        self._memory = AnswerMemory()
         self.context = Context(
             store=store,
             clock=clock,
@@ -130,6 +132,7 @@ class Api:
             presence=Presence(),
             containers=ContainerIndex(),
             measurements=measurements or Measurements(store.view, clock),
+            answers=self._memory.lease(),
         )
 
     async def __aenter__(self) -> Self:
@@ -159,8 +162,15 @@ class Api:
         except EngineError:
             return False  # `answer` says what is wrong
 
-    async def answer(self, call: Call) -> Reply:
-        """Answer a request; a failure becomes an answer, too."""
+    def lease(self) -> Lease:
+        """Return what a request is to hold of engines' answers; it gives that back at its exit."""
+        return self._memory.lease()
+
+    async def answer(self, call: Call, lease: Lease | None = None) -> Reply:
+        """Answer a request; a failure becomes an answer, too. A `lease` is to last until the reply has been sent."""
+        if lease is None:
+            with self.lease() as own:
+                return await self.answer(call, own)
         match: Match | None = None
         subject = ""
         view = self.context.store.view
@@ -170,15 +180,16 @@ class Api:
             match = self._router.match(call.method, call.path)
             subject = object_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
-            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller)))
+            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller), lease))
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         return self._audit.noted(call, match, subject, reply)
 
-    async def _handle(self, match: Match, call: Call) -> Reply:
+    async def _handle(self, match: Match, call: Call, lease: Lease) -> Reply:
         if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
-        return await match.handler(self.context, call.matched(match.params, match.version))
+        context = replace(self.context, answers=lease)
+        return await match.handler(context, call.matched(match.params, match.version))
 
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from manager.api import bounded_json
 from manager.api.errors import EngineError, invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _INT64 = 2**63
-_MAX_DEPTH = 64
 _COMPLAINT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
 
 
@@ -52,15 +52,15 @@ def parse(body: bytes) -> Any:
     """Decode JSON; an empty body is an empty object, as for the engine.
 
     Raises:
-        EngineError: 400, it is not JSON.
+        EngineError: 400, it is not JSON, or beyond the bounds.
 
     """
     if not body.strip():
         return {}
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise invalid(f"invalid JSON: {error}") from None
+        return bounded_json.decode(body)
+    except bounded_json.WrongJson as error:
+        raise invalid(f"invalid JSON: {str(error).removeprefix(bounded_json.NO_JSON)}") from None
 
 
 def decode(kind: type[T], body: bytes) -> T:
@@ -77,7 +77,7 @@ def normal(kind: type[msgspec.Struct], raw: Any) -> dict[str, Any]:
     """Spell all keys of a decoded body as `kind` does; keys that it does not know and nulls are dropped."""
     if not isinstance(raw, dict):
         raise invalid(f"invalid JSON: expected an object ({kind.__name__}), got {_json_type(raw)}")
-    spelled = _spell(raw, shape_of(kind), kind.__name__, 0)
+    spelled = _spell(raw, shape_of(kind), kind.__name__)
     assert isinstance(spelled, dict)
     return spelled
 
@@ -90,28 +90,26 @@ def convert(kind: type[T], spelled: Mapping[str, Any]) -> T:
         raise _complaint(error) from None
 
 
-def _spell(raw: Any, shape: Shape | None, path: str, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
-        raise invalid(f"invalid JSON: {path} is nested too deeply")
+def _spell(raw: Any, shape: Shape | None, path: str) -> Any:
     if isinstance(raw, dict):
         if shape is None or shape.item is not None:
-            return {key: _spell(value, None, f"{path}.{key}", depth + 1) for key, value in raw.items()}
-        return _spell_object(raw, shape, path, depth)
+            return {key: _spell(value, None, f"{path}.{key}") for key, value in raw.items()}
+        return _spell_object(raw, shape, path)
     if isinstance(raw, list):
         item = shape.item if shape is not None else None
-        return [_spell(value, item, f"{path}[{n}]", depth + 1) for n, value in enumerate(raw)]
+        return [_spell(value, item, f"{path}[{n}]") for n, value in enumerate(raw)]
     if isinstance(raw, int) and not -_INT64 <= raw < _INT64:
-        raise invalid(f"invalid JSON: {path}: {raw:.20g} does not fit into 64 bits")
+        raise invalid(f"invalid JSON: {path}: {str(raw)[:40]} does not fit into 64 bits")
     return raw
 
 
-def _spell_object(raw: dict[str, Any], shape: Shape, path: str, depth: int) -> dict[str, Any]:
+def _spell_object(raw: dict[str, Any], shape: Shape, path: str) -> dict[str, Any]:
     spelled = {}
     for key, value in raw.items():
         known = shape.fields.get(key.lower())
         if known is not None and value is not None:
             name, inner = known
-            spelled[name] = _spell(value, inner, f"{path}.{name}", depth + 1)
+            spelled[name] = _spell(value, inner, f"{path}.{name}")
     return spelled
 
 

@@ -7,7 +7,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
 from manager.api.images_find import builder
-from manager.api.proxy import answers, ask_every, forward, pruned, raw_query
+from manager.api.proxy import forward, pruned, pruned_items, raw_query, read_every
 from manager.api.proxy_hijack import hijack
 from manager.api.router import Route
 
@@ -36,12 +36,11 @@ async def grpc(context: Context, call: Call) -> Reply:
 async def prune(context: Context, call: Call) -> Reply:
     """Clear the build caches of all nodes: the builder may have been another."""
     query = raw_query(call)
-    replies, reasons = await ask_every(
-        context, "POST", "/build/prune", version=call.version, query=query, seconds=PRUNE_SECONDS
+    results, reasons = await read_every(
+        context, "POST", "/build/prune", pruned_items, version=call.version, query=query, seconds=PRUNE_SECONDS
     )
-    return Answer(
-        value=pruned("CachesDeleted", answers(replies).values()), headers=warning_header(context.store.view, reasons)
-    )
+    value = pruned("CachesDeleted", results.values())
+    return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 
 ROUTES = (

@@ -63,6 +63,7 @@ class Connection(RequestHandler):
             max_field_size=limits.header_bytes,
             max_headers=limits.headers,
             lingering_time=1.0,
+            auto_decompress=False,  # a body goes to an engine as it came, and is ours to read only as it is
         )
         self._limits = limits
         self._server = server

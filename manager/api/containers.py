@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,9 @@ from manager.api.containers_list import warning_header, with_node
 from manager.api.containers_locate import Found, locate
 from manager.api.containers_names import claimed_name
 from manager.api.context import Context
+from manager.api.engine_types import ContainerInspect
 from manager.api.errors import invalid
-from manager.api.proxy import answers, ask, ask_every, forward, pruned, raw_query
+from manager.api.proxy import ask, forward, pruned, pruned_items, raw_query, read_every
 from manager.api.proxy_hijack import hijack
 from manager.api.proxy_presence import node_name
 from manager.api.router import Handler, Route
@@ -53,12 +55,11 @@ async def inspect_container(context: Context, call: Call) -> Reply:
     reply = await ask(context, found.node_id, "GET", path, version=call.version, query=raw_query(call))
     if not reply.ok:
         return reply.answer()
-    shown = reply.json()
+    read: Mapping[str, Any] = reply.read(ContainerInspect)
     view = context.store.view
-    shown["Config"] = with_node(with_image(view, shown["Config"]), node_name(view, found.node_id))
-    shown = with_cluster_networks(context.store.view, shown)
-    shown["Node"] = node_view(context, found)
-    return Answer(value=shown)
+    config = with_node(with_image(view, read.get("Config") or {}), node_name(view, found.node_id))
+    shown = with_cluster_networks(view, {**read, "Config": config})
+    return Answer(value={**shown, "Node": node_view(context, found)})
 
 
 def node_view(context: Context, found: Found) -> dict[str, Any]:
@@ -81,6 +82,8 @@ async def rename_container(context: Context, call: Call) -> Reply:
     async with claimed_name(context, name, found.node_id, but=found.id):
         path = f"/containers/{found.id}/rename"
         reply = await ask(context, found.node_id, "POST", path, version=call.version, query={"name": name})
+    if reply.ok:
+        context.containers.rename(found.id, name.removeprefix("/"))
     return reply.answer()
 
 
@@ -98,12 +101,13 @@ async def prune_containers(context: Context, call: Call) -> Reply:
     """Remove what has ended, on every node that answers."""
     call.filters(_PRUNE_FILTERS)
     query = raw_query(call)
-    replies, reasons = await ask_every(
-        context, "POST", "/containers/prune", version=call.version, query=query, seconds=PRUNE_SECONDS
+    results, reasons = await read_every(
+        context, "POST", "/containers/prune", pruned_items, version=call.version, query=query, seconds=PRUNE_SECONDS
     )
-    value = pruned("ContainersDeleted", answers(replies).values())
-    for full_id in value["ContainersDeleted"] or ():
-        context.containers.forget(full_id)
+    for node_id, result in results.items():
+        for full_id in result.get("ContainersDeleted") or ():
+            context.containers.forget(full_id, node_id)
+    value = pruned("ContainersDeleted", results.values())
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
-import msgspec
-
 from common import progress
+from common.errors import Unavailable
 from common.imagenames import with_tag
 from common.model.client import Role
+from manager.api.bounded_json import WrongJson
 from manager.api.call import Call, Reply
 from manager.api.containers_image import of_image_id
 from manager.api.containers_index import Claim
-from manager.api.containers_list import LIST_SECONDS
+from manager.api.containers_list import LIST_SECONDS, listed
 from manager.api.containers_locate import locate
 from manager.api.containers_make import make, make_attached
 from manager.api.containers_names import check_claims, check_name
 from manager.api.containers_networks import check_addresses
+from manager.api.containers_owner import put_made
 from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
+from manager.api.engine_answers import read as read_json
+from manager.api.engine_types import Created, ImageInspect, Progress, Volume, VolumeList
 from manager.api.errors import EngineError
 from manager.api.images_find import find_local
 from manager.api.images_pin import untold
 from manager.api.proxy import ask, ask_all
-from manager.api.proxy_presence import node_name, ready_nodes
+from manager.api.proxy_presence import node_name, ready_ids
 from manager.api.router import Route
+
+# Of a pull's messages: the last one says how it ended.
+_TAIL = 64 * 1024
 
 
 async def create_container(context: Context, call: Call) -> Reply:
@@ -42,7 +49,7 @@ async def create_container(context: Context, call: Call) -> Reply:
         await check_name(context, wanted.name)
     local = await find_local(context, wanted.image) if wanted.image else None
     image_id = local.image_id if local is not None else ""
-    seen, labels = await _look(context, wanted, image_id)
+    seen = await _look(context, wanted, image_id)
     if not any(each.image for each in seen.values()) and wanted.image:
         raise EngineError(404, f"No such image: {with_tag(wanted.image)}")
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
@@ -56,7 +63,7 @@ async def create_container(context: Context, call: Call) -> Reply:
             image_id = await _have(context, node_id, wanted, image_id)
         elif wanted.image:
             image_id = ""  # by its name
-        body = marked(wanted, labels)
+        body = marked(wanted, _labels(seen, node_id))
         if image_id:
             body = of_image_id(body, image_id, wanted.image)
         reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
@@ -64,7 +71,9 @@ async def create_container(context: Context, call: Call) -> Reply:
         context.containers.release(claim)
         raise
     context.containers.finish(claim, context.clock.now())
-    context.containers.put(reply.json()["Id"], node_id)
+    made = reply.read(Created)["Id"]
+    if not put_made(context.containers, context.store.view, made, node_id, wanted.name):
+        raise reply.wrong(f"the new container has the id {made[:12]}, which is that of another node's")
     return reply.answer()
 
 
@@ -77,32 +86,50 @@ async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
     return frozenset(nodes) or None
 
 
-async def _look(context: Context, wanted: Wanted, image_id: str) -> tuple[dict[str, Seen], dict[str, str]]:
-    """Ask every node what it runs, and whether it has image and volumes; also return the image's labels.
+async def _look(context: Context, wanted: Wanted, image_id: str) -> dict[str, Seen]:
+    """Ask every node what it runs, and whether it has image and volumes.
 
     With an `image_id`, a node that knows another image by the name does not have it.
+
+    Raises:
+        Unavailable: no engine can be asked.
+
     """
-    labels: dict[str, str] = {}
 
     async def one(node_id: str) -> Seen:
         containers = await ask(context, node_id, "GET", "/containers/json", query={"all": "1"})
-        image = await ask(context, node_id, "GET", f"/images/{quote(wanted.image, safe='/:@')}/json")
-        if image.ok:
-            labels.update((image.json().get("Config") or {}).get("Labels") or {})
+        image = await _image(context, node_id, wanted.image)
         volumes = await _volumes(context, node_id, wanted)
-        has = image.ok and (not image_id or image.json()["Id"] == image_id)
-        return Seen(tuple(containers.json()) if containers.ok else (), has, volumes)
+        has = image is not None and (not image_id or image["Id"] == image_id)
+        config = image.get("Config") if image is not None else None
+        runs = tuple(await listed(containers)) if containers.ok else ()
+        return Seen(runs, has, volumes, (config or {}).get("Labels") or {})
 
-    seen, _ = await ask_all(one, [node.id for node in ready_nodes(context.store.view)], seconds=LIST_SECONDS)
-    return seen, labels
+    seen, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LIST_SECONDS)
+    if reasons and not seen:
+        raise Unavailable(f"no node's engine can be asked: {'; '.join(reasons.values())}")
+    return seen
+
+
+def _labels(seen: Mapping[str, Seen], node_id: str) -> Mapping[str, str]:
+    """Return the labels of the image as its node knows it, else as others do."""
+    return seen[node_id].labels or {name: text for each in seen.values() for name, text in each.labels.items()}
+
+
+async def _image(context: Context, node_id: str, name: str) -> ImageInspect | None:
+    """Ask a node for an image; None when it has none of that name, or none is named."""
+    if not name:
+        return None
+    reply = await ask(context, node_id, "GET", f"/images/{quote(name, safe='/:@')}/json")
+    return reply.read(ImageInspect) if reply.ok else None
 
 
 async def _volumes(context: Context, node_id: str, wanted: Wanted) -> frozenset[str]:
     if not wanted.volumes:
         return frozenset()
     reply = await ask(context, node_id, "GET", "/volumes")
-    names = {volume["Name"] for volume in reply.json().get("Volumes") or ()} if reply.ok else set()
-    return frozenset(names & set(wanted.volumes))
+    found = await reply.items(Volume, reply.parts(VolumeList).get("Volumes")) if reply.ok else []
+    return frozenset(volume["Name"] for volume in found) & set(wanted.volumes)
 
 
 async def _have(context: Context, node_id: str, wanted: Wanted, image_id: str) -> str:
@@ -132,7 +159,7 @@ async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:
 
     """
     query = {"fromImage": with_tag(wanted.image)}
-    reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None)
+    reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None, tail=_TAIL)
     failure = reply.message if not reply.ok else _pull_failure(reply.body)
     if failure:
         name = node_name(context.store.view, node_id)
@@ -140,9 +167,12 @@ async def _pull(context: Context, node_id: str, wanted: Wanted) -> None:
 
 
 def _pull_failure(messages: bytes) -> str:
-    """Return the error in a pull's messages, empty if it went well."""
-    failures = (progress.failure(msgspec.json.decode(line)) for line in messages.splitlines() if line.strip())
-    return next(filter(None, failures), "")
+    """Return the error that the last of a pull's messages tells of, empty if it went well."""
+    last = next((line for line in reversed(messages.splitlines()) if line.strip()), b"{}")
+    try:
+        return progress.failure(read_json(last, Progress))
+    except WrongJson:
+        return "it said no more than " + last[-200:].decode(errors="replace")
 
 
 def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:

@@ -9,17 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import replace
 
 import aiohttp
 import msgspec
 
 from common.backoff import Backoff
 from common.errors import Unavailable
+from manager.api.bounded_json import WrongJson
 from manager.api.call import Filters
 from manager.api.context import Context
-from manager.api.proxy import CONNECT_SECONDS, ENGINE, ENGINE_FAILURES, EngineReply, ask_every, engine_target
-from manager.api.proxy_presence import is_ready, node_name, ready_nodes
+from manager.api.engine_answers import BadAnswer, read_exactly
+from manager.api.engine_types import Event
+from manager.api.proxy import (
+    AS_IT_COMES,
+    CONNECT_SECONDS,
+    ENGINE,
+    ENGINE_FAILURES,
+    EngineReply,
+    ask,
+    ask_all,
+    engine_target,
+)
+from manager.api.proxy_presence import is_ready, node_name, ready_ids, ready_nodes
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,17 +54,25 @@ class NodeEvents:
         self._filters = engine_filters(filters)
         self._since: dict[str, str] = {}
         self._running: set[str] = set()
+        self._warned: set[str] = set()
 
     async def past(self, since: float, until: float) -> list[tuple[int, bytes]]:
         """Return what the engines remember of a span of time (Unix seconds): nanoseconds and lines, in order."""
         if self._filters is None:
             return []
         query = {"since": f"{since:.9f}", "until": f"{until:.9f}", "filters": self._filters}
-        replies, reasons = await ask_every(self._context, "GET", "/events", query=query, seconds=_HISTORY_SECONDS)
-        for node_id, reason in reasons.items():
-            _LOG.warning("past events of node %s are missing: %s", node_name(self._context.store.view, node_id), reason)
-        found = [self._told(node_id, line) for node_id, reply in replies.items() for line in _lines(reply)]
-        return sorted(found, key=lambda event: event[0])
+        with self._context.answers.part() as lease:
+            context = replace(self._context, answers=lease)
+
+            async def one(node_id: str) -> list[Event]:
+                return _past(await ask(context, node_id, "GET", "/events", query=query, seconds=None))
+
+            found, reasons = await ask_all(one, ready_ids(context.store.view), seconds=_HISTORY_SECONDS)
+            for node_id, reason in reasons.items():
+                name = node_name(self._context.store.view, node_id)
+                _LOG.warning("past events of node %s are missing: %s", name, reason)
+            told = [self._told(node_id, event) for node_id, events in found.items() for event in events]
+        return sorted(told, key=lambda event: event[0])
 
     async def follow(self, since: float, emit: Emit) -> None:
         """Emit what happens from `since` on, on the nodes that are there and those that come, until cancelled."""
@@ -79,11 +99,19 @@ class NodeEvents:
             while is_ready(self._context.store.view.nodes.get(node_id)):
                 try:
                     await self._stream(node_id, emit, backoff)
+                except BadAnswer as error:
+                    self._warn(node_id, error)
                 except ENGINE_FAILURES as error:
                     _LOG.debug("events of node %s: %s", node_id, error)
                 await asyncio.sleep(backoff.next())
         finally:
             self._running.discard(node_id)
+
+    def _warn(self, node_id: str, error: BadAnswer) -> None:
+        """Say once for each node what is wrong with its events; the others' go on."""
+        if node_id not in self._warned:
+            self._warned.add(node_id)
+            _LOG.warning("events of node %s are missing: %s", node_name(self._context.store.view, node_id), error)
 
     async def _stream(self, node_id: str, emit: Emit, backoff: Backoff) -> None:
         query: Mapping[str, str] = {"since": self._since[node_id], "filters": self._filters or ""}
@@ -91,23 +119,22 @@ class NodeEvents:
         async with (
             self._context.presence.guard(self._context.store.view, node_id),
             self._context.engines.session(node_id) as session,
-            session.get(url, timeout=_ENDLESS) as response,
+            session.get(url, timeout=_ENDLESS, **AS_IT_COMES) as response,
         ):
             if response.status != 200:
                 raise Unavailable(f"its engine answered with status {response.status}")
-            backoff.reset()
             async for line in _stream_lines(response):
-                nanoseconds, told = self._told(node_id, line)
+                nanoseconds, told = self._told(node_id, _event(line))
+                backoff.reset()
                 self._since[node_id] = "{}.{:09d}".format(*divmod(nanoseconds + 1, 10**9))
                 await emit(told)
 
-    def _told(self, node_id: str, line: bytes) -> tuple[int, bytes]:
+    def _told(self, node_id: str, event: Event) -> tuple[int, bytes]:
         """Add the node to an event."""
-        event: dict[str, Any] = msgspec.json.decode(line)
-        actor = event.get("Actor") or {}
+        actor = event["Actor"]
         node = {"node.id": node_id, "node.name": node_name(self._context.store.view, node_id)}
-        event["Actor"] = {**actor, "Attributes": {**(actor.get("Attributes") or {}), **node}}
-        return int(event.get("timeNano") or 0), msgspec.json.encode(event) + b"\n"
+        told = {**event, "Actor": {**actor, "Attributes": {**(actor.get("Attributes") or {}), **node}}}
+        return event["timeNano"], msgspec.json.encode(told) + b"\n"
 
 
 def engine_filters(filters: Filters) -> str | None:
@@ -120,8 +147,24 @@ def engine_filters(filters: Filters) -> str | None:
     return msgspec.json.encode({"type": sorted(types)} | {name: sorted(v) for name, v in given.items()}).decode()
 
 
-def _lines(reply: EngineReply) -> list[bytes]:
-    return [line for line in reply.body.splitlines() if line.strip()] if reply.ok else []
+def _past(reply: EngineReply) -> list[Event]:
+    if not reply.ok:
+        raise Unavailable(reply.message)
+    reply.hold.decoded(reply.body)
+    return [_event(line) for line in reply.body.split(b"\n") if line.strip()]
+
+
+def _event(line: bytes) -> Event:
+    """Read one event of an engine's own.
+
+    Raises:
+        BadAnswer: it is none.
+
+    """
+    try:
+        return read_exactly(line, Event)
+    except WrongJson as error:
+        raise BadAnswer(f"its engine told of an event that is none: {error}") from None
 
 
 async def _stream_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -129,7 +172,7 @@ async def _stream_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > _MAX_LINE:
-            raise Unavailable("its engine sent an event without an end")
+            raise BadAnswer("its engine told of an event that has no end")
         for line in lines:
             if line.strip():
                 yield line

@@ -19,7 +19,7 @@ from manager.state.view import View
 IMAGE_LABEL = EXTENSION_PREFIX + "image"
 
 
-def with_image(view: View, shown: dict[str, Any]) -> dict[str, Any]:
+def with_image(view: View, shown: Mapping[str, Any]) -> Mapping[str, Any]:
     """Name the image of what an engine shows of a container: an entry of its list, or an inspected one's `Config`."""
     image = shown.get("Image")
     if not isinstance(image, str) or not is_id(image):

@@ -33,34 +33,84 @@ class Claim:
     memory: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The node that has a container; `made`: it was made there through this API, so nobody has to be believed."""
+
+    node_id: str
+    made: bool = False
+    name: str = ""
+
+
 @dataclass(slots=True)
 class ContainerIndex:
-    """Where containers and exec instances are, by their full ids, the least recently used forgotten first."""
+    """Where containers and exec instances are, by their full ids, the least recently used forgotten first.
 
-    _nodes: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    _full: dict[str, str] = field(default_factory=dict)
+    What a node was seen with stays its own: another that says it has the same changes nothing. `names` are those of
+    containers that were made through this API.
+    """
+
+    _holders: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
+    _short: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
     _claims: list[Claim] = field(default_factory=list)
     _finished: deque[tuple[float, Claim]] = field(default_factory=lambda: deque(maxlen=_FINISHED))
 
-    def put(self, full_id: str, node_id: str) -> None:
-        self._nodes[full_id] = node_id
-        self._nodes.move_to_end(full_id)
-        self._full[full_id[:_SHORT]] = full_id
-        if len(self._nodes) > CAPACITY:
-            self.forget(next(iter(self._nodes)))
+    def put(self, full_id: str, node_id: str, *, made: bool = False, name: str = "") -> bool:
+        """Remember where a container is; False where it is known to be on another node."""
+        known = self._holders.get(full_id)
+        if known is not None and known.node_id != node_id:
+            return False
+        if known is None:
+            self._short[full_id[:_SHORT]] = (*self._short.get(full_id[:_SHORT], ()), full_id)
+        if known is None or made:
+            self._holders[full_id] = Holder(node_id, made, name)
+        if name:
+            self._names[name] = full_id
+        self._holders.move_to_end(full_id)
+        if len(self._holders) > CAPACITY:
+            self.forget(next(iter(self._holders)))
+        return True
 
-    def forget(self, full_id: str) -> None:
-        self._nodes.pop(full_id, None)
-        if self._full.get(full_id[:_SHORT]) == full_id:
-            del self._full[full_id[:_SHORT]]
+    def rename(self, full_id: str, name: str) -> None:
+        """Remember another name of a container that was made through this API."""
+        known = self._holders.get(full_id)
+        if known is not None and known.made:
+            self.forget(full_id)
+            self.put(full_id, known.node_id, made=True, name=name)
 
-    def find(self, reference: str) -> tuple[str, str] | None:
-        """Return (node id, full id) of what a full id, or at least its first twelve digits, stands for."""
-        full_id = self._full.get(reference[:_SHORT], "")
-        if len(reference) < _SHORT or not full_id.startswith(reference):
+    def forget(self, full_id: str, node_id: str = "") -> None:
+        """Forget a container; with a `node_id`, only where that is the node that has it."""
+        known = self._holders.get(full_id)
+        if known is None or node_id not in ("", known.node_id):
+            return
+        del self._holders[full_id]
+        rest = tuple(each for each in self._short[full_id[:_SHORT]] if each != full_id)
+        if rest:
+            self._short[full_id[:_SHORT]] = rest
+        else:
+            del self._short[full_id[:_SHORT]]
+        if self._names.get(known.name) == full_id:
+            del self._names[known.name]
+
+    def holder(self, full_id: str) -> Holder | None:
+        """Return who has a container of which the whole id is known."""
+        return self._holders.get(full_id)
+
+    def find(self, reference: str) -> tuple[Holder, str] | None:
+        """Return (holder, full id) of the one thing that a full id, or at least its first twelve digits, stands for."""
+        if len(reference) < _SHORT:
             return None
-        self._nodes.move_to_end(full_id)
-        return self._nodes[full_id], full_id
+        fitting = [each for each in self._short.get(reference[:_SHORT], ()) if each.startswith(reference)]
+        if len(fitting) != 1:
+            return None
+        self._holders.move_to_end(fitting[0])
+        return self._holders[fitting[0]], fitting[0]
+
+    def named(self, name: str) -> tuple[Holder, str] | None:
+        """Return (holder, full id) of what was given a name through this API, and may have it still."""
+        full_id = self._names.get(name)
+        return None if full_id is None else (self._holders[full_id], full_id)
 
     def claims(self, since: float) -> tuple[Claim, ...]:
         """Return what is being made, and what was finished at or after `since`: lists asked for then may lack it."""

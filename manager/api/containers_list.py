@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,11 @@ from common.model.service import EXTENSION_PREFIX
 from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.containers_image import by_ids, with_image
 from manager.api.containers_locate import locate
+from manager.api.containers_owner import complaints, settle
 from manager.api.context import Context
+from manager.api.engine_types import Container
 from manager.api.errors import EngineError, invalid
-from manager.api.proxy import answers, ask, ask_every
+from manager.api.proxy import EngineReply, ask, read_every
 from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
 from manager.api.views.attachments import in_network, with_cluster_networks
@@ -29,6 +32,9 @@ _FILTERS = frozenset(
         "node", "publish", "since", "status", "volume",
     }
 )  # fmt: skip
+# What a person reads of one node, and of all; what no header may have.
+_MAX_REASON, _MAX_WARNING = 300, 4096
+_NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
 # Judged here: they name one container of the cluster, or a node.
 _OURS = frozenset({"before", "since", "network", "node"})
 
@@ -73,19 +79,30 @@ async def every_list(
     """
     view = context.store.view
     nodes = [node.id for node in ready_nodes(view) if not only or {node.id, node.name} & only]
-    replies, reasons = await ask_every(
-        context, "GET", "/containers/json", version=version, query=query, seconds=LIST_SECONDS, node_ids=nodes
+    results, reasons = await read_every(
+        *(context, "GET", "/containers/json", listed),
+        version=version,
+        query=query,
+        seconds=LIST_SECONDS,
+        node_ids=nodes,
     )
+    ids = {node_id: frozenset(entry["Id"] for entry in found) for node_id, found in results.items()}
+    others = settle(context.containers, view, ids, whole=query == {"all": "1"})
     entries: list[dict[str, Any]] = []
-    for node_id, found in answers(replies).items():
+    for node_id, found in results.items():
         for entry in found:
-            named = with_node(with_image(view, entry), node_name(view, node_id))
-            entries.append(with_cluster_networks(view, named))
-            context.containers.put(entry["Id"], node_id)
-    return entries, warning_header(view, reasons)
+            if (node_id, entry["Id"]) not in others:
+                named = with_node(with_image(view, entry), node_name(view, node_id))
+                entries.append(with_cluster_networks(view, named))
+    return entries, warning_header(view, {**reasons, **complaints(view, others)})
 
 
-def with_node(entry: dict[str, Any], node: str) -> dict[str, Any]:
+async def listed(reply: EngineReply) -> list[Container]:
+    """Read an engine's list of containers."""
+    return await reply.listed(Container)
+
+
+def with_node(entry: Mapping[str, Any], node: str) -> dict[str, Any]:
     """Add the label that tells a container's node."""
     return {**entry, "Labels": {**(entry.get("Labels") or {}), NODE_LABEL: node}}
 
@@ -96,8 +113,10 @@ def warning_header(view: View, reasons: Mapping[str, str]) -> dict[str, str]:
     missing |= {node.name: node.status.state for node in view.nodes if node.agent and node.status.state != "ready"}
     if not missing:
         return {}
-    text = "; ".join(f"{name}: {reason}" for name, reason in sorted(missing.items()))
-    clean = text.encode("ascii", "replace").decode().replace('"', "'").replace("\r", " ").replace("\n", " ")
+    text = "; ".join(f"{name}: {reason[:_MAX_REASON]}" for name, reason in sorted(missing.items()))
+    if len(text) > _MAX_WARNING:
+        text = text[:_MAX_WARNING] + " …"
+    clean = _NOT_IN_HEADERS.sub("?", " ".join(text.replace("…", "...").replace('"', "'").split()))
     return {"Warning": f'199 swarm-manager "not complete: {clean}"'}
 
 
@@ -127,7 +146,7 @@ async def _bound(context: Context, filters: Filters, name: str) -> float:
     found = await locate(context, next(iter(filters[name])))
     query = {"all": "1", "filters": msgspec.json.encode({"id": [found.id]}).decode()}
     reply = await ask(context, found.node_id, "GET", "/containers/json", query=query)
-    if not reply.ok or not (entries := reply.json()):
+    if not reply.ok or not (entries := await listed(reply)):
         raise EngineError(404, f"No such container: {found.id}")
     return float(entries[0]["Created"])
 

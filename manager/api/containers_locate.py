@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from common.errors import Unavailable
 from common.ids import ID_LENGTH
 from common.model import Task
+from manager.api.containers_owner import container_of, disputed
 from manager.api.context import Context
+from manager.api.engine_types import ContainerInspect
 from manager.api.errors import EngineError
 from manager.api.proxy import ask
 from manager.api.proxy_presence import is_ready, node_name, ready_nodes
@@ -42,104 +44,154 @@ async def locate(context: Context, reference: str) -> Found:
     if _REFERENCE.fullmatch(reference) is None:
         raise EngineError(404, f"No such container: {reference}")
     view = context.store.view
-    task = _task_of(view, reference)
-    if task is not None and task.status.container_status is not None:
-        return Found(task.node_id, task.status.container_status.container_id, task.name)
     known = context.containers.find(reference)
-    if known is not None:
-        if known[0] in view.nodes:
-            return Found(*known)
+    if known is not None and known[0].node_id not in view.nodes:
         context.containers.forget(known[1])
-    found = await look(context, reference)
-    context.containers.put(found.id, found.node_id)
-    return found
+        known = None
+    if known is not None and known[0].made:
+        return Found(known[0].node_id, known[1], known[0].name)
+    task = _task_of(view, reference)
+    if task is not None:
+        return Found(task.node_id, container_of(task), task.name)
+    if known is not None:
+        return Found(known[0].node_id, known[1])
+    return await _named(context, reference.removeprefix("/")) or await look(context, reference)
 
 
 def _task_of(view: View, reference: str) -> Task | None:
-    """Return the task whose container is meant by its name, or by at least twelve digits of its id."""
+    """Return the task whose container is meant by its name, or by at least twelve digits of its id.
+
+    Raises:
+        EngineError: 409, workers say of several tasks' containers that they have this id.
+
+    """
     named = view.tasks.get(reference.rpartition(".")[2][:ID_LENGTH])
-    if named is not None and named.name == reference.removeprefix("/") and _container(named):
+    if named is not None and named.name == reference.removeprefix("/") and container_of(named):
         return named
     if _LONG_PREFIX.fullmatch(reference) is None:
         return None
-    return next((task for task in view.tasks if _container(task).startswith(reference)), None)
+    found = [task for task in view.tasks if container_of(task).startswith(reference)]
+    nodes = {task.node_id for task in found}
+    if len(nodes) > 1:
+        raise disputed(view, reference, nodes, ": use the name of its task")
+    return found[0] if found else None
 
 
-def _container(task: Task) -> str:
-    return task.status.container_status.container_id if task.status.container_status is not None else ""
+async def _named(context: Context, name: str) -> Found | None:
+    """Return the container that was given a name through this API, if it is still there by that name."""
+    known = context.containers.named(name)
+    if known is None:
+        return None
+    holder, full_id = known
+    found = await _inspect(context, holder.node_id, full_id)
+    if found is None or (found.id, found.name) != (full_id, name):
+        context.containers.forget(full_id)
+        return None
+    return found
 
 
 async def look(context: Context, reference: str) -> Found:
-    """Ask every node that is there; one that does not answer is not waited for once another has it."""
+    """Ask every node that is there; one that does not answer is not waited for long once another has it.
+
+    What is found is remembered where all have answered: else another may have it, too, and say so too late.
+    """
     view = context.store.view
     asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(view)}
-    found: list[Found] = []
-    silent: list[str] = []
+    said = Said()
     waiting = set(asked)
     deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
     try:
         while waiting and (rest := deadline - asyncio.get_running_loop().time()) > 0:
             done, waiting = await asyncio.wait(waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
-                _collect(each, asked[each], found, silent)
-            if any(one.id == reference for one in found):
-                break
-            if found:
+                _collect(each, node_name(view, asked[each]), said)
+            if said.found:
                 deadline = min(deadline, asyncio.get_running_loop().time() + GRACE_SECONDS)
     finally:
         for each in waiting:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    silent += [asked[each] for each in waiting]
-    names = {node.id: node_name(view, node.id) for node in view.nodes}
-    down = [node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)]
-    return choose(reference, found, [node_name(view, each) for each in silent], down, names)
+    said.silent += [node_name(view, asked[each]) for each in waiting]
+    chosen = choose(reference, said, view)
+    if not said.silent:
+        context.containers.put(chosen.id, chosen.node_id)
+    return chosen
 
 
-def _collect(each: asyncio.Future[Found | None], node_id: str, found: list[Found], silent: list[str]) -> None:
+@dataclass(slots=True)
+class Said:
+    """What nodes said when they were asked for a container.
+
+    `silent` are the names of those that should have answered and did not, `ambiguous` what engines say of which several
+    containers' ids begin so.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    ambiguous: list[EngineError] = field(default_factory=list)
+
+
+def _collect(each: asyncio.Future[Found | None], node: str, said: Said) -> None:
     try:
         result = each.result()
     except Unavailable:
-        silent.append(node_id)
+        said.silent.append(node)
+    except EngineError as error:
+        said.ambiguous.append(error)
     else:
         if result is not None:
-            found.append(result)
+            said.found.append(result)
 
 
 async def _inspect(context: Context, node_id: str, reference: str) -> Found | None:
-    reply = await ask(context, node_id, "GET", f"/containers/{reference.removeprefix('/')}/json")
-    if reply.status == 404:
-        return None
-    if not reply.ok:
-        raise reply.error()  # a prefix that is not unique even there
-    answer = reply.json()
-    return Found(node_id, answer["Id"], answer["Name"].removeprefix("/"))
-
-
-def choose(
-    reference: str, found: Iterable[Found], silent: Collection[str], down: Collection[str], names: Mapping[str, str]
-) -> Found:
-    """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
-
-    `silent` are the names of nodes that should have answered and did not, `down` of those that are known to be lost;
-    `names` are all nodes' names by id.
+    """Ask one node for a container.
 
     Raises:
-        EngineError: 404, there is none; 400, there are several.
+        EngineError: 400, it is the beginning of several ids there.
+        Unavailable: the node does not say.
+
+    """
+    asked = reference.removeprefix("/")
+    reply = await ask(context, node_id, "GET", f"/containers/{asked}/json")
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return None
+    if reply.status == HTTPStatus.BAD_REQUEST:
+        raise reply.error()
+    if not reply.ok:
+        raise Unavailable(f"node {reply.node}: {reply.message}")
+    answer = reply.read(ContainerInspect)
+    found = Found(node_id, answer["Id"], answer["Name"].removeprefix("/"))
+    if found.name != asked and not found.id.startswith(asked):
+        raise reply.wrong(f"it is of container {found.id[:12]}, which was not asked for")
+    return found
+
+
+def choose(reference: str, said: Said, view: View) -> Found:
+    """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
+
+    What looks like an id is not meant for a name: no node can give a container the beginning of another's id for one.
+
+    Raises:
+        EngineError: 404, there is none; 400, there are several; 409, several nodes say that they have the same.
         Unavailable: there is none, but a node that may have it did not answer.
 
     """
     name = reference.removeprefix("/")
-    kinds = [[one for one in found if one.id == name], [one for one in found if one.name == name], list(found)]
-    matches = next((kind for kind in kinds if kind), [])
+    named = [] if _LONG_PREFIX.fullmatch(name) else [one for one in said.found if one.name == name]
+    matches = [one for one in said.found if one.id == name] or named
+    if not matches and said.ambiguous:
+        raise said.ambiguous[0]
+    matches = matches or said.found
     if not matches:
-        missing = (
-            f" (not asked, as they do not answer: {', '.join(sorted({*silent, *down}))})" if silent or down else ""
-        )
-        if silent:  # a 404 would tell clients that it is gone
+        down = {node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)}
+        away = ", ".join(sorted({*said.silent, *down}))
+        missing = f" (not asked, as they do not answer: {away})" if away else ""
+        if said.silent:  # a 404 would tell clients that it is gone
             raise Unavailable(f"container {reference} was not found{missing}: try again")
         raise EngineError(404, f"No such container: {reference}{missing}")
     if len(matches) > 1:
-        where = ", ".join(sorted(f"{one.id[:12]} on {names.get(one.node_id, one.node_id)}" for one in matches))
+        if len({one.id for one in matches}) == 1:
+            raise disputed(view, matches[0].id[:12], [one.node_id for one in matches])
+        where = ", ".join(sorted(f"{one.id[:12]} on {node_name(view, one.node_id)}" for one in matches))
         raise EngineError(400, f"{reference} means several containers: {where}; use one of these ids")
     return matches[0]

@@ -14,6 +14,7 @@ from manager.api.call import JSON, Call
 from manager.api.containers_networks import engine_ends, with_networks
 from manager.api.containers_request import Wanted
 from manager.api.context import Context
+from manager.api.engine_types import Created
 from manager.api.proxy import EngineReply, ask
 
 CREATE_SECONDS = 180.0
@@ -47,7 +48,7 @@ async def make_attached(
     async with attached(context, wanted.attachment(node_id)) as attachment:
         first, *others = engine_ends(attachment, wanted.endpoints)
         reply = await make(context, call, node_id, wanted, with_networks(body, attachment, first))
-        container_id = reply.json()["Id"]
+        container_id = reply.read(Created)["Id"]
         try:
             for network, endpoint in others:
                 await connect(context, node_id, container_id, network, endpoint)

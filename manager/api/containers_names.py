@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from manager.api.containers_index import Claim
 from manager.api.containers_locate import LOOK_SECONDS
 from manager.api.context import Context
+from manager.api.engine_types import ContainerInspect
 from manager.api.errors import EngineError
-from manager.api.proxy import ask_every
+from manager.api.proxy import ask, ask_all
+from manager.api.proxy_presence import ready_ids
 
 
 def conflict(name: str, holder: str) -> EngineError:
@@ -28,10 +30,14 @@ async def check_name(context: Context, name: str, but: str = "") -> None:
         EngineError: 409.
 
     """
-    replies, _ = await ask_every(context, "GET", f"/containers/{name}/json", seconds=LOOK_SECONDS)
-    for reply in replies.values():
-        found = reply.json() if reply.ok else {}
-        if found.get("Name") == f"/{name}" and found["Id"] != but:
+
+    async def one(node_id: str) -> ContainerInspect | None:
+        reply = await ask(context, node_id, "GET", f"/containers/{name}/json", seconds=None)
+        return reply.read(ContainerInspect) if reply.ok else None
+
+    results, _ = await ask_all(one, ready_ids(context.store.view), seconds=LOOK_SECONDS)
+    for found in results.values():
+        if found is not None and found["Name"] == f"/{name}" and found["Id"] != but:
             raise conflict(name, found["Id"])
 
 

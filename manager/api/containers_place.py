@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from common.addressing import one_address
 from common.model import Task, TaskState, TaskStatus
@@ -18,6 +17,7 @@ from manager.api.containers_request import (
     host_port,
     labelled_ports,
 )
+from manager.api.engine_types import Container
 from manager.api.errors import EngineError
 from manager.api.logstream import TASK_LABEL
 from manager.domain.port_conflicts import ports_of
@@ -34,12 +34,13 @@ _RUNNING = frozenset({"running", "paused", "restarting"})
 class Seen:
     """What is known of one node besides the store: its engine's list of all containers, and whether it has the image.
 
-    `volumes` are those of the asked-for ones that it has.
+    `volumes` are those of the asked-for ones that it has, `labels` the image's.
     """
 
-    containers: tuple[Mapping[str, Any], ...] = ()
+    containers: tuple[Container, ...] = ()
     image: bool = False
     volumes: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def place(
@@ -81,7 +82,7 @@ def _load(view: View, seen: Mapping[str, Seen], claims: Iterable[Claim]) -> Clus
     return load
 
 
-def _as_task(node_id: str, container: Mapping[str, Any]) -> Task:
+def _as_task(node_id: str, container: Container) -> Task:
     """Return the task that weighs what a plain container does. An ended one keeps its ports: it may start again."""
     labels = container.get("Labels") or {}
     runs = container.get("State") in _RUNNING or (container.get("State") == "created" and MARK_LABEL in labels)
@@ -89,10 +90,10 @@ def _as_task(node_id: str, container: Mapping[str, Any]) -> Task:
     return _placed(container["Id"], node_id, spec, tuple(dict.fromkeys(_ports(container, labels))))
 
 
-def _ports(container: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Port]:
+def _ports(container: Container, labels: Mapping[str, str]) -> Iterator[Port]:
     for port in container.get("Ports") or ():
-        if port.get("PublicPort"):
-            yield Port(port.get("Type", "tcp"), port["PublicPort"], one_address(port.get("IP", "")))
+        if number := port.get("PublicPort"):
+            yield Port(port.get("Type", "tcp"), number, one_address(port.get("IP", "")))
     yield from labelled_ports(labels.get(PORTS_LABEL, ""))
 
 

@@ -228,7 +228,7 @@ def _volumes(host: HostConfig) -> Iterator[str]:
             yield source
 
 
-def marked(wanted: Wanted, image_labels: dict[str, str]) -> dict[str, Any]:
+def marked(wanted: Wanted, image_labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the body for the engine: with our labels, without what was meant for the scheduler alone.
 
     An image that was committed from a task's container carries the labels that made that one an agent's own: they are

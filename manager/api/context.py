@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.clock import Clock
+from manager.api.answer_memory import Lease
 from manager.api.containers_index import ContainerIndex
 from manager.api.engines import Engines
 from manager.api.eventlog import EventLog
@@ -36,6 +37,7 @@ class Context:
     """All that a handler may use.
 
     `registry_auth(service_id, auth)` takes credentials for a service's pulls (JSON text); `leave()` ends the cluster.
+    `answers` is charged for what engines say in the course of one request.
     """
 
     store: Store
@@ -52,3 +54,4 @@ class Context:
     presence: Presence
     containers: ContainerIndex
     measurements: Measurements
+    answers: Lease

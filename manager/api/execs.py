@@ -7,10 +7,13 @@ import re
 from common.model.client import Role
 from manager.api.call import Call, Relay, Reply
 from manager.api.containers_locate import LOOK_SECONDS, locate
+from manager.api.containers_owner import disputed
 from manager.api.context import Context
+from manager.api.engine_types import CreatedExec, Exec
 from manager.api.errors import EngineError
-from manager.api.proxy import ask, ask_every, forward
+from manager.api.proxy import ask, ask_all, forward
 from manager.api.proxy_hijack import hijack
+from manager.api.proxy_presence import ready_ids
 from manager.api.router import Route
 
 _ID = re.compile(r"[0-9a-f]{1,64}")
@@ -23,7 +26,9 @@ async def create(context: Context, call: Call) -> Reply:
     path = f"/containers/{found.id}/exec"
     reply = await ask(context, found.node_id, "POST", path, version=call.version, body=call.body, headers=headers)
     if reply.ok:
-        context.containers.put(reply.json()["Id"], found.node_id)
+        made = reply.read(CreatedExec)["Id"]
+        if not context.containers.put(made, found.node_id, made=True):
+            raise reply.wrong(f"the new exec instance has the id {made[:12]}, which is that of another node's")
     return reply.answer()
 
 
@@ -47,7 +52,7 @@ async def find(context: Context, exec_id: str) -> str:
     """Return the node of an exec instance; all are asked when this manager has not seen it made.
 
     Raises:
-        EngineError: 404.
+        EngineError: 404, no node that answered has it; 409, several say that they have.
 
     """
     missing = EngineError(404, f"No such exec instance: {exec_id}")
@@ -55,13 +60,21 @@ async def find(context: Context, exec_id: str) -> str:
         raise missing
     known = context.containers.find(exec_id)
     if known is not None and known[1] == exec_id:
-        return known[0]
-    replies, _ = await ask_every(context, "GET", f"/exec/{exec_id}/json", seconds=LOOK_SECONDS)
-    for node_id, reply in replies.items():
-        if reply.ok:
-            context.containers.put(exec_id, node_id)
-            return node_id
-    raise missing
+        return known[0].node_id
+
+    async def one(node_id: str) -> bool:
+        reply = await ask(context, node_id, "GET", f"/exec/{exec_id}/json", seconds=None)
+        return reply.ok and reply.read(Exec)["ID"] == exec_id
+
+    answered, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LOOK_SECONDS)
+    nodes = [node_id for node_id, has in answered.items() if has]
+    if not nodes:
+        raise missing
+    if len(nodes) > 1:
+        raise disputed(context.store.view, f"with the exec instance {exec_id[:12]}", nodes)
+    if not reasons:
+        context.containers.put(exec_id, nodes[0])
+    return nodes[0]
 
 
 ROUTES = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl, quote
 
 from common.imagenames import with_tag
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
+from manager.api.engine_types import ImageInspect, Removed
 from manager.api.errors import EngineError, invalid
 from manager.api.images_find import Located, builder, find_image
 from manager.api.proxy import EngineReply, ask, ask_all, forward, raw_query
@@ -130,9 +130,9 @@ async def remove(context: Context, call: Call) -> Reply:
     good = {node: reply for node, reply in replies.items() if reply.ok}
     if not good:
         return _best(replies, reasons)
-    removed = _merged(good.values())
+    removed = await _merged(good.values())
     if {"Deleted": located.image_id} in removed:
-        removed = _merged([*good.values(), *await _remove_copies(context, call, located)])
+        removed = await _merged([*good.values(), *await _remove_copies(context, call, located)])
     return Answer(value=removed)
 
 
@@ -144,12 +144,12 @@ async def _remove_copies(context: Context, call: Call, located: Located) -> list
     return [reply for reply in replies.values() if reply.ok]
 
 
-def _merged(replies: Any) -> list[dict[str, str]]:
+async def _merged(replies: Iterable[EngineReply]) -> list[Removed]:
     """Join what engines removed, each thing once."""
-    seen: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+    seen: dict[tuple[tuple[str, str], ...], Removed] = {}
     for reply in replies:
-        for item in reply.json() or ():
-            seen.setdefault(tuple(sorted(item.items())), item)
+        for item in await reply.listed(Removed):
+            seen.setdefault(tuple(sorted(item.items())), item)  # type: ignore[arg-type]  # both fields are texts
     return list(seen.values())
 
 
@@ -158,7 +158,7 @@ async def _refuse_needed(context: Context, name: str, located: Located) -> None:
     if not needing:
         return
     reply = await ask(context, located.nodes[0], "GET", image_path(located.image_id, "json"))
-    names = (reply.json().get("RepoTags") or []) if reply.ok else []
+    names = (reply.read(ImageInspect).get("RepoTags") or []) if reply.ok else []
     if with_tag(name) in names and len(names) > 1:
         return
     raise EngineError(

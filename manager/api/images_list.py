@@ -13,9 +13,10 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
+from manager.api.engine_types import Image, Removed
 from manager.api.images import image_path
 from manager.api.lookup import labels_match
-from manager.api.proxy import answers, ask, ask_all, ask_every, raw_query
+from manager.api.proxy import EngineReply, ask, ask_all, raw_query, read_every
 from manager.api.router import Route
 from manager.state.imageuse import needed
 
@@ -28,8 +29,6 @@ _REMOVED_AT_ONCE = 4
 # What engines up to API 1.42 say in place of no name and no digest.
 _NO_NAMES = frozenset({"<none>:<none>", "<none>@<none>"})
 
-Image = dict[str, Any]
-
 
 async def list_images(context: Context, call: Call) -> Reply:
     """List every node's images, one entry an id, the newest first."""
@@ -41,11 +40,14 @@ async def list_images(context: Context, call: Call) -> Reply:
 
 async def _every_list(context: Context, query: str, version: str) -> tuple[dict[str, list[Image]], dict[str, str]]:
     """Ask all nodes for their images; the second is a `Warning` header that names those that did not answer."""
-    replies, reasons = await ask_every(
-        context, "GET", "/images/json", version=version, query=query, seconds=LIST_SECONDS
+    found, reasons = await read_every(
+        context, "GET", "/images/json", _listed, version=version, query=query, seconds=LIST_SECONDS
     )
-    found: dict[str, list[Image]] = {node_id: images or [] for node_id, images in answers(replies).items()}
     return found, warning_header(context.store.view, reasons)
+
+
+async def _listed(reply: EngineReply) -> list[Image]:
+    return await reply.listed(Image)
 
 
 async def _present_names(context: Context, by_node: Mapping[str, list[Image]]) -> dict[str, str]:
@@ -64,12 +66,12 @@ async def _present_names(context: Context, by_node: Mapping[str, list[Image]]) -
     }
 
 
-def merge(by_node: Mapping[str, list[Image]], meanings: Mapping[str, str]) -> list[Image]:
+def merge(by_node: Mapping[str, list[Image]], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
     """Join lists of images into one: names and digests of an id are all that nodes know. Pure.
 
     `meanings` has, for names that mean different images on different nodes, the id that is meant.
     """
-    merged: dict[str, Image] = {}
+    merged: dict[str, dict[str, Any]] = {}
     for images in by_node.values():
         for image in images:
             into = merged.setdefault(image["Id"], {**image, "RepoTags": [], "RepoDigests": [], "Containers": -1})
@@ -78,10 +80,10 @@ def merge(by_node: Mapping[str, list[Image]], meanings: Mapping[str, str]) -> li
             into["RepoDigests"] = sorted({*into["RepoDigests"], *(image.get("RepoDigests") or ())})
             if image.get("Containers", -1) >= 0:
                 into["Containers"] = max(into["Containers"], 0) + image["Containers"]
-    for image in merged.values():
-        if not _NO_NAMES.issuperset([*image["RepoTags"], *image["RepoDigests"]]):  # where it was fetched it has none
+    for into in merged.values():
+        if not _NO_NAMES.issuperset([*into["RepoTags"], *into["RepoDigests"]]):  # where it was fetched it has none
             for key in ("RepoTags", "RepoDigests"):
-                image[key] = [name for name in image[key] if name not in _NO_NAMES]
+                into[key] = [name for name in into[key] if name not in _NO_NAMES]
     return sorted(merged.values(), key=lambda image: (-image.get("Created", 0), image["Id"]))
 
 
@@ -103,7 +105,7 @@ async def prune(context: Context, call: Call) -> Reply:
         for node_id, images in by_node.items()
     }
 
-    async def one(node_id: str) -> list[tuple[Image, list[dict[str, str]]]]:
+    async def one(node_id: str) -> list[tuple[Image, list[Removed]]]:
         return await _remove_all(context, node_id, doomed[node_id])
 
     results, _ = await ask_all(one, list(doomed), seconds=PRUNE_SECONDS)
@@ -113,18 +115,18 @@ async def prune(context: Context, call: Call) -> Reply:
     return Answer(value={"ImagesDeleted": unique or None, "SpaceReclaimed": space}, headers=warning)
 
 
-async def _remove_all(context: Context, node_id: str, images: list[Image]) -> list[tuple[Image, list[dict[str, str]]]]:
+async def _remove_all(context: Context, node_id: str, images: list[Image]) -> list[tuple[Image, list[Removed]]]:
     """Remove images from a node; those that are in use are left. Returns what went, each with what the engine says."""
     slots = asyncio.Semaphore(_REMOVED_AT_ONCE)
 
-    async def remove(image: Image) -> tuple[Image, list[dict[str, str]]] | None:
-        items: list[dict[str, str]] = []
+    async def remove(image: Image) -> tuple[Image, list[Removed]] | None:
+        items: list[Removed] = []
         async with slots:
             for name in [*(image.get("RepoTags") or ()), image["Id"]]:
                 if name in _NO_NAMES:
                     continue
                 reply = await ask(context, node_id, "DELETE", image_path(name), seconds=PRUNE_SECONDS)
-                items += reply.json() or [] if reply.ok else []
+                items += await reply.listed(Removed) if reply.ok else []
         return (image, items) if {"Deleted": image["Id"]} in items else None
 
     done = await asyncio.gather(*map(remove, images))

@@ -31,7 +31,10 @@ class Bookmark:
         found = _STAMP.fullmatch(self._stamp)
         if found is None:
             return rest
-        seconds = calendar.timegm(time.strptime(found[1].decode(), "%Y-%m-%dT%H:%M:%S"))
+        try:
+            seconds = calendar.timegm(time.strptime(found[1].decode(), "%Y-%m-%dT%H:%M:%S"))
+        except ValueError:  # an engine that gives times that cannot be: all of its log is new
+            return rest
         return replace(rest, tail="", since=f"{seconds}.{found[2].decode()}")
 
     def take(self, payload: bytes) -> bool:

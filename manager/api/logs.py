@@ -13,20 +13,23 @@ from dataclasses import replace
 from functools import partial
 
 import aiohttp
-import msgspec
+from yarl import URL
 
 from common.backoff import Backoff
 from common.clock import rfc3339
 from common.errors import ProtocolError
 from common.model import Task
 from common.model.client import Role
+from manager.api.bounded_json import WrongJson
 from manager.api.call import Call, Reply, Send, Stream
 from manager.api.context import Context
+from manager.api.engine_answers import read
+from manager.api.engine_types import ErrorMessage
 from manager.api.log_bookmark import Bookmark, without_stamp
 from manager.api.log_request import LogRequest, log_request
 from manager.api.logstream import MULTIPLEXED, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
 from manager.api.lookup import find_service, find_task
-from manager.api.proxy import ENGINE, ENGINE_FAILURES, read_bounded
+from manager.api.proxy import AS_IT_COMES, ENGINE, ENGINE_FAILURES
 from manager.api.proxy_presence import is_ready
 from manager.api.router import Route
 from manager.state.view import View
@@ -179,7 +182,7 @@ class _Collector:
             self._context.engines.session(task.node_id) as session,
         ):
             async with asyncio.timeout(_CONNECT_PATIENCE):
-                response = await session.get(url, timeout=_ENDLESS)
+                response = await session.get(URL(url, encoded=True), timeout=_ENDLESS, **AS_IT_COMES)
             async with response:
                 if response.status != 200:
                     raise ProtocolError(await _reason(response))
@@ -219,12 +222,11 @@ def _why(error: Exception) -> str:
 
 async def _reason(response: aiohttp.ClientResponse) -> str:
     """Return why an engine refused, as short as possible."""
+    text = await response.content.read(_MAX_REASON)
     try:
-        answer = msgspec.json.decode(await read_bounded(response, _MAX_REASON))
-    except msgspec.DecodeError:
-        answer = None
-    message = answer.get("message") if isinstance(answer, dict) else None
-    return str(message or f"the engine answered with status {response.status}")
+        return read(text, ErrorMessage)["message"]
+    except WrongJson:
+        return f"the engine answered with status {response.status}"
 
 
 ROUTES = (

@@ -16,11 +16,13 @@ from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.wire.messages import MESH
 from manager.api.attachments import attachment_of, joined, without
+from manager.api.body import parse
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers_locate import Found, locate
 from manager.api.containers_make import connect
 from manager.api.containers_networks import asked_network, attachable, check_addresses, endpoint
 from manager.api.context import Context
+from manager.api.engine_types import ContainerInspect
 from manager.api.errors import EngineError
 from manager.api.logstream import TASK_LABEL
 from manager.api.lookup import find_network
@@ -128,20 +130,20 @@ def _network(context: Context, call: Call) -> Network | None:
 async def _pass_on(context: Context, call: Call, found: Found) -> Reply:
     """Let the container's engine do it."""
     name, action = predefined_name(call.params["id"]), call.path.rpartition("/")[2]
-    body = {**msgspec.json.decode(call.body), "Container": found.id}
+    body = {**parse(call.body), "Container": found.id}
     path = f"/networks/{name}/{action}"
     data = msgspec.json.encode(body)
     return (await ask(context, found.node_id, "POST", path, body=data, headers={"content-type": JSON})).answer()
 
 
-async def _inspect(context: Context, found: Found) -> Any:
+async def _inspect(context: Context, found: Found) -> ContainerInspect:
     reply: EngineReply = await ask(context, found.node_id, "GET", f"/containers/{found.id}/json")
     if not reply.ok:
         raise reply.error()
-    return reply.json()
+    return reply.read(ContainerInspect)
 
 
-def _check(shown: Any, network: Network) -> None:
+def _check(shown: ContainerInspect, network: Network) -> None:
     """Refuse containers that are not their user's to connect, or cannot be.
 
     Raises:
@@ -173,7 +175,7 @@ def _check_node(context: Context, found: Found, own: AttachedNetwork) -> None:
         raise EngineError(409, f"address {own.address} cannot be had on this container's node, which gives out {lease}")
 
 
-def _draft(context: Context, found: Found, shown: Any) -> NetworkAttachment:
+def _draft(context: Context, found: Found, shown: ContainerInspect) -> NetworkAttachment:
     """Return the attachment of a container that was made without one."""
     config, host = shown.get("Config") or {}, shown.get("HostConfig") or {}
     dns = DnsConfig(
@@ -186,7 +188,7 @@ def _draft(context: Context, found: Found, shown: Any) -> NetworkAttachment:
     return NetworkAttachment(
         id=new_id(context.rng),
         node_id=found.node_id,
-        name=str(shown["Name"]).removeprefix("/"),
+        name=shown["Name"].removeprefix("/"),
         hostname=config.get("Hostname", ""),
         container_id=found.id,
         dns=dns if dns != DnsConfig() else None,

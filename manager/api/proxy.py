@@ -4,24 +4,28 @@ What builds on it (containers, exec, volumes, images) needs four things:
 
 - `ask(context, node_id, method, path, …) -> EngineReply`: one request, its whole answer (bounded) in memory.
 - `ask_all(ask_one, node_ids, …)`: several nodes at once; one that fails or is late costs itself only. `ask_every` asks
-  all that are there the same.
+  all that are there the same, and `read_every` reads what they say.
 - `forward(context, node_id, call, path, …) -> Relay`: the client's request, its body and the answer as streams; routes
   with a body of any size say `raw=True`.
 - `manager.api.proxy_hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
 
 Paths have no version: it is put in front, as `engineversion.py` chooses it. Bodies go through with bounded
 buffers; a client that does not read holds back its own engine's answer and nothing else. A node that is lost ends what
-waits for it (`proxy_presence.py`). An engine's own errors are passed on, status and body, as they are.
+waits for it (`proxy_presence.py`). An engine's own errors are passed on, status and message, as they are.
+
+What an engine says is read by `engine_answers.py` alone, and of its headers only those pass that an engine has a reason
+to send.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-from urllib.parse import urlencode
+from typing import Any, Literal, TypeAlias, TypeVar
+from urllib.parse import unquote, urlencode
 
 import aiohttp
 import msgspec
@@ -29,21 +33,25 @@ from yarl import URL
 
 from common.errors import Unavailable
 from common.model.node import EngineDescription
+from manager.api.answer_memory import Hold
+from manager.api.bounded_json import WrongJson
 from manager.api.call import JSON, Answer, Call, Exchange, Relay
 from manager.api.context import Context
+from manager.api.engine_answers import BadAnswer, read, read_list
+from manager.api.engine_types import ErrorMessage, Pruned
 from manager.api.engineversion import spoken, too_old
 from manager.api.errors import EngineError
 from manager.api.logstream import MULTIPLEXED, STDERR, Frame
-from manager.api.proxy_presence import node_name, ready_nodes
+from manager.api.proxy_presence import node_name, ready_ids
 
 # The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
 ENGINE = "http://engine"
 ENGINE_FAILURES = (Unavailable, aiohttp.ClientError, OSError, TimeoutError)
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
-MAX_REPLY = 64 * 1024 * 1024
 
 Query: TypeAlias = Mapping[str, str]
+T = TypeVar("T")
 
 # What one connection says of itself, never of the request that it carries (RFC 9110, 7.6.1).
 HOP_BY_HOP = frozenset(
@@ -62,50 +70,108 @@ _NOT_FORWARDED = HOP_BY_HOP | {"host", "accept-encoding", "expect", "content-len
 # What aiohttp would make up; an engine refuses bodies of a type that it did not ask for.
 _AUTOMATIC = ("Content-Type", "User-Agent")
 _ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+# An engine redirects nobody, and compresses nothing that was not asked for.
+AS_IT_COMES: Any = {"allow_redirects": False, "auto_decompress": False}
+
+
+# Headers of an engine's answer that a client is to see, and what they may be.
+_TELLING = {
+    "content-type": re.compile(r"(application/[\w.+-]{1,80}|text/plain)(; ?charset=[\w-]{1,20})?"),
+    "x-docker-container-path-stat": re.compile(r"[A-Za-z0-9+/=_-]{1,8192}"),
+}
+_UNKNOWN_TYPE = "application/octet-stream"
+# Escaped: what is in it as it is has no meaning in URLs but `/`.
+_PATH = re.compile(r"/[\w/.~%:@+-]+", re.ASCII)
+NO_BODY = frozenset({204, 304})
+# Of answers; engines redirect nobody.
+_STATUSES = frozenset({*range(200, 300), 304, *range(400, 600)})
+# An engine's own words for an error.
+_MAX_MESSAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReply:
-    """An engine's whole answer; header names are lower-case."""
+    """An engine's whole answer; header names are lower-case. `node` is the name of the engine's node."""
 
     status: int
     body: bytes
     headers: Mapping[str, str]
+    node: str
+    hold: Hold
 
     @property
     def ok(self) -> bool:
         return self.status < 400
 
-    def json(self) -> Any:
-        """Decode the body.
+    def read(self, kind: type[T]) -> T:
+        """Decode the body, and check that it is of a kind (`engine_types.py`).
 
         Raises:
-            Unavailable: it is not JSON.
+            BadAnswer: it is not; names the node.
+
+        """
+        self.hold.decoded(self.body)
+        try:
+            return read(self.body, kind)
+        except WrongJson as error:
+            raise self.wrong(error) from None
+
+    def parts(self, kind: Any) -> Any:
+        """Decode the body to a kind in which lists are as they came (`msgspec.Raw`), for `items`.
+
+        Raises:
+            BadAnswer: it is of another kind; names the node.
 
         """
         try:
-            return msgspec.json.decode(self.body)
-        except msgspec.DecodeError as error:
-            raise Unavailable(f"the engine answered with something that is not JSON: {error}") from None
+            return msgspec.json.decode(self.body or b"null", type=kind)
+        except (RecursionError, ValueError) as error:
+            raise self.wrong(error) from None
+
+    async def items(self, kind: type[T], texts: Iterable[msgspec.Raw] | None) -> list[T]:
+        """Decode the items of a list that is in `parts`.
+
+        Raises:
+            BadAnswer: one is not of the kind; names the node.
+
+        """
+        try:
+            return await read_list(texts or (), kind, self.hold.decoded)
+        except WrongJson as error:
+            raise self.wrong(error) from None
+
+    async def listed(self, kind: type[T]) -> list[T]:
+        """Decode a body that is a list; errors as `items`'."""
+        return await self.items(kind, self.parts(list[msgspec.Raw] | None))
+
+    def wrong(self, why: object) -> BadAnswer:
+        return bad_answer(self.node, str(why))
 
     @property
     def message(self) -> str:
         """The engine's own words for an error."""
         try:
-            return str(msgspec.json.decode(self.body)["message"])
-        except (msgspec.DecodeError, KeyError, TypeError):
-            return self.body[:1000].decode(errors="replace").strip() or f"status {self.status}"
+            text = read(self.body[: 2 * _MAX_MESSAGE], ErrorMessage)["message"]
+        except WrongJson:
+            text = self.body[:_MAX_MESSAGE].decode(errors="replace").strip()
+        return text[:_MAX_MESSAGE] or f"status {self.status}"
 
     def error(self) -> EngineError:
         """Return the engine's error as ours, same status and words."""
         return EngineError(self.status, self.message)
 
     def answer(self) -> Answer:
-        """Return the reply as the answer to our own client."""
-        kept = {"content-type", "content-length"} | HOP_BY_HOP
-        headers = {name.title(): value for name, value in self.headers.items() if name not in kept}
-        body = self.body or None
-        return Answer(self.status, body, passed_on(headers), self.headers.get("content-type", JSON))
+        """Return the reply as the answer to our own client; an error is worded anew, of the engine's own words."""
+        headers = passed_on(self.headers)
+        content_type = headers.pop("Content-Type", JSON)
+        if not self.ok:
+            return Answer(self.status, {"message": self.message}, headers)
+        return Answer(self.status, self.body or None, headers, content_type)
+
+
+def bad_answer(node: str, why: str) -> BadAnswer:
+    """Word what is wrong with the answer of a node's engine."""
+    return BadAnswer(f"the engine of node {node} gave a wrong answer: {why[:300]}")
 
 
 def engine_target(
@@ -114,9 +180,11 @@ def engine_target(
     """Return the path for a node's engine, with the API version in front and the query behind.
 
     Raises:
-        EngineError: 400, the engine is too old for what the query asks for.
+        EngineError: 400, the engine is too old for what the query asks for, or something in the path is no name.
 
     """
+    if not _PATH.fullmatch(path) or {"", ".", ".."} & {*unquote(path[1:]).split("/")}:
+        raise EngineError(400, f"invalid path {unquote(path)[:200]!r}: what it names has no such name")
     node = context.store.view.nodes.get(node_id)
     engine = node.description.engine if node is not None else EngineDescription()
     text = query if isinstance(query, str) else urlencode(query or {})
@@ -136,8 +204,11 @@ def without_hops(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of an engine's answer that a client is to see."""
-    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP | {"date", "server"}}
+    """Return the headers of an engine's answer that a client is to see: few, and these as an engine writes them."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    found = {name: lower[name] for name in _TELLING if name in lower}
+    kept = {name.title(): value for name, value in found.items() if _TELLING[name].fullmatch(value)}
+    return {"Content-Type": _UNKNOWN_TYPE, **kept} if "content-type" in found else kept
 
 
 def unreachable(context: Context, node_id: str, error: BaseException) -> Unavailable:
@@ -145,7 +216,21 @@ def unreachable(context: Context, node_id: str, error: BaseException) -> Unavail
     if isinstance(error, Unavailable):
         return error
     reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-    return Unavailable(f"the engine of node {node_name(context.store.view, node_id)} cannot be reached: {reason}")
+    return Unavailable(f"the engine of node {node_name(context.store.view, node_id)} cannot be reached: {reason[:300]}")
+
+
+def check_head(node: str, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an answer that no engine gives, before its body is read.
+
+    Raises:
+        BadAnswer: its status is not one of an answer, or its body is compressed, which nobody has asked for.
+
+    """
+    if status not in _STATUSES:
+        raise bad_answer(node, f"its status is {status}")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise bad_answer(node, f"its body is encoded as {encoding!r}")
 
 
 async def ask(
@@ -159,17 +244,23 @@ async def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     seconds: float | None = ASK_SECONDS,
+    tail: int | None = None,
 ) -> EngineReply:
-    """Send one request to a node's engine and read its answer, errors included. `seconds` None: as long as it takes.
+    """Send one request to a node's engine and read its answer, errors included.
+
+    `seconds` None: as long as it takes. With `tail`, only the last so many bytes of an answer of any length are kept.
 
     Raises:
+        BadAnswer: the engine's answer is none, or too long; names the node.
         Unavailable: the node cannot be reached, is lost meanwhile, or does not answer in time; names the node.
 
     """
+    name = node_name(context.store.view, node_id)
+    hold = context.answers.answer(node_id, name)
     try:
         url = ENGINE + engine_target(context, node_id, method, path, query, version)
     except EngineError as error:
-        return EngineReply(error.answered, msgspec.json.encode({"message": error.message}), {"content-type": JSON})
+        return EngineReply(error.answered, msgspec.json.encode({"message": error.message}), {}, name, hold)
     try:
         async with (
             context.presence.guard(context.store.view, node_id),
@@ -182,22 +273,24 @@ async def ask(
                 headers=headers,
                 timeout=_ENDLESS,
                 skip_auto_headers=_AUTOMATIC,
+                **AS_IT_COMES,
             ) as response,
         ):
+            check_head(name, response.status, response.headers)
             found = {name.lower(): value for name, value in response.headers.items()}
-            return EngineReply(response.status, await read_bounded(response, MAX_REPLY), found)
+            return EngineReply(response.status, await _read(response, hold, tail), found, name, hold)
     except ENGINE_FAILURES as error:
         raise unreachable(context, node_id, error) from error
 
 
 async def ask_all(
-    ask_one: Callable[[str], Any], node_ids: Sequence[str], *, seconds: float
-) -> tuple[dict[str, Any], dict[str, str]]:
+    ask_one: Callable[[str], Awaitable[T]], node_ids: Sequence[str], *, seconds: float
+) -> tuple[dict[str, T], dict[str, str]]:
     """Await `ask_one(node_id)` for all nodes at once, for at most `seconds`.
 
     Returns the results by node, and the reasons of the nodes that gave none.
     """
-    results: dict[str, Any] = {}
+    results: dict[str, T] = {}
     reasons: dict[str, str] = {}
 
     async def one(node_id: str) -> None:
@@ -230,42 +323,65 @@ async def ask_every(
     async def one(node_id: str) -> EngineReply:
         return await ask(context, node_id, method, path, version=version, query=query, seconds=None)
 
-    nodes = [node.id for node in ready_nodes(context.store.view)] if node_ids is None else node_ids
+    nodes = ready_ids(context.store.view) if node_ids is None else node_ids
     return await ask_all(one, nodes, seconds=seconds)
 
 
-def answers(replies: Mapping[str, EngineReply]) -> dict[str, Any]:
-    """Decode what several nodes answered; an engine's refusal is the client's.
+async def read_every(
+    context: Context,
+    method: str,
+    path: str,
+    reader: Callable[[EngineReply], Awaitable[T]],
+    *,
+    version: str = "",
+    query: Query | str | None = None,
+    seconds: float,
+    node_ids: Sequence[str] | None = None,
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Ask as `ask_every` does, and read each answer. A node that refuses, or says nonsense, is one that gave none.
 
     Raises:
-        EngineError: an engine has refused.
+        EngineError: all engines that answered have refused: it is the client's mistake.
 
     """
-    for reply in replies.values():
+    refusals: list[EngineError] = []
+
+    async def one(node_id: str) -> T:
+        reply = await ask(context, node_id, method, path, version=version, query=query, seconds=None)
         if not reply.ok:
-            raise reply.error()
-    return {node_id: reply.json() for node_id, reply in replies.items()}
+            refusals.append(reply.error())
+            raise Unavailable(reply.message)
+        return await reader(reply)
+
+    nodes = ready_ids(context.store.view) if node_ids is None else node_ids
+    results, reasons = await ask_all(one, nodes, seconds=seconds)
+    if refusals and not results:
+        raise min(refusals, key=lambda refusal: refusal.answered)
+    return results, reasons
 
 
-def pruned(key: str, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+async def pruned_items(reply: EngineReply) -> Pruned:
+    """Read what an engine says it has cleared away."""
+    return reply.read(Pruned)
+
+
+def pruned(
+    key: Literal["ContainersDeleted", "VolumesDeleted", "CachesDeleted"], results: Iterable[Pruned]
+) -> dict[str, Any]:
     """Join what several engines say they have cleared away; `key` is where they list it."""
     results = list(results)
     deleted = [each for result in results for each in result.get(key) or ()]
-    return {key: deleted or None, "SpaceReclaimed": sum(result.get("SpaceReclaimed") or 0 for result in results)}
+    return {key: deleted or None, "SpaceReclaimed": sum(max(0, result.get("SpaceReclaimed", 0)) for result in results)}
 
 
-async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read an engine's whole answer.
-
-    Raises:
-        Unavailable: it is longer than `limit` bytes.
-
-    """
+async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > limit:
-            raise Unavailable(f"the engine's answer is longer than {limit} bytes")
+        if tail is None:
+            hold.came(len(chunk))
+        else:
+            del body[:-tail]
     return bytes(body)
 
 
@@ -305,13 +421,15 @@ def forward(
                     headers={**headers, **sized},
                     timeout=_ENDLESS,
                     skip_auto_headers=_AUTOMATIC,
+                    **AS_IT_COMES,
                 ) as response,
             ):
+                check_head(node_name(context.store.view, node_id), response.status, response.headers)
                 if response.status < 400 and on_success is not None:
                     on_success()
                 multiplexed = response.headers.get("Content-Type", "") == MULTIPLEXED
                 started = True
-                await exchange.start(response.status, passed_on(response.headers))
+                await exchange.start(response.status, {**passed_on(response.headers), **_length(response)})
                 async for piece in response.content.iter_any():
                     await exchange.send(piece)
         except ENGINE_FAILURES as error:
@@ -322,6 +440,12 @@ def forward(
             raise failure from error
 
     return Relay(run)
+
+
+def _length(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the header that says how long a body is, where the engine says so and there may be one."""
+    length = response.headers.get("Content-Length")
+    return {} if length is None or response.status in NO_BODY else {"Content-Length": length}
 
 
 def notice(message: str) -> bytes:

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import select
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from common.errors import ProtocolError, Unavailable
+from common.errors import Unavailable
 from common.wire.splice import carry
 from manager.api.call import Call, Exchange, Relay
 from manager.api.context import Context
 from manager.api.engines import Duplex
-from manager.api.errors import EngineError
 from manager.api.logstream import MULTIPLEXED
 from manager.api.proxy import (
     ENGINE_FAILURES,
-    EngineReply,
+    NO_BODY,
     Query,
+    bad_answer,
+    check_head,
     engine_target,
     notice,
     passed_on,
@@ -32,6 +34,7 @@ from manager.api.proxy import (
     unreachable,
     without_hops,
 )
+from manager.api.proxy_presence import node_name
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,14 +43,16 @@ MAX_ERROR = 1024 * 1024
 LINGER_SECONDS = 10.0
 # How often a client that is done writing is looked at, whether it is still there to read.
 _LOOK_SECONDS = 5.0
-_NO_BODY = frozenset({204, 304})
+_STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-9]\d\d)(?: .*)?")
+_OF_AN_UPGRADE = ("upgrade", "sec-websocket-accept", "sec-websocket-protocol")
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_TOKEN = re.compile(r"[\w.+/=-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of an engine's answer, as it came, and what it says; header names are lower-case."""
+    """The head of an engine's answer; header names are lower-case."""
 
-    raw: bytes
     status: int
     headers: Mapping[str, str]
 
@@ -57,20 +62,38 @@ class Head:
         framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         return self.status == 101 or (self.status == 200 and not framed)
 
+    @property
+    def length(self) -> int:
+        """The size of the body that follows; -1 where that is not said as an engine does."""
+        if self.status in NO_BODY:
+            return 0
+        text = self.headers.get("content-length", "0")
+        return int(text) if _LENGTH.fullmatch(text) and "transfer-encoding" not in self.headers else -1
+
+    def to_client(self) -> bytes:
+        """Write the head of a stream anew, with what a client has to know and nothing else."""
+        lines = [f"HTTP/1.1 {self.status} {'UPGRADED' if self.status == 101 else 'OK'}"]
+        lines += [f"{name}: {value}" for name, value in passed_on(self.headers).items()]
+        if self.status == 101:
+            found = {name: self.headers.get(name, "") for name in _OF_AN_UPGRADE}
+            lines.append("Connection: Upgrade")
+            lines += [f"{name.title()}: {value}" for name, value in found.items() if _TOKEN.fullmatch(value)]
+        return "\r\n".join([*lines, "", ""]).encode("ascii")
+
 
 def parse_head(raw: bytes) -> Head:
     """Read a head, the empty line at its end included.
 
     Raises:
-        ProtocolError: it is not the head of an HTTP/1 answer.
+        ValueError: it is not the head of an HTTP/1 answer.
 
     """
     first, *lines = raw.decode("latin-1").split("\r\n")
-    parts = first.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
-        raise ProtocolError("the engine's answer is no HTTP")
+    found = _STATUS_LINE.fullmatch(first)
+    if found is None:
+        raise ValueError("it is not HTTP")
     pairs = (line.partition(":") for line in lines if line)
-    return Head(raw, int(parts[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
+    return Head(int(found[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
 def hijack(
@@ -89,16 +112,17 @@ def hijack(
     query = raw_query(call) if query is None else query
     target = engine_target(context, node_id, call.method, path, query, call.version)
     request = _request(call, target, call.body if body is None else body)
+    name = node_name(context.store.view, node_id)
 
     async def run(exchange: Exchange) -> None:
         try:
             async with _engine(context, node_id) as engine:
                 async with context.presence.guard(context.store.view, node_id):
-                    head = await _begin(engine, request)
+                    head = await _begin(engine, request, name)
                 if head.opens_stream:
                     await _stream(context, node_id, engine, head, exchange)
                 else:
-                    await _pass_on(engine[0], head, exchange)
+                    await _pass_on(engine[0], head, name, exchange)
         except ENGINE_FAILURES as error:
             raise unreachable(context, node_id, error) from error
 
@@ -128,23 +152,29 @@ def _request(call: Call, target: str, body: bytes) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
-async def _begin(engine: Duplex, request: bytes) -> Head:
+async def _begin(engine: Duplex, request: bytes, name: str) -> Head:
     engine[1].write(request)
     await engine[1].drain()
-    return await _read_head(engine[0])
+    return await _read_head(engine[0], name)
 
 
-async def _pass_on(reader: asyncio.StreamReader, head: Head, exchange: Exchange) -> None:
-    """Pass an ordinary answer on."""
-    reply = await _read_reply(reader, head)
-    await exchange.start(reply.status, passed_on(reply.headers))
-    if reply.body:
-        await exchange.send(reply.body)
+async def _pass_on(reader: asyncio.StreamReader, head: Head, name: str, exchange: Exchange) -> None:
+    """Pass an ordinary answer on: an error's message, or nothing."""
+    check_head(name, head.status, head.headers)
+    if not 0 <= head.length <= MAX_ERROR:
+        raise bad_answer(name, "its length is not what is expected here")
+    try:
+        body = await reader.readexactly(head.length)
+    except asyncio.IncompleteReadError:
+        raise ConnectionResetError("it closed the connection in the middle of its answer") from None
+    await exchange.start(head.status, passed_on(head.headers))
+    if body:
+        await exchange.send(body)
 
 
 async def _stream(context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange) -> None:
     """Join client and engine; when the node is lost, a client that can be told is told."""
-    reader, writer = await exchange.take_over(head.raw)
+    reader, writer = await exchange.take_over(head.to_client())
     try:
         async with context.presence.guard(context.store.view, node_id):
             await join((reader, writer), engine)
@@ -158,26 +188,15 @@ async def _stream(context: Context, node_id: str, engine: Duplex, head: Head, ex
         writer.close()
 
 
-async def _read_head(reader: asyncio.StreamReader) -> Head:
+async def _read_head(reader: asyncio.StreamReader, name: str) -> Head:
     try:
-        raw = await reader.readuntil(b"\r\n\r\n")
+        return parse_head(await reader.readuntil(b"\r\n\r\n"))
     except asyncio.IncompleteReadError:
         raise ConnectionResetError("it closed the connection without an answer") from None
     except asyncio.LimitOverrunError:
-        raise ProtocolError("the head of the engine's answer is too long") from None
-    return parse_head(raw)
-
-
-async def _read_reply(reader: asyncio.StreamReader, head: Head) -> EngineReply:
-    """Read the body of an ordinary answer: an error's message, or nothing."""
-    size = int(head.headers.get("content-length", "0")) if head.status not in _NO_BODY else 0
-    if size > MAX_ERROR or "transfer-encoding" in head.headers:
-        raise EngineError(502, "the engine's answer is of a form that is not expected here")
-    try:
-        body = await reader.readexactly(size)
-    except asyncio.IncompleteReadError:
-        raise ConnectionResetError("it closed the connection in the middle of its answer") from None
-    return EngineReply(head.status, body, head.headers)
+        raise bad_answer(name, "its head is too long") from None
+    except ValueError as error:
+        raise bad_answer(name, str(error)) from None
 
 
 async def join(client: Duplex, engine: Duplex) -> None:

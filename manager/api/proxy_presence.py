@@ -33,6 +33,10 @@ def ready_nodes(view: View) -> list[Node]:
     return [node for node in view.nodes if is_ready(node)]
 
 
+def ready_ids(view: View) -> list[str]:
+    return [node.id for node in ready_nodes(view)]
+
+
 class Presence:
     """What is going on with each node. `run` must be running for losses to be noticed."""
 

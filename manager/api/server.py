@@ -19,6 +19,7 @@ from multidict import CIMultiDictProxy
 from common.errors import InvalidArgument, Unavailable
 from manager.api.access import NOBODY
 from manager.api.access_watch import end_revoked
+from manager.api.answer_memory import Lease
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.connection import Connection, LimitedServer, Limits
@@ -50,6 +51,10 @@ class Shell:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        with self._api.lease() as lease:
+            return await self._handle(request, lease)
+
+    async def _handle(self, request: web.BaseRequest, lease: Lease) -> web.StreamResponse:
         if isinstance(request.protocol, Connection):
             request.protocol.head_complete()
         protocol = request.protocol
@@ -64,7 +69,7 @@ class Shell:
         )
         try:
             body = b"" if self._api.is_raw(call) else await self._read(request)
-            reply = await self._api.answer(call.with_body(body))
+            reply = await self._api.answer(call.with_body(body), lease)
         except EngineError as error:
             reply = self._api.failure(call, error)
         if isinstance(reply, Relay):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.proxy import ask_every, raw_query
+from manager.api.engine_types import BuildRecord, Container, DiskUsage, Image, Volume
+from manager.api.proxy import EngineReply, raw_query, read_every
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 from manager.api.views.info import info_view, swarm_info_view, version_view
 
 DF_SECONDS = 10.0
+_USED: Mapping[str, type[Any]] = {
+    "Images": Image,
+    "Containers": Container,
+    "Volumes": Volume,
+    "BuildCache": BuildRecord,
+}
 
 
 async def ping(context: Context, call: Call) -> Reply:
@@ -40,17 +50,20 @@ async def info(context: Context, _: Call) -> Reply:
 async def disk_usage(context: Context, call: Call) -> Reply:
     """Add up what the engines say; a `Warning` header names the nodes that do not say."""
     query = raw_query(call)
-    replies, reasons = await ask_every(
-        context, "GET", "/system/df", version=call.version, query=query, seconds=DF_SECONDS
+    usages, reasons = await read_every(
+        context, "GET", "/system/df", _usage, version=call.version, query=query, seconds=DF_SECONDS
     )
-    reasons |= {node_id: reply.message for node_id, reply in replies.items() if not reply.ok}
-    totals: dict[str, list[object]] = {"Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
-    layers = 0
-    for usage in (reply.json() for reply in replies.values() if reply.ok):
-        layers += usage.get("LayersSize") or 0
-        for name, items in totals.items():
-            items.extend(usage.get(name) or ())
+    totals = {name: [item for _, items in usages.values() for item in items[name]] for name in _USED}
+    layers = sum(size for size, _ in usages.values())
     return Answer(value={"LayersSize": layers, **totals}, headers=warning_header(context.store.view, reasons))
+
+
+async def _usage(reply: EngineReply) -> tuple[int, dict[str, list[Any]]]:
+    """Read one engine's answer: the size of its layers, and its lists."""
+    usage = reply.parts(DiskUsage)
+    return max(0, usage.get("LayersSize", 0)), {
+        name: await reply.items(kind, usage.get(name)) for name, kind in _USED.items()
+    }
 
 
 ROUTES = (

@@ -19,9 +19,11 @@ from manager.api.containers_list import warning_header, with_node
 from manager.api.containers_place import Seen, place
 from manager.api.containers_request import Wanted
 from manager.api.context import Context
+from manager.api.engine_types import Volume as ListedVolume
+from manager.api.engine_types import VolumeList
 from manager.api.errors import EngineError, invalid
-from manager.api.proxy import answers, ask, ask_every, pruned, raw_query
-from manager.api.proxy_presence import node_name, ready_nodes
+from manager.api.proxy import EngineReply, ask, ask_all, pruned, pruned_items, raw_query, read_every
+from manager.api.proxy_presence import node_name, ready_ids, ready_nodes
 from manager.api.router import Route
 
 VOLUME_SECONDS = 10.0
@@ -36,32 +38,30 @@ class Volume:
 
     node_id: str
     name: str
-    view: dict[str, Any]
+    view: Mapping[str, Any]
 
 
 async def list_volumes(context: Context, call: Call) -> Reply:
     """List every node's volumes, each with its node as a label; nodes that do not answer are named in `Warnings`."""
     call.filters(_FILTERS)
-    replies, reasons = await _all(context, "GET", "/volumes", call, VOLUME_SECONDS)
+    results, reasons = await read_every(
+        context, "GET", "/volumes", _listed, version=call.version, query=raw_query(call), seconds=VOLUME_SECONDS
+    )
     view = context.store.view
     volumes: list[dict[str, Any]] = []
     warnings = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in reasons.items()]
-    for node_id, answer in replies.items():
+    for node_id, (found, said) in results.items():
         name = node_name(view, node_id)
-        volumes += [with_node(volume, name) for volume in answer.get("Volumes") or ()]
-        warnings += answer.get("Warnings") or ()
-    volumes.sort(key=lambda volume: volume["Name"])
+        volumes += [with_node(volume, name) for volume in found]
+        warnings += [f"node {name}: {warning}" for warning in said]
+    volumes.sort(key=lambda volume: str(volume["Name"]))
     return Answer(value={"Volumes": volumes, "Warnings": warnings or None}, headers=warning_header(view, reasons))
 
 
-async def _all(
-    context: Context, method: str, path: str, call: Call, seconds: float
-) -> tuple[Mapping[str, dict[str, Any]], dict[str, str]]:
-    """Ask all nodes what the client asks."""
-    replies, reasons = await ask_every(
-        context, method, path, version=call.version, query=raw_query(call), seconds=seconds
-    )
-    return answers(replies), reasons
+async def _listed(reply: EngineReply) -> tuple[list[ListedVolume], list[str]]:
+    """Read one engine's list: its volumes, and its warnings."""
+    answer = reply.parts(VolumeList)
+    return await reply.items(ListedVolume, answer.get("Volumes")), answer.get("Warnings") or []
 
 
 async def create_volume(context: Context, call: Call) -> Reply:
@@ -103,8 +103,13 @@ async def remove_volume(context: Context, call: Call) -> Reply:
 
 async def prune_volumes(context: Context, call: Call) -> Reply:
     call.filters(_PRUNE_FILTERS)
-    replies, reasons = await _all(context, "POST", "/volumes/prune", call, PRUNE_SECONDS)
-    value = pruned("VolumesDeleted", replies.values())
+    results, reasons = await read_every(
+        *(context, "POST", "/volumes/prune", pruned_items),
+        version=call.version,
+        query=raw_query(call),
+        seconds=PRUNE_SECONDS,
+    )
+    value = pruned("VolumesDeleted", results.values())
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 
@@ -126,11 +131,16 @@ def _split(context: Context, reference: str) -> tuple[str, str]:
 
 async def _find(context: Context, node_id: str, name: str) -> list[Volume]:
     """Return the volumes of a name, on one node or on all that answer."""
-    path, nodes = f"/volumes/{quote(name, safe='')}", [node_id] if node_id else None
-    replies, reasons = await ask_every(context, "GET", path, seconds=VOLUME_SECONDS, node_ids=nodes)
+    path, nodes = f"/volumes/{quote(name, safe='')}", [node_id] if node_id else ready_ids(context.store.view)
+
+    async def one(node_id: str) -> ListedVolume | None:
+        reply = await ask(context, node_id, "GET", path, seconds=None)
+        return reply.read(ListedVolume) if reply.ok else None
+
+    results, reasons = await ask_all(one, nodes, seconds=VOLUME_SECONDS)
     if node_id and reasons:
         raise EngineError(503, f"node {node_name(context.store.view, node_id)}: {reasons[node_id]}")
-    return [Volume(each, name, reply.json()) for each, reply in replies.items() if reply.ok]
+    return [Volume(each, name, view) for each, view in results.items() if view is not None]
 
 
 def _only(context: Context, reference: str, found: list[Volume]) -> Volume:

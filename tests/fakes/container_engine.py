@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -15,6 +16,7 @@ import aiohttp
 
 from common.errors import Unavailable
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
+from tests.fakes.engine_answers import IMAGE_ID
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -78,7 +80,7 @@ class ContainerEngine:
             writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> Request:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("utf-8", "surrogateescape")
         first, *lines = head.strip().split("\r\n")
         method, target, _ = first.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -117,7 +119,7 @@ class ContainerEngine:
         if request.path == "/containers/json":
             return 200, list(self.containers.values())
         if request.path == "/containers/create":
-            full_id = f"{len(self.requests):064x}"
+            full_id = sha256(f"{self.path} {len(self.requests)}".encode()).hexdigest()
             self.add(full_id, request.query.get("name", "made"), Labels=json.loads(request.body)["Labels"])
             return 201, {"Id": full_id, "Warnings": []}
         if request.path == "/volumes":
@@ -126,7 +128,8 @@ class ContainerEngine:
         name, _, last = rest.rpartition("/")
         if first == "images" and last == "json":
             found = name in self.images
-            return (200, {"Config": {"Labels": self.image_labels}}) if found else (404, {"message": "No such image"})
+            image = {"Id": IMAGE_ID, "Config": {"Labels": self.image_labels}}
+            return (200, image) if found else (404, {"message": "No such image"})
         if first == "containers":
             return self._container(name or last, last)
         return 404, {"message": "page not found"}

@@ -4,7 +4,6 @@ Paths, methods and what a body may be come from the routes themselves, so a new 
 shape when `SHAPES` has one for it, else with any other's.
 """
 
-import json
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +12,7 @@ from manager.api.app import RESOURCES
 from manager.api.call import Call
 from manager.api.router import Route
 from tests.fakes.api_client import ADMIN
+from tests.hostile.wrong_json import text_of, wrong
 
 # A service's is asked for most: the most is behind it.
 SERVICE = {
@@ -142,6 +142,17 @@ _VALUES = (
     "1e9",
     "pause",
     "2026-01-31T12:00:00Z",
+    "99999-99-99T99:99:99Z",
+    "9" * 11 + ".5",
+    "9" * 5000,
+    "²",
+    "inf",
+    "nan",
+    "1e999",
+    '{"until":["99999999999h"]}',
+    '{"name":' + "[" * 5000,
+    '{"dangling":["maybe"],"label":[""]}',
+    "\x1b[2J",
 )
 _ODD: tuple[Any, ...] = (
     None,
@@ -167,8 +178,22 @@ _ODD: tuple[Any, ...] = (
     [[[]]],
 )
 WORDS = ("web", "x", "", "%00", "..", "a/b", "é", "\ud800", "w" * 25, "0", "-", "x" * 5000, "{}", "ingress", "*")
+WORDS += (
+    ".",
+    "w1/..",
+    "../..",
+    "a//b",
+    "\x00",
+    "a?b=c",
+    "a#b",
+    "%2e%2e",
+    "w2/.",
+    "sha256:" + "a" * 64,
+    "v1",
+    "\r\nX: y",
+)
 # What there is in the fuzzed cluster.
-NAMED = ("box", "busybox", "w1", "w1/v", "a" * 64, "c" * 64)
+NAMED = ("box", "busybox", "w1", "w1/v", "a" * 64, "c" * 64, "w2/vol", "busybox:lab")
 _ENGINES = frozenset(
     {"containers", "exec", "commit", "images", "build", "session", "grpc", "volumes", "auth", "system"}
 )
@@ -232,7 +257,7 @@ class Mutator:
             return rng.randbytes(rng.randrange(60))
         if shape is None:
             return b""
-        data = json.dumps(self._mutated(shape, rng.choice((0.0, 0.3, 1.0)))).encode()
+        data = text_of(self._mutated(shape, rng.choice((0.0, 0.3, 1.0))))
         if rng.random() < 0.1:
             cut = rng.randrange(len(data) + 1)
             data = data[:cut] + rng.randbytes(rng.randrange(3)) + data[cut + rng.randrange(3) :]
@@ -241,7 +266,7 @@ class Mutator:
     def _mutated(self, value: Any, chance: float) -> Any:
         rng = self._rng
         if rng.random() < 0.06 * chance:
-            return rng.choice(_ODD)
+            return wrong(rng) if rng.random() < 0.5 else rng.choice(_ODD)
         if isinstance(value, dict):
             return {self._key(key): self._mutated(inner, chance) for key, inner in value.items() if rng.random() > 0.03}
         if isinstance(value, list):

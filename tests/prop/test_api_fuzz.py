@@ -1,7 +1,8 @@
 """Malformed requests for every route: all are answered, none by an internal error or not at all; memory stays flat.
 
-CI sends 40,000 of them, always the same. `SWARM_FUZZ_CALLS=100000 tests/run prop -k malformed -s` sends more and shows
-what was answered; SWARM_FUZZ_SEED=N makes them others.
+Of two nodes one has an engine that answers wrongly (`tests/hostile`). CI sends 40,000 requests, always the same.
+`SWARM_FUZZ_CALLS=200000 tests/run prop -k malformed -s` sends more and shows what was answered; SWARM_FUZZ_SEED=N makes
+them others.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.router import Route
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines, Request
+from tests.hostile.evil_engine import EvilEngine
 from tests.prop.api_requests import Mutator, every_route, patterns
 
 CALLS = int(os.environ.get("SWARM_FUZZ_CALLS", "40000"))
@@ -83,16 +85,15 @@ class Client:
 
 
 class Fuzzed:
-    """A cluster of two odd engines; counts what it answers, and keeps what it should never say."""
+    """A cluster of an odd engine and an evil one; counts what it answers, and keeps what it should never say."""
 
     def __init__(self, cluster: ApiCluster) -> None:
         self.cluster = cluster
         self.statuses: Counter[int] = Counter()
         self.bugs: list[tuple[Call, Any]] = []
         self.engines = Engines(cluster)
-        for name, seed in (("one", 1), ("two", 2)):
-            odd = OddEngine(cluster.folder / f"{name}.sock", seed=seed)
-            setattr(self.engines, name, odd)
+        self.engines.one = OddEngine(cluster.folder / "one.sock", seed=1)
+        self.engines.two = EvilEngine(cluster.folder / "two.sock", seed=2, others=("a" * 64, "box", "v"))
         self.engines._by_node = dict(zip(self.engines._by_node, (self.engines.one, self.engines.two), strict=True))
 
     async def one(self, route: Route, call: Call) -> None:
@@ -118,8 +119,8 @@ class Fuzzed:
             except ConnectionError:
                 return client.status or 503
             except Exception as error:  # noqa: BLE001  # as the server does
-                reply = self.cluster.api.failure(call, error)
-                return client.status or self.judged(call, reply)
+                status = self.judged(call, self.cluster.api.failure(call, error))
+                return client.status or status
             return client.status
         return self.judged(call, reply)
 

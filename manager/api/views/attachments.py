@@ -44,7 +44,7 @@ def _members(view: View, network: Network) -> Iterator[tuple[str, str, str, str]
             yield container.container_id, task.name, task.id, address
 
 
-def with_cluster_networks(view: View, shown: dict[str, Any]) -> dict[str, Any]:
+def with_cluster_networks(view: View, shown: Mapping[str, Any]) -> dict[str, Any]:
     """Give the networks in a container's JSON, of `inspect` or of a list, the cluster's names in place of its engine's.
 
     The way out that every host has of its own is left out, as Docker does with its own.
@@ -53,7 +53,7 @@ def with_cluster_networks(view: View, shown: dict[str, Any]) -> dict[str, Any]:
     found: Mapping[str, Any] = settings.get("Networks") or {}
     known = {engine_network(network): network for network in view.networks}
     if GATEWAY_NETWORK not in found and not known.keys() & found.keys():
-        return shown
+        return dict(shown)
     networks = {}
     for name, end in found.items():
         network = known.get(name)

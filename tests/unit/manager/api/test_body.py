@@ -62,7 +62,7 @@ def test_data_is_base64() -> None:
         (b'{"Name":"a"} {"Name":"b"}', "invalid JSON"),
         (b'{"Name":"\xff"}', "invalid JSON"),
         (b"[" * 100_000, "invalid JSON"),
-        (b'{"Labels":' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested too deeply"),
+        (b'{"Labels":' + b'{"a":' * 200 + b"1" + b"}" * 201, "nested deeper than 64 levels"),
     ],
 )
 def test_bad_bodies_name_the_field_and_what_was_expected(body: bytes, words: str) -> None:

@@ -78,8 +78,9 @@ async def test_before_and_since_name_containers_of_any_node(client: Client, engi
         assert [each["Id"] for each in listed] == [expected]
 
 
-async def test_what_an_engine_refuses_is_passed_on(client: Client, engines: Engines) -> None:
-    engines.two.answers["GET /containers/json"] = (400, {"message": "invalid filter 'status=odd'"})
+async def test_what_all_engines_refuse_is_passed_on(client: Client, engines: Engines) -> None:
+    for engine in (engines.one, engines.two):
+        engine.answers["GET /containers/json"] = (400, {"message": "invalid filter 'status=odd'"})
     assert await client.error("GET", "/containers/json") == (400, "invalid filter 'status=odd'")
     assert (await client.error("GET", '/containers/json?filters={"odd":["x"]}'))[0] == 400
 

@@ -159,7 +159,7 @@ async def test_revoking_ends_a_connection_that_was_taken_over(
             ended.set()
             writer.close()
 
-    async def answer(_: Call) -> Relay:
+    async def answer(_: Call, __: object) -> Relay:
         return Relay(echo)
 
     alice = await api.client("alice", "operator")
@@ -275,7 +275,7 @@ async def test_a_clients_end_of_input_is_heard_and_the_output_still_comes(
         await writer.drain()
         writer.close()
 
-    async def answer(_: Call) -> Relay:
+    async def answer(_: Call, __: object) -> Relay:
         return Relay(shout)
 
     context = client_context(api, await api.client("alice", "admin"))

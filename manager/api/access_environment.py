@@ -1,4 +1,4 @@
-"""What a viewer does not see: the values of environment variables, in whatever answer they are.
+"""Whoever is not shown environments sees no likely secret, in whatever answer it is (`access_hidden.py` says what is).
 
 Every answer to such a caller passes here, so that a handler cannot forget it.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
 from common.errors import Unavailable
+from manager.api import bounded_json
 from manager.api.access import Caller
-from manager.api.call import JSON, Answer, Exchange, Relay, Reply, Send, Stream
+from manager.api.access_hidden import hide
+from manager.api.call import Answer, Exchange, Relay, Reply, Send, Stream
+from manager.api.logstream import MULTIPLEXED, RAW
 
-HIDDEN = "<hidden>"
+_PASSED = frozenset({"text/plain", MULTIPLEXED, RAW})
 _MAX_LINE = 16 * 1024 * 1024
 
 
@@ -33,25 +35,6 @@ def shown_to(caller: Caller, reply: Reply) -> Reply:
     return replace(reply, produce=lambda send: _produce(reply, send)) if _is_json(reply.content_type) else reply
 
 
-def hide(value: Any) -> Any:
-    """Return decoded JSON with `NAME=<hidden>` for what a list `Env` says, however deep it is."""
-    if isinstance(value, dict):
-        return {
-            key: [_hidden(each) for each in inner] if key == "Env" and isinstance(inner, list | tuple) else hide(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [hide(each) for each in value]
-    if isinstance(value, msgspec.Raw):  # rendered before, and kept
-        return hide(msgspec.json.decode(value))
-    return hide(msgspec.to_builtins(value)) if isinstance(value, msgspec.Struct) else value
-
-
-def _hidden(entry: Any) -> str:
-    name, equals, _ = str(entry).partition("=")
-    return f"{name}={HIDDEN}" if equals else name
-
-
 def _answer(answer: Answer) -> Answer:
     if not isinstance(answer.value, bytes):
         return replace(answer, value=hide(answer.value))
@@ -59,14 +42,23 @@ def _answer(answer: Answer) -> Answer:
 
 
 def _is_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() in {JSON, "application/x-ndjson"}
+    """Whether there may be something to hide: all that is neither a log nor plain text is taken for JSON."""
+    return content_type.partition(";")[0].strip().lower() not in _PASSED
 
 
 def _line(text: bytes) -> bytes:
+    """Hide what is in a piece of JSON. A long list is decoded item by item."""
     try:
-        return msgspec.json.encode(hide(msgspec.json.decode(text)))
-    except (msgspec.DecodeError, RecursionError):
+        if text.lstrip().startswith(b"["):
+            items = msgspec.json.decode(text, type=list[msgspec.Raw])
+            return b"[" + b",".join(_item(bytes(item)) for item in items) + b"]"
+        return _item(text)
+    except (ValueError, RecursionError):  # what is wrong with JSON is a ValueError
         raise Unavailable("this answer cannot be shown to a viewer: it is not the JSON that it says it is") from None
+
+
+def _item(text: bytes) -> bytes:
+    return msgspec.json.encode(hide(bounded_json.decode(text)))
 
 
 class _Lines:

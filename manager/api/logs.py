@@ -27,7 +27,7 @@ from manager.api.engine_answers import read
 from manager.api.engine_types import ErrorMessage
 from manager.api.log_bookmark import Bookmark, without_stamp
 from manager.api.log_request import LogRequest, log_request
-from manager.api.logstream import MULTIPLEXED, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
+from manager.api.logstream import MULTIPLEXED, RAW, STDERR, STDOUT, Frame, FrameReader, LineReader, with_attributes
 from manager.api.lookup import find_service, find_task
 from manager.api.proxy import AS_IT_COMES, ENGINE, ENGINE_FAILURES
 from manager.api.proxy_presence import is_ready
@@ -41,7 +41,6 @@ _MAX_REASON = 4096
 # Seconds until a log that was cut off is asked for again, where its node is there.
 _RETRY_FIRST, _RETRY_LIMIT = 0.5, 10.0
 _ENDLESS = aiohttp.ClientTimeout(total=None)
-RAW = "application/vnd.docker.raw-stream"
 
 
 class _Tasks:

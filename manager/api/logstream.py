@@ -12,6 +12,7 @@ from common.model import Task
 # On the container of a task: its id.
 TASK_LABEL = "com.docker.swarm.task.id"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+RAW = "application/vnd.docker.raw-stream"
 STDOUT, STDERR = 1, 2
 HEADER_BYTES = 8
 # The engine's log drivers cut lines at 16 KiB, some at 256 KiB; what claims to be longer is not a log.

@@ -161,11 +161,18 @@ class EngineReply:
         return EngineError(self.status, self.message)
 
     def answer(self) -> Answer:
-        """Return the reply as the answer to our own client; an error is worded anew, of the engine's own words."""
+        """Return the reply as the answer to our own client; an error is worded anew, of the engine's own words.
+
+        Raises:
+            BadAnswer: it says that it is JSON, and is not; names the node.
+
+        """
         headers = passed_on(self.headers)
         content_type = headers.pop("Content-Type", JSON)
         if not self.ok:
             return Answer(self.status, {"message": self.message}, headers)
+        if self.body and content_type == JSON:
+            self.read(object)
         return Answer(self.status, self.body or None, headers, content_type)
 
 

@@ -13,7 +13,8 @@ from common.model import ClientCertificate
 from common.model.client import Role
 from common.tls import certificate_request, new_key
 from manager.api.access import NOBODY, Caller, admitted, authorise
-from manager.api.access_environment import hide, shown_to
+from manager.api.access_environment import shown_to
+from manager.api.access_hidden import hide
 from manager.api.app import RESOURCES
 from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.context import Context

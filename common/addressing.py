@@ -46,6 +46,11 @@ def is_address(text: str) -> bool:
     return True
 
 
+def is_loopback(text: str) -> bool:
+    """Whether a text is an address by which a host reaches itself alone."""
+    return is_address(text) and ip_address(text).is_loopback
+
+
 def is_one_host(text: str) -> bool:
     """Whether a text is an IP address that one host may have: not `0.0.0.0`, which is any, and no group's."""
     if not is_address(text):

@@ -20,6 +20,7 @@ HOUR = 60 * MINUTE
 CLOCK_CHECK_SECONDS = 60.0
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+LAST_INSTANT = 253_402_300_799.0
 
 
 class Clock(Protocol):
@@ -53,6 +54,11 @@ async def sleep_until(instant: float, clock: Clock) -> None:
 def seconds(nanoseconds: int) -> float:
     """Convert a Docker duration (nanoseconds) to seconds."""
     return nanoseconds / SECOND
+
+
+def is_instant(value: float) -> bool:
+    """Whether a number is an instant that can be written down: from 1970 to 9999, and not NaN."""
+    return 0 <= value <= LAST_INSTANT
 
 
 def rfc3339(instant: float) -> str:

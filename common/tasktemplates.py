@@ -39,10 +39,20 @@ def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
     """
     return msgspec.structs.replace(
         spec,
-        hostname=_expand("hostname", spec.hostname, dot),
+        hostname=expand_hostname(spec, dot),
         env=tuple(_expand("environment", entry, dot) for entry in spec.env),
         mounts=tuple(_expand_mount(mount, dot) for mount in spec.mounts),
     )
+
+
+def expand_hostname(spec: ContainerSpec, dot: Mapping[str, Any]) -> str:
+    """Expand the container's own name for itself.
+
+    Raises:
+        TemplateError: as `expand_spec`.
+
+    """
+    return _expand("hostname", spec.hostname, dot)
 
 
 def check_templates(spec: ContainerSpec, service: str, labels: Mapping[str, str]) -> None:

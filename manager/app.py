@@ -123,6 +123,7 @@ class Manager:
             registry_auth=dispatcher.registry_auth,
             leave=self._leave,
             measurements=dispatcher.measurements,
+            refusals=dispatcher.refusals,
         )
         host, port = split_address(self._config.listen_addr)
         async with (

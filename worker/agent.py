@@ -10,6 +10,8 @@ import contextlib
 import logging
 import os
 
+from msgspec import structs
+
 from common.clock import Clock
 from common.errors import SwarmError
 from common.model.node import NodeDescription
@@ -105,7 +107,7 @@ class Agent:
         self._presence = EnginePresence()
         self._to_describe = asyncio.Event()
         self._described = asyncio.Event()
-        self._announced = NodeDescription()
+        self._description = self._announced = NodeDescription()
         self._info: JSON = {}
         self._lacks: tuple[str, ...] = ()
         self._changed = asyncio.Event()
@@ -113,8 +115,8 @@ class Agent:
 
     @property
     def description(self) -> NodeDescription:
-        """What this host is; empty until the engine has answered once."""
-        return self._hands.node
+        """What this host says that it is; empty until the engine has answered once."""
+        return self._description
 
     async def run(self) -> None:
         """Adopt what runs, and care for it, until cancelled; containers live on."""
@@ -167,6 +169,7 @@ class Agent:
             _log.info("assignments for set %d do not follow on %d", message.applies_to, self._set.number)
             return False
         old, self._set = self._set, new
+        self._name_node()
         self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
         self._networks.update(_world(new))
         self._set_changed.set()
@@ -302,7 +305,7 @@ class Agent:
     def _describe_now(self) -> None:
         networks = self._networks
         self._lacks = tuple(networks.lacks())
-        self._hands.node = resources.describe(
+        self._description = resources.describe(
             self._info,
             self._version,
             self._lacks,
@@ -311,9 +314,16 @@ class Agent:
             ipv6_addresses=networks.ipv6_addresses(),
             plain=self._plain.load,
         )
+        self._name_node()
         self._described.set()
         self._changed.set()
         self._news.set()
+
+    def _name_node(self) -> None:
+        """Have templates say of this node what it is called in the cluster, which it may not call itself."""
+        said = self._description
+        called = self._set.hostname if said.hostname else ""
+        self._hands.node = structs.replace(said, hostname=called) if called else said
 
 
 def _world(found: AssignmentSet) -> NetworkWorld:

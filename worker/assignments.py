@@ -28,13 +28,14 @@ class AssignmentSet:
     """Everything that this node is to run and to know, by id. `number` is the manager's name for this very set.
 
     `data_path_port` is 0 where no manager has said one. `tunnel_keys` is None until a manager has said them: they are
-    not kept on disk.
+    not kept on disk. `hostname` is what the node is called in the cluster, empty where that is what it calls itself.
     """
 
     number: int = 0
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
     data_path_port: int = 0
+    hostname: str = ""
     tasks: Mapping[str, Task] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     configs: Mapping[str, Config] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class AssignmentSet:
             node_number=message.node_number or old.node_number,
             address_pools=message.address_pools or old.address_pools,
             data_path_port=message.data_path_port or old.data_path_port,
+            hostname=message.hostname or old.hostname,
             tasks=_changed(old.tasks, _by_id(message.tasks), message.removed_tasks),
             secrets=_changed(old.secrets, _by_id(message.secrets), message.removed_secrets),
             configs=_changed(old.configs, _by_id(message.configs), message.removed_configs),

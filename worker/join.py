@@ -16,6 +16,7 @@ from common.clock import SystemClock
 from common.daemon import Daemon
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from common.interrupt import attempt
+from common.printable import printable
 from common.privatefiles import private_folder
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
@@ -37,6 +38,7 @@ from worker.statusfile import WorkerStatus
 
 START_SECONDS = 30.0
 AVAILABILITIES = ("active", "pause", "drain")
+LONGEST_WARNING = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +62,8 @@ def daemon(data: DataDir) -> Daemon:
     return Daemon(module="worker.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
 
 
-async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
-    """Get a certificate and store it; nothing is stored when anything fails.
+async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
+    """Get a certificate and store it; nothing is stored when anything fails. `warn` gets what the manager warns of.
 
     Raises:
         AlreadyExists: this data directory is a member already.
@@ -93,6 +95,8 @@ async def become_member(data: DataDir, wishes: JoinWishes) -> WorkerConfig:
     )
     with _kept_on_success(data):  # what cannot be stored is not asked for
         member = await join(host, port, wishes.token, terms, SystemClock())
+        for sentence in member.warnings:
+            warn(printable(sentence, LONGEST_WARNING))
         return await _keep(data, _config(wishes, member, format_address(host, port)), member)
 
 

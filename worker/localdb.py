@@ -54,6 +54,7 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     node_number: int = 0
     address_pools: tuple[str, ...] = ()
     data_path_port: int = 0
+    hostname: str = ""
 
     def after(self, message: Assignments) -> _Place:
         """Return it after a message, which need not say all of it."""
@@ -61,6 +62,7 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
             message.node_number or self.node_number,
             message.address_pools or self.address_pools,
             message.data_path_port or self.data_path_port,
+            message.hostname or ("" if message.complete else self.hostname),
         )
 
 
@@ -267,6 +269,7 @@ def _read(db: sqlite3.Connection) -> AssignmentSet:
         node_number=place.node_number,
         address_pools=place.address_pools,
         data_path_port=place.data_path_port,
+        hostname=place.hostname,
         tasks=found["task"],
         configs=found["config"],
         networks=found["network"],

@@ -132,7 +132,7 @@ def join_command(
         interruptible("Interrupted: the join is being taken back."),
         join.taken_back_unless_settled(data) as settle,
     ):
-        config = asyncio.run(join.become_member(data, wishes))
+        config = asyncio.run(join.become_member(data, wishes, _warn))
         if foreground:
             _run(data, log_level, settle)
             return
@@ -140,7 +140,11 @@ def join_command(
         settle()
     click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
     for sentence in status.lacks:
-        click.echo(f"Warning: {sentence}", err=True)
+        _warn(sentence)
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"Warning: {sentence}", err=True)
 
 
 @main.command(

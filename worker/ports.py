@@ -258,9 +258,12 @@ class Attachment:
     mounts: tuple[Mount, ...] = ()
     extra_hosts: tuple[str, ...] = ()
 
-    def status_addresses(self, container: Container) -> dict[str, str]:
-        """Map network ids to addresses, for the task's status: as assigned here, else as the engine chose."""
-        found = {end.network_id: end.address or container.addresses.get(end.network, "") for end in self.endpoints}
+    def status_addresses(self) -> dict[str, str]:
+        """Map network ids to the addresses that were assigned here, for the task's status.
+
+        What the engine chose is an address of a bridge of this host alone: other hosts cannot use it.
+        """
+        found = {end.network_id: end.address for end in self.endpoints}
         found[MESH6] = next((end.address6 for end in self.endpoints if end.network_id == MESH), "")
         return {network_id: address for network_id, address in found.items() if network_id and address}
 

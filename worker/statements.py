@@ -50,7 +50,7 @@ class Statements:
     def _status(self, step: Step, now: Situation, attachment: Attachment | None) -> TaskStatus:
         container, addresses = now.container, self.last.addresses
         if attachment is not None and container is not None:
-            addresses = attachment.status_addresses(container)
+            addresses = attachment.status_addresses()
         return TaskStatus(
             timestamp=self._clock.now(),
             state=step.state,

@@ -8,7 +8,10 @@ from common.model.service import GenericResource, Platform
 
 
 class NodeSpec(Model):
-    """What an operator sets. `role`: worker or manager; `availability`: active, pause or drain."""
+    """What an operator sets. `role`: worker or manager; `availability`: active, pause or drain.
+
+    `name`: the host name that the node has in the cluster, in place of the one that it joined with.
+    """
 
     name: str = ""
     labels: dict[str, str] = {}
@@ -102,12 +105,13 @@ class Joining(Model):
     """What the first session of a node's worker adds to the node's spec; an empty `availability` leaves that as it is.
 
     Only the manager's own node waits for it: with every other node that joins the spec is the worker's from the start.
-    `engine` is the id of the worker's engine.
+    `engine` is the id of the worker's engine, `hostname` what that calls the host.
     """
 
     labels: dict[str, str] = {}
     availability: str = ""
     engine: str = ""
+    hostname: str = ""
 
 
 # In place of a serial number: whichever certificate of the node it uses first. See `manager/restore.py`.
@@ -122,7 +126,8 @@ class Node(Specified):
     serves images to others, 0 if nowhere. `certificate_serials` lists the serial numbers (decimal text) of the worker
     certificates that are valid for it. `tunnel_keys` are those of a node with a part of an encrypted network; the
     private halves are for nobody but that node. `joining` is there from a join to the first session after it: if that
-    does not come, the join is taken back.
+    does not come, the join is taken back. `hostname_taken`: another node had its name first, and constraints on
+    `node.hostname` mean that one.
     """
 
     spec: NodeSpec = NodeSpec()
@@ -135,12 +140,19 @@ class Node(Specified):
     certificate_serials: tuple[str, ...] = ()
     joining: Joining | None = None
     tunnel_keys: tuple[TunnelKey, ...] = ()
+    hostname_taken: bool = False
 
     @property
     def name(self) -> str:
-        return self.description.hostname
+        """What the operator calls it, else the host name that it joined with."""
+        return self.spec.name or self.description.hostname
 
     @property
     def left(self) -> bool:
         """Whether no worker speaks for it: none has joined, or the one that had has left, and taken its tasks along."""
         return not self.certificate_serials
+
+    @property
+    def member(self) -> bool:
+        """Whether its name and its addresses are its own still: a worker speaks for it, or may yet, or it manages."""
+        return not self.left or self.manager_status is not None

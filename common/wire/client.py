@@ -44,7 +44,10 @@ class JoinTerms:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a node got by joining; all PEM. `key` never left this host. Store it with `tls.CredentialFiles.write`."""
+    """What a node got by joining; all PEM. `key` never left this host. Store it with `tls.CredentialFiles.write`.
+
+    `warnings` are the manager's, for who joins the host.
+    """
 
     node_id: str
     cluster_id: str
@@ -52,6 +55,7 @@ class Membership:
     key: bytes
     root_certificate: bytes
     managers: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock) -> Membership:
@@ -86,7 +90,15 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
         reply = joined(await _ask(channel, request))
     finally:
         await channel.close()
-    return Membership(reply.node_id, reply.cluster_id, reply.certificate, key, root, reply.managers)
+    return Membership(
+        node_id=reply.node_id,
+        cluster_id=reply.cluster_id,
+        certificate=reply.certificate,
+        key=key,
+        root_certificate=root,
+        managers=reply.managers,
+        warnings=reply.warnings,
+    )
 
 
 async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hello) -> tuple[Channel, Welcome]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, TypeVar
 
-from common.clock import rfc3339
+from common.clock import is_instant, rfc3339
 from common.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -121,6 +121,9 @@ def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
     skew = there - here
     if abs(skew) <= MAX_CLOCK_SKEW:
         return None
+    for whose, clock in (("worker's", there), ("manager's", here)):
+        if not is_instant(clock):
+            return FailedPrecondition(f"the {whose} clock says {clock:g}, which is not a time: set it and join again")
     days, hours = divmod(round(abs(skew) / 3600, 1), 24)
     length = f"{days:.0f} days and {hours:.1f} hours" if days else f"{hours:.1f} hours"
     return FailedPrecondition(

@@ -90,7 +90,10 @@ class JoinRequest(Message):
 
 
 class JoinReply(Message):
-    """The certificate chain (PEM, leaf first), the root (PEM), and where managers listen (`host:port`)."""
+    """The certificate chain (PEM, leaf first), the root (PEM), and where managers listen (`host:port`).
+
+    `warnings` are sentences for who joins the host.
+    """
 
     KIND: ClassVar[int] = 2
     node_id: str
@@ -98,6 +101,7 @@ class JoinReply(Message):
     certificate: bytes
     root_certificate: bytes
     managers: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class Refused(Message):
@@ -269,7 +273,8 @@ class Assignments(Message):
     (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`), `data_path_port` the UDP
     port of all tunnels, 0 for the usual one; both only in complete sets.
     A peer that is removed need not have been sent before. `tunnel_keys` are the node's own, private halves included;
-    None: as they were. The worker keeps them in memory only.
+    None: as they were. The worker keeps them in memory only. `hostname` is what the node is called in the cluster,
+    where that is not what it calls itself; empty: as it was, in a complete set as it calls itself.
     """
 
     KIND: ClassVar[int] = 30
@@ -294,6 +299,7 @@ class Assignments(Message):
     address_pools: tuple[str, ...] = ()
     data_path_port: int = 0
     tunnel_keys: tuple[TunnelKey, ...] | None = None
+    hostname: str = ""
 
 
 class Resync(Message):

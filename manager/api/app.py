@@ -55,6 +55,7 @@ from manager.api.router import Match, Router
 from manager.api.views.cache import JsonCache
 from manager.ca.authority import Authority
 from manager.state.measurements import Measurements
+from manager.state.refusals import Refusals
 from manager.state.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ class Api:
 
     `registry_auth(service_id, auth)` takes credentials for a service's pulls (decoded JSON, for memory only);
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks.
+    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `refusals` what they
+    said that was not believed.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Api:
         registry_auth: Callable[[str, str], None],
         leave: Callable[[], Awaitable[None]],
         measurements: Measurements | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
@@ -132,6 +135,7 @@ class Api:
             presence=Presence(),
             containers=ContainerIndex(),
             measurements=measurements or Measurements(store.view, clock),
+            refusals=refusals or Refusals(),
             answers=self._memory.lease(),
         )
 

@@ -16,6 +16,7 @@ from manager.api.proxy_presence import Presence
 from manager.api.views.cache import JsonCache
 from manager.ca.authority import Authority
 from manager.state.measurements import Measurements
+from manager.state.refusals import Refusals
 from manager.state.store import Store
 
 
@@ -54,4 +55,5 @@ class Context:
     presence: Presence
     containers: ContainerIndex
     measurements: Measurements
+    refusals: Refusals
     answers: Lease

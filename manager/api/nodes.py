@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from common.errors import FailedPrecondition, OutOfSequence
+from common.errors import AlreadyExists, FailedPrecondition, OutOfSequence
+from common.hostnames import is_hostname
 from common.model import Node
 from common.model.client import Role
 from common.model.node import NodeSpec
@@ -17,6 +18,7 @@ from manager.api.lookup import any_prefix, find_node, labels_match, passes
 from manager.api.router import Route
 from manager.api.views.nodes import node_view
 from manager.api.views.swarm import tls_info
+from manager.state import hostnames
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
@@ -46,12 +48,13 @@ async def list_nodes(context: Context, call: Call) -> Reply:
         }
         return passes(filters, tests)
 
-    return json_list(list(view.nodes), keep, lambda node: node_view(node, tls))
+    return json_list(list(view.nodes), keep, lambda node: node_view(node, tls, context.refusals.of(node.id)))
 
 
 async def inspect_node(context: Context, call: Call) -> Reply:
     view = context.store.view
-    return Answer(value=node_view(find_node(view, call.params["id"]), tls_info(view.cluster)))
+    node = find_node(view, call.params["id"])
+    return Answer(value=node_view(node, tls_info(view.cluster), context.refusals.of(node.id)))
 
 
 async def update_node(context: Context, call: Call) -> Reply:
@@ -66,7 +69,7 @@ async def update_node(context: Context, call: Call) -> Reply:
         if spec.role != node.spec.role:
             authorise(call.caller, Role.ADMIN, "changing a node's role")
         _check_role_change(tx, node, spec)
-        tx.put(msgspec.structs.replace(node, spec=spec))
+        tx.put(_renamed(tx, node, spec))
 
     await context.store.update(update)
     return Answer()
@@ -77,6 +80,25 @@ def _check(spec: NodeSpec) -> None:
         raise invalid(f'invalid Role: "{spec.role}"')
     if spec.availability not in _AVAILABILITIES:
         raise invalid(f'invalid Availability: "{spec.availability}"')
+
+
+def _renamed(view: View, node: Node, spec: NodeSpec) -> Node:
+    """Return a node with another spec, and so perhaps with another host name.
+
+    Raises:
+        EngineError: 400, no host can be called so.
+        AlreadyExists: another node is called so.
+
+    """
+    changed = msgspec.structs.replace(node, spec=spec)
+    if spec.name == node.spec.name:
+        return changed
+    if spec.name and not is_hostname(spec.name):
+        raise invalid(f"invalid Name: {spec.name[:80]!r} is not a host name: use letters, digits, '.', '_' and '-'")
+    other = next((each for each in hostnames.called(view, spec.name) if each.id != node.id), None)
+    if spec.name and other is not None:
+        raise AlreadyExists(f"node {other.id} is called {other.name} already: remove it, or choose another name")
+    return hostnames.entered(view, changed)
 
 
 def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:

@@ -28,7 +28,10 @@ from manager.api.validate import check_service
 from manager.api.views.services import service_view, status_view
 from manager.domain.defaults import filled
 from manager.domain.service_change import change_spec, new_service, roll_back
+from manager.state import hostnames
+from manager.state.constraints import parse_all
 from manager.state.transaction import Transaction
+from manager.state.view import View
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
 _REVISION = re.compile(r"[0-9]{1,9}")
@@ -87,7 +90,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
     if auth:
         context.registry_auth(service_id, auth)
-    return Answer(201, {"ID": service_id, "Warnings": None})
+    return Answer(201, {"ID": service_id, "Warnings": _warnings(context.store.view, spec) or None})
 
 
 async def inspect_service(context: Context, call: Call) -> Reply:
@@ -123,12 +126,17 @@ async def update_service(context: Context, call: Call) -> Reply:
             return service.id, ()
         changed, warnings = _change(tx, service, spec, now, scale=scale)
         tx.put(changed)
-        return service.id, warnings
+        return service.id, (*warnings, *_warnings(tx, spec))
 
     service_id, warnings = await context.store.update(update)
     if auth:
         context.registry_auth(service_id, auth)
     return Answer(value={"Warnings": warnings or None})
+
+
+def _warnings(view: View, spec: ServiceSpec) -> tuple[str, ...]:
+    placement = spec.task_template.placement
+    return tuple(hostnames.ambiguous(view, parse_all(placement.constraints))) if placement is not None else ()
 
 
 def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:

@@ -198,10 +198,12 @@ NODE = Struct(
                 "Lacks": _TEXTS,
                 "Encryption": "",
                 "PlainContainers": NIL,
+                "HostnameTaken": False,
             },
         ),
         "Status": _model(NodeStatus),
         "ManagerStatus": _model(ManagerStatus, pointer=True),
+        "Refused": ListOf(None),
     },
 )
 SECRET = Struct("swarm.Secret", {**_OBJECT, "Spec": _model(SecretSpec)})

@@ -109,12 +109,14 @@ async def list_node_tasks(
     examples="""
     swarm-manager node update --availability drain host-2
     swarm-manager node update --label-add disk=ssd --label-rm old host-2
+    swarm-manager node update --hostname web-3 host-2
     """,
 )
 @click.argument("reference", **_NODE)
 @flag(
     "--availability", words=("active", "pause", "drain"), help='Availability of the node ("active", "pause", "drain").'
 )
+@flag("--hostname", metavar="NAME", help='Host name of the node in the cluster ("": the one that it joined with).')
 @flag("--label-add", type=LABEL, multiple=True, help='Add or update a node label ("key=value").')
 @flag("--label-rm", multiple=True, metavar="KEY", help="Remove a node label if it exists.")
 @flag("--role", words=("worker", "manager"), help='Role of the node ("worker", "manager").')
@@ -124,17 +126,20 @@ async def update_node(
     /,
     reference: str,
     availability: str | None,
+    hostname: str | None,
     label_add: tuple[tuple[str, str], ...],
     label_rm: tuple[str, ...],
     role: str | None,
 ) -> None:
-    """Change a node's availability and labels."""
+    """Change a node's availability, labels and host name."""
     found = await client.get(f"/nodes/{reference}")
     spec = dict(found["Spec"])
     if role is not None and role != spec.get("Role"):
         raise InvalidArgument(_PROMOTION)
     if availability is not None:
         spec["Availability"] = availability
+    if hostname is not None:
+        spec["Name"] = hostname
     try:
         labels = without(spec.get("Labels") or {}, label_rm, "key %s doesn't exist in node's labels")
     except ValueError as error:

@@ -22,7 +22,7 @@ def _lines(node: Any) -> Iterator[str]:
     if spec.get("Name"):
         yield f"Name:\t\t\t{spec['Name']}"
     yield from labels("Labels:", spec.get("Labels"))
-    yield f"Hostname:              \t{description.get('Hostname', '')}"
+    yield f"Hostname:              \t{description.get('Hostname', '')}{_of_another(description)}"
     yield f"Joined at:             \t{capitalized(go_time(node['CreatedAt']))}"
     yield "Status:"
     yield f" State:\t\t\t{capitalized(status.get('State', ''))}"
@@ -32,6 +32,7 @@ def _lines(node: Any) -> Iterator[str]:
     if status.get("Addr"):
         yield f" Address:\t\t{status['Addr']}"
     yield from _manager(node.get("ManagerStatus"))
+    yield from _refused(node.get("Refused") or [])
     yield from _host(description)
     yield from _tls(description.get("TLSInfo"))
 
@@ -50,6 +51,17 @@ def _manager(status: Any) -> Iterator[str]:
     yield f" Address:\t\t{status.get('Addr', '')}"
     yield f" Raft Status:\t\t{capitalized(status.get('Reachability', ''))}"
     yield f" Leader:\t\t{'Yes' if status.get('Leader') else 'No'}"
+
+
+def _of_another(description: Any) -> str:
+    return " (another node's, which had it first)" if description.get("HostnameTaken") else ""
+
+
+def _refused(entries: list[Any]) -> Iterator[str]:
+    if entries:
+        yield "Not believed of what its worker says:"
+    for entry in entries:
+        yield f" {entry['Field']}: {entry['Reason']} ({entry['Count']} times, last at {go_time(entry['At'])})"
 
 
 def _host(description: Any) -> Iterator[str]:

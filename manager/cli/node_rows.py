@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from common.model.node import LEFT, SILENT
@@ -47,15 +47,30 @@ def rows(nodes: Iterable[Any], swarm: Any) -> list[Row]:
     return [_row(node, swarm) for node in sorted(nodes, key=lambda node: natural(_hostname(node)))]
 
 
-def notes(nodes: Iterable[Any]) -> list[str]:
-    """Say of those that are not ready why, as far as that is more than silence: a line for each reason."""
+def notes(nodes: Sequence[Any]) -> list[str]:
+    """Say of those that are not ready why, as far as that is more than silence: a line for each reason.
+
+    And of what is not clear about the names: a line for each node.
+    """
     reasons: dict[tuple[str, str], list[str]] = {}
     for node in nodes:
         status = node["Status"]
         reason = status.get("State", ""), status.get("Message", "")
         if reason[0] != "ready" and reason[1] not in _PLAIN:
             reasons.setdefault(reason, []).append(_hostname(node) or node["ID"])
-    return [f"{capitalized(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
+    lines = [f"{capitalized(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
+    return [*lines, *_name_notes(nodes)]
+
+
+def _name_notes(nodes: Iterable[Any]) -> Iterator[str]:
+    """Say which nodes have a name that is another's, and which say that they have another than they have."""
+    for node in sorted(nodes, key=lambda node: natural(_hostname(node))):
+        who = f"{_hostname(node)} ({node['ID']})"
+        if node["Description"].get("HostnameTaken"):
+            yield f"{who}: another node had this host name first: node.hostname=={_hostname(node)} means that one"
+        for refused in node.get("Refused") or []:
+            if refused["Field"] == "NodeDescription.hostname":
+                yield f"{who}: {refused['Reason']}"
 
 
 def _names(names: list[str]) -> str:

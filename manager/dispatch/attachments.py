@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,12 +11,10 @@ from common.model import NetworkAttachment
 from common.wire.messages import AttachmentState, Backend, ServiceEndpoint
 from manager.state.transaction import Transaction
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class AttachmentReports:
-    """The states of one `AttachmentReport`, and the node whose certificate they came under."""
+    """What may be believed of one `AttachmentReport` (`manager.dispatch.intake`), and the node that said it."""
 
     node_id: str
     attachments: tuple[AttachmentState, ...]
@@ -28,11 +25,8 @@ def apply_attachment_reports(tx: Transaction, batch: Sequence[AttachmentReports]
     for reports in batch:
         for report in reports.attachments:
             known = tx.attachments.get(report.attachment_id)
-            if known is None or not known.live:
+            if known is None or not known.live or known.node_id != reports.node_id:
                 continue  # it ended while the report was on its way
-            if known.node_id != reports.node_id:
-                _log.warning("node %s reported on attachment %s of another node: ignored", reports.node_id, known.id)
-                continue
             changed = _observed(known, report, tx.now)
             if changed != known:
                 tx.put(changed)

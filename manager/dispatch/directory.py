@@ -268,7 +268,7 @@ def _roles(task: Task | None) -> tuple[Backend | None, Backend | None]:
 
 def _own_part(node: Node | None) -> tuple[object, ...]:
     """Say what of a node's record it is told itself."""
-    return (node.number, node.tunnel_keys) if node is not None else (0, ())
+    return (node.number, node.tunnel_keys, node.name) if node is not None else (0, (), "")
 
 
 def _came_or_went(change: Change) -> bool:

@@ -48,16 +48,18 @@ from manager.dispatch.batch import WriteBatch
 from manager.dispatch.connector import EngineConnector
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
+from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness
 from manager.dispatch.losses import Losses
 from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Down, Left, Ready, Withdrawn, apply_node_writes
+from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
 from manager.state.changes import Change, ChangeSet
 from manager.state.measurements import Measurements
+from manager.state.refusals import Refusals
 from manager.state.store import Store
 from manager.state.watch import Lagged
 
@@ -73,8 +75,6 @@ RESTART_GRACE = 10.0
 RESTORE_GRACE = 900.0
 FIRST_FRAME_TIMEOUT = 10.0
 MAX_STRANGERS = 256
-# Characters that a node's record keeps of what its worker says.
-MAX_REASON = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +101,8 @@ class Dispatcher:
         self._clock = clock
         self._rng = rng
         self._managers = managers
-        self._membership = Membership(store, authority, clock, rng, manager_id)
+        self._door = Door(store.view, clock, managers)
+        self._membership = Membership(store, authority, clock, rng, manager_id, self._door)
         self._sessions: dict[str, Session] = {}
         self._strangers = 0
         self._doubt_ends: float | None = None
@@ -111,6 +112,7 @@ class Dispatcher:
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
+            door=self._door,
             directory=Directory(store.view),
             reports=WriteBatch(store, apply_reports),
             nodes=WriteBatch(store, apply_node_writes),
@@ -122,6 +124,12 @@ class Dispatcher:
             barrier=Barrier(self._sessions),
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
+        self._to_reconsider = asyncio.Event()
+
+    @property
+    def refusals(self) -> Refusals:
+        """What workers said that was not believed."""
+        return self._door.refusals
 
     @property
     def connected(self) -> Collection[str]:
@@ -138,6 +146,7 @@ class Dispatcher:
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._losses.run(), name="dispatch-losses")
+            group.create_task(keep_going("the second look", self._reconsider), name="dispatch-second-look")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
 
@@ -181,10 +190,8 @@ class Dispatcher:
                 if isinstance(opening, RootRequest | JoinRequest):
                     await self._admit_stranger(channel, opening, request_id)
                     return
-            if isinstance(opening, StreamHello):
-                await self._streams.arrived(channel, opening)
-            elif isinstance(opening, RelayHello):
-                await self.images.relay(channel, opening)
+            if isinstance(opening, StreamHello | RelayHello):
+                await self._open(channel, opening)
             elif isinstance(opening, Withdraw):
                 await self._take_back(channel, identity_of(channel.peer), request_id)
             elif isinstance(opening, Unfit):
@@ -199,6 +206,15 @@ class Dispatcher:
             raise
         finally:
             await channel.close()  # a stream that was taken is no longer the channel's to close
+
+    async def _open(self, channel: Channel, opening: StreamHello | RelayHello) -> None:
+        match self._door.take(opening, identity_of(channel.peer).node_id):
+            case StreamHello() as hello:
+                await self._streams.arrived(channel, hello)
+            case RelayHello() as hello:
+                await self.images.relay(channel, hello)
+            case _:
+                raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
 
     async def _opening(self, channel: Channel) -> tuple[Opening, int]:
         try:
@@ -255,11 +271,12 @@ class Dispatcher:
     async def _note_unfit(self, channel: Channel, opening: Unfit, request_id: int) -> None:
         """Write down why a node has no session; one whose join is not complete is waited for as before."""
         node = member(self._store.view, identity_of(channel.peer))
-        if node.joining is None:
+        said = self._door.take(opening, node.id)
+        if node.joining is None and said is not None:
             session = self._sessions.get(node.id)
             if session is not None:
-                session.end(Unavailable(opening.reason))
-            await self._parts.nodes.submit(Down(node.id, opening.reason[:MAX_REASON]))
+                session.end(Unavailable(said.reason))
+            await self._parts.nodes.submit(Down(node.id, said.reason))
             self._liveness.forget(node.id)  # after that: what the store did not take, silence is to make down
         await channel.send(GoodbyeAck(), request_id)
 
@@ -271,8 +288,9 @@ class Dispatcher:
         session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
         self._enter(session)
         try:
-            addr = _address(node, hello, channel.peer)
-            ready = Ready(node.id, hello.description, addr, identity.serial, hello.image_port)
+            said = self._door.hello(hello, node, channel.peer.remote_address)
+            session.called(hello.description.hostname)
+            ready = Ready(node.id, said.description, said.advertise_addr, identity.serial, said.image_port)
             await self._parts.nodes.submit(ready)
             await channel.send(self._welcome(session, heartbeat), request_id)
             await session.run()
@@ -303,6 +321,7 @@ class Dispatcher:
         if self._sessions.get(session.node_id) is not session:
             return
         del self._sessions[session.node_id]
+        self._door.left(session.node_id)
         if session.over or session.node_id not in self._store.view.nodes:
             self._liveness.forget(session.node_id)
         elif self._liveness.watches(session.node_id):
@@ -348,6 +367,8 @@ class Dispatcher:
         for change in change_set.changes:
             if change.new is None:
                 self._hear_removal(change)
+            if _frees(change):
+                self._to_reconsider.set()
         try:
             self._parts.directory.hear(change_set.changes)
         except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
@@ -359,7 +380,19 @@ class Dispatcher:
         self._parts.credentials.forget(change.current.id)
         if isinstance(change.current, Node):
             self._losses.forget(change.current.id)
+            self._door.forget(change.current.id)
             self._end_removed()
+
+    async def _reconsider(self) -> None:
+        """Believe what was not believed, when a node that had it has it no more."""
+        while True:
+            await self._to_reconsider.wait()
+            self._to_reconsider.clear()
+            for node_id in self._door.doubted:
+                description = self._door.again(node_id)
+                if description is not None:
+                    with contextlib.suppress(Unavailable):  # it is said anew when the worker comes again
+                        await self._parts.nodes.submit(Described(node_id, description))
 
     def _end_removed(self) -> None:
         """End the sessions of nodes that are no longer in the store."""
@@ -377,6 +410,18 @@ class Dispatcher:
         return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)
 
 
+def _frees(change: Change) -> bool:
+    """Whether a name or an address may be another node's since this change."""
+    old, new = change.old, change.new
+    if not isinstance(old, Node) or not isinstance(new, Node):
+        return isinstance(old, Node)
+    return _held(old) != _held(new)
+
+
+def _held(node: Node) -> tuple[object, ...]:
+    return node.member, node.name, node.status.addr, node.description.ipv6_addresses
+
+
 def _grace_after_start(node: Node) -> float:
     """Return how long a node is waited for when a manager has started; 0 when it is not."""
     if node.joining is not None:
@@ -386,12 +431,3 @@ def _grace_after_start(node: Node) -> float:
     if node.status.state == "unknown" and ANY_CERTIFICATE in node.certificate_serials:
         return RESTORE_GRACE
     return {"ready": RESTART_GRACE, "disconnected": AWAY_GRACE}.get(node.status.state, 0.0)
-
-
-def _address(node: Node, hello: Hello, peer: PeerInfo) -> str:
-    """Choose a node's address as its peers reach it; what the manager's own worker dials from says nothing about it."""
-    if hello.advertise_addr:
-        return hello.advertise_addr
-    if node.manager_status is not None and node.status.addr:
-        return node.status.addr
-    return peer.remote_address or node.status.addr

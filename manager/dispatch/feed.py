@@ -63,6 +63,7 @@ class Feed:
         self._directory = directory
         self._stale = stale
         self._number = 0
+        self._own_hostname = ""
         self._reset()
 
     @property
@@ -96,6 +97,11 @@ class Feed:
     def touch_measured(self) -> None:
         self._stale()
 
+    def called(self, hostname: str) -> None:
+        """Hear what the node calls itself: it is told what it is called, where that is something else."""
+        self._own_hostname = hostname
+        self._stale()
+
     def start_over(self) -> None:
         """Send a complete set next."""
         self._complete = True
@@ -119,7 +125,7 @@ class Feed:
             self._directory.add(self)
             self._mark_all()
         number_before, keys_before = self._node_number, self._tunnel_keys
-        body = self._difference()
+        body = msgspec.structs.replace(self._difference(), hostname=self._update_hostname())
         if complete or self._tunnel_keys != keys_before:
             body = msgspec.structs.replace(body, tunnel_keys=self._tunnel_keys)
         if not complete and body == _EMPTY and self._node_number == number_before:
@@ -137,7 +143,8 @@ class Feed:
         self._attachments: dict[str, NetworkAttachment] = {}
         self._endpoints: dict[str, ServiceEndpoint] = {}
         self._meshed = False
-        self._node_number = 0
+        self._told_hostname: str = ""
+        self._node_number: int = 0
         self._tunnel_keys: tuple[TunnelKey, ...] = ()
         self._secret_counts = Counts()
         self._config_counts = Counts()
@@ -290,6 +297,14 @@ class Feed:
             return [], []
         # What was sent is not kept a node: that would be nodes times nodes. A removal may name what was never sent.
         return [peers[i] for i in marked if i in peers], [i for i in marked if i not in peers]
+
+    def _update_hostname(self) -> str:
+        """Return what the node is called, if that is not what it goes by."""
+        node = self._view.nodes.get(self.node_id)
+        if node is None or node.name == (self._told_hostname or self._own_hostname):
+            return ""
+        self._told_hostname = node.name
+        return node.name
 
     def _needed_secret(self, secret_id: str) -> Secret | None:
         return self._view.secrets.get(secret_id) if secret_id in self._secret_counts else None

@@ -118,7 +118,7 @@ class ImageBroker:
     async def sources(self, fetcher: str, request: FetchImage) -> ImageSources:
         """Name the nodes that a node may fetch an image from, the least busy first."""
         self._release(fetcher, request.image_id)
-        if not self._may_have(fetcher, request.image_id):
+        if not request.image_id or not self._may_have(fetcher, request.image_id):
             _log.warning("node %s asks for image %s, which none of its tasks needs", fetcher, request.image_id)
             return ImageSources()
         holders = await self._holders(request.image_id, afresh=bool(request.failed))

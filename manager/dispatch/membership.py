@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
-import re
 
 import msgspec
 
-from common.addressing import is_one_host
 from common.clock import Clock
-from common.errors import InvalidArgument, PermissionDenied, ResourceExhausted
+from common.errors import PermissionDenied, ResourceExhausted
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, NodeSpec, NodeStatus
 from common.ratelimit import Rate, RateLimit, TokenBucket
@@ -19,6 +18,8 @@ from common.wire.handshake import clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.tokens import check_worker_token
+from manager.dispatch.door import Door
+from manager.state import hostnames
 from manager.state.store import Store
 from manager.state.transaction import Transaction
 from manager.state.view import View
@@ -29,17 +30,17 @@ WRONG_JOINS = Rate(burst=20, per_second=1 / 2)
 # A tool that sets up hundreds of hosts in an hour stays below.
 JOINS_OF_ADDRESS = Rate(burst=100, per_second=1 / 5)
 JOINS = Rate(burst=300, per_second=1 / 2)
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
-_AVAILABILITY = ("active", "pause", "drain")
-_MAX_ENGINE_ID = 255
-_MAX_LABELS = 128
-_MAX_LABEL_LENGTH = 4096
+
+_log = logging.getLogger(__name__)
 
 
 class Membership:
     """Makes nodes of those who have the token. `manager_id` is this manager's own node."""
 
-    def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, manager_id: str) -> None:
+    def __init__(
+        self, store: Store, authority: Authority, clock: Clock, rng: random.Random, manager_id: str, door: Door
+    ) -> None:
+        self._door = door
         self._store = store
         self._authority = authority
         self._clock = clock
@@ -54,7 +55,7 @@ class Membership:
 
         Raises:
             ResourceExhausted: too many wrong attempts from this address, or too many nodes made.
-            InvalidArgument, Unauthenticated, FailedPrecondition: see `check_worker_token` and `check_terms`.
+            InvalidArgument, Unauthenticated, FailedPrecondition: see `check_worker_token` and `Door.join`.
 
         """
         now = self._clock.now()
@@ -65,20 +66,24 @@ class Membership:
             )
         check_worker_token(request.token, self._store.view.cluster.join_tokens)
         self._wrong.refund(peer.remote_address)
-        skew = clock_skew_error(request.clock, now)
+        said = self._door.join(request, peer.remote_address)
+        skew = clock_skew_error(said.clock, now)
         if skew is not None:
             raise skew
-        check_terms(request)
-        key_of_request(request.csr)  # a bad request is refused before it has left a trace
+        key_of_request(said.csr)  # a bad request is refused before it has left a trace
         self._count_join(peer.remote_address, now)
         serial = new_serial()
-        node = await self._store.update(lambda tx: self._enter(tx, request, peer, serial))
+        node = await self._store.update(lambda tx: self._enter(tx, said, peer, serial))
+        warnings = tuple(hostnames.warnings(self._store.view, node, said.hostname))
+        for sentence in warnings:
+            _log.warning("%s", sentence)
         return JoinReply(
             node_id=node.id,
             cluster_id=self._authority.cluster_id,
-            certificate=self._sign(request.csr, node.id, serial),
+            certificate=self._sign(said.csr, node.id, serial),
             root_certificate=self._authority.root_certificate,
             managers=managers,
+            warnings=warnings,
         )
 
     def _count_join(self, address: str, now: float) -> None:
@@ -125,20 +130,21 @@ class Membership:
 
         On the manager's own host, where the row of a join that no session followed stays, its engine's newest counts.
         """
-        addr = request.advertise_addr or peer.remote_address
         own = tx.nodes.get(self._manager_id)
         if own is not None and _same_host(peer) and _awaits(own, request):
             node = _with_worker(own, request, serial)
         else:
+            message = "joined; its first session has not begun"
             node = Node(
                 id=new_id(self._rng),
                 spec=NodeSpec(labels=request.labels, availability=request.availability),
                 description=NodeDescription(hostname=request.hostname),
-                status=NodeStatus(state="unknown", message="joined; its first session has not begun", addr=addr),
+                status=NodeStatus(state="unknown", message=message, addr=request.advertise_addr),
                 agent=True,
                 certificate_serials=(serial,),
                 joining=Joining(engine=request.engine),
             )
+            node = hostnames.entered(tx, node)
         tx.put(node)
         return node
 
@@ -164,31 +170,6 @@ def member(view: View, identity: Identity) -> Node:
     return node
 
 
-def check_terms(request: JoinRequest) -> None:
-    """Check what a joining host says of itself.
-
-    Raises:
-        InvalidArgument: it names the field and what it may be.
-
-    """
-    if not _HOSTNAME.fullmatch(request.hostname):
-        raise InvalidArgument(f"the host name {request.hostname!r} is not a valid one: set it with 'hostnamectl'")
-    if request.availability not in _AVAILABILITY:
-        raise InvalidArgument(f"availability {request.availability!r} is none of {', '.join(_AVAILABILITY)}")
-    if request.advertise_addr and not is_one_host(request.advertise_addr):
-        raise InvalidArgument(
-            f"the advertise address must be an IP address of one host: not {request.advertise_addr!r}"
-        )
-    if len(request.engine) > _MAX_ENGINE_ID:
-        raise InvalidArgument(f"the engine's id is longer than {_MAX_ENGINE_ID} characters")
-    if len(request.labels) > _MAX_LABELS or any(
-        not key or len(key) + len(value) > _MAX_LABEL_LENGTH for key, value in request.labels.items()
-    ):
-        raise InvalidArgument(
-            f"at most {_MAX_LABELS} labels, each with a name and no longer than {_MAX_LABEL_LENGTH} characters"
-        )
-
-
 def _too_many_joins(what: str, rate: Rate) -> ResourceExhausted:
     wait = 1 / rate.per_second
     return ResourceExhausted(
@@ -208,11 +189,14 @@ def _awaits(own: Node, request: JoinRequest) -> bool:
 
     A host's other engine joins as a node of its own. Docker below 23 has one id for all engines of a host.
     """
-    again = own.joining is None or (own.name, own.joining.engine) == (request.hostname, request.engine)
+    joining = own.joining
+    again = joining is None or (joining.hostname or own.name, joining.engine) == (request.hostname, request.engine)
     return not own.agent and again
 
 
 def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
     """Let the manager's own node have a worker: same id, same role. It gets no task before its first session."""
-    joining = Joining(labels=request.labels, availability=request.availability, engine=request.engine)
+    joining = Joining(
+        labels=request.labels, availability=request.availability, engine=request.engine, hostname=request.hostname
+    )
     return msgspec.structs.replace(own, certificate_serials=(serial,), joining=joining)

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from common.hostnames import same_name
 from common.model.node import ANY_CERTIFICATE, LEFT, Node, NodeDescription, NodeSpec, NodeStatus
+from manager.state import hostnames
 from manager.state.transaction import Transaction
 
 
@@ -77,14 +79,14 @@ def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
         node = tx.nodes.get(write.node_id)
         if node is None:
             continue
-        changed = _changed(node, write)
+        changed = _changed(tx, node, write)
         if changed is None:
             tx.remove(node)
         elif changed != node:
             tx.put(changed)
 
 
-def _changed(node: Node, write: NodeWrite) -> Node | None:
+def _changed(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
     """Return the node as it is then; None when it is one no more."""
     match write:
         case Withdrawn():
@@ -97,16 +99,15 @@ def _changed(node: Node, write: NodeWrite) -> Node | None:
             status = _ready(node) if manages else _down(node, LEFT)
             return msgspec.structs.replace(node, status=status, agent=not manages, certificate_serials=(), joining=None)
         case _:
-            return _as_told(node, write)
+            return _as_told(tx, node, write)
 
 
-def _as_told(node: Node, write: Ready | Described | Away | Down) -> Node:
+def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down) -> Node:
     match write:
         case Ready():
             return msgspec.structs.replace(
-                node,
+                _described(tx, node, write.description),
                 spec=_spec_of(node),
-                description=write.description,
                 status=NodeStatus(state="ready", addr=write.addr),
                 agent=True,
                 image_port=write.image_port,
@@ -114,13 +115,28 @@ def _as_told(node: Node, write: Ready | Described | Away | Down) -> Node:
                 joining=None,
             )
         case Described():
-            return msgspec.structs.replace(node, description=write.description)
+            return _described(tx, node, write.description)
         case Away():
             message = f"its agent was stopped on purpose and has {write.grace:g} s to come back; its containers run on"
             status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
             return msgspec.structs.replace(node, status=status)
         case Down():
             return msgspec.structs.replace(node, status=_down(node, write.message))
+
+
+def _described(tx: Transaction, node: Node, description: NodeDescription) -> Node:
+    """Return a node with what may be believed of its description.
+
+    The host name is another only at the first session of the manager's own worker: which is for `node.hostname` what
+    the worker's engine calls the host, unless another node has that name.
+    """
+    changed = msgspec.structs.replace(node, description=description)
+    if same_name(changed.name, node.name):
+        return changed
+    if node.name and hostnames.holder(tx, changed.name, node.id) is not None:
+        kept = msgspec.structs.replace(description, hostname=node.description.hostname)
+        return msgspec.structs.replace(node, description=kept)
+    return hostnames.entered(tx, changed)
 
 
 def _without_worker(node: Node) -> Node | None:

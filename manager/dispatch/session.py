@@ -47,6 +47,7 @@ from manager.dispatch.barrier import Barrier, Progress
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
+from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
@@ -70,6 +71,7 @@ class SessionParts:
     """What all sessions of a manager share."""
 
     store: Store
+    door: Door
     directory: Directory
     reports: WriteBatch[NodeReports]
     nodes: WriteBatch[NodeWrite]
@@ -113,6 +115,10 @@ class Session:
     @property
     def node_id(self) -> str:
         return self.identity.node_id
+
+    def called(self, hostname: str) -> None:
+        """Hear what the worker calls its host, whether or not the node's record calls it so."""
+        self._feed.called(hostname)
 
     async def run(self) -> None:
         """Serve the session until the connection ends, the node leaves, or `end` is called.
@@ -205,9 +211,17 @@ class Session:
                 frame = await self.channel.receive()
                 if self._ended_by is not None:  # what it still says is overtaken by why it has ended
                     raise self._ended_by
-                await self._answer(frame, group)
+                believed = self._believed(frame)
+                if believed is not None:
+                    await self._answer(believed, group)
         finally:
             sender.cancel()
+
+    def _believed(self, frame: Frame) -> Frame | None:
+        if isinstance(frame.message, NodeReport):
+            self.called(frame.message.description.hostname)
+        message = self._parts.door.take(frame.message, self.node_id)
+        return Frame(frame.id, message) if message is not None else None
 
     async def _answer(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:

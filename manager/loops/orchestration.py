@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from common.model import Cluster, Node, Service, Task, TaskState
 from manager.domain.update_status import ACTIVE
 from manager.loops.loop import Rule
-from manager.orchestrate import availability, dependencies, enforcer, orphans, reaper, rotation, services
+from manager.orchestrate import availability, dependencies, enforcer, hostnames, orphans, reaper, rotation, services
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.standing import standing
 from manager.state import executions
@@ -29,6 +29,7 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
         Rule("reaper", slot_keys, all_slots, reaper.decide),
         Rule("rotation", rotation.concerned, rotation.old_versions, rotation.decide),
+        Rule("hostnames", hostnames.concerned, hostnames.all_names, hostnames.decide),
     )
 
 
@@ -138,7 +139,8 @@ def _traits(node: Node) -> tuple[object, ...]:
         node.spec.labels,
         node.spec.role,
         node.status.addr,
-        said.hostname,
+        node.name,
+        node.hostname_taken,
         said.platform,
         said.engine,
         said.resources,

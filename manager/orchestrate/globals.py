@@ -49,7 +49,7 @@ def _look_after(case: Case, node: Node, slot: Slot | None) -> list[tuple[Slot, P
 
 
 def _fill(case: Case, node: Node, slot: Slot | None) -> None:
-    case.reason(f"a task for node {node.description.hostname or node.id}")
+    case.reason(f"a task for node {node.name or node.id}")
     if slot is None:
         case.create(0, node.id, restart=RestartRecord(), like=canary.model(case))
     else:

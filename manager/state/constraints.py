@@ -22,9 +22,10 @@ _KEY = re.compile(r"[a-z_][a-z0-9\-_.]+", re.IGNORECASE)
 _VALUE = re.compile(r"[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE)
 _NODE_LABEL = "node.labels."
 _ENGINE_LABEL = "engine.labels."
+_HOSTNAME = "node.hostname"
 _ATTRIBUTES: Mapping[str, Callable[[Node], str]] = {
     "node.id": lambda node: node.id,
-    "node.hostname": lambda node: node.description.hostname,
+    _HOSTNAME: lambda node: node.name,
     "node.ip": lambda node: node.status.addr,
     "node.role": lambda node: node.spec.role,
     "node.platform.os": lambda node: node.description.platform.os,
@@ -38,7 +39,8 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Constraint:
     """One parsed expression: what `read` says of a node is the folded `value`, or is not where `equal` is False.
 
-    `network` is set for `node.ip` alone: the addresses that the value names.
+    `network` is set for `node.ip` alone: the addresses that the value names. A node whose host name another one had
+    first is not meant by `node.hostname==`, and is by `!=`.
     """
 
     expression: str
@@ -49,6 +51,8 @@ class Constraint:
     network: _Network | None = None
 
     def matches(self, node: Node) -> bool:
+        if node.hostname_taken and self.hostname:
+            return False
         found = self._contains(node) if self.network is not None else self._reads_same(node)
         return found == self.equal
 
@@ -56,6 +60,11 @@ class Constraint:
     def wanted(self) -> tuple[str, str] | None:
         """The attribute and the value, folded, that all nodes have which match; None if it says no such thing."""
         return (self.key, self.value) if self.equal and self.network is None else None
+
+    @property
+    def hostname(self) -> str:
+        """The host name, folded, that it wants; empty when it is about something else."""
+        return self.value if self.equal and self.key.casefold() == _HOSTNAME else ""
 
     def _reads_same(self, node: Node) -> bool:
         return self.read(node).casefold() == self.value

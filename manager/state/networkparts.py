@@ -43,6 +43,11 @@ def parts_left(network: Network) -> int:
 
 
 @lru_cache(maxsize=1 << 16)
+def addresses_in(part: str, subnet: str) -> range:
+    """Return the addresses, as numbers, for containers in a node's part of a network with that subnet (both CIDR)."""
+    return container_addresses(IPv4Network(part), IPv4Network(subnet))
+
+
 def containers_in(part: str, subnet: str) -> int:
     """Return how many containers have room in a node's part of a network with that subnet (both CIDR)."""
-    return len(container_addresses(IPv4Network(part), IPv4Network(subnet)))
+    return len(addresses_in(part, subnet))

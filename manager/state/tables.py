@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from common.model import NetworkAttachment, Service, StoredObject, Task
+from common.hostnames import folded
+from common.model import NetworkAttachment, Node, Service, StoredObject, Task
 from manager.state.autoscale import LABEL as AUTOSCALE_LABEL
 
 T = TypeVar("T", bound=StoredObject)
@@ -21,6 +22,9 @@ class _Queries(Generic[T]):
 
     def named(self, name: str) -> Collection[T]:
         return self.select("name", name)
+
+    def called(self, folded: str) -> Collection[T]:
+        return self.select("called", folded)
 
     def waiting(self) -> Collection[T]:
         return self.select("waiting", True)
@@ -149,6 +153,7 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "waiting": lambda service: bool(service.waiting),
         "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
     },
+    Node: {"name": _name_of, "called": lambda node: folded(node.name)},
     Task: {
         "service": lambda task: task.service_id,
         "node": lambda task: task.node_id,

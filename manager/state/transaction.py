@@ -23,7 +23,7 @@ from common.model.meta import Specified, Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import check
 from manager.state.tables import Overlay, Table, indexes_of
-from manager.state.view import AttachmentTableView, NamedTableView, ServiceTableView, TaskTableView
+from manager.state.view import AttachmentTableView, NamedTableView, NodeTableView, ServiceTableView, TaskTableView
 
 _UNIQUE_NAMES = {
     Service: "service",
@@ -43,7 +43,7 @@ class Tables:
             for kind in get_args(StoredObject)
         }
         self.services: ServiceTableView = self._by_type[Service]
-        self.nodes: NamedTableView[Node] = self._by_type[Node]
+        self.nodes: NodeTableView = self._by_type[Node]
         self.networks: NamedTableView[Network] = self._by_type[Network]
         self.attachments: AttachmentTableView = self._by_type[NetworkAttachment]
         self.secrets: NamedTableView[Secret] = self._by_type[Secret]

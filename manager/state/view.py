@@ -38,6 +38,11 @@ class NamedTableView(TableView[T_co], Protocol[T_co]):
         """Return the objects with exactly this name (several nodes may share a host name)."""
 
 
+class NodeTableView(NamedTableView[Node], Protocol):
+    def called(self, folded: str) -> Collection[Node]:
+        """Return the nodes with this name, in whichever case: `common.hostnames.folded`."""
+
+
 class ServiceTableView(NamedTableView[Service], Protocol):
     def waiting(self) -> Collection[Service]:
         """Return the services that wait for others before their tasks are made or changed."""
@@ -68,7 +73,7 @@ class View(Protocol):
     @property
     def tasks(self) -> TaskTableView: ...
     @property
-    def nodes(self) -> NamedTableView[Node]: ...
+    def nodes(self) -> NodeTableView: ...
     @property
     def networks(self) -> NamedTableView[Network]: ...
     @property

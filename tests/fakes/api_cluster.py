@@ -69,6 +69,7 @@ def make_node(node_id: str, hostname: str, address: str, *, manager: bool = Fals
         status=NodeStatus(state="ready", addr=address),
         manager_status=ManagerStatus(leader=True, addr=f"{address}:2377") if manager else None,
         agent=agent,
+        certificate_serials=("1",) if agent else (),
     )
 
 

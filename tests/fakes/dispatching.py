@@ -51,8 +51,8 @@ class Worker:
                 yield (await self.channel.receive()).message
 
     async def hello(self, **fields: object) -> Welcome:
-        hello = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="host"), **fields)  # type: ignore[arg-type]
-        await self.say(hello, 1)
+        values = {"description": NodeDescription(hostname="host"), **fields}
+        await self.say(Hello(protocol=PROTOCOL_VERSION, **values), 1)  # type: ignore[arg-type]
         return welcomed((await self.channel.receive()).message)
 
 

@@ -352,7 +352,11 @@ def _api(world: World) -> Api:
         world.clock,
         world.rng,
         ConnectedEngines(
-            dispatcher.engine_connector, dispatcher.open_stream, dispatcher.images.locate, dispatcher.images.bring
+            dispatcher.engine_connector,
+            dispatcher.open_stream,
+            dispatcher.images.locate,
+            dispatcher.images.bring,
+            dispatcher.applied,
         ),
         Identity(node_id="manager", address=f"{MANAGER_ADDRESS}:2377", version="test"),
         world.authority,

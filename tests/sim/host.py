@@ -12,13 +12,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.clock import SECOND
+from common.clock import SECOND, LoopClock
 from common.errors import SwarmError, Unavailable
 from common.model import Task, TaskState, TaskStatus
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import GenericResource
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
+from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit
 from common.wire.memory import MemoryChannel
 from common.wire.messages import (
@@ -341,7 +342,7 @@ class Host:
         if state < self._state(task_id):
             return  # it goes over steps again that it had taken before the host was restarted
         # Its own clock is an hour off: nothing may depend on it.
-        now = asyncio.get_running_loop().time() + 3600.0
+        now = LoopClock().now() + MAX_CLOCK_SKEW
         held = self.containers.get(task_id)
         renewed = held.spec_version if held is not None and held.renewal is not None else 0
         refused = refused or (self._seen[task_id].refused if task_id in self._seen else 0)

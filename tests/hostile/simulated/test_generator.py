@@ -129,7 +129,7 @@ class Attack:
         await self.back()
         await self.mallory.says(plain(kind))
         await asyncio.sleep(0.5)
-        if "does not say" not in str(self.mallory.ended):
+        if not re.search("does not say|no such message", str(self.mallory.ended)):
             return _SESSION
         line = await self.mallory._dial()
         await line.send(encode(plain(kind)))

@@ -33,14 +33,13 @@ from common.tls import (
     server_context,
 )
 from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
-from common.wire.messages import PROTOCOL_VERSION, Hello, JoinRequest, RenewReply, RenewRequest
+from common.wire.messages import PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
 from common.wire.server import serve
 from manager.backends.memory import MemoryBackend
 from manager.ca.authority import create_root
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens, rotate
 from manager.dispatch.dispatcher import Dispatcher
-from manager.dispatch.membership import check_terms
 from manager.state.store import Store
 
 
@@ -193,7 +192,7 @@ async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port
     node = port.store.view.nodes.get("m1")
     assert node is not None
     assert (node.agent, node.spec.labels) == (False, {}), "it gets no tasks before its worker is there"
-    second = await port.join()
+    second = await port.join(hostname="beta")
     assert second.node_id != "m1"
     channel, _ = await open_session("127.0.0.1", port.port, client_context(written(first, tmp_path)), hello())
     node = port.store.view.nodes.get("m1")
@@ -250,7 +249,7 @@ async def test_a_join_that_is_taken_back_leaves_nothing(port: Port, tmp_path: Pa
     own = Node(id="m1", status=NodeStatus(state="ready", addr="192.0.2.1"), manager_status=ManagerStatus(leader=True))
     await port.store.update(lambda tx: tx.put(own))
     before = port.store.view.nodes.get("m1")
-    first, joined = await port.join(labels={"a": "b"}), await port.join()
+    first, joined = await port.join(labels={"a": "b"}), await port.join(hostname="beta")
     assert first.node_id == "m1"
     for each in (first, joined):
         await withdraw("127.0.0.1", port.port, client_context(written(each, tmp_path)))
@@ -308,19 +307,20 @@ async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(
         ({"hostname": ""}, "host name"),
         ({"hostname": "a b"}, "host name"),
         ({"hostname": "x" * 300}, "host name"),
-        ({"availability": "gone"}, "availability 'gone'"),
-        ({"advertise_addr": "alpha"}, "must be an IP address"),
-        ({"advertise_addr": "0.0.0.0"}, "must be an IP address of one host"),
-        ({"advertise_addr": "ff02::1"}, "must be an IP address of one host"),
-        ({"engine": "x" * 256}, "engine's id"),
-        ({"labels": {"": "x"}}, "labels"),
-        ({"labels": {"x": "y" * 5000}}, "labels"),
+        ({"availability": "gone"}, "availability: 'gone' is not one of active"),
+        ({"advertise_addr": "alpha"}, "advertise addr: 'alpha' is not an IP address"),
+        ({"advertise_addr": "0.0.0.0"}, "no host's address"),
+        ({"advertise_addr": "ff02::1"}, "a group"),
+        ({"engine": "x" * 256}, "engine: .* longer than 255"),
+        ({"labels": {"": "x"}}, "label '' is empty"),
+        ({"labels": {"x": "y" * 5000}}, "label 'x' is longer"),
+        ({"labels": {"x\x1b[2J": "y"}}, "characters that cannot be shown"),
     ],
 )
-def test_terms_are_checked_one_by_one(change: dict[str, object], words: str) -> None:
-    fields = {"protocol": 1, "token": "", "csr": b"", "clock": 0.0, "hostname": "alpha", **change}
+async def test_terms_are_checked_one_by_one(port: Port, change: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
-        check_terms(JoinRequest(**fields))  # type: ignore[arg-type]
+        await port.join(**change)
+    assert not len(port.store.view.nodes)
 
 
 async def test_a_bad_certificate_request_leaves_no_node(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:

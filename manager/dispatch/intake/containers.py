@@ -1,0 +1,178 @@
+"""What a worker may say of plain containers in the cluster's networks. The API makes and connects them with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from ipaddress import IPv4Address
+from pathlib import PurePosixPath
+
+from common.enginenames import GATEWAY_NETWORK, engine_network
+from common.hostnames import folded
+from common.model import NetworkAttachment
+from common.model.attachment import AttachedEnd, AttachmentStatus
+from common.model.container import Mount
+from common.printable import quoted
+from common.wire.budget import LONGEST_ERROR
+from common.wire.messages import MESH, AttachmentReport, AttachmentState
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
+from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text
+from manager.dispatch.intake.taskaddresses import check_beside, check_own, mesh_addresses, part_addresses
+from manager.dispatch.intake.tasks import CONTAINER_ID
+from manager.state.view import View
+
+RESOLV_CONF = "/etc/resolv.conf"
+MOST_SERVERS = 3
+_LONGEST_PATH = 4096
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+
+
+def _own_attachment(value: str, hearing: Hearing) -> str:
+    """Take an attachment of this node; nothing is said of one that ended while this was on its way."""
+    known = hearing.view.attachments.get(value)
+    if known is None or not known.live:
+        raise Dropped
+    if known.node_id != hearing.node_id:
+        raise Unbelievable(f"the attachment of container {known.name or known.id} is another node's")
+    hearing.attachment = known
+    return value
+
+
+def _container_id(value: str, hearing: Hearing) -> str:
+    known = hearing.attachment
+    if not CONTAINER_ID.take(value, hearing) or value == known.container:
+        return value
+    if known.container_id:
+        raise Unbelievable(f"the container of attachment {known.id} is {known.container_id[:12]}, not {value[:12]}")
+    if any(other.container == value for other in hearing.view.attachments if other.id != known.id):
+        raise Unbelievable(f"container {value[:12]} is another attachment's")
+    return value
+
+
+def _name(value: str, hearing: Hearing) -> str:
+    """Let a container be renamed, but not to what others in its networks are called: they would be asked for by it."""
+    known = hearing.attachment
+    if not value or value == known.name:
+        return value
+    if _NAME.fullmatch(value) is None:
+        raise Unbelievable(f"{quoted(value)} is not a container's name")
+    if _is_taken(hearing.view, folded(value), known):
+        raise Unbelievable(
+            f"container {known.name} is called {quoted(value)} now, as something else in its networks is"
+        )
+    return value
+
+
+def _is_taken(view: View, name: str, known: NetworkAttachment) -> bool:
+    networks = {each.target for each in known.networks}
+    for service in view.services:
+        shared = [each for each in service.spec.attachments if each.target in networks]
+        if shared and name in {folded(service.name), *(folded(alias) for each in shared for alias in each.aliases)}:
+            return True
+    others = (other for other in view.attachments if other.live and other.id != known.id)
+    return any(_is_called(other, name, networks) for other in others)
+
+
+def _is_called(other: NetworkAttachment, name: str, networks: Collection[str]) -> bool:
+    shared = [each for each in other.networks if each.target in networks]
+    called = (other.name, other.hostname, *(alias for each in shared for alias in each.aliases))
+    return bool(shared) and name in map(folded, called)
+
+
+def _network_id(value: str, hearing: Hearing) -> str:
+    if value != MESH and all(each.target != value for each in hearing.attachment.networks):
+        raise Unbelievable(f"container {hearing.attachment.name} is not in network {quoted(value)}")
+    return value
+
+
+def _network(value: str, hearing: Hearing) -> str:
+    """Keep to what engines call a network: with a data plane, or as a bridge of one host alone."""
+    network_id = hearing.said.network_id
+    network = hearing.view.networks.get(network_id)
+    known = {GATEWAY_NETWORK} if network_id == MESH else set()
+    if network is not None:
+        known = {engine_network(network), f"{network.name}.{hearing.node_id}"}
+    if value not in known:
+        raise Unbelievable(f"{quoted(value)} is not what engines call network {quoted(network_id)}")
+    return value
+
+
+def _address(value: str, hearing: Hearing) -> str:
+    if not value:  # the engine chooses
+        return value
+    known, network_id = hearing.attachment, hearing.said.network_id
+    check_own(value, network_id, hearing)
+    asked = next((each.address for each in known.networks if each.target == network_id), "")
+    if asked and asked != value:
+        raise Unbelievable(f"container {known.name} is to have the address {asked}, not {value}")
+    return value
+
+
+def _address6(value: str, hearing: Hearing) -> str:
+    if not value:
+        return value
+    end = hearing.said
+    check_own(end.address, end.network_id, hearing)
+    return check_beside(value, end.address, end.network_id, hearing)
+
+
+def _aliases(value: tuple[str, ...], hearing: Hearing) -> tuple[str, ...]:
+    known = hearing.attachment
+    asked = {alias for each in known.networks for alias in each.aliases} | {known.name}
+    if not asked.issuperset(value) or len(value) > len(asked):
+        raise Unbelievable(f"container {known.name} has aliases that nobody gave it")
+    return value
+
+
+def _server(value: str, hearing: Hearing) -> str:
+    """Let the cluster's name server be at the gateway of one of the container's networks: its bridge's address."""
+    networks = [hearing.view.networks.get(each.target) for each in hearing.attachment.networks]
+    parts = [mesh_addresses(hearing), *(part_addresses(network, hearing) for network in networks)]
+    bridges = [str(IPv4Address(part.start - 1)) for part in parts if part]
+    if value not in bridges:
+        raise Unbelievable(f"{quoted(value)} is not a name server of this node")
+    return value
+
+
+def _source(value: str, hearing: Hearing) -> str:
+    path = PurePosixPath(value)
+    ours = path.is_absolute() and path.name == hearing.attachment.id and ".." not in path.parts
+    if not ours or len(value) > _LONGEST_PATH or not value.isprintable():
+        raise Unbelievable(f"{quoted(value)} is not a file that was made for container {hearing.attachment.name}")
+    return value
+
+
+END = Form(
+    AttachedEnd,
+    needed=("network_id", "network", "address", "address6"),
+    network_id=Rule("a network that it is to be in, or the gateway's", _network_id),
+    network=Rule("what engines call that", _network),
+    address=Rule("in this node's part of it, as asked for", _address),
+    address6=Rule("the one that goes with it", _address6),
+    aliases=Rule("those that it was given", _aliases),
+)
+RESOLV_MOUNT = Form(
+    Mount,
+    needed=("type", "source", "target"),
+    type=choice("bind"),
+    source=Rule("a file called as the attachment", _source),
+    target=choice(RESOLV_CONF),
+    read_only=FLAG,
+    consistency=NOTHING,
+    bind_options=NOTHING,
+    volume_options=NOTHING,
+    tmpfs_options=NOTHING,
+)
+STATUS = Form(
+    AttachmentStatus,
+    container_id=Rule("the attachment's own", _container_id),
+    name=Rule("no other's in its networks", _name),
+    running=FLAG,
+    ends=entries(END, 256),
+    dns=several(Rule("", _server), MOST_SERVERS, "gateways of this node"),
+    mounts=entries(RESOLV_MOUNT, 1),
+    err=text(LONGEST_ERROR),
+    gone=FLAG,
+)
+STATE = Form(AttachmentState, attachment_id=Rule("an attachment of this node", _own_attachment), status=part(STATUS))
+ATTACHMENT_REPORT = Form(AttachmentReport, attachments=entries(STATE))

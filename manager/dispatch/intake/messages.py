@@ -1,0 +1,113 @@
+"""Every message that a worker says to a manager, and the form that it is taken by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from common.clock import rfc3339
+from common.errors import ProtocolError
+from common.wire.barrier_messages import Applied, AwaitApplied
+from common.wire.budget import LONGEST_ERROR, LONGEST_MESSAGE
+from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
+from common.wire.membership_messages import Goodbye, Unfit, Withdraw
+from common.wire.message import Message
+from common.wire.messages import Heartbeat, Leave, Resync, RootRequest, StreamHello
+from manager.dispatch.intake.containers import ATTACHMENT_REPORT
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable
+from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
+from manager.dispatch.intake.scalars import FLAG, IMAGE_ID, IMAGE_NAME, MAX_INTEGER, several, text, whole, word
+from manager.dispatch.intake.tasks import STATUS_REPORT, USAGE
+
+M = TypeVar("M", bound=Message)
+
+_WORD = word(64)
+# As many nodes, names and images as a message names at most.
+_MOST_NODES = 4096
+_MOST_NAMES = 128
+_MOST_IMAGES = 10_000
+
+
+def _tagged_at(value: float, hearing: Hearing) -> float:
+    if not 0 <= value <= hearing.now:
+        raise Unbelievable(f"an image was tagged at {value:g}, and now it is {rfc3339(hearing.now)}")
+    return value
+
+
+FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
+    {
+        form.kind: form
+        for form in (
+            # Without a certificate.
+            Form(RootRequest),
+            JOIN_REQUEST,
+            # What connections begin with.
+            HELLO,
+            Form(Withdraw),
+            Form(Unfit, reason=text(LONGEST_MESSAGE)),
+            Form(StreamHello, needed=("stream_id",), stream_id=_WORD, error=text(LONGEST_MESSAGE), half_close=FLAG),
+            Form(RelayHello, needed=("ticket",), ticket=_WORD),
+            # In a session.
+            Form(Heartbeat),
+            STATUS_REPORT,
+            NODE_REPORT,
+            ATTACHMENT_REPORT,
+            USAGE,
+            RENEW_REQUEST,
+            Form(Resync),
+            Form(Applied, number=whole(1, MAX_INTEGER, "a set that was sent")),
+            Form(AwaitApplied),
+            Form(
+                FetchImage,
+                image_id=IMAGE_ID,
+                failed=several(_WORD, _MOST_NODES, "nodes' ids"),
+            ),
+            Form(ImageHeld, image_id=IMAGE_ID),
+            Form(
+                ImageSeen,
+                image_id=IMAGE_ID,
+                repo_digests=several(IMAGE_NAME, _MOST_NAMES, "images' names"),
+                tagged_at=Rule("not after now", _tagged_at),
+                size=whole(0, MOST_BYTES, "0 to 1 EiB"),
+                os=_WORD,
+                architecture=_WORD,
+            ),
+            Form(SpareImages, image_ids=several(IMAGE_ID, _MOST_IMAGES, "images' ids")),
+            Form(Brought, error=text(LONGEST_ERROR), name=IMAGE_NAME),
+            Form(Goodbye, host=FLAG),
+            Form(Leave),
+        )
+    }
+)
+
+
+def believe(message: M, hearing: Hearing) -> M | None:
+    """Return what of a message may be used, None when that is nothing; `hearing` has the refusals then.
+
+    Raises:
+        ProtocolError: no worker says this to a manager.
+
+    """
+    form: Form[M] | None = FORMS.get(type(message))
+    if form is None:
+        raise ProtocolError(f"a worker does not say {type(message).__name__}")
+    try:
+        return form.take(message, hearing)
+    except Dropped:
+        return None
+
+
+def parts(form: Form[Any]) -> dict[str, Form[Any]]:
+    """Return a form, and those of all structs within, by the names of their structs."""
+    found = {form.kind.__name__: form}
+    for rule in form.rules.values():
+        if rule.form is not None:
+            found |= parts(rule.form)
+    return found
+
+
+# Where a worker says what its host is, all of it each time: what is said now takes the place of what was refused.
+OF_DESCRIPTION = frozenset(f"{name}.{field}" for name, form in parts(DESCRIPTION).items() for field in form.rules)
+ADDRESS = "Hello.advertise_addr"
+OF_HELLO = OF_DESCRIPTION | {ADDRESS, "Hello.image_port"}

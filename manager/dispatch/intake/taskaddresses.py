@@ -1,0 +1,157 @@
+"""The addresses that a worker may say its containers have: in its own part of a network, or of its gateway's range.
+
+Other hosts send to them and answer names with them, so an address in another node's part, or in a network that the
+container is not in, would be another's traffic. IPv6 addresses follow from the IPv4 ones (`common.addressing6`): there
+is one that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
+
+from common.addressing import container_addresses, is_address, layout
+from common.addressing6 import beside_ipv4, cluster_pools, mesh_prefix, writer_with_ipv4
+from common.errors import InvalidArgument
+from common.model import Network
+from common.printable import quoted
+from common.wire.messages import MESH, MESH6
+from manager.dispatch.intake.form import Hearing, Rule, Unbelievable
+from manager.state.networkparts import addresses_in
+
+_NO_ADDRESSES = range(0)
+_OCTETS, _DIGITS, _LARGEST = 4, 3, 255
+
+
+def check_own(text: str, network_id: str, hearing: Hearing) -> None:
+    """Check the address of a container of this node in a network, or at its gateway (`MESH`).
+
+    Raises:
+        Unbelievable: the address, or the network, is not this node's.
+
+    """
+    number = _number(text)
+    if number is None:
+        raise Unbelievable(f"{quoted(text)} is not an IPv4 address")
+    if network_id == MESH:
+        if number not in mesh_addresses(hearing):
+            raise Unbelievable(f"{text} is not an address of its gateway's range")
+        return
+    network = hearing.view.networks.get(network_id)
+    if number not in part_addresses(network, hearing):
+        where = f"its part of network {network.name}" if network is not None else "any network"
+        raise Unbelievable(f"{text} is not an address of {where}")
+
+
+def part_addresses(network: Network | None, hearing: Hearing) -> range:
+    """Return which addresses, as numbers, this node's containers have in a network; none where it has no part."""
+    lease = hearing.lease(network) if network is not None else ""
+    if network is None or not lease or not network.subnets:
+        return _NO_ADDRESSES
+    return addresses_in(lease, network.subnets[0].subnet)
+
+
+def mesh_addresses(hearing: Hearing) -> range:
+    """Return which addresses, as numbers, this node's containers have at its gateway."""
+    number = hearing.node.number if hearing.node is not None else 0
+    return _gateway_addresses(hearing.view.cluster.default_addr_pool, number) if number else _NO_ADDRESSES
+
+
+def check_beside(text: str, address: str, network_id: str, hearing: Hearing) -> str:
+    """Return the IPv6 address that a worker says goes with a container's IPv4 one (`check_own`), as it is written.
+
+    Raises:
+        Unbelievable: it is another than that.
+
+    """
+    expected = _beside(address, network_id, hearing)
+    if text == expected:
+        return text
+    if expected and _is_same(text, expected):
+        return expected
+    raise Unbelievable(f"{quoted(text)} is not the IPv6 address that goes with {address}")
+
+
+def _beside(address: str, network_id: str, hearing: Hearing) -> str:
+    """Return the IPv6 address beside an IPv4 one in a network, or at the gateway; empty if none is."""
+    if network_id == MESH:
+        write = _mesh_writer(hearing.view.cluster.id, hearing.view.cluster.default_addr_pool)
+        return write(address) if write is not None else ""
+    network = hearing.view.networks.get(network_id)
+    return beside_ipv4((config.subnet for config in network.subnets), address) if network is not None else ""
+
+
+def _is_same(text: str, address: str) -> bool:
+    return is_address(text) and ip_address(text) == ip_address(address)
+
+
+def _of_task(said: Mapping[str, str], hearing: Hearing) -> Mapping[str, str]:
+    if not said:
+        return said
+    task = hearing.task
+    networks = [each.target for each in task.spec.networks]
+    known = task.status.addresses
+    found = {key: address for key, address in said.items() if _holds(key, address, networks, known, hearing)}
+    if MESH6 in said and MESH in found:
+        try:
+            found[MESH6] = check_beside(said[MESH6], found[MESH], MESH, hearing)
+        except Unbelievable as error:
+            hearing.refuse(str(error))
+    return said if found == said else found
+
+
+def _holds(key: str, address: str, networks: Collection[str], known: Mapping[str, str], hearing: Hearing) -> bool:
+    """Whether a task may have an address. What was believed before it keeps, as while the network is taken from it."""
+    if key == MESH6:
+        return False  # looked at when that at the gateway is known
+    if key != MESH and key not in networks:
+        hearing.refuse(f"task {hearing.task.name} is not in network {quoted(key)}")
+        return False
+    if known.get(key) == address and not _has_part(key, hearing):
+        return True
+    try:
+        check_own(address, key, hearing)
+    except Unbelievable as error:
+        hearing.refuse(f"task {hearing.task.name}: {error}")
+        return False
+    return True
+
+
+def _has_part(key: str, hearing: Hearing) -> bool:
+    network = hearing.view.networks.get(key)
+    return key == MESH or (network is not None and bool(hearing.lease(network)))
+
+
+TASK_ADDRESSES = Rule("in this node's part of the task's networks, or its gateway's range", _of_task)
+
+
+def _number(text: str) -> int | None:
+    """Read an IPv4 address as `ipaddress` does, several times as quickly: each task has some. None: it is not one."""
+    octets = text.split(".")
+    if len(octets) != _OCTETS or not text.isascii():
+        return None
+    number = 0
+    for octet in octets:
+        if not octet.isdigit() or len(octet) > _DIGITS or (octet[0] == "0" and octet != "0"):
+            return None
+        value = int(octet)
+        if value > _LARGEST:
+            return None
+        number = number << 8 | value
+    return number
+
+
+@lru_cache(maxsize=1 << 13)
+def _gateway_addresses(pools: tuple[str, ...], number: int) -> range:
+    try:
+        gateways = layout(pools).gateway_range(number)
+    except InvalidArgument:  # a number of another pool
+        return _NO_ADDRESSES
+    return container_addresses(gateways, gateways)
+
+
+@lru_cache(maxsize=8)
+def _mesh_writer(cluster_id: str, pools: tuple[str, ...]) -> Callable[[str], str] | None:
+    prefix = mesh_prefix(cluster_pools(cluster_id, pools))
+    return writer_with_ipv4(prefix) if prefix is not None else None

@@ -1,0 +1,187 @@
+"""What a worker may say of its tasks: how they are, and what they use."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from common import tasktemplates
+from common.addressing import is_address
+from common.clock import is_instant, rfc3339
+from common.gotemplate import TemplateError
+from common.model import Task
+from common.model.service import PortConfig
+from common.model.task import ContainerStatus, TaskState, TaskStatus
+from common.printable import printable, quoted
+from common.wire.budget import LONGEST_ERROR, LONGEST_MESSAGE
+from common.wire.handshake import MAX_CLOCK_SKEW
+from common.wire.messages import StatusReport, TaskReport
+from common.wire.usage_messages import TaskUsage, Usage
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
+from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
+from manager.dispatch.intake.taskaddresses import TASK_ADDRESSES
+
+# More cores and bytes than a task has.
+MOST_CORES = 1e6
+MOST_BYTES = 2.0**60
+SHORT_ID = 12
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+_PID = 2**31 - 1
+_EXIT_CODES = (-(2**31), 2**32 - 1)
+_LAST_PORT = 65535
+_MOST_PORTS = 4096
+_PROTOCOL = 16
+
+
+def _container_id(value: str, _hearing: Hearing) -> str:
+    if value and _CONTAINER_ID.fullmatch(value) is None:
+        raise Unbelievable(f"{quoted(value)} is not a container's id")
+    return value
+
+
+CONTAINER_ID = Rule("64 hexadecimal digits", _container_id)
+
+
+def _timestamp(value: float, hearing: Hearing) -> float:
+    """Return an instant between the task's creation and now: a clock that is a little off moves nothing out of that."""
+    earliest, now = min(hearing.task.created_at, hearing.now), hearing.now
+    if earliest <= value <= now and value:
+        return value
+    if value and not earliest - MAX_CLOCK_SKEW <= value <= now + MAX_CLOCK_SKEW:
+        said = rfc3339(value) if is_instant(value) else f"{value:g}"
+        hearing.refuse(f"its clock says {said}, the manager's {rfc3339(now)}: set the wrong one, for example with NTP")
+        return now
+    return max(value, earliest) if 0 < value < now else now
+
+
+def _state(value: TaskState, _hearing: Hearing) -> TaskState:
+    """Let a worker say what is its to say; that a task is to be removed, or is lost, are the manager's words."""
+    if not TaskState.ASSIGNED < value <= TaskState.REJECTED:
+        raise Unbelievable(f"a worker does not say that a task is {value.name.lower()}")
+    return value
+
+
+def _version(value: int, hearing: Hearing) -> int:
+    if not 0 <= value <= hearing.task.spec_version:
+        raise Unbelievable(
+            f"task {hearing.task.name} has version {hearing.task.spec_version} of its specification, not {value}"
+        )
+    return value
+
+
+def _hostname(value: str, hearing: Hearing) -> str:
+    """Let a container be called what its specification says, else what engines call it: others can look that up."""
+    task = hearing.task
+    if not value or value == task.status.hostname or value in _names(task, hearing):
+        return value
+    raise Unbelievable(f"task {task.name} is not called {quoted(value)} by its specification")
+
+
+def _names(task: Task, hearing: Hearing) -> Iterator[str]:
+    """Yield the names that a task's container may have for itself; its node's, where it is in the host's network."""
+    assert hearing.node is not None, "it has tasks"
+    description = hearing.node.description
+    hosts = {hearing.node.name, description.hostname}
+    spec = task.spec.container_spec
+    if spec is None or not spec.hostname:
+        container = hearing.said.container_status
+        yield container.container_id[:SHORT_ID] if container is not None else ""
+        yield from hosts
+        return
+    for host in hosts:
+        dot = tasktemplates.context(task, hearing.node.id, msgspec.structs.replace(description, hostname=host))
+        try:
+            yield tasktemplates.expand_hostname(spec, dot)
+        except TemplateError:
+            continue  # its worker rejects it for that
+
+
+def _target_port(value: int, hearing: Hearing) -> int:
+    if not _asked(hearing):
+        raise Unbelievable(
+            f"task {hearing.task.name} has no port {value}/{printable(hearing.said.protocol, _PROTOCOL)} of its host"
+        )
+    return value
+
+
+def _published_port(value: int, hearing: Hearing) -> int:
+    """Let a port be at the number that was asked for; at any, where the engine was to choose."""
+    numbers = [port.published_port for port in _asked(hearing)]
+    if 0 < value <= _LAST_PORT and (value in numbers or 0 in numbers):
+        return value
+    raise Unbelievable(f"port {hearing.said.target_port} of task {hearing.task.name} is not to be at {value}")
+
+
+def _asked(hearing: Hearing) -> list[PortConfig]:
+    key = (hearing.said.protocol, hearing.said.target_port)
+    ports = (port for port in hearing.task.ports if port.publish_mode == "host")
+    return [port for port in ports if (port.protocol, port.target_port) == key]
+
+
+def _host_ip(value: str, _hearing: Hearing) -> str:
+    if value and (not is_address(value) or "%" in value):
+        raise Unbelievable(f"{quoted(value)} is not an IP address")
+    return value
+
+
+PORT = Form(
+    PortConfig,
+    needed=("name", "protocol", "target_port", "published_port", "publish_mode", "host_ip"),
+    name=NOTHING,
+    protocol=choice("tcp", "udp", "sctp"),
+    target_port=Rule("one of the task's in host mode", _target_port),
+    published_port=Rule("the number asked for, if any", _published_port),
+    publish_mode=choice("host"),
+    host_ip=Rule("an address", _host_ip),
+)
+CONTAINER_STATUS = Form(
+    ContainerStatus,
+    container_id=CONTAINER_ID,
+    pid=whole(0, _PID, "0 to 2³¹ - 1"),
+    exit_code=whole(*_EXIT_CODES, "a number of 32 bits"),
+)
+TASK_STATUS = Form(
+    TaskStatus,
+    needed=("state",),
+    optional=("message", "err", "container_status", "ports", "addresses", "hostname", "renewed", "refused"),
+    timestamp=Rule("since the task was made, till now", _timestamp),
+    state=Rule("ACCEPTED to REJECTED", _state),
+    message=text(LONGEST_MESSAGE),
+    err=text(LONGEST_ERROR),
+    container_status=part(CONTAINER_STATUS),
+    ports=entries(PORT, _MOST_PORTS),
+    addresses=TASK_ADDRESSES,
+    hostname=Rule("the specification's, or the short id", _hostname),
+    renewed=Rule("a version that the task had", _version),
+    refused=Rule("a version that the task had", _version),
+)
+
+
+def _own_task(value: str, hearing: Hearing) -> str:
+    """Take a task of this node; nothing is said of one whose record went while this was on its way."""
+    task = hearing.view.tasks.get(value)
+    if task is None:
+        raise Dropped
+    if task.node_id != hearing.node_id:
+        raise Unbelievable(f"task {task.name} is on another node")
+    hearing.task = task
+    return value
+
+
+OWN_TASK = Rule("a task of this node", _own_task)
+
+
+TASK_REPORT = Form(TaskReport, task_id=OWN_TASK, status=part(TASK_STATUS))
+STATUS_REPORT = Form(StatusReport, tasks=entries(TASK_REPORT))
+TASK_USAGE = Form(
+    TaskUsage,
+    task_id=OWN_TASK,
+    cpu=amount(MOST_CORES, "0 to a million cores"),
+    memory=amount(MOST_BYTES, "0 to 1 EiB"),
+    metric=amount(sys.float_info.max, "finite", -sys.float_info.max),
+    error=text(LONGEST_MESSAGE),
+)
+USAGE = Form(Usage, tasks=entries(TASK_USAGE))

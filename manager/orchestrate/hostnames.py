@@ -1,0 +1,41 @@
+"""Which of several nodes of one host name has it: when the one that had it leaves, is removed or renamed, the next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from common.hostnames import folded
+from common.model import Node
+from manager.orchestrate.draft import Draft
+from manager.state import hostnames
+from manager.state.changes import Change, Decision
+from manager.state.view import View
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decision:
+    """Decide the names that are `keys`, in lower case: exactly one node has each."""
+    draft = Draft()
+    for name in keys:
+        if draft.full:
+            draft.wake(name, now)
+            continue
+        for node in hostnames.settled(view, name):
+            draft.put(node)
+            who = "another node's, which had it first" if node.hostname_taken else "its own from now on"
+            draft.reason(f"the host name {node.name} of node {node.id} is {who}")
+    return draft.decision()
+
+
+def concerned(change: Change, _view: View) -> Iterable[str]:
+    """Name what a node was called, and is, when that is news."""
+    nodes = [node for node in (change.old, change.new) if isinstance(node, Node)]
+    news = {(node.name, node.member, node.hostname_taken) for node in nodes}
+    return {folded(node.name) for node in nodes if node.name} if len(nodes) == 1 or len(news) > 1 else ()
+
+
+def all_names(view: View) -> Iterable[str]:
+    return {folded(node.name) for node in view.nodes if node.name}

@@ -1,0 +1,64 @@
+"""What workers said that was not believed: observations, in memory only; a new manager has none, and hears it again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A field of a message that does not hold for the node that said it.
+
+    `field` is `STRUCT.FIELD`, as in the table of docs/protocol.md; `reason` is a sentence for a person.
+    """
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was refused in one field of one node: the newest reason, how often, and when last (Unix seconds)."""
+
+    field: str
+    reason: str
+    count: int
+    at: float
+
+
+class Refusals:
+    """The fields in which each node was not believed: there are only so many, whatever a node says."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, set[str]] = {}
+        self._by_node: dict[str, dict[str, Refused]] = {}
+
+    def of(self, node_id: str) -> Sequence[Refused]:
+        """Return what of a node was refused, in the order of the fields' names."""
+        return sorted(self._by_node.get(node_id, {}).values(), key=lambda each: each.field)
+
+    def add(self, node_id: str, refusals: Iterable[Refusal], now: float) -> list[Refusal]:
+        """Count refusals; return those in fields in which this node was always believed so far: to be said once."""
+        new = []
+        for refusal in refusals:
+            fields = self._by_node.setdefault(node_id, {})
+            known = fields.get(refusal.field, Refused(refusal.field, "", 0, now))
+            fields[refusal.field] = replace(known, reason=refusal.reason, count=known.count + 1, at=now)
+            told = self._told.setdefault(node_id, set())
+            if refusal.field not in told:
+                told.add(refusal.field)
+                new.append(refusal)
+        return new
+
+    def keep(self, node_id: str, fields: Collection[str], refusals: Iterable[Refusal]) -> None:
+        """Forget what was refused in these fields before and is not now, as the node says something else there."""
+        refused = {refusal.field for refusal in refusals}
+        known = self._by_node.get(node_id, {})
+        for field in [field for field in known if field in fields and field not in refused]:
+            del known[field]
+
+    def forget(self, node_id: str) -> None:
+        """Forget a node that is one no more."""
+        self._by_node.pop(node_id, None)
+        self._told.pop(node_id, None)

@@ -240,4 +240,6 @@ async def run(
 
 def _engines(dispatcher: Dispatcher) -> ConnectedEngines:
     images = dispatcher.images
-    return ConnectedEngines(dispatcher.engine_connector, dispatcher.open_stream, images.locate, images.bring)
+    return ConnectedEngines(
+        dispatcher.engine_connector, dispatcher.open_stream, images.locate, images.bring, dispatcher.applied
+    )

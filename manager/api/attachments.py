@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +17,7 @@ from common.model import NetworkAttachment
 from common.model.attachment import AttachmentStatus
 from manager.api.containers_networks import leased
 from manager.api.context import Context
+from manager.api.engine_types import ContainerInspect
 from manager.api.errors import EngineError
 from manager.api.proxy import ask
 from manager.api.proxy_presence import node_name
@@ -22,8 +25,14 @@ from manager.state.transaction import Transaction
 from manager.state.view import View
 from manager.state.watch import Lagged
 
+T = TypeVar("T")
+
 # A worker tries for 30 s.
 ATTACH_SECONDS = 40.0
+# How long the start of a container waits for the cluster at most, and after which time its engine is asked whether it
+# runs.
+NOTICE_SECONDS = 3.0
+LOOK_SECONDS = 0.05
 
 
 def attachment_of(view: View, container_id: str) -> NetworkAttachment | None:
@@ -88,6 +97,55 @@ async def _store(context: Context, wanted: Callable[[View], NetworkAttachment]) 
     return await context.store.update(put)
 
 
+async def noticed(context: Context, container_id: str) -> None:
+    """Wait until the cluster has heard of a container that was started: it is listed, and all hosts know its names.
+
+    Not for one that has ended meanwhile, and no longer than NOTICE_SECONDS.
+    """
+
+    def running(view: View) -> bool | None:
+        found = attachment_of(view, container_id)
+        return found is None or found.status.running or None
+
+    try:
+        async with asyncio.timeout(NOTICE_SECONDS):
+            while not await _within(LOOK_SECONDS, _when(context, running)):
+                known = attachment_of(context.store.view, container_id)
+                if known is None or not await _runs(context, known):
+                    return
+            await context.engines.applied()
+    except (TimeoutError, Unavailable):
+        return
+
+
+async def _within(seconds: float, waiting: Awaitable[bool]) -> bool:
+    """Whether it came true within that time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await waiting
+    except TimeoutError:
+        return False
+
+
+async def _runs(context: Context, attachment: NetworkAttachment) -> bool:
+    reply = await ask(context, attachment.node_id, "GET", f"/containers/{attachment.container}/json")
+    return reply.ok and runs(reply.read(ContainerInspect))
+
+
+def runs(shown: ContainerInspect) -> bool:
+    """Whether a container runs, by what its engine says of it."""
+    return (shown.get("State") or {}).get("Running", False)
+
+
+async def _when(context: Context, found: Callable[[View], T | None]) -> T:
+    """Wait until something can be told of the newest state."""
+    with context.store.watch() as changes:
+        while (value := found(context.store.view)) is None:
+            with contextlib.suppress(Lagged):  # the state itself is looked at
+                await changes.next()
+        return value
+
+
 async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttachment:
     """Return an attachment when its node has what it needs.
 
@@ -96,14 +154,8 @@ async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttac
 
     """
     try:
-        with context.store.watch() as changes:
-            async with context.presence.guard(context.store.view, stored.node_id), asyncio.timeout(ATTACH_SECONDS):
-                while (found := _settled(context.store.view, stored.id)) is None:
-                    try:
-                        await changes.next()
-                    except Lagged:
-                        continue  # the state itself is looked at
-                return found
+        async with context.presence.guard(context.store.view, stored.node_id), asyncio.timeout(ATTACH_SECONDS):
+            return await _when(context, lambda view: _settled(view, stored.id))
     except TimeoutError:
         name = node_name(context.store.view, stored.node_id)
         raise Unavailable(f"node {name} did not prepare the networks within {ATTACH_SECONDS:g} s") from None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from common.model.client import Role
+from manager.api.attachments import attachment_of, noticed
 from manager.api.call import Answer, Call, Relay, Reply
 from manager.api.containers_image import with_image
 from manager.api.containers_list import warning_header, with_node
@@ -15,17 +16,18 @@ from manager.api.containers_names import claimed_name
 from manager.api.context import Context
 from manager.api.engine_types import ContainerInspect
 from manager.api.errors import invalid
-from manager.api.proxy import ask, forward, pruned, pruned_items, raw_query, read_every
+from manager.api.proxy import ask, forward, pruned, pruned_items, raw_query, read_every, without_hops
 from manager.api.proxy_hijack import hijack
 from manager.api.proxy_presence import node_name
 from manager.api.router import Handler, Route
-from manager.api.views.attachments import with_cluster_networks
+from manager.api.views.attachments import with_cluster_networks, with_names
 
 PRUNE_SECONDS = 120.0
 _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 # What is passed on as it is, to the node that has the container.
 _READS = ("changes", "logs", "stats")
-_WRITES = ("kill", "pause", "resize", "restart", "start", "stop", "unpause", "update", "wait")
+_STARTS = ("restart", "start")
+_WRITES = ("kill", "pause", "resize", "stop", "unpause", "update", "wait")
 
 
 def passing(suffix: str) -> Handler:
@@ -59,6 +61,7 @@ async def inspect_container(context: Context, call: Call) -> Reply:
     view = context.store.view
     config = with_node(with_image(view, read.get("Config") or {}), node_name(view, found.node_id))
     shown = with_cluster_networks(view, {**read, "Config": config})
+    shown = with_names(view, shown, attachment_of(view, found.id))
     return Answer(value={**shown, "Node": node_view(context, found)})
 
 
@@ -73,6 +76,29 @@ async def remove_container(context: Context, call: Call) -> Reply:
     found = await locate(context, call.params["id"])
     forget = partial(context.containers.forget, found.id)
     return forward(context, found.node_id, call, f"/containers/{found.id}", on_success=forget)
+
+
+def starting(suffix: str) -> Handler:
+    """Make the handler that starts a container: one in networks of the cluster has started when all hosts know it."""
+
+    async def handler(context: Context, call: Call) -> Reply:
+        found = await locate(context, call.params["id"])
+        path = f"/containers/{found.id}{suffix}"
+        if attachment_of(context.store.view, found.id) is None:
+            return forward(context, found.node_id, call, path)
+        reply = await ask(
+            *(context, found.node_id, "POST", path),
+            version=call.version,
+            query=raw_query(call),
+            body=call.body,
+            headers=without_hops(call.headers),
+            seconds=None,
+        )
+        if reply.ok:
+            await noticed(context, found.id)
+        return reply.answer()
+
+    return handler
 
 
 async def rename_container(context: Context, call: Call) -> Reply:
@@ -127,4 +153,5 @@ ROUTES = (
     Route("GET", "/containers/{id}/top", passing("/top"), needs=Role.OPERATOR),
     *(Route("GET", f"/containers/{{id}}/{name}", passing(f"/{name}"), needs=Role.VIEWER) for name in _READS),
     *(Route("POST", f"/containers/{{id}}/{name}", passing(f"/{name}"), needs=Role.OPERATOR) for name in _WRITES),
+    *(Route("POST", f"/containers/{{id}}/{name}", starting(f"/{name}"), needs=Role.OPERATOR) for name in _STARTS),
 )

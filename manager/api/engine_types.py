@@ -261,7 +261,11 @@ class HostConfig(TypedDict, total=False):
 
 
 class NetworkSettings(TypedDict, total=False):
-    Networks: dict[str, dict[str, Any] | None] | None
+    Networks: dict[str, Endpoint | None] | None
+
+
+class ContainerState(TypedDict, total=False):
+    Running: bool
 
 
 class ContainerInspect(TypedDict, total=False):
@@ -269,6 +273,8 @@ class ContainerInspect(TypedDict, total=False):
 
     Id: Required[FullId]
     Name: Required[Name]
+    Created: Time
+    State: ContainerState | None
     Config: ContainerConfig | None
     HostConfig: HostConfig | None
     NetworkSettings: NetworkSettings | None

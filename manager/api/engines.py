@@ -41,9 +41,12 @@ class Engines(Protocol):
 
         """
 
+    async def applied(self) -> None:
+        """Wait until all connected nodes have applied what is decided now; late ones are passed over."""
+
 
 class ConnectedEngines:
-    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)`, and its `images`."""
+    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)`, `images` and `applied`."""
 
     def __init__(
         self,
@@ -51,11 +54,13 @@ class ConnectedEngines:
         stream: Callable[[str, str], Awaitable[Duplex]],
         locate_image: Callable[[str], Awaitable[Mapping[str, ImageSeen]]],
         bring_image: Callable[[str, str], Awaitable[str]],
+        applied: Callable[[], Awaitable[None]],
     ) -> None:
         self._connector = connector
         self._stream = stream
         self._locate_image = locate_image
         self._bring_image = bring_image
+        self._applied = applied
 
     def session(self, node_id: str) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self._connector(node_id))
@@ -68,3 +73,6 @@ class ConnectedEngines:
 
     async def bring_image(self, node_id: str, image_id: str) -> str:
         return await self._bring_image(node_id, image_id)
+
+    async def applied(self) -> None:
+        await self._applied()

@@ -15,7 +15,7 @@ from common.model.client import Role
 from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.wire.messages import MESH
-from manager.api.attachments import attachment_of, joined, without
+from manager.api.attachments import attachment_of, joined, noticed, without
 from manager.api.body import parse
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers_locate import Found, locate
@@ -62,6 +62,7 @@ async def connect_container(context: Context, call: Call) -> Reply:
 
     async with joined(context, network.id, wanted) as ready:
         await _join(context, ready, network, own, shown, asked.endpoint_config)
+    await noticed(context, found.id)
     return Answer(200)
 
 

@@ -1,4 +1,7 @@
-"""Waiting until every node has applied what was decided: a container is stopped when nobody sends to it any more."""
+"""Waiting until every node has applied what was decided.
+
+A container is stopped when nobody sends to it any more, and one has started for its user when all know its name.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class Barrier:
             each.add_done_callback(lambda done: self._given_up.discard(waiting[done]))
         if late:
             nodes = ", ".join(sorted(waiting[each] for each in late))
-            _log.warning("containers are stopped although these nodes may still send to them: %s", nodes)
+            _log.warning("not waited for, though they may still send to containers that stop now: nodes %s", nodes)
 
 
 class Progress:

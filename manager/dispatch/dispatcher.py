@@ -175,6 +175,10 @@ class Dispatcher:
             raise Unavailable(f"node {name} is not connected: look at 'node ls', and at the worker's log there")
         return await self._streams.open(node_id, target, session.send, take)
 
+    async def applied(self) -> None:
+        """Wait until all connected workers have applied what is decided now; late ones are passed over."""
+        await self._parts.barrier.passed()
+
     # --- connections --------------------------------------------------------------------------------------------------
 
     async def handle(self, channel: Channel) -> None:

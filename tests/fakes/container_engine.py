@@ -148,7 +148,10 @@ class ContainerEngine:
 
 
 class Engines:
-    """Both nodes' engines of a cluster, and its API's way to them; one that is `cut` off cannot be reached."""
+    """Both nodes' engines of a cluster, and its API's way to them; one that is `cut` off cannot be reached.
+
+    `barriers` is how often somebody waited until all nodes have applied what is decided.
+    """
 
     def __init__(self, cluster: ApiCluster) -> None:
         self.one = ContainerEngine(cluster.folder / "one.sock")
@@ -156,6 +159,7 @@ class Engines:
         object.__setattr__(cluster.api.context, "engines", self)
         self._by_node = {WORKER1: self.one, WORKER2: self.two}
         self.cut: set[str] = set()
+        self.barriers = 0
 
     async def __aenter__(self) -> Self:
         await self.one.start()
@@ -171,6 +175,9 @@ class Engines:
 
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self._path(node_id)))
+
+    async def applied(self) -> None:
+        self.barriers += 1
 
     async def locate_image(self, reference: str) -> dict[str, Any]:
         return {}

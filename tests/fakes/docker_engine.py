@@ -132,6 +132,9 @@ class FakeEngines:
         self.brought.append((node_id, image_id))
         return image_id
 
+    async def applied(self) -> None:
+        """Nothing is decided here that nodes would have to apply."""
+
     async def connect(self, node_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         engine = self.engines.get(node_id)
         if engine is None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from common.addressing6 import beside_ipv4, prefix_of
 from common.enginenames import GATEWAY_NETWORK, engine_network
-from common.model import Network, TaskState
+from common.model import Network, NetworkAttachment, TaskState
+from manager.api.logstream import TASK_LABEL
 from manager.api.views.networks import task_address, with_prefix
 from manager.state.view import View
 
@@ -66,6 +67,34 @@ def with_cluster_networks(view: View, shown: Mapping[str, Any]) -> dict[str, Any
         ours = next((name for name in networks), "none")
         host = {**host, "NetworkMode": known[mode].name if mode in known else ours}
     return {**shown, "NetworkSettings": {**settings, "Networks": networks}, "HostConfig": host}
+
+
+def with_names(view: View, shown: dict[str, Any], attachment: NetworkAttachment | None) -> dict[str, Any]:
+    """Add the aliases that were asked for to what a container is called in the cluster's networks, in `inspect`'s JSON.
+
+    They are those of its task, or of its attachment. Its engine has not heard of them: the cluster's name server
+    answers for them.
+    """
+    task = view.tasks.get(((shown.get("Config") or {}).get("Labels") or {}).get(TASK_LABEL, ""))
+    of_task = ((each.target, each.aliases) for each in (task.spec.networks if task is not None else ()))
+    of_attachment = ((each.target, each.aliases) for each in (attachment.networks if attachment is not None else ()))
+    asked = {
+        network.name: aliases
+        for target, aliases in (*of_task, *of_attachment)
+        if aliases and (network := view.networks.get(target)) is not None
+    }
+    settings = shown.get("NetworkSettings") or {}
+    ends = settings.get("Networks") or {}
+    named = {name: _named(end or {}, asked[name]) if name in asked else end for name, end in ends.items()}
+    return {**shown, "NetworkSettings": {**settings, "Networks": named}} if asked else shown
+
+
+def _named(end: Mapping[str, Any], aliases: tuple[str, ...]) -> dict[str, Any]:
+    names = {"Aliases": list(dict.fromkeys((*aliases, *(end.get("Aliases") or ()))))}
+    if "DNSNames" in end:  # since API 1.44: the container's name, its aliases, and what else it is called
+        own, *others = end["DNSNames"] or ("",)
+        names["DNSNames"] = list(dict.fromkeys(filter(None, (own, *aliases, *others))))
+    return {**end, **names}
 
 
 def in_network(shown: Mapping[str, Any], wanted: Collection[str]) -> bool:

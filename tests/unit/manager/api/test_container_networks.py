@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.model import NetworkAttachment
+from common.model import NetworkAttachment, Task, TaskState, TaskStatus
 from common.model.attachment import AttachedEnd
 from common.model.container import Mount
+from common.model.service import NetworkAttachmentConfig, TaskSpec
+from common.model.task import ContainerStatus
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
@@ -83,6 +85,10 @@ def _requests(engine: ContainerEngine, path: str) -> list[Request]:
     return [each for each in engine.requests if each.method == "POST" and each.path == path]
 
 
+def bodies_sent(engine: ContainerEngine, path: str) -> int:
+    return len(_requests(engine, path))
+
+
 def attachments(cluster: ApiCluster) -> list[NetworkAttachment]:
     return [each for each in cluster.store.view.attachments if each.live]
 
@@ -104,6 +110,75 @@ async def test_a_container_is_made_with_what_its_node_prepared(
     (joined,) = bodies(engine, "/networks/orc-wide/connect")
     assert joined["EndpointConfig"] == {"DriverOpts": {"x": "y"}, "IPAMConfig": {"IPv4Address": "10.5.16.2"}}
     assert found.container_id == joined["Container"]
+
+
+async def test_inspect_shows_the_names_that_were_given(client: Client, engines: Engines, wide: str) -> None:
+    """Clients compare them with what they asked for; the engine has not been told of them."""
+    _, made = await create(client, "box", Aliases=["store", "db"])
+    full_id = json.loads(made)["Id"]
+    own = full_id[:12]
+    for engine in (engines.one, engines.two):
+        end = {"Aliases": [own], "DNSNames": ["box", own, "own"]}
+        shown = {"Id": full_id, "Name": "/box", "Config": {"Labels": {}}, "HostConfig": {}}
+        ends = {f"orc-wide-{wide[:5]}": end, "bridge": {"Aliases": None, "DNSNames": None}}
+        engine.answers[f"GET /containers/{full_id}/json"] = (200, {**shown, "NetworkSettings": {"Networks": ends}})
+    networks = (await client.get(f"/containers/{full_id}/json"))["NetworkSettings"]["Networks"]
+    assert networks["wide"]["Aliases"] == ["store", "db", own]
+    assert networks["wide"]["DNSNames"] == ["box", "store", "db", own, "own"]
+    assert networks["bridge"] == {"Aliases": None, "DNSNames": None}
+
+
+@pytest.mark.parametrize("action", ["start", "restart"])
+async def test_a_container_has_started_when_all_hosts_know_it(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str, action: str
+) -> None:
+    _, made = await create(client, "box")
+    full_id = json.loads(made)["Id"]
+    (record,) = attachments(cluster)
+    engine = engines.one if record.node_id == WORKER1 else engines.two
+    looked = f"/containers/{full_id}/json"
+    engine.answers[f"GET {looked}"] = (200, {"State": {"Running": True}})
+    starting = asyncio.create_task(client.ask("POST", f"/containers/{full_id}/{action}"))
+    while not any(request.path == looked for request in engine.requests):
+        await asyncio.sleep(0.001)
+    assert bodies_sent(engine, f"/containers/{full_id}/{action}") == 1
+    assert (await client.get("/networks/wide"))["Containers"] == {}
+    assert (starting.done(), engines.barriers) == (False, 0)
+
+    def run(tx: Transaction) -> None:
+        known = tx.attachments.get(record.id)
+        assert known is not None
+        tx.put(msgspec.structs.replace(known, status=msgspec.structs.replace(known.status, running=True)))
+
+    await cluster.store.update(run)
+    assert await starting == (204, None)
+    assert engines.barriers == 1
+    assert list((await client.get("/networks/wide"))["Containers"]) == [full_id]
+
+
+async def test_a_container_that_has_ended_already_is_not_waited_for(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    _, made = await create(client, "box")
+    full_id = json.loads(made)["Id"]
+    for engine in (engines.one, engines.two):
+        engine.answers[f"GET /containers/{full_id}/json"] = (200, {"State": {"Running": False}})
+    assert await client.ask("POST", f"/containers/{full_id}/start") == (204, None)
+    assert engines.barriers == 0
+
+
+async def test_inspect_shows_a_tasks_names(cluster: ApiCluster, client: Client, engines: Engines, wide: str) -> None:
+    def add(tx: Transaction) -> None:
+        networks = (NetworkAttachmentConfig(target=wide, aliases=("front",)),)
+        status = TaskStatus(state=TaskState.RUNNING, container_status=ContainerStatus(container_id=A))
+        tx.put(Task(id="t" * 25, service_name="web", spec=TaskSpec(networks=networks), node_id=WORKER1, status=status))
+
+    await cluster.store.update(add)
+    ends = {f"orc-wide-{wide[:5]}": {"Aliases": None}}
+    shown = {"Id": A, "Name": "/web.1.t", "Config": {"Labels": {"com.docker.swarm.task.id": "t" * 25}}}
+    engines.one.answers[f"GET /containers/{A}/json"] = (200, {**shown, "NetworkSettings": {"Networks": ends}})
+    found = (await client.get(f"/containers/{A}/json"))["NetworkSettings"]["Networks"]
+    assert found["wide"] == {"Aliases": ["front"], "NetworkID": wide}, "DNSNames are not for old engines"
 
 
 async def test_who_may_not_join_is_told_what_to_do(client: Client, engines: Engines, wide: str) -> None:

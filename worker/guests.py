@@ -21,6 +21,7 @@ from common.model.task import Task
 from common.wire.budget import LONGEST_ERROR, fitting
 from common.wire.messages import AttachmentReport, AttachmentState
 from worker.ports import (
+    LABEL_LINKS,
     LABEL_NO_GATEWAY,
     Attachment,
     Container,
@@ -235,12 +236,14 @@ class _Guest:
 def as_task(record: NetworkAttachment) -> Task:
     """Return the task that has the same networks, as the host's networks know tasks alone."""
     networks = (NetworkAttachmentConfig(target=each.target, aliases=each.aliases) for each in record.networks)
+    names = {name: other for each in record.networks for name, other in each.links.items()}
+    links = msgspec.json.encode(names).decode() if names else ""
     return Task(
         id=record.id,
         spec=TaskSpec(container_spec=ContainerSpec(dns_config=record.dns), networks=tuple(networks)),
         service_name=record.name,
         ports=(PortConfig(),) if record.publishes else (),
-        labels={} if record.gateway else {LABEL_NO_GATEWAY: ""},
+        labels={**({} if record.gateway else {LABEL_NO_GATEWAY: ""}), **({LABEL_LINKS: links} if links else {})},
     )
 
 

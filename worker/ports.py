@@ -31,6 +31,8 @@ LABEL_NODE_ID = "com.docker.swarm.node.id"
 LABEL_AGENT = "swarm.x.agent"
 # Of what stands for a plain container here: it has another way out of the host than the cluster's gateway network.
 LABEL_NO_GATEWAY = "swarm.x.no-gateway"
+# What a plain container, as a task, calls other containers: JSON, name → name.
+LABEL_LINKS = "swarm.x.links"
 
 # What can change a task's container.
 WATCHED_ACTIONS = ("start", "die", "kill", "oom", "rename", "destroy", "health_status")

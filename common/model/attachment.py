@@ -11,11 +11,15 @@ ATTACHMENT_LABEL = "swarm.x.attachment"
 
 
 class AttachedNetwork(Model):
-    """A network that a container is to be in. `address` is the one that its user asked for, empty for any."""
+    """A network that a container is to be in. `address` is the one that its user asked for, empty for any.
+
+    `links` are names that it alone has for other containers: name → the container's own name, or its short id.
+    """
 
     target: str = ""
     aliases: tuple[str, ...] = ()
     address: str = ""
+    links: dict[str, str] = {}
 
 
 class AttachedEnd(Model):

@@ -24,7 +24,7 @@ from manager.api.containers_request import Wanted, marked, read
 from manager.api.context import Context
 from manager.api.engine_answers import read as read_json
 from manager.api.engine_types import Created, ImageInspect, Progress, Volume, VolumeList
-from manager.api.errors import EngineError
+from manager.api.errors import EngineError, invalid
 from manager.api.images_find import find_local
 from manager.api.images_pin import untold
 from manager.api.proxy import ask, ask_all
@@ -43,7 +43,6 @@ async def create_container(context: Context, call: Call) -> Reply:
     """
     wanted = read(call, context.store.view)
     started = context.clock.now()
-    only = await _beside(context, wanted)
     if wanted.name:
         check_claims(context, wanted.name, started)
         await check_name(context, wanted.name)
@@ -52,6 +51,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     seen = await _look(context, wanted, image_id)
     if not any(each.image for each in seen.values()) and wanted.image:
         raise EngineError(404, f"No such image: {with_tag(wanted.image)}")
+    only = await _beside(context, wanted)
     # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
     check_claims(context, wanted.name, started)
     only = _common(only, check_addresses(context.store.view, wanted.networks))
@@ -78,11 +78,28 @@ async def create_container(context: Context, call: Call) -> Reply:
 
 
 async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
-    """Return the one node that the container must be on, as others are there that it shares something with."""
-    nodes = {(await locate(context, reference)).node_id for reference in dict.fromkeys(wanted.beside)}
+    """Return the one node that the container must be on, as others are there that it shares something with.
+
+    Links within a network of the cluster reach over all nodes.
+
+    Raises:
+        EngineError: 400, there is no such container (clients would take a 404 for a missing image); 409, they are on
+            different nodes.
+
+    """
+    others = dict.fromkeys(wanted.beside, "")
+    others |= {link.target: f"could not get container for {link.target}: " for link in wanted.links}
+    nodes = set()
+    for reference, prefix in others.items():
+        try:
+            found = await locate(context, reference)
+        except EngineError as error:
+            raise invalid(f"{prefix}{error.message}") from None
+        if reference in wanted.beside or not wanted.networks:
+            nodes.add(found.node_id)
     if len(nodes) > 1:
         names = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in nodes))
-        raise EngineError(409, f"the containers {', '.join(wanted.beside)} are on different nodes: {names}")
+        raise EngineError(409, f"the containers {', '.join(others)} are on different nodes: {names}")
     return frozenset(nodes) or None
 
 

@@ -6,27 +6,28 @@ network, which all versions of the API can, and connected to the others before i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from common.addressing import vip_range
 from common.addressing6 import ipv4_in, prefix_of, with_ipv4
 from common.errors import InvalidArgument
 from common.model import Network, NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachedNetwork
 from common.model.naming import Model
-from manager.allocate.attachments import check_address
+from manager.allocate.attachments import asked_range, check_address
 from manager.allocate.leases import holder_of, lease_around
 from manager.api.body import convert, normal
 from manager.api.errors import EngineError, invalid
 from manager.api.lookup import find_network
 from manager.api.proxy_presence import node_name
 from manager.api.service_names import predefined_name
-from manager.state.networkparts import address_range
 from manager.state.view import View
 
 _RESOLV = "/etc/resolv.conf"
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class IpamWanted(Model):
@@ -39,6 +40,15 @@ class EndpointWanted(Model):
 
     ipam_config: IpamWanted | None = None
     aliases: tuple[str, ...] | None = None
+    links: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Another container, and what it is to be called by the one that is made."""
+
+    target: str
+    alias: str
 
 
 def of_cluster(name: str) -> bool:
@@ -101,7 +111,13 @@ def asked_network(network: Network, endpoint: Any) -> AttachedNetwork:
     ipam = wanted.ipam_config or IpamWanted()
     address = _address_behind(network, ipam) if ipam.ipv6_address else ipam.ipv4_address
     aliases = tuple(dict.fromkeys(wanted.aliases or ()))
-    return AttachedNetwork(target=network.id, aliases=aliases, address=address)
+    links = links_by_name(map(parse_link, wanted.links or ()))
+    return AttachedNetwork(target=network.id, aliases=aliases, address=address, links=links)
+
+
+def links_by_name(links: Iterable[Link]) -> dict[str, str]:
+    """Return links as they are stored: name → the container's name, or its short id where it was named by its id."""
+    return {link.alias: link.target[:12] if _FULL_ID.fullmatch(link.target) else link.target for link in links}
 
 
 def _address_behind(network: Network, ipam: IpamWanted) -> str:
@@ -114,12 +130,27 @@ def _address_behind(network: Network, ipam: IpamWanted) -> str:
     except ValueError:
         raise invalid(f"invalid IPv6 address {ipam.ipv6_address!r} for network {network.name}") from None
     if address is None or ipam.ipv4_address not in ("", str(address)):
-        ipv4 = ipam.ipv4_address or str(vip_range(address_range(network)).broadcast_address + 1)
+        ipv4 = ipam.ipv4_address or str(asked_range(network)[0])
         raise invalid(
             f"containers of network {network.name} cannot have the address {ipam.ipv6_address}: theirs is {prefix} "
             f"with their IPv4 address at its end, as {with_ipv4(prefix, IPv4Address(ipv4))} for {ipv4}"
         )
     return str(address)
+
+
+def parse_link(text: str) -> Link:
+    """Read `CONTAINER`, `CONTAINER:ALIAS`, or what `inspect` shows, `/CONTAINER:/BY/ALIAS`.
+
+    Raises:
+        EngineError: 400, it is none of them.
+
+    """
+    target, _, alias = text.partition(":")
+    if not target or ":" in alias:
+        raise invalid(f"bad format for links: {text[:200]}")
+    if target.startswith("/"):
+        target, alias = target[1:], alias.rpartition("/")[2]
+    return Link(target, alias or target)
 
 
 def check_addresses(view: View, networks: tuple[AttachedNetwork, ...]) -> frozenset[str] | None:
@@ -160,7 +191,8 @@ def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
             raise EngineError(
                 409,
                 f"address {each.address} of network {network.name} cannot be had on node "
-                f"{node_name(view, attachment.node_id)}: every node gives out addresses of its own part ({parts})",
+                f"{node_name(view, attachment.node_id)}: every node gives out addresses of its own part, but for the "
+                f"part's first two ({parts or 'there is none yet'})",
             )
         yield given
 
@@ -177,7 +209,7 @@ def endpoint(end: AttachedEnd, asked: AttachedNetwork | None, given: Any) -> dic
 
     Its default route is not: by that of the cluster's way out the answers of published ports go.
     """
-    lower = {"ipamconfig", "aliases", "networkid", "endpointid", "gwpriority"}
+    lower = {"ipamconfig", "aliases", "links", "networkid", "endpointid", "gwpriority"}
     kept = {key: value for key, value in (given or {}).items() if key.lower() not in lower}
     addresses = {
         "IPv4Address": end.address or (asked.address if asked is not None else ""),
@@ -207,7 +239,7 @@ def with_networks(body: Mapping[str, Any], attachment: NetworkAttachment, first:
     """Return a create body for the engine: its first network, the cluster's name server, the attachment's label."""
     changed = {"labels", "hostconfig", "networkingconfig"}
     host = _get(body, "HostConfig") or {}
-    host = {key: value for key, value in host.items() if key.lower() not in {"networkmode", "dns", "mounts"}}
+    host = {key: value for key, value in host.items() if key.lower() not in {"networkmode", "dns", "mounts", "links"}}
     mounts = _get(_get(body, "HostConfig") or {}, "Mounts") or []
     if not _mounts_own(host, mounts):
         files = [{"Type": m.type, "Source": m.source, "Target": m.target} for m in attachment.status.mounts]

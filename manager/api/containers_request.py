@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from common.addressing import one_address
 from common.errors import InvalidArgument
 from common.model import NetworkAttachment, Task
@@ -31,7 +33,7 @@ from manager.api.body import convert, normal, parse
 from manager.api.call import Call
 from manager.api.containers_index import Port
 from manager.api.containers_list import NODE_LABEL
-from manager.api.containers_networks import asked_networks, given_endpoints
+from manager.api.containers_networks import Link, asked_networks, given_endpoints, links_by_name, parse_link
 from manager.api.errors import invalid
 from manager.state.constraints import parse_all
 from manager.state.view import View
@@ -46,6 +48,8 @@ _MARKS = frozenset({_AGENTS[1], ATTACHMENT_LABEL})
 _CONSTRAINT_ENV = "constraint:"
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _MOST_PORTS = 4096
+# What a body has beside the container's own configuration.
+_BESIDES_CONFIG = frozenset({"hostconfig", "networkingconfig"})
 
 
 class PortBinding(Model):
@@ -95,9 +99,9 @@ class ContainerCreate(Model):
 class Wanted:
     """A container to be placed.
 
-    `beside` are the containers that it must share a node with, `volumes` the named volumes that it uses, `body` is the
-    client's, decoded, its keys as they came. `networks` are the cluster's that it is to be in, `endpoints` what the
-    client said of them, by their ids.
+    `beside` are the containers that it must share a node with, `links` those that it has names for, `volumes` the named
+    volumes that it uses. `body` is the client's, decoded, its keys as they came. `networks` are the cluster's that it
+    is to be in, `endpoints` what the client said of them, by their ids.
     """
 
     name: str
@@ -109,6 +113,7 @@ class Wanted:
     nano_cpus: int = 0
     memory: int = 0
     beside: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
     volumes: tuple[str, ...] = ()
     networks: tuple[AttachedNetwork, ...] = ()
     endpoints: Mapping[str, Any] = field(default_factory=dict)
@@ -155,12 +160,19 @@ def read(call: Call, view: View) -> Wanted:
     call.require_json()
     body = parse(call.body)
     asked = convert(ContainerCreate, normal(ContainerCreate, body))
+    if all(key.lower() in _BESIDES_CONFIG for key in body):
+        raise invalid("config cannot be empty in order to create a container")
     host = asked.host_config
     name = call.query.get("name", "")
     if name and _NAME.fullmatch(name) is None:
         raise invalid(f"Invalid container name ({name[:200]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     _check_labels(asked.labels)
     networks = asked_networks(host.network_mode, asked.networking_config.endpoints_config, view)
+    links = tuple(map(parse_link, host.links))
+    if networks and links:
+        first = networks[0]
+        first = msgspec.structs.replace(first, links={**links_by_name(links), **first.links})
+        networks = (first, *networks[1:])
     return Wanted(
         name=name.removeprefix("/"),
         image=asked.image,
@@ -171,6 +183,7 @@ def read(call: Call, view: View) -> Wanted:
         nano_cpus=host.nano_cpus,
         memory=host.memory_reservation or host.memory,
         beside=tuple(_beside(host)),
+        links=links,
         volumes=tuple(_volumes(host)),
         networks=networks,
         endpoints=given_endpoints(asked.networking_config.endpoints_config, view) if networks else {},
@@ -217,7 +230,7 @@ def _beside(host: HostConfig) -> Iterator[str]:
     for mode in (host.network_mode, host.pid_mode, host.ipc_mode):
         if mode.startswith("container:"):
             yield mode.removeprefix("container:")
-    yield from (each.partition(":")[0] for each in (*host.volumes_from, *host.links))
+    yield from (each.partition(":")[0] for each in host.volumes_from)
 
 
 def _volumes(host: HostConfig) -> Iterator[str]:

@@ -15,7 +15,7 @@ from common.model.client import Role
 from common.model.container import DnsConfig
 from common.model.naming import Model
 from common.wire.messages import MESH
-from manager.api.attachments import attachment_of, joined, noticed, without
+from manager.api.attachments import attachment_of, joined, noticed, runs, without
 from manager.api.body import parse
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers_locate import Found, locate
@@ -52,6 +52,9 @@ async def connect_container(context: Context, call: Call) -> Reply:
     _check(shown, network)
     own = asked_network(network, asked.endpoint_config)
     _check_node(context, found, own)
+    present = attachment_of(context.store.view, found.id)
+    if not runs(shown) and present is not None and any(each.target == network.id for each in present.networks):
+        return Answer(200)  # an engine leaves one that does not run as it is, and says nothing
     draft = _draft(context, found, shown)
 
     def wanted(view: View) -> NetworkAttachment:

@@ -8,6 +8,7 @@ from tests.e2e.cluster import READY, Cluster
 from tests.e2e.test_containers import IMAGE, Docker
 from tests.lab.process import all_at_once
 
+PING = ("ping", "-c", "1", "-W", "3")
 SLEEP = ("sh", "-c", "trap exit TERM; while :; do sleep 1 & wait; done")
 
 
@@ -31,6 +32,7 @@ async def test_plain_containers_join_networks_of_the_cluster() -> None:
         short = (await docker("inspect", "-f", "{{.Id}}", "two"))[:12]
         for name in ("two", "second", short):
             assert "1 packets received" in await docker("exec", "one", "ping", "-c", "1", "-W", "3", name)
+        await known_at_once(docker, on + one, on + two)
         seen = json.loads(await docker("exec", "one", "wget", "-qO-", "http://two/"))
         members = json.loads(await docker("network", "inspect", "wide"))[0]["Containers"].values()
         addresses = {each["Name"].partition(".")[0]: each["IPv4Address"].partition("/")[0] for each in members}
@@ -61,6 +63,25 @@ async def test_plain_containers_join_networks_of_the_cluster() -> None:
         await docker("rm", "-f", "one", "two")
         await docker("network", "rm", "wide")
         assert "wide" not in await docker("network", "ls", "--format", "{{.Name}}")
+
+
+async def known_at_once(docker: Docker, here: str, there: str) -> None:
+    """A container that has started is listed, and all hosts know its aliases and links: nothing is tried twice."""
+    for number in range(5):
+        name, alias = f"now{number}", f"alias{number}"
+        await docker(
+            "run", "-d", "--name", name, "--network", "wide", "--network-alias", alias, "--label", there, "web:lab"
+        )
+        members = json.loads(await docker("network", "inspect", "wide"))[0]["Containers"].values()
+        assert name in {each["Name"] for each in members}
+        shown = json.loads(await docker("inspect", name))[0]["NetworkSettings"]["Networks"]["wide"]
+        assert (alias in shown["Aliases"], shown["DNSNames"][:2]) == (True, [name, alias])
+        assert "1 packets received" in await docker("exec", "one", *PING, alias)
+        linked = ("--network", "wide", "--link", f"{name}:linked", "--label", here)
+        assert "1 packets received" in await docker("run", "--rm", *linked, IMAGE, *PING, "linked")
+        failed = await docker.run("exec", "one", *PING, "linked", check=False)
+        assert "bad address" in failed.stderr, "it is that container's name for it alone"
+        await docker("rm", "-f", name)
 
 
 async def restarted(cluster: Cluster) -> None:

@@ -20,7 +20,7 @@ from worker.net.dnsanswers import Forward
 from worker.net.dnsforward import Forwarder
 from worker.net.dnsserver import DnsServer
 from worker.net.resolvconf import HostResolution
-from worker.net.zones import Records, Zone, Zones
+from worker.net.zones import Asker, Records, Zone, Zones
 
 PACKETS = 20_000
 HERE = "127.0.0.1"
@@ -36,7 +36,7 @@ def zones_of(addresses: list[bytes]) -> Zones:
     members = {str(number): (address,) for number, address in enumerate(addresses, 1)}
     records = Records("web", "", (), tuple(addresses), tuple(addresses), members, {}, {})
     zone = Zone("blue", (records,), {"web": (records,)})
-    return Zones(frozenset({HERE}), {"n": zone}, {HERE: (("n",), "", ())})
+    return Zones(frozenset({HERE}), {"n": zone}, {HERE: Asker(("n",))})
 
 
 @given(

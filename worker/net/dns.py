@@ -10,6 +10,8 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from common.errors import ResourceExhausted
 from common.model.container import ContainerSpec, DnsConfig, Mount
 from common.model.task import Task
@@ -19,7 +21,7 @@ from worker.net.dnsserver import DnsServer, explain
 from worker.net.resolvconf import HOST_FILE, TARGET, ContainerFiles, HostResolution
 from worker.net.site import Site
 from worker.net.zones import Guest, Memory, Zones, zones_of
-from worker.ports import NetworkWorld
+from worker.ports import LABEL_LINKS, NetworkWorld
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +117,8 @@ class ClusterDns:
                 continue
             spec = task.spec.container_spec or ContainerSpec()
             own = (spec.dns_config or DnsConfig()).nameservers
-            yield Guest(task_id=task_id, addresses=addresses, service_id=task.service_id, nameservers=own)
+            links = msgspec.json.decode(task.labels.get(LABEL_LINKS, "{}"), type=dict[str, str])
+            yield Guest(task_id=task_id, addresses=addresses, service_id=task.service_id, nameservers=own, links=links)
 
 
 def _gateways(site: Site) -> Mapping[str, str]:

@@ -6,6 +6,7 @@
     stack_web.1.TASKID            one task, by its container's name
     rabbit-1, d41ae530f33f        the tasks whose containers call themselves so (`hostname`, else the short id)
     any of these and .NETWORK     the same, in one of the container's networks
+    db, by `--link postgres:db`   postgres, for the container alone that was made so
 
 A container with several networks hears of the first, in the order of their names, that knows the name. What containers
 call themselves counts only where nothing else has the name.
@@ -67,6 +68,7 @@ def reply(query: Query, zones: Zones, source: str, limit: int, rng: random.Rando
 
 def lookup(view: View, name: str) -> list[bytes] | None:
     """Return what a name means in a view: addresses, an empty list if it has none now, None if nobody has the name."""
+    name = view.links.get(name, name)
     for zone in view.zones:
         found = _in_zone(zone, name, view.stack)
         if found is not None:

@@ -52,12 +52,29 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """A container of this host: its addresses by network id, its service, and the name servers of its own."""
+    """A container of this host: its addresses by network id, its service, and the name servers of its own.
+
+    `links` are names that it alone has for others: name → the other's own name.
+    """
 
     task_id: str
     addresses: Mapping[str, str]
     service_id: str = ""
     nameservers: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """What is known of who has an address: its networks' ids, in the order of their names, its stack, its own servers.
+
+    `links` are names that it alone has, in lower case: name → another's.
+    """
+
+    networks: tuple[str, ...]
+    stack: str = ""
+    nameservers: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,7 @@ class View:
     zones: tuple[Zone, ...] = ()
     stack: str = ""
     nameservers: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +92,14 @@ class Zones:
     """What a host's name server knows.
 
     listen: the host's own addresses to answer at.
-    zones: by network id; `guests` by address: its networks' ids, its stack, its own name servers.
+    zones: by network id; `guests` by address.
     neighbours: this host's part of each network → its id, for what has an address there and is no task.
     ranges: all addresses that are the cluster's: nobody else can name them.
     """
 
     listen: frozenset[str] = frozenset()
     zones: Mapping[str, Zone] = field(default_factory=dict)
-    guests: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = field(default_factory=dict)
+    guests: Mapping[str, Asker] = field(default_factory=dict)
     neighbours: tuple[tuple[IPv4Network, str], ...] = ()
     ranges: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -90,8 +108,8 @@ class Zones:
         guest = self.guests.get(source)
         if guest is None:
             return self._view_of_neighbour(source)
-        network_ids, stack, nameservers = guest
-        return View(tuple([self.zones[each] for each in network_ids]), stack, nameservers)
+        zones = tuple([self.zones[each] for each in guest.networks])
+        return View(zones, guest.stack, guest.nameservers, guest.links)
 
     def _view_of_neighbour(self, source: str) -> View | None:
         address = IPv4Address(source)
@@ -230,14 +248,14 @@ def _same(old: tuple[Records, ...], new: tuple[Records, ...]) -> bool:
     return len(old) == len(new) and all(one is other for one, other in zip(old, new, strict=True))
 
 
-def _guests(
-    world: NetworkWorld, zones: Mapping[str, Zone], guests: Iterable[Guest]
-) -> Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]:
+def _guests(world: NetworkWorld, zones: Mapping[str, Zone], guests: Iterable[Guest]) -> Mapping[str, Asker]:
     found = {}
     for guest in guests:
         endpoint = world.endpoints.get(guest.service_id)
         networks = sorted(guest.addresses.keys() & zones.keys(), key=lambda each: (zones[each].network, each))
-        entry = (tuple(networks), endpoint.stack if endpoint is not None else "", guest.nameservers)
+        stack = endpoint.stack if endpoint is not None else ""
+        links = {name.lower(): other.lower() for name, other in guest.links.items()}
+        entry = Asker(tuple(networks), stack, guest.nameservers, links)
         for address in guest.addresses.values():
             found[address] = entry
     return found

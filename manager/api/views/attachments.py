@@ -70,27 +70,30 @@ def with_cluster_networks(view: View, shown: Mapping[str, Any]) -> dict[str, Any
 
 
 def with_names(view: View, shown: dict[str, Any], attachment: NetworkAttachment | None) -> dict[str, Any]:
-    """Add the aliases that were asked for to what a container is called in the cluster's networks, in `inspect`'s JSON.
+    """Add the names that were asked for to a container's ends in the cluster's networks, in `inspect`'s JSON.
 
-    They are those of its task, or of its attachment. Its engine has not heard of them: the cluster's name server
-    answers for them.
+    They are the aliases of its task, or the aliases and links of its attachment. Its engine has not heard of them: the
+    cluster's name server answers for them.
     """
     task = view.tasks.get(((shown.get("Config") or {}).get("Labels") or {}).get(TASK_LABEL, ""))
-    of_task = ((each.target, each.aliases) for each in (task.spec.networks if task is not None else ()))
-    of_attachment = ((each.target, each.aliases) for each in (attachment.networks if attachment is not None else ()))
-    asked = {
-        network.name: aliases
-        for target, aliases in (*of_task, *of_attachment)
-        if aliases and (network := view.networks.get(target)) is not None
-    }
-    settings = shown.get("NetworkSettings") or {}
+    given: dict[str, tuple[tuple[str, ...], Mapping[str, str]]]
+    given = {each.target: (each.aliases, {}) for each in (task.spec.networks if task is not None else ())}
+    given |= {each.target: (each.aliases, each.links) for each in (attachment.networks if attachment else ())}
+    asked = {network.name: given[network.id] for network in view.networks if any(given.get(network.id, ()))}
+    if not asked:
+        return shown
+    settings, host = shown.get("NetworkSettings") or {}, shown.get("HostConfig") or {}
     ends = settings.get("Networks") or {}
-    named = {name: _named(end or {}, asked[name]) if name in asked else end for name, end in ends.items()}
-    return {**shown, "NetworkSettings": {**settings, "Networks": named}} if asked else shown
+    named = {name: _named(end or {}, *asked[name]) if name in asked else end for name, end in ends.items()}
+    links = [f"/{other}:{shown['Name']}/{name}" for _, each in asked.values() for name, other in each.items()]
+    host = {**host, "Links": links} if links else host
+    return {**shown, "NetworkSettings": {**settings, "Networks": named}, "HostConfig": host}
 
 
-def _named(end: Mapping[str, Any], aliases: tuple[str, ...]) -> dict[str, Any]:
-    names = {"Aliases": list(dict.fromkeys((*aliases, *(end.get("Aliases") or ()))))}
+def _named(end: Mapping[str, Any], aliases: tuple[str, ...], links: Mapping[str, str]) -> dict[str, Any]:
+    names = {"Aliases": list(dict.fromkeys((*aliases, *(end.get("Aliases") or ())))) or None}
+    if links:
+        names["Links"] = [f"{other}:{name}" for name, other in links.items()]
     if "DNSNames" in end:  # since API 1.44: the container's name, its aliases, and what else it is called
         own, *others = end["DNSNames"] or ("",)
         names["DNSNames"] = list(dict.fromkeys(filter(None, (own, *aliases, *others))))

@@ -18,7 +18,7 @@ from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines, Request
 
-A = "a" * 64
+A, B = "a" * 64, "b" * 64
 CUT = "network wide was not made"
 
 
@@ -128,6 +128,43 @@ async def test_inspect_shows_the_names_that_were_given(client: Client, engines: 
     assert networks["bridge"] == {"Aliases": None, "DNSNames": None}
 
 
+async def test_links_are_names_for_one_container_on_whatever_node(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    engines.one.add(A, "db")
+    engines.two.add(B, "cache")
+    body = {
+        "Image": "busybox",
+        "HostConfig": {"NetworkMode": "wide", "Links": ["db:store", "/db:/box/sql", B]},
+        "NetworkingConfig": {"EndpointsConfig": {"wide": {"Links": ["cache:redis"]}}},
+    }
+    _, made = await client.ask("POST", "/containers/create?name=box", body)
+    full_id = json.loads(made)["Id"]
+    (found,) = attachments(cluster)
+    assert found.networks[0].links == {"store": "db", "sql": "db", B: B[:12], "redis": "cache"}
+    engine = engines.one if found.node_id == WORKER1 else engines.two
+    (sent,) = bodies(engine, "/containers/create")
+    assert "Links" not in sent["HostConfig"], "the engine has the others not all"
+    (joined,) = bodies(engine, "/networks/orc-wide/connect")
+    assert "Links" not in joined["EndpointConfig"]
+    ends = {f"orc-wide-{wide[:5]}": {"Links": None}}
+    shown = {"Id": full_id, "Name": "/box", "Config": {}, "HostConfig": {}, "NetworkSettings": {"Networks": ends}}
+    engine.answers[f"GET /containers/{full_id}/json"] = (200, shown)
+    inspected = await client.get(f"/containers/{full_id}/json")
+    assert inspected["NetworkSettings"]["Networks"]["wide"]["Links"][:2] == ["db:store", "db:sql"]
+    assert "/db:/box/store" in inspected["HostConfig"]["Links"]
+
+
+async def test_a_link_to_nothing_is_refused(client: Client, engines: Engines, wide: str) -> None:
+    for given, words in (
+        ("nope:x", "could not get container for nope: No such container: nope"),
+        ("a:b:c", "bad format"),
+    ):
+        body = {"Image": "busybox", "HostConfig": {"NetworkMode": "wide", "Links": [given]}}
+        status, message = await client.error("POST", "/containers/create", body)
+        assert (status, message[: len(words)]) == (400, words)
+
+
 @pytest.mark.parametrize("action", ["start", "restart"])
 async def test_a_container_has_started_when_all_hosts_know_it(
     cluster: ApiCluster, client: Client, engines: Engines, wide: str, action: str
@@ -220,7 +257,15 @@ async def test_an_address_is_given_by_the_node_that_has_its_part(
     status, answer = await create(client, "three", IPAMConfig={"IPv4Address": "10.5.99.7"})
     assert (status, "in use by one" in answer["message"]) == (409, True)
     status, answer = await create(client, "four", IPAMConfig={"IPv4Address": "10.9.0.1"})
-    assert (status, "choose one from 10.5.16.0 to 10.5.255.254" in answer["message"]) == (400, True)
+    assert (status, "choose one from 10.5.16.2 to 10.5.255.254" in answer["message"]) == (400, True)
+
+
+async def test_every_address_that_is_offered_can_be_had(client: Client, engines: Engines, wide: str) -> None:
+    status, answer = await create(client, "box", IPAMConfig={"IPv4Address": "10.9.0.1"})
+    first = answer["message"].partition("choose one from ")[2].split()[0]
+    assert (await create(client, "box", IPAMConfig={"IPv4Address": first}))[0] == 201
+    status, answer = await create(client, "other", IPAMConfig={"IPv4Address": "10.5.17.0"})
+    assert (status, "of its own part, but for the part's first two" in answer["message"]) == (409, True)
 
 
 async def test_an_ipv6_address_names_the_ipv4_one_that_it_follows_from(
@@ -237,10 +282,10 @@ async def test_an_ipv6_address_names_the_ipv4_one_that_it_follows_from(
     for asked, said in (
         (
             {"IPv6Address": "fd00:6::1"},
-            "fd00:5::/64 with their IPv4 address at its end, as fd00:5::a05:1000 for 10.5.16.0",
+            "fd00:5::/64 with their IPv4 address at its end, as fd00:5::a05:1002 for 10.5.16.2",
         ),
         ({**both, "IPv4Address": "10.5.99.9"}, "as fd00:5::a05:6309 for 10.5.99.9"),
-        ({"IPv6Address": "fd00:5::5"}, "cannot have the address 0.0.0.5: choose one from 10.5.16.0"),
+        ({"IPv6Address": "fd00:5::5"}, "cannot have the address 0.0.0.5: choose one from 10.5.16.2"),
         ({"IPv6Address": "::x"}, "invalid IPv6 address '::x' for network wide"),
     ):
         status, answer = await create(client, "other", IPAMConfig=asked)
@@ -254,6 +299,8 @@ async def test_an_ipv6_address_needs_a_network_that_has_one(client: Client, engi
 
 async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engines: Engines, wide: str) -> None:
     engines.one.add(A, "box")
+    shown = {"Id": A, "Name": "/box", "State": {"Running": True}}
+    engines.one.answers |= {f"GET /containers/{each}/json": (200, shown) for each in ("box", A)}
     body = {"Container": "box", "EndpointConfig": {"Aliases": ["joined"], "GwPriority": 9, "MacAddress": "2:0:0:0:0:1"}}
     assert (await client.ask("POST", "/networks/wide/connect", body))[0] == 200
     (found,) = attachments(cluster)
@@ -265,6 +312,9 @@ async def test_connect_and_disconnect(cluster: ApiCluster, client: Client, engin
     assert bodies(engines.one, "/networks/00-orc-gw/connect"), "it had no way out"
     status, answer = await client.ask("POST", "/networks/wide/connect", body)
     assert (status, "already exists in network wide" in answer["message"]) == (403, True)
+    engines.one.answers[f"GET /containers/{A}/json"] = (200, {**shown, "State": {"Running": False}})
+    assert (await client.ask("POST", "/networks/wide/connect", body))[0] == 200, "as engines do before the start"
+    assert len(bodies(engines.one, "/networks/orc-wide/connect")) == 1
 
     assert (await client.ask("POST", "/networks/wide/disconnect", {"Container": "box"}))[0] == 200
     (left,) = attachments(cluster)

@@ -20,7 +20,7 @@ from worker.net import dnsanswers, dnsforward, dnsserver
 from worker.net.dnsforward import Forwarder
 from worker.net.dnsserver import DnsServer, explain
 from worker.net.resolvconf import HostResolution
-from worker.net.zones import Records, Zone, Zones
+from worker.net.zones import Asker, Records, Zone, Zones
 
 HERE, OTHER, DEAD, UPSTREAM = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
@@ -31,7 +31,7 @@ def zones(*addresses: str, listen=(HERE,), nameservers=()) -> Zones:
     return Zones(
         listen=frozenset(listen),
         zones={"n": Zone("blue", (records,), {"web": (records,)})},
-        guests={HERE: (("n",), "", nameservers)},
+        guests={HERE: Asker(("n",), nameservers=nameservers)},
     )
 
 

@@ -120,6 +120,23 @@ def test_what_containers_call_themselves(hostnames, name, source, expected):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("store", ["10.0.16.7"]),
+        ("STORE.", ["10.0.16.7"]),
+        ("front", ["10.0.0.10"]),
+        ("lost", dnswire.NXDOMAIN),
+        ("db", ["10.0.16.7"]),
+    ],
+)
+def test_links_are_one_containers_own_names(name, expected):
+    linked = Guest(task_id="t1", addresses={BLUE: ONE}, links={"Store": "db", "front": "Shop_web", "lost": "nobody"})
+    assert ask(make(guests=(linked, *GUESTS[1:])), name) == expected
+    if name != "db":
+        assert ask(make(guests=(linked, *GUESTS[1:])), name, BOTH) == dnswire.NXDOMAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
         ("shop_web", ["10.0.0.10"]),
         ("SHOP_Web", ["10.0.0.10"]),
         ("shop_web.", ["10.0.0.10"]),

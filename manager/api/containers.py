@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from common.model.client import Role
 from manager.api.attachments import attachment_of, noticed
@@ -119,7 +120,8 @@ async def commit(context: Context, call: Call) -> Reply:
     if not reference:
         raise invalid("commit: the query names no container")
     found = await locate(context, reference)
-    query = {**call.query, "container": found.id}
+    given = parse_qsl(raw_query(call), keep_blank_values=True)
+    query = urlencode([("container", found.id), *(pair for pair in given if pair[0] != "container")])
     return forward(context, found.node_id, call, "/commit", query=query)
 
 

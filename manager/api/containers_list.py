@@ -12,12 +12,13 @@ from common.model.client import Role
 from common.model.service import EXTENSION_PREFIX
 from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.containers_image import by_ids, with_image
-from manager.api.containers_locate import locate
+from manager.api.containers_order import made_between, newest_first
 from manager.api.containers_owner import complaints, settle
 from manager.api.context import Context
 from manager.api.engine_types import Container
 from manager.api.errors import EngineError, invalid
-from manager.api.proxy import EngineReply, ask, read_every
+from manager.api.logstream import TASK_LABEL
+from manager.api.proxy import EngineReply, read_every
 from manager.api.proxy_presence import node_name, ready_nodes
 from manager.api.router import Route
 from manager.api.views.attachments import in_network, with_cluster_networks
@@ -35,18 +36,18 @@ _FILTERS = frozenset(
 # What a person reads of one node, and of all; what no header may have.
 _MAX_REASON, _MAX_WARNING = 300, 4096
 _NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
-# Judged here: they name one container of the cluster, or a node.
-_OURS = frozenset({"before", "since", "network", "node"})
+# Judged here: they name one container of the cluster, or what its engines do not know.
+_OURS = frozenset({"before", "is-task", "since", "network", "node"})
 
 
 async def list_containers(context: Context, call: Call) -> Reply:
     """List the containers of all nodes, the newest first; a `Warning` header names nodes that did not answer."""
     filters = _node_labels(call.filters(_FILTERS))
     limit = _limit(call)
-    newest, oldest = await _bound(context, filters, "before"), await _bound(context, filters, "since")
+    of_tasks = _of_tasks(filters)
     every = call.flag("all") or bool(limit) or "before" in filters or "since" in filters
     query = {"all": "1"} if every else {}
-    if limit and not {"before", "network", "since"} & filters.keys():
+    if limit and not _OURS & filters.keys():
         query["limit"] = str(limit)
     if call.flag("size"):
         query["size"] = "1"
@@ -56,14 +57,12 @@ async def list_containers(context: Context, call: Call) -> Reply:
     if passed:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))
-    shown = [each for each in found if oldest < each["Created"] < newest or (newest, oldest) == _UNBOUND]
+    shown = await made_between(context, found, filters)
+    if of_tasks is not None:
+        shown = [each for each in shown if (TASK_LABEL in each["Labels"]) == of_tasks]
     if "network" in filters:
         shown = [each for each in shown if in_network(each, filters["network"])]
-    shown.sort(key=lambda each: (-each["Created"], each["Id"]))
-    return Answer(value=shown[:limit] if limit else shown, headers=warning)
-
-
-_UNBOUND = (2.0**63, -1.0)
+    return Answer(value=await newest_first(context, shown, limit), headers=warning)
 
 
 async def every_list(
@@ -137,18 +136,18 @@ def _limit(call: Call) -> int:
         raise EngineError(400, f'strconv.Atoi: parsing "{text[:100]}": invalid syntax') from None
 
 
-async def _bound(context: Context, filters: Filters, name: str) -> float:
-    """Return the time of creation of the container that a `before` or `since` filter names."""
-    if name not in filters:
-        return _UNBOUND[0] if name == "before" else _UNBOUND[1]
-    if len(filters[name]) > 1:
-        raise invalid(f"invalid filter '{name}': more than one container")
-    found = await locate(context, next(iter(filters[name])))
-    query = {"all": "1", "filters": msgspec.json.encode({"id": [found.id]}).decode()}
-    reply = await ask(context, found.node_id, "GET", "/containers/json", query=query)
-    if not reply.ok or not (entries := await listed(reply)):
-        raise EngineError(404, f"No such container: {found.id}")
-    return float(entries[0]["Created"])
+def _of_tasks(filters: Filters) -> bool | None:
+    """Read `is-task`: whether the containers of tasks are wanted, or all others; None when that does not matter.
+
+    Raises:
+        EngineError: 400, it is neither true nor false.
+
+    """
+    values = filters.get("is-task", frozenset())
+    yes, no = not values.isdisjoint(("1", "true")), not values.isdisjoint(("0", "false"))
+    if values and yes == no:
+        raise invalid(f"invalid filter 'is-task=[{' '.join(sorted(values))}]'")
+    return yes if values else None
 
 
 ROUTES = (Route("GET", "/containers/json", list_containers, needs=Role.VIEWER),)

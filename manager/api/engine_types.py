@@ -213,6 +213,36 @@ class DiskUsage(TypedDict, total=False):
     BuildCache: list[Raw] | None
 
 
+class EngineInfo(TypedDict, total=False):
+    """What is shown of `GET /info`, of one engine or added up."""
+
+    Containers: Size
+    ContainersRunning: Size
+    ContainersPaused: Size
+    ContainersStopped: Size
+    Images: Size
+    Driver: str
+    DriverStatus: list[list[str]] | None
+    LoggingDriver: str
+    CgroupDriver: str
+    CgroupVersion: str
+    DockerRootDir: str
+    DefaultRuntime: str
+    SecurityOptions: Texts
+    MemoryLimit: bool
+    SwapLimit: bool
+    CpuCfsPeriod: bool
+    CpuCfsQuota: bool
+    CPUShares: bool
+    CPUSet: bool
+    PidsLimit: bool
+    IPv4Forwarding: bool
+    OomKillDisable: bool
+    BridgeNfIptables: bool
+    BridgeNfIp6tables: bool
+    InitBinary: str
+
+
 class ErrorMessage(TypedDict):
     message: str
 

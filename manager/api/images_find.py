@@ -18,6 +18,7 @@ from manager.api.errors import EngineError
 from manager.api.proxy_presence import ready_nodes
 from manager.api.validate_container import is_image
 
+_PREFERS_BUILDKIT = 23
 _PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
 
 
@@ -92,10 +93,25 @@ def builder(context: Context) -> str:
         EngineError: 503, no node is there.
 
     """
-    nodes = sorted(ready_nodes(context.store.view), key=lambda node: _rank(context, node))
+    nodes = by_suitability(context)
     if not nodes:
         raise EngineError(503, "no node's engine can be reached: see 'docker node ls'")
     return nodes[0].id
+
+
+def builder_version(context: Context) -> str:
+    """Return what clients are told to build with: "2", BuildKit, or "1" where the builder's engine prefers its own.
+
+    Engines since 23 prefer BuildKit.
+    """
+    nodes = by_suitability(context)
+    release = nodes[0].description.engine.engine_version.partition(".")[0] if nodes else ""
+    return "1" if release.isdecimal() and int(release) < _PREFERS_BUILDKIT else "2"
+
+
+def by_suitability(context: Context) -> list[Node]:
+    """Return the nodes whose engines can be asked, in the order in which they are taken for what one alone does."""
+    return sorted(ready_nodes(context.store.view), key=lambda node: _rank(context, node))
 
 
 def _rank(context: Context, node: Node) -> tuple[bool, bool, str]:

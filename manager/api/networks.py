@@ -167,6 +167,7 @@ def _until(filters: Filters, now: float) -> float | None:
 
 ROUTES = (
     Route("GET", "/networks", list_networks, needs=Role.VIEWER),
+    Route("GET", "/networks/", list_networks, needs=Role.VIEWER),  # as engines do, for networks alone
     Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
     Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
     Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER),

@@ -9,12 +9,15 @@ from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.engine_types import BuildRecord, Container, DiskUsage, Image, Volume
+from manager.api.engine_types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
+from manager.api.images_find import builder_version, by_suitability
 from manager.api.proxy import EngineReply, raw_query, read_every
+from manager.api.proxy_presence import node_name
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 from manager.api.views.info import info_view, swarm_info_view, version_view
 
 DF_SECONDS = 10.0
+INFO_SECONDS = 1.0
 _USED: Mapping[str, type[Any]] = {
     "Images": Image,
     "Containers": Container,
@@ -29,7 +32,7 @@ async def ping(context: Context, call: Call) -> Reply:
     headers = {
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
-        "Builder-Version": "1",
+        "Builder-Version": builder_version(context),
         "Swarm": "active/manager" if len(view.clusters) else "inactive",
     }
     body = b"OK" if call.method == "GET" else b""
@@ -42,9 +45,18 @@ async def version(context: Context, _: Call) -> Reply:
 
 
 async def info(context: Context, _: Call) -> Reply:
+    """Add up what the engines say of themselves; of one that does not answer, a warning says so."""
+    found, reasons = await read_every(context, "GET", "/info", _info, seconds=INFO_SECONDS)
     view = context.store.view
+    engines = [found[node.id] for node in by_suitability(context) if node.id in found]
+    missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in sorted(reasons.items())]
     swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
-    return Answer(value=info_view(view, context.identity.version, context.host, swarm, context.clock.now()))
+    now = context.clock.now()
+    return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))
+
+
+async def _info(reply: EngineReply) -> EngineInfo:
+    return reply.read(EngineInfo)
 
 
 async def disk_usage(context: Context, call: Call) -> Reply:

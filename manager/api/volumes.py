@@ -80,7 +80,9 @@ async def create_volume(context: Context, call: Call) -> Reply:
     content = msgspec.json.encode({**body, key: name})
     headers = {"content-type": JSON}
     reply = await ask(context, node_id, "POST", "/volumes/create", version=call.version, body=content, headers=headers)
-    return reply.answer()
+    if not reply.ok:
+        return reply.answer()
+    return Answer(reply.status, with_node(reply.read(ListedVolume), node_name(context.store.view, node_id)))
 
 
 async def inspect_volume(context: Context, call: Call) -> Reply:
@@ -110,6 +112,7 @@ async def prune_volumes(context: Context, call: Call) -> Reply:
         seconds=PRUNE_SECONDS,
     )
     value = pruned("VolumesDeleted", results.values())
+    value["VolumesDeleted"] = value["VolumesDeleted"] or []  # of all prunes the one that is never null
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 

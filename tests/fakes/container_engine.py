@@ -28,6 +28,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
+    raw_query: str = ""
 
 
 @dataclass
@@ -87,7 +88,7 @@ class ContainerEngine:
         parts = urlsplit(target)
         _, version, path = parts.path.split("/", 2)
         self.versions.append(version)
-        return Request(method, "/" + unquote(path), dict(parse_qsl(parts.query)), headers)
+        return Request(method, "/" + unquote(path), dict(parse_qsl(parts.query)), headers, raw_query=parts.query)
 
     async def _body(self, request: Request, reader: asyncio.StreamReader) -> None:
         if "chunked" in request.headers.get("transfer-encoding", ""):

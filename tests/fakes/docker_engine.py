@@ -38,6 +38,7 @@ class FakeEngine:
         version = "/{version:v1[.][0-9]+}"
         app.router.add_get(version + "/distribution/{name:.+}/json", self._distribution)
         app.router.add_get(version + "/system/df", self._usage)
+        app.router.add_get(version + "/info", self._info)
         app.router.add_get(version + "/volumes", self._volumes)
         app.router.add_post(version + "/auth", self._auth)
         self._runner = web.AppRunner(app, handler_cancellation=True)
@@ -88,6 +89,12 @@ class FakeEngine:
         return web.json_response(
             {"LayersSize": 100, "Images": [image], "Containers": [], "Volumes": [], "BuildCache": []}
         )
+
+    async def _info(self, _: web.Request) -> web.Response:
+        numbers = {"Containers": 3, "ContainersRunning": 2, "ContainersPaused": 0, "ContainersStopped": 1, "Images": 5}
+        kinds = {"Driver": "overlay2", "CgroupDriver": "systemd", "CgroupVersion": "2", "DefaultRuntime": "runc"}
+        own = {"Name": "its own", "Labels": ["its=own"], "DockerRootDir": "/var/lib/docker"}
+        return web.json_response({**numbers, **kinds, **own, "SecurityOptions": ["name=seccomp,profile=builtin"]})
 
     async def _volumes(self, _: web.Request) -> web.Response:
         return web.json_response({"Volumes": [], "Warnings": None})

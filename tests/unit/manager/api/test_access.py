@@ -71,6 +71,7 @@ VIEWED = r"""
 /(_ping|version|info|events|system/df)
 /swarm
 /(nodes|services|tasks|secrets|configs|networks|volumes)(/\{(id|name\+)\})?
+/networks/
 /(services|tasks)/\{id\}/logs
 /services/\{id\}/history
 /swarm/rebalance

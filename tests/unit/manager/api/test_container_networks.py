@@ -174,7 +174,7 @@ async def test_a_container_has_started_when_all_hosts_know_it(
     (record,) = attachments(cluster)
     engine = engines.one if record.node_id == WORKER1 else engines.two
     looked = f"/containers/{full_id}/json"
-    engine.answers[f"GET {looked}"] = (200, {"State": {"Running": True}})
+    engine.answers[f"GET {looked}"] = (200, {"Id": full_id, "Name": "/box", "State": {"Running": True}})
     starting = asyncio.create_task(client.ask("POST", f"/containers/{full_id}/{action}"))
     while not any(request.path == looked for request in engine.requests):
         await asyncio.sleep(0.001)
@@ -199,7 +199,10 @@ async def test_a_container_that_has_ended_already_is_not_waited_for(
     _, made = await create(client, "box")
     full_id = json.loads(made)["Id"]
     for engine in (engines.one, engines.two):
-        engine.answers[f"GET /containers/{full_id}/json"] = (200, {"State": {"Running": False}})
+        engine.answers[f"GET /containers/{full_id}/json"] = (
+            200,
+            {"Id": full_id, "Name": "/box", "State": {"Running": False}},
+        )
     assert await client.ask("POST", f"/containers/{full_id}/start") == (204, None)
     assert engines.barriers == 0
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.clock import parse_rfc3339
 from common.model import Task
 from common.model.container import ContainerSpec
 from common.model.node import PlainContainers
@@ -16,7 +17,7 @@ from manager.api.call import Answer, Call, Relay
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
-from tests.fakes.container_engine import Engines
+from tests.fakes.container_engine import ContainerEngine, Engines
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -68,14 +69,46 @@ async def test_a_filter_by_node(client: Client, engines: Engines, filters: str) 
     assert engines.one.requests == []
 
 
-async def test_before_and_since_name_containers_of_any_node(client: Client, engines: Engines) -> None:
+def made_at(engine: ContainerEngine, full_id: str, name: str, created: str) -> None:
+    """Have an engine list a container by the second, and inspect it by the instant, as real ones do."""
+    engine.add(full_id, name, created=int(parse_rfc3339(created)))
+    shown = {"Id": full_id, "Name": f"/{name}", "Created": created}
+    engine.answers |= {f"GET /containers/{each}/json": (200, shown) for each in (full_id, name)}
+
+
+@pytest.mark.parametrize("seconds", [("01.2", "01.3", "01.4"), ("01.2", "01.3", "02.1"), ("00.9", "01.3", "01.4")])
+async def test_before_and_since_name_containers_of_any_node(
+    client: Client, engines: Engines, seconds: tuple[str, ...]
+) -> None:
     for number, (engine, full_id) in enumerate(((engines.one, A), (engines.two, B), (engines.one, C))):
-        engine.add(full_id, f"c{number}", created=10 * number)
-    # The engine's list is asked for one id: it answers with what it has of it.
-    engines.two.answers["GET /containers/json"] = (200, [engines.two.containers[B]])
+        made_at(engine, full_id, f"c{number}", f"2026-01-31T12:00:{seconds[number]}00000000Z")
     for name, expected in (("before", A), ("since", C)):
         listed = await client.get(f'/containers/json?filters={{"{name}":["c1"]}}')
         assert [each["Id"] for each in listed] == [expected]
+
+
+async def test_the_last_ones_are_told_apart_within_a_second(client: Client, engines: Engines) -> None:
+    for engine, full_id, name, fraction in (
+        (engines.one, A, "a", 1),
+        (engines.two, B, "b", 3),
+        (engines.one, C, "c", 2),
+    ):
+        made_at(engine, full_id, name, f"2026-01-31T12:00:01.{fraction}00000000Z")
+    assert [each["Id"] for each in await client.get("/containers/json?limit=1")] == [B]
+    assert [each["Id"] for each in await client.get("/containers/json?limit=2")] == [B, C]
+
+
+async def test_tasks_containers_are_those_of_the_clusters_services(client: Client, engines: Engines) -> None:
+    """Their engines do not know that they are tasks'."""
+    engines.one.add(A, "web.1.x", Labels={"com.docker.swarm.task.id": "x"})
+    engines.two.add(B, "plain")
+    for value, expected in (("true", [A]), ("1", [A]), ("false", [B]), ("0", [B])):
+        listed = await client.get(f'/containers/json?filters={{"is-task":["{value}"]}}')
+        assert [each["Id"] for each in listed] == expected
+    assert not any("is-task" in request.query.get("filters", "") for request in engines.one.requests)
+    for value in ('"x"', '"true","false"'):
+        status, message = await client.error("GET", f'/containers/json?filters={{"is-task":[{value}]}}')
+        assert (status, message[:24]) == (400, "invalid filter 'is-task=")
 
 
 async def test_what_all_engines_refuse_is_passed_on(client: Client, engines: Engines) -> None:
@@ -323,6 +356,36 @@ async def test_volumes_and_others_draw_a_container_to_their_node(client: Client,
     assert (status, "are on different nodes: w1, w2" in answer["message"]) == (409, True)
 
 
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ({"Links": ["nope:x"]}, "could not get container for nope: No such container: nope"),
+        ({"Links": ["/nope:/web/x"]}, "could not get container for nope: No such container: nope"),
+        ({"VolumesFrom": ["nope:ro"]}, "No such container: nope"),
+        ({"PidMode": "container:nope"}, "No such container: nope"),
+        ({"IpcMode": "container:nope"}, "No such container: nope"),
+        ({"NetworkMode": "container:nope"}, "No such container: nope"),
+    ],
+)
+async def test_another_container_that_is_missing_is_no_missing_image(
+    client: Client, engines: Engines, host: dict[str, Any], words: str
+) -> None:
+    """Clients take a 404 for that, pull the image, and fail with other words."""
+    assert await client.error("POST", "/containers/create", {"Image": "busybox", "HostConfig": host}) == (400, words)
+    status, _ = await client.error("POST", "/containers/create", {"Image": "nowhere", "HostConfig": host})
+    assert status == 404, "the image is looked for first"
+
+
+async def test_a_container_of_nothing_is_refused_in_the_engines_words(client: Client, engines: Engines) -> None:
+    words = "config cannot be empty in order to create a container"
+    for body in ({}, {"HostConfig": {"Memory": 1 << 30}}, None):
+        assert await client.error("POST", "/containers/create", body) == (400, words)
+    assert where(engines) == []
+    status, _ = await client.ask("POST", "/containers/create", {"Cmd": ["x"]})
+    assert status == 201, "engines make one without an image"
+    assert not any(request.path.startswith("/images/") for request in engines.one.requests)
+
+
 async def test_networks_of_engines_are_passed_on(client: Client, engines: Engines) -> None:
     status, answer = await create(client, NetworkingConfig={"EndpointsConfig": {"nowhere": {}}})
     assert (status, answer["message"]) == (400, "network nowhere not found")
@@ -357,6 +420,22 @@ async def test_volumes_of_one_name_are_told_apart_by_node(client: Client, engine
     assert [r.method for r in engines.one.requests if r.path == "/volumes/data"] == ["GET"]
     assert (await client.error("GET", "/volumes/w9/data"))[0] == 404
     assert (await client.error("GET", "/volumes/none"))[0] == 404
+
+
+async def test_a_volumes_answers_all_tell_its_node(client: Client, engines: Engines) -> None:
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /volumes/create"] = (201, {"Name": "data", "Labels": None})
+    status, made = await client.ask("POST", "/volumes/create", {"Name": "w2/data"})
+    assert (status, made["Labels"]) == (201, {"swarm.x.node": "w2"})
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /volumes/create"] = (409, {"message": "conflict"})
+    assert await client.error("POST", "/volumes/create", {"Name": "w2/data"}) == (409, "conflict")
+
+
+async def test_a_prune_of_volumes_that_finds_none_lists_none(client: Client, engines: Engines) -> None:
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /volumes/prune"] = (200, {"VolumesDeleted": [], "SpaceReclaimed": 0})
+    assert await client.ask("POST", "/volumes/prune") == (200, {"VolumesDeleted": [], "SpaceReclaimed": 0})
 
 
 # --- exec -------------------------------------------------------------------------------------------------------------

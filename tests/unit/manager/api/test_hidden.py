@@ -92,6 +92,7 @@ OPEN = {
     "/nodes": "/nodes",
     "/nodes/{id}": "/nodes/w1",
     "/networks": "/networks",
+    "/networks/": "/networks/",
     "/networks/{id}": "/networks/net",
     "/secrets": "/secrets",
     "/secrets/{id}": "/secrets/s",

@@ -1,6 +1,7 @@
 """What is passed on to a node's engine, over real sockets: bodies, hijacked connections, half-close, lost nodes."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -84,6 +85,29 @@ async def test_the_head_comes_before_any_data(path: Path, engines: Engines) -> N
     writer.write(b"you\n")
     assert await reader.read() == b"hello you\n"
     writer.close()
+
+
+async def test_a_compressed_body_is_passed_on_as_it_came(path: Path, engines: Engines) -> None:
+    """An engine reads the archive's own first bytes; the sizes that the client says are those of what it sends."""
+    sent = gzip.compress(b"archive" * 1000)
+    headers = "Content-Encoding: gzip\r\nContent-Type: application/x-tar\r\n"
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /build"] = (200, {"stream": "done"})
+    reader, writer = await ask(path, "POST /build?t=x", headers, sent)
+    assert (await head_of(reader)).startswith("HTTP/1.1 200")
+    writer.close()
+    (build,) = [each for engine in (engines.one, engines.two) for each in engine.requests if each.path == "/build"]
+    assert build.body == sent
+
+
+async def test_every_change_of_a_commit_is_passed_on(path: Path, engines: Engines) -> None:
+    engines.two.answers["POST /commit"] = (201, {"Id": "sha256:1"})
+    query = "container=box&repo=x&changes=ENV+A%3D1&changes=LABEL+b%3D2&comment="
+    reader, writer = await ask(path, f"POST /commit?{query}", "Content-Type: application/json\r\n", b"{}")
+    assert (await head_of(reader)).startswith("HTTP/1.1 201")
+    writer.close()
+    expected = f"container={BOX}&repo=x&changes=ENV+A%3D1&changes=LABEL+b%3D2&comment="
+    assert engines.two.requests[-1].raw_query == expected
 
 
 async def test_an_engine_that_refuses_is_passed_on(path: Path, engines: Engines) -> None:

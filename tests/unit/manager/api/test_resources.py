@@ -23,8 +23,9 @@ from common.model.service import (
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH
 from manager.api import registry
+from manager.api.call import Answer, Call
 from manager.state.transaction import Transaction
-from tests.fakes.api_client import Client
+from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import MANAGER, WORKER1, WORKER2, ApiCluster
 
 RPC = "rpc error: code = {} desc = {}"
@@ -513,6 +514,7 @@ async def test_networks(client: Client) -> None:
     }
     assert (network["Internal"], network["Attachable"], network["Ingress"]) == (True, True, False)
     assert network["Options"] == {"color": "blue", "com.docker.network.driver.overlay.vxlanid_list": "4097"}
+    assert await client.get("/networks/") == await client.get("/networks"), "as engines do"
     assert [n["Name"] for n in await client.get("/networks")] == ["ingress", "on1", "bridge", "host", "none"]
 
 
@@ -672,6 +674,34 @@ async def test_info(client: Client) -> None:
     assert (swarm["NodeID"], swarm["Nodes"], swarm["Managers"]) == (MANAGER, 3, 1)
     assert swarm["RemoteManagers"] == [{"NodeID": MANAGER, "Addr": "10.1.0.1:2377"}]
     assert "JoinTokens" not in swarm["Cluster"]
+
+
+async def test_info_adds_up_what_the_engines_say(client: Client, cluster: ApiCluster) -> None:
+    info = await client.get("/info")
+    assert (info["Containers"], info["ContainersRunning"], info["Images"]) == (6, 4, 10)
+    assert (info["Driver"], info["CgroupVersion"], info["DefaultRuntime"]) == ("overlay2", "2", "runc")
+    assert (info["DockerRootDir"], info["SecurityOptions"]) == ("/var/lib/docker", ["name=seccomp,profile=builtin"])
+    assert (info["Name"], info["Labels"], info["Warnings"]) == (cluster.api.context.host.hostname, [], None)
+    await cluster.engines.engines.pop(WORKER1).stop()
+    info = await client.get("/info")
+    assert (info["Containers"], info["Images"], info["Driver"]) == (3, 5, "overlay2")
+    assert info["Warnings"] == [f"node w1: node {WORKER1} is not connected"]
+
+
+@pytest.mark.parametrize(("release", "builder"), [("20.10.24", "1"), ("26.1.5+dfsg1", "2"), ("dev", "2")])
+async def test_clients_build_with_what_the_builder_prefers(
+    client: Client, cluster: ApiCluster, release: str, builder: str
+) -> None:
+    def install(tx: Transaction) -> None:
+        for node in list(tx.nodes):
+            engine = msgspec.structs.replace(node.description.engine, engine_version=release)
+            description = msgspec.structs.replace(node.description, engine=engine)
+            tx.put(msgspec.structs.replace(node, description=description))
+
+    await cluster.store.update(install)
+    reply = await cluster.api.answer(Call("HEAD", "/_ping", caller=ADMIN))
+    assert isinstance(reply, Answer)
+    assert reply.headers["Builder-Version"] == builder
 
 
 async def test_disk_usage_adds_up(client: Client, cluster: ApiCluster) -> None:

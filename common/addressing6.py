@@ -15,7 +15,7 @@ A subnet must have room for that, so the smallest is a /96. Addresses that a poo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from common.errors import InvalidArgument
@@ -52,18 +52,9 @@ def ipv4_in(prefix: IPv6Network, address: IPv6Address) -> IPv4Address | None:
     return IPv4Address(number) if 0 <= number < 1 << (128 - SMALLEST_SUBNET) else None
 
 
-def writer_with_ipv4(prefix: IPv6Network) -> Callable[[str], str]:
-    """Return what turns an IPv4 address into the text of `with_ipv4`, many times as quickly, for rules with thousands.
-
-    The first octet of every address is 1 or more, so the zeros that `::` stands for are all in the prefix.
-    """
-    start = str(with_ipv4(prefix, IPv4Address("0.1.0.1"))).removesuffix("1:1")
-
-    def write(address: str) -> str:
-        first, second, third, fourth = map(int, address.split("."))
-        return f"{start}{first << 8 | second:x}:{third << 8 | fourth:x}"
-
-    return write
+def packed_prefix(prefix: IPv6Network) -> bytes:
+    """Return what `with_ipv4` puts before the four bytes of an IPv4 address."""
+    return prefix.network_address.packed[:-4]
 
 
 def range_with_ipv4(prefix: IPv6Network, part: IPv4Network) -> IPv6Network:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model.network import Network
+from typing import Protocol
 
 # Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
 GATEWAY_NETWORK = "00-orc-gw"
@@ -10,6 +10,16 @@ GATEWAY_NETWORK = "00-orc-gw"
 PREDEFINED_NETWORKS = ("bridge", "host", "none")
 
 
-def engine_network(network: Network) -> str:
+class Named(Protocol):
+    """A network of the cluster."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def engine_network(network: Named) -> str:
     """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
     return f"orc-{network.name}-{network.id[:5]}"

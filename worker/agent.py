@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Mapping
 
 from msgspec import structs
 
@@ -36,9 +37,11 @@ from worker.gate import EngineGate, calls_at_once
 from worker.guests import Guests
 from worker.hands import Hands
 from worker.images import Fetch, Images
+from worker.intake import Accepted, Intake
+from worker.intake.refusals import Refusals
 from worker.meter import Meter
 from worker.plain import PlainWatch
-from worker.ports import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, NetworkWorld, TaskFiles
+from worker.ports import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, TaskFiles
 from worker.presence import EnginePresence
 from worker.reporter import Reporter
 from worker.supervisor import Supervisor
@@ -99,6 +102,9 @@ class Agent:
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
         self.guests = Guests(engine, networks)
         self._set = AssignmentSet()
+        self._intake = Intake(node_id)
+        self._refusals = Refusals()
+        self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
         self._plain = PlainWatch(engine, node_id)
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
@@ -122,9 +128,9 @@ class Agent:
         """Adopt what runs, and care for it, until cancelled; containers live on."""
         self._set = await self._memory.load()
         self._hands.materials = Materials(configs=self._set.configs)
-        self._networks.update(_world(self._set))
-        self.guests.apply(self._set.attachments, complete=False)
-        self.supervisor.apply(self._set.tasks, complete=False)
+        accepted = self._take_in(self._set)
+        self.guests.apply(accepted.attachments, complete=False)
+        self.supervisor.apply(accepted.tasks, complete=False)
         self.lost()
         try:
             async with asyncio.TaskGroup() as group:
@@ -171,10 +177,12 @@ class Agent:
         old, self._set = self._set, new
         self._name_node()
         self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
-        self._networks.update(_world(new))
+        if message.complete:
+            self._rejected = {}  # a manager that says everything anew is told so, too
+        accepted = self._take_in(new)
         self._set_changed.set()
-        self.guests.apply(new.attachments, complete=message.complete)  # first: what they have, no task may get
-        self.supervisor.apply(new.tasks, complete=True)
+        self.guests.apply(accepted.attachments, complete=message.complete)  # first: what they have, no task may get
+        self.supervisor.apply(accepted.tasks, complete=True)
         if new.secrets is not old.secrets or new.configs is not old.configs:
             self.supervisor.wake()
         self._forget(old, new)
@@ -234,6 +242,17 @@ class Agent:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _take_in(self, found: AssignmentSet) -> Accepted:
+        """Let the networks know of a set, and others what of it cannot be used here."""
+        accepted = self._intake.take(found)
+        self._networks.update(accepted.world)
+        for task_id in accepted.rejected.keys() - self._rejected.keys():
+            self._report(task_id, _rejection(accepted.rejected[task_id], self._hands.clock.now()))
+        self._rejected = accepted.rejected
+        if self._refusals.note(accepted.refused) and self._described.is_set():
+            self._describe_now()
+        return accepted
+
     def _cancel_alone(self) -> None:
         if self._alone is not None:
             self._alone.cancel()
@@ -290,7 +309,7 @@ class Agent:
         """Describe this host anew as soon as its networks lack something else, or nothing any more."""
         while True:
             await self._networks.looked()
-            if self._described.is_set() and tuple(self._networks.lacks()) != self._lacks:
+            if self._described.is_set() and self._lacks_now() != self._lacks:
                 self._describe_now()
 
     async def _follow_plain(self) -> None:
@@ -302,9 +321,12 @@ class Agent:
                 await asyncio.sleep(PLAIN_SECONDS)
             await self._plain.changed()
 
+    def _lacks_now(self) -> tuple[str, ...]:
+        return (*self._networks.lacks(), *self._refusals.lacks())
+
     def _describe_now(self) -> None:
         networks = self._networks
-        self._lacks = tuple(networks.lacks())
+        self._lacks = self._lacks_now()
         self._description = resources.describe(
             self._info,
             self._version,
@@ -326,16 +348,8 @@ class Agent:
         self._hands.node = structs.replace(said, hostname=called) if called else said
 
 
-def _world(found: AssignmentSet) -> NetworkWorld:
-    return NetworkWorld(
-        node_number=found.node_number,
-        address_pools=found.address_pools,
-        data_path_port=found.data_path_port,
-        networks=found.networks,
-        endpoints=found.endpoints,
-        peers=found.peers,
-        tunnel_keys=found.tunnel_keys,
-    )
+def _rejection(why: str, now: float) -> TaskStatus:
+    return TaskStatus(timestamp=now, state=TaskState.REJECTED, message="preparing", err=why)
 
 
 def _leaves_nothing(task: Task, status: TaskStatus) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping
 
 from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import SwarmError
-from common.model.network import Network
 from common.model.service import NetworkAttachmentConfig
 from common.model.task import Task
+from worker.intake.world import Network, NetworkWorld
 from worker.ports import (
     JSON,
     LABEL_AGENT,
@@ -23,7 +23,6 @@ from worker.ports import (
     Container,
     Engine,
     NetworkEndpoint,
-    NetworkWorld,
 )
 
 LABEL_NETWORK = "swarm.x.network"
@@ -144,7 +143,7 @@ class LocalNetworks:
             return  # from before this agent started
         body: JSON = {"Name": end.network, "Driver": "bridge", "Labels": labels}
         if network is not None:
-            body |= {"Internal": network.spec.internal, "Labels": {**network.spec.labels, **labels}}
+            body |= {"Internal": network.internal, "Labels": {**network.labels, **labels}}
         await self._engine.create_network(body)
 
     async def _remove_unused(self, network_id: str) -> None:

@@ -12,12 +12,11 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from common.errors import SwarmError, Unavailable
 from common.model.container import Mount
-from common.model.network import Network
-from common.model.node import TunnelKey
 from common.model.service import PortConfig
 from common.model.task import Task
-from common.wire.messages import MESH, MESH6, Assignments, Peer, ServiceEndpoint, TaskReport
+from common.wire.messages import MESH, MESH6, Assignments, TaskReport
 from worker.assignments import AssignmentSet
+from worker.intake.world import NetworkWorld
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -268,24 +267,6 @@ class Attachment:
         found = {end.network_id: end.address for end in self.endpoints}
         found[MESH6] = next((end.address6 for end in self.endpoints if end.network_id == MESH), "")
         return {network_id: address for network_id, address in found.items() if network_id and address}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkWorld:
-    """All that the data plane is to know: this node's number, its networks, every endpoint and peer, by id.
-
-    `address_pools` are the cluster's, of which the number has its share (`common.addressing`). `data_path_port` is that
-    of all tunnels, 0: the usual one. `tunnel_keys` are the node's own for encrypted networks, None until a manager has
-    said which.
-    """
-
-    node_number: int = 0
-    address_pools: tuple[str, ...] = ()
-    data_path_port: int = 0
-    networks: Mapping[str, Network] = field(default_factory=dict)
-    endpoints: Mapping[str, ServiceEndpoint] = field(default_factory=dict)
-    peers: Mapping[str, Peer] = field(default_factory=dict)
-    tunnel_keys: tuple[TunnelKey, ...] | None = None
 
 
 class Networks(Protocol):

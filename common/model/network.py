@@ -8,6 +8,7 @@ from common.model.naming import Model
 
 ENCRYPTED = "encrypted"
 MTU = "com.docker.network.driver.mtu"
+_DIGITS = 6
 _NO = frozenset({"false", "0", "f"})
 
 
@@ -44,7 +45,7 @@ class NetworkSpec(Model):
     def mtu(self) -> int:
         """The largest packets that containers are to send, in bytes; 0 where that is left to the hosts."""
         asked = self.driver.options.get(MTU, "")
-        return int(asked) if asked.isdecimal() else 0
+        return int(asked) if asked.isdecimal() and len(asked) <= _DIGITS else 0
 
 
 class Network(Specified):

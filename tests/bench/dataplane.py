@@ -38,11 +38,13 @@ from tests.bench.spread import show_spread
 from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
 from tests.lab import Host
+from worker.assignments import AssignmentSet
+from worker.intake.network import NetworkIntake
+from worker.intake.words import identifier
 from worker.net.nft import NftTables
 from worker.net.plan import Memory, plan
 from worker.net.site import HostFacts
 from worker.net.watch import RuleWatch
-from worker.ports import NetworkWorld
 
 DOCKER_PORT, OWN_PORT, MESH_PORT = 9090, 9091, 8080
 BODY = 10_000_000
@@ -223,38 +225,38 @@ async def _show_programming(host: Host) -> None:
 
 async def _program(kind: str, services: int, backends: int) -> dict[str, float]:
     """Measure in a network namespace of its own: the best of several times, in seconds."""
-    found: dict[str, list[float]] = {key: [] for key in TIMES}
+    times: dict[str, list[float]] = {key: [] for key in TIMES}
     heard: list[str] = []
-    facts = HostFacts(node_id="node0", address="192.168.1.1", ipv6=kind == KINDS[2])
+    facts = HostFacts(node_id=identifier("node0"), address="192.168.1.1", ipv6=kind == KINDS[2])
     table = NftTables()
     watch = RuleWatch(table.changed_by_us, lambda: heard.append("another's"), lambda: None, table.process)
     watching = asyncio.create_task(watch.run())
     for _ in range(5):
-        world, memory = _world(kind, services, backends), Memory()
+        found, memory, intake = _set(kind, services, backends), Memory(), NetworkIntake(facts.node_id)
         table.lost()
         await asyncio.sleep(0.1)
         start = time.perf_counter()
-        first = plan(world, (), (), facts, memory)
+        first = plan(intake.world(found), (), (), facts, memory)
         planned = time.perf_counter()
         await table.apply(first.rulesets, first.services)
         written = time.perf_counter()
         fewer = _endpoint(kind, 0, backends - 1)
-        changed = replace(world, endpoints={**world.endpoints, fewer.service_id: fewer})
+        changed = replace(found, endpoints={**found.endpoints, fewer.service_id: fewer})
         before_change = time.perf_counter()
-        second = plan(changed, (), (), facts, memory)
+        second = plan(intake.world(changed), (), (), facts, memory)
         await table.apply(second.rulesets, second.services)
-        found["plan"].append(planned - start)
-        found["whole"].append(written - planned)
-        found["both"].append(written - start)
-        found["change"].append(time.perf_counter() - before_change)
+        times["plan"].append(planned - start)
+        times["whole"].append(written - planned)
+        times["both"].append(written - start)
+        times["change"].append(time.perf_counter() - before_change)
     watching.cancel()
     table.close()
     if heard:
         raise AssertionError("the worker's own changes were taken for another's")
-    return {key: min(values) for key, values in found.items()}
+    return {key: min(values) for key, values in times.items()}
 
 
-def _world(kind: str, services: int, backends: int) -> NetworkWorld:
+def _set(kind: str, services: int, backends: int) -> AssignmentSet:
     network = Network(
         id=NETWORK,
         spec=NetworkSpec(name="web", ipv6_enabled=kind == KINDS[2]),
@@ -266,7 +268,7 @@ def _world(kind: str, services: int, backends: int) -> NetworkWorld:
     )
     peers = {f"node{i}": Peer(node_id=f"node{i}", number=i + 1, addr=f"192.168.1.{i + 1}") for i in range(1, 100)}
     endpoints = {each.service_id: each for each in (_endpoint(kind, i, backends) for i in range(services))}
-    return NetworkWorld(
+    return AssignmentSet(
         node_number=1, address_pools=POOLS, networks={NETWORK: network}, endpoints=endpoints, peers=peers
     )
 
@@ -279,13 +281,13 @@ def _endpoint(kind: str, number: int, backends: int) -> ServiceEndpoint:
         ports=(PublishedPort(protocol="tcp", published=10_000 + number, target=80),) if kind != KINDS[0] else (),
         backends=tuple(
             Backend(
-                task_id=f"t{number}-{i}",
+                task_id=f"t{number}x{i}",
                 slot=i,
                 node_id=f"node{i}",
                 addresses={
                     NETWORK: f"10.0.{16 + i}.{number + 2}",
                     MESH: f"10.240.{i + 1}.{number + 2}",
-                    MESH6: f"fd00:2::10.240.{i + 1}.{number + 2}",
+                    MESH6: f"fd00:2:0:ffff:ffff:ffff:10.240.{i + 1}.{number + 2}",
                 },
             )
             for i in range(backends)

@@ -2,14 +2,15 @@
 
 import re
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ResourceExhausted
 from tests.unit.worker.net.nfkernel import ServicesKernel
-from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, mesh6, network, port, world
+from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, ips, mesh6, network, port, world
+from worker.intake.addresses import port as listened
 from worker.net import servicetable
 from worker.net.addresses import AddressPool
 from worker.net.plan import Memory, plan
@@ -80,11 +81,11 @@ def worlds(draw: st.DrawFn):
         backends = [backend(each, ipv6=ipv6) for each in numbers]
         made.append(endpoint(*backends, name=name, vip=f"10.1.0.{9 + number}", ports=ports))
     addresses = draw(st.sets(st.sampled_from(["10.1.16.2", "10.1.16.3", mesh6(1, 2)])))
-    held = frozenset({("tcp", 8080, "")}) if draw(st.booleans()) else frozenset()
-    peers = {} if draw(st.booleans()) else world().peers
+    held = frozenset({listened("tcp", 8080, "")}) if draw(st.booleans()) else frozenset()
+    peers = {"peers": {}} if draw(st.booleans()) else {}
     networks = (network(subnet6="fd00:1::/64"),)
-    there = world(*made, peers=peers, address_pools=POOLS6, networks=networks)
-    return there, tuple(addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held, ipv6=True)
+    there = world(*made, **peers, address_pools=POOLS6, networks=networks)
+    return there, ips(*addresses), draw(st.sets(st.sampled_from(["t2", "t3"]))), facts(held=held, ipv6=True)
 
 
 @settings(max_examples=200, deadline=None)
@@ -130,7 +131,7 @@ def test_no_address_has_two_holders_or_is_given_while_it_rests(steps):
             except ResourceExhausted:
                 assert len(held) == 14
                 continue
-            if isinstance(found, str):
+            if isinstance(found, IPv4Address):
                 assert found not in held.values()
                 assert now - freed.get(found, -100.0) >= 10
                 held[task] = found

@@ -27,7 +27,7 @@ class AddressPool:
         # Given back, in that order → until when they rest.
         self._resting: OrderedDict[int, float] = OrderedDict()
 
-    def take(self, task_id: str, now: float) -> str | float:
+    def take(self, task_id: str, now: float) -> IPv4Address | float:
         """Return an address for a task, or, while all that are free still rest, how many seconds to wait.
 
         Raises:
@@ -40,7 +40,7 @@ class AddressPool:
             if candidate not in self._holders and not self._rest(candidate, now):
                 self._resting.pop(candidate, None)
                 self._holders[candidate] = task_id
-                return str(IPv4Address(candidate))
+                return IPv4Address(candidate)
         if not self._resting:
             raise ResourceExhausted(f"all addresses of {self.lease}, this host's part of the network, are in use")
         return self._rest(next(iter(self._resting)), now)
@@ -54,17 +54,17 @@ class AddressPool:
         left = self._resting.get(number, now) - now
         return left if 0 < left <= REST_SECONDS else 0.0
 
-    def hold(self, task_id: str, address: str) -> None:
+    def hold(self, task_id: str, address: IPv4Address) -> None:
         """Note that a task has an address already; one of another lease does not matter here."""
-        number = int(IPv4Address(address))
+        number = int(address)
         if self._first <= number <= self._last:
             self._holders[number] = task_id
             self._resting.pop(number, None)
             self._next = self._first if number >= self._last else max(self._next, number + 1)
 
-    def release(self, address: str, now: float) -> None:
+    def release(self, address: IPv4Address, now: float) -> None:
         """Take an address back. Repeatable."""
-        number = int(IPv4Address(address))
+        number = int(address)
         if self._holders.pop(number, None) is not None:
             self._resting[number] = now + REST_SECONDS
             self._resting.move_to_end(number)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address
 
 from common.clock import Clock
 from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
+from worker.intake.addresses import IPAddress, address4
+from worker.intake.words import Unusable
 from worker.net.addresses import AddressPool
 from worker.net.site import Site
 from worker.ports import Container
@@ -18,14 +22,14 @@ class Attachments:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pools: dict[str, AddressPool] = {}
-        self._tasks: dict[str, dict[str, str]] = {}
+        self._tasks: dict[str, dict[str, IPAddress]] = {}
         self.draining: set[str] = set()
 
-    def of(self, task_id: str) -> Mapping[str, str]:
+    def of(self, task_id: str) -> Mapping[str, IPAddress]:
         return self._tasks.get(task_id, {})
 
     @property
-    def by_task(self) -> Mapping[str, Mapping[str, str]]:
+    def by_task(self) -> Mapping[str, Mapping[str, IPAddress]]:
         return self._tasks
 
     @property
@@ -34,7 +38,7 @@ class Attachments:
         return {network_id for addresses in self._tasks.values() for network_id in addresses}
 
     @property
-    def addresses(self) -> Collection[str]:
+    def addresses(self) -> Collection[IPAddress]:
         return {address for addresses in self._tasks.values() for address in addresses.values()}
 
     def fit(self, site: Site) -> None:
@@ -42,7 +46,8 @@ class Attachments:
 
         That of a network which is gone is kept for as long as its addresses are in use or rest: it may be back soon.
         """
-        leases = {segment.network_id: (segment.lease, segment.subnet) for segment in site.segments.values()}
+        segments = site.segments.items()
+        leases = {network_id: (segment.lease, segment.subnet) for network_id, segment in segments}
         if site.number:
             leases[MESH] = (site.gateways, site.gateways)
         for network_id, (lease, subnet) in leases.items():
@@ -50,8 +55,9 @@ class Attachments:
             if pool is None or pool.lease != lease:
                 pool = self._pools[network_id] = AddressPool(lease, subnet)
                 for task_id, addresses in self._tasks.items():
-                    if network_id in addresses:
-                        pool.hold(task_id, addresses[network_id])
+                    held = addresses.get(network_id)
+                    if isinstance(held, IPv4Address):
+                        pool.hold(task_id, held)
         now = self._clock.now()
         for network_id in [each for each, pool in self._pools.items() if each not in leases and pool.idle(now)]:
             del self._pools[network_id]
@@ -76,12 +82,12 @@ class Attachments:
             if pool is None:
                 raise Unavailable(f"network {network_id} has no addresses on this host yet")
             found = pool.take(task_id, self._clock.now())
-            if not isinstance(found, str):
+            if not isinstance(found, IPv4Address):
                 return found
             addresses[network_id] = found
         return 0.0
 
-    def reserve(self, task_id: str, addresses: Mapping[str, str]) -> None:
+    def reserve(self, task_id: str, addresses: Mapping[str, IPAddress]) -> None:
         """Keep addresses for one that is to get them, or has them.
 
         Raises:
@@ -95,10 +101,10 @@ class Attachments:
         for network_id, address in addresses.items():
             self.hold(task_id, network_id, address)
 
-    def hold(self, task_id: str, network_id: str, address: str) -> None:
+    def hold(self, task_id: str, network_id: str, address: IPAddress) -> None:
         """Note what a container has that was made before."""
         self._tasks.setdefault(task_id, {})[network_id] = address
-        if network_id in self._pools:
+        if network_id in self._pools and isinstance(address, IPv4Address):
             self._pools[network_id].hold(task_id, address)
 
     def release(self, task_id: str) -> bool:
@@ -109,11 +115,14 @@ class Attachments:
             self._give_back(network_id, address)
         return bool(addresses)
 
-    def _give_back(self, network_id: str, address: str) -> None:
-        if network_id in self._pools:
+    def _give_back(self, network_id: str, address: IPAddress) -> None:
+        if network_id in self._pools and isinstance(address, IPv4Address):
             self._pools[network_id].release(address, self._clock.now())
 
 
-def addresses_of(container: Container, docker_names: Mapping[str, str]) -> dict[str, str]:
-    """Return a container's addresses by network id. `docker_names`: Docker's network name → network id."""
-    return {docker_names[name]: address for name, address in container.addresses.items() if name in docker_names}
+def addresses_of(container: Container, docker_names: Mapping[str, str]) -> Iterator[tuple[str, IPv4Address]]:
+    """Yield a container's addresses, and before each its network's id. `docker_names`: Docker's name → network id."""
+    for name, text in container.addresses.items():
+        with suppress(Unusable):  # an engine that says nonsense of its containers has others' to say it of, too
+            if name in docker_names:
+                yield docker_names[name], address4(text)

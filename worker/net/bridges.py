@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from worker.intake.addresses import text_of
+from worker.intake.words import InterfaceName
 from worker.localnetworks import LABEL_NETWORK
 from worker.net.kernel import Bridge
 from worker.net.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL, WIREGUARD_LINKS
@@ -40,7 +42,7 @@ class DockerNetwork:
 
     name: str
     network_id: str
-    bridge: str
+    bridge: InterfaceName
     subnet: IPv4Network
     lease: IPv4Network
     gateway: IPv4Address
@@ -48,7 +50,7 @@ class DockerNetwork:
     internal: bool = False
     isolated: bool = False
     labels: tuple[tuple[str, str], ...] = ()
-    ways: tuple[str, ...] = (TUNNEL,)
+    ways: tuple[InterfaceName, ...] = (TUNNEL,)
     ipv6: Pool6 | None = None
 
     def body(self, node_id: str) -> JSON:
@@ -80,7 +82,7 @@ class DockerNetwork:
 
     @property
     def link(self) -> Bridge:
-        return Bridge(self.bridge, str(self.gateway), self.subnet.prefixlen, self.mtu)
+        return Bridge(self.bridge, text_of(self.gateway), self.subnet.prefixlen, self.mtu)
 
     def same_as(self, answer: JSON) -> bool:
         """Whether the engine's network of this name is this one, as far as it cannot be changed."""

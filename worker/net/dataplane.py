@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from common.addressing6 import beside_ipv4, with_ipv4
+from common.addressing6 import with_ipv4
 from common.clock import Clock
 from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
 from common.rounds import Rounds
 from common.wire.messages import MESH, MESH6
+from worker.intake.addresses import IPAddress, address, address6
+from worker.intake.words import Unusable
+from worker.intake.world import Network, NetworkWorld
 from worker.net import facts as host_facts
 from worker.net import listeners
 from worker.net.abilities import NO_ENCRYPTION, Encryption
@@ -22,9 +26,8 @@ from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns import ClusterDns
 from worker.net.host import Host
 from worker.net.keeper import Keeper
-from worker.net.names import GATEWAY_NETWORK, docker_name
+from worker.net.names import GATEWAY_NETWORK
 from worker.net.netlink import Kernel
-from worker.net.ports import text
 from worker.net.site import Site
 from worker.ports import (
     LABEL_AGENT,
@@ -33,7 +36,6 @@ from worker.ports import (
     Container,
     Engine,
     NetworkEndpoint,
-    NetworkWorld,
     Phase,
 )
 
@@ -90,7 +92,7 @@ class DataPlane:
             self._keeper.note()
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
-        self._attachments.reserve(holder, addresses)
+        self._attachments.reserve(holder, {network_id: address(text) for network_id, text in addresses.items()})
         self._keeper.note()
 
     async def attach(self, task: Task) -> Attachment:
@@ -173,7 +175,7 @@ class DataPlane:
             *self._dns.lacks(),
             *self._keeper.connections.lacks(),
             *self._keeper.firewall.lacks(),
-            *(f"another program has port {text(port)}: it is not published here" for port in self._keeper.ports.held),
+            *(f"another program has port {port}: it is not published here" for port in self._keeper.ports.held),
         )
 
     def encryption(self) -> str:
@@ -202,10 +204,10 @@ class DataPlane:
         """Say which of a task's networks has no lease for this host. One that is not full gets it within a moment."""
         known = self._keeper.world.networks
         for network in [known[each.target] for each in task.spec.networks if each.target in known]:
-            if network.subnets and self._node_id not in network.leases:
+            if network.subnet is not None and self._node_id not in network.leases:
                 return (
                     f"network {network.name!r} has no addresses left for this host, since other nodes have all of "
-                    f"{network.subnets[0].subnet}: create the network with a larger --subnet"
+                    f"{network.subnet}: create the network with a larger --subnet"
                 )
         return "its networks have no addresses for this host yet"
 
@@ -216,7 +218,7 @@ class DataPlane:
             return ids
         networks = self._keeper.world.networks
         known = [networks[each] for each in ids if each in networks]
-        shut = bool(known) and all(network.spec.internal for network in known)
+        shut = bool(known) and all(network.internal for network in known)
         return ids if shut and not _publishes(task) else [MESH, *ids]
 
     async def _give_addresses(self, task: Task) -> None:
@@ -228,8 +230,9 @@ class DataPlane:
             wait = self._attachments.take(task.id, wanted)
             if not wait:
                 if MESH in wanted and site.mesh6 is not None:
-                    address = IPv4Address(self._attachments.of(task.id)[MESH])
-                    self._attachments.hold(task.id, MESH6, str(with_ipv4(site.mesh6, address)))
+                    given = self._attachments.of(task.id)[MESH]
+                    assert isinstance(given, IPv4Address), "so are all that are given out"
+                    self._attachments.hold(task.id, MESH6, with_ipv4(site.mesh6, given))
                 self._keeper.note()
                 return
             await asyncio.sleep(wait)
@@ -241,7 +244,10 @@ class DataPlane:
         ends = []
         if MESH in addresses:
             gateway = NetworkEndpoint(
-                network=GATEWAY_NETWORK, network_id=MESH, address=addresses[MESH], address6=addresses.get(MESH6, "")
+                network=GATEWAY_NETWORK,
+                network_id=MESH,
+                address=str(addresses[MESH]),
+                address6=str(addresses.get(MESH6, "")),
             )
             ends.append(gateway)
         for config in task.spec.networks:
@@ -249,10 +255,10 @@ class DataPlane:
             if network is not None and network.id in addresses:
                 ends.append(
                     NetworkEndpoint(
-                        network=docker_name(network),
+                        network=network.docker,
                         network_id=network.id,
-                        address=addresses[network.id],
-                        address6=beside_ipv4((each.subnet for each in network.subnets), addresses[network.id]),
+                        address=str(addresses[network.id]),
+                        address6=_beside(network, addresses[network.id]),
                         # Docker's own name server would answer them first, with this host's container alone.
                         aliases=() if nameserver else config.aliases,
                         driver_opts=config.driver_opts,
@@ -267,11 +273,12 @@ class DataPlane:
         """Take note of the addresses that a container has from before."""
         if container.phase is Phase.EXITED:
             return
-        names = {docker_name(network): network.id for network in self._keeper.world.networks.values()}
-        for network_id, address in addresses_of(container, {**names, GATEWAY_NETWORK: MESH}).items():
-            self._attachments.hold(task_id, network_id, address)
-        if GATEWAY_NETWORK in container.addresses6:
-            self._attachments.hold(task_id, MESH6, container.addresses6[GATEWAY_NETWORK])
+        names = {network.docker: str(network.id) for network in self._keeper.world.networks.values()}
+        for network_id, found in addresses_of(container, {**names, GATEWAY_NETWORK: MESH}):
+            self._attachments.hold(task_id, network_id, found)
+        with suppress(Unusable):
+            if GATEWAY_NETWORK in container.addresses6:
+                self._attachments.hold(task_id, MESH6, address6(container.addresses6[GATEWAY_NETWORK]))
         self._keeper.note()
 
     async def _survey(self) -> None:
@@ -289,6 +296,13 @@ class DataPlane:
                     told = error.message
                     _log.info("cannot see which addresses are in use yet: %s", told)
                 await asyncio.sleep(SURVEY_RETRY_SECONDS)
+
+
+def _beside(network: Network, given: IPAddress) -> str:
+    """Return the IPv6 address of what has this IPv4 one in a network; empty where it has none."""
+    if network.prefix6 is None or not isinstance(given, IPv4Address):
+        return ""
+    return str(with_ipv4(network.prefix6, given))
 
 
 def _publishes(task: Task) -> bool:

@@ -16,12 +16,14 @@ from common.errors import ResourceExhausted
 from common.model.container import ContainerSpec, DnsConfig, Mount
 from common.model.task import Task
 from common.wire.messages import MESH
+from worker.intake.addresses import IPAddress
+from worker.intake.world import NetworkWorld
 from worker.net.dnsforward import DNS_PORT, Forwarder
 from worker.net.dnsserver import DnsServer, explain
 from worker.net.resolvconf import HOST_FILE, TARGET, ContainerFiles, HostResolution
 from worker.net.site import Site
 from worker.net.zones import Guest, Memory, Zones, zones_of
-from worker.ports import LABEL_LINKS, NetworkWorld
+from worker.ports import LABEL_LINKS
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,11 @@ class ClusterDns:
         await self._server.run()
 
     def update(
-        self, world: NetworkWorld, site: Site, attached: Mapping[str, Mapping[str, str]], draining: Collection[str]
+        self,
+        world: NetworkWorld,
+        site: Site,
+        attached: Mapping[str, Mapping[str, IPAddress]],
+        draining: Collection[str],
     ) -> None:
         """Answer by a new plan from now on. `attached`: the addresses of each task here, by network id."""
         guests = list(self._guests(attached))
@@ -108,7 +114,7 @@ class ClusterDns:
         """Leave nothing on the host."""
         self._files.remove_all()
 
-    def _guests(self, attached: Mapping[str, Mapping[str, str]]) -> Iterator[Guest]:
+    def _guests(self, attached: Mapping[str, Mapping[str, IPAddress]]) -> Iterator[Guest]:
         for task_id, addresses in attached.items():
             task = self._tasks.get(task_id)
             if task is None:

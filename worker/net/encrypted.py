@@ -12,11 +12,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address
 
 from common.addressing6 import range_with_ipv4
 from common.model.node import TunnelKey
-from common.wire.messages import Peer
+from worker.intake.addresses import text_of
+from worker.intake.words import AddressText, InterfaceName
+from worker.intake.world import Peer
 from worker.net.names import wireguard_link, wireguard_port
 from worker.net.site import Segment, Site
 
@@ -26,11 +28,11 @@ KEEP_ALIVE_SECONDS = 25
 
 @dataclass(frozen=True, slots=True)
 class WireGuardPeer:
-    """`endpoint`: ADDRESS:PORT; `ranges`: the addresses behind it, sorted."""
+    """`endpoint`: address and port; `ranges`: the addresses behind it, sorted."""
 
     public: bytes
-    endpoint: str
-    ranges: tuple[str, ...]
+    endpoint: tuple[IPv4Address, int]
+    ranges: tuple[AddressText, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class WireGuardLink:
     over that link, however loose its check of the way back is to be; and a peer may have changed over first.
     """
 
-    name: str
-    address: str
+    name: InterfaceName
+    address: AddressText
     port: int
     mtu: int
     public: bytes
@@ -53,10 +55,11 @@ class WireGuardLink:
         """Write it as `wg syncconf` reads it."""
         lines = ["[Interface]", f"PrivateKey = {_text(self.private)}", f"ListenPort = {self.port}"]
         for peer in self.peers:
+            address, port = peer.endpoint
             lines += [
                 "[Peer]",
                 f"PublicKey = {_text(peer.public)}",
-                f"Endpoint = {peer.endpoint}",
+                f"Endpoint = {address}:{port}",
                 f"AllowedIPs = {', '.join(peer.ranges)}",
                 f"PersistentKeepalive = {KEEP_ALIVE_SECONDS}",
             ]
@@ -73,12 +76,12 @@ def links(site: Site) -> Mapping[str, WireGuardLink] | None:
     return {link.name: link for link in (_link(site, key, segments) for key in site.keys)}
 
 
-def way_to(site: Site, peer: Peer) -> str:
-    """Return the link to a peer; empty when they have no keys of one generation, and so nothing is sent."""
+def way_to(site: Site, peer: Peer) -> InterfaceName | None:
+    """Return the link to a peer; None when they have no keys of one generation, and so nothing is sent."""
     shared = sorted(peer.keys.keys() & _generations(site, peer))
     answered = [generation for generation in shared if peer.keys[generation] in site.facts.answered]
     chosen = answered[-1:] or shared[:1]
-    return wireguard_link(chosen[0]) if chosen else ""
+    return wireguard_link(chosen[0]) if chosen else None
 
 
 def _generations(site: Site, peer: Peer) -> Collection[int]:
@@ -91,7 +94,7 @@ def _generations(site: Site, peer: Peer) -> Collection[int]:
 def _link(site: Site, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
     return WireGuardLink(
         name=wireguard_link(key.generation),
-        address=f"{site.tunnel}/32",
+        address=AddressText(f"{site.tunnel}/32"),
         port=wireguard_port(key.generation),
         mtu=site.encrypted_mtu,
         public=key.public,
@@ -104,17 +107,17 @@ def _peers(site: Site, generation: int, segments: Collection[Segment]) -> Iterat
     for peer in site.peers.values():
         ranges = [part for segment in segments for part in _parts(segment, peer)]
         if ranges and generation in peer.keys:
-            endpoint = f"{peer.addr}:{wireguard_port(generation)}"
+            endpoint = (peer.addr, wireguard_port(generation))
             yield WireGuardPeer(peer.keys[generation], endpoint, tuple(sorted(ranges)))
 
 
-def _parts(segment: Segment, peer: Peer) -> Iterator[str]:
+def _parts(segment: Segment, peer: Peer) -> Iterator[AddressText]:
     """Yield a peer's part of a network, in both families where it has both."""
     lease = segment.leases.get(peer.node_id)
     if lease is not None:
-        yield lease
+        yield text_of(lease)
         if segment.prefix6 is not None:
-            yield str(range_with_ipv4(segment.prefix6, IPv4Network(lease)))
+            yield text_of(range_with_ipv4(segment.prefix6, lease))
 
 
 def _text(key: bytes) -> str:

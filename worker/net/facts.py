@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from common.wire.messages import Peer
+from worker.intake.words import Id
+from worker.intake.world import Peer
 from worker.net.names import BRIDGE_PREFIX, SMALLEST_MTU6, TUNNEL, TUNNEL_OVERHEAD, WIREGUARD_LINKS
 from worker.net.netlink import Seen
 from worker.net.site import DEFAULT_MTU, HostFacts
@@ -20,7 +21,7 @@ _GLOBAL = 0
 _INNER_LINKS = ("lo", "docker", "br-", "veth", TUNNEL, BRIDGE_PREFIX, *WIREGUARD_LINKS)
 
 
-def facts(node_id: str, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
+def facts(node_id: Id, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
     """Put the facts together. `advertised` is the address that the operator gave, or empty."""
     address = advertised if _is_ipv4(advertised) else _address_towards(peers)
     mtu = seen.addresses.get(address) or DEFAULT_MTU
@@ -80,7 +81,7 @@ def _address_towards(peers: Iterable[Peer]) -> str:
     for peer in peers:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.connect((peer.addr, _ANY_PORT))
+                probe.connect((str(peer.addr), _ANY_PORT))
             except OSError:
                 continue  # no route, or no address of this family: another peer may do
             return str(probe.getsockname()[0])

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from common.errors import SwarmError
 from common.steady import PAUSE_SECONDS
+from worker.intake.addresses import text_of
+from worker.intake.words import identifier
+from worker.intake.world import NetworkWorld
 from worker.net import conntrack
 from worker.net import facts as host_facts
 from worker.net.attachments import Attachments
@@ -28,7 +31,7 @@ from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ports import PortReservations
 from worker.net.site import HostFacts
 from worker.net.watch import LinkWatch, RuleWatch
-from worker.ports import Engine, NetworkWorld
+from worker.ports import Engine
 
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
@@ -68,13 +71,13 @@ class Keeper:
         self.firewall = Firewall()
         self.surveyed = asyncio.Event()
         self._engine = engine
-        self._node_id = node_id
+        self._node_id = identifier(node_id)
         self._originals = originals
         self._attachments = attachments
         self._dns = dns
         self._advertised = advertised
         self._encryption = encryption
-        self._facts = HostFacts(node_id=node_id)
+        self._facts = HostFacts(node_id=self._node_id)
         self._memory = Memory()
         self._peers: object = None
         self._seen = Seen()
@@ -174,7 +177,7 @@ class Keeper:
     async def _pass(self, host: Host, kernel: Kernel) -> None:
         """Plan and apply once."""
         seen = await self._see(host, kernel)
-        self.ports.keep(set(published(self.world.endpoints.values(), ())) if self.world.node_number else ())
+        self.ports.keep(set(published(self.world.endpoints.values())) if self.world.node_number else ())
         facts = replace(self._facts, held=self.ports.held)
         attachments = self._attachments
         new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
@@ -246,7 +249,7 @@ class Keeper:
         self._forgotten_cut = True
         assert self.plan is not None
         try:
-            await conntrack.cut_forgotten(site.ranges, {*self.plan.reached, *self._attachments.addresses})
+            await conntrack.cut_forgotten(site.ranges, _known(self.plan, self._attachments))
         except SwarmError as error:
             _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
 
@@ -270,3 +273,8 @@ class Keeper:
             self.note()
 
         return note
+
+
+def _known(plan: HostPlan, attachments: Attachments) -> set[str]:
+    """Return all addresses that somebody has, as conntrack writes them."""
+    return {*map(text_of, plan.reached), *map(text_of, attachments.addresses)}

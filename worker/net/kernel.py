@@ -1,9 +1,14 @@
-"""What the kernel is to have for the overlay: a tunnel, its neighbours and routes, as values. Pure."""
+"""What the kernel is to have for the overlay: a tunnel, its neighbours and routes, as values. Pure.
+
+A `link` is one of the host's by its name, under which its number is looked up; it is sent to nobody.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from worker.intake.words import AddressText, InterfaceName
 
 MAIN_TABLE = 254
 LOCAL_TABLE = 255
@@ -11,10 +16,10 @@ LOCAL_TABLE = 255
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """The VXLAN link; `local` is the address that its packets come from."""
+    """The VXLAN link; `local` is the address that its packets come from, one of this host's."""
 
-    name: str
-    mac: str
+    name: InterfaceName
+    mac: AddressText
     vni: int
     port: int
     local: str
@@ -25,8 +30,8 @@ class Tunnel:
 class Bridge:
     """A network's bridge, which Docker makes; `address` is its own, with the length of the subnet's prefix."""
 
-    name: str
-    address: str
+    name: InterfaceName
+    address: AddressText
     prefix: int
     mtu: int
 
@@ -36,7 +41,7 @@ class Address:
     """An address with its prefix's length. An IPv6 one is good at once, without asking whether another host has it."""
 
     link: str
-    address: str
+    address: AddressText
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class HardwareAddress:
     """The hardware address of a link that is not the tunnel."""
 
     link: str
-    mac: str
+    mac: AddressText
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ class Neighbour:
     """An address on a link that is known without asking."""
 
     link: str
-    address: str
-    mac: str
+    address: AddressText
+    mac: AddressText
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +66,18 @@ class Forwarding:
     """Where the tunnel sends frames for a hardware address."""
 
     link: str
-    mac: str
-    host: str
+    mac: AddressText
+    host: AddressText
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """`destination` is a CIDR; through `gateway`, or, without one, the host's own addresses (type local)."""
 
-    destination: str
+    destination: AddressText
     link: str
-    gateway: str = ""
-    source: str = ""
+    gateway: AddressText | None = None
+    source: AddressText | None = None
     table: int = MAIN_TABLE
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from common import addressing, addressing6, enginenames
+from worker.intake.addresses import address4, address6
+from worker.intake.words import AddressText, Id, InterfaceName
 
 LINK_PREFIX = "orc-"
-TUNNEL = f"{LINK_PREFIX}vx"
-GATEWAY_BRIDGE = "oc-gw"
+TUNNEL = InterfaceName(f"{LINK_PREFIX}vx")
+LOOPBACK = InterfaceName("lo")
+GATEWAY_BRIDGE = InterfaceName("oc-gw")
 BRIDGE_PREFIX = "oc-"
 TABLE = "orc"
 SERVICES_TABLE = "orc-services"
@@ -20,13 +23,13 @@ TUNNEL_OVERHEAD = 50
 SMALLEST_MTU6 = 1280
 # What carries encrypted networks: keys of even generations have the first link and port, those of odd ones the second.
 WIREGUARD_PREFIX = f"{LINK_PREFIX}wg"
-WIREGUARD_LINKS = (f"{WIREGUARD_PREFIX}0", f"{WIREGUARD_PREFIX}1")
+WIREGUARD_LINKS = (InterfaceName(f"{WIREGUARD_PREFIX}0"), InterfaceName(f"{WIREGUARD_PREFIX}1"))
 # What a packet grows by: 32 bytes of WireGuard's, 8 of UDP's, 40 of IPv6's (20 of IPv4's).
 WIREGUARD_OVERHEAD = 80
 # Every dual-stack network's bridge has this one, on every host: no two of them are ever on one link.
-BRIDGE_MAC = "02:6f:63:01:00:01"
-LOOPBACK6 = "::1"
-LOOPBACK6_AS_IPV4 = addressing6.LOOPBACK6_AS_IPV4
+BRIDGE_MAC = AddressText("02:6f:63:01:00:01")
+LOOPBACK6 = address6("::1")
+LOOPBACK6_AS_IPV4 = address4(addressing6.LOOPBACK6_AS_IPV4)
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
@@ -34,20 +37,19 @@ MARK_MASK = 0x0FFF0000
 CHALLENGE_MARK = 1 << 28
 
 GATEWAY_NETWORK = enginenames.GATEWAY_NETWORK
-docker_name = enginenames.engine_network
 
 
-def bridge_name(network_id: str) -> str:
+def bridge_name(network_id: Id) -> InterfaceName:
     """Return a network's bridge on every host; an interface's name has at most 15 characters."""
-    return f"{BRIDGE_PREFIX}{network_id[:12]}"
+    return InterfaceName(f"{BRIDGE_PREFIX}{network_id[:12]}")
 
 
-def peer_mac(number: int) -> str:
+def peer_mac(number: int) -> AddressText:
     """Return the hardware address of a node's end of the tunnel."""
-    return f"02:6f:63:00:{number >> 8:02x}:{number & 255:02x}"
+    return AddressText(f"02:6f:63:00:{number >> 8:02x}:{number & 255:02x}")
 
 
-def wireguard_link(generation: int) -> str:
+def wireguard_link(generation: int) -> InterfaceName:
     return WIREGUARD_LINKS[generation % 2]
 
 

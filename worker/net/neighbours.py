@@ -23,12 +23,13 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network, collapse_addresses
 
 from worker.net.names import BRIDGE_MAC
-from worker.net.ruleset import Chain, Lookup, Ruleset, members
+from worker.net.nfttext import Nft, in_base_16, members
+from worker.net.ruleset import BRIDGE, Chain, Lookup, Ruleset
 from worker.net.site import Site
 from worker.net.site6 import Segment6, ipv6
 
 # Where the address is that is asked for: only nft 1.0.8 and later, not Debian 12's, have a name for it.
-_TARGET = "@th,64,128"
+_TARGET = Nft("@th,64,128")
 _FLAGS = 0xE000
 _ADDED_TYPE = 0x0100  # 136 - 135, in the first byte of two
 _ADDED_OPTION = 0x0100
@@ -42,8 +43,8 @@ def ruleset(site: Site) -> Ruleset | None:
         return None
     ranges = collapse_addresses(part for each in segments for part in _elsewhere(each))
     elsewhere = Lookup(_TARGET, members(map(_span, ranges)), interval=True)
-    chain = Chain((_answer(here.tunnel),), "type filter hook prerouting priority dstnat; policy accept;")
-    return Ruleset({"elsewhere": elsewhere}, {"h_nd": chain}, family="bridge")
+    chain = Chain((_answer(here.tunnel),), Nft("type filter hook prerouting priority dstnat; policy accept;"))
+    return Ruleset({Nft("elsewhere"): elsewhere}, {Nft("h_nd"): chain}, family=BRIDGE)
 
 
 def _elsewhere(segment: Segment6) -> Iterable[IPv6Network]:
@@ -51,24 +52,25 @@ def _elsewhere(segment: Segment6) -> Iterable[IPv6Network]:
     return segment.within.address_exclude(segment.lease)
 
 
-def _span(part: IPv6Network) -> str:
+def _span(part: IPv6Network) -> Nft:
     """Write a range as nft reads numbers: it takes no prefix of what has a place but no name."""
-    return f"{int(part[0]):#x}-{int(part[-1]):#x}"
+    return Nft("$first-$last", first=in_base_16(int(part[0])), last=in_base_16(int(part[-1])))
 
 
-def _answer(source: IPv6Address) -> str:
-    return " ".join(
-        (
-            # What asks for an address that it means to take itself (RFC 4862) has none yet.
-            f"icmpv6 type nd-neighbor-solicit ip6 saddr != :: {_TARGET} @elsewhere",
-            "ether daddr set ether saddr",
-            "ip6 daddr set ip6 saddr",
-            f"ip6 saddr set {IPv6Address(b''.join(_added()))}",
-            "@nh,64,48 set @th,208,48 @nh,112,80 set 0",
-            f"ip6 saddr set {source}",
-            f"@th,0,16 set 0x8800 @th,32,32 set {_FLAGS << 16:#x}",
-            f"@th,192,8 set 2 @th,208,48 set 0x{BRIDGE_MAC.replace(':', '')}",
-        )
+def _answer(source: IPv6Address) -> Nft:
+    # What asks for an address that it means to take itself (RFC 4862) has none yet.
+    asked = Nft("icmpv6 type nd-neighbor-solicit ip6 saddr != :: $target @elsewhere", target=_TARGET)
+    counted = Nft("ip6 saddr set $added", added=IPv6Address(b"".join(_added())))
+    bridge = in_base_16(int(BRIDGE_MAC.replace(":", ""), 16))
+    return Nft(
+        "$asked ether daddr set ether saddr ip6 daddr set ip6 saddr $counted "
+        "@nh,64,48 set @th,208,48 @nh,112,80 set 0 ip6 saddr set $source "
+        "@th,0,16 set 0x8800 @th,32,32 set $flags @th,192,8 set 2 @th,208,48 set $bridge",
+        asked=asked,
+        counted=counted,
+        source=source,
+        flags=in_base_16(_FLAGS << 16),
+        bridge=bridge,
     )
 
 

@@ -18,6 +18,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from common.errors import Unavailable
+from worker.intake.words import AddressText
 from worker.net.kernel import (
     MAIN_TABLE,
     Address,
@@ -247,10 +248,10 @@ class Kernel:
         for family in _FAMILIES:
             async for entry in _each(self._route.get_neighbours(family=family, ifindex=index)):
                 if entry["state"] & _PERMANENT:
-                    yield Neighbour(TUNNEL, entry.get("dst"), entry.get("lladdr"))
+                    yield Neighbour(TUNNEL, AddressText(entry.get("dst")), AddressText(entry.get("lladdr")))
         async for entry in _each(self._route.fdb("dump", ifindex=index)):
             if entry.get("dst"):
-                yield Forwarding(TUNNEL, entry.get("lladdr"), entry.get("dst"))
+                yield Forwarding(TUNNEL, AddressText(entry.get("lladdr")), AddressText(entry.get("dst")))
 
     # --- changing -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
+from worker.intake.words import AddressText
 from worker.net.kernel import LOCAL_TABLE, Address, Item, Route, Tunnel
 from worker.net.names import BRIDGE_PREFIX, TUNNEL
 
@@ -21,7 +22,7 @@ def read_tunnel(link: Any) -> Tunnel | None:
         return None
     return Tunnel(
         name=TUNNEL,
-        mac=link.get("address"),
+        mac=AddressText(link.get("address")),
         vni=data.get("vxlan_id"),
         port=data.get("vxlan_port"),
         local=data.get("vxlan_local") or "",
@@ -36,7 +37,7 @@ def read_address(entry: Any, names: Mapping[int, str]) -> tuple[str, Item | None
     made_good = link.startswith(BRIDGE_PREFIX) and entry["family"] == INET6 and bool(entry.get("flags") & NO_DAD)
     if ip_address(address).is_link_local or not (link == TUNNEL or made_good):
         return address, None
-    return address, Address(link, f"{address}/{entry['prefixlen']}")
+    return address, Address(link, AddressText(f"{address}/{entry['prefixlen']}"))
 
 
 def read_range(route: Any) -> IPv4Network | IPv6Network:
@@ -46,10 +47,11 @@ def read_range(route: Any) -> IPv4Network | IPv6Network:
 
 
 def read_route(route: Any, names: Mapping[int, str]) -> Route:
+    gateway, source = route.get("gateway"), route.get("prefsrc")
     return Route(
-        destination=str(read_range(route)),
+        destination=AddressText(str(read_range(route))),
         link=names.get(route.get("oif"), ""),
-        gateway=route.get("gateway") or "",
-        source=route.get("prefsrc") or "",
+        gateway=AddressText(gateway) if gateway else None,
+        source=AddressText(source) if source else None,
         table=route.get("table") or LOCAL_TABLE,
     )

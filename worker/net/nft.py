@@ -9,24 +9,26 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Collection
 
-from common.errors import Unavailable
 from worker import command
 from worker.net import ruleset, servicetable, wayback
 from worker.net.names import SERVICES_TABLE, TABLE
 from worker.net.nfmessages import Message
 from worker.net.nfsocket import NftSocket
+from worker.net.nfttext import Nft
 from worker.net.ruleset import Ruleset
 from worker.net.servicetable import ServiceTable
 
 _REMEMBERED_PROCESSES = 64
+_FAMILIES = {family: Nft(family) for family in ("ip", "ip6", "bridge", "netdev")}
+_TABLES = {name: Nft(name) for name in (TABLE, SERVICES_TABLE)}
 
 
 class NftTables:
     """Our tables in the kernel, up to two a family. `lost` makes the next `apply` replace all of them."""
 
     def __init__(self) -> None:
-        self._applied: dict[str, Ruleset] = {}
-        self._services: dict[str, ServiceTable] = {}
+        self._applied: dict[Nft, Ruleset] = {}
+        self._services: dict[Nft, ServiceTable] = {}
         self._losses = 0
         self._kernel = NftSocket()
         self._processes: deque[int] = deque(maxlen=_REMEMBERED_PROCESSES)
@@ -97,8 +99,8 @@ class NftTables:
         self.lost()
         for line in (await command.must("nft", "list", "tables")).splitlines():
             match line.split():
-                case ["table", family, name] if name in (TABLE, SERVICES_TABLE):
-                    await self._run(ruleset.removal(family, name))
+                case ["table", family, name] if family in _FAMILIES and name in _TABLES:
+                    await self._run(ruleset.removal(_FAMILIES[family], _TABLES[name]))
 
     async def _apply(self, wanted: Ruleset, losses: int) -> None:
         before = self._applied.pop(wanted.family, None)
@@ -118,12 +120,9 @@ class NftTables:
         if losses == self._losses:
             self._services[wanted.family] = wanted
 
-    async def _run(self, text: str) -> None:
+    async def _run(self, text: Nft) -> None:
         await command.must("nft", "-f", "-", stdin=text, started=self._processes.append)
 
 
 def _commands(before: ServiceTable | None, wanted: ServiceTable) -> list[Message]:
-    try:
-        return servicetable.whole(wanted) if before is None else servicetable.difference(before, wanted)
-    except (OSError, ValueError, OverflowError) as error:
-        raise Unavailable(f"the manager says of services what cannot be read: {error}") from error
+    return servicetable.whole(wanted) if before is None else servicetable.difference(before, wanted)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from worker.intake.addresses import text_of
+from worker.intake.words import AddressText
 from worker.net.encrypted import way_to
 from worker.net.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Tunnel
-from worker.net.names import GATEWAY_BRIDGE, TUNNEL, TUNNEL_VNI, WIREGUARD_LINKS, peer_mac
+from worker.net.names import GATEWAY_BRIDGE, LOOPBACK, TUNNEL, TUNNEL_VNI, WIREGUARD_LINKS, peer_mac
 from worker.net.site import Site, leases_of
 
 
@@ -61,28 +63,29 @@ def sysctls(site: Site) -> dict[str, str]:
 
 def _own(site: Site) -> Iterator[Item]:
     if site.facts.address:
-        yield Address(TUNNEL, f"{site.tunnel}/32")
+        yield Address(TUNNEL, AddressText(f"{site.tunnel}/32"))
     for segment in site.segments.values():
-        yield Route(str(segment.vips), "lo", table=LOCAL_TABLE)
+        yield Route(text_of(segment.vips), LOOPBACK, table=LOCAL_TABLE)
 
 
 def _of_peers(site: Site) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
-    own = str(site.tunnel)
+    own = text_of(site.tunnel)
     for number, peer in site.peers.items():
-        gateway = str(site.pool.tunnel_address(number))
+        gateway = text_of(site.pool.tunnel_address(number))
         yield Neighbour(TUNNEL, gateway, peer_mac(number))
-        yield Forwarding(TUNNEL, peer_mac(number), peer.addr)
-        yield Route(f"{gateway}/32", TUNNEL, gateway, own)
-        yield Route(str(site.pool.gateway_range(number)), TUNNEL, gateway, own)
+        yield Forwarding(TUNNEL, peer_mac(number), text_of(peer.addr))
+        yield Route(AddressText(f"{gateway}/32"), TUNNEL, gateway, own)
+        yield Route(text_of(site.pool.gateway_range(number)), TUNNEL, gateway, own)
 
 
 def _of_networks(site: Site) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
+    tunnels = {number: text_of(site.pool.tunnel_address(number)) for number in site.peers}
     for segment in site.segments.values():
-        own = str(segment.gateway)
+        own = text_of(segment.gateway)
         for number, lease in leases_of(segment, site.peers):
             # Without a way there is no route: the bridge has the whole subnet, and nobody there answers.
             link = way_to(site, site.peers[number]) if segment.encrypted else TUNNEL
             if link:
-                yield Route(str(lease), link, str(site.pool.tunnel_address(number)), own)
+                yield Route(text_of(lease), link, tunnels[number], own)

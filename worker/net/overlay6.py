@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from worker.intake.addresses import text_of
+from worker.intake.words import AddressText
 from worker.net.encrypted import way_to
 from worker.net.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route
-from worker.net.names import BRIDGE_MAC, GATEWAY_BRIDGE, TUNNEL, peer_mac
+from worker.net.names import BRIDGE_MAC, GATEWAY_BRIDGE, LOOPBACK, TUNNEL, peer_mac
 from worker.net.site import Site
 from worker.net.site6 import Site6, ipv6
 
@@ -42,29 +44,31 @@ def sysctls(site: Site) -> dict[str, str]:
 
 def _own(here: Site6) -> Iterator[Item]:
     if here.site.facts.address:
-        yield Address(TUNNEL, f"{here.tunnel}/128")
+        yield Address(TUNNEL, AddressText(f"{here.tunnel}/128"))
     gateways = here.gateways
-    yield Address(GATEWAY_BRIDGE, f"{gateways[1]}/{gateways.prefixlen}")
+    yield Address(GATEWAY_BRIDGE, AddressText(f"{gateways[1]}/{gateways.prefixlen}"))
     for each in here.segments:
         yield HardwareAddress(each.segment.bridge, BRIDGE_MAC)
-        yield Address(each.segment.bridge, f"{each.gateway}/{each.prefix.prefixlen}")
-        yield Route(str(each.vips), "lo", table=LOCAL_TABLE)
+        yield Address(each.segment.bridge, AddressText(f"{each.gateway}/{each.prefix.prefixlen}"))
+        yield Route(text_of(each.vips), LOOPBACK, table=LOCAL_TABLE)
 
 
 def _of_peers(here: Site6) -> Iterator[Item]:
+    own = text_of(here.tunnel)
     for number, tunnel, gateways in here.peers():
-        way = str(tunnel)
+        way = text_of(tunnel)
         yield Neighbour(TUNNEL, way, peer_mac(number))
-        yield Route(f"{way}/128", TUNNEL, way, str(here.tunnel))
-        yield Route(str(gateways), TUNNEL, way, str(here.tunnel))
+        yield Route(AddressText(f"{way}/128"), TUNNEL, way, own)
+        yield Route(text_of(gateways), TUNNEL, way, own)
 
 
 def _of_networks(here: Site6) -> Iterator[Item]:
-    ways = {number: str(tunnel) for number, tunnel, _ in here.peers()}
+    ways = {number: text_of(tunnel) for number, tunnel, _ in here.peers()}
     for each in here.segments:
+        own = text_of(each.gateway)
         for number, lease in here.leases_of(each):
             if not each.segment.encrypted:
-                yield Route(str(lease), TUNNEL, ways[number], str(each.gateway))
+                yield Route(text_of(lease), TUNNEL, ways[number], own)
             elif link := way_to(here.site, here.site.peers[number]):
                 # WireGuard asks nobody for a gateway, but the kernel takes none that it has a route to by another link.
-                yield Route(str(lease), link, f"fe80::{number:x}", str(each.gateway))
+                yield Route(text_of(lease), link, AddressText(f"fe80::{number:x}"), own)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
-from common.wire.messages import MESH, ServiceEndpoint
+from common.wire.messages import MESH
+from worker.intake.addresses import IPAddress, Port, Protocol, text_of
+from worker.intake.words import AddressText
+from worker.intake.world import Endpoint, NetworkWorld
 from worker.net import balance, encrypted, neighbours, overlay, overlay6, rules, rules6, wayback
 from worker.net.bridges import DockerNetwork, docker_networks
 from worker.net.encrypted import WireGuardLink
 from worker.net.kernel import Item, Tunnel
-from worker.net.ruleset import Chain, Lookup, Ruleset
+from worker.net.nfttext import Nft
+from worker.net.ruleset import IP6, Chain, Lookup, Ruleset
 from worker.net.servicetable import ServiceTable
 from worker.net.site import HostFacts, Site, site
 from worker.net.site6 import ipv6
-from worker.ports import NetworkWorld
-
-Port = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class HostPlan:
     rulesets6: for IPv6, and for the bridges of dual-stack networks; empty where containers have no IPv6.
     way_back: the table of the gateway's link, which is written with the links; None without peers.
     services: the tables that balance, one a family.
-    ports: to be kept from other programs, as (protocol, port, address or "").
+    ports: to be kept from other programs.
     answered: those of them that lead to a backend from here.
     balanced: what these tables were made of.
     """
@@ -53,7 +55,7 @@ class HostPlan:
         return (self.ruleset, *self.rulesets6) if self.ruleset is not None else ()
 
     @property
-    def reached(self) -> frozenset[str]:
+    def reached(self) -> frozenset[bytes]:
         """Addresses that connections may have been sent to; those of the last plan that are not here are gone."""
         return frozenset().union(*(service.reached for service in self.balanced))
 
@@ -69,8 +71,8 @@ class _Frame:
     tunnel: Tunnel | None
     items: frozenset[Item]
     sysctls: Mapping[str, str]
-    lookups: Mapping[str, Lookup]
-    chains: Mapping[str, Chain]
+    lookups: Mapping[Nft, Lookup]
+    chains: Mapping[Nft, Chain]
     ruleset6: Ruleset | None = None
     neighbours: Ruleset | None = None
     way_back: Ruleset | None = None
@@ -90,13 +92,13 @@ class Memory:
 class Purge:
     """Connections to cut: those that were sent to these addresses, and what sticks to these UDP ports of the host."""
 
-    backends: tuple[str, ...] = ()
+    backends: tuple[AddressText, ...] = ()
     udp_ports: tuple[int, ...] = ()
 
 
 def plan(
     world: NetworkWorld,
-    addresses: Collection[str],
+    addresses: Collection[IPAddress],
     draining: Collection[str],
     facts: HostFacts,
     memory: Memory | None = None,
@@ -117,12 +119,9 @@ def plan(
     if not here.number:
         return HostPlan(site=here)
     services = balance.services_of(world.endpoints, here, draining, memory.services)
-    ports = frozenset(balance.published(world.endpoints.values(), ()))
-    lookups = (
-        dict(frame.lookups)
-        | rules.task_lookups([each for each in addresses if ":" not in each])
-        | balance.port_lookups(ports - facts.held)
-    )
+    ports = frozenset(balance.published(world.endpoints.values()))
+    own = [each for each in addresses if isinstance(each, IPv4Address)]
+    lookups = dict(frame.lookups) | rules.task_lookups(own) | balance.port_lookups(ports - facts.held)
     return HostPlan(
         site=here,
         networks=frame.networks,
@@ -141,7 +140,7 @@ def plan(
 
 
 def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Frame:
-    place = (world.node_number, world.address_pools, world.data_path_port)
+    place = (world.node_number, world.pool, world.mesh6, world.data_path_port)
     made_from = (place, world.networks, world.peers, world.tunnel_keys, facts)
     if before is not None and before.made_from == made_from:
         return before
@@ -159,7 +158,7 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
         overlay.sysctls(here) | overlay6.sysctls(here),
         rules.base_lookups(here),
         rules.base_chains(here),
-        Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family="ip6") if half is not None else None,
+        Ruleset(rules6.base_lookups(half), rules6.base_chains(half), family=IP6) if half is not None else None,
         neighbours.ruleset(here),
         wayback.ruleset(here),
         rules.service_frame(here),
@@ -174,19 +173,19 @@ def _service_tables(frame: _Frame, services: Collection[balance.Service]) -> Ite
         yield balance.table_of((service.ipv6 for service in services), frame.services6)
 
 
-def _answered(endpoints: Iterable[ServiceEndpoint], draining: Collection[str]) -> Iterator[Port]:
+def _answered(endpoints: Iterable[Endpoint], draining: Collection[str]) -> Iterator[Port]:
     """Yield the ports that have backends."""
     for endpoint in endpoints:
         live = (each for each in endpoint.backends if each.task_id not in draining)
         if any(MESH in each.addresses for each in live):
-            yield from map(balance.port_key, endpoint.ports)
+            yield from (each.port for each in endpoint.ports)
 
 
-def _rulesets6(frame: _Frame, addresses: Collection[str], ports: Collection[Port]) -> tuple[Ruleset, ...]:
+def _rulesets6(frame: _Frame, addresses: Collection[IPAddress], ports: Collection[Port]) -> tuple[Ruleset, ...]:
     if frame.ruleset6 is None:
         return ()
-    lookups = dict(frame.ruleset6.lookups) | rules6.task_lookups(addresses) | balance.port_lookups(ports, "ipv6_addr")
-    table = Ruleset(lookups, frame.ruleset6.chains, family="ip6", counters=rules6.COUNTERS)
+    lookups = dict(frame.ruleset6.lookups) | rules.task_lookups(addresses, IP6) | balance.port_lookups(ports, IP6)
+    table = Ruleset(lookups, frame.ruleset6.chains, family=IP6, counters=rules.COUNTERS6)
     return (table, frame.neighbours) if frame.neighbours is not None else (table,)
 
 
@@ -204,6 +203,6 @@ def purge(old: HostPlan, new: HostPlan) -> Purge:
     for service in new.balanced if gone else ():
         gone -= service.reached
     return Purge(
-        backends=tuple(sorted(gone)),
-        udp_ports=tuple(sorted({number for protocol, number, _ in begun if protocol == "udp"})),
+        backends=tuple(sorted(map(text_of, gone))),
+        udp_ports=tuple(sorted({port.number for port in begun if port.protocol is Protocol.UDP})),
     )

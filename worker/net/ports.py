@@ -12,14 +12,14 @@ import logging
 import socket
 from collections.abc import Collection
 
+from worker.intake.addresses import Port, Protocol
 from worker.net.dnsforward import DNS_PORT
 from worker.net.loopback import LoopbackRelay
 from worker.net.names import LOOPBACK6, LOOPBACK6_AS_IPV4
 
 _log = logging.getLogger(__name__)
 
-Port = tuple[str, int, str]
-_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_KINDS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
 
 
 class PortReservations:
@@ -35,20 +35,20 @@ class PortReservations:
         for port in self._sockets.keys() - wanted:
             self._release(self._sockets.pop(port))
         held = set()
-        for port in sorted(set(wanted) - self._sockets.keys()):
+        for port in sorted(set(wanted) - self._sockets.keys(), key=str):
             try:
                 self._sockets[port] = _reserve(port)
                 self._serve_loopback(port)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
-                    _log.debug("port %s is not reserved: %s", text(port), error)
+                    _log.debug("port %s is not reserved: %s", port, error)
                     self._sockets[port] = []
                     continue
                 held.add(port)
                 if port not in self.held:
-                    _log.warning("another program has port %s: it is not published on this host", text(port))
-        for port in sorted(self.held & self._sockets.keys()):
-            _log.info("port %s is free now and published on this host", text(port))
+                    _log.warning("another program has port %s: it is not published on this host", port)
+        for port in sorted(self.held & self._sockets.keys(), key=str):
+            _log.info("port %s is free now and published on this host", port)
         self.held = frozenset(held)
 
     def close(self) -> None:
@@ -57,19 +57,13 @@ class PortReservations:
     def _serve_loopback(self, port: Port) -> None:
         _, number, address = port
         for bound in self._sockets[port]:
-            if address in ("", LOOPBACK6) and bound.family == socket.AF_INET6:
-                self._relay.serve(bound, (LOOPBACK6_AS_IPV4 if address else "127.0.0.1", number))
+            if address in (None, LOOPBACK6) and bound.family == socket.AF_INET6:
+                self._relay.serve(bound, (str(LOOPBACK6_AS_IPV4) if address else "127.0.0.1", number))
 
     def _release(self, sockets: list[socket.socket]) -> None:
         for each in sockets:
             self._relay.forget(each)
         _close(sockets)
-
-
-def text(port: Port) -> str:
-    protocol, number, address = port
-    host = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
-    return f"{host}{number}/{protocol}"
 
 
 def _reserve(port: Port) -> list[socket.socket]:
@@ -83,10 +77,11 @@ def _reserve(port: Port) -> list[socket.socket]:
     kind = _KINDS.get(protocol)
     if kind is None:
         return []
-    if ":" in address:
-        return [_bound(socket.AF_INET6, kind, (address, number))]
-    found = [_bound(socket.AF_INET, kind, (address or "0.0.0.0", number))]  # noqa: S104 - bound, never listened on
-    if not address and socket.has_ipv6:
+    if address is not None and address.version == 6:
+        return [_bound(socket.AF_INET6, kind, (str(address), number))]
+    at = "0.0.0.0" if address is None else str(address)  # noqa: S104 - bound, never listened on
+    found = [_bound(socket.AF_INET, kind, (at, number))]
+    if address is None and socket.has_ipv6:
         try:
             found.append(_bound(socket.AF_INET6, kind, ("::", number), link=b"lo"))
         except OSError as error:

@@ -10,245 +10,274 @@ after numbers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from ipaddress import IPv4Network, collapse_addresses
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from types import MappingProxyType
 
-from worker.net.names import (
-    BRIDGE_PREFIX,
-    CHALLENGE_MARK,
-    GATEWAY_BRIDGE,
-    MARK_MASK,
-    TUNNEL,
-    WIREGUARD_LINKS,
-    mark,
-    peer_mac,
-)
-from worker.net.ruleset import Chain, Lookup, members
-from worker.net.servicetable import Key, ServiceTable
+from worker.intake.addresses import IPAddress, IPRange, Protocol
+from worker.intake.words import ChainName, InterfaceName
+from worker.net.names import CHALLENGE_MARK, LOOPBACK, WIREGUARD_LINKS, mark, peer_mac
+from worker.net.nfttext import Nft, concatenated, in_base_16, listed, members, named, word
+from worker.net.ruleset import IP, IP6, Chain, Lookup
+from worker.net.servicetable import AtAddress, ServiceTable
 from worker.net.site import Segment, Site
 
-_MARKED = f"ct mark & {MARK_MASK:#x} != 0"
+_MARKED = Nft("ct mark & $peer_bits != 0")
 # What containers answer to clients that came through peers.
-_ANSWERS = f'{_MARKED} ct direction reply iifname "{GATEWAY_BRIDGE}"'
-CHALLENGES = f"meta mark {CHALLENGE_MARK:#x} notrack"
-BOTH = f'{{ "{GATEWAY_BRIDGE}", "{TUNNEL}" }}'
-_ENCRYPTED = "{ " + ", ".join(f'"{link}"' for link in WIREGUARD_LINKS) + " }"
-_LINKS = "{ " + ", ".join(f'"{link}"' for link in (TUNNEL, *WIREGUARD_LINKS)) + " }"
-_BETWEEN_NODES = {
-    "inward": f'iifname {_LINKS} oifname "{BRIDGE_PREFIX}*"',
-    "outward": f'oifname {_LINKS} iifname "{BRIDGE_PREFIX}*"',
-}
-TO_PORT = "meta l4proto . th dport"
-_RESOLVER = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
+_ANSWERS = Nft("$marked ct direction reply iifname $gateway", marked=_MARKED)
+CHALLENGES = Nft("meta mark $mark notrack", mark=in_base_16(CHALLENGE_MARK))
+TO_PORT = Nft("meta l4proto . th dport")
+_RESOLVER = Nft("ip daddr @resolvers meta l4proto { tcp, udp } th dport 53")
 # What the host itself must get is counted when it came, and when no firewall dropped it, and so is what it must forward
-# from other nodes' containers and to them: see `worker.net.firewall`.
-COUNTERS = tuple(f"{what}_{how}" for what in ("tunnel", "names", *_BETWEEN_NODES) for how in ("came", "let"))
+# from other nodes' containers and to them: see `worker.net.firewall`. Each table's names are its own, and all are read
+# as one.
+_BETWEEN_NODES = MappingProxyType({IP: (Nft("inward"), Nft("outward")), IP6: (Nft("inward6"), Nft("outward6"))})
+COUNTERS, COUNTERS6 = (
+    tuple(Nft("${what}_$how", what=what, how=how) for what in counted for how in (Nft("came"), Nft("let")))
+    for counted in ((Nft("tunnel"), Nft("names"), *_BETWEEN_NODES[IP]), _BETWEEN_NODES[IP6])
+)
 # The kernel keeps a connection when its first packet has passed everything: one that was dropped is never kept.
-_FIRST = "ct state new ct status & confirmed == 0"
+_FIRST = Nft("ct state new ct status & confirmed == 0")
+ADDRESS = MappingProxyType({IP: Nft("ipv4_addr"), IP6: Nft("ipv6_addr")})
+
+# Where the kernel calls our chains, in both families.
+BEFORE_TRACKING = Nft("type filter hook prerouting priority raw; policy accept;")
+SENT_BEFORE_TRACKING = Nft("type filter hook output priority raw; policy accept;")
+MARKING = Nft("type filter hook prerouting priority mangle; policy accept;")
+BEFORE_DOCKERS_NAT = Nft("type nat hook postrouting priority srcnat - 10; policy accept;")
+INPUT = Nft("type filter hook input priority filter - 10; policy accept;")
+FORWARD = Nft("type filter hook forward priority filter - 10; policy accept;")
 
 
 def service_frame(site: Site) -> ServiceTable:
     """Return what the services' table has before any service is in it."""
-    resolvers = [str(segment.gateway) for segment in site.segments.values()] + [str(site.gateways[1])]
     # The containers' name server is not a published port, even if a service publishes 53.
-    names: dict[Key, str] = {(each, protocol, 53): "" for each in resolvers for protocol in ("tcp", "udp")}
+    names: dict[AtAddress, ChainName | None] = {
+        (each.packed, protocol, 53): None for each in _resolvers(site) for protocol in (Protocol.TCP, Protocol.UDP)
+    }
     vips = collapse_addresses(segment.vips for segment in site.segments.values())
-    return ServiceTable("ip", at_address=names, no_ports=tuple(vips))
+    return ServiceTable(IP, at_address=names, no_ports=tuple(vips))
 
 
-def task_lookups(addresses: Collection[str]) -> dict[str, Lookup]:
+def task_lookups(addresses: Iterable[IPAddress], family: Nft = IP) -> dict[Nft, Lookup]:
     """Return the set of this host's containers, by their addresses: each is in it with itself."""
-    return {"selfpair": Lookup("ipv4_addr . ipv4_addr", members(f"{each} . {each}" for each in addresses))}
+    return named(selfpair=Lookup(address_pair(family), members(concatenated(each, each) for each in addresses)))
 
 
-def base_lookups(site: Site) -> dict[str, Lookup]:
+def base_lookups(site: Site) -> dict[Nft, Lookup]:
     """Return the sets that describe this host and its peers."""
     segments = site.segments.values()
     assert site.pool is not None, "asked only of a host with a number"
-    own_gateways = [str(segment.gateway) for segment in segments] + [str(site.gateways[1])]
-    loops = {f"{peer.addr} . {site.pool.gateway_range(number)}" for number, peer in site.peers.items()}
+    pool, peers = site.pool, site.peers
+    loops = (concatenated(peer.addr, pool.gateway_range(number)) for number, peer in peers.items())
     plain, secret = ([each for each in segments if each.encrypted is encrypted] for encrypted in (False, True))
-    same = {f'"{segment.bridge}" . "{segment.bridge}"' for segment in segments}
-    marks = {peer_mac(number): f"{mark(number):#x}" for number in site.peers}
-    return {
-        "cluster": _ranges([segment.subnet for segment in segments] + list(site.pool.reserved())),
-        "viprange": _ranges(segment.vips for segment in segments),
-        "netpair": Lookup("ifname . ipv4_addr", members(map(_pair, plain)), interval=True),
+    return named(
+        cluster=ranges(collapse_addresses([each.subnet for each in segments] + list(pool.reserved())), IP),
+        viprange=ranges(collapse_addresses(each.vips for each in segments), IP),
+        netpair=pairs(((each.bridge, each.subnet) for each in plain), IP),
         # Encrypted networks: their subnets, the only links that these addresses may come from or go to.
-        "secret": _ranges(segment.subnet for segment in secret),
-        "secretways": Lookup("ifname", members(encrypted_ways(secret))),
-        "secretpair": Lookup("ifname . ipv4_addr", members(map(_pair, secret)), interval=True),
-        "samebr": Lookup("ifname . ifname", members(same)),
-        "nodeloop": Lookup("ipv4_addr . ipv4_addr", members(loops), interval=True),
-        "peers": Lookup("ipv4_addr", members(peer.addr for peer in site.peers.values())),
-        "peermark": Lookup("ether_addr : mark", marks),
-        "ways": Lookup("mark : ipv4_addr", {f"{mark(i):#x}": str(site.pool.tunnel_address(i)) for i in site.peers}),
-        "resolvers": Lookup("ipv4_addr", members(own_gateways)),
-    }
+        secret=ranges(collapse_addresses(each.subnet for each in secret), IP),
+        secretways=Lookup(Nft("ifname"), members(map(word, encrypted_ways(secret)))),
+        secretpair=pairs(((each.bridge, each.subnet) for each in secret), IP),
+        samebr=same_bridges(segments),
+        nodeloop=Lookup(address_pair(IP), members(loops), interval=True),
+        peers=Lookup(ADDRESS[IP], members(word(peer.addr) for peer in peers.values())),
+        peermark=peer_marks(peers),
+        ways=ways({number: pool.tunnel_address(number) for number in peers}, IP),
+        resolvers=Lookup(ADDRESS[IP], members(map(word, _resolvers(site)))),
+    )
 
 
-def base_chains(site: Site) -> dict[str, Chain]:
-    """Return the chains that the kernel calls. Their names are no words of nft's."""
+def base_chains(site: Site) -> dict[Nft, Chain]:
+    """Return the chains that the kernel calls."""
     assert site.pool is not None, "asked only of a host with a number"
-    gateways, everywhere, tunnels = str(site.gateways), str(site.pool.gateways), str(site.pool.reserved()[0])
-    return {
-        "h_raw": Chain(tuple(_raw(site)), hook("filter", "prerouting", "raw")),
-        "h_sent": Chain((_untracked(site, "daddr"), CHALLENGES), hook("filter", "output", "raw")),
-        "h_mark": Chain(marking("ip", gateways), hook("filter", "prerouting", "mangle")),
-        "h_post": Chain(_outgoing(gateways, everywhere), hook("nat", "postrouting", "srcnat - 10")),
-        "h_in": Chain(_input(site), hook("filter", "input", "filter - 10")),
-        "h_let": Chain(_let(site), hook("filter", "input", "500")),
-        "h_begun": Chain(begun("ip")),
-        "h_fwd": Chain(forward("ip", tunnels), hook("filter", "forward", "filter - 10")),
-        **(encrypted_chains("ip") if has_encrypted(site) else {}),
-    }
+    gateways, everywhere, tunnels = site.gateways, site.pool.gateways, site.pool.reserved()[0]
+    return named(
+        h_raw=Chain(tuple(_raw(site)), BEFORE_TRACKING),
+        h_sent=Chain((_untracked(site, Nft("daddr")), CHALLENGES), SENT_BEFORE_TRACKING),
+        h_mark=Chain(marking(IP, gateways), MARKING),
+        h_post=Chain(_outgoing(gateways, everywhere), BEFORE_DOCKERS_NAT),
+        h_in=Chain(_input(site), INPUT),
+        h_let=Chain(_let(site), Nft("type filter hook input priority 500; policy accept;")),
+        h_begun=Chain(begun(IP)),
+        h_fwd=Chain(forward(IP, tunnels), FORWARD),
+        **(encrypted_chains(IP) if has_encrypted(site) else {}),
+    )
+
+
+# --- lookups ----------------------------------------------------------------------------------------------------------
 
 
 def has_encrypted(site: Site) -> bool:
     return any(segment.encrypted for segment in site.segments.values())
 
 
-def encrypted_ways(segments: Iterable[Segment]) -> set[str]:
+def encrypted_ways(segments: Iterable[Segment]) -> set[InterfaceName]:
     """Return the links that packets of these encrypted networks may be on."""
-    return {'"lo"', *(f'"{link}"' for link in WIREGUARD_LINKS), *(f'"{segment.bridge}"' for segment in segments)}
+    return {LOOPBACK, *WIREGUARD_LINKS, *(segment.bridge for segment in segments)}
 
 
-def _pair(segment: Segment) -> str:
-    return f'"{segment.bridge}" . {segment.subnet}'
+def ranges(networks: Iterable[IPRange], family: Nft) -> Lookup:
+    """Return a set of ranges, which may not overlap."""
+    return Lookup(ADDRESS[family], members(map(word, networks)), interval=True)
 
 
-def hook(kind: str, place: str, priority: str) -> str:
-    return f"type {kind} hook {place} priority {priority}; policy accept;"
+def pairs(networks: Iterable[tuple[InterfaceName, IPRange]], family: Nft) -> Lookup:
+    """Return a set of bridges with their ranges."""
+    found = (concatenated(bridge, part) for bridge, part in networks)
+    return Lookup(concatenated(Nft("ifname"), ADDRESS[family]), members(found), interval=True)
 
 
-def _ranges(networks: Collection[IPv4Network] | Iterator[IPv4Network]) -> Lookup:
-    """Intervals of a set may not overlap."""
-    return Lookup("ipv4_addr", members(map(str, collapse_addresses(networks))), interval=True)
+def address_pair(family: Nft) -> Nft:
+    return concatenated(ADDRESS[family], ADDRESS[family])
 
 
-def _raw(site: Site) -> Iterator[str]:
-    yield 'ip daddr 127.0.0.0/8 iifname != "lo" drop'
-    yield _untracked(site, "saddr")
+def same_bridges(segments: Iterable[Segment]) -> Lookup:
+    found = (concatenated(segment.bridge, segment.bridge) for segment in segments)
+    return Lookup(Nft("ifname . ifname"), members(found))
+
+
+def peer_marks(numbers: Iterable[int]) -> Lookup:
+    """Return the map from a peer's hardware address to the mark of what came through it."""
+    return Lookup(Nft("ether_addr : mark"), {word(peer_mac(each)): in_base_16(mark(each)) for each in numbers})
+
+
+def ways(tunnels: Mapping[int, IPAddress], family: Nft) -> Lookup:
+    """Return the map from such a mark to the peer's end of the tunnel."""
+    kind = Nft("mark : $address", address=ADDRESS[family])
+    return Lookup(kind, {in_base_16(mark(number)): word(address) for number, address in tunnels.items()})
+
+
+def _resolvers(site: Site) -> list[IPv4Address]:
+    return [*(segment.gateway for segment in site.segments.values()), site.gateways[1]]
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+def _raw(site: Site) -> Iterator[Nft]:
+    yield Nft("ip daddr 127.0.0.0/8 iifname != $lo drop")
+    yield _untracked(site, Nft("saddr"))
     if has_encrypted(site):
-        yield honest("ip")
+        yield honest(IP)
     if site.peers:
-        # One client port may come here through several peers at once: each has a zone of its own.
-        zones = _map({peer_mac(number): str(number) for number in site.peers})
-        yield f'iifname "{TUNNEL}" ip saddr != @cluster ct original zone set ether saddr map {zones}'
+        yield zones(IP, site.peers)
 
 
-def _untracked(site: Site, peer: str) -> str:
+def zones(family: Nft, numbers: Iterable[int]) -> Nft:
+    """Track apart what comes through each peer: one client port may come here through several at once."""
+    found = listed(Nft("$mac : $number", mac=peer_mac(number), number=number) for number in numbers)
+    return Nft(
+        "iifname $tunnel $ip saddr != @cluster ct original zone set ether saddr map $zones", ip=family, zones=found
+    )
+
+
+def _untracked(site: Site, peer: Nft) -> Nft:
     """Spare the tunnel's own packets the connection table: what they carry is tracked, at both ends.
 
     Each connection would have an entry more, and half of what tracking costs would be for nothing.
     """
-    return f"udp dport {site.tunnel_port} ip {peer} @peers notrack accept"
+    return Nft("udp dport $port ip $peer @peers notrack accept", port=site.tunnel_port, peer=peer)
 
 
-def marking(family: str, gateways: str) -> tuple[str, ...]:
+def marking(family: Nft, gateways: IPRange) -> tuple[Nft, ...]:
     """Remember through which peer a client's connection came, and tell `worker.net.wayback` of each answer."""
-    client = f'iifname "{TUNNEL}" {family} saddr != @cluster {family} daddr {gateways}'
+    client = Nft("iifname $tunnel $ip saddr != @cluster $ip daddr $gateways", ip=family, gateways=gateways)
     return (
-        f"ct state new {client} ct mark set ether saddr map @peermark",
-        f"{_ANSWERS} meta mark set ct mark & {MARK_MASK:#x}",
+        Nft("ct state new $client ct mark set ether saddr map @peermark", client=client),
+        Nft("$answers meta mark set ct mark & $peer_bits", answers=_ANSWERS),
     )
 
 
-def honest(family: str) -> str:
+def honest(family: Nft) -> Nft:
     """Drop what says that it is of an encrypted network, and came without encryption."""
-    return f"{family} saddr @secret iifname != @secretways drop"
+    return Nft("$ip saddr @secret iifname != @secretways drop", ip=family)
 
 
-def encrypted_chains(family: str) -> dict[str, Chain]:
+def encrypted_chains(family: Nft) -> dict[str, Chain]:
     """Let nothing of encrypted networks out on other links. A chain costs every packet, so others do without."""
-    secret = f"{family} daddr @secret oifname != @secretways drop"
-    return {"h_last": Chain((secret,), hook("filter", "postrouting", "filter"))}
+    secret = Nft("$ip daddr @secret oifname != @secretways drop", ip=family)
+    return {"h_last": Chain((secret,), Nft("type filter hook postrouting priority filter; policy accept;"))}
 
 
-def _outgoing(gateways: str, everywhere: str) -> tuple[str, ...]:
+def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]:
     """Hide the sender where its own address would lead the answer astray, and where the way out needs it."""
     return (
-        *let_forward("ip"),
-        "ct status dnat ip saddr . ip daddr @selfpair masquerade",
-        f"ct status dnat ip saddr 127.0.0.0/8 oifname {BOTH} masquerade",
-        f'ct status dnat oifname "{TUNNEL}" ip saddr . ip daddr @nodeloop masquerade',
-        f"ip saddr {gateways} oifname != {BOTH} masquerade",
-        f'ct status dnat ip saddr @cluster ip daddr {everywhere} oifname "{TUNNEL}" masquerade',
+        *let_forward(IP),
+        Nft("ct status dnat ip saddr . ip daddr @selfpair masquerade"),
+        Nft("ct status dnat ip saddr 127.0.0.0/8 oifname $both masquerade"),
+        Nft("ct status dnat oifname $tunnel ip saddr . ip daddr @nodeloop masquerade"),
+        Nft("ip saddr $gateways oifname != $both masquerade", gateways=gateways),
+        Nft("ct status dnat ip saddr @cluster ip daddr $all oifname $tunnel masquerade", all=everywhere),
     )
 
 
-def _input(site: Site) -> tuple[str, ...]:
+def _input(site: Site) -> tuple[Nft, ...]:
     """Refuse at once what nobody is there for."""
     return (
-        f'udp dport {site.tunnel_port} ip saddr @peers counter name "tunnel_came" accept',
-        f"udp dport {site.tunnel_port} drop",
-        f'{_RESOLVER} counter name "names_came"',
-        *refused("ip daddr @viprange"),
-        f"{_RESOLVER} accept",
-        *refused(f"ct state new {TO_PORT} @ports"),
-        *refused(f"ct state new ip daddr . {TO_PORT} @portsaddr"),
+        Nft('udp dport $port ip saddr @peers counter name "tunnel_came" accept', port=site.tunnel_port),
+        Nft("udp dport $port drop", port=site.tunnel_port),
+        Nft('$resolver counter name "names_came"', resolver=_RESOLVER),
+        *refused(Nft("ip daddr @viprange")),
+        Nft("$resolver accept", resolver=_RESOLVER),
+        *refused(Nft("ct state new $to @ports", to=TO_PORT)),
+        *refused(Nft("ct state new ip daddr . $to @portsaddr", to=TO_PORT)),
     )
 
 
-def _let(site: Site) -> tuple[str, ...]:
+def _let(site: Site) -> tuple[Nft, ...]:
     return (
-        f'udp dport {site.tunnel_port} counter name "tunnel_let" accept',
-        f'{_RESOLVER} counter name "names_let"',
+        Nft('udp dport $port counter name "tunnel_let" accept', port=site.tunnel_port),
+        Nft('$resolver counter name "names_let"', resolver=_RESOLVER),
     )
 
 
-def begun(family: str) -> tuple[str, ...]:
+def begun(family: Nft) -> tuple[Nft, ...]:
     """Count the first packets of connections between containers of this host and other nodes, or their clients."""
-    inward, outward = (f'counter name "{between_nodes(what, family)}_came"' for what in ("inward", "outward"))
+    inward, outward = (Nft('counter name "${what}_came"', what=each) for each in _BETWEEN_NODES[family])
     return (
-        f'iifname "{TUNNEL}" oifname . {family} saddr @netpair {inward}',
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} {inward}',
-        f"iifname {_ENCRYPTED} oifname . {family} saddr @secretpair {inward}",
-        f'oifname "{TUNNEL}" iifname . {family} daddr @netpair {outward}',
-        f"oifname {_ENCRYPTED} iifname . {family} daddr @secretpair {outward}",
+        Nft("iifname $tunnel oifname . $ip saddr @netpair $inward", ip=family, inward=inward),
+        Nft("iifname $tunnel oifname $gateway $marked $inward", marked=_MARKED, inward=inward),
+        Nft("iifname $encrypted oifname . $ip saddr @secretpair $inward", ip=family, inward=inward),
+        Nft("oifname $tunnel iifname . $ip daddr @netpair $outward", ip=family, outward=outward),
+        Nft("oifname $encrypted iifname . $ip daddr @secretpair $outward", ip=family, outward=outward),
     )
 
 
-def let_forward(family: str) -> tuple[str, ...]:
+def let_forward(family: Nft) -> tuple[Nft, ...]:
     """Count those of them that all others have let through."""
-    ways = _BETWEEN_NODES.items()
-    return tuple(f'{way} counter name "{between_nodes(what, family)}_let"' for what, way in ways)
+    inward, outward = _BETWEEN_NODES[family]
+    return (
+        Nft('iifname $tunnels oifname $bridges counter name "${what}_let"', what=inward),
+        Nft('oifname $tunnels iifname $bridges counter name "${what}_let"', what=outward),
+    )
 
 
-def between_nodes(what: str, family: str) -> str:
-    """Return how the counters of a direction begin: each table's names are its own, and all are read as one."""
-    return f"{what}6" if family == "ip6" else what
-
-
-def refused(what: str) -> tuple[str, ...]:
+def refused(what: Nft) -> tuple[Nft, ...]:
     """Refuse in the way that a client hears at once."""
-    return (f"{what} meta l4proto tcp reject with tcp reset", f"{what} reject")
+    return (Nft("$what meta l4proto tcp reject with tcp reset", what=what), Nft("$what reject", what=what))
 
 
-def forward(family: str, tunnels: str) -> tuple[str, ...]:
-    """Let through what belongs together; `family` is nft's word: `ip` or `ip6`."""
+def forward(family: Nft, tunnels: IPRange) -> tuple[Nft, ...]:
+    """Let through what belongs together. `tunnels`: the addresses of the nodes' ends of the tunnel."""
     return (
         # What the way back leaves, because it is to be cut in parts, or while that table is missing.
-        f"{_ANSWERS} dup to meta mark & {MARK_MASK:#x} map @ways drop",
-        "ct state established,related accept",
-        f"{_FIRST} jump h_begun",
-        "iifname . oifname @samebr accept",
-        f'iifname "{TUNNEL}" oifname . {family} saddr @netpair accept',
-        f'oifname "{TUNNEL}" iifname . {family} daddr @netpair accept',
-        f"iifname {_ENCRYPTED} oifname . {family} saddr @secretpair accept",
-        f"oifname {_ENCRYPTED} iifname . {family} daddr @secretpair accept",
-        f"iifname {_ENCRYPTED} drop",
-        f"oifname {_ENCRYPTED} drop",
-        f"oifname {BOTH} ct status dnat accept",
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {_MARKED} accept',
-        f'iifname "{TUNNEL}" oifname "{GATEWAY_BRIDGE}" {family} saddr {tunnels} accept',
-        f'oifname "{BRIDGE_PREFIX}*" drop',
-        f'iifname "{GATEWAY_BRIDGE}" oifname != "{TUNNEL}" accept',
-        f'iifname "{BRIDGE_PREFIX}*" drop',
-        f'iifname "{TUNNEL}" drop',
-        f'oifname "{TUNNEL}" drop',
+        Nft("$answers dup to meta mark & $peer_bits map @ways drop", answers=_ANSWERS),
+        Nft("ct state established,related accept"),
+        Nft("$first jump h_begun", first=_FIRST),
+        Nft("iifname . oifname @samebr accept"),
+        Nft("iifname $tunnel oifname . $ip saddr @netpair accept", ip=family),
+        Nft("oifname $tunnel iifname . $ip daddr @netpair accept", ip=family),
+        Nft("iifname $encrypted oifname . $ip saddr @secretpair accept", ip=family),
+        Nft("oifname $encrypted iifname . $ip daddr @secretpair accept", ip=family),
+        Nft("iifname $encrypted drop"),
+        Nft("oifname $encrypted drop"),
+        Nft("oifname $both ct status dnat accept"),
+        Nft("iifname $tunnel oifname $gateway $marked accept", marked=_MARKED),
+        Nft("iifname $tunnel oifname $gateway $ip saddr $nodes accept", ip=family, nodes=tunnels),
+        Nft("oifname $bridges drop"),
+        Nft("iifname $gateway oifname != $tunnel accept"),
+        Nft("iifname $bridges drop"),
+        Nft("iifname $tunnel drop"),
+        Nft("oifname $tunnel drop"),
     )
-
-
-def _map(elements: Mapping[str, str]) -> str:
-    return "{ " + ", ".join(f"{key} : {value}" for key, value in elements.items()) + " }"

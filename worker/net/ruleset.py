@@ -6,11 +6,14 @@ that it costs what changed and not what is there. Either way it is one transacti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from worker.net.names import TABLE
+from worker.net.nfttext import NOTHING, Nft, lines, listed
 
+OUR_TABLE = Nft(TABLE)
+IP, IP6, BRIDGE = Nft("ip"), Nft("ip6"), Nft("bridge")
 _ELEMENTS_A_LINE = 200
 
 
@@ -18,8 +21,8 @@ _ELEMENTS_A_LINE = 200
 class Chain:
     """Rules in nft's own words; `hook` is the base chain's declaration, empty for one that others jump to."""
 
-    rules: tuple[str, ...] = ()
-    hook: str = ""
+    rules: tuple[Nft, ...] = ()
+    hook: Nft = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,50 +32,45 @@ class Lookup:
     `type`: a type's name, or a place in the packet (@BASE,OFFSET,LENGTH), and then the elements are numbers.
     """
 
-    type: str
-    elements: Mapping[str, str] = field(default_factory=dict)
+    type: Nft
+    elements: Mapping[Nft, Nft] = field(default_factory=dict)
     interval: bool = False
 
     @property
-    def kind(self) -> str:
-        return "map" if " : " in self.type else "set"
+    def kind(self) -> Nft:
+        return Nft("map") if " : " in self.type else Nft("set")
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
     """`family`: nft's word for what the table sees, as ip, bridge, netdev. `counters`: names that rules count under."""
 
-    lookups: Mapping[str, Lookup] = field(default_factory=dict)
-    chains: Mapping[str, Chain] = field(default_factory=dict)
-    family: str = "ip"
-    counters: tuple[str, ...] = ()
+    lookups: Mapping[Nft, Lookup] = field(default_factory=dict)
+    chains: Mapping[Nft, Chain] = field(default_factory=dict)
+    family: Nft = IP
+    counters: tuple[Nft, ...] = ()
 
     @property
-    def table(self) -> str:
-        return f"{self.family} {TABLE}"
+    def table(self) -> Nft:
+        return Nft("$family $name", family=self.family, name=OUR_TABLE)
 
 
-def members(keys: Iterable[str]) -> dict[str, str]:
-    """Make the elements of a set, in an order that does not depend on hashing."""
-    return dict.fromkeys(sorted(keys), "")
-
-
-def whole(ruleset: Ruleset) -> str:
+def whole(ruleset: Ruleset) -> Nft:
     """Write the commands that make the table exactly this, whatever it was."""
     table = ruleset.table
-    lines = [f"table {table}", f"delete table {table}", f"table {table} {{"]
+    made = [*_gone(table), Nft("table $table {", table=table)]
     for name, lookup in ruleset.lookups.items():
-        lines += [f"{lookup.kind} {name} {{", *_declaration(lookup), "}"]
-    lines += [f"counter {name} {{ }}" for name in ruleset.counters]
-    lines += [f"chain {name} {{ {chain.hook} }}" for name, chain in ruleset.chains.items()]
-    lines.append("}")
-    lines += _additions(Ruleset(family=ruleset.family), ruleset)
+        made += [Nft("$kind $name {", kind=lookup.kind, name=name), *_declaration(lookup), Nft("}")]
+    made += [Nft("counter $name { }", name=name) for name in ruleset.counters]
+    made += [Nft("chain $name { $hook }", name=name, hook=chain.hook) for name, chain in ruleset.chains.items()]
+    made.append(Nft("}"))
+    made += _additions(Ruleset(family=ruleset.family), ruleset)
     for name, chain in ruleset.chains.items():
-        lines += [f"add rule {table} {name} {rule}" for rule in chain.rules]
-    return "\n".join(lines) + "\n"
+        made += _rules(table, name, chain)
+    return lines(made)
 
 
-def difference(old: Ruleset, new: Ruleset) -> str:
+def difference(old: Ruleset, new: Ruleset) -> Nft:
     """Write the commands that lead from one table to another, empty when they are the same.
 
     Both have the same lookups and counters, and a chain in both is called at the same place; what differs are elements,
@@ -80,52 +78,67 @@ def difference(old: Ruleset, new: Ruleset) -> str:
     """
     table = new.table
     changed = {name: chain for name, chain in new.chains.items() if _differs(old.chains.get(name), chain)}
-    added = [name for name in changed if name not in old.chains]
-    lines = [f"add chain {table} {name} {{ {changed[name].hook} }}" for name in added]
-    lines += _removals(old, new)
+    made = [
+        Nft("add chain $table $name { $hook }", table=table, name=name, hook=chain.hook)
+        for name, chain in changed.items()
+        if name not in old.chains
+    ]
+    made += _removals(old, new)
     for name, chain in changed.items():
         if name in old.chains:
-            lines.append(f"flush chain {table} {name}")
-        lines += [f"add rule {table} {name} {rule}" for rule in chain.rules]
-    lines += _additions(old, new)
+            made.append(Nft("flush chain $table $name", table=table, name=name))
+        made += _rules(table, name, chain)
+    made += _additions(old, new)
     for name in old.chains.keys() - new.chains.keys():
-        lines += [f"flush chain {table} {name}", f"delete chain {table} {name}"]
-    return "\n".join(lines) + "\n" if lines else ""
+        made.append(Nft("flush chain $table $name", table=table, name=name))
+        made.append(Nft("delete chain $table $name", table=table, name=name))
+    return lines(made)
 
 
-def removal(family: str, name: str = TABLE) -> str:
-    return f"table {family} {name}\ndelete table {family} {name}\n"
+def removal(family: Nft, name: Nft = OUR_TABLE) -> Nft:
+    return lines(_gone(Nft("$family $name", family=family, name=name)))
 
 
-def _declaration(lookup: Lookup) -> list[str]:
-    keyword = "typeof" if lookup.type.startswith("@") else "type"
-    return [f"{keyword} {lookup.type}", *(["flags interval"] if lookup.interval else [])]
+def _gone(table: Nft) -> tuple[Nft, Nft]:
+    """Write the commands that remove a table, whether it is there or not."""
+    return Nft("table $table", table=table), Nft("delete table $table", table=table)
+
+
+def _rules(table: Nft, name: Nft, chain: Chain) -> Iterator[Nft]:
+    return (Nft("add rule $table $name $rule", table=table, name=name, rule=rule) for rule in chain.rules)
+
+
+def _declaration(lookup: Lookup) -> list[Nft]:
+    keyword = Nft("typeof") if lookup.type.startswith("@") else Nft("type")
+    declared = Nft("$keyword $type", keyword=keyword, type=lookup.type)
+    return [declared, Nft("flags interval")] if lookup.interval else [declared]
 
 
 def _differs(old: Chain | None, new: Chain) -> bool:
     return old is not new and old != new
 
 
-def _additions(old: Ruleset, new: Ruleset) -> Iterator[str]:
+def _additions(old: Ruleset, new: Ruleset) -> Iterator[Nft]:
     for name, lookup in new.lookups.items():
         before = old.lookups[name].elements if name in old.lookups else {}
         if lookup.elements is not before:
             added = [_element(key, value) for key, value in lookup.elements.items() if before.get(key) != value]
-            yield from _in_portions(f"add element {new.table} {name}", added)
+            yield from _in_portions(Nft("add element $table $name", table=new.table, name=name), added)
 
 
-def _removals(old: Ruleset, new: Ruleset) -> Iterator[str]:
+def _removals(old: Ruleset, new: Ruleset) -> Iterator[Nft]:
     for name, lookup in old.lookups.items():
         after = new.lookups[name].elements
         if lookup.elements is not after:
             removed = [key for key, value in lookup.elements.items() if after.get(key) != value]
-            yield from _in_portions(f"delete element {new.table} {name}", removed)
+            yield from _in_portions(Nft("delete element $table $name", table=new.table, name=name), removed)
 
 
-def _element(key: str, value: str) -> str:
-    return f"{key} : {value}" if value else key
+def _element(key: Nft, value: Nft) -> Nft:
+    return Nft("$key : $value", key=key, value=value) if value else key
 
 
-def _in_portions(command: str, elements: list[str]) -> Iterator[str]:
+def _in_portions(command: Nft, elements: list[Nft]) -> Iterator[Nft]:
     for start in range(0, len(elements), _ELEMENTS_A_LINE):
-        yield f"{command} {{ {', '.join(elements[start : start + _ELEMENTS_A_LINE])} }}"
+        portion = listed(elements[start : start + _ELEMENTS_A_LINE])
+        yield Nft("$command $portion", command=command, portion=portion)

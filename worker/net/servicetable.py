@@ -9,37 +9,43 @@ differs after that, in one transaction either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from socket import AF_INET6, inet_aton, inet_pton
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
+from worker.intake.addresses import Protocol
+from worker.intake.words import ChainName, InterfaceName
 from worker.net import nfexpressions as when
-from worker.net.names import BRIDGE_PREFIX, SERVICES_TABLE
+from worker.net.names import SERVICES_TABLE
 from worker.net.nfmessages import IFNAME, IPV4, IPV6, PROTOCOL, SERVICE, Message, Table, element, intervals
+from worker.net.nfttext import Nft
 
-_READ: Mapping[str, Callable[[str], bytes]] = {"ip": inet_aton, "ip6": partial(inet_pton, AF_INET6)}
 _TYPES = {"ip": (IPV4, 4), "ip6": (IPV6, 16)}
-_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_PROTOCOLS = MappingProxyType({Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132})
 _PREROUTING, _OUTPUT = 0, 3
 _BEFORE_DOCKER = -110
 _IFNAME_BYTES = 16
 _PORT_REGISTER = 4
-# One of the maps' keys.
-Key = tuple[str | int, ...]
+# The maps' keys; addresses are packed.
+Vip: TypeAlias = tuple[InterfaceName, bytes]
+AtPort: TypeAlias = tuple[Protocol, int]
+AtAddress: TypeAlias = tuple[bytes, Protocol, int]
+_Key: TypeAlias = Vip | AtPort | AtAddress
+_Map: TypeAlias = Mapping[Any, ChainName | None]
 _LINK_LOCAL, _LINK_LOCAL_MASK = b"\xfe\x80" + bytes(14), b"\xff\xc0" + bytes(14)
 
 
 class Choice(NamedTuple):
-    """A chain of a service: one of these addresses, at random; `port` 0: the one that was asked for.
+    """A chain of a service: one of these addresses (packed), at random.
 
-    `prefix`: 12 bytes, where the addresses are those that follow from these IPv4 ones (`common.addressing6`).
+    protocol, port: those of a published port; without a protocol the port stays what was asked for.
+    prefix: 12 bytes, where the addresses are those that follow from these IPv4 ones (`common.addressing6`).
     """
 
-    addresses: tuple[str, ...]
-    protocol: str = ""
+    addresses: tuple[bytes, ...]
+    protocol: Protocol | None = None
     port: int = 0
     prefix: bytes = b""
 
@@ -50,15 +56,15 @@ class ServiceTable:
 
     chains: by name, each with one address at least.
     vips: (bridge, address) → chain. mesh: (protocol, port) → chain. at_address: (address, protocol, port) → chain, or
-    "" for what is no published port there.
+    None for what is not a published port there.
     no_ports: ranges of addresses that are the host's, and answer on no published port.
     """
 
-    family: str
-    chains: Mapping[str, Choice] = field(default_factory=dict)
-    vips: Mapping[Key, str] = field(default_factory=dict)
-    mesh: Mapping[Key, str] = field(default_factory=dict)
-    at_address: Mapping[Key, str] = field(default_factory=dict)
+    family: Nft
+    chains: Mapping[ChainName, Choice] = field(default_factory=dict)
+    vips: Mapping[Vip, ChainName] = field(default_factory=dict)
+    mesh: Mapping[AtPort, ChainName] = field(default_factory=dict)
+    at_address: Mapping[AtAddress, ChainName | None] = field(default_factory=dict)
     no_ports: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
@@ -124,14 +130,14 @@ def _changes(table: Table, old: ServiceTable, new: ServiceTable) -> Iterator[Mes
     changed = {name: choice for name, choice in new.chains.items() if _differs(old.chains.get(name), choice)}
     yield from (table.add_chain(name) for name in changed if name not in old.chains)
     for name, before, after in _maps(old, new):
-        removed = [element(_key(new.family, key)) for key, chain in before.items() if after.get(key) != chain]
+        removed = [element(_key(key)) for key, chain in before.items() if _other(after, key, chain)]
         yield from table.delete_elements(name, removed)
     for name, choice in changed.items():
         if name in old.chains:
             yield table.flush(name)
         yield from _choose(table, new.family, name, choice)
     for name, before, after in _maps(old, new):
-        added = [element(_key(new.family, key), chain) for key, chain in after.items() if before.get(key) != chain]
+        added = [element(_key(key), chain or "") for key, chain in after.items() if _other(before, key, chain)]
         yield from table.add_elements(name, added)
     if old.no_ports != new.no_ports:
         yield table.empty("noports")
@@ -145,15 +151,19 @@ def _differs(old: Choice | None, new: Choice) -> bool:
     return old is not new and old != new
 
 
-def _maps(old: ServiceTable, new: ServiceTable) -> Iterator[tuple[str, Mapping[Key, str], Mapping[Key, str]]]:
+def _other(there: _Map, key: _Key, chain: ChainName | None) -> bool:
+    """Whether a map does not have exactly this."""
+    return key not in there or there[key] != chain
+
+
+def _maps(old: ServiceTable, new: ServiceTable) -> Iterator[tuple[str, _Map, _Map]]:
     yield "vips", old.vips, new.vips
     yield "mesh", old.mesh, new.mesh
     yield "meshaddr", old.at_address, new.at_address
 
 
-def _choose(table: Table, family: str, chain: str, choice: Choice) -> Iterator[Message]:
-    read = inet_aton if choice.prefix else _READ[family]
-    addresses = [choice.prefix + read(address) for address in choice.addresses]
+def _choose(table: Table, family: str, chain: ChainName, choice: Choice) -> Iterator[Message]:
+    addresses = [choice.prefix + address for address in choice.addresses] if choice.prefix else choice.addresses
     if len(addresses) == 1:
         address: Sequence[bytes] = (when.load(addresses[0]),)
     else:
@@ -161,7 +171,7 @@ def _choose(table: Table, family: str, chain: str, choice: Choice) -> Iterator[M
         identity, messages = table.add_choices(addresses)
         yield from messages
         address = when.random_of(len(addresses), identity)
-    if not choice.port:
+    if choice.protocol is None:
         yield table.add_rule(chain, (*address, when.send_to(family)))
         return
     asked = when.protocol(), when.is_(_PROTOCOLS[choice.protocol].to_bytes())
@@ -169,16 +179,19 @@ def _choose(table: Table, family: str, chain: str, choice: Choice) -> Iterator[M
     yield table.add_rule(chain, (*asked, *address, port, when.send_to(family, _PORT_REGISTER)))
 
 
-def _key(family: str, key: Key) -> bytes:
+def _key(key: _Key) -> bytes:
     """Lay out a key: each part begins a new register."""
-    return b"".join(_part(family, part) for part in key)
+    return b"".join(map(_part, key))
 
 
-def _part(family: str, part: str | int) -> bytes:
-    if isinstance(part, int):
-        return part.to_bytes(2) + bytes(2)
-    if part in _PROTOCOLS:
-        return _PROTOCOLS[part].to_bytes() + bytes(3)
-    if part.startswith(BRIDGE_PREFIX):
-        return part.encode().ljust(_IFNAME_BYTES, b"\0")
-    return _READ[family](part)
+def _part(part: object) -> bytes:
+    match part:
+        case bytes():
+            return part
+        case int():
+            return part.to_bytes(2) + bytes(2)
+        case Protocol():
+            return _PROTOCOLS[part].to_bytes() + bytes(3)
+        case InterfaceName():
+            return part.encode().ljust(_IFNAME_BYTES, b"\0")
+    raise TypeError(f"a {type(part).__name__} is no part of a key")

@@ -6,21 +6,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from common.addressing import Layout, layout, vip_range
-from common.addressing6 import mesh_prefix, prefix_of
-from common.errors import InvalidArgument
-from common.model.network import Network
+from common.addressing import Layout
 from common.model.node import TunnelKey
-from common.wire.messages import MESH, Peer
+from common.wire.messages import MESH
+from worker.intake.addresses import IPRange, Port
+from worker.intake.words import Id, InterfaceName
+from worker.intake.world import Network, NetworkWorld, Peer
 from worker.net.names import (
     DEFAULT_TUNNEL_PORT,
     SMALLEST_MTU6,
     TUNNEL_OVERHEAD,
     WIREGUARD_OVERHEAD,
     bridge_name,
-    docker_name,
 )
-from worker.ports import NetworkWorld
 
 DEFAULT_MTU = 1500
 REMEDY = (
@@ -34,18 +32,18 @@ class HostFacts:
 
     address: the one that peers send to, empty while it is not known; `mtu`: of the link that has it.
     ranges: what the host reaches by routes that are not ours.
-    held: published ports that another program has, as (protocol, port, address or "").
+    held: published ports that another program has.
     ipv6: whether containers can have IPv6 addresses here; `ranges6`: as `ranges`; `advertised_links`: those on which
     routers advertise the host's way out.
     encrypts: whether it can carry encrypted networks; `wireguard_links`: those for it that are there; `answered`: the
     public keys of peers that there was a handshake with.
     """
 
-    node_id: str
+    node_id: Id
     address: str = ""
     mtu: int = DEFAULT_MTU
     ranges: tuple[IPv4Network, ...] = ()
-    held: frozenset[tuple[str, int, str]] = frozenset()
+    held: frozenset[Port] = frozenset()
     ipv6: bool = False
     ranges6: tuple[IPv6Network, ...] = ()
     advertised_links: frozenset[str] = frozenset()
@@ -58,18 +56,18 @@ class HostFacts:
 class Segment:
     """One of the cluster's networks on this host. `gateway` is the bridge's own address, the lease's second.
 
-    `prefix6`: the IPv6 subnet of a dual-stack network; its addresses follow (`common.addressing6`). `mtu`: the most
-    that its user wants, or 0.
+    `docker`: its name on the engine. `prefix6`: the IPv6 subnet of a dual-stack network; its addresses follow
+    (`common.addressing6`). `mtu`: the most that its user wants, or 0.
     """
 
-    network_id: str
-    bridge: str
+    network_id: Id
+    bridge: InterfaceName
     docker: str
     subnet: IPv4Network
     vips: IPv4Network
     lease: IPv4Network
     internal: bool
-    leases: Mapping[str, str]
+    leases: Mapping[Id, IPv4Network]
     labels: Mapping[str, str]
     encrypted: bool = False
     prefix6: IPv6Network | None = None
@@ -114,10 +112,10 @@ class Site:
         return self.pool.gateway_range(self.number)
 
     @property
-    def ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
+    def ranges(self) -> tuple[IPRange, ...]:
         """Where the cluster's containers are, as far as this host reaches them."""
         assert self.pool is not None, "asked only of a host with a number"
-        found: list[IPv4Network | IPv6Network | None] = [self.pool.gateways, self.mesh6]
+        found: list[IPRange | None] = [self.pool.gateways, self.mesh6]
         for segment in self.segments.values():
             found += (segment.subnet, segment.prefix6)
         return tuple(part for part in found if part is not None)
@@ -133,14 +131,14 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
 
     What cannot be here is left out, and `problems` says why, by network id; under `MESH`, why nothing can be.
     """
-    pool = _pool(world)
-    peers = {peer.number: peer for peer in world.peers.values() if pool is not None and _is_usable(peer, pool, world)}
-    problems: dict[str, str] = {}
+    pool = world.pool
+    problems = {each.name: f"{each.what} cannot be here: {each.why}" for each in world.networks_refused}
+    peers = _peers(world, pool, facts, problems) if pool is not None else {}
     segments: dict[str, Segment] = {}
     for network in world.networks.values():
-        if facts.node_id not in network.leases:
+        segment = _segment(network, facts.node_id)
+        if segment is None:
             continue
-        segment = _segment(network, network.leases[facts.node_id])
         clash = _clash(segment.subnet, facts.ranges)
         if segment.encrypted and not facts.encrypts:
             problems[network.id] = f"network {network.name!r} is encrypted, and this host has no WireGuard: {REMEDY}"
@@ -169,49 +167,50 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
         facts=facts,
         problems=problems,
         keys=world.tunnel_keys,
-        mesh6=mesh_prefix(world.address_pools) if number and facts.ipv6 else None,
+        mesh6=world.mesh6 if number and facts.ipv6 else None,
         tunnel_port=world.data_path_port or DEFAULT_TUNNEL_PORT,
     )
 
 
-def _pool(world: NetworkWorld) -> Layout | None:
-    if not world.node_number or not world.address_pools:
+def _peers(world: NetworkWorld, pool: Layout, facts: HostFacts, problems: dict[str, str]) -> dict[int, Peer]:
+    found, reserved = {}, pool.reserved()
+    for peer in world.peers.values():
+        if peer.number > pool.numbers or peer.number == world.node_number:
+            continue  # a number of another pool, or this host's own of before
+        if problem := _problem_of(peer, reserved, facts):
+            problems[peer.node_id] = f"node {peer.node_id} is left out of the networks: {problem}"
+        else:
+            found[peer.number] = peer
+    return found
+
+
+def _problem_of(peer: Peer, reserved: Collection[IPv4Network], facts: HostFacts) -> str:
+    """Say why what is for a peer would not leave this host, empty if it does."""
+    if str(peer.addr) == facts.address:
+        return "its address is this host's own"
+    if any(peer.addr in part for part in reserved):
+        return "its address is one of those that the cluster gives to tunnels and containers"
+    return ""
+
+
+def _segment(network: Network, node_id: Id) -> Segment | None:
+    """Return a network as it is on this host; None where it has no part of it."""
+    lease = network.leases.get(node_id)
+    if network.subnet is None or network.vips is None or lease is None:
         return None
-    try:
-        pool = layout(world.address_pools)
-        pool.gateway_range(world.node_number)
-    except InvalidArgument:
-        return None  # a number of another pool, for a moment: the next set brings one that fits
-    return pool
-
-
-def _is_usable(peer: Peer, pool: Layout, world: NetworkWorld) -> bool:
-    return 1 <= peer.number <= pool.numbers and peer.number != world.node_number and _is_ipv4(peer.addr)
-
-
-def _is_ipv4(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _segment(network: Network, lease: str) -> Segment:
-    config = network.subnets[0]
     return Segment(
         network_id=network.id,
         bridge=bridge_name(network.id),
-        docker=docker_name(network),
-        subnet=IPv4Network(config.subnet),
-        vips=vip_range(IPv4Network(config.range or config.subnet)),
-        lease=IPv4Network(lease),
-        internal=network.spec.internal,
+        docker=network.docker,
+        subnet=network.subnet,
+        vips=network.vips,
+        lease=lease,
+        internal=network.internal,
         leases=network.leases,
-        labels=network.spec.labels,
-        encrypted=network.spec.encrypted,
-        prefix6=prefix_of(each.subnet for each in network.subnets),
-        mtu=network.spec.mtu,
+        labels=network.labels,
+        encrypted=network.encrypted,
+        prefix6=network.prefix6,
+        mtu=network.mtu,
     )
 
 
@@ -240,4 +239,4 @@ def leases_of(segment: Segment, peers: Mapping[int, Peer]) -> Iterator[tuple[int
     """Yield each peer's part of a network, by its number."""
     for number, peer in peers.items():
         if peer.node_id in segment.leases:
-            yield number, IPv4Network(segment.leases[peer.node_id])
+            yield number, segment.leases[peer.node_id]

@@ -13,41 +13,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from worker.net.names import GATEWAY_BRIDGE, MARK_MASK, TUNNEL, mark
-from worker.net.ruleset import Chain, Lookup, Ruleset
+from worker.net.names import mark
+from worker.net.nfttext import Nft, in_base_16
+from worker.net.ruleset import IP, IP6, Chain, Lookup, Ruleset
 from worker.net.site import Site
 from worker.net.site6 import ipv6
 
 # nft's word for tables of single links. The kernel knows them by number: a link that is made anew is another one.
-FAMILY = "netdev"
-_HOOK = f'type filter hook ingress device "{GATEWAY_BRIDGE}" priority filter; policy accept;'
+FAMILY = Nft("netdev")
+_HOOK = Nft("type filter hook ingress device $gateway priority filter; policy accept;")
 
 
 def ruleset(site: Site) -> Ruleset | None:
     """Return the table of the gateway's link; None without a tunnel or anybody at its other end."""
     if not site.peers or not site.facts.address:
         return None
-    peers = {f"{mark(number):#x}": f"goto {_chain(number)}" for number in site.peers}
-    chains = {"h_back": Chain((f"meta mark & {MARK_MASK:#x} vmap @peers",), _HOOK)}
+    ways = {in_base_16(mark(number)): Nft("goto $chain", chain=_chain(number)) for number in site.peers}
+    chains = {Nft("h_back"): Chain((Nft("meta mark & $peer_bits vmap @peers"),), _HOOK)}
     chains |= {_chain(number): Chain(tuple(_through(site, number))) for number in site.peers}
-    return Ruleset({"peers": Lookup("mark : verdict", peers)}, chains, family=FAMILY)
+    return Ruleset({Nft("peers"): Lookup(Nft("mark : verdict"), ways)}, chains, family=FAMILY)
 
 
-def _chain(number: int) -> str:
-    return f"back_{number}"
+def _chain(number: int) -> Nft:
+    return Nft("back_$number", number=number)
 
 
-def _through(site: Site, number: int) -> Iterator[str]:
+def _through(site: Site, number: int) -> Iterator[Nft]:
     assert site.pool is not None, "a host with peers has a number"
     tunnel = site.pool.tunnel_address(number)
-    yield f"meta length > {site.mtu} meta l4proto != tcp return"
-    yield _send("ip", tunnel)
+    yield Nft("meta length > $mtu meta l4proto != tcp return", mtu=site.mtu)
+    yield _send(IP, tunnel)
     half = ipv6(site)
     if half is not None:
-        yield _send("ip6", half.of(tunnel))
+        yield _send(IP6, half.of(tunnel))
 
 
-def _send(family: str, peer: IPv4Address | IPv6Address) -> str:
+def _send(family: Nft, peer: IPv4Address | IPv6Address) -> Nft:
     """Send a packet to a peer, without the mark: with one, the tunnel would look up the way to the peer each time."""
-    unmarked = f"meta mark set meta mark & {~MARK_MASK & 0xFFFFFFFF:#x}"
-    return f'meta protocol {family} {unmarked} fwd {family} to {peer} device "{TUNNEL}"'
+    unmarked = Nft("meta mark set meta mark & $no_peer_bits")
+    return Nft("meta protocol $ip $unmarked fwd $ip to $peer device $tunnel", ip=family, unmarked=unmarked, peer=peer)

@@ -107,11 +107,11 @@ class WireGuard:
             if name in there and (name not in wanted or name not in self._states):
                 await self._remove(name)
                 done.append(f"link {name} removed")
-        for name, link in wanted.items():
-            state = self._states.get(name)
-            if state is None or name in down or not state.is_like(link) or self.wanted.get(name) != link:
+        for link in wanted.values():
+            state = self._states.get(link.name)
+            if state is None or link.name in down or not state.is_like(link) or self.wanted.get(link.name) != link:
                 await self._bring(link)
-                done.append(f"link {name} {'made' if state is None else 'configured'}")
+                done.append(f"link {link.name} {'made' if state is None else 'configured'}")
         self.wanted = dict(wanted)
         return tuple(done)
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network
 
-from common.addressing6 import with_ipv4
-from common.wire.messages import Backend, ServiceEndpoint
+from common.addressing6 import packed_prefix
+from worker.intake.addresses import IPAddress, IPRange
+from worker.intake.words import NO_NAME
+from worker.intake.world import Backend, Endpoint, NetworkWorld
 from worker.net.site import Site
-from worker.ports import NetworkWorld
 
 TASKS = "tasks"
 
@@ -58,7 +59,7 @@ class Guest:
     """
 
     task_id: str
-    addresses: Mapping[str, str]
+    addresses: Mapping[str, IPAddress]
     service_id: str = ""
     nameservers: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Zones:
     zones: Mapping[str, Zone] = field(default_factory=dict)
     guests: Mapping[str, Asker] = field(default_factory=dict)
     neighbours: tuple[tuple[IPv4Network, str], ...] = ()
-    ranges: tuple[IPv4Network | IPv6Network, ...] = ()
+    ranges: tuple[IPRange, ...] = ()
 
     def view(self, source: str) -> View | None:
         """Return what whoever has an address may ask for; None for a stranger."""
@@ -120,7 +121,7 @@ class Zones:
 
 
 # Per service: what its records were made from, and its records by network id.
-Memory = dict[str, tuple[ServiceEndpoint, object, Mapping[str, Records]]]
+Memory = dict[str, tuple[Endpoint, object, Mapping[str, Records]]]
 
 
 def zones_of(
@@ -161,7 +162,7 @@ def zones_of(
         ranges=(
             *site.pool.reserved(),
             *([site.mesh6] if site.mesh6 is not None else ()),
-            *(ip_network(config.subnet) for each in world.networks.values() for config in each.subnets),
+            *(part for each in world.networks.values() for part in each.ranges),
         ),
     )
 
@@ -170,7 +171,10 @@ def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory:
     for service_id in memory.keys() - world.endpoints.keys():
         del memory[service_id]
     found: defaultdict[str, list[Records]] = defaultdict(list)
-    here = {network_id: segment.prefix6 for network_id, segment in site.segments.items()}
+    here = {
+        network_id: packed_prefix(segment.prefix6) if segment.prefix6 is not None else b""
+        for network_id, segment in site.segments.items()
+    }
     for service_id, endpoint in world.endpoints.items():
         known = memory.get(service_id)
         leaving = frozenset([backend.task_id for backend in endpoint.backends if backend.task_id in draining])
@@ -182,27 +186,24 @@ def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory:
     return found
 
 
-def _service(
-    endpoint: ServiceEndpoint, here: Mapping[str, IPv6Network | None], leaving: Collection[str]
-) -> Mapping[str, Records]:
+def _service(endpoint: Endpoint, here: Mapping[str, bytes], leaving: Collection[str]) -> Mapping[str, Records]:
     live = [backend for backend in endpoint.backends if backend.task_id not in leaving]
     networks = {*endpoint.vips, *endpoint.aliases, *(each for backend in live for each in backend.addresses)}
     return {each: _in_network(endpoint, each, live, here[each]) for each in networks if each in here}
 
 
-def _in_network(
-    endpoint: ServiceEndpoint, network_id: str, live: Iterable[Backend], prefix: IPv6Network | None
-) -> Records:
+def _in_network(endpoint: Endpoint, network_id: str, live: Iterable[Backend], prefix: bytes) -> Records:
+    """Make a service's records in a network; `prefix`: what its IPv6 addresses begin with, empty if it has none."""
     tasks: list[bytes] = []
     members: dict[str, tuple[bytes, ...]] = {}
     hosts: dict[str, tuple[bytes, ...]] = {}
     pointers: dict[bytes, str] = {}
     for backend in live:
-        text = backend.addresses.get(network_id)
-        if text is None:
+        address = backend.addresses.get(network_id)
+        if address is None:
             continue
-        both = _packed(text, prefix)
-        slot = str(backend.slot or backend.node_id).lower()
+        both = _both(address, prefix)
+        slot = str(backend.slot or backend.node_id or "").lower()
         tasks += both
         if host := backend.hostname.lower():
             hosts[host] = (*hosts.get(host, ()), *both)
@@ -213,7 +214,7 @@ def _in_network(
         members[f"{slot}.{backend.task_id.lower()}"] = both
         pointers |= dict.fromkeys(both, f"{slot}.{endpoint.name}")
     vip = endpoint.vips.get(network_id)
-    virtual = _packed(vip, prefix) if vip else ()
+    virtual = _both(vip, prefix) if vip else ()
     pointers |= dict.fromkeys(virtual, endpoint.name)
     return Records(
         name=endpoint.name.lower(),
@@ -223,14 +224,13 @@ def _in_network(
         tasks=tuple(tasks),
         members=members,
         hosts=hosts,
-        pointers=pointers,
+        pointers=pointers if endpoint.name else {},
     )
 
 
-def _packed(address: str, prefix: IPv6Network | None) -> tuple[bytes, ...]:
+def _both(address: bytes, prefix: bytes) -> tuple[bytes, ...]:
     """Return an address, and the IPv6 one that follows from it in a dual-stack network."""
-    parsed = IPv4Address(address)
-    return (parsed.packed, with_ipv4(prefix, parsed).packed) if prefix is not None else (parsed.packed,)
+    return (address, prefix + address) if prefix else (address,)
 
 
 def _zone(network: str, records: Iterable[Records], old: Zone | None) -> Zone:
@@ -239,7 +239,7 @@ def _zone(network: str, records: Iterable[Records], old: Zone | None) -> Zone:
         return old
     names: dict[str, tuple[Records, ...]] = {}
     for each in found:
-        for name in {each.name, *each.aliases}:
+        for name in {each.name, *each.aliases} - {NO_NAME}:
             names[name] = (*names.get(name, ()), each)
     return Zone(network, found, names)
 
@@ -257,5 +257,5 @@ def _guests(world: NetworkWorld, zones: Mapping[str, Zone], guests: Iterable[Gue
         links = {name.lower(): other.lower() for name, other in guest.links.items()}
         entry = Asker(tuple(networks), stack, guest.nameservers, links)
         for address in guest.addresses.values():
-            found[address] = entry
+            found[str(address)] = entry
     return found

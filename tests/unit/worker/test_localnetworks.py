@@ -7,11 +7,15 @@ from common.model.network import Network, NetworkSpec
 from common.model.service import NetworkAttachmentConfig
 from tests.fakes.engine import FakeEngine
 from tests.unit.worker.worlds import make_task
+from worker.assignments import AssignmentSet
+from worker.intake.network import NetworkIntake
+from worker.intake.world import NetworkWorld
 from worker.localnetworks import LocalNetworks
-from worker.ports import Container, EngineError, NetworkEndpoint, NetworkWorld
+from worker.ports import Container, EngineError, NetworkEndpoint
 
 BACK = Network(id="n1", spec=NetworkSpec(name="back", internal=True, labels={"mine": "1"}))
-WORLD = NetworkWorld(networks={"n1": BACK, "h": Network(id="h", spec=NetworkSpec(name="host"))})
+NETWORKS = {"n1": BACK, "h": Network(id="h", spec=NetworkSpec(name="host"))}
+WORLD = NetworkIntake("node1").world(AssignmentSet(networks=NETWORKS))
 
 
 def task(name="t1", target="n1", **more):

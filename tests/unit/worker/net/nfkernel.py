@@ -6,14 +6,14 @@ It refuses what the kernel refuses: what is there already, or is not; a chain th
 import struct
 import sys
 from collections.abc import Sequence
-from socket import AF_INET, AF_INET6, inet_aton, inet_ntop
 
+from worker.intake.addresses import Protocol
 from worker.net import nfmessages as nf
 from worker.net.netlinkevents import attributes, messages
 from worker.net.servicetable import Choice, ServiceTable
 
-FAMILIES = {2: ("ip", AF_INET, 4), 10: ("ip6", AF_INET6, 16)}
-PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+FAMILIES = {2: ("ip", 4), 10: ("ip6", 16)}
+PROTOCOLS = {6: Protocol.TCP, 17: Protocol.UDP, 132: Protocol.SCTP}
 BASE = ("h_pre", "h_out")
 
 
@@ -81,7 +81,7 @@ class ServicesKernel:
 
     def _choice(self, rule: list[tuple[str, dict[int, memoryview]]]) -> Choice | None:
         """Read a rule that sends to one of several addresses; None: another one."""
-        _, family, length = FAMILIES[self.family]
+        _, length = FAMILIES[self.family]
         if rule[-1][0] != "nat":
             return None
         values = [bytes(_value(part[2])) for name, part in rule if name == "immediate"]
@@ -94,8 +94,7 @@ class ServicesKernel:
                 assert list(found) == [number.to_bytes(4, sys.byteorder) for number in range(count)]
                 values = [bytes(value) for value in found.values()]  # type: ignore[call-overload]
         assert all(len(value) == length for value in values)
-        addresses = tuple(inet_ntop(family, value) for value in values)
-        return Choice(addresses, PROTOCOLS.get(protocol[0], ""), port)
+        return Choice(tuple(values), PROTOCOLS.get(protocol[0]), port)
 
     def _elements(self, kind: int, lookup: dict[bytes, object], found: dict[int, memoryview]) -> None:
         if kind == nf.DELSETELEM and 3 not in found:
@@ -116,14 +115,14 @@ class ServicesKernel:
             return bytes(part[1])
         verdict = dict(attributes(part[2], 0))
         if _number(verdict[1]) == nf.RETURN:
-            return ""
+            return None
         assert _number(verdict[1]) == nf.GOTO
         assert _text(verdict[2]) in self.chains
         return _text(verdict[2])
 
     def shows(self, wanted: ServiceTable) -> None:
         """Assert that the kernel has this."""
-        name, family, length = FAMILIES[self.family]
+        name, length = FAMILIES[self.family]
         assert name == wanted.family
         base = {chain: self.chains[chain] for chain in BASE}
         assert [len(rules) for rules in base.values()] == [3, 2]
@@ -131,16 +130,13 @@ class ServicesKernel:
             chain: [_written_out(choice)] for chain, choice in wanted.chains.items()
         }
 
-        def address(key: bytes) -> str:
-            return inet_ntop(family, key)
-
-        def service(key: bytes) -> tuple[str, int]:
+        def service(key: bytes) -> tuple[Protocol, int]:
             return PROTOCOLS[key[0]], int.from_bytes(key[4:6])
 
-        vips = {(key[:16].rstrip(b"\0").decode(), address(key[16:])): each for key, each in self.sets["vips"].items()}
+        vips = {(key[:16].rstrip(b"\0").decode(), key[16:]): each for key, each in self.sets["vips"].items()}
         assert vips == wanted.vips
         assert {service(key): each for key, each in self.sets["mesh"].items()} == wanted.mesh
-        at = {(address(key[:length]), *service(key[length:])): each for key, each in self.sets["meshaddr"].items()}
+        at = {(key[:length], *service(key[length:])): each for key, each in self.sets["meshaddr"].items()}
         assert at == wanted.at_address
         begin = [bytes(key) for key in self.sets["noports"] if not key.endswith(b"end")]
         assert begin == [each[0].packed for each in wanted.no_ports]
@@ -151,8 +147,7 @@ class ServicesKernel:
 def _written_out(choice: Choice) -> Choice:
     if not choice.prefix:
         return choice
-    addresses = (inet_ntop(AF_INET6, choice.prefix + inet_aton(each)) for each in choice.addresses)
-    return choice._replace(addresses=tuple(addresses), prefix=b"")
+    return choice._replace(addresses=tuple(choice.prefix + each for each in choice.addresses), prefix=b"")
 
 
 def _starts(data: bytes) -> list[int]:

@@ -8,6 +8,7 @@ from common.clock import Clock
 from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
+from worker.intake.addresses import IPAddress
 from worker.net.addresses import REST_SECONDS
 from worker.net.attachments import Attachments, addresses_of
 from worker.net.plan import plan
@@ -31,12 +32,16 @@ def attachments() -> Attachments:
     return found
 
 
+def ip(**texts: str) -> dict[str, IPAddress]:
+    return {{"mesh": MESH, "blue": BLUE}[name]: IPv4Address(text) for name, text in texts.items()}
+
+
 def test_a_task_gets_an_address_in_each_network_and_keeps_it(attachments: Attachments):
     assert attachments.take("t1", [MESH, BLUE]) == 0
-    assert attachments.of("t1") == {MESH: "10.240.1.2", BLUE: "10.1.16.2"}
+    assert attachments.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
     assert attachments.take("t1", [MESH, BLUE]) == 0
-    assert attachments.of("t1") == {MESH: "10.240.1.2", BLUE: "10.1.16.2"}
-    assert set(attachments.addresses) == {"10.240.1.2", "10.1.16.2"}
+    assert attachments.of("t1") == ip(mesh="10.240.1.2", blue="10.1.16.2")
+    assert set(attachments.addresses) == set(ip(mesh="10.240.1.2", blue="10.1.16.2").values())
 
 
 def test_a_network_without_a_part_for_this_host_is_waited_for(attachments: Attachments):
@@ -55,10 +60,10 @@ def test_what_is_given_back_is_forgotten_once(attachments: Attachments):
 
 def test_addresses_that_were_held_before_the_leases_were_known_are_not_given_out():
     found = Attachments(Hands())
-    found.hold("old", BLUE, "10.1.16.2")
+    found.hold("old", BLUE, IPv4Address("10.1.16.2"))
     found.fit(plan(world(), (), (), facts()).site)
     found.take("t1", [BLUE])
-    assert found.of("t1") == {BLUE: "10.1.16.3"}
+    assert found.of("t1") == ip(blue="10.1.16.3")
 
 
 def test_a_network_that_is_gone_is_forgotten_when_its_addresses_have_rested():
@@ -70,7 +75,7 @@ def test_a_network_that_is_gone_is_forgotten_when_its_addresses_have_rested():
         found.fit(gone)
         found.fit(here)
         found.take("t1", [BLUE])
-        assert found.of("t1") == {BLUE: address}
+        assert found.of("t1") == ip(blue=address)
         found.fit(gone)
         found.fit(here)
         found.take("t2", [BLUE])
@@ -84,13 +89,18 @@ def test_a_new_lease_has_new_addresses_and_the_old_ones_stay_with_their_tasks(at
     moved = network(subnet="10.7.0.0/16")
     attachments.fit(plan(world(networks=(moved,)), (), (), facts()).site)
     attachments.take("t2", [BLUE])
-    assert attachments.of("t1") == {BLUE: "10.1.16.2"}
-    assert attachments.of("t2") == {BLUE: "10.7.16.2"}
+    assert attachments.of("t1") == ip(blue="10.1.16.2")
+    assert attachments.of("t2") == ip(blue="10.7.16.2")
 
 
 def test_a_containers_addresses_are_read_by_the_networks_names():
     container = Container(id="c", addresses={"orc-blue-blue0": "10.1.16.9", "bridge": "172.17.0.2"})
-    assert addresses_of(container, {"orc-blue-blue0": BLUE}) == {BLUE: "10.1.16.9"}
+    assert dict(addresses_of(container, {"orc-blue-blue0": BLUE})) == ip(blue="10.1.16.9")
+
+
+def test_an_engines_nonsense_is_nobodys_address():
+    container = Container(id="c", addresses={"orc-blue-blue0": "nowhere; reboot", "00-orc-gw": "10.240.1.9"})
+    assert dict(addresses_of(container, {"orc-blue-blue0": BLUE, "00-orc-gw": MESH})) == ip(mesh="10.240.1.9")
 
 
 def test_what_is_in_a_network_no_more_gives_its_address_back_and_keeps_the_others(attachments: Attachments):
@@ -107,7 +117,7 @@ def test_a_reserved_address_is_kept_for_one_and_refused_to_others(attachments: A
     taken = attachments.of("t1")[BLUE]
     with pytest.raises(AlreadyExists, match=f"{taken} is in use on this host, by t1"):
         attachments.reserve("a1", {BLUE: taken})
-    free = str(IPv4Address(taken) + 1)
+    free = IPv4Address(int(taken) + 1)
     attachments.reserve("a1", {BLUE: free})
     attachments.take("t2", [BLUE])
     assert attachments.of("t2")[BLUE] not in (taken, free)

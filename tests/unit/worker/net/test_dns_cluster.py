@@ -1,7 +1,7 @@
 import asyncio
 import random
 from contextlib import suppress
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,16 @@ from common.model.container import ConfigReference, ContainerSpec, DnsConfig, Fi
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.model.task import Task, TaskSpec
 from common.wire.messages import MESH
+from worker.assignments import AssignmentSet
+from worker.intake.network import NetworkIntake
 from worker.net.dns import ClusterDns
 from worker.net.resolvconf import parse
 from worker.net.site import HostFacts, site
-from worker.ports import NetworkWorld
 
 NETWORK = "n" * 25
 GATEWAY, MESH_GATEWAY = "127.0.16.1", "127.240.1.1"
 # The pool is in loopback's range, so that its gateways can be bound.
-WORLD = NetworkWorld(
+SET = AssignmentSet(
     node_number=1,
     address_pools=("127.0.0.0/8",),
     networks={
@@ -31,6 +32,7 @@ WORLD = NetworkWorld(
         )
     },
 )
+WORLD = NetworkIntake("here").world(SET)
 
 
 def task(name="t1", **container):
@@ -114,7 +116,7 @@ async def test_files_follow_the_host_after_a_restart_too(dns, tmp_path):
 
 
 async def test_a_view_has_the_tasks_own_servers_and_none_before_its_task_is_known(dns):
-    address = {NETWORK: "127.0.16.9"}
+    address = {NETWORK: IPv4Address("127.0.16.9")}
     planned(dns, t1=address)
     assert dns._zones.view("127.0.16.9").nameservers == ()
     dns.admit(task(dns_config=DnsConfig(nameservers=("9.9.9.9",))))

@@ -9,7 +9,7 @@ import dns.reversename
 import pytest
 
 from common.wire.messages import ServiceEndpoint
-from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, world
+from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, ips, mesh6, network, world
 from worker.net import dnsanswers, dnswire
 from worker.net.dnsanswers import Forward
 from worker.net.site import site
@@ -24,7 +24,8 @@ DB = ServiceEndpoint(service_id="iddb", name="db", vips={RED: "10.2.0.7"})
 def zones(subnet6: str = "fd00:1::/64") -> Zones:
     there = (network(subnet6=subnet6), network(RED, "10.2.0.0/16"))
     here = world(WEB, ROUND_ROBIN, DB, networks=there, address_pools=POOLS6)
-    guest = Guest(task_id="t2", addresses={BLUE: ASKER, RED: "10.2.16.2"}, service_id="idweb")
+    addresses = dict(zip((BLUE, RED), ips(ASKER, "10.2.16.2"), strict=True))
+    guest = Guest(task_id="t2", addresses=addresses, service_id="idweb")
     return zones_of(here, site(here, facts(ipv6=True)), [guest])
 
 

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 
 from common.model.network import IpamConfig, Network, NetworkSpec
-from common.wire.messages import MESH, Backend, ServiceEndpoint
+from common.wire.messages import MESH, Backend, Peer, ServiceEndpoint
+from worker.assignments import AssignmentSet
+from worker.intake.network import NetworkIntake
 from worker.net import dnsanswers, dnswire
 from worker.net.dnsanswers import Forward
 from worker.net.dnswire import A, Query
 from worker.net.site import HostFacts, site
 from worker.net.zones import Guest, Zones, zones_of
-from worker.ports import NetworkWorld
 
 BLUE, RED = "blue" + "0" * 21, "red" + "0" * 22
 WEB, DB = "service-web", "service-db"
@@ -27,9 +28,9 @@ def network(network_id, name, number):
 
 def backend(task_id, slot, **addresses):
     ids = {"blue": BLUE, "red": RED, "mesh": MESH}
-    return Backend(
-        task_id=task_id, slot=slot, node_id="here", addresses={ids[name]: ip for name, ip in addresses.items()}
-    )
+    found = {ids[name]: ip for name, ip in addresses.items()}
+    node_id = "there" if ".17." in next(iter(found.values())) else "here"
+    return Backend(task_id=task_id, slot=slot, node_id=node_id, addresses=found)
 
 
 WEB_ENDPOINT = ServiceEndpoint(
@@ -49,26 +50,28 @@ DB_ENDPOINT = ServiceEndpoint(
     aliases={RED: ("sql",)},
     backends=(backend("d1", 1, blue="10.0.16.7", red="10.1.16.7"), backend("d2", 2, red="10.1.17.8")),
 )
-WORLD = NetworkWorld(
+SET = AssignmentSet(
     node_number=1,
     address_pools=("10.0.0.0/8",),
     networks={BLUE: network(BLUE, "blue", 0), RED: network(RED, "red", 1)},
     endpoints={WEB: WEB_ENDPOINT, DB: DB_ENDPOINT},
+    peers={"there": Peer(node_id="there", number=2, addr="192.0.2.2")},
 )
 ONE, BOTH, OUT = "10.0.16.5", "10.0.16.7", "10.240.1.9"
 GUESTS = (
-    Guest(task_id="t1", addresses={MESH: "10.240.1.5", BLUE: ONE}, service_id=WEB),
-    Guest(task_id="d1", addresses={BLUE: BOTH, RED: "10.1.16.7"}, service_id=DB),
-    Guest(task_id="x", addresses={MESH: OUT}, nameservers=("9.9.9.9",)),
+    Guest(task_id="t1", addresses={MESH: IPv4Address("10.240.1.5"), BLUE: IPv4Address(ONE)}, service_id=WEB),
+    Guest(task_id="d1", addresses={BLUE: IPv4Address(BOTH), RED: IPv4Address("10.1.16.7")}, service_id=DB),
+    Guest(task_id="x", addresses={MESH: IPv4Address(OUT)}, nameservers=("9.9.9.9",)),
 )
 
 
-def make(world=WORLD, guests=GUESTS, **more):
+def make(found=SET, guests=GUESTS, intake=None, **more):
+    world = (intake or NetworkIntake("here")).world(found)
     return zones_of(world, site(world, HostFacts(node_id="here")), guests, **more)
 
 
 def with_endpoints(*endpoints):
-    return replace(WORLD, endpoints={endpoint.service_id: endpoint for endpoint in endpoints})
+    return replace(SET, endpoints={endpoint.service_id: endpoint for endpoint in endpoints})
 
 
 def ask(zones, name, source=ONE, kind=A):
@@ -273,22 +276,22 @@ def test_a_name_that_no_message_can_hold_is_not_told(name):
 
 def test_listens_at_each_networks_gateway_and_the_gateway_networks():
     assert make().listen == {"10.0.16.1", "10.1.16.1", "10.240.1.1"}
-    assert make(NetworkWorld()) == Zones()
+    assert make(AssignmentSet()) == Zones()
 
 
 def test_what_did_not_change_is_the_same_value():
-    memory = {}
-    first = make(memory=memory)
-    again = make(memory=memory, before=first)
+    memory, intake = {}, NetworkIntake("here")
+    first = make(memory=memory, intake=intake)
+    again = make(memory=memory, before=first, intake=intake)
     assert again.zones[BLUE] is first.zones[BLUE]
     assert again.zones[RED] is first.zones[RED]
     changed = ServiceEndpoint(service_id=WEB, name="Shop_web", vips={BLUE: "10.0.0.11"})
-    later = make(with_endpoints(changed, DB_ENDPOINT), memory=memory, before=again)
+    later = make(with_endpoints(changed, DB_ENDPOINT), memory=memory, before=again, intake=intake)
     assert later.zones[RED] is first.zones[RED]
     assert later.zones[BLUE] is not first.zones[BLUE]
     assert ask(later, "shop_web") == ["10.0.0.11"]
     assert ask(first, "shop_web") == ["10.0.0.10"], "nobody sees half of a change"
-    gone = make(with_endpoints(DB_ENDPOINT), memory=memory, before=later)
+    gone = make(with_endpoints(DB_ENDPOINT), memory=memory, before=later, intake=intake)
     assert ask(gone, "shop_web") == dnswire.NXDOMAIN
     assert memory.keys() == {DB}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,10 @@ def test_a_link_knows_each_peers_key_address_and_part():
     (link,) = found.values()
     assert (link.name, link.port, link.mtu) == ("orc-wg0", 51877, DEFAULT_MTU - 80)
     assert [(peer.public, peer.endpoint, peer.ranges) for peer in link.peers] == [
-        (public(4, 2), "192.168.7.2:51877", ("10.2.17.0/24",)),
-        (public(4, 3), "192.168.7.3:51877", ("10.2.18.0/24",)),
+        (public(4, 2), (IPv4Address("192.168.7.2"), 51877), ("10.2.17.0/24",)),
+        (public(4, 3), (IPv4Address("192.168.7.3"), 51877), ("10.2.18.0/24",)),
     ]
-    assert "AllowedIPs = 10.2.17.0/24\nPersistentKeepalive" in link.config()
+    assert "Endpoint = 192.168.7.2:51877\nAllowedIPs = 10.2.17.0/24\nPersistentKeepalive" in link.config()
     assert repr(PRIVATE) not in repr(found)
 
 

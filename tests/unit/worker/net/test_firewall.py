@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from worker.net import rules, rules6
+from worker.net import rules
 from worker.net.firewall import Firewall
 
 PORT = 4789
 
 
 def counted(**packets: int) -> dict[str, int]:
-    return dict.fromkeys([*rules.COUNTERS, *rules6.COUNTERS], 0) | packets
+    return dict.fromkeys([*rules.COUNTERS, *rules.COUNTERS6], 0) | packets
 
 
 def test_what_came_and_was_not_let_through_is_told_with_what_to_open(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,21 @@ from common.addressing6 import cluster_pools, mesh_prefix, subnet_size, with_ipv
 from common.errors import InvalidArgument
 from common.model.container import DriverConfig
 from common.wire.messages import Peer
-from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, port, world
+from tests.unit.worker.net.worlds import (
+    BLUE,
+    POOLS6,
+    RED,
+    backend,
+    endpoint,
+    facts,
+    ips,
+    mesh6,
+    network,
+    packed,
+    port,
+    world,
+)
+from worker.intake.addresses import Protocol
 from worker.net.kernel import Address, HardwareAddress, Neighbour, Route
 from worker.net.plan import HostPlan, Purge, plan, purge
 from worker.net.ruleset import Ruleset
@@ -109,9 +123,9 @@ def test_the_overlay_leads_to_each_peer_and_its_part_of_the_network():
 
 
 def test_state_does_not_grow_with_containers():
-    few = dual(endpoint(backend(2, ipv6=True)), addresses=("10.1.16.2",))
+    few = dual(endpoint(backend(2, ipv6=True)), addresses=ips("10.1.16.2"))
     tasks = [backend(number, 2, ipv6=True) for number in range(2, 200)]
-    many = dual(endpoint(*tasks), addresses=[f"10.1.16.{i}" for i in range(2, 200)])
+    many = dual(endpoint(*tasks), addresses=ips(*(f"10.1.16.{i}" for i in range(2, 200))))
     assert few.items == many.items
     assert table(few, "bridge") == table(many, "bridge")
 
@@ -149,9 +163,9 @@ def test_a_host_that_hears_of_its_way_out_from_routers_still_does():
 
 def test_a_virtual_address_is_balanced_over_the_backends():
     found = services(dual(endpoint(backend(2), backend(3, 2))), "ip6")
-    chain = found.vips[BRIDGE, "fd00:1::a01:9"]
+    chain = found.vips[BRIDGE, *packed("fd00:1::a01:9")]
     prefix = IPv6Address("fd00:1::").packed[:12]
-    assert found.chains == {chain: Choice(("10.1.16.2", "10.1.17.3"), prefix=prefix)}
+    assert found.chains == {chain: Choice(packed("10.1.16.2", "10.1.17.3"), prefix=prefix)}
 
 
 def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
@@ -159,8 +173,8 @@ def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
     found = dual(endpoint(backend(2, ipv6=True), backend(3, 3), ports=ports))
     here = services(found, "ip6")
     assert here.mesh == {("tcp", 8080): "m_tcp_8080"}
-    assert here.chains["m_tcp_8080"] == Choice((mesh6(1, 2),), "tcp", 80)
-    assert list(here.at_address) == [("fd00::7", "tcp", 8081)]
+    assert here.chains["m_tcp_8080"] == Choice(packed(mesh6(1, 2)), Protocol.TCP, 80)
+    assert list(here.at_address) == [(*packed("fd00::7"), "tcp", 8081)]
     assert list(table(found, "ip6").lookups["portsaddr"].elements) == ["fd00::7 . tcp . 8081"]
     assert list(table(found, "ip").lookups["portsaddr"].elements) == ["127.0.0.1 . tcp . 8082"]
     without = dual(endpoint(backend(3, 3), ports=(port(),)))
@@ -171,17 +185,17 @@ def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
 def test_a_port_at_the_loopback_address_alone_is_carried_over_ipv4():
     ports = (port(host_ip="::1"), port(8080, host_ip="127.0.0.1"))
     found = dual(endpoint(backend(2, ipv6=True), ports=ports))
-    assert found.ports == {("tcp", 8080, "::1"), ("tcp", 8080, "127.0.0.1")}
+    assert set(map(str, found.ports)) == {"[::1]:8080/tcp", "127.0.0.1:8080/tcp"}
     ipv4, ipv6 = services(found, "ip"), services(found, "ip6")
-    assert {("127.0.0.6", "tcp", 8080), ("127.0.0.1", "tcp", 8080)} <= ipv4.at_address.keys()
-    assert ipv4.chains["m_tcp_8080_127_0_0_6"] == Choice(("10.240.1.2",), "tcp", 80)
+    assert {(each, "tcp", 8080) for each in packed("127.0.0.6", "127.0.0.1")} <= ipv4.at_address.keys()
+    assert ipv4.chains["m_tcp_8080_127_0_0_6"] == Choice(packed("10.240.1.2"), Protocol.TCP, 80)
     assert "127.0.0.6 . tcp . 8080" in table(found, "ip").lookups["portsaddr"].elements
     assert not ipv6.at_address
     assert not table(found, "ip6").lookups["portsaddr"].elements
 
 
 def test_containers_that_reach_themselves_are_hidden_from_themselves():
-    pairs = table(dual(addresses=("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
+    pairs = table(dual(addresses=ips("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
     assert list(pairs) == sorted(f"{each} . {each}" for each in ("fd00:1::a01:1002", mesh6(1, 2)))
 
 

@@ -5,15 +5,19 @@ import asyncio
 import pytest
 
 from common.errors import Unavailable
+from tests.unit.worker.net.worlds import packed
 from worker import command
+from worker.intake.addresses import Protocol
+from worker.intake.words import ChainName
 from worker.net.nfsocket import NftSocket
 from worker.net.nft import NftTables
-from worker.net.ruleset import Chain, Ruleset
+from worker.net.nfttext import Nft
+from worker.net.ruleset import IP, IP6, Chain, Ruleset
 from worker.net.servicetable import Choice, ServiceTable, removal, whole
 
 
 def tables(rule: str) -> list[Ruleset]:
-    return [Ruleset(chains={"c": Chain((rule,))}, family=family) for family in ("ip", "ip6")]
+    return [Ruleset(chains={Nft("c"): Chain((Nft(rule),))}, family=family) for family in (IP, IP6)]
 
 
 async def test_no_table_waits_for_another(monkeypatch: pytest.MonkeyPatch):
@@ -59,7 +63,7 @@ async def test_the_way_back_is_written_anew_with_its_links_and_stays_when_other_
         return ""
 
     monkeypatch.setattr(command, "must", must)
-    kernel, way_back = NftTables(), Ruleset(chains={"c": Chain(("accept",))}, family="netdev")
+    kernel, way_back = NftTables(), Ruleset(chains={Nft("c"): Chain((Nft("accept"),))}, family=Nft("netdev"))
     await kernel.apply(tables("accept"))
     await kernel.apply_way_back(way_back)
     written.clear()
@@ -85,7 +89,8 @@ async def test_services_are_sent_as_what_differs_and_anew_after_a_refusal_or_a_l
 
     monkeypatch.setattr(NftSocket, "send", send)
     kernel = NftTables()
-    first, second = (ServiceTable("ip", {"m_tcp_80": Choice((each,), "tcp", 80)}) for each in ("10.1.0.2", "10.1.0.3"))
+    choices = (Choice((address,), Protocol.TCP, 80) for address in packed("10.1.0.2", "10.1.0.3"))
+    first, second = (ServiceTable(IP, {ChainName("m_tcp_80"): choice}) for choice in choices)
     await kernel.apply((), [first])
     await kernel.apply((), [second])
     assert sent.pop(0) == whole(first)
@@ -117,14 +122,8 @@ async def test_a_loss_while_tables_are_written_is_not_forgotten(monkeypatch: pyt
 
     monkeypatch.setattr(command, "must", must)
     monkeypatch.setattr(NftSocket, "send", send)
-    wanted, services = tables("accept")[:1], [ServiceTable("ip")]
+    wanted, services = tables("accept")[:1], [ServiceTable(IP)]
     await kernel.apply(wanted, services)
     await kernel.apply(wanted, services)
     await kernel.apply(wanted, services)
     assert written[:2] == written[2:], "all services' tables anew, and then nothing"
-
-
-async def test_an_address_that_cannot_be_read_is_told():
-    bad = ServiceTable("ip", {"v_web": Choice(("nowhere",))})
-    with pytest.raises(Unavailable, match="cannot be read"):
-        await NftTables().apply((), [bad])

@@ -8,7 +8,8 @@ import pytest
 
 from common.model.container import DriverConfig
 from common.wire.messages import MESH
-from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
+from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, ips, network, port, world
+from worker.intake.addresses import port as listened
 from worker.net.kernel import Forwarding, Neighbour, Route, Tunnel
 from worker.net.plan import Memory, Purge, plan, purge
 
@@ -75,9 +76,9 @@ def test_tunnels_use_the_clusters_data_path_port():
 
 
 def test_state_grows_with_peers_and_networks_not_with_containers():
-    few = plan(world(endpoint(backend(2))), ("10.1.16.2",), (), facts())
+    few = plan(world(endpoint(backend(2))), ips("10.1.16.2"), (), facts())
     many = plan(
-        world(endpoint(*map(backend, range(2, 200)))), tuple(f"10.1.16.{i}" for i in range(2, 200)), (), facts()
+        world(endpoint(*map(backend, range(2, 200)))), ips(*(f"10.1.16.{i}" for i in range(2, 200))), (), facts()
     )
     assert few.items == many.items
 
@@ -123,7 +124,7 @@ def test_what_was_sent_to_a_udp_port_that_led_to_nobody_is_forgotten():
     unpublished = plan(world(endpoint(backend(2))), (), (), facts())
     empty = plan(world(endpoint(ports=ports)), (), (), facts())
     answered = plan(world(endpoint(backend(2), ports=ports)), (), (), facts())
-    held = plan(world(endpoint(backend(2), ports=ports)), (), (), facts(held=frozenset({("udp", 53, "")})))
+    held = plan(world(endpoint(backend(2), ports=ports)), (), (), facts(held=frozenset({listened("udp", 53, "")})))
     ending = plan(world(endpoint(backend(2), ports=ports)), (), ("t2",), facts())
     for before in (unpublished, empty, held, ending):
         assert purge(before, answered).udp_ports == (53,)
@@ -137,4 +138,4 @@ def test_a_memory_changes_nothing(change: dict[str, object]):
     plan(world(endpoint(backend(2))), (), (), facts(), memory)
     other = world(endpoint(backend(2)), endpoint(backend(4), name="db", vip="10.1.0.10"))
     seen = dataclasses.replace(facts(), **change)
-    assert plan(other, ("10.1.16.4",), ("t2",), seen, memory) == plan(other, ("10.1.16.4",), ("t2",), seen)
+    assert plan(other, ips("10.1.16.4"), ("t2",), seen, memory) == plan(other, ips("10.1.16.4"), ("t2",), seen)

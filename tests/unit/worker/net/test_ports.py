@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from worker.intake.addresses import port
 from worker.net.loopback import LoopbackRelay
 from worker.net.ports import PortReservations
 
@@ -44,7 +45,7 @@ def free_port() -> int:
 def test_nobody_else_gets_a_reserved_port_until_it_is_given_back(reservations: PortReservations, protocol: str):
     number = free_port()
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    reservations.keep({(protocol, number, "127.0.0.1")})
+    reservations.keep({port(protocol, number, "127.0.0.1")})
     with socket.socket(socket.AF_INET, kind) as late:
         with pytest.raises(OSError, match="in use") as refused:
             late.bind(("127.0.0.1", number))
@@ -55,7 +56,7 @@ def test_nobody_else_gets_a_reserved_port_until_it_is_given_back(reservations: P
 
 def test_a_reserved_port_refuses_instead_of_letting_clients_wait(reservations: PortReservations):
     number = free_port()
-    reservations.keep({("tcp", number, "")})
+    reservations.keep({port("tcp", number, "")})
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number), timeout=2)
 
@@ -64,24 +65,24 @@ def test_a_port_of_another_program_is_held_until_that_ends(
     reservations: PortReservations, other: tuple[socket.socket, int], caplog: pytest.LogCaptureFixture
 ):
     listening, number = other
-    port = ("tcp", number, "127.0.0.1")
-    reservations.keep({port})
-    reservations.keep({port})
-    assert reservations.held == {port}
+    taken = port("tcp", number, "127.0.0.1")
+    reservations.keep({taken})
+    reservations.keep({taken})
+    assert reservations.held == {taken}
     assert len([record for record in caplog.records if "another program" in record.message]) == 1
     listening.close()
-    reservations.keep({port})
+    reservations.keep({taken})
     assert not reservations.held
 
 
 def test_an_address_of_another_host_needs_no_reservation(reservations: PortReservations):
-    reservations.keep({("tcp", 8080, "192.0.2.1"), ("sctp", 8080, "")})
+    reservations.keep({port("tcp", 8080, "192.0.2.1"), port("sctp", 8080, "")})
     assert not reservations.held
 
 
 def test_a_port_may_be_of_one_ipv6_address(reservations: PortReservations):
     number = free_port()
-    reservations.keep({("tcp", number, "::1")})
+    reservations.keep({port("tcp", number, "::1")})
     with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
         late.bind(("::1", number))
 
@@ -91,7 +92,7 @@ def test_a_port_may_be_of_one_ipv6_address(reservations: PortReservations):
 def test_what_comes_to_the_loopback_address_is_carried(protocol: str, address: str, carried: str):
     relay, number = Carried(), free_port()
     ports = PortReservations(relay)
-    ports.keep({(protocol, number, address)})
+    ports.keep({port(protocol, number, address)})
     assert relay.targets == [(carried, number)]
     ports.close()
     assert relay.targets == []
@@ -99,6 +100,6 @@ def test_what_comes_to_the_loopback_address_is_carried(protocol: str, address: s
 
 def test_nobody_else_gets_the_ipv6_side_of_a_port(reservations: PortReservations):
     number = free_port()
-    reservations.keep({("tcp", number, "")})
+    reservations.keep({port("tcp", number, "")})
     with socket.socket(socket.AF_INET6) as late, pytest.raises(OSError, match="in use"):
         late.bind(("::", number))

@@ -1,12 +1,15 @@
 """The rules of services and hosts: who is balanced where, and what is refused."""
 
-from tests.unit.worker.net.worlds import BLUE, RED, backend, endpoint, facts, network, port, world
+from tests.unit.worker.net.worlds import BLUE, NODE, RED, backend, endpoint, facts, ips, network, packed, port, world
+from worker.intake.addresses import Protocol
+from worker.intake.addresses import port as listened
+from worker.intake.network import NetworkIntake
 from worker.net.plan import HostPlan, Memory, plan
 from worker.net.ruleset import Ruleset, whole
 from worker.net.servicetable import Choice, ServiceTable
 
 VIP_CHAIN = f"v_idweb_{BLUE[:12]}"
-VIP_KEY = ("oc-blue00000000", "10.1.0.9")
+VIP_KEY = ("oc-blue00000000", *packed("10.1.0.9"))
 
 
 def planned(*endpoints, **more) -> HostPlan:
@@ -28,7 +31,7 @@ def services_of(*endpoints, **more) -> ServiceTable:
 def test_a_virtual_address_is_balanced_at_random_over_the_backends():
     found = services_of(endpoint(backend(2), backend(3, 2)))
     assert found.vips == {VIP_KEY: VIP_CHAIN}
-    assert found.chains == {VIP_CHAIN: Choice(("10.1.16.2", "10.1.17.3"))}
+    assert found.chains == {VIP_CHAIN: Choice(packed("10.1.16.2", "10.1.17.3"))}
 
 
 def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
@@ -45,27 +48,27 @@ def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
 def test_a_published_port_goes_to_the_mesh_addresses_of_all_hosts():
     found = services_of(endpoint(backend(2), backend(3, 3), ports=(port(8080, 80), port(8080, 81, "udp"))))
     assert found.mesh == {("tcp", 8080): "m_tcp_8080", ("udp", 8080): "m_udp_8080"}
-    assert found.chains["m_tcp_8080"] == Choice(("10.240.1.2", "10.240.3.3"), "tcp", 80)
-    assert found.chains["m_udp_8080"] == Choice(("10.240.1.2", "10.240.3.3"), "udp", 81)
+    assert found.chains["m_tcp_8080"] == Choice(packed("10.240.1.2", "10.240.3.3"), Protocol.TCP, 80)
+    assert found.chains["m_udp_8080"] == Choice(packed("10.240.1.2", "10.240.3.3"), Protocol.UDP, 81)
 
 
 def test_a_port_of_one_address_is_not_answered_elsewhere():
     web = endpoint(backend(2), ports=(port(host_ip="127.0.0.1"), port(8081, host_ip="0.0.0.0")))
     found = services_of(web)
-    assert found.at_address["127.0.0.1", "tcp", 8080] == "m_tcp_8080_127_0_0_1"
+    assert found.at_address[*packed("127.0.0.1"), "tcp", 8080] == "m_tcp_8080_127_0_0_1"
     assert list(found.mesh) == [("tcp", 8081)]
     assert list(rules_of(web).lookups["ports"].elements) == ["tcp . 8081"]
 
 
 def test_the_name_server_is_no_published_port():
     found = services_of(endpoint(backend(2), ports=(port(53, 53, "udp"),)))
-    resolvers = ("10.1.16.1", "10.240.1.1")
-    assert found.at_address == {(each, protocol, 53): "" for each in resolvers for protocol in ("tcp", "udp")}
+    resolvers = packed("10.1.16.1", "10.240.1.1")
+    assert found.at_address == {(each, protocol, 53): None for each in resolvers for protocol in ("tcp", "udp")}
     assert list(found.mesh) == [("udp", 53)]
 
 
 def test_a_port_that_another_program_has_is_left_to_it():
-    held = frozenset({("tcp", 8080, "")})
+    held = frozenset({listened("tcp", 8080, "")})
     web = endpoint(backend(2), ports=(port(), port(8081)))
     assert list(services_of(web, held=held).mesh) == [("tcp", 8081)]
     assert list(rules_of(web, held=held).lookups["ports"].elements) == ["tcp . 8081"]
@@ -73,7 +76,7 @@ def test_a_port_that_another_program_has_is_left_to_it():
 
 def test_a_task_about_to_stop_gets_nothing_new():
     found = services_of(endpoint(backend(2), backend(3)), draining=("t2",))
-    assert found.chains == {VIP_CHAIN: Choice(("10.1.16.3",))}
+    assert found.chains == {VIP_CHAIN: Choice(packed("10.1.16.3"))}
 
 
 def test_a_service_on_a_network_that_is_not_here_adds_only_its_ports():
@@ -121,15 +124,16 @@ def test_no_chain_is_called_for_encrypted_networks_where_there_are_none():
 
 
 def test_containers_that_reach_themselves_are_hidden_from_themselves():
-    ruleset = rules_of(endpoint(), addresses=("10.1.16.2", "10.240.1.2"))
+    ruleset = rules_of(endpoint(), addresses=ips("10.1.16.2", "10.240.1.2"))
     assert list(ruleset.lookups["selfpair"].elements) == ["10.1.16.2 . 10.1.16.2", "10.240.1.2 . 10.240.1.2"]
 
 
 def test_what_is_the_same_stays_the_very_same():
-    memory = Memory()
+    memory, intake = Memory(), NetworkIntake(NODE)
     web, db = endpoint(backend(2)), endpoint(backend(4), name="db", vip="10.1.0.10")
-    (first,) = plan(world(web, db), (), (), facts(), memory).services
-    (second,) = plan(world(web, endpoint(name="db", vip="10.1.0.10")), (), (), facts(), memory).services
+    (first,) = plan(world(web, db, intake=intake), (), (), facts(), memory).services
+    changed = world(web, endpoint(name="db", vip="10.1.0.10"), intake=intake)
+    (second,) = plan(changed, (), (), facts(), memory).services
     assert second.chains[VIP_CHAIN] is first.chains[VIP_CHAIN]
 
 

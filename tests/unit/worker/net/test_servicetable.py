@@ -4,15 +4,24 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from tests.unit.worker.net.nfkernel import ServicesKernel
+from tests.unit.worker.net.worlds import packed
+from worker.intake.addresses import Protocol
+from worker.intake.words import ChainName, InterfaceName
+from worker.net.ruleset import IP
 from worker.net.servicetable import Choice, ServiceTable, difference, removal, whole
 
-MANY = tuple(f"10.1.{16 + number // 200}.{number % 200}" for number in range(2000))
+MANY = packed(*(f"10.1.{16 + number // 200}.{number % 200}" for number in range(2000)))
+WEB, PORT = ChainName("v_web"), ChainName("m_tcp_80")
+(VIP, RESOLVER) = packed("10.1.0.9", "10.1.16.1")
 TABLE = ServiceTable(
-    "ip",
-    chains={"v_web": Choice(("10.1.16.2", "10.1.17.3")), "m_tcp_80": Choice(("10.240.1.2",), "tcp", 8080)},
-    vips={("oc-blue00000000", "10.1.0.9"): "v_web"},
-    mesh={("tcp", 80): "m_tcp_80"},
-    at_address={("10.1.16.1", "udp", 53): ""},
+    IP,
+    chains={
+        WEB: Choice(packed("10.1.16.2", "10.1.17.3")),
+        PORT: Choice(packed("10.240.1.2"), Protocol.TCP, 8080),
+    },
+    vips={(InterfaceName("oc-blue00000000"), VIP): WEB},
+    mesh={(Protocol.TCP, 80): PORT},
+    at_address={(RESOLVER, Protocol.UDP, 53): None},
     no_ports=(ip_network("10.1.0.0/20"),),
 )
 
@@ -30,13 +39,13 @@ def test_the_whole_replaces_whatever_was_there():
 
 
 def test_thousands_of_backends_are_more_than_one_message_has_room_for():
-    kernel_with(replace(TABLE, chains={**TABLE.chains, "v_web": Choice(MANY)})).shows(
-        replace(TABLE, chains={**TABLE.chains, "v_web": Choice(MANY)})
+    kernel_with(replace(TABLE, chains={**TABLE.chains, WEB: Choice(MANY)})).shows(
+        replace(TABLE, chains={**TABLE.chains, WEB: Choice(MANY)})
     )
 
 
 def test_a_change_touches_only_its_own_chain():
-    fewer = replace(TABLE, chains={**TABLE.chains, "v_web": Choice(("10.1.17.3",))})
+    fewer = replace(TABLE, chains={**TABLE.chains, WEB: Choice(packed("10.1.17.3"))})
     changes = difference(TABLE, fewer)
     assert len(changes) == 2, "one chain is emptied, and gets one rule"
     kernel = kernel_with(TABLE)

@@ -1,5 +1,6 @@
 """What containers answer to clients that came through a peer goes back through it."""
 
+from common.wire.messages import Peer
 from tests.unit.worker.net.worlds import POOLS6, facts, world
 from worker.net.plan import HostPlan, plan
 from worker.net.ruleset import Ruleset, difference
@@ -36,7 +37,8 @@ def test_without_a_tunnel_or_peers_there_is_nothing():
 
 def test_a_peer_that_comes_or_goes_changes_its_own_chain_only():
     both = way_back(plan(world(), (), (), facts()))
-    one = way_back(plan(world(peers={"node2": world().peers["node2"]}), (), (), facts()))
+    peer = Peer(node_id="node2", number=2, addr="192.168.7.2")
+    one = way_back(plan(world(peers={"node2": peer}), (), (), facts()))
     assert difference(both, one).splitlines() == [
         "delete element netdev orc peers { 0x30000 }",
         "flush chain netdev orc back_3",

@@ -5,8 +5,11 @@ from typing import Any
 
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.wire.messages import MESH, MESH6, Backend, Peer, PublishedPort, ServiceEndpoint
+from worker.assignments import AssignmentSet
+from worker.intake.addresses import IPAddress, address
+from worker.intake.network import NetworkIntake
+from worker.intake.world import NetworkWorld
 from worker.net.site import HostFacts
-from worker.ports import NetworkWorld
 
 NODE = "node1"
 POOLS = ("10.0.0.0/8",)
@@ -54,20 +57,33 @@ def port(published: int = 8080, target: int = 80, protocol: str = "tcp", host_ip
     return PublishedPort(protocol=protocol, published=published, target=target, host_ip=host_ip)
 
 
-def world(*endpoints: ServiceEndpoint, networks: tuple[Network, ...] | None = None, **more: Any) -> NetworkWorld:
+def world(
+    *endpoints: ServiceEndpoint,
+    networks: tuple[Network, ...] | None = None,
+    intake: NetworkIntake | None = None,
+    **more: Any,
+) -> NetworkWorld:
+    """Return the world as a worker takes it in; with the same `intake`, what is the same as before is the very same."""
     there = (network(),) if networks is None else networks
     peers = {f"node{i}": Peer(node_id=f"node{i}", number=i, addr=f"192.168.7.{i}") for i in (2, 3)}
-    return NetworkWorld(
-        **{
-            "node_number": 1,
-            "address_pools": POOLS,
-            "networks": {each.id: each for each in there},
-            "endpoints": {each.service_id: each for each in endpoints},
-            "peers": peers,
-            **more,
-        }
-    )
+    found = {
+        "node_number": 1,
+        "address_pools": POOLS,
+        "networks": {each.id: each for each in there},
+        "endpoints": {each.service_id: each for each in endpoints},
+        "peers": peers,
+        **more,
+    }
+    return (intake or NetworkIntake(NODE)).world(AssignmentSet(**found))
 
 
 def facts(**more: Any) -> HostFacts:
     return HostFacts(**{"node_id": NODE, "address": "192.168.7.1", "encrypts": True, **more})
+
+
+def ips(*texts: str) -> tuple[IPAddress, ...]:
+    return tuple(map(address, texts))
+
+
+def packed(*texts: str) -> tuple[bytes, ...]:
+    return tuple(address(text).packed for text in texts)

@@ -1,0 +1,109 @@
+"""Texts of fixed alphabets, which may become part of a path, of a name of the kernel's, or of nft's text. Pure.
+
+Each type is made in one place only. `AddressText`, `ChainName` and `InterfaceName` look at what they are made of
+themselves. Of `Id` and `DnsName` there are thousands, so they are plain strings to the interpreter; the functions here
+make them, and no other code does (`tests/unit/worker/intake/test_words.py` looks).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType, Self
+
+from common.errors import InvalidArgument
+
+# Of a node, a task, a service, a network: `common.ids`.
+Id = NewType("Id", str)
+# A name that containers may ask for.
+DnsName = NewType("DnsName", str)
+
+NO_NAME = DnsName("")
+LONGEST_ID = 64
+LONGEST_LABEL = 63
+LONGEST_NAME = 253
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_DNS_NAME = re.compile(r"[0-9A-Za-z_-]{1,63}(?:\.[0-9A-Za-z_-]{1,63})*\.?")
+_INTERFACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,14}")
+_CHAIN = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,126}")
+_CONTAINER = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,250}")
+_ADDRESS = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]{1,44})(?:/[0-9]{1,3})?")
+_SHOWN = 60
+
+
+class Unusable(InvalidArgument):
+    """Something that was sent cannot be used here. The message says what, and has a few words of it at most."""
+
+
+class InterfaceName(str):
+    """The name of a link.
+
+    Raises:
+        Unusable: it is not one.
+
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        return super().__new__(cls, _checked(text, _INTERFACE, "the name of a link"))
+
+
+class ChainName(str):
+    """The name of a chain of nftables; errors as `InterfaceName`."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        return super().__new__(cls, _checked(text, _CHAIN, "the name of a chain"))
+
+
+class AddressText(str):
+    """An address, a range or a hardware address, as the kernel and its tools write it; errors as `InterfaceName`.
+
+    What `ipaddress` has read is none yet: an IPv6 address's zone may be any text (`fe80::1%; reboot`).
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        return super().__new__(cls, _checked(text, _ADDRESS, "an address"))
+
+
+def identifier(text: str) -> Id:
+    """Read an id.
+
+    Raises:
+        Unusable: it is not one.
+
+    """
+    if not (text.isalnum() and text.isascii() and len(text) <= LONGEST_ID):  # as all are that a manager makes
+        _checked(text, _ID, "an id")
+    return Id(text)
+
+
+def dns_name(text: str) -> DnsName:
+    """Read a name; errors as `identifier`."""
+    if not (text.isalnum() and text.isascii() and len(text) <= LONGEST_LABEL):
+        _checked(text, _DNS_NAME, "a name that can be asked for", LONGEST_NAME)
+    return DnsName(text)
+
+
+def container_name(text: str) -> str:
+    """Return the name of a container; errors as `identifier`."""
+    return _checked(text, _CONTAINER, "a container's name")
+
+
+def is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def shown(text: str) -> str:
+    """Quote a text of others for a message or a log: short, in ASCII, and on one line."""
+    return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _checked(text: str, form: re.Pattern[str], what: str, longest: int = 1 << 16) -> str:
+    if len(text) > longest or form.fullmatch(text) is None:
+        raise Unusable(f"{shown(text)} is not {what}")
+    return text

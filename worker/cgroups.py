@@ -43,6 +43,8 @@ def controllers(text: str, container_id: str) -> Mapping[str, str]:
         raise ValueError("its first process is in no cgroup of its name")
     if "" not in found and not {"cpuacct", "memory"} <= found.keys():
         raise ValueError("its cgroups count neither processor nor memory")
+    if any(".." in path.split("/") for path in found.values()):
+        raise ValueError("its cgroups are not below this process's own")
     return found
 
 

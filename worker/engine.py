@@ -11,7 +11,16 @@ import json
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -26,6 +35,7 @@ from common.backoff import Backoff
 from common.errors import InvalidArgument, SwarmError
 from worker import engineapi
 from worker.enginehang import Hanging, next_unless
+from worker.intake.words import engine_name
 from worker.ports import (
     JSON,
     WATCHED_ACTIONS,
@@ -93,21 +103,22 @@ class DockerEngine:
             first, others = (
                 (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
             )
-            container_id = json.loads(await self._post("containers/create", first, name=name))["Id"]
+            container_id = json.loads(await self._post(("containers", "create"), first, name=name))["Id"]
             for network, endpoint in others:
-                await self._post(f"networks/{network}/connect", {"Container": container_id, "EndpointConfig": endpoint})
+                connected = {"Container": container_id, "EndpointConfig": endpoint}
+                await self._post(("networks", network, "connect"), connected)
             return str(container_id)
 
     async def start(self, container_id: str) -> None:
         with self._errors("start the container", SLOW_CALL_SECONDS), self._hanging.changes.one():
             await self._negotiate()
-            await self._post(f"containers/{container_id}/start")
+            await self._post(("containers", container_id, "start"))
 
     async def stop(self, container_id: str, grace: float | None) -> None:
         whole = None if grace is None else math.ceil(grace)
         seconds = None if whole is None else whole + STOP_MARGIN_SECONDS
         limit = aiohttp.ClientTimeout(total=seconds)
-        call = self._docker.containers.container(container_id).stop(t=whole, timeout=limit)
+        call = self._docker.containers.container(engine_name(container_id)).stop(t=whole, timeout=limit)
         with self._hanging.changes.one():
             await self._unless_absent(call, "stop the container", seconds)
 
@@ -115,16 +126,16 @@ class DockerEngine:
         with self._errors():
             await self._negotiate()
             limit = aiohttp.ClientTimeout(total=CALL_SECONDS)
-            await self._docker.containers.container(container_id).kill(signal=name, timeout=limit)
+            await self._docker.containers.container(engine_name(container_id)).kill(signal=name, timeout=limit)
 
     async def remove(self, container: str) -> None:
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
-        call = self._docker.containers.container(container).delete(force=True, v=True, timeout=limit)
+        call = self._docker.containers.container(engine_name(container)).delete(force=True, v=True, timeout=limit)
         with self._hanging.changes.one():
             await self._unless_absent(call, "remove the container", SLOW_CALL_SECONDS)
 
     async def inspect(self, container: str) -> Container | None:
-        call = self._docker.containers.container(container).show()
+        call = self._docker.containers.container(engine_name(container)).show()
         answer = await self._unless_absent(call, "show the container", CALL_SECONDS)
         return None if answer is None else engineapi.read_container(answer)
 
@@ -133,7 +144,7 @@ class DockerEngine:
 
     async def _last_logs(self, container: str, lines: int) -> bytes:
         query = {"stdout": "true", "stderr": "true", "tail": str(lines)}
-        async with self._docker.session.get(self._url(f"containers/{container}/logs"), params=query) as response:
+        async with self._docker.session.get(self._url("containers", container, "logs"), params=query) as response:
             await _raise_for_status(response)
             logs = bytearray()
             async for chunk in response.content.iter_any():
@@ -146,7 +157,7 @@ class DockerEngine:
         with self._errors():
             await self._negotiate()
             query = {"stream": "false", "one-shot": "true"}
-            async with self._docker.session.get(self._url(f"containers/{container}/stats"), params=query) as response:
+            async with self._docker.session.get(self._url("containers", container, "stats"), params=query) as response:
                 await _raise_for_status(response)
                 return engineapi.read_usage(await response.json())
 
@@ -160,7 +171,7 @@ class DockerEngine:
     # --- images -------------------------------------------------------------------------------------------------------
 
     async def image(self, reference: str) -> Image | None:
-        answer = await self._unless_absent(self._docker.images.inspect(reference))
+        answer = await self._unless_absent(self._docker.images.inspect(engine_name(reference)))
         return None if answer is None else engineapi.read_image(answer)
 
     async def pull(self, reference: str, auth: str) -> None:
@@ -170,7 +181,7 @@ class DockerEngine:
         query = {"fromImage": name, "tag": tag}
         with self._errors():
             await self._negotiate()
-            url = self._url("images/create")
+            url = self._url("images", "create")
             async with self._docker.session.post(url, params=query, headers=headers, timeout=limit) as response:
                 await _raise_for_status(response)
                 async for line in _json_lines(response):
@@ -181,7 +192,7 @@ class DockerEngine:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=TRANSFER_STALL_SECONDS)
         with self._errors():
             await self._negotiate()
-            async with self._docker.session.get(self._url(f"images/{image_id}/get"), timeout=limit) as response:
+            async with self._docker.session.get(self._url("images", image_id, "get"), timeout=limit) as response:
                 await _raise_for_status(response)
                 async for data in response.content.iter_any():
                     yield data
@@ -191,7 +202,7 @@ class DockerEngine:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=TRANSFER_STALL_SECONDS)
         with self._errors():
             await self._negotiate()
-            url = self._url("images/load")
+            url = self._url("images", "load")
             headers = {"Content-Type": "application/x-tar"}
             request = self._docker.session.post(
                 url, params={"quiet": "1"}, data=archive, headers=headers, timeout=limit
@@ -209,7 +220,7 @@ class DockerEngine:
         if image is not None and image.names:
             return False
         try:
-            await self._unless_absent(self._delete(f"images/{image_id}"))
+            await self._unless_absent(self._delete("images", image_id))
         except EngineError as error:
             if error.http_status != HTTPStatus.CONFLICT:
                 raise
@@ -242,12 +253,12 @@ class DockerEngine:
             return str((await self._docker.networks.create(body)).id)
 
     async def remove_network(self, network: str) -> None:
-        await self._unless_absent(self._delete(f"networks/{network}"))
+        await self._unless_absent(self._delete("networks", network))
 
     async def empty_network(self, network: str) -> None:
         with self._errors():
             await self._negotiate()
-            found = await self._docker.networks.get(network)
+            found = await self._docker.networks.get(engine_name(network))
             for container_id in (await found.show()).get("Containers") or {}:
                 await found.disconnect({"Container": container_id, "Force": True})
 
@@ -316,15 +327,15 @@ class DockerEngine:
                 raise
             return None
 
-    async def _post(self, path: str, body: JSON | None = None, **query: str) -> bytes:
+    async def _post(self, path: Sequence[str], body: JSON | None = None, **query: str) -> bytes:
         """Make a call that may take long, and return what it is answered: aiodocker has no time limits a call."""
         limit = aiohttp.ClientTimeout(total=SLOW_CALL_SECONDS)
-        async with self._docker.session.post(self._url(path), params=query, json=body, timeout=limit) as response:
+        async with self._docker.session.post(self._url(*path), params=query, json=body, timeout=limit) as response:
             await _raise_for_status(response)
             return await response.read()
 
-    async def _delete(self, path: str) -> None:
-        async with self._docker.session.delete(self._url(path)) as response:
+    async def _delete(self, *path: str) -> None:
+        async with self._docker.session.delete(self._url(*path)) as response:
             await _raise_for_status(response)
 
     async def _negotiate(self, *, anew: bool = False) -> tuple[int, int]:
@@ -337,8 +348,14 @@ class DockerEngine:
                 self._docker.api_version = "v{}.{}".format(*self._version)
             return self._version
 
-    def _url(self, path: str) -> str:
-        return f"{self._docker.docker_host}/{self._docker.api_version}/{path}"
+    def _url(self, *path: str) -> str:
+        """Return where a request goes; nothing in `path` leads anywhere else than it says.
+
+        Raises:
+            Unusable: a part of it is not a name that an engine knows anything by.
+
+        """
+        return "/".join((self._docker.docker_host, self._docker.api_version, *map(engine_name, path)))
 
     @contextmanager
     def _errors(self, what: str = "", seconds: float | None = None) -> Iterator[None]:

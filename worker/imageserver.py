@@ -19,6 +19,7 @@ from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, Ima
 from common.wire.keepalive import keep_alive
 from worker.imagepace import Pace, TooSlow
 from worker.imagetar import ImageTar
+from worker.intake.words import Unusable
 from worker.ports import Engine, Image
 
 # More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
@@ -70,6 +71,8 @@ class ImageServer:
         """Tell a manager whether this host has an image."""
         try:
             image = await self._engine.image(reference)
+        except Unusable:
+            image = None  # no image can be called so
         except SwarmError as error:
             _log.warning("cannot look for image %s: %s", reference, error.message)
             image = None

@@ -21,11 +21,13 @@ from collections.abc import Collection
 from typing import Any
 
 from common.errors import InvalidArgument
+from worker.intake.words import shown
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)
-# Manifests and configurations; real ones have a few KiB. All that may be some are kept together until this is full.
-_MAX_TEXT = 8 * 1024 * 1024
+# Manifests and configurations; real ones have a few KiB, and registries take no larger ones than this. All that may be
+# some are kept together until this is full.
+_MAX_TEXT = 4 * 1024 * 1024
 _MAX_PAX = 64 * 1024
 # Files and folders; images have at most 127 layers, and engines write at most four for each.
 _MAX_MEMBERS = 4096
@@ -101,7 +103,7 @@ class ImageTar:
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
-            raise WrongImage(f"not a tar archive: {error}") from error
+            raise WrongImage(f"not a tar archive: {shown(str(error))}") from error
         if info.type == tarfile.XHDTYPE:
             self._begin("", info.size, _MAX_PAX)
             self._pax_blocks.append(block)
@@ -117,8 +119,9 @@ class ImageTar:
 
     def _begin(self, name: str, size: int, keep: int | None) -> None:
         """Begin a member; with `keep` its content is kept and may have so many bytes."""
-        if keep is not None and size > keep:
-            raise WrongImage(f"{name or 'a header'} of {size} bytes is too large")
+        if size < 0 or (keep is not None and size > keep):
+            wrong = "too large" if size > 0 else "less than none"
+            raise WrongImage(f"{shown(name) if name else 'a header'} of {size} bytes is {wrong}")
         self._name = name
         self._text = None if keep is None else bytearray()
         self._size = size
@@ -158,10 +161,10 @@ class ImageTar:
         folder = info.type == tarfile.DIRTYPE and not size and _FOLDER.fullmatch(name)
         link = info.type == tarfile.SYMTYPE and _LINK.fullmatch(name) and _LINK_TARGET.fullmatch(info.linkname)
         if not (regular or folder or (link and not size)) or size < 0:
-            raise WrongImage(f"the archive has {name!r}, which belongs to no image")
+            raise WrongImage(f"the archive has {shown(name)}, which belongs to no image")
         key = name.rstrip("/")
         if key in self._seen:
-            raise WrongImage(f"the archive has {name!r} twice")
+            raise WrongImage(f"the archive has {shown(name)} twice")
         self._seen.add(key)
         if len(self._seen) > _MAX_MEMBERS:
             raise WrongImage(f"the archive has more than {_MAX_MEMBERS} files, which no image has")
@@ -172,11 +175,11 @@ class ImageTar:
             raise WrongImage(f"the archive holds {len(manifest)} images, not one")
         entry: dict[str, Any] = manifest[0]
         if entry.get("RepoTags"):
-            raise WrongImage(f"the archive gives names to the image: {entry['RepoTags']}")
+            raise WrongImage(f"the archive gives names to the image: {shown(str(entry['RepoTags']))}")
         config = self._blob(str(entry.get("Config")))
         top = self._top() if "index.json" in self._texts else config
         if self._digest not in (config, top):
-            raise WrongImage(f"the archive holds the image {config}, not {self._digest}")
+            raise WrongImage(f"the archive holds the image {config}, not {shown(self._digest)}")
         if top != config and config not in self._configs_of(top, deep=top == self._digest):
             raise WrongImage(f"the archive's index leads to another image than {config}")
 
@@ -196,7 +199,7 @@ class ImageTar:
         document = self._json(name, dict)
         if not deep or "config" in document:
             return {_digest_of(document.get("config"))}
-        children = map(_digest_of, _descriptors(document))
+        children = dict.fromkeys(map(_digest_of, _descriptors(document)))
         here = [child for child in children if f"blobs/sha256/{child}" in self._texts]
         return {config for child in here for config in self._configs_of(child, deep=False)}
 
@@ -205,18 +208,18 @@ class ImageTar:
         found = _BLOB.fullmatch(name)
         digest = found and (found[1] or found[2])
         if not digest or hashlib.sha256(self._texts.get(name, b"")).hexdigest() != digest:
-            raise WrongImage(f"{name!r} is not in the archive, or does not have the digest that it is named by")
+            raise WrongImage(f"{shown(name)} is not in the archive, or does not have the digest that it is named by")
         return digest
 
     def _json(self, name: str, kind: type) -> Any:
         try:
             value = json.loads(self._texts[name])
         except KeyError:
-            raise WrongImage(f"the archive has no {name}") from None
+            raise WrongImage(f"the archive has no {shown(name)}") from None
         except (ValueError, RecursionError) as error:
-            raise WrongImage(f"{name} is not JSON: {error}") from error
+            raise WrongImage(f"{shown(name)} is not JSON: {shown(str(error))}") from error
         if not isinstance(value, kind):
-            raise WrongImage(f"{name} is not what an image has")
+            raise WrongImage(f"{shown(name)} is not what an image has")
         return value
 
 
@@ -228,7 +231,8 @@ def _descriptors(index: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _digest_of(descriptor: Any) -> str:
     """Return the digest, without `sha256:`, of what an OCI descriptor names; empty if it names nothing."""
-    return str(descriptor.get("digest", "")).removeprefix("sha256:") if isinstance(descriptor, dict) else ""
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else ""
+    return digest.removeprefix("sha256:") if isinstance(digest, str) else ""
 
 
 def _read_pax(text: bytes) -> dict[str, str]:
@@ -244,5 +248,5 @@ def _read_pax(text: bytes) -> dict[str, str]:
         if key == "path" or (key == "size" and value.isdecimal() and len(value) < 20):
             found[key] = value
         elif not _PAX_HARMLESS.fullmatch(key):
-            raise WrongImage(f"an extended header with {key!r}, which no image needs")
+            raise WrongImage(f"an extended header with {shown(key)}, which no image needs")
     return found

@@ -16,6 +16,9 @@ from common.model.task import Task, TaskState, TaskStatus
 from common.wire.budget import fitting
 from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
 from worker.cgroups import read_usage
+from worker.intake.entries import Entries
+from worker.intake.refusals import Refusal, Refusals
+from worker.intake.tasks import read_gauge
 from worker.ports import ContainerUsage, Engine
 from worker.scrape import scrape
 
@@ -61,7 +64,9 @@ class Meter:
         self._statuses = statuses
         self._read = read
         self._fetch = fetch
-        self._gauges: dict[str, Gauge] = {}
+        self._known = Entries("measurement of service", read_gauge)
+        self._refusals = Refusals()
+        self._gauges: Mapping[str, Gauge] = {}
         self._due: dict[str, float] = {}
         self._counters: dict[str, _Counter] = {}
         self._ordered = asyncio.Event()
@@ -69,7 +74,9 @@ class Meter:
 
     def order(self, message: Measure) -> None:
         """Measure what is asked for from now on. What is new is looked at at once: a rate needs something before it."""
-        self._gauges = {gauge.service_id: gauge for gauge in message.gauges}
+        refused: list[Refusal] = []
+        self._gauges = self._known.take({gauge.service_id: gauge for gauge in message.gauges}, refused)
+        self._refusals.note(refused)
         self._unsaid = ()
         now = asyncio.get_running_loop().time()
         self._due = {service_id: self._due.get(service_id, now) for service_id in self._gauges}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,13 @@ from common.model.container import ConfigReference, ContainerSpec, DriverConfig,
 from common.model.secret import Config, Secret
 from common.model.task import Task
 from worker.containerspec import container_spec
+from worker.intake.words import path_in_container, shown
 from worker.ports import TaskFile
 
 SECRETS_FOLDER = "/run/secrets/"
+# The kernel has 32 bits for one, and the last number means none.
+_LAST_OWNER = (1 << 32) - 2
+_OWNER = re.compile(r"[0-9]{0,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ def task_files(spec: ContainerSpec, materials: Materials, dot: Mapping[str, Any]
     """List the files, their templates expanded with `dot` (`tasktemplates.context`).
 
     Raises:
-        InvalidArgument: an owner is not a number, or a template is wrong.
+        InvalidArgument: a path or an owner is none, or a template is wrong.
 
     """
     functions = _functions(spec, materials)
@@ -84,14 +89,16 @@ def _content(
 
 
 def _file(path: str, target: FileTarget, data: bytes) -> TaskFile:
-    try:
-        uid, gid = int(target.uid or "0"), int(target.gid or "0")
-    except ValueError as error:
+    where = path_in_container(path)
+    if not (_OWNER.fullmatch(target.uid) and _OWNER.fullmatch(target.gid)):
         raise InvalidArgument(
-            f"the owner of {path} must be numbers, not {target.uid!r}:{target.gid!r}: the host does not know "
+            f"the owner of {path} must be numbers, not {shown(target.uid)}:{shown(target.gid)}: the host does not know "
             "the container's users"
-        ) from error
-    return TaskFile(target=path, data=data, uid=uid, gid=gid, mode=target.mode)
+        )
+    uid, gid = int(target.uid or "0"), int(target.gid or "0")
+    if max(uid, gid) > _LAST_OWNER:
+        raise InvalidArgument(f"the owner of {path} is at most {_LAST_OWNER}, not {uid}:{gid}")
+    return TaskFile(target=where, data=data, uid=uid, gid=gid, mode=target.mode)
 
 
 def _functions(spec: ContainerSpec, materials: Materials) -> Mapping[str, Function]:

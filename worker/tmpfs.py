@@ -19,6 +19,7 @@ from pathlib import Path
 from common.errors import FailedPrecondition
 from worker import filemount
 from worker.filemount import system_call
+from worker.intake.words import identifier, is_id
 from worker.ports import TaskFile
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
@@ -42,7 +43,7 @@ class TmpfsFiles:
         self._root = root
 
     def write(self, task_id: str, files: Collection[TaskFile]) -> Mapping[str, str]:
-        folder = self._root / task_id
+        folder = self._folder(task_id)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.path.ismount(folder):
@@ -55,7 +56,7 @@ class TmpfsFiles:
     async def replace(
         self, task_id: str, files: Collection[TaskFile], pid: int, tell: Callable[[], Awaitable[None]]
     ) -> None:
-        folder = self._root / task_id
+        folder = self._folder(task_id)
         paths = {folder / str(number): file for number, file in enumerate(files)}
         changed = {path: file for path, file in paths.items() if not _is(path, file)}
         if not changed:
@@ -76,7 +77,7 @@ class TmpfsFiles:
                 new.unlink()
 
     def remove(self, task_id: str) -> None:
-        folder = self._root / task_id
+        folder = self._folder(task_id)
         if os.path.ismount(folder):
             # Detached: a mount that something still looks into goes when that lets go of it.
             system_call("umount2", str(folder).encode(), _MNT_DETACH)
@@ -86,7 +87,11 @@ class TmpfsFiles:
             folder.rmdir()
 
     def tasks(self) -> Collection[str]:
-        return [entry.name for entry in self._root.iterdir()] if self._root.is_dir() else []
+        found = self._root.iterdir() if self._root.is_dir() else ()
+        return [entry.name for entry in found if is_id(entry.name)]
+
+    def _folder(self, task_id: str) -> Path:
+        return self._root / identifier(task_id)
 
     def _mount(self, folder: Path, files: Collection[TaskFile]) -> None:
         if in_memory(folder):

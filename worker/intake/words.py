@@ -27,7 +27,11 @@ _DNS_NAME = re.compile(r"[0-9A-Za-z_-]{1,63}(?:\.[0-9A-Za-z_-]{1,63})*\.?")
 _INTERFACE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,14}")
 _CHAIN = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,126}")
 _CONTAINER = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,250}")
+# Of containers, networks and images, as an engine knows them: no part of it is a step up in a path.
+_OF_ENGINE = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[0-9A-Za-z][0-9A-Za-z_.:/@+-]*")
 _ADDRESS = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]{1,44})(?:/[0-9]{1,3})?")
+_LONGEST_OF_ENGINE = 1000
+_LONGEST_PATH = 4095
 _SHOWN = 60
 
 
@@ -92,6 +96,18 @@ def dns_name(text: str) -> DnsName:
 def container_name(text: str) -> str:
     """Return the name of a container; errors as `identifier`."""
     return _checked(text, _CONTAINER, "a container's name")
+
+
+def path_in_container(text: str) -> str:
+    """Return an absolute path that leads where it says; errors as `identifier`."""
+    if len(text) > _LONGEST_PATH or not text.startswith("/") or ".." in text.split("/") or not text.isprintable():
+        raise Unusable(f"{shown(text)} is not an absolute path without '..'")
+    return text
+
+
+def engine_name(text: str) -> str:
+    """Return a name or an id of an engine's for the path of a request to it; errors as `identifier`."""
+    return _checked(text, _OF_ENGINE, "a name of the engine's", _LONGEST_OF_ENGINE)
 
 
 def is_id(text: str) -> bool:

@@ -123,8 +123,13 @@ class ClusterDns:
                 continue
             spec = task.spec.container_spec or ContainerSpec()
             own = (spec.dns_config or DnsConfig()).nameservers
-            links = msgspec.json.decode(task.labels.get(LABEL_LINKS, "{}"), type=dict[str, str])
-            yield Guest(task_id=task_id, addresses=addresses, service_id=task.service_id, nameservers=own, links=links)
+            yield Guest(
+                task_id=task_id,
+                addresses=addresses,
+                service_id=task.service_id,
+                nameservers=own,
+                links=_links(task),
+            )
 
 
 def _gateways(site: Site) -> Mapping[str, str]:
@@ -132,6 +137,14 @@ def _gateways(site: Site) -> Mapping[str, str]:
         return {}
     found = {network_id: str(segment.gateway) for network_id, segment in site.segments.items()}
     return {**found, MESH: str(site.gateways[1])}
+
+
+def _links(task: Task) -> Mapping[str, str]:
+    """Return what a plain container calls others; a service's task may have the label with anything in it."""
+    try:
+        return msgspec.json.decode(task.labels.get(LABEL_LINKS, "{}"), type=dict[str, str])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
 
 
 def _targets(spec: ContainerSpec) -> Iterator[str]:

@@ -12,10 +12,11 @@ import logging
 import random
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_address
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from common.addressing import is_address
+from worker.intake.addresses import address
+from worker.intake.words import Unusable
 from worker.net import dnswire
 from worker.net.dnswire import Query
 from worker.net.resolvconf import HostResolution
@@ -95,7 +96,12 @@ class Forwarder:
 
 def usable(nameservers: Sequence[str]) -> list[str]:
     """Leave out of a container's own name servers what the host cannot ask: the container's loopback."""
-    return [each for each in nameservers if is_address(each) and not ip_address(each).is_loopback]
+    found = []
+    for text in nameservers:
+        with suppress(Unusable):
+            server = address(text)
+            found += [] if server.is_loopback else [str(server)]
+    return found
 
 
 def _for_client(answer: bytes, query: Query) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.addressing import is_address
 from common.model.container import DnsConfig
+from worker.intake.words import identifier
 
 HOST_FILE = Path("/etc/resolv.conf")
 TARGET = "/etc/resolv.conf"
@@ -68,7 +69,9 @@ def render(nameserver: str, host: Resolution, own: DnsConfig | None) -> str:
 
 
 def _words(entries: Iterable[str]) -> list[str]:
-    return [word for entry in entries for word in entry.split()]
+    """Return the words of entries but for those that no resolver could read, as of control characters."""
+    words = (word for entry in entries for word in entry.split())
+    return [word for word in words if word.isascii() and word.isprintable()]
 
 
 class HostResolution:
@@ -116,7 +119,7 @@ class ContainerFiles:
 
     def path(self, task_id: str) -> Path:
         """Return where a task's file is, or is to be."""
-        return self._folder / task_id
+        return self._folder / identifier(task_id)
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._made

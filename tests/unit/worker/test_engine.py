@@ -225,3 +225,56 @@ async def test_what_waits_for_drivers_has_longer_than_other_calls(
 async def test_what_is_no_engines_address_is_said(host: str) -> None:
     with pytest.raises(InvalidArgument, match="is no Docker host: write unix:///"):
         DockerEngine(host, random.Random(1))
+
+
+HOSTILE_NAMES = [
+    "../containers/json?all=1",
+    "x/../../info",
+    "x?force=1",
+    "x#y",
+    "x y",
+    "x\r\nHost: y",
+    "x%2F..",
+    "",
+    "..",
+    "é",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+async def test_no_name_leads_a_request_elsewhere(tmp_path: Path, name: str):
+    async def never(request: web.Request) -> web.Response:
+        raise AssertionError(f"the engine was asked {request.method} {request.raw_path}")
+
+    async with answering(tmp_path, never) as engine:
+        calls = (
+            engine.image(name),
+            engine.remove_image(name),
+            engine.inspect(name),
+            engine.start(name),
+            engine.stop(name, 1),
+            engine.signal(name, "HUP"),
+            engine.remove(name),
+            engine.last_logs(name, 1),
+            engine.usage(name),
+            engine.remove_network(name),
+            engine.empty_network(name),
+            anext(engine.save(name)),
+        )
+        for call in calls:
+            with pytest.raises(InvalidArgument, match="is not a name of the engine's"):
+                await call
+
+
+async def test_names_that_engines_have_reach_them_as_they_are(tmp_path: Path):
+    asked = []
+
+    async def absent(request: web.Request) -> web.Response:
+        asked.append(request.raw_path.removeprefix("/v1.43/"))
+        return web.json_response({"message": "no such thing"}, status=404)
+
+    names = ["registry.example.com:5000/a/b_c:v1.0-x+y", "web@sha256:" + "a" * 64, "sha256:" + "b" * 64]
+    async with answering(tmp_path, absent) as engine:
+        assert [await engine.image(name) for name in names] == [None] * 3
+        assert await engine.inspect("web.1.0a9z") is None
+    assert asked == [*(f"images/{name}/json" for name in names), "containers/web.1.0a9z/json"]

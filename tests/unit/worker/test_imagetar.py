@@ -4,6 +4,7 @@ import io
 import json
 import random
 import tarfile
+from collections.abc import Callable
 
 import pytest
 
@@ -243,3 +244,59 @@ def test_more_files_than_any_image_has_are_refused() -> None:
     archive.files |= {f"{number:064x}/json": b"" for number in range(5000)}
     with pytest.raises(WrongImage, match="more than 4096 files"):
         through(archive.tar(), archive.image_id)
+
+
+# --- what is made to hold up whoever reads it ---
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Write a header whose size may be any number, as base 256 allows."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = (b"\xff" if size < 0 else b"\x80") + (size % (1 << 88)).to_bytes(11)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE])
+@pytest.mark.parametrize("size", [-1, -512, -(1 << 80)])
+def test_a_member_of_less_than_nothing_is_refused_at_once(kind: bytes, size: int) -> None:
+    """Taken for a size, it would be read for ever."""
+    tar = ImageTar("sha256:" + "0" * 64)
+    with pytest.raises(WrongImage):
+        tar.feed(_header("manifest.json", size, kind) + bytes(4096))
+
+
+def test_what_is_named_many_times_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(b"layer")
+    document = archive.files[f"blobs/sha256/{archive.manifest_id[7:]}"]
+    index = json.dumps({"manifests": [descriptor(document)] * 1000}).encode()
+    archive.image_id = archive.add(index)
+    archive.index(descriptor(index, "index"))
+    read: list[int] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: read.append(len(text)) or loads(text))
+    through(archive.tar(), archive.image_id)
+    assert len(read) <= 6
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda archive: archive.manifest[0].update(RepoTags=["x" * 1_000_000]),
+        lambda archive: archive.manifest[0].update(Config="x" * 1_000_000),
+        lambda archive: archive.manifest[0].update(Config="\x1b[31m\n"),
+        lambda archive: archive.index({"digest": "x" * 1_000_000}),
+        lambda archive: archive.files.update({"x" * 60_000: b""}),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_few_words(tamper: Callable[[Archive], None]) -> None:
+    """It goes to the task's status, and so to the manager's store."""
+    archive = Archive(b"layer")
+    tamper(archive)
+    with pytest.raises(WrongImage) as refused:
+        through(archive.tar(tarfile.PAX_FORMAT), archive.image_id)
+    assert len(refused.value.message) < 300
+    assert refused.value.message.isprintable()

@@ -84,6 +84,38 @@ def test_only_running_tasks_of_the_services_asked_for_are_measured() -> None:
     run_virtual(story())
 
 
+HOSTILE_GAUGES = [
+    *(Gauge(service_id="s", interval=each, cpu=True) for each in (0.0, -1.0, float("nan"), float("inf"), 1e300)),
+    *(
+        Gauge(service_id="s", interval=1.0, metric=Scrape(**{"name": "jobs", "port": 80, "path": "/m", **wrong}))
+        for wrong in (
+            {"port": 0},
+            {"port": 70_000},
+            {"path": "/x HTTP/1.1\r\nHost: evil\r\n\r\nGET /"},
+            {"path": "http://x/"},
+            {"path": "/é"},
+            {"name": "jobs\n"},
+            {"name": ""},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("bad", HOSTILE_GAUGES)
+def test_what_cannot_be_measured_costs_its_service_alone(bad: Gauge, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        host = Host()
+        host.used = {f"c-{name}": ContainerUsage(1.0, 64.0) for name in host.tasks}
+        good = Gauge(service_id="o", interval=1.0, memory=True)
+        for _ in range(2):
+            host.meter.order(Measure(gauges=(bad, good)))
+            assert await round_of(host) == {"x": TaskUsage(task_id="x", memory=64.0)}
+
+    run_virtual(story())
+    (said,) = [each for each in caplog.messages if "is left out" in each]
+    assert said.startswith("measurement of service s is left out: ")
+
+
 def test_another_container_of_a_task_has_no_rate_yet() -> None:
     async def story() -> None:
         host = Host()
@@ -189,7 +221,11 @@ def test_version_1_is_read_also_where_both_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("0::/system.slice/ssh.service\n", "its name"), (f"3:pids:/docker/{ID}\n", "neither processor nor memory")],
+    [
+        ("0::/system.slice/ssh.service\n", "its name"),
+        (f"3:pids:/docker/{ID}\n", "neither processor nor memory"),
+        (f"0::/../../x/{ID}\n", "below this process's own"),
+    ],
 )
 def test_another_process_of_the_number_is_not_measured(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):

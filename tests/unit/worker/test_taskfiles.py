@@ -64,6 +64,21 @@ def test_names_of_owners_are_refused():
         files(secret_spec(name="key", uid="www-data"), secret())
 
 
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/run/../etc/passwd", "a\0b", "a\nb", "/a\x1b[31m", "x" * 5000])
+def test_a_path_that_leads_elsewhere_is_refused(name):
+    for spec, materials in ((secret_spec(name=name), secret()), (config_spec(FileTarget(name=name)), config())):
+        with pytest.raises(InvalidArgument, match="is not an absolute path without"):
+            files(spec, materials)
+
+
+@pytest.mark.parametrize("uid", ["-1", "4294967295", "1" * 5000, "\uff11", " 1", "root\n"])
+def test_an_owner_that_the_kernel_has_no_number_for_is_refused(uid):
+    with pytest.raises(InvalidArgument, match="the owner of /run/secrets/key") as refused:
+        files(secret_spec(name="key", uid=uid), secret())
+    assert len(refused.value.message) < 200
+    assert files(secret_spec(name="key", uid="4294967294", gid=""), secret())[0].uid == 4294967294
+
+
 def test_a_templated_config_sees_the_task_the_environment_and_secrets():
     spec = ContainerSpec(
         configs=config_spec().configs,

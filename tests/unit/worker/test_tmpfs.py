@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import FailedPrecondition
+from common.errors import FailedPrecondition, InvalidArgument
 from worker import tmpfs
 from worker.ports import TaskFile
 from worker.tmpfs import TmpfsFiles, in_memory
@@ -57,6 +57,22 @@ def test_files_have_their_owner_and_mode_and_their_folder_is_private(root):
     assert (first.read_bytes(), second.read_bytes()) == (b"one", b"")
     assert (first.stat().st_mode & 0o777, second.stat().st_mode & 0o777) == (0o400, 0o444)
     assert (root / "t1").stat().st_mode & 0o777 == 0o700
+    assert list(files.tasks()) == ["t1"]
+
+
+@pytest.mark.parametrize("task_id", ["..", "../x", "/etc", "a/b", "", "."])
+def test_no_task_has_files_elsewhere(root, task_id):
+    files = TmpfsFiles(root)
+    for call in (lambda: files.write(task_id, ()), lambda: files.remove(task_id)):
+        with pytest.raises(InvalidArgument, match="is not an id"):
+            call()
+    assert not root.exists()
+
+
+def test_what_others_left_beside_tasks_folders_is_no_tasks(root):
+    files = TmpfsFiles(root)
+    files.write("t1", ())
+    (root / "lost+found").mkdir()
     assert list(files.tasks()) == ["t1"]
 
 

@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from common.errors import InvalidArgument
 from common.model.container import DnsConfig
 from worker.net.dnsforward import usable
 from worker.net.resolvconf import ContainerFiles, HostResolution, Resolution, parse, render
@@ -93,5 +94,27 @@ def test_containers_files_follow_the_host_in_place(tmp_path):
     assert not (tmp_path / "files").exists()
 
 
+def test_no_container_has_a_file_elsewhere(tmp_path):
+    files = ContainerFiles(tmp_path / "files", HostResolution(tmp_path / "resolv.conf"))
+    (tmp_path / "mine").write_text("nameserver 192.0.2.1\n")
+    for call in (files.remove, files.path, lambda name: files.write(name, "10.0.16.1", None)):
+        with pytest.raises(InvalidArgument, match="is not an id"):
+            call("../mine")
+    assert (tmp_path / "mine").read_text() == "nameserver 192.0.2.1\n"
+
+
+def test_a_word_that_no_resolver_reads_is_left_out():
+    own = DnsConfig(search=("good\nnameserver 192.0.2.9", "b\0d", "\x1b[31m"), options=("ndots:2\rtimeout:1",))
+    said = render("10.0.16.1", Resolution(), own)
+    assert said.splitlines()[1:] == [
+        "nameserver 10.0.16.1",
+        "search good nameserver 192.0.2.9",
+        "options ndots:2 timeout:1",
+    ]
+
+
 def test_a_containers_own_loopback_cannot_be_asked_from_outside():
-    assert usable(("127.0.0.1", "::1", "192.0.2.1", "nonsense", "2001:db8::1")) == ["192.0.2.1", "2001:db8::1"]
+    assert usable(("127.0.0.1", "::1", "192.0.2.1", "nonsense", "fe80::1%x\ny", "2001:DB8::1")) == [
+        "192.0.2.1",
+        "2001:db8::1",
+    ]

@@ -9,7 +9,8 @@ from common.errors import FailedPrecondition, ResourceExhausted
 from common.model.task import Task
 from common.wire.messages import Assignments, TaskReport
 from worker.assignments import AssignmentSet
-from worker.ports import Attachment, Container, NetworkEndpoint, NetworkWorld, TaskFile
+from worker.intake.world import NetworkWorld
+from worker.ports import Attachment, Container, NetworkEndpoint, TaskFile
 
 
 class FakeFiles:

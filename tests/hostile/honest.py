@@ -27,6 +27,7 @@ from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.real_worker import MemoryDialler, RealWorker
 from tests.hostile.lines import MemoryLine, SocketedChannel
 from worker.agent import Agent
+from worker.intake.world import NetworkWorld
 from worker.net import ruleset, servicetable
 from worker.net.abilities import Encryption
 from worker.net.attachments import Attachments
@@ -39,7 +40,7 @@ from worker.net.ruleset import Ruleset
 from worker.net.servicetable import ServiceTable
 from worker.net.site import Site
 from worker.net.zones import Guest, View, Zones, zones_of
-from worker.ports import Container, ContainerUsage, Engine, Image, NetworkWorld
+from worker.ports import Container, ContainerUsage, Engine, Image
 
 WIREGUARD = Encryption("wireguard", ())
 

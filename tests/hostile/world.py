@@ -305,7 +305,7 @@ def _endpoint_without(endpoint: ServiceEndpoint, evil: Collection[str]) -> Servi
 
 def _network_without(network: Network, evil: Collection[str]) -> Network:
     leases = {node_id: lease for node_id, lease in network.leases.items() if node_id not in evil}
-    return msgspec.structs.replace(network, leases=leases)
+    return replace(network, leases=leases)
 
 
 @contextlib.asynccontextmanager

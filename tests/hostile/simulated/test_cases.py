@@ -170,8 +170,8 @@ def test_1_no_text_of_a_worker_reaches_nft(said: str, by: str) -> None:
                 await mallory.describes(ipv6_addresses=(said, good))
             await world.quiet()
             assert "pwned" not in scripts_of(world)
-            if said:
-                assert f"{said} . fd00:" not in scripts_of(world)
+            if said not in ("", "::1", "192.0.2.11"):  # rules of ours have these
+                assert f" {said} " not in scripts_of(world)
             for worker in world.honest.values():
                 for peer in peers_of(worker, world.ids["mallory"]):
                     assert {str(each) for each in peer.ipv6_addresses} <= {good}, "what is not an address of a host"

@@ -3,6 +3,7 @@
 from tests.fakes.virtual_loop import run_virtual
 from tests.hostile.simulated.test_cases import attacked
 from tests.hostile.world import hostile_world
+from worker.intake.addresses import port
 
 
 async def _a_usual_life() -> None:
@@ -13,7 +14,7 @@ async def _a_usual_life() -> None:
         await mallory.hello()
         task = await mallory.task_of("web")
         before = world.standing()
-        assert before["alice"].ports == {("tcp", 8080, "")}
+        assert before["alice"].ports == {port("tcp", 8080, "")}
         await world.quiet()
         await mallory.reports(task, addresses={})
         await world.quiet()

@@ -19,7 +19,7 @@ from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
 from worker import claims, statusfile
 from worker.agent import Agent
-from worker.config import DataDir, WorkerConfig
+from worker.config import DataDir, WorkerConfig, is_manager_address
 from worker.dialler import Credentials, TlsDialler
 from worker.engine import DockerEngine
 from worker.hoststate import is_going_down
@@ -197,9 +197,10 @@ class _Daemon:
 
     def _learn_managers(self, agent: Agent) -> None:
         welcome = agent.connected_to
-        if welcome is None or not welcome.managers or welcome.managers == self._config.managers:
+        managers = tuple(filter(is_manager_address, welcome.managers)) if welcome is not None else ()
+        if not managers or managers == self._config.managers:
             return
-        config = msgspec.structs.replace(self._config, managers=welcome.managers)
+        config = msgspec.structs.replace(self._config, managers=managers)
         self._data_dir.save(config)
         self._config = config
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -19,6 +20,9 @@ DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
 DEFAULT_IMAGE_PORT = 2378
 DEFAULT_KEEP_IMAGES = 7
+# What may be a host's name or address; whether it is one, the resolver says.
+_HOST = re.compile(r"[\w.:%-]{1,255}")
+_PORT = re.compile(r"[0-9]{1,5}")
 _ROOM = 1 << 20  # bytes: database, certificates and log in the beginning
 
 
@@ -130,6 +134,15 @@ def parse_address(text: str) -> tuple[str, int]:
         port = rest.removeprefix(":") or port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if _HOST.fullmatch(host) is None or _PORT.fullmatch(port) is None or not 0 < int(port) < 65536:
         raise InvalidArgument(f"{text!r} is no manager's address: write HOST or HOST:PORT, for example 10.0.0.1:2377")
     return host, int(port)
+
+
+def is_manager_address(text: str) -> bool:
+    """Whether `parse_address` can read it."""
+    try:
+        parse_address(text)
+    except InvalidArgument:
+        return False
+    return True

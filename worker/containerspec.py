@@ -195,8 +195,8 @@ def _extra_hosts(hosts: Collection[str]) -> list[str]:
     """Turn `IP name [name…]`, as in /etc/hosts, into the engine's `name:IP`; what has that form already is kept."""
     found = []
     for entry in hosts:
-        address, *names = entry.split()
-        found += [f"{name}:{address}" for name in names] or [entry]
+        address, *names = entry.split() or [""]
+        found += [f"{name}:{address}" for name in names] or ([entry] if address else [])
     return found
 
 

@@ -25,6 +25,7 @@ from common.wire.splice import splice
 from common.wire.stream import StreamChannel
 from worker.config import parse_address
 from worker.imageserver import ImageServer
+from worker.intake.words import shown
 from worker.streams import open_engine
 
 _ASK_AGAIN_SECONDS = 600.0
@@ -118,7 +119,7 @@ class TlsDialler:
                 await self._serve_images(address, opened)
                 return
             if opened.target != "engine":
-                await self._refuse(address, opened, f"this worker has no stream to {opened.target!r}")
+                await self._refuse(address, opened, f"this worker has no stream to {shown(opened.target)}")
                 return
             try:
                 engine = await open_engine(self._docker_host)
@@ -127,13 +128,13 @@ class TlsDialler:
                 return
             await self._join(address, opened, engine)
         except SwarmError as error:
-            _log.warning("stream to %s: %s", opened.target, error.message)
+            _log.warning("stream to %s: %s", shown(opened.target), error.message)
 
     async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
         try:
             await self._refuse(address, opened, why)
         except SwarmError as error:
-            _log.warning("stream to %s: %s", opened.target, error.message)
+            _log.warning("stream to %s: %s", shown(opened.target), error.message)
 
     async def _join(
         self, address: str, opened: OpenStream, engine: tuple[asyncio.StreamReader, asyncio.StreamWriter]

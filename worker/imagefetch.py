@@ -20,6 +20,7 @@ from common.wire.messages import Refused
 from worker.imagekeep import FetchedImages
 from worker.imagepace import Pace
 from worker.imagetar import ImageTar, WrongImage
+from worker.intake.words import brief
 from worker.ports import Engine, EngineDown, EngineError
 from worker.questions import Questions
 
@@ -37,6 +38,7 @@ LONGEST_WRITE = 1800.0
 DOUBTED_SECONDS = 3600.0
 PIECE = 256 * 1024
 RETRY_SECONDS = (0.5, 1.5)
+_TOLD = 10
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +90,9 @@ class ImageFetcher:
                     return name
                 await asyncio.sleep(self._rng.uniform(*RETRY_SECONDS))
         if failed:
-            raise NotFound(f"image {image_id} cannot be fetched: " + "; ".join(failed.values()))
+            first, more = list(failed.values())[:_TOLD], len(failed) - _TOLD
+            others = f"; and {more} more cannot give it" if more > 0 else ""
+            raise NotFound(f"image {image_id} cannot be fetched: {'; '.join(first)}{others}")
         return ""
 
     async def _sources(self, image_id: str, failed: Collection[str]) -> Sequence[ImageSource]:
@@ -104,10 +108,11 @@ class ImageFetcher:
             except EngineDown:
                 raise
             except Busy:
-                tell(f"waiting for {source.hostname}, which gives the image to others first")
+                tell(f"waiting for {brief(source.hostname)}, which gives the image to others first")
             except SwarmError as error:
-                _log.warning("image %s from %s: %s", image_id, source.hostname, error.message)
-                failed[source.node_id] = f"{source.hostname}: {error.message}"
+                why = f"{brief(source.hostname)}: {brief(error.message)}"  # it may be the source's own words
+                _log.warning("image %s from %s", image_id, why)
+                failed[source.node_id] = why
                 self._failed_at[source.node_id] = _now()
             else:
                 self._failed_at.pop(source.node_id, None)
@@ -121,7 +126,7 @@ class ImageFetcher:
         channel = await self._dial(source)
         try:
             offer = await _offered(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
-            tell(f"fetching image from {source.hostname} ({human_size(offer.size)})")
+            tell(f"fetching image from {brief(source.hostname)} ({human_size(offer.size)})")
             # What failed once may have failed for a layer that has gone since: then all of it is sent.
             present = 0 if whole else await self._present(offer.layers)
             await channel.send(ImageWant(present=present))
@@ -132,7 +137,7 @@ class ImageFetcher:
         name = image_id if await self._engine.image(image_id) is not None else loaded
         if not name or await self._engine.image(name) is None:
             raise WrongImage(f"the engine loaded what came, but has no image {name or image_id}")
-        _log.info("image %s fetched from %s, %d of its layers were here", image_id, source.hostname, present)
+        _log.info("image %s fetched from %s, %d of its layers were here", image_id, brief(source.hostname), present)
         return name
 
     async def _present(self, layers: tuple[str, ...]) -> int:
@@ -220,4 +225,6 @@ async def _offered(channel: Channel, request: ImageRequest) -> ImageOffer:
         raise refused_error(answer)
     if not isinstance(answer, ImageOffer):
         raise ProtocolError(f"expected an ImageOffer, got {type(answer).__name__}")
+    if answer.size < 0:
+        raise ProtocolError(f"an image of {answer.size} bytes is offered")
     return answer

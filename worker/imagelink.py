@@ -10,8 +10,10 @@ from common.errors import SwarmError, Unauthenticated, Unavailable
 from common.tls import peer_name
 from common.wire.channel import Channel
 from common.wire.image_messages import ImageSource, RelayHello
-from common.wire.server import dial
+from common.wire.server import FIRST_FRAME_BYTES, dial
 from worker.config import parse_address
+from worker.intake.addresses import socket_address
+from worker.intake.words import Unusable, brief, identifier
 
 _DIRECT_SECONDS = 3.0
 
@@ -35,21 +37,23 @@ class ImageLink:
         if source.addr:
             try:
                 return await self._direct(source)
-            except (Unavailable, Unauthenticated) as error:
+            except (Unavailable, Unauthenticated, Unusable) as error:
                 _log.info("%s; its image comes through the manager", error.message)
         return await self._relayed(source)
 
     async def _direct(self, source: ImageSource) -> Channel:
-        host, port = parse_address(source.addr)
-        name = peer_name(source.node_id)
-        return await dial(host, port, self._context(), wait=_DIRECT_SECONDS, server_name=name)
+        host, port = socket_address(source.addr)
+        name = peer_name(identifier(source.node_id))
+        return await dial(
+            str(host), port, self._context(), limit=FIRST_FRAME_BYTES, wait=_DIRECT_SECONDS, server_name=name
+        )
 
     async def _relayed(self, source: ImageSource) -> Channel:
         address = self._manager()
         if not address:
-            raise Unavailable(f"no manager can be reached to join us with {source.hostname}")
+            raise Unavailable(f"no manager can be reached to join us with {brief(source.hostname)}")
         host, port = parse_address(address)
-        channel = await dial(host, port, self._context())
+        channel = await dial(host, port, self._context(), limit=FIRST_FRAME_BYTES)
         try:
             await channel.send(RelayHello(ticket=source.ticket))
         except SwarmError:

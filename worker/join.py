@@ -29,9 +29,11 @@ from worker.config import (
     DataDir,
     WorkerConfig,
     format_address,
+    is_manager_address,
     parse_address,
 )
 from worker.engine import DEFAULT_HOST, DockerEngine
+from worker.intake.words import identifier
 from worker.leave import undo, withdraw_with
 from worker.ports import JSON
 from worker.statusfile import WorkerStatus
@@ -102,9 +104,9 @@ async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str],
 
 def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
     return WorkerConfig(
-        node_id=member.node_id,
+        node_id=identifier(member.node_id),
         cluster_id=member.cluster_id,
-        managers=member.managers or (asked,),
+        managers=tuple(filter(is_manager_address, member.managers)) or (asked,),
         advertise_addr=wishes.advertise_addr,
         docker_host=wishes.docker_host,
         image_port=wishes.image_port,

@@ -15,6 +15,7 @@ from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import SwarmError
 from common.model.service import NetworkAttachmentConfig
 from common.model.task import Task
+from worker.intake.words import container_name
 from worker.intake.world import Network, NetworkWorld
 from worker.ports import (
     JSON,
@@ -131,7 +132,7 @@ class LocalNetworks:
 
     def _endpoint(self, task: Task, config: NetworkAttachmentConfig, name: str) -> NetworkEndpoint:
         return NetworkEndpoint(
-            network=f"{name}.{self._node_id}",
+            network=container_name(f"{name}.{self._node_id}"),  # "container:…" would be another thing to an engine
             network_id=config.target,
             aliases=(*config.aliases, task.service_name),
             driver_opts=config.driver_opts,

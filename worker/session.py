@@ -33,6 +33,7 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import Measure
 from worker.imageserver import ImageServer
+from worker.intake.words import shown
 from worker.pace import Pace
 from worker.questions import Questions
 from worker.reporter import Reporter
@@ -280,7 +281,7 @@ class Session:
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
             why = f"it has {MAX_STREAMS} streams open already, which is the most"
-            _log.warning("a stream to %s is refused: %s", message.target, why)
+            _log.warning("a stream to %s is refused: %s", shown(message.target), why)
             _beside(group, self._dialler.refuse, self._address, message, why)
             return
         self._streams += 1

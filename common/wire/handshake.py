@@ -43,6 +43,8 @@ from common.wire.token import JoinToken
 
 # Certificates are backdated by this much: within it, both ends take the same certificates for valid.
 MAX_CLOCK_SKEW = BACKDATE_SECONDS
+# Between two signs of life of a worker: no manager waits for longer.
+LONGEST_HEARTBEAT = 3600.0
 
 Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw | Unfit
 
@@ -186,6 +188,8 @@ def welcomed(reply: AnyMessage) -> Welcome:
             f"the manager speaks protocol {welcome.protocol}, this worker {PROTOCOL_VERSION}: "
             "install the same release on both, with 'deploy/install'"
         )
+    if not 0 < welcome.heartbeat <= LONGEST_HEARTBEAT:
+        raise ProtocolError(f"the manager wants a sign of life every {welcome.heartbeat:g} s")
     return welcome
 
 

@@ -112,6 +112,15 @@ def port_number(number: int) -> int:
     return number
 
 
+def socket_address(text: str) -> tuple[IPAddress, int]:
+    """Read ADDRESS:PORT or [ADDRESS]:PORT; a name is none. Errors as `address4`."""
+    host, _, number = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if (":" in bare) != (bare is not host) or not (number.isascii() and number.isdecimal() and len(number) <= 5):
+        raise Unusable(f"{shown(text)} is not an address and a port")
+    return address(bare), port_number(int(number))
+
+
 def port(protocol: str, number: int, at: str) -> Port:
     """Read a published port; errors as `address4`."""
     try:

@@ -33,6 +33,7 @@ _ADDRESS = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f
 _LONGEST_OF_ENGINE = 1000
 _LONGEST_PATH = 4095
 _SHOWN = 60
+_BRIEF = 200
 
 
 class Unusable(InvalidArgument):
@@ -117,6 +118,12 @@ def is_id(text: str) -> bool:
 def shown(text: str) -> str:
     """Quote a text of others for a message or a log: short, in ASCII, and on one line."""
     return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def brief(text: str) -> str:
+    """Return a sentence or name of others for one of ours: what of it can be printed, and not all of a long one."""
+    cut = text if len(text) <= _BRIEF else text[:_BRIEF] + "…"
+    return "".join(char if char.isprintable() else " " for char in cut)
 
 
 def _checked(text: str, form: re.Pattern[str], what: str, longest: int = 1 << 16) -> str:

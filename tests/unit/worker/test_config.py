@@ -7,7 +7,7 @@ import pytest
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from common.privatefiles import private_folder
 from worker import statusfile
-from worker.config import DataDir, WorkerConfig, parse_address
+from worker.config import DataDir, WorkerConfig, is_manager_address, parse_address
 from worker.statusfile import WorkerStatus
 
 CONFIG = WorkerConfig(node_id="n", cluster_id="c", managers=("10.0.0.1:2377",))
@@ -27,10 +27,18 @@ def test_addresses(text, address):
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", ":2377", "host:", "host:x", "host:0", "host:70000", "[]:1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", ":2377", "host:", "host:x", "host:0", "host:70000", "[]:1", "a b:1", "a\0:1", "a/b:1", "h:" + "1" * 5000],
+)
 def test_what_is_no_address(text):
     with pytest.raises(InvalidArgument, match="is no manager's address"):
         parse_address(text)
+
+
+def test_what_a_manager_says_of_managers_is_checked_too():
+    said = ["10.0.0.1:2377", "manager.example", "x\n", "[fd00::1]:2377", "a b:1", "10.0.0.2:0"]
+    assert list(filter(is_manager_address, said)) == ["10.0.0.1:2377", "manager.example", "[fd00::1]:2377"]
 
 
 def test_a_configuration_comes_back_and_is_private(tmp_path):

@@ -108,6 +108,11 @@ def test_networks_keep_their_order_and_fix_addresses():
     assert host["Mounts"] == [{"Type": "bind", "Source": "/resolv", "Target": "/etc/resolv.conf", "ReadOnly": True}]
 
 
+def test_a_host_without_a_name_or_an_address_is_left_out():
+    made = body(make_task(container=ContainerSpec(hosts=("10.0.0.5 db  sql", "web:10.0.0.6", "", "  "))))
+    assert made["HostConfig"]["ExtraHosts"] == ["db:10.0.0.5", "sql:10.0.0.5", "web:10.0.0.6"]
+
+
 def test_only_host_mode_ports_are_bound():
     ports = (
         PortConfig(target_port=80, published_port=8080, publish_mode="host", host_ip="127.0.0.1"),

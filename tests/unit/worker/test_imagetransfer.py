@@ -6,12 +6,13 @@ import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.clock import LoopClock, SystemClock
 from common.errors import NotFound, PermissionDenied, Unauthenticated
 from common.tls import client_context, peer_context, peer_name
-from common.wire.channel import ChannelClosed
+from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
 from common.wire.handshake import refused_error
 from common.wire.image_messages import (
@@ -495,6 +496,76 @@ async def test_a_busy_source_serves_so_many_and_others_wait(
     go_on.set()
     assert all(await asyncio.gather(*fetches))
     assert begun == 5
+
+
+@pytest.mark.parametrize(
+    "addr",
+    ["localhost:{port}", "not-an-ip:{port}", "127.0.0.1", "[127.0.0.1]:{port}", "::1:{port}", "127.0.0.1:x"],
+)
+async def test_a_source_is_an_address_and_nobody_is_asked_for_names(
+    world: World, archive: Archive, addr: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.will_load(archive)
+    source = await world.source("a", "b", archive)
+    port = source.addr.rpartition(":")[2]
+    odd = msgspec.structs.replace(source, addr=addr.format(port=port))
+    here.sources = lambda asked: [] if asked.failed else [odd]
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", _ask_nobody)
+    with pytest.raises(NotFound, match="no manager can be reached to join us with host-a"):
+        await here.fetch(archive)
+
+
+async def _ask_nobody(host: object, *_: object, **__: object) -> object:
+    raise AssertionError(f"somebody was asked where {host!r} is")
+
+
+@pytest.mark.parametrize("node_id", ["", ".", "a" * 300, "a\0b", "-", "é"])
+async def test_a_source_that_is_no_node_is_followed_by_another(world: World, archive: Archive, node_id: str) -> None:
+    there, here = await world.node("a"), await world.node("b")
+    there.has(archive)
+    here.will_load(archive)
+    source = await world.source("a", "b", archive)
+    here.sources = lambda _: [msgspec.structs.replace(source, node_id=node_id), source]
+    assert await here.fetch(archive)
+
+
+async def test_a_sources_own_words_are_few_and_can_be_read(world: World, archive: Archive) -> None:
+    """They go to the task's status: a large one would be no message any more, and end this node's session."""
+    here = await world.node("b")
+    loud = Refused(code="NotFound", message="\x1b[31m\n" + "x" * 60_000)
+
+    async def refuse(channel: Channel) -> None:
+        await channel.receive()
+        await channel.send(loud)
+        await channel.close()
+
+    files = world.pki.files("a")
+    async with await serve("127.0.0.1", 0, peer_context(files), refuse) as listener:
+        source = ImageSource(node_id="a", hostname="h\x07" * 5000, addr=f"127.0.0.1:{listener.port}", ticket="t")
+        here.sources = lambda asked: [] if asked.failed else [source]
+        with pytest.raises(NotFound) as refused:
+            await here.fetch(archive)
+    assert len(refused.value.message) < 1000
+    assert refused.value.message.isprintable()
+
+
+async def test_an_offer_is_small(world: World, archive: Archive) -> None:
+    here = await world.node("b")
+
+    async def offer(channel: Channel) -> None:
+        await channel.receive()
+        with contextlib.suppress(ChannelClosed):
+            await channel.send(ImageOffer(size=1, layers=("sha256:" + "0" * 64,) * 100_000))
+        await channel.close()
+
+    files = world.pki.files("a")
+    async with await serve("127.0.0.1", 0, peer_context(files), offer) as listener:
+        source = ImageSource(node_id="a", hostname="a", addr=f"127.0.0.1:{listener.port}", ticket="t")
+        here.sources = lambda asked: [] if asked.failed else [source]
+        with pytest.raises(NotFound, match="oversize frame"):
+            await here.fetch(archive)
 
 
 async def test_questions_outlive_a_session() -> None:

@@ -3,6 +3,7 @@ import contextlib
 
 import pytest
 
+from common.errors import InvalidArgument
 from common.model.network import Network, NetworkSpec
 from common.model.service import NetworkAttachmentConfig
 from tests.fakes.engine import FakeEngine
@@ -57,6 +58,12 @@ async def test_a_bridge_from_before_is_used_again(networks, engine):
     again.update(WORLD)
     await again.attach(task("t2"))
     assert engine.calls["create_network"] == 1
+
+
+async def test_a_network_of_no_name_joins_nobody_elses(networks):
+    """What begins with `container:` is another container's network to an engine."""
+    with pytest.raises(InvalidArgument, match="is not a container's name"):
+        await networks.attach(task("t1", "container:c0ffee"))
 
 
 async def test_adopted_tasks_hold_their_bridge(networks, engine):

@@ -64,6 +64,14 @@ class RateLimit:
         """Take one attempt from a key's bucket; False when it is empty."""
         return self._bucket(key, now).take(1.0, now)
 
+    def left(self, key: str, now: float) -> float:
+        """Return how many attempts a key has left; none or fewer where it was charged with too many."""
+        return self._bucket(key, now).left(now)
+
+    def charge(self, key: str, now: float) -> None:
+        """Take one attempt that nobody asked for, even if there is none."""
+        self._bucket(key, now).spend(1.0, now)
+
     def refund(self, key: str) -> None:
         """Give an attempt back: it was a good one."""
         if key in self._buckets:

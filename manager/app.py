@@ -128,7 +128,7 @@ class Manager:
         host, port = split_address(self._config.listen_addr)
         async with (
             api,
-            await serve_cluster(host or None, port, contexts.cluster, dispatcher.handle),
+            await serve_cluster(host or None, port, contexts.cluster, dispatcher.handle, dispatcher.admission),
             serve_api(api, self._config.hosts, group=_existing(API_GROUP), ssl_context=contexts.api),
         ):
             cluster = store.view.cluster

@@ -40,7 +40,8 @@ class MemoryChannel:
 
     @property
     def last_received(self) -> float:
-        return self._heard_at
+        held_back = self._failure is None and not self._room.is_set()
+        return self._loop.time() if held_back else self._heard_at
 
     async def send(self, message: AnyMessage, request_id: int = 0) -> None:
         frame = encode(message, request_id)
@@ -60,8 +61,9 @@ class MemoryChannel:
             self._changed.clear()
             await self._changed.wait()
         raw = self._inbox.popleft()
-        if len(self._inbox) < INBOX_FRAMES:
+        if len(self._inbox) < INBOX_FRAMES and not self._room.is_set():
             self._room.set()
+            self._heard_at = self._loop.time()  # while it was held back, it could not be heard
         self.bytes_received += len(raw)
         try:
             return read(open_frame(raw), self._sizes)

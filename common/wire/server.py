@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -11,11 +13,15 @@ from typing import Self
 
 from common.errors import SwarmError, Unauthenticated, Unavailable
 from common.tls import MANAGER_NAME
+from common.wire.admission import Admission
 from common.wire.channel import Channel
 from common.wire.messages import MAX_FRAME_BYTES
 from common.wire.stream import StreamChannel
 
 HANDSHAKE_TIMEOUT = 10.0
+_BACKLOG = 1024
+# After an accept that failed for want of descriptors or memory; as asyncio's own servers wait.
+_PAUSE_SECONDS = 1.0
 SHUTDOWN_TIMEOUT = 1.0
 # What a stranger may say before it is known: a join request is about 1 KiB.
 FIRST_FRAME_BYTES = 64 * 1024
@@ -29,56 +35,48 @@ class Server:
     """A listener; each connection is a task of its own that runs the handler and then ends the connection.
 
     The handler's errors end its own connection and nothing else: a `SwarmError` with one line in the log, anything else
-    with its traceback.
+    with its traceback. `admission` says which connections may begin.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, admission: Admission) -> None:
         self._handler = handler
+        self._admission = admission
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server | None = None
-        self._closed = False
+        self._listener: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
-        """How many connections are being handled."""
+        """How many connections there are, those whose handshake is under way included."""
         return len(self._tasks)
 
     @property
     def port(self) -> int:
         """The port that it listens on, for when 0 was asked for."""
         assert self._listener is not None
-        return int(self._listener.sockets[0].getsockname()[1])
+        return int(self._listener.getsockname()[1])
 
-    async def listen(self, host: str | None, port: int, context: ssl.SSLContext) -> None:
+    def listen(self, host: str | None, port: int, context: ssl.SSLContext) -> None:
         """Begin to accept connections; `host` None is every address.
 
         Raises:
             Unavailable: the address cannot be had.
 
         """
-        loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(
-                lambda: StreamChannel(self._start, FIRST_FRAME_BYTES),
-                host,
-                port,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
-                backlog=1024,
-            )
+            self._listener = _bind(host, port)
         except OSError as error:
             raise Unavailable(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from error
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listener, context))
 
     async def close(self) -> None:
         """Stop listening, end all connections and wait for their handlers."""
-        self._closed = True
-        if self._listener is not None:
-            self._listener.close()
-        tasks = list(self._tasks)
+        tasks = [*self._tasks, *([self._accepting] if self._accepting is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,13 +86,44 @@ class Server:
     ) -> None:
         await self.close()
 
-    def _start(self, channel: StreamChannel) -> None:
-        if self._closed:  # its handshake was under way when this was closed
-            channel.abort()
+    async def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, peer = await loop.sock_accept(listener)
+            except OSError as error:
+                _log.error("cannot accept a connection: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if not self._admission.lets_in(str(peer[0]), loop.time()):
+                connection.close()
+                continue
+            task = loop.create_task(self._welcome(connection, str(peer[0]), context), name=f"connection of {peer[0]}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _welcome(self, connection: socket.socket, address: str, context: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        channel = StreamChannel(lambda _: None, FIRST_FRAME_BYTES)
+        begun = False
+        try:
+            async with self._admission.handshake(address):
+                begun = True
+                await loop.connect_accepted_socket(
+                    lambda: channel,
+                    connection,
+                    ssl=context,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
+                )
+        except OSError as error:
+            _log.debug("the handshake of a connection from %s failed: %s", address, error)
+            self._admission.in_vain(address, loop.time())
             return
-        task = asyncio.get_running_loop().create_task(self._run(channel), name=f"connection {channel.peer}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        finally:
+            if not begun:  # else it is the loop's
+                connection.close()
+        await self._run(channel)
 
     async def _run(self, channel: StreamChannel) -> None:
         try:
@@ -107,16 +136,39 @@ class Server:
             await channel.close()
 
 
-async def serve(host: str | None, port: int, context: ssl.SSLContext, handler: Handler) -> Server:
+async def serve(
+    host: str | None, port: int, context: ssl.SSLContext, handler: Handler, admission: Admission | None = None
+) -> Server:
     """Listen for channels; close the returned server to end it.
 
     Raises:
         Unavailable: the address cannot be had.
 
     """
-    server = Server(handler)
-    await server.listen(host, port, context)
+    server = Server(handler, admission or Admission())
+    server.listen(host, port, context)
     return server
+
+
+def _bind(host: str | None, port: int) -> socket.socket:
+    """Make a socket that listens on an address, or on all that this host has.
+
+    Raises:
+        OSError: the address cannot be had.
+
+    """
+    if host is not None:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    else:
+        try:
+            listener = socket.create_server(("::", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            listener = socket.create_server(("", port), backlog=_BACKLOG)  # a host without IPv6
+    listener.setblocking(False)
+    return listener
 
 
 async def dial(

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from common.clock import Clock, seconds
@@ -17,7 +17,6 @@ from common.errors import (
     FailedPrecondition,
     PermissionDenied,
     ProtocolError,
-    ResourceExhausted,
     SwarmError,
     Unavailable,
 )
@@ -26,6 +25,7 @@ from common.model import Node
 from common.model.node import ANY_CERTIFICATE
 from common.steady import PAUSE_SECONDS, keep_going
 from common.tls import Identity
+from common.wire.admission import Admission
 from common.wire.budget import SIZES
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
@@ -54,9 +54,11 @@ from manager.dispatch.liveness import Liveness
 from manager.dispatch.losses import Losses
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes
+from manager.dispatch.quota import KeptOut, OverBudget, Quota
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
+from manager.dispatch.visitors import Visitors
 from manager.state.changes import Change, ChangeSet
 from manager.state.measurements import Measurements
 from manager.state.refusals import Refusals
@@ -74,7 +76,6 @@ RESTART_GRACE = 10.0
 # Somebody may have to tell every worker where the manager is now.
 RESTORE_GRACE = 900.0
 FIRST_FRAME_TIMEOUT = 10.0
-MAX_STRANGERS = 256
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +105,9 @@ class Dispatcher:
         self._door = Door(store.view, clock, managers)
         self._membership = Membership(store, authority, clock, rng, manager_id, self._door)
         self._sessions: dict[str, Session] = {}
-        self._strangers = 0
+        self.admission = Admission()
+        self._visitors = Visitors(self.admission)
+        self._quotas: dict[str, Quota] = {}
         self._doubt_ends: float | None = None
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
@@ -189,19 +192,15 @@ class Dispatcher:
 
         """
         try:
-            with self._count_stranger(channel.peer):
+            with self._visitors.visit(channel.peer) as visit:
                 opening, request_id = await self._opening(channel)
-                if isinstance(opening, RootRequest | JoinRequest):
-                    await self._admit_stranger(channel, opening, request_id)
-                    return
-            if isinstance(opening, StreamHello | RelayHello):
-                await self._open(channel, opening)
-            elif isinstance(opening, Withdraw):
-                await self._take_back(channel, identity_of(channel.peer), request_id)
-            elif isinstance(opening, Unfit):
-                await self._note_unfit(channel, opening, request_id)
-            else:
-                await self._serve_session(channel, opening, request_id)
+                if isinstance(opening, StreamHello | RelayHello):
+                    await self._open(channel, opening, visit.settle)
+                elif isinstance(opening, Hello):
+                    await self._serve_session(channel, opening, request_id, visit.settle)
+                else:
+                    await self._answer(channel, opening, request_id)
+                    visit.settle()
         except ChannelClosed as closed:
             _log.debug("connection of %s: %s", channel.peer, closed.message)
         except SwarmError as error:
@@ -211,14 +210,25 @@ class Dispatcher:
         finally:
             await channel.close()  # a stream that was taken is no longer the channel's to close
 
-    async def _open(self, channel: Channel, opening: StreamHello | RelayHello) -> None:
+    async def _open(self, channel: Channel, opening: StreamHello | RelayHello, settle: Callable[[], None]) -> None:
         match self._door.take(opening, identity_of(channel.peer).node_id):
             case StreamHello() as hello:
-                await self._streams.arrived(channel, hello)
+                await self._streams.arrived(channel, hello, settle)
             case RelayHello() as hello:
-                await self.images.relay(channel, hello)
+                await self.images.relay(channel, hello, settle)
             case _:
                 raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
+
+    async def _answer(
+        self, channel: Channel, opening: RootRequest | JoinRequest | Withdraw | Unfit, request_id: int
+    ) -> None:
+        match opening:
+            case Withdraw():
+                await self._take_back(channel, identity_of(channel.peer), request_id)
+            case Unfit():
+                await self._note_unfit(channel, opening, request_id)
+            case _:
+                await self._admit_stranger(channel, opening, request_id)
 
     async def _opening(self, channel: Channel) -> tuple[Opening, int]:
         try:
@@ -237,20 +247,6 @@ class Dispatcher:
         if peer.identity is not None:
             with contextlib.suppress(SwarmError):  # no member of this cluster; or the store takes nothing just now
                 await self._losses.refused(member(self._store.view, peer.identity), error.message)
-
-    @contextlib.contextmanager
-    def _count_stranger(self, peer: PeerInfo) -> Iterator[None]:
-        """Bound how many connections without a certificate there may be at once."""
-        if peer.identity is not None:
-            yield
-            return
-        if self._strangers >= MAX_STRANGERS:
-            raise ResourceExhausted("too many hosts are joining at once: try again in a few seconds")
-        self._strangers += 1
-        try:
-            yield
-        finally:
-            self._strangers -= 1
 
     async def _admit_stranger(self, channel: Channel, opening: RootRequest | JoinRequest, request_id: int) -> None:
         if isinstance(opening, RootRequest):
@@ -275,6 +271,7 @@ class Dispatcher:
     async def _note_unfit(self, channel: Channel, opening: Unfit, request_id: int) -> None:
         """Write down why a node has no session; one whose join is not complete is waited for as before."""
         node = member(self._store.view, identity_of(channel.peer))
+        await self._begin(node)
         said = self._door.take(opening, node.id)
         if node.joining is None and said is not None:
             session = self._sessions.get(node.id)
@@ -284,12 +281,32 @@ class Dispatcher:
             self._liveness.forget(node.id)  # after that: what the store did not take, silence is to make down
         await channel.send(GoodbyeAck(), request_id)
 
-    async def _serve_session(self, channel: Channel, hello: Hello, request_id: int) -> None:
+    async def _begin(self, node: Node) -> Quota:
+        """Count that a node's worker begins a session, or says why it has none.
+
+        Raises:
+            KeptOut: for what it did before; the node's record says so.
+            ResourceExhausted: it does this too often.
+
+        """
+        now = asyncio.get_running_loop().time()
+        quota = self._quotas.setdefault(node.id, Quota(now))
+        try:
+            quota.begin_session(now)
+        except KeptOut as kept_out:
+            with contextlib.suppress(Unavailable):
+                await self._losses.refused(node, kept_out.why)
+            raise
+        return quota
+
+    async def _serve_session(self, channel: Channel, hello: Hello, request_id: int, settle: Callable[[], None]) -> None:
         identity = identity_of(channel.peer)
         node = member(self._store.view, identity)
+        quota = await self._begin(node)
         channel.expect(SIZES)
         heartbeat = self._heartbeat()
-        session = Session(new_id(self._rng), identity, channel, self._parts, grace=GRACE_PERIODS * heartbeat)
+        grace = GRACE_PERIODS * heartbeat
+        session = Session(new_id(self._rng), identity, channel, self._parts, quota, grace=grace)
         self._enter(session)
         try:
             said = self._door.hello(hello, node, channel.peer.remote_address)
@@ -297,9 +314,22 @@ class Dispatcher:
             ready = Ready(node.id, said.description, said.advertise_addr, identity.serial, said.image_port)
             await self._parts.nodes.submit(ready)
             await channel.send(self._welcome(session, heartbeat), request_id)
+            settle()
             await session.run()
+        except (OverBudget, ProtocolError) as error:
+            await self._note_offence(node.id, quota, error)
+            raise
         finally:
             self._exit(session)
+
+    async def _note_offence(self, node_id: str, quota: Quota, error: SwarmError) -> None:
+        """Keep a node out for a while; its record says why when it is down, which follows as it says no more."""
+        why = f"its session was ended: {error.message}"
+        quota.offend(why, asyncio.get_running_loop().time())
+        node = self._store.view.nodes.get(node_id)
+        if node is not None:
+            with contextlib.suppress(Unavailable):
+                await self._losses.refused(node, why)
 
     def _welcome(self, session: Session, heartbeat: float) -> Welcome:
         return Welcome(
@@ -382,6 +412,7 @@ class Dispatcher:
 
     def _hear_removal(self, change: Change) -> None:
         self._parts.credentials.forget(change.current.id)
+        self._quotas.pop(change.current.id, None)
         if isinstance(change.current, Node):
             self._losses.forget(change.current.id)
             self._door.forget(change.current.id)

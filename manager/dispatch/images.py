@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +38,7 @@ UNKNOWN_SECONDS = 1.0
 MAX_SOURCES = 3
 TICKET_SECONDS = 600.0
 MAX_RELAYS = 32
+RELAYS_OF_NODE = 8
 # Beyond so many images, those of which nothing is known any more are cleared away.
 _MAX_KNOWN = 4096
 
@@ -85,7 +86,7 @@ class ImageBroker:
         self._known: dict[str, _Known] = {}
         self._tickets: OrderedDict[str, _Ticket] = OrderedDict()  # the one that ends first is first
         self._serving: dict[tuple[str, str], str] = {}
-        self._relays = 0
+        self._relays: Counter[str] = Counter()
         # What nodes fetch for clients: they have no task to show for it.
         self._brought: Counter[tuple[str, str]] = Counter()
 
@@ -144,8 +145,10 @@ class ImageBroker:
         for key in [key for key, source in self._serving.items() if node_id in (key[0], source)]:
             del self._serving[key]
 
-    async def relay(self, channel: Channel, hello: RelayHello) -> None:
+    async def relay(self, channel: Channel, hello: RelayHello, expected: Callable[[], None]) -> None:
         """Join a worker with the source that it cannot reach itself, until they are done.
+
+        `expected` is called when it may be, and is about to.
 
         Raises:
             SwarmError: it has no ticket, or the source cannot be reached either.
@@ -156,12 +159,13 @@ class ImageBroker:
         if identity is None or ticket is None or ticket.fetcher != identity.node_id or ticket.until < _now():
             raise PermissionDenied(f"{channel.peer} has no ticket for an image")
         member(self._store.view, identity)
-        if self._relays >= MAX_RELAYS:
+        if self._relays.total() >= MAX_RELAYS or self._relays[identity.node_id] >= RELAYS_OF_NODE:
             raise ResourceExhausted("too many images go through this manager at once: try again")
         source = self._sessions.get(ticket.source)
         if source is None:
             raise NotFound(f"node {ticket.source} is not connected any more")
-        self._relays += 1
+        expected()
+        self._relays[identity.node_id] += 1
         try:
             far = await self._streams.open(ticket.source, "images", source.send, open_raw)
             try:
@@ -173,7 +177,8 @@ class ImageBroker:
                 keep_alive(writer.transport)
             await splice(near, far)
         finally:
-            self._relays -= 1
+            self._relays[identity.node_id] -= 1
+            self._relays += Counter()  # forgets what is at zero
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from common.errors import NotFound, ProtocolError, SwarmError, leaves
+from common.model.node import NodeDescription
 from common.tls import Identity
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.channel import Channel, ChannelClosed
@@ -28,6 +31,7 @@ from common.wire.messages import (
     AnyMessage,
     Assignments,
     AttachmentReport,
+    AttachmentState,
     Heartbeat,
     HeartbeatAck,
     Leave,
@@ -39,6 +43,7 @@ from common.wire.messages import (
     Resync,
     StatusAck,
     StatusReport,
+    TaskReport,
 )
 from common.wire.usage_messages import Measure, Usage
 from manager.dispatch.assignments import measured_on
@@ -51,15 +56,21 @@ from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
+from manager.dispatch.quota import Quota
 from manager.dispatch.reports import NodeReports
+from manager.dispatch.slices import SlicedWrites
 from manager.state.measurements import Measurements
 from manager.state.store import Store
 
 # Changes that follow each other within this time go out as one message.
 GATHER_SECONDS = 0.010
-MAX_OPEN_REPORTS = 8
 MAX_OPEN_FETCHES = 8
-MAX_OPEN_BARRIERS = 1000
+MAX_OPEN_BARRIERS = 100
+# A worker that is slowed is not read for so long at least: to wake up for each message costs more than the message.
+LEAST_PAUSE = 0.1
+# Heartbeats that follow each other within this part of a node's grace, half their period, have one answer.
+ACKNOWLEDGED_EVERY = 1 / 6
+DESCRIBE_SECONDS = 1.0
 # An agent that was stopped on purpose has this long to come back: a restart or an upgrade takes a few seconds.
 AWAY_GRACE = 30.0
 
@@ -90,7 +101,14 @@ class Session:
     """
 
     def __init__(
-        self, session_id: str, identity: Identity, channel: Channel, parts: SessionParts, *, grace: float
+        self,
+        session_id: str,
+        identity: Identity,
+        channel: Channel,
+        parts: SessionParts,
+        quota: Quota,
+        *,
+        grace: float,
     ) -> None:
         self.session_id = session_id
         self.identity = identity
@@ -99,13 +117,19 @@ class Session:
         self.over = False
         self.away = False
         self._parts = parts
+        self._quota = quota
+        self._counted = channel.bytes_received
+        self._acked_at = -math.inf
         self._stale = asyncio.Event()
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
         self._auths: dict[str, RegistryAuth] = {}
         self._measured = Measure()
-        self._open_reports = asyncio.Semaphore(MAX_OPEN_REPORTS)
+        self._states = SlicedWrites(self._write_states)
+        self._attachments = SlicedWrites(self._write_attachments)
+        self._description: NodeDescription | None = None
+        self._described = asyncio.Event()
         self._open_fetches = asyncio.Semaphore(MAX_OPEN_FETCHES)
-        self._open_barriers = 0
+        self._open_barriers = asyncio.Semaphore(MAX_OPEN_BARRIERS)
         self._progress = Progress()
         self._unsent: list[asyncio.Future[None]] = []
         self._ended_by: SwarmError | None = None
@@ -131,8 +155,10 @@ class Session:
         self._feed.start_over()
         try:
             async with asyncio.TaskGroup() as group:
-                sender = group.create_task(self._send_assignments())
-                group.create_task(self._read(group, sender))
+                endless = [group.create_task(self._send_assignments()), group.create_task(self._describe())]
+                for writes in (self._states, self._attachments):
+                    group.create_task(writes.run())
+                group.create_task(self._read(group, endless))
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         finally:
@@ -205,17 +231,32 @@ class Session:
         finally:
             del self._questions[number]
 
-    async def _read(self, group: asyncio.TaskGroup, sender: asyncio.Task[None]) -> None:
+    async def _read(self, group: asyncio.TaskGroup, endless: Collection[asyncio.Task[None]]) -> None:
         try:
             while not (self.over or self.away):
                 frame = await self.channel.receive()
                 if self._ended_by is not None:  # what it still says is overtaken by why it has ended
                     raise self._ended_by
+                pause = self._count(frame)
                 believed = self._believed(frame)
                 if believed is not None:
                     await self._answer(believed, group)
+                if pause:
+                    await asyncio.sleep(max(pause, LEAST_PAUSE))
         finally:
-            sender.cancel()
+            self._states.close()
+            self._attachments.close()
+            for task in endless:
+                task.cancel()
+
+    def _count(self, frame: Frame) -> float:
+        """Count a message; return how long nothing is to be read then. Meanwhile the node counts as alive."""
+        size, self._counted = self.channel.bytes_received - self._counted, self.channel.bytes_received
+        was_slowed = self._quota.slowed
+        pause = self._quota.spend(frame.message, size, asyncio.get_running_loop().time())
+        if pause and not was_slowed:
+            _log.warning("node %s says more than a node may: it is slowed", self.node_id)
+        return pause
 
     def _believed(self, frame: Frame) -> Frame | None:
         if isinstance(frame.message, NodeReport):
@@ -226,9 +267,9 @@ class Session:
     async def _answer(self, frame: Frame, group: asyncio.TaskGroup) -> None:
         match frame.message:
             case Heartbeat():
-                await self.channel.send(HeartbeatAck(), frame.id)
+                await self._acknowledge(frame.id)
             case StatusReport() | NodeReport() | AttachmentReport() | Usage():
-                await self._take_report(frame, group)
+                await self._take_report(frame)
             case RenewRequest() as request:
                 await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
             case Resync():
@@ -237,6 +278,7 @@ class Session:
             case Applied(number=number):
                 self._note_applied(number)
             case AwaitApplied():
+                await self._open_barriers.acquire()
                 group.create_task(self._await_applied(frame.id))
             case FetchImage() | ImageHeld() | ImageSeen() | Brought() | SpareImages():
                 await self._answer_image(frame, group)
@@ -260,17 +302,39 @@ class Session:
             self.over = True
         await self.channel.send(GoodbyeAck(), request_id)
 
-    async def _take_report(self, frame: Frame, group: asyncio.TaskGroup) -> None:
+    async def _acknowledge(self, request_id: int) -> None:
+        """Answer a heartbeat; of those that come faster than they should, not each."""
+        now = asyncio.get_running_loop().time()
+        if now - self._acked_at >= self.grace * ACKNOWLEDGED_EVERY:
+            self._acked_at = now
+            await self.channel.send(HeartbeatAck(), request_id)
+
+    async def _take_report(self, frame: Frame) -> None:
         match frame.message:
-            case StatusReport() as report:
-                await self._open_reports.acquire()
-                group.create_task(self._write_report(report, frame.id))
+            case StatusReport(tasks=tasks):
+                await self._states.put(tasks, partial(self.channel.send, StatusAck(), frame.id))
             case NodeReport(description=description):
-                await self._parts.nodes.submit(Described(self.node_id, description))
+                self._description = description
+                self._described.set()
             case AttachmentReport(attachments=states):
-                await self._parts.attachments.submit(AttachmentReports(self.node_id, states))
+                await self._attachments.put(states, _nothing_more)
             case Usage(tasks=usages):
                 self._parts.measurements.take(self.node_id, usages)
+
+    async def _write_states(self, reports: Sequence[TaskReport]) -> None:
+        await self._parts.reports.submit(NodeReports(self.node_id, tuple(reports)))
+
+    async def _write_attachments(self, states: Sequence[AttachmentState]) -> None:
+        await self._parts.attachments.submit(AttachmentReports(self.node_id, tuple(states)))
+
+    async def _describe(self) -> None:
+        """Write what the worker says its host is: the newest, and no more often than every `DESCRIBE_SECONDS`."""
+        while True:
+            await self._described.wait()
+            self._described.clear()
+            assert self._description is not None, "it is set before the event is"
+            await self._parts.nodes.submit(Described(self.node_id, self._description))
+            await asyncio.sleep(DESCRIBE_SECONDS)
 
     def _note_applied(self, number: int) -> None:
         if number > self._feed.number:
@@ -297,23 +361,13 @@ class Session:
         finally:
             self._open_fetches.release()
 
-    async def _write_report(self, report: StatusReport, request_id: int) -> None:
-        try:
-            await self._parts.reports.submit(NodeReports(self.node_id, report.tasks))
-            await self.channel.send(StatusAck(), request_id)
-        finally:
-            self._open_reports.release()
-
     async def _await_applied(self, request_id: int) -> None:
         """Answer when all have applied; meanwhile the worker's heartbeats are read."""
-        if self._open_barriers >= MAX_OPEN_BARRIERS:
-            raise ProtocolError(f"node {self.node_id} waits for the others more than {MAX_OPEN_BARRIERS} times at once")
-        self._open_barriers += 1
         try:
             await self._parts.barrier.passed()
             await self.channel.send(AllApplied(), request_id)
         finally:
-            self._open_barriers -= 1
+            self._open_barriers.release()
 
     async def _send_assignments(self) -> None:
         while True:
@@ -346,6 +400,10 @@ class Session:
         services = (task.service_id for task in message.tasks)
         for auth in self._parts.credentials.unsent(services, self._auths):
             await self.channel.send(auth)
+
+
+async def _nothing_more() -> None:
+    """Do no more about a report that is not acknowledged."""
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -65,8 +65,10 @@ class Streams:
             del self._pending[stream_id]
             pending.over.set()
 
-    async def arrived(self, channel: Channel, hello: StreamHello) -> None:
+    async def arrived(self, channel: Channel, hello: StreamHello, expected: Callable[[], None]) -> None:
         """Give a worker's stream to who asked for it; return when it was taken, or is the connection's to close.
+
+        `expected` is called when somebody has asked for it.
 
         Raises:
             PermissionDenied: nobody asked this node for it, or no one waits any more.
@@ -76,6 +78,7 @@ class Streams:
         pending = self._pending.get(hello.stream_id)
         if identity is None or pending is None or pending.node_id != identity.node_id or pending.channel.done():
             raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
+        expected()
         if hello.error:
             pending.channel.set_exception(Unavailable(f"node {pending.node_id}: {hello.error}"))
             return

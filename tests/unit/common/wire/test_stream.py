@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import ProtocolError, Unauthenticated, Unavailable
+from common.ratelimit import Rate
 from common.tls import MANAGER_NAME, client_context, server_context
+from common.wire import admission
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.codec import encode
 from common.wire.messages import Heartbeat, HeartbeatAck, RegistryAuth, StatusAck, StreamHello
@@ -216,15 +218,50 @@ async def test_closing_serves_nobody_whose_handshake_was_under_way(pki: Pki) -> 
     reader, late = await asyncio.open_connection("127.0.0.1", server.port)
     closing = asyncio.create_task(server.close())
     await asyncio.sleep(0)
-    await late.start_tls(pki.worker(), server_hostname=MANAGER_NAME)
     async with asyncio.timeout(10):
         with contextlib.suppress(OSError):
+            await late.start_tls(pki.worker(), server_hostname=MANAGER_NAME)
             assert await reader.read() == b""
         let_go.set()
         await closing
     assert server.connections == 0
     late.close()
     await first.close()
+
+
+async def test_an_address_whose_connections_come_to_nothing_is_not_let_in_any_more(
+    pki: Pki, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "VAIN", Rate(burst=10, per_second=0.001))
+    async with await serve("127.0.0.1", 0, pki.server(), echo) as server:
+        for _ in range(15):
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                await reader.read()
+                writer.close()
+        with pytest.raises(Unavailable):
+            await dial("127.0.0.1", server.port, pki.worker())
+        loop, opened = asyncio.get_running_loop(), asyncio.Event()
+        await loop.create_connection(
+            lambda: StreamChannel(lambda _: opened.set()),
+            "127.0.0.1",
+            server.port,
+            ssl=pki.worker(),
+            server_hostname=MANAGER_NAME,
+            local_addr=("127.0.0.2", 0),
+        )
+        await opened.wait()
+
+
+async def test_it_is_reached_by_both_families_where_it_listens_on_all_addresses(pki: Pki, echo: Echo) -> None:
+    async with await serve(None, 0, pki.server(), echo) as server:
+        for address in ("127.0.0.1", "::1"):
+            channel = await dial(address, server.port, pki.worker("w1"))
+            await channel.send(Heartbeat(), 1)
+            await channel.receive()
+            await channel.close()
+    assert echo.peers == ["swarm-worker w1 at 127.0.0.1", "swarm-worker w1 at ::1"]
 
 
 async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:

@@ -235,5 +235,5 @@ async def test_a_relay_whose_fetcher_is_gone_leaves_no_connection_to_the_source(
     monkeypatch.setattr(broker._streams, "open", opened)
     _, fetcher = memory_channel_pair(client=PeerInfo(Identity("fetcher", ROLE_WORKER, CLUSTER, "7")))
     with source, pytest.raises(FailedPrecondition):  # a channel in memory cannot become a stream, as one that is closed
-        await broker.relay(fetcher, RelayHello(ticket="t"))
+        await broker.relay(fetcher, RelayHello(ticket="t"), lambda: None)
     assert far[1].is_closing()

@@ -313,15 +313,21 @@ async def test_a_manager_whose_worker_left_may_get_another(manager: Manager) -> 
     assert (node.agent, node.status.state) == (False, "ready")
 
 
-async def test_a_host_that_changed_says_so(manager: Manager) -> None:
-    worker = await manager.session("n1")
-    changed = NodeDescription(hostname="host", agent_version="2", resources=NodeResources(nano_cpus=8))
-    await worker.say(NodeReport(description=changed))
-    await worker.say(Heartbeat(), 2)
-    await worker.expect(HeartbeatAck, 2)
-    node = manager.store.view.nodes.get("n1")
-    assert node is not None
-    assert node.description == changed
+def test_a_host_that_changed_says_so_and_however_often_it_is_written_once_a_second() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            version = manager.store.view.index
+            for number in range(50):
+                await worker.say(NodeReport(description=NodeDescription(hostname="host", agent_version=f"{number}")))
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(2)
+            node = manager.store.view.nodes.get("n1")
+            assert node is not None
+            assert node.description.agent_version == "49"
+            assert manager.store.view.index - version <= 7
+
+    run_virtual(story())
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ async def test_a_stream_that_comes_when_it_is_wanted_no_more_is_closed() -> None
     opening = asyncio.create_task(streams.open("n1", "engine", send, taken.append))
     hello = StreamHello(stream_id=(await asked).stream_id)
     _, far = memory_channel_pair(client=PeerInfo(Identity("n1", ROLE_WORKER, "c")))
-    arriving = asyncio.ensure_future(streams.arrived(far, hello))
+    arriving = asyncio.ensure_future(streams.arrived(far, hello, lambda: None))
     await asyncio.sleep(0)
     opening.cancel()
     async with asyncio.timeout(1):

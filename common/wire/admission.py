@@ -1,0 +1,68 @@
+"""Which connections are let in before anybody knows whose they are: a TLS handshake costs more than what it may bring.
+
+An address may have so many handshakes at once, others of it wait; and few connections that come to nothing. Those that
+were asked for, or become sessions, are not counted: many hosts may have one address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from ipaddress import IPv6Address, ip_address
+
+from common.ratelimit import Rate, RateLimit
+
+HANDSHAKES_OF_ADDRESS = 64
+# Connections that are accepted and not yet made, in all and of one address.
+MOST = 4096
+MOST_OF_ADDRESS = 1024
+VAIN = Rate(burst=30, per_second=5)
+_HOST_BITS = 64
+
+
+class Admission:
+    """Counts the connections of a listener by the addresses that they come from. Times are the loop's."""
+
+    def __init__(self) -> None:
+        self._coming: Counter[str] = Counter()
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._vain = RateLimit(VAIN)
+
+    def lets_in(self, address: str, now: float) -> bool:
+        """Whether a connection from this address may begin its handshake, at once or later."""
+        source = source_of(address)
+        few = self._coming.total() < MOST and self._coming[source] < MOST_OF_ADDRESS
+        return few and self._vain.left(source, now) > 0
+
+    @contextlib.asynccontextmanager
+    async def handshake(self, address: str) -> AsyncIterator[None]:
+        """Wait for this address's turn; the handshake is what is done within."""
+        source = source_of(address)
+        self._coming[source] += 1
+        slots = self._slots.setdefault(source, asyncio.Semaphore(HANDSHAKES_OF_ADDRESS))
+        try:
+            async with slots:
+                yield
+        finally:
+            self._coming[source] -= 1
+            if not self._coming[source]:
+                del self._coming[source], self._slots[source]
+
+    def in_vain(self, address: str, now: float) -> None:
+        """Hear that a connection came to nothing."""
+        self._vain.charge(source_of(address), now)
+
+
+def source_of(address: str) -> str:
+    """Return what one host cannot have many of: an IPv4 address, or the network (/64) of an IPv6 address."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Address(int(found) >> _HOST_BITS << _HOST_BITS))

@@ -18,7 +18,7 @@ HANDSHAKES_OF_ADDRESS = 64
 # Connections that are accepted and not yet made, in all and of one address.
 MOST = 4096
 MOST_OF_ADDRESS = 1024
-VAIN = Rate(burst=30, per_second=5)
+VAIN = Rate(burst=20, per_second=5)
 _HOST_BITS = 64
 
 

@@ -64,10 +64,10 @@ ALLOWANCES: Mapping[type[Message], Allowance] = MappingProxyType(
         AttachmentReport: Allowance(_LARGE, 1, "attachments", 1),
         Usage: Allowance(_LARGE, 1, "tasks", 0.2),
         RenewRequest: Allowance(16 * 1024, 250),  # a signature, and a write
-        Resync: Allowance(_SMALL, 500),  # all that the node has is sent again
+        Resync: Allowance(_SMALL, 1000),  # all that the node has is sent again
         Applied: Allowance(_SMALL),
-        AwaitApplied: Allowance(_SMALL, 5),
-        FetchImage: Allowance(_LARGE, 25, "failed", 1),  # other nodes are asked, and told
+        AwaitApplied: Allowance(_SMALL, 20),
+        FetchImage: Allowance(_LARGE, 100, "failed", 1),  # other nodes are asked, and told
         ImageHeld: Allowance(_SMALL, 5),
         ImageSeen: Allowance(_LARGE),
         Brought: Allowance(_LARGE),

@@ -54,7 +54,7 @@ from manager.dispatch.liveness import Liveness
 from manager.dispatch.losses import Losses
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes
-from manager.dispatch.quota import KeptOut, OverBudget, Quota
+from manager.dispatch.quota import KeptOut, Offence, Quota
 from manager.dispatch.reports import apply_reports
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import Streams
@@ -316,16 +316,15 @@ class Dispatcher:
             await channel.send(self._welcome(session, heartbeat), request_id)
             settle()
             await session.run()
-        except (OverBudget, ProtocolError) as error:
-            await self._note_offence(node.id, quota, error)
+        except Offence as offence:
+            await self._note_offence(node.id, quota, offence)
             raise
         finally:
             self._exit(session)
 
-    async def _note_offence(self, node_id: str, quota: Quota, error: SwarmError) -> None:
+    async def _note_offence(self, node_id: str, quota: Quota, offence: Offence) -> None:
         """Keep a node out for a while; its record says why when it is down, which follows as it says no more."""
-        why = f"its session was ended: {error.message}"
-        quota.offend(why, asyncio.get_running_loop().time())
+        why = quota.offend(offence, asyncio.get_running_loop().time())
         node = self._store.view.nodes.get(node_id)
         if node is not None:
             with contextlib.suppress(Unavailable):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from common.errors import ResourceExhausted
+from common.errors import FailedPrecondition, ResourceExhausted
 from common.ratelimit import Rate, TokenBucket
 from common.wire.budget import BYTES, MESSAGES, weight
 from common.wire.message import Message
@@ -23,8 +23,12 @@ KEPT_OUT_LIMIT = 300.0
 FORGIVEN_AFTER = 3600.0
 
 
-class OverBudget(ResourceExhausted):
-    """A node has said too much for too long, or too much at once."""
+class Offence(FailedPrecondition):
+    """What a node did that its session is ended for, and that it is kept out for then."""
+
+
+class OverBudget(Offence):
+    """It has said too much for too long, or too much at once."""
 
 
 class KeptOut(ResourceExhausted):
@@ -77,11 +81,12 @@ class Quota:
                 f"it has begun more than {SESSIONS.burst:g} sessions in a short time: try again in {wait:g} s"
             )
 
-    def offend(self, why: str, now: float) -> None:
-        """Hear that a session was ended for what the node did."""
+    def offend(self, offence: Offence, now: float) -> str:
+        """Hear that a session was ended for what the node did; return what its record is to say."""
         self._offences = 1 if now - self._last_offence > FORGIVEN_AFTER else self._offences + 1
         self._last_offence = now
-        self._why = why
+        self._why = f"its session was ended: {offence.message}"
+        return self._why
 
     def _penalty(self) -> float:
         if not self._offences:

@@ -56,7 +56,7 @@ from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
-from manager.dispatch.quota import Quota
+from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.reports import NodeReports
 from manager.dispatch.slices import SlicedWrites
 from manager.state.measurements import Measurements
@@ -148,7 +148,8 @@ class Session:
         """Serve the session until the connection ends, the node leaves, or `end` is called.
 
         Raises:
-            ChannelClosed, ProtocolError: how the connection ended.
+            ChannelClosed: the connection ended.
+            Offence: the node broke the protocol, or said too much.
             SwarmError: why this side ended it, as given to `end`, or what the store refused.
 
         """
@@ -243,6 +244,8 @@ class Session:
                     await self._answer(believed, group)
                 if pause:
                     await asyncio.sleep(max(pause, LEAST_PAUSE))
+        except ProtocolError as error:
+            raise Offence(error.message) from error
         finally:
             self._states.close()
             self._attachments.close()

@@ -22,7 +22,7 @@ STRANGERS_OF_ADDRESS = 64
 # With one node's certificate: as many as it is asked for streams at once, and some.
 VISITS_OF_NODE = 300
 # Vain ones of one node, as of one that is refused and tries again every few seconds.
-VAIN_OF_NODE = Rate(burst=30, per_second=1)
+VAIN_OF_NODE = Rate(burst=10, per_second=1)
 
 
 class Visitors:

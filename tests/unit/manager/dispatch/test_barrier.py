@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from common.errors import ProtocolError
 from common.model import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.messages import Assignments, Heartbeat, HeartbeatAck, StatusAck, StatusReport
 from manager.dispatch.barrier import PATIENCE_SECONDS
+from manager.dispatch.quota import Offence
 from manager.dispatch.session import MAX_OPEN_BARRIERS
 from tests.fakes.dispatching import Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
@@ -164,5 +164,5 @@ async def test_nobody_has_applied_what_it_was_not_sent(manager: Manager) -> None
     await worker.say(Applied(number=99))
     await asyncio.sleep(0.1)
     assert "was not sent: 99" in str(manager.errors)
-    assert isinstance(manager.errors[0], ProtocolError)
+    assert isinstance(manager.errors[0], Offence)
     assert not manager.dispatcher.connected

@@ -14,6 +14,7 @@ from manager.dispatch.quota import (
     KEPT_OUT_LIMIT,
     SESSIONS,
     KeptOut,
+    Offence,
     OverBudget,
     Quota,
 )
@@ -48,7 +49,7 @@ def test_what_a_worker_says_normally_costs_no_time() -> None:
         (report(100), 6_000, 101, "500 messages a second"),
         (report(3), 60_000, 4, "262144 bytes a second"),
         (NodeReport(description=NodeDescription()), 65_536, 20, "262144 bytes a second"),
-        (Resync(), 4, 500, "500 messages a second"),
+        (Resync(), 4, 1000, "500 messages a second"),
     ],
 )
 def test_a_flood_is_slowed_and_ended_with_the_limit_that_it_passed(
@@ -91,10 +92,10 @@ def test_who_offends_is_kept_out_longer_each_time_and_forgiven_in_the_end() -> N
     quota = Quota(0.0)
     now, waits = 0.0, []
     for _ in range(7):
-        quota.offend("it said too much", now)
+        assert quota.offend(Offence("it said too much"), now) == "its session was ended: it said too much"
         with pytest.raises(KeptOut, match="it said too much: try again in") as caught:
             quota.begin_session(now)
-        assert caught.value.why == "it said too much"
+        assert caught.value.why == "its session was ended: it said too much"
         wait = float(caught.value.message.split()[-2])
         with pytest.raises(ResourceExhausted):
             quota.begin_session(now + wait - 0.1)
@@ -103,7 +104,7 @@ def test_who_offends_is_kept_out_longer_each_time_and_forgiven_in_the_end() -> N
         waits.append(wait)
     assert waits == [KEPT_OUT_FIRST, 30, 60, 120, 240, KEPT_OUT_LIMIT, KEPT_OUT_LIMIT]
     now += FORGIVEN_AFTER
-    quota.offend("again", now)
+    quota.offend(Offence("again"), now)
     quota.begin_session(now + KEPT_OUT_FIRST)
 
 

@@ -112,6 +112,7 @@ class Attack:
     async def back(self) -> None:
         """Have a session, as this node or, if it is none any more, as the next."""
         while not self.mallory.connected or self.world.ids[self._name] not in self.world.view.nodes:
+            self.world.forgive()
             try:
                 await self.mallory.hello(self._name)
             except SwarmError:

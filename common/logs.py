@@ -1,4 +1,7 @@
-"""Logging for daemons: one line a record, a priority that journald understands, and no join token in clear."""
+"""Logging for daemons: one line a record, a priority that journald understands, and no join token in clear.
+
+Names and messages of others are in it: what would act on the terminal that shows the log is written as an escape.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import re
 import sys
 from collections.abc import Mapping
 from typing import TextIO
+
+from common.terminal import visible
 
 # syslog's numbers, as sd-daemon(3) reads them at the start of a line.
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -27,7 +32,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = " | ".join(part.rstrip() for part in super().format(record).splitlines() if part.strip())
-        line = _TOKEN.sub(r"\1…", line)
+        line = visible(_TOKEN.sub(r"\1…", line))
         return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}" if self._journal else line
 
 

@@ -17,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import click
 import msgspec
 
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
 from common.privatefiles import private_file
+from common.terminal import echo
 from common.version import version
 from manager.backends.confirmed import read_confirmed
 from manager.backends.contents import read
@@ -99,8 +99,8 @@ def save(data: DataDir, file: Path) -> None:
                 manifest = back_up(data, out, SystemClock(), file.absolute().parent)
         except OSError as error:
             raise Unavailable(f"cannot write {file}: {error.strerror}") from error
-    click.echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
-    click.echo("It holds the cluster's secrets and keys: keep it where nobody else reads it.", err=True)
+    echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
+    echo("It holds the cluster's secrets and keys: keep it where nobody else reads it.", err=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import click
 import msgspec
 import uvloop
 
@@ -20,6 +19,7 @@ from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.interrupt import attempt, interruptible
+from common.terminal import echo
 from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
@@ -145,21 +145,21 @@ def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None
 
 
 def _tell(config: ManagerConfig, token: str) -> None:
-    click.echo(f"Swarm initialized: current node ({config.node_id}) is now a manager.\n")
-    click.echo(join_help("worker", token, config.advertise_addr))
-    click.echo("To add this host too, run that command here.")
+    echo(f"Swarm initialized: current node ({config.node_id}) is now a manager.\n")
+    echo(join_help("worker", token, config.advertise_addr))
+    echo("To add this host too, run that command here.")
 
 
 def _tell_restored(restored: Restored) -> None:
     manifest, address = restored.manifest, restored.config.advertise_addr
-    click.echo(f"This host is the manager of cluster {manifest.cluster_id}, as of {rfc3339(manifest.made_at)}.\n")
+    echo(f"This host is the manager of cluster {manifest.cluster_id}, as of {rfc3339(manifest.made_at)}.\n")
     if restored.moved:
-        click.echo(f"It was at {restored.before.advertise_addr}. On every worker, say where it is now:\n")
-        click.echo(f"    swarm-worker start --manager {address}\n")
+        echo(f"It was at {restored.before.advertise_addr}. On every worker, say where it is now:\n")
+        echo(f"    swarm-worker start --manager {address}\n")
     else:
-        click.echo("Workers come back by themselves.")
-    click.echo("What was changed since is lost: deploy it again. Hosts that joined since must leave, and join again.")
-    click.echo("The manager before must not run again: two would give orders.")
+        echo("Workers come back by themselves.")
+    echo("What was changed since is lost: deploy it again. Hosts that joined since must leave, and join again.")
+    echo("The manager before must not run again: two would give orders.")
 
 
 def start(data_dir: Path) -> None:

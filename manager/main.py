@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from common import logs
+from common.terminal import echo
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
@@ -123,7 +124,7 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     try:
         left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
     except Damaged as error:
-        click.echo(error.message, err=True)
+        echo(error.message, err=True)
         return DAMAGED_STATUS
     return LEFT_STATUS if left else 0
 

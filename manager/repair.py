@@ -16,13 +16,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import FailedPrecondition
 from common.ids import new_id
 from common.model import Node
 from common.privatefiles import sync_folder
+from common.terminal import echo
 from manager.backends.confirmed import confirmed_path
 from manager.backends.contents import Contents, best, counted, to_the_second
 from manager.backends.failures import explaining
@@ -45,22 +44,22 @@ def repair(data: DataDir, *, accept: bool) -> int:
     contents = examine(data)
     damage = contents.damage()
     if not damage:
-        click.echo(f"The store {data.store} is whole: {_summary(contents)}.")
+        echo(f"The store {data.store} is whole: {_summary(contents)}.")
         return 0
-    click.echo(f"The store {data.store} is damaged: {'; '.join(damage)}.")
+    echo(f"The store {data.store} is damaged: {'; '.join(damage)}.")
     for kind, object_id in contents.unreadable:
-        click.echo(f"  cannot be read: {kind} {object_id}")
-    click.echo(f"What is left: {_summary(contents)}.")
+        echo(f"  cannot be read: {kind} {object_id}")
+    echo(f"What is left: {_summary(contents)}.")
     if not accept:
-        click.echo("\nNothing was changed. To go back to a backup:\n")
-        click.echo(f"    {_restoring(data)}\n")
-        click.echo("To go on with what is left, the damaged files kept aside:\n")
-        click.echo(f"    swarm-manager repair --accept-loss{_data_dir_flag(data)}")
+        echo("\nNothing was changed. To go back to a backup:\n")
+        echo(f"    {_restoring(data)}\n")
+        echo("To go on with what is left, the damaged files kept aside:\n")
+        echo(f"    swarm-manager repair --accept-loss{_data_dir_flag(data)}")
         return 1
     aside = accept_loss(data, contents, SystemClock())
-    click.echo(f"\nThat is the store now. The damaged files, secrets among them, are in {aside}: remove it in the end.")
-    click.echo("What is lost has to be deployed again. Hosts whose node is lost must leave, and join again.")
-    click.echo(f"Start the manager: swarm-manager start{_data_dir_flag(data)}")
+    echo(f"\nThat is the store now. The damaged files, secrets among them, are in {aside}: remove it in the end.")
+    echo("What is lost has to be deployed again. Hosts whose node is lost must leave, and join again.")
+    echo(f"Start the manager: swarm-manager start{_data_dir_flag(data)}")
     return 0
 
 

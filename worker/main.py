@@ -17,6 +17,7 @@ from common.clock import rfc3339
 from common.errors import SwarmError, leaves
 from common.helptext import as_epilog
 from common.interrupt import interruptible
+from common.terminal import echo
 from common.version import version
 from worker import app, join, leave, statusfile
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
@@ -48,7 +49,7 @@ def _plain_errors(command: F) -> F:
         try:
             return command(*arguments, **options)
         except* SwarmError as errors:
-            click.echo(f"Error: {next(leaves(errors))}", err=True)
+            echo(f"Error: {next(leaves(errors))}", err=True)
             sys.exit(1)
 
     return wrapped  # type: ignore[return-value]
@@ -138,13 +139,13 @@ def join_command(
             return
         status = join.start(data)
         settle()
-    click.echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
+    echo(f"This host joined cluster {config.cluster_id} as node {config.node_id}.")
     for sentence in status.lacks:
         _warn(sentence)
 
 
 def _warn(sentence: str) -> None:
-    click.echo(f"Warning: {sentence}", err=True)
+    echo(f"Warning: {sentence}", err=True)
 
 
 @main.command(
@@ -169,7 +170,7 @@ def start_command(manager: str, data_dir: Path) -> None:
     status = statusfile.read(data.status)
     if status is None or not status.manager:
         hint = join.daemon(data).log_hint()
-        click.echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
+        echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
 
 
 @main.command("run", epilog=as_epilog("swarm-worker run --data-dir /var/lib/swarm-worker"))
@@ -195,9 +196,9 @@ def leave_command(data_dir: Path) -> None:
     join.daemon(data).stop()
     join.check_not_running(data)
     if asyncio.run(leave.leave(data)):
-        click.echo("This host left the cluster.")
+        echo("This host left the cluster.")
     else:
-        click.echo(
+        echo(
             "This host left the cluster, but no manager could be told: "
             f"remove it there with 'swarm-manager node rm --force {config.node_id}'."
         )
@@ -229,10 +230,10 @@ def status_command(layout: str, data_dir: Path) -> None:
     status = statusfile.read(data.status)
     if layout == "json":
         known = {"node_id": config.node_id, "cluster_id": config.cluster_id, "running": status is not None}
-        click.echo(msgspec.json.format(msgspec.json.encode(known | msgspec.to_builtins(status or {}))).decode())
+        echo(msgspec.json.format(msgspec.json.encode(known | msgspec.to_builtins(status or {}))).decode())
     else:
         for name, value in _status_lines(config, status, join.daemon(data).log_hint()):
-            click.echo(f"{name + ':':<14}{value}")
+            echo(f"{name + ':':<14}{value}")
     if status is None:
         sys.exit(1)
 
@@ -269,7 +270,7 @@ def _status_lines(
 @click.argument("shell", type=click.Choice(shellcompletion.SHELLS))
 def completion_command(shell: str) -> None:
     """Print the completion script for a shell."""
-    click.echo(shellcompletion.script(main, "swarm-worker", shell))
+    echo(shellcompletion.script(main, "swarm-worker", shell))
 
 
 def _run(data: DataDir, log_level: str, welcomed: Callable[[], None] = lambda: None) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from common.terminal import visible
 from manager.api.audit import Entry
 
 _LOG = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class AuditFile:
 
     def record(self, entry: Entry) -> None:
         """Take an entry; past `CAPACITY` that wait for the disk it goes to the manager's log instead."""
-        line = msgspec.json.encode(entry) + b"\n"
+        line = visible(msgspec.json.encode(entry).decode()).encode() + b"\n"
         if len(self._waiting) >= CAPACITY:
             _unwritten("the disk is too slow", [line])
             return

@@ -16,6 +16,7 @@ from common.clock import parse_rfc3339
 from common.errors import AlreadyExists, Unavailable
 from common.model.client import Role
 from common.quantities import parse_duration
+from common.terminal import echo
 from common.tls import certificate_request, new_key
 from common.units import human_duration
 from manager.cli.client import Client
@@ -109,7 +110,7 @@ async def create(client: Client, /, name: str, *, role: str, ttl: int, env: bool
         )
         _write(directory / "cert.pem", answer["Certificate"].encode(), 0o644)
         _write(directory / "ca.pem", answer["CA"].encode(), 0o644)
-    click.echo(how_to_use(answer, name, role, directory))
+    echo(how_to_use(answer, name, role, directory))
 
 
 @contextmanager
@@ -172,7 +173,7 @@ async def ls(client: Client, /, *, layout: str, quiet: bool) -> None:
     found = await client.get("/swarm/client-certificates")
     found.sort(key=lambda each: (natural(each["Name"]), each["CreatedAt"]))
     now = time.time()
-    click.echo(TABLE.render([row(each, now) for each in found], layout, quiet=quiet), nl=False)
+    echo(TABLE.render([row(each, now) for each in found], layout, quiet=quiet), nl=False)
 
 
 def row(each: Any, now: float) -> Row:
@@ -210,7 +211,7 @@ async def revoke(client: Client, /, references: tuple[str, ...]) -> None:
     for reference in references:
         try:
             for each in await client.delete(f"/swarm/client-certificates/{reference}"):
-                click.echo(f"{short_id(each['ID'])} {each['Name']}")
+                echo(f"{short_id(each['ID'])} {each['Name']}")
         except ApiError as error:
             problems.append(error.message)
     finish(problems)

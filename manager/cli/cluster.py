@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from common.model.service import EXTENSION_PREFIX
+from common.terminal import echo, one_line
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_services
@@ -68,10 +69,10 @@ async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) 
 
 def _show(moves: list[dict[str, Any]]) -> None:
     if not moves:
-        click.echo("Nothing to move: all is as even as it gets.")
+        echo("Nothing to move: all is as even as it gets.")
         return
     rows = [(f"{move['ServiceName']}.{move['Slot']}", move["From"], move["To"]) for move in moves]
-    click.echo(align("\n".join("\t".join(row) for row in (("TASK", "FROM", "TO"), *rows))))
+    echo(align("\n".join("\t".join(map(one_line, row)) for row in (("TASK", "FROM", "TO"), *rows))))
 
 
 async def _until_even(client: Client, names: set[str]) -> None:
@@ -101,4 +102,4 @@ async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: 
         if value is not None:
             labels[f"{EXTENSION_PREFIX}{name}"] = value
     await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
-    click.echo("Cluster updated.")
+    echo("Cluster updated.")

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from common import shellcompletion
 from common.errors import SwarmError
 from common.model.service import STACK_LABEL
+from common.terminal import echo
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand
 from manager.cli.session import current_endpoint
@@ -37,7 +38,7 @@ _SECONDS = 2.0  # a key press does not wait longer
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell."""
-    click.echo(shellcompletion.script(ctx.find_root().command, "swarm-manager", shell))
+    echo(shellcompletion.script(ctx.find_root().command, "swarm-manager", shell))
 
 
 @dataclass(frozen=True, slots=True)

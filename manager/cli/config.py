@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli import file_update, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -58,7 +59,7 @@ async def create(
     spec: dict[str, Any] = {"Name": name, "Labels": dict(label), "Data": content(source, env)}
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
-    click.echo((await client.post("/configs/create", spec))["ID"])
+    echo((await client.post("/configs/create", spec))["ID"])
 
 
 config.add_command(file_update.command("config", complete_configs))
@@ -71,7 +72,7 @@ async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], 
     """List configs."""
     found = rows(await client.get("/configs", filtered(grouped(filters))), time.time())
     without_driver = [{key: value for key, value in row.items() if key != "Driver"} for row in found]
-    click.echo(CONFIGS.render(without_driver, layout, quiet=quiet), nl=False)
+    echo(CONFIGS.render(without_driver, layout, quiet=quiet), nl=False)
 
 
 @config.command("inspect", cls=SwarmCommand, examples="swarm-manager config inspect --pretty nginx.conf")

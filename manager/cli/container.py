@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo, one_line
 from manager.cli import container_change, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -65,7 +66,7 @@ async def list_containers(
     query = {"all": "true"} if everything else {}
     query |= {"limit": str(limit)} if limit > 0 else {}
     found = await client.get("/containers/json", query | filtered(grouped(filters)))
-    click.echo(CONTAINERS.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
+    echo(CONTAINERS.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
 
 
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
@@ -181,7 +182,7 @@ async def top(client: Client, /, reference: str, options: tuple[str, ...]) -> No
     query = {"ps_args": " ".join(options)} if options else {}
     found = await client.get(f"/containers/{reference}/top", query)
     lines = [found["Titles"], *(found.get("Processes") or ())]
-    click.echo(align("".join("\t".join(line) + "\n" for line in lines), min_width=20, padding=3), nl=False)
+    echo(align("".join("\t".join(map(one_line, line)) + "\n" for line in lines), min_width=20, padding=3), nl=False)
 
 
 @container.command("port", cls=SwarmCommand, examples="swarm-manager container port web 80/tcp")
@@ -194,7 +195,7 @@ async def port(client: Client, /, reference: str, private: str | None) -> None:
     lines = port_lines(shown["NetworkSettings"].get("Ports") or {}, private)
     if private and not lines:
         raise CommandFailed(f"no public port '{private}' published for {reference}")
-    click.echo("".join(f"{line}\n" for line in lines), nl=False)
+    echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 @container.command("diff", cls=SwarmCommand, examples="swarm-manager container diff web")
@@ -203,7 +204,7 @@ async def port(client: Client, /, reference: str, private: str | None) -> None:
 async def diff(client: Client, /, reference: str) -> None:
     """List the files of a container that are changed (C), added (A) or deleted (D) since it was made."""
     for change in await client.get(f"/containers/{reference}/changes") or ():
-        click.echo(f"{_KINDS[change['Kind']]} {change['Path']}")
+        echo(one_line(f"{_KINDS[change['Kind']]} {change['Path']}"))
 
 
 for command in (

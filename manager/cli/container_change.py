@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import click
 
 from common.errors import FailedPrecondition, InvalidArgument
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import Complete, complete_containers, complete_paused, complete_running
@@ -63,7 +64,7 @@ async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     problems = []
     for name in containers:
         try:
-            click.echo((await client.post(f"/containers/{name}/wait"))["StatusCode"])
+            echo((await client.post(f"/containers/{name}/wait"))["StatusCode"])
         except ApiError as error:
             problems.append(error.message)
     finish(problems)
@@ -99,7 +100,7 @@ async def commit(client: Client, /, reference: str, name: str, **given: Any) -> 
         "pause": "1" if given["pause"] else "0",
     }
     headers = {"Content-Type": "application/json"}  # of an empty body: the image is configured as the container
-    click.echo((await client.post("/commit", params=query, headers=headers))["Id"])
+    echo((await client.post("/commit", params=query, headers=headers))["Id"])
 
 
 @click.command("attach", cls=SwarmCommand, examples="swarm-manager container attach web")

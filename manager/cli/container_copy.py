@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.cli.archive import END, member, pieces, unpack, write_all
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
@@ -108,7 +109,7 @@ async def copy(
     else:
         size = await _to_container(client, source, taker, destination, owner=archive, follow=follow_link)
     if not quiet and destination != STREAM and sys.stdout.isatty():
-        click.echo(f"Successfully copied {in_thousands(size)} to {taker and taker + ':'}{destination}", err=True)
+        echo(f"Successfully copied {in_thousands(size)} to {taker and taker + ':'}{destination}", err=True)
 
 
 def _split(argument: str) -> tuple[str, str]:

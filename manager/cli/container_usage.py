@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from common.errors import SwarmError
+from common.terminal import echo, pass_on, visible
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_running
@@ -72,7 +73,7 @@ async def _show_once(client: Client, names: list[str], layout: str, *, no_trunc:
             return error.message
 
     found = await asyncio.gather(*map(one, names))
-    click.echo(STATS.render([each for each in found if not isinstance(each, str)], layout), nl=False)
+    echo(STATS.render([each for each in found if not isinstance(each, str)], layout), nl=False)
     finish([each for each in found if isinstance(each, str)])
 
 
@@ -83,8 +84,11 @@ async def _show(usage: _Usage, layout: str) -> None:
         await asyncio.sleep(_SHOW_SECONDS)
         text = STATS.render(list(usage.rows.values()), layout)
         if text != shown:
-            lines = text.replace("\n", f"{_END_OF_LINE}\n")
-            click.echo(f"{_HOME}{lines}{_REST}" if sys.stdout.isatty() else text, nl=False)
+            if sys.stdout.isatty():
+                lines = visible(text).replace("\n", f"{_END_OF_LINE}\n")
+                pass_on(f"{_HOME}{lines}{_REST}")
+            else:
+                echo(text, nl=False)
             shown = text
 
 

@@ -7,8 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-import click
-
+from common.terminal import echo
 from manager.cli import decode, progress, task_rows
 from manager.cli.client import Client
 from manager.cli.eventfeed import EventFeed, event_feed
@@ -47,9 +46,9 @@ async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, q
 
 
 def _in_background(services: Mapping[str, str]) -> None:
-    click.echo("\nOperation continuing in background.", err=True)
+    echo("\nOperation continuing in background.", err=True)
     for name in services.values():
-        click.echo(f"Use `swarm-manager service ps {name}` to check progress.", err=True)
+        echo(f"Use `swarm-manager service ps {name}` to check progress.", err=True)
 
 
 def explain(failed: Mapping[str, Progress]) -> str:

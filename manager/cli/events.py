@@ -14,6 +14,7 @@ from common.clock import parse_rfc3339
 from common.errors import InvalidArgument
 from common.gotemplate import Template, TemplateError
 from common.quantities import parse_duration
+from common.terminal import echo, one_line
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.listing import filter_flag, format_flag, grouped
@@ -44,7 +45,7 @@ async def events(
     async with client.stream("/events", {**bounds, **filtered(grouped(filters))}) as lines:
         async for line in lines:
             if line.strip():
-                click.echo(show(line.decode()))
+                echo(show(line.decode()))
 
 
 def moment(text: str, now: float) -> str:
@@ -91,4 +92,4 @@ def describe(event: Any) -> str:
     actor = event.get("Actor") or {}
     attributes = ", ".join(f"{key}={value}" for key, value in sorted((actor.get("Attributes") or {}).items()))
     text = f"{when} {event['Type']} {event['Action']} {actor.get('ID', '')}"
-    return f"{text} ({attributes})" if attributes else text
+    return one_line(f"{text} ({attributes})" if attributes else text)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from common.clock import seconds
+from common.terminal import echo
 from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
@@ -49,9 +50,9 @@ def command(kind: str, complete: Any) -> click.Command:
         await client.post(f"/{kind}s/{before['ID']}/update", body, query)
         after = await client.get(f"/{kind}s/{full_name}")
         if after["ID"] == before["ID"]:
-            click.echo(f"{full_name} has this content already")
+            echo(f"{full_name} has this content already")
             return
-        click.echo(after["ID"])
+        echo(after["ID"])
         services = {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services") if _uses(each, after)}
         if services and not given["detach"]:
             await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
@@ -66,7 +67,7 @@ async def _count(client: Client, services: Mapping[str, str]) -> None:
     for service_id, name in services.items():
         running = await _running(client, service_id)
         fresh = await _running(client, service_id, **{"_up-to-date": ["true"]})
-        click.echo(f"{name}: {len(fresh & running)}/{len(running)} tasks have it")
+        echo(f"{name}: {len(fresh & running)}/{len(running)} tasks have it")
 
 
 async def _running(client: Client, service_id: str, **more: list[str]) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli import gotypes, image_transfer
 from manager.cli.build_context import open_context
 from manager.cli.client import Client, filtered
@@ -55,7 +56,7 @@ async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet:
     options = BuildOptions(**{**given, "args": args, "labels": dict(given["labels"])})
     image_id = await build(client, context, options, quiet=quiet)
     if quiet:
-        click.echo(image_id)
+        echo(image_id)
 
 
 @image.command(
@@ -84,7 +85,7 @@ async def list_images(
     """List the images of all nodes."""
     query = {**filtered(grouped(filters)), **({"all": "1"} if everything else {})}
     found = await client.get("/images/json", query)
-    click.echo(IMAGES.render(rows(found, time.time(), full=no_trunc), layout, quiet=quiet), nl=False)
+    echo(IMAGES.render(rows(found, time.time(), full=no_trunc), layout, quiet=quiet), nl=False)
 
 
 @image.command(
@@ -107,7 +108,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
     for name in names:
         try:
             for done in await client.delete(f"/images/{name}", query):
-                click.echo("\n".join(f"{what}: {which}" for what, which in done.items()))
+                echo("\n".join(f"{what}: {which}" for what, which in done.items()))
         except ApiError as error:
             problems.append(error.message)
     finish(problems)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import click
 
 from common import progress
+from common.terminal import pass_on, visible
 from manager.cli.build_context import BuildContext
 from manager.cli.client import Client
 from manager.cli.failures import CommandFailed
@@ -64,11 +64,11 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
             image_id = (message.get("aux") or {}).get("ID", image_id)
             if failure := progress.failure(message):
                 raise CommandFailed("".join(said) + failure)
-            text = message.get("stream") or progress_line(message)
+            text = message.get("stream") or visible(progress_line(message))
             if quiet:
                 said.append(text)
             else:
-                click.echo(text, nl=False)
+                pass_on(text)
     if not image_id:
         raise CommandFailed("the builder stopped without saying which image it made: look at the manager's log")
     return image_id

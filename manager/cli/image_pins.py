@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-import click
 import msgspec
 
 from common.errors import InvalidArgument
 from common.model.service import Placement, Platform, ServiceSpec
+from common.terminal import echo
 from manager.cli import registry
 from manager.cli.client import Client
 from manager.cli.failures import ApiError
@@ -39,7 +39,7 @@ class Pin:
     def applied(self, spec: ServiceSpec) -> ServiceSpec:
         """Name the image and its platforms in a specification; print the warning."""
         if self.warning:
-            click.echo(self.warning, err=True)
+            echo(self.warning, err=True)
         template = spec.task_template
         if self.platforms is None or template.container_spec is None:
             return spec

@@ -14,6 +14,7 @@ import click
 
 from common import progress
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.cli.archive import pieces, write_all
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
@@ -51,7 +52,7 @@ async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
         if failure := progress.failure(message):
             raise CommandFailed(failure)
         if not quiet:
-            click.echo(message.get("stream") or progress_line(message), nl=False)
+            echo(message.get("stream") or progress_line(message), nl=False)
 
 
 @click.command("pull", cls=SwarmCommand, examples="swarm-manager image pull debian:12")
@@ -67,7 +68,7 @@ async def pull(client: Client, /, name: str, platform: str, *, quiet: bool) -> N
     headers = {"X-Registry-Auth": auth_header(name, config_path())}
     async with client.stream("/images/create", query, method="POST", headers=headers) as answer:
         await show(answer, quiet=quiet)
-    click.echo(name if image.digest or image.tag else f"{name}:latest")
+    echo(name if image.digest or image.tag else f"{name}:latest")
 
 
 @click.command("push", cls=SwarmCommand, examples="swarm-manager image push registry.example/team/shop:1")
@@ -82,7 +83,7 @@ async def push(client: Client, /, name: str, *, quiet: bool) -> None:
     async with client.stream(path, query, method="POST", headers=headers) as answer:
         await show(answer, quiet=quiet)
     if quiet:
-        click.echo(name)
+        echo(name)
 
 
 @click.command("save", cls=SwarmCommand, examples="swarm-manager image save -o shop.tar shop:1")

@@ -6,10 +6,9 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-import click
-
 from common.errors import InvalidArgument, NotFound
 from common.gotemplate import Template, TemplateError
+from common.terminal import echo, one_line
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.gotypes import Struct, typed
 from manager.cli.jsontext import indent
@@ -49,7 +48,7 @@ async def inspect(
         raise InvalidArgument("--format is incompatible with human friendly format")
     texts, problems = await collect(references, fetch)
     if page is not None and pretty:
-        click.echo("\n".join([await page(json.loads(text)) for text in texts]), nl=bool(texts))
+        echo("\n".join([await page(_on_one_line(json.loads(text))) for text in texts]), nl=bool(texts))
     else:
         show([(text, kind) for text in texts], layout)
     finish(problems)
@@ -64,10 +63,10 @@ def show(objects: Sequence[tuple[str, Struct]], layout: str) -> None:
     """
     if layout in ("", "json"):
         whole = f"[{','.join(text.strip() for text, _ in objects)}]"
-        click.echo(whole if layout else indent(whole))
+        echo(whole if layout else indent(whole))
         return
     for text, kind in objects:
-        click.echo(_through(layout, json.loads(text), kind))
+        echo(_through(layout, json.loads(text), kind))
 
 
 async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) -> None:
@@ -81,7 +80,7 @@ async def each(references: Iterable[str], act: Callable[[str], Awaitable[Any]]) 
     for reference in references:
         try:
             await act(reference)
-            click.echo(reference)
+            echo(reference)
         except ApiError as error:
             problems.append(error.message)
     finish(problems)
@@ -91,6 +90,18 @@ def finish(problems: Sequence[str]) -> None:
     """End a command on several objects: every problem is said, and any makes it fail."""
     if problems:
         raise CommandFailed("\n".join(problems))
+
+
+def _on_one_line(value: Any) -> Any:
+    """Return a JSON value of which no text is more than one line of a page, or more than one cell."""
+    match value:
+        case str():
+            return one_line(value)
+        case list():
+            return [_on_one_line(each) for each in value]
+        case dict():
+            return {one_line(key): _on_one_line(each) for key, each in value.items()}
+    return value
 
 
 def _through(layout: str, data: dict[str, Any], kind: Struct) -> str:

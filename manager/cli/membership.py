@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, completing, flag
 from manager.cli.failures import CommandFailed
@@ -35,14 +36,14 @@ async def join_token(client: Client, /, role: str, *, quiet: bool, rotate: bool)
     if rotate:
         await _rotate(client, role)
         if not quiet:
-            click.echo(f"Successfully rotated {role} join token.\n")
+            echo(f"Successfully rotated {role} join token.\n")
     token = (await client.get("/swarm"))["JoinTokens"][role.capitalize()]
     if not token:
         raise CommandFailed("join tokens are shown to clients with the role admin alone")
     if quiet:
-        click.echo(token)
+        echo(token)
         return
-    click.echo(join_help(role, token, await _address(client)))
+    echo(join_help(role, token, await _address(client)))
 
 
 async def _rotate(client: Client, role: str) -> None:
@@ -74,4 +75,4 @@ async def leave(client: Client, /, *, force: bool) -> None:
     """Take this node out of the cluster; the last manager ends it, and needs --force."""
     query = {"force": "true", "cluster": (await client.get("/swarm"))["ID"]} if force else None
     await client.post("/swarm/leave", None, query)
-    click.echo("Node left the swarm.")
+    echo("Node left the swarm.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -87,8 +88,8 @@ async def create(client: Client, /, name: str, **given: Any) -> None:
     }
     answer = await client.post("/networks/create", body)
     if answer.get("Warning"):
-        click.echo(answer["Warning"], err=True)
-    click.echo(answer["Id"])
+        echo(answer["Warning"], err=True)
+    echo(answer["Id"])
 
 
 def _flat(lists: Iterable[Iterable[str]]) -> list[str]:
@@ -104,7 +105,7 @@ async def list_networks(
 ) -> None:
     """List networks."""
     found = await client.get("/networks", filtered(grouped(filters)))
-    click.echo(NETWORKS.render(rows(found, full=no_trunc), layout, quiet=quiet), nl=False)
+    echo(NETWORKS.render(rows(found, full=no_trunc), layout, quiet=quiet), nl=False)
 
 
 def rows(networks: Iterable[Any], *, full: bool = False) -> list[Row]:
@@ -142,7 +143,7 @@ async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout:
 async def rotate_keys(client: Client, /) -> None:
     """Give all encrypted networks new keys now, and not when the present ones are 12 hours old. Nothing is cut off."""
     answer = await client.post("/networks/rotate-keys", {})
-    click.echo(f"Encrypted networks change over to keys of generation {answer['Generation']}.")
+    echo(f"Encrypted networks change over to keys of generation {answer['Generation']}.")
 
 
 @network.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager network rm backend front")
@@ -155,7 +156,7 @@ async def remove(client: Client, /, networks: tuple[str, ...], *, force: bool) -
     for name in networks:
         try:
             await client.delete(f"/networks/{name}")
-            click.echo(name)
+            echo(name)
         except ApiError as error:
             if not (force and error.not_found):
                 problems.append(error.message)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from common.terminal import echo, one_line
 from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -51,10 +52,10 @@ async def list_nodes(client: Client, /, filters: tuple[tuple[str, str], ...], la
     """List the nodes of the cluster; a star marks the one that answers."""
     nodes = await client.get("/nodes", filtered(grouped(filters)))
     swarm = (await client.get("/info")).get("Swarm") or {}
-    click.echo(NODES.render(rows(nodes, swarm), layout, quiet=quiet), nl=False)
+    echo(NODES.render(rows(nodes, swarm), layout, quiet=quiet), nl=False)
     if not quiet:
         for line in notes(nodes):
-            click.echo(line, err=True)
+            echo(one_line(line), err=True)
 
 
 async def resolve(client: Client, reference: str) -> str:
@@ -99,7 +100,7 @@ async def list_node_tasks(
         except ApiError as error:
             problems.append(error.message)
     if tasks or not problems:
-        click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+        echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
     finish(problems)
 
 
@@ -146,7 +147,7 @@ async def update_node(
         raise InvalidArgument(str(error)) from error
     spec["Labels"] = labels | dict(label_add)
     await client.post(f"/nodes/{found['ID']}/update", spec, {"version": str(found["Version"]["Index"])})
-    click.echo(reference)
+    echo(reference)
 
 
 @node.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager node rm --force lost-host")

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from common.model import TaskState
+from common.terminal import one_line
 from manager.cli.progress import Progress, Verdict
 from manager.cli.progress_slots import Line
 from manager.cli.progress_view import MOST_LINES, label, overall, told
@@ -59,16 +60,16 @@ def _headline(name: str, progress: Progress) -> Text:
         Verdict.VERIFYING: ("…", "cyan"),
         Verdict.WAITING: ("…", ""),
     }[progress.verdict]
-    text = Text(f"{mark} {name}: {overall(progress)}", style=style)
+    text = Text(one_line(f"{mark} {name}: {overall(progress)}"), style=style)
     if progress.note:
-        text.append(f"  {progress.note}", style="dim")
+        text.append(one_line(f"  {progress.note}"), style="dim")
     return text
 
 
 def _bar(line: Line, progress: Progress) -> Text:
     state = line.state or TaskState.NEW
     filled = int(_BAR_WIDTH * min(state, TaskState.RUNNING) / TaskState.RUNNING)
-    text = Text(f"  {label(line, progress):>12} ")
+    text = Text(one_line(f"  {label(line, progress):>12} "))
     text.append("━" * filled, style="green" if state >= TaskState.RUNNING else "cyan")
     text.append("━" * (_BAR_WIDTH - filled), style="dim")
     text.append(f" {state.name.lower():<10}")

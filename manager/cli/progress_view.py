@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol, Self
 
-import click
-
+from common.terminal import echo, one_line
 from manager.cli.progress import Progress, Verdict
 from manager.cli.progress_slots import Line
 
@@ -50,7 +49,7 @@ class PlainView(NoView):
         for key, text in plain_lines(name, progress):
             if self._printed.get((name, key)) != text:
                 self._printed[name, key] = text
-                click.echo(f"{name}: {key}: {text}" if self._prefixed else f"{key}: {text}")
+                echo(f"{name}: {key}: {text}" if self._prefixed else f"{key}: {text}")
 
 
 def plain_lines(name: str, progress: Progress) -> Iterator[tuple[str, str]]:
@@ -88,7 +87,7 @@ def label(line: Line, progress: Progress) -> str:
 def told(line: Line) -> str:
     """Say a slot's trouble on one line, or its state."""
     if line.trouble:
-        return line.trouble.replace("\n", " ")
+        return one_line(line.trouble.replace("\n", " "))
     return line.state.name.lower() if line.state is not None else ""
 
 

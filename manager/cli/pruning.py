@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container_stats import in_thousands
@@ -44,9 +45,9 @@ async def run_prune(client: Client, noun: str, what: str, filters: dict[str, lis
     pruned = await client.post(f"/{noun}s/prune", params=filtered(filters))
     title = f"{noun.capitalize()}s"
     if lines := _lines(pruned.get(f"{title}Deleted") or ()):
-        click.echo(f"Deleted {title}:\n" + "\n".join(lines) + "\n")
+        echo(f"Deleted {title}:\n" + "\n".join(lines) + "\n")
     if "SpaceReclaimed" in pruned:
-        click.echo(f"Total reclaimed space: {in_thousands(pruned['SpaceReclaimed'])}")
+        echo(f"Total reclaimed space: {in_thousands(pruned['SpaceReclaimed'])}")
 
 
 def _lines(deleted: Sequence[Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from common.helptext import as_epilog
+from common.terminal import echo
 from manager.cli.client_cert import client_cert
 from manager.cli.cluster import cluster
 from manager.cli.command import SwarmGroup, connection_flags
@@ -75,10 +76,10 @@ class Program(SwarmGroup):
             _leave_quietly()
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the one place that turns any error into an exit
             if "--debug" in (args[0] if args and args[0] is not None else extra.get("args") or sys.argv):
-                traceback.print_exc()
+                echo(traceback.format_exc(), err=True, nl=False)
             message, code = explain(error)
             if message:
-                click.echo(message, err=True)
+                echo(message, err=True)
             sys.exit(code)
         sys.exit(result if isinstance(result, int) else 0)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from common.errors import InvalidArgument
 from common.gotemplate import Template, TemplateError
+from common.terminal import one_line
 from manager.cli.tabwriter import align
 
 Row: TypeAlias = Mapping[str, object]
 
+_JSON = re.compile(r"\bjson\b")
 _ESCAPES = {"\\t": "\t", "\\n": "\n"}
 # In the heading's line a function has a heading for its argument, which it must leave alone.
 _HEADING_FUNCTIONS = {
@@ -44,6 +47,8 @@ class Table:
             return "".join(f"{row[self.key]}\n" for row in rows)
         if layout == "json":
             return "".join(json_line(row) + "\n" for row in rows)
+        if _JSON.search(layout) is None:  # which writes any value on one line by itself
+            rows = [_in_cells(row) for row in rows]
         if layout == "raw":
             return _each(Template("".join(f"{key}: {{{{.{name}}}}}\n" for key, name in self.raw.items())), rows)
         if layout == "table" or not layout:
@@ -56,6 +61,10 @@ class Table:
     def _table(self, text: str, rows: Sequence[Row]) -> str:
         head = _rendered(_template(text, headings=True), self.headings)
         return align(f"{head}\n" + _each(_template(text), rows))
+
+
+def _in_cells(row: Row) -> Row:
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def json_line(row: Row) -> str:

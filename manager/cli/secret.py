@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.cli import digest, file_update, gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -79,7 +80,7 @@ async def create(
         spec["Driver"] = {"Name": driver}
     if template_driver:
         spec["Templating"] = {"Name": template_driver}
-    click.echo((await client.post("/secrets/create", spec))["ID"])
+    echo((await client.post("/secrets/create", spec))["ID"])
 
 
 secret.add_command(file_update.command("secret", complete_secrets))
@@ -91,7 +92,7 @@ secret.add_command(file_update.command("secret", complete_secrets))
 async def list_secrets(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List secrets."""
     found = rows(await client.get("/secrets", filtered(grouped(filters))), time.time())
-    click.echo(SECRETS.render(found, layout, quiet=quiet), nl=False)
+    echo(SECRETS.render(found, layout, quiet=quiet), nl=False)
 
 
 @secret.command("inspect", cls=SwarmCommand, examples="swarm-manager secret inspect --pretty db-password")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli import decode, gotypes, service_change
 from manager.cli.client import Client, filtered
 from manager.cli.cluster import rebalance_service
@@ -49,7 +50,7 @@ def service() -> None:
 async def list_services(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List services."""
     found = await client.get("/services", {"status": "true", **filtered(grouped(filters))})
-    click.echo(SERVICES.render(rows(found), layout, quiet=quiet), nl=False)
+    echo(SERVICES.render(rows(found), layout, quiet=quiet), nl=False)
 
 
 @service.command(
@@ -84,9 +85,9 @@ async def list_service_tasks(
         shown["no_trunc"] |= shown[
             "quiet"
         ]  # as docker has it: short ids in `stack ps -q` and `node ps -q`, long ones here
-        click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+        echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
     for line in waits:
-        click.echo(line, err=True)
+        echo(line, err=True)
     finish(problems)
 
 

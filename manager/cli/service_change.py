@@ -12,6 +12,7 @@ from common.clock import seconds
 from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import ServiceSpec
+from common.terminal import echo
 from manager.cli import decode
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
@@ -53,7 +54,7 @@ async def create(client: Client, /, image: str, args: tuple[str, ...], **given: 
         raise InvalidArgument(str(error)) from error
     spec = await _resolved(client, spec)
     service_id = await send_new(client, spec, resolve=not given["no_resolve_image"], auth=given["with_registry_auth"])
-    click.echo(service_id)
+    echo(service_id)
     await _wait(client, {service_id: spec.name or service_id}, given)
 
 
@@ -105,7 +106,7 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
             auth=given["with_registry_auth"],
             scale=given.get("replicas") is not None,
         )
-    click.echo(reference)
+    echo(reference)
     if not given["pause"]:
         await _wait(client, {service.id: service.name}, given, rollback=rolls_back)
 
@@ -152,7 +153,7 @@ async def rollback(client: Client, /, reference: str, **given: Any) -> None:
     """Return a service to its previous specification, or to an earlier one."""
     service = await _fetch(client, reference)
     await _roll_back(client, service, given["to"] or 0)
-    click.echo(reference)
+    echo(reference)
     await _wait(client, {service.id: service.name}, given, rollback=True)
 
 
@@ -179,7 +180,7 @@ async def scale(client: Client, /, scales: tuple[str, ...], **given: Any) -> Non
             problems.append(f"{reference}: {error.message}")
             continue
         scaled[service.id] = service.name
-        click.echo(f"{reference} scaled to {replicas}")
+        echo(f"{reference} scaled to {replicas}")
     if scaled:
         await _wait(client, scaled, given)
     finish(problems)

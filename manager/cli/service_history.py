@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from common.clock import parse_rfc3339
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand
 from manager.cli.completion import complete_services
@@ -41,7 +42,7 @@ _MOST_CHANGES = 4
 async def history(client: Client, /, reference: str, layout: str, *, quiet: bool) -> None:
     """List the specifications that a service has and had, with what each changed."""
     found = await client.get(f"/services/{reference}/history")
-    click.echo(REVISIONS.render(rows(found, time.time()), layout, quiet=quiet), nl=False)
+    echo(REVISIONS.render(rows(found, time.time()), layout, quiet=quiet), nl=False)
 
 
 def rows(revisions: list[Mapping[str, Any]], now: float) -> list[Row]:

@@ -11,6 +11,7 @@ import aiohttp
 import click
 
 from common.model import Task
+from common.terminal import one_line, pass_on
 from manager.cli import decode, task_rows
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
@@ -65,7 +66,7 @@ async def logs(client: Client, /, reference: str, **given: Any) -> None:
         async for channel, piece in frames(body):
             line = piece.decode(errors="replace")
             text = line if given["raw"] else await writer.format(line)
-            click.echo(text, nl=False, err=channel == STDERR)
+            pass_on(text, err=channel == STDERR)
 
 
 async def _find(client: Client, reference: str) -> tuple[str, bool, int]:
@@ -116,8 +117,8 @@ class _Writer:
         label = await self._label(pairs[_TASK_LABEL], pairs.get("com.docker.swarm.node.id", ""))
         if self._given["details"]:
             kept = ",".join(f"{key}={value}" for key, value in pairs.items() if key not in _OUR_LABELS)
-            message = f"{kept} {message}" if kept else message
-        return f"{stamp + ' ' if stamp else ''}{label}    | {message}"
+            message = f"{one_line(kept)} {message}" if kept else message
+        return f"{stamp + ' ' if stamp else ''}{one_line(label)}    | {message}"
 
     async def _label(self, task_id: str, node_id: str) -> str:
         if task_id not in self._labels:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import msgspec
 
 from common.errors import InvalidArgument
 from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
+from common.terminal import echo
 from manager.cli import image_pins, registry
 from manager.cli.client import Client, filtered
 from manager.cli.encode import to_json
@@ -119,4 +119,4 @@ async def _prepared(
 
 def _warn(answer: Any) -> None:
     for warning in (answer or {}).get("Warnings") or []:
-        click.echo(warning, err=True)
+        echo(warning, err=True)

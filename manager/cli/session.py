@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import address
 from manager.cli.endpoint import Endpoint
@@ -25,7 +26,7 @@ def current_endpoint() -> Endpoint:
 
 
 def _warn(text: str) -> None:
-    click.echo(f"WARNING: {text}", err=True)
+    echo(f"WARNING: {text}", err=True)
 
 
 def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, None]]) -> Callable[P, None]:

@@ -13,6 +13,7 @@ import click
 from common.clock import seconds
 from common.errors import InvalidArgument
 from common.model.service import STACK_LABEL
+from common.terminal import echo
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_stacks
@@ -71,7 +72,7 @@ def _converted(config: Config, name: str, resolve_image: str) -> Stack:
         raise InvalidArgument(f"Invalid option {resolve_image} for flag --resolve-image: {', '.join(RESOLVE)}")
     made = convert(config, name, read_bytes)
     for warning in made.warnings[len(config.warnings) :]:
-        click.echo(warning, err=True)
+        echo(warning, err=True)
     return made
 
 
@@ -113,7 +114,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     try:
         services = await deploy_stack(client, converted, manners)
     except asyncio.CancelledError:
-        click.echo(f"\nStack {name} is deployed in part. Run the same command again to complete it.", err=True)
+        echo(f"\nStack {name} is deployed in part. Run the same command again to complete it.", err=True)
         raise
     if not given["detach"]:
         await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
@@ -142,7 +143,7 @@ async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: b
 @_files
 def config(files: tuple[str, ...]) -> None:
     """Print the compose files merged, interpolated and in long form."""
-    click.echo(render(load_files(files)), nl=False)
+    echo(render(load_files(files)), nl=False)
 
 
 @stack.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager stack ls --format '{{.Name}}'")
@@ -151,7 +152,7 @@ def config(files: tuple[str, ...]) -> None:
 async def list_stacks(client: Client, /, layout: str) -> None:
     """List stacks."""
     found = await client.get("/services", filtered({"label": [STACK_LABEL]}))
-    click.echo(STACKS.render(rows(found), layout), nl=False)
+    echo(STACKS.render(rows(found), layout), nl=False)
 
 
 def rows(services: list[Any]) -> list[Row]:
@@ -173,7 +174,7 @@ async def list_stack_tasks(
     tasks = await fetch(client, {**groups, "label": [*groups.get("label", []), label]})
     if not tasks:
         raise CommandFailed(f"nothing found in stack: {name}")
-    click.echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+    echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
 
 
 @stack.command("services", cls=SwarmCommand, examples="swarm-manager stack services shop")
@@ -188,9 +189,9 @@ async def list_stack_services(
     wanted = {**groups, "label": [*groups.get("label", []), f"{STACK_LABEL}={name}"]}
     found = await client.get("/services", {"status": "true", **filtered(wanted)})
     if not found:
-        click.echo(f"Nothing found in stack: {name}", err=True)
+        echo(f"Nothing found in stack: {name}", err=True)
         return
-    click.echo(SERVICES.render(service_rows(found), layout, quiet=quiet), nl=False)
+    echo(SERVICES.render(service_rows(found), layout, quiet=quiet), nl=False)
 
 
 @stack.command(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.cli.build_context import BuildContext, open_context
 from manager.cli.client import Client
 from manager.cli.failures import CommandFailed
@@ -40,12 +39,12 @@ def _context(config: Config, each: Build) -> BuildContext | None:
     except InvalidArgument as error:
         if each.required:
             raise config.error(each.at, error.message) from error
-        click.echo(f"service {each.service} is not built, {each.image} is used as it is: {error.message}", err=True)
+        echo(f"service {each.service} is not built, {each.image} is used as it is: {error.message}", err=True)
         return None
 
 
 async def _build(client: Client, context: BuildContext, each: Build, *, quiet: bool) -> None:
-    click.echo(f"Building image {each.image}")
+    echo(f"Building image {each.image}")
     options = BuildOptions(
         tags=(each.image,),
         args=each.args,

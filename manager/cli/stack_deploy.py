@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import click
 import msgspec
 
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
+from common.terminal import echo
 from manager.cli import decode, digest
 from manager.cli.client import Client, filtered
 from manager.cli.encode import to_json
@@ -78,7 +78,7 @@ async def _prune(client: Client, stack: Stack) -> None:
     wanted = {spec.name for spec in stack.services.values()}
     for service in await client.get("/services", of_stack(stack.name)):
         if service["Spec"]["Name"] not in wanted:
-            click.echo(f"Removing service {service['Spec']['Name']}")
+            echo(f"Removing service {service['Spec']['Name']}")
             await client.delete(f"/services/{service['ID']}")
 
 
@@ -86,7 +86,7 @@ async def _create_networks(client: Client, stack: Stack) -> None:
     present = {network["Name"] for network in await client.get("/networks", of_stack(stack.name))}
     for name, spec in stack.networks.items():
         if name not in present:
-            click.echo(f"Creating network {name}")
+            echo(f"Creating network {name}")
             try:
                 await client.post("/networks/create", network_request(spec))
             except ApiError as error:
@@ -127,7 +127,7 @@ async def _put_files(client: Client, stack: str, kind: str, specs: Mapping[str, 
         body = file_body(spec, present)
         try:
             if present is None:
-                click.echo(f"Creating {kind} {name}")
+                echo(f"Creating {kind} {name}")
                 await client.post(f"/{kind}s/create", body)
             else:
                 # The stack's own services get the new content below, together with all else that changes.
@@ -137,7 +137,7 @@ async def _put_files(client: Client, stack: str, kind: str, specs: Mapping[str, 
             done = "create" if present is None else "update"
             raise CommandFailed(f"failed to {done} {kind} {name}: {error.message}") from error
         if present is not None and (await client.get(f"/{kind}s/{name}"))["ID"] != present["ID"]:
-            click.echo(f"Updating {kind} {name} (new content)")
+            echo(f"Updating {kind} {name} (new content)")
 
 
 def file_body(spec: Any, present: Any) -> Any:
@@ -200,7 +200,7 @@ async def _pass_ports_on(client: Client, targets: list[Target]) -> list[Target]:
         present = each.present
         left = without_passed_on(present.spec, each.spec, others) if present is not None else None
         if present is not None and left is not None:
-            click.echo(f"Updating service {left.name} (id: {present.id}): ports that go to other services")
+            echo(f"Updating service {left.name} (id: {present.id}): ports that go to other services")
             try:
                 await send_change(client, present.id, present.version.index, left)
             except ApiError as error:
@@ -215,7 +215,7 @@ async def _pass_ports_on(client: Client, targets: list[Target]) -> list[Target]:
 async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool) -> str:
     """Create or update a service; return its id."""
     spec, present = target.spec, target.present
-    click.echo(f"Updating service {spec.name} (id: {present.id})" if present else f"Creating service {spec.name}")
+    echo(f"Updating service {spec.name} (id: {present.id})" if present else f"Creating service {spec.name}")
     try:
         if target.resolve:
             spec = await pins.pinned(spec)

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from common.errors import InvalidArgument
+from common.terminal import echo
 from manager.compose import ComposeFile, Config, load
 
 STDIN = "-"
@@ -71,5 +70,5 @@ def load_files(names: Sequence[str]) -> Config:
     files, directory = read_files(names)
     config = load(files, os.environ, read_bytes, directory)
     for warning in config.warnings:
-        click.echo(warning, err=True)
+        echo(warning, err=True)
     return config

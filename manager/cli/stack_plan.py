@@ -11,6 +11,7 @@ import click
 
 from common.errors import NotFound
 from common.model.service import ServiceSpec
+from common.terminal import echo
 from manager.cli import digest
 from manager.cli.client import Client
 from manager.cli.image_pins import Pins
@@ -32,8 +33,8 @@ async def show_plan(client: Client, stack: Stack, manners: Manners) -> None:
     """
     steps = await plan(client, stack, manners)
     for step in steps:
-        click.echo(str(step))
-    click.echo(summary(steps))
+        echo(str(step))
+    echo(summary(steps))
     if steps:
         raise click.exceptions.Exit(CHANGES_EXIT)
 
@@ -97,7 +98,7 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool |
         return base64.b64decode(present.get("Data", "")) != bytes(spec.data)
     known = (present.get("Labels") or {}).get(digest.LABEL)
     if known is None:
-        click.echo(f"secret {spec.name}: made by another client, so whether its content changes is not known", err=True)
+        echo(f"secret {spec.name}: made by another client, so whether its content changes is not known", err=True)
         return None
     return not digest.matches(known, spec.data)
 

@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.converge import MAX_INTERVAL
 from manager.cli.eventfeed import EventFeed, event_feed
@@ -51,13 +50,13 @@ async def remove(client: Client, stack: str, *, wait: bool, patience: float) -> 
     """
     found = {kind: await client.get(f"/{kind}s", of_stack(stack)) for kind in _SERVICES_FIRST}
     if not any(found.values()):
-        click.echo(f"Nothing found in stack: {stack}", err=True)
+        echo(f"Nothing found in stack: {stack}", err=True)
         return
     problems: list[str] = []
     async with event_feed(client) as feed:
         for kind in _SERVICES_FIRST:
             for each in sorted(found[kind], key=_name):
-                click.echo(f"Removing {kind} {_name(each)}")
+                echo(f"Removing {kind} {_name(each)}")
                 problem = await _remove_one(client, kind, _id(each), _name(each))
                 if problem and not (wait and kind in _IN_USE_FOR_A_WHILE):
                     problems.append(problem)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
@@ -39,7 +40,7 @@ async def status(client: Client, /) -> None:
     except ApiError as error:
         raise CommandFailed(f"swarm-manager: running at {client.endpoint.url}\n{error.reason}") from error
     for key, value in describe(client.endpoint.url, version, info.get("Swarm") or {}, nodes):
-        click.echo(f"{key + ':':<12}{value}")
+        echo(f"{key + ':':<12}{value}")
 
 
 def describe(url: str, version: Any, swarm: Any, nodes: list[Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from common.terminal import echo
 from manager.cli import gotypes
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
@@ -47,7 +48,7 @@ async def list_tasks(
     text = await print_tasks(
         client, tasks, time.time(), layout=layout, quiet=quiet, no_trunc=no_trunc, no_resolve=no_resolve
     )
-    click.echo(text, nl=False)
+    echo(text, nl=False)
 
 
 @task.command("inspect", cls=SwarmCommand, examples="swarm-manager task inspect --format '{{.Status.State}}' TASK")

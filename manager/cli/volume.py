@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from common.terminal import echo
 from manager.cli import gotypes
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
@@ -49,7 +50,7 @@ def volume() -> None:
 async def create(client: Client, /, name: str, driver: str, labels: Any, options: Any) -> None:
     """Create a volume: on the node that is named, else on the one with the least to do."""
     body = {"Name": name, "Driver": driver, "Labels": dict(labels), "DriverOpts": dict(options)}
-    click.echo((await client.post("/volumes/create", body))["Name"])
+    echo((await client.post("/volumes/create", body))["Name"])
 
 
 @volume.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager volume ls --filter dangling=true")
@@ -58,10 +59,10 @@ async def create(client: Client, /, name: str, driver: str, labels: Any, options
 async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List the volumes of all nodes."""
     found = await client.get("/volumes", filtered(grouped(filters)))
-    click.echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
+    echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
     for warning in found.get("Warnings") or ():
         if not warning.startswith("node "):  # which nodes are missing has been said
-            click.echo(f"WARNING: {warning}", err=True)
+            echo(f"WARNING: {warning}", err=True)
 
 
 def path_of(reference: str) -> str:

@@ -45,6 +45,11 @@ def test_a_traceback_stays_on_one_line():
     assert "ValueError: first | second" in text
 
 
+def test_what_would_act_on_a_terminal_is_shown():
+    text = logged({}, lambda log: log.warning("node %s joined", "a\x1b[2J\x07\x9b\u202e\nI manager.app: forged\rb"))
+    assert text.endswith("node a\\u001b[2J\\u0007\\u009b\\u202e | I manager.app: forged | b joined\n")
+
+
 def test_levels_are_kept():
     assert logged({}, lambda log: log.info("x"), level="warning") == ""
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from common.errors import InvalidArgument
@@ -33,6 +35,14 @@ def test_raw():
 def test_templates_and_tables_of_templates():
     assert TABLE.render(ROWS, r"{{.ID}}\t{{upper .Name}}") == "abc\tA->B\ndef\tC\n"
     assert TABLE.render(ROWS, r"table {{upper .Name}}\t{{.ID}}") == "NAME      ID\nA->B      abc\nC         def\n"
+
+
+def test_a_value_stays_in_its_cell_and_json_has_it_as_it_is():
+    rows = [{"ID": "abc", "Name": "a\tb\n\x1b[2J"}]
+    assert TABLE.render(rows) == "ID        NAME\nabc       a\\tb\\n\\u001b[2J\n"
+    assert TABLE.render(rows, r"{{.Name}}\t{{.ID}}") == "a\\tb\\n\\u001b[2J\tabc\n"
+    for layout in ("json", "{{json .}}"):
+        assert json.loads(TABLE.render(rows, layout)) == rows[0]
 
 
 @pytest.mark.parametrize("template", ["{{.Nope}}", "{{.ID", "{{nope .ID}}"])

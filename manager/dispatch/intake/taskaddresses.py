@@ -7,12 +7,12 @@ is one that is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from common.addressing import container_addresses, is_address, layout
-from common.addressing6 import beside_ipv4, cluster_pools, mesh_prefix, writer_with_ipv4
+from common.addressing6 import beside_ipv4, cluster_pools, mesh_prefix, with_ipv4
 from common.errors import InvalidArgument
 from common.model import Network
 from common.printable import quoted
@@ -76,8 +76,8 @@ def check_beside(text: str, address: str, network_id: str, hearing: Hearing) -> 
 def _beside(address: str, network_id: str, hearing: Hearing) -> str:
     """Return the IPv6 address beside an IPv4 one in a network, or at the gateway; empty if none is."""
     if network_id == MESH:
-        write = _mesh_writer(hearing.view.cluster.id, hearing.view.cluster.default_addr_pool)
-        return write(address) if write is not None else ""
+        prefix = _mesh_prefix(hearing.view.cluster.id, hearing.view.cluster.default_addr_pool)
+        return str(with_ipv4(prefix, IPv4Address(address))) if prefix is not None else ""
     network = hearing.view.networks.get(network_id)
     return beside_ipv4((config.subnet for config in network.subnets), address) if network is not None else ""
 
@@ -152,6 +152,5 @@ def _gateway_addresses(pools: tuple[str, ...], number: int) -> range:
 
 
 @lru_cache(maxsize=8)
-def _mesh_writer(cluster_id: str, pools: tuple[str, ...]) -> Callable[[str], str] | None:
-    prefix = mesh_prefix(cluster_pools(cluster_id, pools))
-    return writer_with_ipv4(prefix) if prefix is not None else None
+def _mesh_prefix(cluster_id: str, pools: tuple[str, ...]) -> IPv6Network | None:
+    return mesh_prefix(cluster_pools(cluster_id, pools))

@@ -14,7 +14,6 @@ from common.model.node import (
     EngineDescription,
     ManagerStatus,
     NodeDescription,
-    NodeResources,
     NodeStatus,
     Plugin,
 )

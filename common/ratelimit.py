@@ -65,12 +65,12 @@ class RateLimit:
         return self._bucket(key, now).take(1.0, now)
 
     def left(self, key: str, now: float) -> float:
-        """Return how many attempts a key has left; none or fewer where it was charged with too many."""
+        """Return how much of a key's bucket may be spent at this instant; negative in debt."""
         return self._bucket(key, now).left(now)
 
-    def charge(self, key: str, now: float) -> None:
-        """Take one attempt that nobody asked for, even if there is none."""
-        self._bucket(key, now).spend(1.0, now)
+    def spend(self, key: str, amount: float, now: float) -> float:
+        """Take `amount` from a key's bucket, in debt if need be; return the seconds until there is no debt."""
+        return self._bucket(key, now).spend(amount, now)
 
     def refund(self, key: str) -> None:
         """Give an attempt back: it was a good one."""

@@ -11,11 +11,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
+from common.ratelimit import Rate, RateLimit
 from common.rounds import Rounds
 
 GATHER_SECONDS = 0.002
 # A node that hangs is no reason to keep others' tasks: after a little longer it is down.
 PATIENCE_SECONDS = 2.0
+# What a node takes beyond this is taken from what the others wait for it in all: a few seconds, of which little comes
+# back. One that has used that up is waited for no longer than this: else a broken one delays every stop of a task.
+USUAL_SECONDS = 0.25
+SLOWNESS = Rate(burst=4.0, per_second=1 / 30)
 
 _log = logging.getLogger(__name__)
 
@@ -37,30 +42,39 @@ class Barrier:
     def __init__(self, sessions: Mapping[str, Follower]) -> None:
         self._sessions = sessions
         self._given_up: set[str] = set()
+        self._slowness = RateLimit(SLOWNESS)
         self._rounds = Rounds(self._wait, GATHER_SECONDS)
 
     async def passed(self) -> None:
         """Wait until every worker has applied what is decided now.
 
-        One that takes too long is not waited for, and not again either until it has caught up with that.
+        One that takes too long is not waited for, and not again either until it has caught up with that. One that
+        takes long time and again is soon waited for hardly at all.
         """
         await self._rounds.served()
 
     async def _wait(self) -> None:
         waiting = {
-            session.caught_up(): node_id
+            node_id: session.caught_up()
             for node_id, session in self._sessions.items()
             if session.behind and node_id not in self._given_up
         }
-        if not waiting:
-            return
-        _, late = await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
-        for each in late:
-            self._given_up.add(waiting[each])
-            each.add_done_callback(lambda done: self._given_up.discard(waiting[done]))
+        outcomes = await asyncio.gather(*(self._caught_up(*each) for each in waiting.items()))
+        late = sorted(node_id for node_id, in_time in zip(waiting, outcomes, strict=True) if not in_time)
         if late:
-            nodes = ", ".join(sorted(waiting[each] for each in late))
-            _log.warning("not waited for, though they may still send to containers that stop now: nodes %s", nodes)
+            _log.warning("containers are stopped although these nodes may still send to them: %s", ", ".join(late))
+
+    async def _caught_up(self, node_id: str, waiting: asyncio.Future[None]) -> bool:
+        """Wait for one node for as long as it is worth it; whether it was in time."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        patience = min(PATIENCE_SECONDS, USUAL_SECONDS + max(0.0, self._slowness.left(node_id, began)))
+        await asyncio.wait((waiting,), timeout=patience)
+        self._slowness.spend(node_id, max(0.0, loop.time() - began - USUAL_SECONDS), loop.time())
+        if not waiting.done():
+            self._given_up.add(node_id)
+            waiting.add_done_callback(lambda _: self._given_up.discard(node_id))
+        return waiting.done()
 
 
 class Progress:

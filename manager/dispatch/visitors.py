@@ -74,7 +74,7 @@ class Visitors:
         """Have a node pay, and its address for what that has not: others may have the same address."""
         now = asyncio.get_running_loop().time()
         if peer.identity is not None:
-            self._vain.charge(peer.identity.node_id, now)
+            self._vain.spend(peer.identity.node_id, 1.0, now)
             if self._vain.left(peer.identity.node_id, now) > 0:
                 return
         self._admission.in_vain(peer.remote_address, now)

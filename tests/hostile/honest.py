@@ -133,11 +133,6 @@ async def _nothing(*_: Any) -> None:
     pass
 
 
-async def _idle(pid: int, container_id: str) -> ContainerUsage:
-    """Be the files of a container that does nothing."""
-    return ContainerUsage(cpu=0.0, memory=1e6)
-
-
 class PaperPorts:
     """`worker.net.ports.PortReservations` of a host on which every port is free."""
 
@@ -231,6 +226,8 @@ class HonestWorker:
         self.engine = FakeEngine(name=host)
         for image in images:
             self.build(image)
+        # What each of its containers uses.
+        self.cores = 0.0
         # What clients of the API ask: another face of the same host.
         self.api = ContainerEngine(Path(f"/nonexistent/{node_id}"), answers={"GET /images/json": (200, [])})
         self._worker = RealWorker(node_id, self.engine, lambda _: connect(), clock=clock, rng=rng)
@@ -250,8 +247,12 @@ class HonestWorker:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
         async with self._worker.running() as agent:
-            agent._meter._read = _idle
+            agent._meter._read = self._used
             yield agent
+
+    async def _used(self, pid: int, container_id: str) -> ContainerUsage:
+        """Be the files in which the kernel says what a container has used."""
+        return ContainerUsage(cpu=self.cores * asyncio.get_running_loop().time(), memory=1e6)
 
     @property
     def world(self) -> NetworkWorld:

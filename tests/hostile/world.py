@@ -33,7 +33,7 @@ from common.wire.memory import MemoryChannel
 from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
 from manager.api.context import Identity
-from manager.api.engines import ConnectedEngines
+from manager.app import _engines as engines_of
 from manager.backends.memory import MemoryBackend
 from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
@@ -355,13 +355,7 @@ def _api(world: World) -> Api:
         world.manager.store,
         world.clock,
         world.rng,
-        ConnectedEngines(
-            dispatcher.engine_connector,
-            dispatcher.open_stream,
-            dispatcher.images.locate,
-            dispatcher.images.bring,
-            dispatcher.applied,
-        ),
+        engines_of(dispatcher),
         Identity(node_id="manager", address=f"{MANAGER_ADDRESS}:2377", version="test"),
         world.authority,
         audit=lambda _: None,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from common.model import Task, TaskState, TaskStatus
 from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.messages import Assignments, Heartbeat, HeartbeatAck, StatusAck, StatusReport
-from manager.dispatch.barrier import PATIENCE_SECONDS
+from manager.dispatch.barrier import PATIENCE_SECONDS, USUAL_SECONDS
 from manager.dispatch.quota import Offence
 from manager.dispatch.session import MAX_OPEN_BARRIERS
 from tests.fakes.dispatching import Manager, Worker
@@ -100,6 +100,28 @@ async def test_one_that_was_given_up_on_is_waited_for_again_when_it_has_caught_u
     await asyncio.sleep(0.1)
     await decide(manager, "n2", "t2")
     assert await answered(asker) >= PATIENCE_SECONDS
+
+
+@virtual
+async def test_one_that_takes_long_each_time_is_soon_waited_for_hardly_at_all(manager: Manager) -> None:
+    asker, other = await follower(manager, "n1"), await follower(manager, "n2")
+    took = []
+    for number in range(20):
+        await decide(manager, "n2", f"t{number}")
+        newest = await other.expect(Assignments)
+        asking = asyncio.create_task(answered(asker))
+        await asyncio.sleep(PATIENCE_SECONDS - 0.1)
+        await other.say(Applied(number=newest.results_in))
+        took.append(await asking)
+        await asyncio.sleep(0.1)
+    assert took[0] > PATIENCE_SECONDS - 0.2
+    assert all(each < USUAL_SECONDS + 0.1 for each in took[5:])
+    for _ in range(200):
+        await asyncio.sleep(1.0)
+        await asyncio.gather(asker.say(Heartbeat()), other.say(Heartbeat()))
+    await decide(manager, "n2", "later")
+    await other.expect(Assignments)
+    assert await answered(asker) >= PATIENCE_SECONDS, "it is trusted again"
 
 
 @virtual

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from common.model.task import ContainerStatus
 from common.tls import certificate_request, new_key
 from common.wire.barrier_messages import Applied
 from common.wire.codec import encode
-from common.wire.image_messages import FetchImage, ImageHeld, ImageSources, RelayHello
+from common.wire.image_messages import FetchImage, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage
 from common.wire.membership_messages import Goodbye, Unfit, Withdraw
 from common.wire.messages import (
     AttachmentReport,
@@ -33,9 +35,10 @@ from common.wire.messages import (
 from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.barrier import SLOWNESS, USUAL_SECONDS
 from tests.fakes.virtual_loop import run_virtual
+from tests.hostile.evil_worker import EvilWorker
 from tests.hostile.honest import image_id
 from tests.hostile.simulated.test_cases import attacked, own_address, simulated
-from tests.hostile.world import World
+from tests.hostile.world import World, hostile_world
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nmanager: all is well\x9b31m"
@@ -531,18 +534,38 @@ async def _container_of_another() -> None:
 test_a_task_does_not_have_the_container_of_another_nodes_task = simulated(_container_of_another)
 
 
-async def _listed_by_another() -> None:
-    """Its engine lists a container that is another's: who asks for that is still led to the other node."""
-    async with attacked() as (world, mallory):
+async def _listed_by_others() -> None:
+    """Their engines list a container that is another's: who asks for that is still led to the other node."""
+    async with outnumbered() as (world, evil):
         box = "b" * 64
         world.honest["bob"].api.add(box, "box")
-        mallory.engine = _lists(box)
+        for each in evil:
+            each.engine = _lists(box)
         await world.client.get("/containers/json")
         await world.client.get("/containers/json")
         before = len(world.honest["bob"].api.requests)
         status, _ = await world.client.ask("GET", f"/containers/{box}/json")
         asked = [each for each in world.honest["bob"].api.requests[before:] if each.path.endswith(f"/{box}/json")]
         assert (status == 200 and asked) or status >= 400, "it is bob's, or nobody knows whose"
+
+
+@contextlib.asynccontextmanager
+async def outnumbered() -> AsyncIterator[tuple[World, list[EvilWorker]]]:
+    """Have evil nodes that are before and after the honest ones, in whatever order nodes are asked."""
+    async with hostile_world(honest=()) as world:
+        evil = []
+        for number in range(12):
+            if number == 6:
+                await world.add_honest("alice")
+                await world.add_honest("bob")
+            evil.append(await world.evil(f"evil{number}"))
+            evil[-1].answers[SeekImage] = lambda _: ImageSeen()
+            await evil[-1].hello(f"evil{number}")
+        ids = sorted((node_id, name) for name, node_id in world.ids.items())
+        assert ids[0][1] not in world.honest
+        assert ids[-1][1] not in world.honest
+        yield world, evil
+        world.honest_are_well()
 
 
 def _lists(box: str) -> Any:
@@ -558,7 +581,7 @@ def _lists(box: str) -> Any:
     return engine
 
 
-test_a_container_that_two_nodes_list_is_not_the_liars = simulated(_listed_by_another)
+test_a_container_that_several_nodes_list_is_not_the_liars = simulated(_listed_by_others)
 
 
 # --- registries -------------------------------------------------------------------------------------------------------
@@ -566,24 +589,22 @@ test_a_container_that_two_nodes_list_is_not_the_liars = simulated(_listed_by_ano
 
 async def _asks_a_registry() -> None:
     """What a registry's name means, and a client's password for it, are not for the first node that comes."""
-    async with attacked() as (world, mallory):
+    async with outnumbered() as (world, evil):
         heard: list[bytes] = []
 
         async def engine(reader: Any, writer: Any) -> None:
-            head = await reader.readuntil(b"\r\n\r\n")
-            heard.append(head)
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
             body = json.dumps({"Descriptor": {"digest": image_id("poison"), "size": 1}, "Platforms": []}).encode()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
             writer.write(body)
             await writer.drain()
 
-        mallory.engine = engine
-        # Its id is random: where it comes in the order of nodes is chance, so others are put out of the way.
+        for each in evil:
+            each.engine = engine
         for worker in world.honest.values():
-            worker.api.silent = False
             worker.api.answers["GET /distribution/nginx:1.27/json"] = (200, {"Descriptor": {"digest": "sha256:good"}})
-        status, found = await world.client.ask("GET", "/distribution/nginx:1.27/json")
-        assert image_id("poison") not in str(found), status
+        _, found = await world.client.ask("GET", "/distribution/nginx:1.27/json")
+        assert image_id("poison") not in str(found)
         await world.client.ask("POST", "/auth", {"username": "u", "password": "hunter2", "serveraddress": "r:5000"})
         assert not [each for each in heard if b"/auth" in each or b"/distribution" in each]
 

@@ -10,13 +10,14 @@ hand, so that a test reads as what was said:
     await mallory.says_raw(NodeReport.KIND, {"description": 5})  # what no message is
     await mallory.sends(b"\\x93\\xff")                            # what no frame is
 
-What it hears is in `heard` and, of assignments, in `assigned`.
+What it heard last is in `heard` and, of assignments, all in `assigned`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -59,6 +60,8 @@ from worker.assignments import AssignmentSet
 M = TypeVar("M", bound=Message)
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+# Of what it has heard.
+REMEMBERED = 1000
 # The manager answers what it answers within this time, or not at all.
 PATIENCE = 10.0
 
@@ -78,7 +81,7 @@ class EvilWorker:
         self._line: Line | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Condition()
-        self.heard: list[AnyMessage] = []
+        self.heard: deque[AnyMessage] = deque(maxlen=REMEMBERED)
         self.assigned = AssignmentSet()
         self.answers: dict[type[Message], Callable[[Any], AnyMessage | None]] = {}
         self.engine: Serve | None = None
@@ -163,8 +166,8 @@ class EvilWorker:
         await self.says(StatusReport(tasks=(TaskReport(task_id=task_id, status=said),)), 1)
 
     async def asks(self, question: AnyMessage, answer: type[M], request_id: int = 9) -> M:
-        """Say something and return its answer; raises TimeoutError when there is none."""
-        self.heard = [each for each in self.heard if not isinstance(each, answer)]
+        """Say something, forget what was heard before, and return the answer; raises TimeoutError when there is none."""
+        self.heard.clear()
         await self.says(question, request_id)
         return await self.hears(answer)
 

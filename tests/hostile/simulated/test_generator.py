@@ -99,6 +99,9 @@ class Attack:
 
     async def join(self) -> None:
         while True:
+            if self.mallory is not None:
+                await self.mallory.hangs_up()
+                self.mallory.heard.clear()
             name = f"evil{self.joined}"
             self.joined += 1
             try:

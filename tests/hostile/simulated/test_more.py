@@ -39,6 +39,7 @@ from tests.hostile.evil_worker import EvilWorker
 from tests.hostile.honest import image_id
 from tests.hostile.simulated.test_cases import attacked, own_address, simulated
 from tests.hostile.world import World, hostile_world
+from worker.net.names import docker_name
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nmanager: all is well\x9b31m"
@@ -469,13 +470,13 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
             before = {name: alice.resolves(network, name) for network, name in ((blue, "vault"), (red, "vault"))}
             mine = own_address(world, "blue")
             status: dict[str, Any] = {"container_id": "c" * 64, "name": "plain", "running": True}
-            end = AttachedEnd(network="blue", network_id=blue, address=mine)
+            end = _end(world, blue, mine)
             said = {
                 "name": {"name": "vault", "ends": (end,)},
-                "address": {"ends": (AttachedEnd(network="b", network_id=blue, address=vault.status.addresses[blue]),)},
-                "network": {"ends": (AttachedEnd(network="r", network_id=red, address="10.2.17.99"),)},
+                "address": {"ends": (_end(world, blue, vault.status.addresses[blue]),)},
+                "network": {"ends": (_end(world, red, "10.2.17.99"),)},
                 "container": {"container_id": _container(vault), "ends": (end,)},
-                "garbage": {"ends": (AttachedEnd(network="b", network_id=blue, address="garbage"),), "name": ESCAPES},
+                "garbage": {"ends": (_end(world, blue, "garbage"),), "name": ESCAPES},
             }[what]
             await mallory.says(
                 AttachmentReport(
@@ -494,6 +495,12 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
             await world.remove("vault")
 
     run_virtual(story())
+
+
+def _end(world: World, network_id: str, address: str) -> AttachedEnd:
+    network = world.view.networks.get(network_id)
+    assert network is not None
+    return AttachedEnd(network=docker_name(network), network_id=network_id, address=address)
 
 
 def _container(task: Any) -> str:

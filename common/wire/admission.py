@@ -52,7 +52,7 @@ class Admission:
 
     def in_vain(self, address: str, now: float) -> None:
         """Hear that a connection came to nothing."""
-        self._vain.charge(source_of(address), now)
+        self._vain.spend(source_of(address), 1.0, now)
 
 
 def source_of(address: str) -> str:

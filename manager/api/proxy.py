@@ -344,11 +344,12 @@ async def read_every(
     query: Query | str | None = None,
     seconds: float,
     node_ids: Sequence[str] | None = None,
+    asked_by_client: bool = True,
 ) -> tuple[dict[str, T], dict[str, str]]:
     """Ask as `ask_every` does, and read each answer. A node that refuses, or says nonsense, is one that gave none.
 
     Raises:
-        EngineError: all engines that answered have refused: it is the client's mistake.
+        EngineError: all engines that answered have refused what the client asked for: it is the client's mistake.
 
     """
     refusals: list[EngineError] = []
@@ -362,7 +363,7 @@ async def read_every(
 
     nodes = ready_ids(context.store.view) if node_ids is None else node_ids
     results, reasons = await ask_all(one, nodes, seconds=seconds)
-    if refusals and not results:
+    if refusals and not results and asked_by_client:
         raise min(refusals, key=lambda refusal: refusal.answered)
     return results, reasons
 

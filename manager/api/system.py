@@ -46,7 +46,7 @@ async def version(context: Context, _: Call) -> Reply:
 
 async def info(context: Context, _: Call) -> Reply:
     """Add up what the engines say of themselves; of one that does not answer, a warning says so."""
-    found, reasons = await read_every(context, "GET", "/info", _info, seconds=INFO_SECONDS)
+    found, reasons = await read_every(context, "GET", "/info", _info, seconds=INFO_SECONDS, asked_by_client=False)
     view = context.store.view
     engines = [found[node.id] for node in by_suitability(context) if node.id in found]
     missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in sorted(reasons.items())]

@@ -125,6 +125,8 @@ class ContainerEngine:
             return 201, {"Id": full_id, "Warnings": []}
         if request.path == "/volumes":
             return 200, {"Volumes": [{"Name": name} for name in sorted(self.volumes)], "Warnings": None}
+        if request.path == "/system/df":
+            return 200, {"LayersSize": 0, "Images": [], "Containers": [], "Volumes": [], "BuildCache": []}
         first, _, rest = request.path[1:].partition("/")
         name, _, last = rest.rpartition("/")
         if first == "images" and last == "json":

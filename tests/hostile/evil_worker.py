@@ -166,7 +166,7 @@ class EvilWorker:
         await self.says(StatusReport(tasks=(TaskReport(task_id=task_id, status=said),)), 1)
 
     async def asks(self, question: AnyMessage, answer: type[M], request_id: int = 9) -> M:
-        """Say something, forget what was heard before, and return the answer; raises TimeoutError when there is none."""
+        """Say something, forget what was heard before, and return the answer; TimeoutError when there is none."""
         self.heard.clear()
         await self.says(question, request_id)
         return await self.hears(answer)

@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -502,7 +503,7 @@ def test_7_an_engine_that_answers_badly_is_left_out(answer: str) -> None:
         async with attacked() as (world, mallory):
             mallory.engine = bad_engine(ANSWERS[answer])
             for worker in world.honest.values():
-                worker.api.add(f"{worker.node_id:0<64}", f"box-{worker.node_id}")
+                worker.api.add(sha256(worker.node_id.encode()).hexdigest(), f"box-{worker.node_id}")
             for path in ("/containers/json?all=1", "/images/json", "/info", "/system/df", "/volumes"):
                 status, found = await world.client.ask("GET", path)
                 assert status == 200, f"GET {path}: {status} {found!r:.300}"

@@ -128,6 +128,15 @@ async def test_a_refusal_of_one_node_is_not_the_answer_of_all(cluster: ApiCluste
     assert "w2: the engine" in reply.headers["Warning"]
 
 
+async def test_the_cluster_says_what_it_is_though_every_engine_refuses_to(client: Client, engines: Engines) -> None:
+    refusing = {"GET /info": (500, {"message": "no"})}
+    engines.one.answers |= refusing
+    engines.two.answers |= refusing
+    info = await client.get("/info")
+    assert info["Containers"] == 0
+    assert [warning for warning in info["Warnings"] if warning.endswith(": no")]
+
+
 async def test_numbers_that_are_added_up_stay_numbers(cluster: ApiCluster, evil: Evil) -> None:
     evil.says({"LayersSize": 2**53, "Images": [{**IMAGE, "Size": 2**53}]})
     reply = await answer(cluster, "GET", "/system/df")

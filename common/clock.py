@@ -62,8 +62,8 @@ def is_instant(value: float) -> bool:
 
 
 def rfc3339(instant: float) -> str:
-    """Format Unix seconds as the Docker API writes times; 0 is Go's zero time."""
-    if not instant:
+    """Format Unix seconds as the Docker API writes times; 0, and what is not an instant, is Go's zero time."""
+    if not instant or not is_instant(instant):
         return ZERO_TIME
     text = datetime.fromtimestamp(instant, UTC).isoformat(timespec="microseconds")
     return text.removesuffix("+00:00") + "Z"

@@ -18,10 +18,13 @@ import msgspec
 
 from common.errors import ProtocolError
 from common.model.node import NodeDescription
+from common.printable import printable
 from common.wire.message import Message
 from common.wire.messages import MAX_FRAME_BYTES, PROTOCOL_VERSION, AnyMessage, Hello, JoinRequest
 
 FRAME_START = 0x93  # msgpack: an array of three
+# Characters of what is wrong with a frame, which may name fields as the peer wrote them.
+_LONGEST_REASON = 300
 
 
 class Frame(NamedTuple):
@@ -90,7 +93,7 @@ def open_frame(frame: bytes) -> SealedFrame:
     try:
         kind, request_id, body = _ENVELOPE.decode(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise ProtocolError(f"malformed frame: {error}") from error
+        raise ProtocolError(f"malformed frame: {printable(str(error), _LONGEST_REASON)}") from error
     if kind not in _BODIES:
         raise ProtocolError(f"unknown kind of message: {kind}")
     return SealedFrame(kind, request_id, body, len(frame))
@@ -112,7 +115,7 @@ def read(sealed: SealedFrame, sizes: Mapping[int, int] | None = None) -> Frame:
         foreign = _foreign(sealed.kind, sealed.body)
         if foreign is not None:
             return Frame(sealed.id, foreign)
-        raise ProtocolError(f"malformed {decoder.type.__name__}: {error}") from error
+        raise ProtocolError(f"malformed {decoder.type.__name__}: {printable(str(error), _LONGEST_REASON)}") from error
 
 
 def _check_size(sealed: SealedFrame, name: str, sizes: Mapping[int, int]) -> None:

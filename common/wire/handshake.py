@@ -21,6 +21,7 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
+from common.printable import printable
 from common.tls import BACKDATE_SECONDS, ROLE_WORKER, Identity
 from common.version import version
 from common.wire.channel import PeerInfo
@@ -96,7 +97,7 @@ class OtherProtocol(FailedPrecondition):
 def _check_version(protocol: int, release: str = "") -> None:
     if protocol == PROTOCOL_VERSION:
         return
-    theirs = f"protocol {protocol} (release {release})" if release else f"protocol {protocol}"
+    theirs = f"protocol {protocol} (release {printable(release, 64)})" if release else f"protocol {protocol}"
     ours = f"this manager protocol {PROTOCOL_VERSION} (release {version()})"
     older = "worker's host to this" if protocol < PROTOCOL_VERSION else "manager's host to that"
     raise OtherProtocol(f"the worker speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")

@@ -16,10 +16,11 @@ from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CannotConnect
 from manager.cli.progress import Wish
+from manager.state.refusals import Refusal
 from manager.state.transaction import Transaction
 from tests.api.conftest import DockerCli
 from tests.api.swarm_cli import SwarmCli
-from tests.fakes.api_cluster import TOKEN, ApiCluster
+from tests.fakes.api_cluster import TOKEN, WORKER1, ApiCluster
 
 STACK = """
 services:
@@ -273,6 +274,23 @@ async def test_node_update_and_a_role_that_cannot_change(swarm: SwarmCli):
         ran = await swarm.run("node", *words)
         assert ran.code == 1
         assert "swarm-manager init" in ran.err
+
+
+async def test_a_nodes_name_and_what_is_not_believed_of_it(cluster: ApiCluster, swarm: SwarmCli, docker: DockerCli):
+    await swarm.ok("node", "update", "--hostname", "web-3", "w1")
+    assert "web-3" in await docker.ok("node", "ls")
+    assert await docker.ok("node", "inspect", "--format", "{{.Description.Hostname}}", "web-3") == "web-3"
+    await docker.ok("node", "update", "--label-add", "disk=ssd", "web-3")
+    taken = await swarm.run("node", "update", "--hostname", "W2", "web-3")
+    assert (taken.code, "is called w2 already" in taken.err) == (1, True)
+    says = Refusal("NodeDescription.hostname", "it says that it is called 'evil'")
+    cluster.api.context.refusals.add(WORKER1, [says, says], 1_700_000_000.0)
+    shown = await swarm.run("node", "ls")
+    assert shown.err == f"web-3 ({WORKER1}): it says that it is called 'evil'\n"
+    page = await swarm.ok("node", "inspect", "--pretty", "web-3")
+    assert " NodeDescription.hostname: it says that it is called 'evil' (2 times, last at 2023-11-14 22:13:20" in page
+    await swarm.ok("node", "update", "--hostname", "", "web-3")
+    assert "w1" in await docker.ok("node", "ls")
 
 
 async def test_networks_and_tasks(swarm: SwarmCli):

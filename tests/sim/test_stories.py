@@ -14,6 +14,7 @@ from common.model.container import ContainerSpec, SecretReference
 from common.model.secret import SecretSpec
 from common.model.service import (
     EndpointSpec,
+    Placement,
     PortConfig,
     Replicated,
     ReplicatedJob,
@@ -24,6 +25,7 @@ from common.model.service import (
     UpdateConfig,
 )
 from manager.domain.defaults import filled
+from manager.state import hostnames
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster
@@ -91,6 +93,28 @@ async def lost_host() -> None:
 
 def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_stop() -> None:
     clock.run(lost_host())
+
+
+async def two_of_a_name() -> None:
+    """A service is bound to a host name that two nodes have."""
+    async with cluster_of(3) as cluster:
+        second = cluster.view.nodes.get("node3")
+        assert second is not None
+        named = replace(second, spec=replace(second.spec, name="NODE1"))
+        await cluster.update(lambda tx: tx.put(hostnames.entered(tx, named)))
+        bound = replace(image("v1"), placement=Placement(constraints=("node.hostname==node1",)))
+        await cluster.create(replace(service(4), spec=replace(service(4).spec, task_template=bound)))
+        await until(cluster, lambda: len(cluster.hosts["node1"].containers) == 4, 5)
+        await cluster.hosts["node1"].power_off()
+        await asyncio.sleep(10)
+        assert not cluster.hosts["node3"].containers, "the first is down, and has its name"
+        await cluster.remove_node("node1")
+        await until(cluster, lambda: len(cluster.hosts["node3"].containers) == 4, 10)
+        assert not cluster.hosts["node2"].containers
+
+
+def test_of_two_hosts_of_one_name_the_first_has_the_tasks_until_it_is_removed() -> None:
+    clock.run(two_of_a_name())
 
 
 async def lost_engine() -> None:

@@ -1,8 +1,11 @@
-"""Waiting for an instant while the clock is set."""
+"""Instants as they are written, and waiting for one while the clock is set."""
 
 import asyncio
+import math
 
-from common.clock import CLOCK_CHECK_SECONDS, LoopClock, sleep_until
+import pytest
+
+from common.clock import CLOCK_CHECK_SECONDS, LAST_INSTANT, ZERO_TIME, LoopClock, rfc3339, sleep_until
 from tests.fakes.virtual_loop import run_virtual
 
 DAY = 86400.0
@@ -29,3 +32,13 @@ def test_a_sleeper_sees_that_the_clock_was_set() -> None:
     assert run_virtual(story(2 * DAY)) == DAY
     assert 100.0 <= run_virtual(story(90 * DAY)) <= 100.0 + CLOCK_CHECK_SECONDS
     assert run_virtual(story(-DAY)) == 4 * DAY
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -math.inf, 1e300, -1.0, LAST_INSTANT + 1])
+def test_what_is_not_an_instant_is_written_as_no_time(value: float) -> None:
+    assert rfc3339(value) == ZERO_TIME
+
+
+def test_instants_are_written_as_docker_writes_them() -> None:
+    assert rfc3339(1_700_000_000.25) == "2023-11-14T22:13:20.250000Z"
+    assert rfc3339(LAST_INSTANT) == "9999-12-31T23:59:59.000000Z"

@@ -936,6 +936,23 @@ async def test_a_task_from_before_waits_until_the_host_is_known_to_its_templates
 
 
 @virtual
+async def test_templates_call_the_node_what_the_manager_calls_it():
+    w = world()
+    spec = ContainerSpec(env=("NODE={{.Node.Hostname}}",))
+    async with w.running() as agent:
+        await asyncio.sleep(1)
+        for number, (said, expected) in enumerate([("web-3", "web-3"), ("", "web-3"), ("fake", "fake")], 1):
+            task = make_task(f"t{number}", container=spec)
+            message = Assignments(
+                complete=number == 1, applies_to=number - 1, results_in=number, tasks=(task,), hostname=said
+            )
+            assert await agent.assigned(message)
+            await asyncio.sleep(5)
+            assert f"NODE={expected}" in w.engine.body(task.id)["Env"]
+        assert agent.description.hostname == "fake", "it says itself what it calls itself"
+
+
+@virtual
 async def test_a_removed_node_stops_its_tasks():
     w = world()
     async with w.running() as agent:

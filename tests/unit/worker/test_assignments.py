@@ -40,6 +40,14 @@ def test_an_incremental_one_changes_what_it_names_and_keeps_the_rest():
     assert second.node_number == 3
 
 
+def test_what_the_node_is_called_holds_until_another_name_or_a_complete_set_comes():
+    first = AssignmentSet().apply(complete(1, hostname="web-3"))
+    second = first.apply(Assignments(complete=False, applies_to=1, results_in=2))
+    third = second.apply(Assignments(complete=False, applies_to=2, results_in=3, hostname="web-4"))
+    assert [each.hostname for each in (first, second, third)] == ["web-3", "web-3", "web-4"]
+    assert third.apply(complete(4)).hostname == ""
+
+
 def test_one_for_another_set_is_refused():
     first = AssignmentSet().apply(complete(4))
     assert first.apply(Assignments(complete=False, applies_to=3, results_in=5)) is None

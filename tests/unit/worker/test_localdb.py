@@ -26,6 +26,7 @@ FULL = Assignments(
     node_number=5,
     address_pools=("10.0.0.0/8",),
     data_path_port=5789,
+    hostname="web-3",
     tunnel_keys=(TunnelKey(generation=3, private=b"top-secret-private-key", public=b"p"),),
 )
 

@@ -52,6 +52,12 @@ async def test_the_first_task_makes_the_bridge_the_last_removes_it(networks, eng
     await networks.release("t2")
 
 
+async def test_addresses_that_mean_nothing_elsewhere_are_not_said(networks):
+    attachment = await networks.attach(task("t1"))
+    assert attachment.endpoints
+    assert attachment.status_addresses() == {}
+
+
 async def test_a_bridge_from_before_is_used_again(networks, engine):
     await networks.attach(task("t1"))
     again = LocalNetworks(engine, "node1")

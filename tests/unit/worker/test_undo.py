@@ -33,6 +33,7 @@ class Manager:
         self.pki = pki
         self.heard = []
         self.port = 0
+        self.warnings = ()
 
     async def handle(self, channel):
         number, message = await channel.receive()
@@ -44,7 +45,8 @@ class Manager:
         key, identity = new_key(), Identity("n1", ROLE_WORKER, self.pki.authority.cluster_id, new_serial())
         chain = self.pki.authority.issue(certificate_request(key), identity, 90 * DAY, SystemClock().now(), [])
         root = self.pki.authority.root_certificate
-        return Membership("n1", identity.cluster_id, chain, key, root, (f"127.0.0.1:{self.port}",))
+        managers = (f"127.0.0.1:{self.port}",)
+        return Membership("n1", identity.cluster_id, chain, key, root, managers, self.warnings)
 
 
 @pytest.fixture
@@ -101,6 +103,14 @@ async def test_an_identity_that_cannot_be_stored_is_given_back(manager, data, tm
     assert expected is KeyboardInterrupt or "No space left on device" in str(caught.value)
     assert manager.heard == ["n1"]
     assert not data.path.exists()
+
+
+async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_path):
+    manager.warnings = ("node x has the host name alpha already\x1b[2J",)
+    told = []
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path), told.append)
+    assert told == ["node x has the host name alpha already\ufffd[2J"]
 
 
 @pytest.mark.parametrize("place", ["a file", "full"])

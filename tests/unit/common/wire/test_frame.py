@@ -35,6 +35,7 @@ def test_frames_that_come_together_or_byte_by_byte_are_the_same() -> None:
         (b"GET / HTTP/1.1", "begins with 0x47"),
         (b"\x93\x7f\x00\x80", "unknown kind of message: 127"),
         (b"\x93\x0c\x00\x81\xa1x\x01", "malformed Heartbeat: .*unknown field"),
+        (b"\x93\x0c\x00\x81\xa3\x1b[m\x01", "malformed Heartbeat: .*unknown field `\ufffd.m`"),
         (b"\x93\x20\x00\x80", "malformed RegistryAuth: .*missing required field"),
         (b"\x93\x0c\xff\x80", "malformed frame"),
         (b"\x93\xa1x\x00\x80", "malformed frame"),

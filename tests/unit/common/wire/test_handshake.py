@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -82,6 +83,15 @@ def test_who_may_not(peer: PeerInfo, first: AnyMessage, error: type[SwarmError])
         admit(first, peer, "c1")
 
 
+def test_the_release_of_a_worker_is_told_as_text_that_does_nothing() -> None:
+    description = NodeDescription(agent_version="1.0\x1b[2J" + "x" * 100_000)
+    with pytest.raises(FailedPrecondition) as caught:
+        admit(Hello(protocol=PROTOCOL_VERSION + 1, description=description), WORKER, "c1")
+    assert "(release 1.0\ufffd[2Jxxx" in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 400
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -108,6 +118,14 @@ def test_an_hour_of_skew_is_borne_and_more_is_told_with_both_times() -> None:
     assert "2 days and 12.0 hours" in error.message
     assert "the worker's says 2023-11-17T10:13:20" in error.message
     assert "the manager's 2023-11-14T22:13:20" in error.message
+
+
+@pytest.mark.parametrize("clock", [math.nan, math.inf, -math.inf, -1e9, 1e300])
+def test_a_clock_that_says_no_time_is_told_to_be_one(clock: float) -> None:
+    for there, here, whose in ((clock, 1.7e9, "worker's"), (1.7e9, clock, "manager's")):
+        error = clock_skew_error(there, here)
+        assert error is not None
+        assert f"the {whose} clock says {clock:g}, which is not a time" in error.message
 
 
 def test_a_root_is_taken_when_the_token_pins_it() -> None:

@@ -133,7 +133,6 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
     """
     pool = world.pool
     problems = {each.name: f"{each.what} cannot be here: {each.why}" for each in world.networks_refused}
-    peers = _peers(world, pool, facts, problems) if pool is not None else {}
     segments: dict[str, Segment] = {}
     for network in world.networks.values():
         segment = _segment(network, facts.node_id)
@@ -150,6 +149,7 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
         else:
             segments[network.id] = segment
     number = world.node_number if pool is not None else 0
+    peers = _peers(world, pool, facts, segments, problems) if pool is not None else {}
     for part in pool.reserved() if pool is not None else ():
         clash = _clash(part, facts.ranges)
         if clash is not None:
@@ -172,23 +172,26 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
     )
 
 
-def _peers(world: NetworkWorld, pool: Layout, facts: HostFacts, problems: dict[str, str]) -> dict[int, Peer]:
-    found, reserved = {}, pool.reserved()
+def _peers(
+    world: NetworkWorld, pool: Layout, facts: HostFacts, segments: Mapping[str, Segment], problems: dict[str, str]
+) -> dict[int, Peer]:
+    found: dict[int, Peer] = {}
+    clusters = [*pool.reserved(), *(segment.subnet for segment in segments.values())]
     for peer in world.peers.values():
         if peer.number > pool.numbers or peer.number == world.node_number:
             continue  # a number of another pool, or this host's own of before
-        if problem := _problem_of(peer, reserved, facts):
+        if problem := _problem_of(peer, clusters, facts):
             problems[peer.node_id] = f"node {peer.node_id} is left out of the networks: {problem}"
         else:
             found[peer.number] = peer
     return found
 
 
-def _problem_of(peer: Peer, reserved: Collection[IPv4Network], facts: HostFacts) -> str:
-    """Say why what is for a peer would not leave this host, empty if it does."""
+def _problem_of(peer: Peer, clusters: Collection[IPv4Network], facts: HostFacts) -> str:
+    """Say why what is for a peer would not leave this host, empty if it does. `clusters`: where containers are."""
     if str(peer.addr) == facts.address:
         return "its address is this host's own"
-    if any(peer.addr in part for part in reserved):
+    if any(peer.addr in part for part in clusters):
         return "its address is one of those that the cluster gives to tunnels and containers"
     return ""
 

@@ -81,8 +81,8 @@ def test_a_peer_that_is_nowhere_is_left_out_and_all_others_stay(addr: str):
     assert written(planned(evil=peer(4, addr=addr))) == written(planned())
 
 
-@pytest.mark.parametrize("addr", ["192.168.7.1", "10.240.1.5", "10.239.240.1"])
-def test_a_peer_at_this_hosts_own_address_or_in_the_tunnel_is_left_out_and_named(addr: str):
+@pytest.mark.parametrize("addr", ["192.168.7.1", "10.240.1.5", "10.239.240.1", "10.1.16.2", "10.2.200.1"])
+def test_a_peer_at_this_hosts_own_address_or_a_containers_is_left_out_and_named(addr: str):
     found = planned(evil=peer(4, addr=addr))
     assert written(found) == written(planned())
     assert "node4" in found.site.problems["node4"]

@@ -46,9 +46,6 @@ class Refusals:
             _log.info("%s is left out no more", before[key].what)
         return before.keys() != self._present.keys()
 
-    def __len__(self) -> int:
-        return len(self._present)
-
     def lacks(self) -> Collection[str]:
         """Say for `NodeDescription.lacks` what is left out, in none of its own words."""
         if not self._present:

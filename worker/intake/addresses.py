@@ -21,6 +21,7 @@ IPRange: TypeAlias = IPv4Network | IPv6Network
 pack4, pack6 = partial(inet_pton, AF_INET), partial(inet_pton, AF_INET6)
 
 LAST_PORT = 65535
+_THIS_NETWORK, _EVERYBODY = IPv4Network("0.0.0.0/8"), IPv4Address("255.255.255.255")
 # What a port may be published at that means all addresses of a host.
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - read, not bound
 
@@ -74,7 +75,7 @@ def address(text: str) -> IPAddress:
 def host4(text: str) -> IPv4Address:
     """Read an address that a host can be reached at by others; errors as `address4`."""
     found = address4(text)
-    if found.is_loopback or found.is_unspecified or found.is_multicast or found.is_reserved:
+    if found.is_loopback or found in _THIS_NETWORK or found.is_multicast or found == _EVERYBODY:
         raise Unusable(f"{found} is not the address of another host")
     return found
 

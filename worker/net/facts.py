@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
 from pathlib import Path
 
 from worker.intake.words import Id
@@ -16,14 +18,15 @@ from worker.net.sysctls import PROC
 
 NO_IPV6 = "the kernel has no IPv6, or net.ipv6.conf.all.disable_ipv6 switches it off"
 _ANY_PORT = 9
+_MOST_ASKED = 100
 _LISTING = Path("/proc/net/if_inet6")
 _GLOBAL = 0
 _INNER_LINKS = ("lo", "docker", "br-", "veth", TUNNEL, BRIDGE_PREFIX, *WIREGUARD_LINKS)
 
 
-def facts(node_id: Id, seen: Seen, peers: Iterable[Peer], advertised: str) -> HostFacts:
-    """Put the facts together. `advertised` is the address that the operator gave, or empty."""
-    address = advertised if _is_ipv4(advertised) else _address_towards(peers)
+def facts(node_id: Id, seen: Seen, peers: Iterable[Peer], advertised: str, before: str = "") -> HostFacts:
+    """Put the facts together. `advertised`: the address that the operator gave, or empty; `before`: the last one."""
+    address = advertised if _is_ipv4(advertised) else _address_towards(peers, before)
     mtu = seen.addresses.get(address) or DEFAULT_MTU
     foreign = [network for network, link in seen.ranges if link != TUNNEL and not link.startswith(BRIDGE_PREFIX)]
     return HostFacts(
@@ -76,16 +79,26 @@ def _is_elsewhere(network: IPv6Network) -> bool:
     return not network.is_link_local and not network.is_multicast
 
 
-def _address_towards(peers: Iterable[Peer]) -> str:
-    """Return the address that the kernel would use to reach a peer; nothing is sent."""
-    for peer in peers:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((str(peer.addr), _ANY_PORT))
-            except OSError:
-                continue  # no route, or no address of this family: another peer may do
-            return str(probe.getsockname()[0])
-    return ""
+def _address_towards(peers: Iterable[Peer], before: str) -> str:
+    """Return the address from which most peers are reached, or still that of before if any is.
+
+    One peer alone has no say: it might give an address that is reached from another one of this host's than all others
+    are, and they take nothing that comes from there.
+    """
+    votes = Counter(address for peer in islice(peers, _MOST_ASKED) if (address := _source_towards(peer)))
+    if before in votes:
+        return before
+    return max(votes, key=votes.__getitem__, default="")
+
+
+def _source_towards(peer: Peer) -> str:
+    """Return the address that the kernel would use to reach a peer, empty without a way; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(peer.addr), _ANY_PORT))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
 
 
 def _is_ipv4(text: str) -> bool:

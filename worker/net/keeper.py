@@ -200,7 +200,8 @@ class Keeper:
         self._look, self._peers = False, self.world.peers
         seen = await kernel.look()
         await host.wireguard.look(seen.links)
-        found = host_facts.facts(self._node_id, seen, self.world.peers.values(), self._advertised)
+        peers, before = self.world.peers.values(), self._facts.address
+        found = host_facts.facts(self._node_id, seen, peers, self._advertised, before)
         self._facts = replace(found, encrypts=bool(self._encryption), answered=host.wireguard.answered)
         self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
         self._facts = replace(self._facts, ipv6=not self.ipv6_refusal)

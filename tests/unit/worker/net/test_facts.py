@@ -3,6 +3,8 @@
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+import pytest
+
 from common.wire.messages import Peer
 from worker.net.facts import facts, ipv6_addresses, ipv6_refusal
 from worker.net.netlink import Seen
@@ -20,6 +22,26 @@ def test_the_operators_address_counts_if_the_host_has_it():
 def test_without_one_the_address_is_that_of_the_way_to_a_peer():
     found = facts("n1", Seen(addresses={"127.0.0.1": 65536}), [LOOPBACK_PEER], "")
     assert (found.address, found.mtu) == ("127.0.0.1", 65536)
+
+
+@pytest.mark.parametrize(
+    ("ways", "before", "address"),
+    [
+        (["a", "b", "b"], "", "b"),
+        (["", "b"], "", "b"),
+        (["a", "b", "b"], "a", "a"),
+        (["b", "b"], "a", "b"),
+        (["", ""], "a", ""),
+    ],
+)
+def test_one_peer_alone_does_not_say_which_address_is_this_hosts(
+    monkeypatch: pytest.MonkeyPatch, ways: list[str], before: str, address: str
+):
+    """A peer may say that it is anywhere, and be reached from an address that no other peer takes anything from."""
+    towards = dict(zip(range(1, 9), ways, strict=False))
+    monkeypatch.setattr("worker.net.facts._source_towards", lambda peer: towards[peer.number])
+    peers = [Peer(node_id=f"n{number}", number=number, addr="192.0.2.1") for number in towards]
+    assert facts("n1", Seen(addresses={"a": 1500, "b": 1500}), peers, "", before).address == address
 
 
 def test_a_small_link_leaves_containers_without_ipv6():

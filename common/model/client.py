@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from common.model.meta import Object
 
@@ -29,17 +29,29 @@ ROLES_BY_LABEL = {role.label: role for role in Role}
 ROLES_BY_UNIT = {role.unit: role for role in Role}
 
 
+class Forbidden(StrEnum):
+    """What an operator may be forbidden, each a way from a container to its host (docs/security.md)."""
+
+    PRIVILEGED = "privileged"
+    HOST_MOUNTS = "host-mounts"
+    HOST_NAMESPACES = "host-namespaces"
+    DEVICES = "devices"
+    CAPABILITIES = "capabilities"
+    UNCONFINED = "unconfined"
+
+
 class ClientCertificate(Object):
     """A client's certificate. Only one that has a record here, not revoked, is worth anything; its key is nowhere.
 
     `id` is the serial number in hexadecimal, as OpenSSL prints it in lower case; `role` a role's label; `environment`
-    lets a viewer see the values of environment variables; `not_after` and `revoked_at` are Unix seconds (0: it is not
-    revoked); `issued_by` and `revoked_by` name who did it.
+    lets a viewer see the values of environment variables; `forbidden` is what an operator may not do (`Forbidden`);
+    `not_after` and `revoked_at` are Unix seconds (0: it is not revoked); `issued_by` and `revoked_by` name who did it.
     """
 
     name: str = ""
     role: str = ""
     environment: bool = False
+    forbidden: tuple[str, ...] = ()
     not_after: float = 0.0
     issued_by: str = ""
     revoked_at: float = 0.0

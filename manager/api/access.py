@@ -18,7 +18,8 @@ class Caller:
     `name` is the certificate's common name; `origin` is `ADDRESS:PORT` or `unix`; `role` is None for those who are no
     clients, such as nodes (`unit` then says what their certificate is for); `serial` is the certificate's, in
     hexadecimal, empty on a unix socket; `uid` and `pid` are those of the process at the other end of one.
-    `environment` tells whether the values of environment variables are shown to it.
+    `environment` tells whether the values of environment variables are shown to it, `forbidden` has the words for what
+    an operator may not do (`common.model.client.Forbidden`).
     """
 
     name: str
@@ -29,6 +30,7 @@ class Caller:
     uid: int | None = None
     pid: int | None = None
     environment: bool = True
+    forbidden: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -60,7 +62,8 @@ def admitted(caller: Caller, view: View, now: float) -> Caller:
     except PermissionDenied as error:
         raise denied(error.message) from None
     role = ROLES_BY_LABEL[record.role]
-    return replace(caller, role=role, environment=record.environment or role is not Role.VIEWER)
+    seeing = record.environment or role is not Role.VIEWER
+    return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
 
 
 def _not_a_client(caller: Caller) -> str:

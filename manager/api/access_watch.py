@@ -6,13 +6,13 @@ import logging
 
 from common.model import ClientCertificate
 from manager.api.connection import Connection, LimitedServer
-from manager.state.store import Store
+from manager.state.store import Records
 from manager.state.watch import Lagged
 
 _LOG = logging.getLogger(__name__)
 
 
-async def end_revoked(store: Store, server: LimitedServer) -> None:
+async def end_revoked(store: Records, server: LimitedServer) -> None:
     """Watch the certificates until cancelled. A request on a new connection is refused by `access.admitted`."""
     with store.watch() as subscription:
         while True:
@@ -25,7 +25,7 @@ async def end_revoked(store: Store, server: LimitedServer) -> None:
                 _end(store, server)
 
 
-def _end(store: Store, server: LimitedServer) -> None:
+def _end(store: Records, server: LimitedServer) -> None:
     certificates = store.view.client_certificates
     for connection in list(server.connections):
         if not isinstance(connection, Connection) or not connection.caller.serial:

@@ -41,6 +41,7 @@ from manager.api import (
 )
 from manager.api.access import admitted, authorise
 from manager.api.access_environment import shown_to
+from manager.api.access_forbidden import check_request, restricted
 from manager.api.answer_memory import AnswerMemory, Lease
 from manager.api.audit import Audit, Entry, object_of
 from manager.api.call import Answer, Call, Reply
@@ -63,6 +64,7 @@ _LOG = logging.getLogger(__name__)
 # What there is only in a cluster.
 _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
+_FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (
     system,
     swarm,
@@ -192,8 +194,11 @@ class Api:
     async def _handle(self, match: Match, call: Call, lease: Lease) -> Reply:
         if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
-        context = replace(self.context, answers=lease)
-        return await match.handler(context, call.matched(match.params, match.version))
+        context, call = replace(self.context, answers=lease), call.matched(match.params, match.version)
+        if call.caller.forbidden:
+            context = restricted(context, call.caller)
+            call = await check_request(context, match, call)
+        return await match.handler(context, call)
 
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
@@ -207,12 +212,14 @@ class Api:
 
 
 def _check_text(call: Call) -> None:
-    """Refuse a path or query that no engine could be sent.
+    """Refuse a path or query that no engine could be sent, and a form: engines take its fields for the query's.
 
     Raises:
-        EngineError: 400, it holds half of a surrogate pair.
+        EngineError: 400, it holds half of a surrogate pair, or is a form.
 
     """
+    if call.headers.get("content-type", "").strip().lower().startswith(_FORMS):
+        raise invalid("the API takes no forms: give parameters in the query")
     try:
         "".join((call.path, *call.query, *call.query.values())).encode()
     except UnicodeEncodeError:

@@ -8,7 +8,7 @@ import msgspec
 
 from common.clock import HOUR, rfc3339, seconds
 from common.errors import InvalidArgument
-from common.model.client import ROLES_BY_LABEL, ClientCertificate, Role
+from common.model.client import ROLES_BY_LABEL, ClientCertificate, Forbidden, Role
 from common.model.naming import Model
 from manager.api.access import Caller
 from manager.api.call import Answer, Call, Reply
@@ -19,11 +19,15 @@ from manager.state.transaction import Transaction
 
 
 class CertificateOrder(Model):
-    """What is ordered; the key stays with whoever orders. `lifetime` is in nanoseconds, the request is PEM."""
+    """What is ordered; the key stays with whoever orders.
+
+    `lifetime` is in nanoseconds, the request is PEM, `forbidden` has words of `common.model.client.Forbidden`.
+    """
 
     name: str = ""
     role: str = Role.OPERATOR.label
     environment: bool = False
+    forbidden: tuple[str, ...] = ()
     lifetime: int = 720 * HOUR
     certificate_request: str = ""
 
@@ -32,12 +36,14 @@ async def create_certificate(context: Context, call: Call) -> Reply:
     order = call.decode(CertificateOrder)
     clients.check_terms(order.name, order.lifetime)
     role = _role(order.role)
+    _check_forbidden(order, role)
     now = context.clock.now()
     record = ClientCertificate(
         id=clients.new_client_serial(),
         name=order.name,
         role=role.label,
         environment=order.environment,
+        forbidden=tuple(word for word in Forbidden if word in order.forbidden),
         not_after=now + seconds(order.lifetime),
         issued_by=_described(call.caller),
     )
@@ -84,6 +90,7 @@ def certificate_view(record: ClientCertificate) -> dict[str, Any]:
         "Name": record.name,
         "Role": record.role,
         "Environment": record.environment,
+        "Forbidden": list(record.forbidden),
         "CreatedAt": rfc3339(record.created_at),
         "NotAfter": rfc3339(record.not_after),
         "IssuedBy": record.issued_by,
@@ -96,6 +103,14 @@ def _role(label: str) -> Role:
     if label not in ROLES_BY_LABEL:
         raise InvalidArgument(f"role {label[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
     return ROLES_BY_LABEL[label]
+
+
+def _check_forbidden(order: CertificateOrder, role: Role) -> None:
+    unknown = [word for word in order.forbidden if word not in {*Forbidden}]
+    if unknown:
+        raise InvalidArgument(f"forbidden {unknown[0][:80]!r}: expected some of {', '.join(Forbidden)}")
+    if order.forbidden and role is not Role.OPERATOR:
+        raise InvalidArgument(f"forbidden: only an operator can be forbidden something, not the role {role.label}")
 
 
 def _described(caller: Caller) -> str:

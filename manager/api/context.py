@@ -17,7 +17,7 @@ from manager.api.views.cache import JsonCache
 from manager.ca.authority import Authority
 from manager.state.measurements import Measurements
 from manager.state.refusals import Refusals
-from manager.state.store import Store
+from manager.state.store import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Context:
     `answers` is charged for what engines say in the course of one request.
     """
 
-    store: Store
+    store: Records
     clock: Clock
     rng: random.Random
     engines: Engines

@@ -276,6 +276,14 @@ class Exec(TypedDict):
     ID: ExecId
 
 
+class ExecInspect(TypedDict):
+    """What is looked at of `GET /exec/{id}/json`."""
+
+    ID: ExecId
+    ContainerID: FullId
+    ProcessConfig: dict[str, Any] | None
+
+
 class ContainerConfig(TypedDict, total=False):
     Image: str
     Hostname: str

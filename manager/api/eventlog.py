@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from common.clock import Clock
 from manager.api.views.events import Event, event_of
 from manager.state.changes import Change
-from manager.state.store import Store
+from manager.state.store import Records
 from manager.state.watch import Lagged
 
 _LOG = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class EventLog:
         for follower in self._followers:
             follower.end()
 
-    async def run(self, store: Store, clock: Clock) -> None:
+    async def run(self, store: Records, clock: Clock) -> None:
         """Turn the store's changes into events until cancelled."""
         with store.watch() as subscription:
             while True:

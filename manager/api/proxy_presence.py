@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from common.errors import Unavailable
 from common.model import Node
-from manager.state.store import Store
+from manager.state.store import Records
 from manager.state.view import View
 from manager.state.watch import Lagged
 
@@ -43,7 +43,7 @@ class Presence:
     def __init__(self) -> None:
         self._waits: dict[str, set[asyncio.Timeout]] = {}
 
-    async def run(self, store: Store) -> None:
+    async def run(self, store: Records) -> None:
         """Watch the nodes until cancelled."""
         with store.watch() as subscription:
             while True:

@@ -14,7 +14,7 @@ import click
 
 from common.clock import parse_rfc3339
 from common.errors import AlreadyExists, Unavailable
-from common.model.client import Role
+from common.model.client import Forbidden, Role
 from common.quantities import parse_duration
 from common.terminal import echo
 from common.tls import certificate_request, new_key
@@ -32,12 +32,13 @@ CREATE = "create"
 # Named as docker wants them.
 FILES = ("ca.pem", "cert.pem", "key.pem")
 TABLE = Table(
-    columns=("{{.Serial}}", "{{.Name}}", "{{.Role}}", "{{.Status}}", "{{.IssuedBy}}"),
+    columns=("{{.Serial}}", "{{.Name}}", "{{.Role}}", "{{.Forbidden}}", "{{.Status}}", "{{.IssuedBy}}"),
     headings={
         "ID": "ID",
         "Serial": "SERIAL",
         "Name": "NAME",
         "Role": "ROLE",
+        "Forbidden": "FORBIDDEN",
         "Status": "STATUS",
         "IssuedBy": "ISSUED BY",
         "RevokedBy": "REVOKED BY",
@@ -66,6 +67,17 @@ class LifetimeType(click.ParamType):  # type: ignore[type-arg]  # generic in new
             self.fail(invalid(str(value), param, "expected a duration such as 720h"), param, ctx)
 
 
+class ForbiddenType(click.ParamType):  # type: ignore[type-arg]  # generic in new click only
+    name = "words"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        words = [*Forbidden] if value == "all" else [word.strip() for word in str(value).split(",")]
+        for word in words:
+            if word not in {*Forbidden}:
+                self.fail(invalid(word, param, f"expected some of {', '.join(Forbidden)}, or all"), param, ctx)
+        return tuple(words)
+
+
 @click.group(
     "client-cert",
     cls=CertificateGroup,
@@ -81,6 +93,7 @@ def client_cert() -> None:
     examples="""
     swarm-manager client-cert alice --role admin
     swarm-manager client-cert create alice --role admin
+    swarm-manager client-cert ci --role operator --forbid all
     swarm-manager client-cert dashboard --role viewer --ttl 8760h --out /etc/dashboard/docker
     """,
 )
@@ -94,16 +107,34 @@ def client_cert() -> None:
 )
 @flag("--ttl", type=LifetimeType(), default="720h", show_default=True, help="How long it is valid.")
 @flag("--env", is_flag=True, default=False, help="Show a viewer the values of environment variables.")
+@flag(
+    "--forbid",
+    type=ForbiddenType(),
+    multiple=True,
+    metavar="WORD[,WORD...]",
+    help=f"What an operator may not do, of {', '.join(Forbidden)}, or all.",
+)
 @flag("--out", type=click.Path(path_type=Path), metavar="DIR", help="Directory for the files (default: NAME).")
 @with_client
-async def create(client: Client, /, name: str, *, role: str, ttl: int, env: bool, out: Path | None) -> None:
+async def create(
+    client: Client,
+    /,
+    name: str,
+    *,
+    role: str,
+    ttl: int,
+    env: bool,
+    forbid: tuple[tuple[str, ...], ...],
+    out: Path | None,
+) -> None:
     """Make a certificate: ca.pem, cert.pem and key.pem, as DOCKER_CERT_PATH wants them.
 
     The key is made here and sent to nobody.
     """
     directory = (out or Path(name)).absolute()
     key = await asyncio.to_thread(new_key)
-    order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env}
+    forbidden = sorted({word for words in forbid for word in words})
+    order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env, "Forbidden": forbidden}
     with _reserved(directory, key):
         answer = await client.post(
             "/swarm/client-certificates/create", {**order, "CertificateRequest": certificate_request(key).decode()}
@@ -182,6 +213,7 @@ def row(each: Any, now: float) -> Row:
         "Serial": short_id(each["ID"]),
         "Name": each["Name"],
         "Role": each["Role"],
+        "Forbidden": ",".join(each.get("Forbidden") or ()),
         "Status": _status(each, now),
         "IssuedBy": each["IssuedBy"],
         "RevokedBy": each["RevokedBy"],

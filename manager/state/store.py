@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,20 @@ _MAX_WAITING = 10_000
 _BATCH_CHANGES = 20_000
 
 _log = logging.getLogger(__name__)
+
+
+class Records(Protocol):
+    """What is done with a store that is open."""
+
+    @property
+    def view(self) -> View: ...
+
+    @property
+    def index(self) -> int: ...
+
+    async def update(self, fn: Callable[[Transaction], R]) -> R: ...
+
+    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription: ...
 
 
 class _Job:

@@ -20,7 +20,12 @@ TOO_LARGE = "x" * 1800
 
 
 class Cluster:
-    """`hosts` machines; the first runs the manager, all run a worker. Everything is gone when the context ends."""
+    """`hosts` machines; the first runs the manager, all run a worker. Everything is gone when the context ends.
+
+    `listen` are more addresses for the manager's API, such as `tcp://0.0.0.0:2376`.
+    """
+
+    listen: tuple[str, ...] = ()
 
     def __init__(self, name: str, hosts: int = 3, **lab_options: Any) -> None:
         self.lab = Lab(name, hosts=hosts, **lab_options)
@@ -49,7 +54,8 @@ class Cluster:
     async def begin(self) -> None:
         """Make a cluster of the hosts; none of them is part of one."""
         self.manager = await self.boss.spawn(
-            *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip, "--host", self.api),
+            *("swarm-manager", "init", "--foreground", "--advertise-addr", self.boss.ip),
+            *(option for address in (self.api, *self.listen) for option in ("--host", address)),
             name="manager",
             ready=READY,
         )

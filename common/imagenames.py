@@ -9,12 +9,23 @@ from __future__ import annotations
 import re
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
+_ID_PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
 _DOMAINS = ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/")
+
+
+def is_id_prefix(text: str) -> bool:
+    """Whether a text may be the beginning of an image id, with or without `sha256:`; a name may look like one, too."""
+    return _ID_PREFIX.fullmatch(text) is not None
 
 
 def is_id(text: str) -> bool:
     """Whether a text is a whole image id, `sha256:` and 64 digits."""
     return _ID.fullmatch(text) is not None
+
+
+def begins_with(image_id: str, beginning: str) -> bool:
+    """Whether a text is a whole image id that begins so; the `sha256:` may be left out of the beginning."""
+    return is_id(image_id) and image_id.removeprefix("sha256:").startswith(beginning.removeprefix("sha256:"))
 
 
 def pinned_id(reference: str) -> str:
@@ -42,6 +53,12 @@ def repository(reference: str) -> str:
         if name.startswith(domain) and (domain != "library/" or name.count("/") == 1):
             return name.removeprefix(domain)
     return name
+
+
+def full_name(reference: str) -> str:
+    """Return a reference as names are kept: `repository:tag`, or `repository@digest` where it names a digest."""
+    name, at, digest = reference.partition("@")
+    return f"{repository(name)}@{digest}" if at else f"{repository(name)}:{with_tag(name).rpartition(':')[2]}"
 
 
 def from_registry(reference: str, repo_digests: tuple[str, ...]) -> bool:

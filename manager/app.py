@@ -241,5 +241,5 @@ async def run(
 def _engines(dispatcher: Dispatcher) -> ConnectedEngines:
     images = dispatcher.images
     return ConnectedEngines(
-        dispatcher.engine_connector, dispatcher.open_stream, images.locate, images.bring, dispatcher.applied
+        dispatcher.engine_connector, dispatcher.open_stream, images.holders, images.bring, dispatcher.applied
     )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from common.clock import parse_rfc3339
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
 from common.plainlabels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
@@ -162,17 +161,12 @@ def read_event(event: Mapping[str, Any], actions: Collection[str] = WATCHED_ACTI
 
 def read_image(answer: Mapping[str, Any]) -> Image:
     """Read the answer to GET /images/{name}/json."""
-    names = tuple(answer.get("RepoTags") or ())
     return Image(
         id=answer["Id"],
         repo_digests=tuple(answer.get("RepoDigests") or ()),
-        # containerd's image store notes a time for images without a name, too.
-        tagged_at=parse_rfc3339((names and (answer.get("Metadata") or {}).get("LastTagTime")) or "0001-01-01"),
         size=answer.get("Size") or 0,
         layers=tuple((answer.get("RootFS") or {}).get("Layers") or ()),
-        names=names,
-        os=answer.get("Os", ""),
-        architecture=answer.get("Architecture", ""),
+        names=tuple(answer.get("RepoTags") or ()),
     )
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from common.clock import Clock
 from common.errors import NotFound, PermissionDenied, ProtocolError, ResourceExhausted, SwarmError, Unavailable
 from common.tls import ROLE_WORKER
-from common.wire.budget import fitting
 from common.wire.channel import Channel, ChannelClosed, open_raw
 from common.wire.handshake import refusal
 from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
@@ -68,7 +67,7 @@ class ImageServer:
             self._granted.notify_all()
 
     async def seen(self, reference: str) -> ImageSeen:
-        """Tell a manager whether this host has an image."""
+        """Tell a manager whether this host has an image, by its id or the beginning of it."""
         try:
             image = await self._engine.image(reference)
         except Unusable:
@@ -76,16 +75,7 @@ class ImageServer:
         except SwarmError as error:
             _log.warning("cannot look for image %s: %s", reference, error.message)
             image = None
-        if image is None:
-            return ImageSeen()
-        return ImageSeen(
-            image_id=image.id,
-            repo_digests=fitting(image.repo_digests),
-            tagged_at=image.tagged_at,
-            size=image.size,
-            os=image.os,
-            architecture=image.architecture,
-        )
+        return ImageSeen(image_id=image.id if image is not None else "")
 
     async def handle(self, channel: Channel) -> None:
         """Serve one connection, direct or through a manager.

@@ -145,18 +145,14 @@ EngineEvent: TypeAlias = EngineConnected | EngineLost | ContainerEvent
 class Image:
     """A local image. Without `repo_digests` it never came from a registry nor went to one.
 
-    tagged_at: when it last got a name here (Unix seconds), 0 if never.
     size: in bytes, of all its `layers` (their digests, the lowest first).
     """
 
     id: str
     repo_digests: tuple[str, ...] = ()
-    tagged_at: float = 0.0
     size: int = 0
     layers: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    os: str = ""
-    architecture: str = ""
 
 
 class Engine(Protocol):

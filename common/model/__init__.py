@@ -7,6 +7,7 @@ from typing import TypeAlias
 from common.model.attachment import NetworkAttachment
 from common.model.client import ClientCertificate
 from common.model.cluster import Cluster
+from common.model.image import ImageName
 from common.model.network import Network
 from common.model.node import Node
 from common.model.secret import Config, Secret
@@ -14,13 +15,14 @@ from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
 
 StoredObject: TypeAlias = (
-    ClientCertificate | Cluster | Config | Network | NetworkAttachment | Node | Secret | Service | Task
+    ClientCertificate | Cluster | Config | ImageName | Network | NetworkAttachment | Node | Secret | Service | Task
 )
 
 __all__ = [
     "ClientCertificate",
     "Cluster",
     "Config",
+    "ImageName",
     "Network",
     "NetworkAttachment",
     "Node",

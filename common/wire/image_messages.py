@@ -10,17 +10,19 @@ from common.wire.message import Message
 
 
 class SeekImage(Message):
-    """Ask a worker whether its engine has an image, by any name that the engine knows. Answered by `ImageSeen`."""
+    """Ask a worker whether its engine has an image. Answered by `ImageSeen`.
+
+    `reference` is an image's id or the beginning of one: what a name means no worker is asked.
+    """
 
     KIND: ClassVar[int] = 50
     reference: str
 
 
 class ImageSeen(Message):
-    """What the engine says of an image; an empty `image_id` when it does not have it.
+    """The id of the image that the engine has; empty when it has none.
 
-    `tagged_at`: when its engine last gave it a name (Unix seconds, 0 if never). `repo_digests`: under which names and
-    digests registries know it. `size` in bytes.
+    The other fields are what older workers say; they are not read.
     """
 
     KIND: ClassVar[int] = 51

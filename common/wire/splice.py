@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 CHUNK = 64 * 1024
 _CLOSE_SECONDS = 3.0
@@ -33,9 +34,13 @@ async def splice(
                     await writer.wait_closed()
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes one way until they end, and say there that they have."""
+async def carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Carry bytes one way until they end, and say there that they have. `hear` is awaited for bytes before they go."""
     while data := await reader.read(CHUNK):
+        if hear is not None:
+            await hear(data)
         writer.write(data)
         await writer.drain()
     if writer.can_write_eof():

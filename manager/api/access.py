@@ -38,6 +38,11 @@ class Caller:
         return self.serial or f"uid {self.uid}"
 
     @property
+    def described(self) -> str:
+        """Who it is, for the records of what was done."""
+        return f"{self.name} ({self.serial})" if self.serial else f"{self.name} at {self.origin}"
+
+    @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import logging
+from urllib.parse import parse_qsl
+
 from common.model.client import Role
+from manager.api.builder import builder, for_engine
+from manager.api.buildkit import Malformed, Solves
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
-from manager.api.images_find import builder
+from manager.api.images_own import parse_own, refuse_own
+from manager.api.images_progress import Listener, Progress
+from manager.api.images_record import Done, record
 from manager.api.proxy import forward, pruned, pruned_items, raw_query, read_every
 from manager.api.proxy_hijack import hijack
 from manager.api.router import Route
+from manager.api.validate_container import is_image
+
+_LOG = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 300.0
 
 
 async def build(context: Context, call: Call) -> Reply:
-    """Build an image from the archive in the body; the builder's output is the answer."""
-    return forward(context, builder(context), call, "/build")
+    """Build an image from the archive in the body, with names of the cluster; the builder's output is the answer."""
+    names = [value for key, value in parse_qsl(raw_query(call)) if key == "t" and is_image(value)]
+    refuse_own(names)
+    node_id = builder(context)
+
+    async def built(progress: Progress) -> None:
+        if progress.built:
+            await record(context, Done("build", call.caller, node_id), names)
+
+    return forward(context, node_id, for_engine(context, node_id, call), "/build", hearer=Listener(built))
 
 
 async def cancel(context: Context, call: Call) -> Reply:
@@ -30,7 +48,40 @@ async def session(context: Context, call: Call) -> Reply:
 
 async def grpc(context: Context, call: Call) -> Reply:
     """Join a client with BuildKit's own interface."""
-    return hijack(context, builder(context), call, "/grpc")
+    node_id = builder(context)
+    return hijack(context, node_id, call, "/grpc", hearer=_Builds(context, Done("build", call.caller, node_id)))
+
+
+class _Builds:
+    """Hears a client's builds, and writes their names down before the client hears that they are done."""
+
+    def __init__(self, context: Context, done: Done) -> None:
+        self._context = context
+        self._done = done
+        self._solves: Solves | None = Solves()
+
+    async def asked(self, data: bytes) -> None:
+        if self._solves is not None:
+            try:
+                self._solves.asked(data)
+            except Malformed as error:
+                self._give_up(error)
+
+    async def answered(self, data: bytes) -> None:
+        if self._solves is None:
+            return
+        try:
+            built = self._solves.answered(data)
+        except Malformed as error:
+            self._give_up(error)
+            return
+        for names in built:
+            given = [name for name in names if is_image(name) and parse_own(name) is None]
+            await record(self._context, self._done, given)
+
+    def _give_up(self, error: Malformed) -> None:
+        _LOG.warning("a client's builds are not understood, so that their names are the builder's alone: %s", error)
+        self._solves = None
 
 
 async def prune(context: Context, call: Call) -> Reply:

@@ -10,7 +10,6 @@ from common.clock import HOUR, rfc3339, seconds
 from common.errors import InvalidArgument
 from common.model.client import ROLES_BY_LABEL, ClientCertificate, Forbidden, Role
 from common.model.naming import Model
-from manager.api.access import Caller
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.router import Route
@@ -45,7 +44,7 @@ async def create_certificate(context: Context, call: Call) -> Reply:
         environment=order.environment,
         forbidden=tuple(word for word in Forbidden if word in order.forbidden),
         not_after=now + seconds(order.lifetime),
-        issued_by=_described(call.caller),
+        issued_by=call.caller.described,
     )
     request = order.certificate_request.encode(errors="replace")
     certificate = clients.issue(context.authority, request, record, role, order.lifetime, now)
@@ -77,7 +76,7 @@ async def revoke_certificate(context: Context, call: Call) -> Reply:
     def revoke(tx: Transaction) -> list[ClientCertificate]:
         found = clients.find(tx, call.params["id"], now)
         for each in found:
-            tx.put(msgspec.structs.replace(each, revoked_at=now, revoked_by=_described(call.caller)))
+            tx.put(msgspec.structs.replace(each, revoked_at=now, revoked_by=call.caller.described))
         return found
 
     revoked = await context.store.update(revoke)
@@ -111,10 +110,6 @@ def _check_forbidden(order: CertificateOrder, role: Role) -> None:
         raise InvalidArgument(f"forbidden {unknown[0][:80]!r}: expected some of {', '.join(Forbidden)}")
     if order.forbidden and role is not Role.OPERATOR:
         raise InvalidArgument(f"forbidden: only an operator can be forbidden something, not the role {role.label}")
-
-
-def _described(caller: Caller) -> str:
-    return f"{caller.name} ({caller.serial})" if caller.serial else f"{caller.name} at {caller.origin}"
 
 
 ROUTES = (

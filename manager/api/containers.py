@@ -17,10 +17,15 @@ from manager.api.containers_names import claimed_name
 from manager.api.context import Context
 from manager.api.engine_types import ContainerInspect
 from manager.api.errors import invalid
+from manager.api.images_bring import tagged
+from manager.api.images_own import refuse_own
+from manager.api.images_progress import Listener, Progress
+from manager.api.images_record import Done, record
 from manager.api.proxy import ask, forward, pruned, pruned_items, raw_query, read_every, without_hops
 from manager.api.proxy_hijack import hijack
 from manager.api.proxy_presence import node_name
 from manager.api.router import Handler, Route
+from manager.api.validate_container import is_image
 from manager.api.views.attachments import with_cluster_networks, with_names
 
 PRUNE_SECONDS = 120.0
@@ -115,14 +120,20 @@ async def rename_container(context: Context, call: Call) -> Reply:
 
 
 async def commit(context: Context, call: Call) -> Reply:
-    """Make an image of a container, on the node where it is."""
+    """Make an image of a container, on the node where it is; its name is the cluster's."""
     reference = call.query.get("container", "")
     if not reference:
         raise invalid("commit: the query names no container")
+    names = [tagged(call.query)] if call.query.get("repo") else []
+    refuse_own(names)
     found = await locate(context, reference)
     given = parse_qsl(raw_query(call), keep_blank_values=True)
     query = urlencode([("container", found.id), *(pair for pair in given if pair[0] != "container")])
-    return forward(context, found.node_id, call, "/commit", query=query)
+
+    async def committed(_: Progress) -> None:
+        await record(context, Done("commit", call.caller, found.node_id), filter(is_image, names))
+
+    return forward(context, found.node_id, call, "/commit", query=query, hearer=Listener(committed))
 
 
 async def prune_containers(context: Context, call: Call) -> Reply:

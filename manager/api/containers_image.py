@@ -5,14 +5,13 @@ A node that has fetched an image knows it by its id alone, and its engine can sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from common.imagenames import is_id
 from common.model.service import EXTENSION_PREFIX
-from manager.api.context import Context
-from manager.api.images_find import find_local
 from manager.api.logstream import TASK_LABEL
+from manager.state.imagenames import of_the_cluster
 from manager.state.view import View
 
 # What a container was asked for by that was made of an image's id.
@@ -42,7 +41,7 @@ def of_image_id(body: Mapping[str, Any], image_id: str, name: str) -> dict[str, 
     return {**others, "Image": image_id, "Labels": {**others["Labels"], IMAGE_LABEL: name}}
 
 
-async def by_ids(context: Context, names: frozenset[str]) -> list[str]:
+def by_ids(view: View, names: Collection[str]) -> list[str]:
     """Return images by their ids where only the cluster knows their names, else as they are, for an engine's filter."""
-    found = [(name, await find_local(context, name)) for name in sorted(names)]
-    return [name if local is None else local.image_id for name, local in found]
+    found = [(name, of_the_cluster(view, name)) for name in sorted(names)]
+    return [name if own is None else own.image_id for name, own in found]

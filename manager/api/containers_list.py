@@ -53,7 +53,7 @@ async def list_containers(context: Context, call: Call) -> Reply:
         query["size"] = "1"
     passed = {name: sorted(values) for name, values in filters.items() if name not in _OURS}
     if "ancestor" in filters:
-        passed["ancestor"] = await by_ids(context, filters["ancestor"])
+        passed["ancestor"] = by_ids(context.store.view, filters["ancestor"])
     if passed:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))

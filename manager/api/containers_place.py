@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from common.addressing import one_address
 from common.model import Task, TaskState, TaskStatus
@@ -34,13 +34,12 @@ _RUNNING = frozenset({"running", "paused", "restarting"})
 class Seen:
     """What is known of one node besides the store: its engine's list of all containers, and whether it has the image.
 
-    `volumes` are those of the asked-for ones that it has, `labels` the image's.
+    `volumes` are those of the asked-for ones that it has.
     """
 
     containers: tuple[Container, ...] = ()
     image: bool = False
     volumes: frozenset[str] = frozenset()
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def place(

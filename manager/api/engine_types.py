@@ -327,6 +327,10 @@ class ImageInspect(TypedDict, total=False):
 
     Id: Required[ImageId]
     RepoTags: Texts
+    RepoDigests: Texts
+    Os: str
+    Architecture: str
+    Size: Size
     Config: ImageConfig | None
 
 

@@ -8,8 +8,6 @@ from typing import Protocol, TypeAlias
 
 import aiohttp
 
-from common.wire.image_messages import ImageSeen
-
 Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -30,8 +28,8 @@ class Engines(Protocol):
 
         """
 
-    async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
-        """Ask all connected nodes for an image; return what those say that have it, by node id."""
+    async def image_holders(self, image_id: str) -> Mapping[str, str]:
+        """Ask all connected nodes which hold an image, by its id or the beginning of it; return its id by node id."""
 
     async def bring_image(self, node_id: str, image_id: str) -> str:
         """Have a node fetch an image from others; return what its engine knows it as.
@@ -52,13 +50,13 @@ class ConnectedEngines:
         self,
         connector: Callable[[str], aiohttp.BaseConnector],
         stream: Callable[[str, str], Awaitable[Duplex]],
-        locate_image: Callable[[str], Awaitable[Mapping[str, ImageSeen]]],
+        image_holders: Callable[[str], Awaitable[Mapping[str, str]]],
         bring_image: Callable[[str, str], Awaitable[str]],
         applied: Callable[[], Awaitable[None]],
     ) -> None:
         self._connector = connector
         self._stream = stream
-        self._locate_image = locate_image
+        self._image_holders = image_holders
         self._bring_image = bring_image
         self._applied = applied
 
@@ -68,8 +66,8 @@ class ConnectedEngines:
     async def connect(self, node_id: str) -> Duplex:
         return await self._stream(node_id, "engine")
 
-    async def locate_image(self, reference: str) -> Mapping[str, ImageSeen]:
-        return await self._locate_image(reference)
+    async def image_holders(self, image_id: str) -> Mapping[str, str]:
+        return await self._image_holders(image_id)
 
     async def bring_image(self, node_id: str, image_id: str) -> str:
         return await self._bring_image(node_id, image_id)

@@ -1,118 +1,130 @@
-"""Which image a reference means in the cluster, and which nodes have it.
+"""Which image a reference means in the cluster, and which nodes hold it.
 
-All nodes' images are one set, and a name means one image, as on a single engine: where nodes know different images by
-the same name, the one that was given it last.
+A name means what a client of the cluster made of it, whatever nodes say. They are asked who holds which image, by its
+id, and each is believed of itself alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.imagenames import from_registry, is_id, pinned_id, with_tag
-from common.model import Node
-from common.wire.image_messages import ImageSeen
+from common.clock import rfc3339
+from common.imagenames import begins_with, full_name, is_id, is_id_prefix, pinned_id, with_tag
+from common.model import ImageName
 from manager.api.context import Context
 from manager.api.errors import EngineError
-from manager.api.proxy_presence import ready_nodes
+from manager.api.images_engine import image_path, images_on
+from manager.api.images_own import domains, engine_name, node_of, own_name, parse_own
+from manager.api.proxy import ask_every
 from manager.api.validate_container import is_image
+from manager.state.imagenames import named
 
-_PREFERS_BUILDKIT = 23
-_PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
+LOOK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The image that is meant, what its engine says of it, and the nodes that have it by this reference."""
+    """The image that is meant, and the nodes that say they hold it, this manager's own host first.
+
+    `name` is the record of the name that it was asked for by; `there`, what the one node's engine calls it whose own
+    name it was asked for by.
+    """
 
     image_id: str
-    seen: ImageSeen
-    nodes: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    name: ImageName | None = None
+    there: str = ""
+
+
+async def find_held(context: Context, reference: str) -> Located:
+    """Find the image that a reference means, and at least one node that holds it.
+
+    Raises:
+        EngineError: as `find_image`; 404, no connected node holds it.
+
+    """
+    located = await find_image(context, reference)
+    if located.nodes:
+        return located
+    meaning = f": it is {describe(located.name)}" if located.name is not None else ""
+    raise EngineError(404, f"No such image: {_spelled(reference)}{meaning}; no connected node holds it")
 
 
 async def find_image(context: Context, reference: str) -> Located:
-    """Find the image that a name, an id or a prefix of an id means.
+    """Find the image that a name, an id or the beginning of an id means.
 
     Raises:
-        EngineError: 400, it is no image reference, or a prefix of several ids; 404, no connected node has it.
+        EngineError: 400, it is not an image reference, or the beginning of several ids; 404, it means nothing.
 
     """
     if not is_image(reference) and not is_id(reference):
         raise EngineError(400, f"invalid reference format: {reference[:200]!r} is not an image name")
-    located = choose(reference, await holders(context, reference))
-    if located is None:
-        raise EngineError(404, f"No such image: {reference if pinned_id(reference) else with_tag(reference)}")
-    return located
-
-
-async def holders(context: Context, reference: str) -> Mapping[str, ImageSeen]:
-    """Return what the nodes say of an image, by node; a reference that is pinned to an id means that id."""
-    found = await context.engines.locate_image(reference)
-    pinned = pinned_id(reference)
-    return found if found or not pinned or pinned == reference else await context.engines.locate_image(pinned)
-
-
-def choose(reference: str, found: Mapping[str, ImageSeen]) -> Located | None:
-    """Choose the image that is meant among those that nodes know by a reference. Pure.
-
-    Raises:
-        EngineError: 400, it is a prefix of several ids.
-
-    """
-    if not found:
-        return None
-    ids = {seen.image_id for seen in found.values()}
-    if len(ids) > 1 and _is_prefix_of_all(reference, ids):
-        raise EngineError(400, f"{reference} is the beginning of several images' ids: {', '.join(sorted(ids))}")
-    newest = max(found.values(), key=lambda seen: (seen.tagged_at, seen.image_id))
-    nodes = sorted(node for node, seen in found.items() if seen.image_id == newest.image_id)
-    return Located(newest.image_id, newest, tuple(nodes))
-
-
-def _is_prefix_of_all(reference: str, ids: set[str]) -> bool:
-    if _PREFIX.fullmatch(reference) is None:
-        return False
-    return all(image_id.removeprefix("sha256:").startswith(reference.removeprefix("sha256:")) for image_id in ids)
-
-
-async def find_local(context: Context, reference: str) -> Located | None:
-    """Find an image that the cluster has and no registry: not by this name. None when it is not so."""
-    located = choose(reference, await holders(context, reference))
-    if located is None or from_registry(reference, located.seen.repo_digests):
-        return None
-    return located
-
-
-def builder(context: Context) -> str:
-    """Choose the node for what happens on one and is then the cluster's: builds, pulls, loads.
-
-    It is the same every time, so that the last build's layers are there: the manager's own host, if it has an agent.
-
-    Raises:
-        EngineError: 503, no node is there.
-
-    """
-    nodes = by_suitability(context)
+    if parse_own(reference) is not None:
+        return await _find_own(context, reference)
+    name = named(context.store.view, reference)
+    if name is not None:
+        return Located(name.image_id, await holders(context, name.image_id), name)
+    image_id = pinned_id(reference)
+    if not image_id and is_id_prefix(reference):
+        image_id = await completed(context, reference)
+    nodes = await holders(context, image_id) if image_id else ()
     if not nodes:
-        raise EngineError(503, "no node's engine can be reached: see 'docker node ls'")
-    return nodes[0].id
+        raise EngineError(
+            404, f"No such image: {_spelled(reference)}{await _known_to_single_nodes(context, reference)}"
+        )
+    return Located(image_id, nodes)
 
 
-def builder_version(context: Context) -> str:
-    """Return what clients are told to build with: "2", BuildKit, or "1" where the builder's engine prefers its own.
+async def holders(context: Context, image_id: str) -> tuple[str, ...]:
+    """Return the nodes that say they hold an image, this manager's own host first: what that says can be trusted."""
+    return own_first(context, await context.engines.image_holders(image_id))
 
-    Engines since 23 prefer BuildKit.
+
+def own_first(context: Context, nodes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(nodes, key=lambda node_id: (node_id != context.identity.node_id, node_id)))
+
+
+async def completed(context: Context, beginning: str) -> str:
+    """Return the one image id that begins so: of those that have names, else of all that nodes hold; empty if none.
+
+    Raises:
+        EngineError: 400, several do.
+
     """
-    nodes = by_suitability(context)
-    release = nodes[0].description.engine.engine_version.partition(".")[0] if nodes else ""
-    return "1" if release.isdecimal() and int(release) < _PREFERS_BUILDKIT else "2"
+    ids = {name.image_id for name in context.store.view.image_names if begins_with(name.image_id, beginning)}
+    ids = ids or set((await context.engines.image_holders(beginning)).values())
+    if len(ids) > 1:
+        raise EngineError(400, f"{beginning} is the beginning of several images' ids: {', '.join(sorted(ids))}")
+    return next(iter(ids), "")
 
 
-def by_suitability(context: Context) -> list[Node]:
-    """Return the nodes whose engines can be asked, in the order in which they are taken for what one alone does."""
-    return sorted(ready_nodes(context.store.view), key=lambda node: _rank(context, node))
+async def _find_own(context: Context, reference: str) -> Located:
+    """Find what a single node's engine has by a name of its own."""
+    own = parse_own(reference)
+    assert own is not None, "the caller has looked"
+    node = node_of(context.store.view, own)
+    there, image_id = engine_name(own, await images_on(context, node.id, seconds=LOOK_SECONDS))
+    return Located(image_id, (node.id,), there=there)
 
 
-def _rank(context: Context, node: Node) -> tuple[bool, bool, str]:
-    return node.id != context.identity.node_id, node.spec.availability != "active", node.id
+async def _known_to_single_nodes(context: Context, reference: str) -> str:
+    """Say which nodes have an image of their own by a name that no client has given; empty if none."""
+    if pinned_id(reference):
+        return ""
+    replies, _ = await ask_every(context, "GET", image_path(reference, "json"), seconds=LOOK_SECONDS)
+    by_node = domains(context.store.view.nodes)
+    found = [own_name(by_node[node_id], full_name(reference)) for node_id, reply in replies.items() if reply.ok]
+    if not any(found):
+        return ""
+    shown = ", ".join(sorted(filter(None, found))[:4])
+    return f"; nodes have their own by that name ({shown}): 'swarm-manager image adopt' makes one the cluster's"
+
+
+def _spelled(reference: str) -> str:
+    return reference if pinned_id(reference) else with_tag(reference)
+
+
+def describe(name: ImageName) -> str:
+    """Say what a name means, and who made it so."""
+    return f"image {name.image_id} ({name.how} by {name.by}, {rfc3339(name.updated_at)})"

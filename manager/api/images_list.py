@@ -4,38 +4,55 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from common.model import ImageName
 from common.model.client import Role
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
 from manager.api.engine_types import Image, Removed
-from manager.api.images import image_path
+from manager.api.images_engine import image_path
+from manager.api.images_names import Naming, filtered, merge, unheld
+from manager.api.images_own import NO_NAMES
+from manager.api.images_record import unname
 from manager.api.lookup import labels_match
 from manager.api.proxy import EngineReply, ask, ask_all, raw_query, read_every
 from manager.api.router import Route
-from manager.state.imageuse import needed
+from manager.state.imageuse import Needed, needed
+from manager.state.view import View
 
 LIST_SECONDS = 10.0
 PRUNE_SECONDS = 120.0
 _LIST_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
+# Judged here: the engines do not know the names.
+_BY_NAME = frozenset({"dangling", "reference"})
 # At once on one engine.
 _REMOVED_AT_ONCE = 4
-# What engines up to API 1.42 say in place of no name and no digest.
-_NO_NAMES = frozenset({"<none>:<none>", "<none>@<none>"})
 
 
 async def list_images(context: Context, call: Call) -> Reply:
-    """List every node's images, one entry an id, the newest first."""
-    call.filters(_LIST_FILTERS)
-    by_node, warning = await _every_list(context, raw_query(call), call.version)
-    merged = merge(by_node, await _present_names(context, by_node))
-    return Answer(value=merged, headers=warning)
+    """List every node's images, one entry an id, the newest first; those that have a name and no node holds come last.
+
+    A `Warning` header names the nodes that did not answer.
+    """
+    filters = call.filters(_LIST_FILTERS)
+    passed = {name: sorted(values) for name, values in filters.items() if name not in _BY_NAME}
+    by_node, warning = await _every_list(context, _query(call, passed), call.version)
+    naming = Naming.of(context.store.view)
+    images = merge(by_node, naming)
+    if not passed:
+        images += unheld((image["Id"] for image in images), naming)
+    return Answer(value=filtered(images, filters), headers=warning)
+
+
+def _query(call: Call, filters: Mapping[str, list[str]]) -> str:
+    """Return the client's query with other filters."""
+    others = [part for part in raw_query(call).split("&") if part and part.partition("=")[0] != "filters"]
+    return "&".join([*others, *([f"filters={_quoted(filters)}"] if filters else [])])
 
 
 async def _every_list(context: Context, query: str, version: str) -> tuple[dict[str, list[Image]], dict[str, str]]:
@@ -50,58 +67,20 @@ async def _listed(reply: EngineReply) -> list[Image]:
     return await reply.listed(Image)
 
 
-async def _present_names(context: Context, by_node: Mapping[str, list[Image]]) -> dict[str, str]:
-    """Find out what each name means that nodes know different images by: what the name was given to last."""
-    meanings: dict[str, set[str]] = {}
-    for images in by_node.values():
-        for image in images:
-            for name in {*(image.get("RepoTags") or ())} - _NO_NAMES:
-                meanings.setdefault(name, set()).add(image["Id"])
-    disputed = [name for name, ids in meanings.items() if len(ids) > 1]
-    answers = await asyncio.gather(*(context.engines.locate_image(name) for name in disputed))
-    return {
-        name: max(found.values(), key=lambda seen: (seen.tagged_at, seen.image_id)).image_id
-        for name, found in zip(disputed, answers, strict=True)
-        if found
-    }
-
-
-def merge(by_node: Mapping[str, list[Image]], meanings: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Join lists of images into one: names and digests of an id are all that nodes know. Pure.
-
-    `meanings` has, for names that mean different images on different nodes, the id that is meant.
-    """
-    merged: dict[str, dict[str, Any]] = {}
-    for images in by_node.values():
-        for image in images:
-            into = merged.setdefault(image["Id"], {**image, "RepoTags": [], "RepoDigests": [], "Containers": -1})
-            tags = [tag for tag in image.get("RepoTags") or () if meanings.get(tag, image["Id"]) == image["Id"]]
-            into["RepoTags"] = sorted({*into["RepoTags"], *tags})
-            into["RepoDigests"] = sorted({*into["RepoDigests"], *(image.get("RepoDigests") or ())})
-            if image.get("Containers", -1) >= 0:
-                into["Containers"] = max(into["Containers"], 0) + image["Containers"]
-    for into in merged.values():
-        if not _NO_NAMES.issuperset([*into["RepoTags"], *into["RepoDigests"]]):  # where it was fetched it has none
-            for key in ("RepoTags", "RepoDigests"):
-                into[key] = [name for name in into[key] if name not in _NO_NAMES]
-    return sorted(merged.values(), key=lambda image: (-image.get("Created", 0), image["Id"]))
-
-
 async def prune(context: Context, call: Call) -> Reply:
     """Remove images that no container uses, on every node; never one that a service names.
 
-    Without the filter `dangling=false`, those without a name alone. Engines' own pruning knows of no services, so each
-    image is removed by itself; an engine refuses one that a container uses.
+    Without the filter `dangling=false`, those without a name alone: neither in the cluster, nor on their node. Engines'
+    own pruning knows of neither, so each image is removed by itself; an engine refuses one that a container uses.
     """
     filters = dict(call.filters(_PRUNE_FILTERS))
-    every = filters.pop("dangling", frozenset({"true"})) & {"false", "0", "False"}
+    every = bool(filters.pop("dangling", frozenset({"true"})) & {"false", "0", "False"})
     excluded = filters.pop("label!", frozenset())
     asked = {name: sorted(values) for name, values in filters.items()} | ({} if every else {"dangling": ["true"]})
-    query = f"shared-size=1&filters={_quoted(asked)}"
-    by_node, warning = await _every_list(context, query, call.version)
-    kept = needed(context.store.view)
+    by_node, warning = await _every_list(context, f"shared-size=1&filters={_quoted(asked)}", call.version)
+    spared = _spared(context.store.view, every=every)
     doomed = {
-        node_id: [image for image in images if not kept.has(image) and not _labelled(image, excluded)]
+        node_id: [image for image in images if not spared.has(image) and not _labelled(image, excluded)]
         for node_id, images in by_node.items()
     }
 
@@ -110,9 +89,37 @@ async def prune(context: Context, call: Call) -> Reply:
 
     results, _ = await ask_all(one, list(doomed), seconds=PRUNE_SECONDS)
     removed = [item for done in results.values() for _, items in done for item in items]
+    if every:
+        gone = {(node_id, image["Id"]) for node_id, done in results.items() for image, _ in done}
+        await _unname(context, gone, by_node, all_told=not (filters or excluded or warning))
     space = sum(_own_size(image) for done in results.values() for image, _ in done)
     unique = list({tuple(sorted(item.items())): item for item in removed}.values())
     return Answer(value={"ImagesDeleted": unique or None, "SpaceReclaimed": space}, headers=warning)
+
+
+def _spared(view: View, *, every: bool) -> Needed:
+    """Return what stays: what services need and, unless all that is not used goes, what has a name in the cluster."""
+    kept = needed(view)
+    named = frozenset() if every else frozenset(name.image_id for name in view.image_names)
+    return Needed(kept.digests | named, kept.names)
+
+
+async def _unname(
+    context: Context, gone: set[tuple[str, str]], by_node: Mapping[str, list[Image]], *, all_told: bool
+) -> None:
+    """Take the names from images that were pruned and that no node holds any more.
+
+    With `all_told` every node has listed all its images: then also from those that none has.
+    """
+    listed = {(node_id, image["Id"]) for node_id, images in by_node.items() for image in images}
+    held = {image_id for _, image_id in listed - gone}
+    pruned = {image_id for _, image_id in gone}
+    kept = needed(context.store.view).digests
+
+    def lost(name: ImageName) -> bool:
+        return name.image_id not in held | kept and (all_told or name.image_id in pruned)
+
+    await unname(context, lost, [name.id for name in context.store.view.image_names])
 
 
 async def _remove_all(context: Context, node_id: str, images: list[Image]) -> list[tuple[Image, list[Removed]]]:
@@ -123,7 +130,7 @@ async def _remove_all(context: Context, node_id: str, images: list[Image]) -> li
         items: list[Removed] = []
         async with slots:
             for name in [*(image.get("RepoTags") or ()), image["Id"]]:
-                if name in _NO_NAMES:
+                if name in NO_NAMES:
                     continue
                 reply = await ask(context, node_id, "DELETE", image_path(name), seconds=PRUNE_SECONDS)
                 items += await reply.listed(Removed) if reply.ok else []

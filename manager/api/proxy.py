@@ -24,7 +24,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote, urlencode
 
 import aiohttp
@@ -393,6 +393,15 @@ async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) 
     return bytes(body)
 
 
+class Hearer(Protocol):
+    """Who hears an engine's answer on its way to the client."""
+
+    def hear(self, data: bytes) -> None: ...
+
+    async def ended(self) -> None:
+        """Hear that the engine has said all, before the client does; what is raised ends the client's connection."""
+
+
 def forward(
     context: Context,
     node_id: str,
@@ -402,12 +411,13 @@ def forward(
     query: Query | str | None = None,
     body: bytes | None = None,
     on_success: Callable[[], None] | None = None,
+    hearer: Hearer | None = None,
 ) -> Relay:
     """Pass a request on to a node's engine under `path`, and its answer back, both as streams.
 
     `query` and `body` replace the client's own. `on_success` is called when the engine has begun to answer without an
-    error. What fails before that is an `Unavailable` (503); later, the client's connection ends, and a multiplexed
-    stream (logs) says why in its last message.
+    error, and a `hearer` hears such an answer. What fails before that is an `Unavailable` (503); later, the client's
+    connection ends, and a multiplexed stream (logs) says why in its last message.
     """
     query = raw_query(call) if query is None else query
     url = ENGINE + engine_target(context, node_id, call.method, path, query, call.version)
@@ -433,13 +443,20 @@ def forward(
                 ) as response,
             ):
                 check_head(node_name(context.store.view, node_id), response.status, response.headers)
-                if response.status < 400 and on_success is not None:
+                good = response.status < 400
+                if good and on_success is not None:
                     on_success()
                 multiplexed = response.headers.get("Content-Type", "") == MULTIPLEXED
                 started = True
-                await exchange.start(response.status, {**passed_on(response.headers), **_length(response)})
+                # With its length, the client would know the end before the hearer does.
+                length = _length(response) if hearer is None else {}
+                await exchange.start(response.status, {**passed_on(response.headers), **length})
                 async for piece in response.content.iter_any():
+                    if good and hearer is not None:
+                        hearer.hear(piece)
                     await exchange.send(piece)
+                if good and hearer is not None:
+                    await hearer.ended()
         except ENGINE_FAILURES as error:
             failure = unreachable(context, node_id, error)
             if started and multiplexed:

@@ -14,6 +14,7 @@ import select
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from common.errors import Unavailable
 from common.wire.splice import carry
@@ -96,6 +97,14 @@ def parse_head(raw: bytes) -> Head:
     return Head(int(found[1]), {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
+class StreamHearer(Protocol):
+    """Who hears both ways of a stream, each piece before it goes on; what is raised ends the stream."""
+
+    async def asked(self, data: bytes) -> None: ...
+
+    async def answered(self, data: bytes) -> None: ...
+
+
 def hijack(
     context: Context,
     node_id: str,
@@ -104,10 +113,12 @@ def hijack(
     *,
     query: Query | str | None = None,
     body: bytes | None = None,
+    hearer: StreamHearer | None = None,
 ) -> Relay:
     """Pass a request on to a node's engine, and make of both connections one stream when the engine says so.
 
     When it refuses, or answers as usual, its answer is passed on. `query` and `body` replace the client's own.
+    A `hearer` hears the stream.
     """
     query = raw_query(call) if query is None else query
     target = engine_target(context, node_id, call.method, path, query, call.version)
@@ -120,7 +131,7 @@ def hijack(
                 async with context.presence.guard(context.store.view, node_id):
                     head = await _begin(engine, request, name)
                 if head.opens_stream:
-                    await _stream(context, node_id, engine, head, exchange)
+                    await _stream(context, node_id, engine, head, exchange, hearer)
                 else:
                     await _pass_on(engine[0], head, name, exchange)
         except ENGINE_FAILURES as error:
@@ -172,12 +183,14 @@ async def _pass_on(reader: asyncio.StreamReader, head: Head, name: str, exchange
         await exchange.send(body)
 
 
-async def _stream(context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange) -> None:
+async def _stream(
+    context: Context, node_id: str, engine: Duplex, head: Head, exchange: Exchange, hearer: StreamHearer | None
+) -> None:
     """Join client and engine; when the node is lost, a client that can be told is told."""
     reader, writer = await exchange.take_over(head.to_client())
     try:
         async with context.presence.guard(context.store.view, node_id):
-            await join((reader, writer), engine)
+            await join((reader, writer), engine, hearer)
     except (Unavailable, OSError) as error:
         engine[1].transport.abort()
         message = unreachable(context, node_id, error).message
@@ -199,15 +212,16 @@ async def _read_head(reader: asyncio.StreamReader, name: str) -> Head:
         raise bad_answer(name, str(error)) from None
 
 
-async def join(client: Duplex, engine: Duplex) -> None:
+async def join(client: Duplex, engine: Duplex, hearer: StreamHearer | None = None) -> None:
     """Carry bytes both ways until the engine is done, and its client too; of a client that lingers only so long.
 
     Raises:
         ConnectionError: one of them was cut off.
 
     """
-    there = asyncio.ensure_future(carry(client[0], engine[1]))
-    back = asyncio.ensure_future(carry(engine[0], client[1]))
+    asked, answered = (hearer.asked, hearer.answered) if hearer is not None else (None, None)
+    there = asyncio.ensure_future(carry(client[0], engine[1], asked))
+    back = asyncio.ensure_future(carry(engine[0], client[1], answered))
     try:
         await _until_done(there, back, client[1])
         await asyncio.wait({there}, timeout=LINGER_SECONDS)

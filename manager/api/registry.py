@@ -1,4 +1,7 @@
-"""/distribution and /auth: what only a registry knows, asked through an engine."""
+"""/distribution and /auth: what only a registry knows, asked through the engine of this manager's own host.
+
+No other is asked: it could answer what it likes, and it would hear clients' credentials.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,24 @@ import logging
 from urllib.parse import quote
 
 from common.errors import Unavailable
+from common.model import ImageName
 from common.model.client import Role
+from manager.api.builder import own_engine
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
-from manager.api.errors import invalid
-from manager.api.images_find import Located, find_local
-from manager.api.images_pin import DIGEST_SECONDS, untold
+from manager.api.errors import EngineError, invalid
+from manager.api.images_own import parse_own
 from manager.api.proxy import ask
-from manager.api.proxy_presence import ready_nodes
 from manager.api.router import Route
 from manager.api.validate_container import is_image
+from manager.state.imagenames import of_the_cluster
 
 _LOG = logging.getLogger(__name__)
 
 AUTH_SECONDS = 60.0
+# Whoever creates a service waits for this. A registry that works answers in one or two; one that does not is silent for
+# longer than anybody wants to wait for a digest, without which the service is made, too.
+DIGEST_SECONDS = 4.0
 # What an image's id is the digest of.
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 
@@ -28,62 +35,54 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 async def distribution(context: Context, call: Call) -> Reply:
     """Tell the digest and platforms of an image, as the registry has it.
 
-    For an image that only the cluster has, the cluster is the registry, and the image's id the digest: clients make of
-    it the pinned reference of a service. No registry is asked, which would take seconds where there is none. Where
-    the engine does not tell whether only the cluster has it, the registry is asked first.
+    For an image of the cluster's own, the cluster is the registry, and the image's id the digest: clients make of it
+    the pinned reference of a service. No registry is asked, which would take seconds where there is none.
     """
     name = call.params["name"]
     if not is_image(name):
         raise invalid(f"invalid reference format: {name[:200]!r} is not an image name")
-    located = await find_local(context, name)
-    if located is None:
-        try:
-            path = f"/distribution/{quote(name, safe='/:@')}/json"
-            answer = await _relay(context, call, path, seconds=DIGEST_SECONDS)
-        except Unavailable:
-            located = await untold(context, name)
-            if located is None:
-                raise
-        else:
-            located = await untold(context, name) if answer.status >= 400 else None
-            if located is None:
-                return answer
-    return Answer(value=_as_of_a_registry(located))
+    if parse_own(name) is not None:
+        raise EngineError(404, f"{name[:200]} is an image of that node alone: no registry has it")
+    own = of_the_cluster(context.store.view, name)
+    if own is not None:
+        return Answer(value=_as_of_a_registry(own))
+    return await _relay(context, call, f"/distribution/{quote(name, safe='/:@')}/json", seconds=DIGEST_SECONDS)
 
 
-def _as_of_a_registry(located: Located) -> dict[str, object]:
-    seen = located.seen
-    descriptor = {"mediaType": CONFIG_TYPE, "digest": located.image_id, "size": seen.size}
-    return {"Descriptor": descriptor, "Platforms": [{"architecture": seen.architecture, "os": seen.os}]}
+def _as_of_a_registry(name: ImageName) -> dict[str, object]:
+    descriptor = {"mediaType": CONFIG_TYPE, "digest": name.image_id, "size": name.size}
+    return {"Descriptor": descriptor, "Platforms": [{"architecture": name.architecture, "os": name.os}]}
 
 
 async def _relay(context: Context, call: Call, path: str, *, seconds: float) -> Answer:
-    """Let the first engine that can be reached ask a registry: a request that is the same on every node.
-
-    An engine that does not answer within `seconds` is taken to wait for a registry that would keep the others waiting
-    as long: none is asked after it.
+    """Let the engine of this manager's own host ask a registry.
 
     Raises:
-        Unavailable: no node's engine could be reached, or the one that was does not answer in time.
+        Unavailable: this host has no worker that is ready, or no answer came in time.
 
     """
+    node_id = own_engine(context)
+    if node_id is None:
+        raise Unavailable(
+            "no registry can be asked: only the engine of the manager's own host is let do that, and that host has no "
+            "worker that is ready: run 'swarm-worker join' there"
+        )
     headers = {name: value for name, value in call.headers.items() if name in {"x-registry-auth", "content-type"}}
-    for node in ready_nodes(context.store.view):
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                reply = await ask(
-                    *(context, node.id, call.method, path),
-                    version=call.version,
-                    body=call.body or None,
-                    headers=headers,
-                    seconds=None,
-                )
-                return reply.answer()
-        except (Unavailable, TimeoutError) as error:
-            _LOG.warning("engine of node %s did not answer %s %s: %r", node.name, call.method, path, error)
-            if limit.expired():
-                raise Unavailable(f"no registry answered node {node.name} within {seconds:g} s") from error
-    raise Unavailable("no node's engine can be reached to ask a registry: see 'docker node ls'")
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            reply = await ask(
+                *(context, node_id, call.method, path),
+                version=call.version,
+                body=call.body or None,
+                headers=headers,
+                seconds=None,
+            )
+            return reply.answer()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        _LOG.warning("the engine of this host did not answer %s %s within %g s", call.method, path, seconds)
+        raise Unavailable(f"no registry answered within {seconds:g} s") from error
 
 
 async def auth(context: Context, call: Call) -> Reply:

@@ -18,7 +18,7 @@ from manager.api.autoscaling import shown
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
-from manager.api.images_pin import pinned
+from manager.api.images_pin import pinned, warnings_of
 from manager.api.json_list import json_list
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
@@ -82,7 +82,8 @@ async def create_service(context: Context, call: Call) -> Reply:
     if not spec.name:
         spec = msgspec.structs.replace(spec, name=random_name(context.rng))
     check_service(spec)
-    spec = await pinned(context, spec, call.headers)
+    spec = pinned(context.store.view, spec)
+    unheld = await warnings_of(context, spec)
     auth = _registry_auth(call)
     service_id = new_id(context.rng)
     now = context.clock.now()
@@ -90,7 +91,8 @@ async def create_service(context: Context, call: Call) -> Reply:
     await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
     if auth:
         context.registry_auth(service_id, auth)
-    return Answer(201, {"ID": service_id, "Warnings": _warnings(context.store.view, spec) or None})
+    warnings = (*_warnings(context.store.view, spec), *unheld)
+    return Answer(201, {"ID": service_id, "Warnings": warnings or None})
 
 
 async def inspect_service(context: Context, call: Call) -> Reply:
@@ -109,10 +111,12 @@ async def update_service(context: Context, call: Call) -> Reply:
     _check_auth_source(call)
     spec = call.decode(ServiceSpec)
     reference = call.params["id"]
+    unheld: tuple[str, ...] = ()
     if rollback != "previous":
-        find_service(context.store.view, reference)
+        before = find_service(context.store.view, reference).spec
         check_service(_named(spec, context, reference))
-        spec = await pinned(context, spec, call.headers)
+        spec = pinned(context.store.view, spec)
+        unheld = await warnings_of(context, spec, before)
     auth = _registry_auth(call)
     scale = call.flag("scale")
     now = context.clock.now()
@@ -131,7 +135,7 @@ async def update_service(context: Context, call: Call) -> Reply:
     service_id, warnings = await context.store.update(update)
     if auth:
         context.registry_auth(service_id, auth)
-    return Answer(value={"Warnings": warnings or None})
+    return Answer(value={"Warnings": (*warnings, *unheld) or None})
 
 
 def _warnings(view: View, spec: ServiceSpec) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.model.client import Role
+from manager.api.builder import builder_version, by_suitability
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
 from manager.api.context import Context
 from manager.api.engine_types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
-from manager.api.images_find import builder_version, by_suitability
+from manager.api.images_names import Naming
 from manager.api.proxy import EngineReply, raw_query, read_every
 from manager.api.proxy_presence import node_name
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
@@ -65,6 +66,9 @@ async def disk_usage(context: Context, call: Call) -> Reply:
     usages, reasons = await read_every(
         context, "GET", "/system/df", _usage, version=call.version, query=query, seconds=DF_SECONDS
     )
+    naming = Naming.of(context.store.view)
+    for node_id, (_, items) in usages.items():
+        items["Images"] = [naming.shown(node_id, image) for image in items["Images"]]
     totals = {name: [item for _, items in usages.values() for item in items[name]] for name in _USED}
     layers = sum(size for size, _ in usages.values())
     return Answer(value={"LayersSize": layers, **totals}, headers=warning_header(context.store.view, reasons))

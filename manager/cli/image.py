@@ -15,6 +15,7 @@ from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_images
 from manager.cli.failures import ApiError
 from manager.cli.flags.types import LABEL, VARIABLE
+from manager.cli.image_adopt import adopt
 from manager.cli.image_build import BuildOptions, build
 from manager.cli.image_rows import IMAGES, rows
 from manager.cli.inspection import finish, inspect
@@ -145,5 +146,5 @@ async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, ever
     await run_prune(client, "image", f"all {what}", wanted, force=force)
 
 
-for command in (image_transfer.load, image_transfer.pull, image_transfer.push, image_transfer.save):
+for command in (adopt, image_transfer.load, image_transfer.pull, image_transfer.push, image_transfer.save):
     image.add_command(command)

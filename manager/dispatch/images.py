@@ -18,7 +18,7 @@ from typing import Protocol
 
 from common.errors import NotFound, PermissionDenied, ResourceExhausted, SwarmError
 from common.ids import new_id
-from common.imagenames import pinned_id
+from common.imagenames import begins_with, pinned_id
 from common.model.task import Task, TaskState
 from common.wire.channel import Channel, open_raw
 from common.wire.image_messages import FetchImage, ImageGrant, ImageSeen, ImageSource, ImageSources, RelayHello
@@ -50,8 +50,8 @@ class Peer(Protocol):
 
     async def send(self, message: AnyMessage) -> None: ...
 
-    async def seek(self, reference: str) -> ImageSeen:
-        """Ask whether the node has an image."""
+    async def seek(self, image_id: str) -> ImageSeen:
+        """Ask whether the node holds an image, by its id or the beginning of it."""
 
     async def bring(self, image_id: str) -> str:
         """Have the node fetch an image; return what its engine knows it as."""
@@ -90,11 +90,15 @@ class ImageBroker:
         # What nodes fetch for clients: they have no task to show for it.
         self._brought: Counter[tuple[str, str]] = Counter()
 
-    async def locate(self, reference: str) -> dict[str, ImageSeen]:
-        """Ask all connected nodes for an image; return what those say that have it, by node id."""
+    async def holders(self, image_id: str) -> dict[str, str]:
+        """Ask all connected nodes which of them hold an image; return its id by node id.
+
+        `image_id` may be the beginning of an id: then nodes may hold several that begin so, each one of them. What
+        they say is believed of themselves alone, and no name is ever asked for: a name means what clients made of it.
+        """
         nodes = list(self._sessions)
-        answers = await asyncio.gather(*(self._seek(node_id, reference) for node_id in nodes))
-        return {node_id: seen for node_id, seen in zip(nodes, answers, strict=True) if seen.image_id}
+        answers = await asyncio.gather(*(self._seek(node_id, image_id) for node_id in nodes))
+        return {node_id: held for node_id, held in zip(nodes, answers, strict=True) if held}
 
     async def bring(self, node_id: str, image_id: str) -> str:
         """Have a node fetch an image for a client; return what its engine knows it as.
@@ -194,18 +198,23 @@ class ImageBroker:
         asked = _now()
         async with known.asking:
             if known.until < asked or (afresh and known.heard < asked - UNKNOWN_SECONDS):
-                known.nodes = dict.fromkeys(await self.locate(image_id))
+                known.nodes = dict.fromkeys(await self.holders(image_id))
                 known.heard = _now()
                 known.until = known.heard + (KNOWN_SECONDS if known.nodes else UNKNOWN_SECONDS)
         return [node_id for node_id in known.nodes if node_id in self._sessions]
 
-    async def _seek(self, node_id: str, reference: str) -> ImageSeen:
+    async def _seek(self, node_id: str, image_id: str) -> str:
+        """Return the id of the image that a node says it holds, empty if it does not, or says it of another one."""
         try:
             async with asyncio.timeout(SEEK_SECONDS):
-                return await self._sessions[node_id].seek(reference)
+                seen = await self._sessions[node_id].seek(image_id)
         except (KeyError, SwarmError, TimeoutError) as error:
-            _log.warning("node %s does not say whether it has image %s: %r", node_id, reference, error)
-            return ImageSeen()
+            _log.warning("node %s does not say whether it has image %s: %r", node_id, image_id, error)
+            return ""
+        if seen.image_id and not begins_with(seen.image_id, image_id):
+            _log.warning("node %s answers with another image than %s: that is not believed", node_id, image_id)
+            return ""
+        return seen.image_id
 
     def _ranked(self, nodes: Iterable[str]) -> list[str]:
         busy = Counter(self._serving.values())

@@ -195,14 +195,14 @@ class Session:
         """
         await self.channel.send(message)
 
-    async def seek(self, reference: str) -> ImageSeen:
-        """Ask the worker whether its engine has an image.
+    async def seek(self, image_id: str) -> ImageSeen:
+        """Ask the worker whether its engine has an image, by its id or the beginning of it.
 
         Raises:
             ChannelClosed: the connection is gone.
 
         """
-        seen = await self._ask(SeekImage(reference=reference))
+        seen = await self._ask(SeekImage(reference=image_id))
         return seen if isinstance(seen, ImageSeen) else ImageSeen()
 
     async def bring(self, image_id: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.imagenames import pinned_id, repository, with_tag
+from common.imagenames import full_name, pinned_id
 from common.model import Service
 from common.model.service import ServiceSpec
 from manager.state.view import View
@@ -22,7 +22,7 @@ class Needed:
     def has(self, image: Mapping[str, Any]) -> bool:
         """Whether an image, as engines list them, is needed."""
         digests = {image["Id"], *(str(each).rpartition("@")[2] for each in image.get("RepoDigests") or ())}
-        names = {_full(str(each)) for each in image.get("RepoTags") or ()}
+        names = {full_name(str(each)) for each in image.get("RepoTags") or ()}
         return not self.digests.isdisjoint(digests) or not self.names.isdisjoint(names)
 
 
@@ -30,8 +30,14 @@ def needed(view: View) -> Needed:
     """Collect what services name, in their present and their previous specs, and what their tasks were made from."""
     images = [*(image for service in view.services for image in _of_service(service)), *_of_tasks(view)]
     digests = (pinned_id(image) for image in images)
-    names = (_full(image) for image in images if not pinned_id(image))
+    names = (full_name(image) for image in images if not pinned_id(image))
     return Needed(frozenset(filter(None, digests)), frozenset(names))
+
+
+def pinned_references(view: View) -> frozenset[str]:
+    """Return `repository@digest` of all that services are pinned to, in their present and their previous specs."""
+    images = {image for service in view.services for image in _of_service(service)}
+    return frozenset(full_name(image) for image in images if pinned_id(image))
 
 
 def services_needing(view: View, image_id: str) -> Collection[str]:
@@ -53,8 +59,3 @@ def _of_tasks(view: View) -> Iterable[str]:
 def _image(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     return container.image if container is not None else ""
-
-
-def _full(reference: str) -> str:
-    tag = with_tag(reference.partition("@")[0]).rpartition(":")[2]
-    return f"{repository(reference)}:{tag}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from common.hostnames import folded
-from common.model import NetworkAttachment, Node, Service, StoredObject, Task
+from common.model import ImageName, NetworkAttachment, Node, Service, StoredObject, Task
 from manager.state.autoscale import LABEL as AUTOSCALE_LABEL
 
 T = TypeVar("T", bound=StoredObject)
@@ -31,6 +31,9 @@ class _Queries(Generic[T]):
 
     def autoscaled(self) -> Collection[T]:
         return self.select("autoscaled", True)
+
+    def of_image(self, image_id: str) -> Collection[T]:
+        return self.select("image", image_id)
 
     def of_service(self, service_id: str) -> Collection[T]:
         return self.select("service", service_id)
@@ -159,6 +162,7 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "node": lambda task: task.node_id,
         "slot": lambda task: (task.service_id, task.slot or task.node_id),
     },
+    ImageName: {"name": _name_of, "image": lambda name: name.image_id},
     NetworkAttachment: {"name": _name_of, "node": lambda attachment: attachment.node_id},
 }
 

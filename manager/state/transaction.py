@@ -11,6 +11,7 @@ from common.model import (
     ClientCertificate,
     Cluster,
     Config,
+    ImageName,
     Network,
     NetworkAttachment,
     Node,
@@ -23,7 +24,14 @@ from common.model.meta import Specified, Version
 from manager.state.changes import Change, ChangeSet, Decision
 from manager.state.observation import check
 from manager.state.tables import Overlay, Table, indexes_of
-from manager.state.view import AttachmentTableView, NamedTableView, NodeTableView, ServiceTableView, TaskTableView
+from manager.state.view import (
+    AttachmentTableView,
+    ImageNameTableView,
+    NamedTableView,
+    NodeTableView,
+    ServiceTableView,
+    TaskTableView,
+)
 
 _UNIQUE_NAMES = {
     Service: "service",
@@ -48,6 +56,7 @@ class Tables:
         self.attachments: AttachmentTableView = self._by_type[NetworkAttachment]
         self.secrets: NamedTableView[Secret] = self._by_type[Secret]
         self.configs: NamedTableView[Config] = self._by_type[Config]
+        self.image_names: ImageNameTableView = self._by_type[ImageName]
         self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]

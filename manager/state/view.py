@@ -9,6 +9,7 @@ from common.model import (
     ClientCertificate,
     Cluster,
     Config,
+    ImageName,
     Network,
     NetworkAttachment,
     Node,
@@ -65,6 +66,11 @@ class AttachmentTableView(NamedTableView[NetworkAttachment], Protocol):
     def on_node(self, node_id: str) -> Collection[NetworkAttachment]: ...
 
 
+class ImageNameTableView(NamedTableView[ImageName], Protocol):
+    def of_image(self, image_id: str) -> Collection[ImageName]:
+        """Return the names of an image."""
+
+
 class View(Protocol):
     """A consistent state: the live store between two awaits, or a transaction's own."""
 
@@ -82,6 +88,8 @@ class View(Protocol):
     def secrets(self) -> NamedTableView[Secret]: ...
     @property
     def configs(self) -> NamedTableView[Config]: ...
+    @property
+    def image_names(self) -> ImageNameTableView: ...
     @property
     def client_certificates(self) -> NamedTableView[ClientCertificate]: ...
     @property

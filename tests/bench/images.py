@@ -102,6 +102,7 @@ class Bench:
         archive.write_bytes(docker_archive([image]))
         await self.owner.docker("load", "-q", "-i", str(archive))
         archive.unlink()
+        await self.cluster.adopt(self.owner, "ballast:1")
 
     async def ours(self) -> Measured:
         return await self._round("ballast:1", push=None)

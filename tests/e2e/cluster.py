@@ -61,10 +61,15 @@ class Cluster:
         )
         self.token = (await self.swarm("join-token", "-q", "worker")).stdout.strip()
         await all_at_once(self.join(host) for host in self.hosts)
+        await self.adopt(self.boss)
 
     async def join(self, host: Host, *options: str) -> None:
         command = ("swarm-worker", "join", "--foreground", "--token", self.token, *options, f"{self.boss.ip}:2377")
         self.workers[host.name] = await host.spawn(*command, name="worker", ready=READY)
+
+    async def adopt(self, host: Host, name: str = "") -> None:
+        """Make what a host's engine has by a name, or by all its names, the cluster's."""
+        await self.request("POST", f"/nodes/{host.name}/images/adopt", {"Name": name} if name else {"All": True})
 
     async def start_worker(self, host: Host) -> None:
         self.workers[host.name] = await host.spawn("swarm-worker", "run", name="worker", ready=READY)

@@ -32,6 +32,7 @@ async def test_an_image_runs_on_engines_of_either_store(tmp_path: Path, monkeypa
         assert "overlayfs" in await containerd.docker("info", "--format", "{{.Driver}}")
         for builder, other, name in ((own, containerd, "own"), (containerd, own, "its")):
             image_id = await build(builder, name)
+            await cluster.adopt(builder, f"{name}:1")
             await cluster.swarm("service", "create", "-q", "--detach", "--name", name, "--mode", "global", f"{name}:1")
             await cluster.running(name, 2)
             ids = {}

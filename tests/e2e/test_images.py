@@ -61,6 +61,10 @@ async def image_id(docker: Docker, name: str) -> str:
     return (await docker("image", "inspect", "--format", "{{.Id}}", name)).stdout.strip()
 
 
+async def names_of(docker: Docker, image: str) -> list[str]:
+    return (await docker("image", "inspect", "--format", '{{join .RepoTags " "}}', image)).stdout.split()
+
+
 async def images_of_containers(cluster: Cluster) -> dict[str, list[str]]:
     """Return the ids of the images that swarm's containers run, by host."""
     return {host.name: [box["Image"] for box in await cluster.containers(host)] for host in cluster.hosts}
@@ -139,6 +143,10 @@ async def test_the_docker_commands_of_images(cluster: Cluster, docker: Docker) -
     assert "Successfully tagged team/app:1" in built.stdout
     first = await image_id(docker, "team/app:1")
     only_there = await put_on(cluster.hosts[2], "there:1", 4096)
+    assert await names_of(docker, only_there) == ["h3.node/there:1"]
+    unknown = await docker("image", "inspect", "there:1", check=False)
+    assert (unknown.returncode, "h3.node/there:1" in unknown.stderr) == (1, True)
+    assert only_there in (await cluster.swarm("image", "adopt", "h3", "there:1")).stdout
 
     listed = (await docker("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")).stdout.split("\n")
     assert f"team/app:1 {first}" in listed
@@ -166,6 +174,21 @@ async def test_the_docker_commands_of_images(cluster: Cluster, docker: Docker) -
     assert "pull" not in pushed.stderr
     pulled = await docker("pull", "no-such-host.invalid/x:1", check=False)
     assert (pulled.returncode, "no-such-host.invalid" in pulled.stderr) == (1, True)
+
+
+async def test_a_name_that_no_client_gave_is_each_nodes_own(cluster: Cluster, docker: Docker) -> None:
+    """Newer or not, what one host has by a name runs on no other, and no service is pinned to it."""
+    own = {host.name: await put_on(host, "mine:1", size) for size, host in enumerate(cluster.hosts, 4096)}
+    assert len(set(own.values())) == 3
+    create = ("service", "create", "--detach", "--mode", "global", "--no-resolve-image", "--name", "mine", "mine:1")
+    await docker(*create)
+    await cluster.running("mine", 3)
+    assert await images_of_containers(cluster) == {name: [image] for name, image in own.items()}
+    shown = await docker("service", "inspect", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}", "mine")
+    assert shown.stdout.strip() == "mine:1"
+    made = await docker("create", "-e", "constraint:node.hostname==h2", "mine:1")
+    assert own["h2"] in await cluster.hosts[1].docker("inspect", made.stdout.strip())
+    assert {await image_id(docker, f"{name}.node/mine:1") for name in own} == set(own.values())
 
 
 async def test_buildkit_builds_on_the_cluster(cluster: Cluster, docker: Docker) -> None:
@@ -290,6 +313,7 @@ async def test_a_source_that_dies_in_the_middle_is_followed_by_another() -> None
     async with Cluster("images-loss", hosts=4) as cluster:
         _, *sources, last = cluster.hosts
         there = await put_on(sources[0], "big:1", 64 * MIB)
+        await cluster.adopt(sources[0], "big:1")
         create = ("service", "create", "--detach", "--name", "big", "--replicas-max-per-node", "1")
         first = ("--constraint", "node.hostname==h3")
         await cluster.boss.run("docker", "-H", cluster.api, *create, *first, "big:1")
@@ -339,6 +363,7 @@ async def slow_down(host: Host) -> None:
 async def test_workers_that_cannot_reach_each_other_go_through_the_manager(cluster: Cluster, docker: Docker) -> None:
     _, second, third = cluster.hosts
     there = await put_on(second, "far:1", 8 * MIB)
+    await cluster.adopt(second, "far:1")
     await second.run("iptables", "-I", "INPUT", "-p", "tcp", "--dport", "2378", "-j", "DROP")
     await docker("service", "create", "--detach", "--name", "far", "--constraint", "node.hostname==h3", "far:1")
     await cluster.running("far", 1, timeout=60)
@@ -350,6 +375,7 @@ async def test_workers_that_cannot_reach_each_other_go_through_the_manager(clust
 async def test_an_engine_that_fails_in_the_middle_leaves_nothing(cluster: Cluster, docker: Docker) -> None:
     _, second, third = cluster.hosts
     there = await put_on(second, "big:1", 64 * MIB)
+    await cluster.adopt(second, "big:1")
     await slow_down(second)
     await docker("service", "create", "--detach", "--name", "big", "--constraint", "node.hostname==h3", "big:1")
 

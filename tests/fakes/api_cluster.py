@@ -144,6 +144,13 @@ class ApiCluster:
         await self._stack.aclose()
         shutil.rmtree(self.folder)
 
+    async def join_own_host(self) -> None:
+        """Let the manager's own host have a worker, drained, whose engine asks registries."""
+        node = make_node(MANAGER, "m1", "10.1.0.1", manager=True)
+        drained = msgspec.structs.replace(node.spec, availability="drain")
+        await self.engines.add(MANAGER)
+        await self.store.update(lambda tx: tx.put(msgspec.structs.replace(node, spec=drained)))
+
     def resume(self) -> None:
         """Let tasks be made and run; a cluster that is `idle` does nothing before."""
         self._running.set()
@@ -210,7 +217,7 @@ class ApiCluster:
 
     @staticmethod
     def _slots(tx: Transaction, service: Service) -> dict[tuple[int, str], None]:
-        nodes = [node.id for node in tx.nodes if node.agent]
+        nodes = [node.id for node in tx.nodes if node.agent and node.spec.availability == "active"]
         if service.spec.mode.global_ is not None:
             return {(0, node): None for node in nodes}
         replicas = service.spec.mode.replicated.replicas if service.spec.mode.replicated else 0

@@ -182,7 +182,7 @@ class Engines:
     async def applied(self) -> None:
         self.barriers += 1
 
-    async def locate_image(self, reference: str) -> dict[str, Any]:
+    async def image_holders(self, image_id: str) -> dict[str, str]:
         return {}
 
     def _path(self, node_id: str) -> Path:

@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from common.errors import Unavailable
-from common.wire.image_messages import ImageSeen
+from common.imagenames import begins_with
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -111,8 +111,8 @@ class FakeEngines:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.engines: dict[str, FakeEngine] = {}
-        # What the nodes say of images: by reference, then by node.
-        self.images: dict[str, dict[str, ImageSeen]] = {}
+        # Which nodes say that they hold an image, by its id.
+        self.holders: dict[str, set[str]] = {}
         self.brought: list[tuple[str, str]] = []
 
     async def add(self, node_id: str) -> FakeEngine:
@@ -132,8 +132,9 @@ class FakeEngines:
             raise Unavailable(f"node {node_id} is not connected")
         return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.path)))
 
-    async def locate_image(self, reference: str) -> dict[str, ImageSeen]:
-        return self.images.get(reference, {})
+    async def image_holders(self, image_id: str) -> dict[str, str]:
+        found = ((held, nodes) for held, nodes in self.holders.items() if begins_with(held, image_id))
+        return {node_id: held for held, nodes in found for node_id in nodes}
 
     async def bring_image(self, node_id: str, image_id: str) -> str:
         self.brought.append((node_id, image_id))

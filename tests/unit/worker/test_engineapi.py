@@ -199,9 +199,3 @@ def test_containerds_image_store_is_recognised():
     assert engineapi.has_containerd_store({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
     assert not engineapi.has_containerd_store({"DriverStatus": [["Backing Filesystem", "extfs"]]})
     assert not engineapi.has_containerd_store({"DriverStatus": None})
-
-
-def test_an_image_without_a_name_was_given_none():
-    when = {"LastTagTime": "2026-11-26T18:16:41.311120773Z"}
-    assert engineapi.read_image({"Id": "a", "RepoTags": ["web:1"], "Metadata": when}).tagged_at > 0
-    assert engineapi.read_image({"Id": "a", "RepoTags": [], "Metadata": when}).tagged_at == 0

@@ -306,23 +306,13 @@ async def test_limits_are_reservations(client: Client, engines: Engines) -> None
     assert status == 201
 
 
-async def test_a_node_that_has_the_image(client: Client, engines: Engines) -> None:
+async def test_a_name_that_no_client_gave_means_what_the_chosen_node_has(client: Client, engines: Engines) -> None:
     engines.two.images.add("only-there")
-    for _ in range(3):
-        assert (await create(client, Image="only-there"))[0] == 201
-    assert where(engines) == ["2", "2", "2"]
-    assert await create(client, Image="nowhere") == (404, {"message": "No such image: nowhere:latest"})
-
-
-async def test_an_image_that_only_others_have_is_pulled(client: Client, engines: Engines) -> None:
-    engines.two.images.add("only-there")
-    engines.one.answers["POST /images/create"] = (200, {"status": "Downloaded"})
-    assert (await create(client, Image="only-there", Labels={"swarm.x.constraint": "node.hostname==w1"}))[0] == 201
-    [pull] = [r for r in engines.one.requests if r.path == "/images/create"]
-    assert pull.query == {"fromImage": "only-there:latest"}
-    engines.one.answers["POST /images/create"] = (200, {"error": "manifest unknown"})
-    status, answer = await create(client, Image="only-there", Labels={"swarm.x.constraint": "node.hostname==w1"})
-    assert (status, "on node w1, which cannot pull it: manifest unknown" in answer["message"]) == (404, True)
+    missing = (404, {"message": "No such image: only-there:latest on node w1"})
+    assert await create(client, Image="only-there") == missing, "no node is preferred for what it says"
+    on_second = {"swarm.x.constraint": "node.hostname==w2"}
+    assert (await create(client, Image="only-there", Labels=on_second))[0] == 201
+    assert where(engines) == ["2"]
 
 
 async def test_an_image_known_by_its_id_alone_is_shown_by_the_name_that_was_asked_for(

@@ -13,10 +13,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from common.model import Task
+from common.model import ImageName, Task
 from common.model.service import TaskSpec
 from common.model.task import ContainerStatus, TaskState, TaskStatus
-from common.wire.image_messages import ImageSeen
 from manager.api import answer_memory
 from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.logstream import FrameReader
@@ -235,10 +234,12 @@ async def test_an_engines_headers_are_not_a_clients(
     method = "POST" if path.endswith("update") else "GET"
     if "history" in path:
 
-        async def located(_: str) -> dict[str, ImageSeen]:
-            return {WORKER2: ImageSeen(image_id=IMAGE["Id"])}
+        async def holders(_: str) -> dict[str, str]:
+            return {WORKER2: IMAGE["Id"]}
 
-        monkeypatch.setattr(engines, "locate_image", located)
+        monkeypatch.setattr(engines, "image_holders", holders)
+        name = ImageName(id="busybox:latest", image_id=IMAGE["Id"])
+        await cluster.store.update(lambda tx: tx.put(name))
     async with served(cluster) as session, session.request(method, path.format(id=EVIL)) as reply:
         assert reply.status == 200
         assert {name.lower() for name in reply.headers} <= ALLOWED

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.model import ImageName
 from common.model.client import Role
-from common.wire.image_messages import ImageSeen
 from manager.api.access import Caller
 from manager.api.access_hidden import hide, instruction
 from manager.api.app import RESOURCES
 from manager.api.call import Answer, Call, Relay, Reply
 from tests.fakes.api_client import ADMIN, Client
-from tests.fakes.api_cluster import ApiCluster
+from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import Engines
 from tests.fakes.engine_answers import BOX, CONTAINER, CONTAINER_INSPECT, EVENTS, IMAGE, IMAGE_INSPECT, USAGE, VOLUME
 
@@ -152,7 +152,8 @@ async def filled(cluster: ApiCluster, client: Client, monkeypatch: pytest.Monkey
     async with Engines(cluster) as engines:
         for path, said in SECRETIVE.values():
             if said is not None:
-                engines.one.answers[f"GET {path}"] = (200, said)
+                there = path.replace("busybox", IMAGE["Id"])  # engines are asked for images by their ids
+                engines.one.answers[f"GET {there}"] = (200, said)
         engines.one.answers |= {
             "GET /events": (200, json.dumps(EVENTS[0]).encode()),
             "GET /images/json": (200, [IMAGE]),
@@ -161,10 +162,12 @@ async def filled(cluster: ApiCluster, client: Client, monkeypatch: pytest.Monkey
             f"GET /containers/{BOX}/logs": (200, {"log": "said"}),
         }
 
-        async def located(reference: str) -> dict[str, ImageSeen]:
-            return {"v" * 25: ImageSeen(image_id=IMAGE["Id"])} if reference.startswith("busybox") else {}
+        async def holders(_: str) -> dict[str, str]:
+            return {WORKER1: IMAGE["Id"]}
 
-        monkeypatch.setattr(engines, "locate_image", located)
+        monkeypatch.setattr(engines, "image_holders", holders)
+        named = ImageName(id="busybox:latest", image_id=IMAGE["Id"])
+        await cluster.store.update(lambda tx: tx.put(named))
         await client.make("/networks/create", {"Name": "net", "Options": {"encrypted": ""}})
         await client.make("/secrets/create", {"Name": "s", "Data": "eA=="})
         await client.make("/configs/create", {"Name": "c", "Data": "eA=="})

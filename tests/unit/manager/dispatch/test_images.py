@@ -35,6 +35,8 @@ class Nodes:
         self.grants: dict[str, list[ImageGrant]] = {}
         self.has: set[str] = set()
         self.deaf: set[str] = set()
+        # What nodes answer whatever they are asked for.
+        self.lies: dict[str, str] = {}
         self._answers: dict[str, asyncio.Future[ImageSources]] = {}
         self._jobs: list[asyncio.Task[None]] = []
 
@@ -60,7 +62,8 @@ class Nodes:
             if isinstance(message, SeekImage):
                 self.asked[name] += 1
                 if name not in self.deaf:
-                    await worker.say(ImageSeen(image_id=IMAGE if name in self.has else ""), number)
+                    seen = self.lies.get(name, IMAGE if name in self.has else "")
+                    await worker.say(ImageSeen(image_id=seen, tagged_at=math.inf), number)
             elif isinstance(message, ImageGrant):
                 self.grants[name].append(message)
             elif isinstance(message, ImageSources):
@@ -170,6 +173,19 @@ def test_a_node_that_does_not_answer_delays_but_does_not_stop() -> None:
         began = asyncio.get_running_loop().time()
         assert await nodes.fetch("a") == ["b"]
         assert asyncio.get_running_loop().time() - began < images.SEEK_SECONDS + 0.1
+
+    scenario(body)
+
+
+def test_a_node_is_believed_of_the_image_alone_that_it_is_asked_for() -> None:
+    async def body(nodes: Nodes) -> None:
+        await nodes.add("a", "b", "c", "d", "e")
+        nodes.has = {"b"}
+        nodes.lies = {"c": "sha256:" + "ee" * 32, "d": "web:1", "e": IMAGE + "0"}
+        assert await nodes.fetch("a") == ["b"]
+        broker = nodes.manager.dispatcher.images
+        assert await broker.holders(IMAGE[:20]) == {"b": IMAGE}
+        assert await broker.holders(IMAGE[7:20]) == {"b": IMAGE}
 
     scenario(body)
 

@@ -214,6 +214,7 @@ HARMLESS = frozenset(
         ("POST", "/exec/{id}/resize"),
         ("GET", "/images/get"),
         ("GET", "/images/{name+}/get"),
+        ("POST", "/nodes/{id}/images/adopt"),
         ("GET", "/images/search"),
         ("GET", "/distribution/{name+}/json"),
         ("POST", "/images/load"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -92,11 +93,15 @@ def finish(problems: Sequence[str]) -> None:
         raise CommandFailed("\n".join(problems))
 
 
+# A certificate is lines, of letters alone.
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n?")
+
+
 def _on_one_line(value: Any) -> Any:
     """Return a JSON value of which no text is more than one line of a page, or more than one cell."""
     match value:
         case str():
-            return one_line(value)
+            return value if _PEM.fullmatch(value) else one_line(value)
         case list():
             return [_on_one_line(each) for each in value]
         case dict():

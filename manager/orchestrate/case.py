@@ -64,7 +64,7 @@ class Case:
         # What an update's status is to say of how it goes.
         self.notes: list[str] = []
         self._stopped: set[str] = set()
-        self._same: dict[int, _Alike] = {}
+        self._same: dict[tuple[int, tuple[PortConfig, ...]], _Alike] = {}
 
     def __str__(self) -> str:
         return self.service.spec.name or self.service.id
@@ -123,8 +123,11 @@ class Case:
         return extensions.of(self.service).on_rotate
 
     def _compare(self, task: Task) -> _Alike:
-        """Compare a task's spec with the service's, once for all tasks made from one version."""
-        found = self._same.get(task.spec_version)
+        """Compare a task's spec with the service's, once for all tasks of one version with the same ports.
+
+        Tasks that were given other files since have a version without having been made from it: not with its ports.
+        """
+        found = self._same.get((task.spec_version, task.ports))
         if found is None:
             ports = revisions.opened_on_host(task.ports) == self.host_ports
             ports = ports and wayin.as_wanted(task, self.service, self.view)
@@ -134,7 +137,7 @@ class Case:
                 but_placement=ports and moved == self.recipe,
                 but_files=ports and revisions.only_files_differ(moved, self.recipe),
             )
-            self._same[task.spec_version] = found
+            self._same[task.spec_version, task.ports] = found
         return found
 
     def _fits(self, task: Task) -> bool:

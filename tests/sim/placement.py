@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from common.model import Network, Node, Task, TaskState
+from common.model import Network, Node, Service, Task, TaskState
 from common.model.service import GenericResource, PortConfig, Reservations
 from manager.state.changes import ChangeSet
 from manager.state.constraints import unmet
@@ -127,10 +127,14 @@ def _reserves(task: Task) -> Reservations:
     return (resources.reservations if resources is not None else None) or Reservations()
 
 
-def same_ports(had: Iterable[PortConfig], wanted: Iterable[PortConfig]) -> bool:
-    """Whether a task with these ports may stay: its host opens those wanted, and the mesh leads to it if it is to."""
-    had, wanted = list(had), list(wanted)
-    return _on_host(had) == _on_host(wanted) and _in_mesh(had) >= _in_mesh(wanted)
+def same_ports(task: Task, service: Service) -> bool:
+    """Whether a task may stay with its ports: its host opens those wanted, and the mesh leads to it if it is to.
+
+    A container that is in a network of the cluster can be reached from outside anyway: none here is internal.
+    """
+    wanted = service.spec.ports
+    reached = _in_mesh(task.ports) >= _in_mesh(wanted) or bool(service.spec.attachments)
+    return _on_host(task.ports) == _on_host(wanted) and reached
 
 
 def _on_host(ports: Iterable[PortConfig]) -> list[PortConfig]:

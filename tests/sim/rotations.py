@@ -63,13 +63,7 @@ def _needless(view: View, task: Task, stopped: Collection[str]) -> Iterator[Comp
         serves = other.status.state is TaskState.RUNNING and not other.refused and not other.moving_to
         there = other.desired_state is TaskState.RUNNING or other.id in stopped
         only_files = other.spec != task.spec and _nameless(other.spec) == _nameless(task.spec)
-        if (
-            serves
-            and there
-            and only_files
-            and same_ports(other.ports, service.spec.ports)
-            and _may_stay(view, other, task)
-        ):
+        if serves and there and only_files and same_ports(other, service) and _may_stay(view, other, task):
             yield f"{task.id} is made for other files than {other.id} has, which could stay", [other, task]
 
 

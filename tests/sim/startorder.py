@@ -91,7 +91,7 @@ def _as_specified(view: View, service: Service, task: Task) -> bool:
     template = service.spec.task_template
     if task.spec_version == service.spec_version:
         return True
-    if not same_ports(task.ports, service.spec.ports):
+    if not same_ports(task, service):
         return False
     if task.spec == template:
         return True

@@ -101,7 +101,7 @@ def _as_wanted(view: View, service: Service, task: Task) -> bool:
         return False
     if unmet(template.placement, node):
         return False
-    return same_ports(task.ports, service.spec.ports) and replace(task.spec, placement=template.placement) == template
+    return same_ports(task, service) and replace(task.spec, placement=template.placement) == template
 
 
 def _numbered(old: Service, new: Service) -> Iterator[str]:

@@ -5,7 +5,7 @@
         mallory = await world.evil()
         before = world.standing()
         …
-        assert world.standing() == before
+        assert not world.disturbed(before)
 
 Alice and bob run the real agent and plan their hosts' networks; mallory is an `EvilWorker`. All have joined with the
 cluster's real token.
@@ -17,8 +17,9 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ class Trouble(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.heard: list[str] = []
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=1000)
 
     def emit(self, record: logging.LogRecord) -> None:
         told = logging.Formatter("%(name)s: %(message)s").format(record)
@@ -203,7 +204,9 @@ class World:
                     await asyncio.sleep(0.01)
         except TimeoutError:
             tasks = "\n".join(f"{t.service_name} on {t.node_id}: {t.status}" for t in self.view.tasks)
-            raise AssertionError(f"not within {seconds} s:\n{tasks}\n" + "\n".join(self.trouble.lines[-20:])) from None
+            raise AssertionError(
+                f"not within {seconds} s:\n{tasks}\n" + "\n".join(list(self.trouble.lines)[-20:])
+            ) from None
 
     async def quiet(self, seconds: float = 5.0) -> None:
         """Let all that follows from what was done, follow."""
@@ -262,6 +265,16 @@ class World:
         evil = set(self.ids.values()) - {worker.node_id for worker in self.honest.values()}
         return {name: _plan_without(worker, evil) for name, worker in self.honest.items()}
 
+    def disturbed(self, before: Mapping[str, HostPlan]) -> list[str]:
+        """Say what of the honest hosts is not as it stood before."""
+        now = self.standing()
+        return [
+            f"{name}'s {part.name}: {getattr(plan, part.name)!r:.300}, was {getattr(before[name], part.name)!r:.300}"
+            for name, plan in now.items()
+            for part in fields(plan)
+            if getattr(plan, part.name) != getattr(before[name], part.name)
+        ]
+
     def honest_are_well(self) -> None:
         """Fail if an honest node is not ready or not as planned, or somebody has met a bug."""
         assert not self.trouble.heard, "\n".join(self.trouble.heard[:3])
@@ -298,7 +311,8 @@ def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
     networks = {key: _network_without(each, evil) for key, each in world.networks.items()}
     peers = {node_id: peer for node_id, peer in world.peers.items() if node_id not in evil}
     less = replace(world, endpoints=endpoints, networks=networks, peers=peers)
-    return plan(less, attachments.addresses, attachments.draining, keeper._facts)
+    found = plan(less, attachments.addresses, attachments.draining, keeper._facts)
+    return replace(found, balanced=())  # in the order in which it was told of services; the tables have all of it
 
 
 def _endpoint_without(endpoint: ServiceEndpoint, evil: Collection[str]) -> ServiceEndpoint:

@@ -18,7 +18,7 @@ async def _a_usual_life() -> None:
         await world.quiet()
         await mallory.reports(task, addresses={})
         await world.quiet()
-        assert world.standing() == before
+        assert not world.disturbed(before)
         await world.probe()
         world.honest_are_well()
 

@@ -54,6 +54,7 @@ from tests.hostile.honest import HonestWorker, image_id
 from tests.hostile.lines import Line
 from tests.hostile.mutations import CANARY, Mutator, Vocabulary, kinds, paths
 from tests.hostile.world import World, hostile_world
+from worker.intake.addresses import text_of
 
 CALLS = int(os.environ.get("SWARM_FUZZ_CALLS", "4000"))
 SEED = int(os.environ.get("SWARM_FUZZ_SEED", "1"))
@@ -171,8 +172,8 @@ class Attack:
             "serviceid": [each.id for each in view.services],
             "hostname": ["alice", "bob", "web", "vault"],
             "addresses{key}": networks,
-            "addresses{value}": [each for worker in honest for each in worker.plane._attachments.addresses],
-            "advertiseaddr": [worker.plan.site.facts.address for worker in honest],
+            "addresses{value}": [str(each) for worker in honest for each in worker.plane._attachments.addresses],
+            "advertiseaddr": [str(worker.plan.site.facts.address) for worker in honest],
             "ipv6addresses": [str(each) for node in view.nodes for each in node.description.ipv6_addresses],
             "imageid": [image_id("web:1"), image_id("poison")],
             "reference": ["web:1", "nginx:1.27"],
@@ -285,8 +286,8 @@ def foreign_problems(world: World, worker: HonestWorker) -> Iterable[str]:
             if backend.hostname and not _HOSTNAME.fullmatch(backend.hostname):
                 yield f"a container that calls itself {backend.hostname[:50]!r}"
             for network, address in backend.addresses.items():
-                if not _is_own(world, evil[backend.node_id], network, str(address)):
-                    yield f"{str(address)[:50]!r} in {network[:50]!r} of {evil[backend.node_id]}"
+                if not _is_own(world, evil[backend.node_id], network, text_of(address)):
+                    yield f"{text_of(address)[:50]!r} in {network[:50]!r} of {evil[backend.node_id]}"
 
 
 def _is_usable4(text: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from common.enginenames import engine_network
 from common.errors import PermissionDenied, SwarmError
 from common.model import NetworkAttachment, TaskState
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
@@ -39,7 +40,7 @@ from tests.hostile.evil_worker import EvilWorker
 from tests.hostile.honest import image_id
 from tests.hostile.simulated.test_cases import attacked, own_address, simulated
 from tests.hostile.world import World, hostile_world
-from worker.net.names import docker_name
+from worker.intake.addresses import text_of
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nmanager: all is well\x9b31m"
@@ -199,16 +200,16 @@ def test_a_node_that_comes_and_goes_all_the_time_disturbs_no_other(how: str) -> 
             await world.service("calm", on=("alice", "bob"))
             calm = {task.id: task.status for task in world.tasks("calm")}
             for _ in range(30):
-                if how == "goodbye":
-                    await mallory.says(Goodbye(), 1)
-                elif how == "host goes down":
-                    await mallory.says(Goodbye(host=True), 1)
-                elif how == "unfit":
-                    await mallory.parts(Unfit(reason=ESCAPES * 100))
-                else:
-                    await mallory.hangs_up()
-                await asyncio.sleep(0.05)
                 try:
+                    if how == "goodbye":
+                        await mallory.says(Goodbye(), 1)
+                    elif how == "host goes down":
+                        await mallory.says(Goodbye(host=True), 1)
+                    elif how == "unfit":
+                        await mallory.parts(Unfit(reason=ESCAPES * 100))
+                    else:
+                        await mallory.hangs_up()
+                    await asyncio.sleep(0.05)
                     await mallory.hello()
                 except (SwarmError, TimeoutError):
                     await asyncio.sleep(1.0)  # who comes too often may be told to wait
@@ -487,7 +488,7 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
             after = {name: alice.resolves(network, name) for network, name in ((blue, "vault"), (red, "vault"))}
             assert after == before
             told = [b for e in alice.world.endpoints.values() if e.service_id == "plain" for b in e.backends]
-            assert {str(a) for b in told for a in b.addresses.values()} <= {mine}
+            assert {text_of(a) for b in told for a in b.addresses.values()} <= {mine}
             assert {network for b in told for network in b.addresses} <= {blue}
             assert not [each for each in told if CONTROL.search(each.hostname)]
             world.honest_are_well()
@@ -500,7 +501,7 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
 def _end(world: World, network_id: str, address: str) -> AttachedEnd:
     network = world.view.networks.get(network_id)
     assert network is not None
-    return AttachedEnd(network=docker_name(network), network_id=network_id, address=address)
+    return AttachedEnd(network=engine_network(network), network_id=network_id, address=address)
 
 
 def _container(task: Any) -> str:
@@ -560,17 +561,19 @@ async def _listed_by_others() -> None:
 async def outnumbered() -> AsyncIterator[tuple[World, list[EvilWorker]]]:
     """Have evil nodes that are before and after the honest ones, in whatever order nodes are asked."""
     async with hostile_world(honest=()) as world:
-        evil = []
-        for number in range(12):
+        evil: list[EvilWorker] = []
+        for number in range(40):
             if number == 6:
                 await world.add_honest("alice")
                 await world.add_honest("bob")
             evil.append(await world.evil(f"evil{number}"))
             evil[-1].answers[SeekImage] = lambda _: ImageSeen()
             await evil[-1].hello(f"evil{number}")
-        ids = sorted((node_id, name) for name, node_id in world.ids.items())
-        assert ids[0][1] not in world.honest
-        assert ids[-1][1] not in world.honest
+            ids = sorted((node_id, name) for name, node_id in world.ids.items())
+            if number >= 11 and not {ids[0][1], ids[-1][1]} & world.honest.keys():
+                break
+        else:
+            raise AssertionError("an honest node is first or last in all orders")
         yield world, evil
         world.honest_are_well()
 

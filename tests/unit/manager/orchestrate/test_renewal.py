@@ -5,10 +5,12 @@ import pytest
 from common.model import Secret, Task, TaskState
 from common.model.container import ContainerSpec, FileTarget, SecretReference
 from common.model.secret import SecretSpec
-from common.model.service import ReplicatedJob, ServiceMode, TaskSpec, UpdateStatus
+from common.model.service import EndpointSpec, PortConfig, ReplicatedJob, ServiceMode, TaskSpec, UpdateStatus
 from common.model.task import TaskStatus
 from manager.loops.orchestration import orchestration_rules
 from manager.orchestrate import rotation
+from manager.orchestrate.case import Case
+from manager.orchestrate.draft import Draft
 from manager.state.changes import Change
 from manager.state.executions import next_execution
 from manager.state.observation import observe
@@ -310,3 +312,19 @@ def test_an_update_that_fails_is_paused_where_what_the_rollback_needs_is_gone() 
     assert status is not None
     assert status.state == "paused"
     assert status.message.endswith("that specification needs the secret key, which no longer exists")
+
+
+def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:
+    """One was given other files since, and so has the version of those that were made with the first port."""
+    world = Vault(condition="any")
+    port = PortConfig(target_port=80, published_port=8080)
+    service = replace(
+        world.service,
+        spec=replace(world.service.spec, task_template=using("two"), endpoint_spec=EndpointSpec(ports=(port,))),
+        spec_version=world.service.spec_version + 1,
+    )
+    without = world.live[0]
+    reached = replace(without, id="reached", ports=(port,))
+    for tasks in ((without, reached), (reached, without)):
+        case = Case(service, world.tables, world.now, world.rng, Draft())
+        assert {task.id: case.renewable(task) for task in tasks} == {without.id: False, "reached": True}

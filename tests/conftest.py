@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_NEEDS_ROOT = ("lab", "e2e")
+_NEEDS_ROOT = ("lab", "e2e", "clients")
 
 
 def pytest_configure() -> None:

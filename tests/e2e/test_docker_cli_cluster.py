@@ -1,9 +1,8 @@
-"""Docker's own clients on a real cluster of three engines: the docker command, the Python SDK, the document's commands.
+"""Docker's own clients on a real cluster of three engines: the docker command, the document's commands.
 
 One cluster serves all tests of this file, in their order: the commands of the document end it and make another.
 """
 
-import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +16,6 @@ from tests.docker_cli.document import COMPOSE, DOCUMENT, TAG
 from tests.docker_cli.engine_table import ENGINE_SCRIPTS
 from tests.docker_cli.row import Ran, Run, Step, play, step
 from tests.e2e.cluster import Cluster
-from tests.e2e.sdk_session import session
 from tests.lab.process import Result, all_at_once
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -109,12 +107,6 @@ async def test_attach_over_a_websocket(cluster: Cluster) -> None:
             assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), (message, heard)
             heard += message.data if isinstance(message.data, bytes) else message.data.encode()
     await play(run, (step("rm -f socket"),))
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it does not close what it streamed
-async def test_python_sdk(cluster: Cluster) -> None:
-    """PyPI's `docker`, as tools use it."""
-    await asyncio.to_thread(session, cluster.api)
 
 
 async def test_a_node_that_is_gone_costs_its_own_tasks_lines_alone(cluster: Cluster) -> None:

@@ -10,10 +10,13 @@ from manager.api.builder import builder, for_engine
 from manager.api.buildkit import Malformed, Solves
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers_list import warning_header
+from manager.api.containers_networks import of_cluster
 from manager.api.context import Context
+from manager.api.errors import invalid
 from manager.api.images_own import parse_own, refuse_own
 from manager.api.images_progress import Listener, Progress
 from manager.api.images_record import Done, record
+from manager.api.lookup import find_network
 from manager.api.proxy import forward, pruned, pruned_items, raw_query, read_every
 from manager.api.proxy_hijack import hijack
 from manager.api.router import Route
@@ -26,6 +29,12 @@ PRUNE_SECONDS = 300.0
 
 async def build(context: Context, call: Call) -> Reply:
     """Build an image from the archive in the body, with names of the cluster; the builder's output is the answer."""
+    network = call.query.get("networkmode", "")
+    if of_cluster(network) and find_network(context.store.view, network) is not None:
+        raise invalid(
+            f"network {network} is the cluster's, and a build runs in its engine's own networks: leave --network out, "
+            "or use host or none"
+        )
     names = [value for key, value in parse_qsl(raw_query(call)) if key == "t" and is_image(value)]
     refuse_own(names)
     node_id = builder(context)

@@ -122,7 +122,9 @@ async def push(context: Context, call: Call) -> Reply:
         EngineError: 409, there are credentials, and this manager's host has no engine to give them to.
 
     """
-    name, tag_name = call.params["name"], call.query.get("tag", "")
+    name = call.params["name"]
+    base, own_tag = _split_tag(name)
+    tag_name = call.query.get("tag", "") or own_tag
     node_id = builder(context)
     if has_credentials(call) and own_engine(context) is None:
         raise EngineError(
@@ -130,7 +132,7 @@ async def push(context: Context, call: Call) -> Reply:
             "credentials for a registry are only given to the engine of the manager's own host, which has no worker "
             "that is ready: run 'swarm-worker join' there, or push from a host with its own engine",
         )
-    reference = f"{name}:{tag_name}" if tag_name else with_tag(name)
+    reference = f"{base}:{tag_name}" if tag_name else with_tag(name)
     names = [named(context.store.view, reference)] if tag_name else _of_repository(context, name)
     if not any(names):
         await find_held(context, reference)  # says what is wrong with it
@@ -143,6 +145,13 @@ async def push(context: Context, call: Call) -> Reply:
 
     call = for_engine(context, node_id, call)
     return forward(context, node_id, call, image_path(name, "push"), hearer=Listener(pushed))
+
+
+def _split_tag(name: str) -> tuple[str, str]:
+    """Split a name into what is before its tag, and the tag; clients say that in the query, too, or there alone."""
+    head, slash, last = name.rpartition("/")
+    base, _, tag_name = last.partition(":")
+    return f"{head}{slash}{base}", tag_name
 
 
 def _of_repository(context: Context, name: str) -> list[ImageName | None]:
@@ -189,23 +198,45 @@ async def _note_pushed(context: Context, call: Call, node_id: str, name: ImageNa
 
 
 async def save(context: Context, call: Call) -> Reply:
-    """Write an archive of one image."""
-    located = await find_held(context, call.params["name"])
+    """Write an archive of one image, or of all of a repository's that are asked for without a tag."""
+    names = _meant(context, call.params["name"])
+    if len(names) > 1:
+        return await _save(context, call, names)
+    located = await find_held(context, names[0])
     node_id = located.nodes[0]
     return forward(context, node_id, call, image_path(await _saved_as(context, node_id, located), "get"))
 
 
 async def save_several(context: Context, call: Call) -> Reply:
-    """Write an archive of several images, which one node must have all of."""
-    query = parse_qsl(raw_query(call))
-    names = [value for key, value in query if key == "names"]
+    """Write an archive of several images."""
+    names = [value for key, value in parse_qsl(raw_query(call)) if key == "names"]
     if not names:
         raise invalid("no images to save: name some with 'names'")
+    return await _save(context, call, [each for name in names for each in _meant(context, name)])
+
+
+def _meant(context: Context, reference: str) -> list[str]:
+    """Return the names of what is to be saved: without a tag those of the whole repository, as for an engine."""
+    if "@" in reference or _split_tag(reference)[1]:
+        return [reference]
+    return [each.id for each in _of_repository(context, reference) if each is not None] or [reference]
+
+
+async def _save(context: Context, call: Call, names: Sequence[str]) -> Reply:
+    """Write an archive of several images from one node; what has a name in the cluster can be had there.
+
+    Raises:
+        EngineError: 400, some have none, and no node has all.
+
+    """
+    query = parse_qsl(raw_query(call))
     found = [await find_held(context, name) for name in names]
-    together = [node_id for node_id in found[0].nodes if all(node_id in each.nodes for each in found)]
+    fixed = [each for each in found if each.name is None or "@" in each.name.id]
+    nodes = [node_id for each in (*fixed, *found) for node_id in each.nodes]
+    together = [node_id for node_id in nodes if all(node_id in each.nodes for each in fixed)]
     if not together:
         raise EngineError(400, f"no node has all of {', '.join(names)}: save them one by one")
-    node_id = together[0]
+    node_id = next((each for each in together if all(each in one.nodes for one in found)), together[0])
     saved = [("names", await _saved_as(context, node_id, each)) for each in found]
     others = [(key, value) for key, value in query if key != "names"]
     return forward(context, node_id, call, "/images/get", query=urlencode([*others, *saved]))

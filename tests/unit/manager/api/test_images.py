@@ -356,6 +356,20 @@ async def test_a_push_without_a_tag_pushes_all_names_of_the_repository(
     assert all(name.registry for name in cluster.store.view.image_names)
 
 
+@pytest.mark.parametrize("path", ["web:1/push", "web:1/push?tag=1", "web:other/push?tag=1"])
+async def test_a_push_may_say_the_tag_in_the_path_too(
+    client: Client, cluster: ApiCluster, engines: ImageEngines, path: str
+) -> None:
+    """The one in the query holds, as for an engine."""
+    engines.own.put(ONE)
+    engines.own.put(TWO)
+    await give(cluster, "reg.example:5000/web:1", ONE)
+    await give(cluster, "reg.example:5000/web:2", TWO)
+    assert (await client.ask("POST", f"/images/reg.example:5000/{path}"))[0] == 200
+    assert engines.own.images[ONE].tags == ["reg.example:5000/web:1"]
+    assert engines.own.images[TWO].tags == [], "it was not asked for"
+
+
 async def test_a_push_does_not_take_a_name_that_the_host_has_for_another_image(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
@@ -373,6 +387,8 @@ async def test_what_is_saved_has_its_name(client: Client, cluster: ApiCluster, e
     assert await client.ask("GET", "/images/web:1/get") == (200, b"archive of web:1")
     assert engines.two.find("web:1") is engines.two.images[ONE]
     assert (await client.ask("GET", f"/images/{ONE}/get"))[1] == f"archive of {ONE}".encode()
+    await give(cluster, "web:2", TWO)
+    assert await client.ask("GET", "/images/web/get") == (200, b"archive of web:1 web:2"), "as an engine, all tags"
     several = Call("GET", "/images/get", raw_query="names=web:1&names=w2.node/mine:1", caller=ADMIN)
     assert await client.reply(several) == (200, b"archive of web:1 mine:1")
 

@@ -100,6 +100,16 @@ async def test_a_compressed_body_is_passed_on_as_it_came(path: Path, engines: En
     assert build.body == sent
 
 
+async def test_a_build_in_a_network_of_the_cluster_is_refused_with_what_to_do(path: Path, engines: Engines) -> None:
+    reader, writer = await ask(path, "POST /networks/create", "Content-Type: application/json\r\n", b'{"Name": "wide"}')
+    assert (await head_of(reader)).startswith("HTTP/1.1 201")
+    writer.close()
+    reader, writer = await ask(path, "POST /build?networkmode=wide", "Content-Type: application/x-tar\r\n", b"x")
+    assert (await head_of(reader)).startswith("HTTP/1.1 400")
+    assert b"leave --network out" in await reader.read(1000)
+    writer.close()
+
+
 async def test_every_change_of_a_commit_is_passed_on(path: Path, engines: Engines) -> None:
     engines.two.answers["POST /commit"] = (201, {"Id": "sha256:1"})
     query = "container=box&repo=x&changes=ENV+A%3D1&changes=LABEL+b%3D2&comment="

@@ -14,6 +14,9 @@ from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.gotypes import Struct, typed
 from manager.cli.jsontext import indent
 
+# A certificate is shown in the lines that it is made of, and can say nothing else in them.
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]+\n)+-----END CERTIFICATE-----\n?")
+
 Fetch = Callable[[str], Awaitable[str]]
 Page = Callable[[Any], Awaitable[str]]
 

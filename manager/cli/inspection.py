@@ -96,10 +96,6 @@ def finish(problems: Sequence[str]) -> None:
         raise CommandFailed("\n".join(problems))
 
 
-# A certificate is lines, of letters alone.
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]{1,76}\n)+-----END CERTIFICATE-----\n?")
-
-
 def _on_one_line(value: Any) -> Any:
     """Return a JSON value of which no text is more than one line of a page, or more than one cell."""
     match value:

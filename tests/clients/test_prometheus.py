@@ -48,7 +48,7 @@ async def found(cluster: Cluster) -> AsyncIterator[dict[str, list[dict[str, str]
             targets.setdefault(labels["job"], []).append({**labels, "kept": str("labels" in target)})
         return targets.keys() == set(JOBS)
 
-    await cluster.until(discovered, 40, lambda: process.tail(), pause=0.2)
+    await cluster.until(discovered, 40, process.tail, pause=0.2)
     yield targets
     await process.stop()
 

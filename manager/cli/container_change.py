@@ -64,7 +64,7 @@ async def wait(client: Client, /, containers: tuple[str, ...]) -> None:
     problems = []
     for name in containers:
         try:
-            echo((await client.post(f"/containers/{name}/wait"))["StatusCode"])
+            echo(str((await client.post(f"/containers/{name}/wait"))["StatusCode"]))
         except ApiError as error:
             problems.append(error.message)
     finish(problems)

@@ -206,7 +206,8 @@ async def stopped(cluster: Cluster, _row: Step) -> dict[str, str]:
 
 
 async def another_cluster(cluster: Cluster, _row: Step) -> dict[str, str]:
-    """The cluster has ended; the commands that the refusals named make another of the same hosts."""
+    """The command that the refusal names ends the cluster; those that others named make another of the same hosts."""
+    await cluster.swarm("leave", "--force")
     assert await cluster.manager.wait() == 0
     await all_at_once(worker.stop() for worker in cluster.workers.values())
     await all_at_once(host.run("swarm-worker", "leave") for host in cluster.hosts)

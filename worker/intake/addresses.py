@@ -134,8 +134,10 @@ def port(protocol: str, number: int, at: str) -> Port:
 def text_of(value: bytes | IPAddress | IPRange) -> AddressText:
     """Write an address, packed or not, or a range, as the kernel's tools do."""
     if isinstance(value, bytes):
-        return AddressText(inet_ntop(AF_INET if len(value) == 4 else AF_INET6, value))
-    return AddressText(str(value))
+        return str.__new__(AddressText, inet_ntop(AF_INET if len(value) == 4 else AF_INET6, value))
+    if isinstance(value, IPv4Address | IPv4Network):
+        return str.__new__(AddressText, str(value))
+    return AddressText(str(value))  # which may have a zone
 
 
 def _parts(text: str, longest: int) -> tuple[str, int]:

@@ -72,7 +72,9 @@ class AddressText(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        return super().__new__(cls, _checked(text, _ADDRESS, "an address"))
+        if _ADDRESS.fullmatch(text) is None:
+            raise Unusable(f"{shown(text)} is not an address")
+        return super().__new__(cls, text)
 
 
 def identifier(text: str) -> Id:

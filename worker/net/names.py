@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from common import addressing, addressing6, enginenames
 from worker.intake.addresses import address4, address6
 from worker.intake.words import AddressText, Id, InterfaceName
@@ -44,6 +46,7 @@ def bridge_name(network_id: Id) -> InterfaceName:
     return InterfaceName(f"{BRIDGE_PREFIX}{network_id[:12]}")
 
 
+@lru_cache(maxsize=4096)
 def peer_mac(number: int) -> AddressText:
     """Return the hardware address of a node's end of the tunnel."""
     return AddressText(f"02:6f:63:00:{number >> 8:02x}:{number & 255:02x}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 ID_LENGTH = 25
+# So many digits of a container's id are shown, as by Docker, and are its name in networks.
+SHORT_ID = 12
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 

@@ -123,6 +123,11 @@ class Task(Object):
         return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
 
     @property
+    def container(self) -> str:
+        """The container's id, empty while none is known."""
+        return self.status.container_status.container_id if self.status.container_status is not None else ""
+
+    @property
     def live(self) -> bool:
         """Whether this task holds its slot: wanted, and not seen to have ended."""
         return self.desired_state <= TaskState.RUNNING and not self.status.state.terminal

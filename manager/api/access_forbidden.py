@@ -21,7 +21,6 @@ from manager.api.attachments import attachment_of
 from manager.api.body import parse
 from manager.api.call import Call
 from manager.api.containers_locate import Found, locate
-from manager.api.containers_owner import container_of
 from manager.api.context import Context
 from manager.api.engine_types import ContainerInspect, ExecInspect
 from manager.api.errors import invalid
@@ -158,7 +157,8 @@ async def _exec_begun(context: Context, call: Call) -> Call:
 async def _check_existing(context: Context, caller: Caller, found: Found) -> None:
     view = context.store.view
     whose = f"container {found.name or found.id[:12]} has"
-    task = next((t for t in view.tasks if t.node_id == found.node_id and container_of(t) == found.id), None)
+    tasks = view.tasks.of_container(found.id)
+    task = next((t for t in tasks if t.node_id == found.node_id and t.container == found.id), None)
     if task is not None:
         refuse(caller, in_task(task.spec), whose)
         return

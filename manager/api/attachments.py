@@ -37,7 +37,8 @@ LOOK_SECONDS = 0.05
 
 def attachment_of(view: View, container_id: str) -> NetworkAttachment | None:
     """Return what stands for a container, by its full id."""
-    return next((each for each in view.attachments if each.live and each.container == container_id), None)
+    attachments = view.attachments.of_container(container_id)
+    return next((each for each in attachments if each.live and each.container == container_id), None)
 
 
 def users_of(view: View, network_id: str) -> list[NetworkAttachment]:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from common.errors import Unavailable
 from common.ids import ID_LENGTH
 from common.model import Task
-from manager.api.containers_owner import container_of, disputed
+from manager.api.containers_owner import disputed
 from manager.api.context import Context
 from manager.api.engine_types import ContainerInspect
 from manager.api.errors import EngineError
@@ -52,7 +52,7 @@ async def locate(context: Context, reference: str) -> Found:
         return Found(known[0].node_id, known[1], known[0].name)
     task = _task_of(view, reference)
     if task is not None:
-        return Found(task.node_id, container_of(task), task.name)
+        return Found(task.node_id, task.container, task.name)
     if known is not None:
         return Found(known[0].node_id, known[1])
     return await _named(context, reference.removeprefix("/")) or await look(context, reference)
@@ -66,11 +66,11 @@ def _task_of(view: View, reference: str) -> Task | None:
 
     """
     named = view.tasks.get(reference.rpartition(".")[2][:ID_LENGTH])
-    if named is not None and named.name == reference.removeprefix("/") and container_of(named):
+    if named is not None and named.name == reference.removeprefix("/") and named.container:
         return named
     if _LONG_PREFIX.fullmatch(reference) is None:
         return None
-    found = [task for task in view.tasks if container_of(task).startswith(reference)]
+    found = [task for task in view.tasks.of_container(reference) if task.container.startswith(reference)]
     nodes = {task.node_id for task in found}
     if len(nodes) > 1:
         raise disputed(view, reference, nodes, ": use the name of its task")

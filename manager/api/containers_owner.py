@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from common.model import Task
 from manager.api.containers_index import ContainerIndex
 from manager.api.errors import EngineError
 from manager.api.proxy_presence import node_name
 from manager.state.view import View
 
 
-def container_of(task: Task) -> str:
-    """Return the id of a task's container, empty when there is none yet."""
-    return task.status.container_status.container_id if task.status.container_status is not None else ""
-
-
 def task_nodes(view: View) -> dict[str, str]:
     """Return the nodes of tasks' containers, by container; without those that tasks of several nodes say are theirs."""
     nodes: dict[str, str] = {}
     for task in view.tasks:
-        full_id = container_of(task)
+        full_id = task.container
         if full_id:
             nodes[full_id] = task.node_id if nodes.get(full_id, task.node_id) == task.node_id else ""
     return nodes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from common.hostnames import folded
+from common.ids import SHORT_ID
 from common.model import ImageName, NetworkAttachment, Node, Service, StoredObject, Task
 from manager.state.autoscale import LABEL as AUTOSCALE_LABEL
 
@@ -40,6 +41,9 @@ class _Queries(Generic[T]):
 
     def on_node(self, node_id: str) -> Collection[T]:
         return self.select("node", node_id)
+
+    def of_container(self, full_id: str) -> Collection[T]:
+        return self.select("container", full_id[:SHORT_ID])
 
     def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[T]:
         return self.select("slot", (service_id, slot or node_id))
@@ -161,9 +165,14 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "service": lambda task: task.service_id,
         "node": lambda task: task.node_id,
         "slot": lambda task: (task.service_id, task.slot or task.node_id),
+        "container": lambda task: task.container[:SHORT_ID],
     },
     ImageName: {"name": _name_of, "image": lambda name: name.image_id},
-    NetworkAttachment: {"name": _name_of, "node": lambda attachment: attachment.node_id},
+    NetworkAttachment: {
+        "name": _name_of,
+        "node": lambda attachment: attachment.node_id,
+        "container": lambda attachment: attachment.container[:SHORT_ID],
+    },
 }
 
 

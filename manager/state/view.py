@@ -58,12 +58,18 @@ class TaskTableView(TableView[Task], Protocol):
     def on_node(self, node_id: str) -> Collection[Task]:
         """Return the tasks of a node; of the empty id, those that have none yet."""
 
+    def of_container(self, full_id: str) -> Collection[Task]:
+        """Return the tasks whose container's id has the same first twelve digits."""
+
     def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[Task]:
         """Return all tasks, old ones included, of one slot; with slot 0, of a global service's node."""
 
 
 class AttachmentTableView(NamedTableView[NetworkAttachment], Protocol):
     def on_node(self, node_id: str) -> Collection[NetworkAttachment]: ...
+
+    def of_container(self, full_id: str) -> Collection[NetworkAttachment]:
+        """Return those of the containers whose ids have the same first twelve digits."""
 
 
 class ImageNameTableView(NamedTableView[ImageName], Protocol):

@@ -1,6 +1,7 @@
 """A Docker engine in memory and in the loop's own time: `worker.ports.Engine` for tests and the simulation."""
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -182,7 +183,8 @@ class FakeEngine:
         if program.create_error:
             raise EngineError(400, program.create_error)
         self._numbers += 1
-        container_id = f"{self._numbers:064x}"
+        # The same each time, and none of any other engine's.
+        container_id = hashlib.sha256(f"{name} {self._numbers}".encode()).hexdigest()
         labels = body["Labels"]
         seen = Container(
             id=container_id,

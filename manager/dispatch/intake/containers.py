@@ -17,7 +17,7 @@ from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
 from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text
 from manager.dispatch.intake.taskaddresses import check_beside, check_own, mesh_addresses, part_addresses
-from manager.dispatch.intake.tasks import CONTAINER_ID
+from manager.dispatch.intake.tasks import check_container_id
 from manager.state.view import View
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -39,12 +39,11 @@ def _own_attachment(value: str, hearing: Hearing) -> str:
 
 def _container_id(value: str, hearing: Hearing) -> str:
     known = hearing.attachment
-    if not CONTAINER_ID.take(value, hearing) or value == known.container:
+    if not value:
         return value
-    if known.container_id:
-        raise Unbelievable(f"the container of attachment {known.id} is {known.container_id[:12]}, not {value[:12]}")
-    if any(other.container == value for other in hearing.view.attachments if other.id != known.id):
-        raise Unbelievable(f"container {value[:12]} is another attachment's")
+    if known.container_id not in ("", value):
+        raise Unbelievable(f"the container of attachment {known.id} is {known.container_id[:12]}, not {quoted(value)}")
+    check_container_id(value, known, hearing.view)
     return value
 
 

@@ -12,7 +12,8 @@ from common import tasktemplates
 from common.addressing import is_address
 from common.clock import is_instant, rfc3339
 from common.gotemplate import TemplateError
-from common.model import Task
+from common.ids import SHORT_ID
+from common.model import NetworkAttachment, Task
 from common.model.service import PortConfig
 from common.model.task import ContainerStatus, TaskState, TaskStatus
 from common.printable import printable, quoted
@@ -23,11 +24,11 @@ from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
 from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
 from manager.dispatch.intake.taskaddresses import TASK_ADDRESSES
+from manager.state.view import View
 
 # More cores and bytes than a task has.
 MOST_CORES = 1e6
 MOST_BYTES = 2.0**60
-SHORT_ID = 12
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _PID = 2**31 - 1
 _EXIT_CODES = (-(2**31), 2**32 - 1)
@@ -36,13 +37,24 @@ _MOST_PORTS = 4096
 _PROTOCOL = 16
 
 
-def _container_id(value: str, _hearing: Hearing) -> str:
-    if value and _CONTAINER_ID.fullmatch(value) is None:
+def check_container_id(value: str, own: Task | NetworkAttachment, view: View) -> None:
+    """Refuse what is no container's id, and one that was first said to be another's.
+
+    Ids are random, and shown by their first twelve digits: two that have these in common are not both honest.
+    """
+    if _CONTAINER_ID.fullmatch(value) is None:
         raise Unbelievable(f"{quoted(value)} is not a container's id")
+    if value == own.container:
+        return
+    for other in (*view.tasks.of_container(value), *view.attachments.of_container(value)):
+        if other.id != own.id:
+            raise Unbelievable(f"container {value[:SHORT_ID]} is that of {other.name}")
+
+
+def _container_id(value: str, hearing: Hearing) -> str:
+    if value:
+        check_container_id(value, hearing.task, hearing.view)
     return value
-
-
-CONTAINER_ID = Rule("64 hexadecimal digits", _container_id)
 
 
 def _timestamp(value: float, hearing: Hearing) -> float:
@@ -87,8 +99,7 @@ def _names(task: Task, hearing: Hearing) -> Iterator[str]:
     hosts = {hearing.node.name, description.hostname}
     spec = task.spec.container_spec
     if spec is None or not spec.hostname:
-        container = hearing.said.container_status
-        yield container.container_id[:SHORT_ID] if container is not None else ""
+        yield _short_id(hearing)
         yield from hosts
         return
     for host in hosts:
@@ -97,6 +108,18 @@ def _names(task: Task, hearing: Hearing) -> Iterator[str]:
             yield tasktemplates.expand_hostname(spec, dot)
         except TemplateError:
             continue  # its worker rejects it for that
+
+
+def _short_id(hearing: Hearing) -> str:
+    """Return the beginning of a container's id as it is said, empty where that is not its own."""
+    container = hearing.said.container_status
+    if container is None:
+        return ""
+    try:
+        check_container_id(container.container_id, hearing.task, hearing.view)
+    except Unbelievable:
+        return ""
+    return str(container.container_id[:SHORT_ID])
 
 
 def _target_port(value: int, hearing: Hearing) -> int:
@@ -139,7 +162,7 @@ PORT = Form(
 )
 CONTAINER_STATUS = Form(
     ContainerStatus,
-    container_id=CONTAINER_ID,
+    container_id=Rule("64 hexadecimal digits, nobody else's", _container_id),
     pid=whole(0, _PID, "0 to 2³¹ - 1"),
     exit_code=whole(*_EXIT_CODES, "a number of 32 bits"),
 )

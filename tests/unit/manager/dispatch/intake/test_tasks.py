@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.model import TaskState, TaskStatus
+from common.model.attachment import AttachmentStatus
 from common.model.service import PortConfig
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH, MESH6, StatusReport, TaskReport
@@ -23,7 +24,9 @@ from tests.fakes.hearings import (
     MESH_OWN,
     NET,
     NOW,
+    OTHER,
     OWN,
+    attachment,
     hear,
     mesh6,
     network,
@@ -229,3 +232,26 @@ def test_a_metric_may_be_negative_but_not_no_number() -> None:
         taken, _ = hear(Usage(tasks=(TaskUsage(task_id="t1", metric=value),)))
         assert taken is not None
         assert taken.tasks[0].metric == expected
+
+
+@pytest.mark.parametrize("digits", [12, 64])
+def test_a_container_is_that_of_whoever_said_so_first_and_so_is_what_it_is_called(digits: int) -> None:
+    theirs = "d" * digits + "e" * (64 - digits)
+    running = TaskStatus(state=TaskState.RUNNING, container_status=ContainerStatus(container_id="d" * 64))
+    status = replace(HONEST, container_status=ContainerStatus(container_id=theirs, pid=7), hostname="d" * 12)
+    for other in (
+        replace(task("t2", OTHER), status=running),
+        replace(task("t3"), status=running),
+        attachment("a2", OTHER, name="web.1.t2", container_id="d" * 64),
+        attachment("a2", OTHER, name="web.1.t2", status=AttachmentStatus(container_id="d" * 64)),
+    ):
+        found, refused = said(status, other)
+        assert found is not None
+        assert (found.container_status, found.hostname) == (ContainerStatus(pid=7), "")
+        assert set(refused) == {"ContainerStatus.container_id", "TaskStatus.hostname"}
+        assert refused["ContainerStatus.container_id"] == f"container {'d' * 12} is that of {other.name}"
+
+
+def test_a_task_may_say_again_what_container_it_has() -> None:
+    known = replace(task("t1"), status=replace(HONEST, state=TaskState.STARTING))
+    assert said(HONEST, known) == (HONEST, {})

@@ -48,13 +48,11 @@ async def locate(context: Context, reference: str) -> Found:
     if known is not None and known[0].node_id not in view.nodes:
         context.containers.forget(known[1])
         known = None
-    if known is not None and known[0].made:
+    if known is not None:
         return Found(known[0].node_id, known[1], known[0].name)
     task = _task_of(view, reference)
     if task is not None:
         return Found(task.node_id, task.container, task.name)
-    if known is not None:
-        return Found(known[0].node_id, known[1])
     return await _named(context, reference.removeprefix("/")) or await look(context, reference)
 
 

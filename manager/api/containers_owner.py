@@ -1,7 +1,7 @@
 """Whose a container is that several nodes say they have. Pure but for what the index learns.
 
-An id is one container's, on one node. Who made it through this API knows best; else the task that the store says has
-it; else the node that was the first to be seen with it, as long as it still says so.
+An id is one container's, on one node: that which made it through this API, or was the first to be seen with it, as long
+as it still says so; else the node of the task that has it.
 """
 
 from __future__ import annotations
@@ -60,12 +60,7 @@ def _holder(
     ):
         index.forget(full_id)
         known = None
-    if known is not None and known.made:
-        return known.node_id
-    of_task = of_tasks.get(full_id, "")
-    if known is not None and of_task not in ("", known.node_id):
-        index.forget(full_id)
-    return of_task or (known.node_id if known is not None else "")
+    return known.node_id if known is not None else of_tasks.get(full_id, "")
 
 
 def put_made(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str = "") -> bool:

@@ -418,6 +418,19 @@ async def test_a_tasks_container_is_its_nodes(
     assert (await client.get(f"/containers/{SHARED}/json"))["Node"]["Name"] == "w1"
 
 
+async def test_a_container_that_was_seen_elsewhere_is_not_that_of_a_task_that_says_so_later(
+    client: Client, cluster: ApiCluster, engines: Engines, evil: Evil
+) -> None:
+    engines.one.add(SHARED, "box")
+    await client.get("/containers/json?all=1")
+    await cluster.store.update(has_task(WORKER2, SHARED))
+    evil.says(listing(SHARED))
+    for reference in (SHARED, SHARED[:12]):
+        assert (await client.get(f"/containers/{reference}/json"))["Node"]["Name"] == "w1"
+    reply = await answer(cluster, "GET", "/containers/json?all=1")
+    assert [each["Labels"]["swarm.x.node"] for each in reply.value if each["Id"] == SHARED] == ["w1"]
+
+
 async def test_a_container_that_two_tasks_claim_is_named_by_its_task(client: Client, cluster: ApiCluster) -> None:
     await cluster.store.update(has_task(WORKER1, SHARED))
     await cluster.store.update(has_task(WORKER2, SHARED, 2))

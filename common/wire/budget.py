@@ -63,7 +63,7 @@ ALLOWANCES: Mapping[type[Message], Allowance] = MappingProxyType(
         NodeReport: Allowance(_LARGE, 20),
         AttachmentReport: Allowance(_LARGE, 1, "attachments", 1),
         Usage: Allowance(_LARGE, 1, "tasks", 0.2),
-        RenewRequest: Allowance(16 * 1024, 250),  # a signature, and a write
+        RenewRequest: Allowance(16 * 1024, 1000),  # a signature, and a write
         Resync: Allowance(_SMALL, 1000),  # all that the node has is sent again
         Applied: Allowance(_SMALL),
         AwaitApplied: Allowance(_SMALL, 20),

@@ -146,6 +146,11 @@ def draining_of(task: Task) -> Backend | None:
     return _backend(task) if task.desired_state > TaskState.RUNNING else None
 
 
+def roles_of(task: Task | None) -> tuple[Backend | None, Backend | None]:
+    """Say what a task is to its service's endpoint: what others are told of it."""
+    return (backend_of(task), draining_of(task)) if task is not None else (None, None)
+
+
 def node_is_up(node: Node | None) -> bool:
     """Whether the tasks of a node can be reached. One that is only unknown yet (the manager starts) may well be."""
     return node is not None and node.status.state != "down"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from common.model import NetworkAttachment
 from common.wire.messages import AttachmentState, Backend, ServiceEndpoint
 from manager.state.transaction import Transaction
+from manager.state.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,17 @@ def apply_attachment_reports(tx: Transaction, batch: Sequence[AttachmentReports]
             changed = _observed(known, report, tx.now)
             if changed != known:
                 tx.put(changed)
+
+
+def retells(view: View, reports: Iterable[AttachmentState]) -> bool:
+    """Whether any of these changes what other nodes know of a container that runs."""
+    return any(_retells(view.attachments.get(report.attachment_id), report) for report in reports)
+
+
+def _retells(known: NetworkAttachment | None, report: AttachmentState) -> bool:
+    if known is None or not known.live or not known.status.running:
+        return False
+    return report.status.gone or spoken_of(known) != spoken_of(_observed(known, report, 0.0))
 
 
 def _observed(known: NetworkAttachment, report: AttachmentState, now: float) -> NetworkAttachment:

@@ -10,18 +10,17 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from common.model import Config, Network, NetworkAttachment, Node, Secret, Service, Task
-from common.wire.messages import Backend, Peer, ServiceEndpoint
+from common.wire.messages import Peer, ServiceEndpoint
 from manager.dispatch import attachments
 from manager.dispatch.assignments import (
     attachment_endpoint,
-    backend_of,
-    draining_of,
     endpoint_of,
     gauge_of,
     networks_of,
     node_is_up,
     peer_of,
     publishes,
+    roles_of,
 )
 from manager.state.changes import Change
 from manager.state.view import View
@@ -153,7 +152,7 @@ class Directory:
             listener = self._listeners.get(task.node_id) if task is not None else None
             if task is not None and listener is not None:
                 listener.touch_task(task.id)
-        if _roles(old) != _roles(new):
+        if roles_of(old) != roles_of(new):
             services.update(task.service_id for task in (old, new) if task is not None)
 
     def _hear_other(self, change: Change) -> None:
@@ -259,11 +258,6 @@ class Directory:
         for network_id in attachments.networks_of(attachment):
             for holder in self._holders.get(network_id, ()):
                 holder.touch_service(attachment.id)
-
-
-def _roles(task: Task | None) -> tuple[Backend | None, Backend | None]:
-    """Say what a task is to its service's endpoint."""
-    return (backend_of(task), draining_of(task)) if task is not None else (None, None)
 
 
 def _own_part(node: Node | None) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ from common.wire.message import Message
 EXCESS_SECONDS = 30.0
 # Sessions that one node begins: a network that fails again and again makes it begin one every few seconds.
 SESSIONS = Rate(burst=10, per_second=1)
+# Writes that change what other nodes know of what runs here and goes on: each of them makes its host's rules anew.
+RETOLD = Rate(burst=50, per_second=5)
 KEPT_OUT_FIRST = 15.0
 KEPT_OUT_LIMIT = 300.0
 # What it did is forgotten after so long a time.
@@ -45,6 +47,7 @@ class Quota:
     def __init__(self, now: float) -> None:
         self._limits = (_Limit("bytes", BYTES, now), _Limit("messages", MESSAGES, now))
         self._sessions = TokenBucket(SESSIONS, now)
+        self._retold = TokenBucket(RETOLD, now)
         self._offences = 0
         self._last_offence = -math.inf
         self._why = ""
@@ -58,6 +61,10 @@ class Quota:
         """
         amounts = zip(self._limits, (size, weight(message)), strict=True)
         return max([limit.spend(amount, now) for limit, amount in amounts])
+
+    def retell(self, now: float) -> float:
+        """Count a write of the kind of `RETOLD`; return how long it is to wait. Too many are not an offence."""
+        return self._retold.spend(1.0, now)
 
     @property
     def slowed(self) -> bool:

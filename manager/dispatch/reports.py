@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from common.model import Task, TaskStatus
 from common.wire.messages import TaskReport
+from manager.dispatch.assignments import roles_of
 from manager.state.observation import observe
 from manager.state.transaction import Transaction
+from manager.state.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,18 @@ class NodeReports:
 
     node_id: str
     tasks: tuple[TaskReport, ...]
+
+
+def retells(view: View, reports: Iterable[TaskReport]) -> bool:
+    """Whether any of these changes what other nodes know of a task that goes on as it was."""
+    return any(_retells(view.tasks.get(report.task_id), report.status) for report in reports)
+
+
+def _retells(task: Task | None, status: TaskStatus) -> bool:
+    if task is None or status.state is not task.status.state:
+        return False
+    told = roles_of(task)
+    return any(told) and told != roles_of(msgspec.structs.replace(task, status=status))
 
 
 def apply_reports(tx: Transaction, batch: Sequence[NodeReports]) -> None:

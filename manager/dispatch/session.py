@@ -48,6 +48,7 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, Usage
 from manager.dispatch.assignments import measured_on
 from manager.dispatch.attachments import AttachmentReports
+from manager.dispatch.attachments import retells as attachments_retell
 from manager.dispatch.barrier import Barrier, Progress
 from manager.dispatch.batch import WriteBatch
 from manager.dispatch.credentials import RegistryCredentials
@@ -58,6 +59,7 @@ from manager.dispatch.images import ImageBroker
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
 from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.reports import NodeReports
+from manager.dispatch.reports import retells as reports_retell
 from manager.dispatch.slices import SlicedWrites
 from manager.state.measurements import Measurements
 from manager.state.store import Store
@@ -325,10 +327,17 @@ class Session:
                 self._parts.measurements.take(self.node_id, usages)
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
+        await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
         await self._parts.reports.submit(NodeReports(self.node_id, tuple(reports)))
 
     async def _write_attachments(self, states: Sequence[AttachmentState]) -> None:
+        await self._take_turn(retells=attachments_retell(self._parts.store.view, states))
         await self._parts.attachments.submit(AttachmentReports(self.node_id, tuple(states)))
+
+    async def _take_turn(self, *, retells: bool) -> None:
+        """Wait before a write that changes what others know of what runs here, if there were too many of these."""
+        if retells:
+            await asyncio.sleep(self._quota.retell(asyncio.get_running_loop().time()))
 
     async def _describe(self) -> None:
         """Write what the worker says its host is: the newest, and no more often than every `DESCRIBE_SECONDS`."""

@@ -46,7 +46,11 @@ def check_container_id(value: str, own: Task | NetworkAttachment, view: View) ->
         raise Unbelievable(f"{quoted(value)} is not a container's id")
     if value == own.container:
         return
-    for other in (*view.tasks.of_container(value), *view.attachments.of_container(value)):
+    others: tuple[Task | NetworkAttachment, ...] = (
+        *view.tasks.of_container(value),
+        *view.attachments.of_container(value),
+    )
+    for other in others:
         if other.id != own.id:
             raise Unbelievable(f"container {value[:SHORT_ID]} is that of {other.name}")
 

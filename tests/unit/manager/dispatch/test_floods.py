@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
+from msgspec.structs import replace
 
 from common.errors import PermissionDenied, ResourceExhausted
 from common.model import Node, Task, TaskState, TaskStatus
+from common.model.attachment import AttachmentStatus
 from common.model.node import NodeDescription
 from common.wire.channel import ChannelClosed
 from common.wire.handshake import noted
@@ -16,6 +18,8 @@ from common.wire.messages import (
     PROTOCOL_VERSION,
     AnyMessage,
     Assignments,
+    AttachmentReport,
+    AttachmentState,
     Heartbeat,
     HeartbeatAck,
     Hello,
@@ -28,9 +32,10 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
-from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, SESSIONS
+from manager.dispatch.quota import EXCESS_SECONDS, KEPT_OUT_FIRST, RETOLD, SESSIONS
 from manager.dispatch.visitors import VAIN_OF_NODE
 from tests.fakes.dispatching import Manager, Worker
+from tests.fakes.hearings import IN_OWN, NET, attachment, network, task
 from tests.fakes.virtual_loop import run_virtual
 
 GRACE = 3.0
@@ -201,6 +206,68 @@ def test_however_much_a_node_reports_it_makes_few_transactions() -> None:
                 await asyncio.sleep(0.005)
             await worker.expect(StatusAck, 399)
             assert manager.store.view.index - before <= 2.0 / 0.02 + 2
+
+    run_virtual(story())
+
+
+def flapping_task(number: int) -> AnyMessage:
+    addresses = {NET: IN_OWN} if number % 2 else {}
+    status = TaskStatus(state=TaskState.RUNNING, addresses=addresses)
+    return StatusReport(tasks=(TaskReport(task_id="t1", status=status),))
+
+
+def flapping_container(number: int) -> AnyMessage:
+    status = AttachmentStatus(running=bool(number % 2))
+    return AttachmentReport(attachments=(AttachmentState(attachment_id="a1", status=status),))
+
+
+@pytest.mark.parametrize("flapping", [flapping_task, flapping_container])
+def test_what_others_know_of_a_node_changes_a_few_times_a_second_and_ends_as_it_was_last_said(
+    flapping: Callable[[int], AnyMessage],
+) -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            worker = await manager.session("n1")
+            part = network(NET, "10.1.0.0/16", n1="10.1.16.0/24")
+            await manager.put(part, replace(task("t1"), created_at=0.0), attachment())
+
+            def told() -> bool:
+                shown_task, container = manager.store.view.tasks.get("t1"), manager.store.view.attachments.get("a1")
+                assert shown_task is not None
+                assert container is not None
+                return bool(shown_task.status.addresses) or container.status.running
+
+            changes, before = 0, False
+            for number in range(1000):
+                await worker.say(flapping(number))
+                await asyncio.sleep(0.02)
+                changes, before = changes + (told() is not before), told()
+            assert RETOLD.burst < changes <= 2 * (RETOLD.burst + 20 * RETOLD.per_second)
+            await asyncio.sleep(1)
+            assert told()
+            await worker.say(Heartbeat())
+            await worker.expect(HeartbeatAck)
+
+    run_virtual(story())
+
+
+def test_a_task_that_goes_on_its_way_waits_for_none_of_that() -> None:
+    async def story() -> None:
+        async with Manager().running() as manager:
+            count = int(2 * RETOLD.burst)
+            await manager.put(
+                network(NET, "10.1.0.0/16", n1="10.1.16.0/24"),
+                *(replace(task(f"t{number}"), created_at=0.0) for number in range(count)),
+            )
+            worker = await manager.session("n1")
+            began = now()
+            for number in range(count):
+                for state in (TaskState.RUNNING, TaskState.FAILED):
+                    status = TaskStatus(state=state, addresses={NET: IN_OWN})
+                    report = StatusReport(tasks=(TaskReport(task_id=f"t{number}", status=status),))
+                    await worker.say(report, number)
+                    await worker.expect(StatusAck, number)
+            assert now() - began < 0.05 * 2 * count
 
     run_virtual(story())
 

@@ -9,7 +9,6 @@ from common.model.naming import Model
 ENCRYPTED = "encrypted"
 MTU = "com.docker.network.driver.mtu"
 _DIGITS = 6
-_NO = frozenset({"false", "0", "f"})
 
 
 class IpamConfig(Model):
@@ -38,8 +37,8 @@ class NetworkSpec(Model):
 
     @property
     def encrypted(self) -> bool:
-        """Whether what goes from host to host is encrypted: the driver's option of that name; empty means yes."""
-        return self.driver.options.get(ENCRYPTED, "false").lower() not in _NO
+        """Whether what goes from host to host is encrypted: the driver has an option of that name, whatever it says."""
+        return ENCRYPTED in self.driver.options
 
     @property
     def mtu(self) -> int:

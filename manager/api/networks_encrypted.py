@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.errors import FailedPrecondition, InvalidArgument
+from common.errors import FailedPrecondition
 from common.model.client import Role
-from common.model.network import ENCRYPTED, NetworkSpec
+from common.model.network import NetworkSpec
 from manager.allocate.tunnelkeys import rotate
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -13,7 +13,6 @@ from manager.api.router import Route
 from manager.state.transaction import Transaction
 from manager.state.view import View
 
-_WORDS = frozenset({"", "true", "1", "t", "false", "0", "f"})
 _REMEDY = (
     "install Debian's wireguard-tools and, where the kernel has no WireGuard, wireguard-go there, then restart the "
     "worker; 'node inspect' shows what a node has (Description.Encryption, Description.Lacks)"
@@ -21,17 +20,12 @@ _REMEDY = (
 
 
 def check_option(spec: NetworkSpec) -> None:
-    """Check the option `encrypted` and what it cannot be together with.
+    """Check what the option `encrypted` cannot be together with. Its value means nothing, as in Docker.
 
     Raises:
-        InvalidArgument: it is neither empty (which means yes) nor true or false.
         Unimplemented: the network would be less private than its user believes.
 
     """
-    value = spec.driver.options.get(ENCRYPTED, "false")
-    if value.lower() not in _WORDS:
-        text = f"network {spec.name!r}: option encrypted is {value!r}: leave it empty, or give true or false"
-        raise InvalidArgument(text)
     if spec.encrypted and spec.ingress:
         raise Unimplemented("the routing mesh is not encrypted between hosts: leave out --ingress or encrypted")
 

@@ -29,8 +29,8 @@ from manager.state.constraints import parse
 
 _RUNTIMES = ("", "container")
 _CONDITIONS = ("", "none", "on-failure", "any")
-_UPDATE_ACTIONS = ("", "pause", "continue", "rollback")
-_ROLLBACK_ACTIONS = ("", "pause", "continue")
+# Of a rollback too, as in Docker, where files say so: it pauses then, as a rollback never rolls back.
+_FAILURE_ACTIONS = ("", "pause", "continue", "rollback")
 _ORDERS = ("", "stop-first", "start-first")
 _ENDPOINT_MODES = ("", "vip", "dnsrr")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -50,8 +50,8 @@ def check_service(spec: ServiceSpec) -> None:
     _check_runtime(spec.task_template)
     _check_mode(spec.mode)
     _check_no_updates(spec)
-    _check_update("UpdateConfig", spec.update_config, _UPDATE_ACTIONS)
-    _check_update("RollbackConfig", spec.rollback_config, _ROLLBACK_ACTIONS)
+    _check_update("UpdateConfig", spec.update_config)
+    _check_update("RollbackConfig", spec.rollback_config)
     check_dns_name(spec.name)
     extensions.read(spec.labels)
     _check_restart(spec.task_template.restart_policy)
@@ -109,10 +109,10 @@ def _check_no_updates(spec: ServiceSpec) -> None:
         raise invalid("label swarm.x.canary-period: expected swarm.x.canary beside it, the number of tasks")
 
 
-def _check_update(name: str, config: UpdateConfig | None, actions: tuple[str, ...]) -> None:
+def _check_update(name: str, config: UpdateConfig | None) -> None:
     if config is None:
         return
-    if config.failure_action not in actions:
+    if config.failure_action not in _FAILURE_ACTIONS:
         raise invalid(f"unrecognized update failure action {config.failure_action}")
     if config.order not in _ORDERS:
         raise invalid(f"unrecognized update order {config.order}")

@@ -234,7 +234,7 @@ async def test_taken_names(client: Client) -> None:
         (spec(template={"RestartPolicy": {"Window": -1}}), 400, "restart-window cannot be negative"),
         (spec(template={"RestartPolicy": {"MaxAttempts": -1}}), 400, "RestartPolicy.MaxAttempts"),
         (spec(UpdateConfig={"FailureAction": "nope"}), 400, "unrecognized update failure action nope"),
-        (spec(RollbackConfig={"FailureAction": "rollback"}), 400, "unrecognized update failure action rollback"),
+        (spec(RollbackConfig={"FailureAction": "nope"}), 400, "unrecognized update failure action nope"),
         (spec(UpdateConfig={"Order": "nope"}), 400, "unrecognized update order nope"),
         (
             spec(UpdateConfig={"MaxFailureRatio": 2}),

@@ -55,6 +55,13 @@ def repository(reference: str) -> str:
     return name
 
 
+def familiar(reference: str) -> str:
+    """Return a reference as docker's command line sends it: with a tag or digest, without Docker Hub's name."""
+    name, at, digest = reference.partition("@")
+    short = repository(name) + "".join(name.rpartition("/")[2].partition(":")[1:])
+    return f"{short}@{digest}" if at else with_tag(short)
+
+
 def full_name(reference: str) -> str:
     """Return a reference as names are kept: `repository:tag`, or `repository@digest` where it names a digest."""
     name, at, digest = reference.partition("@")

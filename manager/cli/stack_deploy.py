@@ -20,9 +20,9 @@ from manager.cli.image_pins import Pins
 from manager.cli.service_write import ids, send_change, send_new
 from manager.cli.stack_ports import without_passed_on
 from manager.compose import Stack, with_ids
+from manager.compose.scope import IMAGE_LABEL
 from manager.state import autoscale, extensions, startorder
 
-IMAGE_LABEL = "com.docker.stack.image"
 RESOLVE = ("always", "changed", "never")
 
 
@@ -246,7 +246,7 @@ def carry_over(present: ServiceSpec, spec: ServiceSpec, resolve_image: str) -> t
     """
     container, before = spec.task_template.container_spec, present.task_template.container_spec
     assert container is not None, "every service of a stack has a container"
-    same = before is not None and container.image == present.labels.get(IMAGE_LABEL)
+    same = before is not None and spec.labels.get(IMAGE_LABEL) == present.labels.get(IMAGE_LABEL)
     resolve = resolve_image == "always" or (resolve_image == "changed" and not same)
     template = msgspec.structs.replace(spec.task_template, force_update=present.task_template.force_update)
     if same and not resolve and before is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.gotemplate import TemplateError
-from common.imagenames import with_tag
+from common.imagenames import familiar
 from common.model.container import (
     ConfigReference,
     ContainerSpec,
@@ -74,7 +74,7 @@ def _container(scope: Scope, at: KeyPath, service: Tree) -> ContainerSpec:
     added, dropped = _capabilities(service.get("cap_add", []), service.get("cap_drop", []))
     grace = service.get("stop_grace_period")
     return ContainerSpec(
-        image=with_tag(service["image"]),
+        image=familiar(service["image"]),
         labels=scope.labels(service),
         command=tuple(service.get("entrypoint", ())),
         args=tuple(service.get("command", ())),

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from common.imagenames import with_tag
+from common.imagenames import familiar
 from common.model.container import ContainerSpec, DnsConfig, Privileges
 from common.model.service import (
     EndpointSpec,
@@ -115,7 +115,7 @@ def _container(image: str, args: Sequence[str], given: parts.Given, environ: Map
     add, drop = merge_capabilities((), (), given["cap_add"], given["cap_drop"])
     credential = given.get("credential_spec")
     base = ContainerSpec(
-        image=with_tag(image),
+        image=familiar(image),
         args=tuple(args),
         labels=dict(given["container_label"]),
         env=merge_variables([*files, *given["env"]]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from common.imagenames import with_tag
+from common.imagenames import familiar
 from common.model.container import ConfigReference, ContainerSpec, DnsConfig, Mount, Privileges, SecretReference
 from common.model.service import (
     EndpointSpec,
@@ -68,7 +68,7 @@ def _container(spec: ContainerSpec, given: parts.Given) -> ContainerSpec:
     credential = given.get("credential_spec")
     changed = _replace(
         spec,
-        image=with_tag(given["image"]) if given.get("image") else spec.image,
+        image=familiar(given["image"]) if given.get("image") else spec.image,
         args=spec.args if given.get("args") is None else given["args"],
         labels=_mapping(spec.labels, given, "container_label"),
         env=_variables(spec.env, given),

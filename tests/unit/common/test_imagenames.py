@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.imagenames import begins_with, full_name, is_id_prefix, pin, pinned_id, repository
+from common.imagenames import begins_with, familiar, full_name, is_id_prefix, pin, pinned_id, repository
 
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 
@@ -42,6 +42,26 @@ def test_what_names_no_id_is_not_pinned(reference: str) -> None:
 def test_a_name_is_kept_in_one_form(reference: str, full: str) -> None:
     assert full_name(reference) == full
     assert full_name(full) == full
+
+
+@pytest.mark.parametrize(
+    ("reference", "short"),
+    [
+        ("web", "web:latest"),
+        ("docker.io/web", "web:latest"),
+        ("docker.io/library/web:1", "web:1"),
+        ("index.docker.io/team/web:1", "team/web:1"),
+        ("library/web", "web:latest"),
+        ("library/team/web", "library/team/web:latest"),
+        ("reg.example:5000/library/web", "reg.example:5000/library/web:latest"),
+        (f"docker.io/library/web:1@{ONE}", f"web:1@{ONE}"),
+        (f"docker.io/web@{ONE}", f"web@{ONE}"),
+        (ONE, ONE),
+    ],
+)
+def test_a_name_is_shortened_as_docker_does(reference: str, short: str) -> None:
+    assert familiar(reference) == short
+    assert familiar(short) == short
 
 
 def test_an_id_begins_with_its_digits_and_a_name_is_none() -> None:

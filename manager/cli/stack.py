@@ -141,9 +141,11 @@ async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: b
 
 @stack.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
 @_files
-def config(files: tuple[str, ...]) -> None:
+@flag("--skip-interpolation", is_flag=True, default=False, help="Leave variables as they are written.")
+def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
     """Print the compose files merged, interpolated and in long form."""
-    echo(render(load_files(files)), nl=False)
+    filled_in = not skip_interpolation
+    echo(render(load_files(files, filled_in=filled_in), filled_in=filled_in), nl=False)
 
 
 @stack.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager stack ls --format '{{.Name}}'")

@@ -60,15 +60,15 @@ def project_directory(names: Sequence[str]) -> str:
     return os.path.realpath(os.curdir if first == STDIN else Path(first).parent)
 
 
-def load_files(names: Sequence[str]) -> Config:
-    """Load, interpolate and merge the files; warnings go to standard error.
+def load_files(names: Sequence[str], *, filled_in: bool = True) -> Config:
+    """Load the files, fill in their variables (unless not `filled_in`) and merge them; warnings go to standard error.
 
     Raises:
         ComposeError: something in them is wrong; the message says where.
 
     """
     files, directory = read_files(names)
-    config = load(files, os.environ, read_bytes, directory)
+    config = load(files, os.environ, read_bytes, directory, filled_in=filled_in)
     for warning in config.warnings:
         echo(warning, err=True)
     return config

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from common.model.service import EXTENSION_PREFIX
-from manager.compose.config import Config, Tree
+from manager.compose.config import Config, Tree, locate
 from manager.compose.convert_deploy import restart_policy
-from manager.compose.errors import KeyPath
+from manager.compose.errors import KeyPath, Problem, dotted
 from manager.compose.scalars import text_of
 from manager.compose.scope import Scope
 from manager.state import extensions, startorder
@@ -23,7 +24,7 @@ _CONDITIONS = {
 def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
     """Make the labels of a service's extensions.
 
-    Raises `ComposeError`: a key or value that is not understood, a dependency that is not there or never completes.
+    Raises `ComposeError`: a key or value that is not understood, a dependency that never completes.
     """
     at: KeyPath = ("services", name)
     labels = {}
@@ -76,13 +77,11 @@ def _dependencies(scope: Scope, at: KeyPath, service: Tree) -> dict[str, extensi
     return {
         name: _condition(scope, (*at, "depends_on", name), name, entry)
         for name, entry in long.items()
-        if name in scope.config.services or entry.get("required", True)
+        if name in scope.config.services
     }
 
 
 def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> extensions.Condition:
-    if name not in scope.config.services:
-        raise scope.config.error(path, f'undefined service "{name}"')
     condition = _CONDITIONS[entry.get("condition", "service_started")]
     if condition is extensions.Condition.COMPLETED and not _ends(scope, name):
         raise scope.config.error(
@@ -129,11 +128,17 @@ def _refuse(config: Config, path: KeyPath) -> None:
 
 
 def dependency_warnings(config: Config) -> tuple[str, ...]:
-    """Say which parts of `depends_on` have no effect."""
-    return tuple(
-        f"services.{name}.depends_on.{other}.restart has no effect: an update of {other} does not restart {name}"
-        for name, service in config.services.items()
-        if isinstance(given := service.get("depends_on"), dict)
-        for other, entry in given.items()
-        if entry.get("restart")
-    )
+    """Say which parts of `depends_on` have no effect: that on a service that is not there is ignored, as in Docker."""
+    return tuple(warning for name in config.services for warning in _ineffective(config, name))
+
+
+def _ineffective(config: Config, name: str) -> Iterator[str]:
+    given = config.services[name].get("depends_on", {})
+    for other in given:
+        entry = given[other] if isinstance(given, dict) else {}
+        path: KeyPath = ("services", name, "depends_on", other)
+        if other not in config.services and entry.get("required", True):
+            message = f"has no effect: the files have no service {other}"
+            yield str(Problem(message, path, locate(config.positions, path)))
+        elif entry.get("restart"):
+            yield f"{dotted((*path, 'restart'))} has no effect: an update of {other} does not restart {name}"

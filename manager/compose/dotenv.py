@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 
 from manager.compose.errors import ComposeError, Position, Problem
+from manager.compose.interpolate import Variables, substitute_known
 
 _SPACE = re.compile(r"\s")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "$": "$$"}
 
 
 def decode(file: str, content: bytes) -> str:
@@ -32,7 +33,7 @@ def parse_env_file(file: str, text: str, env: Mapping[str, str]) -> dict[str, st
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        if not name or _SPACE.search(name.rstrip() if equals else name):
+        if not name or _SPACE.search(name):
             raise _bad_line(file, number, f"expected NAME=VALUE, got {raw.strip()!r}")
         if equals:
             variables[name] = value
@@ -41,13 +42,18 @@ def parse_env_file(file: str, text: str, env: Mapping[str, str]) -> dict[str, st
     return variables
 
 
-def parse_dotenv(file: str, text: str) -> dict[str, str]:
+def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Read a `.env`: NAME=VALUE lines, an `export` before the name, quotes around the value, `#` comments.
 
     In double quotes a backslash escapes what follows, with the usual letters n, r and t; single quotes take all as it
-    stands. Raises `ComposeError`.
+    stands. Elsewhere variables are filled in, from `env` or from the lines before. Raises `ComposeError`.
+
+    Returns:
+        The variables, and the names of those that a value refers to and that are not set.
+
     """
     variables: dict[str, str] = {}
+    unset: dict[str, None] = {}
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip().removeprefix("export ").lstrip()
         if not line or line.startswith("#"):
@@ -56,13 +62,25 @@ def parse_dotenv(file: str, text: str) -> dict[str, str]:
         if not _NAME.fullmatch(name := name.rstrip()):
             raise _bad_line(file, number, f"expected NAME=VALUE, got {raw.strip()!r}")
         if equals:
-            variables[name] = _unquote(file, number, value.strip())
-    return variables
+            known = Variables({**variables, **env})
+            variables[name] = _value(file, number, value.strip(), known)
+            unset.update(known.unset)
+    return variables, tuple(unset)
+
+
+def _value(file: str, number: int, value: str, variables: Variables) -> str:
+    if value.startswith("'"):
+        return _unquote(file, number, value)
+    text = _unquote(file, number, value) if value.startswith('"') else _without_comment(value)
+    return substitute_known(text, variables)
+
+
+def _without_comment(value: str) -> str:
+    return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0]
 
 
 def _unquote(file: str, number: int, value: str) -> str:
-    if value[:1] not in ("'", '"'):
-        return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0]
+    """Read a quoted value. An escaped dollar comes out as two, which variables are not looked for in."""
     quote, out, at = value[0], [], 1
     while at < len(value) and value[at] != quote:
         if quote == '"' and value[at] == "\\" and at + 1 < len(value):

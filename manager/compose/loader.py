@@ -16,23 +16,31 @@ from manager.compose.rules import Cursor, Report
 from manager.compose.schema import IGNORED_KEYS, NEWEST_MINOR, ROOT
 from manager.compose.yaml_loader import Document, load_yaml
 
+_UNSET = "the variable {} is not set and counts as empty"
 _VERSION = re.compile(r"3\.(?P<minor>[0-9]{1,2})")
 
 
-def load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, directory: str) -> Config:
+def load(
+    files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, directory: str, *, filled_in: bool = True
+) -> Config:
     """Load compose files, each over the ones before it (`docker stack deploy -c a -c b`).
 
-    `directory` is the absolute project directory, for relative paths and for `.env`; `env` wins over that file. Raises
-    `ComposeError` with every problem of the first file that has any.
+    `directory` is the absolute project directory, for relative paths and for `.env`; `env` wins over that file. Without
+    `filled_in` variables stay as they are written. Raises `ComposeError` with every problem of the first file that has
+    any.
     """
     if not files:
         raise ComposeError([Problem("no compose file is given")])
-    variables = {**_dotenv(read, directory), **env}
-    warnings: list[str] = []
+    own, warnings = _dotenv(read, directory, env)
+    variables = {**own, **env}
     merged: Tree = {}
     positions: dict[KeyPath, Position] = {}
+    unset: dict[str, str] = {}
     for file in files:
-        document = interpolate(load_yaml(file.path, file.text), variables)
+        document = load_yaml(file.path, file.text)
+        if filled_in:
+            document, places = interpolate(document, variables)
+            unset = {**_unset_warnings(document, places), **unset}
         minor = _minor(document, merged.get("version"))
         tree, found = _read(document, minor, variables, read, directory)
         merged = _merge(merged, {**tree, "version": f"3.{minor}"})
@@ -43,7 +51,7 @@ def load(files: Sequence[ComposeFile], env: Mapping[str, str], read: Reader, dir
         version=merged["version"],
         sections={section: merged.get(section, {}) for section in SECTIONS},
         extensions={name: merged[name] for name in sorted(merged) if name.startswith("x-")},
-        warnings=(*ignored, *dict.fromkeys(warnings)),
+        warnings=(*ignored, *unset.values(), *dict.fromkeys(warnings)),
         positions=positions,
         variables={name: variables[name] for name in _contents(merged)},
     )
@@ -55,15 +63,24 @@ def _contents(tree: Tree) -> set[str]:
     return {entry["environment"] for entry in entries if "environment" in entry}
 
 
-def _dotenv(read: Reader, directory: str) -> dict[str, str]:
+def _dotenv(read: Reader, directory: str, env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Read the project's `.env`; return its variables, and warnings of those that it refers to and that are not set."""
     path = posixpath.join(directory, ".env")
     try:
         content = read(path)
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
         raise ComposeError([Problem(f"cannot read {path}: {error.strerror or error}")]) from error
-    return parse_dotenv(path, decode(path, content))
+    variables, unset = parse_dotenv(path, decode(path, content), env)
+    return variables, [f"{path}: {_UNSET.format(name)}" for name in unset]
+
+
+def _unset_warnings(document: Document, places: Mapping[str, KeyPath]) -> dict[str, str]:
+    """Say of each variable that is not set where it stands first."""
+    return {
+        name: str(Problem(_UNSET.format(name), path, document.positions.get(path))) for name, path in places.items()
+    }
 
 
 def _minor(document: Document, earlier: str | None) -> int:

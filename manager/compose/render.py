@@ -42,9 +42,12 @@ _Dumper.add_representer(str, _string)
 _Dumper.add_representer(float, _float)
 
 
-def render(config: Config) -> str:
-    """Write the configuration as one YAML document that loads back to itself: a dollar is written `$$`."""
-    tree = _escaped(as_tree(config))
+def render(config: Config, *, filled_in: bool = True) -> str:
+    """Write the configuration as one YAML document that loads back to itself: a dollar is written `$$`.
+
+    Without `filled_in`, where variables were not filled in either, dollars are written as they are.
+    """
+    tree = _escaped(as_tree(config)) if filled_in else as_tree(config)
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=4096)
 
 

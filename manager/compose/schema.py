@@ -33,6 +33,8 @@ IGNORED_KEYS = (
     "ipv6_address",
 )
 
+_ENV_FILE = "the path of a file alone, as in `- ./web.env` (no `path`, `required` or `format`: the file must be there)"
+_CONTENT = {"content": "put it in a file, named with `file`, or in a variable, named with `environment`"}
 _LIMITS = "set limits under deploy.resources instead"
 FORBIDDEN_KEYS = {
     "extends": "use a YAML anchor and `<<`, or several -c files",
@@ -47,6 +49,7 @@ FORBIDDEN_KEYS = {
     "profiles": "all services of the files are deployed; keep those of a profile in a file of their own, a further -c",
     "pull_policy": "`stack deploy --resolve-image always|changed|never` says when an image is asked for anew",
     "scale": "write deploy.replicas",
+    **{key: f"write deploy.{key}" for key in DEPLOY.keys if key != "labels"},
     "develop": "it is for `docker compose watch`; remove it",
     "attach": "logs are read with `service logs`; remove it",
     "platform": "write a constraint on node.platform.os or node.platform.arch under deploy.placement",
@@ -186,7 +189,7 @@ SERVICE = Object(
         "domainname": TEXT,
         "entrypoint": Key(Command()),
         "environment": Key(Pairs(unset=True)),
-        "env_file": Key(Items(single=True)),
+        "env_file": Key(Items(Text(expected=_ENV_FILE), single=True)),
         "expose": Key(Items(numbers=True)),
         "external_links": TEXTS,
         "extra_hosts": Key(HostPairs()),
@@ -282,6 +285,7 @@ SECRET = Object(
         "template_driver": Key(Text(), since=8),
     },
     extensible=_EXTENSIONS_EVERYWHERE,
+    forbidden=_CONTENT,
     whole=True,
 )
 
@@ -295,6 +299,7 @@ CONFIG = Object(
         "template_driver": Key(Text(), since=8),
     },
     extensible=_EXTENSIONS_EVERYWHERE,
+    forbidden=_CONTENT,
     whole=True,
 )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from manager.compose import ComposeError, ComposeFile, load
 from manager.compose.render import as_tree, render
@@ -56,6 +57,16 @@ def _keys_in_order(value: Any, path: str = "") -> list[str]:
     if isinstance(value, list):
         return [name for index, item in enumerate(value) for name in _keys_in_order(item, f"{path}[{index}]")]
     return []
+
+
+@needs_docker
+def test_variables_that_are_not_filled_in_are_as_docker_leaves_them() -> None:
+    (case,) = (each for each in cases("same") if each.name == "same/dollars_in_defaults")
+    theirs, error = docker_config(case, "--skip-interpolation")
+    assert theirs is not None, error
+    ours = load_case(case, filled_in=False)
+    assert as_tree(ours) == theirs
+    assert yaml.safe_load(render(ours, filled_in=False)) == theirs
 
 
 @needs_docker

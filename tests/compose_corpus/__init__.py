@@ -56,7 +56,6 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         "services.web.volumes[0].source": "one-letter-volume",
         "services.web.volumes[0].target": "one-letter-volume",
     },
-    "differs/nested_default": {"services.web.image": "nested-variables"},
     "differs/extension_words": {"x-flags[0]": "bare-words", "x-flags[1]": "bare-words"},
     "differs/override_healthcheck": {"services.web.healthcheck.test": "healthcheck-replaced"},
     "differs/same_port_twice": {"services.web.ports": "port-identity"},
@@ -92,25 +91,25 @@ def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def load_case(case: Case) -> Config:
+def load_case(case: Case, *, filled_in: bool = True) -> Config:
     """Load a case as `swarm-manager stack config` would."""
     files = [ComposeFile(path.name, path.read_text(encoding="utf-8")) for path in case.files]
-    return load(files, ENVIRONMENT, read, str(case.directory))
+    return load(files, ENVIRONMENT, read, str(case.directory), filled_in=filled_in)
 
 
 def docker_environment(case: Case) -> dict[str, str]:
     """What Docker's command line must be given: it does not read a project's `.env` by itself."""
     dotenv = case.directory / ".env"
-    own = parse_dotenv(str(dotenv), dotenv.read_text()) if dotenv.exists() else {}
+    own = parse_dotenv(str(dotenv), dotenv.read_text(), ENVIRONMENT)[0] if dotenv.exists() else {}
     return {"PATH": os.environ["PATH"], **own, **ENVIRONMENT}
 
 
 @functools.cache
-def docker_config(case: Case) -> tuple[dict[str, Any] | None, str]:
+def docker_config(case: Case, *options: str) -> tuple[dict[str, Any] | None, str]:
     """Ask `docker stack config`: the tree that it prints (None when it refuses) and its standard error."""
     arguments = [argument for path in case.files for argument in ("-c", str(path))]
     done = subprocess.run(
-        ["docker", "stack", "config", *arguments],
+        ["docker", "stack", "config", *options, *arguments],
         capture_output=True,
         text=True,
         check=False,

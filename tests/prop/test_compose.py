@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.quantities import format_duration, parse_duration
 from manager.compose import ComposeError, ComposeFile, Config, convert, load, render
-from manager.compose.interpolate import InterpolationError, escape, substitute
+from manager.compose.interpolate import InterpolationError, Variables, escape, substitute
 from manager.compose.render import as_tree
 from manager.compose.yaml_loader import load_yaml
 
@@ -172,28 +172,28 @@ def test_arbitrary_values_of_service_keys_load_and_convert_or_are_a_compose_erro
 
 @given(st.text(), ENVIRONMENTS)
 def test_an_escaped_text_is_itself(text: str, env: dict[str, str]) -> None:
-    assert substitute(escape(text), env) == text
+    assert substitute(escape(text), Variables(env)) == text
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), NAMES), max_size=5), ENVIRONMENTS)
 def test_variables_are_replaced_and_the_rest_is_left(parts: list[tuple[str, str]], env: dict[str, str]) -> None:
     template = "".join(f"{escape(text)}${{{name}}}" for text, name in parts)
-    assert substitute(template, env) == "".join(text + env.get(name, "") for text, name in parts)
+    assert substitute(template, Variables(env)) == "".join(text + env.get(name, "") for text, name in parts)
 
 
 @given(NAMES, st.text(st.characters(exclude_characters="${}"), max_size=10), ENVIRONMENTS)
 def test_the_operators_agree_with_each_other(name: str, word: str, env: dict[str, str]) -> None:
     value = env.get(name)
-    assert substitute(f"${{{name}-{word}}}", env) == (word if value is None else value)
-    assert substitute(f"${{{name}:-{word}}}", env) == (value or word)
-    assert substitute(f"${{{name}+{word}}}", env) == ("" if value is None else word)
-    assert substitute(f"${{{name}:+{word}}}", env) == (word if value else "")
+    assert substitute(f"${{{name}-{word}}}", Variables(env)) == (word if value is None else value)
+    assert substitute(f"${{{name}:-{word}}}", Variables(env)) == (value or word)
+    assert substitute(f"${{{name}+{word}}}", Variables(env)) == ("" if value is None else word)
+    assert substitute(f"${{{name}:+{word}}}", Variables(env)) == (word if value else "")
 
 
 @given(NOISE, ENVIRONMENTS)
 def test_arbitrary_templates_are_filled_in_or_refused(text: str, env: dict[str, str]) -> None:
     try:
-        substitute(text, env)
+        substitute(text, Variables(env))
         refused = ""
     except InterpolationError as error:
         refused = str(error)

@@ -82,6 +82,7 @@ def test_names_and_labels_are_those_of_a_stack() -> None:
         ("host:5000/web", "host:5000/web:latest"),
         ("host:5000/web:2", "host:5000/web:2"),
         ("web@sha256:abc", "web@sha256:abc"),
+        ("docker.io/library/web", "web:latest"),
     ],
 )
 def test_an_image_gets_its_tag_and_the_label_stays_as_written(image: str, tagged: str) -> None:
@@ -428,7 +429,6 @@ def test_depends_on_becomes_a_label_with_full_names() -> None:
 @pytest.mark.parametrize(
     ("web", "db", "words"),
     [
-        ("depends_on: [cache]", "", 'f:4:5: services.web.depends_on.cache: undefined service "cache"'),
         ("depends_on: [db]", "depends_on: [web]", "depend on each other in a circle: db → web → db"),
         ("depends_on: [web]", "", "in a circle: web → web"),
         (
@@ -470,6 +470,14 @@ def test_an_extension_of_a_service_becomes_a_label() -> None:
 def test_what_has_no_effect_is_warned_of() -> None:
     made = stack(PAIR.format(web="depends_on: {db: {restart: true}}", db=""))
     assert "services.web.depends_on.db.restart has no effect" in " ".join(made.warnings)
+
+
+@pytest.mark.parametrize(("given", "place"), [("[cache, db]", "f:4:5"), ("{cache: {}, db: {}}", "f:4:18")])
+def test_a_dependency_that_is_not_there_is_warned_of(given: str, place: str) -> None:
+    made = stack(PAIR.format(web=f"depends_on: {given}", db=""))
+    assert made.warnings == (f"{place}: services.web.depends_on.cache: has no effect: the files have no service cache",)
+    assert made.services["web"].labels["swarm.x.depends-on"] == "shop_db=started"
+    assert not stack(PAIR.format(web="depends_on: {cache: {required: false}}", db="")).warnings
 
 
 def test_content_may_come_from_the_environment_and_is_not_shown() -> None:

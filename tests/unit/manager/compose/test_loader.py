@@ -213,3 +213,46 @@ def test_extensions_have_a_place_in_services_and_at_the_top() -> None:
 def test_no_file_is_an_error() -> None:
     with pytest.raises(ComposeError, match="no compose file is given"):
         load([], {}, Files(), "/project")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{WEB}    replicas: 2\n", "services.web.replicas: not supported in a stack: write deploy.replicas"),
+        (f"{WEB}    update_config: {{}}\n", "write deploy.update_config"),
+        (
+            f"{WEB}    env_file: [{{path: web.env}}]\n",
+            "env_file[0]: expected the path of a file alone, as in `- ./web.env`",
+        ),
+        (
+            f"{WEB}configs: {{c: {{content: x}}}}\n",
+            "configs.c.content: not supported in a stack: put it in a file",
+        ),
+        (
+            f"{WEB}secrets: {{s: {{content: x}}}}\n",
+            "secrets.s.content: not supported in a stack: put it in a file",
+        ),
+    ],
+)
+def test_what_compose_takes_elsewhere_is_refused_with_what_to_write(text: str, words: str) -> None:
+    found = refusal(text)
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_each_variable_that_is_not_set_is_warned_of_once() -> None:
+    files = Files(**{".env": b"A=$Z\nB=1\n"})
+    texts = (f"{WEB}    hostname: $X-$B\n    user: $X$A\n", f"{WEB}    hostname: $X\n    domainname: $Y\n")
+    config = loaded(*texts, files=files)
+    assert sorted(config.warnings) == [
+        "/project/.env: the variable Z is not set and counts as empty",
+        "1.yaml:4:5: services.web.hostname: the variable X is not set and counts as empty",
+        "2.yaml:5:5: services.web.domainname: the variable Y is not set and counts as empty",
+    ]
+
+
+def test_variables_may_stay_as_they_are_written() -> None:
+    text = f"{WEB}    hostname: $X-${{Y:-$$}}$$\n"
+    config = load([ComposeFile("f", text)], {}, Files(), "/project", filled_in=False)
+    assert config.services["web"]["hostname"] == "$X-${Y:-$$}$$"
+    assert not config.warnings

@@ -6,8 +6,9 @@ Every answer to such a caller passes here, so that a handler cannot forget it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,24 +16,33 @@ from common.errors import Unavailable
 from manager.api import bounded_json
 from manager.api.access import Caller
 from manager.api.access_hidden import hide
+from manager.api.answer_memory import Lease
 from manager.api.call import Answer, Exchange, Relay, Reply, Send, Stream
 from manager.api.logstream import MULTIPLEXED, RAW
 
 _PASSED = frozenset({"text/plain", MULTIPLEXED, RAW})
+# Takes so many bytes more; False if there is no room.
+Room: TypeAlias = Callable[[int], bool]
+# A line that is shorter is kept in any case.
+_FREE = 256 * 1024
 _MAX_LINE = 16 * 1024 * 1024
 
 
-def shown_to(caller: Caller, reply: Reply) -> Reply:
-    """Return the reply as its caller may see it."""
+def shown_to(caller: Caller, reply: Reply, lease: Lease) -> Reply:
+    """Return the reply as its caller may see it. What it has to keep for that is taken from the request's lease."""
     if caller.environment:
         return reply
     if isinstance(reply, Answer):
         return _answer(reply)
+
+    def room(size: int) -> bool:
+        return lease.take(caller.key, size)
+
     if isinstance(reply, Relay):
-        return Relay(lambda exchange: _relay(reply, exchange))
+        return Relay(lambda exchange: _relay(reply, exchange, room))
     if reply.mapped is not None:
         return reply.mapped(hide)
-    return replace(reply, produce=lambda send: _produce(reply, send)) if _is_json(reply.content_type) else reply
+    return replace(reply, produce=lambda send: _produce(reply, send, room)) if _is_json(reply.content_type) else reply
 
 
 def _answer(answer: Answer) -> Answer:
@@ -64,33 +74,42 @@ def _item(text: bytes) -> bytes:
 class _Lines:
     """Sends JSON that comes as lines, hidden, line by line."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, room: Room) -> None:
         self._send = send
+        self._room = room
+        self._held = 0
         self._rest = bytearray()
 
     async def feed(self, data: bytes) -> None:
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         self._rest = rest
-        if len(rest) > _MAX_LINE:
-            raise Unavailable(f"this answer cannot be shown to a viewer: a line is longer than {_MAX_LINE} bytes")
+        if len(rest) > max(_FREE, self._held):
+            self._grow(len(rest))
         for line in lines:
             if line.strip():
                 await self._send(_line(bytes(line)) + b"\n")
+
+    def _grow(self, size: int) -> None:
+        """Have room for a line as long as this, and for some more of it."""
+        wanted = min(2 * size, _MAX_LINE)
+        if size > _MAX_LINE or not self._room(wanted - self._held):
+            raise Unavailable("this answer cannot be shown to a viewer: a line of it is too long")
+        self._held = wanted
 
     async def end(self) -> None:
         if self._rest.strip():
             await self._send(_line(bytes(self._rest)))
 
 
-async def _produce(stream: Stream, send: Send) -> None:
-    lines = _Lines(send)
+async def _produce(stream: Stream, send: Send, room: Room) -> None:
+    lines = _Lines(send, room)
     await stream.produce(lines.feed)
     await lines.end()
 
 
-async def _relay(relay: Relay, exchange: Exchange) -> None:
-    hiding = _HidingExchange(exchange)
+async def _relay(relay: Relay, exchange: Exchange, room: Room) -> None:
+    hiding = _HidingExchange(exchange, room)
     await relay.run(hiding)
     await hiding.end()
 
@@ -98,8 +117,9 @@ async def _relay(relay: Relay, exchange: Exchange) -> None:
 class _HidingExchange:
     """Passes an answer on; its JSON is hidden, all else goes as it is."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, room: Room) -> None:
         self._exchange = exchange
+        self._room = room
         self._lines: _Lines | None = None
 
     def body(self) -> AsyncIterator[bytes]:
@@ -112,7 +132,7 @@ class _HidingExchange:
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         types = [value for name, value in headers.items() if name.lower() == "content-type"]
         if any(map(_is_json, types)):
-            self._lines = _Lines(self._exchange.send)
+            self._lines = _Lines(self._exchange.send, self._room)
             headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
         await self._exchange.start(status, headers)
 

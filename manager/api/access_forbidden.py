@@ -237,6 +237,7 @@ HARMLESS = frozenset(
         ("POST", "/networks/{id}/disconnect"),
         ("POST", "/networks/rotate-keys"),
         ("POST", "/nodes/{id}/update"),
+        ("POST", "/nodes/{id}/images/adopt"),
         ("POST", "/services/create"),
         ("POST", "/services/{id}/update"),
         ("POST", "/services/{id}/rollout"),

@@ -192,7 +192,7 @@ class Api:
             match = self._router.match(call.method, call.path)
             subject = object_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
-            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller), lease))
+            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         return self._audit.noted(call, match, subject, reply)

@@ -9,8 +9,8 @@ import msgspec
 MAX_DEPTH = 64
 # Of one object, or of one entry of a list; commas and brackets in texts count, too.
 MAX_VALUES = 200_000
-# What a value takes in memory, once it is decoded, at most: an empty object.
-VALUE_BYTES = 64
+# What a value takes in memory, once it is decoded, at most: an empty object in a list, and what finds it there.
+VALUE_BYTES = 128
 
 
 NO_JSON = "it is not JSON: "

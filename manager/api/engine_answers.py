@@ -7,7 +7,7 @@ end in an exception that nobody expects, nor spoil what other nodes say in the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,12 +39,10 @@ def read(text: bytes, kind: type[T]) -> T:
     return value  # type: ignore[no-any-return]  # it was checked to be one
 
 
-async def read_list(
-    texts: Iterable[msgspec.Raw], kind: type[T], hold: Callable[[bytes], None] = lambda _: None
-) -> list[T]:
+async def read_list(texts: Iterable[msgspec.Raw], kind: type[T]) -> list[T]:
     """Decode the items of a list. They have what the kind says, and nothing else: others' are in the same list.
 
-    `hold` is told of each item before it is decoded. The event loop is let go now and then.
+    The event loop is let go now and then.
 
     Raises:
         WrongJson: as `read`.
@@ -54,7 +52,6 @@ async def read_list(
     done = 0
     for text in texts:
         item = bytes(text)
-        hold(item)
         items.append(read_exactly(item, kind))
         done += len(item)
         if done > _BREATH:

@@ -26,7 +26,8 @@ _DEFAULT_CAPABILITIES = frozenset(
         "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
     }
 )  # fmt: skip
-_OWN_NETWORKS = frozenset({"", "default", "bridge", "none", "nat"})
+# Tuples, as what is looked for in them may be anything that JSON has.
+_OWN_NETWORKS = ("", "default", "bridge", "none", "nat")
 # Modes of a container's namespaces that are neither the host's nor another container's.
 _OWN_MODES: Mapping[str, Collection[str]] = {
     "pidmode": ("",),
@@ -35,10 +36,10 @@ _OWN_MODES: Mapping[str, Collection[str]] = {
     "usernsmode": ("",),
     "cgroupnsmode": ("", "private"),
 }
-_SAFE_MOUNTS = frozenset({"volume", "tmpfs", "image"})
+_SAFE_MOUNTS = ("volume", "tmpfs", "image")
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 # File systems that have nothing of the host's, whatever their device is; `o` must not turn them into a bind mount.
-_SAFE_FILE_SYSTEMS = frozenset({"tmpfs", "nfs", "nfs4", "cifs", "smb3"})
+_SAFE_FILE_SYSTEMS = ("tmpfs", "nfs", "nfs4", "cifs", "smb3")
 _UNSAFE_FLAGS = frozenset({"bind", "rbind", "move", "remount"})
 _CONFINED = re.compile(r"no-new-privileges([=:]true)?|seccomp[=:]builtin|apparmor[=:]docker-default")
 _RUNTIMES = ("", "runc")

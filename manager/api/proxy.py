@@ -33,6 +33,7 @@ from yarl import URL
 
 from common.errors import Unavailable
 from common.model.node import EngineDescription
+from common.printable import printable
 from manager.api.answer_memory import Hold
 from manager.api.bounded_json import WrongJson
 from manager.api.call import JSON, Answer, Call, Exchange, Relay
@@ -123,6 +124,7 @@ class EngineReply:
             BadAnswer: it is of another kind; names the node.
 
         """
+        self.hold.decoded(self.body)
         try:
             return msgspec.json.decode(self.body or b"null", type=kind)
         except (RecursionError, ValueError) as error:
@@ -136,7 +138,7 @@ class EngineReply:
 
         """
         try:
-            return await read_list(texts or (), kind, self.hold.decoded)
+            return await read_list(texts or (), kind)
         except WrongJson as error:
             raise self.wrong(error) from None
 
@@ -149,12 +151,13 @@ class EngineReply:
 
     @property
     def message(self) -> str:
-        """The engine's own words for an error."""
+        """The engine's own words for an error, each line as a terminal may show it."""
         try:
             text = read(self.body[: 2 * _MAX_MESSAGE], ErrorMessage)["message"]
         except WrongJson:
             text = self.body[:_MAX_MESSAGE].decode(errors="replace").strip()
-        return text[:_MAX_MESSAGE] or f"status {self.status}"
+        lines = text[:_MAX_MESSAGE].splitlines()
+        return "\n".join(printable(line, _MAX_MESSAGE) for line in lines) or f"status {self.status}"
 
     def error(self) -> EngineError:
         """Return the engine's error as ours, same status and words."""

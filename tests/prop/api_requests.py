@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
+from common.model.client import Forbidden, Role
+from manager.api.access import Caller
 from manager.api.app import RESOURCES
 from manager.api.call import Call
 from manager.api.router import Route
@@ -53,6 +55,9 @@ CONTAINER = {
         "Binds": ["v:/v"],
         "VolumesFrom": ["box"],
         "Mounts": [{"Type": "volume", "Source": "v", "Target": "/w"}],
+        "CapAdd": ["CHOWN"],
+        "SecurityOpt": ["no-new-privileges"],
+        "IpcMode": "private",
     },
     "NetworkingConfig": {"EndpointsConfig": {"bridge": {"Aliases": ["a"]}}},
 }
@@ -76,7 +81,7 @@ SHAPES: dict[str, Any] = {
     "/containers/{id}/update": {"Memory": 50000000, "RestartPolicy": {"Name": "always"}},
     "/containers/{id}/exec": {"Cmd": ["true"], "AttachStdout": True, "Env": ["A=b"]},
     "/exec/{id}/start": {"Detach": True, "Tty": False},
-    "/volumes/create": {"Name": "w1/v", "Driver": "local", "Labels": {"a": "b"}},
+    "/volumes/create": {"Name": "w1/v", "Driver": "local", "DriverOpts": {"type": "tmpfs"}, "Labels": {"a": "b"}},
     "/auth": {"username": "u", "password": "p", "serveraddress": "127.0.0.1:5000"},
 }
 _QUERIES = [
@@ -194,6 +199,8 @@ WORDS += (
 )
 # What there is in the fuzzed cluster.
 NAMED = ("box", "busybox", "w1", "w1/v", "a" * 64, "c" * 64, "w2/vol", "busybox:lab")
+# An operator whose requests are looked into.
+LIMITED = Caller("alice", "unix", Role.OPERATOR, uid=1, forbidden=tuple(Forbidden))
 _ENGINES = frozenset(
     {"containers", "exec", "commit", "images", "build", "session", "grpc", "volumes", "auth", "system"}
 )
@@ -233,7 +240,8 @@ class Mutator:
         if rng.random() < 0.1:
             headers |= {"connection": "Upgrade", "upgrade": rng.choice(("tcp", "websocket", "h2c", ""))}
         shape = SHAPES.get(route.pattern) or rng.choice((None, *SHAPES.values()))
-        return route, Call(method, path, {}, self._query(), headers, self._body(shape), caller=ADMIN)
+        caller = LIMITED if rng.random() < 0.2 else ADMIN
+        return route, Call(method, path, {}, self._query(), headers, self._body(shape), caller=caller)
 
     def _path(self, pattern: str) -> str:
         rng = self._rng

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from common.clock import HOUR
-from common.errors import PermissionDenied
+from common.errors import PermissionDenied, Unavailable
 from common.model import ClientCertificate
 from common.model.client import Role
 from common.tls import certificate_request, new_key
 from manager.api.access import NOBODY, Caller, admitted, authorise
 from manager.api.access_environment import shown_to
 from manager.api.access_hidden import hide
+from manager.api.answer_memory import MAX_OF_NODE, AnswerMemory
 from manager.api.app import RESOURCES
 from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.context import Context
@@ -164,6 +165,12 @@ async def test_a_viewer_sees_no_environment_in_long_lists(client: Client, viewer
 # --- hiding -----------------------------------------------------------------------------------------------------------
 
 VIEWER = Caller("v", "unix", Role.VIEWER, environment=False)
+
+
+def shown_to_viewer(reply: Reply) -> Reply:
+    return shown_to(VIEWER, reply, AnswerMemory().lease())
+
+
 LINE = b'{"Config":{"Env":["A=1"]},"Labels":{"Env":"kept"}}'
 HIDDEN_LINE = b'{"Config":{"Env":["A=<hidden>"]},"Labels":{"Env":"kept"}}'
 
@@ -175,16 +182,16 @@ def test_hiding_reaches_any_depth_and_nothing_else() -> None:
 
 
 def test_an_answer_that_is_bytes() -> None:
-    shown = shown_to(VIEWER, Answer(value=LINE))
+    shown = shown_to_viewer(Answer(value=LINE))
     assert isinstance(shown, Answer)
     assert shown.value == HIDDEN_LINE
     text = Answer(value=b"OK", content_type="text/plain")
-    assert shown_to(VIEWER, text) == text
+    assert shown_to_viewer(text) == text
 
 
 def test_those_who_may_see_it_get_the_very_same_reply() -> None:
     answer = Answer(value=LINE)
-    assert shown_to(Caller("v", "unix", Role.VIEWER), answer) is answer
+    assert shown_to(Caller("v", "unix", Role.VIEWER), answer, AnswerMemory().lease()) is answer
 
 
 class Recorder:
@@ -218,7 +225,7 @@ async def test_what_an_engine_answers_is_hidden_line_by_line(size: int) -> None:
         for at in range(0, len(body), size):
             await exchange.send(body[at : at + size])
 
-    relay = shown_to(VIEWER, Relay(run))
+    relay = shown_to_viewer(Relay(run))
     assert isinstance(relay, Relay)
     recorder = Recorder()
     await relay.run(recorder)
@@ -226,12 +233,32 @@ async def test_what_an_engine_answers_is_hidden_line_by_line(size: int) -> None:
     assert recorder.headers == {"Content-Type": "application/json"}
 
 
+async def test_a_line_that_is_kept_takes_of_the_requests_room() -> None:
+    """An engine may say much before a line ends."""
+    memory = AnswerMemory()
+
+    async def produce(send: Any) -> None:
+        for _ in range(5 * 1024):
+            await send(b"x" * 1024)
+        held.append(memory.held)
+        await send(b"x" * (16 * 1024 * 1024))
+
+    held: list[int] = []
+    with memory.lease() as lease:
+        stream = shown_to(VIEWER, Stream(produce), lease)
+        assert isinstance(stream, Stream)
+        with pytest.raises(Unavailable, match="a line of it is too long"):
+            await stream.produce(Recorder().send)
+    assert 5 * 1024 * 1024 <= held[0] <= MAX_OF_NODE
+    assert memory.held == 0
+
+
 async def test_logs_of_an_engine_are_passed_on_as_they_are() -> None:
     async def run(exchange: Any) -> None:
         await exchange.start(200, {"Content-Type": "application/vnd.docker.raw-stream"})
         await exchange.send(b"\x01\xff no json")
 
-    relay = shown_to(VIEWER, Relay(run))
+    relay = shown_to_viewer(Relay(run))
     assert isinstance(relay, Relay)
     recorder = Recorder()
     await relay.run(recorder)
@@ -242,7 +269,7 @@ async def test_a_stream_of_json_is_hidden_too() -> None:
     async def produce(send: Any) -> None:
         await send(LINE + b"\n")
 
-    stream = shown_to(VIEWER, Stream(produce))
+    stream = shown_to_viewer(Stream(produce))
     assert isinstance(stream, Stream)
     recorder = Recorder()
     await stream.produce(recorder.send)

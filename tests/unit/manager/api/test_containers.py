@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -136,6 +137,46 @@ async def answer(cluster: ApiCluster, method: str, path: str) -> Answer:
     reply = await cluster.api.answer(Call(method, path, caller=ADMIN))
     assert isinstance(reply, Answer)
     return reply
+
+
+# --- requests that cannot be ------------------------------------------------------------------------------------------
+
+
+async def test_a_body_without_an_image_is_the_engines_to_refuse(client: Client, engines: Engines) -> None:
+    """A real engine lists its images when it is asked for one of no name: that is no answer about an image."""
+    for engine in (engines.one, engines.two):
+        engine.answers["GET /images//json"] = (200, [])
+        engine.answers["POST /containers/create"] = (400, {"message": "no command specified"})
+    assert await client.error("POST", "/containers/create", {"Image": ""}) == (400, "no command specified")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 309, "-" + "9" * 5000, "1e999", "NaN"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/containers/create", '{"Image":"busybox","HostConfig":{"Memory":%s}}'),
+        ("/containers/create", '{"Image":"busybox","StopTimeout":%s}'),
+        ("/services/create", '{"Name":"web","TaskTemplate":{"ForceUpdate":%s}}'),
+        ("/volumes/create", '{"Name":"v","Labels":{"a":%s}}'),
+        ("/networks/create", '{"Name":"n","Internal":%s}'),
+        ("/networks/bridge/connect", '{"Container":"box","EndpointConfig":{"GwPriority":%s}}'),
+    ],
+)
+async def test_numbers_of_any_size(client: Client, engines: Engines, path: str, body: str, number: str) -> None:
+    engines.one.add(A, "box")
+    engines.one.answers["POST /networks/bridge/connect"] = (400, {"message": "cannot unmarshal number"})
+    for engine in (engines.one, engines.two):
+        engine.answers["POST /volumes/create"] = (400, {"message": "cannot unmarshal number"})
+    status, answer = await client.ask("POST", path, (body % number).encode())
+    assert status in {201, 400}, answer
+
+
+@pytest.mark.parametrize("name", ["w1%2F..", "w1/..", "..", "%2e%2e", ".", "w1/.", "w1/a/../b", "w1//", "a%00b"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_names_of_volumes_that_lead_elsewhere(client: Client, engines: Engines, method: str, name: str) -> None:
+    status, _ = await client.error(method, f"/volumes/{unquote(name)}")
+    assert status in {400, 404}
+    assert not any(".." in each.path for each in engines.one.requests + engines.two.requests)
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------

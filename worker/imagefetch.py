@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import random
+import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
 from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
@@ -34,6 +35,8 @@ STALL_SECONDS = 15.0
 # (seconds), whatever size its worker says that it has.
 SLOWEST_DISK = 10 << 20
 LONGEST_WRITE = 1800.0
+# An archive may be so much larger than the source says its image is: twice, and this (bytes).
+SLACK = 64 << 20
 # A node that could not give an image, or did not get on with it, is asked after all others for so long.
 DOUBTED_SECONDS = 3600.0
 PIECE = 256 * 1024
@@ -126,11 +129,12 @@ class ImageFetcher:
         channel = await self._dial(source)
         try:
             offer = await _offered(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
+            most = await self._most(offer.size)
             tell(f"fetching image from {brief(source.hostname)} ({human_size(offer.size)})")
             # What failed once may have failed for a layer that has gone since: then all of it is sent.
             present = 0 if whole else await self._present(offer.layers)
             await channel.send(ImageWant(present=present))
-            loaded = await self._load(channel, image_id, offer.size)
+            loaded = await self._load(channel, image_id, offer.size, most)
         finally:
             await channel.close()
         # What came was the image; an engine with another kind of image store than the source's calls it otherwise.
@@ -145,11 +149,28 @@ class ImageFetcher:
         here = await self._engine.layers()
         return max((_common(layers, other) for other in here), default=0)
 
-    async def _load(self, channel: Channel, image_id: str, size: int) -> str:
+    async def _most(self, size: int) -> int:
+        """Return how many bytes may come for an image that is said to have `size`: no source fills this host's disk.
+
+        Raises:
+            Unavailable: there is not even room for what it says.
+
+        """
+        root = str((await self._engine.info()).get("DockerRootDir") or "")
+        try:
+            free = shutil.disk_usage(root).free
+        except OSError as error:
+            _log.warning("cannot look for room for an image on the disk of %r: %s", root, error)
+            return 2 * size + SLACK
+        if size > free:
+            raise Unavailable(f"the image has {human_size(size)}, and {root} only {human_size(free)} left")
+        return min(2 * size + SLACK, free * 9 // 10)
+
+    async def _load(self, channel: Channel, image_id: str, size: int, most: int) -> str:
         reader, writer = open_raw(channel)
         keep_alive(writer.transport)
         first = STALL_SECONDS + min(size / SLOWEST_DISK, LONGEST_WRITE)
-        archive = _Archive(reader, ImageTar(image_id), first)
+        archive = _Archive(reader, ImageTar(image_id), first, most)
         try:
             async with contextlib.aclosing(archive.pieces()) as pieces:
                 return await self._engine.load(pieces)
@@ -162,13 +183,14 @@ class ImageFetcher:
 
 
 class _Archive:
-    """The bytes of an archive as they come, checked; `failure` is what was wrong with them.
+    """The bytes of an archive as they come, checked, at most so many; `failure` is what was wrong with them.
 
     The first byte is waited for so many seconds, each further one for `STALL_SECONDS`.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, tar: ImageTar, first_seconds: float) -> None:
+    def __init__(self, reader: asyncio.StreamReader, tar: ImageTar, first_seconds: float, most: int) -> None:
         self.received = 0
+        self._most = most
         self.failure: SwarmError | None = None
         self._reader = reader
         self._tar = tar
@@ -180,6 +202,8 @@ class _Archive:
             while not self._tar.ended:
                 data = await self._read()
                 self.received += len(data)
+                if self.received > self._most:
+                    raise WrongImage(f"it sends more than {human_size(self._most)}: the image cannot have so much")
                 for piece in self._tar.feed(data):
                     yield piece
         except SwarmError as error:

@@ -71,6 +71,7 @@ class FakeEngine:
         self.registry = dict(registry or {})
         self.name = name
         self.up = True
+        self.root = ""
         self.calls: Counter[str] = Counter()
         self.pull_auths: list[str] = []
         self.docker_networks: dict[str, dict[str, Any]] = {}
@@ -148,6 +149,7 @@ class FakeEngine:
         await self._call("info")
         return {
             "Name": self.name,
+            "DockerRootDir": self.root,
             "NCPU": 2,
             "MemTotal": 4 << 30,
             "OSType": "linux",

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import random
+import tarfile
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from pathlib import Path
 
@@ -386,6 +388,34 @@ async def taking_its_time(archive: AsyncIterable[bytes]) -> str:
     async for _ in archive:
         await asyncio.sleep(0.01)
     return ""
+
+
+@pytest.mark.parametrize(
+    ("size", "why"), [(1000, "it sends more than 128KiB"), (1 << 62, "the image has .*, and / only .* left")]
+)
+async def test_a_source_cannot_fill_the_disk(
+    world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch, size: int, why: str
+) -> None:
+    """A layer may have no end: what an engine takes over is only known at the end of the archive."""
+    monkeypatch.setattr(imagefetch, "SLACK", 126 << 10)
+    evil, here = await world.node("a"), await world.node("b")
+
+    async def save(image_id: str) -> AsyncIterator[bytes]:
+        for number in itertools.count():
+            layer = tarfile.TarInfo(f"blobs/sha256/{number:064x}")
+            layer.size = 8192
+            yield layer.tobuf() + bytes(layer.size)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(evil.engine, "save", save)
+    evil.has(archive)
+    evil.engine.details[archive.image_id] = Image(id=archive.image_id, layers=archive.layers, size=size)
+    here.engine.root = "/"
+    source = await world.source("a", "b", archive)
+    here.sources = lambda request: [] if request.failed else [source]
+    with pytest.raises(NotFound, match=why):
+        await here.fetch(archive)
+    assert archive.image_id not in here.engine.details
 
 
 @pytest.mark.parametrize(("ticket", "node"), [("ticket-a-b", "c"), ("forged", "b")])

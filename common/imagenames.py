@@ -46,9 +46,7 @@ def pin(reference: str, image_id: str) -> str:
 
 def repository(reference: str) -> str:
     """Return a reference without tag and digest, as engines shorten it: without Docker Hub's name and `library/`."""
-    name = reference.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    name = head + slash + last.partition(":")[0]
+    name, _ = split_tag(reference.partition("@")[0])
     for domain in _DOMAINS:
         if name.startswith(domain) and (domain != "library/" or name.count("/") == 1):
             return name.removeprefix(domain)
@@ -75,7 +73,7 @@ def from_registry(reference: str, repo_digests: tuple[str, ...]) -> bool:
 
 
 def split_tag(name: str) -> tuple[str, str]:
-    """Split a name with a tag into both."""
+    """Split a name into what is before its tag, and the tag, empty where it has none."""
     head, slash, last = name.rpartition("/")
     repo, _, tag = last.partition(":")
     return head + slash + repo, tag

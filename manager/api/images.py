@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from common.imagenames import full_name, repository, with_tag
+from common.imagenames import full_name, repository, split_tag, with_tag
 from common.model import ImageName
 from common.model.client import Role
 from manager.api.builder import builder, for_engine, has_credentials, own_engine
@@ -123,8 +123,8 @@ async def push(context: Context, call: Call) -> Reply:
 
     """
     name = call.params["name"]
-    base, own_tag = _split_tag(name)
-    tag_name = call.query.get("tag", "") or own_tag
+    base, own_tag = split_tag(name)
+    tag_name = call.query.get("tag", "") or own_tag  # clients say it in the query, in the path, or in both
     node_id = builder(context)
     if has_credentials(call) and own_engine(context) is None:
         raise EngineError(
@@ -145,13 +145,6 @@ async def push(context: Context, call: Call) -> Reply:
 
     call = for_engine(context, node_id, call)
     return forward(context, node_id, call, image_path(name, "push"), hearer=Listener(pushed))
-
-
-def _split_tag(name: str) -> tuple[str, str]:
-    """Split a name into what is before its tag, and the tag; clients say that in the query, too, or there alone."""
-    head, slash, last = name.rpartition("/")
-    base, _, tag_name = last.partition(":")
-    return f"{head}{slash}{base}", tag_name
 
 
 def _of_repository(context: Context, name: str) -> list[ImageName | None]:
@@ -217,7 +210,7 @@ async def save_several(context: Context, call: Call) -> Reply:
 
 def _meant(context: Context, reference: str) -> list[str]:
     """Return the names of what is to be saved: without a tag those of the whole repository, as for an engine."""
-    if "@" in reference or _split_tag(reference)[1]:
+    if "@" in reference or split_tag(reference)[1]:
         return [reference]
     return [each.id for each in _of_repository(context, reference) if each is not None] or [reference]
 

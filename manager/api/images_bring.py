@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.imagenames import with_tag
+from common.imagenames import split_tag, with_tag
 from common.model.client import Role
 from manager.api.builder import builder, for_engine
 from manager.api.call import Call, Reply
@@ -65,9 +65,7 @@ def pulled(query: Mapping[str, str]) -> str:
     name, tag = query.get("fromImage", ""), query.get("tag", "")
     if not tag:
         return name
-    bare = name.partition("@")[0]
-    head, slash, last = bare.rpartition("/")
-    bare = head + slash + last.partition(":")[0]
+    bare, _ = split_tag(name.partition("@")[0])
     return f"{bare}@{tag}" if ":" in tag else f"{bare}:{tag}"
 
 

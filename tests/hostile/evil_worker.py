@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -24,6 +25,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from common.addressing import layout
+from common.addressing6 import mesh_prefix, with_ipv4
 from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
@@ -35,6 +38,7 @@ from common.wire.handshake import joined, refused_error, welcomed
 from common.wire.membership_messages import GoodbyeAck
 from common.wire.message import Message
 from common.wire.messages import (
+    MESH6,
     PROTOCOL_VERSION,
     AnyMessage,
     Assignments,
@@ -302,3 +306,15 @@ async def join(dial: Dial, token: str, hostname: str, **terms: Any) -> tuple[Joi
         return joined((await line.receive()).message), key
     finally:
         await line.close()
+
+
+def own_address(assigned: AssignmentSet, node_id: str, network_id: str, host: int = 7) -> str:
+    """Return an address in a node's own part of a network, as far as it was told of it: the one of this number."""
+    if not assigned.node_number:
+        return "10.0.0.1"
+    gateway = layout(assigned.address_pools).gateway_range(assigned.node_number)[host]
+    if network_id == MESH6 and (prefix := mesh_prefix(assigned.address_pools)) is not None:
+        return str(with_ipv4(prefix, gateway))
+    found = assigned.networks.get(network_id)
+    lease = found.leases.get(node_id) if found is not None else None
+    return str(ipaddress.IPv4Network(lease)[host]) if lease else str(gateway)

@@ -45,10 +45,11 @@ from manager.loops.attachments import attachment_rule
 from manager.loops.tunnelkeys import tunnel_keys_rule
 from manager.state.view import View
 from tests.fakes.api_client import Client
-from tests.hostile.evil_worker import EvilWorker, join
+from tests.hostile.evil_worker import EvilWorker, join, own_address
 from tests.hostile.honest import HonestWorker
 from tests.hostile.lines import Line, MemoryLine, socketed_pair
 from tests.sim.cluster import Manager
+from worker.assignments import AssignmentSet
 from worker.net.plan import HostPlan, plan
 
 CLUSTER = "cluster"
@@ -135,6 +136,14 @@ class World:
 
     def network_id(self, name: str) -> str:
         return next(network.id for network in self.view.networks if network.name == name)
+
+    def own_address(self, name: str, network: str, host: int = 7) -> str:
+        """Return an address in a node's own part of a network, by its name, or of `MESH` or `MESH6`."""
+        networks = {each.id: each for each in self.view.networks}
+        network_id = next((each.id for each in networks.values() if each.name == network), network)
+        pools, number = self.view.cluster.default_addr_pool, self.node(name).number
+        known = AssignmentSet(node_number=number, address_pools=pools, networks=networks)
+        return own_address(known, self.ids[name], network_id, host)
 
     # --- what is done -------------------------------------------------------------------------------------------------
 

@@ -266,12 +266,6 @@ def _addresses_of(worker: HonestWorker, node_id: str, where: str) -> list[str]:
 # --- 4. Addresses that are others' ------------------------------------------------------------------------------------
 
 
-def own_address(world: World, network: str) -> str:
-    """Return an address in mallory's own part of a network."""
-    lease = next(each for each in world.view.networks if each.name == network).leases[world.ids["mallory"]]
-    return str(ipaddress.IPv4Network(lease)[5])
-
-
 @pytest.mark.parametrize("whose", ["alice", "bob"])
 @pytest.mark.parametrize("what", ["gateway", "task"])
 def test_4_a_published_port_leads_to_no_container_of_others(whose: str, what: str) -> None:
@@ -285,7 +279,9 @@ def test_4_a_published_port_leads_to_no_container_of_others(whose: str, what: st
                 (task,) = world.tasks("hidden", on=whose)
                 address = task.status.addresses[MESH]
             web = await mallory.task_of("web")
-            await mallory.reports(web, addresses={MESH: address, world.network_id("blue"): own_address(world, "blue")})
+            await mallory.reports(
+                web, addresses={MESH: address, world.network_id("blue"): world.own_address("mallory", "blue")}
+            )
             await world.quiet()
             for worker in world.honest.values():
                 assert address not in _addresses_of(worker, world.ids["mallory"], MESH)
@@ -340,7 +336,7 @@ def test_4_a_containers_name_for_itself_is_no_name_of_the_world(name: str) -> No
         async with attacked() as (world, mallory):
             blue = world.network_id("blue")
             await world.service("vault", on=("alice",), networks=("blue",))
-            address = own_address(world, "blue")
+            address = world.own_address("mallory", "blue")
             alice = world.honest["alice"]
             before = alice.resolves(blue, name)
             await mallory.reports(await mallory.task_of("web"), addresses={blue: address}, hostname=name)

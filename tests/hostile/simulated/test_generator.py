@@ -16,43 +16,20 @@ import os
 import re
 import resource
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from common.addressing import layout
-from common.addressing6 import mesh_prefix, with_ipv4
-from common.errors import ResourceExhausted, SwarmError
 from common.model import NetworkAttachment, Node, TaskState
 from common.model.attachment import ATTACHMENT_LABEL, AttachedNetwork
-from common.model.node import NodeDescription
-from common.wire.channel import ChannelClosed
-from common.wire.codec import encode
-from common.wire.image_messages import ImageSeen, SeekImage
-from common.wire.membership_messages import Withdraw
-from common.wire.message import Message
-from common.wire.messages import (
-    MESH,
-    MESH6,
-    PROTOCOL_VERSION,
-    AnyMessage,
-    Assignments,
-    Hello,
-    JoinRequest,
-    Leave,
-    Refused,
-    RootRequest,
-)
+from common.wire.messages import MESH, MESH6
 from tests.fakes.virtual_loop import run_virtual
-from tests.hostile.evil_engine import EvilEngine
+from tests.hostile.attack import Attack
 from tests.hostile.evil_worker import EvilWorker
 from tests.hostile.honest import HonestWorker, image_id
 from tests.hostile.lines import Line
-from tests.hostile.mutations import CANARY, Mutator, Vocabulary, kinds, paths
+from tests.hostile.mutations import CANARY, kinds, paths
 from tests.hostile.world import World, hostile_world
 from worker.intake.addresses import text_of
 
@@ -64,191 +41,51 @@ CHUNK = 500
 REFRESH = 20
 GROWTH_KIB = 30 * 1024
 WARM_UP = max(2 * CHUNK, CALLS // 5)
-# How often each message is said: those that a session takes are what is behind the first door.
-_SESSION, _OPENING, _FOREIGN = 12, 2, 1
-# And as often as it has places to be made wrong, and some more.
-_LEAST = 5
-# They end the node, and another joins, or have nothing to do with workers: seldom, or there is nothing else.
-_SELDOM = {Leave.__name__: 0.2, Withdraw.__name__: 0.2, Assignments.__name__: 0.02}
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62})")
 
 
-class Attack:
-    """One evil node after the other, and what is said by it."""
+class SimulatedGround:
+    """The simulation as a ground for attacks."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.mallory: EvilWorker = None  # type: ignore[assignment]  # `join` sets it
-        self.joined = 0
-        self.ended: Counter[str] = Counter()
-        self.unready: list[Node] = []
-        self._roles: dict[str, int] = {}
-        self._engine = EvilEngine(Path("/nonexistent"), seed=SEED, others=("web", "vault", "alice", "bob"))
-        self._known = Vocabulary(now=world.clock.now)
-        self.mutator: Mutator = None  # type: ignore[assignment]
+        self._world = world
 
-    async def prepare(self) -> None:
-        """Find out what is said when, and have everything there that a node could name."""
-        await self.join()
-        for name, kind in kinds().items():
-            self._roles[name] = await self._role(kind)
-        sorts = {often: {name for name, each in self._roles.items() if each == often} for often in self._roles.values()}
-        print({often: sorted(names) for often, names in sorts.items()})
-        assert {"StatusReport", "NodeReport", "Usage", "AttachmentReport"} <= sorts[_SESSION]
-        assert {"Hello", "JoinRequest", "StreamHello"} <= sorts[_OPENING]
-        assert {"Assignments", "Welcome"} <= sorts[_FOREIGN]
-        self.mutator = Mutator(SEED, self._known, self._roles)
-        self._weights = [
-            often * _SELDOM.get(name, 1.0) * (_LEAST + len(paths(kinds()[name]))) for name, often in self._roles.items()
-        ]
-        await self.back()
+    def now(self) -> float:
+        return self._world.clock.now()
 
-    async def join(self) -> None:
-        while True:
-            if self.mallory is not None:
-                await self.mallory.hangs_up()
-                self.mallory.heard.clear()
-            name = f"evil{self.joined}"
-            self.joined += 1
-            try:
-                self.mallory = await self.world.evil(name)
-            except ResourceExhausted:
-                await asyncio.sleep(5.0)  # who joins too often waits
-                continue
-            self.mallory.answers[SeekImage] = lambda _: ImageSeen()
-            self.mallory.engine = self._engine._serve
-            return
+    async def join(self, name: str) -> EvilWorker:
+        return await self._world.evil(name)
 
-    async def back(self) -> None:
-        """Have a session, as this node or, if it is none any more, as the next."""
-        while not self.mallory.connected or self.world.ids[self._name] not in self.world.view.nodes:
-            self.world.forgive()
-            try:
-                await self.mallory.hello(self._name)
-            except SwarmError:
-                await self.join()
-            except TimeoutError:
-                await asyncio.sleep(1.0)
-        if not any(each.live for each in self.world.view.attachments.on_node(self.world.ids[self._name])):
-            await attach(self.world, self._name, self.world.network_id("blue"))
-        self.learn()
+    async def stranger(self) -> Line:
+        return await self._world.stranger()
 
-    @property
-    def _name(self) -> str:
-        return f"evil{self.joined - 1}"
+    async def node_id(self, name: str) -> str:
+        node_id = self._world.ids[name]
+        return node_id if node_id in self._world.view.nodes else ""
 
-    async def _role(self, kind: type[Message]) -> int:
-        """Say how often a kind is said, by what the manager does with one as it should be."""
-        await self.back()
-        await self.mallory.says(plain(kind))
-        await asyncio.sleep(0.5)
-        if not re.search("does not say|no such message", str(self.mallory.ended)):
-            return _SESSION
-        line = await self.mallory._dial()
-        await line.send(encode(plain(kind)))
-        return _FOREIGN if "cannot begin" in await _why_ended(line) else _OPENING
+    async def prepare(self, name: str) -> None:
+        """Give it a plain container in a network, when it has none."""
+        if not any(each.live for each in self._world.view.attachments.on_node(self._world.ids[name])):
+            await attach(self._world, name, self._world.network_id("blue"))
 
-    def learn(self) -> None:
-        """Learn the names of what is there by now."""
-        world, own = self.world, self.world.ids[self._name]
-        view = world.view
-        networks = [MESH, MESH6, *(network.id for network in view.networks)]
-        self._known.own = {
-            "taskid": [task.id for task in view.tasks if task.node_id == own and task.live] or ["none"],
-            "attachmentid": [each.id for each in view.attachments if each.node_id == own] or ["none"],
-            "nodeid": [own],
-            "addresses{key}": networks,
-            "addresses{value}": [own_address(world, self._name, each) for each in networks],
-            "state": [TaskState.RUNNING] * 18 + [TaskState.READY, TaskState.FAILED],
-            "protocol": [3],
-            "hostname": [self._name],
-            "imageid": [image_id("web:1")],
-        }
-        honest = world.honest.values()
-        self._known.others = {
+    def forgive(self) -> None:
+        self._world.forgive()
+
+    async def others(self, name: str) -> Mapping[str, Sequence[str]]:
+        view, honest, own = self._world.view, self._world.honest.values(), self._world.ids[name]
+        return {
             "taskid": [task.id for task in view.tasks if task.node_id != own],
             "attachmentid": [each.id for each in view.attachments if each.node_id != own],
             "nodeid": [node.id for node in view.nodes if node.id != own],
+            "networkid": [network.id for network in view.networks],
             "serviceid": [each.id for each in view.services],
             "hostname": ["alice", "bob", "web", "vault"],
-            "addresses{key}": networks,
             "addresses{value}": [str(each) for worker in honest for each in worker.plane._attachments.addresses],
             "advertiseaddr": [str(worker.plan.site.facts.address) for worker in honest],
             "ipv6addresses": [str(each) for node in view.nodes for each in node.description.ipv6_addresses],
             "imageid": [image_id("web:1"), image_id("poison")],
             "reference": ["web:1", "nginx:1.27"],
         }
-
-    async def say(self) -> None:
-        """Say one thing."""
-        rng = self.mutator._rng
-        (name,) = rng.choices(list(self._roles), self._weights)
-        frame = self.mutator.frame(name)
-        if self._roles[name] == _OPENING:
-            await self._opening(name, frame)
-            return
-        if not self.mallory.connected:
-            await self.back()
-        try:
-            await self.mallory.sends(frame)
-        except ChannelClosed:
-            await self.back()
-        await asyncio.sleep(rng.choice((0.0, 0.0, 0.005, 0.02, 0.1)))
-        if self.mallory.ended is not None:
-            self.ended[f"{type(self.mallory.ended).__name__} after {name}"] += 1
-
-    async def _opening(self, name: str, frame: bytes) -> None:
-        stranger = name in (RootRequest.__name__, JoinRequest.__name__)
-        line = await (self.world.stranger() if stranger else self.mallory._dial())
-        try:
-            await line.send(frame)
-            with contextlib.suppress(TimeoutError, SwarmError):
-                async with asyncio.timeout(0.1):
-                    await line.receive()
-        finally:
-            await line.close()
-        if name == Hello.__name__:
-            await asyncio.sleep(0.05)  # if it was one, it has ended the session before
-
-
-def plain(kind: type[Message]) -> AnyMessage:
-    """Make a message with nothing but what it must have."""
-    if kind is Hello:
-        return Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="evil0"))
-    needed = (each for each in msgspec.structs.fields(kind) if each.required)
-    return kind(**{each.name: _EMPTY.get(each.type, ()) for each in needed})  # type: ignore[return-value]
-
-
-_EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0, bytes: b"", bool: False}
-
-
-async def _why_ended(line: Line) -> str:
-    """Return why the manager refuses a connection, empty where it does not at once."""
-    with contextlib.suppress(SwarmError, TimeoutError):
-        async with asyncio.timeout(0.5):
-            while True:
-                message = (await line.receive()).message
-                if isinstance(message, Refused):
-                    return message.message
-    return ""
-
-
-def own_address(world: World, name: str, network: str) -> str:
-    """Return an address in a node's own part of a network."""
-    number = world.node(name).number
-    if not number:
-        return "10.0.0.1"
-    pool = layout(world.view.cluster.default_addr_pool)
-    gateway = pool.gateway_range(number)[7]
-    if network == MESH:
-        return str(gateway)
-    if network == MESH6:
-        prefix = mesh_prefix(world.view.cluster.default_addr_pool)
-        assert prefix is not None
-        return str(with_ipv4(prefix, gateway))
-    found = world.view.networks.get(network)
-    lease = found.leases.get(world.ids[name]) if found is not None else None
-    return str(ipaddress.IPv4Network(lease)[7]) if lease else str(gateway)
 
 
 # --- what may be of an evil node on others ----------------------------------------------------------------------------
@@ -311,7 +148,7 @@ def _is_one_host6(text: str) -> bool:
 def _is_own(world: World, name: str, network: str, text: str) -> bool:
     if world.ids[name] not in world.view.nodes:
         return False
-    mine = own_address(world, name, network)
+    mine = world.own_address(name, network)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -395,8 +232,8 @@ def tasks_of_honest(world: World) -> set[tuple[str, str]]:
 async def everything_wrong() -> None:
     async with hostile_world(SEED) as world:
         await furnish(world)
-        attack = Attack(world)
-        await attack.prepare()
+        attack = Attack(SimulatedGround(world), SEED)
+        await attack.begin()
         await world.quiet(30)
         plans, tasks = world.standing(), tasks_of_honest(world)
         unready: list[str] = []
@@ -423,7 +260,7 @@ async def everything_wrong() -> None:
         print(f"{grown} KiB more than after {WARM_UP}")
         assert grown < GROWTH_KIB
         untried = [(name, path) for name in kinds() for path in paths(kinds()[name])]
-        tried = {each for each in untried if attack.mutator.tried[each]}
+        tried = {each for each in untried if attack.tried[each]}
         assert CALLS < 20_000 or len(tried) == len(untried), sorted(set(untried) - tried)[:10]
         await world.service("after", on=("alice", "bob"), networks=("blue",))
         await world.probe()

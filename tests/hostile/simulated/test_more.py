@@ -38,7 +38,7 @@ from manager.dispatch.barrier import SLOWNESS, USUAL_SECONDS
 from tests.fakes.virtual_loop import run_virtual
 from tests.hostile.evil_worker import EvilWorker
 from tests.hostile.honest import image_id
-from tests.hostile.simulated.test_cases import attacked, own_address, simulated
+from tests.hostile.simulated.test_cases import attacked, simulated
 from tests.hostile.world import World, hostile_world
 from worker.intake.addresses import text_of
 
@@ -275,7 +275,7 @@ async def _toggles() -> None:
     async with attacked() as (world, mallory):
         task = await mallory.task_of("web")
         blue = world.network_id("blue")
-        here, there = own_address(world, "blue"), own_address(world, "blue")[:-1] + "9"
+        here, there = (world.own_address("mallory", "blue", host) for host in (7, 9))
         await mallory.reports(task, addresses={blue: here})
         await world.quiet(2)
         planned = {name: _count_plans(worker) for name, worker in world.honest.items()}
@@ -469,7 +469,7 @@ def test_a_plain_container_is_nobody_else(what: str) -> None:
             (vault,) = world.tasks("vault")
             alice = world.honest["alice"]
             before = {name: alice.resolves(network, name) for network, name in ((blue, "vault"), (red, "vault"))}
-            mine = own_address(world, "blue")
+            mine = world.own_address("mallory", "blue")
             status: dict[str, Any] = {"container_id": "c" * 64, "name": "plain", "running": True}
             end = _end(world, blue, mine)
             said = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self, TypeAlias
@@ -94,8 +94,14 @@ def merge(by_node: Mapping[str, Iterable[Image]], naming: Naming) -> list[Entry]
             nameless.update({image["Id"]: image} if NO_NAMES & {*(image.get("RepoTags") or ())} else {})
     for image_id, image in nameless.items():
         if not named(merged[image_id]):
-            merged[image_id] |= {key: image.get(key) for key in ("RepoTags", "RepoDigests")}
+            merged[image_id]["RepoTags"] = _words_for_none(image.get("RepoTags"))
+            merged[image_id]["RepoDigests"] = _words_for_none(image.get("RepoDigests"))
     return sorted(merged.values(), key=lambda image: (-image.get("Created", 0), image["Id"]))
+
+
+def _words_for_none(names: Sequence[str] | None) -> list[str] | None:
+    """Keep of an engine's names the words that there is none: what else it says is not shown as the cluster's."""
+    return None if names is None else [name for name in names if name in NO_NAMES]
 
 
 def unheld(held: Iterable[str], naming: Naming) -> list[Entry]:

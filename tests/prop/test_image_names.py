@@ -7,7 +7,7 @@ from common.imagenames import full_name, split_tag
 from common.model import ImageName, Node
 from manager.api.errors import EngineError
 from manager.api.images_names import Naming, merge
-from manager.api.images_own import engine_name, own_name, parse_own
+from manager.api.images_own import NO_NAMES, engine_name, own_name, parse_own
 from manager.api.images_progress import Progress
 from manager.api.validate_container import is_image
 from manager.state.transaction import Tables
@@ -73,11 +73,11 @@ def test_no_node_shows_a_name_as_the_clusters(given_names: dict[str, str], nodes
             own = parse_own(shown)
             if own is not None:
                 assert own.domain in naming.domains.values()
-            elif shown != "<none>:<none>":
+            elif shown not in NO_NAMES:
                 record = tables.image_names.get(shown)
                 assert record is not None
                 assert record.image_id == image["Id"]
-        domains = {each.partition("/")[0] for each in image["RepoDigests"] if each != "<none>@<none>"}
+        domains = {each.partition("/")[0] for each in image["RepoDigests"] if each not in NO_NAMES}
         assert domains <= {*naming.domains.values()}, "no client has named a digest"
 
 

@@ -19,6 +19,7 @@ from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.interrupt import attempt, interruptible
+from common.privateprocess import keep_memory_off_disk
 from common.terminal import echo
 from common.wire.messages import DEFAULT_PORT
 from manager import app
@@ -138,6 +139,7 @@ def _start(data: DataDir, tell: Callable[[], None], *, foreground: bool) -> None
 
         if foreground:
             logs.setup()
+            keep_memory_off_disk()
             uvloop.run(app.run(data, ready))
         else:
             daemon_of(data).start(READY_SECONDS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from common import logs
+from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.terminal import echo
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
@@ -16,6 +18,15 @@ from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
 # How `run` ends when its cluster was left, and when its store is damaged: its systemd unit is not started again then.
 LEFT_STATUS = 3
 DAMAGED_STATUS = 4
+
+
+class OwnCommand(SwarmCommand):
+    """A command that is about the manager's own files, and no client of it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        refuse_others_writing()
+        return super().invoke(ctx)
+
 
 _data_dir = click.option(
     "--data-dir",
@@ -50,7 +61,7 @@ _log_level = click.option(
 
 @click.command(
     "init",
-    cls=SwarmCommand,
+    cls=OwnCommand,
     examples="""
     swarm-manager init --advertise-addr 192.0.2.10
     swarm-manager init --advertise-addr 192.0.2.10 --default-addr-pool 10.20.0.0/16
@@ -96,7 +107,7 @@ def init(
     )
 
 
-@click.command("start", cls=SwarmCommand, examples="swarm-manager start")
+@click.command("start", cls=OwnCommand, examples="swarm-manager start")
 @_data_dir
 def start(*, data_dir: Path) -> None:
     """Start this host's manager again, where no systemd does so at boot."""
@@ -105,7 +116,7 @@ def start(*, data_dir: Path) -> None:
     founding.start(data_dir)
 
 
-@click.command("run", cls=SwarmCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
+@click.command("run", cls=OwnCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
 @_data_dir
 @_hosts
 @_tls_names
@@ -121,6 +132,7 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     from manager.backends.failures import Damaged  # noqa: PLC0415 - as above
 
     logs.setup(log_level)
+    keep_memory_off_disk()
     try:
         left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
     except Damaged as error:
@@ -131,7 +143,7 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
 
 @click.command(
     "backup",
-    cls=SwarmCommand,
+    cls=OwnCommand,
     examples="""
     swarm-manager backup /var/backups/swarm.backup
     swarm-manager backup - | age -r age1… > swarm.backup.age
@@ -151,7 +163,7 @@ def backup(*, file: Path, data_dir: Path) -> None:
 
 @click.command(
     "restore",
-    cls=SwarmCommand,
+    cls=OwnCommand,
     examples="""
     swarm-manager restore /var/backups/swarm.backup
     swarm-manager restore --advertise-addr 192.0.2.20 swarm.backup     # on another host
@@ -193,7 +205,7 @@ def restore(
 
 @click.command(
     "repair",
-    cls=SwarmCommand,
+    cls=OwnCommand,
     examples="""
     swarm-manager repair
     swarm-manager repair --accept-loss

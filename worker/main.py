@@ -17,9 +17,10 @@ from common.clock import rfc3339
 from common.errors import SwarmError, leaves
 from common.helptext import as_epilog
 from common.interrupt import interruptible
+from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.terminal import echo
 from common.version import version
-from worker import app, join, leave, statusfile
+from worker import app, join, jointoken, leave, statusfile
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
 from worker.engine import DEFAULT_HOST
 
@@ -62,6 +63,7 @@ def _plain_errors(command: F) -> F:
 @click.version_option(version(), prog_name="swarm-worker")
 def main() -> None:
     """Run the tasks of a cluster on this host's Docker engine."""
+    refuse_others_writing()
 
 
 @main.command(
@@ -69,12 +71,19 @@ def main() -> None:
     epilog=as_epilog(
         """
         swarm-worker join --token SWMTKN-1-… 10.0.0.1:2377
+        swarm-worker join --token-file /root/token 10.0.0.1:2377
         swarm-worker join --token SWMTKN-1-… --label disk=ssd --availability pause manager.example
         """
     ),
 )
 @click.argument("manager", metavar="HOST[:PORT]")
-@click.option("--token", required=True, help="As 'swarm-manager join-token worker' prints it.")
+@click.option("--token", default="", help="As 'swarm-manager join-token worker' prints it; -: from standard input.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Read the token from a file. Without either it is that of {jointoken.VARIABLE}.",
+)
 @click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
 @click.option("--docker-host", default=DEFAULT_HOST, show_default=True, help="The engine to run tasks on.")
 @click.option(
@@ -107,6 +116,7 @@ def main() -> None:
 def join_command(
     manager: str,
     token: str,
+    token_file: Path | None,
     advertise_addr: str,
     docker_host: str,
     image_port: int,
@@ -121,7 +131,7 @@ def join_command(
     data = DataDir(data_dir)
     wishes = join.JoinWishes(
         manager=manager,
-        token=token,
+        token=jointoken.read_token(token, token_file),
         advertise_addr=advertise_addr,
         docker_host=docker_host,
         image_port=image_port,
@@ -276,6 +286,7 @@ def completion_command(shell: str) -> None:
 def _run(data: DataDir, log_level: str, welcomed: Callable[[], None] = lambda: None) -> None:
     """Run the agent to its end, as `app.run` does."""
     logs.setup(log_level)
+    keep_memory_off_disk()
     join.check_not_running(data)
     asyncio.run(app.run(data, welcomed))
 

@@ -65,7 +65,11 @@ def join_help(role: str, token: str, address: str) -> str:
     if role == "manager":
         return f"A cluster has one manager, for now; the token that others will join with is:\n\n    {token}\n"
     command = f"swarm-worker join --token {token} {address}"
-    return f"To add a {role} to this swarm, run the following command:\n\n    {command}\n"
+    return (
+        f"To add a {role} to this swarm, run the following command:\n\n    {command}\n\n"
+        "Whoever lists that host's processes meanwhile sees the token. It may come from elsewhere: --token-file FILE,\n"
+        "--token - (standard input), or the variable SWARM_JOIN_TOKEN.\n"
+    )
 
 
 @click.command(cls=SwarmCommand, examples="swarm-manager leave --force")

@@ -44,6 +44,13 @@ rm /usr/local/bin/swarm-worker
 """
 
 
+# What others may write of an installation.
+WRITABLE = """
+find /opt/swarm ! -type l -perm /022
+while read -r path; do [ -L "$path" ] || find "$path" -maxdepth 0 -perm /022; done </opt/swarm/manifest
+"""
+
+
 async def inventory(host: Host) -> list[str]:
     """List what the machine consists of; without what Docker's units have of their own below /run."""
     lines = (await host.run("sh", "-c", INVENTORY)).stdout.splitlines()
@@ -68,13 +75,17 @@ async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(offline
         host = lab.hosts[0]
         before = await inventory(host)
 
-        await host.run(INSTALL, env=offline, timeout=80)
+        await host.run("sh", "-c", f"umask 000 && exec {INSTALL}", env=offline, timeout=80)
+        assert not (await host.run("sh", "-c", WRITABLE)).stdout
         for command in ("swarm-manager", "swarm-worker"):
             assert f"Usage: {command}" in (await host.run(f"/usr/local/bin/{command}", "--help")).stdout
             completion = f"/usr/local/share/bash-completion/completions/{command}"
             assert "complete" in (await host.run("cat", completion)).stdout
         first = (await host.run("readlink", "/opt/swarm/current")).stdout
-        await host.run(INSTALL, env=offline, timeout=80)
+        await host.run("sh", "-c", "xargs chmod a+w </opt/swarm/manifest && chmod -R a+w /opt/swarm")
+        await host.run("sh", "-c", f"umask 077 && exec {INSTALL}", env=offline, timeout=80)
+        assert not (await host.run("sh", "-c", WRITABLE)).stdout
+        assert (await host.run("setpriv", "--reuid=65534", "--clear-groups", "swarm-manager", "--version")).stdout
         assert (await host.run("readlink", "/opt/swarm/current")).stdout != first
 
         await host.run(INSTALL, "--uninstall", env=offline)

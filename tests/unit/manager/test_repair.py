@@ -8,6 +8,8 @@ import random
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,11 +239,12 @@ def test_an_interruption_leaves_a_damaged_store_damaged_or_the_new_one(
 
 def test_a_daemon_with_a_damaged_store_says_so_and_is_not_started_again(data: DataDir) -> None:
     cut_log(data)
-    result = CliRunner().invoke(cli, ["run", "--data-dir", str(data.path)])
-    assert result.exit_code == DAMAGED_STATUS
-    assert "store.db is damaged: " in result.output
-    assert "see with 'swarm-manager repair' what is left" in result.output
-    assert "Traceback" not in result.output
+    command = [sys.executable, "-m", "manager.main", "run", "--data-dir", str(data.path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == DAMAGED_STATUS
+    assert result.stderr.startswith(f"the store {data.store} is damaged: ")
+    assert "see with 'swarm-manager repair' what is left" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_damaged_store_is_not_called_a_backup(data: DataDir, tmp_path: Path) -> None:

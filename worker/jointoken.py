@@ -1,0 +1,58 @@
+"""Where `swarm-worker join` has its token from: whoever lists a host's processes reads their arguments."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from common.errors import InvalidArgument
+
+VARIABLE = "SWARM_JOIN_TOKEN"
+STANDARD_INPUT = "-"
+# A token has some 90 characters; what is longer is another file.
+_MOST_BYTES = 4096
+
+
+def read_token(given: str, file: Path | None, environment: MutableMapping[str, str] = os.environ) -> str:
+    """Return the token: the one given (`-`: standard input), a file's, or the environment's, which is taken out of it.
+
+    The daemon that is started afterwards, and what it starts, is not to have it in its environment.
+
+    Raises:
+        InvalidArgument: there is none, or there are two, or it cannot be read.
+
+    """
+    inherited = environment.pop(VARIABLE, "")
+    if given and file is not None:
+        raise InvalidArgument("--token and --token-file: give one of them")
+    if given == STANDARD_INPUT:
+        token = _from_standard_input()
+    elif file is not None:
+        token = _from_file(file)
+    else:
+        token = given or inherited
+    if not token.strip():
+        raise InvalidArgument(
+            f"no token: give it with --token-file FILE, --token - (standard input), --token TOKEN or {VARIABLE}; "
+            "'swarm-manager join-token worker' prints it"
+        )
+    return token.strip()
+
+
+def _from_standard_input() -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass("Join token: ")
+    return sys.stdin.readline(_MOST_BYTES)
+
+
+def _from_file(file: Path) -> str:
+    try:
+        with file.open(encoding="ascii") as opened:
+            return opened.read(_MOST_BYTES)
+    except OSError as error:
+        raise InvalidArgument(f"cannot read the token from {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"{file} has no token in it: 'swarm-manager join-token -q worker' prints one") from None

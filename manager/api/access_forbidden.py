@@ -95,15 +95,18 @@ class LimitedStore:
         return self._store.index
 
     async def update(self, fn: Callable[[Transaction], R]) -> R:
-        def checked(tx: Transaction) -> R:
-            result = fn(tx)
-            for change in tx.change_set().changes:
-                if isinstance(change.new, Service) and not _same_spec(change.old, change.new):
-                    found = in_task(change.new.spec.task_template)
-                    refuse(self._caller, found, f"service {change.new.name} would have")
-            return result
+        return await self._store.update(lambda tx: self._checked(tx, fn))
 
-        return await self._store.update(checked)
+    def try_out(self, fn: Callable[[Transaction], R]) -> R:
+        return self._store.try_out(lambda tx: self._checked(tx, fn))
+
+    def _checked(self, tx: Transaction, fn: Callable[[Transaction], R]) -> R:
+        result = fn(tx)
+        for change in tx.change_set().changes:
+            if isinstance(change.new, Service) and not _same_spec(change.old, change.new):
+                found = in_task(change.new.spec.task_template)
+                refuse(self._caller, found, f"service {change.new.name} would have")
+        return result
 
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         return self._store.watch(capacity)
@@ -243,6 +246,7 @@ HARMLESS = frozenset(
         ("POST", "/services/{id}/rollout"),
         ("POST", "/services/{id}/rebalance"),
         ("DELETE", "/services/{id}"),
+        ("POST", "/stacks/{name}/deploy"),
         ("POST", "/swarm/rebalance"),
         *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),
         *(("POST", f"/{noun}s/{{id}}/update") for noun in ("secret", "config")),

@@ -37,6 +37,7 @@ from manager.api import (
     registry,
     rollouts,
     services,
+    stacks,
     swarm,
     system,
     tasks,
@@ -65,7 +66,7 @@ from manager.state.store import Store
 _LOG = logging.getLogger(__name__)
 
 # What there is only in a cluster.
-_OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "swarm", "tasks"})
+_OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "stacks", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
 _FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (
@@ -74,6 +75,7 @@ RESOURCES = (
     certificates,
     nodes,
     services,
+    stacks,
     rebalance,
     rollouts,
     tasks,
@@ -173,6 +175,15 @@ class Api:
             return self._router.match(call.method, call.path).raw
         except EngineError:
             return False  # `answer` says what is wrong
+
+    def is_large(self, call: Call) -> bool:
+        """Whether the request's body may be larger than others: who may not call the route is not read for so long."""
+        try:
+            match = self._router.match(call.method, call.path)
+        except EngineError:
+            return False
+        role = call.caller.role
+        return match.large and match.needs is not None and role is not None and role >= match.needs
 
     def lease(self) -> Lease:
         """Return what a request is to hold of engines' answers; it gives that back at its exit."""

@@ -38,6 +38,7 @@ class Limits:
     head_seconds: float = 10.0
     body_seconds: float = 60.0
     body_bytes: int = 4 * 1024 * 1024
+    large_body_bytes: int = 32 * 1024 * 1024
     line_bytes: int = 16 * 1024
     header_bytes: int = 64 * 1024
     headers: int = 64

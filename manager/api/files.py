@@ -60,21 +60,29 @@ class Resource(Generic[FileT, SpecT]):
         return json_list(list(self.table(context.store.view)), lambda each: file_passes(each, filters), self.view)
 
     async def create(self, context: Context, call: Call) -> Reply:
-        spec = call.decode(self.spec)
+        fresh = self.fresh(call.decode(self.spec), new_id(context.rng))
+        await context.store.update(lambda tx: self.put_new(tx, fresh))
+        return Answer(201, {"ID": fresh.id})
+
+    def fresh(self, spec: SpecT, new_id: str) -> FileT:
+        """Return the object that a request asks for.
+
+        Raises:
+            EngineError, InvalidArgument, Unimplemented: none can be like this.
+
+        """
         check_file_name(spec.name)
         if isinstance(spec, SecretSpec) and spec.driver is not None:
             raise Unimplemented("secret drivers are not supported: give the secret's Data")
         check_file(spec.labels)
         self._check_data(spec)
-        fresh = self.make(new_id(context.rng), without_managed(spec))
+        return self.make(new_id, without_managed(spec))
 
-        def create(tx: Transaction) -> None:
-            if self.table(tx).named(spec.name):
-                raise AlreadyExists(f"{self.noun} {spec.name} already exists")
-            tx.put(fresh)
-
-        await context.store.update(create)
-        return Answer(201, {"ID": fresh.id})
+    def put_new(self, tx: Transaction, fresh: FileT) -> None:
+        """Store a new object. Raises `AlreadyExists`."""
+        if self.table(tx).named(fresh.name):
+            raise AlreadyExists(f"{self.noun} {fresh.name} already exists")
+        tx.put(fresh)
 
     async def inspect(self, context: Context, call: Call) -> Reply:
         return Answer(value=self.view(self._find(context.store.view, call)))
@@ -82,28 +90,39 @@ class Resource(Generic[FileT, SpecT]):
     async def update(self, context: Context, call: Call) -> Reply:
         """Change labels, or give the name new content, which services that use it get by their update configuration.
 
-        Without `Data` the content stays as it is. `unlessStack` names a stack whose services the client changes itself.
+        Without `Data` the content stays as it is.
         """
         index = update_index(call, self.noun)
         spec = call.decode(self.spec)
         check_file(spec.labels)
-        unless_stack = call.query.get("unlessStack", "")
         fresh_id = new_id(context.rng)
 
         def update(tx: Transaction) -> None:
             old = self._find(tx, call)
-            _check_same(spec, old.spec)
             if not old.is_current(index):
                 raise OutOfSequence
-            if not spec.data or (spec.data, spec.templating) == (old.spec.data, old.spec.templating):
-                tx.put(relabelled(old, spec.labels))
-                return
-            self._check_data(spec)
-            check_current(self.noun, old)
-            rotate(tx, old, fresh_id, without_managed(spec), unless_stack=unless_stack)
+            self.put_changed(tx, old, spec, fresh_id)
 
         await context.store.update(update)
         return Answer()
+
+    def put_changed(self, tx: Transaction, old: FileT, spec: SpecT, fresh_id: str, *, unless_stack: str = "") -> bool:
+        """Store other labels, or new content, of which an object with the id `fresh_id` is made; tell which it was.
+
+        Services of `unless_stack` do not follow (see `rotate`).
+
+        Raises:
+            InvalidArgument: something else is to change, or this cannot be content.
+
+        """
+        _check_same(spec, old.spec)
+        if not spec.data or (spec.data, spec.templating) == (old.spec.data, old.spec.templating):
+            tx.put(relabelled(old, spec.labels))
+            return False
+        self._check_data(spec)
+        check_current(self.noun, old)
+        rotate(tx, old, fresh_id, without_managed(spec), unless_stack=unless_stack)
+        return True
 
     async def remove(self, context: Context, call: Call) -> Reply:
         def remove(tx: Transaction) -> None:
@@ -130,7 +149,7 @@ def _check_same(spec: SecretSpec | ConfigSpec, old: SecretSpec | ConfigSpec) -> 
         raise InvalidArgument("only updates to Labels, or to Data and Templating together, are allowed")
 
 
-_SECRETS = Resource(
+SECRETS = Resource(
     "secret",
     MAX_SECRET_BYTES,
     SecretSpec,
@@ -138,7 +157,7 @@ _SECRETS = Resource(
     lambda view: view.secrets,
     secret_view,
 )
-_CONFIGS = Resource(
+CONFIGS = Resource(
     "config",
     MAX_CONFIG_BYTES,
     ConfigSpec,
@@ -147,4 +166,4 @@ _CONFIGS = Resource(
     config_view,
 )
 
-ROUTES = (*_SECRETS.routes(), *_CONFIGS.routes())
+ROUTES = (*SECRETS.routes(), *CONFIGS.routes())

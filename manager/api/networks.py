@@ -71,21 +71,38 @@ async def inspect_network(context: Context, call: Call) -> Reply:
 
 
 async def create_network(context: Context, call: Call) -> Reply:
-    spec, warning = network_spec(call.decode(NetworkCreate))
-    networks_encrypted.check_option(spec)
-    network = Network(id=new_id(context.rng), spec=spec)
-
-    def create(tx: Transaction) -> str:
-        if predefined_name(spec.name) or tx.networks.named(spec.name):
-            raise EngineError(409, f"network with name {spec.name} already exists")
-        ingress = next((n for n in tx.networks if n.spec.ingress), None)
-        if spec.ingress and ingress is not None:
-            raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
-        tx.put(allocate_network(tx, network))
-        return networks_encrypted.warning(tx) if spec.encrypted else ""
-
-    warnings = [warning, await context.store.update(create)]
+    network, warning = asked_network(call.decode(NetworkCreate), new_id(context.rng))
+    warnings = [warning, await context.store.update(lambda tx: put_network(tx, network))]
     return Answer(201, {"Id": network.id, "Warning": "; ".join(filter(None, warnings))})
+
+
+def asked_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
+    """Return the network that a request asks for, without addresses, and a warning when it is not what was said.
+
+    Raises:
+        EngineError, InvalidArgument, Unimplemented: as `network_spec`.
+
+    """
+    spec, warning = network_spec(body)
+    networks_encrypted.check_option(spec)
+    return Network(id=network_id, spec=spec), warning
+
+
+def put_network(tx: Transaction, network: Network) -> str:
+    """Store a new network, with addresses; return a warning, which may be empty.
+
+    Raises:
+        EngineError, SwarmError: there is one of its name, there are no addresses for it, or no node can carry it.
+
+    """
+    spec = network.spec
+    if predefined_name(spec.name) or tx.networks.named(spec.name):
+        raise EngineError(409, f"network with name {spec.name} already exists")
+    ingress = next((n for n in tx.networks if n.spec.ingress), None)
+    if spec.ingress and ingress is not None:
+        raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
+    tx.put(allocate_network(tx, network))
+    return networks_encrypted.warning(tx) if spec.encrypted else ""
 
 
 async def remove_network(context: Context, call: Call) -> Reply:

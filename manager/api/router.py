@@ -25,8 +25,9 @@ _PARAMETER = re.compile(r"\{(\w+)(\+?)\}")
 class Route:
     """`pattern` is a path in which `{x}` is one segment and `{x+}` one or more (names with slashes).
 
-    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may. `needs` is
-    the least role that may call it: nobody may call one that does not say so.
+    The body of a `raw` one is not read for it, whatever its size: its handler returns a `Relay`, which may. A `large`
+    one's may be `Limits.large_body_bytes`. `needs` is the least role that may call it: nobody may call one that does
+    not say so.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Route:
     handler: Handler
     raw: bool = False
     needs: Role | None = None
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Match:
     version: str
     raw: bool = False
     needs: Role | None = None
+    large: bool = False
 
 
 class Router:
@@ -71,7 +74,10 @@ class Router:
             if found is not None:
                 _check_version(version)
                 resource = _first_segment(path)
-                return Match(resource, route.pattern, route.handler, found.groupdict(), version, route.raw, route.needs)
+                params = found.groupdict()
+                return Match(
+                    resource, route.pattern, route.handler, params, version, route.raw, route.needs, route.large
+                )
         raise EngineError(404, "page not found")
 
 

@@ -68,7 +68,8 @@ class Shell:
             repeated=_repeated(request.headers),
         )
         try:
-            body = b"" if self._api.is_raw(call) else await self._read(request)
+            limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
+            body = b"" if self._api.is_raw(call) else await self._read(request, limit)
             reply = await self._api.answer(call.with_body(body), lease)
         except EngineError as error:
             reply = self._api.failure(call, error)
@@ -96,8 +97,8 @@ class Shell:
             return await self._send(request, self._response(failure))
         return exchange.response
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """Read a body within the limits.
+    async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
+        """Read a body of at most so many bytes, in time.
 
         Raises:
             EngineError: 413 or 408.
@@ -109,8 +110,8 @@ class Shell:
             async with asyncio.timeout(self._limits.body_seconds):
                 async for chunk in request.content.iter_any():
                     size += len(chunk)
-                    if size > self._limits.body_bytes:
-                        raise EngineError(413, f"the body is larger than {self._limits.body_bytes} bytes")
+                    if size > limit:
+                        raise EngineError(413, f"the body is larger than {limit} bytes")
                     chunks.append(chunk)
         except TimeoutError:
             text = f"the body did not arrive within {self._limits.body_seconds:g} s"

@@ -84,14 +84,14 @@ async def create_service(context: Context, call: Call) -> Reply:
     check_service(spec)
     spec = pinned(context.store.view, spec)
     unheld = await warnings_of(context, spec)
-    auth = _registry_auth(call)
+    auth = registry_auth(call.headers.get("x-registry-auth", ""))
     service_id = new_id(context.rng)
     now = context.clock.now()
 
     await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
     if auth:
         context.registry_auth(service_id, auth)
-    warnings = (*_warnings(context.store.view, spec), *unheld)
+    warnings = (*ambiguous_hosts(context.store.view, spec), *unheld)
     return Answer(201, {"ID": service_id, "Warnings": warnings or None})
 
 
@@ -117,7 +117,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         check_service(_named(spec, context, reference))
         spec = pinned(context.store.view, spec)
         unheld = await warnings_of(context, spec, before)
-    auth = _registry_auth(call)
+    auth = registry_auth(call.headers.get("x-registry-auth", ""))
     scale = call.flag("scale")
     now = context.clock.now()
 
@@ -128,9 +128,9 @@ async def update_service(context: Context, call: Call) -> Reply:
         if rollback == "previous":
             tx.put(roll_back(tx, service, revision, now))
             return service.id, ()
-        changed, warnings = _change(tx, service, spec, now, scale=scale)
+        changed, warnings = changed_service(tx, service, spec, now, scale=scale)
         tx.put(changed)
-        return service.id, (*warnings, *_warnings(tx, spec))
+        return service.id, (*warnings, *ambiguous_hosts(tx, spec))
 
     service_id, warnings = await context.store.update(update)
     if auth:
@@ -138,7 +138,8 @@ async def update_service(context: Context, call: Call) -> Reply:
     return Answer(value={"Warnings": (*warnings, *unheld) or None})
 
 
-def _warnings(view: View, spec: ServiceSpec) -> tuple[str, ...]:
+def ambiguous_hosts(view: View, spec: ServiceSpec) -> tuple[str, ...]:
+    """Warn of constraints by a host name that several nodes have."""
     placement = spec.task_template.placement
     return tuple(hostnames.ambiguous(view, parse_all(placement.constraints))) if placement is not None else ()
 
@@ -156,8 +157,8 @@ def _revision(call: Call) -> int:
     return int(text or 0)
 
 
-def _change(
-    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool
+def changed_service(
+    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool = False
 ) -> tuple[Service, tuple[str, ...]]:
     """Return a service with the specification that a client sends, and warnings.
 
@@ -189,14 +190,13 @@ def _check_auth_source(call: Call) -> None:
         raise EngineError(400, f"unsupported registryAuthFrom {source!r}: expected spec or previous-spec")
 
 
-def _registry_auth(call: Call) -> str:
-    """Decode the `X-Registry-Auth` header (base64url of JSON); empty when there is none.
+def registry_auth(header: str) -> str:
+    """Decode an `X-Registry-Auth` header (base64url of JSON); empty when there is none.
 
     Raises:
         EngineError: 400, it is not that.
 
     """
-    header = call.headers.get("x-registry-auth", "")
     if not header:
         return ""
     try:

@@ -114,7 +114,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     try:
         services = await deploy_stack(client, converted, manners)
     except asyncio.CancelledError:
-        echo(f"\nStack {name} is deployed in part. Run the same command again to complete it.", err=True)
+        echo(f"\nStack {name} is deployed as a whole or not at all: 'stack services {name}' shows which.", err=True)
         raise
     if not given["detach"]:
         await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])

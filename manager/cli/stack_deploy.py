@@ -1,8 +1,7 @@
-"""`stack deploy`: what a stack needs is created or updated in Docker's order and with Docker's words."""
+"""`stack deploy`: a stack is sent to the manager as a whole, and what was done is told in Docker's words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +11,12 @@ from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
 from common.terminal import echo
-from manager.cli import decode, digest
+from manager.cli import decode, digest, registry
 from manager.cli.client import Client, filtered
 from manager.cli.encode import to_json
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.image_pins import Pins
-from manager.cli.service_write import ids, send_change, send_new
-from manager.cli.stack_ports import without_passed_on
-from manager.compose import Stack, with_ids
+from manager.compose import Stack
 from manager.compose.scope import IMAGE_LABEL
 from manager.state import autoscale, extensions, startorder
 
@@ -41,19 +38,73 @@ def of_stack(stack: str) -> dict[str, str]:
 
 
 async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
-    """Bring the cluster to what the stack says; return the services' names by id.
+    """Bring the cluster to what the stack says, all of it or nothing; return the services' names by id.
 
     Raises:
-        CommandFailed: something could not be created or updated.
+        CommandFailed: something cannot be as it is to be.
 
     """
     await check_external(client, stack)
-    if manners.prune:
-        await _prune(client, stack)
-    await _create_networks(client, stack)
-    for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
-        await _put_files(client, stack.name, kind, specs)
-    return await _put_services(client, stack, manners)
+    targets = await find_targets(client, stack, manners)
+    async with Pins(client, [each.spec for each in targets if each.resolve]) as pins:
+        resolved = [await pins.pinned(each.spec) if each.resolve else each.spec for each in targets]
+    services = [_service_order(spec, each, manners) for spec, each in zip(resolved, targets, strict=True)]
+    done = await send(client, stack, services, manners)
+    for each in done:
+        echo(_line(each))
+    return {each["ID"]: each["Name"] for each in done if each["Kind"] == "service" and each["Action"] != "remove"}
+
+
+def _service_order(spec: ServiceSpec, target: Target, manners: Manners) -> dict[str, Any]:
+    container = spec.task_template.container_spec
+    assert container is not None, "every service of a stack has a container"
+    auth = registry.auth_header(container.image, registry.config_path()) if manners.registry_auth else ""
+    return {**service_order(spec, target.present), "RegistryAuth": auth}
+
+
+def service_order(spec: ServiceSpec, present: Service | None) -> dict[str, Any]:
+    """Write a service for the API, with the version of the one that is there."""
+    return {"Spec": to_json(spec), "Version": present.version.index if present is not None else 0}
+
+
+async def send(
+    client: Client, stack: Stack, services: list[dict[str, Any]], manners: Manners, *, dry_run: bool = False
+) -> list[dict[str, Any]]:
+    """Have the manager do all that a deploy does in one transaction, or try it out, and print what it warns of.
+
+    Returns:
+        What was done: `Action`, `Kind`, `Name` and `ID` of each object that is not as it was.
+
+    Raises:
+        CommandFailed: something is refused; nothing has changed.
+
+    """
+    order = {
+        "Networks": [network_request(spec) for spec in stack.networks.values()],
+        "Secrets": [
+            file_body(spec, await present_file(client, "secret", name)) for name, spec in stack.secrets.items()
+        ],
+        "Configs": [to_json(spec) for spec in stack.configs.values()],
+        "Services": services,
+        "Prune": manners.prune,
+    }
+    try:
+        answer = await client.post(f"/stacks/{stack.name}/deploy", order, {"dryRun": "1"} if dry_run else None)
+    except ApiError as error:
+        raise CommandFailed(error.reason) from error
+    for warning in answer["Warnings"] or []:
+        echo(warning, err=True)
+    done: list[dict[str, Any]] = answer["Done"]
+    return done
+
+
+def _line(done: dict[str, Any]) -> str:
+    """Say what was done to an object, in docker's words."""
+    action, what = done["Action"], f"{done['Kind']} {done['Name']}"
+    if action == "renew":
+        return f"Updating {what} (new content)"
+    verb = {"create": "Creating", "update": "Updating", "remove": "Removing"}[action]
+    return f"{verb} {what}" + (f" (id: {done['ID']})" if action == "update" else "")
 
 
 async def check_external(client: Client, stack: Stack) -> None:
@@ -72,25 +123,6 @@ async def check_external(client: Client, stack: Stack) -> None:
                 f'network "{name}" is declared as external, but it is not in the right scope: '
                 f'"{network["Scope"]}" instead of "swarm"'
             )
-
-
-async def _prune(client: Client, stack: Stack) -> None:
-    wanted = {spec.name for spec in stack.services.values()}
-    for service in await client.get("/services", of_stack(stack.name)):
-        if service["Spec"]["Name"] not in wanted:
-            echo(f"Removing service {service['Spec']['Name']}")
-            await client.delete(f"/services/{service['ID']}")
-
-
-async def _create_networks(client: Client, stack: Stack) -> None:
-    present = {network["Name"] for network in await client.get("/networks", of_stack(stack.name))}
-    for name, spec in stack.networks.items():
-        if name not in present:
-            echo(f"Creating network {name}")
-            try:
-                await client.post("/networks/create", network_request(spec))
-            except ApiError as error:
-                raise CommandFailed(f"failed to create network {name}: {error.message}") from error
 
 
 def network_request(spec: NetworkSpec) -> dict[str, Any]:
@@ -120,26 +152,6 @@ def network_request(spec: NetworkSpec) -> dict[str, Any]:
     }
 
 
-async def _put_files(client: Client, stack: str, kind: str, specs: Mapping[str, Any]) -> None:
-    """Create secrets or configs, or give those that exist the content and labels that the files say."""
-    for name, spec in specs.items():
-        present = await present_file(client, kind, name)
-        body = file_body(spec, present)
-        try:
-            if present is None:
-                echo(f"Creating {kind} {name}")
-                await client.post(f"/{kind}s/create", body)
-            else:
-                # The stack's own services get the new content below, together with all else that changes.
-                query = {"version": str(present["Version"]["Index"]), "unlessStack": stack}
-                await client.post(f"/{kind}s/{present['ID']}/update", body, query)
-        except ApiError as error:
-            done = "create" if present is None else "update"
-            raise CommandFailed(f"failed to {done} {kind} {name}: {error.message}") from error
-        if present is not None and (await client.get(f"/{kind}s/{name}"))["ID"] != present["ID"]:
-            echo(f"Updating {kind} {name} (new content)")
-
-
 def file_body(spec: Any, present: Any) -> Any:
     """Write a secret or config for the API; a secret with the digest of its content."""
     if isinstance(spec, SecretSpec) and spec.data:
@@ -158,20 +170,10 @@ async def present_file(client: Client, kind: str, name: str) -> Any:
         raise
 
 
-async def _put_services(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
+async def find_targets(client: Client, stack: Stack, manners: Manners) -> list[Target]:
+    """Compare what the files say of the services with what is there, in the order in which they start."""
     present = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
-    containers = [spec.task_template.container_spec for spec in stack.services.values()]
-    secrets = [ref.secret_name for each in containers if each for ref in each.secrets]
-    configs = [ref.config_name for each in containers if each for ref in each.configs]
-    secret_ids, config_ids = await ids(client, "secrets", secrets), await ids(client, "configs", configs)
-    wanted = [with_ids(spec, secret_ids, config_ids) for spec in in_start_order(stack)]
-    targets = [target(spec, present.get(spec.name), manners.resolve_image) for spec in wanted]
-    targets = await _pass_ports_on(client, targets)
-    deployed: dict[str, str] = {}
-    async with Pins(client, [each.spec for each in targets if each.resolve]) as pins:
-        for each in targets:
-            deployed[await _put_service(client, each, pins, auth=manners.registry_auth)] = each.spec.name
-    return deployed
+    return [target(spec, present.get(spec.name), manners.resolve_image) for spec in in_start_order(stack)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,42 +192,6 @@ def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> 
     present = decode.service(found)
     carried, resolve = carry_over(present.spec, spec, resolve_image)
     return Target(carried, present, resolve)
-
-
-async def _pass_ports_on(client: Client, targets: list[Target]) -> list[Target]:
-    """Take from services the ports that go to others of the stack, and return all as they are then."""
-    found = []
-    for each in targets:
-        others = [other.spec for other in targets if other is not each]
-        present = each.present
-        left = without_passed_on(present.spec, each.spec, others) if present is not None else None
-        if present is not None and left is not None:
-            echo(f"Updating service {left.name} (id: {present.id}): ports that go to other services")
-            try:
-                await send_change(client, present.id, present.version.index, left)
-            except ApiError as error:
-                raise CommandFailed(f"failed to update service {left.name}: {error.message}") from error
-            now = decode.service(await client.get(f"/services/{present.id}"))
-            found.append(Target(each.spec, now, each.resolve))
-        else:
-            found.append(each)
-    return found
-
-
-async def _put_service(client: Client, target: Target, pins: Pins, *, auth: bool) -> str:
-    """Create or update a service; return its id."""
-    spec, present = target.spec, target.present
-    echo(f"Updating service {spec.name} (id: {present.id})" if present else f"Creating service {spec.name}")
-    try:
-        if target.resolve:
-            spec = await pins.pinned(spec)
-        if present is None:
-            return await send_new(client, spec, resolve=False, auth=auth)
-        await send_change(client, present.id, present.version.index, spec, auth=auth)
-    except ApiError as error:
-        done = "create" if present is None else "update"
-        raise CommandFailed(f"failed to {done} service {spec.name}: {error.message}") from error
-    return present.id
 
 
 def in_start_order(stack: Stack) -> list[ServiceSpec]:

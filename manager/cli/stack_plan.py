@@ -9,14 +9,21 @@ from typing import Any
 
 import click
 
-from common.errors import NotFound
 from common.model.service import ServiceSpec
 from common.terminal import echo
 from manager.cli import digest
 from manager.cli.client import Client
 from manager.cli.image_pins import Pins
 from manager.cli.plan import CHANGE, CREATE, REMOVE, Step, compare_labels, compare_services
-from manager.cli.stack_deploy import Manners, check_external, in_start_order, of_stack, present_file, target
+from manager.cli.stack_deploy import (
+    Manners,
+    check_external,
+    find_targets,
+    of_stack,
+    present_file,
+    send,
+    service_order,
+)
 from manager.compose import Stack
 from manager.state import autoscale
 
@@ -51,10 +58,15 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     """Return what a deploy would do, in its order.
 
     Raises:
-        CommandFailed, NotFound: something that the files call external is not there.
+        CommandFailed: the deploy would be refused.
 
     """
     await check_external(client, stack)
+    targets = await find_targets(client, stack, manners)
+    async with Pins(client, [each.spec for each in targets if each.present and each.resolve]) as pins:
+        pinned = [await pins.pinned(each.spec) if each.present and each.resolve else each.spec for each in targets]
+    orders = [service_order(spec, each.present) for spec, each in zip(pinned, targets, strict=True)]
+    await send(client, stack, orders, manners, dry_run=True)
     services = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
     networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
     steps = list(_pruned(services, stack)) if manners.prune else []
@@ -63,16 +75,11 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
         steps += [step for name in specs if (step := await _file(client, kind, name, specs[name]))]
     renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
-    await _check_files(client, stack)
-    targets = [target(spec, services.get(spec.name), manners.resolve_image) for spec in in_start_order(stack)]
-    async with Pins(client, [each.spec for each in targets if each.present and each.resolve]) as pins:
-        for each in targets:
-            if each.present is None:
-                steps.append(Step(CREATE, "service", each.spec.name, remark=_described(each.spec)))
-                continue
-            spec = await pins.pinned(each.spec) if each.resolve else each.spec
-            if step := compare_services(spec.name, each.present.spec, spec, networks, renewed):
-                steps.append(step)
+    for spec, each in zip(pinned, targets, strict=True):
+        if each.present is None:
+            steps.append(Step(CREATE, "service", spec.name, remark=_described(spec)))
+        elif step := compare_services(spec.name, each.present.spec, spec, networks, renewed):
+            steps.append(step)
     return steps
 
 
@@ -101,17 +108,6 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool |
         echo(f"secret {spec.name}: made by another client, so whether its content changes is not known", err=True)
         return None
     return not digest.matches(known, spec.data)
-
-
-async def _check_files(client: Client, stack: Stack) -> None:
-    """Refuse secrets and configs that are neither in the files nor there already, in the words of the deploy."""
-    containers = [spec.task_template.container_spec for spec in stack.services.values()]
-    secrets = {each.secret_name for container in containers if container for each in container.secrets}
-    configs = {each.config_name for container in containers if container for each in container.configs}
-    for kind, names, made in (("secret", secrets, stack.secrets), ("config", configs, stack.configs)):
-        for name in sorted(names - made.keys()):
-            if await present_file(client, kind, name) is None:
-                raise NotFound(f"{kind} not found: {name}")
 
 
 def _described(spec: ServiceSpec) -> str:

@@ -32,8 +32,7 @@ line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`.
     warnings: tuple[str, ...]
 
 References to secrets and configs in the specs carry names only (`secret_id` and `config_id` are empty), as does a
-credential spec that names a config: whoever creates the services creates these objects first, looks up the external
-ones, and fills in the ids with `with_ids(spec, secret_ids, config_ids)`, both mappings from full name to id.
+credential spec that names a config: the manager fills in the ids when the stack is deployed.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ from manager.compose.config import ComposeFile, Config, Reader
 from manager.compose.convert import Stack, convert
 from manager.compose.errors import ComposeError, Position, Problem
 from manager.compose.loader import load
-from manager.compose.references import with_ids
 from manager.compose.render import render
 
 __all__ = [
@@ -59,5 +57,4 @@ __all__ = [
     "convert",
     "load",
     "render",
-    "with_ids",
 ]

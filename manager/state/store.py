@@ -42,6 +42,8 @@ class Records(Protocol):
 
     async def update(self, fn: Callable[[Transaction], R]) -> R: ...
 
+    def try_out(self, fn: Callable[[Transaction], R]) -> R: ...
+
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription: ...
 
 
@@ -131,6 +133,10 @@ class Store:
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self._jobs.put_nowait(_Job(fn, future))
             return await future
+
+    def try_out(self, fn: Callable[[Transaction], R]) -> R:
+        """Run `fn` in a transaction of which nothing is kept. It must not await; what it raises reaches the caller."""
+        return fn(Transaction(self._tables, self._clock.now()))
 
     async def writing(self) -> None:
         """Wait for as long as updates are taken. Only a bug ends that before `close`: it is raised here."""

@@ -75,9 +75,62 @@ async def test_a_plan_exits_with_2_as_long_as_there_is_something_to_do(swarm: Sw
 async def test_a_plan_of_what_cannot_be_deployed_exits_with_1(swarm: SwarmCli, file: Path):
     file.write_text(STACK.replace("key: {file: ./key.txt}", "key: {external: true}"))
     planned = await swarm.run(*plan(file))
-    assert (planned.code, planned.err) == (1, "secret not found: key\n")
+    assert (planned.code, planned.err) == (1, "failed to create service shop_web: secret not found: key\n")
     file.write_text(STACK.replace("replicas: 2", "replicas: two"))
     assert (await swarm.run(*plan(file))).code == 1
+
+
+# What only the manager can tell of a file, and its words.
+REFUSED = {
+    "a port in use": ("    ports: ['80:80']\n", "port '80' is already in use by service 'other'"),
+    "a schedule of a service that ends not": (
+        "    x-swarm-schedule: '0 * * * *'\n",
+        "swarm.x.schedule: expected a job",
+    ),
+    "a name that no image can have": ("    image: Web\n", "is not a valid repository/tag"),
+    "a secret that is not there": ("    secrets: [outside]\n", "secret not found: outside"),
+    "a network's addresses": ("    networks: [net]\n", "network config"),
+    "too little memory": ("    deploy: {resources: {limits: {memory: 1M}}}\n", "Must be at least 4MiB"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_plan_and_a_deploy_refuse_the_same_and_leave_nothing(swarm: SwarmCli, file: Path, case: str):
+    await swarm.ok("service", "create", "--detach", "--no-resolve-image", "--name", "other", "-p", "80:1", "nginx:1")
+    lines, words = REFUSED[case]
+    file.write_text(
+        "services:\n"
+        "  first: {image: a, networks: [fine]}\n"
+        f"  second:\n    configs: [motd]\n{lines}"
+        + ("" if "image:" in lines else "    image: b\n")
+        + "networks:\n  fine: {}\n"
+        + ("  net: {ipam: {config: [{subnet: 10.1.1.1/24}]}}\n" if "[net]" in lines else "")
+        + "secrets:\n  key: {file: ./key.txt}\n  outside: {external: true}\n"
+        "configs:\n  motd: {file: ./motd.txt}\n"
+    )
+    planned, deployed = await swarm.run(*plan(file)), await swarm.run(*deploy(file))
+    assert (planned.code, planned.out) == (1, "")
+    assert (deployed.code, deployed.out) == (1, "")
+    assert planned.err == deployed.err
+    assert words in planned.err
+    assert await swarm.ok("service", "ls", "--format", "{{.Name}}") == "other"
+    for kind in ("secret", "config"):
+        assert await swarm.ok(kind, "ls", "-q") == ""
+    assert "shop_" not in await swarm.ok("network", "ls")
+
+
+async def test_a_deploy_that_is_refused_leaves_a_stack_as_it_was(swarm: SwarmCli, file: Path):
+    await swarm.ok(*deploy(file))
+    before = [
+        await swarm.ok(kind, "inspect", f"shop_{name}") for kind, name in (("service", "web"), ("config", "motd"))
+    ]
+    file.write_text(STACK.replace("MODE=slow", "MODE=fast").replace("replicas: 2", "resources: {limits: {memory: 1M}}"))
+    (file.parent / "motd.txt").write_text("good morning")
+    refused = await swarm.run(*deploy(file, "--prune"))
+    assert refused.code == 1
+    assert refused.err.startswith("failed to update service shop_web: ")
+    after = [await swarm.ok(kind, "inspect", f"shop_{name}") for kind, name in (("service", "web"), ("config", "motd"))]
+    assert after == before
 
 
 async def test_a_deploy_changes_content_and_specification_in_one_update(swarm: SwarmCli, file: Path):

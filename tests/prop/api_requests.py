@@ -40,6 +40,13 @@ SERVICE = {
 }
 FILE = {"Name": "s", "Data": "aGVsbG8=", "Labels": {}}
 NETWORK = {"Name": "on", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1"}]}}
+STACK = {
+    "Networks": [{**NETWORK, "Labels": {"com.docker.stack.namespace": "x"}}],
+    "Secrets": [{**FILE, "Labels": {"com.docker.stack.namespace": "x"}}],
+    "Configs": [{**FILE, "Labels": {"com.docker.stack.namespace": "x"}}],
+    "Services": [{"Spec": {**SERVICE, "Labels": {"com.docker.stack.namespace": "x"}}, "Version": 0}],
+    "Prune": True,
+}
 NODE = {"Role": "worker", "Availability": "drain", "Labels": {"x": "y"}}
 CLUSTER = {"Orchestration": {"TaskHistoryRetentionLimit": 1}, "CAConfig": {"NodeCertExpiry": 1}}
 CONTAINER = {
@@ -64,6 +71,7 @@ CONTAINER = {
 SHAPES: dict[str, Any] = {
     "/services/create": SERVICE,
     "/services/{id}/update": SERVICE,
+    "/stacks/{name}/deploy": STACK,
     "/secrets/create": FILE,
     "/secrets/{id}/update": FILE,
     "/configs/create": FILE,
@@ -129,7 +137,6 @@ _QUERIES = [
     "insertDefaults",
     "details",
     "timestamps",
-    "unlessStack",
     "scale",
     "remote",
 ]

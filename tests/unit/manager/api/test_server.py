@@ -9,6 +9,7 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +20,11 @@ import uvloop
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.model import Service, Task, TaskState, TaskStatus
+from common.model.client import Role
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
+from manager.api.access import Caller
+from manager.api.call import Call
 from manager.api.connection import Limits
 from manager.api.server import serve
 from manager.state.transaction import Transaction
@@ -157,6 +161,19 @@ async def test_bodies_are_limited(path: Path) -> None:
     async with browsing(path) as session, session.post("/secrets/create", data=b"x" * 2000) as response:
         assert response.status == 413
         assert (await response.json())["message"] == "the body is larger than 1000 bytes"
+
+
+async def test_the_body_of_a_stack_may_be_larger_but_not_of_who_may_not_deploy(cluster: ApiCluster) -> None:
+    limits = replace(LIMITS, large_body_bytes=5000)
+    path = cluster.folder / "docker.sock"
+    statuses = []
+    async with serve(cluster.api, [f"unix://{path}"], limits=limits), browsing(path) as session:
+        for size in (2000, 6000):
+            async with session.post("/stacks/shop/deploy", data=b"x" * size) as response:
+                statuses.append(response.status)
+    assert statuses == [400, 413]
+    call = Call("POST", "/stacks/shop/deploy", caller=Caller("eve", "1.2.3.4:5", Role.VIEWER))
+    assert not cluster.api.is_large(call)
 
 
 async def test_bodies_that_unpack_to_more_are_limited(path: Path) -> None:

@@ -46,8 +46,11 @@ class Registry:
         return {"Descriptor": {"digest": DIGEST}, "Platforms": platforms}
 
     async def post(self, path: str, body: Any = None, params: Any = None, *, headers: Any = None) -> Any:
-        self.sent.append(body["TaskTemplate"]["ContainerSpec"]["Image"])
-        return {"ID": body["Name"]}
+        specs = [each["Spec"] for each in body["Services"]]
+        self.sent += [spec["TaskTemplate"]["ContainerSpec"]["Image"] for spec in specs]
+        names = [spec["Name"] for spec in specs]
+        done = [{"Action": "create", "Kind": "service", "Name": name, "ID": name} for name in names]
+        return {"Done": done, "Warnings": None}
 
 
 def service(name: str, image: str) -> ServiceSpec:
@@ -105,7 +108,7 @@ async def test_a_registry_without_the_image_is_a_warning(capsys: pytest.CaptureF
     assert "image web:1 could not be accessed on a registry" in capsys.readouterr().err
 
 
-async def test_a_deploy_tells_of_each_service_in_its_turn(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_deploy_sends_nothing_before_it_knows_all_images(capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry(missing=("c:1",))
     registry.open.set()
     assert list(await deploy(registry, stack(a="a:1", b="B", c="c:1"), Manners("never"))) == [
@@ -119,10 +122,13 @@ async def test_a_deploy_tells_of_each_service_in_its_turn(capsys: pytest.Capture
     registry.sent.clear()
     with pytest.raises(InvalidArgument, match="'D'"):
         await deploy(registry, stack(a="a:1", c="c:1", d="D", e="e:1"), Manners())
+    assert (registry.sent, capsys.readouterr().out) == ([], "")
+
+    await deploy(registry, stack(a="a:1", c="c:1", e="e:1"), Manners())
     told = capsys.readouterr()
-    assert told.out.splitlines() == [f"Creating service shop_{name}" for name in "acd"]
+    assert told.out.splitlines() == [f"Creating service shop_{name}" for name in "ace"]
     assert told.err.count("could not be accessed") == told.err.count("image c:1") == 1
-    assert registry.sent == [f"a:1@{DIGEST}", "c:1"]
+    assert registry.sent == [f"a:1@{DIGEST}", "c:1", f"e:1@{DIGEST}"]
 
 
 async def test_a_plan_asks_for_no_image_of_a_service_that_is_new() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from manager.cli import cli, stack
 
 
-def test_a_deploy_says_that_it_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deploy_says_how_to_see_whether_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def interrupted(*_: object) -> NoReturn:
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.Event().wait()
@@ -21,5 +21,5 @@ def test_a_deploy_says_that_it_is_not_complete(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(stack, "deploy_stack", interrupted)
     (tmp_path / "stack.yaml").write_text("services: {web: {image: web:1}}")
     result = CliRunner().invoke(cli, ["stack", "deploy", "-c", str(tmp_path / "stack.yaml"), "shop"])
-    expected = "Stack shop is deployed in part. Run the same command again to complete it."
+    expected = "Stack shop is deployed as a whole or not at all: 'stack services shop' shows which."
     assert (result.exit_code, expected in result.stderr) == (130, True)

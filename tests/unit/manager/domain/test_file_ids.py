@@ -1,7 +1,8 @@
 import pytest
 
 from common.errors import NotFound
-from manager.compose import ComposeFile, convert, load, with_ids
+from manager.compose import ComposeFile, convert, load
+from manager.domain.file_ids import with_ids
 
 TEXT = """
 services:

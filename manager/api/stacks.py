@@ -1,0 +1,249 @@
+"""POST /stacks/{name}/deploy: all that a stack is, in one transaction: it is there as a whole, or nothing has changed.
+
+This is a path that the engine has not; its command line makes a stack object by object.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic
+
+import msgspec
+
+from common.errors import NotFound, OutOfSequence, SwarmError
+from common.ids import new_id
+from common.model import Network, Service
+from common.model.client import Role
+from common.model.naming import Model
+from common.model.secret import ConfigSpec, SecretSpec
+from common.model.service import STACK_LABEL, ServiceSpec
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import EngineError, describe, invalid
+from manager.api.file_rules import FileT, SpecT
+from manager.api.files import CONFIGS, SECRETS, Resource
+from manager.api.images_pin import pinned, warnings_of
+from manager.api.network_requests import NetworkCreate
+from manager.api.networks import asked_network, put_network
+from manager.api.router import Route
+from manager.api.service_names import resolve_networks
+from manager.api.services import ambiguous_hosts, changed_service, registry_auth
+from manager.api.validate import check_service
+from manager.domain.file_ids import with_ids
+from manager.domain.passed_on_ports import without_passed_on
+from manager.domain.service_change import new_service
+from manager.state.transaction import Transaction
+
+
+class StackService(Model):
+    """A service as it is to be; `version` is that of the one that the client saw, 0 where it saw none.
+
+    `registry_auth` is what `X-Registry-Auth` holds in other requests.
+    """
+
+    spec: ServiceSpec = ServiceSpec()
+    version: int = 0
+    registry_auth: str = ""
+
+
+class StackOrder(Model):
+    """The body. Services come in the order in which they start; with `prune` the stack's other services go."""
+
+    networks: tuple[NetworkCreate, ...] = ()
+    secrets: tuple[SecretSpec, ...] = ()
+    configs: tuple[ConfigSpec, ...] = ()
+    services: tuple[StackService, ...] = ()
+    prune: bool = False
+
+
+class Done(Model):
+    """What became of an object: `action` is create, update, renew (other content) or remove."""
+
+    action: str = ""
+    kind: str = ""
+    name: str = ""
+    id: str = msgspec.field(default="", name="ID")
+
+
+def _done(action: str, kind: str, name: str, object_id: str) -> Done:
+    return Done(action=action, kind=kind, name=name, id=object_id)
+
+
+async def deploy_stack(context: Context, call: Call) -> Reply:
+    """Bring a stack to what the body says; with `dryRun`, find out whether that would be done."""
+    name, order = call.params["name"], call.decode(StackOrder)
+    _check_labels(name, order)
+    deployment = _Deployment(context, name, order)
+    if call.flag("dryRun"):
+        done = context.store.try_out(deployment.apply)
+    else:
+        done = await context.store.update(deployment.apply)
+        deployment.keep_credentials(done)
+    unheld = [text for each in deployment.services for text in await warnings_of(context, each.spec)]
+    return Answer(value={"Done": done, "Warnings": (*deployment.warnings, *unheld) or None})
+
+
+def _check_labels(stack: str, order: StackOrder) -> None:
+    """Refuse what is not labelled as the stack's: who removes or prunes the stack would not find it."""
+    labels = {
+        **{f"network {each.name}": each.labels for each in order.networks},
+        **{f"secret {each.name}": each.labels for each in order.secrets},
+        **{f"config {each.name}": each.labels for each in order.configs},
+        **{f"service {each.spec.name}": each.spec.labels for each in order.services},
+    }
+    for what, given in labels.items():
+        if given.get(STACK_LABEL) != stack:
+            raise invalid(f"{what}: expected the label {STACK_LABEL}={stack}")
+
+
+class _Deployment:
+    """A checked order, and its transaction. `warnings` are known when that is over."""
+
+    def __init__(self, context: Context, stack: str, order: StackOrder) -> None:
+        self.warnings: list[str] = []
+        self._context = context
+        self._stack = stack
+        self._prune = order.prune
+        self._networks: list[Network] = []
+        for asked in order.networks:
+            with _told("create", "network", asked.name):
+                network, warning = asked_network(asked, new_id(context.rng))
+            self._networks.append(network)
+            self.warnings += [warning] if warning else []
+        self._secrets = _Files(SECRETS, order.secrets, context.rng)
+        self._configs = _Files(CONFIGS, order.configs, context.rng)
+        self.services = [self._checked(each) for each in order.services]
+
+    def _checked(self, order: StackService) -> StackService:
+        with _told("update" if order.version else "create", "service", order.spec.name):
+            check_service(order.spec)
+            registry_auth(order.registry_auth)
+            return msgspec.structs.replace(order, spec=pinned(self._context.store.view, order.spec))
+
+    def apply(self, tx: Transaction) -> list[Done]:
+        """Do all of it; may be called again when the transaction before was not kept."""
+        done = list(self._put_networks(tx))
+        services = {service.name: service for service in tx.services if self._is_ours(service)}
+        if self._prune:
+            done = [*self._remove_others(tx, services), *done]
+        done += [*self._secrets.put(tx, self._stack), *self._configs.put(tx, self._stack)]
+        return [*done, *self._put_services(tx, services)]
+
+    def _is_ours(self, service: Service) -> bool:
+        return service.spec.labels.get(STACK_LABEL) == self._stack and not service.pending_delete
+
+    def _remove_others(self, tx: Transaction, services: dict[str, Service]) -> Iterator[Done]:
+        wanted = {each.spec.name for each in self.services}
+        for name in [name for name in services if name not in wanted]:
+            tx.put(msgspec.structs.replace(services[name], pending_delete=True))
+            yield _done("remove", "service", name, services[name].id)
+
+    def _put_networks(self, tx: Transaction) -> Iterator[Done]:
+        """Make the networks that are not there. One that is stays as it is."""
+        for network in self._networks:
+            present = tx.networks.named(network.name)
+            if any(each.spec.labels.get(STACK_LABEL) == self._stack for each in present):
+                continue
+            with _told("create", "network", network.name):
+                warning = put_network(tx, network)
+            self.warnings += [warning] if warning else []
+            yield _done("create", "network", network.name, network.id)
+
+    def _put_services(self, tx: Transaction, present: dict[str, Service]) -> Iterator[Done]:
+        secrets = {secret.name: secret.id for secret in tx.secrets}
+        configs = {config.name: config.id for config in tx.configs}
+        seen = {each.spec.name: self._seen(each, present.get(each.spec.name)) for each in self.services}
+        for name, left in self._without_passed_on(seen).items():
+            tx.put(left)
+            # What it had stays its specification of before; the ports that it gives up are in nobody's way any more.
+            seen[name] = msgspec.structs.replace(left, spec=present[name].spec)
+        for each in self.services:
+            service = seen[each.spec.name]
+            with _told("create" if service is None else "update", "service", each.spec.name):
+                spec = with_ids(each.spec, secrets, configs)
+                yield self._put_service(tx, service, spec)
+
+    def _seen(self, order: StackService, present: Service | None) -> Service | None:
+        """Return the service that the client saw.
+
+        Raises:
+            EngineError: it is another one now, or is gone.
+
+        """
+        if order.version:
+            with _told("update", "service", order.spec.name):
+                if present is None:
+                    raise NotFound("it is not there any more: deploy the stack again")
+                if not present.is_current(order.version):
+                    raise OutOfSequence
+        return present if order.version else None
+
+    def _without_passed_on(self, seen: dict[str, Service | None]) -> dict[str, Service]:
+        """Return the services that give ports up to others of the stack, without these."""
+        specs = {each.spec.name: each.spec for each in self.services}
+        found = {
+            name: without_passed_on(service, specs[name], [spec for other, spec in specs.items() if other != name])
+            for name, service in seen.items()
+            if service is not None
+        }
+        return {name: service for name, service in found.items() if service != seen[name]}
+
+    def _put_service(self, tx: Transaction, service: Service | None, spec: ServiceSpec) -> Done:
+        now = self._context.clock.now()
+        self.warnings += ambiguous_hosts(tx, spec)
+        if service is None:
+            fresh = new_service(tx, new_id(self._context.rng), resolve_networks(spec, tx), now)
+            tx.put(fresh)
+            return _done("create", "service", spec.name, fresh.id)
+        changed, warnings = changed_service(tx, service, spec, now)
+        tx.put(changed)
+        self.warnings += warnings
+        return _done("update", "service", spec.name, service.id)
+
+    def keep_credentials(self, done: list[Done]) -> None:
+        """Give the services' credentials to their nodes, once the services are stored."""
+        ids = {each.name: each.id for each in done if each.kind == "service"}
+        for each in self.services:
+            if auth := registry_auth(each.registry_auth):
+                self._context.registry_auth(ids[each.spec.name], auth)
+
+
+class _Files(Generic[FileT, SpecT]):
+    """The secrets or the configs of an order."""
+
+    def __init__(self, resource: Resource[FileT, SpecT], specs: tuple[SpecT, ...], rng: random.Random) -> None:
+        self._resource: Resource[FileT, SpecT] = resource
+        self._asked: list[tuple[FileT, SpecT]] = []
+        for spec in specs:
+            with _told("create", resource.noun, spec.name):
+                self._asked.append((resource.fresh(spec, new_id(rng)), spec))
+
+    def put(self, tx: Transaction, stack: str) -> Iterator[Done]:
+        """Make those that are not there, and give the others their labels and content.
+
+        The stack's own services are left for its deploy to change, together with all else.
+        """
+        resource = self._resource
+        for fresh, spec in self._asked:
+            old = next(iter(resource.table(tx).named(fresh.name)), None)
+            with _told("create" if old is None else "update", resource.noun, fresh.name):
+                if old is None:
+                    resource.put_new(tx, fresh)
+                    yield _done("create", resource.noun, fresh.name, fresh.id)
+                elif resource.put_changed(tx, old, spec, fresh.id, unless_stack=stack):
+                    yield _done("renew", resource.noun, fresh.name, fresh.id)
+
+
+@contextmanager
+def _told(action: str, kind: str, name: str) -> Iterator[None]:
+    """Say in what goes wrong which object it was about."""
+    try:
+        yield
+    except SwarmError as error:
+        status = 400 if isinstance(error, NotFound) else describe(error)[0]
+        raise EngineError(status, f"failed to {action} {kind} {name}: {error.message}") from error
+
+
+ROUTES = (Route("POST", "/stacks/{name}/deploy", deploy_stack, needs=Role.OPERATOR, large=True),)

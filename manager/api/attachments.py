@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import compress
 from typing import TypeVar
 
 import msgspec
@@ -207,20 +208,24 @@ async def without(context: Context, attachment_id: str, network_id: str) -> None
     await context.store.update(put)
 
 
-async def forget_gone(context: Context, network_id: str) -> None:
-    """End the attachments to a network whose containers are gone, where nobody has noticed yet.
+async def forget_gone(context: Context, network_ids: Collection[str]) -> None:
+    """End the attachments to these networks whose containers are gone, where nobody has noticed yet.
 
     A node that cannot be asked counts as one that still has them.
     """
-    for attachment in users_of(context.store.view, network_id):
-        if not attachment.container:
-            continue
-        try:
-            reply = await ask(context, attachment.node_id, "GET", f"/containers/{attachment.container}/json")
-        except Unavailable:
-            continue
-        if reply.status == NotFound.status:
-            await context.store.update(partial(_end, gone=attachment))
+    held = [each for each in context.store.view.attachments if each.live and each.container]
+    held = [each for each in held if any(network.target in network_ids for network in each.networks)]
+    gone = await asyncio.gather(*(_is_gone(context, each) for each in held))
+    for attachment in compress(held, gone):
+        await context.store.update(partial(_end, gone=attachment))
+
+
+async def _is_gone(context: Context, attachment: NetworkAttachment) -> bool:
+    try:
+        reply = await ask(context, attachment.node_id, "GET", f"/containers/{attachment.container}/json")
+    except Unavailable:
+        return False
+    return reply.status == NotFound.status
 
 
 def _end(tx: Transaction, gone: NetworkAttachment) -> None:

@@ -48,7 +48,8 @@ async def newest_first(context: Context, entries: Iterable[Entry], limit: int) -
     if not limit or len(found) <= limit:
         return found
     last = found[limit - 1]["Created"]
-    times = await _instants(context, [each for each in found if each["Created"] == last])
+    same = [each for each in found if each["Created"] == last]
+    times = await _instants(context, same) if len(same) > 1 else {}
     return sorted(found, key=lambda each: _made(each, times), reverse=True)[:limit]
 
 
@@ -68,8 +69,6 @@ async def _bound(context: Context, filters: Filters, name: str) -> float | None:
 
 async def _instants(context: Context, entries: Collection[Entry]) -> dict[str, float]:
     """Return when these were made, by id; a container that cannot be asked about now is left out."""
-    if len(entries) < 2:
-        return {}
     held = [context.containers.find(each["Id"]) for each in entries]
     known = [(found[0].node_id, found[1]) for found in held if found is not None]
     times = await asyncio.gather(*(_instant(context, *found) for found in known), return_exceptions=True)

@@ -109,7 +109,7 @@ async def remove_network(context: Context, call: Call) -> Reply:
     reference = call.params["id"]
     known = find_network(context.store.view, reference)
     if known is not None:
-        await forget_gone(context, known.id)
+        await forget_gone(context, {known.id})
 
     def remove(tx: Transaction) -> None:
         network = find_network(tx, reference)
@@ -155,10 +155,11 @@ def _used(view: View) -> set[str]:
 async def prune_networks(context: Context, call: Call) -> Reply:
     filters = call.filters(_PRUNE_FILTERS)
     until = _until(filters, context.clock.now())
+    await forget_gone(context, {n.id for n in context.store.view.networks if _prunable(n, filters, until)})
 
     def prune(tx: Transaction) -> list[str]:
         used = _used(tx)
-        unused = [n for n in tx.networks if n.id not in used and not n.spec.ingress and _prunable(n, filters, until)]
+        unused = [n for n in tx.networks if n.id not in used and _prunable(n, filters, until)]
         for network in unused:
             tx.remove(network)
         return [network.name for network in unused]
@@ -171,7 +172,7 @@ def _prunable(network: Network, filters: Filters, until: float | None) -> bool:
     wanted, unwanted = filters.get("label", frozenset()), filters.get("label!", frozenset())
     if not labels_match(labels, wanted) or any(labels_match(labels, {label}) for label in unwanted):
         return False
-    return until is None or network.created_at <= until
+    return not network.spec.ingress and (until is None or network.created_at <= until)
 
 
 def _until(filters: Filters, now: float) -> float | None:

@@ -195,7 +195,7 @@ await shows('pull of what no registry has', async () => {
 await shows('push of what no registry takes', async () => {
   await docker.getImage(IMAGE).tag({ repo: 'registry.example:5000/none', tag: '1' })
   const image = docker.getImage('registry.example:5000/none:1')
-  await assert.rejects(image.push({ tag: '1' }).then(followed))
+  assert((await image.push({ tag: '1' }).then(followed)).at(-1).error)
   await image.remove()
 })
 await shows('pruneImages', async () => assert('SpaceReclaimed' in await docker.pruneImages({ filters: { dangling: ['true'] } })))

@@ -377,6 +377,19 @@ async def test_a_network_is_not_removed_while_a_container_is_in_it(
     assert (await client.ask("DELETE", "/networks/wide"))[0] == 204
 
 
+async def test_a_prune_takes_networks_whose_containers_were_just_removed(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    await create(client, "box")
+    (found,) = attachments(cluster)
+    engine = engines.one if found.node_id == WORKER1 else engines.two
+    assert await client.ask("POST", "/networks/prune") == (200, {"NetworksDeleted": None})
+    engine.containers.clear()
+    assert await client.ask("POST", '/networks/prune?filters={"label":["other"]}') == (200, {"NetworksDeleted": None})
+    assert attachments(cluster), "nobody was asked about a network that stays"
+    assert await client.ask("POST", "/networks/prune") == (200, {"NetworksDeleted": ["wide"]})
+
+
 async def test_containers_are_shown_in_the_clusters_networks(
     cluster: ApiCluster, client: Client, engines: Engines, wide: str
 ) -> None:

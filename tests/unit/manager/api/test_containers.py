@@ -77,7 +77,10 @@ def made_at(engine: ContainerEngine, full_id: str, name: str, created: str) -> N
     engine.answers |= {f"GET /containers/{each}/json": (200, shown) for each in (full_id, name)}
 
 
-@pytest.mark.parametrize("seconds", [("01.2", "01.3", "01.4"), ("01.2", "01.3", "02.1"), ("00.9", "01.3", "01.4")])
+@pytest.mark.parametrize(
+    "seconds",
+    [("01.2", "01.3", "01.4"), ("01.2", "01.3", "02.1"), ("00.9", "01.3", "01.4"), ("00.9", "01.3", "02.1")],
+)
 async def test_before_and_since_name_containers_of_any_node(
     client: Client, engines: Engines, seconds: tuple[str, ...]
 ) -> None:

@@ -345,13 +345,13 @@ def test_archives_of_images(client: Any) -> None:
 
 
 def test_registries_that_cannot_be_reached(client: Any) -> None:
-    """There is none here: the engine's own words come back, as errors of the SDK."""
+    """Nothing listens there: the engine's own words come back, as errors of the SDK."""
     with pytest.raises(docker.errors.APIError):
-        client.images.pull("registry.example:5000/none", tag="1")
-    client.images.get(IMAGE).tag("registry.example:5000/none", "1")
-    said = list(client.images.push("registry.example:5000/none", tag="1", stream=True, decode=True))
+        client.images.pull("127.0.0.1:9/none", tag="1")
+    client.images.get(IMAGE).tag("127.0.0.1:9/none", "1")
+    said = list(client.images.push("127.0.0.1:9/none", tag="1", stream=True, decode=True))
     assert "error" in said[-1]
-    client.images.remove("registry.example:5000/none:1")
+    client.images.remove("127.0.0.1:9/none:1")
 
 
 # --- networks and volumes ---------------------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def test_services(client: Any) -> None:
         client.services.get("sdk")
     for each in (secret, config):
         each.remove()
-    until(lambda: not client.containers.list(filters={"label": "com.docker.swarm.service.name=sdk"}))
+    until(lambda: not client.containers.list(sparse=True, filters={"label": "com.docker.swarm.service.name=sdk"}))
     network.remove()
     client.images.remove("sdk:service", force=True)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from common.addressing6 import beside_ipv4, prefix_of
 from common.enginenames import GATEWAY_NETWORK, engine_network
-from common.model import Network, NetworkAttachment, TaskState
+from common.model import Network, NetworkAttachment, Task, TaskState
 from manager.api.logstream import TASK_LABEL
-from manager.api.views.networks import task_address, with_prefix
+from manager.api.views.networks import PREDEFINED, in_mesh, ingress_of, task_address, with_prefix
 from manager.state.view import View
 
 
@@ -46,27 +46,42 @@ def _members(view: View, network: Network) -> Iterator[tuple[str, str, str, str]
 
 
 def with_cluster_networks(view: View, shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the networks in a container's JSON, of `inspect` or of a list, the cluster's names in place of its engine's.
+    """Give the networks in a container's JSON, of `inspect` or of a list, the cluster's names and ids.
 
-    The way out that every host has of its own is left out, as Docker does with its own.
+    The way out that every host has of its own is left out, as Docker does with its own; for a task that answers in the
+    routing mesh it is that network.
     """
     settings, host = shown.get("NetworkSettings") or {}, shown.get("HostConfig") or {}
     found: Mapping[str, Any] = settings.get("Networks") or {}
     known = {engine_network(network): network for network in view.networks}
-    if GATEWAY_NETWORK not in found and not known.keys() & found.keys():
-        return dict(shown)
-    networks = {}
+    task = _task_of(view, shown)
+    ingress = ingress_of(view) if task is not None and in_mesh(task) else None
+    networks: dict[str, Mapping[str, Any] | None] = {}
     for name, end in found.items():
-        network = known.get(name)
+        network = ingress if name == GATEWAY_NETWORK else known.get(name)
         if network is not None:
             networks[network.name] = {**(end or {}), "NetworkID": network.id}
         elif name != GATEWAY_NETWORK:
-            networks[name] = end
+            networks[name] = _predefined_end(name, end)
     mode = host.get("NetworkMode", "")
-    if mode == GATEWAY_NETWORK or mode in known:
-        ours = next((name for name in networks), "none")
-        host = {**host, "NetworkMode": known[mode].name if mode in known else ours}
+    if mode == GATEWAY_NETWORK:
+        own = (name for name in networks if ingress is None or name != ingress.name)
+        host = {**host, "NetworkMode": next(own, ingress.name if ingress else "none")}
+    elif mode in known:
+        host = {**host, "NetworkMode": known[mode].name}
     return {**shown, "NetworkSettings": {**settings, "Networks": networks}, "HostConfig": host}
+
+
+def _task_of(view: View, shown: Mapping[str, Any]) -> Task | None:
+    """Return the task whose container this is: in a list its labels are its own, in `inspect` its configuration's."""
+    labels = shown.get("Labels") or (shown.get("Config") or {}).get("Labels") or {}
+    return view.tasks.get(labels.get(TASK_LABEL, ""))
+
+
+def _predefined_end(name: str, end: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Give an end in a network that every engine has the id by which `/networks` lists that network."""
+    network = next((each for each in PREDEFINED if each.name == name), None)
+    return {**end, "NetworkID": network.id} if network is not None and end and end.get("NetworkID") else end
 
 
 def with_names(view: View, shown: dict[str, Any], attachment: NetworkAttachment | None) -> dict[str, Any]:
@@ -75,7 +90,7 @@ def with_names(view: View, shown: dict[str, Any], attachment: NetworkAttachment 
     They are the aliases of its task, or the aliases and links of its attachment. Its engine has not heard of them: the
     cluster's name server answers for them.
     """
-    task = view.tasks.get(((shown.get("Config") or {}).get("Labels") or {}).get(TASK_LABEL, ""))
+    task = _task_of(view, shown)
     given: dict[str, tuple[tuple[str, ...], Mapping[str, str]]]
     given = {each.target: (each.aliases, {}) for each in (task.spec.networks if task is not None else ())}
     given |= {each.target: (each.aliases, each.links) for each in (attachment.networks if attachment else ())}

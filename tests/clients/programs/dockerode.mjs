@@ -190,11 +190,11 @@ await shows('images', async () => {
   await docker.getImage('ode:2').remove()
 })
 await shows('pull of what no registry has', async () => {
-  await assert.rejects(docker.pull('registry.example:5000/none:1').then(followed))
+  await assert.rejects(docker.pull('127.0.0.1:9/none:1').then(followed))
 })
 await shows('push of what no registry takes', async () => {
-  await docker.getImage(IMAGE).tag({ repo: 'registry.example:5000/none', tag: '1' })
-  const image = docker.getImage('registry.example:5000/none:1')
+  await docker.getImage(IMAGE).tag({ repo: '127.0.0.1:9/none', tag: '1' })
+  const image = docker.getImage('127.0.0.1:9/none:1')
   assert((await image.push({ tag: '1' }).then(followed)).at(-1).error)
   await image.remove()
 })

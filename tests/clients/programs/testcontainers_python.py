@@ -1,4 +1,4 @@
-"""What testcontainers' documentation shows, on a cluster: `python testcontainers_python.py NODE`."""
+"""What testcontainers' documentation shows, on a cluster: `python testcontainers_python.py NODE FOLDER`."""
 
 import sys
 import urllib.request
@@ -52,10 +52,10 @@ def networks():
 
 
 def volumes():
-    shared = {"vol": {"bind": "/data", "mode": "rw"}}
-    with DockerContainer("busybox:lab").with_command("sleep 100").with_kwargs(volumes=shared) as box:
+    shared = ("vol", "/data", "rw")
+    with DockerContainer("busybox:lab").with_command("sleep 100").with_volume_mapping(*shared) as box:
         assert box.exec(["sh", "-c", "echo kept > /data/there"]).exit_code == 0
-    with DockerContainer("busybox:lab").with_command("sleep 100").with_kwargs(volumes=shared) as box:
+    with DockerContainer("busybox:lab").with_command("sleep 100").with_volume_mapping(*shared) as box:
         assert box.exec(["cat", "/data/there"]).output == b"kept\n"
 
 

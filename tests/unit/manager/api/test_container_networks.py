@@ -11,14 +11,14 @@ import pytest
 from common.model import NetworkAttachment, Task, TaskState, TaskStatus
 from common.model.attachment import AttachedEnd
 from common.model.container import Mount
-from common.model.service import NetworkAttachmentConfig, TaskSpec
+from common.model.service import NetworkAttachmentConfig, PortConfig, TaskSpec
 from common.model.task import ContainerStatus
 from manager.state.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import WORKER1, ApiCluster
 from tests.fakes.container_engine import ContainerEngine, Engines, Request
 
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 CUT = "network wide was not made"
 
 
@@ -410,3 +410,53 @@ async def test_containers_are_shown_in_the_clusters_networks(
     await cluster.store.update(run)
     (listed,) = (await client.get("/networks/wide"))["Containers"].items()
     assert (listed[0], listed[1]["Name"]) == (A, "box")
+
+
+async def test_a_task_of_the_mesh_is_shown_in_the_ingress_network(
+    cluster: ApiCluster, client: Client, engines: Engines, wide: str
+) -> None:
+    """As Docker shows it: what discovers targets by their networks finds tasks that are in no other one."""
+    published = PortConfig(target_port=80, published_port=8080, publish_mode="ingress")
+
+    def run(tx: Transaction) -> None:
+        tx.put(Task(id="t1", service_id="s1", node_id=WORKER1, ports=(published,)))
+        tx.put(Task(id="t2", service_id="s2", node_id=WORKER1))
+
+    await cluster.store.update(run)
+    gateway = {"00-orc-gw": {"IPAddress": "10.240.1.2", "NetworkID": "x"}}
+    both = {**gateway, f"orc-wide-{wide[:5]}": {"IPAddress": "10.5.16.2"}}
+    for full_id, task, networks in ((A, "t1", gateway), (B, "t1", both), (C, "t2", gateway)):
+        settings = {"NetworkSettings": {"Networks": networks}, "HostConfig": {"NetworkMode": "00-orc-gw"}}
+        labels = {"com.docker.swarm.task.id": task}
+        engines.one.add(full_id, full_id[:4], **settings, Labels=labels)
+        engines.one.answers[f"GET /containers/{full_id}/json"] = (
+            200,
+            {"Id": full_id, "Name": f"/{full_id[:4]}", "Config": {"Labels": labels}, **settings},
+        )
+    ingress = (await client.get("/networks/ingress"))["Id"]
+    mesh = {"ingress": {"IPAddress": "10.240.1.2", "NetworkID": ingress}}
+    expected = {
+        A: (mesh, "ingress"),
+        B: ({**mesh, "wide": {"IPAddress": "10.5.16.2", "NetworkID": wide}}, "wide"),
+        C: ({}, "none"),
+    }
+
+    def networks_and_mode(shown: dict[str, Any]) -> tuple[Any, str]:
+        return shown["NetworkSettings"]["Networks"], shown["HostConfig"]["NetworkMode"]
+
+    listed = await client.get("/containers/json")
+    assert {each["Id"]: networks_and_mode(each) for each in listed} == expected
+    for full_id, shown in expected.items():
+        assert networks_and_mode(await client.get(f"/containers/{full_id}/json")) == shown
+    found = await client.get('/containers/json?filters={"network":["ingress"]}')
+    assert {each["Id"] for each in found} == {A, B}
+
+
+async def test_networks_that_each_engine_has_are_shown_with_the_ids_by_which_they_are_listed(
+    client: Client, engines: Engines
+) -> None:
+    engines.one.add(A, "box", NetworkSettings={"Networks": {"bridge": {"IPAddress": "172.17.0.2", "NetworkID": "x"}}})
+    bridge = (await client.get("/networks/bridge"))["Id"]
+    (shown,) = await client.get("/containers/json")
+    assert shown["NetworkSettings"]["Networks"] == {"bridge": {"IPAddress": "172.17.0.2", "NetworkID": bridge}}
+    assert len(await client.get(f'/containers/json?filters={{"network":["{bridge}"]}}')) == 1

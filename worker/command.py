@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import Unavailable
 
 PATIENCE_SECONDS = 30.0
+_ERROR = re.compile(r"\berror\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,14 @@ async def must(
     """
     output = await run(*argv, stdin=stdin, started=started, own_session=own_session)
     if output.code:
-        said = output.errors.partition("\n")[0] or f"exit status {output.code}"
-        raise Unavailable(f"{argv[0]} failed: {said}")
+        raise Unavailable(f"{argv[0]} failed: {_complaint(output.errors) or f'exit status {output.code}'}")
     return output.text
+
+
+def _complaint(errors: str) -> str:
+    """Return the line in which a tool says what is wrong: the first, or one that says `error` where others precede it.
+
+    wireguard-go prints a banner first.
+    """
+    lines = [line.strip() for line in errors.splitlines()]
+    return next((line for line in lines if _ERROR.search(line)), lines[0] if lines else "")

@@ -20,7 +20,7 @@ from common.printable import printable
 from common.privatefiles import private_folder
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
-from worker import claims, statusfile
+from worker import claims, otherswarm, statusfile
 from worker.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_IMAGE_PORT,
@@ -72,7 +72,8 @@ async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str],
         InvalidArgument: the token or an address is none.
         Unavailable: no engine, or no manager, answers.
         Unauthenticated: the token is of another cluster, or rotated.
-        FailedPrecondition: the engine is too old or another worker's, or the clocks differ too much.
+        FailedPrecondition: the engine is too old, another worker's or in a Docker Swarm with the tunnels' port, or the
+            clocks differ too much.
 
     """
     if data.joined:
@@ -99,7 +100,7 @@ async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str],
         member = await join(host, port, wishes.token, terms, SystemClock())
         for sentence in member.warnings:
             warn(printable(sentence, LONGEST_WARNING))
-        return await _keep(data, _config(wishes, member, format_address(host, port)), member)
+        return await _keep(data, _config(wishes, member, format_address(host, port)), member, info, warn)
 
 
 def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
@@ -131,14 +132,19 @@ def _kept_on_success(data: DataDir) -> Iterator[None]:
         raise
 
 
-async def _keep(data: DataDir, config: WorkerConfig, member: Membership) -> WorkerConfig:
-    """Store what joining gave; where that fails, the manager forgets it, too.
+async def _keep(
+    data: DataDir, config: WorkerConfig, member: Membership, info: JSON, warn: Callable[[str], None]
+) -> WorkerConfig:
+    """Store what joining gave; where that fails, or the host cannot be a node, the manager forgets it, too.
 
     Raises:
         Unavailable: it cannot be stored.
+        FailedPrecondition: the engine is in a Docker Swarm that has the tunnels' port.
 
     """
     try:
+        if sentence := otherswarm.warning(info, member.data_path_port):
+            warn(sentence)
         data.credentials.write(member.certificate, member.key, member.root_certificate)
         data.save(config)
     except BaseException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import random
 import ssl
@@ -11,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from common.clock import SystemClock
-from common.errors import SwarmError
+from common.errors import PermissionDenied, SwarmError
 from common.tls import CredentialFiles, client_context
 from common.version import version
 from common.wire.client import Membership, open_session, withdraw
@@ -30,10 +31,16 @@ LEAVE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-async def leave(data: DataDir) -> bool:
-    """Leave the cluster: tell a manager, remove the tasks' containers and networks, forget the identity.
+class Told(enum.Enum):
+    """Whether a manager has heard that a node leaves, or did not know the node any more."""
 
-    Returns whether a manager has heard of it.
+    HEARD = enum.auto()
+    REMOVED = enum.auto()
+    UNHEARD = enum.auto()
+
+
+async def leave(data: DataDir) -> Told:
+    """Leave the cluster: tell a manager, remove the tasks' containers and networks, forget the identity.
 
     Raises:
         FailedPrecondition: this host has not joined.
@@ -52,11 +59,11 @@ async def leave(data: DataDir) -> bool:
     return told
 
 
-async def undo(data: DataDir) -> bool:
+async def undo(data: DataDir) -> Told:
     """Take a join back: the manager forgets this node, and the host what little there may be of it.
 
-    Whatever stands in the way is logged, and the rest is done. Returns whether a manager has heard of it; it forgets a
-    node that never came by itself, a while later.
+    Whatever stands in the way is logged, and the rest is done. A manager that does not hear of it forgets a node that
+    never came by itself, a while later.
     """
     config = data.load()
     context = Credentials(data.credentials, SystemClock(), random.SystemRandom()).context()
@@ -74,15 +81,15 @@ async def undo(data: DataDir) -> bool:
     return told
 
 
-async def withdraw_with(managers: Sequence[str], member: Membership) -> bool:
-    """Take a join back whose certificate could not be stored; return whether a manager has heard of it."""
+async def withdraw_with(managers: Sequence[str], member: Membership) -> Told:
+    """Take a join back whose certificate is not stored."""
     with tempfile.TemporaryDirectory(prefix="swarm-worker-") as folder:
         files = CredentialFiles(Path(folder))
         try:
             files.write(member.certificate, member.key, member.root_certificate)
         except OSError as error:
             _log.warning("the manager cannot be told that this join has failed: %s: it forgets it by itself", error)
-            return False
+            return Told.UNHEARD
         return await _withdraw(managers, client_context(files))
 
 
@@ -117,7 +124,7 @@ async def _clear(data: DataDir, config: WorkerConfig, engine: Engine) -> None:
         files.remove(task_id)
 
 
-async def _withdraw(managers: Sequence[str], context: ssl.SSLContext) -> bool:
+async def _withdraw(managers: Sequence[str], context: ssl.SSLContext) -> Told:
     async def say(address: str) -> None:
         host, port = parse_address(address)
         await withdraw(host, port, context)
@@ -140,15 +147,17 @@ async def _say_leave(data: DataDir, config: WorkerConfig, info: JSON, address: s
         await channel.close()
 
 
-async def _tell(managers: Sequence[str], say: Callable[[str], Awaitable[None]]) -> bool:
-    """Tell the first manager that listens that this node leaves; return whether one did."""
+async def _tell(managers: Sequence[str], say: Callable[[str], Awaitable[None]]) -> Told:
+    """Tell the first manager that listens that this node leaves."""
     for address in managers:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await say(address)
-                return True
+                return Told.HEARD
+        except PermissionDenied:
+            return Told.REMOVED
         except SwarmError as error:
             _log.warning("%s does not hear that this node leaves: %s", address, error.message)
         except TimeoutError:
             _log.warning("%s does not hear that this node leaves: no answer within %g s", address, LEAVE_SECONDS)
-    return False
+    return Told.UNHEARD

@@ -67,6 +67,9 @@ class LocalNetworks:
                 self._users[end.network_id].add(task.id)
         return attachment
 
+    def hindrance(self, task: Task) -> str:  # noqa: ARG002
+        return "the engine has not made its network yet"
+
     async def adopted(self, task: Task, container: Container) -> Attachment:  # noqa: ARG002 - what it has is enough
         attachment = self._attachment(task)
         for end in attachment.endpoints:

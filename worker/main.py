@@ -205,13 +205,16 @@ def leave_command(data_dir: Path) -> None:
     asyncio.run(join.engine_info(config.docker_host))
     join.daemon(data).stop()
     join.check_not_running(data)
-    if asyncio.run(leave.leave(data)):
-        echo("This host left the cluster.")
-    else:
-        echo(
-            "This host left the cluster, but no manager could be told: "
-            f"remove it there with 'swarm-manager node rm --force {config.node_id}'."
-        )
+    match asyncio.run(leave.leave(data)):
+        case leave.Told.HEARD:
+            echo("This host left the cluster.")
+        case leave.Told.REMOVED:
+            echo("This host left the cluster, from which its node had been removed before.")
+        case leave.Told.UNHEARD:
+            echo(
+                "This host left the cluster, but no manager could be told: "
+                f"remove it there with 'swarm-manager node rm --force {config.node_id}'."
+            )
 
 
 @main.command(

@@ -297,6 +297,9 @@ class Networks(Protocol):
 
         """
 
+    def hindrance(self, task: Task) -> str:
+        """Say what `attach` waits for at the moment, with a tool's own error where one fails."""
+
     async def adopted(self, task: Task, container: Container) -> Attachment:
         """Recognise a container that runs already; its addresses are taken."""
 

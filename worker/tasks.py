@@ -34,6 +34,8 @@ from worker.statements import Statements
 from worker.taskmachine import Action, Contact, Situation, Step
 
 RETRY_SECONDS = 1.0
+# After so long it is told what a task waits for that waits for the host's network.
+NETWORK_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -313,7 +315,7 @@ class TaskRunner:
         spec = structs.replace(expanded, image=self._image or expanded.image)
         files = hands.files_of(task, expanded)
         self._note(attempted=True, renewed=task.spec_version if task.renewal else 0)
-        self._attachment = await hands.networks.attach(task)
+        self._attachment = await self._attached()
         paths = hands.files.write(task.id, files) if files else {}
         body = containerspec.create_body(task, spec, hands.node_id, self._attachment, paths)
         try:
@@ -326,6 +328,19 @@ class TaskRunner:
             await self._not_created(error, expanded.image)
             return
         self._note(container=Container(id=container_id, task_id=task.id), attempted=False)
+
+    async def _attached(self) -> Attachment:
+        """Prepare the container's networks; report what that waits for, when it does not come at once."""
+        task, networks, before = self.task, self._hands.networks, self.status
+
+        def tell(_taken: float) -> None:
+            self._say("waits for the host's network", networks.hindrance(task))
+
+        with late.told_when_late(tell, NETWORK_SECONDS):
+            attachment = await networks.attach(task)
+        if self.status is not before:
+            self._say(before.message, before.err)
+        return attachment
 
     async def _not_created(self, error: EngineError, image: str) -> None:
         """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""

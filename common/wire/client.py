@@ -46,7 +46,8 @@ class JoinTerms:
 class Membership:
     """What a node got by joining; all PEM. `key` never left this host. Store it with `tls.CredentialFiles.write`.
 
-    `warnings` are the manager's, for who joins the host.
+    `warnings` are the manager's, for who joins the host. `data_path_port` is the UDP port of the cluster's tunnels, 0
+    for the usual one.
     """
 
     node_id: str
@@ -56,6 +57,7 @@ class Membership:
     root_certificate: bytes
     managers: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    data_path_port: int = 0
 
 
 async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock) -> Membership:
@@ -98,6 +100,7 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
         root_certificate=root,
         managers=reply.managers,
         warnings=reply.warnings,
+        data_path_port=reply.data_path_port,
     )
 
 

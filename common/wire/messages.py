@@ -92,7 +92,7 @@ class JoinRequest(Message):
 class JoinReply(Message):
     """The certificate chain (PEM, leaf first), the root (PEM), and where managers listen (`host:port`).
 
-    `warnings` are sentences for who joins the host.
+    `warnings` are sentences for who joins the host. `data_path_port` is the UDP port of all tunnels, 0: the usual one.
     """
 
     KIND: ClassVar[int] = 2
@@ -102,6 +102,7 @@ class JoinReply(Message):
     root_certificate: bytes
     managers: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    data_path_port: int = 0
 
 
 class Refused(Message):

@@ -84,6 +84,7 @@ class Membership:
             root_certificate=self._authority.root_certificate,
             managers=managers,
             warnings=warnings,
+            data_path_port=self._store.view.cluster.data_path_port,
         )
 
     def _count_join(self, address: str, now: float) -> None:

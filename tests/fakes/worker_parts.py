@@ -42,7 +42,7 @@ class FakeFiles:
 class FakeNetworks:
     """Gives each task an address in each of its networks; `calls` has what happened to a task.
 
-    Tests set `looks`, and `silent`, the ports on which no program listens yet.
+    Tests set `looks`, `silent`, the ports on which no program listens yet, and `trouble`, why it is not `ready`.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,9 @@ class FakeNetworks:
         self.world = NetworkWorld()
         self.reserved: dict[str, dict[str, str]] = {}
         self.full = False
+        self.trouble = ""
+        self.ready = asyncio.Event()
+        self.ready.set()
         self.silent: tuple[int, ...] = ()
         self.looks = asyncio.Event()
         self._last = 1
@@ -66,9 +69,13 @@ class FakeNetworks:
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         self.reserved[holder] = dict(addresses)
 
+    def hindrance(self, task: Task) -> str:
+        return self.trouble
+
     async def attach(self, task: Task) -> Attachment:
         if self.full:
             raise ResourceExhausted("network web has no free address on this host")
+        await self.ready.wait()
         self._note(task.id, "attach")
         endpoints = []
         for config in task.spec.networks:

@@ -185,6 +185,9 @@ class PaperPlane(DataPlane):
         self.names = names
         self.keeper = self._keeper = PaperKeeper(engine, node_id, self._attachments, names, address)
 
+    def hindrance(self, task: Task) -> str:
+        return ""
+
     async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
         return ()
 

@@ -101,19 +101,25 @@ class DataPlane:
                 return Attachment(mode=name)
         if not (task.spec.networks or _publishes(task) or self._attachments.of(task.id)):
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
-        waiting = "the engine has not said yet which addresses its containers have"
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
                 await self._keeper.surveyed.wait()
                 self._dns.admit(task)
-                waiting = ""
                 await self._give_addresses(task)
-                waiting = "its addresses are known, but the rules and routes for them are not written yet"
                 await self._keeper.in_line()
         except TimeoutError:
-            why = self._keeper.trouble or waiting or self._without_part(task)
+            why = self.hindrance(task)
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
         return self._attachment(task)
+
+    def hindrance(self, task: Task) -> str:
+        if self._keeper.trouble:
+            return self._keeper.trouble
+        if not self._keeper.surveyed.is_set():
+            return "the engine has not said yet which addresses its containers have"
+        if self._wanted(task) and not self._attachments.of(task.id):
+            return self._without_part(task)
+        return "its addresses are known, but the rules and routes for them are not written yet"
 
     async def adopted(self, task: Task, container: Container) -> Attachment:
         self._dns.readmit(task)

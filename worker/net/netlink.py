@@ -6,6 +6,7 @@ All that is ours can be told from the rest: it is on our tunnel, or carries our 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable
 from contextlib import suppress
@@ -44,6 +45,12 @@ _INET = 2
 _FAMILIES = (_INET, INET6)
 _BY_ROUTERS = 9
 _HAIRPIN_ON = 1
+
+# What the kernel means by "exists already" or "in use", for who looks at a task.
+PORT_TAKEN = (
+    "another VXLAN link of this host has UDP port {}, as where its engine is a node of a Docker Swarm, too: leave that "
+    "swarm, or make the cluster with 'swarm-manager init --data-path-port'"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +120,7 @@ class Kernel:
         failures: list[str] = []
         if tunnel != seen.tunnel:
             async with self._lock:
-                await _attempt(self._replace_tunnel(tunnel, seen), f"tunnel {tunnel}", done, failures)
+                await _attempt(self._replace_tunnel(tunnel, seen), "the tunnel between hosts", done, failures)
             seen = await self.look()
         async with self._lock:
             await self._change(items, seen, done, failures)
@@ -260,17 +267,22 @@ class Kernel:
             await self._route.link("del", index=seen.links[TUNNEL])
         if tunnel is None:
             return
-        await self._route.link(
-            "add",
-            ifname=tunnel.name,
-            kind="vxlan",
-            address=tunnel.mac,
-            mtu=tunnel.mtu,
-            vxlan_id=tunnel.vni,
-            vxlan_port=tunnel.port,
-            vxlan_local=tunnel.local,
-            vxlan_learning=0,
-        )
+        try:
+            await self._route.link(
+                "add",
+                ifname=tunnel.name,
+                kind="vxlan",
+                address=tunnel.mac,
+                mtu=tunnel.mtu,
+                vxlan_id=tunnel.vni,
+                vxlan_port=tunnel.port,
+                vxlan_local=tunnel.local,
+                vxlan_learning=0,
+            )
+        except NetlinkError as error:
+            if error.code not in (errno.EEXIST, errno.EADDRINUSE):
+                raise
+            raise OSError(error.code, PORT_TAKEN.format(tunnel.port)) from error
         (index,) = await self._route.link_lookup(ifname=tunnel.name)
         await self._route.link("set", index=index, state="up")
 

@@ -662,6 +662,21 @@ def test_a_task_says_what_the_engine_is_late_with_and_takes_it_back(name: str, d
 
 
 @virtual
+async def test_a_task_says_what_it_waits_for_of_its_hosts_network():
+    w = world()
+    w.networks.ready.clear()
+    w.networks.trouble = "wireguard-go failed: unix socket in use"
+    async with w.running():
+        await w.assign(make_task())
+        await asyncio.sleep(5)
+        assert (w.state(), w.last().message) == (S.PREPARING, "waits for the host's network")
+        assert w.last().err == "wireguard-go failed: unix socket in use"
+        w.networks.ready.set()
+        await asyncio.sleep(1)
+        assert (w.state(), w.last().err) == (S.RUNNING, "")
+
+
+@virtual
 async def test_stops_and_removals_that_are_late_say_so_and_an_ended_task_keeps_its_reason():
     w = world({"web": Program(), "bad": Program(exits_after=1, exit_code=3)})
     stop, remove = holding(w, "stop"), holding(w, "remove")

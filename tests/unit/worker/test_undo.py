@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from common.clock import SystemClock
-from common.errors import AlreadyExists, Unavailable
+from common.errors import AlreadyExists, FailedPrecondition, PermissionDenied, Unavailable
 from common.tls import ROLE_WORKER, CredentialFiles, Identity, certificate_request, new_key
 from common.wire.client import Membership
+from common.wire.handshake import refusal
 from common.wire.membership_messages import Withdraw
 from common.wire.messages import LeaveAck
 from common.wire.server import serve
@@ -20,7 +21,7 @@ from tests.fakes.engine import FakeEngine, Program
 from worker import join as joining
 from worker.config import DataDir
 from worker.join import JoinWishes, become_member, start, taken_back_unless_settled
-from worker.leave import undo
+from worker.leave import Told, undo
 from worker.ports import LABEL_AGENT, EngineError
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
@@ -34,10 +35,16 @@ class Manager:
         self.heard = []
         self.port = 0
         self.warnings = ()
+        self.data_path_port = 0
+        self.engine = {"Name": "host"}
+        self.removed = False
 
     async def handle(self, channel):
         number, message = await channel.receive()
         assert isinstance(message, Withdraw)
+        if self.removed:
+            await channel.send(refusal(PermissionDenied("node n1 was removed from the cluster")))
+            return
         self.heard.append(channel.peer.identity.node_id)
         await channel.send(LeaveAck(), number)
 
@@ -46,7 +53,9 @@ class Manager:
         chain = self.pki.authority.issue(certificate_request(key), identity, 90 * DAY, SystemClock().now(), [])
         root = self.pki.authority.root_certificate
         managers = (f"127.0.0.1:{self.port}",)
-        return Membership("n1", identity.cluster_id, chain, key, root, managers, self.warnings)
+        return Membership(
+            "n1", identity.cluster_id, chain, key, root, managers, self.warnings, data_path_port=self.data_path_port
+        )
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ def manager(tmp_path, monkeypatch):
         return made.membership()
 
     async def info(_):
-        return {"Name": "host"}
+        return made.engine
 
     monkeypatch.setattr("worker.join.join", accept)
     monkeypatch.setattr("worker.join.engine_info", info)
@@ -111,6 +120,28 @@ async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_pa
     async with await listening(manager):
         await become_member(data, wishes(tmp_path), told.append)
     assert told == ["node x has the host name alpha already\ufffd[2J"]
+
+
+async def test_a_host_whose_engine_has_the_tunnels_port_for_a_docker_swarm_is_no_node(manager, data, tmp_path):
+    manager.engine = {"Name": "host", "Swarm": {"LocalNodeState": "active"}}
+    async with await listening(manager):
+        with pytest.raises(
+            FailedPrecondition, match=r"UDP port 4789.*'docker swarm leave', or .* --data-path-port PORT"
+        ):
+            await become_member(data, wishes(tmp_path))
+        assert manager.heard == ["n1"]
+        assert not data.path.exists()
+        manager.data_path_port, told = 4790, []
+        await become_member(data, wishes(tmp_path), told.append)
+    assert [sentence[:54] for sentence in told] == ["this host's engine is a node of a Docker Swarm, too: n"]
+
+
+async def test_a_node_that_was_removed_before_is_told_from_one_that_nobody_hears(manager, data, tmp_path, caplog):
+    async with await listening(manager):
+        await become_member(data, wishes(tmp_path))
+        manager.removed = True
+        assert await undo(data) is Told.REMOVED
+    assert "does not hear" not in caplog.text
 
 
 @pytest.mark.parametrize("place", ["a file", "full"])
@@ -183,7 +214,7 @@ async def test_who_was_a_member_before_stays_one(manager, data, tmp_path):
 async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, tmp_path, caplog):
     async with await listening(manager):
         await become_member(data, wishes(tmp_path))
-    assert not await undo(data)
+    assert await undo(data) is Told.UNHEARD
     assert "does not hear that this node leaves" in caplog.text
     assert not data.path.exists()
 
@@ -207,7 +238,7 @@ async def test_containers_that_cannot_be_removed_do_not_keep_the_identity(manage
     monkeypatch.setattr("worker.leave.DockerEngine", lambda *_: engine)
     async with await listening(manager):
         await become_member(data, wishes(tmp_path))
-        assert await undo(data)
+        assert await undo(data) is Told.HEARD
     assert "stays: cannot stop container: permission denied" in caplog.text
     assert engine.names == ["stuck"]
     assert not data.path.exists()

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from common.errors import InvalidArgument, Unavailable
 from common.ids import to_base36
-from common.privatefiles import write_private
+from common.process.private_files import write_private
 
 MANAGER_NAME = "swarm-manager"
 ROLE_MANAGER = "swarm-manager"

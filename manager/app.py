@@ -17,18 +17,17 @@ from typing import Any
 
 import msgspec
 
+from common.aio.steady import keep_going
 from common.clock import Clock, SystemClock, sleep_until
-from common.sdnotify import Notifier
-from common.steady import keep_going
+from common.process.daemon import Notifier
 from common.tls import api_context, renewal_time, server_context
 from common.version import version
 from common.wire.server import serve as serve_cluster
+from manager.api.access.audit import AuditFile
 from manager.api.app import Api
-from manager.api.audit_file import AuditFile
 from manager.api.context import Identity
-from manager.api.engines import ConnectedEngines
-from manager.api.server import serve as serve_api
-from manager.backends.sqlite import SqliteBackend
+from manager.api.engine.connections import ConnectedEngines
+from manager.api.http.server import serve as serve_api
 from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
@@ -39,8 +38,9 @@ from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.loops.tunnelkeys import tunnel_keys_rule
-from manager.state.store import Store
+from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.store import Store
 
 # Members of this group may use the API, which is as good as root on every host of the cluster.
 API_GROUP = "swarm"

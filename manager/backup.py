@@ -21,15 +21,15 @@ import msgspec
 
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
-from common.privatefiles import private_file
-from common.terminal import echo
+from common.process.private_files import private_file
+from common.text.terminal import echo
 from common.version import version
-from manager.backends.confirmed import read_confirmed
-from manager.backends.contents import read
-from manager.backends.failures import WHAT_IS_LEFT, Damaged, explaining
-from manager.backends.storefile import snapshot
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir
+from manager.store.backends.confirmed import read_confirmed
+from manager.store.backends.contents import read
+from manager.store.backends.failures import WHAT_IS_LEFT, Damaged, explaining
+from manager.store.backends.sqlite import snapshot
 
 FORMAT = 1
 MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE = "manifest.json", "config.json", "ca.crt", "ca.key", "store.db"

@@ -9,7 +9,6 @@ import random
 import socket
 from collections.abc import Iterator, Sequence
 
-from common import addressing, addressing6, hostaddr
 from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument, Unavailable
 from common.ids import new_id
@@ -18,13 +17,15 @@ from common.model.cluster import DEFAULT_DATA_PATH_PORT, CAConfig
 from common.model.container import DriverConfig
 from common.model.network import IpamOptions, NetworkSpec
 from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStatus
-from common.privatefiles import private_folder
-from manager.backends.sqlite import SqliteBackend
+from common.net import addressing, host_addresses
+from common.net import addressing as addressing6
+from common.process.private_files import private_folder
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens
 from manager.config import DataDir, ManagerConfig, split_address
-from manager.state.changes import Decision
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.changes import Decision
+from manager.store.store import Store
 
 # Tried in this order: the first that overlaps none of the host's own routes is used. Docker's own pools are left to it.
 _POOLS = ("10.0.0.0/8", "10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10", "198.18.0.0/15")
@@ -132,7 +133,7 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
         InvalidArgument: a pool is malformed, too small, or overlaps a route; or none of ours is free.
 
     """
-    routes = hostaddr.routed()
+    routes = host_addresses.routed()
     if not wished:
         for pool in _POOLS:
             if not _overlapped(pool, routes):
@@ -159,7 +160,7 @@ def choose_data_path_port(wished: int) -> int:
     return wished or DEFAULT_DATA_PATH_PORT
 
 
-def _overlapped(pool: str, routes: Sequence[tuple[hostaddr.Network, str]]) -> str:
+def _overlapped(pool: str, routes: Sequence[tuple[host_addresses.Network, str]]) -> str:
     network = ipaddress.ip_network(pool)
     for route, link in routes:
         if route.version == network.version and network.overlaps(route):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.addressing import ANY_ADDRESS, is_address
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.privatefiles import write_private
+from common.net.addressing import ANY_ADDRESS, is_address
+from common.process.private_files import write_private
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
 DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"

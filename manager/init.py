@@ -12,19 +12,20 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from common import hostaddr, logs
-from common.addressing import ANY_ADDRESS, is_one_host
 from common.clock import SystemClock, rfc3339
-from common.daemon import Daemon
 from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
-from common.interrupt import attempt, interruptible
+from common.net import host_addresses
+from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.privateprocess import keep_memory_off_disk
-from common.terminal import echo
+from common.process import logs
+from common.process.daemon import Daemon
+from common.process.interrupt import attempt, interruptible
+from common.text.terminal import echo
 from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
-from manager.cli.membership import join_help
+from manager.cli.cluster.commands import join_help
 from manager.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_HOST,
@@ -111,7 +112,9 @@ def restored_configuration(
     """
     address, port = split_address(before.advertise_addr)
     if advertise is None:
-        advertise = address if address in (own := hostaddr.addresses()) or not own else hostaddr.choose_advertised()
+        advertise = (
+            address if address in (own := host_addresses.addresses()) or not own else host_addresses.choose_advertised()
+        )
     host, port = split_address(advertise, port)
     config = configuration(
         before.node_id, f"{bracketed(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
@@ -193,7 +196,7 @@ def configuration(
         InvalidArgument: an address is malformed, or there are several to choose from.
 
     """
-    host, port = split_address(advertise or hostaddr.choose_advertised(), DEFAULT_PORT)
+    host, port = split_address(advertise or host_addresses.choose_advertised(), DEFAULT_PORT)
     if host in ANY_ADDRESS:
         raise InvalidArgument(
             f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"

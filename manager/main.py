@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from common import logs
 from common.privateprocess import keep_memory_off_disk, refuse_others_writing
-from common.terminal import echo
+from common.process import logs
+from common.text.terminal import echo
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
 from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
@@ -129,7 +129,7 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     import uvloop  # noqa: PLC0415 - as above
 
     from manager import app  # noqa: PLC0415 - as above
-    from manager.backends.failures import Damaged  # noqa: PLC0415 - as above
+    from manager.store.backends.failures import Damaged  # noqa: PLC0415 - as above
 
     logs.setup(log_level)
     keep_memory_off_disk()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.launch import launch
+from common.process.launch import launch
 
 
 def main() -> None:

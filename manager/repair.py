@@ -20,18 +20,17 @@ from common.clock import Clock, SystemClock, rfc3339
 from common.errors import FailedPrecondition
 from common.ids import new_id
 from common.model import Node
-from common.privatefiles import sync_folder
-from common.terminal import echo
-from manager.backends.confirmed import confirmed_path
-from manager.backends.contents import Contents, best, counted, to_the_second
-from manager.backends.failures import explaining
-from manager.backends.sqlite import SqliteBackend
-from manager.backends.storefile import StoreFile, claimed
+from common.process.private_files import sync_folder
+from common.text.terminal import echo
 from manager.ca.files import AuthorityFiles
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
 from manager.restore import settled
-from manager.state.changes import Change, ChangeSet
-from manager.state.store import Store
+from manager.store.backends.confirmed import confirmed_path
+from manager.store.backends.contents import Contents, best, counted, to_the_second
+from manager.store.backends.failures import explaining
+from manager.store.backends.sqlite import SqliteBackend, StoreFile, claimed
+from manager.store.changes import Change, ChangeSet
+from manager.store.store import Store
 
 
 def repair(data: DataDir, *, accept: bool) -> int:

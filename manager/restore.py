@@ -16,15 +16,15 @@ from common.clock import Clock
 from common.errors import InvalidArgument
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, ManagerStatus, Node, NodeStatus
-from common.privatefiles import private_file, write_private
-from manager.backends.sqlite import SqliteBackend
+from common.process.private_files import private_file, write_private
 from manager.backup import CA_CERTIFICATE, CA_KEY, CONFIG, MANIFEST, Manifest, members, read_manifest
 from manager.bootstrap import all_or_nothing, first_node, refuse_second
 from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig, split_address
-from manager.state.changes import Decision
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.changes import Decision
+from manager.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

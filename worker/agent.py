@@ -17,9 +17,9 @@ from common.clock import Clock
 from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
-from common.wire.barrier_messages import Applied
-from common.wire.budget import LONGEST_ERROR
+from common.wire.admission import LONGEST_ERROR
 from common.wire.image_messages import BringImage, Brought
+from common.wire.membership_messages import Applied
 from common.wire.messages import (
     PROTOCOL_VERSION,
     Assignments,
@@ -31,22 +31,22 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.usage_messages import Measure, Usage
-from worker import resources
 from worker.assignments import AssignmentSet
-from worker.gate import EngineGate, calls_at_once
-from worker.guests import Guests
-from worker.hands import Hands
-from worker.images import Fetch, Images
+from worker.engine.call_limiter import EngineGate, calls_at_once
+from worker.engine.presence import EnginePresence
+from worker.host import resources
+from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
-from worker.meter import Meter
-from worker.plain import PlainWatch
-from worker.ports import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, TaskFiles
-from worker.presence import EnginePresence
-from worker.reporter import Reporter
-from worker.supervisor import Supervisor
-from worker.taskfiles import Materials
-from worker.taskmachine import Contact
+from worker.interfaces import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, TaskFiles
+from worker.link.reporter import Reporter
+from worker.metrics.meter import Meter
+from worker.tasks.plan.files import Materials
+from worker.tasks.plan.machine import Contact
+from worker.tasks.runner_context import Hands
+from worker.tasks.supervisor import Supervisor
+from worker.unmanaged.attachments import Guests
+from worker.unmanaged.usage import PlainWatch
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0

@@ -13,27 +13,27 @@ import msgspec
 
 from common.clock import SystemClock
 from common.errors import FailedPrecondition, SwarmError
-from common.sdnotify import Notifier
+from common.process.daemon import Notifier
 from common.version import version
 from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
-from worker import claims, statusfile
 from worker.agent import Agent
 from worker.config import DataDir, WorkerConfig, is_manager_address
-from worker.dialler import Credentials, TlsDialler
-from worker.engine import DockerEngine
-from worker.hoststate import is_going_down
-from worker.imagefetch import ImageFetcher
-from worker.imagekeep import DAY_SECONDS, FetchedImages
-from worker.imagelink import ImageLink
-from worker.imageserver import ImageServer
-from worker.localdb import LocalDb
-from worker.net.choice import choose_networks
-from worker.questions import Questions
-from worker.session import Session
-from worker.statusfile import WorkerStatus
-from worker.supervisor import live
-from worker.tmpfs import TmpfsFiles
+from worker.database import LocalDb
+from worker.engine.driver import DockerEngine
+from worker.host import locks, status_file
+from worker.host.shutdown import is_going_down
+from worker.host.status_file import WorkerStatus
+from worker.images.fetch import ImageFetcher
+from worker.images.keep import DAY_SECONDS, FetchedImages
+from worker.images.link import ImageLink
+from worker.images.serve import ImageServer
+from worker.link.dialler import Credentials, TlsDialler
+from worker.link.requests import Questions
+from worker.link.session import Session
+from worker.net.dataplane import choose_networks
+from worker.tasks.supervisor import live
+from worker.tasks.tmpfs import TmpfsFiles
 
 STATUS_SECONDS = 1.0
 # Until there is a manager: `join` reads who it is.
@@ -88,9 +88,9 @@ class _Daemon:
         credentials = Credentials(self._data_dir.credentials, self._clock, self._rng)
         engine = DockerEngine(self._config.docker_host, self._rng)
         try:
-            with claims.hold(claims.engine_at(self._config.docker_host)) as ours, claims.hold(claims.NETWORK) as alone:
+            with locks.hold(locks.engine_at(self._config.docker_host)) as ours, locks.hold(locks.NETWORK) as alone:
                 if not ours:
-                    raise FailedPrecondition(claims.engine_taken(self._config.docker_host))
+                    raise FailedPrecondition(locks.engine_taken(self._config.docker_host))
                 await self._serve(credentials, engine, alone=alone)
         finally:
             await engine.close()
@@ -152,7 +152,7 @@ class _Daemon:
 
     async def _tell_status(self, agent: Agent, session: Session, credentials: Credentials) -> None:
         """Write down what changed, for those who ask: who serves us, what runs, where managers are."""
-        last, mark = WorkerStatus(pid=0), statusfile.process_mark(os.getpid())
+        last, mark = WorkerStatus(pid=0), status_file.process_mark(os.getpid())
         while True:
             statuses = agent.supervisor.tasks
             status = WorkerStatus(
@@ -170,7 +170,7 @@ class _Daemon:
             try:
                 if status != last:
                     # In a thread: to take the place of a file that is there may wait for a disk that engines keep busy.
-                    await asyncio.to_thread(statusfile.write, self._data_dir.status, status)
+                    await asyncio.to_thread(status_file.write, self._data_dir.status, status)
                     self._notifier.status(
                         f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
                     )

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.privatefiles import write_private
+from common.process.private_files import write_private
 from common.tls import CredentialFiles
 from common.wire.messages import DEFAULT_PORT
-from worker.engine import DEFAULT_HOST
+from worker.engine.driver import DEFAULT_HOST
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"

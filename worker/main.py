@@ -12,17 +12,19 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from common import logs, shellcompletion
 from common.clock import rfc3339
 from common.errors import SwarmError, leaves
-from common.helptext import as_epilog
-from common.interrupt import interruptible
 from common.privateprocess import keep_memory_off_disk, refuse_others_writing
-from common.terminal import echo
+from common.process import logs
+from common.process.interrupt import interruptible
+from common.text import help as shellcompletion
+from common.text.help import as_epilog
+from common.text.terminal import echo
 from common.version import version
-from worker import app, join, jointoken, leave, statusfile
+from worker import app
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
-from worker.engine import DEFAULT_HOST
+from worker.engine.driver import DEFAULT_HOST
+from worker.host import join, join_token, leave, status_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,7 +84,7 @@ def main() -> None:
     "--token-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"Read the token from a file. Without either it is that of {jointoken.VARIABLE}.",
+    help=f"Read the token from a file. Without either it is that of {join_token.VARIABLE}.",
 )
 @click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
 @click.option("--docker-host", default=DEFAULT_HOST, show_default=True, help="The engine to run tasks on.")
@@ -131,7 +133,7 @@ def join_command(
     data = DataDir(data_dir)
     wishes = join.JoinWishes(
         manager=manager,
-        token=jointoken.read_token(token, token_file),
+        token=join_token.read_token(token, token_file),
         advertise_addr=advertise_addr,
         docker_host=docker_host,
         image_port=image_port,
@@ -177,7 +179,7 @@ def start_command(manager: str, data_dir: Path) -> None:
     """
     data = DataDir(data_dir)
     join.start_again(data, manager)
-    status = statusfile.read(data.status)
+    status = status_file.read(data.status)
     if status is None or not status.manager:
         hint = join.daemon(data).log_hint()
         echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
@@ -240,7 +242,7 @@ def status_command(layout: str, data_dir: Path) -> None:
     """Show whether this worker runs, which manager it talks to, and what it has. Exits with 1 if it does not run."""
     data = DataDir(data_dir)
     config = data.load()
-    status = statusfile.read(data.status)
+    status = status_file.read(data.status)
     if layout == "json":
         known = {"node_id": config.node_id, "cluster_id": config.cluster_id, "running": status is not None}
         echo(msgspec.json.format(msgspec.json.encode(known | msgspec.to_builtins(status or {}))).decode())
@@ -252,7 +254,7 @@ def status_command(layout: str, data_dir: Path) -> None:
 
 
 def _status_lines(
-    config: WorkerConfig, status: statusfile.WorkerStatus | None, log_hint: str
+    config: WorkerConfig, status: status_file.WorkerStatus | None, log_hint: str
 ) -> Iterator[tuple[str, str]]:
     yield "Node", config.node_id
     yield "Cluster", config.cluster_id

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.errors import FailedPrecondition
-from worker.net.names import DEFAULT_TUNNEL_PORT
-from worker.ports import JSON
+from worker.interfaces import JSON
+from worker.net.plan.names import DEFAULT_TUNNEL_PORT
 
 
 def warning(info: JSON, tunnel_port: int) -> str:

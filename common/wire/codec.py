@@ -18,7 +18,7 @@ import msgspec
 
 from common.errors import ProtocolError
 from common.model.node import NodeDescription
-from common.printable import printable
+from common.text.terminal import printable
 from common.wire.message import Message
 from common.wire.messages import MAX_FRAME_BYTES, PROTOCOL_VERSION, AnyMessage, Hello, JoinRequest
 

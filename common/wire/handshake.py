@@ -21,7 +21,7 @@ from common.errors import (
     Unauthenticated,
     Unavailable,
 )
-from common.printable import printable
+from common.text.terminal import printable
 from common.tls import BACKDATE_SECONDS, ROLE_WORKER, Identity
 from common.version import version
 from common.wire.channel import PeerInfo

@@ -20,7 +20,6 @@ from common.model.network import Network
 from common.model.node import NodeDescription, TunnelKey
 from common.model.secret import Config, Secret
 from common.model.task import Task, TaskStatus
-from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.image_messages import (
     BringImage,
     Brought,
@@ -37,7 +36,7 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
-from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit, Withdraw
+from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
@@ -271,7 +270,7 @@ class Assignments(Message):
 
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
     the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
-    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.addressing`), `data_path_port` the UDP
+    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.net.addressing`), `data_path_port` the UDP
     port of all tunnels, 0 for the usual one; both only in complete sets.
     A peer that is removed need not have been sent before. `tunnel_keys` are the node's own, private halves included;
     None: as they were. The worker keeps them in memory only. `hostname` is what the node is called in the cluster,
@@ -333,7 +332,7 @@ class OpenStream(Message):
 class StreamHello(Message):
     """First frame of a stream connection; after it, bytes without frames. `error` says why the stream cannot be.
 
-    With `half_close` both ends send chunks (`common.wire.chunks`), so that one can be done before the other.
+    With `half_close` both ends send chunks (`common.wire.frames`), so that one can be done before the other.
     """
 
     KIND: ClassVar[int] = 41

@@ -18,9 +18,8 @@ from typing import Any, cast
 from common.errors import ProtocolError
 from common.tls import identity_of_der
 from common.wire.channel import ChannelClosed, PeerInfo
-from common.wire.chunks import ChunkTransport
 from common.wire.codec import Frame, SealedFrame, encode, read
-from common.wire.frame import FrameDecoder
+from common.wire.frames import ChunkTransport, FrameDecoder
 from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, StreamHello
 
 FLUSH_SECONDS = 0.010

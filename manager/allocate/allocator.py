@@ -10,18 +10,16 @@ from functools import cached_property
 
 import msgspec
 
-from common.addressing import layout
-from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import NotFound, ResourceExhausted, SwarmError
 from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.service import Endpoint, EndpointSpec, PortConfig
-from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in
-from manager.allocate.leases import lease, release
-from manager.allocate.ports import PortsInUse, choose_ports
+from common.net.addressing import layout
+from common.text.image_names import PREDEFINED_NETWORKS
+from manager.allocate.attachments import DRAINED_LINGER, LEASE_LINGER, is_in, lease, release
+from manager.allocate.endpoints import AddressesInUse, PortsInUse, choose_ports, choose_vips, targets
 from manager.allocate.subnets import allocate_among, is_allocated, is_overlay
-from manager.allocate.vips import AddressesInUse, choose_vips, targets
-from manager.state.changes import Decision
-from manager.state.view import View
+from manager.store.changes import Decision
+from manager.store.view import View
 
 PENDING_MESSAGE = "pending task scheduling"
 RETRY_SECONDS = 5.0

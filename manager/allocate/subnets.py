@@ -9,14 +9,14 @@ from typing import TypeAlias
 
 import msgspec
 
-from common import addressing6
-from common.addressing import ipv4_pools, is_address, layout
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network
 from common.model.network import IpamConfig
+from common.net import addressing
+from common.net.addressing import ipv4_pools, is_address, layout
 from common.wire.messages import MESH, MESH6
-from manager.state.ranges import Range, first_free, network_of, range_of
-from manager.state.view import View
+from manager.domain.network_parts import Range, first_free, network_of, range_of
+from manager.store.view import View
 
 AnyNetwork: TypeAlias = IPv4Network | IPv6Network
 
@@ -98,7 +98,7 @@ def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNet
     tunnels, gateways = layout(cluster.default_addr_pool).reserved()
     yield tunnels, f"{tunnels}, which the cluster keeps for its tunnels"
     yield gateways, f"{gateways}, which the cluster keeps for its published ports"
-    mesh = addressing6.mesh_prefix(addressing6.cluster_pools(cluster.id, cluster.default_addr_pool))
+    mesh = addressing.mesh_prefix(addressing.cluster_pools(cluster.id, cluster.default_addr_pool))
     if mesh is not None:
         yield mesh, f"{mesh}, which the cluster keeps for its published ports"
     for other in others:
@@ -128,11 +128,11 @@ def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetw
 
 
 def _check_ipv6(network: Network, subnet: IPv6Network) -> None:
-    """Refuse what addresses that follow from IPv4 ones do not fit into (common.addressing6)."""
+    """Refuse what addresses that follow from IPv4 ones do not fit into (common.net.addressing)."""
     if not network.spec.ipv6_enabled:
         raise _refused(network, f"subnet {subnet} is IPv6, and the network is not: give --ipv6 too")
-    if subnet.prefixlen > addressing6.SMALLEST_SUBNET:
-        raise _refused(network, f"subnet {subnet} is too small: give at least /{addressing6.SMALLEST_SUBNET}")
+    if subnet.prefixlen > addressing.SMALLEST_SUBNET:
+        raise _refused(network, f"subnet {subnet} is too small: give at least /{addressing.SMALLEST_SUBNET}")
     if subnet.is_link_local or subnet.is_multicast:
         raise _refused(network, f"subnet {subnet} is not for hosts: give one such as fd00:20::/64")
 
@@ -142,7 +142,7 @@ def _check_ipv6_range(network: Network, configs: Sequence[IpamConfig]) -> None:
     for config in configs:
         if ":" in config.range:
             area = IPv4Network(configs[0].range or configs[0].subnet)
-            used = addressing6.range_with_ipv4(IPv6Network(config.subnet), area)
+            used = addressing.range_with_ipv4(IPv6Network(config.subnet), area)
             if not _contains(IPv6Network(config.range), used):
                 raise _refused(
                     network,
@@ -210,10 +210,10 @@ def _from_pool6(cluster: Cluster, taken: Iterable[tuple[AnyNetwork, str]], own: 
 
     So networks that have different IPv4 subnets, one after the other too, have different ones of these.
     """
-    pools = addressing6.ipv6_pools(addressing6.cluster_pools(cluster.id, cluster.default_addr_pool))
+    pools = addressing.ipv6_pools(addressing.cluster_pools(cluster.id, cluster.default_addr_pool))
     used = [range_of(other) for other, _ in taken if isinstance(other, IPv6Network)]
     for pool in pools:
-        prefix = addressing6.subnet_size(pool)
+        prefix = addressing.subnet_size(pool)
         size = 1 << (128 - prefix)
         first, end = range_of(pool)
         start = first + _place(cluster, own) % ((end - first) // size) * size

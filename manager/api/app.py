@@ -13,55 +13,42 @@ from typing import Self
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
-from manager.api import (
-    build,
-    certificates,
-    containers,
-    containers_create,
-    containers_list,
-    events,
-    execs,
-    files,
-    images,
-    images_adopt,
-    images_bring,
-    images_list,
-    images_remove,
-    logs,
-    networks,
-    networks_connect,
-    networks_encrypted,
-    nodes,
-    rebalance,
-    refused,
-    registry,
-    rollouts,
-    services,
-    stacks,
-    swarm,
-    system,
-    tasks,
-    volumes,
-)
-from manager.api.access import admitted, authorise
-from manager.api.access_environment import shown_to
-from manager.api.access_forbidden import check_request, restricted
-from manager.api.answer_memory import AnswerMemory, Lease
-from manager.api.audit import Audit, Entry, object_of
+from manager.api import files, refused, stacks, swarm, system, volumes
+from manager.api.access import certificates
+from manager.api.access.audit import Audit, Entry, object_of
+from manager.api.access.forbidden_routes import check_request, restricted
+from manager.api.access.redaction import shown_to
+from manager.api.access.roles import admitted, authorise
 from manager.api.call import Answer, Call, Reply
-from manager.api.containers_index import ContainerIndex
+from manager.api.containers import create as containers_create
+from manager.api.containers import execs
+from manager.api.containers import list as containers_list
+from manager.api.containers import routes as containers
+from manager.api.containers.index import ContainerIndex
 from manager.api.context import Context, Identity
-from manager.api.engines import Engines
+from manager.api.engine.connections import Engines
+from manager.api.engine.presence import Presence
 from manager.api.errors import EngineError, describe, invalid
-from manager.api.eventlog import EventLog
+from manager.api.events import routes as events
+from manager.api.events.log import EventLog
 from manager.api.host import this_host
-from manager.api.proxy_presence import Presence
+from manager.api.http.answer_memory import AnswerMemory, Lease
+from manager.api.images import adopt, bring, build, registry, remove
+from manager.api.images import list as images_list
+from manager.api.images import routes as images
+from manager.api.logs import routes as logs
+from manager.api.networks import connect, encrypted
+from manager.api.networks import routes as networks
+from manager.api.nodes import rebalance
+from manager.api.nodes import routes as nodes
+from manager.api.render import JsonCache
 from manager.api.router import Match, Router
-from manager.api.views.cache import JsonCache
+from manager.api.services import rollouts, tasks
+from manager.api.services import routes as services
 from manager.ca.authority import Authority
-from manager.state.measurements import Measurements
-from manager.state.refusals import Refusals
-from manager.state.store import Store
+from manager.domain.refusals import Refusals
+from manager.store.measurements import Measurements
+from manager.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,8 +69,8 @@ RESOURCES = (
     logs,
     files,
     networks,
-    networks_connect,
-    networks_encrypted,
+    connect,
+    encrypted,
     events,
     registry,
     containers_create,
@@ -92,9 +79,9 @@ RESOURCES = (
     execs,
     volumes,
     images_list,
-    images_adopt,
-    images_bring,
-    images_remove,
+    adopt,
+    bring,
+    remove,
     images,
     build,
     refused,

@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from common.clock import parse_rfc3339, seconds
-from common.quantities import parse_duration
-from manager.api.access import NOBODY, Caller
-from manager.api.body import decode
+from common.text.quantities import parse_duration
+from manager.api.access.roles import NOBODY, Caller
 from manager.api.errors import invalid
+from manager.api.http.body import decode
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common.clock import Clock
-from manager.api.answer_memory import Lease
-from manager.api.containers_index import ContainerIndex
-from manager.api.engines import Engines
-from manager.api.eventlog import EventLog
+from manager.api.containers.index import ContainerIndex
+from manager.api.engine.connections import Engines
+from manager.api.engine.presence import Presence
+from manager.api.events.log import EventLog
 from manager.api.host import Host
-from manager.api.proxy_presence import Presence
-from manager.api.views.cache import JsonCache
+from manager.api.http.answer_memory import Lease
+from manager.api.render import JsonCache
 from manager.ca.authority import Authority
-from manager.state.measurements import Measurements
-from manager.state.refusals import Refusals
-from manager.state.store import Records
+from manager.domain.refusals import Refusals
+from manager.store.measurements import Measurements
+from manager.store.store import Records
 
 
 @dataclass(frozen=True, slots=True)

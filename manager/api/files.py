@@ -2,38 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from common.errors import AlreadyExists, InvalidArgument, OutOfSequence
 from common.ids import new_id
-from common.model import Config, Secret
+from common.model import Config, Secret, Service
 from common.model.client import Role
 from common.model.secret import MAX_CONFIG_BYTES, MAX_SECRET_BYTES, ConfigSpec, SecretSpec
-from manager.api.call import Answer, Call, Reply
+from common.spec.extensions import check_file
+from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.context import Context
-from manager.api.errors import Unimplemented
-from manager.api.file_rules import (
-    FILTERS,
-    FileT,
-    SpecT,
-    check_current,
-    check_unused,
-    file_passes,
-    relabelled,
-    update_index,
-    without_managed,
-)
-from manager.api.json_list import json_list
-from manager.api.lookup import find
+from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.http.json_list import json_list
+from manager.api.lookup import any_prefix, find, labels_match, passes
 from manager.api.names import check_file_name
+from manager.api.render import head, render
 from manager.api.router import Route
-from manager.api.views.files import config_view, secret_view
-from manager.orchestrate.rotation import rotate
-from manager.state.extensions import check_file
-from manager.state.transaction import Transaction
-from manager.state.view import NamedTableView, View
+from manager.domain.references import MANAGED, VERSION_OF, container_references
+from manager.orchestrate.update import canary
+from manager.orchestrate.update.rotation import rotate
+from manager.store.transaction import Transaction
+from manager.store.view import NamedTableView, View
+
+# What the API's secrets and configs have in common.
+
+
+FileT = TypeVar("FileT", Secret, Config)
+SpecT = TypeVar("SpecT", SecretSpec, ConfigSpec)
+
+FILTERS = frozenset({"id", "label", "name", "names"})
+
+
+def file_passes(value: Secret | Config, filters: Filters) -> bool:
+    """Whether a secret or config is in a filtered list; `names` match whole, `name` by prefix."""
+    return passes(
+        filters,
+        {
+            "id": lambda values: any_prefix(value.id, values),
+            "name": lambda values: any_prefix(value.name, values),
+            "names": lambda values: value.name in values,
+            "label": lambda values: labels_match(value.spec.labels, values),
+        },
+    )
+
+
+def update_index(call: Call, noun: str) -> int:
+    """Return the `version` query in the engine's words for these two resources."""
+    try:
+        return call.index(noun)
+    except EngineError:
+        raise invalid(f"invalid {noun} version") from None
+
+
+def without_managed(spec: SpecT) -> SpecT:
+    """Drop the labels that are the manager's own: a client that sends back what it read changes nothing by that."""
+    labels = {key: value for key, value in spec.labels.items() if key not in MANAGED}
+    return msgspec.structs.replace(spec, labels=labels)
+
+
+def relabelled(value: FileT, labels: Mapping[str, str]) -> FileT:
+    """Give a secret or config other labels; the manager's own stay."""
+    own = {key: text for key, text in value.spec.labels.items() if key in MANAGED}
+    others = {key: text for key, text in labels.items() if key not in MANAGED}
+    return msgspec.structs.replace(value, spec=msgspec.structs.replace(value.spec, labels={**others, **own}))
+
+
+def check_current(noun: str, value: Secret | Config) -> None:
+    """Refuse new content for an old version.
+
+    Raises:
+        InvalidArgument: names the object to update.
+
+    """
+    if name := value.spec.labels.get(VERSION_OF):
+        raise InvalidArgument(f"{noun} {value.name} is an old version of {name}: update {noun} {name}")
+
+
+def check_unused(noun: str, value: Secret | Config, view: View) -> None:
+    """Refuse the removal of what a service uses.
+
+    Raises:
+        InvalidArgument: names the services.
+
+    """
+    users = sorted(service.name for service in view.services if _uses(service, value, view))
+    if users:
+        plural = "s" if len(users) > 1 else ""
+        text = f"{noun} '{value.name}' is in use by the following service{plural}: {', '.join(users)}"
+        raise InvalidArgument(text)
+
+
+def _uses(service: Service, value: Secret | Config, view: View) -> bool:
+    """Whether a service names it, or tasks do that a canary leaves as they are and may have to replace."""
+    if service.pending_delete:
+        return False
+    kept = (task.spec for task in canary.originals(service, view.tasks.of_service(service.id)))
+    return any(value.id in container_references(spec.container_spec) for spec in (service.spec.task_template, *kept))
+
+
+# Secrets and configs as the engine's API shows them. The data of a secret is in no answer, ever.
+
+
+def secret_view(secret: Secret) -> dict[str, Any]:
+    result = head(secret)
+    spec: dict[str, Any] = {"Name": secret.spec.name, "Labels": secret.spec.labels}
+    if secret.spec.driver is not None:
+        spec["Driver"] = render(secret.spec.driver)
+    if secret.spec.templating is not None:
+        spec["Templating"] = render(secret.spec.templating)
+    result["Spec"] = spec
+    return result
+
+
+def config_view(config: Config) -> dict[str, Any]:
+    result = head(config)
+    spec = render(config.spec)
+    spec.setdefault("Labels", {})
+    result["Spec"] = spec
+    return result
 
 
 @dataclass(frozen=True, slots=True)

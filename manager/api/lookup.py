@@ -10,7 +10,7 @@ from common.ids import ID_LENGTH
 from common.model import Network, Node, Service, StoredObject, Task
 from manager.api.call import Filters
 from manager.api.errors import EngineError
-from manager.state.view import NamedTableView, TableView, View
+from manager.store.view import NamedTableView, TableView, View
 
 T = TypeVar("T", bound=StoredObject)
 

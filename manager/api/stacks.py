@@ -22,19 +22,17 @@ from common.model.service import STACK_LABEL, ServiceSpec
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, describe, invalid
-from manager.api.file_rules import FileT, SpecT
-from manager.api.files import CONFIGS, SECRETS, Resource
-from manager.api.images_pin import pinned, warnings_of
-from manager.api.network_requests import NetworkCreate
-from manager.api.networks import asked_network, put_network
+from manager.api.files import CONFIGS, SECRETS, FileT, Resource, SpecT
+from manager.api.networks.requests import NetworkCreate
+from manager.api.networks.routes import asked_network, put_network
 from manager.api.router import Route
-from manager.api.service_names import resolve_networks
-from manager.api.services import ambiguous_hosts, changed_service, registry_auth
-from manager.api.validate import check_service
+from manager.api.services.names import resolve_networks
+from manager.api.services.routes import ambiguous_hosts, changed_service, pinned, registry_auth, warnings_of
+from manager.api.services.validation import check_service
 from manager.domain.file_ids import with_ids
 from manager.domain.passed_on_ports import without_passed_on
 from manager.domain.service_change import new_service
-from manager.state.transaction import Transaction
+from manager.store.transaction import Transaction
 
 
 class StackService(Model):

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.clock import HOUR
 from common.errors import InvalidArgument, OutOfSequence
+from common.model import Cluster
 from common.model.client import Role
-from common.model.cluster import ClusterSpec
-from manager.api.body import convert, normal, parse
+from common.model.cluster import ClusterSpec, JoinTokens
+from common.spec import extensions
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.http.body import convert, normal, parse
+from manager.api.render import head, render
 from manager.api.router import Route
-from manager.api.views.swarm import swarm_view
 from manager.ca import tokens
-from manager.state import extensions
-from manager.state.transaction import Transaction
+from manager.store.transaction import Transaction
 
 # What a body sets although it is zero.
 _EVEN_IF_ZERO = frozenset({"AutoLockManagers", "Labels", "TaskHistoryRetentionLimit"})
@@ -146,3 +151,49 @@ ROUTES = (
     Route("GET", "/swarm/unlockkey", unlock_key, needs=Role.ADMIN),
     Route("POST", "/swarm/unlock", unlock, needs=Role.ADMIN),
 )
+
+
+# The cluster itself as the engine's API shows it.
+
+
+@lru_cache(maxsize=4)
+def _tls_fields(root_certificate: str) -> tuple[str, str]:
+    certificate = x509.load_pem_x509_certificate(root_certificate.encode())
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    subject = certificate.subject.public_bytes()
+    return base64.b64encode(subject).decode(), base64.b64encode(key).decode()
+
+
+def tls_info(cluster: Cluster) -> dict[str, str]:
+    """Return what clients need to know of the cluster's root certificate; nothing when there is none."""
+    if not cluster.root_certificate:
+        return {}
+    subject, key = _tls_fields(cluster.root_certificate)
+    return {"TrustRoot": cluster.root_certificate, "CertIssuerSubject": subject, "CertIssuerPublicKey": key}
+
+
+def cluster_view(cluster: Cluster) -> dict[str, Any]:
+    """Render the cluster without its join tokens, as it stands in `/info`."""
+    result = head(cluster)
+    result["Spec"] = cluster_spec_view(cluster.spec)
+    result["TLSInfo"] = tls_info(cluster)
+    result["RootRotationInProgress"] = False
+    result["DefaultAddrPool"] = list(cluster.default_addr_pool)
+    result["SubnetSize"] = cluster.subnet_size
+    result["DataPathPort"] = cluster.data_path_port
+    return result
+
+
+def swarm_view(cluster: Cluster, *, tokens: bool) -> dict[str, Any]:
+    """Render the cluster as `GET /swarm` does: with its join tokens, or with empty ones."""
+    shown = cluster.join_tokens if tokens else JoinTokens()
+    return cluster_view(cluster) | {"JoinTokens": {"Worker": shown.worker, "Manager": shown.manager}}
+
+
+def cluster_spec_view(spec: ClusterSpec) -> dict[str, Any]:
+    """Render the cluster's spec; the signing key of the authority is left out."""
+    result = render(spec)
+    result.setdefault("Labels", {})
+    result.setdefault("TaskDefaults", {})
+    result.get("CAConfig", {}).pop("SigningCAKey", None)
+    return result

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.model.client import Role
-from manager.api.builder import builder_version, by_suitability
 from manager.api.call import Answer, Call, Reply
-from manager.api.containers_list import warning_header
+from manager.api.containers.list import warning_header
 from manager.api.context import Context
-from manager.api.engine_types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
-from manager.api.images_names import Naming
-from manager.api.proxy import EngineReply, raw_query, read_every
-from manager.api.proxy_presence import node_name
+from manager.api.engine.presence import node_name
+from manager.api.engine.proxy import EngineReply, raw_query, read_every
+from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
+from manager.api.images.builder import builder_version, by_suitability
+from manager.api.images.names import Naming
+from manager.api.info import info_view, swarm_info_view, version_view
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
-from manager.api.views.info import info_view, swarm_info_view, version_view
 
 DF_SECONDS = 10.0
 INFO_SECONDS = 1.0

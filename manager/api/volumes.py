@@ -13,17 +13,17 @@ from urllib.parse import quote
 import msgspec
 
 from common.model.client import Role
-from manager.api.body import parse
 from manager.api.call import JSON, Answer, Call, Reply
-from manager.api.containers_list import warning_header, with_node
-from manager.api.containers_place import Seen, place
-from manager.api.containers_request import Wanted
+from manager.api.containers.list import warning_header, with_node
+from manager.api.containers.place import Seen, place
+from manager.api.containers.request import Wanted
 from manager.api.context import Context
-from manager.api.engine_types import Volume as ListedVolume
-from manager.api.engine_types import VolumeList
+from manager.api.engine.presence import node_name, ready_ids, ready_nodes
+from manager.api.engine.proxy import EngineReply, ask, ask_all, pruned, pruned_items, raw_query, read_every
+from manager.api.engine.types import Volume as ListedVolume
+from manager.api.engine.types import VolumeList
 from manager.api.errors import EngineError, invalid
-from manager.api.proxy import EngineReply, ask, ask_all, pruned, pruned_items, raw_query, read_every
-from manager.api.proxy_presence import node_name, ready_ids, ready_nodes
+from manager.api.http.body import parse
 from manager.api.router import Route
 
 VOLUME_SECONDS = 10.0

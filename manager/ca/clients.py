@@ -9,7 +9,7 @@ from common.errors import InvalidArgument, NotFound, PermissionDenied
 from common.model.client import ROLES_BY_UNIT, ClientCertificate, Role
 from common.tls import Identity
 from manager.ca.authority import Authority, new_serial
-from manager.state.view import View
+from manager.store.view import View
 
 MIN_LIFETIME = 1 * MINUTE
 MAX_LIFETIME = 87_600 * HOUR

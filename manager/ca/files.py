@@ -14,7 +14,7 @@ from cryptography import x509
 
 from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument, Unavailable
-from common.privatefiles import write_private
+from common.process.private_files import write_private
 from common.tls import ROLE_MANAGER, CredentialFiles, Identity, certificate_request, new_key
 from manager.ca.authority import Authority, Root, create_root, new_serial
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from common.helptext import as_epilog
+from common.text.help import as_epilog
 from manager.config import DEFAULT_HOST
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)

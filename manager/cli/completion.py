@@ -10,15 +10,15 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from common import shellcompletion
 from common.errors import SwarmError
 from common.model.service import STACK_LABEL
-from common.terminal import echo
+from common.text import help as shellcompletion
+from common.text.terminal import echo
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand
+from manager.cli.network.volume_rows import rows as volume_rows
+from manager.cli.service.task_rows import node_name
 from manager.cli.session import current_endpoint
-from manager.cli.task_rows import node_name
-from manager.cli.volume_rows import rows as volume_rows
 
 Items: TypeAlias = list[CompletionItem[str]]
 Complete: TypeAlias = Callable[[click.Context, click.Parameter, str], Items]

@@ -9,9 +9,9 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
-from manager.cli.gotypes import OF_KIND
-from manager.cli.inspection import collect, finish, show
-from manager.cli.listing import format_flag
+from manager.cli.format.go_types import OF_KIND
+from manager.cli.format.inspection import collect, finish, show
+from manager.cli.format.tables import format_flag
 from manager.cli.session import with_client
 
 # In docker's order.

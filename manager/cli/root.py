@@ -11,28 +11,27 @@ from typing import Any, NoReturn
 
 import click
 
-from common.helptext import as_epilog
-from common.terminal import echo
-from manager.cli.client_cert import client_cert
-from manager.cli.cluster import cluster
+from common.text.help import as_epilog
+from common.text.terminal import echo
+from manager.cli.cluster.client_cert import client_cert
+from manager.cli.cluster.commands import cluster, join_token, leave
+from manager.cli.cluster.events import events
+from manager.cli.cluster.status import status
 from manager.cli.command import SwarmGroup, connection_flags
 from manager.cli.completion import completion
-from manager.cli.config import config
-from manager.cli.container import container
-from manager.cli.errors import explain
-from manager.cli.events import events
-from manager.cli.exec import execute
-from manager.cli.image import image
+from manager.cli.container.commands import container
+from manager.cli.container.exec import execute
+from manager.cli.failures import explain
+from manager.cli.files.config import config
+from manager.cli.files.secret import secret
+from manager.cli.image.commands import image
 from manager.cli.inspect_any import inspect_any
-from manager.cli.membership import join_token, leave
-from manager.cli.network import network
-from manager.cli.node import node
-from manager.cli.secret import secret
-from manager.cli.service import service
-from manager.cli.stack import stack
-from manager.cli.status import status
-from manager.cli.task import task
-from manager.cli.volume import volume
+from manager.cli.network.network import network
+from manager.cli.network.volume import volume
+from manager.cli.node.commands import node
+from manager.cli.service.commands import service
+from manager.cli.service.task import task
+from manager.cli.stack.commands import stack
 
 PROGRAM = "swarm-manager"
 

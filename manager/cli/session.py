@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from common.terminal import echo
+from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import address
 from manager.cli.endpoint import Endpoint

@@ -9,8 +9,8 @@ import msgspec
 
 from common.model import NetworkAttachment
 from common.wire.messages import AttachmentState, Backend, ServiceEndpoint
-from manager.state.transaction import Transaction
-from manager.state.view import View
+from manager.store.transaction import Transaction
+from manager.store.view import View
 
 
 @dataclass(frozen=True, slots=True)

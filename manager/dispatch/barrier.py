@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
-from common.ratelimit import Rate, RateLimit
-from common.rounds import Rounds
+from common.aio.rate_limit import Rate, RateLimit
+from common.aio.single_flight import Rounds
 
 GATHER_SECONDS = 0.002
 # A node that hangs is no reason to keep others' tasks: after a little longer it is down.

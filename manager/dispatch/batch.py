@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from common.errors import SwarmError, Unavailable
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 
 T = TypeVar("T")
 

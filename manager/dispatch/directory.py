@@ -22,8 +22,8 @@ from manager.dispatch.assignments import (
     publishes,
     roles_of,
 )
-from manager.state.changes import Change
-from manager.state.view import View
+from manager.store.changes import Change
+from manager.store.view import View
 
 
 class Listener(Protocol):

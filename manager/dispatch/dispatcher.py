@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
+from common.aio.steady import PAUSE_SECONDS, keep_going
 from common.clock import Clock, seconds
 from common.errors import (
     FailedPrecondition,
@@ -23,10 +24,8 @@ from common.errors import (
 from common.ids import new_id
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE
-from common.steady import PAUSE_SECONDS, keep_going
 from common.tls import Identity
-from common.wire.admission import Admission
-from common.wire.budget import SIZES
+from common.wire.admission import SIZES, Admission
 from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
 from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
 from common.wire.image_messages import RelayHello
@@ -45,25 +44,20 @@ from manager.ca.authority import Authority
 from manager.dispatch.attachments import apply_attachment_reports
 from manager.dispatch.barrier import Barrier
 from manager.dispatch.batch import WriteBatch
-from manager.dispatch.connector import EngineConnector
-from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
-from manager.dispatch.liveness import Liveness
-from manager.dispatch.losses import Losses
-from manager.dispatch.membership import Membership, member
-from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes
-from manager.dispatch.quota import KeptOut, Offence, Quota
-from manager.dispatch.reports import apply_reports
+from manager.dispatch.liveness import Liveness, Losses
+from manager.dispatch.membership import Membership, RegistryCredentials, member
+from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
+from manager.dispatch.quota import KeptOut, Offence, Quota, Visitors
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
-from manager.dispatch.streams import Streams
-from manager.dispatch.visitors import Visitors
-from manager.state.changes import Change, ChangeSet
-from manager.state.measurements import Measurements
-from manager.state.refusals import Refusals
-from manager.state.store import Store
-from manager.state.watch import Lagged
+from manager.dispatch.streams import EngineConnector, Streams
+from manager.domain.refusals import Refusals
+from manager.store.changes import Change, ChangeSet
+from manager.store.measurements import Measurements
+from manager.store.store import Store
+from manager.store.watch import Lagged
 
 T = TypeVar("T")
 

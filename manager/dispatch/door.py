@@ -11,19 +11,19 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from common.addressing import is_address, is_loopback
 from common.clock import Clock
 from common.errors import InvalidArgument
 from common.model import Node
 from common.model.node import NodeDescription
+from common.net.addressing import is_address, is_loopback
 from common.wire.message import Message
 from common.wire.messages import Hello, JoinRequest, NodeReport
 from manager.config import split_address
 from manager.dispatch.intake.form import Hearing, Unbelievable
 from manager.dispatch.intake.hostaddresses import observed
 from manager.dispatch.intake.messages import ADDRESS, OF_DESCRIPTION, OF_HELLO, believe
-from manager.state.refusals import Refusal, Refusals
-from manager.state.view import View
+from manager.domain.refusals import Refusal, Refusals
+from manager.store.view import View
 
 M = TypeVar("M", bound=Message)
 

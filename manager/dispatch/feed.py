@@ -12,14 +12,14 @@ from typing import TypeVar
 
 import msgspec
 
-from common.addressing6 import cluster_pools
 from common.model import Config, Network, NetworkAttachment, Secret, Task
 from common.model.node import TunnelKey
+from common.net.addressing import cluster_pools
 from common.wire.messages import Assignments, Peer, ServiceEndpoint
 from manager.dispatch import attachments
 from manager.dispatch.assignments import NOTHING, Needs, is_assigned, needs_of, same_for_worker
 from manager.dispatch.directory import Directory
-from manager.state.view import View
+from manager.store.view import View
 
 MAX_MARKS = 20_000
 # A frame may hold 16 MiB; secrets and configs beyond this come in messages of their own, right after the set.

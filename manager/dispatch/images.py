@@ -18,18 +18,17 @@ from typing import Protocol
 
 from common.errors import NotFound, PermissionDenied, ResourceExhausted, SwarmError
 from common.ids import new_id
-from common.imagenames import begins_with, pinned_id
 from common.model.task import Task, TaskState
-from common.wire.channel import Channel, open_raw
+from common.text.image_names import begins_with, pinned_id
+from common.wire.channel import Channel, open_raw, splice
 from common.wire.image_messages import FetchImage, ImageGrant, ImageSeen, ImageSource, ImageSources, RelayHello
-from common.wire.keepalive import keep_alive
 from common.wire.messages import AnyMessage
-from common.wire.splice import splice
+from common.wire.transports import keep_alive
 from manager.config import bracketed
 from manager.dispatch.membership import member
 from manager.dispatch.streams import Streams
-from manager.state.imageuse import needed
-from manager.state.store import Store
+from manager.domain.image_use import needed
+from manager.store.store import Store
 
 SEEK_SECONDS = 3.0
 # How long the answer to who has an image holds. Nobody has it: not long, it may be built just now.

@@ -13,7 +13,6 @@ from functools import partial
 from common.errors import NotFound, ProtocolError, SwarmError, leaves
 from common.model.node import NodeDescription
 from common.tls import Identity
-from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
 from common.wire.channel import Channel, ChannelClosed
 from common.wire.codec import Frame
 from common.wire.image_messages import (
@@ -26,7 +25,7 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
-from common.wire.membership_messages import Goodbye, GoodbyeAck
+from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck
 from common.wire.messages import (
     AnyMessage,
     Assignments,
@@ -46,23 +45,21 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import Measure, Usage
-from manager.dispatch.assignments import measured_on
+from manager.dispatch.assignments import SlicedWrites, measured_on
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
 from manager.dispatch.barrier import Barrier, Progress
 from manager.dispatch.batch import WriteBatch
-from manager.dispatch.credentials import RegistryCredentials
 from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
-from manager.dispatch.nodes import Away, Described, Down, Left, NodeWrite
+from manager.dispatch.membership import RegistryCredentials
+from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite
+from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
-from manager.dispatch.reports import NodeReports
-from manager.dispatch.reports import retells as reports_retell
-from manager.dispatch.slices import SlicedWrites
-from manager.state.measurements import Measurements
-from manager.state.store import Store
+from manager.store.measurements import Measurements
+from manager.store.store import Store
 
 # Changes that follow each other within this time go out as one message.
 GATHER_SECONDS = 0.010

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from common.addressing import ANY_ADDRESS, WIREGUARD_PORTS
 from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import PortConfig
-from manager.state.view import View
+from common.net.addressing import ANY_ADDRESS, WIREGUARD_PORTS
+from manager.store.view import View
 
 
 def check_ports(view: View, service: Service) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeAlias
 
-from common.enginenames import PREDEFINED_NETWORKS
-from common.errors import InvalidArgument
-from common.model.service import NetworkAttachmentConfig, ServiceSpec
-from manager.domain.file_references import check_files
-from manager.state.view import View
+import msgspec
+
+from common.errors import FailedPrecondition, InvalidArgument
+from common.model import Config, Secret
+from common.model.container import ConfigReference, ContainerSpec, CredentialSpec, Privileges, SecretReference
+from common.model.service import EXTENSION_PREFIX, NetworkAttachmentConfig, ServiceSpec
+from common.text.image_names import PREDEFINED_NETWORKS
+from manager.store.view import NamedTableView, View
 
 
 def check_references(spec: ServiceSpec, view: View) -> None:
@@ -46,3 +50,127 @@ def _check_predefined(attachments: Collection[NetworkAttachmentConfig], spec: Se
                 f"network {name} is local to each node, and the routing mesh does not lead there: "
                 "publish the ports with mode=host, or leave the network out"
             )
+
+
+# Secrets and configs in specifications: which a service names, and with other versions in their place. Pure.
+#
+# A secret's content never changes. New content is a new object that takes over the name; the object before it is kept
+# as `NAME.vN` while something needs it (`manager.orchestrate.update.rotation`).
+
+
+VERSION = f"{EXTENSION_PREFIX}version"
+VERSION_OF = f"{EXTENSION_PREFIX}version-of"
+# Labels of secrets and configs that are the manager's own.
+MANAGED = (VERSION, VERSION_OF)
+
+File: TypeAlias = Secret | Config
+Rename: TypeAlias = Callable[[str], str]
+
+
+def is_old(file: File) -> bool:
+    """Whether a later version has the name now."""
+    return VERSION_OF in file.spec.labels
+
+
+def references(spec: ServiceSpec) -> frozenset[str]:
+    """Return the ids of the secrets and configs that a service's tasks get."""
+    return container_references(spec.task_template.container_spec)
+
+
+def container_references(container: ContainerSpec | None) -> frozenset[str]:
+    if container is None or not (container.secrets or container.configs):
+        return frozenset()
+    secrets = (reference.secret_id for reference in container.secrets)
+    return frozenset((*secrets, *(reference.config_id for reference in container.configs)))
+
+
+def renamed(container: ContainerSpec, rename: Rename) -> ContainerSpec:
+    """Return a container with another object for each secret and config; `rename` maps ids."""
+    return msgspec.structs.replace(
+        container,
+        secrets=tuple(_secret(each, rename) for each in container.secrets),
+        configs=tuple(_config(each, rename) for each in container.configs),
+        privileges=_privileges(container.privileges, rename),
+    )
+
+
+def _secret(reference: SecretReference, rename: Rename) -> SecretReference:
+    return msgspec.structs.replace(reference, secret_id=rename(reference.secret_id))
+
+
+def _config(reference: ConfigReference, rename: Rename) -> ConfigReference:
+    return msgspec.structs.replace(reference, config_id=rename(reference.config_id))
+
+
+def _privileges(privileges: Privileges | None, rename: Rename) -> Privileges | None:
+    credential = privileges.credential_spec if privileges is not None else None
+    if privileges is None or credential is None or not credential.config:
+        return privileges
+    changed: CredentialSpec = msgspec.structs.replace(credential, config=rename(credential.config))
+    return msgspec.structs.replace(privileges, credential_spec=changed)
+
+
+def with_newest_files(spec: ServiceSpec, view: View) -> ServiceSpec:
+    """Return a past specification with the newest content in place of versions that are gone.
+
+    Raises:
+        FailedPrecondition: nothing has the name of what it needs any more.
+
+    """
+    container = spec.task_template.container_spec
+    if container is None:
+        return spec
+    wanted: list[tuple[NamedTableView[Secret] | NamedTableView[Config], str, str, str]] = [
+        *((view.secrets, "secret", each.secret_id, each.secret_name) for each in container.secrets),
+        *((view.configs, "config", each.config_id, each.config_name) for each in container.configs),
+    ]
+    newest: dict[str, str] = {}
+    for table, kind, object_id, name in wanted:
+        if object_id not in table:
+            current = next(iter(table.named(name)), None)
+            if current is None:
+                raise FailedPrecondition(f"that specification needs the {kind} {name}, which no longer exists")
+            newest[object_id] = current.id
+    with_newest = renamed(container, lambda object_id: newest.get(object_id, object_id))
+    template = msgspec.structs.replace(spec.task_template, container_spec=with_newest)
+    return msgspec.structs.replace(spec, task_template=template)
+
+
+def check_files(container: ContainerSpec, view: View) -> None:
+    """Refuse references to secrets and configs that do not exist.
+
+    Raises:
+        InvalidArgument: names those that are missing.
+
+    """
+    _check_exist("secret", _missing_secrets(container.secrets, view))
+    _check_exist("config", _missing_configs(container.configs, view))
+
+
+def _missing_secrets(references: Iterable[SecretReference], view: View) -> list[str]:
+    missing = []
+    for reference in references:
+        secret = view.secrets.get(reference.secret_id)
+        if secret is None or not _is_called(secret, reference.secret_name):
+            missing.append(reference.secret_name)
+    return missing
+
+
+def _missing_configs(references: Iterable[ConfigReference], view: View) -> list[str]:
+    missing = []
+    for reference in references:
+        config = view.configs.get(reference.config_id)
+        if config is None or not _is_called(config, reference.config_name):
+            missing.append(reference.config_name)
+    return missing
+
+
+def _is_called(file: Secret | Config, name: str) -> bool:
+    """Whether an object has a name, or is an old version of what has it now: a rolled back service names it so."""
+    return name in (file.name, file.spec.labels.get(VERSION_OF))
+
+
+def _check_exist(noun: str, missing: list[str]) -> None:
+    if missing:
+        plural = "s" if len(missing) > 1 else ""
+        raise InvalidArgument(f"{noun}{plural} not found: {', '.join(missing)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from common.model import Service
 from common.model.service import ServiceSpec, UpdateStatus
-from manager.state import extensions, revisions
+from common.spec import extensions
+from manager.domain import revisions
 
 # What `update_status.state` may be.
 UPDATING = "updating"

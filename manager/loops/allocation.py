@@ -9,8 +9,8 @@ from common.model import Network, NetworkAttachment, Node, Service, Task
 from manager.allocate.allocator import allocate, new
 from manager.allocate.subnets import is_allocated
 from manager.loops.loop import Rule
-from manager.state.changes import Change, Decision
-from manager.state.view import View
+from manager.store.changes import Change, Decision
+from manager.store.view import View
 
 KEYS_A_DECISION = 500
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from common.model import NetworkAttachment, Node
 from manager.allocate.attachments import decide
 from manager.loops.loop import Rule
-from manager.state.changes import Change
-from manager.state.view import View
+from manager.store.changes import Change
+from manager.store.view import View
 
 
 def attachment_rule() -> Rule:

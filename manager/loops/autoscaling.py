@@ -12,12 +12,12 @@ from collections import deque
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Service
+from common.spec import autoscale
+from common.spec.autoscale import Policy
 from manager.orchestrate.autoscaling import Recommendation, Scaling, choose, measure, recommend
-from manager.state import autoscale
-from manager.state.autoscale import Policy
-from manager.state.measurements import Measurements
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.measurements import Measurements
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 
 # After a pause of so many rounds what was recommended before says nothing of now.
 _PAUSE = 3

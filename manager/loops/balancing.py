@@ -16,14 +16,14 @@ import msgspec
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Cluster, Node, Service, Task, TaskState
+from common.spec import extensions
 from manager.schedule.balance import Balancer, Move, next_moves, reason_to_stay
 from manager.schedule.load import ClusterLoad, available
 from manager.schedule.strategy import default_strategy
-from manager.state import extensions
-from manager.state.changes import Change
-from manager.state.store import Store
-from manager.state.transaction import Transaction
-from manager.state.view import View
+from manager.store.changes import Change
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+from manager.store.view import View
 
 # Tasks on the move at once, to even out the load, in the whole cluster.
 MOVES_AT_ONCE = 10

@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, Clock
 from common.errors import Unavailable
-from common.steady import PAUSE_SECONDS
-from manager.state.changes import Change, Decision
-from manager.state.store import Store
-from manager.state.transaction import Transaction
-from manager.state.view import View
-from manager.state.watch import Lagged, Subscription
+from manager.store.changes import Change, Decision
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+from manager.store.view import View
+from manager.store.watch import Lagged, Subscription
 
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
 

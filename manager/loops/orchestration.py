@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
+from manager.domain import executions
 from manager.domain.update_status import ACTIVE
 from manager.loops.loop import Rule
-from manager.orchestrate import availability, dependencies, enforcer, hostnames, orphans, reaper, rotation, services
+from manager.orchestrate import dependencies, enforcer, hostnames, max_unavailable, orphans, reaper
+from manager.orchestrate.node_availability import standing
 from manager.orchestrate.reaper import slot_key
-from manager.orchestrate.standing import standing
-from manager.state import executions
-from manager.state.changes import Change
-from manager.state.view import View
+from manager.orchestrate.reconcile import services
+from manager.orchestrate.update import rotation
+from manager.store.changes import Change
+from manager.store.view import View
 
 _NODES_A_TRANSACTION = 50
 
@@ -105,7 +107,7 @@ def _next_to_leave(change: Change, view: View) -> Iterable[str]:
 def _updating(task: Task, view: View) -> bool:
     service = view.services.get(task.service_id)
     status = service.update_status if service is not None else None
-    if service is not None and availability.LABEL in service.spec.labels:
+    if service is not None and max_unavailable.LABEL in service.spec.labels:
         return True  # one that runs lets another stop
     return status is not None and status.state in ACTIVE
 

@@ -13,19 +13,19 @@ import math
 from collections.abc import Collection, Iterable
 from itertools import islice
 
+from common.aio.steady import PAUSE_SECONDS
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import StoredObject, Task
-from common.steady import PAUSE_SECONDS
 from manager.loops.balancing import Balancing
 from manager.loops.loop import RETRY_SECONDS
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
 from manager.schedule.rank import Strategy
 from manager.schedule.scheduler import REWORD_AFTER, TASKS_A_DECISION, Round, schedule
-from manager.state.changes import Change, Decision
-from manager.state.store import Store
-from manager.state.transaction import Transaction
-from manager.state.watch import Lagged, Subscription
+from manager.store.changes import Change, Decision
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+from manager.store.watch import Lagged, Subscription
 
 RELIEF_SECONDS_A_VISIT = 2e-5
 RELIEF_SECONDS_AT_MOST = 30.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from common.clock import SECOND
 from common.model import Service, Task, TaskState
-from manager.state import autoscale, durations
-from manager.state.autoscale import Policy
-from manager.state.measurements import Sample
+from common.spec import autoscale, durations
+from common.spec.autoscale import Policy
+from manager.store.measurements import Sample
 
 # As long as the tasks use so much more or less than they are to, on average, their number is right.
 TOLERANCE = 0.1

@@ -14,14 +14,14 @@ import msgspec
 
 from common.model import Service, Task, TaskState
 from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
+from common.spec import extensions
+from common.spec.constraints import unmet
+from common.spec.extensions import Condition
 from manager.domain.update_status import HALTED, ROLLBACK_STARTED, UPDATING
-from manager.orchestrate import rollout
-from manager.orchestrate.case import Case
-from manager.orchestrate.standing import Standing, standing
-from manager.state import extensions
-from manager.state.constraints import unmet
-from manager.state.extensions import Condition
-from manager.state.view import View
+from manager.orchestrate.node_availability import Standing, standing
+from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.update import rolling
+from manager.store.view import View
 
 WAITS = "waits for "
 _ACTIVE_MESSAGE = "update in progress"
@@ -146,7 +146,7 @@ def _end_in_time(case: Case, waiting: str) -> None:
     if case.now < due:
         case.wake(due)
     else:
-        rollout.fail(case, f"as there was no progress for {deadline:g} s: it {waiting}")
+        rolling.fail(case, f"as there was no progress for {deadline:g} s: it {waiting}")
 
 
 def _as_it_runs(case: Case) -> Case | None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.model import Node, Task, TaskState
-from manager.orchestrate.draft import Draft
-from manager.orchestrate.slots import age
-from manager.orchestrate.standing import Standing, standing
-from manager.state.changes import Decision
-from manager.state.constraints import unmet
-from manager.state.reservations import Available, reserved
-from manager.state.view import View
+from common.spec.constraints import unmet
+from manager.domain.reservations import Available, reserved
+from manager.orchestrate.node_availability import Standing, standing
+from manager.orchestrate.reconcile.service_context import Draft
+from manager.orchestrate.reconcile.slots import age
+from manager.store.changes import Decision
+from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from common.hostnames import folded
 from common.model import Node
-from manager.orchestrate.draft import Draft
-from manager.state import hostnames
-from manager.state.changes import Change, Decision
-from manager.state.view import View
+from common.net.hostnames import folded
+from manager.domain import hostnames
+from manager.orchestrate.reconcile.service_context import Draft
+from manager.store.changes import Change, Decision
+from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random

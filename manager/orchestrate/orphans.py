@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.model import Node, Task, TaskState
-from manager.orchestrate.draft import Draft
-from manager.state.changes import Decision
-from manager.state.view import View
+from manager.orchestrate.reconcile.service_context import Draft
+from manager.store.changes import Decision
+from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from common.model import Task, TaskState
-from manager.orchestrate.draft import Draft
-from manager.orchestrate.slots import Slot
-from manager.state import executions
-from manager.state.changes import Decision
-from manager.state.view import View
+from manager.domain import executions
+from manager.orchestrate.reconcile.service_context import Draft
+from manager.orchestrate.reconcile.slots import Slot
+from manager.store.changes import Decision
+from manager.store.view import View
 
 if TYPE_CHECKING:
     from random import Random

@@ -17,13 +17,13 @@ import msgspec
 
 from common.model import Service, Task
 from common.model.service import Placement
+from manager.domain.reservations import Available, reserved
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
-from manager.schedule.nodeload import NodeLoad
+from manager.schedule.node_load import NodeLoad
 from manager.schedule.preferences import Levels, label_value, levels_of
 from manager.schedule.strategy import default_strategy, special
-from manager.state.reservations import Available, reserved
-from manager.state.view import View
+from manager.store.view import View
 
 # A node on which a task of the service failed lately is no place to move one to.
 FAILURE_WINDOW = 300.0

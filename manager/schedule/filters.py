@@ -13,12 +13,12 @@ from typing import TypeAlias
 from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
+from common.spec.constraints import Constraint, parse_all
+from manager.domain.reservations import Available, reserved
 from manager.schedule.load import ClusterLoad, group_of
-from manager.schedule.networkroom import NetworkRoom
-from manager.schedule.nodeload import NodeLoad, PortKey, host_ports
-from manager.state.constraints import Constraint, parse_all
-from manager.state.reservations import Available, reserved
-from manager.state.view import View
+from manager.schedule.network_room import NetworkRoom
+from manager.schedule.node_load import NodeLoad, PortKey, host_ports
+from manager.store.view import View
 
 Accepts: TypeAlias = Callable[[NodeLoad], bool]
 

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from common.model import Network, NetworkAttachment, Node, Task, TaskState
 from common.model.node import PlainContainers
-from manager.schedule.networkroom import NetworkRoom
-from manager.schedule.nodeload import NO_PLAIN, NodeLoad
+from common.spec.constraints import reader
+from manager.schedule.network_room import NetworkRoom
+from manager.schedule.node_load import NO_PLAIN, NodeLoad
 from manager.schedule.preferences import Levels, label_values
 from manager.schedule.regions import Division
-from manager.state.changes import Change
-from manager.state.constraints import reader
-from manager.state.view import View
+from manager.store.changes import Change
+from manager.store.view import View
 
 Group: TypeAlias = tuple[str, int]
 """Tasks that are placed alike: a service's id and its spec version."""

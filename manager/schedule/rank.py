@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
-from manager.schedule.nodeload import NodeLoad
+from manager.schedule.node_load import NodeLoad
 from manager.schedule.regions import Region
 
 

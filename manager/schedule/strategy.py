@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from common.model import Service
 from common.model.service import EXTENSION_PREFIX
+from common.spec import extensions
 from manager.schedule.load import ClusterLoad
 from manager.schedule.rank import Biased, Binpack, Strategy
-from manager.state import extensions
-from manager.state.view import View
+from manager.store.view import View
 
 BINPACK = "binpack"
 

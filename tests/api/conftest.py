@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.api.server import serve
+from manager.api.http.server import serve
 from tests.api.swarm_cli import SwarmCli
 from tests.docker_cli.program import unfit
 from tests.docker_cli.row import Ran

@@ -10,7 +10,7 @@ import docker as docker_sdk
 import pytest
 
 from common.tls import ROLE_MANAGER, ROLE_WORKER
-from manager.api.server import serve
+from manager.api.http.server import serve
 from tests.api.conftest import DockerCli, Ran
 from tests.api.swarm_cli import SwarmCli
 from tests.docker_cli.program import unfit

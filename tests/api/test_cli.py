@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from common.model import Task, TaskState, TaskStatus
-from manager.cli import converge
 from manager.cli.client import Client
 from manager.cli.endpoint import Endpoint
 from manager.cli.failures import CannotConnect
-from manager.cli.progress import Wish
-from manager.state.refusals import Refusal
-from manager.state.transaction import Transaction
+from manager.cli.progress import converge
+from manager.cli.progress.judgement import Wish
+from manager.domain.refusals import Refusal
+from manager.store.transaction import Transaction
 from tests.api.conftest import DockerCli
 from tests.api.swarm_cli import SwarmCli
 from tests.fakes.api_cluster import TOKEN, WORKER1, ApiCluster
@@ -323,7 +323,7 @@ async def test_a_manager_that_is_not_there(tmp_path: Path):
 
 
 async def test_status_does_not_wait_for_a_manager_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("manager.cli.status.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("manager.cli.cluster.status.ANSWER_SECONDS", 0.1)
     hangs = asyncio.Event()
 
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from manager.compose import ComposeError, ComposeFile, load
-from manager.compose.render import as_tree, render
+from manager.cli.compose import ComposeError, ComposeFile, load
+from manager.cli.compose.render import as_tree, render
 from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, Case, cases, docker_config, load_case, read
 from tests.docker_cli.program import unfit
 

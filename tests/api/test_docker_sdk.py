@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from manager.api.server import serve
+from manager.api.http.server import serve
 from tests.fakes.api_cluster import ApiCluster
 
 docker = pytest.importorskip("docker", reason="needs the Docker SDK: pip install docker")

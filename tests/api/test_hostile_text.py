@@ -14,8 +14,8 @@ from common.model import Network, Secret, TaskState
 from common.model.network import NetworkSpec
 from common.model.node import NodeDescription, NodeStatus
 from common.model.secret import SecretSpec
-from common.terminal import visible
-from manager.state.transaction import Transaction
+from common.text.terminal import visible
+from manager.store.transaction import Transaction
 from tests.api.swarm_cli import SwarmCli
 from tests.fakes.api_cluster import WORKER2, ApiCluster
 

@@ -41,12 +41,12 @@ from common.wire.messages import (
     StatusReport,
     TaskReport,
 )
-from manager.backends.sqlite import SqliteBackend
 from manager.bootstrap import create_cluster
 from manager.ca.authority import Authority, new_serial
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.store import Store
 from tests.bench.table import print_table
 
 PORT = 23770

@@ -34,14 +34,14 @@ from common.model.container import ContainerSpec
 from common.model.network import IpamConfig, Network, NetworkSpec
 from common.model.service import NetworkAttachmentConfig, Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.task import ContainerStatus
+from manager.api.access.audit import AuditFile
 from manager.api.app import Api
-from manager.api.audit_file import AuditFile
 from manager.api.context import Identity
-from manager.api.server import serve
-from manager.backends.memory import MemoryBackend
+from manager.api.http.server import serve
 from manager.ca.authority import Authority, create_root
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 from tests.bench.table import print_table
 from tests.fakes.api_cluster import MANAGER, WORKER1, fill
 from tests.fakes.docker_engine import FakeEngines

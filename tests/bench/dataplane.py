@@ -41,10 +41,10 @@ from tests.lab import Host
 from worker.assignments import AssignmentSet
 from worker.intake.network import NetworkIntake
 from worker.intake.words import identifier
-from worker.net.nft import NftTables
-from worker.net.plan import Memory, plan
-from worker.net.site import HostFacts
-from worker.net.watch import RuleWatch
+from worker.net.apply.nft import NftTables
+from worker.net.plan.host_plan import Memory, plan
+from worker.net.plan.topology import HostFacts
+from worker.net.watch.changes import RuleWatch
 
 DOCKER_PORT, OWN_PORT, MESH_PORT = 9090, 9091, 8080
 BODY = 10_000_000

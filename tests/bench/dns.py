@@ -24,8 +24,8 @@ import dns.rrset
 
 from tests.bench.table import print_table
 from tests.e2e.cluster import Cluster
-from worker.net import dnsanswers, dnswire
-from worker.net.zones import Asker, Records, Zone, Zones
+from worker.net.resolve import answers, messages
+from worker.net.resolve.zones import Asker, Records, Zone, Zones
 
 CLIENT = Path(__file__).parents[1] / "e2e" / "dns_client.py"
 DOCKERS_OWN = "127.0.0.11"
@@ -100,9 +100,9 @@ def alone(questions: int) -> list[list[object]]:
     rng = random.Random(1)
 
     def ours() -> None:
-        query = dnswire.parse(packet)
+        query = messages.parse(packet)
         assert query is not None
-        dnsanswers.reply(query, zones, "10.0.0.2", query.datagram_size, rng)
+        answers.reply(query, zones, "10.0.0.2", query.datagram_size, rng)
 
     def with_dnspython() -> None:
         answer = dns.message.make_response(dns.message.from_wire(packet))

@@ -20,8 +20,8 @@ from common.model.node import EngineDescription, NodeDescription, NodeResources,
 from common.model.service import Placement, PlacementPreference, Reservations, Resources, SpreadOver, TaskSpec
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import TASKS_A_DECISION, schedule
-from manager.state.changes import Change, ChangeSet
-from manager.state.transaction import Tables
+from manager.store.changes import Change, ChangeSet
+from manager.store.transaction import Tables
 from tests.bench.table import print_table
 
 SWARMKIT_SECONDS = {(1000, 1000): 0.19, (1000, 10_000): 1.7, (1000, 100_000): 20.8}

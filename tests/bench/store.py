@@ -2,7 +2,7 @@
 
 Commits follow each other without a pause, each of so many updated tasks of a usual size (some 1 kB); a plain 4 kB write
 and `fdatasync` on the same disk is beside them. Removing a secret writes all objects with something secret in them anew
-(`manager/backends/schema.py`): the second table has that by how many there are.
+(`manager/store/backends/schema.py`): the second table has that by how many there are.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from common.model import Secret, Service, StoredObject, Task
 from common.model.container import ContainerSpec
 from common.model.secret import SecretSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
-from manager.backends.sqlite import SqliteBackend
-from manager.state.changes import Change, ChangeSet
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.changes import Change, ChangeSet
+from manager.store.store import Store
 from tests.bench.table import print_table
 
 ROUNDS = 500

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from manager.compose import ComposeFile, Config, load
-from manager.compose.dotenv import parse_dotenv
+from manager.cli.compose import ComposeFile, Config, load
+from manager.cli.compose.dotenv import parse_dotenv
 
 ROOT = Path(__file__).parent
 

@@ -15,10 +15,10 @@ import msgspec
 from common.clock import SystemClock
 from common.wire.messages import Assignments
 from worker.agent import Agent
-from worker.engine import DockerEngine
-from worker.localdb import LocalDb
-from worker.localnetworks import LocalNetworks
-from worker.tmpfs import TmpfsFiles
+from worker.database import LocalDb
+from worker.engine.driver import DockerEngine
+from worker.net.local_networks import LocalNetworks
+from worker.tasks.tmpfs import TmpfsFiles
 
 LINE_BYTES = 16 << 20
 

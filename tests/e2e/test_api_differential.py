@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from manager.api.server import serve
+from manager.api.http.server import serve
 from tests.e2e.ci import long
 from tests.fakes.api_cluster import ApiCluster
 from tests.lab import plain_engine

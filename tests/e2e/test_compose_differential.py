@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from common.model.service import RestartPolicy, ServiceSpec, UpdateConfig
-from manager.compose import Config, Stack, convert
+from manager.cli.compose import Config, Stack, convert
 from manager.domain.file_ids import with_ids
 from tests.compose_corpus import Case, cases, docker_environment, load_case
 from tests.e2e.ci import long

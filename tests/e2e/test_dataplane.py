@@ -24,7 +24,7 @@ from tests.e2e.reuse import churn
 from tests.lab import Host
 from tests.lab.load import Load
 from tests.lab.process import Process
-from worker.net.dockeruser import RULES
+from worker.net.apply.docker_user import RULES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), pytest.mark.alone]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from common.addressing6 import with_ipv4
+from common.net.addressing import with_ipv4
 from tests.e2e.ci import long
 from tests.e2e.cluster import TOO_LARGE, Cluster, ask_from, udp
 from tests.e2e.test_containers import IMAGE, Docker

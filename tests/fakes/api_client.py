@@ -9,7 +9,7 @@ import msgspec
 
 from common.errors import SwarmError
 from common.model.client import Role
-from manager.api.access import Caller
+from manager.api.access.roles import Caller
 from manager.api.app import Api
 from manager.api.call import Answer, Call, Relay
 from manager.api.errors import describe

@@ -29,13 +29,13 @@ from common.model.node import (
 )
 from common.model.service import Endpoint, Platform, UpdateStatus, VirtualIP
 from common.model.task import ContainerStatus
+from manager.api.access.audit import Entry
 from manager.api.app import Api
-from manager.api.audit import Entry
 from manager.api.context import Identity
-from manager.backends.memory import MemoryBackend
 from manager.ca.authority import Authority, create_root
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 from tests.fakes.docker_engine import FakeEngines
 
 ROOT = """-----BEGIN CERTIFICATE-----

@@ -12,7 +12,7 @@ import msgspec
 from common.clock import SystemClock
 from common.model.client import ROLES_BY_LABEL, ClientCertificate
 from common.tls import ROLE_MANAGER, CredentialFiles, api_context, certificate_request, new_key
-from manager.api.server import serve
+from manager.api.http.server import serve
 from manager.ca import clients
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster

@@ -16,13 +16,13 @@ from common.wire.handshake import welcomed
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.message import Message
 from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Welcome
-from manager.backends.memory import MemoryBackend
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.dispatch.dispatcher import Dispatcher
-from manager.state.backend import Backend
-from manager.state.changes import ChangeSet
-from manager.state.store import Store
+from manager.store.backend import Backend
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import ChangeSet
+from manager.store.store import Store
 
 CLUSTER = "cluster1"
 M = TypeVar("M", bound=Message)

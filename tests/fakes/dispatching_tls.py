@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from common.clock import SystemClock
 from common.model import Cluster, Node
 from common.wire.server import Server, serve
-from manager.backends.memory import MemoryBackend
 from manager.dispatch.dispatcher import Dispatcher
-from manager.state.store import Store
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
 from tests.fakes.certificates import Pki
 
 

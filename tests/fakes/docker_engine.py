@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp import web
 
 from common.errors import Unavailable
-from common.imagenames import begins_with
+from common.text.image_names import begins_with
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from common.addressing import gateway_range
-from common.addressing6 import cluster_pools, mesh_prefix, with_ipv4
 from common.model import Cluster, Network, NetworkAttachment, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.attachment import AttachedNetwork
 from common.model.container import ContainerSpec
 from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import NodeDescription, NodeStatus
 from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.net.addressing import cluster_pools, gateway_range, mesh_prefix, with_ipv4
 from common.wire.message import Message
 from manager.dispatch.intake.form import Hearing
 from manager.dispatch.intake.messages import believe
-from manager.state.transaction import Tables, Transaction
+from manager.store.transaction import Tables, Transaction
 
 NOW = 1_700_000_000.0
 POOL = "10.0.0.0/8"

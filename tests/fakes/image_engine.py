@@ -11,8 +11,8 @@ import aiohttp
 from aiohttp import web
 
 from common.errors import NotFound, Unavailable
-from common.imagenames import begins_with, full_name, repository
-from manager.state.transaction import Transaction
+from common.text.image_names import begins_with, full_name, repository
+from manager.store.transaction import Transaction
 from tests.fakes.api_cluster import MANAGER, WORKER1, WORKER2, ApiCluster, make_node
 
 

@@ -14,15 +14,14 @@ from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, We
 from tests.fakes.engine import FakeEngine
 from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
 from worker.agent import Agent
-from worker.imageserver import ImageServer
-from worker.ports import Networks
-from worker.questions import Questions
-from worker.session import Session
-from worker.sessionports import Dialler
+from worker.images.serve import ImageServer
+from worker.interfaces import Networks
+from worker.link.requests import Questions
+from worker.link.session import Dialler, Session
 
 
 class MemoryDialler:
-    """A `Dialler` (worker.sessionports): `connect(address)` gives the near end of a channel, or raises Unavailable."""
+    """A `Dialler` (worker.link.session): `connect(address)` gives the near end of a channel, or raises Unavailable."""
 
     def __init__(self, connect: Callable[[str], Channel]) -> None:
         self._connect = connect

@@ -10,7 +10,7 @@ from common.model.task import Task
 from common.wire.messages import Assignments, TaskReport
 from worker.assignments import AssignmentSet
 from worker.intake.world import NetworkWorld
-from worker.ports import Attachment, Container, NetworkEndpoint, TaskFile
+from worker.interfaces import Attachment, Container, NetworkEndpoint, TaskFile
 
 
 class FakeFiles:
@@ -129,7 +129,7 @@ class FakeNetworks:
 
 
 class FakeMemory:
-    """A `worker.ports.Memory`: give it to the next agent to restart the first."""
+    """A `worker.interfaces.Memory`: give it to the next agent to restart the first."""
 
     def __init__(self) -> None:
         self.set = AssignmentSet()

@@ -28,11 +28,11 @@ from common.model.service import (
     UpdateConfig,
 )
 from manager.domain.update_status import after_change
-from manager.orchestrate import services
-from manager.state.changes import Change, ChangeSet, Decision
-from manager.state.observation import check, observe
-from manager.state.transaction import Tables, Transaction
-from manager.state.view import View
+from manager.orchestrate.reconcile import services
+from manager.store.changes import Change, ChangeSet, Decision
+from manager.store.observation import check, observe
+from manager.store.transaction import Tables, Transaction
+from manager.store.view import View
 
 Decide: TypeAlias = Callable[[View, Collection[str], float, random.Random], Decision]
 

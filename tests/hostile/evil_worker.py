@@ -25,17 +25,15 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from common.addressing import layout
-from common.addressing6 import mesh_prefix, with_ipv4
 from common.errors import SwarmError
 from common.model.node import NodeDescription
 from common.model.task import Task, TaskState, TaskStatus
+from common.net.addressing import layout, mesh_prefix, with_ipv4
 from common.tls import certificate_request, new_key
-from common.wire.barrier_messages import Applied
 from common.wire.channel import ChannelClosed
 from common.wire.codec import encode
 from common.wire.handshake import joined, refused_error, welcomed
-from common.wire.membership_messages import GoodbyeAck
+from common.wire.membership_messages import Applied, GoodbyeAck
 from common.wire.message import Message
 from common.wire.messages import (
     MESH6,

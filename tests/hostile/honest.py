@@ -28,25 +28,25 @@ from tests.fakes.real_worker import MemoryDialler, RealWorker
 from tests.hostile.lines import MemoryLine, SocketedChannel
 from worker.agent import Agent
 from worker.intake.world import NetworkWorld
-from worker.net import ruleset, servicetable
-from worker.net.abilities import Encryption
+from worker.interfaces import Container, ContainerUsage, Engine, Image
+from worker.net.apply.netlink import Seen
 from worker.net.attachments import Attachments
 from worker.net.dataplane import DataPlane
-from worker.net.dnsanswers import lookup
-from worker.net.keeper import Keeper
-from worker.net.netlink import Seen
-from worker.net.plan import HostPlan
-from worker.net.ruleset import Ruleset
-from worker.net.servicetable import ServiceTable
-from worker.net.site import Site
-from worker.net.zones import Guest, View, Zones, zones_of
-from worker.ports import Container, ContainerUsage, Engine, Image
+from worker.net.plan import ruleset, service_table
+from worker.net.plan.host_plan import HostPlan
+from worker.net.plan.ruleset import Ruleset
+from worker.net.plan.service_table import ServiceTable
+from worker.net.plan.topology import Site
+from worker.net.reconciler import Keeper
+from worker.net.resolve.answers import lookup
+from worker.net.resolve.zones import Guest, View, Zones, zones_of
+from worker.net.watch.capabilities import Encryption
 
 WIREGUARD = Encryption("wireguard", ())
 
 
 class PaperNames:
-    """`worker.net.dns.ClusterDns` without its server: what it would answer is in `zones`."""
+    """`worker.net.dns.service.ClusterDns` without its server: what it would answer is in `zones`."""
 
     def __init__(self) -> None:
         self.zones = Zones()
@@ -85,7 +85,7 @@ class PaperNames:
 
 
 class PaperTables:
-    """`worker.net.nft.NftTables` without a kernel: `scripts` has the text of each transaction."""
+    """`worker.net.apply.nft.NftTables` without a kernel: `scripts` has the text of each transaction."""
 
     def __init__(self) -> None:
         self.scripts: list[str] = []
@@ -102,14 +102,14 @@ class PaperTables:
         for each in services:
             known = self._services.pop(each.family, None)
             try:
-                servicetable.whole(each) if known is None else servicetable.difference(known, each)
+                service_table.whole(each) if known is None else service_table.difference(known, each)
             except (OSError, ValueError, OverflowError) as error:
                 raise Unavailable(f"the manager says of services what cannot be read: {error}") from error
             self._services[each.family] = each
 
 
 class PaperHost:
-    """`worker.net.host.Host` that only writes down what it is to be."""
+    """`worker.net.apply.host.Host` that only writes down what it is to be."""
 
     def __init__(self, tables: PaperTables) -> None:
         self.tables = tables
@@ -134,7 +134,7 @@ async def _nothing(*_: Any) -> None:
 
 
 class PaperPorts:
-    """`worker.net.ports.PortReservations` of a host on which every port is free."""
+    """`worker.net.ports.held.PortReservations` of a host on which every port is free."""
 
     held: frozenset[tuple[str, int, str]] = frozenset()
 

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from common.tls import MANAGER_NAME
 from common.wire.channel import ChannelClosed, PeerInfo, open_raw
 from common.wire.codec import Frame, read
-from common.wire.frame import FrameDecoder
+from common.wire.frames import FrameDecoder
 from common.wire.memory import MemoryChannel
 
 READ_BYTES = 256 * 1024

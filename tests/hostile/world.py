@@ -35,22 +35,22 @@ from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.app import _engines as engines_of
-from manager.backends.memory import MemoryBackend
 from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.config import ManagerConfig
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.attachments import attachment_rule
-from manager.loops.tunnelkeys import tunnel_keys_rule
-from manager.state.view import View
+from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.store.backends.memory import MemoryBackend
+from manager.store.view import View
 from tests.fakes.api_client import Client
 from tests.hostile.evil_worker import EvilWorker, join, own_address
 from tests.hostile.honest import HonestWorker
 from tests.hostile.lines import Line, MemoryLine, socketed_pair
 from tests.sim.cluster import Manager
 from worker.assignments import AssignmentSet
-from worker.net.plan import HostPlan, plan
+from worker.net.plan.host_plan import HostPlan, plan
 
 CLUSTER = "cluster"
 MANAGER_ADDRESS = "192.0.2.10"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from common.model.client import Forbidden, Role
-from manager.api.access import Caller
+from manager.api.access.roles import Caller
 from manager.api.app import RESOURCES
 from manager.api.call import Call
 from manager.api.router import Route

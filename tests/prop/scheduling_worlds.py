@@ -23,8 +23,8 @@ from common.model.service import (
     SpreadOver,
     TaskSpec,
 )
-from manager.state.reservations import requested
-from manager.state.transaction import Tables
+from manager.domain.reservations import requested
+from manager.store.transaction import Tables
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.addressing6 import SMALLEST_SUBNET, packed_prefix, with_ipv4
+from common.net.addressing import SMALLEST_SUBNET, packed_prefix, with_ipv4
 
 
 @given(

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from common.addressing import layout, vip_range
 from common.errors import InvalidArgument, ResourceExhausted
 from common.model import Cluster, Network, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.network import IpamConfig, IpamOptions, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.net.addressing import layout, vip_range
 from manager.allocate.allocator import LEASE_LINGER, allocate, takes_part
 from manager.allocate.subnets import allocate_network
+from manager.domain.network_parts import address_range
 from manager.domain.port_conflicts import check_ports
 from manager.loops.allocation import all_keys, keys_of
-from manager.state.changes import Change
-from manager.state.networkparts import address_range
-from manager.state.transaction import Tables
+from manager.store.changes import Change
+from manager.store.transaction import Tables
 
 POOL = "10.9.0.0/22"
 SUBNETS = ["", "", "10.9.1.0/24", "10.9.1.128/25", "192.168.0.0/27", "192.168.0.0/24"]

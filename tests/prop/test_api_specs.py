@@ -13,11 +13,10 @@ from common.model.container import ConfigReference, ContainerSpec, Mount, Privil
 from common.model.node import NodeSpec
 from common.model.secret import ConfigSpec
 from common.model.service import Placement, PortConfig, Resources, ServiceSpec
-from manager.api.body import decode
-from manager.api.swarm import merged
-from manager.api.views.render import render
-from manager.api.views.services import spec_view, spec_with_defaults
-from manager.api.views.swarm import cluster_spec_view
+from manager.api.http.body import decode
+from manager.api.render import render
+from manager.api.services.view import spec_view, spec_with_defaults
+from manager.api.swarm import cluster_spec_view, merged
 from manager.domain.defaults import filled
 
 T = TypeVar("T", bound=msgspec.Struct)

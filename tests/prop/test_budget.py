@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from common.model.service import PortConfig
 from common.model.task import TaskStatus
-from common.wire.budget import ALLOWANCES, SIZES, fitting
+from common.wire.admission import ALLOWANCES, SIZES, fitting
 from common.wire.codec import MESSAGE_TYPES, encode
 from common.wire.image_messages import FetchImage, SpareImages
 from common.wire.message import Message
 from common.wire.messages import PROTOCOL_VERSION, Hello, NodeReport, StatusReport
 from common.wire.server import FIRST_FRAME_BYTES
 from tests.fakes.structs import structs
-from worker.reporter import Reporter
-from worker.resources import describe
+from worker.host.resources import describe
+from worker.link.reporter import Reporter
 
 texts = st.text(max_size=30)
 statuses = st.builds(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from common.model import TaskState
 from common.model.service import Replicated, ServiceMode
 from tests.fakes.world import replace
-from tests.unit.manager.orchestrate.test_canary import NODES, updated, work
-from tests.unit.manager.orchestrate.test_rollout import new, old
+from tests.unit.manager.orchestrate.update.test_canary import NODES, updated, work
+from tests.unit.manager.orchestrate.update.test_rolling import new, old
 
 steps = st.lists(
     st.tuples(st.sampled_from(["fail", "drain", "down", "scale", "work", "wait"]), st.integers(0, 8)), max_size=14

@@ -8,11 +8,11 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.quantities import format_duration, parse_duration
-from manager.compose import ComposeError, ComposeFile, Config, convert, load, render
-from manager.compose.interpolate import InterpolationError, Variables, escape, substitute
-from manager.compose.render import as_tree
-from manager.compose.yaml_loader import load_yaml
+from common.text.quantities import format_duration, parse_duration
+from manager.cli.compose import ComposeError, ComposeFile, Config, convert, load, render
+from manager.cli.compose.interpolate import InterpolationError, Variables, escape, substitute
+from manager.cli.compose.render import as_tree
+from manager.cli.compose.yaml_loader import load_yaml
 
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=8)
 ENVIRONMENTS = st.dictionaries(NAMES, st.text(max_size=12), max_size=4)

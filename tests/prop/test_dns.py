@@ -15,12 +15,12 @@ import dns.rdatatype
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.net import dnsanswers, dnswire
-from worker.net.dnsanswers import Forward
-from worker.net.dnsforward import Forwarder
-from worker.net.dnsserver import DnsServer
-from worker.net.resolvconf import HostResolution
-from worker.net.zones import Asker, Records, Zone, Zones
+from worker.net.dns.forward import Forwarder
+from worker.net.dns.resolv_conf import HostResolution
+from worker.net.dns.server import DnsServer
+from worker.net.resolve import answers, messages
+from worker.net.resolve.answers import Forward
+from worker.net.resolve.zones import Asker, Records, Zone, Zones
 
 PACKETS = 20_000
 HERE = "127.0.0.1"
@@ -51,12 +51,12 @@ def test_every_answer_is_a_right_message(name, kind, payload, addresses, limit, 
     """dnspython reads it, it answers the question in the same spelling, fits its size, and has no invented address."""
     edns = {} if payload is None else {"use_edns": 0, "payload": payload}
     message = dns.message.make_query(dns.name.from_text(name), kind, **edns)
-    query = dnswire.parse(message.to_wire())
+    query = messages.parse(message.to_wire())
     assert query is not None
-    assert query.rcode == dnswire.NOERROR
+    assert query.rcode == messages.NOERROR
     assert query.name == name.lower()
     size = limit or query.datagram_size
-    reply = dnsanswers.reply(query, zones_of(addresses), HERE, size, random.Random(seed))
+    reply = answers.reply(query, zones_of(addresses), HERE, size, random.Random(seed))
     if isinstance(reply, Forward):
         assert "." in name or not name
         return
@@ -100,12 +100,12 @@ def test_no_packet_breaks_the_reader():
     silent = forwarded = 0
     for _ in range(PACKETS):
         packet = mutations(rng)
-        query = dnswire.parse(packet)
+        query = messages.parse(packet)
         if query is None:
             silent += 1
             assert len(packet) < 12 or packet[2] & 0x80
             continue
-        reply = dnsanswers.reply(query, zones, HERE, query.datagram_size, rng)
+        reply = answers.reply(query, zones, HERE, query.datagram_size, rng)
         if isinstance(reply, Forward):
             forwarded += 1
             continue

@@ -39,9 +39,9 @@ from manager.dispatch.assignments import (
 )
 from manager.dispatch.directory import Directory
 from manager.dispatch.feed import Feed
-from manager.state.changes import ChangeSet
-from manager.state.transaction import Tables, Transaction
-from manager.state.view import View
+from manager.store.changes import ChangeSet
+from manager.store.transaction import Tables, Transaction
+from manager.store.view import View
 
 NODES = ["n1", "n2", "n3"]
 STATES = [TaskState.PENDING, TaskState.ASSIGNED, TaskState.PREPARING, TaskState.RUNNING, TaskState.FAILED]

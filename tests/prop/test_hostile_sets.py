@@ -14,33 +14,34 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import InvalidArgument
-from common.gotemplate import TemplateError
 from common.model.attachment import AttachedNetwork, NetworkAttachment
 from common.model.container import ConfigReference, ContainerSpec, DriverConfig, FileTarget, SecretReference
 from common.model.network import MTU
 from common.model.node import NodeDescription, TunnelKey
 from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
 from common.model.service import NetworkAttachmentConfig
-from common.tasktemplates import context
+from common.spec.gotemplate import TemplateError
+from common.spec.task_templates import context
 from common.wire.messages import MESH, MESH6, Backend, Peer, ServiceEndpoint
 from tests.prop.hostile_sets import CANARY, TEXTS, made_hostile
 from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, mesh6, network, port
 from tests.unit.worker.worlds import make_task
 from worker.assignments import AssignmentSet
-from worker.engine import DockerEngine
-from worker.guests import as_task
+from worker.engine.driver import DockerEngine
 from worker.intake import Accepted, Intake
 from worker.intake.words import Unusable
-from worker.net import dnswire, servicetable
-from worker.net.nfmessages import batch
-from worker.net.nfttext import Nft
-from worker.net.plan import HostPlan, plan, purge
-from worker.net.resolvconf import ContainerFiles, HostResolution
-from worker.net.ruleset import Ruleset, difference, whole
-from worker.net.site import site
-from worker.net.zones import Zones, zones_of
-from worker.taskfiles import Materials, task_files
-from worker.tmpfs import TmpfsFiles
+from worker.net.dns.resolv_conf import ContainerFiles, HostResolution
+from worker.net.plan import service_table
+from worker.net.plan.host_plan import HostPlan, plan, purge
+from worker.net.plan.nf_messages import batch
+from worker.net.plan.nft_text import Nft
+from worker.net.plan.ruleset import Ruleset, difference, whole
+from worker.net.plan.topology import site
+from worker.net.resolve import messages
+from worker.net.resolve.zones import Zones, zones_of
+from worker.tasks.plan.files import Materials, task_files
+from worker.tasks.tmpfs import TmpfsFiles
+from worker.unmanaged.attachments import as_task
 
 FACTS = facts(ipv6=True)
 EVIL = "node3"
@@ -142,8 +143,8 @@ def told(found: HostPlan, before: HostPlan) -> Iterator[str | bytes]:
             yield difference(old[each.family], each)
     tables = {each.family: each for each in before.services}
     for table in found.services:
-        yield batch(servicetable.whole(table))
-        if table.family in tables and (changes := servicetable.difference(tables[table.family], table)):
+        yield batch(service_table.whole(table))
+        if table.family in tables and (changes := service_table.difference(tables[table.family], table)):
             yield batch(changes)
     yield repr((found.tunnel, found.items, sorted(map(str, found.ports))))
     for path, value in found.sysctls.items():
@@ -201,8 +202,8 @@ def test_no_text_of_a_set_reaches_rules_links_and_arguments(found: AssignmentSet
     for name in names(zones):
         assert name.isascii()
         assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-        if dnswire.is_name(name):
-            dnswire.encode_name(name)
+        if messages.is_name(name):
+            messages.encode_name(name)
 
 
 @MANY

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from manager.api.call import Call
-from manager.api.connection import Limits
-from manager.api.server import serve
+from manager.api.http.connection import Limits
+from manager.api.http.server import serve
 from tests.fakes.api_cluster import WORKER2, ApiCluster
 from tests.fakes.container_engine import Engines
 from tests.hostile.evil_engine import EvilEngine

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.imagenames import full_name, split_tag
 from common.model import ImageName, Node
+from common.text.image_names import full_name, split_tag
 from manager.api.errors import EngineError
-from manager.api.images_names import Naming, merge
-from manager.api.images_own import NO_NAMES, engine_name, own_name, parse_own
-from manager.api.images_progress import Progress
-from manager.api.validate_container import is_image
-from manager.state.transaction import Tables
+from manager.api.images.names import Naming, merge
+from manager.api.images.own import NO_NAMES, engine_name, own_name, parse_own
+from manager.api.images.progress import Progress
+from manager.api.services.container_validation import is_image
+from manager.store.transaction import Tables
 from tests.fakes.api_cluster import make_node
 
 IDS = [f"sha256:{digit * 64}" for digit in "123"]

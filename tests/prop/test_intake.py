@@ -21,7 +21,7 @@ from common.wire.messages import MESH, MESH6, Hello, JoinRequest, StatusReport, 
 from manager.dispatch.assignments import backend_of, peer_of
 from manager.dispatch.intake.form import Hearing
 from manager.dispatch.intake.messages import FORMS, believe
-from manager.state.observation import observe
+from manager.store.observation import observe
 from tests.fakes import hearings
 from tests.fakes.hearings import CONTAINER, FOREIGN, IN_OTHER, IN_OWN, MESH_OTHER, MESH_OWN, NET, NOW, OTHER, OWN
 from tests.fakes.structs import Scalars, structs

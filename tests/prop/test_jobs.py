@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.model import TaskState
-from manager.state import cron
+from common.spec import cron
 from tests.fakes.world import replace
 from tests.unit.manager.orchestrate.test_jobs import COMPLETE, FAILED, end, iteration, world_of
 from tests.unit.manager.orchestrate.test_schedules import MINUTE, executions, scheduled

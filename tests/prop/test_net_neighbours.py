@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.worker.net.worlds import POOLS6, facts, network, world
-from worker.net.plan import plan
+from worker.net.plan.host_plan import plan
 
 STATEMENT = re.compile(
     r"(?:(ether|ip6) ([sd])addr|@(nh|th),(\d+),(\d+)) set (?:(ether|ip6) ([sd])addr|@(th),(\d+),(\d+)|(\S+))"

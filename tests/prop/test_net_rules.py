@@ -11,11 +11,11 @@ from common.errors import ResourceExhausted
 from tests.unit.worker.net.nfkernel import ServicesKernel
 from tests.unit.worker.net.worlds import POOLS6, backend, endpoint, facts, ips, mesh6, network, port, world
 from worker.intake.addresses import port as listened
-from worker.net import servicetable
-from worker.net.addresses import AddressPool
-from worker.net.plan import Memory, plan
-from worker.net.ruleset import Ruleset, difference, whole
-from worker.net.servicetable import ServiceTable
+from worker.net.attachments import AddressPool
+from worker.net.plan import service_table
+from worker.net.plan.host_plan import Memory, plan
+from worker.net.plan.ruleset import Ruleset, difference, whole
+from worker.net.plan.service_table import ServiceTable
 
 COMMAND = re.compile(r"(add|flush|delete) (chain|rule|element) (?:ip|ip6|bridge|netdev) orc (\S+) ?(.*)")
 
@@ -107,11 +107,11 @@ def test_differences_lead_to_the_same_tables_as_the_whole(steps):
             before[after.family] = after
         for table in found.services:
             last = balanced.get(table.family)
-            commands = servicetable.whole(table) if last is None else servicetable.difference(last, table)
+            commands = service_table.whole(table) if last is None else service_table.difference(last, table)
             if commands:
                 balancing[table.family].run(commands)
             balancing[table.family].shows(table)
-            assert not servicetable.difference(table, replace(table))
+            assert not service_table.difference(table, replace(table))
             balanced[table.family] = table
 
 

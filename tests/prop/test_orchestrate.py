@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import RestartPolicy
 from manager.orchestrate import reaper
-from manager.orchestrate.restart import LONGEST_DELAY, delay
-from manager.orchestrate.slots import Slot, free_numbers
+from manager.orchestrate.reconcile.restart import LONGEST_DELAY, delay
+from manager.orchestrate.reconcile.slots import Slot, free_numbers
 from tests.fakes.world import World, policy, replace, template, update_config
 
 NODES = ("n1", "n2", "n3")

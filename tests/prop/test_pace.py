@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from common.model.node import NodeDescription
 from common.model.task import TaskState, TaskStatus
-from common.wire.barrier_messages import AwaitApplied
 from common.wire.codec import encode
 from common.wire.image_messages import FetchImage, SpareImages
+from common.wire.membership_messages import AwaitApplied
 from common.wire.messages import AnyMessage, NodeReport, RenewRequest, Resync, StatusReport
 from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.quota import Quota
 from tests.fakes.virtual_loop import run_virtual
-from worker.pace import Pace
-from worker.reporter import Reporter
+from worker.link.pace import Pace
+from worker.link.reporter import Reporter
 
 # What a connection that stalls may hold back and bring at once, in seconds.
 STALL = 2.0

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.model import TaskState
-from manager.cli.progress import Verdict
-from tests.unit.manager.cli.test_progress import MONITOR, RUNNING, service, story, task
+from manager.cli.progress.judgement import Verdict
+from tests.unit.manager.cli.progress.test_judgement import MONITOR, RUNNING, service, story, task
 
 
 @given(

@@ -9,7 +9,7 @@ from common.model import Secret
 from common.model.container import ContainerSpec, SecretReference
 from common.model.secret import SecretSpec
 from common.model.service import TaskSpec, UpdateStatus
-from manager.orchestrate import rotation
+from manager.orchestrate.update import rotation
 from tests.fakes.world import World, replace, update_config
 
 STEPS = st.lists(st.sampled_from(["rotate", "back", "image", "decide", "run", "stop", "clear", "remove"]), max_size=25)

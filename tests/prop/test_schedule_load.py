@@ -10,10 +10,10 @@ from common.model import Network, NetworkAttachment, Node, Task, TaskState, Task
 from common.model.attachment import AttachedNetwork
 from common.model.node import PlainContainers
 from manager.schedule.load import ClusterLoad
-from manager.schedule.nodeload import NodeLoad
+from manager.schedule.node_load import NodeLoad
 from manager.schedule.regions import Division, Region
-from manager.state.changes import Change
-from manager.state.transaction import Tables
+from manager.store.changes import Change
+from manager.store.transaction import Tables
 from tests.prop.scheduling_worlds import mostly, networks, nodes, old_tasks
 
 NODES = ["node0", "node1", "node2"]

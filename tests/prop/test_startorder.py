@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.state.startorder import any_cycle, in_order
+from common.spec.start_order import any_cycle, in_order
 
 NAMES = "abcdef"
 GRAPHS = st.dictionaries(st.sampled_from(NAMES), st.frozensets(st.sampled_from(NAMES), max_size=3))

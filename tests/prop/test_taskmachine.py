@@ -11,8 +11,8 @@ from common.model.task import Task, TaskState
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
-from worker.ports import Container, Phase
-from worker.taskmachine import Action, Contact, Situation, step
+from worker.interfaces import Container, Phase
+from worker.tasks.plan.machine import Action, Contact, Situation, step
 
 S = TaskState
 

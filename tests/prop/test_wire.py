@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import ProtocolError
 from common.wire.codec import MESSAGE_TYPES, Frame, decode, encode, read
-from common.wire.frame import LAST, FrameDecoder
+from common.wire.frames import LAST, FrameDecoder
 from common.wire.message import Message
 from common.wire.messages import StreamHello
 from tests.fakes.structs import structs

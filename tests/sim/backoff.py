@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from common.clock import SECOND
 from common.model import Task, TaskState
-from manager.state.changes import ChangeSet
-from manager.state.view import View
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.sim.placement import Complaint
 
 _LONGEST = 300.0

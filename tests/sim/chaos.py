@@ -11,7 +11,7 @@ from common.model import Config, Secret, Service
 from common.model.secret import ConfigSpec, SecretSpec
 from manager.allocate.subnets import allocate_network
 from manager.domain.update_status import HALTED
-from manager.state.view import View
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, scaling, updates
 from tests.sim.choices import CONFIGS, SECRETS, ZONES, Choices

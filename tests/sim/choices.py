@@ -30,7 +30,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.state.view import View
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, rotations, scaling, startorder, updates
 from tests.sim.host import BAD_IMAGE, ONCE

@@ -25,10 +25,10 @@ from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop, Rule
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
-from manager.state.backend import Backend
-from manager.state.store import Store
-from manager.state.transaction import Transaction
-from manager.state.view import View
+from manager.store.backend import Backend
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+from manager.store.view import View
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
 from tests.sim.operator import Operator, remove_if_down

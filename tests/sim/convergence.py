@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
 from common.model.meta import Version
+from common.spec.constraints import unmet
+from manager.domain.reservations import Available, reserved
 from manager.domain.update_status import ACTIVE, HALTED
-from manager.state.constraints import unmet
-from manager.state.observation import story
-from manager.state.reservations import Available, reserved
-from manager.state.view import View
+from manager.store.observation import story
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, scaling
 from tests.sim.availability import LABEL

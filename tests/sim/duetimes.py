@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.model import Service, Task
-from manager.state.changes import ChangeSet
-from manager.state.view import View
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.sim.placement import Complaint
 
 LABEL = "swarm.x.schedule"

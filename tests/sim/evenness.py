@@ -9,9 +9,9 @@ from typing import TypeAlias
 from common.model import Node, Service, Task, TaskState
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from manager.domain.reservations import reserved
 from manager.domain.update_status import ACTIVE, HALTED
-from manager.state.reservations import reserved
-from manager.state.view import View
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.convergence import could_run
 

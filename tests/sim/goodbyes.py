@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.model import Node
-from manager.state.changes import ChangeSet
-from manager.state.view import View
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.sim.placement import Complaint
 
 GRACE = 30.0

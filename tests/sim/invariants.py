@@ -16,12 +16,12 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Node, Service, Task, TaskState
 from common.model.service import TaskSpec
-from manager.backends.memory import MemoryBackend
-from manager.orchestrate.standing import Standing, standing
-from manager.state.backend import Loaded
-from manager.state.changes import Change, ChangeSet
-from manager.state.observation import InvalidTransition, check, story
-from manager.state.transaction import Tables
+from manager.orchestrate.node_availability import Standing, standing
+from manager.store.backend import Loaded
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Change, ChangeSet
+from manager.store.observation import InvalidTransition, check, story
+from manager.store.transaction import Tables
 from tests.sim.availability import gaps, paced
 from tests.sim.backoff import Backoff
 from tests.sim.duetimes import DueTimes, beside

@@ -10,14 +10,14 @@ from common.clock import LoopClock
 from common.errors import FailedPrecondition
 from common.model import Config, Secret, Service
 from common.model.service import ServiceSpec
-from manager.api.file_rules import check_unused
-from manager.api.rollouts import ACTIONS
+from common.spec import autoscale
+from manager.api.files import check_unused
+from manager.api.services.rollouts import ACTIONS
 from manager.domain.service_change import change_spec, new_service, roll_back
-from manager.orchestrate.rotation import rotate
+from manager.orchestrate.update.rotation import rotate
 from manager.schedule.balance import reason_to_stay
 from manager.schedule.strategy import default_strategy
-from manager.state import autoscale
-from manager.state.transaction import Transaction
+from manager.store.transaction import Transaction
 from tests.fakes.world import replace
 
 T = TypeVar("T")

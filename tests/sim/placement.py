@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from common.model import Network, Node, Service, Task, TaskState
 from common.model.service import GenericResource, PortConfig, Reservations
-from manager.state.changes import ChangeSet
-from manager.state.constraints import unmet
-from manager.state.view import View
+from common.spec.constraints import unmet
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 
 # What is wrong, and the tasks whose stories tell it.
 Complaint: TypeAlias = tuple[str, Sequence[Task]]

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from common.model import Config, Secret, Task, TaskState
 from common.model.container import ContainerSpec
 from common.model.service import TaskSpec
-from manager.state.changes import ChangeSet
-from manager.state.constraints import unmet
-from manager.state.view import View
+from common.spec.constraints import unmet
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.placement import Complaint, same_ports
 

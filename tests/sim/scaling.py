@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from common.clock import Clock
 from common.model import Service
-from manager.state.changes import ChangeSet
+from manager.store.changes import ChangeSet
 from tests.sim.placement import Complaint
 
 LABEL = "swarm.x.autoscale"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from common.model import Network, Secret, Service
 from common.model.secret import Config
-from manager.state.changes import ChangeSet
-from manager.state.view import View
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.sim.placement import Complaint
 from tests.sim.rotations import files
 

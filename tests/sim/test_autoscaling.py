@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from common.clock import SECOND
 from common.model import Service, Task
 from common.model.service import Reservations, Resources
-from manager.state import autoscale
+from common.spec import autoscale
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster

@@ -24,8 +24,8 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from manager.domain import hostnames
 from manager.domain.defaults import filled
-from manager.state import hostnames
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
-from manager.state.changes import ChangeSet
-from manager.state.constraints import unmet
-from manager.state.view import View
+from common.spec.constraints import unmet
+from manager.store.changes import ChangeSet
+from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.placement import Complaint, same_ports
 

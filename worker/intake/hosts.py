@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
-from common import enginenames
-from common.addressing import SMALLEST_LEASE, Layout, layout, vip_range
-from common.addressing6 import SMALLEST_SUBNET, mesh_prefix
 from common.errors import InvalidArgument
 from common.model import network as model
 from common.model.node import TunnelKey
+from common.net.addressing import SMALLEST_LEASE, SMALLEST_SUBNET, Layout, layout, mesh_prefix, vip_range
+from common.text import image_names
 from common.wire import messages as wire
 from worker.assignments import AssignmentSet
 from worker.intake.addresses import LAST_PORT, host4, host6, range4, range6
@@ -64,7 +63,7 @@ def read_network(own: Id, sent: model.Network, refuse: Refuse) -> Network:
     found = Network(
         id=identifier(sent.id),
         name=dns_name(sent.name),
-        docker=enginenames.engine_network(sent),
+        docker=image_names.engine_network(sent),
         internal=sent.spec.internal,
         encrypted=sent.spec.encrypted,
         labels=sent.spec.labels,

@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.addressing import Layout, container_addresses
-from common.addressing6 import packed_prefix
+from common.net.addressing import Layout, container_addresses, packed_prefix
 from common.wire.messages import MESH, MESH6
 from worker.intake.addresses import text_of
 from worker.intake.refusals import Refusal

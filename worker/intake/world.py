@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from common.addressing import Layout
 from common.model.node import TunnelKey
+from common.net.addressing import Layout
 from worker.intake.addresses import IPRange, Port
 from worker.intake.refusals import Refusal
 from worker.intake.words import NO_NAME, DnsName, Id

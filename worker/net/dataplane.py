@@ -1,43 +1,47 @@
-"""The data plane: a `Networks` (worker.ports) that spans the cluster's hosts. Here is what concerns single tasks."""
+"""The data plane: a `Networks` (worker.interfaces) that spans the cluster's hosts. Here is what concerns single tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from common.addressing6 import with_ipv4
+from common.aio.single_flight import Rounds
 from common.clock import Clock
-from common.enginenames import PREDEFINED_NETWORKS
 from common.errors import ResourceExhausted, SwarmError, Unavailable
 from common.model.task import Task
-from common.rounds import Rounds
+from common.net.addressing import with_ipv4
+from common.text.image_names import PREDEFINED_NETWORKS
 from common.wire.messages import MESH, MESH6
+from worker.config import DataDir, WorkerConfig
 from worker.intake.addresses import IPAddress, address, address6
 from worker.intake.words import Unusable
 from worker.intake.world import Network, NetworkWorld
-from worker.net import facts as host_facts
-from worker.net import listeners
-from worker.net.abilities import NO_ENCRYPTION, Encryption
-from worker.net.attachments import Attachments, addresses_of
-from worker.net.dns import ClusterDns
-from worker.net.host import Host
-from worker.net.keeper import Keeper
-from worker.net.names import GATEWAY_NETWORK
-from worker.net.netlink import Kernel
-from worker.net.site import Site
-from worker.ports import (
+from worker.interfaces import (
     LABEL_AGENT,
     LABEL_NO_GATEWAY,
     Attachment,
     Container,
     Engine,
     NetworkEndpoint,
+    Networks,
     Phase,
 )
+from worker.net.apply.host import Host
+from worker.net.apply.netlink import Kernel
+from worker.net.attachments import Attachments, addresses_of
+from worker.net.dns.service import ClusterDns
+from worker.net.local_networks import LocalNetworks
+from worker.net.plan.names import GATEWAY_NETWORK
+from worker.net.plan.topology import Site
+from worker.net.reconciler import Keeper
+from worker.net.watch import connections
+from worker.net.watch import facts as host_facts
+from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption, encryption, lacking
 
 ATTACH_SECONDS = 30.0
 SURVEY_RETRY_SECONDS = 1.0
@@ -136,7 +140,7 @@ class DataPlane:
         if not wanted:
             return ()
         try:
-            heard = await listeners.listening(container.pid)
+            heard = await connections.listening(container.pid)
         except OSError as error:
             _log.debug("task %s: cannot see where its program listens: %s", task.name, error.strerror)
             return ()
@@ -332,3 +336,45 @@ def _is_there(site: Site, network_id: str) -> bool:
     """Whether a host has a network, with keys if it is encrypted; those of before a restart are in its links."""
     segment = site.segments.get(network_id)
     return segment is not None and (not segment.encrypted or site.keys is None or bool(site.keys))
+
+
+# Which networks this host can have: the data plane, or plain bridges where it lacks something for that.
+
+
+_NOT_ALONE = (
+    "another worker of this host programs its network: networks do not span hosts, no port is published in the mesh"
+)
+
+
+async def choose_networks(
+    data: DataDir,
+    config: WorkerConfig,
+    engine: Engine,
+    clock: Clock,
+    elsewhere: Callable[[], Awaitable[None]] | None = None,
+    *,
+    alone: bool,
+) -> Networks:
+    """Return the best that can be had; what is missing for more is logged, and shown by `node inspect`.
+
+    `elsewhere`: as for `DataPlane`. `alone`: whether no other worker programs this host's network.
+    """
+    missing = await lacking(config.docker_host) if alone else (_NOT_ALONE,)
+    if missing:
+        for sentence in missing:
+            _log.warning("%s", sentence)
+        return LocalNetworks(engine, config.node_id, missing)
+    dns = ClusterDns(data.path / "resolv", random.SystemRandom())
+    encrypting = await encryption()
+    for sentence in encrypting.lacks:
+        _log.info("%s", sentence)
+    return DataPlane(
+        engine,
+        config.node_id,
+        clock,
+        data.path / "network.json",
+        dns,
+        elsewhere=elsewhere,
+        advertised=config.advertise_addr,
+        encryption=encrypting,
+    )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.model.service import PortConfig
-from manager.cli.flags.csvfields import fields
-from manager.compose.ports import MODES, PROTOCOLS, parse_port
+from manager.cli.compose.ports import MODES, PROTOCOLS, parse_port
+from manager.cli.flags.keyvalue import fields
 
 _LAST_PORT = 65535
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.model.container import ConfigReference, FileTarget, SecretReference
-from manager.cli.flags.csvfields import fields
+from manager.cli.flags.keyvalue import fields
 
 
 def parse_secret(text: str) -> SecretReference:

@@ -14,7 +14,7 @@ from manager.cli.completion import (
     complete_volume_names,
     in_field,
 )
-from manager.cli.flags.engine_options import ENGINE_FLAGS, ENGINE_LISTS
+from manager.cli.flags.engine import ENGINE_FLAGS, ENGINE_LISTS
 from manager.cli.flags.types import (
     ADDRESS,
     BYTES,

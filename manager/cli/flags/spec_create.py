@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from common.imagenames import familiar
 from common.model.container import ContainerSpec, DnsConfig, Privileges
 from common.model.service import (
     EndpointSpec,
@@ -22,6 +21,7 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
+from common.text.image_names import familiar
 from manager.cli.flags import parts
 from manager.cli.flags.keyvalue import merge_variables, read_env_file
 from manager.cli.flags.limits import merge_capabilities, merge_ulimits

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from common.imagenames import familiar
 from common.model.container import ConfigReference, ContainerSpec, DnsConfig, Mount, Privileges, SecretReference
 from common.model.service import (
     EndpointSpec,
@@ -22,6 +21,7 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
 )
+from common.text.image_names import familiar
 from manager.cli.flags import parts
 from manager.cli.flags.keyvalue import merge_variables, remove_hosts
 from manager.cli.flags.limits import generic_kind, merge_capabilities, merge_ulimits

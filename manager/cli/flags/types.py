@@ -10,15 +10,215 @@ from typing import Any
 
 import click
 
-from common.quantities import parse_cpus, parse_duration, parse_size
+from common.model.container import BindOptions, CredentialSpec, DriverConfig, Mount, TmpfsOptions, VolumeOptions
+from common.model.service import NetworkAttachmentConfig, PlacementPreference, SpreadOver
+from common.text.quantities import parse_cpus, parse_duration, parse_size
 from manager.cli.command import invalid
-from manager.cli.flags.attachment import parse_credential_spec, parse_network, parse_preference
-from manager.cli.flags.keyvalue import parse_host, parse_label, parse_pair, parse_variable
+from manager.cli.compose.commandline import split_command
+from manager.cli.flags.keyvalue import boolean, fields, parse_host, parse_label, parse_pair, parse_variable
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
-from manager.cli.flags.mount import parse_mount
 from manager.cli.flags.publish import parse_publish
 from manager.cli.flags.references import parse_config, parse_secret
-from manager.compose.commandline import split_command
+
+# `--mount type=volume,source=data,target=/data,readonly,…`.
+
+
+TYPES = ("bind", "volume", "tmpfs", "npipe", "cluster")
+_BARE = frozenset({"readonly", "ro", "volume-nocopy", "bind-nonrecursive"})
+_SOURCE = ("source", "src")
+_TARGET = ("target", "dst", "destination")
+_PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_RECURSIVE: dict[str, dict[str, bool]] = {
+    "enabled": {},
+    "disabled": {"non_recursive": True},
+    "writable": {"read_only_non_recursive": True},
+    "readonly": {"read_only_force_recursive": True},
+}
+
+
+def parse_mount(text: str) -> Mount:
+    """Read a mount.
+
+    Raises:
+        ValueError: an unknown key, a wrong value, no target, or options of another type of mount.
+
+    """
+    plain: dict[str, Any] = {}
+    options: dict[str, dict[str, Any]] = {"bind": {}, "volume": {}, "tmpfs": {}}
+    for key, value in fields(text, bare=_BARE):
+        if not _plain_field(plain, key, value):
+            _option(options, key, value)
+    mount_type = plain.get("type", "volume")
+    for kind, given in options.items():
+        if given and kind != mount_type:
+            raise ValueError(f"cannot mix '{kind}-*' options with mount type '{mount_type}'")
+    if not plain.get("target"):
+        raise ValueError("target is required")
+    if mount_type == "bind" and not plain.get("source"):
+        raise ValueError("source is required for a bind mount")
+    return Mount(
+        **plain,
+        bind_options=_bind(options["bind"], read_only=plain.get("read_only", False)),
+        volume_options=_volume(options["volume"]),
+        tmpfs_options=TmpfsOptions(**options["tmpfs"]) if options["tmpfs"] else None,
+    )
+
+
+def _plain_field(plain: dict[str, Any], key: str, value: str) -> bool:
+    if key == "type":
+        if value.lower() not in TYPES:
+            raise ValueError(f"invalid mount type '{value}': it is one of {', '.join(TYPES)}")
+        plain["type"] = value.lower()
+    elif key in _SOURCE:
+        plain["source"] = value
+    elif key in _TARGET:
+        plain["target"] = value
+    elif key in ("readonly", "ro"):
+        plain["read_only"] = boolean(key, value)
+    elif key == "consistency":
+        plain["consistency"] = value.lower()
+    else:
+        return False
+    return True
+
+
+def _option(options: dict[str, dict[str, Any]], key: str, value: str) -> None:
+    kind, _, name = key.partition("-")
+    readers = {"bind": _bind_option, "volume": _volume_option, "tmpfs": _tmpfs_option}
+    if kind not in readers or not readers[kind](options[kind], name, value):
+        raise ValueError(f"unexpected key '{key}' in '{key}={value}'")
+
+
+def _bind_option(bind: dict[str, Any], name: str, value: str) -> bool:
+    if name == "propagation":
+        if value.lower() not in _PROPAGATIONS:
+            raise ValueError(f"invalid propagation '{value}': it is one of {', '.join(_PROPAGATIONS)}")
+        bind["propagation"] = value.lower()
+    elif name == "nonrecursive":
+        bind["non_recursive"] = boolean("bind-nonrecursive", value)
+    elif name == "recursive":
+        if value not in _RECURSIVE:
+            raise ValueError(f"invalid value for bind-recursive: {value} (it is one of {', '.join(_RECURSIVE)})")
+        bind.update(_RECURSIVE[value])
+    else:
+        return False
+    return True
+
+
+def _volume_option(volume: dict[str, Any], name: str, value: str) -> bool:
+    if name == "nocopy":
+        volume["no_copy"] = boolean("volume-nocopy", value)
+    elif name in ("subpath", "driver"):
+        volume[name] = value
+    elif name in ("label", "opt"):
+        key, _, content = value.partition("=")
+        volume.setdefault("labels" if name == "label" else "opts", {})[key] = content
+    else:
+        return False
+    return True
+
+
+def _tmpfs_option(tmpfs: dict[str, Any], name: str, value: str) -> bool:
+    if name == "size":
+        tmpfs["size_bytes"] = _tmpfs_size("tmpfs-size", value)
+    elif name == "mode":
+        tmpfs["mode"] = _octal("tmpfs-mode", value)
+    else:
+        return False
+    return True
+
+
+def _tmpfs_size(key: str, value: str) -> int:
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {value}") from None
+
+
+def _octal(key: str, value: str) -> int:
+    try:
+        return int(value, 8)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {value}") from None
+
+
+def _bind(given: dict[str, Any], *, read_only: bool) -> BindOptions | None:
+    if given.get("read_only_force_recursive"):
+        if not read_only:
+            raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
+        if given.get("propagation") != "rprivate":
+            raise ValueError(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+            )
+    return BindOptions(**given) if given else None
+
+
+def _volume(given: dict[str, Any]) -> VolumeOptions | None:
+    if not given:
+        return None
+    driver, opts = given.pop("driver", ""), given.pop("opts", {})
+    config = DriverConfig(name=driver, options=opts) if driver or opts else None
+    return VolumeOptions(**given, driver_config=config)
+
+
+# `--network name=net,alias=web,driver-opt=k=v`, `--placement-pref spread=node.labels.zone`, `--credential-spec`.
+
+
+def parse_network(text: str) -> NetworkAttachmentConfig:
+    """Read an attachment; its target is the name or id as given.
+
+    Raises:
+        ValueError: an unknown field, or no name.
+
+    """
+    if "=" not in text:
+        return NetworkAttachmentConfig(target=text)
+    name, aliases, options = "", [], {}
+    for key, value in fields(text):
+        match key:
+            case "name":
+                name = value
+            case "alias":
+                aliases.append(value)
+            case "driver-opt":
+                option, equals, content = value.partition("=")
+                if not equals:
+                    raise ValueError(f"invalid key value pair format in driver options: {value}")
+                options[option] = content
+            case _:
+                raise ValueError(f"invalid field key {key}")
+    if not name:
+        raise ValueError("network name/id is not specified")
+    return NetworkAttachmentConfig(target=name, aliases=tuple(aliases), driver_opts=options)
+
+
+def parse_preference(text: str) -> PlacementPreference:
+    """Read a placement preference.
+
+    Raises:
+        ValueError: it is no `spread=…`.
+
+    """
+    strategy, equals, descriptor = text.partition("=")
+    if not equals:
+        raise ValueError('placement preference must be of the format "<strategy>=<arg>"')
+    if strategy != "spread":
+        raise ValueError(f"unsupported placement preference {strategy} (only spread is supported)")
+    return PlacementPreference(spread=SpreadOver(spread_descriptor=descriptor))
+
+
+def parse_credential_spec(text: str) -> CredentialSpec:
+    """Read `config://name`, `file://path` or `registry://key`.
+
+    Raises:
+        ValueError: it is none of these.
+
+    """
+    scheme, _, value = text.partition("://")
+    if scheme not in ("config", "file", "registry") or not value:
+        raise ValueError("invalid credential spec: it must be prefixed with config://, file:// or registry://")
+    return CredentialSpec(**{scheme: value})
+
 
 _DOMAIN = re.compile(
     r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?"

@@ -6,19 +6,19 @@ import re
 from collections.abc import Collection
 from ipaddress import IPv4Address
 
-from common.enginenames import GATEWAY_NETWORK, engine_network
-from common.hostnames import folded
 from common.model import NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachmentStatus
 from common.model.container import Mount
-from common.printable import quoted
-from common.wire.budget import LONGEST_ERROR
+from common.net.hostnames import folded
+from common.text.image_names import GATEWAY_NETWORK, engine_network
+from common.text.terminal import quoted
+from common.wire.admission import LONGEST_ERROR
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
 from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text
 from manager.dispatch.intake.taskaddresses import check_beside, check_own, mesh_addresses, part_addresses
 from manager.dispatch.intake.tasks import check_container_id
-from manager.state.view import View
+from manager.store.view import View
 
 RESOLV_CONF = "/etc/resolv.conf"
 MOST_SERVERS = 3

@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from common.model import Network, NetworkAttachment, Node, Task
-from manager.state.refusals import Refusal
-from manager.state.view import View
+from manager.domain.refusals import Refusal
+from manager.store.view import View
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -12,13 +12,12 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
-from common.addressing import layout
-from common.addressing6 import cluster_pools, mesh_prefix
 from common.model import Node
-from common.printable import quoted
+from common.net.addressing import cluster_pools, layout, mesh_prefix
+from common.text.terminal import quoted
 from manager.dispatch.intake.form import Hearing, Rule, Unbelievable
 from manager.dispatch.intake.scalars import several
-from manager.state.view import View
+from manager.store.view import View
 
 MOST_ADDRESSES = 256
 _Address: TypeAlias = IPv4Address | IPv6Address

@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 from common.clock import rfc3339
 from common.errors import ProtocolError
-from common.wire.barrier_messages import Applied, AwaitApplied
-from common.wire.budget import LONGEST_ERROR, LONGEST_MESSAGE
+from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
-from common.wire.membership_messages import Goodbye, Unfit, Withdraw
+from common.wire.membership_messages import Applied, AwaitApplied, Goodbye, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.messages import Heartbeat, Leave, Resync, RootRequest, StreamHello
 from manager.dispatch.intake.containers import ATTACHMENT_REPORT

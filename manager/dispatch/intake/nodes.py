@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from common.clock import is_instant
-from common.hostnames import is_hostname
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
-from common.printable import quoted
+from common.net.hostnames import is_hostname
+from common.text.terminal import quoted
 from common.wire.messages import Hello, JoinRequest, NodeReport, RenewRequest
 from manager.dispatch.intake.form import Form, Hearing, Rule, Unbelievable, entries, keep, part
 from manager.dispatch.intake.hostaddresses import ADVERTISED, IPV6_ADDRESSES

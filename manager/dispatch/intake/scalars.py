@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from common.imagenames import is_id
-from common.printable import printable, quoted
+from common.text.image_names import is_id
+from common.text.terminal import printable, quoted
 from manager.dispatch.intake.form import Hearing, Rule, Unbelievable, keep, kept, some
 
 MAX_INTEGER = 2**63 - 1

@@ -1,7 +1,7 @@
 """The addresses that a worker may say its containers have: in its own part of a network, or of its gateway's range.
 
 Other hosts send to them and answer names with them, so an address in another node's part, or in a network that the
-container is not in, would be another's traffic. IPv6 addresses follow from the IPv4 ones (`common.addressing6`): there
+container is not in, would be another's traffic. IPv6 addresses follow from the IPv4 ones (`common.net.addressing`): there
 is one that is right.
 """
 
@@ -11,14 +11,21 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
-from common.addressing import container_addresses, is_address, layout
-from common.addressing6 import beside_ipv4, cluster_pools, mesh_prefix, with_ipv4
 from common.errors import InvalidArgument
 from common.model import Network
-from common.printable import quoted
+from common.net.addressing import (
+    beside_ipv4,
+    cluster_pools,
+    container_addresses,
+    is_address,
+    layout,
+    mesh_prefix,
+    with_ipv4,
+)
+from common.text.terminal import quoted
 from common.wire.messages import MESH, MESH6
 from manager.dispatch.intake.form import Hearing, Rule, Unbelievable
-from manager.state.networkparts import addresses_in
+from manager.domain.network_parts import addresses_in
 
 _NO_ADDRESSES = range(0)
 _OCTETS, _DIGITS, _LARGEST = 4, 3, 255

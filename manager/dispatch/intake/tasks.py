@@ -8,23 +8,23 @@ from collections.abc import Iterator
 
 import msgspec
 
-from common import tasktemplates
-from common.addressing import is_address
 from common.clock import is_instant, rfc3339
-from common.gotemplate import TemplateError
 from common.ids import SHORT_ID
 from common.model import NetworkAttachment, Task
 from common.model.service import PortConfig
 from common.model.task import ContainerStatus, TaskState, TaskStatus
-from common.printable import printable, quoted
-from common.wire.budget import LONGEST_ERROR, LONGEST_MESSAGE
+from common.net.addressing import is_address
+from common.spec import task_templates
+from common.spec.gotemplate import TemplateError
+from common.text.terminal import printable, quoted
+from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.messages import StatusReport, TaskReport
 from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
 from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
 from manager.dispatch.intake.taskaddresses import TASK_ADDRESSES
-from manager.state.view import View
+from manager.store.view import View
 
 # More cores and bytes than a task has.
 MOST_CORES = 1e6
@@ -107,9 +107,9 @@ def _names(task: Task, hearing: Hearing) -> Iterator[str]:
         yield from hosts
         return
     for host in hosts:
-        dot = tasktemplates.context(task, hearing.node.id, msgspec.structs.replace(description, hostname=host))
+        dot = task_templates.context(task, hearing.node.id, msgspec.structs.replace(description, hostname=host))
         try:
-            yield tasktemplates.expand_hostname(spec, dot)
+            yield task_templates.expand_hostname(spec, dot)
         except TemplateError:
             continue  # its worker rejects it for that
 

@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from common.enginenames import engine_network
 from common.errors import PermissionDenied, SwarmError
 from common.model import NetworkAttachment, TaskState
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.model.node import EngineDescription, NodeResources
 from common.model.task import ContainerStatus
+from common.text.image_names import engine_network
 from common.tls import certificate_request, new_key
-from common.wire.barrier_messages import Applied
 from common.wire.codec import encode
 from common.wire.image_messages import FetchImage, ImageHeld, ImageSeen, ImageSources, RelayHello, SeekImage
-from common.wire.membership_messages import Goodbye, Unfit, Withdraw
+from common.wire.membership_messages import Applied, Goodbye, Unfit, Withdraw
 from common.wire.messages import (
     AttachmentReport,
     AttachmentState,

@@ -19,7 +19,6 @@ from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeSpec, NodeStat
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
 from manager import init
-from manager.backends.sqlite import SqliteBackend
 from manager.backup import back_up
 from manager.bootstrap import create_cluster
 from manager.ca.files import AuthorityFiles
@@ -27,7 +26,8 @@ from manager.config import DataDir, ManagerConfig
 from manager.init import restored_configuration
 from manager.main import cli
 from manager.restore import Restored, restore_cluster, settled
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.store import Store
 
 CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377", tls_names=("swarm.example",))
 MOVED = msgspec.structs.replace(CONFIG, advertise_addr="192.0.2.2:2377")
@@ -249,7 +249,7 @@ def test_what_is_not_given_is_as_before(
     listen: str | None,
     expected: tuple[str, str],
 ):
-    monkeypatch.setattr(init.hostaddr, "addresses", lambda: dict.fromkeys(own, "eth0"))
+    monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
     config = restored_configuration(CONFIG, advertise, listen, (), ())
     assert (config.advertise_addr, config.listen_addr) == expected
     assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)

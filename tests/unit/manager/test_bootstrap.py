@@ -10,13 +10,13 @@ import pytest
 
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
-from common.hostaddr import Network
+from common.net.host_addresses import Network
 from manager import bootstrap
-from manager.backends.sqlite import SqliteBackend
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.init import configuration
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.store import Store
 
 CONFIG = ManagerConfig(node_id="n1", advertise_addr="192.0.2.1:2377", listen_addr=":2377")
 
@@ -110,9 +110,9 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.hostaddr, "routed", lambda: routes("10.78.0.0/24"))
+    monkeypatch.setattr(bootstrap.host_addresses, "routed", lambda: routes("10.78.0.0/24"))
     assert choose_pools(()) == ("10.128.0.0/9",)
-    monkeypatch.setattr(bootstrap.hostaddr, "routed", lambda: routes("192.168.1.0/24"))
+    monkeypatch.setattr(bootstrap.host_addresses, "routed", lambda: routes("192.168.1.0/24"))
     assert choose_pools(()) == ("10.0.0.0/8",)
     with pytest.raises(InvalidArgument, match=r"192\.168\.1\.0/24 on eth0"):
         choose_pools(("192.168.0.0/16",))

@@ -22,12 +22,12 @@ from common.model import Node, Secret, Service, StoredObject
 from common.model.node import ANY_CERTIFICATE, NodeSpec, NodeStatus
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
-from manager.backends.sqlite import SqliteBackend
 from manager.bootstrap import create_cluster
 from manager.config import DataDir, ManagerConfig
 from manager.main import DAMAGED_STATUS, cli
 from manager.repair import accept_loss, examine
-from manager.state.store import Store
+from manager.store.backends.sqlite import SqliteBackend
+from manager.store.store import Store
 
 CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377")
 WORKER = Node(

@@ -19,10 +19,10 @@ from common.wire.server import FIRST_FRAME_BYTES
 from tests.fakes.engine import FakeEngine, Program
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.worlds import World, make_task, want
-from worker import taskmachine
-from worker.gate import calls_at_once
-from worker.ports import EngineDown, EngineError, EngineSilent, Phase
-from worker.supervisor import RELIST_SECONDS
+from worker.engine.call_limiter import calls_at_once
+from worker.interfaces import EngineDown, EngineError, EngineSilent, Phase
+from worker.tasks.plan import machine
+from worker.tasks.supervisor import RELIST_SECONDS
 
 S = TaskState
 
@@ -331,7 +331,7 @@ async def test_a_bug_ends_its_task_and_no_other():
 
 
 def test_a_bug_in_deciding_a_task_holds_up_no_other(monkeypatch):
-    step = taskmachine.step
+    step = machine.step
 
     def broken(task, situation, now):
         if task.id == "t1":
@@ -342,7 +342,7 @@ def test_a_bug_in_deciding_a_task_holds_up_no_other(monkeypatch):
         w = world()
         async with w.running():
             with monkeypatch.context() as patched:
-                patched.setattr(taskmachine, "step", broken)
+                patched.setattr(machine, "step", broken)
                 await w.assign(make_task("t1"), make_task("t2"))
                 await asyncio.sleep(1)
                 assert w.state("t2") is S.RUNNING

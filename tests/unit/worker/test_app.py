@@ -4,9 +4,9 @@ import asyncio
 from types import SimpleNamespace
 
 from common.wire.messages import PROTOCOL_VERSION, Welcome
-from worker import statusfile
 from worker.app import _Daemon
 from worker.config import DataDir, WorkerConfig
+from worker.host import status_file
 
 
 def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]]:
@@ -28,7 +28,7 @@ async def test_who_hears_that_the_worker_is_ready_can_read_who_welcomed_it(tmp_p
     data = DataDir(tmp_path)
     daemon, told_of = parts(data)
     read = asyncio.get_running_loop().create_future()
-    daemon._notifier.ready = lambda: read.set_result(statusfile.read(data.status))
+    daemon._notifier.ready = lambda: read.set_result(status_file.read(data.status))
     telling = asyncio.create_task(daemon._tell_status(*told_of))
     status = await asyncio.wait_for(read, 5)
     telling.cancel()
@@ -48,7 +48,7 @@ async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, mon
     daemon._news.set()
     await asyncio.wait([telling], timeout=0.05)
     telling.cancel()
-    status = statusfile.read(data.status)
+    status = status_file.read(data.status)
     assert status is not None
     assert status.manager == "new:2377"
     assert data.load().managers == ("new:2377",)
@@ -67,6 +67,6 @@ async def test_the_first_manager_is_told_of_at_once_and_what_comes_after_in_its_
     daemon._news.set()
     await asyncio.wait_for(ready.wait(), 5)
     telling.cancel()
-    status = statusfile.read(data.status)
+    status = status_file.read(data.status)
     assert status is not None
     assert status.manager == "new:2377"

@@ -5,10 +5,10 @@ import stat
 import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
-from common.privatefiles import private_folder
-from worker import statusfile
+from common.process.private_files import private_folder
 from worker.config import DataDir, WorkerConfig, is_manager_address, parse_address
-from worker.statusfile import WorkerStatus
+from worker.host import status_file
+from worker.host.status_file import WorkerStatus
 
 CONFIG = WorkerConfig(node_id="n", cluster_id="c", managers=("10.0.0.1:2377",))
 
@@ -93,15 +93,15 @@ def test_a_directory_that_takes_no_files_is_said_and_not_left_behind(tmp_path, m
 
 def test_a_status_counts_while_its_process_lives(tmp_path):
     path = tmp_path / "status.json"
-    assert statusfile.read(path) is None
-    statusfile.write(path, WorkerStatus(pid=os.getpid(), manager="m", tasks=2))
-    assert statusfile.read(path).tasks == 2
-    mark = statusfile.process_mark(os.getpid())
-    statusfile.write(path, WorkerStatus(pid=os.getpid(), process=mark, tasks=3))
-    assert statusfile.read(path).tasks == 3
+    assert status_file.read(path) is None
+    status_file.write(path, WorkerStatus(pid=os.getpid(), manager="m", tasks=2))
+    assert status_file.read(path).tasks == 2
+    mark = status_file.process_mark(os.getpid())
+    status_file.write(path, WorkerStatus(pid=os.getpid(), process=mark, tasks=3))
+    assert status_file.read(path).tasks == 3
     boot, _, rest = mark.partition("/")
     for other in (f"another-boot/{rest}", f"{boot}/{os.getpid()}/1"):
-        statusfile.write(path, WorkerStatus(pid=os.getpid(), process=other))
-        assert statusfile.read(path) is None, "another process has its number now"
-    statusfile.write(path, WorkerStatus(pid=2**22 + 1))
-    assert statusfile.read(path) is None
+        status_file.write(path, WorkerStatus(pid=os.getpid(), process=other))
+        assert status_file.read(path) is None, "another process has its number now"
+    status_file.write(path, WorkerStatus(pid=2**22 + 1))
+    assert status_file.read(path) is None

@@ -4,11 +4,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from common.privatefiles import private_folder, write_private
-from worker import statusfile
+from common.process.private_files import private_folder, write_private
 from worker.config import DataDir, WorkerConfig
+from worker.host import status_file
+from worker.host.status_file import WorkerStatus
 from worker.main import main
-from worker.statusfile import WorkerStatus
 
 TOKEN = f"SWMTKN-1-{'a' * 50}-{'b' * 25}"
 
@@ -68,7 +68,7 @@ def test_a_worker_that_runs(data):
         certificate_until=1_800_000_000.0,
         lacks=("the command nft is not installed", "the kernel has no CPU quota"),
     )
-    statusfile.write(data.status, status)
+    status_file.write(data.status, status)
     said = run("status", "--data-dir", str(data.path))
     assert said.exit_code == 0
     assert said.stdout.splitlines()[2:] == [
@@ -86,26 +86,26 @@ def test_a_worker_without_a_session_says_why(data):
     why = (
         "the worker speaks protocol 1, this manager protocol 2 (release 2.0): upgrade the worker's host to this release"
     )
-    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), refused=why))
+    status_file.write(data.status, WorkerStatus(pid=os.getpid(), refused=why))
     said = run("status", "--data-dir", str(data.path)).stdout.splitlines()
     assert said[3:5] == ["Session:      none (known managers: 10.0.0.1:2377, 10.0.0.2:2377)", f"Reason:       {why}"]
 
 
 def test_the_status_as_json(data):
-    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), tasks=1))
+    status_file.write(data.status, WorkerStatus(pid=os.getpid(), tasks=1))
     said = run("status", "--format", "json", "--data-dir", str(data.path))
     assert '"running": true' in said.stdout
     assert '"tasks": 1' in said.stdout
 
 
 def test_a_second_worker_on_one_directory_is_refused(data):
-    statusfile.write(data.status, WorkerStatus(pid=os.getpid()))
+    status_file.write(data.status, WorkerStatus(pid=os.getpid()))
     said = run("run", "--data-dir", str(data.path))
     assert (said.exit_code, "stop it first" in said.stderr) == (1, True)
 
 
 def test_starting_a_worker_that_runs_leaves_it_alone(data):
-    statusfile.write(data.status, WorkerStatus(pid=os.getpid(), manager="10.0.0.1:2377"))
+    status_file.write(data.status, WorkerStatus(pid=os.getpid(), manager="10.0.0.1:2377"))
     said = run("start", "--data-dir", str(data.path))
     assert (said.exit_code, said.output) == (0, "")
     assert not (data.path / "daemon.pid").exists()

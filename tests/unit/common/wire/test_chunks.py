@@ -135,7 +135,7 @@ async def test_a_reader_that_waits_holds_back_the_writer(pki: Pki, server: Serve
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 7])
 async def test_chunks_in_any_pieces(size: int) -> None:
     """However the bytes are cut on their way, the protocol gets the same."""
-    from common.wire.chunks import ChunkTransport
+    from common.wire.frames import ChunkTransport
 
     class Lower(asyncio.Transport):
         def __init__(self) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from common.aio.rate_limit import Rate
 from common.errors import ProtocolError, Unauthenticated, Unavailable
-from common.ratelimit import Rate
 from common.tls import MANAGER_NAME, client_context, server_context
 from common.wire import admission
 from common.wire.channel import Channel, ChannelClosed, open_raw

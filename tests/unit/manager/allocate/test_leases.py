@@ -8,11 +8,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.addressing import vip_range
 from common.model import Network
 from common.model.network import IpamConfig
-from manager.allocate.leases import lease, release
-from manager.state.networkparts import parts_left
+from common.net.addressing import vip_range
+from manager.allocate.attachments import lease, release
+from manager.domain.network_parts import parts_left
 
 
 def network(subnet: str, **more: str) -> Network:

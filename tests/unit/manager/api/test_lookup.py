@@ -8,7 +8,7 @@ from common.model import Config, Network, Node, Secret, Service, StoredObject, T
 from common.model.network import NetworkSpec
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import ServiceSpec
-from manager.state.transaction import Transaction
+from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 

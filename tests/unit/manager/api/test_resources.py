@@ -22,9 +22,9 @@ from common.model.service import (
 )
 from common.model.task import ContainerStatus
 from common.wire.messages import MESH
-from manager.api import registry
 from manager.api.call import Answer, Call
-from manager.state.transaction import Transaction
+from manager.api.images import registry
+from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import MANAGER, WORKER1, WORKER2, ApiCluster
 

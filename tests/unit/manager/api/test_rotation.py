@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
-from tests.unit.manager.api.test_rollouts import stored
+from tests.unit.manager.api.services.test_rollouts import stored
 
 KINDS = [("secrets", "Secret"), ("configs", "Config")]
 RPC = "rpc error: code = InvalidArgument desc = "

@@ -9,7 +9,8 @@ from typing import NoReturn
 import pytest
 from click.testing import CliRunner
 
-from manager.cli import cli, stack
+from manager.cli import cli
+from manager.cli.stack import commands as stack
 
 
 def test_a_deploy_says_how_to_see_whether_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

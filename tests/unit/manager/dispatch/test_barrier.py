@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from common.model import Task, TaskState, TaskStatus
-from common.wire.barrier_messages import AllApplied, Applied, AwaitApplied
+from common.wire.membership_messages import AllApplied, Applied, AwaitApplied
 from common.wire.messages import Assignments, Heartbeat, HeartbeatAck, StatusAck, StatusReport
 from manager.dispatch.barrier import PATIENCE_SECONDS, USUAL_SECONDS
 from manager.dispatch.quota import Offence

@@ -6,10 +6,10 @@ import pytest
 from common.clock import LoopClock
 from common.errors import Unavailable
 from common.model import Node
-from manager.backends.memory import MemoryBackend
 from manager.dispatch.batch import WriteBatch
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 
 
 class Apply:

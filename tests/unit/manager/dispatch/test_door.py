@@ -14,6 +14,7 @@ from common.model import Network, Node, Service, Task, TaskState, TaskStatus
 from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import Endpoint, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.spec.constraints import parse
 from common.tls import certificate_request, new_key
 from common.wire.channel import PeerInfo
 from common.wire.membership_messages import GoodbyeAck, Unfit
@@ -31,7 +32,6 @@ from common.wire.messages import (
     StatusReport,
     TaskReport,
 )
-from manager.state.constraints import parse
 from tests.fakes.dispatching import Manager, Worker
 
 RULES = "2001:db8::9 . 10.0.0.0/8 } ; flush ruleset ; #"

@@ -8,13 +8,12 @@ import pytest
 from common.errors import FailedPrecondition, PermissionDenied
 from common.model import Node, Task, TaskState, TaskStatus
 from common.model.node import Joining, ManagerStatus, NodeDescription, NodeSpec, NodeStatus
-from common.wire.barrier_messages import Applied
 from common.wire.codec import decode
-from common.wire.membership_messages import Goodbye, GoodbyeAck, Unfit, Withdraw
+from common.wire.membership_messages import Applied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import PROTOCOL_VERSION, Assignments, Heartbeat, HeartbeatAck, Hello, LeaveAck, Refused
-from manager.backends.memory import MemoryBackend
 from manager.dispatch.dispatcher import JOIN_GRACE
 from manager.dispatch.session import AWAY_GRACE
+from manager.store.backends.memory import MemoryBackend
 from tests.fakes.dispatching import FullBackend, Manager, Worker
 from tests.fakes.virtual_loop import run_virtual
 

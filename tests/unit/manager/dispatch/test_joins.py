@@ -35,12 +35,12 @@ from common.tls import (
 from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
 from common.wire.messages import PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
 from common.wire.server import serve
-from manager.backends.memory import MemoryBackend
 from manager.ca.authority import create_root
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens, rotate
 from manager.dispatch.dispatcher import Dispatcher
-from manager.state.store import Store
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
 
 
 class Port:

@@ -6,11 +6,11 @@ import pytest
 from common.clock import LoopClock
 from common.model import Node
 from common.model.node import NodeDescription, NodeStatus
-from manager.backends.memory import MemoryBackend
 from manager.dispatch.batch import WriteBatch
-from manager.dispatch.losses import Losses
+from manager.dispatch.liveness import Losses
 from manager.dispatch.nodes import NodeWrite, Ready, apply_node_writes
-from manager.state.store import Store
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from common.model import Service, Task, TaskState, TaskStatus
 from common.model.service import Replicated, ServiceMode, ServiceSpec
+from common.spec import autoscale
 from common.wire.messages import Heartbeat, HeartbeatAck
 from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
-from manager.state import autoscale
 from tests.fakes.dispatching import Manager
 from tests.fakes.world import replace
 

@@ -18,10 +18,10 @@ from common.wire.channel import ChannelClosed
 from common.wire.client import open_session
 from common.wire.messages import PROTOCOL_VERSION, Hello
 from common.wire.server import Server, dial, serve
-from manager.backends.memory import MemoryBackend
 from manager.ca.authority import create_root
 from manager.dispatch.dispatcher import Dispatcher
-from manager.state.store import Store
+from manager.store.backends.memory import MemoryBackend
+from manager.store.store import Store
 from tests.fakes.certificates import DAY, Pki
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))

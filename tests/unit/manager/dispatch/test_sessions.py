@@ -38,11 +38,11 @@ from common.wire.messages import (
     TaskReport,
     Welcome,
 )
-from manager.backends.memory import MemoryBackend
 from manager.dispatch import dispatcher
 from manager.dispatch.directory import Directory
 from manager.dispatch.dispatcher import RESTORE_GRACE
-from manager.state.changes import Change
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Change
 from tests.fakes.dispatching import FullBackend, Manager
 from tests.fakes.virtual_loop import run_virtual
 

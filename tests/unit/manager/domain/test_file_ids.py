@@ -1,7 +1,7 @@
 import pytest
 
 from common.errors import NotFound
-from manager.compose import ComposeFile, convert, load
+from manager.cli.compose import ComposeFile, convert, load
 from manager.domain.file_ids import with_ids
 
 TEXT = """

@@ -13,13 +13,13 @@ from common.model import Cluster, Network, Node, Service, StoredObject, Task, Ta
 from common.model.network import IpamConfig, NetworkSpec
 from common.model.node import NodeStatus
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
-from manager.backends.memory import MemoryBackend
 from manager.loops.allocation import all_keys, allocation_rule, keys_of
 from manager.loops.loop import Loop
 from manager.loops.scheduling import Scheduling
-from manager.state.changes import Change
-from manager.state.store import Store
-from manager.state.transaction import Tables
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Change
+from manager.store.store import Store
+from manager.store.transaction import Tables
 from tests.fakes.virtual_loop import run_virtual
 
 NET = Network(id="net", spec=NetworkSpec(name="net"))

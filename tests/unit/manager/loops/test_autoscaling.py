@@ -9,14 +9,14 @@ import pytest
 from common.clock import LoopClock
 from common.model import Service, Task
 from common.model.service import ServiceSpec
+from common.spec import autoscale
+from common.spec.autoscale import Policy
 from common.wire.usage_messages import TaskUsage
-from manager.backends.memory import MemoryBackend
 from manager.loops import autoscaling
-from manager.state import autoscale
-from manager.state.autoscale import Policy
-from manager.state.changes import Decision
-from manager.state.measurements import Measurements
-from manager.state.store import Store
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Decision
+from manager.store.measurements import Measurements
+from manager.store.store import Store
 from tests.fakes.virtual_loop import run_virtual
 
 LABELS = {autoscale.LABEL: "min=1,max=3,cpu=50%"}

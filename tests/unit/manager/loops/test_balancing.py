@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from common.clock import LoopClock
 from common.model import Service, TaskState
 from common.model.service import Replicated, ServiceMode, ServiceSpec
-from manager.backends.memory import MemoryBackend
 from manager.loops.balancing import Balancing
 from manager.schedule.load import ClusterLoad
-from manager.state.changes import Decision
-from manager.state.store import Store
-from manager.state.transaction import Transaction
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Decision
+from manager.store.store import Store
+from manager.store.transaction import Transaction
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.manager.schedule.worlds import node, running
 

@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Callable, Collection
 import msgspec
 import pytest
 
+from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, LoopClock
 from common.model import Service
 from common.model.service import ServiceSpec, UpdateStatus
-from common.steady import PAUSE_SECONDS
-from manager.backends.memory import MemoryBackend
 from manager.loops.loop import Alarms, Loop, Rule
-from manager.state.changes import Change, Decision
-from manager.state.store import Store
-from manager.state.view import View
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import Change, Decision
+from manager.store.store import Store
+from manager.store.view import View
 from tests.fakes.virtual_loop import run_virtual
 
 

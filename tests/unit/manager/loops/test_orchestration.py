@@ -9,7 +9,7 @@ from common.model.node import NodeSpec, NodeStatus
 from common.model.service import UpdateStatus
 from manager.loops import orchestration
 from manager.orchestrate.reaper import slot_key
-from manager.state.changes import Change
+from manager.store.changes import Change
 from tests.fakes.world import World, replace
 
 ALLOW = {"swarm.x.schedule": "0 0 1 1 *", "swarm.x.schedule-concurrency": "allow"}

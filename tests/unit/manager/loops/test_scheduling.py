@@ -13,13 +13,13 @@ from msgspec.structs import replace
 from common.clock import LoopClock
 from common.errors import Unavailable
 from common.model import Node, StoredObject, Task, TaskState, TaskStatus
-from manager.backends.memory import MemoryBackend
 from manager.loops.scheduling import Scheduling
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.scheduler import Round, schedule
-from manager.state.changes import ChangeSet
-from manager.state.store import Store
-from manager.state.view import View
+from manager.store.backends.memory import MemoryBackend
+from manager.store.changes import ChangeSet
+from manager.store.store import Store
+from manager.store.view import View
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.manager.schedule.worlds import node, reserving, running, task, tasks
 

@@ -18,10 +18,10 @@ from common.model.service import (
     TaskSpec,
 )
 from common.model.task import RestartRecord
+from common.spec import autoscale
 from common.wire.usage_messages import TaskUsage
 from manager.orchestrate.autoscaling import Load, Recommendation, choose, measure, recommend, told
-from manager.state import autoscale
-from manager.state.measurements import Sample
+from manager.store.measurements import Sample
 from tests.fakes.world import replace
 
 NOW = 10_000.0

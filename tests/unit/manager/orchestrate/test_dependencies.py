@@ -8,9 +8,9 @@ from common.model import Service, Task, TaskState
 from common.model.meta import Version
 from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec, TaskSpec
 from manager.loops.orchestration import service_keys
-from manager.orchestrate import services
 from manager.orchestrate.dependencies import WAITS
-from manager.state.changes import Change
+from manager.orchestrate.reconcile import services
+from manager.store.changes import Change
 from tests.fakes.world import World, policy, replace, template, update_config
 
 

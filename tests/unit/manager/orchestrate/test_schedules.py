@@ -6,8 +6,8 @@ import pytest
 
 from common.model import Task, TaskState
 from common.model.service import ScheduleStatus
+from manager.domain import executions as state
 from manager.orchestrate import reaper
-from manager.state import executions as state
 from tests.fakes.world import World, policy, replace, template
 from tests.unit.manager.orchestrate.test_jobs import end, iteration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manager.schedule.load import ClusterLoad
-from manager.schedule.nodeload import NodeLoad
+from manager.schedule.node_load import NodeLoad
 from tests.unit.manager.schedule.worlds import World, node, placed_by, task
 
 KEPT_UP = 16

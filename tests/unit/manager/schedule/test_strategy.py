@@ -13,7 +13,7 @@ from common.model.service import Replicated, Reservations, Resources, ServiceMod
 from manager.schedule.balance import plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import schedule
-from manager.state.transaction import Tables
+from manager.store.transaction import Tables
 
 NOW = 1000.0
 

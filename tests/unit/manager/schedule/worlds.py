@@ -28,8 +28,8 @@ from common.model.service import (
 )
 from manager.schedule.load import ClusterLoad
 from manager.schedule.scheduler import Round, schedule
-from manager.state.changes import Change
-from manager.state.transaction import Tables
+from manager.store.changes import Change
+from manager.store.transaction import Tables
 
 NOW = 1000.0
 

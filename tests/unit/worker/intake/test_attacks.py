@@ -19,14 +19,15 @@ from tests.unit.worker.net.worlds import (
     port,
     world,
 )
-from worker.net import dnsanswers, dnswire, servicetable
-from worker.net import facts as host_facts
-from worker.net.dnsanswers import Forward
-from worker.net.netlink import Seen
-from worker.net.plan import HostPlan, plan, purge
-from worker.net.ruleset import whole
-from worker.net.site import site
-from worker.net.zones import Guest, zones_of
+from worker.net.apply.netlink import Seen
+from worker.net.plan import service_table
+from worker.net.plan.host_plan import HostPlan, plan, purge
+from worker.net.plan.ruleset import whole
+from worker.net.plan.topology import site
+from worker.net.resolve import answers, messages
+from worker.net.resolve.answers import Forward
+from worker.net.resolve.zones import Guest, zones_of
+from worker.net.watch import facts as host_facts
 
 INJECTION = "::1 . fd00::/64 }\nadd table ip evil\nadd element ip6 orc nodeloop { ::2"
 NETWORKS = (network(subnet6="fd00:1::/64"), network(RED, "10.2.0.0/16"))
@@ -53,7 +54,7 @@ def planned(*endpoints, evil: Peer | None = None) -> HostPlan:
 def written(found: HostPlan) -> list[object]:
     """Return all that a host is told by a plan."""
     tables = [whole(each) for each in (*found.rulesets, *([found.way_back] if found.way_back is not None else ()))]
-    services = [servicetable.whole(each) for each in found.services]
+    services = [service_table.whole(each) for each in found.services]
     return [*tables, *services, found.items, found.tunnel, found.sysctls, found.wireguard, found.networks, found.ports]
 
 
@@ -147,8 +148,8 @@ def test_a_name_in_a_network_where_the_node_has_no_part_leads_nowhere():
     )
     there = world(endpoint(evil, name="other", vip=""))
     zones = zones_of(there, site(there, facts()), [Guest(task_id="t1", addresses={BLUE: "10.1.16.2"})])
-    query = dnswire.Query(7, 0, "registry.example.com", dnswire.A, dnswire.encode_name("x") + b"\0\1\0\1")
-    answer = dnsanswers.reply(query, zones, "10.1.16.2", 512, random.Random(1))
+    query = messages.Query(7, 0, "registry.example.com", messages.A, messages.encode_name("x") + b"\0\1\0\1")
+    answer = answers.reply(query, zones, "10.1.16.2", 512, random.Random(1))
     assert isinstance(answer, Forward)
 
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from common.errors import ResourceExhausted
-from worker.net.addresses import REST_SECONDS, AddressPool
+from worker.net.attachments import REST_SECONDS, AddressPool
 
 LEASE, SUBNET = IPv4Network("10.1.16.0/29"), IPv4Network("10.1.0.0/16")
 

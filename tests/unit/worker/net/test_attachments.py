@@ -9,10 +9,9 @@ from common.errors import AlreadyExists, Unavailable
 from common.wire.messages import MESH
 from tests.unit.worker.net.worlds import BLUE, facts, network, world
 from worker.intake.addresses import IPAddress
-from worker.net.addresses import REST_SECONDS
-from worker.net.attachments import Attachments, addresses_of
-from worker.net.plan import plan
-from worker.ports import Container
+from worker.interfaces import Container
+from worker.net.attachments import REST_SECONDS, Attachments, addresses_of
+from worker.net.plan.host_plan import plan
 
 
 class Hands(Clock):

@@ -13,10 +13,10 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.net.worlds import BLUE, world
 from tests.unit.worker.worlds import make_task
-from worker.net import netlink
+from worker.interfaces import Attachment
+from worker.net.apply import netlink
 from worker.net.dataplane import DataPlane
-from worker.net.dns import ClusterDns
-from worker.ports import Attachment
+from worker.net.dns.service import ClusterDns
 
 
 async def test_a_task_that_nobody_connects_to_is_on_dockers_own_bridge_and_waits_for_no_network(tmp_path: Path):

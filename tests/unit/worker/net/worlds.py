@@ -9,7 +9,7 @@ from worker.assignments import AssignmentSet
 from worker.intake.addresses import IPAddress, address
 from worker.intake.network import NetworkIntake
 from worker.intake.world import NetworkWorld
-from worker.net.site import HostFacts
+from worker.net.plan.topology import HostFacts
 
 NODE = "node1"
 POOLS = ("10.0.0.0/8",)

@@ -6,8 +6,8 @@ import pytest
 
 from common.model.container import ContainerSpec
 from common.model.engineoptions import Device, DeviceRequest, EngineOptions, options_of, with_options
+from manager.cli.compose.devices import parse_device, parse_gpus
 from manager.cli.flags.engine import apply, parse_security, parse_swap
-from manager.compose.devices import parse_device, parse_gpus
 
 FUSE = Device(path_on_host="/dev/fuse", path_in_container="/dev/fuse")
 GPU = DeviceRequest(count=-1, capabilities=(("gpu",),))

@@ -13,8 +13,6 @@ from common.model.service import (
     NetworkAttachmentConfig,
     PortConfig,
 )
-from manager.cli.flags.attachment import parse_credential_spec, parse_network, parse_preference
-from manager.cli.flags.ipam import ipam_configs
 from manager.cli.flags.keyvalue import (
     merge_variables,
     parse_host,
@@ -27,7 +25,8 @@ from manager.cli.flags.keyvalue import (
 from manager.cli.flags.limits import capability, merge_capabilities, merge_ulimits, parse_generic, parse_ulimit
 from manager.cli.flags.publish import meant, parse_publish
 from manager.cli.flags.references import parse_config, parse_secret, with_config_ids, with_secret_ids
-from manager.cli.flags.types import parse_domain
+from manager.cli.flags.types import parse_credential_spec, parse_domain, parse_network, parse_preference
+from manager.cli.network.network import ipam_configs
 
 
 @pytest.mark.parametrize(

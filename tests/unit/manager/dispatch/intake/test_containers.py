@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from common.enginenames import GATEWAY_NETWORK
 from common.model import Service
 from common.model.attachment import AttachedEnd, AttachedNetwork, AttachmentStatus
 from common.model.container import BindOptions, Mount
 from common.model.service import NetworkAttachmentConfig, ServiceSpec, TaskSpec
+from common.text.image_names import GATEWAY_NETWORK
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from tests.fakes.hearings import (
     CONTAINER,

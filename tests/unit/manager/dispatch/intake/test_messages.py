@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from common.errors import ProtocolError
-from common.wire.barrier_messages import Applied
 from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
-from common.wire.membership_messages import Goodbye, Unfit
+from common.wire.membership_messages import Applied, Goodbye, Unfit
 from common.wire.messages import Heartbeat, Leave, StreamHello, Welcome
 from tests.fakes.hearings import NOW, hear
 

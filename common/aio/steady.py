@@ -1,0 +1,63 @@
+"""What keeps a bug where it is met: loops that begin anew, and work for one that ends nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+# How long what met a bug is left alone: what makes it raise may do so each time.
+PAUSE_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop until cancelled. A bug that ends it is logged whole, and it begins anew after `PAUSE_SECONDS`.
+
+    Only for loops that depend on nothing that they have seen before they began.
+    """
+    while True:
+        try:
+            await run()
+        except Exception:  # noqa: BLE001 - without the daemon nobody could even remove what the bug is about
+            _log.exception("a bug ended %s: it begins anew in %g s", name, PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+async def contained(work: Awaitable[None], what: str) -> None:
+    """Do something for one of many. A bug that it meets is logged whole, and ends this alone."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - all others, and the task group that it is in, must not pay for it
+        _log.exception("a bug ended %s", what)
+
+
+# How long to wait before trying again.
+
+
+class Backoff:
+    """Delays in seconds that double from `first` to `limit`, each drawn from its upper half.
+
+    The jitter keeps a thousand workers that lost one manager from coming back in the same instant; the floor of one
+    half keeps a single one from hammering.
+    """
+
+    def __init__(self, first: float, limit: float, rng: random.Random) -> None:
+        self._first = first
+        self._limit = limit
+        self._rng = rng
+        self._next = first
+
+    def next(self) -> float:
+        """Return the next delay; the one after it is longer."""
+        ceiling = self._next
+        self._next = min(self._next * 2, self._limit)
+        return self._rng.uniform(ceiling / 2, ceiling)
+
+    def reset(self) -> None:
+        """Begin again from the first delay: what was tried has worked."""
+        self._next = self._first

@@ -1,0 +1,274 @@
+"""What goes beyond the Docker API: labels under one prefix, in one table a kind of object. Pure.
+
+A service says more than the Docker API knows by labels `swarm.x.NAME`, or in a compose file by `x-swarm-NAME` keys, so
+that the same file stays valid for Docker. A label or a value that is not understood is an error that names it: nothing
+under the prefix is ever passed over. docs/extensions.md describes each.
+
+A new one is a field of `Extensions` and a line in `SERVICE`: its parser turns the label's text into the field's value,
+or raises ValueError with what it expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.errors import InvalidArgument
+from common.model import Service, engineoptions
+from common.model.service import EXTENSION_PREFIX
+from common.spec import autoscale, cron, durations
+from common.spec.autoscale import Policy
+
+
+class Condition(enum.Enum):
+    """How far a dependency must be."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many, or with `percent` so many of each hundred."""
+
+    number: int
+    percent: bool = False
+
+    def of(self, whole: int) -> int:
+        """Return how many of `whole` that are: rounded down, and at least one."""
+        return max(1, whole * self.number // 100) if self.percent else self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What a service's labels say. A field is named as its label, `-` written `_`; its default means "not said"."""
+
+    depends_on: Mapping[str, Condition] = field(default_factory=dict)
+    on_rotate: str = "restart"
+    strategy: str = ""
+    affinity: Mapping[str, int] = field(default_factory=dict)
+    anti_affinity: Mapping[str, int] = field(default_factory=dict)
+    schedule: str = ""
+    schedule_timezone: str = "UTC"
+    schedule_concurrency: str = "forbid"
+    schedule_deadline: float = 0.0
+    schedule_history: int = 0
+    canary: int = 0
+    canary_period: float = 0.0
+    max_unavailable: Share | None = None
+    progress_deadline: float = 600.0
+    last_words: int = 3
+    autoscale: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterExtensions:
+    """What the labels of the cluster's own specification say."""
+
+    rebalance: str = "off"
+    strategy: str = "spread"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One label: `swarm.x.NAME`. `instead` names the compose key that says it, where `x-swarm-NAME` is not for that.
+
+    `names`: its value begins with services' names, in a compose file those of the file.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    meaning: str
+    instead: str = ""
+    names: bool = False
+
+    @property
+    def label(self) -> str:
+        return EXTENSION_PREFIX + self.name
+
+
+def _depends_on(text: str) -> Mapping[str, Condition]:
+    found: dict[str, Condition] = {}
+    for item in text.split(","):
+        name, _, condition = item.strip().partition("=")
+        if not name or name in found:
+            raise ValueError("SERVICE=started|healthy|completed, joined by commas, each service once")
+        try:
+            found[name] = Condition(condition or Condition.STARTED.value)
+        except ValueError:
+            raise ValueError(f"{name}=started, healthy or completed") from None
+    return found
+
+
+def _on_rotate(text: str) -> str:
+    how, colon, name = text.partition(":")
+    if text in ("restart", "file"):
+        return text
+    name = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    if how == "signal" and colon and name in signal.Signals.__members__ and name not in ("SIGKILL", "SIGSTOP"):
+        return f"signal:{name}"
+    raise ValueError("restart, file, or signal:NAME (such as signal:SIGHUP; not SIGKILL, SIGSTOP)")
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return parse
+
+
+def _lines(text: str) -> int:
+    if not re.fullmatch(r"[0-9]|1[0-9]|20", text):
+        raise ValueError("a number of lines, 0 (none) to 20")
+    return int(text)
+
+
+def _weights(text: str) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for item in text.split(","):
+        name, equals, weight = item.strip().partition("=")
+        if not name or name in found or (equals and not re.fullmatch(r"[1-9]\d{0,2}", weight, re.ASCII)):
+            raise ValueError("SERVICE[=WEIGHT], joined by commas, each service once, weights from 1 to 999")
+        found[name] = int(weight) if equals else 1
+    return found
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}:[0-9a-f]{64}", text):
+        raise ValueError("SALT:SCRYPT in hexadecimal")
+    return text
+
+
+def _engine(text: str) -> engineoptions.EngineOptions:
+    try:
+        return engineoptions.parse(text)
+    except ValueError as error:
+        raise ValueError(f"the engine's options as JSON ({error})") from None
+
+
+def _share(text: str) -> Share:
+    match = re.fullmatch(r"([1-9]\d{0,5})(%?)", text, re.ASCII)
+    if match is None or (match[2] and int(match[1]) > 100):
+        raise ValueError("a whole number from 1 on, or 1% to 100%")
+    return Share(int(match[1]), percent=bool(match[2]))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("a whole number from 1 on")
+    return int(text)
+
+
+SERVICE: tuple[Extension, ...] = (
+    Extension("depends-on", _depends_on, "services that must be up first", instead="depends_on"),
+    Extension("on-rotate", _on_rotate, "how new content of a secret or config reaches the tasks"),
+    Extension("schedule", cron.check, "when a job is executed, as a cron expression"),
+    Extension("schedule-timezone", cron.zone, "the time zone of the schedule"),
+    Extension(
+        "schedule-concurrency",
+        _one_of("allow", "forbid", "replace"),
+        "what a due execution does while the one before is not through",
+    ),
+    Extension("schedule-deadline", durations.parse, "how late an execution may begin"),
+    Extension("schedule-history", _count, "how many past executions' tasks are kept"),
+    Extension("canary", _count, "how many tasks an update changes before it holds"),
+    Extension("canary-period", durations.parse, "how long a canary must do well before the update goes on by itself"),
+    Extension("max-unavailable", _share, "how many replicas may be missing at once by what is done on purpose"),
+    Extension("strategy", _one_of("spread", "binpack"), "how its tasks are placed"),
+    Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
+    Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
+    Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
+    Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
+    Extension("progress-deadline", durations.parse, "how long an update may go without progress before it has failed"),
+)
+# Labels of secrets and configs. `version` and `version-of` are the manager's own.
+FILE: tuple[Extension, ...] = (
+    Extension("digest", _digest, "a salted digest of the content, to see whether it changes"),
+    Extension("version", _count, "which version of its content this is"),
+    Extension("version-of", str, "the name that had this content before"),
+)
+
+# Labels of the cluster's own specification.
+CLUSTER: tuple[Extension, ...] = (
+    Extension("rebalance", _one_of("off", "auto"), "whether tasks move by themselves when a node joins or returns"),
+    Extension("strategy", _one_of("spread", "binpack"), "how tasks of services that say nothing else are placed"),
+)
+# Labels of containers: being part of the template, they are what tasks are made from.
+CONTAINER: tuple[Extension, ...] = (
+    Extension("engine", _engine, "what the engine can do for a container and the Docker API has no field for"),
+)
+
+
+def read(labels: Mapping[str, str]) -> Extensions:
+    """Parse a service's extensions.
+
+    Raises:
+        InvalidArgument: a label under the prefix is unknown, or its value is not understood.
+
+    """
+    return Extensions(**_values(labels, SERVICE))
+
+
+def of(service: Service) -> Extensions:
+    """Return a stored service's extensions; they were checked when it was stored."""
+    return read(service.spec.labels)
+
+
+def read_cluster(labels: Mapping[str, str]) -> ClusterExtensions:
+    """Parse the cluster's extensions.
+
+    Raises:
+        InvalidArgument: as `read`.
+
+    """
+    return ClusterExtensions(**_values(labels, CLUSTER))
+
+
+def check_file(labels: Mapping[str, str]) -> None:
+    """Refuse labels of a secret or config that are under the prefix and not understood."""
+    _values(labels, FILE)
+
+
+def check_container(labels: Mapping[str, str]) -> None:
+    """Refuse labels of a container that are under the prefix and not understood."""
+    _values(labels, CONTAINER)
+
+
+def known(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:
+    """Return an extension by the name after the prefix.
+
+    Raises:
+        ValueError: there is none; says what may have been meant.
+
+    """
+    found = next((each for each in table if each.name == name), None)
+    if found is not None:
+        return found
+    names = [each.name for each in table]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    raise ValueError(f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(names))}")
+
+
+def _values(labels: Mapping[str, str], table: tuple[Extension, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for label, text in labels.items():
+        if not label.startswith(EXTENSION_PREFIX):
+            continue
+        name = label.removeprefix(EXTENSION_PREFIX)
+        try:
+            extension = known(name, table)
+        except ValueError as error:
+            raise InvalidArgument(f"label {label} is unknown: {error}") from None
+        try:
+            values[name.replace("-", "_")] = extension.parse(text)
+        except ValueError as error:
+            raise InvalidArgument(f"label {label}: expected {error}; got {text!r}") from None
+    return values

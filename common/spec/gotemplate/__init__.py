@@ -1,0 +1,73 @@
+"""The part of Go's text/template that Docker's users write: in hostnames, environment, mounts, and after `--format`.
+
+    Template("{{.Service.Name}}.{{.Task.Slot}}").render({"Service": {"Name": "web"}, "Task": {"Slot": 3}})
+
+Data is made of mappings, sequences, scalars, the model's structs (fields under their Docker names) and `Record`s.
+Supported are fields, variables, pipelines, if / else if / else, range, with, trim markers, comments and the functions
+of `functions.BUILTINS`; callers may pass more. Not supported: define, template, block, break, continue, methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from common.spec.gotemplate.evaluate import Evaluator
+from common.spec.gotemplate.functions import BUILTINS, NIL, NIL_LIST, NIL_MAP, Function
+from common.spec.gotemplate.lexer import TemplateCallError, TemplateError
+from common.spec.gotemplate.parser import FieldUse, parse
+from common.spec.gotemplate.record import Record
+
+__all__ = [
+    "NIL",
+    "NIL_LIST",
+    "NIL_MAP",
+    "FieldUse",
+    "Function",
+    "Record",
+    "Template",
+    "TemplateCallError",
+    "TemplateError",
+    "render",
+]
+
+
+class Template:
+    """A parsed template.
+
+    Args:
+        text: the template's source.
+        functions: functions by name, besides and before the built-in ones; they raise ValueError for bad arguments.
+        strict: whether a key that a mapping lacks is an error; otherwise it prints as `<no value>`.
+
+    Raises:
+        TemplateError: the text is not a template, or calls a function that does not exist.
+
+    """
+
+    def __init__(self, text: str, *, functions: Mapping[str, Function] | None = None, strict: bool = True) -> None:
+        self.text = text
+        self._functions = {**BUILTINS, **(functions or {})}
+        self._strict = strict
+        self._body = parse(text, frozenset(self._functions))
+
+    @cached_property
+    def fields(self) -> tuple[FieldUse, ...]:
+        """The paths of fields that the template reads, in the order of its text: what a table has as its columns."""
+        return tuple(use for node in self._body for use in node.fields())
+
+    def render(self, data: object) -> str:
+        """Carry the template out with `data` as the dot.
+
+        Raises:
+            TemplateError: a field does not exist.
+            TemplateCallError: a function refused its arguments.
+
+        """
+        evaluator = Evaluator(self._functions, strict=self._strict)
+        return evaluator.render(self._body, data)
+
+
+def render(text: str, data: object) -> str:
+    """Parse and render at once; text without an action is returned as it is."""
+    return Template(text).render(data) if "{{" in text else text

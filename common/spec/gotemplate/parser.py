@@ -1,0 +1,214 @@
+"""Parse a template into a tree of frozen nodes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from common.spec.gotemplate.lexer import TemplateError, Token, tokens
+
+FieldUse: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A field path from the dot (`start` empty), from a variable (`$x`) or from a pipeline in parentheses."""
+
+    start: str | Pipeline
+    names: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionName:
+    name: str
+    line: int
+
+
+Operand: TypeAlias = Literal | Path | FunctionName
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Commands joined by `|`: each is a list of operands; the value so far is the next one's last argument.
+
+    `variables` names what the value is stored in, `declares` whether these are new.
+    """
+
+    commands: tuple[tuple[Operand, ...], ...]
+    variables: tuple[str, ...] = ()
+    declares: bool = True
+
+    def fields(self) -> Iterator[FieldUse]:
+        for operand in (operand for command in self.commands for operand in command):
+            if not isinstance(operand, Path):
+                continue
+            if isinstance(operand.start, Pipeline):
+                yield from operand.start.fields()
+            elif operand.start in ("", "$") and operand.names:
+                yield operand.names
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+    def fields(self) -> Iterator[FieldUse]:
+        return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    pipeline: Pipeline
+
+    def fields(self) -> Iterator[FieldUse]:
+        return self.pipeline.fields()
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """`kind` is if, with or range."""
+
+    kind: str
+    pipeline: Pipeline
+    body: tuple[Node, ...]
+    otherwise: tuple[Node, ...]
+
+    def fields(self) -> Iterator[FieldUse]:
+        yield from self.pipeline.fields()
+        for node in (*self.body, *self.otherwise):
+            yield from node.fields()
+
+
+Node: TypeAlias = Text | Print | Branch
+
+
+def parse(source: str, functions: frozenset[str]) -> tuple[Node, ...]:
+    """Parse a whole template that may call `functions`."""
+    parser = _Parser(source, functions)
+    body, stop = parser.body()
+    if stop:
+        raise TemplateError(f"template: unexpected {{{{{stop}}}}}: nothing is open")
+    return body
+
+
+class _Parser:
+    def __init__(self, source: str, functions: frozenset[str]) -> None:
+        self._tokens = list(tokens(source))
+        self._functions = functions
+        self._next = 0
+
+    def body(self) -> tuple[tuple[Node, ...], str]:
+        """Parse up to the end of the source or to an `end` or `else`, which is returned."""
+        nodes: list[Node] = []
+        while self._next < len(self._tokens):
+            token = self._take()
+            if token.kind == "text":
+                if token.text:
+                    nodes.append(Text(token.text))
+            elif token.kind == "word" and token.text in ("if", "with", "range"):
+                nodes.append(self._branch(token))
+            elif token.kind == "word" and token.text in ("end", "else"):
+                if token.text == "end":
+                    self._expect_end()
+                return tuple(nodes), token.text
+            else:
+                self._next -= 1
+                nodes.append(Print(self._pipeline("end")))
+        return tuple(nodes), ""
+
+    def _branch(self, opener: Token) -> Branch:
+        pipeline = self._pipeline("end", ranges=opener.text == "range")
+        body, stop = self.body()
+        otherwise: tuple[Node, ...] = ()
+        if stop == "else":
+            following = self._take()
+            if following.kind == "word" and following.text in ("if", "with"):
+                return Branch(opener.text, pipeline, body, (self._branch(following),))
+            if following.kind != "end":
+                raise self._unexpected(following)
+            otherwise, stop = self.body()
+        if stop != "end":
+            raise TemplateError(f"template: line {opener.line}: {{{{{opener.text}}}}} has no {{{{end}}}}")
+        return Branch(opener.text, pipeline, body, otherwise)
+
+    def _pipeline(self, closer: str, *, ranges: bool = False) -> Pipeline:
+        """Parse up to and with the token of kind `closer`, which stays readable as the last one taken."""
+        variables, declares = self._assignment(ranges)
+        commands: list[tuple[Operand, ...]] = []
+        operands: list[Operand] = []
+        while True:
+            token = self._take()
+            done = token.kind == closer
+            if done or (token.kind == "sign" and token.text == "|"):
+                if not operands:
+                    raise TemplateError(f"template: line {token.line}: missing value for command")
+                commands.append(tuple(operands))
+                operands = []
+                if done:
+                    return Pipeline(tuple(commands), variables, declares)
+            else:
+                operands.append(self._operand(token))
+
+    def _assignment(self, ranges: bool) -> tuple[tuple[str, ...], bool]:
+        """Parse `$x :=`, `$x =` or, of a range, `$key, $value :=`, if one stands here."""
+        signs = [token.text if token.kind == "sign" else token.kind for token in self._ahead(4)]
+        if signs[:1] == ["variable"] and signs[1:2] in ([":="], ["="]):
+            return (self._take().text,), self._take().text == ":="
+        if ranges and signs == ["variable", ",", "variable", ":="]:
+            key, _, value, _ = (self._take() for _ in range(4))
+            return (key.text, value.text), True
+        return (), True
+
+    def _operand(self, token: Token) -> Operand:  # noqa: PLR0911
+        match token.kind:
+            case "string":
+                return Literal(token.text[1:-1] if token.text[0] == "`" else ast.literal_eval(token.text))
+            case "number":
+                return Literal(float(token.text) if "." in token.text else int(token.text))
+            case "dot":
+                return Path("", (), token.line)
+            case "field":
+                return Path("", tuple(token.text[1:].split(".")), token.line)
+            case "variable":
+                name, *names = token.text.split(".")
+                return Path(name, tuple(names), token.line)
+            case "word":
+                return self._word(token)
+            case "sign" if token.text == "(":
+                inner = self._pipeline("close")
+                names = self._tokens[self._next - 1].text.split(".")[1:]
+                return Path(inner, tuple(names), token.line)
+        raise self._unexpected(token)
+
+    def _word(self, token: Token) -> Operand:
+        constants = {"true": True, "false": False, "nil": None}
+        if token.text in constants:
+            return Literal(constants[token.text])
+        if token.text not in self._functions:
+            raise TemplateError(f"template: line {token.line}: function {token.text!r} not defined")
+        return FunctionName(token.text, token.line)
+
+    def _ahead(self, count: int) -> list[Token]:
+        return self._tokens[self._next : self._next + count]
+
+    def _take(self) -> Token:
+        token = self._tokens[self._next]
+        self._next += 1
+        return token
+
+    def _expect_end(self) -> None:
+        token = self._take()
+        if token.kind != "end":
+            raise self._unexpected(token)
+
+    def _unexpected(self, token: Token) -> TemplateError:
+        what = "the action's end" if token.kind == "end" else repr(token.text)
+        return TemplateError(f"template: line {token.line}: unexpected {what}")

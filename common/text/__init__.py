@@ -1,0 +1,1 @@
+"""Text for people, and people's text as values."""

@@ -1,0 +1,104 @@
+"""Image references as far as every part of the cluster must understand them: names, tags, and the ids of images.
+
+A service's image that came from no registry is named by the id that it had when it was chosen, in the place of a
+registry's digest: `web:1@sha256:ID`. So it stays the same image when the tag moves, as with a registry's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_ID_PREFIX = re.compile(r"(sha256:)?[0-9a-f]{2,64}")
+_DOMAINS = ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/")
+
+
+def is_id_prefix(text: str) -> bool:
+    """Whether a text may be the beginning of an image id, with or without `sha256:`; a name may look like one, too."""
+    return _ID_PREFIX.fullmatch(text) is not None
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a whole image id, `sha256:` and 64 digits."""
+    return _ID.fullmatch(text) is not None
+
+
+def begins_with(image_id: str, beginning: str) -> bool:
+    """Whether a text is a whole image id that begins so; the `sha256:` may be left out of the beginning."""
+    return is_id(image_id) and image_id.removeprefix("sha256:").startswith(beginning.removeprefix("sha256:"))
+
+
+def pinned_id(reference: str) -> str:
+    """Return the digest that a reference ends in, or the id that it is; empty when it names no content."""
+    digest = reference.rpartition("@")[2]
+    return digest if is_id(digest) else ""
+
+
+def with_tag(reference: str) -> str:
+    """Return a reference with its tag, `latest` when it has none; one with a digest, or an id, stays as it is."""
+    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+
+
+def pin(reference: str, image_id: str) -> str:
+    """Name exactly this image; a reference that is an id stays one."""
+    return image_id if is_id(reference) else f"{with_tag(reference)}@{image_id}"
+
+
+def repository(reference: str) -> str:
+    """Return a reference without tag and digest, as engines shorten it: without Docker Hub's name and `library/`."""
+    name, _ = split_tag(reference.partition("@")[0])
+    for domain in _DOMAINS:
+        if name.startswith(domain) and (domain != "library/" or name.count("/") == 1):
+            return name.removeprefix(domain)
+    return name
+
+
+def familiar(reference: str) -> str:
+    """Return a reference as docker's command line sends it: with a tag or digest, without Docker Hub's name."""
+    name, at, digest = reference.partition("@")
+    short = repository(name) + "".join(name.rpartition("/")[2].partition(":")[1:])
+    return f"{short}@{digest}" if at else with_tag(short)
+
+
+def full_name(reference: str) -> str:
+    """Return a reference as names are kept: `repository:tag`, or `repository@digest` where it names a digest."""
+    name, at, digest = reference.partition("@")
+    return f"{repository(name)}@{digest}" if at else f"{repository(name)}:{with_tag(name).rpartition(':')[2]}"
+
+
+def from_registry(reference: str, repo_digests: tuple[str, ...]) -> bool:
+    """Whether a registry knows an image under the reference's name, as an image's `RepoDigests` tell."""
+    wanted = repository(reference)
+    return any(repository(digest) == wanted for digest in repo_digests)
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """Split a name into what is before its tag, and the tag, empty where it has none."""
+    head, slash, last = name.rpartition("/")
+    repo, _, tag = last.partition(":")
+    return head + slash + repo, tag
+
+
+# What the cluster's networks are called on the engines, as managers and workers must agree on.
+
+
+# Docker gives the network whose name sorts first the default route, so this one's must sort before all of ours.
+GATEWAY_NETWORK = "00-orc-gw"
+# What every engine has of itself: nothing is allocated for it, and a service names it as its target by this name.
+PREDEFINED_NETWORKS = ("bridge", "host", "none")
+
+
+class Named(Protocol):
+    """A network of the cluster."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def engine_network(network: Named) -> str:
+    """Return the Docker network's name: two networks of one name may overlap in time, the old one's end and the new."""
+    return f"orc-{network.name}-{network.id[:5]}"

@@ -1,0 +1,249 @@
+"""Who changed what: one line for every request that changes something, is more than reading, or was refused.
+
+Never bodies, queries or headers: they may hold secrets. Where the lines go is `audit_file`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.clock import Clock, rfc3339
+from common.errors import SwarmError
+from common.model.client import Role
+from common.text.terminal import visible
+from manager.api.access.roles import Caller
+from manager.api.call import Answer, Call, Exchange, Relay, Reply
+from manager.api.errors import describe
+from manager.api.lookup import find
+from manager.api.router import Match
+from manager.store.view import NamedTableView, View
+
+_READING = ("GET", "HEAD")
+_REFUSED = (401, 403)
+_LONGEST = 512
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request: when (RFC 3339), who, from where, what, on which object, with which status.
+
+    `serial` is that of the client's certificate; `uid` and `pid` are of the process at a unix socket.
+    """
+
+    time: str
+    name: str
+    origin: str = msgspec.field(name="from")
+    role: str = "none"
+    serial: str = ""
+    uid: int | None = None
+    pid: int | None = None
+    method: str
+    path: str
+    object: str = ""
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Tells `write` of requests as they are answered; a relayed one when its answer begins."""
+
+    write: Callable[[Entry], None]
+    clock: Clock
+
+    def noted(self, call: Call, match: Match | None, subject: str, reply: Reply) -> Reply:
+        """Return the reply, noted now or as soon as its status is known. `subject` is the id from `object_of`."""
+        caller = call.caller
+
+        def note(status: int, made: str = "") -> None:
+            if _worth_noting(call, match, status):
+                self.write(_entry(self.clock.now(), caller, call, subject or made, status))
+
+        if isinstance(reply, Relay):
+            return Relay(lambda exchange: _relayed(reply, exchange, note))
+        note(reply.status, _made(reply))
+        return reply
+
+
+def object_of(view: View, match: Match) -> str:
+    """Return the id of the object that a request names, or the name itself when it is not one of the store's."""
+    reference = match.params.get("id") or match.params.get("name") or ""
+    tables: dict[str, NamedTableView[Any]] = {
+        "configs": view.configs,
+        "networks": view.networks,
+        "nodes": view.nodes,
+        "secrets": view.secrets,
+        "services": view.services,
+    }
+    if not reference or match.resource not in tables:
+        return reference
+    try:
+        return str(find(tables[match.resource], match.resource, reference).id)
+    except SwarmError:
+        return reference
+
+
+def _worth_noting(call: Call, match: Match | None, status: int) -> bool:
+    more_than_reading = match is not None and match.needs is not Role.VIEWER
+    return call.method not in _READING or more_than_reading or status in _REFUSED
+
+
+def _entry(now: float, caller: Caller, call: Call, subject: str, status: int) -> Entry:
+    return Entry(
+        time=rfc3339(now),
+        name=caller.name,
+        origin=caller.origin,
+        role=caller.role.label if caller.role is not None else "none",
+        serial=caller.serial,
+        uid=caller.uid,
+        pid=caller.pid,
+        method=_text(call.method),
+        path=_text(call.path),
+        object=_text(subject),
+        status=status,
+    )
+
+
+def _text(value: str) -> str:
+    """Make of what a client sent something that JSON can hold, and not too much of it."""
+    return value[:_LONGEST].encode(errors="backslashreplace").decode()
+
+
+def _made(reply: Reply) -> str:
+    """Return the id of what was made, as answers tell it."""
+    if isinstance(reply, Answer) and isinstance(reply.value, dict):
+        return str(reply.value.get("ID") or reply.value.get("Id") or "")
+    return ""
+
+
+async def _relayed(relay: Relay, exchange: Exchange, note: Callable[[int], None]) -> None:
+    noting = _NotingExchange(exchange, note)
+    try:
+        await relay.run(noting)
+    except Exception as error:
+        if not noting.noted:
+            note(describe(error)[0] if isinstance(error, SwarmError) else 500)
+        raise
+
+
+class _NotingExchange:
+    """Passes an answer on and tells its status when it begins."""
+
+    def __init__(self, exchange: Exchange, note: Callable[[int], None]) -> None:
+        self._exchange = exchange
+        self._note = note
+        self.noted = False
+
+    def body(self) -> AsyncIterator[bytes]:
+        return self._exchange.body()
+
+    @property
+    def has_body(self) -> bool:
+        return self._exchange.has_body
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self._say(status)
+        await self._exchange.start(status, headers)
+
+    async def send(self, data: bytes) -> None:
+        await self._exchange.send(data)
+
+    async def take_over(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self._say(int(head.split(b" ", 2)[1]))
+        return await self._exchange.take_over(head)
+
+    def _say(self, status: int) -> None:
+        self.noted = True
+        self._note(status)
+
+
+# The audit log's file: JSON lines, 0600, moved aside when it has grown, written by a thread.
+#
+# Nobody waits for it, and no request fails with it (docs/adr/0008-the-audit-log-does-not-stop-the-api.md): what
+# cannot be written goes to the manager's own log, loudly.
+
+
+_LOG = logging.getLogger(__name__)
+
+MAX_BYTES = 16 * 1024 * 1024
+KEPT = 4
+CAPACITY = 10_000
+
+
+class AuditFile:
+    """`record` takes entries, `run` writes them; `kept` older files of about `max_bytes` are `PATH.1` and so on."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._kept = kept
+        self._waiting: deque[bytes] = deque()
+        self._filled = asyncio.Event()
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry; past `CAPACITY` that wait for the disk it goes to the manager's log instead."""
+        line = visible(msgspec.json.encode(entry).decode()).encode() + b"\n"
+        if len(self._waiting) >= CAPACITY:
+            _unwritten("the disk is too slow", [line])
+            return
+        self._waiting.append(line)
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Write until cancelled; what was taken before that is written."""
+        writing: asyncio.Future[None] | None = None
+        try:
+            while True:
+                await self._filled.wait()
+                writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._take()))
+                await asyncio.shield(writing)
+        finally:
+            if writing is not None:
+                await writing
+            self._write(self._take())
+
+    def _take(self) -> list[bytes]:
+        self._filled.clear()
+        lines = list(self._waiting)
+        self._waiting.clear()
+        return lines
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        try:
+            self._append(b"".join(lines))
+        except OSError as error:
+            _unwritten(f"cannot write {self._path}: {error.strerror}", lines)
+
+    def _append(self, data: bytes) -> None:
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_size + len(data) > self._max_bytes:
+                self._move_aside()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(data)
+
+    def _move_aside(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _unwritten(why: str, lines: Sequence[bytes]) -> None:
+    _LOG.error("the audit log is not complete: %s; what is missing there:", why)
+    for line in lines:
+        _LOG.error("audit: %s", line.decode().rstrip())

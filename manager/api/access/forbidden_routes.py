@@ -1,0 +1,255 @@
+"""Operators that are forbidden something: the one place where each of their requests is held against it.
+
+`forbidden.py` says what leads to a host. Here is which requests are looked at for that, and what services become in a
+transaction. A route that is in none of the two tables is not for such operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from common.model import Service, StoredObject
+from common.model.client import Role
+from manager.api.access.forbidden_options import (
+    Finding,
+    in_build,
+    in_container,
+    in_exec,
+    in_existing,
+    in_host_config,
+    in_task,
+    in_volume,
+)
+from manager.api.access.roles import Caller, denied
+from manager.api.call import Call
+from manager.api.containers import execs
+from manager.api.containers.attachments import attachment_of
+from manager.api.containers.locate import Found, locate
+from manager.api.context import Context
+from manager.api.engine.proxy import ask, raw_query
+from manager.api.engine.types import ContainerInspect, ExecInspect
+from manager.api.errors import invalid
+from manager.api.http.body import parse
+from manager.api.router import Match
+from manager.store.store import Records
+from manager.store.transaction import Transaction
+from manager.store.view import View
+from manager.store.watch import DEFAULT_CAPACITY, Subscription
+
+R = TypeVar("R")
+Check: TypeAlias = Callable[[Context, Call], Awaitable[Call]]
+
+
+def restricted(context: Context, caller: Caller) -> Context:
+    """Return the context for the requests of a caller that is forbidden something."""
+    return replace(context, store=LimitedStore(context.store, caller))
+
+
+async def check_request(context: Context, match: Match, call: Call) -> Call:
+    """Look at a request of a caller that is forbidden something; return it as it may be handled.
+
+    Raises:
+        EngineError: 403, it is forbidden; 400, it cannot be told what it asks for.
+
+    """
+    route = (call.method, match.pattern)
+    if route in CHECKS:
+        return await CHECKS[route](context, call)
+    if match.needs is not Role.VIEWER and route not in HARMLESS:
+        words = ", ".join(call.caller.forbidden)
+        raise denied(f"{call.method} {match.pattern} is not for {call.caller.name}, whose certificate forbids {words}")
+    return call
+
+
+def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
+    """Refuse what is forbidden of that which was found.
+
+    Raises:
+        EngineError: 403; the message says which word forbids what.
+
+    """
+    for finding in found:
+        if finding.word in caller.forbidden:
+            what = finding.what if len(finding.what) <= 200 else f"{finding.what[:200]}…"
+            raise denied(f"the certificate of {caller.name} forbids {finding.word}, and {whose} {what}")
+
+
+class LimitedStore:
+    """A store in which services do not become what their changer is forbidden, whichever way: nothing is kept then."""
+
+    def __init__(self, store: Records, caller: Caller) -> None:
+        self._store = store
+        self._caller = caller
+
+    @property
+    def view(self) -> View:
+        return self._store.view
+
+    @property
+    def index(self) -> int:
+        return self._store.index
+
+    async def update(self, fn: Callable[[Transaction], R]) -> R:
+        return await self._store.update(lambda tx: self._checked(tx, fn))
+
+    def try_out(self, fn: Callable[[Transaction], R]) -> R:
+        return self._store.try_out(lambda tx: self._checked(tx, fn))
+
+    def _checked(self, tx: Transaction, fn: Callable[[Transaction], R]) -> R:
+        result = fn(tx)
+        for change in tx.change_set().changes:
+            if isinstance(change.new, Service) and not _same_spec(change.old, change.new):
+                found = in_task(change.new.spec.task_template)
+                refuse(self._caller, found, f"service {change.new.name} would have")
+        return result
+
+    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
+        return self._store.watch(capacity)
+
+
+def _same_spec(old: StoredObject | None, new: Service) -> bool:
+    return isinstance(old, Service) and old.spec == new.spec
+
+
+# --- what is looked at ------------------------------------------------------------------------------------------------
+
+
+def _body(rule: Callable[[Mapping[str, Any]], Iterable[Finding]]) -> Check:
+    """Make the check of a JSON body. It is written anew: what was looked at is what an engine gets."""
+
+    async def check(_: Context, call: Call) -> Call:
+        call.require_json()
+        body = parse(call.body)
+        if not isinstance(body, dict):
+            raise invalid("invalid JSON: expected an object")
+        refuse(call.caller, rule(body), "this asks for")
+        return call.with_body(msgspec.json.encode(body) if call.body else b"")
+
+    return check
+
+
+async def _entered(context: Context, call: Call) -> Call:
+    """Check the container that is entered or written to. From here on it goes by its id: a name may change hands."""
+    found = await locate(context, call.params["id"])
+    await _check_existing(context, call.caller, found)
+    return replace(call, params={**call.params, "id": found.id})
+
+
+async def _exec_made(context: Context, call: Call) -> Call:
+    return await _entered(context, await _body(in_exec)(context, call))
+
+
+async def _exec_begun(context: Context, call: Call) -> Call:
+    """Check an exec instance, which somebody else may have made."""
+    exec_id = call.params["id"]
+    node_id = await execs.find(context, exec_id)
+    reply = await ask(context, node_id, "GET", f"/exec/{exec_id}/json")
+    if not reply.ok:
+        raise reply.error()
+    shown = reply.read(ExecInspect)
+    refuse(call.caller, in_exec(shown["ProcessConfig"] or {}), "this has")
+    await _check_existing(context, call.caller, Found(node_id, shown["ContainerID"]))
+    return call
+
+
+async def _check_existing(context: Context, caller: Caller, found: Found) -> None:
+    view = context.store.view
+    whose = f"container {found.name or found.id[:12]} has"
+    tasks = view.tasks.of_container(found.id)
+    task = next((t for t in tasks if t.node_id == found.node_id and t.container == found.id), None)
+    if task is not None:
+        refuse(caller, in_task(task.spec), whose)
+        return
+    reply = await ask(context, found.node_id, "GET", f"/containers/{found.id}/json")
+    if not reply.ok:
+        raise reply.error()
+    host: Mapping[str, Any] = reply.read(ContainerInspect).get("HostConfig") or {}
+    attachment = attachment_of(view, found.id)
+    ours = {mount.source for mount in attachment.status.mounts} if attachment is not None else set()
+    refuse(caller, in_existing(host, ours), whose)
+
+
+async def _build(_: Context, call: Call) -> Call:
+    query = parse_qsl(raw_query(call), keep_blank_values=True)
+    refuse(call.caller, in_build(query), "this asks for")
+    return call
+
+
+async def _buildkit(_: Context, call: Call) -> Call:
+    words = ", ".join(call.caller.forbidden)
+    raise denied(
+        f"the certificate of {call.caller.name} forbids {words}, and what is asked of BuildKit itself cannot be looked "
+        "into: build with DOCKER_BUILDKIT=0, or with 'swarm-manager image build'"
+    )
+
+
+CHECKS: Mapping[tuple[str, str], Check] = {
+    ("POST", "/containers/create"): _body(in_container),
+    ("POST", "/containers/{id}/update"): _body(in_host_config),
+    ("POST", "/containers/{id}/exec"): _exec_made,
+    ("POST", "/exec/{id}/start"): _exec_begun,
+    ("POST", "/containers/{id}/attach"): _entered,
+    ("GET", "/containers/{id}/attach/ws"): _entered,
+    ("HEAD", "/containers/{id}/archive"): _entered,
+    ("GET", "/containers/{id}/archive"): _entered,
+    ("PUT", "/containers/{id}/archive"): _entered,
+    ("POST", "/volumes/create"): _body(in_volume),
+    ("POST", "/build"): _build,
+    ("POST", "/grpc"): _buildkit,
+}
+
+# What makes nothing and enters nothing, and what changes services: these are looked at in the transaction.
+HARMLESS = frozenset(
+    {
+        *(("POST", f"/containers/{{id}}/{what}") for what in ("kill", "pause", "rename", "resize", "restart", "start")),
+        *(("POST", f"/containers/{{id}}/{what}") for what in ("stop", "unpause", "wait")),
+        ("DELETE", "/containers/{id}"),
+        ("POST", "/containers/prune"),
+        ("POST", "/commit"),
+        ("GET", "/containers/{id}/export"),
+        ("GET", "/containers/{id}/top"),
+        ("GET", "/exec/{id}/json"),
+        ("POST", "/exec/{id}/resize"),
+        ("GET", "/images/get"),
+        ("GET", "/images/{name+}/get"),
+        ("POST", "/nodes/{id}/images/adopt"),
+        ("GET", "/images/search"),
+        ("GET", "/distribution/{name+}/json"),
+        ("POST", "/images/load"),
+        ("POST", "/images/create"),
+        ("POST", "/images/{name+}/tag"),
+        ("POST", "/images/{name+}/push"),
+        ("DELETE", "/images/{name+}"),
+        ("POST", "/images/prune"),
+        ("POST", "/build/cancel"),
+        ("POST", "/build/prune"),
+        ("POST", "/session"),
+        ("POST", "/volumes/prune"),
+        ("DELETE", "/volumes/{name+}"),
+        ("PUT", "/volumes/{name}"),
+        ("POST", "/auth"),
+        ("POST", "/networks/create"),
+        ("POST", "/networks/prune"),
+        ("DELETE", "/networks/{id}"),
+        ("POST", "/networks/{id}/connect"),
+        ("POST", "/networks/{id}/disconnect"),
+        ("POST", "/networks/rotate-keys"),
+        ("POST", "/nodes/{id}/update"),
+        ("POST", "/nodes/{id}/images/adopt"),
+        ("POST", "/services/create"),
+        ("POST", "/services/{id}/update"),
+        ("POST", "/services/{id}/rollout"),
+        ("POST", "/services/{id}/rebalance"),
+        ("DELETE", "/services/{id}"),
+        ("POST", "/stacks/{name}/deploy"),
+        ("POST", "/swarm/rebalance"),
+        *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),
+        *(("POST", f"/{noun}s/{{id}}/update") for noun in ("secret", "config")),
+        *(("DELETE", f"/{noun}s/{{id}}") for noun in ("secret", "config")),
+    }
+)

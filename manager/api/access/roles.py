@@ -1,0 +1,98 @@
+"""Who calls, and whether they may: roles, and the one check that stands before every handler. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from common.errors import PermissionDenied
+from common.model.client import ROLES_BY_LABEL, Role
+from manager.api.errors import EngineError
+from manager.ca.clients import check_client
+from manager.store.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request: the owner of a certificate, or a process on this host.
+
+    `name` is the certificate's common name; `origin` is `ADDRESS:PORT` or `unix`; `role` is None for those who are no
+    clients, such as nodes (`unit` then says what their certificate is for); `serial` is the certificate's, in
+    hexadecimal, empty on a unix socket; `uid` and `pid` are those of the process at the other end of one.
+    `environment` tells whether the values of environment variables are shown to it, `forbidden` has the words for what
+    an operator may not do (`common.model.client.Forbidden`).
+    """
+
+    name: str
+    origin: str
+    role: Role | None = None
+    unit: str = ""
+    serial: str = ""
+    uid: int | None = None
+    pid: int | None = None
+    environment: bool = True
+    forbidden: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What is the same for all connections of one client."""
+        return self.serial or f"uid {self.uid}"
+
+    @property
+    def described(self) -> str:
+        """Who it is, for the records of what was done."""
+        return f"{self.name} ({self.serial})" if self.serial else f"{self.name} at {self.origin}"
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+
+# A call that nobody vouches for may do nothing.
+NOBODY = Caller("nobody", "")
+
+
+def admitted(caller: Caller, view: View, now: float) -> Caller:
+    """Return the caller as what the cluster knows of it; its certificate's record is looked up for every request.
+
+    Raises:
+        EngineError: 403, the caller is no client (any more).
+
+    """
+    if caller.role is None:
+        raise denied(_not_a_client(caller))
+    if not caller.serial:
+        return caller
+    try:
+        record = check_client(view, caller.serial, caller.name, now)
+    except PermissionDenied as error:
+        raise denied(error.message) from None
+    role = ROLES_BY_LABEL[record.role]
+    seeing = record.environment or role is not Role.VIEWER
+    return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
+
+
+def _not_a_client(caller: Caller) -> str:
+    if caller.unit:
+        text = f"the certificate of {caller.name} is that of a node ({caller.unit}), not of a client of the API"
+        return f"{text}: 'swarm-manager client-cert NAME' on the manager's host makes one"
+    return "it is not known who calls: connect with a client certificate, or over the unix socket"
+
+
+def authorise(caller: Caller, needs: Role | None, what: str) -> None:
+    """Check that a caller may do `what` (`POST /services/create`, or a part of it that needs more than the route).
+
+    A route that says no role is nobody's.
+
+    Raises:
+        EngineError: 403; the message says which role the caller has and which it needs.
+
+    """
+    if needs is None:
+        raise denied(f"no role may do {what}: its route declares none, which is a bug in swarm-manager")
+    if caller.role is None or caller.role < needs:
+        has = caller.role.label if caller.role is not None else "none"
+        raise denied(f"{caller.name} has the role {has}, and {what} needs the role {needs.label}")
+
+
+def denied(why: str) -> EngineError:
+    return EngineError(403, f"permission denied: {why}")

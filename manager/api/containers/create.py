@@ -1,0 +1,133 @@
+"""POST /containers/create: chooses the node, then has its engine make the container."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from common.errors import Unavailable
+from common.model.client import Role
+from manager.api.call import Call, Reply
+from manager.api.containers.image import of_image_id
+from manager.api.containers.image_choice import Had, have, meaning
+from manager.api.containers.index import Claim
+from manager.api.containers.list import LIST_SECONDS, listed
+from manager.api.containers.locate import locate, put_made
+from manager.api.containers.make import make, make_attached
+from manager.api.containers.names import check_claims, check_name
+from manager.api.containers.networks import check_addresses
+from manager.api.containers.place import Seen, place
+from manager.api.containers.request import Wanted, marked, read
+from manager.api.context import Context
+from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.proxy import ask, ask_all
+from manager.api.engine.types import Created, Volume, VolumeList
+from manager.api.errors import EngineError, invalid
+from manager.api.router import Route
+
+
+async def create_container(context: Context, call: Call) -> Reply:
+    """Make a container on the node that suits it best.
+
+    A name that no client has given means what the chosen node makes of it: one that has no such image is the engine's
+    `No such image` (404): clients pull it then, and ask again. Any other image the node fetches, or pulls.
+    """
+    wanted = read(call, context.store.view)
+    started = context.clock.now()
+    if wanted.name:
+        check_claims(context, wanted.name, started)
+        await check_name(context, wanted.name)
+    meant = await meaning(context, wanted.image) if wanted.image else None
+    seen = await _look(context, wanted, meant.nodes if meant is not None else ())
+    try:
+        only = await _beside(context, wanted)
+    except EngineError:
+        if meant is not None and not meant.image_id:  # an engine looks for the image first
+            await have(context, place(context.store.view, wanted, seen, ()), meant)
+        raise
+    if meant is not None and meant.there:
+        only = _common(only, frozenset({meant.there}))
+    # From here to the claim nothing is awaited: two requests at once cannot take the same name or port.
+    check_claims(context, wanted.name, started)
+    only = _common(only, check_addresses(context.store.view, wanted.networks))
+    node_id = place(context.store.view, wanted, seen, context.containers.claims(started), only)
+    claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
+    context.containers.claim(claim)
+    try:
+        had = await have(context, node_id, meant) if meant is not None else Had("")
+        body = marked(wanted, had.labels)
+        if had.reference != wanted.image:
+            body = of_image_id(body, had.reference, wanted.image)
+        reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
+    except BaseException:
+        context.containers.release(claim)
+        raise
+    context.containers.finish(claim, context.clock.now())
+    made = reply.read(Created)["Id"]
+    if not put_made(context.containers, context.store.view, made, node_id, wanted.name):
+        raise reply.wrong(f"the new container has the id {made[:12]}, which is that of another node's")
+    return reply.answer()
+
+
+async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
+    """Return the one node that the container must be on, as others are there that it shares something with.
+
+    Links within a network of the cluster reach over all nodes.
+
+    Raises:
+        EngineError: 400, there is no such container (clients would take a 404 for a missing image); 409, they are on
+            different nodes.
+
+    """
+    others = dict.fromkeys(wanted.beside, "")
+    others |= {link.target: f"could not get container for {link.target}: " for link in wanted.links}
+    nodes = set()
+    for reference, prefix in others.items():
+        try:
+            found = await locate(context, reference)
+        except EngineError as error:
+            raise invalid(f"{prefix}{error.message}") from None
+        if reference in wanted.beside or not wanted.networks:
+            nodes.add(found.node_id)
+    if len(nodes) > 1:
+        names = ", ".join(sorted(node_name(context.store.view, node_id) for node_id in nodes))
+        raise EngineError(409, f"the containers {', '.join(others)} are on different nodes: {names}")
+    return frozenset(nodes) or None
+
+
+async def _look(context: Context, wanted: Wanted, holding: Collection[str]) -> dict[str, Seen]:
+    """Ask every node what it runs, and whether it has the volumes; `holding` are those that hold the image.
+
+    Raises:
+        Unavailable: no engine can be asked.
+
+    """
+
+    async def one(node_id: str) -> Seen:
+        containers = await ask(context, node_id, "GET", "/containers/json", query={"all": "1"})
+        if not containers.ok:  # it would seem to have the least to do
+            raise Unavailable(f"node {containers.node}: {containers.message}")
+        volumes = await _volumes(context, node_id, wanted)
+        return Seen(tuple(await listed(containers)), node_id in holding, volumes)
+
+    seen, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LIST_SECONDS)
+    if reasons and not seen:
+        raise Unavailable(f"no node's engine can be asked: {'; '.join(reasons.values())}")
+    return seen
+
+
+async def _volumes(context: Context, node_id: str, wanted: Wanted) -> frozenset[str]:
+    if not wanted.volumes:
+        return frozenset()
+    reply = await ask(context, node_id, "GET", "/volumes")
+    found = await reply.items(Volume, reply.parts(VolumeList).get("Volumes")) if reply.ok else []
+    return frozenset(volume["Name"] for volume in found) & set(wanted.volumes)
+
+
+def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the nodes in both; None stands for all."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+ROUTES = (Route("POST", "/containers/create", create_container, needs=Role.OPERATOR),)

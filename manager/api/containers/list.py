@@ -1,0 +1,231 @@
+"""GET /containers/json: every node's list, merged."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from common.clock import parse_rfc3339
+from common.errors import SwarmError
+from common.model.client import Role
+from common.model.service import EXTENSION_PREFIX
+from manager.api.call import Answer, Call, Filters, Reply
+from manager.api.containers.image import by_ids, with_image
+from manager.api.containers.locate import complaints, locate, settle
+from manager.api.context import Context
+from manager.api.engine.presence import node_name, ready_nodes
+from manager.api.engine.proxy import EngineReply, ask, read_every
+from manager.api.engine.types import Container, ContainerInspect
+from manager.api.errors import EngineError, invalid
+from manager.api.logs.stream import TASK_LABEL
+from manager.api.networks.attachment_view import in_network, with_cluster_networks
+from manager.api.router import Route
+from manager.store.view import View
+
+LIST_SECONDS = 5.0
+# In what clients are shown, never on the engine: where the container is.
+NODE_LABEL = EXTENSION_PREFIX + "node"
+_FILTERS = frozenset(
+    {
+        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
+        "node", "publish", "since", "status", "volume",
+    }
+)  # fmt: skip
+# What a person reads of one node, and of all; what no header may have.
+_MAX_REASON, _MAX_WARNING = 300, 4096
+_NOT_IN_HEADERS = re.compile(r"[^ -\[\]-~]")
+# Judged here: they name one container of the cluster, or what its engines do not know.
+_OURS = frozenset({"before", "is-task", "since", "network", "node"})
+
+
+async def list_containers(context: Context, call: Call) -> Reply:
+    """List the containers of all nodes, the newest first; a `Warning` header names nodes that did not answer."""
+    filters = _node_labels(call.filters(_FILTERS))
+    limit = _limit(call)
+    of_tasks = _of_tasks(filters)
+    every = call.flag("all") or bool(limit) or "before" in filters or "since" in filters
+    query = {"all": "1"} if every else {}
+    if limit and not _OURS & filters.keys():
+        query["limit"] = str(limit)
+    if call.flag("size"):
+        query["size"] = "1"
+    passed = {name: sorted(values) for name, values in filters.items() if name not in _OURS}
+    if "ancestor" in filters:
+        passed["ancestor"] = by_ids(context.store.view, filters["ancestor"])
+    if passed:
+        query["filters"] = msgspec.json.encode(passed).decode()
+    found, warning = await every_list(context, query, call.version, filters.get("node"))
+    shown = await made_between(context, found, filters)
+    if of_tasks is not None:
+        shown = [each for each in shown if (TASK_LABEL in each["Labels"]) == of_tasks]
+    if "network" in filters:
+        shown = [each for each in shown if in_network(each, filters["network"])]
+    return Answer(value=await newest_first(context, shown, limit), headers=warning)
+
+
+async def every_list(
+    context: Context, query: Mapping[str, str], version: str = "", only: frozenset[str] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Ask the nodes (those in `only`, by name or id) for their containers.
+
+    Returns the entries, each with its node's label, and a `Warning` header that says which nodes' are missing.
+
+    Raises:
+        EngineError: an engine refuses the query.
+
+    """
+    view = context.store.view
+    nodes = [node.id for node in ready_nodes(view) if not only or {node.id, node.name} & only]
+    results, reasons = await read_every(
+        *(context, "GET", "/containers/json", listed),
+        version=version,
+        query=query,
+        seconds=LIST_SECONDS,
+        node_ids=nodes,
+    )
+    ids = {node_id: frozenset(entry["Id"] for entry in found) for node_id, found in results.items()}
+    others = settle(context.containers, view, ids, whole=query == {"all": "1"})
+    entries: list[dict[str, Any]] = []
+    for node_id, found in results.items():
+        for entry in found:
+            if (node_id, entry["Id"]) not in others:
+                named = with_node(with_image(view, entry), node_name(view, node_id))
+                entries.append(with_cluster_networks(view, named))
+    return entries, warning_header(view, {**reasons, **complaints(view, others)})
+
+
+async def listed(reply: EngineReply) -> list[Container]:
+    """Read an engine's list of containers."""
+    return await reply.listed(Container)
+
+
+def with_node(entry: Mapping[str, Any], node: str) -> dict[str, Any]:
+    """Add the label that tells a container's node."""
+    return {**entry, "Labels": {**(entry.get("Labels") or {}), NODE_LABEL: node}}
+
+
+def warning_header(view: View, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Say which nodes' part of an answer is missing: those that did not answer, and those that are known to be away."""
+    missing = {node_name(view, node_id): reason for node_id, reason in reasons.items()}
+    missing |= {node.name: node.status.state for node in view.nodes if node.agent and node.status.state != "ready"}
+    if not missing:
+        return {}
+    text = "; ".join(f"{name}: {reason[:_MAX_REASON]}" for name, reason in sorted(missing.items()))
+    if len(text) > _MAX_WARNING:
+        text = text[:_MAX_WARNING] + " …"
+    clean = _NOT_IN_HEADERS.sub("?", " ".join(text.replace("…", "...").replace('"', "'").split()))
+    return {"Warning": f'199 swarm-manager "not complete: {clean}"'}
+
+
+def _node_labels(filters: Filters) -> dict[str, frozenset[str]]:
+    """Turn a filter by the label that only our view has into one by node."""
+    labels = filters.get("label", frozenset())
+    ours = {label for label in labels if label.partition("=")[0] == NODE_LABEL}
+    nodes = {label.partition("=")[2] for label in ours} - {""}
+    merged = {**filters, "label": labels - ours, "node": filters.get("node", frozenset()) | nodes}
+    return {name: values for name, values in merged.items() if values}
+
+
+def _limit(call: Call) -> int:
+    text = call.query.get("limit", "") or "0"
+    try:
+        return max(0, int(text))
+    except ValueError:
+        raise EngineError(400, f'strconv.Atoi: parsing "{text[:100]}": invalid syntax') from None
+
+
+def _of_tasks(filters: Filters) -> bool | None:
+    """Read `is-task`: whether the containers of tasks are wanted, or all others; None when that does not matter.
+
+    Raises:
+        EngineError: 400, it is neither true nor false.
+
+    """
+    values = filters.get("is-task", frozenset())
+    yes, no = not values.isdisjoint(("1", "true")), not values.isdisjoint(("0", "false"))
+    if values and yes == no:
+        raise invalid(f"invalid filter 'is-task=[{' '.join(sorted(values))}]'")
+    return yes if values else None
+
+
+ROUTES = (Route("GET", "/containers/json", list_containers, needs=Role.VIEWER),)
+
+
+# Which of the cluster's containers are older than others.
+#
+# Engines' lists tell the second in which a container was made, in the order in which each engine made them. The rest
+# of the instant is in `inspect`, which is asked for where it decides what belongs to a list.
+
+
+Entry: TypeAlias = dict[str, Any]
+
+
+async def made_between(context: Context, entries: Iterable[Entry], filters: Filters) -> list[Entry]:
+    """Return the containers that were made before and since those that the filters of these names say.
+
+    Raises:
+        EngineError: 404, there is no such container; 400, a filter names more than one.
+
+    """
+    newest, oldest = await _bound(context, filters, "before"), await _bound(context, filters, "since")
+    entries = list(entries)
+    bounds = [each for each in (newest, oldest) if each is not None]
+    times = await _instants(context, [each for each in entries if each["Created"] in map(int, bounds)])
+
+    def between(entry: Entry) -> bool:
+        made = _made(entry, times)
+        return (newest is None or made < newest) and (oldest is None or made > oldest)
+
+    return [each for each in entries if between(each)]
+
+
+async def newest_first(context: Context, entries: Iterable[Entry], limit: int) -> list[Entry]:
+    """Return containers in order, only the first `limit` of them unless that is 0."""
+    # Sorting keeps what is equal in order: that of their engines.
+    found = sorted(entries, key=lambda each: each["Created"], reverse=True)
+    if not limit or len(found) <= limit:
+        return found
+    last = found[limit - 1]["Created"]
+    same = [each for each in found if each["Created"] == last]
+    times = await _instants(context, same) if len(same) > 1 else {}
+    return sorted(found, key=lambda each: _made(each, times), reverse=True)[:limit]
+
+
+def _made(entry: Entry, times: Mapping[str, float]) -> float:
+    return times.get(entry["Id"], float(entry["Created"]))
+
+
+async def _bound(context: Context, filters: Filters, name: str) -> float | None:
+    """Return when the container was made that a filter names; None without that filter."""
+    if name not in filters:
+        return None
+    if len(filters[name]) > 1:
+        raise invalid(f"invalid filter '{name}': more than one container")
+    found = await locate(context, next(iter(filters[name])))
+    return await _instant(context, found.node_id, found.id)
+
+
+async def _instants(context: Context, entries: Collection[Entry]) -> dict[str, float]:
+    """Return when these were made, by id; a container that cannot be asked about now is left out."""
+    held = [context.containers.find(each["Id"]) for each in entries]
+    known = [(found[0].node_id, found[1]) for found in held if found is not None]
+    times = await asyncio.gather(*(_instant(context, *found) for found in known), return_exceptions=True)
+    failures = [each for each in times if isinstance(each, BaseException) and not isinstance(each, SwarmError)]
+    if failures:
+        raise failures[0]
+    return {full_id: made for (_, full_id), made in zip(known, times, strict=True) if isinstance(made, float)}
+
+
+async def _instant(context: Context, node_id: str, full_id: str) -> float:
+    reply = await ask(context, node_id, "GET", f"/containers/{full_id}/json")
+    if not reply.ok:
+        raise EngineError(404, f"No such container: {full_id}")
+    made = reply.read(ContainerInspect).get("Created", "")
+    try:
+        return parse_rfc3339(made)
+    except (ValueError, OverflowError):
+        raise reply.wrong(f"container {full_id[:12]} was made at {made!r}") from None

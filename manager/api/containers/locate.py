@@ -1,0 +1,275 @@
+"""Which node has a container: by the tasks in the store, by what was seen before, else by asking all nodes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from common.errors import Unavailable
+from common.ids import ID_LENGTH
+from common.model import Task
+from manager.api.containers.index import ContainerIndex
+from manager.api.context import Context
+from manager.api.engine.presence import is_ready, node_name, ready_nodes
+from manager.api.engine.proxy import ask
+from manager.api.engine.types import ContainerInspect
+from manager.api.errors import EngineError
+from manager.store.view import View
+
+LOOK_SECONDS = 5.0
+# When one node has it, how much longer the others may take to say that they have one of that name, too.
+GRACE_SECONDS = 1.0
+_LONG_PREFIX = re.compile(r"[0-9a-f]{12,64}")
+_REFERENCE = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]{0,1023}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container: its node, its full id, and its name where it was seen (empty otherwise)."""
+
+    node_id: str
+    id: str
+    name: str = ""
+
+
+async def locate(context: Context, reference: str) -> Found:
+    """Find the one container that a full id, a name or a prefix of an id means, in this order, as an engine does.
+
+    Raises:
+        EngineError: 404, no node that answered has it; 400, several have.
+
+    """
+    if _REFERENCE.fullmatch(reference) is None:
+        raise EngineError(404, f"No such container: {reference}")
+    view = context.store.view
+    known = context.containers.find(reference)
+    if known is not None and known[0].node_id not in view.nodes:
+        context.containers.forget(known[1])
+        known = None
+    if known is not None:
+        return Found(known[0].node_id, known[1], known[0].name)
+    task = _task_of(view, reference)
+    if task is not None:
+        return Found(task.node_id, task.container, task.name)
+    return await _named(context, reference.removeprefix("/")) or await look(context, reference)
+
+
+def _task_of(view: View, reference: str) -> Task | None:
+    """Return the task whose container is meant by its name, or by at least twelve digits of its id.
+
+    Raises:
+        EngineError: 409, workers say of several tasks' containers that they have this id.
+
+    """
+    named = view.tasks.get(reference.rpartition(".")[2][:ID_LENGTH])
+    if named is not None and named.name == reference.removeprefix("/") and named.container:
+        return named
+    if _LONG_PREFIX.fullmatch(reference) is None:
+        return None
+    found = [task for task in view.tasks.of_container(reference) if task.container.startswith(reference)]
+    nodes = {task.node_id for task in found}
+    if len(nodes) > 1:
+        raise disputed(view, reference, nodes, ": use the name of its task")
+    return found[0] if found else None
+
+
+async def _named(context: Context, name: str) -> Found | None:
+    """Return the container that was given a name through this API, if it is still there by that name."""
+    known = context.containers.named(name)
+    if known is None:
+        return None
+    holder, full_id = known
+    found = await _inspect(context, holder.node_id, full_id)
+    if found is None or (found.id, found.name) != (full_id, name):
+        context.containers.forget(full_id)
+        return None
+    return found
+
+
+async def look(context: Context, reference: str) -> Found:
+    """Ask every node that is there; one that does not answer is not waited for long once another has it.
+
+    What is found is remembered where all have answered: else another may have it, too, and say so too late.
+    """
+    view = context.store.view
+    asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(view)}
+    said = Said()
+    waiting = set(asked)
+    deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
+    try:
+        while waiting and (rest := deadline - asyncio.get_running_loop().time()) > 0:
+            done, waiting = await asyncio.wait(waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                _collect(each, node_name(view, asked[each]), said)
+            if said.found:
+                deadline = min(deadline, asyncio.get_running_loop().time() + GRACE_SECONDS)
+    finally:
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    said.silent += [node_name(view, asked[each]) for each in waiting]
+    chosen = choose(reference, said, view)
+    if not said.silent:
+        context.containers.put(chosen.id, chosen.node_id)
+    return chosen
+
+
+@dataclass(slots=True)
+class Said:
+    """What nodes said when they were asked for a container.
+
+    `silent` are the names of those that should have answered and did not, `ambiguous` what engines say of which several
+    containers' ids begin so.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    ambiguous: list[EngineError] = field(default_factory=list)
+
+
+def _collect(each: asyncio.Future[Found | None], node: str, said: Said) -> None:
+    try:
+        result = each.result()
+    except Unavailable:
+        said.silent.append(node)
+    except EngineError as error:
+        said.ambiguous.append(error)
+    else:
+        if result is not None:
+            said.found.append(result)
+
+
+async def _inspect(context: Context, node_id: str, reference: str) -> Found | None:
+    """Ask one node for a container.
+
+    Raises:
+        EngineError: 400, it is the beginning of several ids there.
+        Unavailable: the node does not say.
+
+    """
+    asked = reference.removeprefix("/")
+    reply = await ask(context, node_id, "GET", f"/containers/{asked}/json")
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return None
+    if reply.status == HTTPStatus.BAD_REQUEST:
+        raise reply.error()
+    if not reply.ok:
+        raise Unavailable(f"node {reply.node}: {reply.message}")
+    answer = reply.read(ContainerInspect)
+    found = Found(node_id, answer["Id"], answer["Name"].removeprefix("/"))
+    if found.name != asked and not found.id.startswith(asked):
+        raise reply.wrong(f"it is of container {found.id[:12]}, which was not asked for")
+    return found
+
+
+def choose(reference: str, said: Said, view: View) -> Found:
+    """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
+
+    What looks like an id is not meant for a name: no node can give a container the beginning of another's id for one.
+
+    Raises:
+        EngineError: 404, there is none; 400, there are several; 409, several nodes say that they have the same.
+        Unavailable: there is none, but a node that may have it did not answer.
+
+    """
+    name = reference.removeprefix("/")
+    named = [] if _LONG_PREFIX.fullmatch(name) else [one for one in said.found if one.name == name]
+    matches = [one for one in said.found if one.id == name] or named
+    if not matches and said.ambiguous:
+        raise said.ambiguous[0]
+    matches = matches or said.found
+    if not matches:
+        down = {node_name(view, node.id) for node in view.nodes if node.agent and not is_ready(node)}
+        away = ", ".join(sorted({*said.silent, *down}))
+        missing = f" (not asked, as they do not answer: {away})" if away else ""
+        if said.silent:  # a 404 would tell clients that it is gone
+            raise Unavailable(f"container {reference} was not found{missing}: try again")
+        raise EngineError(404, f"No such container: {reference}{missing}")
+    if len(matches) > 1:
+        if len({one.id for one in matches}) == 1:
+            raise disputed(view, matches[0].id[:12], [one.node_id for one in matches])
+        where = ", ".join(sorted(f"{one.id[:12]} on {node_name(view, one.node_id)}" for one in matches))
+        raise EngineError(400, f"{reference} means several containers: {where}; use one of these ids")
+    return matches[0]
+
+
+# Whose a container is that several nodes say they have. Pure but for what the index learns.
+#
+# An id is one container's, on one node: that which made it through this API, or was the first to be seen with it, as
+# long as it still says so; else the node of the task that has it.
+
+
+def task_nodes(view: View) -> dict[str, str]:
+    """Return the nodes of tasks' containers, by container; without those that tasks of several nodes say are theirs."""
+    nodes: dict[str, str] = {}
+    for task in view.tasks:
+        full_id = task.container
+        if full_id:
+            nodes[full_id] = task.node_id if nodes.get(full_id, task.node_id) == task.node_id else ""
+    return nodes
+
+
+def settle(
+    index: ContainerIndex, view: View, listed: Mapping[str, Collection[str]], *, whole: bool
+) -> dict[tuple[str, str], str]:
+    """Judge lists of container ids, by node. `whole`: they are of all that each node has.
+
+    Returns the node that has it, by node and id, for each that is another node's than the one which lists it. The index
+    learns whose the others are, where that is beyond doubt.
+    """
+    of_tasks = task_nodes(view)
+    claims = Counter(full_id for ids in listed.values() for full_id in set(ids))
+    others: dict[tuple[str, str], str] = {}
+    for node_id, ids in listed.items():
+        for full_id in ids:
+            holder = _holder(index, view, listed if whole else {}, full_id, of_tasks)
+            if holder not in ("", node_id):
+                others[node_id, full_id] = holder
+            elif holder or claims[full_id] == 1:
+                index.put(full_id, node_id)
+    return others
+
+
+def _holder(
+    index: ContainerIndex,
+    view: View,
+    whole_lists: Mapping[str, Collection[str]],
+    full_id: str,
+    of_tasks: Mapping[str, str],
+) -> str:
+    """Return the node that has a container; empty when that is not known. What is known no more is forgotten."""
+    known = index.holder(full_id)
+    if known is not None and (
+        known.node_id not in view.nodes or full_id not in whole_lists.get(known.node_id, (full_id,))
+    ):
+        index.forget(full_id)
+        known = None
+    return known.node_id if known is not None else of_tasks.get(full_id, "")
+
+
+def put_made(index: ContainerIndex, view: View, full_id: str, node_id: str, name: str = "") -> bool:
+    """Remember what a node's engine has just made; False where what it says is another node's."""
+    return task_nodes(view).get(full_id, node_id) == node_id and index.put(full_id, node_id, made=True, name=name)
+
+
+def complaints(view: View, others: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Word, by node, that it lists what is others'."""
+    return dict(_complaints(view, others))
+
+
+def _complaints(view: View, others: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    counts = Counter(node_id for node_id, _ in others)
+    for (node_id, full_id), holder in others.items():
+        more = f", and {counts[node_id] - 1} more of others" if counts[node_id] > 1 else ""
+        yield node_id, f"it lists container {full_id[:12]}, which is on node {node_name(view, holder)}{more}"
+
+
+def disputed(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
+    """Word that several nodes say they have one container."""
+    names = ", ".join(sorted(node_name(view, node_id) for node_id in nodes))
+    text = f"nodes {names} all say that container {reference} is theirs, and it can be on one only{hint}"
+    return EngineError(409, text)

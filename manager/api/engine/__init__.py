@@ -1,0 +1,1 @@
+"""The way to the nodes' engines: requests passed on, asked of all, or turned into streams."""

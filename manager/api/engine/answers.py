@@ -1,0 +1,77 @@
+"""The one reader of what engines answer: JSON with bounds on its depth and size, of the kind that is expected.
+
+A node's engine is not to be trusted. What it says must not cost the manager more than a bounded amount of memory, nor
+end in an exception that nobody expects, nor spoil what other nodes say in the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from common.errors import Unavailable
+from manager.api.http.bounded_json import WrongJson, decode
+
+T = TypeVar("T")
+
+# After so many bytes of a list the event loop is let go.
+_BREATH = 256 * 1024
+
+
+class BadAnswer(Unavailable):
+    """An engine has answered with what no engine answers: as useless as silence."""
+
+    status = 502
+
+
+def read(text: bytes, kind: type[T]) -> T:
+    """Decode JSON and check that it is of a kind. What the kind says nothing of is as it came.
+
+    Raises:
+        WrongJson: as `decode`, or it is of another kind.
+
+    """
+    value = decode(text)
+    _converted(value, kind)
+    return value  # type: ignore[no-any-return]  # it was checked to be one
+
+
+async def read_list(texts: Iterable[msgspec.Raw], kind: type[T]) -> list[T]:
+    """Decode the items of a list. They have what the kind says, and nothing else: others' are in the same list.
+
+    The event loop is let go now and then.
+
+    Raises:
+        WrongJson: as `read`.
+
+    """
+    items: list[T] = []
+    done = 0
+    for text in texts:
+        item = bytes(text)
+        items.append(read_exactly(item, kind))
+        done += len(item)
+        if done > _BREATH:
+            done = 0
+            await asyncio.sleep(0)
+    return items
+
+
+def read_exactly(text: bytes, kind: type[T]) -> T:
+    """Decode JSON of a kind, and leave out what the kind says nothing of.
+
+    Raises:
+        WrongJson: as `read`.
+
+    """
+    return _converted(decode(text), kind)
+
+
+def _converted(value: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise WrongJson(f"it is of another kind than expected: {error}") from None

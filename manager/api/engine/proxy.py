@@ -1,0 +1,491 @@
+"""Requests to one node's engine: asked here and read here, or passed on between client and engine as they stream.
+
+What builds on it (containers, exec, volumes, images) needs four things:
+
+- `ask(context, node_id, method, path, …) -> EngineReply`: one request, its whole answer (bounded) in memory.
+- `ask_all(ask_one, node_ids, …)`: several nodes at once; one that fails or is late costs itself only. `ask_every` asks
+  all that are there the same, and `read_every` reads what they say.
+- `forward(context, node_id, call, path, …) -> Relay`: the client's request, its body and the answer as streams; routes
+  with a body of any size say `raw=True`.
+- `manager.api.engine.hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
+
+Paths have no version: it is put in front, as `engineversion.py` chooses it. Bodies go through with bounded
+buffers; a client that does not read holds back its own engine's answer and nothing else. A node that is lost ends what
+waits for it (`proxy_presence.py`). An engine's own errors are passed on, status and message, as they are.
+
+What an engine says is read by `engine_answers.py` alone, and of its headers only those pass that an engine has a reason
+to send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from urllib.parse import unquote, urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from common.errors import Unavailable
+from common.model.node import EngineDescription
+from common.text.terminal import printable
+from manager.api.call import JSON, Answer, Call, Exchange, Relay
+from manager.api.context import Context
+from manager.api.engine.answers import BadAnswer, read, read_list
+from manager.api.engine.presence import node_name, ready_ids
+from manager.api.engine.types import ErrorMessage, Pruned
+from manager.api.engine.version import spoken, too_old
+from manager.api.errors import EngineError
+from manager.api.http.answer_memory import Hold
+from manager.api.http.bounded_json import WrongJson
+from manager.api.logs.stream import MULTIPLEXED, STDERR, Frame
+
+# The host in the URLs is of no meaning: every connection of a session ends at its node's engine.
+ENGINE = "http://engine"
+ENGINE_FAILURES = (Unavailable, aiohttp.ClientError, OSError, TimeoutError)
+CONNECT_SECONDS = 10.0
+ASK_SECONDS = 30.0
+
+Query: TypeAlias = Mapping[str, str]
+T = TypeVar("T")
+
+# What one connection says of itself, never of the request that it carries (RFC 9110, 7.6.1).
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_FORWARDED = HOP_BY_HOP | {"host", "accept-encoding", "expect", "content-length"}
+# What aiohttp would make up; an engine refuses bodies of a type that it did not ask for.
+_AUTOMATIC = ("Content-Type", "User-Agent")
+_ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+# An engine redirects nobody, and compresses nothing that was not asked for.
+AS_IT_COMES: Any = {"allow_redirects": False, "auto_decompress": False}
+
+
+# Headers of an engine's answer that a client is to see, and what they may be.
+_TELLING = {
+    "content-type": re.compile(r"(application/[\w.+-]{1,80}|text/plain)(; ?charset=[\w-]{1,20})?"),
+    "x-docker-container-path-stat": re.compile(r"[A-Za-z0-9+/=_-]{1,8192}"),
+}
+_UNKNOWN_TYPE = "application/octet-stream"
+# Escaped: what is in it as it is has no meaning in URLs but `/`.
+_PATH = re.compile(r"/[\w/.~%:@+-]+", re.ASCII)
+NO_BODY = frozenset({204, 304})
+# Of answers; engines redirect nobody.
+_STATUSES = frozenset({*range(200, 300), 304, *range(400, 600)})
+# An engine's own words for an error.
+_MAX_MESSAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReply:
+    """An engine's whole answer; header names are lower-case. `node` is the name of the engine's node."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    node: str
+    hold: Hold
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 400
+
+    def read(self, kind: type[T]) -> T:
+        """Decode the body, and check that it is of a kind (`engine_types.py`).
+
+        Raises:
+            BadAnswer: it is not; names the node.
+
+        """
+        self.hold.decoded(self.body)
+        try:
+            return read(self.body, kind)
+        except WrongJson as error:
+            raise self.wrong(error) from None
+
+    def parts(self, kind: Any) -> Any:
+        """Decode the body to a kind in which lists are as they came (`msgspec.Raw`), for `items`.
+
+        Raises:
+            BadAnswer: it is of another kind; names the node.
+
+        """
+        self.hold.decoded(self.body)
+        try:
+            return msgspec.json.decode(self.body or b"null", type=kind)
+        except (RecursionError, ValueError) as error:
+            raise self.wrong(error) from None
+
+    async def items(self, kind: type[T], texts: Iterable[msgspec.Raw] | None) -> list[T]:
+        """Decode the items of a list that is in `parts`.
+
+        Raises:
+            BadAnswer: one is not of the kind; names the node.
+
+        """
+        try:
+            return await read_list(texts or (), kind)
+        except WrongJson as error:
+            raise self.wrong(error) from None
+
+    async def listed(self, kind: type[T]) -> list[T]:
+        """Decode a body that is a list; errors as `items`'."""
+        return await self.items(kind, self.parts(list[msgspec.Raw] | None))
+
+    def wrong(self, why: object) -> BadAnswer:
+        return bad_answer(self.node, str(why))
+
+    @property
+    def message(self) -> str:
+        """The engine's own words for an error, each line as a terminal may show it."""
+        try:
+            text = read(self.body[: 2 * _MAX_MESSAGE], ErrorMessage)["message"]
+        except WrongJson:
+            text = self.body[:_MAX_MESSAGE].decode(errors="replace").strip()
+        lines = text[:_MAX_MESSAGE].splitlines()
+        return "\n".join(printable(line, _MAX_MESSAGE) for line in lines) or f"status {self.status}"
+
+    def error(self) -> EngineError:
+        """Return the engine's error as ours, same status and words."""
+        return EngineError(self.status, self.message)
+
+    def answer(self) -> Answer:
+        """Return the reply as the answer to our own client; an error is worded anew, of the engine's own words.
+
+        Raises:
+            BadAnswer: it says that it is JSON, and is not; names the node.
+
+        """
+        headers = passed_on(self.headers)
+        content_type = headers.pop("Content-Type", JSON)
+        if not self.ok:
+            return Answer(self.status, {"message": self.message}, headers)
+        if self.body and content_type == JSON:
+            self.read(object)
+        return Answer(self.status, self.body or None, headers, content_type)
+
+
+def bad_answer(node: str, why: str) -> BadAnswer:
+    """Word what is wrong with the answer of a node's engine."""
+    return BadAnswer(f"the engine of node {node} gave a wrong answer: {why[:300]}")
+
+
+def engine_target(
+    context: Context, node_id: str, method: str, path: str, query: Query | str | None = None, version: str = ""
+) -> str:
+    """Return the path for a node's engine, with the API version in front and the query behind.
+
+    Raises:
+        EngineError: 400, the engine is too old for what the query asks for, or something in the path is no name.
+
+    """
+    if not _PATH.fullmatch(path) or {"", ".", ".."} & {*unquote(path[1:]).split("/")}:
+        raise EngineError(400, f"invalid path {unquote(path)[:200]!r}: what it names has no such name")
+    node = context.store.view.nodes.get(node_id)
+    engine = node.description.engine if node is not None else EngineDescription()
+    text = query if isinstance(query, str) else urlencode(query or {})
+    if refusal := too_old(engine, method, path, text):
+        raise EngineError(400, f"node {node_name(context.store.view, node_id)}: {refusal}")
+    return f"/v{spoken(engine, version)}{path}" + (f"?{text}" if text else "")
+
+
+def raw_query(call: Call) -> str:
+    """Return the query of a call, escaped as in the request's line."""
+    return call.raw_query or urlencode(call.query)
+
+
+def without_hops(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a client's request that an engine is to see."""
+    return {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of an engine's answer that a client is to see: few, and these as an engine writes them."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    found = {name: lower[name] for name in _TELLING if name in lower}
+    kept = {name.title(): value for name, value in found.items() if _TELLING[name].fullmatch(value)}
+    return {"Content-Type": _UNKNOWN_TYPE, **kept} if "content-type" in found else kept
+
+
+def unreachable(context: Context, node_id: str, error: BaseException) -> Unavailable:
+    """Word why a node's engine could not be asked; names the node."""
+    if isinstance(error, Unavailable):
+        return error
+    reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    return Unavailable(f"the engine of node {node_name(context.store.view, node_id)} cannot be reached: {reason[:300]}")
+
+
+def check_head(node: str, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an answer that no engine gives, before its body is read.
+
+    Raises:
+        BadAnswer: its status is not one of an answer, or its body is compressed, which nobody has asked for.
+
+    """
+    if status not in _STATUSES:
+        raise bad_answer(node, f"its status is {status}")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise bad_answer(node, f"its body is encoded as {encoding!r}")
+
+
+async def ask(
+    context: Context,
+    node_id: str,
+    method: str,
+    path: str,
+    *,
+    version: str = "",
+    query: Query | str | None = None,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float | None = ASK_SECONDS,
+    tail: int | None = None,
+) -> EngineReply:
+    """Send one request to a node's engine and read its answer, errors included.
+
+    `seconds` None: as long as it takes. With `tail`, only the last so many bytes of an answer of any length are kept.
+
+    Raises:
+        BadAnswer: the engine's answer is none, or too long; names the node.
+        Unavailable: the node cannot be reached, is lost meanwhile, or does not answer in time; names the node.
+
+    """
+    name = node_name(context.store.view, node_id)
+    hold = context.answers.answer(node_id, name)
+    try:
+        url = ENGINE + engine_target(context, node_id, method, path, query, version)
+    except EngineError as error:
+        return EngineReply(error.answered, msgspec.json.encode({"message": error.message}), {}, name, hold)
+    try:
+        async with (
+            context.presence.guard(context.store.view, node_id),
+            asyncio.timeout(seconds),
+            context.engines.session(node_id) as session,
+            session.request(
+                method,
+                URL(url, encoded=True),
+                data=body,
+                headers=headers,
+                timeout=_ENDLESS,
+                skip_auto_headers=_AUTOMATIC,
+                **AS_IT_COMES,
+            ) as response,
+        ):
+            check_head(name, response.status, response.headers)
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return EngineReply(response.status, await _read(response, hold, tail), found, name, hold)
+    except ENGINE_FAILURES as error:
+        raise unreachable(context, node_id, error) from error
+
+
+async def ask_all(
+    ask_one: Callable[[str], Awaitable[T]], node_ids: Sequence[str], *, seconds: float
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Await `ask_one(node_id)` for all nodes at once, for at most `seconds`.
+
+    Returns the results by node, and the reasons of the nodes that gave none.
+    """
+    results: dict[str, T] = {}
+    reasons: dict[str, str] = {}
+
+    async def one(node_id: str) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                results[node_id] = await ask_one(node_id)
+        except TimeoutError:
+            reasons[node_id] = f"no answer within {seconds:g} s"
+        except Unavailable as error:
+            reasons[node_id] = error.message
+
+    async with asyncio.TaskGroup() as group:
+        for node_id in node_ids:
+            group.create_task(one(node_id))
+    return results, reasons
+
+
+async def ask_every(
+    context: Context,
+    method: str,
+    path: str,
+    *,
+    version: str = "",
+    query: Query | str | None = None,
+    seconds: float,
+    node_ids: Sequence[str] | None = None,
+) -> tuple[dict[str, EngineReply], dict[str, str]]:
+    """Send one request to all engines that can be asked (or to those of `node_ids`) at once; results as `ask_all`'s."""
+
+    async def one(node_id: str) -> EngineReply:
+        return await ask(context, node_id, method, path, version=version, query=query, seconds=None)
+
+    nodes = ready_ids(context.store.view) if node_ids is None else node_ids
+    return await ask_all(one, nodes, seconds=seconds)
+
+
+async def read_every(
+    context: Context,
+    method: str,
+    path: str,
+    reader: Callable[[EngineReply], Awaitable[T]],
+    *,
+    version: str = "",
+    query: Query | str | None = None,
+    seconds: float,
+    node_ids: Sequence[str] | None = None,
+    asked_by_client: bool = True,
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Ask as `ask_every` does, and read each answer. A node that refuses, or says nonsense, is one that gave none.
+
+    Raises:
+        EngineError: all engines that answered have refused what the client asked for: it is the client's mistake.
+
+    """
+    refusals: list[EngineError] = []
+
+    async def one(node_id: str) -> T:
+        reply = await ask(context, node_id, method, path, version=version, query=query, seconds=None)
+        if not reply.ok:
+            refusals.append(reply.error())
+            raise Unavailable(reply.message)
+        return await reader(reply)
+
+    nodes = ready_ids(context.store.view) if node_ids is None else node_ids
+    results, reasons = await ask_all(one, nodes, seconds=seconds)
+    if refusals and not results and asked_by_client:
+        raise min(refusals, key=lambda refusal: refusal.answered)
+    return results, reasons
+
+
+async def pruned_items(reply: EngineReply) -> Pruned:
+    """Read what an engine says it has cleared away."""
+    return reply.read(Pruned)
+
+
+def pruned(
+    key: Literal["ContainersDeleted", "VolumesDeleted", "CachesDeleted"], results: Iterable[Pruned]
+) -> dict[str, Any]:
+    """Join what several engines say they have cleared away; `key` is where they list it."""
+    results = list(results)
+    deleted = [each for result in results for each in result.get(key) or ()]
+    return {key: deleted or None, "SpaceReclaimed": sum(max(0, result.get("SpaceReclaimed", 0)) for result in results)}
+
+
+async def _read(response: aiohttp.ClientResponse, hold: Hold, tail: int | None) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if tail is None:
+            hold.came(len(chunk))
+        else:
+            del body[:-tail]
+    return bytes(body)
+
+
+class Hearer(Protocol):
+    """Who hears an engine's answer on its way to the client."""
+
+    def hear(self, data: bytes) -> None: ...
+
+    async def ended(self) -> None:
+        """Hear that the engine has said all, before the client does; what is raised ends the client's connection."""
+
+
+def forward(
+    context: Context,
+    node_id: str,
+    call: Call,
+    path: str,
+    *,
+    query: Query | str | None = None,
+    body: bytes | None = None,
+    on_success: Callable[[], None] | None = None,
+    hearer: Hearer | None = None,
+) -> Relay:
+    """Pass a request on to a node's engine under `path`, and its answer back, both as streams.
+
+    `query` and `body` replace the client's own. `on_success` is called when the engine has begun to answer without an
+    error, and a `hearer` hears such an answer. What fails before that is an `Unavailable` (503); later, the client's
+    connection ends, and a multiplexed stream (logs) says why in its last message.
+    """
+    query = raw_query(call) if query is None else query
+    url = ENGINE + engine_target(context, node_id, call.method, path, query, call.version)
+    headers = {**without_hops(call.headers), "accept-encoding": "identity"}
+
+    async def run(exchange: Exchange) -> None:
+        data = _payload(call, exchange, body)
+        sized = {"content-length": call.headers["content-length"]} if _keeps_length(call, data) else {}
+        started = False
+        multiplexed = False
+        try:
+            async with (
+                context.presence.guard(context.store.view, node_id),
+                context.engines.session(node_id) as session,
+                session.request(
+                    call.method,
+                    URL(url, encoded=True),
+                    data=data,
+                    headers={**headers, **sized},
+                    timeout=_ENDLESS,
+                    skip_auto_headers=_AUTOMATIC,
+                    **AS_IT_COMES,
+                ) as response,
+            ):
+                check_head(node_name(context.store.view, node_id), response.status, response.headers)
+                good = response.status < 400
+                if good and on_success is not None:
+                    on_success()
+                multiplexed = response.headers.get("Content-Type", "") == MULTIPLEXED
+                started = True
+                # With its length, the client would know the end before the hearer does.
+                length = _length(response) if hearer is None else {}
+                await exchange.start(response.status, {**passed_on(response.headers), **length})
+                async for piece in response.content.iter_any():
+                    if good and hearer is not None:
+                        hearer.hear(piece)
+                    await exchange.send(piece)
+                if good and hearer is not None:
+                    await hearer.ended()
+        except ENGINE_FAILURES as error:
+            failure = unreachable(context, node_id, error)
+            if started and multiplexed:
+                with contextlib.suppress(ConnectionError):
+                    await exchange.send(notice(failure.message))
+            raise failure from error
+
+    return Relay(run)
+
+
+def _length(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Return the header that says how long a body is, where the engine says so and there may be one."""
+    length = response.headers.get("Content-Length")
+    return {} if length is None or response.status in NO_BODY else {"Content-Length": length}
+
+
+def notice(message: str) -> bytes:
+    """Return a line for the standard error of a multiplexed stream."""
+    return Frame(STDERR, f"warning: {message}\n".encode()).encode()
+
+
+def _payload(call: Call, exchange: Exchange, body: bytes | None) -> bytes | AsyncIterator[bytes] | None:
+    if body is not None:
+        return body
+    return call.body or (exchange.body() if exchange.has_body else None)
+
+
+def _keeps_length(call: Call, data: bytes | AsyncIterator[bytes] | None) -> bool:
+    return isinstance(data, AsyncIterator) and "content-length" in call.headers

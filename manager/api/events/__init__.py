@@ -1,0 +1,1 @@
+"""What happens in the cluster, as one stream."""

@@ -1,0 +1,1 @@
+"""HTTP itself: sockets, TLS, limits, bodies, connections that become streams."""

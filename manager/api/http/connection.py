@@ -1,0 +1,163 @@
+"""Connections with limits: how many there may be, and how long one may take to say what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web_protocol import RequestHandler
+
+from common.clock import Clock
+from manager.api.access.peer import caller_of
+from manager.api.access.roles import NOBODY, Caller
+
+_LOG = logging.getLogger(__name__)
+
+_FULL = "too many connections to this manager: try again soon"
+_TOO_MANY = "too many connections of this client to this manager: close some"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds.
+
+    A client is a certificate, or a user of the unix socket. `handshakes` are TCP connections without a certificate yet,
+    for which `head_seconds` hold as well.
+    """
+
+    connections: int = 1024
+    connections_per_client: int = 256
+    handshakes: int = 128
+    handshakes_per_address: int = 32
+    head_seconds: float = 10.0
+    body_seconds: float = 60.0
+    body_bytes: int = 4 * 1024 * 1024
+    large_body_bytes: int = 32 * 1024 * 1024
+    line_bytes: int = 16 * 1024
+    header_bytes: int = 64 * 1024
+    headers: int = 64
+    idle_seconds: float = 75.0
+    write_seconds: float = 60.0
+
+
+class Connection(RequestHandler):
+    """One client's connection; it is closed when the head of a request does not arrive in time.
+
+    `caller` is who is at its other end. The connection does not outlive the client's certificate.
+    """
+
+    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller")
+
+    def __init__(self, server: LimitedServer, limits: Limits) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to switch it off
+            keepalive_timeout=limits.idle_seconds,
+            max_line_size=limits.line_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.headers,
+            lingering_time=1.0,
+            auto_decompress=False,  # a body goes to an engine as it came, and is ours to read only as it is
+        )
+        self._limits = limits
+        self._server = server
+        self._deadline: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._refusal = ""
+        self.caller = NOBODY
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log what aiohttp found wrong; that a client sent no HTTP is its own business."""
+        if isinstance(kwargs.get("exc_info"), BadHttpMessage):
+            _LOG.debug("%s", kwargs["exc_info"])
+        else:
+            super().log_exception(*args, **kwargs)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.caller, ends = caller_of(transport)
+        if ends:
+            self._expiry = asyncio.get_running_loop().call_later(max(0.0, ends - self._server.clock.now()), self.end)
+        self._refusal = self._server.enter(self.caller)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal:
+            self._refuse()
+            return
+        if self._current_request is None and self._deadline is None:
+            self._expect_head()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.head_complete()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._manager is not None:  # it is told twice of the end of a connection that was taken over
+            self._server.leave(self.caller)
+        super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Cut the connection off, whatever goes on in it."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def head_complete(self) -> None:
+        """Stop the clock: the request is being handled."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self) -> None:
+        """Say that there are too many, once the client has spoken: closed before, it might read nothing but a reset."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(_refusal(self._refusal))
+            self.close()
+            self.transport.close()
+
+    def _expect_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._limits.head_seconds, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self.end()
+
+
+def _refusal(message: str) -> bytes:
+    body = msgspec.json.encode({"message": message})
+    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class LimitedServer(web.Server):
+    """aiohttp's low-level server with limited connections. A handler is cancelled when its client goes."""
+
+    def __init__(self, handler: Any, limits: Limits, clock: Clock) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self.clock = clock
+        self._limits = limits
+        self._of_client: Counter[str] = Counter()
+
+    def enter(self, caller: Caller) -> str:
+        """Count a connection of a client; return why there may be no more, or nothing."""
+        self._of_client[caller.key] += 1
+        if len(self.connections) > self._limits.connections:
+            return _FULL
+        return _TOO_MANY if self._of_client[caller.key] > self._limits.connections_per_client else ""
+
+    def leave(self, caller: Caller) -> None:
+        self._of_client[caller.key] -= 1
+        if not self._of_client[caller.key]:
+            del self._of_client[caller.key]
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, self._limits)

@@ -1,0 +1,403 @@
+"""The HTTP shell around the API: sockets, limits, headers. No decisions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDictProxy
+
+from common.errors import InvalidArgument, Unavailable
+from manager.api.access.revocation import end_revoked
+from manager.api.access.roles import NOBODY
+from manager.api.app import Api
+from manager.api.call import Answer, Call, Relay, Stream
+from manager.api.errors import EngineError, invalid
+from manager.api.http.answer_memory import Lease
+from manager.api.http.connection import Connection, LimitedServer, Limits
+from manager.api.http.tls import TlsListener
+from manager.api.router import MAX_API_VERSION
+
+_LOG = logging.getLogger(__name__)
+
+_SOCKET_MODE = 0o660
+_BACKLOG = 512
+_GRACE = 2.0
+_MAX_SOCKET_PATH = 107
+
+
+class Shell:
+    """Turns HTTP requests into calls, and replies into HTTP responses."""
+
+    def __init__(self, api: Api, limits: Limits) -> None:
+        self._api = api
+        self._limits = limits
+        self._headers = {
+            "Api-Version": MAX_API_VERSION,
+            "Docker-Experimental": "false",
+            "Ostype": api.context.host.os,
+            "Server": f"swarm-manager/{api.context.identity.version} ({api.context.host.os})",
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        with self._api.lease() as lease:
+            return await self._handle(request, lease)
+
+    async def _handle(self, request: web.BaseRequest, lease: Lease) -> web.StreamResponse:
+        if isinstance(request.protocol, Connection):
+            request.protocol.head_complete()
+        protocol = request.protocol
+        call = Call(
+            caller=protocol.caller if isinstance(protocol, Connection) else NOBODY,
+            method=request.method,
+            path=request.path,
+            query={name: request.query[name] for name in request.query},
+            headers={name.lower(): value for name, value in request.headers.items()},
+            raw_query=request.rel_url.raw_query_string,
+            repeated=_repeated(request.headers),
+        )
+        try:
+            limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
+            body = b"" if self._api.is_raw(call) else await self._read(request, limit)
+            reply = await self._api.answer(call.with_body(body), lease)
+        except EngineError as error:
+            reply = self._api.failure(call, error)
+        if isinstance(reply, Relay):
+            return await self._relay(request, call, reply)
+        if isinstance(reply, Answer):
+            return await self._send(request, self._response(reply))
+        return await self._stream(request, reply)
+
+    async def _relay(self, request: web.BaseRequest, call: Call, relay: Relay) -> web.StreamResponse:
+        """Let another server answer; it is this one's to say so when that fails before it began."""
+        exchange = HttpExchange(request, self._headers)
+        try:
+            await relay.run(exchange)
+        except ConnectionError:
+            _LOG.debug("client of %s went away", request.path)
+            _abort(request)
+            return exchange.response if exchange.started else web.Response(status=503)
+        except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
+            failure = self._api.failure(call, error)
+            if exchange.started:
+                _LOG.info("the answer to %s %.200s was cut off: %s", call.method, call.path, error)
+                _cut(request)
+                return exchange.response
+            return await self._send(request, self._response(failure))
+        return exchange.response
+
+    async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
+        """Read a body of at most so many bytes, in time.
+
+        Raises:
+            EngineError: 413 or 408.
+
+        """
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > limit:
+                        raise EngineError(413, f"the body is larger than {limit} bytes")
+                    chunks.append(chunk)
+        except TimeoutError:
+            text = f"the body did not arrive within {self._limits.body_seconds:g} s"
+            raise EngineError(408, text) from None
+        except web.RequestPayloadError as error:
+            raise invalid(f"the body cannot be read: {error}") from None
+        return b"".join(chunks)
+
+    def _response(self, answer: Answer) -> web.Response:
+        headers = {**self._headers, **answer.headers}
+        if answer.value is None:
+            return web.Response(status=answer.status, headers=headers)
+        body = answer.value if isinstance(answer.value, bytes) else msgspec.json.encode(answer.value) + b"\n"
+        headers["Content-Type"] = answer.content_type
+        return web.Response(status=answer.status, headers=headers, body=body)
+
+    async def _send(self, request: web.BaseRequest, response: web.Response) -> web.Response:
+        """Send a whole answer; a client that does not read it in time is cut off."""
+        try:
+            async with asyncio.timeout(self._limits.write_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            _abort(request)
+        return response
+
+    async def _stream(self, request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
+        headers = {**self._headers, "Content-Type": stream.content_type}
+        response = web.StreamResponse(status=stream.status, headers=headers)
+        await response.prepare(request)
+        patience = None if stream.endless else self._limits.write_seconds
+
+        async def send(data: bytes) -> None:
+            if data:
+                async with asyncio.timeout(patience):
+                    await response.write(data)
+
+        try:
+            await stream.produce(send)
+        except* (ConnectionError, TimeoutError):
+            _LOG.debug("client of %s went away or does not read", request.path)
+            _abort(request)
+        except* Exception as errors:  # noqa: BLE001  # too late for an answer: log it, and tear the stream
+            self._api.failure(Call(request.method, request.path), errors)
+            _abort(request)
+        return response
+
+
+def _repeated(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
+    found = {name.lower(): tuple(headers.getall(name)) for name in headers} if len(set(headers)) < len(headers) else {}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End a connection in the middle of an answer; what was written of it still arrives, if it is read soon."""
+    if request.transport is not None:
+        request.transport.close()
+        asyncio.get_running_loop().call_later(_GRACE, request.transport.abort)
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+@asynccontextmanager
+async def serve(
+    api: Api,
+    hosts: Sequence[str],
+    *,
+    group: str = "",
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[tuple[str, ...]]:
+    """Serve the API on `unix://PATH` and `tcp://ADDRESS:PORT` hosts while the context lasts.
+
+    Sockets are made for owner and group only; `group` names that group. TCP needs an `ssl_context` that demands client
+    certificates. Yields the hosts as bound: a TCP port of 0 is replaced by the chosen one.
+
+    Raises:
+        InvalidArgument: a host is not of these forms, or TCP without certificates.
+        Unavailable: an address is in use.
+
+    """
+    limits = limits or Limits()
+    bound: list[tuple[str, socket.socket, ssl.SSLContext | None]] = []
+    server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)
+    runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
+    await runner.setup()
+    try:
+        bound.extend(_bind(host, group, ssl_context) for host in hosts)
+        async with asyncio.TaskGroup() as work:
+            tasks = [work.create_task(end_revoked(api.context.store, server), name="api-revoked")]
+            for _, listener, context in bound:
+                if context is None:
+                    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+                else:
+                    listener.listen(_BACKLOG)
+                    strangers = TlsListener(listener, context, server, limits, api.context.clock)
+                    tasks.append(work.create_task(strangers.run(), name="api-tls"))
+            yield tuple(host for host, _, _ in bound)
+            for task in tasks:
+                task.cancel()
+    finally:
+        api.end_streams()
+        await runner.cleanup()
+        for host, listener, _ in bound:
+            _release(host, listener)
+
+
+def _bind(
+    host: str, group: str, ssl_context: ssl.SSLContext | None
+) -> tuple[str, socket.socket, ssl.SSLContext | None]:
+    scheme, _, address = host.partition("://")
+    if scheme == "unix" and address.startswith("/"):
+        return host, _unix_socket(Path(address), group), None
+    if scheme == "tcp" and address:
+        if ssl_context is None:
+            raise InvalidArgument(f"{host}: the API is served over TCP only with client certificates")
+        listener = _tcp_socket(host, address)
+        name, port = listener.getsockname()[:2]
+        return f"tcp://{name}:{port}", listener, ssl_context
+    raise InvalidArgument(f"{host!r} is no address to serve the API on: expected unix:///PATH or tcp://ADDRESS:PORT")
+
+
+def _release(host: str, listener: socket.socket) -> None:
+    listener.close()
+    if host.startswith("unix://"):
+        Path(host.removeprefix("unix://")).unlink(missing_ok=True)
+
+
+def _unix_socket(path: Path, group: str) -> socket.socket:
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        raise InvalidArgument(f"{path}: the path of a socket has at most {_MAX_SOCKET_PATH} bytes")
+    try:
+        _remove_stale(path)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {path}: {error}") from None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The file must never be there with wider rights than it keeps.
+    before = os.umask(0o777 & ~_SOCKET_MODE)
+    try:
+        listener.bind(os.fspath(path))
+        if group:
+            shutil.chown(path, group=group)
+    except (OSError, LookupError) as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {path}: {error}") from None
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a manager that is gone; one that answers is an error."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise Unavailable(f"cannot listen on {path}: another program answers there already")
+
+
+def _tcp_socket(host: str, address: str) -> socket.socket:
+    name, _, port = address.rpartition(":")
+    if not name or not port.isdecimal():
+        raise InvalidArgument(f"{host!r}: expected tcp://ADDRESS:PORT")
+    name = name.strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((name, int(port)))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Unavailable(f"cannot listen on {host}: {error}") from None
+    return listener
+
+
+# The client's end of a relayed request, over aiohttp: bodies piece by piece, and connections that are taken over.
+
+
+CHUNK = 64 * 1024
+
+
+class HttpExchange:
+    """An `Exchange` (manager.api.call) with the client of an HTTP request. `headers` go with every answer."""
+
+    def __init__(self, request: web.BaseRequest, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._headers = headers
+        self._response: web.StreamResponse | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the client has seen the head of an answer."""
+        return self._response is not None
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What the server is to finish: the answer that was started."""
+        assert self._response is not None, "a relay must answer"
+        return self._response
+
+    @property
+    def has_body(self) -> bool:
+        return self._request.can_read_body
+
+    async def body(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._request.content.iter_any():
+                yield data
+        except web.RequestPayloadError as error:
+            raise InvalidArgument(f"the body cannot be read: {error}") from None
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self._response = web.StreamResponse(status=status, headers={**headers, **self._headers})
+        await self._response.prepare(self._request)
+
+    async def send(self, data: bytes) -> None:
+        await self.response.write(data)
+
+    async def take_over(self, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        protocol, transport = self._request.protocol, self._request.transport
+        if transport is None or transport.is_closing():
+            raise Unavailable("the client is gone")
+        reader = asyncio.StreamReader(limit=CHUNK)
+        rest = _Rest()
+        protocol.set_parser(rest)  # type: ignore[arg-type]  # what aiohttp asks of a parser is `feed_data`
+        taken = _TakenConnection(reader, protocol)
+        transport.set_protocol(taken)
+        taken.connection_made(transport)
+        self._response = _TakenResponse()
+        if rest.data:
+            reader.feed_data(bytes(rest.data))
+        if not transport.is_reading():
+            transport.resume_reading()
+        writer = asyncio.StreamWriter(transport, taken, reader, asyncio.get_running_loop())
+        writer.write(head)
+        # The event loop writes at the end of a turn: what comes next must not share the head's packet.
+        await asyncio.sleep(0)
+        await writer.drain()
+        return reader, writer
+
+
+class _Rest:
+    """Takes the bytes that came after the request and before its connection was taken over."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Nothing is to be said: the reader hears of the end by itself."""
+
+
+class _TakenConnection(asyncio.StreamReaderProtocol):
+    """The protocol of a taken connection; the server's own hears of the loss, and cancels the handler."""
+
+    def __init__(self, reader: asyncio.StreamReader, server: Any) -> None:
+        super().__init__(reader)
+        self._server = server
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._server.connection_lost(exc)
+
+
+class _TakenResponse(web.StreamResponse):
+    """What aiohttp gets to finish when there is nothing left to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        del request
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        del data

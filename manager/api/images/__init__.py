@@ -1,0 +1,1 @@
+"""Images of all nodes, as one set."""

@@ -1,0 +1,1 @@
+"""Logs of tasks on all nodes, as one stream."""

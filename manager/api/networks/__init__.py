@@ -1,0 +1,1 @@
+"""The cluster's networks, and containers in them."""

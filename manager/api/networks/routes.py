@@ -1,0 +1,260 @@
+"""/networks: create, list, inspect, remove, prune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import AlreadyExists, FailedPrecondition, NotFound
+from common.ids import new_id
+from common.model import Network, NetworkAttachment, Node, Service, Task, TaskState
+from common.model.client import Role
+from manager.allocate.subnets import allocate_network
+from manager.api.call import Answer, Call, Filters, Reply, moment
+from manager.api.containers.attachments import forget_gone, in_use
+from manager.api.context import Context
+from manager.api.errors import EngineError
+from manager.api.lookup import any_prefix, find_network, labels_match, passes
+from manager.api.networks import encrypted
+from manager.api.networks.attachment_view import containers_view
+from manager.api.networks.requests import NetworkCreate, network_spec
+from manager.api.networks.view import PREDEFINED, network_view, predefined_view, task_address
+from manager.api.router import Route
+from manager.api.services.names import predefined_name
+from manager.store.transaction import Transaction
+from manager.store.view import View
+
+_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
+_PRUNE_FILTERS = frozenset({"label", "label!", "until"})
+
+
+async def list_networks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    view = context.store.view
+    used = _used(view)
+    shown = [*map(network_view, view.networks), *map(predefined_view, PREDEFINED)]
+    return Answer(value=[network for network in shown if _passes(network, filters, used)])
+
+
+def _passes(network: dict[str, Any], filters: Filters, used: set[str]) -> bool:
+    builtin = bool(predefined_name(network["Id"])) or network["Ingress"]
+    dangling = not builtin and network["Id"] not in used
+    return passes(
+        filters,
+        {
+            "driver": lambda values: network["Driver"] in values,
+            "id": lambda values: any_prefix(network["Id"], values),
+            "label": lambda values: labels_match(network["Labels"], values),
+            "name": lambda values: any(value in network["Name"] for value in values),
+            "scope": lambda values: network["Scope"] in values,
+            "type": lambda values: ("builtin" if builtin else "custom") in values,
+            "dangling": lambda values: dangling == ("true" in values or "1" in values),
+        },
+    )
+
+
+async def inspect_network(context: Context, call: Call) -> Reply:
+    reference, scope = call.params["id"], call.query.get("scope", "")
+    view = context.store.view
+    network = find_network(view, reference)
+    if network is not None and scope in {"", network.spec.scope}:
+        shown = network_view(network)
+        shown["Containers"] = containers_view(view, network)
+        shown["Peers"] = peers_view(view, network)
+        if call.flag("verbose"):
+            shown["Services"] = services_view(view, network)
+        return Answer(value=shown)
+    known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
+    if known is None:
+        raise NotFound(f"network {reference} not found")
+    return Answer(value=predefined_view(known, scope=scope or "local"))
+
+
+async def create_network(context: Context, call: Call) -> Reply:
+    network, warning = asked_network(call.decode(NetworkCreate), new_id(context.rng))
+    warnings = [warning, await context.store.update(lambda tx: put_network(tx, network))]
+    return Answer(201, {"Id": network.id, "Warning": "; ".join(filter(None, warnings))})
+
+
+def asked_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
+    """Return the network that a request asks for, without addresses, and a warning when it is not what was said.
+
+    Raises:
+        EngineError, InvalidArgument, Unimplemented: as `network_spec`.
+
+    """
+    spec, warning = network_spec(body)
+    encrypted.check_option(spec)
+    return Network(id=network_id, spec=spec), warning
+
+
+def put_network(tx: Transaction, network: Network) -> str:
+    """Store a new network, with addresses; return a warning, which may be empty.
+
+    Raises:
+        EngineError, SwarmError: there is one of its name, there are no addresses for it, or no node can carry it.
+
+    """
+    spec = network.spec
+    if predefined_name(spec.name) or tx.networks.named(spec.name):
+        raise EngineError(409, f"network with name {spec.name} already exists")
+    ingress = next((n for n in tx.networks if n.spec.ingress), None)
+    if spec.ingress and ingress is not None:
+        raise AlreadyExists(f"ingress network ({ingress.id}) is already present")
+    tx.put(allocate_network(tx, network))
+    return encrypted.warning(tx) if spec.encrypted else ""
+
+
+async def remove_network(context: Context, call: Call) -> Reply:
+    reference = call.params["id"]
+    known = find_network(context.store.view, reference)
+    if known is not None:
+        await forget_gone(context, {known.id})
+
+    def remove(tx: Transaction) -> None:
+        network = find_network(tx, reference)
+        if network is None:
+            _refuse_predefined(reference)
+            raise NotFound(f"network {reference} not found")
+        _check_unused(tx, network)
+        tx.remove(network)
+
+    await context.store.update(remove)
+    return Answer(204)
+
+
+def _refuse_predefined(reference: str) -> None:
+    name = predefined_name(reference)
+    if name:
+        raise EngineError(403, f"{name} is a pre-defined network and cannot be removed")
+
+
+def _check_unused(view: View, network: Network) -> None:
+    for service in view.services:
+        if service.pending_delete:
+            continue
+        if network.spec.ingress and service.spec.in_mesh:
+            raise FailedPrecondition(f"ingress network cannot be removed because service {service.id} depends on it")
+        if any(n.target == network.id for n in service.spec.attachments):
+            raise FailedPrecondition(f"network {network.id} is in use by service {service.id} ({service.name})")
+
+    refusal = in_use(view, network.id, network.name)
+    if refusal is not None:
+        raise refusal
+
+
+def _used(view: View) -> set[str]:
+    services = (service for service in view.services if not service.pending_delete)
+    plain = (attachment for attachment in view.attachments if attachment.live)
+    return {
+        *(network.target for service in services for network in service.spec.task_template.networks),
+        *(network.target for attachment in plain for network in attachment.networks),
+    }
+
+
+async def prune_networks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_PRUNE_FILTERS)
+    until = _until(filters, context.clock.now())
+    await forget_gone(context, {n.id for n in context.store.view.networks if _prunable(n, filters, until)})
+
+    def prune(tx: Transaction) -> list[str]:
+        used = _used(tx)
+        unused = [n for n in tx.networks if n.id not in used and _prunable(n, filters, until)]
+        for network in unused:
+            tx.remove(network)
+        return [network.name for network in unused]
+
+    return Answer(value={"NetworksDeleted": await context.store.update(prune) or None})
+
+
+def _prunable(network: Network, filters: Filters, until: float | None) -> bool:
+    labels = network.spec.labels
+    wanted, unwanted = filters.get("label", frozenset()), filters.get("label!", frozenset())
+    if not labels_match(labels, wanted) or any(labels_match(labels, {label}) for label in unwanted):
+        return False
+    return not network.spec.ingress and (until is None or network.created_at <= until)
+
+
+def _until(filters: Filters, now: float) -> float | None:
+    """Read the `until` filter: an instant, or how long ago (`10m`, `1h30m`)."""
+    values = filters.get("until")
+    if not values:
+        return None
+    return moment("until", next(iter(values)), now)
+
+
+ROUTES = (
+    Route("GET", "/networks", list_networks, needs=Role.VIEWER),
+    Route("GET", "/networks/", list_networks, needs=Role.VIEWER),  # as engines do, for networks alone
+    Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
+    Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
+    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER),
+    Route("DELETE", "/networks/{id}", remove_network, needs=Role.OPERATOR),
+)
+
+
+# What `network inspect` shows beside the network itself: the nodes that have it, and with `--verbose` who is in it.
+#
+# Pure. The shape is that of the engine's `NetworkInspect`: `Peers`, and `Services` by name, plain containers under
+# the empty one, as an engine has them.
+
+
+# What the engine's own code prints for an address that is not there.
+_NO_ADDRESS = "<nil>"
+
+
+def peers_view(view: View, network: Network) -> list[dict[str, str]]:
+    """List the nodes that have a part of a network; of the ingress network, all that are in the data plane."""
+    peers = [node for node in view.nodes if (node.number if network.spec.ingress else node.id in network.leases)]
+    return [{"Name": node.name or node.id, "IP": node.status.addr} for node in peers]
+
+
+def services_view(view: View, network: Network) -> dict[str, dict[str, Any]]:
+    """Show the services of a network with their virtual address and the tasks that run, and its plain containers."""
+    found: dict[str, dict[str, Any]] = {}
+    for service in view.services:
+        tasks = [each for task in view.tasks.of_service(service.id) if (each := _task(view, task, network)) is not None]
+        if tasks:
+            found[service.name] = _entry(_virtual_address(service, network), _ports(service, network), tasks)
+    plain = [each for attachment in view.attachments if (each := _plain(view, attachment, network)) is not None]
+    if plain:
+        found[""] = _entry(_NO_ADDRESS, [], plain)
+    return found
+
+
+def _entry(address: str, ports: list[str], tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    # The index is of the load balancer in one host's kernel, of which there is none here.
+    return {"VIP": address, "Ports": ports, "LocalLBIndex": 0, "Tasks": tasks}
+
+
+def _virtual_address(service: Service, network: Network) -> str:
+    addresses = service.endpoint.virtual_ips if service.endpoint is not None else ()
+    return next((vip.addr for vip in addresses if vip.network_id == network.id), _NO_ADDRESS)
+
+
+def _ports(service: Service, network: Network) -> list[str]:
+    """Return the ports of the routing mesh, which are the ingress network's."""
+    ports = service.endpoint.ports if network.spec.ingress and service.endpoint is not None else ()
+    return [
+        f"Target: {port.target_port}, Publish: {port.published_port}"
+        for port in ports
+        if port.publish_mode == "ingress"
+    ]
+
+
+def _task(view: View, task: Task, network: Network) -> dict[str, Any] | None:
+    address = task_address(view, task, network)
+    if task.status.state is not TaskState.RUNNING or not address:
+        return None
+    return _member(task.name, task.id, address, view.nodes.get(task.node_id))
+
+
+def _plain(view: View, attachment: NetworkAttachment, network: Network) -> dict[str, Any] | None:
+    end = attachment.end_in(network.id)
+    if not attachment.live or not attachment.status.running or end is None:
+        return None
+    return _member(attachment.name, attachment.id, end.address, view.nodes.get(attachment.node_id))
+
+
+def _member(name: str, record_id: str, address: str, node: Node | None) -> dict[str, Any]:
+    host = node.status.addr if node is not None else ""
+    return {"Name": name, "EndpointID": record_id, "EndpointIP": address.partition("/")[0], "Info": {"Host IP": host}}

@@ -1,0 +1,182 @@
+"""/nodes: list, inspect, update, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from common.clock import rfc3339
+from common.errors import AlreadyExists, FailedPrecondition, OutOfSequence
+from common.model import Node
+from common.model.client import Role
+from common.model.node import NodeSpec
+from common.net.hostnames import is_hostname
+from manager.api.access.roles import authorise
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import Unimplemented, invalid
+from manager.api.http.json_list import json_list
+from manager.api.lookup import any_prefix, find_node, labels_match, passes
+from manager.api.render import head, render
+from manager.api.router import Route
+from manager.api.swarm import tls_info
+from manager.domain import hostnames
+from manager.domain.refusals import Refused
+from manager.store.transaction import Transaction
+from manager.store.view import View
+
+_FILTERS = frozenset({"id", "label", "membership", "name", "node.label", "role"})
+_ROLES = ("worker", "manager")
+_AVAILABILITIES = ("active", "pause", "drain")
+_MEMBERSHIPS = ("accepted", "pending")
+
+
+async def list_nodes(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    for name, known in (("role", _ROLES), ("membership", _MEMBERSHIPS)):
+        for value in filters.get(name, ()):
+            if value not in known:
+                raise invalid(f"Invalid {name} filter: '{value}'")
+    view = context.store.view
+    tls = tls_info(view.cluster)
+
+    def keep(node: Node) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(node.id, values),
+            "name": lambda values: any_prefix(node.name, values),
+            "label": lambda values: labels_match(node.description.engine.labels, values),
+            "node.label": lambda values: labels_match(node.spec.labels, values),
+            "role": lambda values: node.spec.role in values,
+            "membership": lambda values: "accepted" in values,
+        }
+        return passes(filters, tests)
+
+    return json_list(list(view.nodes), keep, lambda node: node_view(node, tls, context.refusals.of(node.id)))
+
+
+async def inspect_node(context: Context, call: Call) -> Reply:
+    view = context.store.view
+    node = find_node(view, call.params["id"])
+    return Answer(value=node_view(node, tls_info(view.cluster), context.refusals.of(node.id)))
+
+
+async def update_node(context: Context, call: Call) -> Reply:
+    index = call.index("node")
+    spec = call.decode(NodeSpec)
+    _check(spec)
+
+    def update(tx: Transaction) -> None:
+        node = find_node(tx, call.params["id"])
+        if not node.is_current(index):
+            raise OutOfSequence
+        if spec.role != node.spec.role:
+            authorise(call.caller, Role.ADMIN, "changing a node's role")
+        _check_role_change(tx, node, spec)
+        tx.put(_renamed(tx, node, spec))
+
+    await context.store.update(update)
+    return Answer()
+
+
+def _check(spec: NodeSpec) -> None:
+    if spec.role not in _ROLES:
+        raise invalid(f'invalid Role: "{spec.role}"')
+    if spec.availability not in _AVAILABILITIES:
+        raise invalid(f'invalid Availability: "{spec.availability}"')
+
+
+def _renamed(view: View, node: Node, spec: NodeSpec) -> Node:
+    """Return a node with another spec, and so perhaps with another host name.
+
+    Raises:
+        EngineError: 400, no host can be called so.
+        AlreadyExists: another node is called so.
+
+    """
+    changed = msgspec.structs.replace(node, spec=spec)
+    if spec.name == node.spec.name:
+        return changed
+    if spec.name and not is_hostname(spec.name):
+        raise invalid(f"invalid Name: {spec.name[:80]!r} is not a host name: use letters, digits, '.', '_' and '-'")
+    other = next((each for each in hostnames.called(view, spec.name) if each.id != node.id), None)
+    if spec.name and other is not None:
+        raise AlreadyExists(f"node {other.id} is called {other.name} already: remove it, or choose another name")
+    return hostnames.entered(view, changed)
+
+
+def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:
+    if node.spec.role == spec.role:
+        return
+    if spec.role == "manager":
+        raise Unimplemented("a worker cannot be promoted: a cluster has one manager, for now")
+    if sum(other.spec.role == "manager" for other in view.nodes) == 1:
+        raise FailedPrecondition("attempting to demote the last manager of the swarm")
+    raise Unimplemented("a manager cannot be demoted: run 'swarm-manager leave' on it instead")
+
+
+async def remove_node(context: Context, call: Call) -> Reply:
+    """Forget a node. It cannot come back with its old certificate; its tasks are replaced."""
+
+    def remove(tx: Transaction) -> None:
+        node = find_node(tx, call.params["id"])
+        if node.spec.role == "manager":
+            text = f"node {node.id} is a cluster manager and is a member of the raft cluster"
+            raise FailedPrecondition(f"{text}. It must be demoted to worker before removal")
+        if node.status.state in ("ready", "disconnected") and not call.flag("force"):
+            raise FailedPrecondition(f"node {node.id} is not down and can't be removed")
+        tx.remove(node)
+
+    await context.store.update(remove)
+    return Answer()
+
+
+ROUTES = (
+    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER),
+    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER),
+    Route("DELETE", "/nodes/{id}", remove_node, needs=Role.ADMIN),
+    Route("POST", "/nodes/{id}/update", update_node, needs=Role.OPERATOR),
+)
+
+
+# Nodes as the engine's API shows them.
+
+
+def node_view(node: Node, tls_info: dict[str, str], refused: Sequence[Refused]) -> dict[str, Any]:
+    """Render a node; `tls_info` is the trust root that it shares with the whole cluster.
+
+    `refused` is what its worker said that was not believed.
+    """
+    result = head(node)
+    spec = render(node.spec)
+    spec.setdefault("Labels", {})
+    result["Spec"] = spec
+    result["Description"] = _description_view(node, tls_info)
+    result["Status"] = render(node.status)
+    if node.manager_status is not None:
+        result["ManagerStatus"] = render(node.manager_status)
+    if refused:
+        result["Refused"] = [
+            {"Field": each.field, "Reason": each.reason, "Count": each.count, "At": rfc3339(each.at)}
+            for each in refused
+        ]
+    return result
+
+
+def _description_view(node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
+    description = node.description
+    ours = {
+        "Lacks": description.lacks,
+        "Encryption": description.encryption,
+        "PlainContainers": render(description.plain) if description.plain.count else None,
+        "HostnameTaken": node.hostname_taken,
+    }
+    return {
+        **{key: value for key, value in ours.items() if value},
+        "Hostname": node.name,
+        "Platform": render(description.platform),
+        "Resources": render(description.resources),
+        "Engine": render(description.engine),
+        "TLSInfo": tls_info,
+    }

@@ -1,0 +1,1 @@
+"""Services, their tasks and their updates."""

@@ -1,0 +1,264 @@
+"""/services: create, list, inspect, update, delete."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+
+import msgspec
+
+from common.errors import OutOfSequence
+from common.ids import new_id
+from common.model import Service
+from common.model.client import Role
+from common.model.service import ServiceSpec
+from common.spec.constraints import parse_all
+from common.text.image_names import pin, pinned_id
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import EngineError, Unimplemented, invalid
+from manager.api.http.json_list import json_list
+from manager.api.images.find import describe, holders
+from manager.api.images.own import parse_own
+from manager.api.lookup import any_prefix, find_service, labels_match, passes
+from manager.api.names import random_name
+from manager.api.router import Route
+from manager.api.services.autoscaling import shown
+from manager.api.services.names import resolve_networks
+from manager.api.services.validation import check_service
+from manager.api.services.view import service_view, status_view
+from manager.domain import hostnames
+from manager.domain.defaults import filled
+from manager.domain.image_use import of_the_cluster
+from manager.domain.service_change import change_spec, new_service, roll_back
+from manager.store.transaction import Transaction
+from manager.store.view import View
+
+_FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
+_REVISION = re.compile(r"[0-9]{1,9}")
+# Counting so many tasks for a service's status takes as long as rendering one.
+_TASKS_COUNTED_AT_ONCE = 20
+
+
+async def list_services(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    status = call.flag("status")
+    view = context.store.view
+    down = frozenset(node.id for node in view.nodes if node.status.state == "down") if status else frozenset()
+
+    def keep(service: Service) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(service.id, values),
+            "name": lambda values: any_prefix(service.name, values),
+            "label": lambda values: labels_match(service.spec.labels, values),
+            "mode": lambda values: _mode_name(service.spec) in values,
+            "runtime": lambda values: (service.spec.task_template.runtime or "container") in values,
+        }
+        return not service.pending_delete and passes(filters, tests)
+
+    def render(service: Service) -> dict[str, object]:
+        result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
+        if not status:
+            return result
+        return {**result, **shown(context, service), "ServiceStatus": status_view(view, service, down)}
+
+    def cost(service: Service) -> int:
+        return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if status else 0)
+
+    return json_list(list(view.services), keep, render, cost)
+
+
+def _mode_name(spec: ServiceSpec) -> str:
+    names = {
+        "replicated": spec.mode.replicated,
+        "global": spec.mode.global_,
+        "replicated-job": spec.mode.replicated_job,
+        "global-job": spec.mode.global_job,
+    }
+    return next((name for name, mode in names.items() if mode is not None), "")
+
+
+async def create_service(context: Context, call: Call) -> Reply:
+    spec = call.decode(ServiceSpec)
+    if not spec.name:
+        spec = msgspec.structs.replace(spec, name=random_name(context.rng))
+    check_service(spec)
+    spec = pinned(context.store.view, spec)
+    unheld = await warnings_of(context, spec)
+    auth = registry_auth(call.headers.get("x-registry-auth", ""))
+    service_id = new_id(context.rng)
+    now = context.clock.now()
+
+    await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
+    if auth:
+        context.registry_auth(service_id, auth)
+    warnings = (*ambiguous_hosts(context.store.view, spec), *unheld)
+    return Answer(201, {"ID": service_id, "Warnings": warnings or None})
+
+
+async def inspect_service(context: Context, call: Call) -> Reply:
+    view = context.store.view
+    service = find_service(view, call.params["id"])
+    result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
+    return Answer(value={**result, **shown(context, service)})
+
+
+async def update_service(context: Context, call: Call) -> Reply:
+    index = call.index("service")
+    rollback = call.query.get("rollback", "")
+    if rollback not in {"", "none", "previous"}:
+        raise invalid(f"unrecognized rollback option {rollback}")
+    revision = _revision(call)
+    _check_auth_source(call)
+    spec = call.decode(ServiceSpec)
+    reference = call.params["id"]
+    unheld: tuple[str, ...] = ()
+    if rollback != "previous":
+        before = find_service(context.store.view, reference).spec
+        check_service(_named(spec, context, reference))
+        spec = pinned(context.store.view, spec)
+        unheld = await warnings_of(context, spec, before)
+    auth = registry_auth(call.headers.get("x-registry-auth", ""))
+    scale = call.flag("scale")
+    now = context.clock.now()
+
+    def update(tx: Transaction) -> tuple[str, tuple[str, ...]]:
+        service = find_service(tx, reference)
+        if not service.is_current(index):
+            raise OutOfSequence
+        if rollback == "previous":
+            tx.put(roll_back(tx, service, revision, now))
+            return service.id, ()
+        changed, warnings = changed_service(tx, service, spec, now, scale=scale)
+        tx.put(changed)
+        return service.id, (*warnings, *ambiguous_hosts(tx, spec))
+
+    service_id, warnings = await context.store.update(update)
+    if auth:
+        context.registry_auth(service_id, auth)
+    return Answer(value={"Warnings": (*warnings, *unheld) or None})
+
+
+def ambiguous_hosts(view: View, spec: ServiceSpec) -> tuple[str, ...]:
+    """Warn of constraints by a host name that several nodes have."""
+    placement = spec.task_template.placement
+    return tuple(hostnames.ambiguous(view, parse_all(placement.constraints))) if placement is not None else ()
+
+
+def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
+    """Give a nameless spec the present name for the checks; that a name may not change is told later."""
+    return spec if spec.name else msgspec.structs.replace(spec, name=find_service(context.store.view, reference).name)
+
+
+def _revision(call: Call) -> int:
+    """Return the revision that a rollback is to (`revision=N`, which is ours), 0 for the previous specification."""
+    text = call.query.get("revision", "")
+    if text and (_REVISION.fullmatch(text) is None or call.query.get("rollback") != "previous"):
+        raise invalid(f"revision={text[:40]}: expected a number of `service history`, beside rollback=previous")
+    return int(text or 0)
+
+
+def changed_service(
+    tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool = False
+) -> tuple[Service, tuple[str, ...]]:
+    """Return a service with the specification that a client sends, and warnings.
+
+    Raises:
+        EngineError, Unimplemented, InvalidArgument, FailedPrecondition: what is wrong with it, or cannot be changed.
+
+    """
+    if given.name != service.name:
+        raise Unimplemented("renaming services is not supported")
+    if _mode_name(filled(given)) != _mode_name(service.spec):
+        raise Unimplemented("service mode change is not allowed")
+    return change_spec(tx, service, resolve_networks(given, tx), now, scale=scale)
+
+
+async def delete_service(context: Context, call: Call) -> Reply:
+    """Begin the end of a service. For clients it is gone now; its record goes when its tasks are."""
+
+    def delete(tx: Transaction) -> None:
+        service = find_service(tx, call.params["id"])
+        tx.put(msgspec.structs.replace(service, pending_delete=True))
+
+    await context.store.update(delete)
+    return Answer()
+
+
+def _check_auth_source(call: Call) -> None:
+    source = call.query.get("registryAuthFrom", "")
+    if source not in {"", "spec", "previous-spec"}:
+        raise EngineError(400, f"unsupported registryAuthFrom {source!r}: expected spec or previous-spec")
+
+
+def registry_auth(header: str) -> str:
+    """Decode an `X-Registry-Auth` header (base64url of JSON); empty when there is none.
+
+    Raises:
+        EngineError: 400, it is not that.
+
+    """
+    if not header:
+        return ""
+    try:
+        text = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)).decode()
+        credentials = json.loads(text)
+    except (binascii.Error, ValueError, RecursionError):
+        raise invalid("invalid X-Registry-Auth header: expected base64url-encoded JSON") from None
+    return text if isinstance(credentials, dict) and any(credentials.values()) else ""
+
+
+ROUTES = (
+    Route("GET", "/services", list_services, needs=Role.VIEWER),
+    Route("POST", "/services/create", create_service, needs=Role.OPERATOR),
+    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER),
+    Route("DELETE", "/services/{id}", delete_service, needs=Role.OPERATOR),
+    Route("POST", "/services/{id}/update", update_service, needs=Role.OPERATOR),
+)
+
+
+# A service that names an image of the cluster's own is pinned to its id, as others are to a registry's digest.
+
+
+def pinned(view: View, spec: ServiceSpec) -> ServiceSpec:
+    """Name the very image that a service's name means now, where that is the cluster's own: all its tasks run that one.
+
+    Clients that ask /distribution first send it pinned already. One that names no digest means what the name means now:
+    so `service update --image NAME` takes the newest, and an update that repeats the stored spec changes nothing. A
+    name that no client has given, and a registry's, stay as they are: each node takes them by itself.
+
+    Raises:
+        EngineError: 400, it is a name that a single node's engine has.
+
+    """
+    image = _image(spec)
+    if parse_own(image) is not None:
+        raise EngineError(
+            400,
+            f"{image[:200]} is an image of that node alone: make it the cluster's with "
+            "'swarm-manager image adopt NODE NAME', or with 'docker tag', and name it so",
+        )
+    name = of_the_cluster(view, image) if image and "@" not in image else None
+    container = spec.task_template.container_spec
+    if name is None or container is None:
+        return spec
+    container = msgspec.structs.replace(container, image=pin(image, name.image_id))
+    return msgspec.structs.replace(
+        spec, task_template=msgspec.structs.replace(spec.task_template, container_spec=container)
+    )
+
+
+async def warnings_of(context: Context, spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str, ...]:
+    """Warn of an image of the cluster's own that no connected node holds; one that was named `before` is not news."""
+    image_id = pinned_id(_image(spec))
+    name = of_the_cluster(context.store.view, image_id) if image_id else None
+    if name is None or (before is not None and _image(before) == _image(spec)) or await holders(context, image_id):
+        return ()
+    return (f"{name.id} is {describe(name)}, which no connected node holds: no task can run until one does",)
+
+
+def _image(spec: ServiceSpec) -> str:
+    container = spec.task_template.container_spec
+    return container.image if container is not None else ""

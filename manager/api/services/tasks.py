@@ -1,0 +1,234 @@
+"""/tasks: list and inspect."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from common.clock import rfc3339
+from common.model import Network, Task, TaskState
+from common.model.client import Role
+from common.model.service import TaskSpec
+from common.model.task import TaskStatus
+from common.net.addressing import prefix_of, with_ipv4
+from manager.api.call import Answer, Call, Filters, Reply
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.http.json_list import json_list
+from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
+from manager.api.networks.view import PREDEFINED, Predefined, attached_view, in_mesh, ingress_of, task_address
+from manager.api.render import JsonCache, head, render
+from manager.api.router import Route
+from manager.domain.revisions import opened_on_host
+from manager.orchestrate.reconcile import ingress_attachment
+from manager.orchestrate.reconcile.service_context import host_ports
+from manager.store.view import View
+
+_FILTERS = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
+_STATES = {state.name.lower() for state in TaskState}
+_DESIRED_STATES = {"running", "shutdown", "accepted"}
+
+
+async def list_tasks(context: Context, call: Call) -> Reply:
+    filters = call.filters(_FILTERS)
+    view = context.store.view
+    _check_desired(filters.get("desired-state", ()))
+    services = {find_service(view, reference).id for reference in filters.get("service", ())}
+    nodes = {find_node(view, reference).id for reference in filters.get("node", ())}
+
+    def keep(task: Task) -> bool:
+        tests = {
+            "id": lambda values: any_prefix(task.id, values),
+            "name": lambda values: any_prefix(task.name, values) or any_prefix(_short_name(task), values),
+            "label": lambda values: labels_match(_labels(task, view), values),
+            "service": lambda _: task.service_id in services,
+            "node": lambda _: task.node_id in nodes,
+            "desired-state": lambda values: desired_state(task) in values,
+            "runtime": lambda values: (task.spec.runtime or "container") in values,
+            "_up-to-date": lambda _: _up_to_date(task, view),
+        }
+        return passes(filters, tests)
+
+    return json_list(
+        _candidates(view, services, nodes, filters), keep, lambda task: task_view(task, view, context.cache)
+    )
+
+
+def _candidates(view: View, services: Collection[str], nodes: Collection[str], filters: Filters) -> list[Task]:
+    """Return the tasks that can pass, by the best index there is."""
+    if filters.get("service"):
+        return [task for service_id in services for task in view.tasks.of_service(service_id)]
+    if filters.get("node"):
+        return [task for node_id in nodes for task in view.tasks.on_node(node_id)]
+    return list(view.tasks)
+
+
+def _short_name(task: Task) -> str:
+    return task.name.rpartition(".")[0]
+
+
+def _labels(task: Task, view: View) -> Mapping[str, str]:
+    """Return the labels that a task is filtered by: its service's, as long as there is one."""
+    service = view.services.get(task.service_id)
+    return service.spec.labels if service is not None else task.labels
+
+
+def _check_desired(values: Collection[str]) -> None:
+    for value in values:
+        if value not in _DESIRED_STATES and value not in _STATES:
+            raise invalid(f"Invalid desired-state filter: '{value}'")
+
+
+def _up_to_date(task: Task, view: View) -> bool:
+    """Whether a task is as its service says now: made from that version, or such that no update need replace it."""
+    service = view.services.get(task.service_id)
+    if service is None or task.renewing:
+        return False
+    if task.spec_version == service.spec_version:
+        return True
+    template = service.spec.task_template
+    same = msgspec.structs.replace(task.spec, placement=template.placement) == template
+    return (
+        same and opened_on_host(task.ports) == host_ports(service) and ingress_attachment.as_wanted(task, service, view)
+    )
+
+
+async def inspect_task(context: Context, call: Call) -> Reply:
+    view = context.store.view
+    return Answer(value=task_view(find_task(view, call.params["id"]), view, context.cache))
+
+
+ROUTES = (
+    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER),
+    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER),
+)
+
+
+# Tasks as the engine's API shows them.
+
+
+# From so many failures in a row on, without a run of a minute between them, a slot is said to be in a crash loop.
+CRASH_LOOP = 3
+
+
+def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
+    """Render a task; networks are looked up in `view`."""
+    result = head(task)
+    result["Labels"] = task.labels
+    result["Spec"] = cache.get(task.spec, task_spec_view)
+    result["ServiceID"] = task.service_id
+    if task.slot:
+        result["Slot"] = task.slot
+    if task.node_id:
+        result["NodeID"] = task.node_id
+    result["Status"] = _status_view(task.status)
+    if why := _back_off(task):
+        # Ours: what `swarm-manager` tells the time left by. The error is where every client shows it.
+        result["Restart"] = {"Streak": task.restart.streak, "NotBefore": rfc3339(task.restart.not_before)}
+        result["Status"].setdefault("Err", why)
+    result["DesiredState"] = desired_state(task)
+    if attachments := _attachments(task, view, cache):
+        result["NetworksAttachments"] = attachments
+    if task.generic_resources:
+        result["GenericResources"] = [render(resource) for resource in task.generic_resources]
+    if task.job_iteration is not None:
+        result["JobIteration"] = render(task.job_iteration)
+    result["Volumes"] = None
+    return result
+
+
+def _back_off(task: Task) -> str:
+    """Say when a task that waits for its restart's time starts; empty when it waits for nothing, or something else."""
+    record = task.restart
+    if task.desired_state is not TaskState.READY or not record.not_before or task.status.state.terminal:
+        return ""
+    when = rfc3339(record.not_before)[:19] + "Z"
+    if not record.streak:
+        return f"starts again at {when}"
+    loop = f"crash loop, {record.streak} failures in a row: " if record.streak >= CRASH_LOOP else ""
+    return f"{loop}next try at {when} (attempt {record.streak + 1})"
+
+
+def desired_state(task: Task) -> str:
+    """Name what is wanted of a task; of a job's task it is to complete, and when it has it stays so."""
+    done = task.status.state is TaskState.COMPLETE and task.desired_state < TaskState.REMOVE
+    if task.job_iteration is not None and (task.desired_state is TaskState.RUNNING or done):
+        return TaskState.COMPLETE.name.lower()
+    return task.desired_state.name.lower()
+
+
+def task_spec_view(spec: TaskSpec) -> dict[str, Any]:
+    result = render(spec)
+    if container := result.get("ContainerSpec"):
+        container.setdefault("Isolation", "default")
+    return result
+
+
+def _status_view(status: TaskStatus) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "Timestamp": rfc3339(status.timestamp),
+        "State": status.state.name.lower(),
+        "Message": status.message,
+    }
+    if status.err:
+        result["Err"] = status.err
+    if (container := status.container_status) is not None:
+        result["ContainerStatus"] = {
+            "ContainerID": container.container_id,
+            "PID": container.pid,
+            "ExitCode": container.exit_code,
+        }
+    ports = [render(port) for port in status.ports]
+    result["PortStatus"] = {"Ports": ports} if ports else {}
+    return result
+
+
+def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any]]:
+    """List the task's networks: the ingress network where it answers in the routing mesh, and those of its spec."""
+    ingress = ingress_of(view) if in_mesh(task) else None
+    wanted = [*task.status.addresses, *(n.target for n in task.spec.networks)]
+    result = []
+    for network_id in dict.fromkeys([ingress.id, *wanted] if ingress is not None else wanted):
+        network = view.networks.get(network_id)
+        if network is not None:
+            result.append(_attachment(network, task_address(view, task, network), cache))
+        elif (known := _predefined(network_id)) is not None:
+            result.append({"Network": _predefined_attached(known)})
+    return result
+
+
+def _attachment(network: Network, address: str, cache: JsonCache) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Network": cache.get(network, attached_view)}
+    if address:
+        entry["Addresses"] = [address, *_ipv6(address, network)]
+    return entry
+
+
+def _ipv6(address: str, network: Network) -> list[str]:
+    """Return the IPv6 address that follows in a dual-stack network."""
+    prefix = prefix_of(config.subnet for config in network.subnets)
+    if prefix is None:
+        return []
+    return [f"{with_ipv4(prefix, ipaddress.IPv4Interface(address).ip)}/{prefix.prefixlen}"]
+
+
+def _predefined(name: str) -> Predefined | None:
+    return next((known for known in PREDEFINED if known.name == name), None)
+
+
+def _predefined_attached(known: Predefined) -> dict[str, Any]:
+    return {
+        "ID": known.id,
+        "Version": {},
+        "Spec": {
+            "Name": known.name,
+            "Labels": {"com.docker.swarm.predefined": "true"},
+            "DriverConfiguration": {"Name": known.driver},
+            "Scope": "swarm",
+        },
+        "DriverState": {"Name": known.driver},
+        "IPAMOptions": {"Driver": {}},
+    }

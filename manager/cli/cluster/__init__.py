@@ -1,0 +1,1 @@
+"""The cluster as a whole: joining, status, events, certificates of clients."""

@@ -1,0 +1,179 @@
+"""`swarm-manager cluster`, and `service rebalance`: the cluster as a whole, and tasks moved until it is even."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from common.errors import InvalidArgument
+from common.model.service import EXTENSION_PREFIX
+from common.text.terminal import echo, one_line
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
+from manager.cli.completion import complete_services
+from manager.cli.failures import CommandFailed
+from manager.cli.format.tables import align
+from manager.cli.progress.converge import MAX_INTERVAL
+from manager.cli.progress.event_feed import event_feed
+from manager.cli.session import with_client
+
+_DRY = flag("--dry-run", is_flag=True, default=False, help="Print which tasks would move, and move none.")
+_DETACH = flag("-d", "--detach", is_flag=True, default=False, help="Return at once instead of waiting for the moves.")
+
+
+@click.group(cls=SwarmGroup)
+def cluster() -> None:
+    """Manage the cluster as a whole."""
+
+
+@cluster.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager cluster rebalance --dry-run
+    swarm-manager cluster rebalance
+    """,
+)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_cluster(client: Client, /, *, dry_run: bool, detach: bool) -> None:
+    """Move tasks until all services are spread evenly, a few at a time, each replaced before it stops."""
+    await _rebalance(client, "/swarm/rebalance", dry_run=dry_run, detach=detach)
+
+
+@click.command(
+    "rebalance",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service rebalance --dry-run web
+    swarm-manager service rebalance web
+    """,
+)
+@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
+@_DRY
+@_DETACH
+@with_client
+async def rebalance_service(client: Client, /, reference: str, *, dry_run: bool, detach: bool) -> None:
+    """Move a service's tasks until they are spread evenly, one at a time, each replaced before it stops."""
+    await _rebalance(client, f"/services/{reference}/rebalance", dry_run=dry_run, detach=detach)
+
+
+async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) -> None:
+    if dry_run:
+        _show((await client.post(path, None, {"dryRun": "1"}))["Moves"])
+        return
+    names = set((await client.post(path, None))["Services"])
+    if not detach:
+        await _until_even(client, names)
+
+
+def _show(moves: list[dict[str, Any]]) -> None:
+    if not moves:
+        echo("Nothing to move: all is as even as it gets.")
+        return
+    rows = [(f"{move['ServiceName']}.{move['Slot']}", move["From"], move["To"]) for move in moves]
+    echo(align("\n".join("\t".join(map(one_line, row)) for row in (("TASK", "FROM", "TO"), *rows))))
+
+
+async def _until_even(client: Client, names: set[str]) -> None:
+    async with event_feed(client) as feed:
+        while names & set((await client.get("/swarm/rebalance"))["Services"]):
+            await feed.changed(feed.count, MAX_INTERVAL)
+
+
+@cluster.command("update", cls=SwarmCommand, examples="swarm-manager cluster update --rebalance auto")
+@flag(
+    "--rebalance",
+    type=click.Choice(["off", "auto"]),
+    help="Whether tasks move by themselves when a node joins or returns (default off).",
+)
+@flag(
+    "--strategy",
+    type=click.Choice(["spread", "binpack"]),
+    help="How tasks of services that say nothing else are placed (default spread).",
+)
+@with_client
+async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: str | None) -> None:
+    """Change settings of the cluster."""
+    found = await client.get("/swarm")
+    spec = dict(found["Spec"])
+    labels = dict(spec.get("Labels") or {})
+    for name, value in (("rebalance", rebalance), ("strategy", strategy)):
+        if value is not None:
+            labels[f"{EXTENSION_PREFIX}{name}"] = value
+    await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
+    echo("Cluster updated.")
+
+
+# `swarm-manager join-token` and `swarm-manager leave`.
+
+
+ROLES = ("worker", "manager")
+
+
+@click.command(
+    "join-token",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager join-token worker
+    swarm-manager join-token -q worker
+    swarm-manager join-token --rotate worker
+    """,
+)
+@click.argument("role", metavar="(worker|manager)", shell_complete=completing(ROLES))
+@flag("-q", "--quiet", is_flag=True, default=False, help="Only display the token.")
+@flag("--rotate", is_flag=True, default=False, help="Replace the token; the old one joins nothing any more.")
+@with_client
+async def join_token(client: Client, /, role: str, *, quiet: bool, rotate: bool) -> None:
+    """Print how a host joins the cluster, or replace the token for it."""
+    if role not in ROLES:
+        raise InvalidArgument(f"unknown role {role}: it is worker or manager")
+    if rotate:
+        await _rotate(client, role)
+        if not quiet:
+            echo(f"Successfully rotated {role} join token.\n")
+    token = (await client.get("/swarm"))["JoinTokens"][role.capitalize()]
+    if not token:
+        raise CommandFailed("join tokens are shown to clients with the role admin alone")
+    if quiet:
+        echo(token)
+        return
+    echo(join_help(role, token, await _address(client)))
+
+
+async def _rotate(client: Client, role: str) -> None:
+    swarm = await client.get("/swarm")
+    query = {"version": str(swarm["Version"]["Index"]), f"rotate{role.capitalize()}Token": "true"}
+    await client.post("/swarm/update", swarm["Spec"], query)
+
+
+async def _address(client: Client) -> str:
+    """Return HOST:PORT of the cluster's port of the manager that answers."""
+    swarm: Any = (await client.get("/info")).get("Swarm") or {}
+    managers: list[Any] = swarm.get("RemoteManagers") or []
+    own = [each["Addr"] for each in managers if each.get("NodeID") == swarm.get("NodeID")]
+    return str((own or [each["Addr"] for each in managers] or [""])[0])
+
+
+def join_help(role: str, token: str, address: str) -> str:
+    """Word what to run on a host that is to join."""
+    if role == "manager":
+        return f"A cluster has one manager, for now; the token that others will join with is:\n\n    {token}\n"
+    command = f"swarm-worker join --token {token} {address}"
+    return (
+        f"To add a {role} to this swarm, run the following command:\n\n    {command}\n\n"
+        "Whoever lists that host's processes meanwhile sees the token. It may come from elsewhere: --token-file FILE,\n"
+        "--token - (standard input), or the variable SWARM_JOIN_TOKEN.\n"
+    )
+
+
+@click.command(cls=SwarmCommand, examples="swarm-manager leave --force")
+@flag("-f", "--force", is_flag=True, default=False, help="Leave although this is a manager: its cluster ends.")
+@with_client
+async def leave(client: Client, /, *, force: bool) -> None:
+    """Take this node out of the cluster; the last manager ends it, and needs --force."""
+    query = {"force": "true", "cluster": (await client.get("/swarm"))["ID"]} if force else None
+    await client.post("/swarm/leave", None, query)
+    echo("Node left the swarm.")

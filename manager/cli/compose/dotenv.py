@@ -1,0 +1,99 @@
+"""Files of variables: a service's `env_file`, read as Docker does, and the project's `.env`, read as Compose does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from manager.cli.compose.errors import ComposeError, Position, Problem
+from manager.cli.compose.interpolate import Variables, substitute_known
+
+_SPACE = re.compile(r"\s")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "$": "$$"}
+
+
+def decode(file: str, content: bytes) -> str:
+    """Decode UTF-8, with or without a byte order mark. Raises `ComposeError`."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ComposeError([Problem("is no UTF-8 text", (), Position(file, line, 1))]) from None
+
+
+def parse_env_file(file: str, text: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Read an `env_file`: NAME=VALUE lines, values as they stand, quotes included.
+
+    A name without `=` takes its value from `env`, and is left out when it has none there. Raises `ComposeError`.
+    """
+    variables: dict[str, str] = {}
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not name or _SPACE.search(name):
+            raise _bad_line(file, number, f"expected NAME=VALUE, got {raw.strip()!r}")
+        if equals:
+            variables[name] = value
+        elif name in env:
+            variables[name] = env[name]
+    return variables
+
+
+def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read a `.env`: NAME=VALUE lines, an `export` before the name, quotes around the value, `#` comments.
+
+    In double quotes a backslash escapes what follows, with the usual letters n, r and t; single quotes take all as it
+    stands. Elsewhere variables are filled in, from `env` or from the lines before. Raises `ComposeError`.
+
+    Returns:
+        The variables, and the names of those that a value refers to and that are not set.
+
+    """
+    variables: dict[str, str] = {}
+    unset: dict[str, None] = {}
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip().removeprefix("export ").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not _NAME.fullmatch(name := name.rstrip()):
+            raise _bad_line(file, number, f"expected NAME=VALUE, got {raw.strip()!r}")
+        if equals:
+            known = Variables({**variables, **env})
+            variables[name] = _value(file, number, value.strip(), known)
+            unset.update(known.unset)
+    return variables, tuple(unset)
+
+
+def _value(file: str, number: int, value: str, variables: Variables) -> str:
+    if value.startswith("'"):
+        return _unquote(file, number, value)
+    text = _unquote(file, number, value) if value.startswith('"') else _without_comment(value)
+    return substitute_known(text, variables)
+
+
+def _without_comment(value: str) -> str:
+    return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0]
+
+
+def _unquote(file: str, number: int, value: str) -> str:
+    """Read a quoted value. An escaped dollar comes out as two, which variables are not looked for in."""
+    quote, out, at = value[0], [], 1
+    while at < len(value) and value[at] != quote:
+        if quote == '"' and value[at] == "\\" and at + 1 < len(value):
+            at += 1
+            out.append(_ESCAPES.get(value[at], value[at]))
+        else:
+            out.append(value[at])
+        at += 1
+    rest = value[at + 1 :].strip()
+    if at >= len(value) or (rest and not rest.startswith("#")):
+        raise _bad_line(file, number, f"the value's {quote} is not closed, or text follows it")
+    return "".join(out)
+
+
+def _bad_line(file: str, number: int, message: str) -> ComposeError:
+    return ComposeError([Problem(message, (), Position(file, number, 1))])

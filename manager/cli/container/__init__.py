@@ -1,0 +1,1 @@
+"""`container`, `exec` and what goes in and out of containers."""

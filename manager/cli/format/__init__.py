@@ -1,0 +1,1 @@
+"""Rows, tables, templates and small pieces of text."""

@@ -1,0 +1,189 @@
+"""What `ls` and `ps` print: rows of named values, as a table, as JSON lines or through the user's Go template."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import click
+
+from common.errors import InvalidArgument
+from common.spec.gotemplate import Template, TemplateError
+from common.text.terminal import one_line
+from manager.cli.command import flag, invalid
+
+Row: TypeAlias = Mapping[str, object]
+
+_JSON = re.compile(r"\bjson\b")
+_ESCAPES = {"\\t": "\t", "\\n": "\n"}
+# In the heading's line a function has a heading for its argument, which it must leave alone.
+_HEADING_FUNCTIONS = {
+    name: (lambda *arguments: arguments[0])
+    for name in ("json", "join", "split", "title", "lower", "upper", "pad", "truncate")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A kind of row: the default columns' templates, and the heading of each field a template may name.
+
+    `raw` are the fields that `--format raw` prints, by the key it gives them.
+    """
+
+    columns: tuple[str, ...]
+    headings: Mapping[str, str]
+    raw: Mapping[str, str] = field(default_factory=dict)
+    key: str = "ID"
+
+    def render(self, rows: Sequence[Row], layout: str = "", *, quiet: bool = False) -> str:
+        """Print the rows; the text ends with a newline unless there is nothing to print.
+
+        Raises:
+            InvalidArgument: the template is wrong or names a field that these rows do not have.
+
+        """
+        if quiet and layout in ("", "table"):
+            return "".join(f"{row[self.key]}\n" for row in rows)
+        if layout == "json":
+            return "".join(json_line(row) + "\n" for row in rows)
+        if _JSON.search(layout) is None:  # which writes any value on one line by itself
+            rows = [_in_cells(row) for row in rows]
+        if layout == "raw":
+            return _each(Template("".join(f"{key}: {{{{.{name}}}}}\n" for key, name in self.raw.items())), rows)
+        if layout == "table" or not layout:
+            return self._table("\t".join(self.columns), rows)
+        text = _unescape(layout)
+        if text.startswith("table"):
+            return self._table(text.removeprefix("table").lstrip(), rows)
+        return _each(_template(text), rows)
+
+    def _table(self, text: str, rows: Sequence[Row]) -> str:
+        head = _rendered(_template(text, headings=True), self.headings)
+        return align(f"{head}\n" + _each(_template(text), rows))
+
+
+def _in_cells(row: Row) -> Row:
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def json_line(row: Row) -> str:
+    """Write a row as one line of JSON, keys sorted and `<`, `>`, `&` escaped, as Go does."""
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _unescape(text: str) -> str:
+    for escape, character in _ESCAPES.items():
+        text = text.replace(escape, character)
+    return text
+
+
+def _template(text: str, *, headings: bool = False) -> Template:
+    try:
+        return Template(text, functions=_HEADING_FUNCTIONS if headings else None)
+    except TemplateError as error:
+        raise InvalidArgument(f"template parsing error: {error.message}") from error
+
+
+def _rendered(template: Template, data: Row) -> str:
+    try:
+        return template.render(data)
+    except TemplateError as error:
+        raise InvalidArgument(f"template parsing error: {error.message}") from error
+
+
+def _each(template: Template, rows: Sequence[Row]) -> str:
+    # Sorted, for `{{json .}}`: Go sorts the keys of maps.
+    return "".join(_rendered(template, dict(sorted(row.items()))) + "\n" for row in rows)
+
+
+# The flags that every list has, and the reading of filters.
+
+
+FORMAT_HELP = "A Go template, 'table TEMPLATE', or json."
+
+
+class FilterType(click.ParamType):  # type: ignore[type-arg]  # generic in new click only
+    name = "filter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, content = str(value).partition("=")
+        if not equals:
+            self.fail(invalid(value, param, "bad format of filter (expected name=value)"), param, ctx)
+        return key.strip().lower(), content.strip()
+
+
+def grouped(filters: tuple[tuple[str, str], ...], **more: list[str]) -> dict[str, list[str]]:
+    """Collect the values of each key, as the API takes filters; `more` are filters of the command's own."""
+    groups: dict[str, list[str]] = {key: list(values) for key, values in more.items()}
+    for key, value in filters:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def filter_flag() -> Callable[[Any], Any]:
+    return flag(
+        "-f", "--filter", "filters", type=FilterType(), multiple=True, help="Only what has this property (name=value)."
+    )
+
+
+def format_flag(short: str | None = None, help: str = FORMAT_HELP) -> Callable[[Any], Any]:  # noqa: A002  # click's word
+    names = [name for name in (short, "--format") if name]
+    return flag(*names, "layout", default="", metavar="TEMPLATE", help=help)
+
+
+def quiet_flag(help: str = "Only display IDs.") -> Callable[[Any], Any]:  # noqa: A002  # click's word
+    return flag("-q", "--quiet", is_flag=True, default=False, help=help)
+
+
+def listing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --filter, --format and --quiet."""
+    filtered: Callable[..., Any] = filter_flag()(format_flag()(quiet_flag()(function)))
+    return filtered
+
+
+def inspecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --format and --pretty."""
+    pretty = flag("--pretty", is_flag=True, default=False, help="Print the information in a human friendly format.")
+    formatted: Callable[..., Any] = format_flag("-f")(pretty(function))
+    return formatted
+
+
+def task_listing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags of the lists of tasks."""
+    resolve = flag("--no-resolve", is_flag=True, default=False, help="Do not map IDs to names.")
+    truncate = flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
+    return listing(resolve(truncate(function)))
+
+
+# Columns as Go's text/tabwriter aligns them, with the settings of the Docker command line.
+
+
+MIN_WIDTH = 10
+PADDING = 3
+
+
+def align(text: str, min_width: int = MIN_WIDTH, padding: int = PADDING) -> str:
+    """Turn the tabs of `text` into spaces.
+
+    A cell is text that a tab ends, so a line's last cell is in no column. A column is a run of lines that all have the
+    cell, and as wide as its widest cell and the padding.
+    """
+    lines = [line.split("\t") for line in text.split("\n")]
+    widths: list[list[int]] = [[] for _ in lines]
+    for column in range(max(len(cells) for cells in lines) - 1):
+        has_cell = [len(cells) - 1 > column for cells in lines]
+        for filled, block in groupby(range(len(lines)), has_cell.__getitem__):
+            rows = list(block) if filled else []
+            width = max((len(lines[row][column]) + padding for row in rows), default=0)
+            for row in rows:
+                widths[row].append(max(min_width, width))
+    return "\n".join(_line(cells, row) for cells, row in zip(lines, widths, strict=True))
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + cells[-1]

@@ -1,0 +1,1 @@
+"""`image`: built, pulled, pushed, pinned."""

@@ -1,0 +1,154 @@
+"""What a build is made of: a folder and its Dockerfile as a tar archive, written while it is sent."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from common.errors import InvalidArgument
+from manager.cli.container.archive import END, member
+
+# `.dockerignore`: which files of a build's context are left at home (docs.docker.com/build/concepts/context).
+#
+# One pattern a line, `#` begins a comment, `!` makes an exception, the last pattern that matches decides. `*`, `?`
+# and `[…]` stop at a slash, `**` does not. A pattern that matches a folder matches all that is in it.
+
+
+FILE = ".dockerignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The patterns of a file, in its order: each with whether it is an exception."""
+
+    patterns: tuple[tuple[re.Pattern[str], bool], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str, always: Iterable[str] = ()) -> Self:
+        """Read a file's text. What is in `always` (paths in the context) is sent whatever the file says.
+
+        Raises:
+            InvalidArgument: a pattern is malformed; the message names its line.
+
+        """
+        patterns = []
+        for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+            line = raw.strip()
+            if not line or raw.startswith("#"):
+                continue
+            exception = line.startswith("!")
+            pattern = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
+            if pattern == ".":
+                continue
+            try:
+                patterns.append((re.compile(_expression(pattern)), exception))
+            except re.error as error:
+                raise InvalidArgument(f"{FILE}:{number}: {line!r} is no pattern: {error}") from error
+        patterns += [(re.compile(re.escape(path)), True) for path in always]
+        return cls(tuple(patterns))
+
+    @property
+    def has_exceptions(self) -> bool:
+        return any(exception for _, exception in self.patterns)
+
+    def ignores(self, path: str) -> bool:
+        """Whether a file or folder (its path in the context, with slashes) is left out."""
+        parts = path.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        ignored = False
+        for pattern, exception in self.patterns:
+            if exception is ignored and any(pattern.fullmatch(each) for each in above):
+                ignored = not exception
+        return ignored
+
+    def may_need(self, folder: str) -> bool:
+        """Whether something in a folder may be sent, although the folder itself is left out."""
+        return not self.ignores(folder) or self.has_exceptions
+
+
+def _expression(pattern: str) -> str:
+    out, at = "", 0
+    while at < len(pattern):
+        if pattern.startswith("**/", at):
+            out, at = out + "(?:.*/)?", at + 3
+        elif pattern.startswith("**", at):
+            out, at = out + ".*", at + 2
+        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
+            inside = pattern[at + 1 : end].replace("\\", "\\\\")
+            out, at = f"{out}[{inside}]", end + 1
+        elif pattern[at] == "\\" and at + 1 < len(pattern):
+            out, at = out + re.escape(pattern[at + 1]), at + 2
+        else:
+            out += {"*": "[^/]*", "?": "[^/]"}.get(pattern[at], re.escape(pattern[at]))
+            at += 1
+    return out
+
+
+# Where a Dockerfile from outside of the context is put in the archive.
+_FROM_OUTSIDE = ".dockerfile.from-outside"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """A folder to build from; `dockerfile` is its path in the archive, `outside` its file when that is elsewhere."""
+
+    folder: Path
+    dockerfile: str
+    ignored: Ignored
+    outside: Path | None = None
+
+    async def archive(self) -> AsyncIterator[bytes]:
+        """Write the archive, piece by piece, as it is read.
+
+        Raises:
+            InvalidArgument: a file cannot be read, or changes while it is read.
+
+        """
+        for path, name in self._members():
+            async for piece in member(path, name):  # without owners, as in Docker's contexts
+                yield piece
+        yield END
+
+    def _members(self) -> Iterator[tuple[Path, str]]:
+        if self.outside is not None:
+            yield self.outside, _FROM_OUTSIDE
+        for top, folders, files in os.walk(self.folder):
+            inside = Path(top).relative_to(self.folder)
+            names = {each: (inside / each).as_posix() for each in sorted([*folders, *files])}
+            folders[:] = sorted(each for each in folders if self.ignored.may_need(names[each]))
+            yield from ((Path(top, each), name) for each, name in names.items() if not self.ignored.ignores(name))
+
+
+def open_context(folder: str, dockerfile: str = "", *, relative_to_context: bool = False) -> BuildContext:
+    """Look at a folder to build from. `dockerfile` is a path of this process, or one in the context.
+
+    Raises:
+        InvalidArgument: there is no such folder, no Dockerfile in it, or its `.dockerignore` is malformed.
+
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InvalidArgument(f"there is no folder {folder}")
+    root = root.resolve()
+    file = root / (dockerfile or "Dockerfile") if relative_to_context or not dockerfile else Path(dockerfile)
+    if not file.is_file():
+        raise InvalidArgument(f"there is no Dockerfile {file}")
+    file = file.resolve()
+    outside = None if file.is_relative_to(root) else file
+    name = _FROM_OUTSIDE if outside else file.relative_to(root).as_posix()
+    return BuildContext(root, name, _ignored(root, name), outside)
+
+
+def _ignored(root: Path, dockerfile: str) -> Ignored:
+    try:
+        text = (root / FILE).read_text()
+    except FileNotFoundError:
+        return Ignored()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"cannot read {root / FILE}: {error}") from error
+    return Ignored.parse(text, always=(dockerfile, FILE))

@@ -1,0 +1,232 @@
+"""`swarm-manager image`: the images of the whole cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from common.errors import InvalidArgument
+from common.text.image_names import split_tag
+from common.text.quantities import human_decimal, human_duration
+from common.text.terminal import echo
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_images, complete_nodes
+from manager.cli.failures import ApiError
+from manager.cli.files.pruning import filters_flag, force_flag, run_prune
+from manager.cli.flags.types import LABEL, VARIABLE
+from manager.cli.format import go_types
+from manager.cli.format.inspection import finish, inspect
+from manager.cli.format.tables import Row, Table, format_flag, grouped, listing
+from manager.cli.image import transfer
+from manager.cli.image.build import BuildOptions, build
+from manager.cli.image.build_context import open_context
+from manager.cli.node.commands import resolve
+from manager.cli.session import with_client
+
+# `swarm-manager image adopt`: what one node's engine alone knows by a name becomes the cluster's.
+
+
+@click.command(
+    "adopt",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager image adopt host-2 web:1
+    swarm-manager image adopt host-2 web:1 team/web:7
+    swarm-manager image adopt --all host-2
+    """,
+)
+@click.argument("node", metavar="NODE", shell_complete=complete_nodes)
+@click.argument("name", metavar="[NAME[:TAG]]", default="")
+@click.argument("new_name", metavar="[NEW_NAME[:TAG]]", default="")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Adopt all names that the node's engine has.")
+@flag("-f", "--force", is_flag=True, default=False, help="Also a name that means another image in the cluster.")
+@with_client
+async def adopt(client: Client, /, node: str, name: str, new_name: str, *, everything: bool, force: bool) -> None:
+    """Make a name that only one node's engine has for an image one of the cluster, and print the image's ID.
+
+    It means what that node has by it now. NODE may be `self`, the manager's own host.
+    """
+    if everything == bool(name):
+        raise InvalidArgument("name an image of the node, or use --all for all that it has")
+    body = {"Name": name, "NewName": new_name, "All": everything, "Force": force}
+    reference = quote(await resolve(client, node), safe="")
+    answer = await client.post(f"/nodes/{reference}/images/adopt", body)
+    for each in answer["Adopted"]:
+        echo(f"{each['Name']} {each['ID']}")
+    finish(
+        [
+            f"{each['Name']} is not adopted: {each['Message']}; here it is {each['ID']}"
+            for each in answer["Refused"] or ()
+        ]
+    )
+
+
+@click.group(cls=SwarmGroup)
+def image() -> None:
+    """Manage the cluster's images: built on one node, run on any, without a registry."""
+
+
+@image.command(
+    "build",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager image build -t web:1 .
+    swarm-manager image build -t web:1 -f docker/Dockerfile --build-arg VERSION=7 .
+    """,
+)
+@click.argument("folder", metavar="PATH")
+@flag("-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", help="Name of the image; repeatable.")
+@flag("-f", "--file", "dockerfile", default="", metavar="PATH", help='The Dockerfile (default "PATH/Dockerfile").')
+@flag("--build-arg", "args", type=VARIABLE, multiple=True, metavar="NAME=VALUE", help="Set a build argument.")
+@flag("--label", "labels", type=LABEL, multiple=True, metavar="NAME=VALUE", help="Give the image a label.")
+@flag("--target", default="", metavar="STAGE", help="Build up to this stage.")
+@flag("--network", default="", metavar="MODE", help="Network of RUN steps.")
+@flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
+@flag("--no-cache", is_flag=True, default=False, help="Do not use what earlier builds made.")
+@flag("--pull", is_flag=True, default=False, help="Ask registries for newer base images.")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Print the image's ID only.")
+@with_client
+async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet: bool, **given: Any) -> None:
+    """Build an image from a Dockerfile on the cluster's builder."""
+    context = open_context(folder, dockerfile)
+    # One that is named alone and is not set here is left to the Dockerfile.
+    args = dict(each.split("=", 1) for each in given["args"] if "=" in each)
+    options = BuildOptions(**{**given, "args": args, "labels": dict(given["labels"])})
+    image_id = await build(client, context, options, quiet=quiet)
+    if quiet:
+        echo(image_id)
+
+
+@image.command(
+    "ls",
+    cls=SwarmCommand,
+    aliases=("list",),
+    examples="""
+    swarm-manager image ls
+    swarm-manager image ls --filter reference='web:*' --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+    """,
+)
+@listing
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show intermediate images too.")
+@flag("--no-trunc", is_flag=True, default=False, help="Do not truncate IDs.")
+@with_client
+async def list_images(
+    client: Client,
+    /,
+    filters: tuple[tuple[str, str], ...],
+    layout: str,
+    *,
+    quiet: bool,
+    everything: bool,
+    no_trunc: bool,
+) -> None:
+    """List the images of all nodes."""
+    query = {**filtered(grouped(filters)), **({"all": "1"} if everything else {})}
+    found = await client.get("/images/json", query)
+    echo(IMAGES.render(rows(found, time.time(), full=no_trunc), layout, quiet=quiet), nl=False)
+
+
+@image.command(
+    "rm",
+    cls=SwarmCommand,
+    aliases=("remove",),
+    examples="""
+    swarm-manager image rm web:1
+    swarm-manager image rm --force 3f6c1a2b9d04
+    """,
+)
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
+@flag("-f", "--force", is_flag=True, default=False, help="Remove it even if a service or a container uses it.")
+@flag("--no-prune", is_flag=True, default=False, help="Do not delete untagged parents.")
+@with_client
+async def remove_images(client: Client, /, names: tuple[str, ...], *, force: bool, no_prune: bool) -> None:
+    """Remove images from all nodes."""
+    query = {**({"force": "1"} if force else {}), **({"noprune": "1"} if no_prune else {})}
+    problems = []
+    for name in names:
+        try:
+            for done in await client.delete(f"/images/{name}", query):
+                echo("\n".join(f"{what}: {which}" for what, which in done.items()))
+        except ApiError as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+@image.command("inspect", cls=SwarmCommand, examples="swarm-manager image inspect -f '{{.Os}}/{{.Architecture}}' web:1")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=complete_images)
+@format_flag("-f")
+@with_client
+async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
+    """Show all that is known of one or more images."""
+    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), go_types.IMAGE, layout)
+
+
+@image.command("tag", cls=SwarmCommand, examples="swarm-manager image tag web:1 registry.example/team/web:1")
+@click.argument("source", metavar="SOURCE_IMAGE[:TAG]", shell_complete=complete_images)
+@click.argument("target", metavar="TARGET_IMAGE[:TAG]", shell_complete=complete_images)
+@with_client
+async def tag_image(client: Client, /, source: str, target: str) -> None:
+    """Give an image another name, on every node that has it."""
+    name = transfer.parsed(target)
+    await client.post(f"/images/{source}/tag", params={"repo": name.name, "tag": name.tag})
+
+
+@image.command("prune", cls=SwarmCommand, examples="swarm-manager image prune --all --filter until=240h")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove all that are not used, not only unnamed.")
+@filters_flag
+@force_flag
+@with_client
+async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, everything: bool, force: bool) -> None:
+    """Remove unused images, of every node that answers; never one that a service names."""
+    what = "images without at least one container associated to them" if everything else "dangling images"
+    wanted = grouped(filters, dangling=["false" if everything else "true"])
+    await run_prune(client, "image", f"all {what}", wanted, force=force)
+
+
+for command in (adopt, transfer.load, transfer.pull, transfer.push, transfer.save):
+    image.add_command(command)
+
+
+# Images as rows: one a name, as `docker image ls` shows them.
+
+
+_NONE = "<none>"
+
+IMAGES = Table(
+    columns=("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}"),
+    headings={
+        "Repository": "REPOSITORY",
+        "Tag": "TAG",
+        "Digest": "DIGEST",
+        "ID": "IMAGE ID",
+        "CreatedSince": "CREATED",
+        "CreatedAt": "CREATED AT",
+        "Size": "SIZE",
+    },
+    key="ID",
+)
+
+
+def rows(images: Iterable[Any], now: float, *, full: bool = False) -> list[Row]:
+    """Make the rows of images as /images/json lists them; `full` leaves ids whole."""
+    return [row for image in images for row in _rows(image, now, full=full)]
+
+
+def _rows(image: Any, now: float, *, full: bool) -> Iterator[Row]:
+    image_id = image["Id"] if full else image["Id"].removeprefix("sha256:")[:12]
+    for name in image.get("RepoTags") or [f"{_NONE}:{_NONE}"]:
+        repository, tag = split_tag(name)
+        yield {
+            "Repository": repository,
+            "Tag": tag,
+            "Digest": _NONE,
+            "ID": image_id,
+            "CreatedSince": f"{human_duration(max(0.0, now - image['Created']))} ago",
+            "CreatedAt": image["Created"],
+            "Size": human_decimal(image["Size"]),
+        }

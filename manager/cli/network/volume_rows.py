@@ -1,0 +1,46 @@
+"""Volumes as rows: which node has each, and how other commands name it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from manager.cli.container.rows import NODE_LABEL
+from manager.cli.format.tables import Row, Table
+from manager.cli.format.wording import natural, pairs
+
+VOLUMES = Table(
+    columns=("{{.Driver}}", "{{.Node}}", "{{.Name}}"),
+    headings={
+        "Driver": "DRIVER",
+        "Node": "NODE",
+        "Name": "VOLUME NAME",
+        "Scope": "SCOPE",
+        "Mountpoint": "MOUNTPOINT",
+        "Labels": "LABELS",
+    },
+    raw={"name": "Name", "driver": "Driver", "node": "Node"},
+    key="Reference",
+)
+
+
+def rows(volumes: Iterable[Any]) -> list[Row]:
+    """Make the rows by name. `Reference` is what other commands take: with the node where several have the name."""
+    volumes = sorted(volumes, key=lambda each: natural(each["Name"]))
+    count = Counter(each["Name"] for each in volumes)
+    return [_row(each, alone=count[each["Name"]] == 1) for each in volumes]
+
+
+def _row(each: Any, *, alone: bool) -> Row:
+    labels = dict(each.get("Labels") or {})
+    node = labels.pop(NODE_LABEL, "")
+    return {
+        "Driver": each["Driver"],
+        "Node": node,
+        "Name": each["Name"],
+        "Scope": each["Scope"],
+        "Mountpoint": each["Mountpoint"],
+        "Labels": pairs(labels),
+        "Reference": each["Name"] if alone else f"{node}/{each['Name']}",
+    }

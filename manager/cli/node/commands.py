@@ -1,0 +1,177 @@
+"""`swarm-manager node`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from common.errors import InvalidArgument
+from common.text.terminal import echo, one_line
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_nodes
+from manager.cli.failures import ApiError, CommandFailed
+from manager.cli.flags.keyvalue import without
+from manager.cli.flags.types import LABEL
+from manager.cli.format import go_types
+from manager.cli.format.inspection import each, finish, inspect
+from manager.cli.format.tables import grouped, inspecting, listing, task_listing
+from manager.cli.node.drain import activate, drain
+from manager.cli.node.page import page
+from manager.cli.node.rows import NODES, notes, rows
+from manager.cli.service.task_rows import fetch, print_tasks
+from manager.cli.session import with_client
+
+_NODE: dict[str, Any] = {"metavar": "NODE", "shell_complete": complete_nodes}
+_NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
+_PROMOTION = (
+    "a node's role cannot be changed while it runs: a manager is made with `swarm-manager init`, "
+    "a worker with `swarm-worker join` on its host"
+)
+
+
+@click.group(cls=SwarmGroup)
+def node() -> None:
+    """Manage the nodes of the cluster."""
+
+
+@node.command(
+    "ls",
+    cls=SwarmCommand,
+    aliases=("list",),
+    examples="""
+    swarm-manager node ls
+    swarm-manager node ls --filter role=worker --format '{{.Hostname}} {{.Availability}}'
+    """,
+)
+@listing
+@with_client
+async def list_nodes(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
+    """List the nodes of the cluster; a star marks the one that answers."""
+    nodes = await client.get("/nodes", filtered(grouped(filters)))
+    swarm = (await client.get("/info")).get("Swarm") or {}
+    echo(NODES.render(rows(nodes, swarm), layout, quiet=quiet), nl=False)
+    if not quiet:
+        for line in notes(nodes):
+            echo(one_line(line), err=True)
+
+
+async def resolve(client: Client, reference: str) -> str:
+    """Name the node that answers when it is called `self`."""
+    if reference != "self":
+        return reference
+    own = ((await client.get("/info")).get("Swarm") or {}).get("NodeID")
+    if not own:
+        raise CommandFailed("self: this manager is no node of the cluster; name one (swarm-manager node ls)")
+    return str(own)
+
+
+@node.command("inspect", cls=SwarmCommand, examples="swarm-manager node inspect --pretty self")
+@click.argument("nodes", **_NODES)
+@inspecting
+@with_client
+async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, *, pretty: bool) -> None:
+    """Show all that is known of one or more nodes; `self` is the one that answers."""
+
+    async def fetch_text(reference: str) -> str:
+        return await client.get_text(f"/nodes/{await resolve(client, reference)}")
+
+    async def shown(data: Any) -> str:
+        return page(data)
+
+    await inspect(nodes, fetch_text, go_types.NODE, layout, shown, pretty=pretty)
+
+
+@node.command("ps", cls=SwarmCommand, examples="swarm-manager node ps --filter desired-state=running host-1 host-2")
+@click.argument("nodes", **{**_NODES, "required": False})
+@task_listing
+@with_client
+async def list_node_tasks(
+    client: Client, /, nodes: tuple[str, ...], filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
+) -> None:
+    """List the tasks on one or more nodes, by default on the one that answers."""
+    tasks, problems = [], []
+    for reference in nodes or ("self",):
+        try:
+            found = await client.get(f"/nodes/{await resolve(client, reference)}")
+            tasks += await fetch(client, grouped(filters, node=[found["ID"]]))
+        except ApiError as error:
+            problems.append(error.message)
+    if tasks or not problems:
+        echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+    finish(problems)
+
+
+@node.command(
+    "update",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager node update --availability drain host-2
+    swarm-manager node update --label-add disk=ssd --label-rm old host-2
+    swarm-manager node update --hostname web-3 host-2
+    """,
+)
+@click.argument("reference", **_NODE)
+@flag(
+    "--availability", words=("active", "pause", "drain"), help='Availability of the node ("active", "pause", "drain").'
+)
+@flag("--hostname", metavar="NAME", help='Host name of the node in the cluster ("": the one that it joined with).')
+@flag("--label-add", type=LABEL, multiple=True, help='Add or update a node label ("key=value").')
+@flag("--label-rm", multiple=True, metavar="KEY", help="Remove a node label if it exists.")
+@flag("--role", words=("worker", "manager"), help='Role of the node ("worker", "manager").')
+@with_client
+async def update_node(
+    client: Client,
+    /,
+    reference: str,
+    availability: str | None,
+    hostname: str | None,
+    label_add: tuple[tuple[str, str], ...],
+    label_rm: tuple[str, ...],
+    role: str | None,
+) -> None:
+    """Change a node's availability, labels and host name."""
+    found = await client.get(f"/nodes/{reference}")
+    spec = dict(found["Spec"])
+    if role is not None and role != spec.get("Role"):
+        raise InvalidArgument(_PROMOTION)
+    if availability is not None:
+        spec["Availability"] = availability
+    if hostname is not None:
+        spec["Name"] = hostname
+    try:
+        labels = without(spec.get("Labels") or {}, label_rm, "key %s doesn't exist in node's labels")
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    spec["Labels"] = labels | dict(label_add)
+    await client.post(f"/nodes/{found['ID']}/update", spec, {"version": str(found["Version"]["Index"])})
+    echo(reference)
+
+
+@node.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager node rm --force lost-host")
+@click.argument("nodes", **_NODES)
+@flag("-f", "--force", is_flag=True, default=False, help="Remove a node even though it is not down.")
+@with_client
+async def remove_nodes(client: Client, /, nodes: tuple[str, ...], *, force: bool) -> None:
+    """Remove one or more nodes from the cluster."""
+    await each(nodes, lambda name: client.delete(f"/nodes/{name}", {"force": "true"} if force else None))
+
+
+@node.command("promote", cls=SwarmCommand, examples="swarm-manager node promote host-2   # refused, with what to do")
+@click.argument("nodes", **_NODES)
+def promote(nodes: tuple[str, ...]) -> None:
+    """Refuse to make workers managers, and say how managers are made."""
+    raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
+
+
+@node.command("demote", cls=SwarmCommand, examples="swarm-manager node demote host-1   # refused, with what to do")
+@click.argument("nodes", **_NODES)
+def demote(nodes: tuple[str, ...]) -> None:
+    """Refuse to make managers workers, and say how workers are made."""
+    raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
+
+
+node.add_command(drain)
+node.add_command(activate)

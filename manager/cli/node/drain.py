@@ -1,0 +1,102 @@
+"""`swarm-manager node drain` and `node activate`: take a machine out of service before its reboot, and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from common.clock import seconds
+from common.model import Task
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_nodes
+from manager.cli.failures import CommandFailed
+from manager.cli.flags.types import DURATION
+from manager.cli.format.inspection import each
+from manager.cli.progress.converge import MAX_INTERVAL
+from manager.cli.progress.event_feed import event_feed
+from manager.cli.service import task_rows
+from manager.cli.session import with_client
+
+_NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
+_NAMED_AT_MOST = 10
+
+
+@click.command(
+    "drain",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager node drain --wait host-2 && ssh host-2 reboot   # then: swarm-manager node activate host-2
+    swarm-manager node drain --wait --deadline 5m host-2
+    """,
+)
+@click.argument("nodes", **_NODES)
+@flag("--wait", is_flag=True, default=False, help="Return when no task runs there any more.")
+@flag("--deadline", type=DURATION, help="Give up waiting after so long; the node goes on being emptied.")
+@with_client
+async def drain(client: Client, /, nodes: tuple[str, ...], *, wait: bool, deadline: int | None) -> None:
+    """Move all tasks away from nodes, each replaced before it stops, and give them no new ones."""
+    due = time.monotonic() + seconds(deadline) if deadline is not None else None
+    drained = await _set(client, nodes, "drain")
+    if wait or due is not None:
+        await _until_empty(client, drained, due)
+
+
+@click.command("activate", cls=SwarmCommand, examples="swarm-manager node activate host-2")
+@click.argument("nodes", **_NODES)
+@with_client
+async def activate(client: Client, /, nodes: tuple[str, ...]) -> None:
+    """Let nodes that were drained or paused take tasks again."""
+    await _set(client, nodes, "active")
+
+
+async def _set(client: Client, references: Iterable[str], availability: str) -> dict[str, str]:
+    """Set the availability of nodes and return their names by id."""
+    done: dict[str, str] = {}
+
+    async def change(reference: str) -> None:
+        node = await client.get(f"/nodes/{reference}")
+        version = {"version": str(node["Version"]["Index"])}
+        await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
+        done[node["ID"]] = reference
+
+    await each(references, change)
+    return done
+
+
+async def _until_empty(client: Client, nodes: dict[str, str], due: float | None) -> None:
+    """Wait until nothing runs on the nodes.
+
+    Raises:
+        CommandFailed: something still does at the deadline (`time.monotonic`); it is named.
+
+    """
+    async with event_feed(client) as feed:
+        while left := await _left(client, nodes):
+            if due is not None and time.monotonic() >= due:
+                raise CommandFailed(_still_there(left, nodes, await _service_names(client)))
+            within = MAX_INTERVAL if due is None else min(MAX_INTERVAL, due - time.monotonic())
+            await feed.changed(feed.count, within)
+
+
+async def _left(client: Client, nodes: dict[str, str]) -> list[Task]:
+    tasks = await task_rows.fetch(client, {"node": list(nodes)})
+    return [task for task in tasks if not task.status.state.terminal]
+
+
+async def _service_names(client: Client) -> dict[str, str]:
+    return {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services")}
+
+
+def _still_there(left: list[Task], nodes: dict[str, str], services: dict[str, str]) -> str:
+    shown = sorted(
+        f"  {nodes.get(task.node_id, task.node_id)}: {services.get(task.service_id, '?')}.{task.slot or task.node_id}"
+        for task in left
+    )[:_NAMED_AT_MOST]
+    more = [f"  … and {len(left) - len(shown)} more"] if len(left) > len(shown) else []
+    head = "the deadline is over and these tasks still run; the nodes stay drained and go on being emptied:"
+    advice = "`swarm-manager service ps` tells why a replacement finds no place"
+    return "\n".join([head, *shown, *more, advice])

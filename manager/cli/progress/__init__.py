@@ -1,0 +1,1 @@
+"""Waiting for services to converge, and showing it."""

@@ -1,0 +1,217 @@
+"""`swarm-manager service create|update|rollback|scale`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import msgspec
+
+from common.clock import seconds
+from common.errors import InvalidArgument
+from common.model import Service
+from common.model.service import ServiceSpec
+from common.text.terminal import echo
+from manager.cli import json as decode
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
+from manager.cli.completion import complete_images, complete_services
+from manager.cli.failures import ApiError
+from manager.cli.flags import parts, spec_create, spec_update
+from manager.cli.flags.service_options import DETACH, TIMEOUT, create_flags, update_flags
+from manager.cli.format.inspection import finish
+from manager.cli.progress.converge import converge
+from manager.cli.progress.judgement import Wish
+from manager.cli.service.write import network_ids, send_change, send_new, with_ids
+from manager.cli.session import with_client
+
+_SERVICE: dict[str, Any] = {"metavar": "SERVICE", "shell_complete": complete_services}
+# Flags of `service update` that say how to go about it, not what the service is to be.
+_MANNERS = frozenset({"detach", "quiet", "timeout", "with_registry_auth", "no_resolve_image", "force"})
+# What is done to an update by the flag that asks for it; each stands alone.
+_ROLLOUT = {"pause": "pause", "go_on": "continue", "abort": "abort"}
+
+
+@click.command(
+    cls=SwarmCommand,
+    context_settings={"allow_interspersed_args": False},
+    examples="""
+    swarm-manager service create --name web --replicas 3 --publish 8080:80 nginx:1.27
+    swarm-manager service create --name job --mode replicated-job --replicas 5 busybox:1 echo done
+    swarm-manager service create --name db --mount source=data,target=/var/lib/data --secret db-password postgres:17
+    """,
+)
+@click.argument("image", shell_complete=complete_images)
+@click.argument("args", nargs=-1, metavar="[COMMAND] [ARG...]", type=click.UNPROCESSED)
+@create_flags
+@with_client
+async def create(client: Client, /, image: str, args: tuple[str, ...], **given: Any) -> None:
+    """Create a service and wait until its tasks run."""
+    try:
+        spec = spec_create.build(image, args, given, os.environ)
+    except (ValueError, OSError) as error:
+        raise InvalidArgument(str(error)) from error
+    spec = await _resolved(client, spec)
+    service_id = await send_new(client, spec, resolve=not given["no_resolve_image"], auth=given["with_registry_auth"])
+    echo(service_id)
+    await _wait(client, {service_id: spec.name or service_id}, given)
+
+
+async def _resolved(client: Client, spec: ServiceSpec) -> ServiceSpec:
+    """Look up what the specification names."""
+    networks = await network_ids(client, spec.task_template.networks)
+    template = msgspec.structs.replace(spec.task_template, networks=networks)
+    return await with_ids(client, msgspec.structs.replace(spec, task_template=template))
+
+
+async def _wait(client: Client, services: dict[str, str], given: parts.Given, *, rollback: bool = False) -> None:
+    if not given["detach"]:
+        wish = Wish(timeout=seconds(given["timeout"]), rollback=rollback)
+        await converge(client, services, wish, quiet=given.get("quiet", False))
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service update --image nginx:1.28 web
+    swarm-manager service update --env-add MODE=fast --limit-memory 200M --update-parallelism 2 web
+    swarm-manager service update --force web
+    swarm-manager service update --continue web
+    """,
+)
+@click.argument("reference", **_SERVICE)
+@update_flags
+@with_client
+async def update(client: Client, /, reference: str, **given: Any) -> None:
+    """Change a service and wait until its tasks are replaced."""
+    service = await _fetch(client, reference)
+    rolls_back = given["rollback"] or given["abort"]
+    if asked := next((name for name in ("rollback", *_ROLLOUT) if given[name]), ""):
+        _refuse_others(given, asked)
+    if given["rollback"]:
+        await _roll_back(client, service)
+    elif asked:
+        query = {"version": str(service.version.index), "action": _ROLLOUT[asked]}
+        await client.post(f"/services/{service.id}/rollout", params=query)
+    else:
+        spec = await _changed(client, service, given)
+        resolve = given.get("image") is not None and not given["no_resolve_image"]
+        await send_change(
+            client,
+            service.id,
+            service.version.index,
+            spec,
+            resolve=resolve,
+            auth=given["with_registry_auth"],
+            scale=given.get("replicas") is not None,
+        )
+    echo(reference)
+    if not given["pause"]:
+        await _wait(client, {service.id: service.name}, given, rollback=rolls_back)
+
+
+async def _fetch(client: Client, reference: str) -> Service:
+    return decode.service(await client.get(f"/services/{reference}"))
+
+
+async def _changed(client: Client, service: Service, given: dict[str, Any]) -> ServiceSpec:
+    added = await network_ids(client, given["network_add"])
+    removed = [(await client.get(f"/networks/{name}"))["Id"] for name in given["network_rm"]]
+    try:
+        spec = spec_update.apply(service.spec, {**given, "network_add": added, "network_rm": removed})
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    return await with_ids(client, spec) if given["secret_add"] or given["config_add"] else spec
+
+
+def _refuse_others(given: dict[str, Any], asked: str) -> None:
+    """Other changes make no sense with --rollback, --pause, --continue or --abort."""
+    others = (value for name, value in given.items() if name != asked and name not in _MANNERS)
+    if any(value not in (None, (), False) for value in others):
+        raise InvalidArgument(f"other flags may not be combined with --{_ROLLOUT.get(asked, asked)}")
+
+
+async def _roll_back(client: Client, service: Service, revision: int = 0) -> None:
+    await send_change(client, service.id, service.version.index, service.spec, rollback=True, revision=revision)
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service rollback web
+    swarm-manager service rollback --to 3 web
+    """,
+)
+@click.argument("reference", **_SERVICE)
+@DETACH
+@flag("--to", type=click.IntRange(min=1), help="Return to this revision of `service history`.")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
+@TIMEOUT
+@with_client
+async def rollback(client: Client, /, reference: str, **given: Any) -> None:
+    """Return a service to its previous specification, or to an earlier one."""
+    service = await _fetch(client, reference)
+    await _roll_back(client, service, given["to"] or 0)
+    echo(reference)
+    await _wait(client, {service.id: service.name}, given, rollback=True)
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service scale web=5
+    swarm-manager service scale web=5 worker=20
+    """,
+)
+@click.argument("scales", nargs=-1, required=True, metavar="SERVICE=REPLICAS...", shell_complete=complete_services)
+@DETACH
+@TIMEOUT
+@with_client
+async def scale(client: Client, /, scales: tuple[str, ...], **given: Any) -> None:
+    """Set the number of tasks of one or more replicated services."""
+    wanted = [parse_scale(text) for text in scales]
+    scaled: dict[str, str] = {}
+    problems = []
+    for reference, replicas in wanted:
+        try:
+            service = await _scale_one(client, reference, replicas)
+        except (ApiError, InvalidArgument) as error:
+            problems.append(f"{reference}: {error.message}")
+            continue
+        scaled[service.id] = service.name
+        echo(f"{reference} scaled to {replicas}")
+    if scaled:
+        await _wait(client, scaled, given)
+    finish(problems)
+
+
+def parse_scale(text: str) -> tuple[str, int]:
+    """Read `service=replicas`.
+
+    Raises:
+        InvalidArgument: it has another form.
+
+    """
+    reference, equals, number = text.partition("=")
+    if not equals or not reference:
+        raise InvalidArgument(f"Invalid scale specifier '{text}'.\nSee 'swarm-manager service scale --help'.")
+    if not number.isdecimal():
+        raise InvalidArgument(f"{reference}: invalid replicas value {number}: a whole number, 0 or more, is expected")
+    return reference, int(number)
+
+
+async def _scale_one(client: Client, reference: str, replicas: int) -> Service:
+    service = await _fetch(client, reference)
+    mode = service.spec.mode
+    if mode.replicated is None and mode.replicated_job is None:
+        raise InvalidArgument("scale can only be used with replicated or replicated-job mode")
+    if mode.replicated is not None:
+        changed = msgspec.structs.replace(mode, replicated=msgspec.structs.replace(mode.replicated, replicas=replicas))
+    else:
+        assert mode.replicated_job is not None
+        job = msgspec.structs.replace(mode.replicated_job, total_completions=replicas)
+        changed = msgspec.structs.replace(mode, replicated_job=job)
+    spec = msgspec.structs.replace(service.spec, mode=changed)
+    await send_change(client, service.id, service.version.index, spec, scale=True)
+    return service

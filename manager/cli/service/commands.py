@@ -1,0 +1,201 @@
+"""`swarm-manager service`: the commands that look; those that change are in `service_change`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from common.clock import parse_rfc3339
+from common.text.terminal import echo
+from manager.cli import json as decode
+from manager.cli.client import Client, filtered
+from manager.cli.cluster.commands import rebalance_service
+from manager.cli.command import SwarmCommand, SwarmGroup
+from manager.cli.completion import complete_services
+from manager.cli.failures import ApiError
+from manager.cli.format import go_types
+from manager.cli.format.inspection import each, finish, inspect
+from manager.cli.format.tables import Row, Table, format_flag, grouped, inspecting, listing, quiet_flag, task_listing
+from manager.cli.format.wording import ago
+from manager.cli.image.references import shown
+from manager.cli.service import change as service_change
+from manager.cli.service.logs import logs
+from manager.cli.service.page import page
+from manager.cli.service.rows import SERVICES, rows, waiting
+from manager.cli.service.task_rows import fetch, print_tasks
+from manager.cli.session import with_client
+
+# `swarm-manager service history`: the specifications that a service has had, to choose one to return to.
+
+
+REVISIONS = Table(
+    columns=("{{.Revision}}", "{{.Replaced}}", "{{.Image}}", "{{.Changes}}"),
+    headings={"Revision": "REVISION", "Replaced": "REPLACED", "Image": "IMAGE", "Changes": "CHANGES"},
+    raw={"revision": "Revision", "replaced": "Replaced", "image": "Image", "changes": "Changes"},
+    key="Revision",
+)
+_MOST_CHANGES = 4
+
+
+@click.command(
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service history web
+    swarm-manager service history --format '{{.Revision}} {{.Image}}' web
+    """,
+)
+@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
+@format_flag()
+@quiet_flag("Only display the revisions' numbers.")
+@with_client
+async def history(client: Client, /, reference: str, layout: str, *, quiet: bool) -> None:
+    """List the specifications that a service has and had, with what each changed."""
+    found = await client.get(f"/services/{reference}/history")
+    echo(REVISIONS.render(revision_rows(found, time.time()), layout, quiet=quiet), nl=False)
+
+
+def revision_rows(revisions: list[Mapping[str, Any]], now: float) -> list[Row]:
+    """Make the rows, the present revision first."""
+    before: list[Mapping[str, Any] | None] = [*revisions[1:], None]
+    return [_row(each, older, now) for each, older in zip(revisions, before, strict=True)]
+
+
+def _row(revision: Mapping[str, Any], older: Mapping[str, Any] | None, now: float) -> Row:
+    replaced = revision.get("ReplacedAt")
+    container = revision["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+    names = list(changes(older["Spec"], revision["Spec"])) if older else []
+    more = f" and {len(names) - _MOST_CHANGES} more" if len(names) > _MOST_CHANGES else ""
+    return {
+        "Revision": revision["Revision"],
+        "Replaced": ago(parse_rfc3339(replaced), now) if replaced else "present",
+        "Image": shown(container.get("Image", "")),
+        "Changes": ", ".join(names[:_MOST_CHANGES]) + more,
+    }
+
+
+def changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Name the fields in which two specifications differ, each by its path without the template's own part."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in _keys(old, new):
+            yield from changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield path.removeprefix("TaskTemplate.").removeprefix("ContainerSpec.")
+
+
+def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
+    return dict.fromkeys([*old, *new])
+
+
+_SERVICES: dict[str, Any] = {
+    "nargs": -1,
+    "required": True,
+    "metavar": "SERVICE...",
+    "shell_complete": complete_services,
+}
+
+
+@click.group(cls=SwarmGroup)
+def service() -> None:
+    """Manage services."""
+
+
+@service.command(
+    "ls",
+    cls=SwarmCommand,
+    aliases=("list",),
+    examples="""
+    swarm-manager service ls
+    swarm-manager service ls --filter mode=global --format '{{.Name}} {{.Replicas}}'
+    """,
+)
+@listing
+@with_client
+async def list_services(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
+    """List services."""
+    found = await client.get("/services", {"status": "true", **filtered(grouped(filters))})
+    echo(SERVICES.render(rows(found), layout, quiet=quiet), nl=False)
+
+
+@service.command(
+    "ps",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service ps web
+    swarm-manager service ps --no-trunc --filter desired-state=running web db
+    """,
+)
+@click.argument("services", **_SERVICES)
+@task_listing
+@with_client
+async def list_service_tasks(
+    client: Client, /, services: tuple[str, ...], filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
+) -> None:
+    """List the tasks of one or more services."""
+    tasks: list[Any] = []
+    asked, problems, waits = [], [], []
+    for reference in services:
+        try:
+            found = await client.get(f"/services/{reference}")
+        except ApiError as error:
+            problems.append(f"no such service: {reference}" if error.not_found else error.message)
+            continue
+        if why := waiting(decode.service(found)):
+            waits.append(f"{found['Spec']['Name']} {why}")
+        asked.append(found["ID"])
+    if asked:
+        tasks = await fetch(client, grouped(filters, service=asked))
+    if len(problems) < len(services):
+        shown["no_trunc"] |= shown[
+            "quiet"
+        ]  # as docker has it: short ids in `stack ps -q` and `node ps -q`, long ones here
+        echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+    for line in waits:
+        echo(line, err=True)
+    finish(problems)
+
+
+@service.command(
+    "inspect",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager service inspect --pretty web
+    swarm-manager service inspect --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}' web
+    """,
+)
+@click.argument("services", **_SERVICES)
+@inspecting
+@with_client
+async def inspect_services(client: Client, /, services: tuple[str, ...], layout: str, *, pretty: bool) -> None:
+    """Show all that is known of one or more services."""
+
+    async def fetch_text(reference: str) -> str:
+        return await client.get_text(f"/services/{reference}", {"insertDefaults": "true"})
+
+    async def shown(data: Any) -> str:
+        networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
+        return page(decode.service(data), networks, time.time())
+
+    await inspect(services, fetch_text, go_types.SERVICE, layout, shown, pretty=pretty)
+
+
+@service.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager service rm web db")
+@click.argument("services", **_SERVICES)
+@with_client
+async def remove(client: Client, /, services: tuple[str, ...]) -> None:
+    """Remove one or more services and stop their tasks."""
+    await each(services, lambda name: client.delete(f"/services/{name}"))
+
+
+for command in (
+    logs,
+    history,
+    service_change.create,
+    service_change.update,
+    service_change.rollback,
+    service_change.scale,
+    rebalance_service,
+):
+    service.add_command(command)

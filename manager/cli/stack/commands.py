@@ -1,0 +1,271 @@
+"""`swarm-manager stack`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from common.clock import seconds
+from common.errors import InvalidArgument
+from common.model.service import STACK_LABEL
+from common.text.terminal import echo
+from manager.cli.client import Client, filtered
+from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.completion import complete_stacks
+from manager.cli.compose import Build, Config, Stack, builds, convert, render
+from manager.cli.failures import CommandFailed
+from manager.cli.flags.service_options import DETACH, TIMEOUT
+from manager.cli.format.inspection import finish
+from manager.cli.format.tables import Row, Table, format_flag, grouped, listing, task_listing
+from manager.cli.format.wording import natural
+from manager.cli.image.build import BuildOptions, build
+from manager.cli.image.build_context import BuildContext, open_context
+from manager.cli.progress.converge import converge
+from manager.cli.progress.judgement import Wish
+from manager.cli.service.rows import SERVICES
+from manager.cli.service.rows import rows as service_rows
+from manager.cli.service.task_rows import fetch, print_tasks
+from manager.cli.session import with_client
+from manager.cli.stack.deploy import RESOLVE, Manners
+from manager.cli.stack.deploy import deploy as deploy_stack
+from manager.cli.stack.files import load_files, project_directory, read_bytes
+from manager.cli.stack.plan import show_plan
+from manager.cli.stack.remove import remove as remove_stack
+
+STACKS = Table(columns=("{{.Name}}", "{{.Services}}"), headings={"Name": "NAME", "Services": "SERVICES"}, key="Name")
+
+_STACK: dict[str, Any] = {"metavar": "STACK", "shell_complete": complete_stacks}
+
+
+@click.group(cls=SwarmGroup)
+def stack() -> None:
+    """Manage stacks: the services, networks, secrets and configs of compose files."""
+
+
+_files = flag(
+    "-c",
+    "--compose-file",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    metavar="PATH",
+    help='Path to a Compose file, or "-" to read from standard input.',
+)
+_prune = flag("--prune", is_flag=True, default=False, help="Remove services that are no longer in the files.")
+_resolve = flag(
+    "--resolve-image",
+    default="always",
+    show_default=True,
+    words=RESOLVE,
+    help='When to ask the registry for image digests ("always", "changed", "never").',
+)
+
+
+def _converted(config: Config, name: str, resolve_image: str) -> Stack:
+    """Make the stack that the files describe; what has no effect in it is warned of."""
+    if resolve_image not in RESOLVE:
+        raise InvalidArgument(f"Invalid option {resolve_image} for flag --resolve-image: {', '.join(RESOLVE)}")
+    made = convert(config, name, read_bytes)
+    for warning in made.warnings[len(config.warnings) :]:
+        echo(warning, err=True)
+    return made
+
+
+@stack.command(
+    "deploy",
+    cls=SwarmCommand,
+    aliases=("up",),
+    examples="""
+    swarm-manager stack deploy -c docker-compose.yaml shop
+    swarm-manager stack deploy -c base.yaml -c production.yaml --prune shop
+    generate | swarm-manager stack deploy -c - --detach shop
+    """,
+)
+@click.argument("name", **_STACK)
+@_files
+@flag("--dry-run", is_flag=True, default=False, help="Print what would change, like stack plan, and change nothing.")
+@DETACH
+@flag("--no-build", is_flag=True, default=False, help="Do not build what has a `build`; use the images as they are.")
+@_prune
+@flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
+@_resolve
+@TIMEOUT
+@flag("--wait", is_flag=True, default=False, help="Wait for the services to converge, as it does without --detach.")
+@flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers.")
+@with_client
+async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:
+    """Deploy compose files as a stack, or update one, and wait until its services run."""
+    if given["wait"] and given["detach"]:
+        raise InvalidArgument("--wait and --detach contradict each other: give one of them")
+    config = load_files(files)
+    converted = _converted(config, name, given["resolve_image"])
+    manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
+    if given["dry_run"]:
+        await show_plan(client, converted, manners)
+        return
+    if not given["no_build"]:
+        wanted = builds(config, name, project_directory(files), os.environ)
+        await build_stack(client, config, wanted, quiet=given["quiet"])
+    try:
+        services = await deploy_stack(client, converted, manners)
+    except asyncio.CancelledError:
+        echo(f"\nStack {name} is deployed as a whole or not at all: 'stack services {name}' shows which.", err=True)
+        raise
+    if not given["detach"]:
+        await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
+
+
+@stack.command(
+    "plan",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager stack plan -c docker-compose.yaml shop
+    swarm-manager stack plan -c docker-compose.yaml --prune shop || test $? = 2
+    """,
+)
+@click.argument("name", **_STACK)
+@_files
+@_prune
+@_resolve
+@with_client
+async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: bool, resolve_image: str) -> None:
+    """Print what a deploy would create, change and remove; the exit code is 2 when that is anything."""
+    converted = _converted(load_files(files), name, resolve_image)
+    await show_plan(client, converted, Manners(resolve_image, prune=prune))
+
+
+@stack.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
+@_files
+@flag("--skip-interpolation", is_flag=True, default=False, help="Leave variables as they are written.")
+def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
+    """Print the compose files merged, interpolated and in long form."""
+    filled_in = not skip_interpolation
+    echo(render(load_files(files, filled_in=filled_in), filled_in=filled_in), nl=False)
+
+
+@stack.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager stack ls --format '{{.Name}}'")
+@format_flag()
+@with_client
+async def list_stacks(client: Client, /, layout: str) -> None:
+    """List stacks."""
+    found = await client.get("/services", filtered({"label": [STACK_LABEL]}))
+    echo(STACKS.render(rows(found), layout), nl=False)
+
+
+def rows(services: list[Any]) -> list[Row]:
+    """Count the services of each stack, by the stacks' names."""
+    counts = Counter(each["Spec"]["Labels"][STACK_LABEL] for each in services)
+    return [{"Name": name, "Services": str(counts[name])} for name in sorted(counts, key=natural)]
+
+
+@stack.command("ps", cls=SwarmCommand, examples="swarm-manager stack ps --filter desired-state=running shop")
+@click.argument("name", **_STACK)
+@task_listing
+@with_client
+async def list_stack_tasks(
+    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
+) -> None:
+    """List the tasks of a stack."""
+    label = f"{STACK_LABEL}={name}"
+    groups = grouped(filters)
+    tasks = await fetch(client, {**groups, "label": [*groups.get("label", []), label]})
+    if not tasks:
+        raise CommandFailed(f"nothing found in stack: {name}")
+    echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
+
+
+@stack.command("services", cls=SwarmCommand, examples="swarm-manager stack services shop")
+@click.argument("name", **_STACK)
+@listing
+@with_client
+async def list_stack_services(
+    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool
+) -> None:
+    """List the services of a stack."""
+    groups = grouped(filters)
+    wanted = {**groups, "label": [*groups.get("label", []), f"{STACK_LABEL}={name}"]}
+    found = await client.get("/services", {"status": "true", **filtered(wanted)})
+    if not found:
+        echo(f"Nothing found in stack: {name}", err=True)
+        return
+    echo(SERVICES.render(service_rows(found), layout, quiet=quiet), nl=False)
+
+
+@stack.command(
+    "rm",
+    cls=SwarmCommand,
+    aliases=("remove", "down"),
+    examples="""
+    swarm-manager stack rm shop
+    swarm-manager stack rm --detach shop blog
+    """,
+)
+@click.argument("names", nargs=-1, required=True, metavar="STACK...", shell_complete=complete_stacks)
+@flag("-d", "--detach", switch=True, help="Do not wait until everything is gone.")
+@TIMEOUT
+@with_client
+async def remove(client: Client, /, names: tuple[str, ...], *, detach: bool | None, timeout: int) -> None:  # noqa: ASYNC109  # a flag
+    """Remove stacks and wait until their tasks, containers and networks are gone."""
+    problems = []
+    for name in names:
+        try:
+            await remove_stack(client, name, wait=not detach, patience=seconds(timeout))
+        except CommandFailed as error:
+            problems.append(error.message)
+    finish(problems)
+
+
+# The images of a stack that are built when it is deployed.
+
+
+async def build_stack(client: Client, config: Config, wanted: Sequence[Build], *, quiet: bool) -> None:
+    """Build the images, on the cluster; services that share an image name build it once.
+
+    A file may come without what it was built from: then a service that names an image uses that, and a warning says so.
+
+    Raises:
+        CommandFailed: a build failed.
+        ComposeError: there is nothing to build from, and no image is named.
+
+    """
+    done: dict[tuple[str, str], None] = {}
+    for each in wanted:
+        if (each.image, each.context) not in done:
+            done[each.image, each.context] = None
+            context = _context(config, each)
+            if context is not None:
+                await _build(client, context, each, quiet=quiet)
+
+
+def _context(config: Config, each: Build) -> BuildContext | None:
+    """Look at what to build from; None when it is not here and the image's name is enough."""
+    try:
+        return open_context(each.context, each.dockerfile, relative_to_context=True)
+    except InvalidArgument as error:
+        if each.required:
+            raise config.error(each.at, error.message) from error
+        echo(f"service {each.service} is not built, {each.image} is used as it is: {error.message}", err=True)
+        return None
+
+
+async def _build(client: Client, context: BuildContext, each: Build, *, quiet: bool) -> None:
+    echo(f"Building image {each.image}")
+    options = BuildOptions(
+        tags=(each.image,),
+        args=each.args,
+        labels=each.labels,
+        target=each.target,
+        network=each.network,
+        cache_from=each.cache_from,
+        extra_hosts=each.extra_hosts,
+    )
+    try:
+        await build(client, context, options, quiet=quiet)
+    except CommandFailed as error:
+        raise CommandFailed(f"failed to build service {each.service}: {error.message}") from error

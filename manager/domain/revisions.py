@@ -1,0 +1,94 @@
+"""The specifications that a service had, by number: what `service history` shows and a rollback can return to. Pure.
+
+A change of nothing but the mode, which is what scaling is, makes no revision: it would push out what one may want back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from common.model import Service
+from common.model.container import FileTarget
+from common.model.service import PastSpec, PortConfig, ServiceSpec, TaskSpec
+from common.spec import autoscale
+
+# Past specifications that are kept, the previous one included.
+KEPT = 10
+
+
+def respecified(service: Service, spec: ServiceSpec, now: float) -> Service:
+    """Return the service with another specification; what it was is kept, as the previous one and under its number."""
+    changed = msgspec.structs.replace(service, spec=spec, previous_spec=service.spec)
+    if spec == msgspec.structs.replace(service.spec, mode=spec.mode):
+        return changed
+    past = PastSpec(revision=service.revision, spec=service.spec, replaced_at=now)
+    return msgspec.structs.replace(changed, revision=service.revision + 1, history=(past, *service.history)[:KEPT])
+
+
+def at(service: Service, revision: int) -> ServiceSpec | None:
+    """Return the specification of a revision with the present number of tasks; None when it is not kept."""
+    found = next((past.spec for past in service.history if past.revision == revision), None)
+    return msgspec.structs.replace(found, mode=service.spec.mode) if found is not None else None
+
+
+def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:
+    """Return a past specification as it is to come back: an autoscaled service keeps its present number of tasks."""
+    if autoscale.of(service.spec) is None or spec.mode.replicated is None:
+        return spec
+    policy, count = autoscale.of(spec), service.spec.mode.replicas
+    return autoscale.with_replicas(spec, policy.within(count) if policy is not None else count)
+
+
+def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
+    """Whether tasks made from the two specs may differ: by their template, or by ports.
+
+    By those of their own hosts, or when only one of the specs publishes any: what gives a task its address for the
+    routing mesh is given when it is made (`orchestrate/wayin.py`).
+    """
+    return (
+        old.task_template != new.task_template
+        or opened_on_host(old.ports) != opened_on_host(new.ports)
+        or published(old.ports) != published(new.ports)
+    )
+
+
+def published(ports: Collection[PortConfig]) -> bool:
+    """Whether others are to reach a task with these ports from outside: one is the mesh's, or known on its own host."""
+    return any(port.publish_mode == "ingress" or port.published_port for port in ports)
+
+
+def opened_on_host(ports: Collection[PortConfig]) -> tuple[PortConfig, ...]:
+    """Return those of a task's ports that its own host opens."""
+    return tuple(port for port in ports if port.publish_mode == "host")
+
+
+def only_files_differ(old: TaskSpec, new: TaskSpec) -> bool:
+    """Whether two templates differ in nothing but which secrets and configs there are in the same places."""
+    return old != new and _without_files(old) == _without_files(new)
+
+
+def _without_files(template: TaskSpec) -> TaskSpec:
+    container = template.container_spec
+    if container is None:
+        return template
+    places = msgspec.structs.replace(
+        container,
+        secrets=tuple(
+            msgspec.structs.replace(
+                each, secret_id="", secret_name="", file=each.file or FileTarget(name=each.secret_name)
+            )
+            for each in container.secrets
+        ),
+        # What is for the runtime (a credential spec) is read once, when the container is made.
+        configs=tuple(
+            msgspec.structs.replace(
+                each, config_id="", config_name="", file=each.file or FileTarget(name=each.config_name)
+            )
+            if each.runtime is None
+            else each
+            for each in container.configs
+        ),
+    )
+    return msgspec.structs.replace(template, container_spec=places)

@@ -1,0 +1,33 @@
+"""How many of a service's replicas may be missing at once by what is done on purpose: `swarm.x.max-unavailable`.
+
+What counts is what serves, whatever the rest is missing for: a replica that failed by itself leaves the less for an
+update to stop. So updates, drained nodes and moves are bounded together, in the order in which they ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from common.model.service import EXTENSION_PREFIX
+from common.spec import extensions
+from manager.orchestrate.reconcile.service_context import Case
+
+LABEL = EXTENSION_PREFIX + "max-unavailable"
+WAITS = "waits, as no more replicas may be missing (max-unavailable)"
+
+
+def spare(case: Case, wanted: int, surplus: Collection[int] = ()) -> int | None:
+    """Return how many tasks that serve may stop before others serve in their place; None when that has no bound.
+
+    `wanted` are the replicas there are to be, `surplus` the slots that are given up.
+    """
+    if LABEL not in case.service.spec.labels:
+        return None
+    bound = extensions.of(case.service).max_unavailable
+    assert bound is not None
+    serving = {
+        task.slot or task.node_id
+        for task in case.view.tasks.of_service(case.service.id)
+        if task.serves and not case.lost(task) and task.slot not in surplus
+    }
+    return max(0, len(serving) - wanted + bound.of(wanted))

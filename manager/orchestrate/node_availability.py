@@ -1,0 +1,53 @@
+"""What a node's state means for the tasks on it."""
+
+from __future__ import annotations
+
+import enum
+
+from common.model import Node, Task
+from manager.store.view import View
+
+
+class Standing(enum.Enum):
+    """How a node stands towards tasks.
+
+    OPEN takes new tasks and keeps its own. KEEPING keeps its own only (paused, or not heard from yet). DRAINED is to
+    be emptied, and can still report. LOST is down or gone: nothing is known of what it runs.
+    """
+
+    OPEN = "open"
+    KEEPING = "keeping"
+    DRAINED = "drained"
+    LOST = "lost"
+
+
+# A node that its tasks may stay on.
+STANDS_WELL = frozenset((Standing.OPEN, Standing.KEEPING))
+
+
+def standing(node: Node | None) -> Standing:
+    if node is None or not node.agent or node.status.state == "down":
+        return Standing.LOST
+    if node.spec.availability == "drain":
+        return Standing.DRAINED
+    if node.spec.availability == "pause" or node.status.state != "ready":
+        return Standing.KEEPING
+    return Standing.OPEN
+
+
+class Standings:
+    """The standings of nodes, each looked up once a decision."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._known: dict[str, Standing] = {"": Standing.OPEN}
+
+    def of(self, task: Task) -> Standing:
+        """Return the standing of a task's node; a task that has no node yet stands well."""
+        found = self._known.get(task.node_id)
+        if found is None:
+            found = self._known[task.node_id] = standing(self._view.nodes.get(task.node_id))
+        return found
+
+    def lost(self, task: Task) -> bool:
+        return self.of(task) is Standing.LOST

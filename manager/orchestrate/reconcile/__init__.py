@@ -1,0 +1,1 @@
+"""What a service's tasks should be: its slots, one at a time."""

@@ -1,0 +1,65 @@
+"""Emptying drained nodes: a replacement runs before the drained task stops, a few at a time.
+
+Swarm stops first, and a service with one replica is gone until its image is pulled elsewhere (moby#34139).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.model import Task
+from manager.orchestrate.reconcile import restart
+from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.slot_reconciler import next_record
+from manager.orchestrate.reconcile.slots import Slot
+from manager.orchestrate.update import canary
+from manager.store.view import View
+
+# Tasks that are on the move at once: of one service, and off one node.
+MOVES_AT_ONCE = 10
+# A node's next tasks are due when one of its tasks has left; this is for those whose replacement finds no place.
+LOOK_AGAIN = 5.0
+
+
+def evacuate(case: Case, draining: Sequence[Slot], moving: int) -> None:
+    """Begin to move slots whose tasks serve on drained nodes, while `moving` others are on their way."""
+    for slot in draining[: max(0, MOVES_AT_ONCE - moving)]:
+        if case.draft.full:
+            case.continue_at_once()
+            return
+        node_id = slot.live[0].node_id
+        if _leaving(case, node_id) < MOVES_AT_ONCE:
+            case.draft.leaving[node_id] += 1
+            _leave(case, slot)
+        else:
+            case.wake(case.now + LOOK_AGAIN)
+
+
+def _leaving(case: Case, node_id: str) -> int:
+    """Return how many tasks are on the move off a node, whatever their services; counted once a decision."""
+    leaving = case.draft.leaving
+    if node_id not in leaving:
+        leaving[node_id] = sum(_is_leaving(case.view, task) for task in case.view.tasks.on_node(node_id))
+    return leaving[node_id]
+
+
+def _is_leaving(view: View, task: Task) -> bool:
+    """Whether another task of the slot is on its way to take over; one that finds no place holds up nobody."""
+    if not task.serves:
+        return False
+    others = view.tasks.in_slot(task.service_id, task.slot, task.node_id if not task.slot else "")
+    return any(other.live and other.id != task.id and not other.status.err for other in others)
+
+
+def _leave(case: Case, slot: Slot) -> None:
+    incumbent = slot.live[0]
+    kept = canary.kept(case, slot) is not None
+    record = next_record(case, slot, kept=kept) if restart.movable(incumbent) else None
+    if record is None:
+        case.reason(
+            f"task {incumbent.name} stops on drained node {incumbent.node_id}: its policy allows no other start"
+        )
+        case.stop(incumbent)
+    else:
+        case.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
+        case.succeed(slot, record)

@@ -1,0 +1,102 @@
+"""Replicated services: as many slots as replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from common.model import Task
+from common.model.task import RestartRecord
+from manager.orchestrate import max_unavailable
+from manager.orchestrate.reconcile import drain, restart
+from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
+from manager.orchestrate.reconcile.slots import Slot, by_number, free_numbers
+from manager.orchestrate.update import canary, rolling
+
+
+def decide(case: Case) -> None:
+    """Bring the number of slots to the number of replicas, and look after each slot."""
+    quiet, used, left = _sort_out(case)
+    surplus = len(quiet) + len(used) - case.replicas
+    if surplus > 0 or case.updating:
+        used = dict(sorted({**used, **{number: Slot([task]) for number, task in quiet.items()}}.items()))
+        quiet = {}
+    if _look_after(case, used, shrink(used, case.replicas, case) if surplus > 0 else set()) and surplus < 0:
+        grow(case, {*quiet, *used}, left)
+
+
+def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
+    """Divide the slots: those with nothing to do, which are most; the others in use; those whose tasks all leave."""
+    quiet: dict[int, Task] = {}
+    used: dict[int, Slot] = {}
+    left: dict[int, Slot] = {}
+    for number, tasks in by_number(case.view.tasks.of_service(case.service.id)).items():
+        if len(tasks) == 1 and case.quiet(tasks[0]):
+            quiet[number] = tasks[0]
+        else:
+            slot = Slot(tasks)
+            (used if slot.tasks else left)[number] = slot
+    return quiet, used, left
+
+
+def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
+    """Give up the surplus and look after the rest; return whether the draft had room for all."""
+    phases: list[tuple[Slot, Phase]] = []
+    case.spare = max_unavailable.spare(case, case.replicas, surplus)
+    for number, slot in used.items():
+        if case.draft.full:
+            case.continue_at_once()
+            return False
+        if number in surplus:
+            case.give_up(slot)
+        else:
+            phases.append((slot, settle(case, slot)))
+    moving = sum(phase is Phase.MOVING for _, phase in phases)
+    drain.evacuate(case, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
+    leaving = [slot for slot, phase in phases if phase is Phase.LEAVING]
+    if leaving and not moving:
+        _relocate(case, leaving[0])
+    rolling.roll(case, phases)
+    return True
+
+
+def _relocate(case: Case, slot: Slot) -> None:
+    """Begin to move a slot to the node that was chosen for it: the replacement runs before the task stops."""
+    task = slot.live[0]
+    case.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
+    latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
+    case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest, like=canary.kept(case, slot))
+
+
+def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
+    """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
+
+    First those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
+    """
+    in_order = sorted(used.values(), key=lambda slot: (not slot.running, slot.number))
+    on_node: dict[str, int] = {}
+    ranks: dict[int, tuple[bool, int, bool, int]] = {}
+    for slot in in_order:
+        place = on_node[slot.node_id] = on_node.get(slot.node_id, 0) + 1
+        placed = bool(slot.node_id) and not case.lost(slot.newest)
+        ranks[slot.number] = (not placed, place, not slot.running, slot.number)
+    return set(sorted(ranks, key=ranks.__getitem__)[count:])
+
+
+def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
+    """Fill the lowest free slots; a slot whose last task is still stopping waits for it.
+
+    A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.
+    """
+    missing = case.replicas - len(used)
+    count = min(missing, max(case.draft.room, len(used) // 10))
+    for number in free_numbers(used, count):
+        slot = left.get(number)
+        if slot is None:
+            case.create(number, restart=RestartRecord(), like=canary.model(case))
+        else:
+            case.succeed(slot, RestartRecord())
+    if count:
+        case.reason(f"{count} new tasks towards {case.replicas} replicas")
+    if count < missing:
+        case.continue_at_once()

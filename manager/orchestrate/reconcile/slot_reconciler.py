@@ -1,0 +1,224 @@
+"""One slot at a time: it is to hold exactly one task that is wanted, fits, and is as the service says.
+
+While one task replaces another a slot holds two: the incumbent, which serves, and the challenger, which is to take over
+once it runs. Whatever ended is history; whether it gets a successor is the restart policy's word.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from common.model import Task, TaskState
+from common.model.task import RestartRecord
+from common.spec.constraints import unmet
+from manager.domain.reservations import Available, reserved
+from manager.orchestrate.node_availability import STANDS_WELL, Standing, standing
+from manager.orchestrate.reconcile import restart
+from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.slots import Slot
+from manager.orchestrate.update import canary
+
+# How long a drained node's task goes on while its replacement finds no place.
+DRAIN_PATIENCE = 30.0
+
+
+class Phase(enum.Enum):
+    """What a slot needs beyond its upkeep, for those who do it to only so many slots at once."""
+
+    SETTLED = "settled"
+    DIRTY = "dirty"
+    DRAINING = "draining"
+    MOVING = "moving"
+    LEAVING = "leaving"
+
+
+def settle(case: Case, slot: Slot) -> Phase:
+    """Do what a slot needs at once, and say what it needs in its turn."""
+    live = slot.live
+    for task in slot.tasks:
+        if task.status.state.terminal:
+            case.stop(task)  # it is history now, which the reaper may take
+    if len(live) > 1:
+        return _choose(case, slot, live)
+    if live:
+        return _keep(case, slot, live[0])
+    return _restart(case, slot)
+
+
+def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
+    """Return the restart record for a slot's next task, or None when it is not to have one.
+
+    A new specification starts afresh, and so does a slot that was only moved or stopped; a failure counts. A task that
+    could not take its new files is one of the specification before. `kept`: the next task is made like the last one,
+    whatever the service says now.
+    """
+    last = slot.newest
+    if not kept and (last.spec_version != case.service.spec_version or last.refused):
+        return RestartRecord()
+    if last.ended_by_itself:
+        return restart.after(last, case.now, case.rng)
+    return restart.moved(last)
+
+
+def successor(case: Case, slot: Slot) -> RestartRecord | None:
+    """Return the record for the next task of a slot in which none is live, or None if its policy allows no other."""
+    last = slot.newest
+    if last.ended_by_itself:
+        return restart.after(last, case.now, case.rng)
+    return restart.moved(last) if restart.movable(last) else None
+
+
+def _restart(case: Case, slot: Slot) -> Phase:
+    """Succeed a task that ended or was told to stop, if its own policy says so."""
+    last = slot.newest
+    record = successor(case, slot)
+    if record is None:
+        return Phase.SETTLED if case.clean(last) else Phase.DIRTY
+    ended = last.ended_by_itself
+    if last.spec_version != case.service.spec_version and not canary.leaves_out(case, slot):
+        record = RestartRecord(not_before=record.not_before)
+    if ended and not case.lost(last):
+        _say_why(case, last, record)
+    else:
+        record = restart.moved(last)
+    case.succeed(slot, record)
+    return Phase.SETTLED
+
+
+def _say_why(case: Case, last: Task, record: RestartRecord) -> None:
+    status = last.status
+    why = status.err or status.message or "no word why"
+    wait = record.not_before - case.now
+    case.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
+
+
+def _keep(case: Case, slot: Slot, task: Task) -> Phase:
+    """Look after the one task of a slot."""
+    stands = case.standings.of(task)
+    if stands is Standing.LOST or (stands is Standing.DRAINED and not task.serves):
+        _move(case, slot, task)
+        return Phase.SETTLED
+    if task.desired_state is TaskState.READY:
+        _promote(case, slot, task)
+    if stands is Standing.DRAINED:
+        return Phase.DRAINING
+    if not case.clean(task):
+        return Phase.DIRTY
+    return _leave_or_stay(case, slot, task) if task.moving_to else Phase.SETTLED
+
+
+def _leave_or_stay(case: Case, slot: Slot, task: Task) -> Phase:
+    """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
+    node = case.view.nodes.get(task.moving_to)
+    tried = slot.newest is not task and slot.newest.created_at >= task.moving_since
+    if task.serves and not tried and standing(node) is Standing.OPEN:
+        return Phase.LEAVING
+    case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
+    case.stay(task)
+    return Phase.SETTLED
+
+
+def _move(case: Case, slot: Slot, task: Task) -> None:
+    """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
+    if restart.movable(task):
+        case.reason(f"task {task.name} leaves node {task.node_id}, which is {case.standings.of(task).value}")
+        case.replace(slot, task, _record_elsewhere(case, slot, task))
+    else:
+        case.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
+        case.stop(task)
+
+
+def _record_elsewhere(case: Case, slot: Slot, task: Task) -> RestartRecord:
+    """Return the record for the next task of a slot that moves; what was to take over and has failed counts for it."""
+    if slot.newest is task:
+        return restart.moved(task)
+    kept = canary.kept(case, slot) is not None
+    return next_record(case, slot, kept=kept) or restart.moved(task)
+
+
+def _promote(case: Case, slot: Slot, task: Task) -> None:
+    """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
+    due = task.restart.not_before
+    if case.ending(slot):
+        due = max(due, task.created_at + restart.OLD_TASK_PATIENCE)
+    if due <= case.now:
+        case.promote(task)
+    else:
+        case.wake(due)
+
+
+def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
+    """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
+    left_out = canary.leaves_out(case, slot)
+    fitting = [task for task in live if (left_out or case.clean(task)) and not task.moving_to]
+    good = [task for task in fitting if case.standings.of(task) in STANDS_WELL]
+    serving = next((task for task in good if task.serves), None)
+    if serving is not None:
+        _keep_only(case, live, serving)
+        return Phase.SETTLED
+    incumbent = next((task for task in live if task.serves and not case.lost(task)), None)
+    if not good:
+        kept = incumbent or live[-1]
+        _keep_only(case, live, kept)
+        return _keep(case, slot, kept)
+    challenger = good[-1]
+    if incumbent is not None and incumbent.moving_to and _finds_no_place(challenger):
+        _keep_only(case, live, incumbent)
+        return _keep(case, slot, incumbent)
+    if incumbent is not None and _yields(case, incumbent, challenger):
+        incumbent = None
+    _keep_only(case, live, challenger, incumbent)
+    if challenger.desired_state is TaskState.READY:
+        _promote(case, slot, challenger)
+    return Phase.MOVING
+
+
+def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
+    for task in live:
+        if task not in kept:
+            case.stop(task)
+
+
+def _finds_no_place(task: Task) -> bool:
+    return task.status.state is TaskState.PENDING and bool(task.status.err)
+
+
+def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
+    """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
+
+    The scheduler says in the challenger's status why it found no node. With host ports, a maximum of replicas a node or
+    a reservation, the old task may itself be the reason (moby#36934), so it stops; a drained node is to be emptied in
+    the end, whatever the reason.
+    """
+    status = challenger.status
+    if status.state is not TaskState.PENDING or not status.err:
+        return False
+    drained = case.standings.of(incumbent) is Standing.DRAINED
+    if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
+        case.wake(patience)
+        return False
+    if not drained and not _in_the_way(case, incumbent, challenger):
+        return False
+    if not case.may_go_without():
+        return False
+    said = (
+        f"slot {challenger.slot or challenger.node_id}: the new task cannot run beside the old one ({status.err}):"
+        " stopping the old one first"
+    )
+    case.reason(said)
+    case.notes.append(said)
+    return True
+
+
+def _in_the_way(case: Case, incumbent: Task, challenger: Task) -> bool:
+    """Whether the challenger could be placed where the incumbent is, if that were not there."""
+    node = case.view.nodes.get(incumbent.node_id)
+    placement = challenger.spec.placement
+    if node is None or unmet(placement, node):
+        return False
+    others = [task for task in case.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
+    if Available.of(node, others).lacking(reserved(challenger)):
+        return False
+    if case.host_ports or (placement and placement.max_replicas):
+        return True
+    return bool(Available.of(node, [*others, incumbent]).lacking(reserved(challenger)))

@@ -1,0 +1,65 @@
+"""Canaries: an update changes a few slots, then holds until it is told to go on or they have done well for a while.
+
+While it holds, the other slots stay as they are, whatever happens to them: what restarts, moves or is added is made
+from the specification that the tasks have. So there are never more tasks of the new one than asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from common.model import Service, Task, TaskState
+from manager.domain.update_status import canary_size
+
+if TYPE_CHECKING:
+    from manager.orchestrate.reconcile.service_context import Case
+    from manager.orchestrate.reconcile.slots import Slot
+
+HOLDS = "canary: "
+
+
+def changed(case: Case, slots: Iterable[Slot]) -> int:
+    """Count the slots that have or had a task of the new specification."""
+    return sum(has_begun(case, slot) for slot in slots)
+
+
+def has_begun(case: Case, slot: Slot) -> bool:
+    """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
+    return any(task.spec_version == case.service.spec_version for task in slot.tasks)
+
+
+def leaves_out(case: Case, slot: Slot) -> bool:
+    """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
+    return bool(case.canary and slot.tasks) and not has_begun(case, slot)
+
+
+def left_out(case: Case, slots: Iterable[Slot]) -> int:
+    """Count the slots that are yet to be changed, those on drained nodes included."""
+    return sum(leaves_out(case, slot) and not case.clean(slot.tasks[-1]) for slot in slots)
+
+
+def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
+    """Return those of a service's tasks that new ones may have to be like: of older specifications, while it holds."""
+    if not canary_size(service):
+        return []
+    old = (task for task in tasks if task.spec_version != service.spec_version)
+    return [task for task in old if task.desired_state < TaskState.REMOVE]
+
+
+def kept(case: Case, slot: Slot) -> Task | None:
+    """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
+    if not case.canary or has_begun(case, slot):
+        return None
+    return slot.tasks[-1] if slot.tasks else model(case)
+
+
+def model(case: Case) -> Task | None:
+    """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
+    if not case.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
+        return None
+    tasks = originals(case.service, case.view.tasks.of_service(case.service.id))
+    tasks = [task for task in tasks if task.live] or tasks
+    counts = Counter(task.spec_version for task in tasks)
+    return max(tasks, key=lambda task: (counts[task.spec_version], task.spec_version), default=None)

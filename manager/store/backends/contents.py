@@ -1,0 +1,297 @@
+"""Reading a store's file without changing anything of it, and judging whether it is all that it should be.
+
+A connection that may only read can neither checkpoint a write-ahead log nor remove it, so what a damaged one still
+holds is there after it was looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.clock import rfc3339
+from common.errors import Unavailable
+from common.model import Cluster, StoredObject
+from common.version import version
+from manager.store.backends.confirmed import Position, read_confirmed
+from manager.store.backends.failures import WHAT_IS_LEFT, Damaged
+from manager.store.backends.schema import (
+    KINDS,
+    MIGRATIONS,
+    Schema,
+    definitions,
+    expected_definitions,
+    row_digest,
+    schema_of,
+    wrapped,
+)
+
+# These are about the file's surroundings, not about what is in it.
+_SURROUNDINGS = (
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
+_NAMED = 3
+_NOTHING = schema_of(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a store holds.
+
+    `schema` has version 0 for a file in which nothing was ever written. `position` is where the store says that it is;
+    `confirmed` what was noted beside it, None without such a note. `checksum` is that of the objects that were found.
+    `unreadable` has kind and id of the objects that are damaged, as far as these can be read; `faults` says what else
+    is wrong with the file.
+    """
+
+    schema: Schema = _NOTHING
+    position: Position = field(default_factory=Position)
+    confirmed: Position | None = None
+    objects: tuple[StoredObject, ...] = ()
+    checksum: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return next((each for each in self.objects if isinstance(each, Cluster)), None)
+
+    @property
+    def missing_changes(self) -> int:
+        """How many changes were confirmed after the last that is there."""
+        return max(0, self.confirmed.index - self.position.index) if self.confirmed is not None else 0
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the objects are all those of one instant, which need not be the last."""
+        same = (len(self.objects), self.checksum) == (self.position.count, self.position.checksum)
+        return not self.faults and not self.unreadable and (same or not self.schema.has_digests)
+
+    def check(self, path: Path) -> None:
+        """Refuse what is not whole; `path` is for the error.
+
+        Raises:
+            Damaged: it says each thing that is not as it should be.
+
+        """
+        if damage := self.damage():
+            raise Damaged(f"the store {path} is damaged: {'; '.join(damage)}: {WHAT_IS_LEFT}; nothing was changed")
+
+    def damage(self) -> tuple[str, ...]:
+        """Say each thing that is not as it should be; nothing of a store that is whole."""
+        return (*self.faults, *self._unreadable_objects(), *self._differences())
+
+    def _unreadable_objects(self) -> Iterator[str]:
+        if self.unreadable:
+            named = [f"{kind} {object_id}" for kind, object_id in self.unreadable[:_NAMED]]
+            more = ", …" if len(self.unreadable) > _NAMED else ""
+            yield f"{counted(len(self.unreadable), 'object')} cannot be read ({', '.join(named)}{more})"
+
+    def _differences(self) -> Iterator[str]:
+        if self.faults:
+            return
+        last, confirmed = self.position, self.confirmed
+        if self.missing_changes and confirmed is not None:
+            yield (
+                f"{counted(self.missing_changes, 'change')} of the time from {to_the_second(last.time)} to "
+                f"{to_the_second(confirmed.time)} are missing: version {confirmed.index} was confirmed, "
+                f"{last.index} is there"
+            )
+        if self.unreadable or not self.schema.has_digests:
+            return
+        if len(self.objects) != last.count:
+            yield f"of {counted(last.count, 'object')} {len(self.objects)} are there"
+        elif not self.consistent:
+            yield f"the objects are not all those of version {last.index}"
+        elif confirmed is not None and confirmed.index == last.index and confirmed.checksum != last.checksum:
+            yield f"the objects are not those that were confirmed as version {last.index}"
+
+
+def to_the_second(instant: float) -> str:
+    return rfc3339(float(int(instant)))
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def read(path: Path, *, log: bool = True) -> Contents:
+    """Read all of the store at `path`; without `log` only what a checkpoint has brought into the file itself.
+
+    Nobody may write to it meanwhile.
+
+    Raises:
+        Unavailable: a newer release wrote it.
+        sqlite3.Error: it cannot be read, for a reason that is not in the file.
+        OSError: likewise.
+
+    """
+    confirmed = read_confirmed(path)
+    # SQLite would take an empty file for a new database, and remove the log beside it.
+    if not path.exists() or not path.stat().st_size:
+        what = "is empty" if path.exists() else "is missing"
+        return Contents(confirmed=confirmed, faults=(f"the file {what}",))
+    mode = "mode=ro" if log else "mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
+        database.text_factory = lambda text: text.decode(errors="replace")
+        reader = _Reader(database, path)
+        with _without_collecting():
+            reader.read()
+    return Contents(
+        schema=reader.schema,
+        position=reader.position,
+        confirmed=confirmed,
+        objects=tuple(reader.objects.values()),
+        checksum=wrapped(reader.checksum),
+        unreadable=tuple(reader.unreadable),
+        faults=tuple(reader.faults),
+    )
+
+
+def best(path: Path) -> Contents:
+    """Read a store as `read` does; if it is damaged, without its log too, and return what is worth more.
+
+    A log that is damaged early in its course hides what later parts of it had already brought into the file.
+    """
+    found = read(path)
+    if not found.damage():
+        return found
+    return max(found, read(path, log=False), key=_worth)
+
+
+def _worth(contents: Contents) -> tuple[bool, int, int]:
+    return contents.consistent, contents.position.index if contents.consistent else 0, len(contents.objects)
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Spare the garbage collector from walking over what is being read, again and again: two thirds of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Reader:
+    """Reads as much as there is; what is not as it should be is noted."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database = database
+        self._path = path
+        self._decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in KINDS.items()}
+        self.schema = _NOTHING
+        self.position = Position()
+        self.objects: dict[tuple[str, str], StoredObject] = {}
+        self.checksum = 0
+        self.unreadable: dict[tuple[str, str], None] = {}
+        self.faults: list[str] = []
+
+    def read(self) -> None:
+        with self._noting_faults():
+            (number,) = self._database.execute("PRAGMA user_version").fetchone()
+            if number > len(MIGRATIONS):
+                raise Unavailable(
+                    f"the store {self._path} has schema {number}, release {version()} knows {len(MIGRATIONS)}: "
+                    "install a newer one; if none ever ran here, the file is damaged: restore a backup"
+                )
+            self.schema = schema_of(number)
+            self._check_file()
+            self._read_position()
+        for table in self.schema.tables:
+            self._read_table(table)
+
+    def _check_file(self) -> None:
+        """Look at the file as one of SQLite's, its tables among that."""
+        if not self.schema.tables:
+            self._note("there is nothing in it")
+            return
+        if definitions(self._database) != expected_definitions(self.schema.version):
+            self._note("it has other tables than it should")
+        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            self._note(verdict.splitlines()[-1])
+
+    def _read_position(self) -> None:
+        if self.schema.position:
+            row = self._database.execute(self.schema.position).fetchone()
+            try:
+                self.position = msgspec.convert(row, Position)
+            except msgspec.ValidationError:
+                self._note("it does not say how far it got")
+
+    def _read_table(self, table: str) -> None:
+        query = f"SELECT {self.schema.row} FROM {table}"  # noqa: S608 - ours
+        faults = len(self.faults)
+        with self._noting_faults():
+            for row in self._database.execute(query):
+                self._take(*row)
+        if len(self.faults) > faults:
+            # Beyond the damaged page there may be more, which can be had from the other end.
+            with self._noting_faults():
+                for row in self._database.execute(f"{query} ORDER BY kind DESC, id DESC"):
+                    self._take(*row)
+
+    def _take(self, kind: Any, object_id: Any, body: Any, digest: Any) -> None:
+        key = (str(kind), str(object_id))
+        if key in self.objects:
+            return
+        if not isinstance(body, bytes) or (self.schema.has_digests and digest != row_digest(*key, body)):
+            self.unreadable[key] = None
+            return
+        self.objects[key] = self._decoded(*key, body)
+        self.checksum += digest if self.schema.has_digests else 0
+
+    def _decoded(self, kind: str, object_id: str, body: bytes) -> StoredObject:
+        """Decode one object, of which the digest is right.
+
+        Raises:
+            Unavailable: this release does not know it. None is left out: the cluster would forget it, and who uses it
+                would not.
+
+        """
+        decoder = self._decoders.get(kind)
+        if decoder is None:
+            raise Unavailable(
+                f"the store {self._path} has objects of kind {kind!r}, which release {version()} does not know: "
+                "a newer one has written it, install that again"
+            )
+        try:
+            return decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(
+                f"the store {self._path} has a {kind} {object_id!r} that release {version()} cannot read ({error}): "
+                "install the release that has written it; if it is that one, restore the file from a backup"
+            ) from error
+
+    @contextlib.contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError:  # SQLite quotes what it found
+            self._note("its description of the tables cannot be read")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SURROUNDINGS:
+                raise
+            self._note(str(error))
+
+    def _note(self, fault: str) -> None:
+        if fault not in self.faults:
+            self.faults.append(fault)

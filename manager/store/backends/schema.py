@@ -1,0 +1,165 @@
+"""What the store's file looks like inside: its tables, how they came to be, and an object as a row.
+
+Objects with something secret in them are in a table of their own, `vault`. SQLite's `secure_delete` overwrites what is
+deleted, but moves rows between pages, and a copy that was left behind is overwritten by chance only: of 1,000 removed
+rows of some 900 bytes about 3 could still be read. So when a secret goes, that table is emptied, which overwrites all
+of its pages, and filled anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, get_args
+
+from common.model import Cluster, Config, Node, Secret, StoredObject
+from manager.store.changes import Change
+
+RECORDS, VAULT = "records", "vault"
+
+KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in get_args(StoredObject)}
+
+# The kinds with something secret in them, and what that is of an object.
+_SECRETS: dict[type[StoredObject], Callable[[Any], Iterable[bytes | str]]] = {
+    Cluster: lambda cluster: (cluster.join_tokens.worker, cluster.join_tokens.manager),
+    Config: lambda config: (config.spec.data,),
+    Node: lambda node: (key.private for key in node.tunnel_keys),
+    Secret: lambda secret: (secret.spec.data,),
+}
+
+VACUUM = "VACUUM"
+# Each entry takes the schema one version further. Never change one that has been released: append.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE objects (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE position (only INTEGER PRIMARY KEY CHECK (only = 1), last_index INTEGER NOT NULL);
+    INSERT INTO position VALUES (1, 0);
+    """,
+    """
+    CREATE TABLE records (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE vault (
+        kind TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL, PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE reached (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        last_index INTEGER NOT NULL, count INTEGER NOT NULL, checksum INTEGER NOT NULL, time REAL NOT NULL
+    );
+    INSERT INTO records SELECT kind, id, body, row_digest(kind, id, body) FROM objects
+        WHERE kind NOT IN ('cluster', 'config', 'node', 'secret');
+    INSERT INTO vault SELECT kind, id, body, row_digest(kind, id, body) FROM objects
+        WHERE kind IN ('cluster', 'config', 'node', 'secret');
+    INSERT INTO reached SELECT 1, last_index, 0, 0, strftime('%s', 'now') FROM position;
+    UPDATE reached SET (count, checksum) = (
+        SELECT count(*), coalesce(wrapped_sum(digest), 0)
+        FROM (SELECT digest FROM records UNION ALL SELECT digest FROM vault)
+    );
+    DROP TABLE objects;
+    DROP TABLE position;
+    """,
+    # What was freed before rows were overwritten may still be read.
+    VACUUM,
+)
+# The first schema that has digests.
+_DIGESTS_SINCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How a file of one version is read: the tables that objects are in, and what to select.
+
+    `row` are the columns of an object, with NULL where it has no digest; `position` asks for those of a `Position`.
+    """
+
+    version: int
+    tables: tuple[str, ...]
+    row: str
+    position: str
+
+    @property
+    def has_digests(self) -> bool:
+        return self.version >= _DIGESTS_SINCE
+
+
+def schema_of(version: int) -> Schema:
+    """Return how a file of this version is read; 0 and what is unknown have no tables."""
+    if not 0 < version <= len(MIGRATIONS):
+        return Schema(version, (), "", "")
+    if version < _DIGESTS_SINCE:
+        return Schema(version, ("objects",), "kind, id, body, NULL", "SELECT last_index, 0, 0, 0.0 FROM position")
+    position = "SELECT last_index, count, checksum, time FROM reached"
+    return Schema(version, (RECORDS, VAULT), "kind, id, body, digest", position)
+
+
+def migrate(database: sqlite3.Connection, to: int = len(MIGRATIONS)) -> None:
+    """Bring the schema to a version, this program's own by default, each step whole or not at all."""
+    database.create_function("row_digest", 3, row_digest, deterministic=True)
+    database.create_aggregate("wrapped_sum", 1, _WrappedSum)
+    (schema,) = database.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(MIGRATIONS[schema:to], start=schema + 1):
+        if script == VACUUM:  # in no transaction; once more if it is interrupted here
+            database.execute(script)
+            script = ""  # noqa: PLW2901
+        database.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def definitions(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Return what a file says of its own tables."""
+    return database.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+@functools.cache
+def expected_definitions(version: int) -> list[tuple[str, str]]:
+    """Return what a file of this version must say of its tables."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        migrate(database, version)
+        return definitions(database)
+
+
+def kind_of(value: StoredObject) -> str:
+    """Return what an object's kind is called in the file."""
+    return type(value).__name__.lower()
+
+
+def table_of(kind: str) -> str:
+    """Return the table that a kind's objects are in."""
+    return VAULT if KINDS.get(kind) in _SECRETS else RECORDS
+
+
+def forgets_secrets(change: Change) -> bool:
+    """Whether something secret was in an object and, with this change, is not any more."""
+    return bool(_secrets(change.old) - _secrets(change.new))
+
+
+def _secrets(value: StoredObject | None) -> frozenset[bytes | str]:
+    return frozenset(_SECRETS[type(value)](value)) if value is not None and type(value) in _SECRETS else frozenset()
+
+
+def row_digest(kind: str, object_id: str, body: bytes) -> int:
+    """Return a row's digest as SQLite can store it: a signed number of 64 bits."""
+    digest = blake2b(f"{kind}\0{object_id}\0".encode(), digest_size=8)
+    digest.update(body)
+    return int.from_bytes(digest.digest(), signed=True)
+
+
+def wrapped(number: int) -> int:
+    """Bring a sum of digests back into 64 bits."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+class _WrappedSum:
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def step(self, digest: int) -> None:
+        self._sum += digest
+
+    def finalize(self) -> int:
+        return wrapped(self._sum)

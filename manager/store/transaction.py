@@ -1,0 +1,341 @@
+"""One consistent view of all tables, and the private layer in which a transaction makes its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar, get_args
+
+import msgspec
+
+from common.errors import AlreadyExists, Unavailable
+from common.ids import SHORT_ID
+from common.model import (
+    ClientCertificate,
+    Cluster,
+    Config,
+    ImageName,
+    Network,
+    NetworkAttachment,
+    Node,
+    Secret,
+    Service,
+    StoredObject,
+    Task,
+)
+from common.model.meta import Specified, Version
+from common.net.hostnames import folded
+from common.spec.autoscale import LABEL as AUTOSCALE_LABEL
+from manager.store.changes import Change, ChangeSet, Decision
+from manager.store.observation import check
+from manager.store.view import (
+    AttachmentTableView,
+    ImageNameTableView,
+    NamedTableView,
+    NodeTableView,
+    ServiceTableView,
+    TaskTableView,
+)
+
+_UNIQUE_NAMES = {
+    Service: "service",
+    Network: "network",
+    Secret: "secret",
+    Config: "config",
+    Cluster: "cluster",
+}
+
+
+class Tables:
+    """All tables of one state. With `below`, a private copy-on-write layer on top of another."""
+
+    def __init__(self, below: Tables | None = None) -> None:
+        self._by_type: dict[type[StoredObject], Any] = {
+            kind: Table(indexes_of(kind)) if below is None else Overlay(below.of(kind), indexes_of(kind))
+            for kind in get_args(StoredObject)
+        }
+        self.services: ServiceTableView = self._by_type[Service]
+        self.nodes: NodeTableView = self._by_type[Node]
+        self.networks: NamedTableView[Network] = self._by_type[Network]
+        self.attachments: AttachmentTableView = self._by_type[NetworkAttachment]
+        self.secrets: NamedTableView[Secret] = self._by_type[Secret]
+        self.configs: NamedTableView[Config] = self._by_type[Config]
+        self.image_names: ImageNameTableView = self._by_type[ImageName]
+        self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
+        self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
+        self.tasks: TaskTableView = self._by_type[Task]
+        self.index: int = 0 if below is None else below.index
+
+    @property
+    def cluster(self) -> Cluster:
+        cluster = next(iter(self.clusters), None)
+        if cluster is not None:
+            return cluster
+        raise Unavailable("this manager has no cluster yet: run 'swarm-manager init' first")
+
+    def of(self, kind: type[StoredObject]) -> Any:
+        """Return the table of a kind of object, for code that handles all kinds alike."""
+        return self._by_type[kind]
+
+    def merge(self) -> None:
+        """Move this layer's changes into the one below; its index is the caller's to set."""
+        for overlay in self._by_type.values():
+            overlay.merge()
+
+
+class Transaction(Tables):
+    """A state that may be changed in private; the store commits it whole or drops it."""
+
+    def __init__(self, below: Tables, now: float) -> None:
+        super().__init__(below)
+        self.now = now
+        self._below = below
+        self._touched: dict[tuple[type[StoredObject], str], StoredObject | None] = {}
+
+    @property
+    def next_index(self) -> int:
+        """The version index that everything changed here will carry."""
+        return self._below.index + 1
+
+    def put(self, value: StoredObject) -> None:
+        """Create or replace an object; version and times are set here.
+
+        Raises:
+            AlreadyExists: another object of its kind has its name, where names are unique.
+            InvalidTransition: a bug: the change of a task must never be.
+
+        """
+        kind = type(value)
+        table = self.of(kind)
+        old = table.get(value.id)
+        if old is value:
+            return
+        if isinstance(value, Task) and old is not None:
+            check(old, value)
+        self._refuse_taken_name(table, value)
+        self._touched.setdefault((kind, value.id), old)
+        table.put(
+            msgspec.structs.replace(
+                value,
+                version=Version(index=self.next_index),
+                created_at=old.created_at if old is not None else value.created_at or self.now,
+                updated_at=self.now,
+                **({"spec_index": self._spec_index(old, value)} if isinstance(value, Specified) else {}),
+            )
+        )
+
+    def _spec_index(self, old: Any, value: Any) -> int:
+        """Return the index of the last change of a specification."""
+        if old is None or old.spec != value.spec:
+            return self.next_index
+        return int(old.spec_index or old.version.index)
+
+    def remove(self, value: StoredObject) -> None:
+        """Delete an object; one that is not there is no error."""
+        table = self.of(type(value))
+        old = table.get(value.id)
+        if old is not None:
+            self._touched.setdefault((type(value), value.id), old)
+            table.discard(value.id)
+
+    def apply(self, decision: Decision) -> None:
+        for value in decision.put:
+            self.put(value)
+        for value in decision.remove:
+            self.remove(value)
+
+    def change_set(self) -> ChangeSet:
+        """Return what changed, in the order of first touch; objects made and removed here are not in it."""
+        changes = []
+        for (kind, object_id), old in self._touched.items():
+            new = self.of(kind).get(object_id)
+            if old is not None or new is not None:
+                changes.append(Change(old=old, new=new))
+        return ChangeSet(index=self.next_index, changes=tuple(changes))
+
+    def _refuse_taken_name(self, table: Any, value: StoredObject) -> None:
+        noun = _UNIQUE_NAMES.get(type(value))
+        if noun is None or _leaves(value):
+            return
+        for other in table.named(value.name):
+            if other.id != value.id and not _leaves(other):
+                text = f"name conflicts with an existing object: {noun} {value.name} already exists"
+                raise AlreadyExists(text)
+
+
+def _leaves(value: StoredObject) -> bool:
+    """Whether it is a service whose tasks are being stopped: its name is free already."""
+    return isinstance(value, Service) and value.pending_delete
+
+
+# Objects in memory: a table for each kind, its indexes, and the overlay that holds a transaction's changes.
+
+
+T = TypeVar("T", bound=StoredObject)
+KeyOf: TypeAlias = Callable[[T], Hashable]
+
+
+class _Queries(Generic[T]):
+    """The indexes by their names, for tables and overlays alike; which kind has which, the protocols in `view` say."""
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        """Return the objects whose key in `index` is `key`; valid until the table next changes."""
+        raise NotImplementedError
+
+    def named(self, name: str) -> Collection[T]:
+        return self.select("name", name)
+
+    def called(self, folded: str) -> Collection[T]:
+        return self.select("called", folded)
+
+    def waiting(self) -> Collection[T]:
+        return self.select("waiting", True)
+
+    def autoscaled(self) -> Collection[T]:
+        return self.select("autoscaled", True)
+
+    def of_image(self, image_id: str) -> Collection[T]:
+        return self.select("image", image_id)
+
+    def of_service(self, service_id: str) -> Collection[T]:
+        return self.select("service", service_id)
+
+    def on_node(self, node_id: str) -> Collection[T]:
+        return self.select("node", node_id)
+
+    def of_container(self, full_id: str) -> Collection[T]:
+        return self.select("container", full_id[:SHORT_ID])
+
+    def in_slot(self, service_id: str, slot: int, node_id: str = "") -> Collection[T]:
+        return self.select("slot", (service_id, slot or node_id))
+
+
+class Table(_Queries[T]):
+    """Objects by id, and by each index's key. Replacing an object keeps its place in the order."""
+
+    def __init__(self, indexes: Mapping[str, KeyOf[T]]) -> None:
+        self._objects: dict[str, T] = {}
+        self._key_of = dict(indexes)
+        self._buckets: dict[str, dict[Hashable, dict[str, T]]] = {name: {} for name in indexes}
+
+    def get(self, object_id: str) -> T | None:
+        return self._objects.get(object_id)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._objects.values())
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __contains__(self, object_id: object) -> bool:
+        return object_id in self._objects
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        bucket = self._buckets[index].get(key)
+        return bucket.values() if bucket else ()
+
+    def put(self, value: T) -> None:
+        old = self._objects.get(value.id)
+        self._objects[value.id] = value
+        for index, key_of in self._key_of.items():
+            key = key_of(value)
+            if old is not None and (old_key := key_of(old)) != key:
+                self._drop(index, old_key, value.id)
+            self._buckets[index].setdefault(key, {})[value.id] = value
+
+    def discard(self, object_id: str) -> None:
+        old = self._objects.pop(object_id, None)
+        if old is not None:
+            for index, key_of in self._key_of.items():
+                self._drop(index, key_of(old), object_id)
+
+    def _drop(self, index: str, key: Hashable, object_id: str) -> None:
+        bucket = self._buckets[index][key]
+        del bucket[object_id]
+        if not bucket:
+            del self._buckets[index][key]
+
+
+class Overlay(_Queries[T]):
+    """A table seen through changes that are not in it yet. Overlays stack: `base` is a table or another overlay."""
+
+    def __init__(self, base: Table[T] | Overlay[T], indexes: Mapping[str, KeyOf[T]]) -> None:
+        self._base = base
+        self._changed: Table[T] = Table(indexes)
+        self._removed: set[str] = set()
+
+    def get(self, object_id: str) -> T | None:
+        if object_id in self._removed:
+            return None
+        return self._changed.get(object_id) or self._base.get(object_id)
+
+    def __iter__(self) -> Iterator[T]:
+        if not self._changed and not self._removed:
+            yield from self._base
+            return
+        for value in self._base:
+            if value.id not in self._removed:
+                yield self._changed.get(value.id) or value
+        yield from (value for value in self._changed if value.id not in self._base)
+
+    def __len__(self) -> int:
+        created = sum(1 for value in self._changed if value.id not in self._base)
+        return len(self._base) + created - len(self._removed)
+
+    def __contains__(self, object_id: object) -> bool:
+        return object_id not in self._removed and (object_id in self._changed or object_id in self._base)
+
+    def select(self, index: str, key: Hashable) -> Collection[T]:
+        below = self._base.select(index, key)
+        if not self._changed and not self._removed:
+            return below
+        kept = [v for v in below if v.id not in self._changed and v.id not in self._removed]
+        kept.extend(self._changed.select(index, key))
+        return kept
+
+    def put(self, value: T) -> None:
+        self._removed.discard(value.id)
+        self._changed.put(value)
+
+    def discard(self, object_id: str) -> None:
+        self._changed.discard(object_id)
+        if object_id in self._base:
+            self._removed.add(object_id)
+
+    def merge(self) -> None:
+        """Move the changes into the base."""
+        for object_id in self._removed:
+            self._base.discard(object_id)
+        for value in self._changed:
+            self._base.put(value)
+
+
+def _name_of(value: StoredObject) -> str:
+    return value.name
+
+
+_BY_NAME: Mapping[str, KeyOf[Any]] = {"name": _name_of}
+_INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
+    Service: {
+        "name": _name_of,
+        "waiting": lambda service: bool(service.waiting),
+        "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
+    },
+    Node: {"name": _name_of, "called": lambda node: folded(node.name)},
+    Task: {
+        "service": lambda task: task.service_id,
+        "node": lambda task: task.node_id,
+        "slot": lambda task: (task.service_id, task.slot or task.node_id),
+        "container": lambda task: task.container[:SHORT_ID],
+    },
+    ImageName: {"name": _name_of, "image": lambda name: name.image_id},
+    NetworkAttachment: {
+        "name": _name_of,
+        "node": lambda attachment: attachment.node_id,
+        "container": lambda attachment: attachment.container[:SHORT_ID],
+    },
+}
+
+
+def indexes_of(kind: type[StoredObject]) -> Mapping[str, KeyOf[Any]]:
+    """Return how objects of a kind are found besides by their ids: what makes the key of each index."""
+    return _INDEXES.get(kind, _BY_NAME)

@@ -1,0 +1,84 @@
+"""Detached daemons: ready when they say so, stopped to their end, and quoted when they fail."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import Unavailable
+from common.process.daemon import OPEN_FILES, Daemon
+
+_PROGRAM = """
+import signal, sys
+from common.process.daemon import Notifier
+mode = open(sys.argv[3] + "/mode").read()
+if mode == "fail":
+    sys.exit("the disk is upside down")
+if mode == "ready":
+    Notifier.from_environment().ready()
+signal.sigwait([signal.SIGTERM])
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    (tmp_path / "lab_daemon.py").write_text(_PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    made = Daemon(module="lab_daemon", unit="lab-daemon", home=Path("/nowhere"), data_dir=tmp_path)
+    yield made
+    made.stop()
+
+
+def set_mode(daemon: Daemon, mode: str) -> None:
+    (daemon.data_dir / "mode").write_text(mode)
+
+
+def test_start_returns_when_it_is_ready_and_stop_when_it_has_ended(daemon: Daemon) -> None:
+    set_mode(daemon, "ready")
+    daemon.start(timeout=20)
+    pid = daemon.pid()
+    assert pid is not None
+    assert stat.S_IMODE(daemon.log_file.stat().st_mode) == 0o600
+    daemon.stop()
+    assert daemon.pid() is None
+    assert not daemon.pid_file.exists()
+
+
+def test_its_last_words_are_in_the_error(daemon: Daemon) -> None:
+    set_mode(daemon, "fail")
+    with pytest.raises(Unavailable, match=r"ended while starting: the disk is upside down .*daemon\.log"):
+        daemon.start(timeout=20)
+    assert not daemon.pid_file.exists()
+
+
+def test_one_that_never_is_ready_is_stopped(daemon: Daemon) -> None:
+    set_mode(daemon, "silent")
+    with pytest.raises(Unavailable, match="was not ready within"):
+        daemon.start(timeout=0.2)
+    assert daemon.pid() is None
+
+
+def test_a_pid_file_that_names_another_program_is_not_ours(daemon: Daemon) -> None:
+    daemon.pid_file.write_text(f"{os.getpid()}\n")
+    assert daemon.pid() is None
+    daemon.stop()
+
+
+def test_it_may_have_as_many_files_as_the_machine_allows(daemon: Daemon) -> None:
+    """A shell's own limit, 1024 mostly, is too few for a worker with many published ports."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    set_mode(daemon, "ready")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        daemon.start(timeout=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    pid = daemon.pid()
+    assert pid is not None
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(hard, OPEN_FILES)

@@ -1,0 +1,35 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from common.errors import Unavailable
+from common.process.private_files import private_folder, write_private
+
+
+def test_files_are_replaced_in_one_step_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.mkdir()  # what cannot be replaced by a file
+    with pytest.raises(OSError, match="directory"):
+        write_private(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_private_and_one_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "data"
+    private_folder(path)
+    private_folder(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    (path / "file").write_text("")
+    with pytest.raises(Unavailable, match=f"cannot make the data directory {path}/file: File exists"):
+        private_folder(path / "file")

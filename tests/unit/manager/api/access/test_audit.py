@@ -1,0 +1,196 @@
+"""The audit log: what is noted, that nothing secret is, and the file."""
+
+import asyncio
+import json
+import logging
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from common.clock import SystemClock
+from common.model.client import Role
+from manager.api.access import audit
+from manager.api.access.audit import Audit, AuditFile, Entry
+from manager.api.access.roles import NOBODY, Caller
+from manager.api.call import Call, Relay
+from manager.api.errors import EngineError
+from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import ApiCluster
+
+
+def changes(cluster: ApiCluster) -> list[tuple[str, str, str, int]]:
+    return [(entry.method, entry.path, entry.object, entry.status) for entry in cluster.audited]
+
+
+async def test_changes_are_noted_with_the_id_of_what_they_change(client: Client, cluster: ApiCluster) -> None:
+    made = await client.make("/secrets/create", {"Name": "s", "Data": "eA=="})
+    await client.ask("DELETE", "/v1.47/secrets/s")
+    await client.error("DELETE", "/secrets/s")
+    await client.error("POST", "/secrets/create", {"Name": ""})
+    await client.error("POST", "/nonsense")
+    assert changes(cluster) == [
+        ("POST", "/secrets/create", made, 201),
+        ("DELETE", "/v1.47/secrets/s", made, 204),
+        ("DELETE", "/secrets/s", "s", 404),
+        ("POST", "/secrets/create", "", 400),
+        ("POST", "/nonsense", "", 404),
+    ]
+
+
+async def test_reading_is_not_noted(client: Client, cluster: ApiCluster) -> None:
+    for path in ("/services", "/info", "/_ping", "/nodes"):
+        await client.get(path)
+    await client.error("GET", "/services/nope")
+    assert cluster.audited == []
+
+
+async def test_reading_that_is_more_than_that_and_refusals_are_noted(client: Client, cluster: ApiCluster) -> None:
+    await client.get("/swarm/client-certificates")
+    await Client(cluster.api, NOBODY).error("GET", "/services")
+    viewer = Client(cluster.api, Caller("v", "10.0.0.9:1", Role.VIEWER))
+    await viewer.error("GET", "/swarm/unlockkey")
+    assert [(entry.name, entry.role, entry.path, entry.status) for entry in cluster.audited] == [
+        ("tester", "admin", "/swarm/client-certificates", 200),
+        ("nobody", "none", "/services", 403),
+        ("v", "viewer", "/swarm/unlockkey", 403),
+    ]
+
+
+async def test_nothing_secret_is_noted(client: Client, cluster: ApiCluster) -> None:
+    await client.make("/secrets/create", {"Name": "s", "Data": "bXktc2VjcmV0"})
+    await client.ask("POST", "/services/create?x=my-secret", {"Name": "my-secret"}, {"x-registry-auth": "my-secret"})
+    text = msgspec.json.encode(cluster.audited)
+    assert text.count(b'"method"') == 2
+    for secret in (b"my-secret", b"bXktc2VjcmV0"):
+        assert secret not in text
+
+
+async def test_what_no_json_can_hold_is_noted_all_the_same(client: Client, cluster: ApiCluster) -> None:
+    await client.reply(Call("POST", "/secrets/\ud800/update" + "x" * 9999, caller=Caller("a", "unix", Role.ADMIN)))
+    (entry,) = cluster.audited
+    assert entry.path.startswith("/secrets/\\ud800/update")
+    assert len(msgspec.json.encode(entry)) < 1200
+
+
+class Exchange:
+    has_body = False
+
+    def body(self) -> AsyncIterator[bytes]:
+        raise AssertionError
+
+    async def start(self, status: int, headers: Any) -> None: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def take_over(self, head: bytes) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("start", 409), ("take over", 101), ("fail", 404), ("break", 500), ("start and fail", 200)]
+)
+async def test_a_relayed_request_is_noted_when_its_answer_begins(how: str, status: int) -> None:
+    noted: list[Entry] = []
+    at_start: list[int] = []
+
+    async def run(exchange: Any) -> None:
+        if how == "take over":
+            await exchange.take_over(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+        elif how.startswith("start"):
+            await exchange.start(409 if how == "start" else 200, {})
+        at_start.append(len(noted))
+        if how == "break":
+            raise RuntimeError
+        if how.endswith("fail"):
+            raise EngineError(404, "no such container")
+
+    call = Call("POST", "/exec/x/start", caller=Caller("a", "unix", Role.ADMIN))
+    relay = Audit(noted.append, SystemClock()).noted(call, None, "x", Relay(run))
+    assert isinstance(relay, Relay)
+    try:
+        await relay.run(Exchange())
+    except (EngineError, RuntimeError):
+        assert how in ("fail", "break", "start and fail")
+    assert [entry.status for entry in noted] == [status]
+    assert at_start == [0 if how in ("fail", "break") else 1]
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def entry(number: int) -> Entry:
+    return Entry(time="t", name="alice", origin="unix", method="POST", path=f"/{number}", status=200)
+
+
+async def written(file: AuditFile, entries: range) -> None:
+    """Record, let it be written, and end."""
+    task = asyncio.create_task(file.run())
+    await asyncio.sleep(0)
+    for number in entries:
+        file.record(entry(number))
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def paths_in(*files: Path) -> list[str]:
+    return [json.loads(line)["path"] for file in files for line in file.read_text().splitlines()]
+
+
+async def test_lines_in_order_for_the_owner_alone_and_none_is_lost_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    await written(AuditFile(path), range(500))
+    await written(AuditFile(path), range(500, 600))
+    assert paths_in(path) == [f"/{number}" for number in range(600)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text().splitlines()[0])["from"] == "unix"
+
+
+async def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    for start in range(0, 200, 10):
+        await written(AuditFile(path, max_bytes=2000, kept=2), range(start, start + 10))
+    files = [path.with_name("audit.log.2"), path.with_name("audit.log.1"), path]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert all(file.stat().st_size <= 2000 for file in files)
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
+    kept = paths_in(*files)
+    assert kept == [f"/{number}" for number in range(200 - len(kept), 200)]
+    assert len(kept) > 40
+
+
+async def test_what_cannot_be_written_is_said_loudly_and_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "gone" / "audit.log"
+    file = AuditFile(path)
+    await written(file, range(2))
+    assert "the audit log is not complete: cannot write" in caplog.text
+    assert '"path":"/0"' in caplog.text
+    assert '"path":"/1"' in caplog.text
+    path.parent.mkdir()
+    await written(file, range(2, 3))
+    assert paths_in(path) == ["/2"]
+
+
+async def test_a_link_in_its_place_is_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "audit.log").symlink_to(tmp_path / "elsewhere")
+    await written(AuditFile(tmp_path / "audit.log"), range(1))
+    assert not (tmp_path / "elsewhere").exists()
+    assert '"path":"/0"' in caplog.text
+
+
+async def test_a_disk_that_stands_still_costs_bounded_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "CAPACITY", 5)
+    caplog.set_level(logging.ERROR)
+    file = AuditFile(tmp_path / "audit.log")
+    for number in range(7):  # nobody writes
+        file.record(entry(number))
+    assert caplog.text.count("audit: ") == 2
+    await written(file, range(0))
+    assert paths_in(tmp_path / "audit.log") == [f"/{number}" for number in range(5)]

@@ -1,0 +1,49 @@
+import pytest
+
+from common.errors import ProtocolError
+from common.model import Task
+from manager.api.logs.stream import MAX_FRAME_BYTES, Frame, FrameReader, LineReader, with_attributes
+
+TASK = Task(id="t1", service_id="s1", node_id="n1")
+MARKS = b"com.docker.swarm.node.id=n1,com.docker.swarm.service.id=s1,com.docker.swarm.task.id=t1"
+
+
+def test_frames_are_cut_wherever_the_bytes_are_split() -> None:
+    frames = [Frame(1, b"one\n"), Frame(2, b""), Frame(2, b"x" * 300)]
+    data = b"".join(frame.encode() for frame in frames)
+    for size in (1, 7, 8, 9, 100, len(data)):
+        reader = FrameReader()
+        parts = [data[i : i + size] for i in range(0, len(data), size)]
+        assert [frame for part in parts for frame in reader.feed(part)] == frames
+
+
+@pytest.mark.parametrize(
+    "head", [bytes((9, 0, 0, 0, 0, 0, 0, 1)), bytes((1, 0, 0, 0)) + (MAX_FRAME_BYTES + 1).to_bytes(4, "big")]
+)
+def test_what_is_no_log_stream(head: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        list(FrameReader().feed(head + b"x"))
+
+
+def test_lines_of_a_terminal() -> None:
+    reader = LineReader()
+    assert list(reader.feed(b"one\r\ntw")) == [Frame(1, b"one\r\n")]
+    assert list(reader.feed(b"o\nthree\n")) == [Frame(1, b"two\n"), Frame(1, b"three\n")]
+    assert len(list(reader.feed(b"x" * MAX_FRAME_BYTES))) == 1
+    assert list(reader.feed(b"name? ")) == []
+    assert list(reader.end()) == [Frame(1, b"name? ")]
+    assert list(reader.end()) == []
+
+
+def test_attributes_are_put_before_the_message() -> None:
+    assert with_attributes(b" hello world\n", TASK, timestamps=False) == MARKS + b" hello world\n"
+
+
+def test_attributes_stand_after_the_timestamp() -> None:
+    stamped = with_attributes(b"2026-01-01T00:00:00.1Z  hello\n", TASK, timestamps=True)
+    assert stamped == b"2026-01-01T00:00:00.1Z " + MARKS + b" hello\n"
+
+
+def test_attributes_of_the_log_driver_are_merged_in_order() -> None:
+    merged = with_attributes(b"app=x,z=1 hello\n", TASK, timestamps=False)
+    assert merged == b"app=x," + MARKS + b",z=1 hello\n"

@@ -1,0 +1,258 @@
+import errno
+
+import pytest
+
+from manager.cli.compose import ComposeError, ComposeFile, Config, load
+
+
+class Files:
+    """A reader of files that exist only here; remembers what was asked for."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = {f"/project/{name}": content for name, content in files.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, path: str) -> bytes:
+        self.asked.append(path)
+        if path not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        return self.files[path]
+
+
+def loaded(*texts: str, env: dict[str, str] | None = None, files: Files | None = None) -> Config:
+    compose = [ComposeFile(f"{number}.yaml", text) for number, text in enumerate(texts, 1)]
+    return load(compose, env or {}, files or Files(), "/project")
+
+
+def refusal(*texts: str) -> list[str]:
+    with pytest.raises(ComposeError) as caught:
+        loaded(*texts)
+    return str(caught.value).splitlines()
+
+
+WEB = "services:\n  web:\n    image: web\n"
+
+
+def test_the_process_environment_wins_over_dotenv_and_only_named_files_are_read() -> None:
+    files = Files(**{".env": b"A=dotenv\nB=dotenv\n", "v.env": b"C=file\n"})
+    config = loaded(
+        "services: {web: {image: '$A-$B', env_file: v.env, environment: [B]}}", env={"A": "process"}, files=files
+    )
+    assert config.services["web"]["image"] == "process-dotenv"
+    assert config.services["web"]["environment"] == {"B": "dotenv", "C": "file"}
+    assert files.asked == ["/project/.env", "/project/v.env"]
+
+
+def test_a_dotenv_that_cannot_be_read_is_an_error_unless_it_is_not_there() -> None:
+    def read(path: str) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with pytest.raises(ComposeError, match=r"^cannot read /project/\.env: Permission denied$"):
+        load([ComposeFile("f", WEB)], {}, read, "/project")
+
+
+def test_all_problems_of_a_file_are_reported_at_once() -> None:
+    assert refusal("services:\n  web:\n    image: [a]\n    prots: [80]\n  db:\n    tty: 1\n") == [
+        "1.yaml:3:5: services.web.image: expected a string, got a list",
+        '1.yaml:4:5: services.web.prots: unknown key; did you mean "ports"?',
+        "1.yaml:6:5: services.db.tty: expected true or false, got the number 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("volumes: [{type: bind, source: /x, target: ''}]", 'volumes[0]: the key "target" is empty'),
+        ("secrets: [{source: ''}]", 'secrets[0]: the key "source" is empty'),
+        ("devices: [{source: ''}]", 'devices[0]: the key "source" is empty'),
+    ],
+)
+def test_a_key_that_must_be_there_must_say_something(line: str, problem: str) -> None:
+    found = refusal(f"{WEB}    {line}\n")
+    assert len(found) == 1
+    assert found[0].endswith(f"services.web.{problem}")
+
+
+def test_the_second_file_is_named_in_its_own_errors() -> None:
+    assert refusal(WEB, "services:\n  web:\n    tty: 3\n")[0].startswith("2.yaml:3:5: services.web.tty: ")
+
+
+def test_a_problem_inside_an_anchor_points_at_where_it_is_used_or_written() -> None:
+    text = "x-base: &base\n  deploy: {replicas: many}\nservices:\n  web:\n    <<: *base\n    image: web\n"
+    assert refusal(text)[0].startswith("1.yaml:2:12: services.web.deploy.replicas: ")
+
+
+def test_ignored_options_are_named_in_one_warning() -> None:
+    config = loaded(
+        "services:\n"
+        "  a: {image: a, build: ., container_name: x, links: [b], restart: always}\n"
+        "  b: {image: b, expose: [80], links: [a], depends_on: [a]}\n"
+    )
+    assert config.warnings == ("Ignoring options that have no meaning in a stack: container_name, expose, links",)
+
+
+def test_fixed_addresses_are_named_as_ignored() -> None:
+    config = loaded(
+        "networks: {n: }\nservices: {web: {image: a, networks: {n: {ipv4_address: 10.0.0.2}}}, b: {image: b}}"
+    )
+    assert config.warnings == ("Ignoring options that have no meaning in a stack: ipv4_address",)
+    assert loaded(WEB).warnings == ()
+
+
+def test_the_old_spelling_of_external_names_is_deprecated_once() -> None:
+    text = "version: '3.8'\n" + WEB + "networks: {n: {external: {name: x}}}\n"
+    assert loaded(text, text).warnings == ("network n: external.name is deprecated, use name",)
+    assert loaded(text.replace("3.8", "3.4")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("", "3.13"),
+        ("version: '3'\n", "3.13"),
+        ("version: ''\n", "3.13"),
+        ("version: '3.0'\n", "3.0"),
+        ("version: '3.13'\n", "3.13"),
+    ],
+)
+def test_versions(line: str, version: str) -> None:
+    assert loaded(line + WEB).version == version
+
+
+@pytest.mark.parametrize("version", ["3.8", "'3.14'", "'2.0'", "'1'", "[3]", "'3.x'", "null"])
+def test_versions_that_do_not_exist(version: str) -> None:
+    assert "expected a version in quotes" in refusal(f"version: {version}\n" + WEB)[0]
+
+
+@pytest.mark.parametrize(
+    ("since", "keys"),
+    [
+        (1, "secrets: [s]"),
+        (3, "configs: [c]"),
+        (4, "healthcheck: {start_period: 1s}"),
+        (7, "init: true"),
+        (7, "deploy: {rollback_config: {parallelism: 1}}"),
+        (8, "deploy: {placement: {max_replicas_per_node: 1}}"),
+        (9, "deploy: {resources: {limits: {pids: 1}}}"),
+        (12, "healthcheck: {start_interval: 1s}"),
+        (13, "oom_score_adj: 1"),
+    ],
+)
+def test_a_key_needs_the_version_that_brought_it(since: int, keys: str) -> None:
+    text = f"{WEB}    {keys}\n"
+    assert loaded(f"version: '3.{since}'\n{text}").version == f"3.{since}"
+    assert f"needs version 3.{since} or later" in refusal(f"version: '3.{since - 1}'\n{text}")[0]
+
+
+def test_a_variable_may_stand_for_a_number_or_a_boolean_but_quotes_may_not() -> None:
+    text = (
+        "services: {web: {image: a, tty: '${T}', deploy: {replicas: '${N}', update_config: {max_failure_ratio: $R}}}}"
+    )
+    web = loaded(text, env={"T": "on", "N": "3", "R": ".5"}).services["web"]
+    assert web["tty"] is True
+    assert web["deploy"]["replicas"] == 3
+    assert web["deploy"]["update_config"]["max_failure_ratio"] == 0.5
+    assert "got the string" in refusal(WEB + "    tty: 'on'\n")[0]
+    assert "(without quotes)" in refusal(WEB + "    deploy: {replicas: '3'}\n")[0]
+    with pytest.raises(ComposeError, match="expected a whole number"):
+        loaded(text, env={"T": "on", "N": "3.5", "R": ".5"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "deploy: {replicas: .inf}",
+        "deploy: {replicas: .nan}",
+        "deploy: {replicas: -1}",
+        "deploy: {update_config: {max_failure_ratio: .nan}}",
+        "environment: {A: .inf}",
+        "ulimits: {nofile: .inf}",
+        "ports: [{target: .nan}]",
+        "ports: [{target: 65536}]",
+    ],
+)
+def test_numbers_that_are_none(line: str) -> None:
+    assert "expected " in refusal(f"{WEB}    {line}\n")[0]
+
+
+def test_paths_are_taken_from_the_project_directory() -> None:
+    config = loaded(
+        "services: {web: {image: a, volumes: ['./a/../b:/b', '~/c:/c', '/d/../e:/e']}}\n"
+        "secrets: {s: {file: ../s}}\nconfigs: {c: {file: /abs}}\n",
+        env={"HOME": "/home/me"},
+    )
+    assert [volume["source"] for volume in config.services["web"]["volumes"]] == ["/project/b", "/home/me/c", "/d/../e"]
+    assert config.secrets["s"]["file"] == "/s"
+    assert config.configs["c"]["file"] == "/abs"
+    assert "needs the variable HOME" in refusal(WEB + "    volumes: ['~/c:/c']\n")[0]
+
+
+def test_overrides_find_their_network_and_keep_other_addresses() -> None:
+    base = "services: {web: {image: a, networks: {n: {aliases: [a], ipv4_address: 10.0.0.2}, m: }}}"
+    over = "services: {web: {networks: {n: {aliases: [b]}, k: {aliases: [c]}}}}"
+    assert loaded(base, over).services["web"]["networks"] == {
+        "k": {"aliases": ["c"]},
+        "m": None,
+        "n": {"aliases": ["b"], "ipv4_address": "10.0.0.2"},
+    }
+
+
+def test_depends_on_is_kept_in_both_forms() -> None:
+    text = "services: {a: {image: a, depends_on: [b]}, b: {image: b, depends_on: {a: {condition: service_healthy}}}}"
+    services = loaded(text).services
+    assert services["a"]["depends_on"] == ["b"]
+    assert services["b"]["depends_on"] == {"a": {"condition": "service_healthy"}}
+
+
+def test_extensions_have_a_place_in_services_and_at_the_top() -> None:
+    config = loaded("x-swarm-one: {b: yes, a: 1}\nservices: {web: {image: a, x-swarm-two: [1]}}\n")
+    assert config.extensions == {"x-swarm-one": {"a": 1, "b": "yes"}}
+    assert config.services["web"]["x-swarm-two"] == [1]
+
+
+def test_no_file_is_an_error() -> None:
+    with pytest.raises(ComposeError, match="no compose file is given"):
+        load([], {}, Files(), "/project")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{WEB}    replicas: 2\n", "services.web.replicas: not supported in a stack: write deploy.replicas"),
+        (f"{WEB}    update_config: {{}}\n", "write deploy.update_config"),
+        (
+            f"{WEB}    env_file: [{{path: web.env}}]\n",
+            "env_file[0]: expected the path of a file alone, as in `- ./web.env`",
+        ),
+        (
+            f"{WEB}configs: {{c: {{content: x}}}}\n",
+            "configs.c.content: not supported in a stack: put it in a file",
+        ),
+        (
+            f"{WEB}secrets: {{s: {{content: x}}}}\n",
+            "secrets.s.content: not supported in a stack: put it in a file",
+        ),
+    ],
+)
+def test_what_compose_takes_elsewhere_is_refused_with_what_to_write(text: str, words: str) -> None:
+    found = refusal(text)
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_each_variable_that_is_not_set_is_warned_of_once() -> None:
+    files = Files(**{".env": b"A=$Z\nB=1\n"})
+    texts = (f"{WEB}    hostname: $X-$B\n    user: $X$A\n", f"{WEB}    hostname: $X\n    domainname: $Y\n")
+    config = loaded(*texts, files=files)
+    assert sorted(config.warnings) == [
+        "/project/.env: the variable Z is not set and counts as empty",
+        "1.yaml:4:5: services.web.hostname: the variable X is not set and counts as empty",
+        "2.yaml:5:5: services.web.domainname: the variable Y is not set and counts as empty",
+    ]
+
+
+def test_variables_may_stay_as_they_are_written() -> None:
+    text = f"{WEB}    hostname: $X-${{Y:-$$}}$$\n"
+    config = load([ComposeFile("f", text)], {}, Files(), "/project", filled_in=False)
+    assert config.services["web"]["hostname"] == "$X-${Y:-$$}$$"
+    assert not config.warnings

@@ -1,0 +1,29 @@
+"""Tasks in a table: history under the newest of a slot, and a job's executions apart."""
+
+from common.model import Task
+from common.model.meta import Version
+from manager.cli.service.task_rows import EXECUTIONS, TASKS, Names, rows
+
+NAMES = Names({"s": "job"}, {})
+
+
+def task(number: int, slot: int, iteration: int | None) -> Task:
+    execution = None if iteration is None else Version(index=iteration)
+    return Task(id=f"t{number}", service_id="s", slot=slot, created_at=float(number), job_iteration=execution)
+
+
+def test_the_newest_of_a_slot_comes_first_and_the_others_under_it() -> None:
+    made = rows([task(1, 1, None), task(2, 1, None), task(3, 2, None)], NAMES, 10.0)
+    assert [(row["ID"], row["Name"]) for row in made] == [("t2", "job.1"), ("t1", " \\_ job.1"), ("t3", "job.2")]
+    assert "Execution" not in made[0]
+    assert "EXECUTION" not in TASKS.render(made)
+
+
+def test_each_execution_of_a_job_has_its_own_slots() -> None:
+    made = rows([task(1, 1, 0), task(2, 1, 1), task(3, 1, 0)], NAMES, 10.0)
+    assert [(row["ID"], row["Name"], row["Execution"]) for row in made] == [
+        ("t2", "job.1", 2),
+        ("t3", "job.1", 1),
+        ("t1", " \\_ job.1", 1),
+    ]
+    assert EXECUTIONS.render(made).splitlines()[0].split()[:3] == ["ID", "NAME", "EXECUTION"]

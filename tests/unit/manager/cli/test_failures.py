@@ -1,0 +1,137 @@
+import errno
+import os
+from pathlib import Path
+
+import click
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+
+from common.errors import NotFound
+from manager.cli import cli
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import ApiError, CannotConnect, CommandFailed, cannot_connect, explain
+from tests.fakes.manager_socket import client_of
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, list(words))
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["service", "create", "--nope", "x"], 125, "unknown flag: --nope\nSee 'swarm-manager service create --help'."),
+        (["service", "create", "--mount", "a", "x"], 125, 'invalid argument "a" for "--mount" flag: invalid field'),
+        (["service", "ls", "-f", "a"], 125, 'invalid argument "a" for "-f, --filter" flag: bad format of filter'),
+        (["service", "create", "--name"], 125, "Option '--name' requires an argument."),
+        (["service", "rm"], 1, '"swarm-manager service rm" requires at least 1 argument.'),
+        (["service", "inspect", ""], 1, "SERVICE is empty (is a variable of your shell's not set?)"),
+        (["service", "rm", "a", " "], 1, "SERVICE is empty"),
+        (["service", "update", "--image", "web", ""], 1, "SERVICE is empty"),
+        (["node", "ps", ""], 1, "NODE is empty"),
+        (["stack", "rm", ""], 1, "STACK is empty"),
+        (["exec", "", "true"], 1, "CONTAINER is empty"),
+        (["service", "scale", "", "a=1"], 1, "SERVICE=REPLICAS is empty"),
+        (["node", "update"], 1, '"swarm-manager node update" requires exactly 1 argument.'),
+        (["service", "ls", "extra"], 1, "Got unexpected extra argument (extra)"),
+        (["nope"], 1, "No such command 'nope'."),
+        (["-H", "ftp://x", "service", "ls"], 1, "invalid address 'ftp://x'"),
+        (["service", "scale", "web"], 1, "Invalid scale specifier 'web'."),
+        (["service", "scale", "web=x"], 1, "web: invalid replicas value x"),
+        (["service", "scale", "web=²"], 1, "web: invalid replicas value ²"),
+        (["service", "create", "--env-file", "/no", "x"], 1, "cannot read the environment file /no: No such file"),
+        (["stack", "deploy", "x"], 1, "Please specify a Compose file"),
+        (["stack", "deploy", "-c", "/nothing.yml", "x"], 1, "open /nothing.yml: no such file or directory"),
+        (["-H", "unix:///nothing.sock", "node", "ls"], 1, "Cannot connect to the manager at unix:///nothing.sock"),
+    ],
+)
+def test_what_a_user_does_wrong_is_a_message_and_an_exit_code(words: list[str], code: int, message: str):
+    found = run(*words)
+    assert found[0] == code
+    assert found[1].startswith(message)
+    assert "Traceback" not in found[1]
+
+
+def test_a_path_that_no_file_can_have_is_said_with_its_place(tmp_path: Path):
+    file = tmp_path / "stack.yaml"
+    file.write_text('services: {web: {image: web, env_file: "a\\0b"}}')
+    code, err = run("stack", "config", "-c", str(file))
+    assert code == 1
+    assert "services.web.env_file: cannot read" in err
+    assert "Traceback" not in err
+
+
+def test_a_full_disk_below_the_output_is_no_bug():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert explain(full) == ("cannot write the output: No space left on device", 1)
+    assert "This is a bug" in explain(OSError(errno.EBADF, "x"))[0]
+
+
+def test_debug_shows_where_an_error_comes_from():
+    code, err = run("-H", "unix:///nothing.sock", "--debug", "node", "ls")
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_a_failed_connection_says_which_why_and_what_to_do():
+    for cause, hint in (
+        (PermissionError(), "group swarm"),
+        (FileNotFoundError(), "swarm-manager init"),
+        (ConnectionRefusedError(), "swarm-manager start"),
+        (OSError(113, "No route to host"), "No route to host"),
+    ):
+        message = cannot_connect("unix:///x.sock", cause).message
+        assert "unix:///x.sock" in message
+        assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ApiError(404, "service x not found"), ("Error response from daemon: service x not found", 1)),
+        (NotFound("no such thing"), ("no such thing", 1)),
+        (CommandFailed(""), ("", 1)),
+        (ExceptionGroup("waits", [ExceptionGroup("", [CommandFailed("why")])]), ("why", 1)),
+        (KeyboardInterrupt(), ("", 130)),
+        (click.ClickException("odd"), ("odd", 1)),
+    ],
+)
+def test_errors_are_explained(error: BaseException, said: tuple[str, int]):
+    assert explain(error) == said
+
+
+def test_what_nobody_expected_is_called_a_bug():
+    message, code = explain(KeyError("x"))
+    assert code == 1
+    assert "bug" in message
+    assert "--debug" in message
+
+
+def test_addresses():
+    assert Endpoint("unix:///run/x.sock").socket == "/run/x.sock"
+    assert Endpoint("tcp://10.0.0.1").base == "http://10.0.0.1:2375"
+    assert Endpoint("tcp://[::1]:99").base == "http://[::1]:99"
+
+
+async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tmp_path: Path):
+    async def engine(_: web.BaseRequest) -> web.Response:
+        return web.json_response({"message": "not a manager"}, status=503, headers={"Server": "Docker/26.1 (linux)"})
+
+    async with client_of(engine, tmp_path) as client:
+        with pytest.raises(CannotConnect, match=r"a Docker engine answers, and no manager\.\nGive .* --host"):
+            await client.get("/services")
+
+
+async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):
+    headers = [{"Warning": '199 swarm-manager "not complete: h3: down"'}] * 2 + [{"Warning": '299 - "old"'}, {}]
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.json_response([], headers=headers.pop(0))
+
+    said: list[str] = []
+    async with client_of(answer, tmp_path, said.append) as client:
+        while headers:
+            assert await client.get("/containers/json") == []
+    assert said == ["not complete: h3: down"]

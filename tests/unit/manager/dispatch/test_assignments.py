@@ -1,0 +1,93 @@
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import Unavailable
+from manager.dispatch.assignments import MAX_WAITING, PAUSE_SECONDS, SLICE, SlicedWrites
+from tests.fakes.virtual_loop import run_virtual
+
+
+class Log:
+    """What was written and what was acknowledged, in order."""
+
+    def __init__(self) -> None:
+        self.slices: list[list[int]] = []
+        self.done: list[tuple[int, int]] = []
+
+    async def write(self, entries: Sequence[int]) -> None:
+        await asyncio.sleep(0.001)
+        self.slices.append(list(entries))
+
+    async def finish(self, number: int) -> None:
+        self.done.append((number, sum(map(len, self.slices))))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 350), max_size=30))
+def test_all_is_written_in_order_in_slices_and_acknowledged_when_it_is(sizes: list[int]) -> None:
+    async def story() -> None:
+        log = Log()
+        writes = SlicedWrites(log.write)
+        running = asyncio.create_task(writes.run())
+        before = 0
+        for number, size in enumerate(sizes):
+            await writes.put(range(before, before + size), partial(log.finish, number))
+            before += size
+        writes.close()
+        await running
+        assert [entry for part in log.slices for entry in part] == list(range(before))
+        assert all(1 <= len(part) <= SLICE for part in log.slices)
+        assert [number for number, _ in log.done] == list(range(len(sizes)))
+        assert all(written >= sum(sizes[: number + 1]) for number, written in log.done)
+
+    run_virtual(story())
+
+
+def test_between_slices_there_is_time_for_others_and_the_first_waits_for_nothing() -> None:
+    async def story() -> None:
+        log = Log()
+        writes = SlicedWrites(log.write)
+        running = asyncio.create_task(writes.run())
+        await asyncio.sleep(1)
+        await writes.put(range(5 * SLICE), partial(log.finish, 1))
+        await asyncio.sleep(0.0015)
+        assert len(log.slices) == 1
+        await asyncio.sleep(4 * (PAUSE_SECONDS + 0.001) - 0.005)
+        assert len(log.slices) == 4
+        await asyncio.sleep(0.01)
+        assert log.done == [(1, 5 * SLICE)]
+        running.cancel()
+
+    run_virtual(story())
+
+
+def test_who_hands_in_too_much_waits() -> None:
+    async def story() -> None:
+        log = Log()
+        writes = SlicedWrites(log.write)
+        for number in range(MAX_WAITING):
+            await writes.put([number], partial(log.finish, number))
+        waiting = asyncio.create_task(writes.put([MAX_WAITING], partial(log.finish, MAX_WAITING)))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        running = asyncio.create_task(writes.run())
+        await waiting
+        writes.close()
+        await running
+        assert [number for number, _ in log.done] == list(range(MAX_WAITING + 1))
+
+    run_virtual(story())
+
+
+async def test_what_the_store_refuses_ends_it() -> None:
+    async def write(_: Sequence[int]) -> None:
+        raise Unavailable("the disk is full")
+
+    writes = SlicedWrites(write)
+    await writes.put([1], partial(Log().finish, 1))
+    with pytest.raises(Unavailable):
+        await writes.run()

@@ -1,0 +1,240 @@
+"""Encrypted networks on a host: links, routes, rules; what is there while keys change, and while there are none."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.model.container import DriverConfig
+from common.model.network import Network
+from common.model.node import TunnelKey
+from common.wire.messages import Peer
+from tests.unit.worker.net.worlds import POOLS6, RED, facts, network, world
+from worker.host import command
+from worker.net.apply import wireguard
+from worker.net.apply import wireguard as links
+from worker.net.plan.host_plan import HostPlan, plan
+from worker.net.plan.kernel import Route
+from worker.net.plan.ruleset import difference
+from worker.net.plan.topology import DEFAULT_MTU
+
+BRIDGE = f"oc-{RED[:12]}"
+PRIVATE = b"\1" * 32
+STATE = (
+    "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\tBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAEEAQQBBAE=\t51877\toff\n"
+    "BAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAIEAgQCBAI=\t(none)\t192.168.7.2:51877\t10.2.17.0/24\t1790000000\t1\t2\t25\n"
+    "BAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAMEAwQDBAM=\t(none)\t192.168.7.3:51877\t10.2.18.0/24\t0\t0\t0\t25\n"
+)
+
+
+def key(generation: int, node: int = 1) -> TunnelKey:
+    return TunnelKey(generation=generation, private=PRIVATE, public=public(generation, node))
+
+
+def public(generation: int, node: int) -> bytes:
+    return bytes((generation, node)) * 16
+
+
+def secret() -> Network:
+    return network(RED, "10.2.0.0/16", driver=DriverConfig(name="overlay", options={"encrypted": ""}))
+
+
+def peers(*generations: int) -> dict[str, Peer]:
+    return {
+        f"node{i}": Peer(
+            node_id=f"node{i}", number=i, addr=f"192.168.7.{i}", keys={each: public(each, i) for each in generations}
+        )
+        for i in (2, 3)
+    }
+
+
+def planned(*own: int, theirs: tuple[int, ...] = (), **more: Any) -> HostPlan:
+    given = {"tunnel_keys": tuple(map(key, own)), "peers": peers(*(theirs or own)), **more.pop("world", {})}
+    return plan(world(networks=(network(), secret()), **given), (), (), facts(**more))
+
+
+def ways(found: HostPlan) -> dict[str, str]:
+    """Return the link to each peer's part of the encrypted network."""
+    return {
+        item.destination: item.link
+        for item in found.items
+        if isinstance(item, Route) and item.destination.startswith("10.2.") and item.gateway
+    }
+
+
+def test_a_link_knows_each_peers_key_address_and_part():
+    found = planned(4).wireguard
+    assert found is not None
+    (link,) = found.values()
+    assert (link.name, link.port, link.mtu) == ("orc-wg0", 51877, DEFAULT_MTU - 80)
+    assert [(peer.public, peer.endpoint, peer.ranges) for peer in link.peers] == [
+        (public(4, 2), (IPv4Address("192.168.7.2"), 51877), ("10.2.17.0/24",)),
+        (public(4, 3), (IPv4Address("192.168.7.3"), 51877), ("10.2.18.0/24",)),
+    ]
+    assert "Endpoint = 192.168.7.2:51877\nAllowedIPs = 10.2.17.0/24\nPersistentKeepalive" in link.config()
+    assert repr(PRIVATE) not in repr(found)
+
+
+def test_encrypted_networks_go_over_it_and_others_do_not():
+    found = planned(4)
+    assert ways(found) == {"10.2.17.0/24": "orc-wg0", "10.2.18.0/24": "orc-wg0"}
+    plain = {item.link for item in found.items if isinstance(item, Route) and item.destination == "10.1.17.0/24"}
+    assert plain == {"orc-vx"}
+    mtus = {network.network_id[:3]: network.mtu for network in found.networks.values()}
+    assert (mtus["red"], mtus["blu"], mtus[""]) == (DEFAULT_MTU - 80, DEFAULT_MTU - 50, DEFAULT_MTU - 50)
+
+
+def test_without_keys_of_one_generation_there_is_no_way():
+    assert ways(planned()) == {}
+    assert ways(planned(4, theirs=(3,))) == {}
+
+
+def test_no_rule_lets_an_encrypted_network_go_plain():
+    found = planned().ruleset
+    assert found is not None
+    assert list(found.lookups["netpair"].elements) == ['"oc-blue00000000" . 10.1.0.0/16']
+    assert list(found.lookups["secretpair"].elements) == [f'"{BRIDGE}" . 10.2.0.0/16']
+    assert list(found.lookups["secretways"].elements) == ['"lo"', f'"{BRIDGE}"', '"orc-wg0"', '"orc-wg1"']
+    assert found.chains["h_last"].rules[0] == "ip daddr @secret oifname != @secretways drop"
+    assert "ip saddr @secret iifname != @secretways drop" in found.chains["h_raw"].rules
+    forward = list(found.chains["h_fwd"].rules)
+    closed = forward.index('oifname { "orc-wg0", "orc-wg1" } drop')
+    assert closed < forward.index('iifname "oc-gw" oifname != "orc-vx" accept')
+
+
+def test_a_new_generation_is_used_with_those_that_have_answered_over_it():
+    assert set(ways(planned(4, 5)).values()) == {"orc-wg0"}
+    some = planned(4, 5, answered=frozenset({public(5, 3), public(4, 3), public(4, 2)}))
+    assert ways(some) == {"10.2.17.0/24": "orc-wg0", "10.2.18.0/24": "orc-wg1"}
+    assert some.wireguard is not None
+    assert [link.port for link in some.wireguard.values()] == [51877, 51878]
+
+
+def test_the_old_generation_goes_when_the_manager_says_so():
+    found = planned(5, theirs=(4, 5))
+    assert set(ways(found).values()) == {"orc-wg1"}
+    assert found.wireguard is not None
+    assert list(found.wireguard) == ["orc-wg1"]
+
+
+def test_after_a_restart_the_links_stay_until_a_manager_has_said_the_keys():
+    unknown = {"tunnel_keys": None}
+    found = planned(theirs=(4, 5), world=unknown, wireguard_links=frozenset({"orc-wg1"}))
+    assert found.wireguard is None
+    assert set(ways(found).values()) == {"orc-wg1"}
+    assert ways(planned(theirs=(4, 5), world=unknown)) == {}
+
+
+def test_without_encrypted_networks_there_is_no_link_and_no_packet_is_asked_about_them():
+    found = plan(world(tunnel_keys=(key(4),), peers=peers(4), address_pools=POOLS6), (), (), facts(ipv6=True))
+    assert found.wireguard == {}
+    assert {table.family for table in found.rulesets} >= {"ip", "ip6"}
+    for table in found.rulesets:
+        rules = [rule for chain in table.chains.values() for rule in chain.rules if chain.hook]
+        assert not any("@secret " in rule for rule in rules)
+
+
+def test_the_first_encrypted_network_brings_its_rules():
+    plain = plan(world(), (), (), facts()).ruleset
+    secret = planned().ruleset
+    assert plain is not None
+    assert secret is not None
+    text = difference(plain, secret)
+    assert "add rule ip orc h_last ip daddr @secret oifname != @secretways drop" in text
+    assert "add rule ip orc h_raw ip saddr @secret iifname != @secretways drop" in text
+
+
+def test_a_host_that_cannot_encrypt_says_so():
+    problems = planned(4, encrypts=False).site.problems
+    assert "has no WireGuard: install Debian's wireguard-tools" in problems[RED]
+
+
+def test_ipv6_goes_the_same_way():
+    options = DriverConfig(name="overlay", options={"encrypted": ""})
+    both = network(RED, "10.2.0.0/16", subnet6="fd00:2::/64", driver=options)
+    given = {"networks": (network(), both), "address_pools": POOLS6, "tunnel_keys": (key(4),), "peers": peers(4)}
+    found = plan(world(**given), (), (), facts(ipv6=True))
+    assert found.wireguard is not None
+    assert found.wireguard["orc-wg0"].peers[0].ranges == ("10.2.17.0/24", "fd00:2::a02:1100/120")
+    routes = {item.destination: item.link for item in found.items if isinstance(item, Route)}
+    assert routes["fd00:2::a02:1100/120"] == "orc-wg0"
+    (table,) = [each for each in found.rulesets if each.family == "ip6"]
+    assert list(table.lookups["secretpair"].elements) == [f'"{BRIDGE}" . fd00:2::/64']
+    assert not table.lookups["netpair"].elements
+    assert table.chains["h_last"].rules[0] == "ip6 daddr @secret oifname != @secretways drop"
+    assert "ip6 saddr @secret iifname != @secretways drop" in table.chains["h_raw"].rules
+    bare = plan(world(**{**given, "tunnel_keys": ()}), (), (), facts(ipv6=True)).items
+    assert not any(isinstance(item, Route) and item.destination.startswith("fd00:2::a02:11") for item in bare)
+
+
+async def test_a_link_that_is_late_is_not_given_up_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Making it anew would cut off what it carries: it is silent three times running before that."""
+    answers = iter([STATE, "late", "late", STATE, "late", "late", "late", "gone", STATE, "gone"])
+
+    async def run(*argv: str) -> command.Output:
+        assert argv == ("wg", "show", "orc-wg0", "dump")
+        said = next(answers)
+        if said == "late":
+            await asyncio.Event().wait()
+        return command.Output(int(said == "gone"), said, "")
+
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(wireguard, "PATIENCE_SECONDS", 0.001)
+    kept = wireguard.WireGuard(wireguard.USERSPACE, lambda: None)
+    seen = []
+    for _ in range(10):
+        await kept.look({"orc-wg0", "eth0"})
+        seen.append(bool(kept.answered))
+    assert seen == [True, True, True, True, True, True, False, False, True, False]
+
+
+async def test_a_new_link_is_prepared_before_anything_can_come_over_it(monkeypatch: pytest.MonkeyPatch):
+    """A peer may send over it at once; what the kernel then checks by its usual settings is lost."""
+    done: list[str] = []
+
+    async def must(*argv: str, **_: object) -> None:
+        done.append(argv[0])
+
+    async def run(*argv: str) -> command.Output:
+        return command.Output(0, STATE, "")
+
+    async def set_up(name: str, mtu: int, address: str) -> None:
+        done.append(f"up with {address}")
+
+    monkeypatch.setattr(command, "must", must)
+    monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr(links, "set_up", set_up)
+    found = planned(4).wireguard
+    assert found is not None
+    made = wireguard.WireGuard(wireguard.USERSPACE, lambda: done.append("prepared"))
+    await made.apply(found, ())
+    assert done == ["wireguard-go", "prepared", "wg", "up with 10.239.240.1/32"]
+    await made.apply(planned(4, theirs=(5,)).wireguard or {}, {"orc-wg0"})
+    assert done.count("prepared") == 1
+
+
+def test_the_state_of_a_link_is_read_from_wg():
+    found = planned(4).wireguard
+    assert found is not None
+    link = found["orc-wg0"]
+    state = wireguard.parse(STATE)
+    assert state is not None
+    assert state.is_like(link)
+    assert state.answered == {public(4, 2)}
+    assert not state.is_like(planned(4, theirs=(5,)).wireguard["orc-wg0"])  # type: ignore[index]
+    assert wireguard.parse("") is None
+
+
+def test_a_links_process_is_found_among_programs_with_arguments_in_any_encoding(tmp_path: Path) -> None:
+    for number, line in enumerate((b"caf\xe9\0", b"/usr/bin/wireguard-go\0orc-wg0\0", b"wireguard-go\0orc-wg1\0")):
+        folder = tmp_path / str(number)
+        (folder / "ns").mkdir(parents=True)
+        (folder / "ns/net").symlink_to(tmp_path / "self/ns/net")
+        (folder / "cmdline").write_bytes(line)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/net").write_text("")
+    assert wireguard._processes("orc-wg0", tmp_path) == [1]

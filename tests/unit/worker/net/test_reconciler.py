@@ -1,0 +1,110 @@
+"""The loop that keeps a host as planned, when planning or applying fails."""
+
+import asyncio
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from common.aio.steady import PAUSE_SECONDS
+from common.clock import SystemClock
+from common.errors import Unavailable
+from tests.fakes.engine import FakeEngine
+from tests.fakes.virtual_loop import run_virtual
+from tests.unit.worker.net.worlds import RED, network, world
+from worker.net.attachments import Attachments
+from worker.net.dns.service import ClusterDns
+from worker.net.plan.host_plan import HostPlan
+from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Keeper
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble", "pause"),
+    [
+        (Unavailable("the kernel refuses"), "the kernel refuses", RETRY_SECONDS),
+        (KeyError("blue"), "internal error of the worker: KeyError('blue')", PAUSE_SECONDS),
+    ],
+)
+def test_a_pass_that_fails_is_tried_again_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, trouble: str, pause: float
+):
+    passes: list[float] = []
+
+    async def fail_once(*_: object) -> None:
+        passes.append(asyncio.get_running_loop().time())
+        if len(passes) == 1:
+            raise error
+
+    async def story() -> None:
+        dns = ClusterDns(tmp_path / "resolv", random.Random(1))
+        attachments = Attachments(SystemClock())
+        keeper = Keeper(FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption="")
+        monkeypatch.setattr(keeper, "_pass", fail_once)
+        keeping = asyncio.create_task(keeper._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
+        keeper.note()
+        await keeper.next_pass()
+        assert keeper.trouble == trouble
+        await keeper.in_line()
+        assert keeper.trouble == ""
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    run_virtual(story())
+    assert passes[1] - passes[0] == pytest.approx(pause + COALESCE_SECONDS)
+
+
+class SlowHost:
+    """A host whose engine takes its time with networks; `networks` are those that it has."""
+
+    def __init__(self) -> None:
+        self.networks: set[str] = set()
+        self._wanted: set[str] = set()
+
+    async def apply(self, plan: HostPlan, _: object) -> None:
+        self._wanted = set(plan.networks)
+        self.networks |= self._wanted
+
+    async def remove_unused_networks(self) -> bool:
+        wanted = set(self._wanted)
+        await asyncio.sleep(CHECK_SECONDS / 2)
+        self.networks &= wanted
+        return True
+
+    def check_sysctls(self) -> None: ...
+
+    async def encryption_changed(self) -> bool:
+        return False
+
+
+def test_a_network_goes_that_is_not_needed_any_more_since_others_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    host = SlowHost()
+
+    async def nothing(*_: object) -> None: ...
+
+    async def story() -> None:
+        dns = ClusterDns(tmp_path / "resolv", random.Random(1))
+        keeper = Keeper(
+            FakeEngine(), "node1", tmp_path / "n", Attachments(SystemClock()), dns, advertised="", encryption=""
+        )
+        for step in ("_see", "_cut_forgotten"):
+            monkeypatch.setattr(keeper, step, nothing)
+        monkeypatch.setattr(keeper, "_check_firewall", lambda: None)
+        monkeypatch.setattr(keeper.connections, "check", lambda: None)
+        keeper.surveyed.set()
+        both = network(), network(RED, "10.2.0.0/16")
+        keeper.world = world(networks=both)
+        await keeper._pass(host, None)  # type: ignore[arg-type]
+        checking = asyncio.create_task(keeper._check(host))  # type: ignore[arg-type]
+        await asyncio.sleep(CHECK_SECONDS * 1.2)  # it looks for unused networks
+        keeper.world = world(networks=both[:1])
+        await keeper._pass(host, None)  # type: ignore[arg-type]
+        assert len(host.networks) == 3, "the gateway's, too"
+        await asyncio.sleep(CHECK_SECONDS * 2)
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
+
+    run_virtual(story())
+    assert sorted(name[:8] for name in host.networks) == ["00-orc-g", "orc-blue"]

@@ -1,0 +1,173 @@
+"""An agent whose tasks are given other secrets and configs while their containers run."""
+
+import asyncio
+
+import msgspec
+
+from common.model.container import ConfigReference, ContainerSpec, DriverConfig, SecretReference
+from common.model.secret import Config, ConfigSpec, Secret, SecretSpec
+from common.model.task import Renewal, Task, TaskState
+from tests.fakes.engine import FakeEngine, Program
+from tests.unit.worker.test_agent import virtual
+from tests.unit.worker.worlds import World, make_task, want
+from worker.interfaces import Phase
+
+GOLANG = DriverConfig(name="golang")
+
+
+def secret(object_id: str, data: bytes) -> Secret:
+    return Secret(id=object_id, spec=SecretSpec(name="key", data=data))
+
+
+def config(text: str) -> Config:
+    return Config(id="c", spec=ConfigSpec(name="conf", data=text.encode(), templating=GOLANG))
+
+
+def using(secret_id: str) -> ContainerSpec:
+    return ContainerSpec(
+        secrets=(SecretReference(secret_id=secret_id, secret_name="key"),),
+        configs=(ConfigReference(config_id="c", config_name="conf"),),
+    )
+
+
+ONE, TWO = secret("one", b"1"), secret("two", b"2")
+FIRST = make_task(container=using("one"), spec_version=1)
+CONF = config('{{secret "key"}} of {{.Task.Slot}}')
+
+
+def renewed(task: Task, secret_id: str = "two", version: int = 2, signal: str = "SIGHUP") -> Task:
+    container = msgspec.structs.replace(using(secret_id), image="web")
+    spec = msgspec.structs.replace(task.spec, container_spec=container)
+    return msgspec.structs.replace(task, spec=spec, spec_version=version, renewal=Renewal(signal=signal))
+
+
+def contents(world: World) -> list[bytes]:
+    return [file.data for file in world.files.written["t1"]]
+
+
+async def started(world: World) -> None:
+    await world.assign(FIRST, secrets=(ONE,), configs=(CONF,))
+    await asyncio.sleep(1)
+    assert contents(world) == [b"1", b"1 of 1"]
+
+
+@virtual
+async def test_the_container_runs_on_with_other_files_and_is_told():
+    w = World()
+    async with w.running():
+        await started(w)
+        before = w.engine.box("t1")
+        await w.change(renewed(FIRST), secrets=(TWO,), removed_secrets=("one",))
+        await asyncio.sleep(1)
+        assert contents(w) == [b"2", b"2 of 1"]  # what is expanded with it, too
+        assert w.engine.signals == [("web.1.t1", "SIGHUP")]
+        assert w.engine.box("t1") == before
+    assert (w.last().state, w.last().renewed, w.last().err) == (TaskState.RUNNING, 2, "")
+
+
+@virtual
+async def test_it_waits_for_content_that_follows_in_a_message_of_its_own():
+    w = World()
+    async with w.running():
+        await started(w)
+        await w.change(renewed(FIRST), removed_secrets=("one",))
+        await asyncio.sleep(1)
+        assert (w.last().renewed, contents(w)[0]) == (0, b"1")
+        await w.change(secrets=(TWO,))
+        await asyncio.sleep(1)
+        assert (w.last().renewed, contents(w)[0]) == (2, b"2")
+
+
+@virtual
+async def test_an_agent_that_was_away_catches_up_and_one_that_was_not_tells_nobody_twice():
+    w = World()
+    async with w.running():
+        await started(w)
+    for _ in range(2):
+        async with w.running():
+            await w.assign(renewed(FIRST), secrets=(TWO,), configs=(CONF,))
+            await asyncio.sleep(1)
+        assert w.last().renewed == 2
+        w.memory.states.clear()  # it has forgotten what it did
+    assert w.engine.signals == [("web.1.t1", "SIGHUP")]
+
+
+@virtual
+async def test_what_cannot_be_done_is_said_and_the_program_goes_on():
+    w = World()
+    w.files.refusal = "cannot change a file"
+    async with w.running():
+        await started(w)
+        await w.change(renewed(FIRST), secrets=(TWO,))
+        await asyncio.sleep(1)
+        assert (w.last().state, w.last().refused, w.last().renewed) == (TaskState.RUNNING, 2, 0)
+        assert w.last().err == "cannot give the running container new secrets or configs: cannot change a file"
+        assert w.engine.running == ["web.1.t1"]
+        w.files.refusal = ""
+        await w.change(renewed(FIRST, version=3))
+        await asyncio.sleep(1)
+        assert (w.last().renewed, w.last().err) == (3, "")
+
+
+@virtual
+async def test_a_template_that_is_wrong_is_refused_without_its_content():
+    w = World()
+    async with w.running():
+        await started(w)
+        bad = Secret(id="two", spec=SecretSpec(name="key", data=b"{{hunter2", templating=GOLANG))
+        await w.change(renewed(FIRST), secrets=(bad,))
+        await asyncio.sleep(1)
+        assert w.last().refused == 2
+        assert w.last().err.endswith("the secret key cannot be expanded as a template")
+        assert contents(w)[0] == b"1"
+
+
+@virtual
+async def test_a_container_that_ends_meanwhile_has_ended_and_nothing_else():
+    w = World()
+    async with w.running():
+        await started(w)
+        w.files.refusal = "no such process"
+        w.engine.kill("t1")
+        await w.change(renewed(FIRST), secrets=(TWO,))
+        await asyncio.sleep(1)
+    assert (w.last().state, w.last().refused) == (TaskState.FAILED, 0)
+
+
+@virtual
+async def test_what_has_not_started_yet_starts_with_the_newest():
+    w = World()
+    async with w.running():
+        await w.assign(want(FIRST, TaskState.READY), secrets=(ONE,), configs=(CONF,))
+        await asyncio.sleep(1)
+        await w.change(want(renewed(FIRST), TaskState.RUNNING), secrets=(TWO,))
+        await asyncio.sleep(1)
+        assert (contents(w)[0], w.last().renewed, w.engine.signals) == (b"2", 2, [])
+
+
+@virtual
+async def test_a_signal_of_ours_that_ends_most_programs_is_not_somebody_elses():
+    w = World(engine=FakeEngine({"web": Program(exits_after=5)}))
+    async with w.running():
+        await started(w)
+        await w.change(renewed(FIRST, signal="SIGTERM"), secrets=(TWO,))
+        await asyncio.sleep(1)
+        assert w.engine.signals == [("web.1.t1", "SIGTERM")]
+        await asyncio.sleep(5)
+        assert w.engine.box("t1").phase is Phase.EXITED
+    assert w.last().state is TaskState.COMPLETE
+
+
+@virtual
+async def test_an_engine_that_is_away_is_waited_for():
+    w = World()
+    async with w.running():
+        await started(w)
+        w.engine.fall(exit_code=None)
+        await w.change(renewed(FIRST), secrets=(TWO,))
+        await asyncio.sleep(3)
+        assert (w.last().renewed, w.last().refused) == (0, 0)
+        w.engine.rise()
+        await asyncio.sleep(5)
+        assert w.last().renewed == 2
+        assert w.engine.signals == [("web.1.t1", "SIGHUP")]

@@ -1,0 +1,99 @@
+"""Whether an engine that is silent only has nothing to say: it may hang itself, or containerd under it may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import NoReturn
+
+from common.aio.pulse import Pulse
+from worker.interfaces import JSON, EngineDown
+
+# An engine that was not heard from for so long is pinged, and has so long to answer that.
+SILENT_SECONDS = 5.0
+PING_SECONDS = 10.0
+# One that has not done for so long what it was told is asked for its version, which it cannot say without containerd.
+STUCK_SECONDS = 30.0
+VERSION_SECONDS = 20.0
+
+
+class Hanging:
+    """Tells an engine that hangs. `host` is its name in errors; `ping` and `version` ask it for these."""
+
+    def __init__(self, host: str, ping: Callable[[], Awaitable[None]], version: Callable[[], Awaitable[None]]) -> None:
+        self._host = host
+        self.pulse = Pulse(ping, SILENT_SECONDS, PING_SECONDS)
+        self.changes = OpenChanges(version, STUCK_SECONDS, VERSION_SECONDS)
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[asyncio.Future[NoReturn]]:
+        """Watch an engine that has just answered; what this yields raises EngineDown when it hangs."""
+        self.pulse.heard()
+        hung = asyncio.ensure_future(self._hung())
+        try:
+            yield hung
+        finally:
+            hung.cancel()
+            await asyncio.gather(hung, return_exceptions=True)  # whoever waited for it has heard why
+
+    async def _hung(self) -> NoReturn:
+        dead, stuck = asyncio.ensure_future(self.pulse.stopped()), asyncio.ensure_future(self.changes.stopped())
+        try:
+            await asyncio.wait({dead, stuck}, return_when=asyncio.FIRST_COMPLETED)
+            if dead.done():
+                dead.result()
+                raise EngineDown(
+                    f"the Docker engine at {self._host} hangs: it has not answered for "
+                    f"{self.pulse.silence + self.pulse.patience:g} s "
+                    "(`systemctl restart docker` on its host starts it anew)"
+                )
+            stuck.result()
+            raise EngineDown(
+                f"the Docker engine at {self._host} answers, but does nothing: containerd, under it, hangs; it has "
+                f"said nothing for {self.changes.patience:g} s "
+                "(`systemctl restart containerd` on its host starts it anew)"
+            )
+        finally:
+            dead.cancel()
+            stuck.cancel()
+            await asyncio.gather(dead, stuck, return_exceptions=True)
+
+
+async def next_unless(lines: AsyncIterator[JSON], hung: asyncio.Future[NoReturn]) -> JSON | None:
+    """Wait for the next line of an answer that may be silent for long; None at its end. Raises what `hung` raises."""
+    coming = asyncio.ensure_future(anext(lines, None))
+    try:
+        await asyncio.wait((coming, hung), return_when=asyncio.FIRST_COMPLETED)
+        return await (coming if coming.done() else hung)
+    finally:
+        coming.cancel()
+
+
+class OpenChanges(Pulse):
+    """What the engine was told to do and has not done yet: only while there is some is it asked.
+
+    And again as long as a change goes on: a stop may take its grace, a start wait for a volume's driver.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[None]], silence: float, patience: float) -> None:
+        super().__init__(ask, silence, patience)
+        self._begun_at: dict[object, float] = {}  # the loop's time, oldest first
+        self._some = asyncio.Event()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Have the block tell the engine to do something, and wait until it is done."""
+        key = object()
+        self._begun_at[key] = asyncio.get_running_loop().time()
+        self._some.set()
+        try:
+            yield
+        finally:
+            del self._begun_at[key]
+            if not self._begun_at:
+                self._some.clear()
+
+    async def _silent_since(self) -> float:
+        await self._some.wait()
+        return max(next(iter(self._begun_at.values())), self._heard_at)

@@ -1,0 +1,1 @@
+"""The host itself: joining and leaving, locks, resources, tools."""

@@ -1,0 +1,278 @@
+"""Joining a cluster and starting the daemon: what the command line does besides it. `leave` is the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from common.clock import SystemClock
+from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
+from common.net.addressing import is_one_host
+from common.process.daemon import Daemon
+from common.process.interrupt import attempt
+from common.process.private_files import private_folder
+from common.text.terminal import printable
+from common.wire.client import JoinTerms, Membership, join
+from common.wire.token import parse_token
+from worker import otherswarm
+from worker.config import (
+    DEFAULT_DATA_DIR,
+    DEFAULT_IMAGE_PORT,
+    DEFAULT_KEEP_IMAGES,
+    UNIT,
+    DataDir,
+    WorkerConfig,
+    format_address,
+    is_manager_address,
+    parse_address,
+)
+from worker.engine.driver import DEFAULT_HOST, DockerEngine
+from worker.host import locks, status_file
+from worker.host.leave import undo, withdraw_with
+from worker.host.status_file import WorkerStatus
+from worker.intake.words import identifier
+from worker.interfaces import JSON
+
+START_SECONDS = 30.0
+AVAILABILITIES = ("active", "pause", "drain")
+LONGEST_WARNING = 1000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinWishes:
+    """What the user asked for. `manager` is `HOST[:PORT]`."""
+
+    manager: str
+    token: str
+    advertise_addr: str = ""
+    docker_host: str = DEFAULT_HOST
+    image_port: int = DEFAULT_IMAGE_PORT
+    keep_images: int = DEFAULT_KEEP_IMAGES
+    labels: Mapping[str, str] = field(default_factory=dict)
+    availability: str = "active"
+
+
+def daemon(data: DataDir) -> Daemon:
+    """Return the background program of a data directory."""
+    return Daemon(module="worker.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
+
+
+async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
+    """Get a certificate and store it; nothing is stored when anything fails. `warn` gets what the manager warns of.
+
+    Raises:
+        AlreadyExists: this data directory is a member already.
+        InvalidArgument: the token or an address is none.
+        Unavailable: no engine, or no manager, answers.
+        Unauthenticated: the token is of another cluster, or rotated.
+        FailedPrecondition: the engine is too old, another worker's or in a Docker Swarm with the tunnels' port, or the
+            clocks differ too much.
+
+    """
+    if data.joined:
+        config = data.load()
+        raise AlreadyExists(
+            f"this host has joined cluster {config.cluster_id} already, as node {config.node_id}: "
+            "leave that first with 'swarm-worker leave', or join another engine with --docker-host and --data-dir"
+        )
+    parse_token(wishes.token)
+    check_ip(wishes.advertise_addr)
+    host, port = parse_address(wishes.manager)
+    with locks.hold(locks.engine_at(wishes.docker_host)) as ours:
+        if not ours:
+            raise FailedPrecondition(locks.engine_taken(wishes.docker_host))
+    info = await engine_info(wishes.docker_host)
+    terms = JoinTerms(
+        hostname=str(info.get("Name", "")),
+        advertise_addr=wishes.advertise_addr,
+        labels=wishes.labels,
+        availability=wishes.availability,
+        engine=str(info.get("ID", "")),
+    )
+    with _kept_on_success(data):  # what cannot be stored is not asked for
+        member = await join(host, port, wishes.token, terms, SystemClock())
+        for sentence in member.warnings:
+            warn(printable(sentence, LONGEST_WARNING))
+        return await _keep(data, _config(wishes, member, format_address(host, port)), member, info, warn)
+
+
+def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
+    return WorkerConfig(
+        node_id=identifier(member.node_id),
+        cluster_id=member.cluster_id,
+        managers=tuple(filter(is_manager_address, member.managers)) or (asked,),
+        advertise_addr=wishes.advertise_addr,
+        docker_host=wishes.docker_host,
+        image_port=wishes.image_port,
+        keep_images=wishes.keep_images,
+    )
+
+
+@contextmanager
+def _kept_on_success(data: DataDir) -> Iterator[None]:
+    """Have a data directory that can be written; it goes if the block fails.
+
+    Raises:
+        Unavailable: it cannot be made, or written.
+
+    """
+    private_folder(data.path)
+    data.check_writable()
+    try:
+        yield
+    except BaseException:
+        data.wipe()
+        raise
+
+
+async def _keep(
+    data: DataDir, config: WorkerConfig, member: Membership, info: JSON, warn: Callable[[str], None]
+) -> WorkerConfig:
+    """Store what joining gave; where that fails, or the host cannot be a node, the manager forgets it, too.
+
+    Raises:
+        Unavailable: it cannot be stored.
+        FailedPrecondition: the engine is in a Docker Swarm that has the tunnels' port.
+
+    """
+    try:
+        if sentence := otherswarm.warning(info, member.data_path_port):
+            warn(sentence)
+        data.credentials.write(member.certificate, member.key, member.root_certificate)
+        data.save(config)
+    except BaseException as error:
+        await withdraw_with(config.managers, member)
+        if isinstance(error, OSError):
+            raise Unavailable(f"cannot store this node's identity in {data.path}: {error.strerror}") from error
+        raise
+    return config
+
+
+async def engine_info(docker_host: str) -> JSON:
+    """Ask the engine what it is.
+
+    Raises:
+        Unavailable: it does not answer.
+        FailedPrecondition: it is too old.
+
+    """
+    engine = DockerEngine(docker_host, random.SystemRandom())
+    try:
+        return await engine.info()
+    finally:
+        await engine.close()
+
+
+@contextmanager
+def taken_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
+    """Have the block join and begin to work; the join is taken back unless it calls what this yields.
+
+    A host that was a member before stays one.
+    """
+    member_before = data.joined
+
+    def take_back() -> None:
+        if data.joined and not member_before:
+            daemon(data).stop()
+            asyncio.run(undo(data))
+
+    with attempt(take_back) as settle:
+        yield settle
+
+
+def start(data: DataDir) -> WorkerStatus:
+    """Start the daemon; return its status when a manager has welcomed it.
+
+    Raises:
+        Unavailable: it did not start, or no manager welcomed it in time.
+
+    """
+    background = daemon(data)
+    background.start(START_SECONDS)
+    return _welcomed(data, background)
+
+
+def start_again(data: DataDir, manager: str = "") -> None:
+    """Start the daemon of a host that has joined; return when it is ready. One that runs is left alone.
+
+    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already. With
+    `manager`, HOST[:PORT], that is where managers are from now on; a daemon that is not there is started anew.
+
+    Raises:
+        FailedPrecondition: this host has not joined; or its worker runs in the foreground, and `manager` is given.
+        InvalidArgument: `manager` is no address.
+        Unavailable: it does not start; its last words.
+
+    """
+    config = data.load()
+    if manager:
+        _send_to(data, config, format_address(*parse_address(manager)))
+    if status_file.read(data.status) is None:
+        daemon(data).start(START_SECONDS)
+
+
+def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
+    status = status_file.read(data.status)
+    if status is not None and status.manager == address:
+        return
+    daemon(data).stop()  # it would write down the managers that it knows
+    check_not_running(data)
+    data.save(msgspec.structs.replace(config, managers=(address,)))
+
+
+def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
+    status = status_file.read(data.status)
+    if status is not None and status.manager:
+        return status
+    why = status.refused if status is not None else ""
+    if not why and background.log_file.exists():  # it goes with the rest
+        why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise Unavailable(f"the worker runs, but no manager welcomes it: {why or f'see {background.log_hint()}'}")
+
+
+def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
+    """Read `key=value` labels.
+
+    Raises:
+        InvalidArgument: a label has no key.
+
+    """
+    labels = {}
+    for entry in entries:
+        key, _, value = entry.partition("=")
+        if not key:
+            raise InvalidArgument(f"label {entry!r} has no name: write it as NAME=VALUE")
+        labels[key] = value
+    return labels
+
+
+def check_ip(text: str) -> None:
+    """Refuse what is neither empty nor the address of one host.
+
+    Raises:
+        InvalidArgument: it is a name, or a mistake.
+
+    """
+    if text and not is_one_host(text):
+        raise InvalidArgument(f"--advertise-addr {text!r} is no IP address of this host: write it as 10.0.0.5")
+
+
+def check_not_running(data: DataDir) -> None:
+    """Refuse to go on while a worker runs on this data directory, in the foreground perhaps.
+
+    Raises:
+        FailedPrecondition: one runs.
+
+    """
+    status = status_file.read(data.status)
+    if status is not None:
+        how = f"'systemctl stop {UNIT}', or 'kill {status.pid}' where no systemd runs it"
+        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first, with {how}")

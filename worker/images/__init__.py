@@ -1,0 +1,1 @@
+"""Images: those the engine has, fetched from other workers, served to them."""

@@ -1,0 +1,154 @@
+"""Images for tasks: have them before a container is created, with as few questions to registries as possible."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from common.clock import Clock
+from common.errors import NotFound
+from common.text.image_names import pinned_id
+from worker.interfaces import Engine, EngineError, Image
+
+# How long one answer, that an image is there and current, holds for other tasks.
+FRESH_SECONDS = 60.0
+
+Tell: TypeAlias = Callable[[str], None]
+# Fetches an image by id from other workers and returns its id here; empty when none has it, NotFound when none can give
+# it.
+Fetch: TypeAlias = Callable[[str, Tell], Awaitable[str]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One image on its way; those who wait hear the same news, late ones the last."""
+
+    task: asyncio.Task[str] | None = None
+    listeners: list[Tell] = field(default_factory=list)
+    news: str = ""
+
+    def tell(self, news: str) -> None:
+        self.news = news
+        for listener in self.listeners:
+            listener(news)
+
+
+class Images:
+    """Has images brought here. Concurrent requests for one image, with the same credentials, are one.
+
+    Credentials live in memory only.
+
+    An image that no registry knows is named by its id, as `name@sha256:ID` or alone, and fetched from other workers.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, fetch: Fetch | None = None) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._fetch = fetch
+        self._auths: dict[str, str] = {}
+        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._fresh: dict[str, tuple[float, str]] = {}
+
+    def set_auth(self, service_id: str, auth: str) -> None:
+        """Remember a service's registry credentials (JSON as in X-Registry-Auth, decoded); empty forgets them."""
+        if auth:
+            self._auths[service_id] = auth
+        else:
+            self._auths.pop(service_id, None)
+
+    def keep_auths(self, services: frozenset[str]) -> None:
+        """Forget the credentials of all other services."""
+        self._auths = {service: auth for service, auth in self._auths.items() if service in services}
+
+    def forget(self, reference: str) -> None:
+        """Do not trust an earlier answer: the engine says that the image is not there."""
+        self._fresh.pop(reference, None)
+
+    async def ensure(self, reference: str, service_id: str, tell: Tell = lambda _: None) -> str:
+        """Return, when the image is on this host, what its engine knows it as. `tell` hears what is being done.
+
+        Raises:
+            NotFound: it is not, and can neither be fetched nor pulled.
+            EngineDown: the engine does not answer.
+
+        """
+        until, name = self._fresh.get(reference, (0.0, ""))
+        if until > self._clock.now():
+            return name
+        auth = self._auths.get(service_id, "")
+        flight = self._flights.get((reference, auth))
+        if flight is None:
+            flight = self._flights[reference, auth] = _Flight()
+            flight.task = self._take_off(reference, self._have(reference, auth, flight.tell))
+        elif flight.news:
+            tell(flight.news)
+        assert flight.task is not None
+        flight.listeners.append(tell)
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.listeners.remove(tell)
+            if not flight.listeners:
+                await self._land((reference, auth), flight)
+
+    @staticmethod
+    def _take_off(reference: str, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
+        return asyncio.get_running_loop().create_task(work, name=f"image {reference}")
+
+    async def _land(self, what: tuple[str, str], flight: _Flight) -> None:
+        """End a flight that nobody waits for any more; its result has been taken by those who did."""
+        if self._flights.get(what) is flight:
+            del self._flights[what]
+        assert flight.task is not None
+        flight.task.cancel()
+        await asyncio.gather(flight.task, return_exceptions=True)
+
+    async def _have(self, reference: str, auth: str, tell: Tell) -> str:
+        image_id = pinned_id(reference)
+        name = await self._have_pinned(reference, image_id, tell) if image_id else ""
+        if not name:
+            await self._have_named(reference, auth, tell)
+            name = reference
+        now = self._clock.now()
+        self._fresh = {ref: known for ref, known in self._fresh.items() if known[0] > now}
+        self._fresh[reference] = (now + FRESH_SECONDS, name)
+        return name
+
+    async def _have_pinned(self, reference: str, image_id: str, tell: Tell) -> str:
+        """Have an image by its id, if that is what the digest is and not a registry's; empty if not."""
+        if await self._engine.image(reference) is not None:
+            return reference
+        if await self._engine.image(image_id) is not None:
+            return image_id
+        return await self._fetch(image_id, tell) if self._fetch is not None else ""
+
+    async def _have_named(self, reference: str, auth: str, tell: Tell) -> None:
+        image = await self._engine.image(reference)
+        if image is not None and is_current(reference, image):
+            return
+        tell(f"pulling image {reference}")
+        try:
+            await self._engine.pull(reference, auth)
+        except EngineError as error:
+            if image is None:
+                raise NotFound(_missing(reference, error.message)) from error
+            _log.warning("cannot refresh %s, using the image that is here: %s", reference, error.message)
+
+
+def _missing(reference: str, why: str) -> str:
+    nowhere = "no connected node has it, and " if pinned_id(reference) else ""
+    return f"No such image: {reference}; {nowhere}pulling it failed: {why}"
+
+
+def is_current(reference: str, image: Image) -> bool:
+    """Whether a local image need not be asked for at a registry.
+
+    One with the wanted digest cannot change. One without any digest was built or loaded here and no registry knows it:
+    asking would only cost time, or find a stranger's image of that name.
+    """
+    return "@" in reference or not image.repo_digests

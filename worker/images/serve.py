@@ -1,0 +1,180 @@
+"""Serving images to other workers: whoever comes with a ticket that the manager told us of gets that image."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from common.clock import Clock
+from common.errors import NotFound, PermissionDenied, ProtocolError, ResourceExhausted, SwarmError, Unavailable
+from common.tls import ROLE_WORKER
+from common.wire.channel import Channel, ChannelClosed, open_raw
+from common.wire.handshake import refusal
+from common.wire.image_messages import ImageGrant, ImageOffer, ImageRequest, ImageSeen, ImageWant
+from common.wire.transports import keep_alive
+from worker.images.archive import ImageTar
+from worker.images.fetch import Pace, TooSlow
+from worker.intake.words import Unusable
+from worker.interfaces import Engine, Image
+
+# More at once would make each slower; the others wait, or go to those who have it by then. A node is served once at a
+# time, and waits with so many connections: else one alone could keep an image from all others.
+MAX_SERVED = 3
+MAX_WAITING = 8
+GRANT_SECONDS = 600.0
+MAX_GRANTS = 10_000
+# A ticket may come before the manager's word of it.
+_GRANT_WAIT = 5.0
+_FRAME_WAIT = 10.0
+# A receiver that takes nothing for so long is given up.
+_STALL_SECONDS = 120.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    image_id: str
+    node_id: str
+    until: float
+
+
+class ImageServer:
+    """One worker's images for the others. `handle` serves a connection, `grant` hears of tickets."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._grants: dict[str, _Granted] = {}
+        self._granted = asyncio.Condition()
+        self._slots = asyncio.Semaphore(MAX_SERVED)
+        # By the node that fetches: whose turn it is, and how many of its connections are here.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: Counter[str] = Counter()
+
+    async def grant(self, message: ImageGrant) -> None:
+        """Let a node fetch an image, for a while."""
+        now = self._clock.now()
+        self._grants = {ticket: grant for ticket, grant in self._grants.items() if grant.until > now}
+        if len(self._grants) >= MAX_GRANTS:
+            del self._grants[next(iter(self._grants))]
+        self._grants[message.ticket] = _Granted(message.image_id, message.node_id, now + GRANT_SECONDS)
+        async with self._granted:
+            self._granted.notify_all()
+
+    async def seen(self, reference: str) -> ImageSeen:
+        """Tell a manager whether this host has an image, by its id or the beginning of it."""
+        try:
+            image = await self._engine.image(reference)
+        except Unusable:
+            image = None  # no image can be called so
+        except SwarmError as error:
+            _log.warning("cannot look for image %s: %s", reference, error.message)
+            image = None
+        return ImageSeen(image_id=image.id if image is not None else "")
+
+    async def handle(self, channel: Channel) -> None:
+        """Serve one connection, direct or through a manager.
+
+        Raises:
+            SwarmError: why it ended, for the log.
+
+        """
+        try:
+            image, node_id = await self._admitted(channel)
+            async with self._turn_of(node_id), self._slots:
+                want = await self._offer(channel, image)
+                await self._send(channel, image, want.present)
+        except ChannelClosed:
+            raise
+        except SwarmError as error:
+            with contextlib.suppress(ChannelClosed):
+                await channel.send(refusal(error))
+            raise
+        finally:
+            await channel.close()
+
+    @contextlib.asynccontextmanager
+    async def _turn_of(self, node_id: str) -> AsyncIterator[None]:
+        """Wait until a node is not being served.
+
+        Raises:
+            ResourceExhausted: more of its connections wait than an honest node makes.
+
+        """
+        self._waiting[node_id] += 1
+        try:
+            if self._waiting[node_id] > MAX_WAITING:
+                raise ResourceExhausted(f"{MAX_WAITING} images are being fetched from here by this node already")
+            async with self._turns[node_id]:
+                yield
+        finally:
+            self._waiting[node_id] -= 1
+            if not self._waiting[node_id]:
+                del self._waiting[node_id], self._turns[node_id]
+
+    async def _admitted(self, channel: Channel) -> tuple[Image, str]:
+        """Return the image that a connection is for, and the node that gets it."""
+        request = await _next(channel)
+        if not isinstance(request, ImageRequest):
+            raise ProtocolError(f"a worker does not say {type(request).__name__} to another")
+        grant = await self._find(request.ticket)
+        identity = channel.peer.identity
+        stranger = identity is not None and (identity.role, identity.node_id) != (ROLE_WORKER, grant.node_id)
+        if stranger or grant.image_id != request.image_id or grant.until < self._clock.now():
+            raise PermissionDenied(f"the ticket of {channel.peer} is not for this image, or has expired")
+        image = await self._engine.image(request.image_id)
+        if image is None or image.id != request.image_id:
+            raise NotFound(f"No such image: {request.image_id}")
+        return image, grant.node_id
+
+    async def _find(self, ticket: str) -> _Granted:
+        try:
+            async with asyncio.timeout(_GRANT_WAIT), self._granted:
+                await self._granted.wait_for(lambda: ticket in self._grants)
+                return self._grants[ticket]
+        except TimeoutError:
+            raise PermissionDenied("no manager has told this worker of that ticket") from None
+
+    async def _offer(self, channel: Channel, image: Image) -> ImageWant:
+        await channel.send(ImageOffer(size=image.size, layers=image.layers))
+        want = await _next(channel)
+        if not isinstance(want, ImageWant) or not 0 <= want.present <= len(image.layers):
+            raise ProtocolError("an ImageWant must follow on an ImageOffer")
+        return want
+
+    async def _send(self, channel: Channel, image: Image, present: int) -> None:
+        _, writer = open_raw(channel)
+        keep_alive(writer.transport)
+        tar = ImageTar(image.id, image.layers[:present])
+        pace, loop = Pace(_STALL_SECONDS), asyncio.get_running_loop()
+        try:
+            async with contextlib.aclosing(self._engine.save(image.id)) as pieces:
+                async for data in pieces:
+                    writer.writelines(tar.feed(data))
+                    began = loop.time()
+                    async with asyncio.timeout(_STALL_SECONDS):
+                        await writer.drain()
+                    pace.moved(len(data), loop.time() - began)
+        except (OSError, TimeoutError, TooSlow) as error:
+            writer.transport.abort()
+            raise Unavailable(f"{channel.peer} stopped taking image {image.id}: {error!r}") from error
+        except BaseException:
+            writer.transport.abort()  # a receiver must not take this for the end
+            raise
+        writer.close()
+        with contextlib.suppress(OSError, TimeoutError):  # whether all has come, the receiver knows
+            async with asyncio.timeout(_STALL_SECONDS):
+                await writer.wait_closed()
+
+
+async def _next(channel: Channel) -> object:
+    try:
+        async with asyncio.timeout(_FRAME_WAIT):
+            return (await channel.receive()).message
+    except TimeoutError:
+        raise ProtocolError(f"{channel.peer} said nothing for {_FRAME_WAIT:g} s") from None

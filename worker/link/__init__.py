@@ -1,0 +1,1 @@
+"""The connection to the manager: sessions, reports, requests, streams."""

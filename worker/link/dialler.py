@@ -1,0 +1,180 @@
+"""How this worker reaches managers: TLS with the node's certificate, which it also renews in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+
+from common.clock import Clock, rfc3339, sleep_until
+from common.errors import InvalidArgument, SwarmError, Unauthenticated, Unavailable
+from common.tls import (
+    CredentialFiles,
+    certificate_request,
+    client_context,
+    new_key,
+    peer_context,
+    renewal_time,
+)
+from common.wire.channel import CHUNK, Channel, open_raw, splice
+from common.wire.client import dial_stream, open_session, say_unfit
+from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
+from common.wire.server import FIRST_FRAME_BYTES
+from common.wire.stream import StreamChannel
+from worker.config import parse_address
+from worker.images.serve import ImageServer
+from worker.intake.words import shown
+
+_ASK_AGAIN_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+class Credentials:
+    """The node's certificate in use: its TLS context, and its renewal at a random 50-80 % of its life."""
+
+    def __init__(self, files: CredentialFiles, clock: Clock, rng: random.Random) -> None:
+        self._files = files
+        self._clock = clock
+        self._rng = rng
+        self._context: ssl.SSLContext | None = None
+        self._peer_context: ssl.SSLContext | None = None
+        self._key = b""
+        self._identity = files.identity()
+        self._due = renewal_time(self._identity, rng)
+
+    @property
+    def valid_until(self) -> float:
+        """When the certificate ends, in Unix seconds."""
+        return self._identity.not_after
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context to dial with.
+
+        Raises:
+            Unauthenticated: the certificate has ended.
+
+        """
+        if self.valid_until < self._clock.now():
+            raise Unauthenticated(
+                f"this node's certificate ended on {rfc3339(self.valid_until)}: leave with 'swarm-worker leave' and "
+                "join again"
+            )
+        if self._context is None:
+            self._context = client_context(self._files)
+        return self._context
+
+    def peer_context(self) -> ssl.SSLContext:
+        """Return the context to serve other workers with; it goes on with each new certificate."""
+        if self._peer_context is None:
+            self._peer_context = peer_context(self._files)
+        return self._peer_context
+
+    async def due(self) -> RenewRequest:
+        await sleep_until(self._due, self._clock)
+        self._due = self._clock.now() + _ASK_AGAIN_SECONDS
+        self._key = new_key()
+        return RenewRequest(csr=certificate_request(self._key))
+
+    def renewed(self, reply: RenewReply) -> None:
+        if not self._key:
+            _log.warning("the manager sent a certificate that was not asked for")
+            return
+        key, self._key = self._key, b""
+        try:
+            self._files.write(reply.certificate, key, reply.root_certificate)
+        except OSError as error:
+            _log.error("the renewed certificate cannot be stored: %s: asking again soon", error)
+            return
+        self._context = None
+        if self._peer_context is not None:
+            self._peer_context.load_cert_chain(self._files.node)
+        self._identity = self._files.identity()
+        self._due = renewal_time(self._identity, self._rng)
+        _log.info("certificate renewed, valid until %s", rfc3339(self.valid_until))
+
+
+class TlsDialler:
+    """The `Dialler` (worker.link.session) of production."""
+
+    def __init__(self, credentials: Credentials, docker_host: str, image_server: ImageServer) -> None:
+        self._credentials = credentials
+        self._docker_host = docker_host
+        self._image_server = image_server
+
+    async def session(self, address: str, hello: Hello) -> tuple[Channel, Welcome]:
+        host, port = parse_address(address)
+        return await open_session(host, port, self._credentials.context(), hello)
+
+    async def unfit(self, address: str, reason: str) -> None:
+        host, port = parse_address(address)
+        await say_unfit(host, port, self._credentials.context(), reason)
+
+    async def stream(self, address: str, opened: OpenStream) -> None:
+        try:
+            if opened.target == "images":
+                await self._serve_images(address, opened)
+                return
+            if opened.target != "engine":
+                await self._refuse(address, opened, f"this worker has no stream to {shown(opened.target)}")
+                return
+            try:
+                engine = await open_engine(self._docker_host)
+            except OSError as error:
+                await self._refuse(address, opened, f"its engine does not answer: {error.strerror or error}")
+                return
+            await self._join(address, opened, engine)
+        except SwarmError as error:
+            _log.warning("stream to %s: %s", shown(opened.target), error.message)
+
+    async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        try:
+            await self._refuse(address, opened, why)
+        except SwarmError as error:
+            _log.warning("stream to %s: %s", shown(opened.target), error.message)
+
+    async def _join(
+        self, address: str, opened: OpenStream, engine: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        try:
+            channel = await self._dial(address, opened.stream_id)
+            raw = open_raw(channel)
+        except BaseException:
+            engine[1].close()
+            raise
+        await splice(engine, raw)
+
+    async def _serve_images(self, address: str, opened: OpenStream) -> None:
+        """Give images to a worker that reaches us through the manager only: the stream speaks in frames again."""
+        stream = await self._dial(address, opened.stream_id)
+        ready: asyncio.Future[StreamChannel] = asyncio.get_running_loop().create_future()
+        stream.detach(StreamChannel(ready.set_result, FIRST_FRAME_BYTES))
+        await self._image_server.handle(await ready)
+
+    async def _refuse(self, address: str, opened: OpenStream, why: str) -> None:
+        await self._dial(address, opened.stream_id, why)
+
+    async def _dial(self, address: str, stream_id: str, error: str = "") -> Channel:
+        host, port = parse_address(address)
+        try:
+            return await dial_stream(host, port, self._credentials.context(), stream_id, error)
+        except OSError as problem:
+            raise Unavailable(f"cannot reach {address}: {problem}") from problem
+
+
+# A bare connection to the engine, for what a manager sends it byte for byte.
+
+
+async def open_engine(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the engine at a Docker host.
+
+    Raises:
+        OSError: nothing answers there.
+
+    """
+    if host.startswith("unix://"):
+        return await asyncio.open_unix_connection(host.removeprefix("unix://"), limit=CHUNK)
+    if host.startswith("tcp://"):
+        return await asyncio.open_connection(*parse_address(host.removeprefix("tcp://")), limit=CHUNK)
+    raise InvalidArgument(f"cannot connect to the Docker host {host!r}")

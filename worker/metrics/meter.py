@@ -1,0 +1,251 @@
+"""Measuring what tasks use, as the manager asks for it: round by round, never in the way of anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from common.errors import SwarmError
+from common.model.task import Task, TaskState, TaskStatus
+from common.wire.admission import fitting
+from common.wire.usage_messages import Gauge, Measure, Scrape, TaskUsage, Usage
+from worker.intake.entries import Entries
+from worker.intake.refusals import Refusal, Refusals
+from worker.intake.tasks import read_gauge
+from worker.interfaces import ContainerUsage, Engine
+from worker.metrics.scrape import scrape
+
+# Measured at once; what cannot be measured within a round's time is left out.
+_AT_ONCE = 16
+# Measured in a round; a host with more tasks of autoscaled services than this has other problems.
+MAX_TASKS = 1000
+
+Read: TypeAlias = Callable[[int, str], Awaitable[ContainerUsage]]
+Fetch: TypeAlias = Callable[[int, Scrape], Awaitable[float]]
+
+_log = logging.getLogger(__name__)
+
+
+async def read_cgroup(pid: int, container_id: str) -> ContainerUsage:
+    """Read what a container has used, beside the event loop; errors as `cgroups.read_usage`."""
+    return await asyncio.to_thread(read_usage, pid, container_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """How much processor time (seconds) a container had used at an instant of the loop."""
+
+    container_id: str
+    at: float
+    cpu: float
+
+
+class Meter:
+    """Takes a manager's orders, and makes rounds. `tasks` are this host's, `statuses` the last state of each."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tasks: Callable[[], Mapping[str, Task]],
+        statuses: Callable[[], Mapping[str, TaskStatus]],
+        *,
+        read: Read = read_cgroup,
+        fetch: Fetch = scrape,
+    ) -> None:
+        self._engine = engine
+        self._tasks = tasks
+        self._statuses = statuses
+        self._read = read
+        self._fetch = fetch
+        self._known = Entries("measurement of service", read_gauge)
+        self._refusals = Refusals()
+        self._gauges: Mapping[str, Gauge] = {}
+        self._due: dict[str, float] = {}
+        self._counters: dict[str, _Counter] = {}
+        self._ordered = asyncio.Event()
+        self._unsaid: tuple[TaskUsage, ...] = ()
+
+    def order(self, message: Measure) -> None:
+        """Measure what is asked for from now on. What is new is looked at at once: a rate needs something before it."""
+        refused: list[Refusal] = []
+        self._gauges = self._known.take({gauge.service_id: gauge for gauge in message.gauges}, refused)
+        self._refusals.note(refused)
+        self._unsaid = ()
+        now = asyncio.get_running_loop().time()
+        self._due = {service_id: self._due.get(service_id, now) for service_id in self._gauges}
+        self._ordered.set()
+
+    async def take(self) -> Usage:
+        """Wait until a round is due, and return its measurements; for ever, while nothing is asked for.
+
+        Those that one message has no room for are returned the next time.
+        """
+        unsaid = self._unsaid or await self._next_round()
+        batch = fitting(unsaid)
+        self._unsaid = unsaid[len(batch) :]
+        return Usage(tasks=batch)
+
+    async def _next_round(self) -> tuple[TaskUsage, ...]:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = min(self._due.values(), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._ordered.wait()
+            self._ordered.clear()
+            now = loop.time()
+            gauges = [self._gauges[service_id] for service_id, instant in self._due.items() if instant <= now]
+            self._due.update((gauge.service_id, now + gauge.interval) for gauge in gauges)
+            if usages := await self._round(gauges):
+                return tuple(usages)
+
+    async def _round(self, gauges: Collection[Gauge]) -> list[TaskUsage]:
+        wanted = {gauge.service_id: gauge for gauge in gauges}
+        running = dict(list(self._running(wanted).items())[:MAX_TASKS])
+        if not running:
+            return []
+        usages: list[TaskUsage] = []
+        gate = asyncio.Semaphore(_AT_ONCE)
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(min(gauge.interval for gauge in gauges)),
+                asyncio.TaskGroup() as group,
+            ):
+                for task, status in running.values():
+                    group.create_task(self._one(task, status, wanted[task.service_id], gate, usages))
+        self._counters = {task_id: at for task_id, at in self._counters.items() if task_id in self._tasks()}
+        return usages
+
+    def _running(self, wanted: Collection[str]) -> dict[str, tuple[Task, TaskStatus]]:
+        statuses = self._statuses()
+        return {
+            task.id: (task, status)
+            for task in self._tasks().values()
+            if task.service_id in wanted
+            and (status := statuses.get(task.id)) is not None
+            and status.state is TaskState.RUNNING
+            and status.container_status is not None
+            and status.container_status.pid
+        }
+
+    async def _one(
+        self, task: Task, status: TaskStatus, gauge: Gauge, gate: asyncio.Semaphore, usages: list[TaskUsage]
+    ) -> None:
+        """Measure one task; what is not possible is said, and stops nothing else."""
+        container = status.container_status
+        assert container is not None, "only tasks with a container are measured"
+        usage = TaskUsage(task_id=task.id)
+        errors = []
+        async with gate:
+            if gauge.cpu or gauge.memory:
+                try:
+                    used = await self._used(container.pid, container.container_id)
+                except SwarmError as error:
+                    errors.append(error.message)
+                except Exception as error:  # noqa: BLE001 - engines and kernels may say what nobody has foreseen
+                    errors.append(_unexpected(task, error))
+                else:
+                    cpu = self._rate(task.id, container.container_id, used) if gauge.cpu else None
+                    usage = msgspec.structs.replace(usage, cpu=cpu, memory=used.memory if gauge.memory else None)
+            if gauge.metric is not None:
+                try:
+                    value = await self._fetch(container.pid, gauge.metric)
+                    usage = msgspec.structs.replace(usage, metric=value)
+                except (OSError, ValueError) as error:
+                    errors.append(f"port {gauge.metric.port}: {error}")
+                except Exception as error:  # noqa: BLE001 - and so may programs
+                    errors.append(_unexpected(task, error))
+        usages.append(msgspec.structs.replace(usage, error="; ".join(errors)[:200]))
+
+    async def _used(self, pid: int, container_id: str) -> ContainerUsage:
+        """Read what a container has used; where the kernel's files do not tell, ask the engine."""
+        try:
+            return await self._read(pid, container_id)
+        except (OSError, ValueError) as error:
+            _log.debug("container %s: its cgroup cannot be read (%s): asking the engine", container_id[:12], error)
+        return await self._engine.usage(container_id)
+
+    def _rate(self, task_id: str, container_id: str, used: ContainerUsage) -> float | None:
+        """Return the cores used since the measurement before, None for the first of a container."""
+        now = asyncio.get_running_loop().time()
+        before = self._counters.get(task_id)
+        self._counters[task_id] = _Counter(container_id, now, used.cpu)
+        if before is None or before.container_id != container_id or now <= before.at:
+            return None
+        return max(0.0, used.cpu - before.cpu) / (now - before.at)
+
+
+def _unexpected(task: Task, error: Exception) -> str:
+    _log.error("task %s: unexpected error in measuring it", task.name, exc_info=error)
+    return f"internal error of the worker: {error!r}"
+
+
+# What a container has used, read from the kernel's files: of cgroups version 2, or of version 1.
+#
+# Reading them costs microseconds, asking the engine for the same costs it a hundred times that.
+
+
+_NANO, _MICRO = 1e9, 1e6
+
+
+def read_usage(
+    pid: int, container_id: str, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")
+) -> ContainerUsage:
+    """Read what the container with this first process has used.
+
+    Raises:
+        OSError, ValueError: it cannot be told from here: another process has the number, or the files are not there.
+
+    """
+    paths = controllers((proc / str(pid) / "cgroup").read_text(), container_id)
+    if "cpuacct" in paths and "memory" in paths:
+        return _version_1(_below(root, ("cpuacct", "cpu,cpuacct"), paths["cpuacct"]), root / "memory" / paths["memory"])
+    return _version_2(root / paths[""])
+
+
+def controllers(text: str, container_id: str) -> Mapping[str, str]:
+    """Read `/proc/PID/cgroup`: the path below its mount by controller; of version 2, under the empty name.
+
+    Raises:
+        ValueError: the process is not one of the container's.
+
+    """
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        _, names, path = line.split(":", 2)
+        found.update(dict.fromkeys(names.split(","), path.lstrip("/")))
+    if not any(container_id in path for path in found.values()):
+        raise ValueError("its first process is in no cgroup of its name")
+    if "" not in found and not {"cpuacct", "memory"} <= found.keys():
+        raise ValueError("its cgroups count neither processor nor memory")
+    if any(".." in path.split("/") for path in found.values()):
+        raise ValueError("its cgroups are not below this process's own")
+    return found
+
+
+def _below(root: Path, mounts: tuple[str, ...], path: str) -> Path:
+    return next((root / mount / path for mount in mounts if (root / mount).is_dir()), root / mounts[0] / path)
+
+
+def _version_1(cpuacct: Path, memory: Path) -> ContainerUsage:
+    used = int((memory / "memory.usage_in_bytes").read_text())
+    cache = _table(memory / "memory.stat").get("total_inactive_file", 0)
+    return ContainerUsage(cpu=int((cpuacct / "cpuacct.usage").read_text()) / _NANO, memory=max(0, used - cache))
+
+
+def _version_2(folder: Path) -> ContainerUsage:
+    used = int((folder / "memory.current").read_text())
+    cache = _table(folder / "memory.stat").get("inactive_file", 0)
+    return ContainerUsage(cpu=_table(folder / "cpu.stat")["usage_usec"] / _MICRO, memory=max(0, used - cache))
+
+
+def _table(file: Path) -> Mapping[str, int]:
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}

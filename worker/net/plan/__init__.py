@@ -1,0 +1,1 @@
+"""What this host's network should be. Pure."""

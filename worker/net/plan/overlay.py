@@ -1,0 +1,91 @@
+"""The overlay of one host: its tunnel, and the way to each peer and network. Pure.
+
+State grows with peers times networks, not with containers: a peer's part of a network is one route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from worker.intake.addresses import text_of
+from worker.intake.words import AddressText
+from worker.net.plan.encrypted import way_to
+from worker.net.plan.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Tunnel
+from worker.net.plan.names import GATEWAY_BRIDGE, LOOPBACK, TUNNEL, TUNNEL_VNI, WIREGUARD_LINKS, peer_mac
+from worker.net.plan.topology import Site, leases_of
+
+
+def tunnel_link(site: Site) -> Tunnel | None:
+    """Return the VXLAN link; none before the host has a number and an address that peers send to."""
+    if not site.number or not site.facts.address:
+        return None
+    return Tunnel(
+        name=TUNNEL,
+        mac=peer_mac(site.number),
+        vni=TUNNEL_VNI,
+        port=site.tunnel_port,
+        local=site.facts.address,
+        mtu=site.mtu,
+    )
+
+
+def kernel_items(site: Site) -> frozenset[Item]:
+    """Return everything but the link itself."""
+    if not site.number:
+        return frozenset()
+    return frozenset([*_own(site), *_of_peers(site), *_of_networks(site)])
+
+
+def sysctls(site: Site) -> dict[str, str]:
+    """Return the settings, by path below /proc/sys, of links that may not be there yet."""
+    if not site.number:
+        return {}
+    found = {
+        # Rules must see what one container of a bridge sends to another, which is how a VIP is balanced there, and what
+        # one answers before it leaves the bridge (`worker.net.plan.return_path`).
+        "net/bridge/bridge-nf-call-iptables": "1",
+        "net/ipv4/ip_forward": "1",
+        # Connections that have ended would fill the table under churn.
+        "net/netfilter/nf_conntrack_tcp_timeout_time_wait": "30",
+        # The client's address comes out of the tunnel, and its route is another link's.
+        f"net/ipv4/conf/{TUNNEL}/rp_filter": "2",
+        f"net/ipv4/conf/{TUNNEL}/route_localnet": "1",
+        f"net/ipv4/conf/{GATEWAY_BRIDGE}/route_localnet": "1",
+    }
+    # A peer may have changed over to the other link already, or not yet.
+    found |= {f"net/ipv4/conf/{link}/rp_filter": "2" for link in WIREGUARD_LINKS}
+    for segment in site.segments.values():
+        # Remote containers and virtual addresses are on the bridge, as far as the containers can tell.
+        found[f"net/ipv4/conf/{segment.bridge}/proxy_arp"] = "1"
+        found[f"net/ipv4/neigh/{segment.bridge}/proxy_delay"] = "0"
+    return found
+
+
+def _own(site: Site) -> Iterator[Item]:
+    if site.facts.address:
+        yield Address(TUNNEL, AddressText(f"{site.tunnel}/32"))
+    for segment in site.segments.values():
+        yield Route(text_of(segment.vips), LOOPBACK, table=LOCAL_TABLE)
+
+
+def _of_peers(site: Site) -> Iterator[Item]:
+    assert site.pool is not None, "asked only of a host with a number"
+    own = text_of(site.tunnel)
+    for number, peer in site.peers.items():
+        gateway = text_of(site.pool.tunnel_address(number))
+        yield Neighbour(TUNNEL, gateway, peer_mac(number))
+        yield Forwarding(TUNNEL, peer_mac(number), text_of(peer.addr))
+        yield Route(AddressText(f"{gateway}/32"), TUNNEL, gateway, own)
+        yield Route(text_of(site.pool.gateway_range(number)), TUNNEL, gateway, own)
+
+
+def _of_networks(site: Site) -> Iterator[Item]:
+    assert site.pool is not None, "asked only of a host with a number"
+    tunnels = {number: text_of(site.pool.tunnel_address(number)) for number in site.peers}
+    for segment in site.segments.values():
+        own = text_of(segment.gateway)
+        for number, lease in leases_of(segment, site.peers):
+            # Without a way there is no route: the bridge has the whole subnet, and nobody there answers.
+            link = way_to(site, site.peers[number]) if segment.encrypted else TUNNEL
+            if link:
+                yield Route(text_of(lease), link, tunnels[number], own)

@@ -1,0 +1,1 @@
+"""Published ports, kept from other programs and answered at ::1."""

@@ -1,0 +1,281 @@
+"""The loop that keeps a host as planned.
+
+Everything that happens (a new world, a task that comes or goes, a change from outside) only notes that the host may
+not be as planned. One loop plans and applies; many notes within a few milliseconds are one pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from common.aio.steady import PAUSE_SECONDS
+from common.errors import SwarmError
+from worker.intake.addresses import text_of
+from worker.intake.words import identifier
+from worker.intake.world import NetworkWorld
+from worker.interfaces import Engine
+from worker.net.apply import conntrack
+from worker.net.apply.host import Host
+from worker.net.apply.netlink import Kernel, Seen
+from worker.net.attachments import Attachments
+from worker.net.dns.service import ClusterDns
+from worker.net.plan.host_plan import HostPlan, Memory, plan
+from worker.net.plan.service_rules import published
+from worker.net.plan.topology import HostFacts
+from worker.net.ports.held import PortReservations
+from worker.net.ports.loopback import LoopbackRelay
+from worker.net.watch import facts as host_facts
+from worker.net.watch.changes import LinkWatch, RuleWatch
+from worker.net.watch.connections import Connections
+from worker.net.watch.firewall import Firewall
+
+COALESCE_SECONDS = 0.005
+RETRY_SECONDS = 1.0
+CHECK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps a host in line with `world` and `attachments`; `note` tells it that one of them has changed.
+
+    originals: the file for what leaving must undo.
+    advertised: the address that the operator gave for this host, or empty.
+    encryption: what carries encrypted networks here, empty where nothing does.
+    ipv6_refusal: why containers have no IPv6 here, empty if they have.
+    plan: the newest one; `trouble`: why the host is not like it, empty when it is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        node_id: str,
+        originals: Path,
+        attachments: Attachments,
+        dns: ClusterDns,
+        *,
+        advertised: str,
+        encryption: str,
+    ) -> None:
+        self.world = NetworkWorld()
+        self.plan: HostPlan | None = None
+        self.trouble = ""
+        self._relay = LoopbackRelay()
+        self.ports = PortReservations(self._relay)
+        self.ipv6_refusal = host_facts.ipv6_refusal()
+        self.connections = Connections()
+        self.firewall = Firewall()
+        self.surveyed = asyncio.Event()
+        self._engine = engine
+        self._node_id = identifier(node_id)
+        self._originals = originals
+        self._attachments = attachments
+        self._dns = dns
+        self._advertised = advertised
+        self._encryption = encryption
+        self._facts = HostFacts(node_id=self._node_id)
+        self._memory = Memory()
+        self._peers: object = None
+        self._seen = Seen()
+        self._look = True
+        self._unclean = True
+        self._forgotten_cut = False
+        self._applying = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._version = 0
+        self._settled = -1
+        self._ruled = -1
+        self._news = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Keep the host as planned until cancelled; then it stays as it is."""
+        async with Kernel() as kernel:
+            host = Host(self._engine, self._node_id, kernel, self._originals, self._encryption)
+            rules = RuleWatch(
+                host.tables.changed_by_us,
+                self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them anew"),
+                self._noting(host.docker_rules_lost),
+                host.tables.process,
+            )
+            links = LinkWatch(
+                lambda port, bridge: host.port_added(port, bridge, self._seen),
+                host.hairpin_lost,
+                self._links_changed(host),
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(rules.run())
+                    group.create_task(links.run())
+                    group.create_task(self._relay.run())
+                    group.create_task(self._keep(host, kernel))
+                    group.create_task(self._check(host))
+            finally:
+                self.ports.close()
+                host.tables.close()
+
+    def note(self) -> None:
+        """Take note that the host may not be as planned."""
+        self._version += 1
+        self._changed.set()
+
+    async def in_line(self) -> None:
+        """Wait until what was noted up to now is done."""
+        version = self._version
+        async with self._news:
+            await self._news.wait_for(lambda: self._settled >= version)
+
+    async def ruled(self) -> None:
+        """Wait until the rules are as noted up to now, even if something else cannot be as planned yet.
+
+        So a task that is to stop does not wait for a network that waits for the task's own to be free.
+        """
+        version = self._version
+        async with self._news:
+            await self._news.wait_for(lambda: self._ruled >= version)
+
+    async def next_pass(self) -> None:
+        """Wait until the host was planned or checked once more."""
+        async with self._news:
+            await self._news.wait()
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _keep(self, host: Host, kernel: Kernel) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+            self._changed.clear()
+            version = self._version
+            host.has_rules = False
+            try:
+                await self._pass(host, kernel)
+            except SwarmError as error:
+                if error.message != self.trouble:
+                    _log.warning("the host's network is not as planned: %s", error.message)
+                self._try_again(error.message, RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the host's tasks must not lose their worker to a bug with a network
+                _log.exception("unexpected error with the host's network: trying again later")
+                self._try_again(f"internal error of the worker: {error!r}", PAUSE_SECONDS)
+            else:
+                self.trouble = ""
+                self._settled = self._ruled = version
+            if host.has_rules:
+                self._ruled = version
+            async with self._news:
+                self._news.notify_all()
+
+    def _try_again(self, why: str, after: float) -> None:
+        """Go over the whole host again in so many seconds, or with the next note."""
+        self.trouble = why
+        self._look = True
+        asyncio.get_running_loop().call_later(after, self._changed.set)
+
+    async def _pass(self, host: Host, kernel: Kernel) -> None:
+        """Plan and apply once."""
+        seen = await self._see(host, kernel)
+        self.ports.keep(set(published(self.world.endpoints.values())) if self.world.node_number else ())
+        facts = replace(self._facts, held=self.ports.held)
+        attachments = self._attachments
+        new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
+        old, self.plan = self.plan, new
+        if not new.site.number and (old is None or not old.site.number):
+            return  # nobody has said yet what is to be here: what is from before the agent's restart stays
+        attachments.fit(new.site)
+        self._dns.update(self.world, new.site, attachments.by_task, attachments.draining)
+        async with self._applying:
+            # Not before: a look for what is not needed that is under way still goes by the plan of before.
+            self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
+            await host.apply(new, seen)
+            if seen is not None:
+                await host.set_hairpins(seen)
+
+    async def _see(self, host: Host, kernel: Kernel) -> Seen | None:
+        """Look at the host, if it may have changed since the last time."""
+        if not self._look and self.world.peers is self._peers:
+            return None
+        self._look, self._peers = False, self.world.peers
+        seen = await kernel.look()
+        await host.wireguard.look(seen.links)
+        peers, before = self.world.peers.values(), self._facts.address
+        found = host_facts.facts(self._node_id, seen, peers, self._advertised, before)
+        self._facts = replace(found, encrypts=bool(self._encryption), answered=host.wireguard.answered)
+        self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
+        self._facts = replace(self._facts, ipv6=not self.ipv6_refusal)
+        self._seen = seen
+        return seen
+
+    async def _check(self, host: Host) -> None:
+        """Look regularly at what nobody tells of."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            async with self._applying:
+                host.check_sysctls()
+                await self._tidy(host)
+                await self._cut_forgotten()
+                if await host.encryption_changed():
+                    self._look = True
+                    self.note()
+            self._dns.check()
+            self.connections.check()
+            self._check_firewall()
+            if self.ports.held:
+                self.note()
+            async with self._news:
+                self._news.notify_all()
+
+    def _check_firewall(self) -> None:
+        site = self.plan.site if self.plan is not None else None
+        if site is not None and site.number:
+            self.firewall.check(site.tunnel_port)
+
+    async def _tidy(self, host: Host) -> None:
+        """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""
+        if self._unclean and self.surveyed.is_set() and self.plan is not None and self.plan.site.number:
+            try:
+                self._unclean = not await host.remove_unused_networks()
+            except SwarmError as error:
+                _log.debug("unused networks stay for now: %s", error.message)
+
+    async def _cut_forgotten(self) -> None:
+        """Cut, once, what goes to containers that ended while no agent was here; of later ones the plans tell."""
+        site = self.plan.site if self.plan is not None else None
+        if self._forgotten_cut or site is None or not site.number or self._settled < self._version:
+            return
+        if site.keys is None or not self.surveyed.is_set():
+            return  # until then nobody can tell them from those that the world of before the restart lacks
+        self._forgotten_cut = True
+        assert self.plan is not None
+        try:
+            await conntrack.cut_forgotten(site.ranges, _known(self.plan, self._attachments))
+        except SwarmError as error:
+            _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
+
+    # --- changes from outside -----------------------------------------------------------------------------------------
+
+    def _noting(self, lost: Callable[[], None], what: str = "") -> Callable[[], None]:
+        def note() -> None:
+            if what:
+                _log.warning(what)
+            lost()
+            self.note()
+
+        return note
+
+    def _links_changed(self, host: Host) -> Callable[[str], None]:
+        def note(what: str) -> None:
+            _log.debug("looking at the host's network: %s", what)
+            if "deleted" in what:
+                host.networks_lost()
+            self._look = True
+            self.note()
+
+        return note
+
+
+def _known(plan: HostPlan, attachments: Attachments) -> set[str]:
+    """Return all addresses that somebody has, as conntrack writes them."""
+    return {*map(text_of, plan.reached), *map(text_of, attachments.addresses)}

@@ -1,0 +1,1 @@
+"""What a name means, and how DNS says it. Pure."""

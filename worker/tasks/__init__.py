@@ -1,0 +1,1 @@
+"""Tasks of this host: what to do next for each, and doing it."""

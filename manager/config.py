@@ -11,10 +11,10 @@ import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import ANY_ADDRESS, is_address
+from common.process.hosts import MANAGER_HOST
 from common.process.private_files import write_private
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-manager")
-DEFAULT_HOST = "unix:///run/swarm-manager/docker.sock"
 UNIT = "swarm-manager"
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
@@ -28,7 +28,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     advertise_addr: str
     listen_addr: str
-    hosts: tuple[str, ...] = (DEFAULT_HOST,)
+    hosts: tuple[str, ...] = (MANAGER_HOST,)
     tls_names: tuple[str, ...] = ()
 
     def api_addresses(self) -> tuple[str, ...]:

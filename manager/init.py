@@ -20,6 +20,7 @@ from common.net.addressing import ANY_ADDRESS, is_one_host
 from common.privateprocess import keep_memory_off_disk
 from common.process import logs
 from common.process.daemon import Daemon
+from common.process.hosts import MANAGER_HOST
 from common.process.interrupt import attempt, interruptible
 from common.text.terminal import echo
 from common.wire.messages import DEFAULT_PORT
@@ -28,7 +29,6 @@ from manager.bootstrap import choose_data_path_port, choose_pools, create_cluste
 from manager.cli.cluster.commands import join_help
 from manager.config import (
     DEFAULT_DATA_DIR,
-    DEFAULT_HOST,
     UNIT,
     DataDir,
     ManagerConfig,
@@ -208,6 +208,6 @@ def configuration(
         node_id=node_id,
         advertise_addr=f"{bracketed(host)}:{port}",
         listen_addr=f"{bracketed(listen_host)}:{listen_port}",
-        hosts=tuple(hosts) or (DEFAULT_HOST,),
+        hosts=tuple(hosts) or (MANAGER_HOST,),
         tls_names=check_tls_names(tls_names),
     )

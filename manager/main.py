@@ -10,10 +10,11 @@ import click
 
 from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.process import logs
+from common.process.hosts import MANAGER_HOST
 from common.text.terminal import echo
 from manager.cli import cli
 from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, DEFAULT_HOST, DataDir
+from manager.config import DEFAULT_DATA_DIR, DataDir
 
 # How `run` ends when its cluster was left, and when its store is damaged: its systemd unit is not started again then.
 LEFT_STATUS = 3
@@ -41,7 +42,7 @@ _hosts = click.option(
     "hosts",
     multiple=True,
     metavar="URL",
-    help=f"Where the API listens ({DEFAULT_HOST}); tcp://ADDR:2376 too, for clients with a certificate.",
+    help=f"Where the API listens ({MANAGER_HOST}); tcp://ADDR:2376 too, for clients with a certificate.",
 )
 _tls_names = click.option(
     "--tls-san",

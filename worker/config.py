@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.process.hosts import ENGINE_HOST
 from common.process.private_files import write_private
 from common.tls import CredentialFiles
 from common.wire.messages import DEFAULT_PORT
-from worker.engine.driver import DEFAULT_HOST
 
 DEFAULT_DATA_DIR = Path("/var/lib/swarm-worker")
 UNIT = "swarm-worker"
@@ -37,7 +37,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str
     managers: tuple[str, ...]
     advertise_addr: str = ""
-    docker_host: str = DEFAULT_HOST
+    docker_host: str = ENGINE_HOST
     image_port: int = DEFAULT_IMAGE_PORT
     keep_images: int = DEFAULT_KEEP_IMAGES
 

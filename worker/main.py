@@ -16,6 +16,7 @@ from common.clock import rfc3339
 from common.errors import SwarmError, leaves
 from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.process import logs
+from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import interruptible
 from common.text import help as shellcompletion
 from common.text.help import as_epilog
@@ -23,7 +24,6 @@ from common.text.terminal import echo
 from common.version import version
 from worker import app
 from worker.config import DEFAULT_DATA_DIR, DEFAULT_IMAGE_PORT, DEFAULT_KEEP_IMAGES, DataDir, WorkerConfig
-from worker.engine.driver import DEFAULT_HOST
 from worker.host import join, join_token, leave, status_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,7 +87,7 @@ def main() -> None:
     help=f"Read the token from a file. Without either it is that of {join_token.VARIABLE}.",
 )
 @click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
-@click.option("--docker-host", default=DEFAULT_HOST, show_default=True, help="The engine to run tasks on.")
+@click.option("--docker-host", default=ENGINE_HOST, show_default=True, help="The engine to run tasks on.")
 @click.option(
     "--image-port",
     type=click.IntRange(0, 65535),

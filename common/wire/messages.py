@@ -270,8 +270,8 @@ class Assignments(Message):
 
     `results_in` numbers the set; an incremental one applies only on top of the set that its `applies_to` names, else
     the worker sends `Resync` and gets a complete set. Removed things are named by id. `address_pools` are the cluster's
-    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.net.addressing`), `data_path_port` the UDP
-    port of all tunnels, 0 for the usual one; both only in complete sets.
+    (`Cluster.default_addr_pool`), of which `node_number` has its share (`common.net.addressing`), `data_path_port` the
+    UDP port of all tunnels, 0 for the usual one; both only in complete sets.
     A peer that is removed need not have been sent before. `tunnel_keys` are the node's own, private halves included;
     None: as they were. The worker keeps them in memory only. `hostname` is what the node is called in the cluster,
     where that is not what it calls itself; empty: as it was, in a complete set as it calls itself.

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from common.process.hosts import MANAGER_HOST
 from common.text.help import as_epilog
-from manager.config import DEFAULT_HOST
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
@@ -39,7 +39,7 @@ _DOCKERS = frozenset(
 
 def address(ctx: click.Context) -> str:
     """Return where the manager of this invocation is: the flag's word, else SWARM_MANAGER_HOST, else its socket."""
-    return str(ctx.meta.get(HOST) or os.environ.get("SWARM_MANAGER_HOST") or DEFAULT_HOST)
+    return str(ctx.meta.get(HOST) or os.environ.get("SWARM_MANAGER_HOST") or MANAGER_HOST)
 
 
 class Flag(click.Option):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import PortConfig
-from common.net.addressing import ANY_ADDRESS, WIREGUARD_PORTS
+from common.net.addressing import WIREGUARD_PORTS
+from common.spec.published_ports import conflict, is_same
 from manager.store.view import View
 
 
@@ -26,7 +27,7 @@ def check_ports(view: View, service: Service) -> None:
     if not wanted:
         return
     for number, port in enumerate(wanted):
-        if any(conflict(port, other) or _same(port, other) for other in wanted[:number]):
+        if any(conflict(port, other) or is_same(port, other) for other in wanted[:number]):
             text = f"duplicate published port '{port.published_port}/{port.protocol}' in service {service.name!r}"
             raise InvalidArgument(text)
         if use := _own_use(view, port):
@@ -70,15 +71,3 @@ def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
 def _others(view: View, service: Service) -> Iterator[Service]:
     """Yield the other services, without those that are being removed: their ports go to whoever asks next."""
     return (other for other in view.services if other.id != service.id and not other.pending_delete)
-
-
-def conflict(one: PortConfig, other: PortConfig) -> bool:
-    """Whether no two services can have both ports."""
-    return _same(one, other) and "ingress" in (one.publish_mode, other.publish_mode)
-
-
-def _same(one: PortConfig, other: PortConfig) -> bool:
-    """Whether both name one port on an address that both listen on."""
-    anywhere = one.host_ip in ANY_ADDRESS or other.host_ip in ANY_ADDRESS
-    same_number = (one.protocol, one.published_port) == (other.protocol, other.published_port)
-    return same_number and (anywhere or one.host_ip == other.host_ip)

@@ -1,7 +1,7 @@
 """Whether a network has room for one more task on a node, in the part of it that the node has or can get.
 
-The allocator gives a node its part when a task has come to it (`manager.allocate.attachments`). Until then the task claims
-one: so no two nodes count on the last.
+The allocator gives a node its part when a task has come to it (`manager.allocate.attachments`). Until then the task
+claims one: so no two nodes count on the last.
 """
 
 from __future__ import annotations

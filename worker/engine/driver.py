@@ -50,7 +50,6 @@ from worker.interfaces import (
     Image,
 )
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60.0
 # Creating, starting and removing may wait for volume and network drivers.
 SLOW_CALL_SECONDS = 180.0
@@ -71,7 +70,7 @@ _log = logging.getLogger(__name__)
 
 
 class DockerEngine:
-    """An `Engine` (worker.interfaces) at a Docker host: `unix:///path` or `tcp://host:port`. Call `close` at the end."""
+    """An `Engine` (worker.interfaces) at a Docker host, `unix:///path` or `tcp://host:port`. Call `close` at last."""
 
     def __init__(self, host: str, rng: random.Random) -> None:
         self.host = host

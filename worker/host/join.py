@@ -15,6 +15,7 @@ from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import is_one_host
 from common.process.daemon import Daemon
+from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import attempt
 from common.process.private_files import private_folder
 from common.text.terminal import printable
@@ -32,7 +33,7 @@ from worker.config import (
     is_manager_address,
     parse_address,
 )
-from worker.engine.driver import DEFAULT_HOST, DockerEngine
+from worker.engine.driver import DockerEngine
 from worker.host import locks, status_file
 from worker.host.leave import undo, withdraw_with
 from worker.host.status_file import WorkerStatus
@@ -53,7 +54,7 @@ class JoinWishes:
     manager: str
     token: str
     advertise_addr: str = ""
-    docker_host: str = DEFAULT_HOST
+    docker_host: str = ENGINE_HOST
     image_port: int = DEFAULT_IMAGE_PORT
     keep_images: int = DEFAULT_KEEP_IMAGES
     labels: Mapping[str, str] = field(default_factory=dict)

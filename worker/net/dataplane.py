@@ -1,4 +1,4 @@
-"""The data plane: a `Networks` (worker.interfaces) that spans the cluster's hosts. Here is what concerns single tasks."""
+"""The data plane: a `Networks` (worker.interfaces) that spans the cluster's hosts. This part serves single tasks."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalNetworks:
-    """A `Networks` (worker.interfaces) of bridges, each made for the first task that needs it and removed after the last."""
+    """A `Networks` (worker.interfaces) of bridges, made for the first task that needs one, removed after the last."""
 
     def __init__(self, engine: Engine, node_id: str, missing: Collection[str] = ()) -> None:
         self._engine = engine

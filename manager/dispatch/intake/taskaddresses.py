@@ -1,8 +1,8 @@
 """The addresses that a worker may say its containers have: in its own part of a network, or of its gateway's range.
 
 Other hosts send to them and answer names with them, so an address in another node's part, or in a network that the
-container is not in, would be another's traffic. IPv6 addresses follow from the IPv4 ones (`common.net.addressing`): there
-is one that is right.
+container is not in, would be another's traffic. IPv6 addresses follow from the IPv4 ones (`common.net.addressing`):
+there is one that is right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The mesh's way back: what a container answers to a client that came through a peer goes back through that peer. Pure.
 
-`worker.net.plan.rules` puts the peer's number into the mark of such a packet while it is in the gateway's bridge, where it
-is tracked (`bridge-nf-call-iptables`). As it leaves the bridge for the host, a chain of that link sends it into the
+`worker.net.plan.rules` puts the peer's number into the mark of such a packet while it is in the gateway's bridge, where
+it is tracked (`bridge-nf-call-iptables`). As it leaves the bridge for the host, a chain of that link sends it into the
 tunnel, and it passes neither routing nor the chains of forwarding. Routing rules would lead it the same way, but with a
 single one the kernel looks up each packet of the whole host in one table after the other (decision 18).
 

@@ -29,8 +29,8 @@ CHALLENGES = Nft("meta mark $mark notrack", mark=in_base_16(CHALLENGE_MARK))
 TO_PORT = Nft("meta l4proto . th dport")
 _RESOLVER = Nft("ip daddr @resolvers meta l4proto { tcp, udp } th dport 53")
 # What the host itself must get is counted when it came, and when no firewall dropped it, and so is what it must forward
-# from other nodes' containers and to them: see `worker.net.watch.firewall`. Each table's names are its own, and all are read
-# as one.
+# from other nodes' containers and to them: see `worker.net.watch.firewall`. Each table's names are its own, and all are
+# read as one.
 _BETWEEN_NODES = MappingProxyType({IP: (Nft("inward"), Nft("outward")), IP6: (Nft("inward6"), Nft("outward6"))})
 COUNTERS, COUNTERS6 = (
     tuple(Nft("${what}_$how", what=what, how=how) for what in counted for how in (Nft("came"), Nft("let")))

@@ -1,8 +1,8 @@
 """Whether a firewall of the host's own drops what the host itself must get, or forward between its nodes' containers.
 
 Rules of ours cannot undo another table's drop. But they can tell of it, whoever dropped and with which tool: what comes
-in is counted before and after all others have judged it (`worker.net.plan.rules`), and what came and was never let through
-was dropped in between.
+in is counted before and after all others have judged it (`worker.net.plan.rules`), and what came and was never let
+through was dropped in between.
 """
 
 from __future__ import annotations

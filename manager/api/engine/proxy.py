@@ -9,11 +9,11 @@ What builds on it (containers, exec, volumes, images) needs four things:
   with a body of any size say `raw=True`.
 - `manager.api.engine.hijack.hijack(…) -> Relay`: the same where the connection becomes a stream both ways.
 
-Paths have no version: it is put in front, as `engineversion.py` chooses it. Bodies go through with bounded
+Paths have no version: it is put in front, as `version.py` chooses it. Bodies go through with bounded
 buffers; a client that does not read holds back its own engine's answer and nothing else. A node that is lost ends what
-waits for it (`proxy_presence.py`). An engine's own errors are passed on, status and message, as they are.
+waits for it (`engine/presence.py`). An engine's own errors are passed on, status and message, as they are.
 
-What an engine says is read by `engine_answers.py` alone, and of its headers only those pass that an engine has a reason
+What an engine says is read by `engine/answers.py` alone, and of its headers only those pass that an engine has a reason
 to send.
 """
 
@@ -105,7 +105,7 @@ class EngineReply:
         return self.status < 400
 
     def read(self, kind: type[T]) -> T:
-        """Decode the body, and check that it is of a kind (`engine_types.py`).
+        """Decode the body, and check that it is of a kind (`engine/types.py`).
 
         Raises:
             BadAnswer: it is not; names the node.

@@ -8,7 +8,7 @@ import msgspec
 
 from common.model import Service
 from common.model.service import PortConfig, ServiceSpec
-from manager.domain.port_conflicts import conflict
+from common.spec.published_ports import conflict
 
 
 def without_passed_on(present: Service, wanted: ServiceSpec, others: Iterable[ServiceSpec]) -> Service:

@@ -1,4 +1,4 @@
-"""Whoever is not shown environments sees no likely secret, in whatever answer it is (`access/redaction.py` says what is).
+"""Whoever is not shown environments sees no likely secret, whatever the answer is (`hide` says what is one).
 
 Every answer to such a caller passes here, so that a handler cannot forget it.
 """

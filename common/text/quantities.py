@@ -127,10 +127,10 @@ def human_size(size: float) -> str:
     return f"{size:.4g}{_SIZE_UNITS[power]}"
 
 
-def human_decimal(size: float) -> str:
-    """Write bytes with three significant digits in powers of 1000, as images' sizes are shown: `22MB`, `1.5GB`."""
+def human_decimal(size: float, digits: int = 3) -> str:
+    """Write bytes with so many significant digits in powers of 1000, as images' sizes are shown: `22MB`, `1.5GB`."""
     power = 0
     while size >= 1000 and power < len(_DECIMAL_UNITS) - 1:
         size /= 1000
         power += 1
-    return f"{size:.3g}{_DECIMAL_UNITS[power]}"
+    return f"{size:.{digits}g}{_DECIMAL_UNITS[power]}"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from copy import copy
 from typing import Any
 
 import click
 
+from common.text.help import as_epilog
 from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filtered
 from manager.cli.cluster.events import moment
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_running, complete_startable
 from manager.cli.container import change as container_change
+from manager.cli.container import copy as container_copy
 from manager.cli.container.change import container_argument, containers_argument
-from manager.cli.container.copy import copy
-from manager.cli.container.rows import CONTAINERS, port_lines, rows
+from manager.cli.container.exec import execute
+from manager.cli.container.rows import CONTAINERS, WITH_SIZES, port_lines, rows
 from manager.cli.container.streams import STDERR, frames
 from manager.cli.container.usage import stats
 from manager.cli.failures import CommandFailed
@@ -47,6 +50,7 @@ def container() -> None:
 @flag("-n", "--last", type=int, default=0, metavar="INT", help="Show so many that were created last.")
 @flag("-l", "--latest", is_flag=True, default=False, help="Show the one that was created last.")
 @flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
+@flag("-s", "--size", is_flag=True, default=False, help="Show how large they are.")
 @listing
 @with_client
 async def list_containers(
@@ -60,23 +64,31 @@ async def list_containers(
     last: int,
     latest: bool,
     no_trunc: bool,
+    size: bool,
 ) -> None:
     """List the containers of all nodes."""
     limit = 1 if latest else last
     query = {"all": "true"} if everything else {}
     query |= {"limit": str(limit)} if limit > 0 else {}
+    query |= {"size": "1"} if size or ".Size" in layout else {}
     found = await client.get("/containers/json", query | filtered(grouped(filters)))
-    echo(CONTAINERS.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
+    table = WITH_SIZES if size else CONTAINERS
+    echo(table.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
 
 
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
 @containers_argument()
 @format_flag("-f")
+@flag("-s", "--size", is_flag=True, default=False, help="Say how large they are.")
 @with_client
-async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str) -> None:
+async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str, *, size: bool) -> None:
     """Show all that is known of one or more containers."""
+    query = {"size": "1"} if size else {}
     await inspect(
-        containers, lambda reference: client.get_text(f"/containers/{reference}/json"), go_types.CONTAINER, layout
+        containers,
+        lambda reference: client.get_text(f"/containers/{reference}/json", query),
+        go_types.CONTAINER,
+        layout,
     )
 
 
@@ -87,6 +99,7 @@ async def inspect_containers(client: Client, /, containers: tuple[str, ...], lay
 @flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or for so long (42m).")
 @flag("-n", "--tail", default="all", show_default=True, metavar="STRING", help="Number of lines from the end.")
 @flag("-t", "--timestamps", is_flag=True, default=False, help="Show timestamps.")
+@flag("--until", metavar="STRING", help="Show logs before a time (2026-01-31T12:00:00Z) or until so long ago (42m).")
 @with_client
 async def logs(client: Client, /, reference: str, **given: Any) -> None:
     """Print what a container wrote to its standard output and error."""
@@ -96,7 +109,7 @@ async def logs(client: Client, /, reference: str, **given: Any) -> None:
         "stderr": "true",
         "tail": given["tail"],
         **{name: "true" for name in ("details", "follow", "timestamps") if given[name]},
-        **({"since": moment(given["since"], time.time())} if given["since"] else {}),
+        **{name: moment(given[name], time.time()) for name in ("since", "until") if given[name]},
     }
     async with client.stream(f"/containers/{found['Id']}/logs", query) as body:
         if found["Config"].get("Tty"):
@@ -207,7 +220,10 @@ async def diff(client: Client, /, reference: str) -> None:
         echo(one_line(f"{_KINDS[change['Kind']]} {change['Path']}"))
 
 
+_execute = copy(execute)
+_execute.epilog = as_epilog("swarm-manager container exec -it web sh")
 for command in (
+    _execute,
     container_change.attach,
     container_change.commit,
     container_change.export,
@@ -215,7 +231,7 @@ for command in (
     container_change.rename,
     container_change.unpause,
     container_change.wait,
-    copy,
+    container_copy.copy,
     stats,
     prune_command("container", "all stopped containers", "Remove all stopped containers, of every node that answers."),
 ):

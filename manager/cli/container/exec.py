@@ -22,6 +22,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_running
 from manager.cli.container.streams import STDERR, frames, open_stream
 from manager.cli.failures import ApiError
+from manager.cli.flags.keyvalue import read_env_file
 from manager.cli.session import with_client
 
 
@@ -39,6 +40,7 @@ from manager.cli.session import with_client
 @flag("-d", "--detach", is_flag=True, default=False, help="Run the command in the background.")
 @flag("--detach-keys", metavar="STRING", default="", help="Override the key sequence for detaching.")
 @flag("-e", "--env", multiple=True, metavar="LIST", help="Set environment variables.")
+@flag("--env-file", multiple=True, metavar="PATH", help="Read in a file of environment variables.")
 @flag("-i", "--interactive", is_flag=True, default=False, help="Keep standard input open.")
 @flag("--privileged", is_flag=True, default=False, help="Give extended privileges to the command.")
 @flag("-t", "--tty", is_flag=True, default=False, help="Allocate a terminal.")
@@ -66,13 +68,14 @@ async def execute(client: Client, /, reference: str, command: tuple[str, ...], *
 
 
 def _request(command: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    files = [variable for path in given["env_file"] for variable in read_env_file(path, os.environ)]
     return {
         "AttachStdin": given["interactive"] and not given["detach"],
         "AttachStdout": not given["detach"],
         "AttachStderr": not given["detach"],
         "Cmd": list(command),
         "DetachKeys": given["detach_keys"],
-        "Env": list(given["env"]),
+        "Env": [*files, *given["env"]],
         "Privileged": given["privileged"],
         "Tty": given["tty"],
         "User": given["user"],

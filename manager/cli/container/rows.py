@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from common.text.image_names import is_id
+from common.text.quantities import human_decimal
 from manager.cli.format.tables import Row, Table
 from manager.cli.format.wording import ago, natural, pairs, short_id, shortened
 
 NODE_LABEL = "swarm.x.node"
 _COMMAND_WIDTH = 20
+_MOUNT_WIDTH = 15
 
 CONTAINERS = Table(
     columns=(
@@ -35,6 +39,10 @@ CONTAINERS = Table(
         "Node": "NODE",
         "Names": "NAMES",
         "Labels": "LABELS",
+        "LocalVolumes": "LOCAL VOLUMES",
+        "Mounts": "MOUNTS",
+        "Networks": "NETWORKS",
+        "Size": "SIZE",
     },
     raw={
         "container_id": "ID",
@@ -48,6 +56,7 @@ CONTAINERS = Table(
         "names": "Names",
     },
 )
+WITH_SIZES = replace(CONTAINERS, columns=(*CONTAINERS.columns, "{{.Size}}"), raw={**CONTAINERS.raw, "size": "Size"})
 
 
 def rows(containers: Iterable[Any], now: float, *, no_trunc: bool) -> list[Row]:
@@ -58,10 +67,11 @@ def rows(containers: Iterable[Any], now: float, *, no_trunc: bool) -> list[Row]:
 def _row(each: Any, now: float, *, no_trunc: bool) -> Row:
     labels = dict(each.get("Labels") or {})
     node = labels.pop(NODE_LABEL, "")
+    mounts = each.get("Mounts") or ()
     command = each["Command"] if no_trunc else shortened(each["Command"], _COMMAND_WIDTH)
     return {
         "ID": each["Id"] if no_trunc else short_id(each["Id"]),
-        "Image": each["Image"],
+        "Image": each["Image"] if no_trunc else _image(each),
         "Command": f'"{command}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(each["Created"])),
         "RunningFor": ago(each["Created"], now),
@@ -71,7 +81,26 @@ def _row(each: Any, now: float, *, no_trunc: bool) -> Row:
         "Node": node,
         "Names": ",".join(name.removeprefix("/") for name in each.get("Names") or ()),
         "Labels": pairs(labels),
+        "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
+        "Mounts": ",".join(name if no_trunc else shortened(name, _MOUNT_WIDTH) for name in map(_mount, mounts)),
+        "Networks": ",".join((each.get("NetworkSettings") or {}).get("Networks") or {}),
+        "Size": _size(each.get("SizeRw") or 0, each.get("SizeRootFs") or 0),
     }
+
+
+def _image(each: Any) -> str:
+    """Name a container's image without a digest; one that has no name by the beginning of its id."""
+    image: str = each["Image"]
+    return short_id(image.removeprefix("sha256:")) if is_id(image) else image.partition("@")[0]
+
+
+def _mount(mount: Mapping[str, str]) -> str:
+    return mount.get("Name") or mount.get("Source", "")
+
+
+def _size(own: int, whole: int) -> str:
+    """Say how much a container has written, and how large it is with its image, which engines say only if asked."""
+    return human_decimal(own) + (f" (virtual {human_decimal(whole)})" if whole > 0 else "")
 
 
 def _port(port: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -111,24 +112,31 @@ async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet:
     swarm-manager image ls --filter reference='web:*' --format '{{.Repository}}:{{.Tag}} {{.Size}}'
     """,
 )
+@click.argument("name", required=False, default="", metavar="[REPOSITORY[:TAG]]", shell_complete=complete_images)
 @listing
 @flag("-a", "--all", "everything", is_flag=True, default=False, help="Show intermediate images too.")
+@flag("--digests", is_flag=True, default=False, help="Show digests.")
 @flag("--no-trunc", is_flag=True, default=False, help="Do not truncate IDs.")
 @with_client
 async def list_images(
     client: Client,
     /,
+    name: str,
     filters: tuple[tuple[str, str], ...],
     layout: str,
     *,
     quiet: bool,
     everything: bool,
+    digests: bool,
     no_trunc: bool,
 ) -> None:
-    """List the images of all nodes."""
-    query = {**filtered(grouped(filters)), **({"all": "1"} if everything else {})}
-    found = await client.get("/images/json", query)
-    echo(IMAGES.render(rows(found, time.time(), full=no_trunc), layout, quiet=quiet), nl=False)
+    """List the images of all nodes, or those of one name."""
+    groups = grouped(filters)
+    wanted = {**groups, "reference": [*groups.get("reference", []), name]} if name else groups
+    found = await client.get("/images/json", {**filtered(wanted), **({"all": "1"} if everything else {})})
+    digests = digests or ".Digest" in layout
+    table = WITH_DIGESTS if digests else IMAGES
+    echo(table.render(rows(found, time.time(), full=no_trunc, digests=digests), layout, quiet=quiet), nl=False)
 
 
 @image.command(
@@ -197,6 +205,8 @@ for command in (adopt, transfer.load, transfer.pull, transfer.push, transfer.sav
 
 _NONE = "<none>"
 
+_UNKNOWN = "N/A"
+
 IMAGES = Table(
     columns=("{{.Repository}}", "{{.Tag}}", "{{.ID}}", "{{.CreatedSince}}", "{{.Size}}"),
     headings={
@@ -207,26 +217,53 @@ IMAGES = Table(
         "CreatedSince": "CREATED",
         "CreatedAt": "CREATED AT",
         "Size": "SIZE",
+        "Containers": "CONTAINERS",
+        "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE",
+        "VirtualSize": "SIZE",
     },
     key="ID",
 )
+WITH_DIGESTS = replace(IMAGES, columns=(*IMAGES.columns[:2], "{{.Digest}}", *IMAGES.columns[2:]))
 
 
-def rows(images: Iterable[Any], now: float, *, full: bool = False) -> list[Row]:
-    """Make the rows of images as /images/json lists them; `full` leaves ids whole."""
-    return [row for image in images for row in _rows(image, now, full=full)]
+def rows(images: Iterable[Any], now: float, *, full: bool = False, digests: bool = False) -> list[Row]:
+    """Make the rows of images as /images/json lists them; `full` leaves ids whole, `digests` are looked for."""
+    return [row for image in images for row in _rows(image, now, full=full, digests=digests)]
 
 
-def _rows(image: Any, now: float, *, full: bool) -> Iterator[Row]:
-    image_id = image["Id"] if full else image["Id"].removeprefix("sha256:")[:12]
-    for name in image.get("RepoTags") or [f"{_NONE}:{_NONE}"]:
-        repository, tag = split_tag(name)
-        yield {
-            "Repository": repository,
-            "Tag": tag,
-            "Digest": _NONE,
-            "ID": image_id,
-            "CreatedSince": f"{human_duration(max(0.0, now - image['Created']))} ago",
-            "CreatedAt": image["Created"],
-            "Size": human_decimal(image["Size"]),
-        }
+def _rows(image: Any, now: float, *, full: bool, digests: bool) -> Iterator[Row]:
+    unknown = image.get("Containers", -1) < 0
+    shown = {
+        "ID": image["Id"] if full else image["Id"].removeprefix("sha256:")[:12],
+        "CreatedSince": f"{human_duration(max(0.0, now - image['Created']))} ago",
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(image["Created"])),
+        "Size": human_decimal(image["Size"]),
+        "Containers": _UNKNOWN if unknown else str(image["Containers"]),
+        "SharedSize": _UNKNOWN if (shared := image.get("SharedSize", -1)) < 0 else human_decimal(shared, 4),
+        "UniqueSize": _UNKNOWN if shared < 0 else human_decimal(image["Size"] - shared, 4),
+        "VirtualSize": human_decimal(image["Size"], 4),
+    }
+    for repository, tag, digest in _names(image, digests=digests):
+        yield {**shown, "Repository": repository, "Tag": tag, "Digest": digest}
+
+
+def _names(image: Any, *, digests: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield what an image is called: each tag, and each repository that it has a digest of, but no tag.
+
+    With `digests`, a tag has a line for each digest of its repository.
+    """
+    tags = [split_tag(name) for name in image.get("RepoTags") or ()]
+    known: dict[str, list[str]] = {}
+    for name in image.get("RepoDigests") or ():
+        repository, _, digest = name.partition("@")
+        known.setdefault(repository, []).append(digest)
+    for repository, tag in tags:
+        for digest in (digests and known.get(repository)) or [_NONE]:
+            yield repository, tag, digest
+    tagged = {repository for repository, _ in tags}
+    for repository in known.keys() - tagged:
+        for digest in known[repository] if digests else [""]:
+            yield repository, _NONE, digest
+    if not tags and not known:
+        yield _NONE, _NONE, _NONE

@@ -41,6 +41,19 @@ def parsed(name: str) -> Image:
         raise InvalidArgument(str(error)) from error
 
 
+def _repository(name: str) -> Image:
+    """Read a name all of whose tags are meant.
+
+    Raises:
+        InvalidArgument: it is none, or names one of them.
+
+    """
+    image = parsed(name)
+    if image.tag or image.digest:
+        raise InvalidArgument("tag can't be used with --all-tags/-a")
+    return image
+
+
 async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
     """Print how it goes, a line a step.
 
@@ -57,29 +70,31 @@ async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
 
 @click.command("pull", cls=SwarmCommand, examples="swarm-manager image pull debian:12")
 @click.argument("name", metavar="NAME[:TAG|@DIGEST]", shell_complete=complete_images)
+@flag("-a", "--all-tags", is_flag=True, default=False, help="Download all tagged images of the repository.")
 @flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
 @_quiet
 @with_client
-async def pull(client: Client, /, name: str, platform: str, *, quiet: bool) -> None:
+async def pull(client: Client, /, name: str, platform: str, *, all_tags: bool, quiet: bool) -> None:
     """Bring an image from its registry to one node; the others fetch it from there when they need it."""
-    image = parsed(name)
-    query = {"fromImage": image.name, "tag": image.digest or image.tag or "latest"}
+    image = _repository(name) if all_tags else parsed(name)
+    query = {"fromImage": image.name} | ({} if all_tags else {"tag": image.digest or image.tag or "latest"})
     query |= {"platform": platform} if platform else {}
     headers = {"X-Registry-Auth": auth_header(name, config_path())}
     async with client.stream("/images/create", query, method="POST", headers=headers) as answer:
         await show(answer, quiet=quiet)
-    echo(name if image.digest or image.tag else f"{name}:latest")
+    echo(name if all_tags or image.digest or image.tag else f"{name}:latest")
 
 
 @click.command("push", cls=SwarmCommand, examples="swarm-manager image push registry.example/team/shop:1")
 @click.argument("name", metavar="NAME[:TAG]", shell_complete=complete_images)
+@flag("-a", "--all-tags", is_flag=True, default=False, help="Push all tags of an image to the repository.")
 @_quiet
 @with_client
-async def push(client: Client, /, name: str, *, quiet: bool) -> None:
+async def push(client: Client, /, name: str, *, all_tags: bool, quiet: bool) -> None:
     """Send an image to its registry, from a node that has it."""
-    image = parsed(name)
+    image = _repository(name) if all_tags else parsed(name)
     headers = {"X-Registry-Auth": auth_header(name, config_path())}
-    path, query = f"/images/{image.name}/push", {"tag": image.tag or "latest"}
+    path, query = f"/images/{image.name}/push", {} if all_tags else {"tag": image.tag or "latest"}
     async with client.stream(path, query, method="POST", headers=headers) as answer:
         await show(answer, quiet=quiet)
     if quiet:

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from common.text.quantities import human_decimal
 from manager.cli.container.rows import NODE_LABEL
 from manager.cli.format.tables import Row, Table
 from manager.cli.format.wording import natural, pairs
+
+_UNKNOWN = "N/A"
 
 VOLUMES = Table(
     columns=("{{.Driver}}", "{{.Node}}", "{{.Name}}"),
@@ -19,6 +22,11 @@ VOLUMES = Table(
         "Scope": "SCOPE",
         "Mountpoint": "MOUNTPOINT",
         "Labels": "LABELS",
+        "Availability": "AVAILABILITY",
+        "Group": "GROUP",
+        "Links": "LINKS",
+        "Size": "SIZE",
+        "Status": "STATUS",
     },
     raw={"name": "Name", "driver": "Driver", "node": "Node"},
     key="Reference",
@@ -35,6 +43,7 @@ def rows(volumes: Iterable[Any]) -> list[Row]:
 def _row(each: Any, *, alone: bool) -> Row:
     labels = dict(each.get("Labels") or {})
     node = labels.pop(NODE_LABEL, "")
+    usage = each.get("UsageData")
     return {
         "Driver": each["Driver"],
         "Node": node,
@@ -42,5 +51,8 @@ def _row(each: Any, *, alone: bool) -> Row:
         "Scope": each["Scope"],
         "Mountpoint": each["Mountpoint"],
         "Labels": pairs(labels),
+        **dict.fromkeys(("Availability", "Group", "Status"), _UNKNOWN),  # of cluster volumes (CSI), which there are not
+        "Links": _UNKNOWN if usage is None else str(usage["RefCount"]),
+        "Size": _UNKNOWN if usage is None else human_decimal(usage["Size"], 4),
         "Reference": each["Name"] if alone else f"{node}/{each['Name']}",
     }

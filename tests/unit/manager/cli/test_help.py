@@ -11,7 +11,7 @@ from manager.cli import cli
 SURFACE = """
 client-cert-create client-cert-ls client-cert-revoke cluster-rebalance cluster-update completion config-create
 config-inspect config-ls config-rm config-update container-attach container-commit container-cp container-diff
-container-export container-inspect container-kill container-logs container-ls container-pause container-port
+container-exec container-export container-inspect container-kill container-logs container-ls container-pause container-port
 container-prune container-rename container-restart container-rm container-start container-stats container-stop
 container-top container-unpause container-wait events exec image-adopt image-build image-inspect image-load image-ls
 image-prune image-pull image-push image-rm image-save image-tag inspect join-token leave network-connect

@@ -1,5 +1,7 @@
 """When a schedule is due: cron expressions of five fields, or of six that begin with seconds, in a time zone. Pure.
 
+Names such as `@daily` stand for the fields that they stand for in crontab(5).
+
 `cronsim` reads them (names, ranges, steps) and treats daylight saving as Debian's cron does: what falls into a skipped
 hour is due at its end, and a fixed time in a repeated hour once. With seconds, which Debian's has not, it is due
 whenever the clock shows it. Instants are Unix seconds.
@@ -14,6 +16,15 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 _FIELDS = (5, 6)
+_NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 # Windows before now in which the latest due time is looked for, in seconds: so that it is found in few steps however
 # dense the schedule and however long the manager was away.
 _WINDOWS = (60.0, 3600.0, 86400.0, 40 * 86400.0, 400 * 86400.0)
@@ -26,17 +37,24 @@ def check(expression: str) -> str:
         ValueError: it is not, or is never due.
 
     """
-    if len(expression.split()) not in _FIELDS:
+    fields = _fields(expression)
+    if fields.startswith("@"):
+        raise ValueError(f"one of {', '.join(_NAMED)}, or five fields")
+    if len(fields.split()) not in _FIELDS:
         raise ValueError(
             "five fields: minute, hour, day of month, month, day of week; or six, with seconds before them"
         )
     try:
-        next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
+        next(CronSim(fields, datetime(2024, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         raise ValueError(f"a cron expression ({error})") from None
     except StopIteration:
         raise ValueError("a cron expression that is ever due") from None
     return expression
+
+
+def _fields(expression: str) -> str:
+    return _NAMED.get(expression.strip().lower(), expression)
 
 
 def zone(name: str) -> str:
@@ -75,7 +93,7 @@ def latest(expression: str, zone_name: str, after: float, now: float) -> float |
 def _times(expression: str, zone_name: str, after: float) -> Iterator[float]:
     """Yield the due times after an instant, each once, in order."""
     last = after
-    for each in CronSim(expression, datetime.fromtimestamp(after, ZoneInfo(zone_name))):
+    for each in CronSim(_fields(expression), datetime.fromtimestamp(after, ZoneInfo(zone_name))):
         instant = each.timestamp()
         if instant > last:
             last = instant

@@ -6,7 +6,8 @@ scheduler relies on that within one decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from common.errors import InvalidArgument
 from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
 from common.spec.constraints import Constraint, parse_all
+from common.text.quantities import human_size
 from manager.domain.reservations import Available, reserved
 from manager.schedule.load import ClusterLoad, group_of
 from manager.schedule.network_room import NetworkRoom
@@ -26,22 +28,33 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armhf
 _BUILT_IN_NETWORKS = frozenset({"", "overlay"})
 _BUILT_IN_VOLUMES = frozenset({"", "local"})
 _BUILT_IN_LOGS = frozenset({"", "none"})
+_MOST_NAMED = 3
+_CPU = 1_000_000_000
+
+
+def _nothing(_: NodeLoad) -> Iterable[str]:
+    return ()
 
 
 @dataclass(slots=True, eq=False)
 class Filter:
     """`explain` words its refusals for a person: one form for one node, one for several.
 
-    Filters of equal `key`s refuse the same nodes, whichever tasks they were made for.
+    Filters of equal `key`s refuse the same nodes, whichever tasks they were made for. `lacking` names what of that
+    which is asked for a node that is refused does not have, where there may be several things.
     """
 
     accepts: Accepts
     one: str
     many: str
     key: Hashable
+    lacking: Callable[[NodeLoad], Iterable[str]] = _nothing
 
-    def explain(self, nodes: int) -> str:
-        return self.one if nodes == 1 else self.many.format(nodes)
+    def explain(self, refused: Collection[NodeLoad]) -> str:
+        text = self.one if len(refused) == 1 else self.many.format(len(refused))
+        missing = Counter(name for load in refused for name in self.lacking(load))
+        named = ", ".join(name for name, _ in missing.most_common(_MOST_NAMED))
+        return f"{text}: {named}" if named else text
 
 
 @dataclass(slots=True)
@@ -89,13 +102,13 @@ class Pipeline:
     def explain(self, nodes: Iterable[NodeLoad]) -> str:
         """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
         every = (_AGENT, _READY, *self.fixed, *self.changing)
-        refused = dict.fromkeys(every, 0)
+        refused: dict[Filter, list[NodeLoad]] = {each: [] for each in every}
         for load in nodes:
             refusal = next((each for each in every if not each.accepts(load)), None) if load.node else None
             if refusal is not None:
-                refused[refusal] += 1
-        counts = sorted(((each, count) for each, count in refused.items() if count), key=lambda pair: -pair[1])
-        return "; ".join(each.explain(count) for each, count in counts)
+                refused[refusal].append(load)
+        told = sorted((pair for pair in refused.items() if pair[1]), key=lambda pair: -len(pair[1]))
+        return "; ".join(each.explain(loads) for each, loads in told)
 
 
 def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:
@@ -178,6 +191,16 @@ def _resources(wanted: Reservations) -> Filter:
             return False
         return not wanted.generic_resources or generic_left(load).fits(wanted)
 
+    def lacking(load: NodeLoad) -> Iterator[str]:
+        assert load.node is not None
+        has = load.node.description.resources
+        if wanted.nano_cpus and wanted.nano_cpus > has.nano_cpus - load.cpu:
+            yield f"{wanted.nano_cpus / _CPU:g} CPUs"
+        if wanted.memory_bytes and wanted.memory_bytes > has.memory_bytes - load.memory:
+            yield f"{human_size(wanted.memory_bytes)} of memory"
+        if wanted.generic_resources and (kind := generic_left(load).lacking(wanted)):
+            yield kind
+
     def generic_left(load: NodeLoad) -> Available:
         assert load.node is not None
         left = Available.of(load.node, load.generic.values())
@@ -185,18 +208,25 @@ def _resources(wanted: Reservations) -> Filter:
         return left
 
     one = "insufficient resources on 1 node"
-    return Filter(accepts, one, "insufficient resources on {} nodes", ("resources", wanted))
+    return Filter(accepts, one, "insufficient resources on {} nodes", ("resources", wanted), lacking)
 
 
 def _plugins(drivers: tuple[tuple[str, str], ...]) -> Filter:
-    def accepts(load: NodeLoad) -> bool:
+    def listed(load: NodeLoad) -> dict[str, set[str]]:
         assert load.node is not None
-        listed: dict[str, set[str]] = {}
+        found: dict[str, set[str]] = {}
         for plugin in load.node.description.engine.plugins:
-            listed.setdefault(plugin.type, set()).add(plugin.name.removesuffix(":latest"))
-        return all(name in listed[kind] for kind, name in drivers if kind in listed)
+            found.setdefault(plugin.type, set()).add(plugin.name.removesuffix(":latest"))
+        return found
 
-    return Filter(accepts, "missing plugin on 1 node", "missing plugin on {} nodes", ("plugins", drivers))
+    def accepts(load: NodeLoad) -> bool:
+        return next(missing(load), None) is None
+
+    def missing(load: NodeLoad) -> Iterator[str]:
+        known = listed(load)
+        yield from (name for kind, name in drivers if kind in known and name not in known[kind])
+
+    return Filter(accepts, "missing plugin on 1 node", "missing plugin on {} nodes", ("plugins", drivers), missing)
 
 
 def _drivers(spec: TaskSpec, view: View) -> Iterator[tuple[str, str]]:
@@ -221,9 +251,14 @@ def _constraints(constraints: tuple[Constraint, ...]) -> Filter:
         assert node is not None
         return all(each.matches(node) for each in constraints)
 
+    def unmet(load: NodeLoad) -> Iterator[str]:
+        node = load.node
+        assert node is not None
+        yield from (each.expression for each in constraints if not each.matches(node))
+
     one = "scheduling constraints not satisfied on 1 node"
     many = "scheduling constraints not satisfied on {} nodes"
-    return Filter(accepts, one, many, ("constraints", *(each.expression for each in constraints)))
+    return Filter(accepts, one, many, ("constraints", *(each.expression for each in constraints)), unmet)
 
 
 def _platforms(platforms: tuple[tuple[str, str], ...]) -> Filter:

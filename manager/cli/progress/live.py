@@ -1,4 +1,4 @@
-"""Progress on a terminal: a block of lines that is redrawn in place."""
+"""Progress on a terminal: a block of lines that is redrawn in place. With NO_COLOR set it has no styles."""
 
 from __future__ import annotations
 

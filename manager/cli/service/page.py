@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from common.clock import rfc3339
 from common.model import Service
 from common.model.container import ContainerSpec
 from common.model.service import Resources, ServiceSpec, UpdateConfig
-from common.spec import autoscale
+from common.spec import autoscale, extensions
 from common.text.quantities import format_duration, human_size
 from manager.cli.format.wording import ago
 
@@ -28,6 +29,7 @@ def _lines(service: Service, networks: Mapping[str, str], now: float) -> Iterato
         yield "Labels:"
         yield from (f" {key}={value}" if value else f" {key}" for key, value in sorted(spec.labels.items()))
     yield from _mode(spec)
+    yield from _schedule(service)
     yield from _autoscaling(service, now)
     yield from _update_status(service, now)
     yield from _placement(spec)
@@ -51,6 +53,18 @@ def _mode(spec: ServiceSpec) -> Iterator[str]:
         yield "Service Mode:\tGlobal"
     else:
         yield "Service Mode:"
+
+
+def _schedule(service: Service) -> Iterator[str]:
+    said, status = extensions.of(service), service.schedule_status
+    if not said.schedule or status is None:
+        return
+    yield "Schedule:"
+    yield f" When:\t\t{said.schedule} ({said.schedule_timezone})"
+    last = service.job_status.last_execution if service.job_status is not None else 0.0
+    yield f" Last run:\t{rfc3339(last) if last else 'none yet'}"
+    if status.next_at:
+        yield f" Next run:\t{rfc3339(status.next_at)}"
 
 
 def _autoscaling(service: Service, now: float) -> Iterator[str]:

@@ -13,6 +13,9 @@ from manager.cli.format.wording import ago, capitalized, natural, short_id, shor
 from manager.cli.image.references import shown
 
 _ERROR_WIDTH = 30
+# Why a task has no node yet, or waits there for something, says what and where only after docker's 30 characters.
+_WAITING_WIDTH = 160
+_WAITING = (TaskState.PENDING, TaskState.PREPARING)
 CRASH_LOOP = 3
 
 TASKS = Table(
@@ -117,7 +120,7 @@ def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, objec
         "Node": known.nodes.get(task.node_id, task.node_id),
         "DesiredState": capitalized(task.desired_state.name),
         "CurrentState": f"{capitalized(state)} {since.lower()}",
-        "Error": _quoted(back_off(task, now) or task.status.err, full=full),
+        "Error": _quoted(back_off(task, now) or task.status.err, full=full, waits=task.status.state in _WAITING),
         "Ports": ",".join(f"*:{p.published_port}->{p.target_port}/{p.protocol}" for p in task.status.ports),
     }
 
@@ -132,8 +135,8 @@ def back_off(task: Task, now: float) -> str:
     return f"{loop}next try in {left:.0f} s (attempt {streak + 1})" if streak else f"starts again in {left:.0f} s"
 
 
-def _quoted(error: str, *, full: bool) -> str:
-    text = error if full else shortened(error, _ERROR_WIDTH)
+def _quoted(error: str, *, full: bool, waits: bool) -> str:
+    text = error if full else shortened(error, _WAITING_WIDTH if waits else _ERROR_WIDTH)
     return f'"{text}"' if text else ""
 
 

@@ -60,3 +60,21 @@ def test_a_long_absence_is_looked_over_at_once() -> None:
     assert cron.latest("* * * * *", "UTC", 0.0, 1_800_000_030.0) == 1_800_000_000.0
     assert cron.latest("* * * * * *", "UTC", 0.0, 1_800_000_030.5) == 1_800_000_030.0
     assert cron.latest("0 0 29 2 *", "UTC", at("2020-03-01T00:00"), at("2027-01-01T00:00")) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("@hourly", "0 * * * *"), ("@daily", "0 0 * * *"), ("@Weekly", "0 0 * * sun"), ("@yearly", "0 0 1 jan *")],
+)
+def test_names_stand_for_fields(name: str, fields: str) -> None:
+    assert cron.check(name) == name
+    now = 1_700_000_000.0
+    for _ in range(3):
+        due = cron.following(name, "Europe/Berlin", now)
+        assert due == cron.following(fields, "Europe/Berlin", now)
+        now = due
+
+
+def test_a_name_that_stands_for_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"one of @yearly, .*@hourly, or five fields"):
+        cron.check("@reboot")

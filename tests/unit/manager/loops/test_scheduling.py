@@ -145,9 +145,9 @@ def test_reasons_that_change_at_once_are_brought_up_to_date_a_little_later():
         await asyncio.sleep(0.1)
         await put(store, node("b", cpus=1))
         await asyncio.sleep(1)
-        assert error_of(store, "t") == "no suitable node (insufficient resources on 1 node)"
+        assert error_of(store, "t") == "no suitable node (insufficient resources on 1 node: 2e-09 CPUs)"
         await asyncio.sleep(10)
-        assert error_of(store, "t") == "no suitable node (insufficient resources on 2 nodes)"
+        assert error_of(store, "t") == "no suitable node (insufficient resources on 2 nodes: 2e-09 CPUs)"
 
     scenario(steps)
 

@@ -27,12 +27,14 @@ def log(driver: str) -> TaskSpec:
     return TaskSpec(log_driver=DriverConfig(name=driver))
 
 
-@pytest.mark.parametrize("spec", [volume("nfs"), network(), log("fluentd")])
-def test_a_missing_driver_rules_a_node_out(spec: TaskSpec):
+@pytest.mark.parametrize(
+    ("spec", "driver"), [(volume("nfs"), "nfs"), (network(), "macvlan"), (log("fluentd"), "fluentd")]
+)
+def test_a_missing_driver_rules_a_node_out(spec: TaskSpec, driver: str):
     macvlan = Network(id="net", spec=NetworkSpec(name="net", driver=DriverConfig(name="macvlan")))
     world = World(node("a", plugins=PLUGINS), macvlan, task("t", spec=spec))
     world.decide()
-    assert world.error_of("t") == "no suitable node (missing plugin on 1 node)"
+    assert world.error_of("t") == f"no suitable node (missing plugin on 1 node: {driver})"
 
 
 @pytest.mark.parametrize("spec", [volume("local"), volume("nfs", kind="bind"), log("gelf"), log("none"), log("")])

@@ -66,7 +66,8 @@ def test_what_plain_containers_reserve_is_not_free():
     world = World(node("a", cpus=4, memory=8, plain=held), task("t", spec=reserving(memory=4)))
     world.put(task("u", "db", spec=reserving(cpus=2)))
     world.decide()
-    assert world.error_of("t") == world.error_of("u") == "no suitable node (insufficient resources on 1 node)"
+    assert world.error_of("t") == "no suitable node (insufficient resources on 1 node: 4B of memory)"
+    assert world.error_of("u") == "no suitable node (insufficient resources on 1 node: 2e-09 CPUs)"
     world.put(node("a", cpus=4, memory=8))
     world.decide()
     assert world.nodes_of() == world.nodes_of("db") == ["a"]
@@ -109,7 +110,7 @@ def test_reservations_are_never_exceeded_and_what_is_left_over_waits():
     world = World(node("a", cpus=4), node("b", cpus=3), *tasks(5, spec=reserving(cpus=2)))
     world.decide()
     assert world.nodes_of() == ["a", "a", "b"]
-    assert world.error_of("web004") == "no suitable node (insufficient resources on 2 nodes)"
+    assert world.error_of("web004") == "no suitable node (insufficient resources on 2 nodes: 2e-09 CPUs)"
 
 
 def test_a_stopping_task_holds_its_resources_until_it_has_stopped():
@@ -131,7 +132,7 @@ def test_named_resources_are_chosen_and_written_down():
     assert given == [(thing("gpu", "uuid1"), count("disk", 2)), (thing("gpu", "uuid2"), count("disk", 2))]
     world.put(task("more", "other", reserving(generic=(count("gpu", 2),))))
     world.decide()
-    assert world.error_of("more") == "no suitable node (insufficient resources on 1 node)"
+    assert world.error_of("more") == "no suitable node (insufficient resources on 1 node: gpu)"
 
 
 def test_host_ports_never_meet_on_one_node():
@@ -209,8 +210,8 @@ def test_a_task_that_fits_nowhere_names_every_filter_and_how_many_nodes_it_refus
     )
     world.decide()
     assert world.error_of("t") == (
-        "no suitable node (2 nodes not available for new tasks; scheduling constraints not satisfied on 2 nodes; "
-        "no worker agent on 1 node; insufficient resources on 1 node)"
+        "no suitable node (2 nodes not available for new tasks; scheduling constraints not satisfied on 2 nodes: "
+        "node.labels.zone==east; no worker agent on 1 node; insufficient resources on 1 node: 5e-09 CPUs)"
     )
 
 
@@ -244,7 +245,7 @@ def test_a_global_services_task_goes_to_its_node_or_says_why_not():
     world.put(*(task(f"on-{each}", spec=spec, node_id=each, slot=0) for each in ("a", "b", "c", "gone")))
     world.decide()
     assert world.view.tasks.get("on-a").status.state == TaskState.ASSIGNED
-    assert world.error_of("on-b") == "no suitable node (insufficient resources on 1 node)"
+    assert world.error_of("on-b") == "no suitable node (insufficient resources on 1 node: 2e-09 CPUs)"
     assert world.error_of("on-c") == "no suitable node (1 node not available for new tasks)"
     assert world.error_of("on-gone") == "no suitable node"
 

@@ -1,4 +1,4 @@
-"""Where the store is durable: `manager.backends` has the ways."""
+"""Where the store is durable: `manager.store.backends` has the ways."""
 
 from __future__ import annotations
 

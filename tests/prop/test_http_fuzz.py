@@ -65,7 +65,7 @@ def request(call: Call, rng: random.Random) -> bytes:
 
 @pytest.fixture
 async def path(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
-    for name in ("containers_list.LIST_SECONDS", "containers_locate.LOOK_SECONDS", "proxy_hijack.LINGER_SECONDS"):
+    for name in ("containers.list.LIST_SECONDS", "containers.locate.LOOK_SECONDS", "engine.hijack.LINGER_SECONDS"):
         monkeypatch.setattr(f"manager.api.{name}", 0.5)
     async with ApiCluster(idle=True) as cluster:
         engines = Engines(cluster)

@@ -23,7 +23,11 @@ class IpamOptions(Model):
 
 
 class NetworkSpec(Model):
-    """What a user asks for. `scope` is `swarm` for networks of the cluster."""
+    """What a user asks for. `scope` is `swarm` for networks of the cluster.
+
+    `asked_driver` is the driver by whose name a client asked for the network and finds it again, where that is not the
+    driver that it has.
+    """
 
     name: str = ""
     labels: dict[str, str] = {}
@@ -34,6 +38,7 @@ class NetworkSpec(Model):
     ingress: bool = False
     ipam: IpamOptions = IpamOptions()
     scope: str = "swarm"
+    asked_driver: str = ""
 
     @property
     def encrypted(self) -> bool:

@@ -61,3 +61,4 @@ async def test_what_was_made_is_removed(cluster: Cluster, context: Path) -> None
     assert await changes(cluster, context, "remove.yml") == 0
     assert await cluster.get("/services") == []
     assert [each["Name"] for each in await cluster.get('/networks?filters={"type":["custom"]}')] == []
+    assert (await cluster.get("/volumes"))["Volumes"] == []

@@ -80,6 +80,7 @@ def network_spec(body: NetworkCreate) -> tuple[NetworkSpec, str]:
         attachable=body.attachable or bool(warning),
         ingress=body.ingress,
         ipam=ipam,
+        asked_driver=body.driver if body.driver != driver else "",
     )
     return spec, warning
 

@@ -47,7 +47,7 @@ def network_view(network: Network) -> dict[str, Any]:
         id=network.id,
         created=rfc3339(network.created_at),
         scope=spec.scope,
-        driver=spec.driver.name,
+        driver=spec.asked_driver or spec.driver.name,
         ipv6=spec.ipv6_enabled,
         ranges=[_range_view(item) for item in ranges],
         ipam_driver=spec.ipam.driver.name or "default",

@@ -64,6 +64,8 @@ def initialise(
     refuse_second(data)
     rng = random.SystemRandom()
     config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
+    if sentence := foreign_address(config.advertise_addr):
+        echo(f"Warning: {sentence}", err=True)
     port = choose_data_path_port(data_path_port)
     founding = create_cluster(data, config, choose_pools(pools), SystemClock(), rng, data_path_port=port)
     cluster = asyncio.run(founding)
@@ -185,6 +187,17 @@ def start(data_dir: Path) -> None:
 def daemon_of(data: DataDir) -> Daemon:
     """Return the background program of a data directory."""
     return Daemon(module="manager.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
+
+
+def foreign_address(advertised: str) -> str:
+    """Say that an address to advertise, `IP:PORT`, is not one of this host's; empty: it is."""
+    host, port = split_address(advertised)
+    if host_addresses.is_own(host):
+        return ""
+    return (
+        f"--advertise-addr {host} is not an address of this host: other hosts find the manager only where something "
+        f"(NAT, a load balancer) takes TCP {port} there to this one"
+    )
 
 
 def configuration(

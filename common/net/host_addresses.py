@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import socket
 from typing import TypeAlias
 
 from pyroute2 import IPRoute
@@ -25,6 +27,17 @@ def addresses() -> dict[str, str]:
             if entry["scope"] == 0 and not name.startswith(_CONTAINER_LINKS):
                 found[str(address)] = name
         return found
+
+
+def is_own(address: str) -> bool:
+    """Whether this host has an address, of whichever family and link."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def routed() -> list[tuple[Network, str]]:

@@ -13,7 +13,7 @@ from typing import Self
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
-from manager.api import files, refused, stacks, swarm, system, volumes
+from manager.api import files, refused, swarm, system, volumes
 from manager.api.access import certificates
 from manager.api.access.audit import Audit, Entry, object_of
 from manager.api.access.forbidden_routes import check_request, restricted
@@ -43,7 +43,7 @@ from manager.api.nodes import rebalance
 from manager.api.nodes import routes as nodes
 from manager.api.render import JsonCache
 from manager.api.router import Match, Router
-from manager.api.services import rollouts, tasks
+from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -84,13 +85,46 @@ def completing(words: Sequence[str]) -> Callable[[click.Context, click.Parameter
     return complete
 
 
-class SwarmCommand(click.Command):
-    """A command that takes `-H` and `--debug` itself too, not only the program; `examples` end its help."""
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """How the options of a command with many are laid out in its help: `of` gives an option's section, by its name."""
 
-    def __init__(self, *args: Any, examples: str = "", aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
+    titles: Sequence[str]
+    of: Callable[[str], str]
+
+
+class SwarmCommand(click.Command):
+    """A command that takes `-H` and `--debug` itself too, not only the program; `examples` end its help.
+
+    With `sections` its options are in sections there, each sorted.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: str = "",
+        aliases: tuple[str, ...] = (),
+        sections: Sections | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **{"epilog": as_epilog(examples), **kwargs})
         self.aliases = aliases
+        self._sections = sections
         self.params += connection_flags(taken={name for param in self.params for name in param.opts})
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self._sections is None:
+            super().format_options(ctx, formatter)
+            return
+        laid_out: dict[str, dict[str, tuple[str, str]]] = {title: {} for title in self._sections.titles}
+        for param in self.get_params(ctx):
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx)) is not None:
+                name = max(param.opts, key=len)
+                laid_out[self._sections.of(name)][name] = record
+        for title, records in laid_out.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([records[name] for name in sorted(records)])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])

@@ -21,7 +21,6 @@ from common.process.private_files import private_folder
 from common.text.terminal import printable
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
-from worker import otherswarm
 from worker.config import (
     DEFAULT_DATA_DIR,
     DEFAULT_IMAGE_PORT,
@@ -34,7 +33,7 @@ from worker.config import (
     parse_address,
 )
 from worker.engine.driver import DockerEngine
-from worker.host import locks, status_file
+from worker.host import locks, other_swarm, status_file
 from worker.host.leave import undo, withdraw_with
 from worker.host.status_file import WorkerStatus
 from worker.intake.words import identifier
@@ -145,7 +144,7 @@ async def _keep(
 
     """
     try:
-        if sentence := otherswarm.warning(info, member.data_path_port):
+        if sentence := other_swarm.warning(info, member.data_path_port):
             warn(sentence)
         data.credentials.write(member.certificate, member.key, member.root_certificate)
         data.save(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Self
 
@@ -19,6 +20,8 @@ from manager.cli.progress.view import MOST_LINES, label, overall, told
 _TROUBLE_WIDTH = 75
 _BAR_WIDTH = 24
 _REFRESH = 8
+# Rows that the block leaves: for what is hidden, and for the cursor.
+_SPARE_ROWS = 2
 
 
 class LiveView:
@@ -26,7 +29,8 @@ class LiveView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._seen: dict[str, Progress] = {}
-        self._live = Live(console=console, refresh_per_second=_REFRESH, get_renderable=self._draw)
+        self._console = console or Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+        self._live = Live(console=self._console, refresh_per_second=_REFRESH, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -39,18 +43,26 @@ class LiveView:
         self._seen[name] = progress
 
     def _draw(self) -> RenderableType:
-        return draw(self._seen)
+        return draw(self._seen, self._console.height)
 
 
-def draw(seen: Mapping[str, Progress]) -> Group:
-    """Draw all services; the slots of many services or of a large one are left out."""
-    detailed = sum(progress.wanted for progress in seen.values()) <= MOST_LINES
+def draw(seen: Mapping[str, Progress], height: int) -> Group:
+    """Draw all services on so many rows. Where not all slots fit, those that do not run yet come first."""
+    shown = {name: progress.lines for name, progress in seen.items() if not progress.verdict.final}
+    slots = [(name, line) for name, lines in shown.items() for line in lines]
+    room = min(MOST_LINES, max(height - len(seen) - _SPARE_ROWS, 0))
+    if len(slots) > room:
+        slots = sorted(slots, key=lambda slot: (_is_up(slot[1]), not slot[1].trouble))[:room]
     lines: list[Text] = []
     for name, progress in seen.items():
         lines.append(_headline(name, progress))
-        if detailed and not progress.verdict.final:
-            lines += [_bar(line, progress) for line in progress.lines]
-    return Group(*lines)
+        lines += [_bar(line, progress) for of, line in slots if of == name]
+    hidden = sum(map(len, shown.values())) - len(slots)
+    return Group(*lines, *([Text(f"  … and {hidden} more", style="dim")] if hidden else ()))
+
+
+def _is_up(line: Line) -> bool:
+    return line.state is not None and line.state >= TaskState.RUNNING
 
 
 def _headline(name: str, progress: Progress) -> Text:

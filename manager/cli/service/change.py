@@ -15,10 +15,11 @@ from common.model.service import ServiceSpec
 from common.text.terminal import echo
 from manager.cli import json as decode
 from manager.cli.client import Client
-from manager.cli.command import SwarmCommand, flag
+from manager.cli.command import Sections, SwarmCommand, flag
 from manager.cli.completion import complete_images, complete_services
 from manager.cli.failures import ApiError
 from manager.cli.flags import parts, spec_create, spec_update
+from manager.cli.flags.sections import SECTIONS, section_of
 from manager.cli.flags.service_options import DETACH, TIMEOUT, create_flags, update_flags
 from manager.cli.format.inspection import finish
 from manager.cli.progress.converge import converge
@@ -33,8 +34,12 @@ _MANNERS = frozenset({"detach", "quiet", "timeout", "with_registry_auth", "no_re
 _ROLLOUT = {"pause": "pause", "go_on": "continue", "abort": "abort"}
 
 
+_SECTIONS = Sections(SECTIONS, section_of)
+
+
 @click.command(
     cls=SwarmCommand,
+    sections=_SECTIONS,
     context_settings={"allow_interspersed_args": False},
     examples="""
     swarm-manager service create --name web --replicas 3 --publish 8080:80 nginx:1.27
@@ -73,6 +78,7 @@ async def _wait(client: Client, services: dict[str, str], given: parts.Given, *,
 
 @click.command(
     cls=SwarmCommand,
+    sections=_SECTIONS,
     examples="""
     swarm-manager service update --image nginx:1.28 web
     swarm-manager service update --env-add MODE=fast --limit-memory 200M --update-parallelism 2 web

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ _SERVICES_FIRST = ("service", "secret", "config", "network")
 _IN_USE_FOR_A_WHILE = ("secret", "config", "network")
 # Without tasks of its own, what a stack's objects are in use by is not the stack's, and will not go with it.
 _PATIENCE_WITH_OTHERS = 3.0
+# After so many seconds it is told what is waited for.
+_UNTOLD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Left:
         return not (self.services or self.tasks)
 
     def __str__(self) -> str:
-        counts = [f"{count} {what}" for count, what in ((self.services, "services"), (self.tasks, "tasks")) if count]
+        both = ((self.services, "service"), (self.tasks, "task"))
+        counts = [f"{count} {what}{'' if count == 1 else 's'}" for count, what in both if count]
         return ", ".join([*counts, *(f"{kind} {name}" for kind, _, name in self.objects)])
 
 
@@ -63,7 +67,11 @@ async def remove(client: Client, stack: str, *, wait: bool, patience: float) -> 
         if problems:
             raise CommandFailed("\n".join([*problems, _incomplete(stack)]))
         if wait:
-            await _until_gone(client, stack, feed, patience)
+            try:
+                await _until_gone(client, stack, feed, patience)
+            except asyncio.CancelledError:
+                echo(_unfinished(stack), err=True)
+                raise
 
 
 def _name(each: Any) -> str:
@@ -85,7 +93,11 @@ async def _remove_one(client: Client, kind: str, reference: str, name: str) -> s
 
 async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: float) -> None:
     left, moved_at = await _left(client, stack), time.time()
+    begun_at, told = moved_at, ""
     while not left.nothing:
+        if str(left) != told and time.time() - begun_at > _UNTOLD:
+            told = str(left)
+            echo(f"Waiting for {told}", err=True)
         count = feed.count
         problems = [await _remove_one(client, *each) for each in left.objects]
         before, left = left, await _left(client, stack)
@@ -97,6 +109,13 @@ async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: flo
             raise CommandFailed("\n".join([*problems, _incomplete(stack)]))
         else:
             await feed.changed(count, MAX_INTERVAL)
+
+
+def _unfinished(stack: str) -> str:
+    return (
+        f"\nThe tasks of stack {stack} end by themselves; its networks, secrets and configs stay until the same "
+        f"command is run again. 'swarm-manager stack ps {stack}' shows what still runs."
+    )
 
 
 def _incomplete(stack: str) -> str:

@@ -1,5 +1,6 @@
 """Every command explains itself, with an example."""
 
+import re
 from collections.abc import Iterator
 
 import click
@@ -104,3 +105,19 @@ def test_completion_scripts(shell: str):
     result = CliRunner().invoke(cli, ["completion", shell])
     assert result.exit_code == 0
     assert "_SWARM_MANAGER_COMPLETE" in result.output
+
+
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_the_many_flags_of_services_are_in_sections_each_sorted(command: str):
+    lines = CliRunner().invoke(cli, ["service", command, "--help"], terminal_width=100).output.splitlines()
+    sections: dict[str, list[str]] = {}
+    for line in lines[lines.index("Service:") : lines.index("  Examples:")]:
+        if line and not line.startswith(" "):
+            sections[line] = []
+        elif found := re.match(r"  (?:-\w, )?(--[a-z-]+)", line):
+            sections[next(reversed(sections))].append(found[1])
+    assert len(sections) == 13
+    assert all(names == sorted(names) for names in sections.values())
+    assert set(sections["Options:"]) <= {
+        *("--detach", "--help", "--host", "--no-resolve-image", "--quiet", "--timeout", "--with-registry-auth"),
+    }

@@ -1,3 +1,4 @@
+import re
 from io import StringIO
 
 import pytest
@@ -59,9 +60,9 @@ def test_a_rollback_is_called_one():
     assert dict(plain_lines("web", rolling))["overall progress"] == "rolling back update: 0 out of 1 tasks"
 
 
-def rendered(*seen: tuple[str, Progress]) -> str:
+def rendered(*seen: tuple[str, Progress], height: int = 40) -> str:
     out = StringIO()
-    Console(file=out, width=100).print(draw(dict(seen)))
+    Console(file=out, width=100).print(draw(dict(seen), height))
     return out.getvalue()
 
 
@@ -72,6 +73,24 @@ def test_a_terminal_shows_a_bar_for_each_slot_until_the_service_has_converged():
     assert "no suitable node" in text
     assert "✓ db: 2 out of 2 tasks" in text
     assert len(text.splitlines()) == 4
+
+
+def test_where_rows_are_few_those_come_first_that_do_not_run_yet():
+    lines = [Line(str(number), TaskState.RUNNING) for number in range(1, 41)]
+    lines[29] = Line("30", TaskState.PREPARING)
+    lines[35] = Line("36", TaskState.PENDING, "no suitable node")
+    text = rendered(("web", Progress(Verdict.WAITING, 38, 40, lines=tuple(lines))), height=8).splitlines()
+    assert [row.split()[0] for row in text] == ["…", "36/40", "30/40", "1/40", "2/40", "3/40", "…"]
+    assert text[-1].strip() == "… and 35 more"
+
+
+def test_without_colours_there_are_no_styles(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    with LiveView() as view:
+        view.show("web", WAITING)
+    assert "1 out of 2" in (shown := capsys.readouterr().out)
+    assert re.search(r"\x1b\[[0-9;]*m", shown) is None
 
 
 def test_the_live_view_leaves_its_last_state_on_the_screen():

@@ -1,8 +1,9 @@
 """Tasks in a table: history under the newest of a slot, and a job's executions apart."""
 
-from common.model import Task
+from common.model import Task, TaskState, TaskStatus
 from common.model.meta import Version
 from manager.cli.service.task_rows import EXECUTIONS, TASKS, Names, rows
+from tests.fakes.world import replace
 
 NAMES = Names({"s": "job"}, {})
 
@@ -27,3 +28,11 @@ def test_each_execution_of_a_job_has_its_own_slots() -> None:
         ("t1", " \\_ job.1", 1),
     ]
     assert EXECUTIONS.render(made).splitlines()[0].split()[:3] == ["ID", "NAME", "EXECUTION"]
+
+
+def test_why_a_task_waits_is_not_cut_as_docker_does() -> None:
+    why = "no suitable node (scheduling constraints not satisfied on 3 nodes: node.labels.disk==ssd)"
+    waits = TaskStatus(state=TaskState.PENDING, err=why)
+    failed = TaskStatus(state=TaskState.FAILED, err=why)
+    made = rows([replace(task(1, 1, None), status=waits), replace(task(2, 2, None), status=failed)], NAMES, 10.0)
+    assert [row["Error"] for row in made] == [f'"{why}"', '"no suitable node (scheduling …"']

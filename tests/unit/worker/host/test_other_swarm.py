@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from common.errors import FailedPrecondition
-from worker.otherswarm import warning
+from worker.host.other_swarm import warning
 
 
 @pytest.mark.parametrize("swarm", [None, {}, {"LocalNodeState": ""}, {"LocalNodeState": "inactive"}])

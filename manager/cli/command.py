@@ -13,6 +13,7 @@ import click
 
 from common.process.hosts import MANAGER_HOST
 from common.text.help import as_epilog
+from manager.cli import docker_config
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
@@ -130,6 +131,8 @@ class SwarmCommand(click.Command):
         rest = super().parse_args(ctx, [self._spelled_out(ctx, arg) for arg in args])
         if not ctx.resilient_parsing:
             self._refuse_empty_names(ctx)
+            if ctx.params.get("layout") == "" and not (ctx.params.get("quiet") or ctx.params.get("pretty")):
+                ctx.params["layout"] = docker_config.layout_of(_words(ctx))
         return rest
 
     def _refuse_empty_names(self, ctx: click.Context) -> None:
@@ -154,6 +157,12 @@ class SwarmCommand(click.Command):
             if found["flag"] in param.opts:
                 return found["flag"] if found["value"].lower() in _TRUE else param.secondary_opts[0]
         return arg
+
+
+def _words(ctx: click.Context) -> tuple[str, ...]:
+    """Return which command this is: its noun, if one was said, and its own name or the short one that was."""
+    words = tuple(ctx.command_path.split()[1:])
+    return (*words[:-1], ctx.command.name or "") if len(words) > 1 else words
 
 
 class SwarmGroup(click.Group):
@@ -192,7 +201,7 @@ def connection_flags(taken: set[str]) -> list[click.Parameter]:
                 expose_value=False,
                 is_eager=True,
                 callback=_remember(HOST),
-                help="The manager's API: unix://PATH or tcp://HOST:PORT.",
+                help="The manager's API: unix://PATH, ssh://HOST or tcp://HOST:PORT.",
             )
         )
     if "--debug" not in taken:

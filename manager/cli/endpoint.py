@@ -1,4 +1,4 @@
-"""Where the manager's API is: `unix://PATH` or `tcp://HOST:PORT`, with TLS when certificates are given."""
+"""Where the API is: `unix://PATH`, `ssh://HOST` or `tcp://HOST:PORT`, with TLS where there are certificates."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ import aiohttp
 
 from common.errors import InvalidArgument
 
+SSH = "ssh://"
 _PLAIN_PORT = 2375
 _TLS_PORT = 2376
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address as the user gave it, and the directory with ca.pem, cert.pem and key.pem (None: no TLS)."""
+    """An address as the user gave it, and the directory with ca.pem, cert.pem and key.pem (None: no TLS).
+
+    `tunnel` is the socket here of one that is behind ssh.
+    """
 
     url: str
     certificates: Path | None = None
+    tunnel: str = ""
 
     @property
     def socket(self) -> str | None:
         """The path of the unix socket, None for a TCP address."""
+        if self.tunnel:
+            return self.tunnel
         scheme, _, rest = self.url.partition("://")
         return rest if scheme == "unix" else None
 
@@ -45,7 +52,7 @@ class Endpoint:
             host, port = None, None
         if parts.scheme not in ("tcp", "http", "https") or not host:
             raise InvalidArgument(
-                f"invalid address {self.url!r}: write it as unix:///run/swarm-manager/docker.sock or tcp://HOST:PORT"
+                f"invalid address {self.url!r}: write it as unix:///run/swarm-manager/docker.sock, ssh://HOST or tcp://HOST:PORT"
             )
         name = f"[{host}]" if ":" in host else host
         if self.certificates or parts.scheme == "https":

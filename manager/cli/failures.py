@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from typing import ClassVar
 
 import click
@@ -113,6 +114,12 @@ def reason_in(text: str, otherwise: str) -> str:
         return text.strip() or otherwise
 
 
+def _dockers_own() -> str:
+    """Say that the docker command line's way to say where it goes is not this program's, to who has used it."""
+    name = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if os.environ.get(name)), "")
+    return f" {name} is not: on the cluster's hosts it names the engine." if name else ""
+
+
 def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     """Explain a failed connection to the manager's socket or address `url`."""
     head = f"Cannot connect to the manager at {url}"
@@ -125,7 +132,7 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
         return CannotConnect(
             f"{head}: there is no such socket. Is swarm-manager running?\n"
             "`swarm-manager start` starts this host's manager again, `swarm-manager init` makes a new cluster; another "
-            "address is given with --host or SWARM_MANAGER_HOST."
+            f"address is given with --host or SWARM_MANAGER_HOST.{_dockers_own()}"
         )
     if isinstance(cause, ConnectionRefusedError):
         return CannotConnect(

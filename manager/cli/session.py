@@ -15,6 +15,7 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import address
 from manager.cli.endpoint import Endpoint
+from manager.cli.ssh import reached
 
 P = ParamSpec("P")
 
@@ -37,7 +38,7 @@ def with_client(function: Callable[Concatenate[Client, P], Coroutine[Any, Any, N
         endpoint = current_endpoint()
 
         async def main() -> None:
-            async with Client(endpoint, _warn) as client:
+            async with reached(endpoint) as place, Client(place, _warn) as client:
                 await function(client, *args, **kwargs)
 
         asyncio.run(main())

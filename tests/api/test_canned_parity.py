@@ -150,3 +150,28 @@ async def test_sizes_have_a_column_when_they_are_asked_for(canned: Canned, tmp_p
         "0B",
     ]
     assert canned.asked == ["/containers/json [('size', '1')]"]
+
+
+LAYOUTS = {
+    "psFormat": "{{.Names}}: {{.Size}}",
+    "imagesFormat": "table {{.Repository}}\\t{{.Tag}}",
+    "volumesFormat": "{{.Name}}!",
+}
+
+
+@pytest.mark.skipif(bool(unfit()), reason=unfit())
+@pytest.mark.parametrize(
+    "line", ["ps", "ps -q", "container ls", "images", "image list", "volume ls", "ps --format json"]
+)
+async def test_layouts_of_dockers_configuration_are_taken(
+    canned: Canned, tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text(json.dumps(LAYOUTS))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / ".docker"))
+    host = f"unix://{tmp_path}/s"
+    theirs = await DockerCli(host, tmp_path).run(*shlex.split(line))
+    asked, canned.asked = canned.asked, []
+    ours = await SwarmCli(host).run(*shlex.split(line))
+    assert (ours.code, lines(ours.out)) == (theirs.code, lines(theirs.out)), (theirs, ours)
+    assert canned.asked == asked

@@ -223,7 +223,9 @@ async def test_stack_rm_says_at_once_what_another_stack_uses(swarm: SwarmCli, fo
     await swarm.ok(*words, "other", stdin=external)
     ran = await swarm.run("stack", "rm", "shop")
     assert ran.code == 1
-    first, last = ran.err.splitlines()
+    waits, first, last = ran.err.splitlines()
+    assert waits.startswith("Waiting for ")
+    assert "network shop_n" in waits
     assert first.startswith("Failed to remove network shop_n: Error response from daemon:")
     assert first.endswith("(other_b)")
     assert last == "failed to remove some resources from stack: shop"

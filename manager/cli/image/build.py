@@ -12,9 +12,10 @@ import aiohttp
 from common.text import build_progress
 from common.text.terminal import pass_on, visible
 from manager.cli.client import Client
+from manager.cli.docker_config import config_path
 from manager.cli.failures import CommandFailed
 from manager.cli.image.build_context import BuildContext
-from manager.cli.image.registry import config_path, every_auth
+from manager.cli.image.registry import every_auth
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from common.text.image_names import split_tag
 from common.text.quantities import human_decimal, human_duration
 from common.text.terminal import echo
 from manager.cli.client import Client, filtered
-from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.command import SwarmCommand, SwarmGroup, address, flag
 from manager.cli.completion import complete_images, complete_nodes
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
@@ -72,6 +72,22 @@ def image() -> None:
     """Manage the cluster's images: built on one node, run on any, without a registry."""
 
 
+def _of_buildkit(*words: str) -> Callable[[Any], Any]:
+    """Declare a flag that only BuildKit's own protocol has, which docker speaks: giving it says so."""
+    *names, metavar = words
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+        if value:
+            ctx.fail(
+                f"{max(param.opts, key=len)} is BuildKit's, which docker speaks to at the same address: "
+                f"docker -H {address(ctx)} build …"
+            )
+
+    return flag(
+        *names, multiple=True, metavar=metavar, expose_value=False, callback=refuse, help="Of docker build: says how."
+    )
+
+
 @image.command(
     "build",
     cls=SwarmCommand,
@@ -90,6 +106,16 @@ def image() -> None:
 @flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
 @flag("--no-cache", is_flag=True, default=False, help="Do not use what earlier builds made.")
 @flag("--pull", is_flag=True, default=False, help="Ask registries for newer base images.")
+@flag(
+    "--progress",
+    default="auto",
+    words=("auto", "plain", "tty"),
+    expose_value=False,
+    help="Taken as docker's; progress is always in lines.",
+)
+@_of_buildkit("--secret", "id=ID,src=PATH")
+@_of_buildkit("--ssh", "default|ID=SOCKET")
+@_of_buildkit("-o", "--output", "type=TYPE,dest=PATH")
 @flag("-q", "--quiet", is_flag=True, default=False, help="Print the image's ID only.")
 @with_client
 async def build_image(client: Client, /, folder: str, dockerfile: str, *, quiet: bool, **given: Any) -> None:

@@ -13,6 +13,7 @@ from common.errors import InvalidArgument
 from common.model.service import Placement, Platform, ServiceSpec
 from common.text.terminal import echo
 from manager.cli.client import Client
+from manager.cli.docker_config import config_path
 from manager.cli.failures import ApiError
 from manager.cli.image import registry
 from manager.cli.image.references import Image
@@ -99,7 +100,7 @@ class Pins:
 
     async def _ask(self, image: str) -> Pin:
         async with self._free:
-            return await pin(self._client, image, registry.auth_header(image, registry.config_path()))
+            return await pin(self._client, image, registry.auth_header(image, config_path()))
 
     async def pinned(self, spec: ServiceSpec) -> ServiceSpec:
         """Pin the image of a specification that is one of those given, or has their image."""

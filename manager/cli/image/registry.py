@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from common.errors import InvalidArgument
+from manager.cli.docker_config import load
 from manager.cli.image.references import HUB, Image
 
 AUTH_HEADER = "X-Registry-Auth"
 _HUB_SERVER = "https://index.docker.io/v1/"
 _HELPER_SECONDS = 30
-
-
-def config_path() -> Path:
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
 
 
 def auth_header(image: str, path: Path) -> str:
@@ -32,26 +28,16 @@ def auth_header(image: str, path: Path) -> str:
         server = Image.parse(image).registry
     except ValueError as error:
         raise InvalidArgument(str(error)) from error
-    credentials = _credentials(_HUB_SERVER if server == HUB else server, _load(path))
+    credentials = _credentials(_HUB_SERVER if server == HUB else server, load(path))
     return base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
 
 
 def every_auth(path: Path) -> str:
     """Return the `X-Registry-Config` value of a build: the credentials of every registry, by its name."""
-    config = _load(path)
+    config = load(path)
     servers = [*(config.get("auths") or {}), *(config.get("credHelpers") or {})]
     known = {server: found for server in servers if (found := _credentials(server, config))}
     return base64.urlsafe_b64encode(json.dumps(known).encode()).decode()
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise InvalidArgument(f"cannot read the registry credentials in {path}: {error}") from error
-    return content if isinstance(content, dict) else {}
 
 
 def _credentials(server: str, config: dict[str, Any]) -> dict[str, str]:

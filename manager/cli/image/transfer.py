@@ -19,10 +19,11 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_images
 from manager.cli.container.archive import pieces, write_all
+from manager.cli.docker_config import config_path
 from manager.cli.failures import CommandFailed
 from manager.cli.image.build import messages, progress_line
 from manager.cli.image.references import Image
-from manager.cli.image.registry import auth_header, config_path
+from manager.cli.image.registry import auth_header
 from manager.cli.session import with_client
 
 _quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print how it goes.")

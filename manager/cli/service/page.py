@@ -62,9 +62,14 @@ def _schedule(service: Service) -> Iterator[str]:
     yield "Schedule:"
     yield f" When:\t\t{said.schedule} ({said.schedule_timezone})"
     last = service.job_status.last_execution if service.job_status is not None else 0.0
-    yield f" Last run:\t{rfc3339(last) if last else 'none yet'}"
+    yield f" Last run:\t{_whole(last) if last else 'none yet'}"
     if status.next_at:
-        yield f" Next run:\t{rfc3339(status.next_at)}"
+        yield f" Next run:\t{_whole(status.next_at)}"
+
+
+def _whole(instant: float) -> str:
+    """Write an instant to the second."""
+    return f"{rfc3339(instant)[:19]}Z"
 
 
 def _autoscaling(service: Service, now: float) -> Iterator[str]:

@@ -11,6 +11,7 @@ from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from common.text.terminal import echo
 from manager.cli.client import Client, filtered
+from manager.cli.docker_config import config_path
 from manager.cli.flags.references import with_config_ids, with_secret_ids
 from manager.cli.image import pins, registry
 from manager.cli.json import to_json
@@ -111,7 +112,7 @@ async def _prepared(
     container = spec.task_template.container_spec
     if container is None or not (resolve or auth):
         return spec, None
-    header = registry.auth_header(container.image, registry.config_path())
+    header = registry.auth_header(container.image, config_path())
     if resolve:
         spec = (await pins.pin(client, container.image, header)).applied(spec)
     return spec, {registry.AUTH_HEADER: header} if auth else None

@@ -16,6 +16,7 @@ from manager.cli import json as decode
 from manager.cli.client import Client, filtered
 from manager.cli.compose import Stack
 from manager.cli.compose.references import IMAGE_LABEL
+from manager.cli.docker_config import config_path
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.files import digest
 from manager.cli.image import registry
@@ -60,7 +61,7 @@ async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, st
 def _service_order(spec: ServiceSpec, target: Target, manners: Manners) -> dict[str, Any]:
     container = spec.task_template.container_spec
     assert container is not None, "every service of a stack has a container"
-    auth = registry.auth_header(container.image, registry.config_path()) if manners.registry_auth else ""
+    auth = registry.auth_header(container.image, config_path()) if manners.registry_auth else ""
     return {**service_order(spec, target.present), "RegistryAuth": auth}
 
 

@@ -135,3 +135,12 @@ async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):
         while headers:
             assert await client.get("/containers/json") == []
     assert said == ["not complete: h3: down"]
+
+
+def test_who_has_told_docker_where_to_go_hears_that_this_is_not_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
+    words = "--host or SWARM_MANAGER_HOST. DOCKER_HOST is not: on the cluster's hosts it names the engine."
+    assert cannot_connect("unix:///x", FileNotFoundError()).message.endswith(words)
+    monkeypatch.delenv("DOCKER_HOST")
+    assert cannot_connect("unix:///x", FileNotFoundError()).message.endswith("SWARM_MANAGER_HOST.")

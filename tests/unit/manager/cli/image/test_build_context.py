@@ -5,8 +5,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from common.errors import InvalidArgument
+from manager.cli import cli
 from manager.cli.image.build import BuildOptions
 from manager.cli.image.build_context import Ignored, open_context
 
@@ -101,3 +103,10 @@ def test_options_become_the_query_of_the_api() -> None:
         ("target", "last"),
         ("nocache", "1"),
     ]
+
+
+@pytest.mark.parametrize("flag", ["--secret=id=x", "--ssh=default", "-otype=local,dest=out"])
+def test_what_only_buildkit_can_says_who_speaks_to_it(flag: str) -> None:
+    result = CliRunner().invoke(cli, ["-H", "unix:///x", "build", flag, "."])
+    assert result.exit_code != 0
+    assert "is BuildKit's, which docker speaks to at the same address: docker -H unix:///x build" in result.stderr

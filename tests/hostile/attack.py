@@ -181,8 +181,11 @@ class Attack:
         if not re.search("does not say|no such message", str(self.mallory.ended)):
             return SESSION
         line = await self.mallory._dial()
-        await line.send(encode(self._plain(kind)))
-        return FOREIGN if "cannot begin" in await _why_ended(line) else OPENING
+        try:
+            await line.send(encode(self._plain(kind)))
+            return FOREIGN if "cannot begin" in await _why_ended(line) else OPENING
+        finally:
+            await line.close()
 
     def _plain(self, kind: type[Message]) -> AnyMessage:
         """Make a message with nothing but what it must have."""

@@ -280,6 +280,7 @@ class EvilWorker:
             await engine(reader, writer)
         finally:
             writer.close()
+            await line.close()
 
 
 async def join(dial: Dial, token: str, hostname: str, **terms: Any) -> tuple[JoinReply, bytes]:

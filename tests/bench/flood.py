@@ -33,13 +33,14 @@ import uvloop
 from common.errors import SwarmError
 from common.model import TaskState, TaskStatus
 from common.model.node import EngineDescription, Plugin
-from common.tls import MANAGER_NAME, pinned_context
+from common.tls import MANAGER_NAME, certificate_request, new_key, pinned_context
 from common.wire.channel import Channel
 from common.wire.codec import encode
 from common.wire.messages import (
     Assignments,
     Heartbeat,
     NodeReport,
+    RenewRequest,
     Resync,
     StatusReport,
     StreamHello,
@@ -182,6 +183,10 @@ def _resyncs(_: Sequence[str]) -> Iterator[bytes]:
     return itertools.repeat(encode(Resync()))
 
 
+def _renewals(_: Sequence[str]) -> Iterator[bytes]:
+    return itertools.repeat(encode(RenewRequest(csr=certificate_request(new_key())), 1))
+
+
 def _small_reports(tasks: Sequence[str]) -> Iterator[bytes]:
     for number in itertools.count(1):
         yield encode(_report(tasks, number), number)
@@ -226,6 +231,7 @@ POURED: dict[str, Callable[[Sequence[str]], Iterator[bytes]]] = {
     "reports of 60 KiB": _descriptions(60 << 10),
     "reports of 15 MiB": _descriptions(15 << 20),
     "resyncs": _resyncs,
+    "renewals": _renewals,
 }
 STORMS: dict[str, Callable[[StreamChannel], Awaitable[None]]] = {
     "bogus streams": _bogus_stream,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster, ask_from
 from tests.hostile.attack import Attack
 from tests.hostile.ground import LabGround
@@ -129,8 +130,10 @@ async def cluster() -> AsyncIterator[Attacked]:
         yield cluster
 
 
+@long
 async def test_everything_wrong_that_a_worker_can_say(cluster: Attacked) -> None:
     ground = LabGround(cluster, cluster.outside)
+    await ground.prepare_host()
     attack = Attack(ground, SEED)
     before = await cluster.standing()
     warm = 0

@@ -155,7 +155,7 @@ class Attack:
     async def _join(self) -> None:
         if self._mallory is not None:
             await self._mallory.hangs_up()
-            self._mallory.heard.clear()
+            self._mallory.forgets()
         while True:
             name = f"evil{self.joined}"
             self.joined += 1

@@ -138,6 +138,11 @@ class EvilWorker:
             await self._line.close()
             self._line = None
 
+    def forgets(self) -> None:
+        """Let go of all that it was told."""
+        self.heard.clear()
+        self.assigned = AssignmentSet()
+
     @property
     def connected(self) -> bool:
         return self._line is not None and self.ended is None

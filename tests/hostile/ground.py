@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import ipaddress
+import itertools
 import json
 import os
 import socket
@@ -20,17 +22,26 @@ from tests.hostile.evil_worker import EvilWorker, join
 from tests.hostile.lines import Line, TlsLine
 from tests.lab import Host
 
+# Evil nodes' addresses: how far from their host's, and how many.
+_FIRST, _ADDRESSES = 40, 8
 _CLONE_NEWNET = 0x40000000
 _OWN_NETWORK = Path("/proc/thread-self/ns/net")
 
 
 class LabGround:
-    """`host` is where evil nodes are; its worker, if it had one, would be one more."""
+    """`host` is where evil nodes are, on several addresses: so many joins of one address would have to wait."""
 
     def __init__(self, cluster: Cluster, host: Host) -> None:
         self._cluster = cluster
         self._host = host
         self._ids: dict[str, str] = {}
+        first = ipaddress.IPv4Address(host.ip) + _FIRST
+        self._addresses = [str(first + number) for number in range(_ADDRESSES)]
+        self._sources = itertools.cycle(self._addresses)
+
+    async def prepare_host(self) -> None:
+        for address in self._addresses:
+            await self._host.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
 
     def now(self) -> float:
         return time.time()
@@ -81,10 +92,15 @@ class LabGround:
             del self._ids[name]
 
     async def _dial(self, context: ssl.SSLContext) -> TlsLine:
-        sock = await asyncio.to_thread(_socket_in, self._host.netns)
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (self._cluster.boss.ip, DEFAULT_PORT))
-        return await TlsLine.dial("", 0, context, sock)
+        sock = _socket_in(self._host.netns)
+        try:
+            sock.setblocking(False)
+            sock.bind((next(self._sources), 0))
+            await asyncio.get_running_loop().sock_connect(sock, (self._cluster.boss.ip, DEFAULT_PORT))
+            return await TlsLine.dial("", 0, context, sock)
+        except BaseException:
+            sock.close()
+            raise
 
 
 def _context(certificate: Path | None = None) -> ssl.SSLContext:

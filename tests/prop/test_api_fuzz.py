@@ -176,7 +176,7 @@ async def fuzzed() -> AsyncIterator[Fuzzed]:
             yield fuzzed
 
 
-@pytest.mark.timeout(60 + CALLS // 500)
+@pytest.mark.timeout(60 + CALLS // 100)
 async def test_malformed_requests(fuzzed: Fuzzed, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     mutator = Mutator(SEED, SHARE)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+# setup.cfg takes it from here: to ask for an installed distribution's metadata costs more than a command may take.
+VERSION = "0.1.0"
 
 
 def version() -> str:
-    """Return the version of the installed distribution; `dev` when it runs from a source tree that is not installed."""
-    try:
-        return metadata.version("swarm")
-    except metadata.PackageNotFoundError:
-        return "dev"
+    return VERSION

@@ -2,230 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import click
-
-from common.privateprocess import keep_memory_off_disk, refuse_others_writing
-from common.process import logs
-from common.process.hosts import MANAGER_HOST
-from common.text.terminal import echo
 from manager.cli import cli
-from manager.cli.command import SwarmCommand
-from manager.config import DEFAULT_DATA_DIR, DataDir
+from manager.cli.deferred import Deferred
 
-# How `run` ends when its cluster was left, and when its store is damaged: its systemd unit is not started again then.
-LEFT_STATUS = 3
-DAMAGED_STATUS = 4
-
-
-class OwnCommand(SwarmCommand):
-    """A command that is about the manager's own files, and no client of it."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        refuse_others_writing()
-        return super().invoke(ctx)
-
-
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="Directory of all its state.",
+cli.commands.defer(
+    {
+        "backup": Deferred(
+            "manager.commands:backup",
+            "Write a backup of this host's manager to FILE (-: standard output), while it runs or not.",
+        ),
+        "init": Deferred("manager.commands:init", "Make this host the manager of a new cluster."),
+        "repair": Deferred(
+            "manager.commands:repair",
+            "Say whether this host's manager, which must not run, has all of its store, "
+            "and what is left of a damaged one.",
+        ),
+        "restore": Deferred(
+            "manager.commands:restore",
+            "Make this host the manager of the cluster in a backup, FILE (-: standard input).",
+        ),
+        "run": Deferred(
+            "manager.commands:run",
+            "Run the manager of a data directory in the foreground; systemd's unit does this.",
+        ),
+        "start": Deferred(
+            "manager.commands:start", "Start this host's manager again, where no systemd does so at boot."
+        ),
+    }
 )
-_hosts = click.option(
-    "-H",
-    "--host",
-    "hosts",
-    multiple=True,
-    metavar="URL",
-    help=f"Where the API listens ({MANAGER_HOST}); tcp://ADDR:2376 too, for clients with a certificate.",
-)
-_tls_names = click.option(
-    "--tls-san",
-    "tls_names",
-    multiple=True,
-    metavar="NAME",
-    help="One more host name or address that clients reach the API at over TCP.",
-)
-_log_level = click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What the daemon logs.",
-)
-
-
-@click.command(
-    "init",
-    cls=OwnCommand,
-    examples="""
-    swarm-manager init --advertise-addr 192.0.2.10
-    swarm-manager init --advertise-addr 192.0.2.10 --default-addr-pool 10.20.0.0/16
-    """,
-)
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address that the cluster's hosts reach this one at.")
-@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
-@_data_dir
-@_hosts
-@_tls_names
-@click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Ranges that networks are made from.")
-@click.option(
-    "--data-path-port",
-    type=int,
-    default=0,
-    metavar="PORT",
-    help="UDP port of the tunnels between the hosts, 1024 to 49151 (default: 4789). It cannot be changed later.",
-)
-@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
-def init(
-    *,
-    advertise_addr: str | None,
-    listen_addr: str | None,
-    data_dir: Path,
-    hosts: Sequence[str],
-    tls_names: Sequence[str],
-    pools: Sequence[str],
-    data_path_port: int,
-    foreground: bool,
-) -> None:
-    """Make this host the manager of a new cluster."""
-    from manager.init import initialise  # noqa: PLC0415 - a client's command starts without the daemon's imports
-
-    initialise(
-        data_dir,
-        advertise=advertise_addr,
-        listen=listen_addr,
-        hosts=hosts,
-        tls_names=tls_names,
-        pools=pools,
-        data_path_port=data_path_port,
-        foreground=foreground,
-    )
-
-
-@click.command("start", cls=OwnCommand, examples="swarm-manager start")
-@_data_dir
-def start(*, data_dir: Path) -> None:
-    """Start this host's manager again, where no systemd does so at boot."""
-    from manager import init as founding  # noqa: PLC0415 - as above
-
-    founding.start(data_dir)
-
-
-@click.command("run", cls=OwnCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")
-@_data_dir
-@_hosts
-@_tls_names
-@_log_level
-def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_level: str) -> int:
-    """Run the manager of a data directory in the foreground; systemd's unit does this.
-
-    Where the API listens is what `init` was told, unless it is given here.
-    """
-    import uvloop  # noqa: PLC0415 - as above
-
-    from manager import app  # noqa: PLC0415 - as above
-    from manager.store.backends.failures import Damaged  # noqa: PLC0415 - as above
-
-    logs.setup(log_level)
-    keep_memory_off_disk()
-    try:
-        left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
-    except Damaged as error:
-        echo(error.message, err=True)
-        return DAMAGED_STATUS
-    return LEFT_STATUS if left else 0
-
-
-@click.command(
-    "backup",
-    cls=OwnCommand,
-    examples="""
-    swarm-manager backup /var/backups/swarm.backup
-    swarm-manager backup - | age -r age1… > swarm.backup.age
-    """,
-)
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@_data_dir
-def backup(*, file: Path, data_dir: Path) -> None:
-    """Write a backup of this host's manager to FILE (-: standard output), while it runs or not.
-
-    It holds all secrets and the key of the certificate authority: whoever has it has the cluster.
-    """
-    from manager.backup import save  # noqa: PLC0415 - as above
-
-    save(DataDir(data_dir), file)
-
-
-@click.command(
-    "restore",
-    cls=OwnCommand,
-    examples="""
-    swarm-manager restore /var/backups/swarm.backup
-    swarm-manager restore --advertise-addr 192.0.2.20 swarm.backup     # on another host
-    """,
-)
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address of this host, if it is not the one of before.")
-@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on.")
-@_data_dir
-@_hosts
-@_tls_names
-@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
-def restore(
-    *,
-    file: Path,
-    advertise_addr: str | None,
-    listen_addr: str | None,
-    data_dir: Path,
-    hosts: Sequence[str],
-    tls_names: Sequence[str],
-    foreground: bool,
-) -> None:
-    """Make this host the manager of the cluster in a backup, FILE (-: standard input).
-
-    What is not given is as it was before.
-    """
-    from manager import init as founding  # noqa: PLC0415 - as above
-
-    founding.restore(
-        data_dir,
-        file,
-        advertise=advertise_addr,
-        listen=listen_addr,
-        hosts=hosts,
-        tls_names=tls_names,
-        foreground=foreground,
-    )
-
-
-@click.command(
-    "repair",
-    cls=OwnCommand,
-    examples="""
-    swarm-manager repair
-    swarm-manager repair --accept-loss
-    """,
-)
-@_data_dir
-@click.option("--accept-loss", is_flag=True, help="Go on with what is left of a damaged store.")
-def repair(*, data_dir: Path, accept_loss: bool) -> int:
-    """Say whether this host's manager, which must not run, has all of its store, and what is left of a damaged one.
-
-    With --accept-loss that becomes the store; the damaged files are kept in a folder of the data directory.
-    """
-    from manager import repair as repairing  # noqa: PLC0415 - as above
-
-    return repairing.repair(DataDir(data_dir), accept=accept_loss)
-
-
-for command in (init, start, run, backup, restore, repair):
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from common.process.hosts import MANAGER_HOST
 from common.text.help import as_epilog
 from manager.cli import docker_config
+from manager.cli.deferred import Commands, Deferred
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
@@ -166,9 +168,30 @@ def _words(ctx: click.Context) -> tuple[str, ...]:
 
 
 class SwarmGroup(click.Group):
-    """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`)."""
+    """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`).
+
+    Those of `deferred`, by name, are loaded when they are used; help and completion of the group load none.
+    """
 
     command_class = SwarmCommand
+    commands: Commands
+
+    def __init__(self, *args: Any, deferred: Mapping[str, Deferred] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **{"commands": Commands(deferred or {}), **kwargs})
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        click.Group(commands=self.commands.listed()).format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        shown = {name: each for name, each in self.commands.listed().items() if not each.hidden}
+        return [
+            *(
+                CompletionItem(name, help=each.get_short_help_str())
+                for name, each in shown.items()
+                if name.startswith(incomplete)
+            ),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -183,9 +206,9 @@ class SwarmGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
-        if found is not None:
-            return found
-        return next((each for each in self.commands.values() if cmd_name in getattr(each, "aliases", ())), None)
+        if found is None and (name := self.commands.named(cmd_name)) is not None:
+            return self.commands[name]
+        return found
 
 
 def connection_flags(taken: set[str]) -> list[click.Parameter]:

@@ -13,25 +13,10 @@ import click
 
 from common.text.help import as_epilog
 from common.text.terminal import echo
-from manager.cli.cluster.client_cert import client_cert
-from manager.cli.cluster.commands import cluster, join_token, leave
-from manager.cli.cluster.events import events
-from manager.cli.cluster.status import status
+from common.version import version
 from manager.cli.command import SwarmGroup, connection_flags
-from manager.cli.completion import completion
-from manager.cli.container.commands import container
-from manager.cli.container.exec import execute
+from manager.cli.deferred import Deferred
 from manager.cli.failures import explain
-from manager.cli.files.config import config
-from manager.cli.files.secret import secret
-from manager.cli.image.commands import image
-from manager.cli.inspect_any import inspect_any
-from manager.cli.network.network import network
-from manager.cli.network.volume import volume
-from manager.cli.node.commands import node
-from manager.cli.service.commands import service
-from manager.cli.service.task import task
-from manager.cli.stack.commands import stack
 
 PROGRAM = "swarm-manager"
 
@@ -43,19 +28,66 @@ swarm-manager ps           # docker's names without a noun: container ls; logs, 
 """
 
 
-# Docker's names without a noun. `start` and `run` mean the manager itself here.
-_SHORT: dict[str, click.Command] = {
+_COMMANDS = {
+    "client-cert": Deferred(
+        "manager.cli.cluster.client_cert:client_cert",
+        "Make, list and revoke certificates for clients of the API: `client-cert NAME` makes one.",
+    ),
+    "cluster": Deferred("manager.cli.cluster.commands:cluster", "Manage the cluster as a whole."),
+    "completion": Deferred("manager.cli.completion:completion", "Print the completion script for a shell."),
+    "config": Deferred("manager.cli.files.config:config", "Manage configs: small files that services get mounted."),
+    "container": Deferred("manager.cli.container.commands:container", "Manage containers on all nodes"),
+    "events": Deferred("manager.cli.cluster.events:events", "Print what happens in the cluster as it happens."),
+    "exec": Deferred(
+        "manager.cli.container.exec:execute",
+        "Run a command in a running container; its exit code is this command's.",
+    ),
+    "image": Deferred(
+        "manager.cli.image.commands:image",
+        "Manage the cluster's images: built on one node, run on any, without a registry.",
+    ),
+    "inspect": Deferred(
+        "manager.cli.inspect_any:inspect_any", "Show all that is known of one or more objects of any kind."
+    ),
+    "join-token": Deferred(
+        "manager.cli.cluster.commands:join_token",
+        "Print how a host joins the cluster, or replace the token for it.",
+    ),
+    "leave": Deferred(
+        "manager.cli.cluster.commands:leave",
+        "Take this node out of the cluster; the last manager ends it, and needs --force.",
+    ),
+    "network": Deferred("manager.cli.network.network:network", "Manage networks that reach over all hosts."),
+    "node": Deferred("manager.cli.node.commands:node", "Manage the nodes of the cluster."),
+    "secret": Deferred(
+        "manager.cli.files.secret:secret", "Manage secrets: small files that only the tasks which need them get."
+    ),
+    "service": Deferred("manager.cli.service.commands:service", "Manage services."),
+    "stack": Deferred(
+        "manager.cli.stack.group:stack",
+        "Manage stacks: the services, networks, secrets and configs of compose files.",
+    ),
+    "status": Deferred(
+        "manager.cli.cluster.status:status",
+        "Tell whether the manager runs and how its cluster is; exit code 1 when it does not.",
+    ),
+    "task": Deferred("manager.cli.service.task:task", "Look at tasks"),
+    "volume": Deferred("manager.cli.network.volume:volume", "Manage volumes, each on the node that has it."),
+}
+
+# Docker's names without a noun, and what they are with one. `start` and `run` mean the manager itself here.
+_SHORT = {
     **{
-        name: container.commands[name]
+        name: ("container", name)
         for name in (
             *("attach", "commit", "cp", "diff", "export", "kill", "logs", "pause", "port", "rename", "restart", "rm"),
             *("stats", "stop", "top", "unpause", "wait"),
         )
     },
-    **{name: image.commands[name] for name in ("build", "load", "pull", "push", "save", "tag")},
-    "images": image.commands["ls"],
-    "ps": container.commands["ls"],
-    "rmi": image.commands["rm"],
+    **{name: ("image", name) for name in ("build", "load", "pull", "push", "save", "tag")},
+    "images": ("image", "ls"),
+    "ps": ("container", "ls"),
+    "rmi": ("image", "rm"),
 }
 
 
@@ -63,7 +95,13 @@ class Program(SwarmGroup):
     """The outermost group: errors become a message and an exit code, never a traceback (but with --debug)."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) or _SHORT.get(cmd_name)
+        found = super().get_command(ctx, cmd_name)
+        if found is not None or cmd_name not in _SHORT:
+            return found
+        noun, verb = _SHORT[cmd_name]
+        group = self.commands[noun]
+        assert isinstance(group, SwarmGroup), f"{noun} has commands"
+        return group.commands[verb]
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         run: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **{"prog_name": PROGRAM, **extra})
@@ -95,29 +133,7 @@ cli = Program(
     epilog=as_epilog(_EXAMPLES),
     params=connection_flags(taken=set()),
     context_settings={"help_option_names": ["-h", "--help"]},
+    deferred=_COMMANDS,
 )
 
-click.version_option(package_name="swarm", message="%(prog)s %(version)s")(cli)
-
-for command in (
-    client_cert,
-    cluster,
-    completion,
-    config,
-    container,
-    events,
-    execute,
-    image,
-    inspect_any,
-    join_token,
-    leave,
-    network,
-    node,
-    secret,
-    service,
-    stack,
-    status,
-    task,
-    volume,
-):
-    cli.add_command(command)
+click.version_option(version(), message="%(prog)s %(version)s")(cli)

@@ -1,93 +1,26 @@
-"""`swarm-manager service`: the commands that look; those that change are in `service_change`."""
+"""`swarm-manager service`: the commands that look; those that change are in `change`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from common.clock import parse_rfc3339
 from common.text.terminal import echo
 from manager.cli import json as decode
 from manager.cli.client import Client, filtered
-from manager.cli.cluster.commands import rebalance_service
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
+from manager.cli.deferred import Deferred
 from manager.cli.failures import ApiError
 from manager.cli.format import go_types
 from manager.cli.format.inspection import each, finish, inspect
-from manager.cli.format.tables import Row, Table, format_flag, grouped, inspecting, listing, quiet_flag, task_listing
-from manager.cli.format.wording import ago
-from manager.cli.image.references import shown
-from manager.cli.service import change as service_change
-from manager.cli.service.logs import logs
+from manager.cli.format.tables import grouped, inspecting, listing, task_listing
 from manager.cli.service.page import page
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
-
-# `swarm-manager service history`: the specifications that a service has had, to choose one to return to.
-
-
-REVISIONS = Table(
-    columns=("{{.Revision}}", "{{.Replaced}}", "{{.Image}}", "{{.Changes}}"),
-    headings={"Revision": "REVISION", "Replaced": "REPLACED", "Image": "IMAGE", "Changes": "CHANGES"},
-    raw={"revision": "Revision", "replaced": "Replaced", "image": "Image", "changes": "Changes"},
-    key="Revision",
-)
-_MOST_CHANGES = 4
-
-
-@click.command(
-    cls=SwarmCommand,
-    examples="""
-    swarm-manager service history web
-    swarm-manager service history --format '{{.Revision}} {{.Image}}' web
-    """,
-)
-@click.argument("reference", metavar="SERVICE", shell_complete=complete_services)
-@format_flag()
-@quiet_flag("Only display the revisions' numbers.")
-@with_client
-async def history(client: Client, /, reference: str, layout: str, *, quiet: bool) -> None:
-    """List the specifications that a service has and had, with what each changed."""
-    found = await client.get(f"/services/{reference}/history")
-    echo(REVISIONS.render(revision_rows(found, time.time()), layout, quiet=quiet), nl=False)
-
-
-def revision_rows(revisions: list[Mapping[str, Any]], now: float) -> list[Row]:
-    """Make the rows, the present revision first."""
-    before: list[Mapping[str, Any] | None] = [*revisions[1:], None]
-    return [_row(each, older, now) for each, older in zip(revisions, before, strict=True)]
-
-
-def _row(revision: Mapping[str, Any], older: Mapping[str, Any] | None, now: float) -> Row:
-    replaced = revision.get("ReplacedAt")
-    container = revision["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
-    names = list(changes(older["Spec"], revision["Spec"])) if older else []
-    more = f" and {len(names) - _MOST_CHANGES} more" if len(names) > _MOST_CHANGES else ""
-    return {
-        "Revision": revision["Revision"],
-        "Replaced": ago(parse_rfc3339(replaced), now) if replaced else "present",
-        "Image": shown(container.get("Image", "")),
-        "Changes": ", ".join(names[:_MOST_CHANGES]) + more,
-    }
-
-
-def changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Name the fields in which two specifications differ, each by its path without the template's own part."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in _keys(old, new):
-            yield from changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif old != new:
-        yield path.removeprefix("TaskTemplate.").removeprefix("ContainerSpec.")
-
-
-def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
-    return dict.fromkeys([*old, *new])
-
 
 _SERVICES: dict[str, Any] = {
     "nargs": -1,
@@ -97,7 +30,31 @@ _SERVICES: dict[str, Any] = {
 }
 
 
-@click.group(cls=SwarmGroup)
+@click.group(
+    cls=SwarmGroup,
+    deferred={
+        "create": Deferred("manager.cli.service.change:create", "Create a service and wait until its tasks run."),
+        "history": Deferred(
+            "manager.cli.service.history:history",
+            "List the specifications that a service has and had, with what each changed.",
+        ),
+        "logs": Deferred("manager.cli.service.logs:logs", "Print the logs of all tasks of a service, or of one task."),
+        "rebalance": Deferred(
+            "manager.cli.cluster.rebalance:rebalance_service",
+            "Move a service's tasks until they are spread evenly, one at a time, each replaced before it stops.",
+        ),
+        "rollback": Deferred(
+            "manager.cli.service.change:rollback",
+            "Return a service to its previous specification, or to an earlier one.",
+        ),
+        "scale": Deferred(
+            "manager.cli.service.change:scale", "Set the number of tasks of one or more replicated services."
+        ),
+        "update": Deferred(
+            "manager.cli.service.change:update", "Change a service and wait until its tasks are replaced."
+        ),
+    },
+)
 def service() -> None:
     """Manage services."""
 
@@ -187,15 +144,3 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
 async def remove(client: Client, /, services: tuple[str, ...]) -> None:
     """Remove one or more services and stop their tasks."""
     await each(services, lambda name: client.delete(f"/services/{name}"))
-
-
-for command in (
-    logs,
-    history,
-    service_change.create,
-    service_change.update,
-    service_change.rollback,
-    service_change.scale,
-    rebalance_service,
-):
-    service.add_command(command)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,24 +11,18 @@ import click
 
 from common.clock import seconds
 from common.errors import InvalidArgument
-from common.model.service import STACK_LABEL
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
-from manager.cli.command import SwarmCommand, SwarmGroup, flag
+from manager.cli.client import Client
+from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_stacks
 from manager.cli.compose import Build, Config, Stack, builds, convert, render
 from manager.cli.failures import CommandFailed
 from manager.cli.flags.service_options import DETACH, TIMEOUT
 from manager.cli.format.inspection import finish
-from manager.cli.format.tables import Row, Table, format_flag, grouped, listing, task_listing
-from manager.cli.format.wording import natural
 from manager.cli.image.build import BuildOptions, build
 from manager.cli.image.build_context import BuildContext, open_context
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
-from manager.cli.service.rows import SERVICES
-from manager.cli.service.rows import rows as service_rows
-from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
 from manager.cli.stack.deploy import RESOLVE, Manners
 from manager.cli.stack.deploy import deploy as deploy_stack
@@ -38,14 +30,7 @@ from manager.cli.stack.files import load_files, project_directory, read_bytes
 from manager.cli.stack.plan import show_plan
 from manager.cli.stack.remove import remove as remove_stack
 
-STACKS = Table(columns=("{{.Name}}", "{{.Services}}"), headings={"Name": "NAME", "Services": "SERVICES"}, key="Name")
-
 _STACK: dict[str, Any] = {"metavar": "STACK", "shell_complete": complete_stacks}
-
-
-@click.group(cls=SwarmGroup)
-def stack() -> None:
-    """Manage stacks: the services, networks, secrets and configs of compose files."""
 
 
 _files = flag(
@@ -77,7 +62,7 @@ def _converted(config: Config, name: str, resolve_image: str) -> Stack:
     return made
 
 
-@stack.command(
+@click.command(
     "deploy",
     cls=SwarmCommand,
     aliases=("up",),
@@ -121,7 +106,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
         await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
 
 
-@stack.command(
+@click.command(
     "plan",
     cls=SwarmCommand,
     examples="""
@@ -140,7 +125,7 @@ async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: b
     await show_plan(client, converted, Manners(resolve_image, prune=prune))
 
 
-@stack.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
+@click.command("config", cls=SwarmCommand, examples="swarm-manager stack config -c base.yaml -c production.yaml")
 @_files
 @flag("--skip-interpolation", is_flag=True, default=False, help="Leave variables as they are written.")
 def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
@@ -149,55 +134,7 @@ def config(files: tuple[str, ...], *, skip_interpolation: bool) -> None:
     echo(render(load_files(files, filled_in=filled_in), filled_in=filled_in), nl=False)
 
 
-@stack.command("ls", cls=SwarmCommand, aliases=("list",), examples="swarm-manager stack ls --format '{{.Name}}'")
-@format_flag()
-@with_client
-async def list_stacks(client: Client, /, layout: str) -> None:
-    """List stacks."""
-    found = await client.get("/services", filtered({"label": [STACK_LABEL]}))
-    echo(STACKS.render(rows(found), layout), nl=False)
-
-
-def rows(services: list[Any]) -> list[Row]:
-    """Count the services of each stack, by the stacks' names."""
-    counts = Counter(each["Spec"]["Labels"][STACK_LABEL] for each in services)
-    return [{"Name": name, "Services": str(counts[name])} for name in sorted(counts, key=natural)]
-
-
-@stack.command("ps", cls=SwarmCommand, examples="swarm-manager stack ps --filter desired-state=running shop")
-@click.argument("name", **_STACK)
-@task_listing
-@with_client
-async def list_stack_tasks(
-    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, **shown: bool
-) -> None:
-    """List the tasks of a stack."""
-    label = f"{STACK_LABEL}={name}"
-    groups = grouped(filters)
-    tasks = await fetch(client, {**groups, "label": [*groups.get("label", []), label]})
-    if not tasks:
-        raise CommandFailed(f"nothing found in stack: {name}")
-    echo(await print_tasks(client, tasks, time.time(), layout=layout, **shown), nl=False)
-
-
-@stack.command("services", cls=SwarmCommand, examples="swarm-manager stack services shop")
-@click.argument("name", **_STACK)
-@listing
-@with_client
-async def list_stack_services(
-    client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool
-) -> None:
-    """List the services of a stack."""
-    groups = grouped(filters)
-    wanted = {**groups, "label": [*groups.get("label", []), f"{STACK_LABEL}={name}"]}
-    found = await client.get("/services", {"status": "true", **filtered(wanted)})
-    if not found:
-        echo(f"Nothing found in stack: {name}", err=True)
-        return
-    echo(SERVICES.render(service_rows(found), layout, quiet=quiet), nl=False)
-
-
-@stack.command(
+@click.command(
     "rm",
     cls=SwarmCommand,
     aliases=("remove", "down"),

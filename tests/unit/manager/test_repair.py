@@ -23,8 +23,9 @@ from common.model.node import ANY_CERTIFICATE, NodeSpec, NodeStatus
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
 from manager.bootstrap import create_cluster
+from manager.commands import DAMAGED_STATUS
 from manager.config import DataDir, ManagerConfig
-from manager.main import DAMAGED_STATUS, cli
+from manager.main import cli
 from manager.repair import accept_loss, examine
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store

@@ -1,0 +1,76 @@
+"""Commands that are loaded when they are used: what lists say of them is what they say themselves."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from manager.cli.command import SwarmGroup
+from manager.cli.deferred import Commands, Deferred
+from manager.main import cli
+
+
+def deferred(group: SwarmGroup = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Deferred]]:
+    """Yield each deferred command of a group and of the groups in it, by the words that call it."""
+    for name, entry in group.commands.deferred.items():
+        yield (*path, name), entry
+    for name, command in group.commands.items():
+        if isinstance(command, SwarmGroup):
+            yield from deferred(command, (*path, name))
+
+
+ALL = dict(deferred())
+
+
+@pytest.mark.parametrize("path", ALL, ids="-".join)
+def test_a_list_says_of_a_command_what_the_command_says(path: tuple[str, ...]):
+    entry = ALL[path]
+    command = entry.load()
+    said = (command.name, command.get_short_help_str(1000), getattr(command, "aliases", ()), command.hidden)
+    listed = entry.stand_in(path[-1])
+    assert said == (path[-1], listed.get_short_help_str(1000), entry.aliases, listed.hidden)
+
+
+def test_there_are_deferred_commands_and_groups():
+    assert {("init",), ("service",), ("service", "create"), ("stack", "deploy")} <= set(ALL)
+
+
+def missing(name: str) -> Deferred:
+    return Deferred(f"no.such.module:{name}", f"Do {name}. And more.", aliases=(f"{name}-too",))
+
+
+@pytest.fixture
+def group() -> SwarmGroup:
+    return SwarmGroup("group", deferred={name: missing(name) for name in ("go", "come")})
+
+
+def test_help_and_completion_load_nothing(group: SwarmGroup):
+    group.add_command(click.Command("gone", help="Be away."))
+    group.add_command(click.Command("secret", hidden=True))
+    ctx = click.Context(group)
+    lines = [line.split() for line in group.get_help(ctx).splitlines()]
+    assert [line for line in lines if line[:1] in (["come"], ["go"], ["gone"], ["secret"])] == [
+        ["come", "Do", "come."],
+        ["go", "Do", "go."],
+        ["gone", "Be", "away."],
+    ]
+    assert [(item.value, item.help) for item in group.shell_complete(ctx, "go")] == [
+        ("go", "Do go."),
+        ("gone", "Be away."),
+    ]
+
+
+@pytest.mark.parametrize("name", ["go", "go-too"])
+def test_a_command_is_loaded_when_it_is_looked_up(group: SwarmGroup, name: str):
+    with pytest.raises(ModuleNotFoundError):
+        group.get_command(click.Context(group), name)
+
+
+def test_a_command_is_loaded_once():
+    commands = Commands({"node": Deferred("manager.cli.node.commands:node", "")})
+    assert commands["node"] is commands["node"]
+
+
+def test_what_is_not_a_command_is_found_in_development():
+    with pytest.raises(AssertionError, match=r"manager\.cli\.root:PROGRAM is not a command"):
+        Deferred("manager.cli.root:PROGRAM", "").load()

@@ -17,7 +17,6 @@ from manager.cli.failures import ApiError
 from manager.cli.format import go_types
 from manager.cli.format.inspection import each, finish, inspect
 from manager.cli.format.tables import grouped, inspecting, listing, task_listing
-from manager.cli.service.page import page
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
@@ -127,6 +126,7 @@ async def list_service_tasks(
 @with_client
 async def inspect_services(client: Client, /, services: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show all that is known of one or more services."""
+    from manager.cli.service.page import page  # noqa: PLC0415 - it knows schedules, which lists do not need
 
     async def fetch_text(reference: str) -> str:
         return await client.get_text(f"/services/{reference}", {"insertDefaults": "true"})

@@ -183,15 +183,12 @@ class SwarmGroup(click.Group):
         click.Group(commands=self.commands.listed()).format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        shown = {name: each for name, each in self.commands.listed().items() if not each.hidden}
-        return [
-            *(
-                CompletionItem(name, help=each.get_short_help_str())
-                for name, each in shown.items()
-                if name.startswith(incomplete)
-            ),
-            *click.Command.shell_complete(self, ctx, incomplete),
+        fitting = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in self.commands.listed().items()
+            if name.startswith(incomplete) and not command.hidden
         ]
+        return fitting + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -92,7 +92,7 @@ def test_help_of_a_group_loads_the_group_alone(tmp_path: Path, words: str):
     assert among(loaded(tmp_path, *words.split()), HEAVY) == []
 
 
-@pytest.mark.parametrize(("words", "most"), [(f"{noun} ls", 175) for noun in ("service", "task", "stack")])
+@pytest.mark.parametrize(("words", "most"), [(f"{noun} ls", 190) for noun in ("service", "task", "stack")])
 def test_a_list_loads_what_it_shows(tmp_path: Path, host: str, words: str, most: int):
     modules = loaded(tmp_path, "-H", host, *words.split())
     assert among(modules, HEAVY) == []

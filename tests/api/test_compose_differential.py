@@ -1,6 +1,5 @@
 """Our normalised configuration against `docker stack config`, key by key, over the corpus."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +8,13 @@ import yaml
 
 from manager.cli.compose import ComposeError, ComposeFile, load
 from manager.cli.compose.render import as_tree, render
-from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, Case, cases, docker_config, load_case, read
+from tests.bench.compose import Who, compare, compose_files
+from tests.compose_corpus import DIFFERENCES, ENVIRONMENT, ROOT, Case, cases, docker_config, load_case, read
+from tests.compose_corpus.compare import comparable, differences
 from tests.docker_cli.program import unfit
 
 needs_docker = pytest.mark.skipif(bool(unfit()), reason=unfit())
 PAGE = Path(__file__).parents[2] / "docs" / "compose.md"
-ABSENT = "<absent>"
-
-
-def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """Name the key paths at which two trees differ."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in sorted(ours.keys() | theirs.keys()):
-            inner = f"{path}.{key}" if path else key
-            yield from differences(ours.get(key, ABSENT), theirs.get(key, ABSENT), inner)
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(one, other, f"{path}[{index}]")
-    elif ours != theirs or isinstance(ours, bool) is not isinstance(theirs, bool):
-        yield path
-
-
-def comparable(tree: dict[str, Any]) -> dict[str, Any]:
-    """Drop the version where none was asked for: each side then names the newest that it knows."""
-    return {key: value for key, value in tree.items() if key != "version" or value not in ("3.12", "3.13")}
 
 
 def by_name(case: Case) -> str:
@@ -45,7 +27,7 @@ def test_the_result_is_dockers_but_for_the_listed_differences(case: Case) -> Non
     theirs, error = docker_config(case)
     assert theirs is not None, error
     theirs, ours, listed = comparable(theirs), comparable(as_tree(load_case(case))), DIFFERENCES.get(case.name, {})
-    assert set(differences(ours, theirs)) == set(listed)
+    assert {path for path, _, _ in differences(ours, theirs)} == set(listed)
     if case.name.startswith("same/"):  # then the text has Docker's keys in Docker's order, too
         assert [key for key in _keys_in_order(ours) if key not in listed] == _keys_in_order(theirs)
 
@@ -125,3 +107,14 @@ def test_the_corpus_is_large_enough_and_every_difference_is_documented() -> None
     reasons = {reason for paths in DIFFERENCES.values() for reason in paths.values()}
     one_sided = {case.name for case in cases("only_here", "only_docker")}
     assert [name for name in sorted(reasons | one_sided) if f"`{name}`" not in table] == []
+
+
+@needs_docker
+def test_a_folder_of_files_is_sorted_by_who_takes_them() -> None:
+    paths = [path for folder in ("same", "differs", "refused") for path in compose_files(ROOT / folder)]
+    found = {path.stem: compare(path).who for path in paths if path.stem in ("minimal", "port_address", "bad_port")}
+    assert found["minimal"] is Who.EQUAL
+    assert found["port_address"] is Who.DIFFER
+    assert found["bad_port"] is Who.NEITHER
+    assert compare(ROOT / "only_here" / "tabs.yaml").who is Who.OURS
+    assert compare(ROOT / "only_docker" / "two_documents.yaml").who is Who.DOCKERS

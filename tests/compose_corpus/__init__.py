@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,22 +91,26 @@ def read(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def load_case(case: Case, *, filled_in: bool = True) -> Config:
+def load_case(case: Case, *, filled_in: bool = True, environment: Mapping[str, str] = ENVIRONMENT) -> Config:
     """Load a case as `swarm-manager stack config` would."""
     files = [ComposeFile(path.name, path.read_text(encoding="utf-8")) for path in case.files]
-    return load(files, ENVIRONMENT, read, str(case.directory), filled_in=filled_in)
+    return load(files, environment, read, str(case.directory), filled_in=filled_in)
 
 
-def docker_environment(case: Case) -> dict[str, str]:
+def docker_environment(case: Case, environment: Mapping[str, str] = ENVIRONMENT) -> dict[str, str]:
     """What Docker's command line must be given: it does not read a project's `.env` by itself."""
     dotenv = case.directory / ".env"
-    own = parse_dotenv(str(dotenv), dotenv.read_text(), ENVIRONMENT)[0] if dotenv.exists() else {}
-    return {"PATH": os.environ["PATH"], **own, **ENVIRONMENT}
+    own = parse_dotenv(str(dotenv), dotenv.read_text(), environment)[0] if dotenv.exists() else {}
+    return {"PATH": os.environ["PATH"], **own, **environment}
 
 
 @functools.cache
 def docker_config(case: Case, *options: str) -> tuple[dict[str, Any] | None, str]:
-    """Ask `docker stack config`: the tree that it prints (None when it refuses) and its standard error."""
+    """Ask `docker stack config`, once a case: the tree that it prints (None when it refuses) and its standard error."""
+    return ask_docker(case, docker_environment(case), *options)
+
+
+def ask_docker(case: Case, environment: Mapping[str, str], *options: str) -> tuple[dict[str, Any] | None, str]:
     arguments = [argument for path in case.files for argument in ("-c", str(path))]
     done = subprocess.run(
         ["docker", "stack", "config", *options, *arguments],
@@ -114,7 +118,7 @@ def docker_config(case: Case, *options: str) -> tuple[dict[str, Any] | None, str
         text=True,
         check=False,
         timeout=30,
-        env=docker_environment(case),
+        env=dict(environment),
     )
     return (yaml.load(done.stdout, _Strings) if done.returncode == 0 else None), done.stderr
 

@@ -24,6 +24,7 @@ CASES = (
     "same/container_settings",
     "same/credential_config",
     "same/deploy_everything",
+    "same/dollars_in_defaults",
     "same/environment_map",
     "same/external_resources",
     "same/healthchecks",

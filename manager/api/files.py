@@ -189,6 +189,7 @@ class Resource(Generic[FileT, SpecT]):
 
         def update(tx: Transaction) -> None:
             old = self._find(tx, call)
+            _check_same(spec, old.spec)  # before the version is, as the engine does
             if not old.is_current(index):
                 raise OutOfSequence
             self.put_changed(tx, old, spec, fresh_id)

@@ -470,6 +470,7 @@ async def test_only_labels_of_files_change(client: Client, path: str, noun: str,
     assert await client.ask("POST", target, {"Name": "s1", "Labels": {"z": "1"}}) == (200, None)
     assert (await client.get(f"/{path}/s1"))["Spec"]["Labels"] == {"z": "1"}
     assert await client.error("POST", target, {"Name": "s1"}) == OUT_OF_SEQUENCE
+    assert await client.error("POST", target, {"Name": "other"}) == (400, only), "what it asks for is judged first"
 
 
 @pytest.mark.parametrize(("path", "noun", "size"), KINDS)

@@ -93,8 +93,22 @@ EQUAL = (
 )
 
 
+# What is asked for by these is the same; what is answered is nothing.
+ASKING_EQUALLY = (
+    "pull -a web",
+    "pull web:1",
+    "push --all-tags reg.example:5000/web",
+    "exec -d --env-file env -e C=3 a true",
+    "logs --until 2026-01-31T12:00:00Z --since 2026-01-30T12:00:00Z a",
+    "container inspect --size a",
+)
+
+
 class Canned:
-    """Answers from the table; `asked` has the queries that came, without the version."""
+    """Answers from the table, else with what a container's inspection begins with.
+
+    `asked` has the paths and queries that came, without the version, and the variables of an exec.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -106,8 +120,10 @@ class Canned:
         query = {**request.rel_url.query}
         if "filters" in query:  # values are a list, or the keys of a mapping
             query["filters"] = str({name: sorted(values) for name, values in json.loads(query["filters"]).items()})
+        if path.endswith("/exec"):
+            query["env"] = str((await request.json())["Env"])
         self.asked.append(f"{path} {sorted(query.items())}")
-        return web.json_response(ANSWERS[path])
+        return web.json_response(ANSWERS.get(path, {"Id": "a", "Config": {"Tty": True}}))
 
 
 @pytest.fixture
@@ -175,3 +191,29 @@ async def test_layouts_of_dockers_configuration_are_taken(
     ours = await SwarmCli(host).run(*shlex.split(line))
     assert (ours.code, lines(ours.out)) == (theirs.code, lines(theirs.out)), (theirs, ours)
     assert canned.asked == asked
+
+
+@pytest.mark.skipif(bool(unfit()), reason=unfit())
+@pytest.mark.parametrize("line", ASKING_EQUALLY)
+async def test_the_same_is_asked_for(
+    canned: Canned, tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "env").write_text("A=1\nB=two words\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    host = f"unix://{tmp_path}/s"
+    theirs = await DockerCli(host, tmp_path).run(*shlex.split(line))
+    asked, canned.asked = canned.asked, []
+    ours = await SwarmCli(host).run(*shlex.split(line))
+    assert (ours.code, _changing(canned.asked)) == (theirs.code, _changing(asked)), (theirs, ours)
+
+
+def _changing(asked: list[str]) -> list[str]:
+    """Leave out a look at the container before, and that truth is written in two ways."""
+    return [each.replace("'true'", "'1'") for each in asked if each != "/containers/a/json []"]
+
+
+@pytest.mark.parametrize("line", ["pull -a web:1", "push -a web:1"])
+async def test_all_tags_are_not_one(canned: Canned, tmp_path: Path, line: str) -> None:
+    ran = await SwarmCli(f"unix://{tmp_path}/s").run(*shlex.split(line))
+    assert (ran.code, "tag can't be used with --all-tags/-a" in ran.err, canned.asked) == (1, True, [])

@@ -183,6 +183,29 @@ async def test_leaving_without_a_manager_says_what_is_left_to_do(lab):
         await host.mend()
 
 
+async def test_leaving_what_a_node_was_removed_from_before_says_so(lab):
+    host = lab.hosts[1]
+    await joined(lab, await join_token(lab), host)
+    node_id = json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"]
+    await lab.hosts[0].run("swarm-manager", "node", "rm", "--force", node_id)
+    left = await worker(host, "leave")
+    assert left.stdout.strip() == "This host left the cluster, from which its node had been removed before."
+    assert "does not hear" not in left.stderr
+    await nothing_left(host)
+
+
+async def test_a_host_of_a_docker_swarm_is_told_what_to_do_before_anything_starts(lab):
+    host, before = lab.hosts[1], await nodes(lab)
+    await host.docker("swarm", "init", "--advertise-addr", host.ip)
+    try:
+        said = await refused(lab, host, await join_token(lab))
+    finally:
+        await host.docker("swarm", "leave", "--force")
+    assert "leave that swarm first, with 'docker swarm leave'" in said
+    assert "swarm-manager init --data-path-port PORT" in said
+    assert await nodes(lab) == before
+
+
 async def test_the_engines_api_is_reached_through_the_manager(lab):
     """Logs of a task go manager → session → stream → the worker's engine."""
     manager, host = lab.hosts

@@ -18,6 +18,9 @@ from manager.cli.progress.slots import Line
 from manager.cli.progress.view import MOST_LINES, label, overall, told
 
 _TROUBLE_WIDTH = 75
+# Why a task waits says at its end what it lacks; such a line may wrap.
+_WAITING_WIDTH = 160
+_WAITING = (TaskState.PENDING, TaskState.PREPARING)
 _BAR_WIDTH = 24
 _REFRESH = 8
 # Rows that the block leaves: for what is hidden, and for the cursor.
@@ -86,5 +89,6 @@ def _bar(line: Line, progress: Progress) -> Text:
     text.append("━" * (_BAR_WIDTH - filled), style="dim")
     text.append(f" {state.name.lower():<10}")
     if line.trouble:
-        text.append(f" {shortened(told(line), _TROUBLE_WIDTH)}", style="red")
+        width = _WAITING_WIDTH if line.state in _WAITING else _TROUBLE_WIDTH
+        text.append(f" {shortened(told(line), width)}", style="red")
     return text

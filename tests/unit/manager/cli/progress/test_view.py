@@ -42,6 +42,12 @@ def test_a_log_has_the_whole_trouble_and_a_terminal_its_beginning():
     assert "no such file" not in rendered(("web", seen))
 
 
+def test_a_terminal_has_all_of_why_a_task_waits():
+    why = "no suitable node (scheduling constraints not satisfied on 3 nodes: node.labels.disk==ssd)"
+    seen = Progress(Verdict.WAITING, 0, 1, lines=(Line("1", TaskState.PENDING, why),))
+    assert why in " ".join(rendered(("web", seen)).split())
+
+
 def test_of_several_services_each_line_names_its_own(capsys: pytest.CaptureFixture[str]):
     with PlainView(prefixed=True) as view:
         view.show("web", DONE)

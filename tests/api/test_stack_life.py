@@ -119,6 +119,15 @@ async def test_a_plan_and_a_deploy_refuse_the_same_and_leave_nothing(swarm: Swar
     assert "shop_" not in await swarm.ok("network", "ls")
 
 
+async def test_what_would_be_refused_is_not_built(swarm: SwarmCli, file: Path):
+    await swarm.ok("service", "create", "--detach", "--no-resolve-image", "--name", "other", "-p", "80:1", "nginx:1")
+    file.write_text("services:\n  web: {build: ., image: web:1, ports: ['80:80']}\n")
+    (file.parent / "Dockerfile").write_text("FROM scratch\n")
+    refused = await swarm.run(*deploy(file))
+    words = "failed to create service shop_web: port '80' is already in use by service 'other'"
+    assert (refused.code, refused.out, words in refused.err) == (1, "", True), refused
+
+
 async def test_a_deploy_that_is_refused_leaves_a_stack_as_it_was(swarm: SwarmCli, file: Path):
     await swarm.ok(*deploy(file))
     before = [

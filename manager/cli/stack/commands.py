@@ -24,7 +24,7 @@ from manager.cli.image.build_context import BuildContext, open_context
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
-from manager.cli.stack.deploy import RESOLVE, Manners
+from manager.cli.stack.deploy import RESOLVE, Manners, rehearse
 from manager.cli.stack.deploy import deploy as deploy_stack
 from manager.cli.stack.files import load_files, project_directory, read_bytes
 from manager.cli.stack.plan import show_plan
@@ -96,6 +96,8 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
         return
     if not given["no_build"]:
         wanted = builds(config, name, project_directory(files), os.environ)
+        if wanted:
+            await rehearse(client, converted, manners)
         await build_stack(client, config, wanted, quiet=given["quiet"])
     try:
         services = await deploy_stack(client, converted, manners)

@@ -58,6 +58,19 @@ async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, st
     return {each["ID"]: each["Name"] for each in done if each["Kind"] == "service" and each["Action"] != "remove"}
 
 
+async def rehearse(client: Client, stack: Stack, manners: Manners) -> None:
+    """Find out whether a deploy would be refused, before anything is made for it.
+
+    Raises:
+        CommandFailed: it would be.
+
+    """
+    await check_external(client, stack)
+    targets = await find_targets(client, stack, manners)
+    services = [service_order(each.spec, each.present) for each in targets]
+    await _ask(client, stack, services, manners, dry_run=True)
+
+
 def _service_order(spec: ServiceSpec, target: Target, manners: Manners) -> dict[str, Any]:
     container = spec.task_template.container_spec
     assert container is not None, "every service of a stack has a container"
@@ -82,6 +95,16 @@ async def send(
         CommandFailed: something is refused; nothing has changed.
 
     """
+    answer = await _ask(client, stack, services, manners, dry_run=dry_run)
+    for warning in answer["Warnings"] or []:
+        echo(warning, err=True)
+    done: list[dict[str, Any]] = answer["Done"]
+    return done
+
+
+async def _ask(
+    client: Client, stack: Stack, services: list[dict[str, Any]], manners: Manners, *, dry_run: bool
+) -> dict[str, Any]:
     order = {
         "Networks": [network_request(spec) for spec in stack.networks.values()],
         "Secrets": [
@@ -92,13 +115,12 @@ async def send(
         "Prune": manners.prune,
     }
     try:
-        answer = await client.post(f"/stacks/{stack.name}/deploy", order, {"dryRun": "1"} if dry_run else None)
+        answer: dict[str, Any] = await client.post(
+            f"/stacks/{stack.name}/deploy", order, {"dryRun": "1"} if dry_run else None
+        )
     except ApiError as error:
         raise CommandFailed(error.reason) from error
-    for warning in answer["Warnings"] or []:
-        echo(warning, err=True)
-    done: list[dict[str, Any]] = answer["Done"]
-    return done
+    return answer
 
 
 def _line(done: dict[str, Any]) -> str:

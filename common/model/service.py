@@ -6,6 +6,7 @@ from common.clock import SECOND
 from common.model.container import ContainerSpec, DriverConfig
 from common.model.meta import Specified, Version
 from common.model.naming import Model
+from common.model.update import Awaited, UpdateStatus
 
 # Labels with this prefix carry what goes beyond the Docker API, so that files stay valid for Docker.
 EXTENSION_PREFIX = "swarm.x."
@@ -225,23 +226,6 @@ class Endpoint(Model):
     virtual_ips: tuple[VirtualIP, ...] = ()
 
 
-class UpdateStatus(Model):
-    """`state`: updating, paused, completed, rollback_started, rollback_paused or rollback_completed.
-
-    `resumed_at` is when a pause was ended: what failed before it does not count. `promoted` says that the update goes
-    beyond its canary, `held_at` since when it holds there. The state is empty when there is no update, and only
-    `promoted` is known: the present specification is beyond its canary.
-    """
-
-    state: str = ""
-    started_at: float = 0.0
-    completed_at: float = 0.0
-    message: str = ""
-    resumed_at: float = 0.0
-    promoted: bool = False
-    held_at: float = 0.0
-
-
 class PastSpec(Model):
     """A specification that a service had: the number it was called by, and when another took its place."""
 
@@ -289,9 +273,9 @@ class Service(Specified):
 
     `spec_version` is the store index at which `spec.task_template` (or what makes tasks differ) last changed; tasks
     made from it carry the same number. `pending_delete` marks a service whose tasks are being stopped before its
-    record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waiting` says what it waits
-    for before its tasks are made or changed, empty when it does not. `revision` numbers the present specification, from
-    1; `history` has the ones before it, the newest first. `schedule_status` is a scheduled job's,
+    record goes. `rebalancing` asks for its tasks to be moved until they are spread evenly. `waits_for` are the services
+    that must be up before its tasks are made or changed, empty when it does not wait. `revision` numbers the present
+    specification, from 1; `history` has the ones before it, the newest first. `schedule_status` is a scheduled job's,
     `autoscale_status` an autoscaled service's.
     """
 
@@ -303,7 +287,7 @@ class Service(Specified):
     job_status: JobStatus | None = None
     pending_delete: bool = False
     rebalancing: bool = False
-    waiting: str = ""
+    waits_for: tuple[Awaited, ...] = ()
     schedule_status: ScheduleStatus | None = None
     autoscale_status: AutoscaleStatus | None = None
     revision: int = 1

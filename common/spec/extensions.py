@@ -11,7 +11,6 @@ or raises ValueError with what it expected.
 from __future__ import annotations
 
 import difflib
-import enum
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -21,16 +20,9 @@ from typing import Any
 from common.errors import InvalidArgument
 from common.model import Service, engineoptions
 from common.model.service import EXTENSION_PREFIX
+from common.model.update import Condition
 from common.spec import autoscale, cron, durations
 from common.spec.autoscale import Policy
-
-
-class Condition(enum.Enum):
-    """How far a dependency must be."""
-
-    STARTED = "started"
-    HEALTHY = "healthy"
-    COMPLETED = "completed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _INSTANTS = frozenset(
         "LastAt",
         "NextAt",
         "ScaledAt",
+        "MonitorUntil",
     }
 )
 _STATES = {state.name.lower(): state for state in TaskState} | {"allocated": TaskState.PENDING}

@@ -21,16 +21,26 @@ KEPT = 10
 def respecified(service: Service, spec: ServiceSpec, now: float) -> Service:
     """Return the service with another specification; what it was is kept, as the previous one and under its number."""
     changed = msgspec.structs.replace(service, spec=spec, previous_spec=service.spec)
-    if spec == msgspec.structs.replace(service.spec, mode=spec.mode):
+    if _but_mode(service.spec, spec):
         return changed
     past = PastSpec(revision=service.revision, spec=service.spec, replaced_at=now)
     return msgspec.structs.replace(changed, revision=service.revision + 1, history=(past, *service.history)[:KEPT])
+
+
+def _but_mode(one: ServiceSpec, other: ServiceSpec) -> bool:
+    """Whether two specifications differ in nothing but the mode."""
+    return other == msgspec.structs.replace(one, mode=other.mode)
 
 
 def at(service: Service, revision: int) -> ServiceSpec | None:
     """Return the specification of a revision with the present number of tasks; None when it is not kept."""
     found = next((past.spec for past in service.history if past.revision == revision), None)
     return msgspec.structs.replace(found, mode=service.spec.mode) if found is not None else None
+
+
+def number_of(service: Service, spec: ServiceSpec) -> int:
+    """Return the number that a past specification was called by, whatever its number of tasks; 0 when it has none."""
+    return next((past.revision for past in service.history if _but_mode(past.spec, spec)), 0)
 
 
 def to_return_to(service: Service, spec: ServiceSpec) -> ServiceSpec:

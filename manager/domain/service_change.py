@@ -11,16 +11,16 @@ import msgspec
 
 from common.errors import FailedPrecondition, InvalidArgument
 from common.model import Service
-from common.model.service import STACK_LABEL, AutoscaleStatus, ServiceSpec, UpdateStatus
+from common.model.service import STACK_LABEL, AutoscaleStatus, ServiceSpec
+from common.model.update import Action, Condition, Failure, Reason, Requested, UpdateState, UpdateStatus
 from common.spec import autoscale, extensions, start_order
 from common.spec.autoscale import LABEL, Policy
-from common.spec.extensions import Condition
 from manager.domain import revisions
 from manager.domain.defaults import filled
 from manager.domain.executions import first_execution, next_execution, rescheduled
 from manager.domain.port_conflicts import check_ports
 from manager.domain.references import check_references, with_newest_files
-from manager.domain.update_status import PAUSED, ROLLBACK_STARTED, UPDATING, after_change, state_of
+from manager.domain.update_status import after_change, state_of
 from manager.store.view import View
 
 
@@ -55,42 +55,45 @@ def change_spec(
     return _adopt(view, service, record_count(service, changed, given, now), now), warnings
 
 
-def roll_back(view: View, service: Service, revision: int, now: float) -> Service:
+def roll_back(view: View, service: Service, revision: int, now: float, by: str = "") -> Service:
     """Return a service on its way back to a revision, with 0 to the specification before, which it changes places with.
+
+    `by` is the name of the client that asks.
 
     Raises:
         InvalidArgument, FailedPrecondition: there is no such revision, or it is not possible any more.
 
     """
+    reason = Requested(action=Action.ROLLBACK, by=by, revision=revision)
     if not revision:
-        return _return(view, service, service.previous_spec, now, "manually requested rollback")
+        return _return(view, service, service.previous_spec, now, reason)
     spec = revisions.at(service, revision)
     if spec is None:
         kept = ", ".join(str(past.revision) for past in service.history) or "none"
         raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
-    return _return(view, service, spec, now, f"manually requested rollback to revision {revision}")
+    return _return(view, service, spec, now, reason)
 
 
-def abort_update(view: View, service: Service, now: float) -> Service:
-    """Return a service on its way back to the specification before its update.
+def abort_update(view: View, service: Service, now: float, by: str = "") -> Service:
+    """Return a service on its way back to the specification before its update; `by` is the client that asks for it.
 
     Raises:
         InvalidArgument, FailedPrecondition: no update is under way, or the specification is not possible any more.
 
     """
-    if state_of(service) not in (UPDATING, PAUSED):
+    if state_of(service) not in (UpdateState.UPDATING, UpdateState.PAUSED):
         raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to abort")
-    return _return(view, service, service.previous_spec, now, "update aborted on request")
+    return _return(view, service, service.previous_spec, now, Requested(action=Action.ABORT, by=by))
 
 
-def undo_update(view: View, service: Service, now: float, message: str) -> Service:
+def undo_update(view: View, service: Service, now: float, failure: Failure) -> Service:
     """Return a service on its way back from an update that has failed; none is its previous specification then.
 
     Raises:
         InvalidArgument, FailedPrecondition: there is no specification to return to, or it is not possible any more.
 
     """
-    back = _return(view, service, service.previous_spec, now, message)
+    back = _return(view, service, service.previous_spec, now, failure)
     return msgspec.structs.replace(back, previous_spec=None)
 
 
@@ -105,17 +108,19 @@ def change_files(view: View, service: Service, spec: ServiceSpec, now: float) ->
     return _adopt(view, service, msgspec.structs.replace(changed, update_status=None), now)
 
 
-def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, message: str) -> Service:
+def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, reason: Reason) -> Service:
     """Return the service on its way back to an earlier specification, with what it needs of secrets and configs.
 
     The updater tells a rollback by the status that is set here, and goes by the rollback's configuration.
     """
     if spec is None:
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
+    number = revisions.number_of(service, spec)
     spec = revisions.to_return_to(service, with_newest_files(spec, view))
     back = revisions.respecified(service, spec, now)
     if not spec.mode.is_job:  # a job has no updates to be rolled back: it runs anew
-        status = UpdateStatus(state=ROLLBACK_STARTED, started_at=now, message=message)
+        started = UpdateState.ROLLBACK_STARTED
+        status = UpdateStatus(state=started, started_at=now, reason=reason, returns_to=number)
         back = msgspec.structs.replace(back, update_status=status)
     return _adopt(view, service, back, now)
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from common.model import Service
-from common.model.service import ServiceSpec, UpdateStatus
+from common.model.service import ServiceSpec
+from common.model.update import UpdateState, UpdateStatus
 from common.spec import extensions
 from manager.domain import revisions
 
-# What `update_status.state` may be.
-UPDATING = "updating"
-PAUSED = "paused"
-COMPLETED = "completed"
-ROLLBACK_STARTED = "rollback_started"
-ROLLBACK_PAUSED = "rollback_paused"
-ROLLBACK_COMPLETED = "rollback_completed"
-
-ACTIVE = (UPDATING, ROLLBACK_STARTED)
-HALTED = (PAUSED, ROLLBACK_PAUSED)
+_WITH_CANARY = (UpdateState.NONE, UpdateState.UPDATING, UpdateState.PAUSED)
 
 
-def state_of(service: Service) -> str:
-    """Return the state of a service's update; empty when it has none."""
-    return service.update_status.state if service.update_status is not None else ""
+def state_of(service: Service) -> UpdateState:
+    """Return the state of a service's update."""
+    return service.update_status.state if service.update_status is not None else UpdateState.NONE
 
 
 def canary_size(service: Service) -> int:
     """Return how many slots may have the new specification now; 0 when all may."""
     status = service.update_status
-    if (status is not None and status.promoted) or state_of(service) not in ("", UPDATING, PAUSED):
+    if (status is not None and status.promoted) or state_of(service) not in _WITH_CANARY:
         return 0
     return extensions.of(service).canary
 

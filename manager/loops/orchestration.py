@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from common.model import Cluster, Node, Service, Task, TaskState
+from common.model.update import ACTIVE
 from manager.domain import executions
-from manager.domain.update_status import ACTIVE
 from manager.loops.loop import Rule
 from manager.orchestrate import dependencies, enforcer, hostnames, max_unavailable, orphans, reaper
 from manager.orchestrate.node_availability import standing

@@ -13,38 +13,40 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from common.model import Service, Task, TaskState
-from common.model.service import EXTENSION_PREFIX, EndpointSpec, UpdateStatus
+from common.model.service import EXTENSION_PREFIX, EndpointSpec
+from common.model.update import (
+    HALTED,
+    Awaited,
+    AwaitsServices,
+    Condition,
+    NoProgress,
+    Obstacle,
+    UpdateState,
+    UpdateStatus,
+)
 from common.spec import extensions
 from common.spec.constraints import unmet
-from common.spec.extensions import Condition
-from manager.domain.update_status import HALTED, ROLLBACK_STARTED, UPDATING
+from manager.domain.update_message import waits_for
 from manager.orchestrate.node_availability import Standing, standing
 from manager.orchestrate.reconcile.service_context import Case
 from manager.orchestrate.update import rolling
 from manager.store.view import View
 
-WAITS = "waits for "
-_ACTIVE_MESSAGE = "update in progress"
 _STATES = {
     Condition.STARTED: (TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE),
     Condition.HEALTHY: (TaskState.RUNNING,),
     Condition.COMPLETED: (TaskState.COMPLETE,),
 }
-_WORDS = {
-    Condition.STARTED: "to be started",
-    Condition.HEALTHY: "to be healthy",
-    Condition.COMPLETED: "to complete",
-}
 
 
 def opened(case: Case) -> Case | None:
     """Return what may be decided of a service now: all of it, what runs of it, or, before its first start, nothing."""
-    if EXTENSION_PREFIX + "depends-on" not in case.service.spec.labels and not case.service.waiting:
+    if EXTENSION_PREFIX + "depends-on" not in case.service.spec.labels and not case.service.waits_for:
         return case
-    waiting = "" if _begun(case) else _waiting(case)
-    _tell(case, waiting)
-    if waiting:
-        _end_in_time(case, waiting)
+    awaited = () if _begun(case) else _awaited(case)
+    _tell(case, awaited)
+    if awaited:
+        _end_in_time(case, awaited)
         return _as_it_runs(case)
     return case
 
@@ -61,7 +63,7 @@ def _begun(case: Case) -> bool:
     """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
     status = case.service.update_status
     tasks = _wanted_tasks(case)
-    if tasks and status is not None and status.state == ROLLBACK_STARTED:
+    if tasks and status is not None and status.state is UpdateState.ROLLBACK_STARTED:
         return True
     if any(task.spec_version == case.service.spec_version for task in tasks):
         return True
@@ -69,24 +71,28 @@ def _begun(case: Case) -> bool:
     return bool(tasks) and all(case.clean(task) for task in live)
 
 
-def _waiting(case: Case) -> str:
-    """Say what the service waits for; empty when it waits for nothing."""
+def _awaited(case: Case) -> tuple[Awaited, ...]:
+    """Return what the service waits for."""
     wanted = extensions.of(case.service).depends_on
-    reasons = [reason for name, condition in wanted.items() if (reason := _missing(case, name, condition))]
-    return WAITS + " and ".join(reasons) if reasons else ""
+    return tuple(
+        Awaited(service=name, condition=condition, obstacle=obstacle)
+        for name, condition in wanted.items()
+        if (obstacle := _obstacle(case, name, condition)) is not None
+    )
 
 
-def _missing(case: Case, name: str, condition: Condition) -> str:
+def _obstacle(case: Case, name: str, condition: Condition) -> Obstacle | None:
+    """Return what keeps a dependency from being as far as it must be; None when it is."""
     service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
     if service is None:
-        return f"{name}, which does not exist,"
+        return Obstacle.MISSING
     if condition is Condition.HEALTHY and service.spec.mode.is_job:
-        return f"{name} to be healthy, which a job never is,"
+        return Obstacle.IS_JOB
     if met(service, condition, case):
-        return ""
+        return None
     if condition is Condition.HEALTHY and met(service, Condition.COMPLETED, case):
-        return f"{name} to be healthy, which has completed instead,"
-    return f"{name} {_WORDS[condition]}"
+        return Obstacle.HAS_COMPLETED
+    return Obstacle.NONE
 
 
 def met(service: Service, condition: Condition, case: Case) -> bool:
@@ -121,32 +127,42 @@ def _eligible(service: Service, view: View) -> Iterator[str]:
 # --- what is done meanwhile ---
 
 
-def _tell(case: Case, waiting: str) -> None:
+def _tell(case: Case, awaited: tuple[Awaited, ...]) -> None:
     """Keep on the service what it waits for. An update that waits has begun: its time counts."""
     service = case.service
-    if service.waiting == waiting:
+    status = _status(case, awaited)
+    if service.waits_for == awaited and status == service.update_status:
         return
-    status = service.update_status
-    if waiting and _wanted_tasks(case) and (status is None or status.state not in HALTED):
-        started = status.started_at if status is not None and status.state == UPDATING else case.now
-        status = UpdateStatus(state=UPDATING, started_at=started, message=waiting)
-    elif not waiting and status is not None and status.message.startswith(WAITS):
-        status = msgspec.structs.replace(status, message=_ACTIVE_MESSAGE)
-    case.update(msgspec.structs.replace(service, waiting=waiting, update_status=status))
-    case.reason(waiting or "waits no longer")
+    case.update(msgspec.structs.replace(service, waits_for=awaited, update_status=status))
+    case.reason(waits_for(awaited) or "waits no longer")
 
 
-def _end_in_time(case: Case, waiting: str) -> None:
+def _status(case: Case, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
+    """Return the update's status, which says what it waits for unless it is halted; a first start has none."""
+    status = case.service.update_status
+    if not awaited:
+        waited = status is not None and isinstance(status.remark, AwaitsServices)
+        return msgspec.structs.replace(status, remark=None) if status is not None and waited else status
+    if not _wanted_tasks(case) or (status is not None and status.state in HALTED):
+        return status
+    remark = AwaitsServices(services=awaited)
+    if status is not None and status.state is UpdateState.UPDATING:
+        return msgspec.structs.replace(status, remark=remark, message="")
+    return UpdateStatus(state=UpdateState.UPDATING, started_at=case.now, remark=remark)
+
+
+def _end_in_time(case: Case, awaited: tuple[Awaited, ...]) -> None:
     """Let an update that waits too long fail, as one does that makes no progress."""
     status, config = case.service.update_status, case.service.spec.update_config
-    if status is None or status.state != UPDATING or (config is not None and config.failure_action == "continue"):
+    continues = config is not None and config.failure_action == "continue"
+    if status is None or status.state is not UpdateState.UPDATING or continues:
         return
     deadline = extensions.of(case.service).progress_deadline
     due = max(status.started_at, status.resumed_at) + deadline
     if case.now < due:
         case.wake(due)
     else:
-        rolling.fail(case, f"as there was no progress for {deadline:g} s: it {waiting}")
+        rolling.fail(case, NoProgress(deadline=deadline, waits=AwaitsServices(services=awaited)))
 
 
 def _as_it_runs(case: Case) -> Case | None:

@@ -13,7 +13,6 @@ from common.spec import extensions
 from manager.orchestrate.reconcile.service_context import Case
 
 LABEL = EXTENSION_PREFIX + "max-unavailable"
-WAITS = "waits, as no more replicas may be missing (max-unavailable)"
 
 
 def spare(case: Case, wanted: int, surplus: Collection[int] = ()) -> int | None:

@@ -157,7 +157,7 @@ class Balancer:
 
     def _tasks(self, service: Service) -> list[Task] | None:
         """Return the service's tasks when all serve and none is in motion or out of date, else None."""
-        if reason_to_stay(service, default_strategy(self.view)) or service.waiting:
+        if reason_to_stay(service, default_strategy(self.view)) or service.waits_for:
             return None
         status = service.update_status
         if status is not None and status.state in _UPDATING:

@@ -317,7 +317,7 @@ _BY_NAME: Mapping[str, KeyOf[Any]] = {"name": _name_of}
 _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
     Service: {
         "name": _name_of,
-        "waiting": lambda service: bool(service.waiting),
+        "waiting": lambda service: bool(service.waits_for),
         "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
     },
     Node: {"name": _name_of, "called": lambda node: folded(node.name)},

@@ -27,8 +27,9 @@ from common.model.node import (
     NodeStatus,
     Plugin,
 )
-from common.model.service import Endpoint, Platform, UpdateStatus, VirtualIP
+from common.model.service import Endpoint, Platform, VirtualIP
 from common.model.task import ContainerStatus
+from common.model.update import UpdateState, UpdateStatus
 from manager.api.access.audit import Entry
 from manager.api.app import Api
 from manager.api.context import Identity
@@ -209,9 +210,11 @@ class ApiCluster:
         endpoint = Endpoint(spec=spec, ports=ports, virtual_ips=vips)
         status = service.update_status
         if status is None and service.previous_spec is not None and updated:
-            status = UpdateStatus(state="completed", started_at=tx.now, completed_at=tx.now, message="update completed")
+            status = UpdateStatus(
+                state=UpdateState.COMPLETED, started_at=tx.now, completed_at=tx.now, message="update completed"
+            )
         elif status is not None and status.state == "rollback_started":
-            status = msgspec.structs.replace(status, state="rollback_completed", completed_at=tx.now)
+            status = msgspec.structs.replace(status, state=UpdateState.ROLLBACK_COMPLETED, completed_at=tx.now)
         if (service.endpoint, service.update_status) != (endpoint, status):
             tx.put(msgspec.structs.replace(service, endpoint=endpoint, update_status=status))
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from common.model import Secret
 from common.model.container import ContainerSpec, SecretReference
 from common.model.secret import SecretSpec
-from common.model.service import TaskSpec, UpdateStatus
+from common.model.service import TaskSpec
+from common.model.update import UpdateState, UpdateStatus
 from manager.orchestrate.update import rotation
 from tests.fakes.world import World, replace, update_config
 
@@ -41,7 +42,7 @@ class Vault(World):
     def do_back(self) -> None:
         service = next(iter(self.tables.services), None)
         if service is not None and service.previous_spec is not None:
-            status = UpdateStatus(state="rollback_started", started_at=self.now)
+            status = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=self.now)
             self.put(
                 replace(
                     service,

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from common.errors import SwarmError
 from common.model import Config, Secret, Service
 from common.model.secret import ConfigSpec, SecretSpec
+from common.model.update import HALTED
 from manager.allocate.subnets import allocate_network
-from manager.domain.update_status import HALTED
 from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim import duetimes, scaling, updates

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from common.model import Node, Service, Task, TaskState
 from common.model.meta import Version
+from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reserved
-from manager.domain.update_status import ACTIVE, HALTED
+from manager.domain.update_message import waits_for
 from manager.store.observation import story
 from manager.store.view import View
 from tests.fakes.world import replace
@@ -37,9 +38,9 @@ def _service(cluster: Cluster, service: Service) -> Iterator[str]:
     if service.pending_delete:
         yield f"{service.name} should be gone"
         return
-    if service.waiting:
+    if service.waits_for:
         if not list(unready(view, service)):
-            yield f"{service.name}: {service.waiting}, which is so"
+            yield f"{service.name}: {waits_for(service.waits_for)}, which is so"
         return
     live = [task for task in view.tasks.of_service(service.id) if task.live]
     if service.spec.mode.is_job:

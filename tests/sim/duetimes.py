@@ -35,7 +35,7 @@ class DueTimes:
     def look(self, before: View, changes: ChangeSet, now: float) -> Iterator[Complaint]:
         for change in changes.changes:
             old, new = change.old, change.new
-            if isinstance(new, Service) and (new.waiting or (isinstance(old, Service) and old.waiting)):
+            if isinstance(new, Service) and (new.waits_for or (isinstance(old, Service) and old.waits_for)):
                 self._waited[new.id] = now
             if isinstance(old, Service) and isinstance(new, Service) and period(new) and _kept(old, new):
                 tasks = list(before.tasks.of_service(new.id))
@@ -68,7 +68,7 @@ class DueTimes:
         """Name the services that were due a while ago, while a manager ran, and for which nothing was decided."""
         for service in view.services:
             every = period(service)
-            if not every or service.pending_delete or service.waiting:
+            if not every or service.pending_delete or service.waits_for:
                 continue
             due = now // every * every
             since = max(self.running_since, self._waited.get(service.id, 0.0), due)

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from common.model import Node, Service, Task, TaskState
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from common.model.update import ACTIVE, HALTED
 from manager.domain.reservations import reserved
-from manager.domain.update_status import ACTIVE, HALTED
 from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.convergence import could_run
@@ -39,7 +39,7 @@ def _is_spread(view: View, service: Service) -> bool:
     template, status = service.spec.task_template, service.update_status
     once = template.restart_policy is not None and template.restart_policy.condition == "none"
     apart = template.placement is not None and template.placement.preferences
-    if service.spec.mode.replicated is None or service.pending_delete or service.waiting or once or apart:
+    if service.spec.mode.replicated is None or service.pending_delete or service.waits_for or once or apart:
         return False
     if status is not None and status.state in (*ACTIVE, *HALTED):
         return False

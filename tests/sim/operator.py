@@ -64,7 +64,7 @@ class Operator(abc.ABC):
         """Pause, continue or abort a service's update, if it is one that this can be done to."""
 
         def step(tx: Transaction, service: Service) -> Service:
-            return ACTIONS[action](tx, service, self.clock.now())
+            return ACTIONS[action](tx, service, self.clock.now(), "operator")
 
         if action == "continue":
             self.continued[service_id] = self.clock.now()

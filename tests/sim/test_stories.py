@@ -24,6 +24,7 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
+from common.model.update import Awaited, Condition
 from manager.domain import hostnames
 from manager.domain.defaults import filled
 from tests.fakes.world import replace
@@ -302,7 +303,7 @@ def test_a_stack_starts_and_is_updated_in_its_order_across_hosts() -> None:
             await asyncio.sleep(0.1)
             web = cluster.view.services.get("web")
             assert web is not None
-            assert web.waiting == "waits for db to be healthy"
+            assert web.waits_for == (Awaited(service="db", condition=Condition.HEALTHY),)
             await until(cluster, lambda: settled(cluster) and not list(cluster.view.services.waiting()), 120)
             made = {name: min(t.created_at for t in _tasks(cluster, name) if t.spec == image("v2")) for name in names}
             assert made["cache"] < made["db"] < made["web"]

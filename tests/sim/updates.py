@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from common.model import Service, Task, TaskState
+from common.model.update import StopsFirst
 from common.spec.constraints import unmet
 from manager.store.changes import ChangeSet
 from manager.store.view import View
@@ -88,8 +89,8 @@ def _told(view: View, service: Service, task: Task) -> Iterator[Complaint]:
     node = view.nodes.get(task.node_id)
     stays = node is not None and node.spec.availability != "drain" and node.status.state != "down"
     stays = stays and task.status.message != _ENFORCED
-    if stays and not task.moving_to and "stopping the old one first" not in status.message:
-        yield f"{task.id} stops first, and the update of {service.name} says only {status.message!r}", [task]
+    if stays and not task.moving_to and not isinstance(status.remark, StopsFirst):
+        yield f"{task.id} stops first, and the update of {service.name} says only {status.remark}", [task]
 
 
 def _as_wanted(view: View, service: Service, task: Task) -> bool:

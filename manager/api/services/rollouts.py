@@ -14,7 +14,7 @@ from common.clock import rfc3339
 from common.errors import FailedPrecondition, OutOfSequence
 from common.model import Service
 from common.model.client import Role
-from common.model.service import UpdateStatus
+from common.model.update import Action, CanaryHolds, NoProgress, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -25,8 +25,11 @@ from manager.domain.service_change import abort_update
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
-_ON_REQUEST = "paused on request"
-_PAUSED = {"updating": "paused", "rollback_started": "rollback_paused"}
+_PAUSED = {
+    UpdateState.UPDATING: UpdateState.PAUSED,
+    UpdateState.ROLLBACK_STARTED: UpdateState.ROLLBACK_PAUSED,
+}
+_PASSES_CANARY = (CanaryHolds, TasksFailed, NoProgress)
 _RESUMED = {paused: active for active, paused in _PAUSED.items()}
 
 
@@ -42,29 +45,36 @@ async def rollout(context: Context, call: Call) -> Reply:
         service = find_service(tx, call.params["id"])
         if not service.is_current(index):
             raise OutOfSequence
-        tx.put(ACTIONS[action](tx, service, now))
+        tx.put(ACTIONS[action](tx, service, now, call.caller.name))
 
     await context.store.update(step)
     return Answer()
 
 
-def _pause(_view: View, service: Service, _now: float) -> Service:
+def _pause(_view: View, service: Service, _now: float, by: str) -> Service:
     status = service.update_status
     if status is None or status.state not in _PAUSED:
         raise FailedPrecondition(f"service {service.name} has no update under way: there is nothing to pause")
-    return _with(service, msgspec.structs.replace(status, state=_PAUSED[status.state], message=_ON_REQUEST))
+    reason = Requested(action=Action.PAUSE, by=by)
+    paused = msgspec.structs.replace(status, state=_PAUSED[status.state], reason=reason, remark=None, message="")
+    return _with(service, paused)
 
 
-def _continue(_view: View, service: Service, now: float) -> Service:
+def _continue(_view: View, service: Service, now: float, _by: str) -> Service:
     """Take up a paused update: what failed before does not count, and a canary that held or failed is passed."""
     status = service.update_status
     if status is None or status.state not in _RESUMED:
         raise FailedPrecondition(f"service {service.name} has no paused update: there is nothing to continue")
-    active = _RESUMED[status.state]
-    message = "update in progress" if active == "updating" else "rollback in progress"
-    promoted = status.promoted or status.message != _ON_REQUEST
     resumed = msgspec.structs.replace(
-        status, state=active, message=message, resumed_at=now, promoted=promoted, held_at=0.0
+        status,
+        state=_RESUMED[status.state],
+        reason=None,
+        remark=None,
+        message="",
+        rollback_refused="",
+        resumed_at=now,
+        promoted=status.promoted or bool(status.held_at) or isinstance(status.reason, _PASSES_CANARY),
+        held_at=0.0,
     )
     return _with(service, resumed)
 
@@ -73,7 +83,7 @@ def _with(service: Service, status: UpdateStatus) -> Service:
     return msgspec.structs.replace(service, update_status=status)
 
 
-ACTIONS: dict[str, Callable[[View, Service, float], Service]] = {
+ACTIONS: dict[str, Callable[[View, Service, float, str], Service]] = {
     "pause": _pause,
     "continue": _continue,
     "abort": abort_update,

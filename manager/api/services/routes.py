@@ -14,6 +14,7 @@ from common.ids import new_id
 from common.model import Service
 from common.model.client import Role
 from common.model.service import ServiceSpec
+from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import parse_all
 from common.text.image_names import pin, pinned_id
 from manager.api.call import Answer, Call, Reply
@@ -33,19 +34,20 @@ from manager.domain import hostnames
 from manager.domain.defaults import filled
 from manager.domain.image_use import of_the_cluster
 from manager.domain.service_change import change_spec, new_service, roll_back
+from manager.domain.update_status import state_of
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
 _FILTERS = frozenset({"id", "label", "mode", "name", "runtime"})
 _REVISION = re.compile(r"[0-9]{1,9}")
-# Counting so many tasks for a service's status takes as long as rendering one.
+# Counting so many tasks for the status of a service or its update takes as long as rendering one.
 _TASKS_COUNTED_AT_ONCE = 20
 
 
 async def list_services(context: Context, call: Call) -> Reply:
     filters = call.filters(_FILTERS)
     status = call.flag("status")
-    view = context.store.view
+    view, now = context.store.view, context.clock.now()
     down = frozenset(node.id for node in view.nodes if node.status.state == "down") if status else frozenset()
 
     def keep(service: Service) -> bool:
@@ -59,13 +61,14 @@ async def list_services(context: Context, call: Call) -> Reply:
         return not service.pending_delete and passes(filters, tests)
 
     def render(service: Service) -> dict[str, object]:
-        result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
+        result = service_view(service, view, context.cache, now, defaults=call.flag("insertDefaults"))
         if not status:
             return result
         return {**result, **shown(context, service), "ServiceStatus": status_view(view, service, down)}
 
     def cost(service: Service) -> int:
-        return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if status else 0)
+        counted = status or state_of(service) in (*ACTIVE, *HALTED)
+        return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if counted else 0)
 
     return json_list(list(view.services), keep, render, cost)
 
@@ -101,7 +104,7 @@ async def create_service(context: Context, call: Call) -> Reply:
 async def inspect_service(context: Context, call: Call) -> Reply:
     view = context.store.view
     service = find_service(view, call.params["id"])
-    result = service_view(service, view, context.cache, defaults=call.flag("insertDefaults"))
+    result = service_view(service, view, context.cache, context.clock.now(), defaults=call.flag("insertDefaults"))
     return Answer(value={**result, **shown(context, service)})
 
 
@@ -129,7 +132,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         if not service.is_current(index):
             raise OutOfSequence
         if rollback == "previous":
-            tx.put(roll_back(tx, service, revision, now))
+            tx.put(roll_back(tx, service, revision, now, call.caller.name))
             return service.id, ()
         changed, warnings = changed_service(tx, service, spec, now, scale=scale)
         tx.put(changed)

@@ -10,27 +10,29 @@ import msgspec
 from common.clock import SECOND, rfc3339
 from common.model import Service, TaskState
 from common.model.container import DEFAULT_STOP_GRACE
-from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig, UpdateStatus
+from common.model.service import Endpoint, JobStatus, ServiceSpec, UpdateConfig
+from common.model.update import ACTIVE, HALTED, AwaitsServices, UpdateProgress, UpdateState, UpdateStatus
 from manager.api.networks.view import with_prefix
 from manager.api.render import JsonCache, head, render
 from manager.domain import executions
+from manager.domain.update_message import message
+from manager.orchestrate.update.progress import report
 from manager.store.view import View
 
 RESTART_DELAY = 5 * SECOND
 
 
-def service_view(service: Service, view: View, cache: JsonCache, *, defaults: bool = False) -> dict[str, Any]:
+def service_view(
+    service: Service, view: View, cache: JsonCache, now: float, *, defaults: bool = False
+) -> dict[str, Any]:
     """Render a service; with `defaults`, a spec's open fields are filled with what they mean."""
     result = head(service)
     result["Spec"] = spec_with_defaults(service.spec) if defaults else cache.get(service.spec, spec_view)
     if service.previous_spec is not None:
         result["PreviousSpec"] = cache.get(service.previous_spec, spec_view)
     result["Endpoint"] = _endpoint_view(service.endpoint, view)
-    if service.update_status is not None and service.update_status.state:
-        result["UpdateStatus"] = _update_status_view(service.update_status)
-    elif service.waiting:
-        # Its first start: the API has no other place to say so.
-        result["UpdateStatus"] = {"State": "updating", "Message": service.waiting}
+    if (status := _shown_status(service)) is not None:
+        result["UpdateStatus"] = _update_status_view(service, status, view, now)
     if service.job_status is not None:
         result["JobStatus"] = _job_status_view(service.job_status)
     if (schedule := service.schedule_status) is not None and schedule.next_at:
@@ -109,13 +111,41 @@ def _endpoint_view(endpoint: Endpoint | None, view: View) -> dict[str, Any]:
     return result
 
 
-def _update_status_view(status: UpdateStatus) -> dict[str, Any]:
+def _shown_status(service: Service) -> UpdateStatus | None:
+    """Return the status of a service's update, or of its first start that waits: the API has no place of its own."""
+    if service.update_status is not None and service.update_status.state:
+        return service.update_status
+    if service.waits_for:
+        return UpdateStatus(state=UpdateState.UPDATING, remark=AwaitsServices(services=service.waits_for))
+    return None
+
+
+def _update_status_view(service: Service, status: UpdateStatus, view: View, now: float) -> dict[str, Any]:
+    """Render Docker's fields of an update, and ours: what its message is made of, and until it ends how far it is."""
     result: dict[str, Any] = {"State": status.state}
     if status.started_at:
         result["StartedAt"] = rfc3339(status.started_at)
     if status.completed_at:
         result["CompletedAt"] = rfc3339(status.completed_at)
-    result["Message"] = status.message
+    result["Message"] = message(status)
+    for key, value in (("Reason", status.reason), ("Remark", status.remark)):
+        if value is not None:
+            result[key] = msgspec.to_builtins(value)
+    if status.returns_to:
+        result["ReturnsTo"] = status.returns_to
+    if status.rollback_refused:
+        result["RollbackRefused"] = status.rollback_refused
+    if status.state in (*ACTIVE, *HALTED):
+        result["Progress"] = _progress_view(report(service, view, now))
+    return result
+
+
+def _progress_view(progress: UpdateProgress) -> dict[str, Any]:
+    result: dict[str, Any] = {"Done": progress.done, "Of": progress.of, "Batch": progress.batch}
+    if progress.waits_for:
+        result["WaitsFor"] = msgspec.to_builtins(progress.waits_for)
+    if progress.monitor_until:
+        result["MonitorUntil"] = rfc3339(progress.monitor_until)
     return result
 
 

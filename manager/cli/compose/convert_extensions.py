@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.model.service import EXTENSION_PREFIX
+from common.model.update import Condition
 from common.spec import extensions, start_order
 from manager.cli.compose.config import Config, Tree, locate
 from manager.cli.compose.convert_deploy import restart_policy
@@ -15,9 +16,9 @@ from manager.cli.compose.scalars import text_of
 
 KEY_PREFIX = "x-swarm-"
 _CONDITIONS = {
-    "service_started": extensions.Condition.STARTED,
-    "service_healthy": extensions.Condition.HEALTHY,
-    "service_completed_successfully": extensions.Condition.COMPLETED,
+    "service_started": Condition.STARTED,
+    "service_healthy": Condition.HEALTHY,
+    "service_completed_successfully": Condition.COMPLETED,
 }
 
 
@@ -71,7 +72,7 @@ def _text(value: Any) -> str:
     return "" if value is None else text_of(value)
 
 
-def _dependencies(scope: Scope, at: KeyPath, service: Tree) -> dict[str, extensions.Condition]:
+def _dependencies(scope: Scope, at: KeyPath, service: Tree) -> dict[str, Condition]:
     given = service.get("depends_on", {})
     long: Tree = given if isinstance(given, dict) else {name: {} for name in given}
     return {
@@ -81,15 +82,15 @@ def _dependencies(scope: Scope, at: KeyPath, service: Tree) -> dict[str, extensi
     }
 
 
-def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> extensions.Condition:
+def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> Condition:
     condition = _CONDITIONS[entry.get("condition", "service_started")]
-    if condition is extensions.Condition.COMPLETED and not _ends(scope, name):
+    if condition is Condition.COMPLETED and not _ends(scope, name):
         raise scope.config.error(
             path,
             f"the service {name} never completes, it is restarted whenever it does: "
             f'give {name} "deploy.restart_policy.condition: none" (or on-failure), or a job\'s mode',
         )
-    if condition is extensions.Condition.HEALTHY and _is_job(scope.config.services[name]):
+    if condition is Condition.HEALTHY and _is_job(scope.config.services[name]):
         raise scope.config.error(
             path, f"the service {name} is a job, which is never healthy, as it ends: say service_completed_successfully"
         )

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from common.clock import seconds
 from common.model import Service, Task, TaskState
-from common.model.service import TaskSpec, UpdateStatus
+from common.model.service import TaskSpec
+from common.model.update import ROLLBACKS, CanaryHolds, UpdateStatus
 from manager.cli.progress.slots import Line, Slot, has_failed, numbered, slots_of, trouble_of
 from manager.cli.service.rows import waiting
 
@@ -53,7 +54,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One look: `done` of `wanted` slots, a line each, and the reasons when it failed.
+    """One look: `done` of `wanted` slots, a line each, and the reasons when it failed; `holds`: at an update's canary.
 
     `wake_at` is when the judgement can change though nothing happens; `known_failures` are tasks that had failed before
     the first look. `failed` are all that have failed so far with the specification `template`: the manager keeps the
@@ -67,6 +68,7 @@ class Progress:
     reasons: tuple[str, ...] = ()
     rolling_back: bool = False
     note: str = ""
+    holds: bool = False
     wake_at: float | None = None
     stable_since: float | None = None
     moved_at: float = 0.0
@@ -156,7 +158,7 @@ def _decide(
 ) -> Progress:
     held = holding(service.update_status)
     if held or service.schedule_status is not None:  # a scheduled job runs when it is due
-        return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note)
+        return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note, holds=bool(held))
     if reasons := _stopped(service.update_status, wish):
         return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *_troubles(service, blamed)))
     if reasons := _hopeless(service, slots, seen.known_failures):
@@ -196,7 +198,7 @@ def _verify(service: Service, seen: Progress, now: float) -> Progress:
 
 def holding(status: UpdateStatus | None) -> str:
     """Return what an update says that has changed its canary and holds there: for now that is as far as it goes."""
-    return status.message if status is not None and status.message.startswith("canary: ") else ""
+    return status.message if status is not None and isinstance(status.reason, CanaryHolds) else ""
 
 
 def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
@@ -258,7 +260,7 @@ def _task_name(service: Service, slot: Slot) -> str:
 
 
 def _rolling_back(status: UpdateStatus | None) -> bool:
-    return status is not None and status.state.startswith("rollback")
+    return status is not None and status.state in ROLLBACKS
 
 
 def _distinct(reasons: Iterable[str]) -> tuple[str, ...]:

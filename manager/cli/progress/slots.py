@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from common.model import Service, Task, TaskState
 
 _SHORT_ID = 12
-_WAITING_MESSAGE = "pending task scheduling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,4 @@ def trouble_of(task: Task) -> str:
     status = task.status
     if status.err:
         return status.err
-    if has_failed(task):
-        return status.message or "the task failed"
-    waiting = status.state is TaskState.PENDING and status.message not in ("", _WAITING_MESSAGE)
-    return status.message if waiting and "no suitable node" in status.message else ""
+    return (status.message or "the task failed") if has_failed(task) else ""

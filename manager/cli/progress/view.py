@@ -67,7 +67,7 @@ def plain_lines(name: str, progress: Progress) -> Iterator[tuple[str, str]]:
 
 def converged(name: str, progress: Progress) -> str:
     """Say that all is well; of an update that holds at its canary, how it goes on."""
-    if not progress.note.startswith("canary: "):
+    if not progress.holds:
         return f"Service {name} converged"
     return f"{progress.note}: go on with `service update --continue {name}`, or back with --abort"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from common.clock import rfc3339
 from common.model import Service
 from common.model.service import PortConfig
+from common.model.update import AwaitsServices
 from manager.cli import json as decode
 from manager.cli.format.tables import Row, Table
 from manager.cli.format.wording import natural, short_id
@@ -83,9 +84,9 @@ def next_run(service: Service) -> str:
 
 
 def waiting(service: Service) -> str:
-    """Return what a service waits for before its tasks are made or changed; the message of its update says so."""
+    """Say what a service waits for before its tasks are made or changed."""
     status = service.update_status
-    return status.message if status is not None and status.message.startswith("waits for ") else ""
+    return status.message if status is not None and isinstance(status.remark, AwaitsServices) else ""
 
 
 def ports(published: Sequence[PortConfig]) -> str:

@@ -12,11 +12,12 @@ from common.ids import new_id
 from common.model import Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.service import PortConfig, TaskSpec
 from common.model.task import Renewal, RestartRecord
+from common.model.update import ACTIVE, StopsFirst, TaskReplaced
 from common.spec import extensions
 from common.spec.constraints import unmet
 from manager.domain import revisions
 from manager.domain.references import container_references
-from manager.domain.update_status import ACTIVE, canary_size
+from manager.domain.update_status import canary_size
 from manager.orchestrate.node_availability import STANDS_WELL, Standings
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.slots import Slot
@@ -64,7 +65,7 @@ class Case:
         # Tasks that serve and may stop before others do in their place; None when that has no bound.
         self.spare: int | None = None
         # What an update's status is to say of how it goes.
-        self.notes: list[str] = []
+        self.notes: list[TaskReplaced | StopsFirst] = []
         self._stopped: set[str] = set()
         self._same: dict[tuple[int, tuple[PortConfig, ...]], _Alike] = {}
 

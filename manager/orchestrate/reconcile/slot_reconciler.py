@@ -10,8 +10,10 @@ import enum
 
 from common.model import Task, TaskState
 from common.model.task import RestartRecord
+from common.model.update import StopsFirst
 from common.spec.constraints import unmet
 from manager.domain.reservations import Available, reserved
+from manager.domain.update_message import remark
 from manager.orchestrate.node_availability import STANDS_WELL, Standing, standing
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import Case
@@ -201,11 +203,8 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
         return False
     if not case.may_go_without():
         return False
-    said = (
-        f"slot {challenger.slot or challenger.node_id}: the new task cannot run beside the old one ({status.err}):"
-        " stopping the old one first"
-    )
-    case.reason(said)
+    said = StopsFirst(slot=str(challenger.slot or challenger.node_id), error=status.err)
+    case.reason(remark(said))
     case.notes.append(said)
     return True
 

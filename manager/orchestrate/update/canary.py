@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from common.model import Service, Task, TaskState
+from common.model.update import UpdateStatus
+from common.spec import extensions
 from manager.domain.update_status import canary_size
 
 if TYPE_CHECKING:
     from manager.orchestrate.reconcile.service_context import Case
     from manager.orchestrate.reconcile.slots import Slot
-
-HOLDS = "canary: "
+    from manager.orchestrate.update.progress import Progress
 
 
 def changed(case: Case, slots: Iterable[Slot]) -> int:
@@ -28,6 +29,14 @@ def changed(case: Case, slots: Iterable[Slot]) -> int:
 def has_begun(case: Case, slot: Slot) -> bool:
     """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
     return any(task.spec_version == case.service.spec_version for task in slot.tasks)
+
+
+def over_at(service: Service, status: UpdateStatus, progress: Progress) -> float | None:
+    """Return when an update that holds goes on by itself; None while a task of it starts, or if it is to be told to."""
+    period = extensions.of(service).canary_period
+    if not period or progress.starting:
+        return None
+    return max(status.held_at, progress.moved_at) + period
 
 
 def leaves_out(case: Case, slot: Slot) -> bool:

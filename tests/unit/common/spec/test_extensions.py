@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidArgument
+from common.model.update import Condition
 from common.spec import extensions
-from common.spec.extensions import Condition, Extensions
+from common.spec.extensions import Extensions
 
 DOCS = Path(__file__).parents[4] / "docs" / "extensions.md"
 

@@ -11,7 +11,8 @@ from common.model import Network, Secret, Service, StoredObject
 from common.model.container import ContainerSpec, FileTarget, SecretReference
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
-from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec, UpdateStatus
+from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.model.update import TasksFailed, UpdateState, UpdateStatus
 from manager.domain.service_change import abort_update, change_spec, new_service, roll_back, undo_update
 from tests.fakes.world import World, replace
 
@@ -38,7 +39,7 @@ class Changing(World):
         super().__init__()
         self.put(*there)
         self.add(before)
-        updating = UpdateStatus(state="updating", started_at=self.now)
+        updating = UpdateStatus(state=UpdateState.UPDATING, started_at=self.now)
         self.put(replace(self.changed(spec(image="web:2")), update_status=updating))
 
     @property
@@ -57,7 +58,7 @@ WAYS: dict[str, Callable[[Changing], Service]] = {
     "by hand": lambda world: roll_back(world.tables, world.web, 0, world.now),
     "to a revision": lambda world: roll_back(world.tables, world.web, 1, world.now),
     "aborted": lambda world: abort_update(world.tables, world.web, world.now),
-    "failed": lambda world: undo_update(world.tables, world.web, world.now, "it failed"),
+    "failed": lambda world: undo_update(world.tables, world.web, world.now, TasksFailed(task="t1", failed=1, of=1)),
     "as a change": lambda world: world.changed(world.web.previous_spec or spec()),
 }
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -120,6 +121,6 @@ def test_a_change_is_not_refused_for_a_dependency_that_has_gone_since() -> None:
 @pytest.mark.parametrize("state", ["", "completed", "rollback_started", "rollback_paused", "rollback_completed"])
 def test_only_an_update_under_way_is_aborted(state: str) -> None:
     world = Changing(spec())
-    world.put(replace(world.web, update_status=UpdateStatus(state=state) if state else None))
+    world.put(replace(world.web, update_status=UpdateStatus(state=UpdateState(state)) if state else None))
     with pytest.raises(FailedPrecondition, match="nothing to abort"):
         abort_update(world.tables, world.web, world.now)

@@ -12,7 +12,8 @@ import pytest
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, LoopClock
 from common.model import Service
-from common.model.service import ServiceSpec, UpdateStatus
+from common.model.service import ServiceSpec
+from common.model.update import UpdateState, UpdateStatus
 from manager.loops.loop import Alarms, Loop, Rule
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, Decision
@@ -44,7 +45,7 @@ class Recorder:
         for key in keys:
             service = view.services.get(key)
             if service is not None and service.update_status is None:
-                marked.append(msgspec.structs.replace(service, update_status=UpdateStatus(state="completed")))
+                marked.append(msgspec.structs.replace(service, update_status=UpdateStatus(state=UpdateState.COMPLETED)))
         wake, self.wake = self.wake, {}
         return Decision(put=tuple(marked), wake_at={key: now + delay for key, delay in wake.items()})
 

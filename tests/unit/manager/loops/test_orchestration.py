@@ -6,7 +6,7 @@ import pytest
 
 from common.model import Cluster, Node, Service, StoredObject, Task, TaskState, TaskStatus
 from common.model.node import NodeSpec, NodeStatus
-from common.model.service import UpdateStatus
+from common.model.update import UpdateState, UpdateStatus
 from manager.loops import orchestration
 from manager.orchestrate.reaper import slot_key
 from manager.store.changes import Change
@@ -56,7 +56,7 @@ def test_a_task_on_its_way_up_wakes_nobody() -> None:
 
 def test_a_task_that_runs_wakes_an_update_that_waits_for_it() -> None:
     made = world()
-    made.put(replace(made.service, update_status=UpdateStatus(state="updating")))
+    made.put(replace(made.service, update_status=UpdateStatus(state=UpdateState.UPDATING)))
     task = made.tasks[0]
     assert services(made, seen(task, TaskState.STARTING), task) == ["s"]
 

@@ -7,8 +7,8 @@ import pytest
 from common.model import Service, Task, TaskState
 from common.model.meta import Version
 from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec, TaskSpec
+from manager.domain.update_message import message, waits_for
 from manager.loops.orchestration import service_keys
-from manager.orchestrate.dependencies import WAITS
 from manager.orchestrate.reconcile import services
 from manager.store.changes import Change
 from tests.fakes.world import World, policy, replace, template, update_config
@@ -63,7 +63,7 @@ def test_nothing_of_a_service_is_made_before_its_dependency_is_up() -> None:
     world.database()
     world.both()
     assert world.of("s") == []
-    assert world.service.waiting == "waits for db to be healthy"
+    assert waits_for(world.service.waits_for) == "waits for db to be healthy"
     assert world.service.update_status is None
     world.see(world.of("db")[0], TaskState.STARTING, "n1")
     world.both()
@@ -71,7 +71,7 @@ def test_nothing_of_a_service_is_made_before_its_dependency_is_up() -> None:
     world.see(world.of("db")[0], TaskState.RUNNING)
     world.both()
     assert len(world.of("s")) == 2
-    assert world.service.waiting == ""
+    assert waits_for(world.service.waits_for) == ""
     assert world.service.update_status is None
 
 
@@ -79,7 +79,7 @@ def test_started_asks_for_less_than_healthy() -> None:
     world = Pair("db")
     world.database()
     world.both()
-    assert world.service.waiting == "waits for db to be started"
+    assert waits_for(world.service.waits_for) == "waits for db to be started"
     world.see(world.of("db")[0], TaskState.STARTING, "n1")
     world.both()
     assert len(world.of("s")) == 2
@@ -121,7 +121,7 @@ def test_a_job_is_complete_when_its_present_execution_is() -> None:
     assert again is not None
     world.put(replace(again, job_status=JobStatus(job_iteration=Version(index=2))))
     world.decide(services.decide, "s")
-    assert world.service.waiting == "waits for db to complete"
+    assert waits_for(world.service.waits_for) == "waits for db to complete"
 
 
 def test_a_dependency_that_became_a_job_is_never_healthy_and_that_is_said() -> None:
@@ -133,7 +133,7 @@ def test_a_dependency_that_became_a_job_is_never_healthy_and_that_is_said() -> N
     world.both()
     world.see(world.of("db")[0], TaskState.COMPLETE, "n1")
     world.both()
-    assert world.service.waiting == "waits for db to be healthy, which a job never is,"
+    assert waits_for(world.service.waits_for) == "waits for db to be healthy, which a job never is,"
 
 
 def test_a_dependency_that_ended_before_it_was_healthy_is_said() -> None:
@@ -143,7 +143,7 @@ def test_a_dependency_that_ended_before_it_was_healthy_is_said() -> None:
     world.see(world.of("db")[0], TaskState.COMPLETE, "n1")
     world.both()
     assert world.of("s") == []
-    assert world.service.waiting == "waits for db to be healthy, which has completed instead,"
+    assert waits_for(world.service.waits_for) == "waits for db to be healthy, which has completed instead,"
 
 
 def test_all_replicas_count_and_none_is_nothing_to_wait_for() -> None:
@@ -178,7 +178,7 @@ def test_a_global_dependency_is_up_when_it_is_on_every_node_that_takes_tasks() -
 def test_a_missing_dependency_is_named_and_waited_for() -> None:
     world = Pair("db=healthy,cache")
     world.both()
-    assert world.service.waiting == "waits for db, which does not exist, and cache, which does not exist,"
+    assert waits_for(world.service.waits_for) == "waits for db, which does not exist, and cache, which does not exist,"
 
 
 def test_a_service_that_runs_is_kept_up_and_scaled_without_its_dependency() -> None:
@@ -192,7 +192,7 @@ def test_a_service_that_runs_is_kept_up_and_scaled_without_its_dependency() -> N
     world.pass_time(10)
     world.decide(services.decide, "s")
     assert len(world.of("s")) == 4
-    assert world.service.waiting == ""
+    assert waits_for(world.service.waits_for) == ""
 
 
 def test_an_update_waits_until_that_of_its_dependency_is_through() -> None:
@@ -205,7 +205,7 @@ def test_an_update_waits_until_that_of_its_dependency_is_through() -> None:
     assert images(world.of("s")) == {"web:1"}
     status = world.service.update_status
     assert status is not None
-    assert (status.state, status.message) == ("updating", "waits for db to be healthy")
+    assert (status.state, message(status)) == ("updating", "waits for db to be healthy")
     world.pass_time(30)
     world.up()
     assert images(world.of("s")) == {"web:2"}
@@ -260,10 +260,10 @@ def test_an_update_that_waits_too_long_has_failed(action: str, state: str, image
     assert images(world.of("s")) == {"web:1"}
     if action == "pause":
         expected = "update paused as there was no progress for 90 s: it waits for db to be healthy"
-        assert status.message == expected
+        assert message(status) == expected
         world.remove(*[service for service in world.tables.services if service.id == "db"])
         world.decide(services.decide, "s")
-        assert world.service.waiting == "waits for db, which does not exist,"
+        assert waits_for(world.service.waits_for) == "waits for db, which does not exist,"
         assert world.service.update_status == status, "what waits is told, and the update stays as it is"
 
 
@@ -320,4 +320,4 @@ def test_a_chain_starts_in_order(seed: int) -> None:
             if task.status.state < TaskState.RUNNING:
                 world.see(task, TaskState.RUNNING, "n1")
     assert begun == ["a", "b", "c"]
-    assert not any(service.waiting.startswith(WAITS) for service in world.tables.services)
+    assert not any(service.waits_for for service in world.tables.services)

@@ -7,6 +7,7 @@ import pytest
 from common.model import TaskState
 from common.spec import extensions
 from tests.fakes.world import World, template, update_config
+from tests.unit.manager.orchestrate.update.test_limits import message
 from tests.unit.manager.orchestrate.update.test_rolling import NEW, new, old, running, state
 
 LABEL = "swarm.x.max-unavailable"
@@ -15,11 +16,6 @@ LABEL = "swarm.x.max-unavailable"
 def bounded(replicas: int, most: str, **config: object) -> World:
     labels = {LABEL: most, "swarm.x.progress-deadline": "60s"}
     return running(replicas, labels=labels, update_config=update_config(parallelism=0, **config))  # type: ignore[arg-type]
-
-
-def message(world: World) -> str:
-    assert world.service.update_status is not None
-    return world.service.update_status.message
 
 
 @pytest.mark.parametrize(("most", "begun"), [("1", 1), ("3", 3), ("50%", 4), ("10%", 1), ("100%", 8), ("20", 8)])

@@ -23,8 +23,8 @@ from common.model.service import (
     ServiceSpec,
     SpreadOver,
     TaskSpec,
-    UpdateStatus,
 )
+from common.model.update import UpdateState, UpdateStatus
 from manager.schedule.balance import Balancer, plan, reason_to_stay
 from manager.schedule.load import ClusterLoad
 from manager.store.transaction import Tables
@@ -113,7 +113,7 @@ def test_what_is_in_motion_stays() -> None:
         assert moves(view) == []
     view = world({"web": "aaa"})
     service = view.services.get("web")
-    view.of(Service).put(replace(service, update_status=UpdateStatus(state="updating")))
+    view.of(Service).put(replace(service, update_status=UpdateStatus(state=UpdateState.UPDATING)))
     assert moves(view) == []
 
 

@@ -12,14 +12,17 @@ import pytest
 from common.errors import AlreadyExists, NotFound, Unavailable
 from common.model import Node, Service, Task
 from common.model.meta import Version
-from common.model.service import ServiceSpec, UpdateStatus
+from common.model.service import ServiceSpec
 from common.model.task import TaskState, TaskStatus
+from common.model.update import Awaited, Condition, UpdateState, UpdateStatus
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet, Decision
 from manager.store.observation import InvalidTransition
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.watch import Lagged
+
+FOR_DB = Awaited(service="db", condition=Condition.HEALTHY)
 
 
 class FixedClock:
@@ -85,8 +88,8 @@ async def test_only_another_specification_makes_what_was_read_stale(store: Store
         return [index for index in range(present.version.index + 2) if present.is_current(index)]
 
     await store.update(lambda tx: tx.put(service("s1", "web")))
-    status = UpdateStatus(state="updating")
-    assert await current({"update_status": status}, {"waiting": "for db"}) == [1, 2, 3]
+    status = UpdateStatus(state=UpdateState.UPDATING)
+    assert await current({"update_status": status}, {"waits_for": (FOR_DB,)}) == [1, 2, 3]
     assert await current({"spec": ServiceSpec(name="web", labels={"a": "b"})}) == [4]
     assert await current({"spec": ServiceSpec(name="web", labels={"a": "b"})}) == [4, 5], "the same once more"
     assert await current({"update_status": None}) == [4, 5, 6]
@@ -99,7 +102,7 @@ async def test_what_was_stored_before_there_were_such_numbers_is_current_as_it_i
     async with Store(backend, FixedClock()) as store:
         (loaded,) = store.view.services
         assert [index for index in range(9) if loaded.is_current(index)] == [7]
-        await store.update(lambda tx: tx.put(msgspec.structs.replace(loaded, waiting="for db")))
+        await store.update(lambda tx: tx.put(msgspec.structs.replace(loaded, waits_for=(FOR_DB,))))
         (changed,) = store.view.services
         assert [index for index in range(10) if changed.is_current(index)] == [7, 8]
 

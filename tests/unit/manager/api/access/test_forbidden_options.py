@@ -10,8 +10,9 @@ import pytest
 
 from common.model import Task
 from common.model.client import Forbidden, Role
-from common.model.service import TaskSpec, UpdateStatus
+from common.model.service import TaskSpec
 from common.model.task import ContainerStatus, TaskState, TaskStatus
+from common.model.update import UpdateState, UpdateStatus
 from common.tls import certificate_request, new_key
 from manager.api.access.forbidden_routes import CHECKS, HARMLESS
 from manager.api.access.roles import Caller
@@ -382,7 +383,7 @@ async def test_a_service(cluster: ApiCluster, client: Client, word: str, body: d
 
 def in_the_middle_of_its_update(tx: Transaction) -> None:
     (service,) = tx.services
-    tx.put(msgspec.structs.replace(service, update_status=UpdateStatus(state="updating", started_at=tx.now)))
+    tx.put(msgspec.structs.replace(service, update_status=UpdateStatus(state=UpdateState.UPDATING, started_at=tx.now)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from common.clock import LoopClock
 from common.model import Node, Service, Task
 from common.model.container import ContainerSpec
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
-from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec, UpdateStatus
+from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
+from common.model.update import UpdateState, UpdateStatus
 from manager.api.events import log as eventlog
 from manager.api.events.log import FOLLOWER_CAPACITY, HISTORY, EventLog
 from manager.api.events.routes import accepts
@@ -38,7 +39,7 @@ def test_a_services_life() -> None:
     assert told(None, service()) == ("create", {})
     assert told(service(), service(3)) == ("update", {"replicas.new": "3", "replicas.old": "1"})
     assert told(service(), service(image="b")) == ("update", {"image.new": "b", "image.old": "a"})
-    assert told(service(), service(update_status=UpdateStatus(state="updating"))) == (
+    assert told(service(), service(update_status=UpdateStatus(state=UpdateState.UPDATING))) == (
         "update",
         {"updatestate.new": "updating"},
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.model import Service
-from common.model.service import UpdateStatus
+from common.model.update import UpdateState, UpdateStatus
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.world import replace
@@ -18,7 +18,7 @@ async def stored(cluster: ApiCluster, state: str = "") -> Service:
     """Return the service, put into a state of its update before."""
     (service,) = cluster.store.view.services
     if state:
-        changed = replace(service, update_status=UpdateStatus(state=state, started_at=1.0))
+        changed = replace(service, update_status=UpdateStatus(state=UpdateState(state), started_at=1.0))
         await cluster.store.update(lambda tx: tx.put(changed))
     (service,) = cluster.store.view.services
     return service
@@ -44,7 +44,7 @@ async def test_scaling_keeps_only_that_an_update_is_beyond_its_canary(
     labels = {"swarm.x.canary": "1"}
     await client.make("/services/create", spec(Labels=labels))
     service = await stored(cluster)
-    status = UpdateStatus(state=before, promoted=promoted, started_at=1.0)
+    status = UpdateStatus(state=UpdateState(before), promoted=promoted, started_at=1.0)
     await cluster.store.update(lambda tx: tx.put(replace(service, update_status=status)))
     await update(client, spec(Labels=labels, Mode={"Replicated": {"Replicas": 5}}))
     assert (await stored(cluster)).update_status == (UpdateStatus(promoted=True) if kept else None)
@@ -131,7 +131,7 @@ async def test_what_another_service_publishes_meanwhile_is_not_returned_to(
     await update(client, spec(container={"Image": "busybox:2"}, EndpointSpec=at[9090]))
     await client.make("/services/create", spec("other", EndpointSpec=at[8080]))
     (web,) = cluster.store.view.services.named("web")
-    status = UpdateStatus(state="updating", started_at=1.0)
+    status = UpdateStatus(state=UpdateState.UPDATING, started_at=1.0)
     await cluster.store.update(lambda tx: tx.put(replace(web, update_status=status)))
     code, answer = await client.ask("POST", f"/services/web/{path}version={await version(client)}", spec())
     assert code == 400

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from common.model import TaskState
-from common.model.service import Endpoint, UpdateStatus, VirtualIP
+from common.model.service import Endpoint, VirtualIP
+from common.model.update import UpdateState, UpdateStatus
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
@@ -470,7 +471,11 @@ async def test_what_the_manager_notes_makes_no_version_stale(client: Client, clu
 
     def note(tx: Transaction) -> None:
         (service,) = tx.services
-        tx.put(msgspec.structs.replace(service, update_status=UpdateStatus(state="updating"), endpoint=Endpoint()))
+        tx.put(
+            msgspec.structs.replace(
+                service, update_status=UpdateStatus(state=UpdateState.UPDATING), endpoint=Endpoint()
+            )
+        )
 
     await cluster.store.update(note)
     assert await version(client) == read + 1

@@ -19,8 +19,8 @@ from common.model.service import (
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
-    UpdateStatus,
 )
+from common.model.update import UpdateState, UpdateStatus
 from manager.cli.progress.judgement import DEADLINE, MONITOR, Progress, Verdict, Wish, judge
 
 RUNNING, FAILED, REJECTED = TaskState.RUNNING, TaskState.FAILED, TaskState.REJECTED
@@ -207,21 +207,21 @@ def test_progress_moves_the_deadline():
     ],
 )
 def test_the_manager_s_own_judgement_of_an_update(state: str, wish: Wish, verdict: Verdict):
-    what = service(1, status=UpdateStatus(state=state, message="update paused due to failure"))
+    what = service(1, status=UpdateStatus(state=UpdateState(state), message="update paused due to failure"))
     seen = story(what, [(0, [task(1, RUNNING)])], wish)
     assert seen.verdict is verdict
     assert bool(seen.reasons) == (verdict is Verdict.FAILED)
 
 
 def test_why_the_tasks_failed_is_told_of_an_update_that_was_paused():
-    paused = service(1, status=UpdateStatus(state="paused", message="failure of task x"))
+    paused = service(1, status=UpdateStatus(state=UpdateState.PAUSED, message="failure of task x"))
     reasons = story(paused, [(0, [failed(1, 0, err="no such file"), failed(1, 1, err="no such file")])]).reasons
     assert reasons == ("service update paused: failure of task x", "web.1: no such file")
 
 
 def test_why_the_tasks_failed_is_told_of_an_update_that_was_rolled_back():
     """They are not among those of the specification that the service has again; others failed long ago."""
-    undone = service(1, status=UpdateStatus(state="rollback_completed", message="rollback completed"))
+    undone = service(1, status=UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, message="rollback completed"))
     old = msgspec.structs.replace(failed(1, 0, err="long ago"), spec=TaskSpec(force_update=1))
     running = task(1, RUNNING, number=2)
     seen = judge(undone, [running], 10, None, Wish(), [running, failed(1, 1, REJECTED, err="unknown capability"), old])
@@ -229,13 +229,15 @@ def test_why_the_tasks_failed_is_told_of_an_update_that_was_rolled_back():
 
 
 def test_an_update_that_watches_failures_is_not_second_guessed():
-    what = service(1, status=UpdateStatus(state="updating"))
+    what = service(1, status=UpdateStatus(state=UpdateState.UPDATING))
     loop = [failed(1, number) for number in range(9)]
     assert story(what, [(0, []), (9, loop)]).verdict is Verdict.WAITING
 
 
 def test_an_update_that_is_being_rolled_back_has_not_converged_however_long_all_tasks_run():
-    what = service(1, status=UpdateStatus(state="rollback_started", message="update rolled back due to failure"))
+    what = service(
+        1, status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="update rolled back due to failure")
+    )
     running = [task(1, RUNNING)]
     assert story(what, [(0, running), (MONITOR + 1, running)]).verdict is Verdict.WAITING
     assert story(what, [(0, running), (MONITOR + 1, running)], Wish(rollback=True)).verdict is Verdict.CONVERGED

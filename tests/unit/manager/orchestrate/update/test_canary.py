@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from common.model import TaskState
-from common.model.service import UpdateStatus
+from common.model.update import UpdateState, UpdateStatus
 from tests.fakes.world import World, policy, replace, template, update_config
 from tests.unit.manager.orchestrate.update.test_limits import message
 from tests.unit.manager.orchestrate.update.test_rolling import NEW, image, new, old, state
@@ -44,7 +44,7 @@ def work(world: World, turns: int = 12) -> None:
 def go_on(world: World) -> None:
     status = world.service.update_status
     assert status is not None
-    status = replace(status, state="updating", promoted=True, resumed_at=world.now, held_at=0.0)
+    status = replace(status, state=UpdateState.UPDATING, promoted=True, resumed_at=world.now, held_at=0.0)
     world.put(replace(world.service, update_status=status))
     world.settle()
 
@@ -142,7 +142,9 @@ def test_scaling_while_a_canary_service_rolls_back_does_not_hold_it() -> None:
     go_on(world)
     work(world)
     world.change(template(OLD, restart_policy=policy(delay=0)))
-    world.put(replace(world.service, update_status=UpdateStatus(state="rollback_started", started_at=world.now)))
+    world.put(
+        replace(world.service, update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=world.now))
+    )
     world.settle()
     world.scale(6)
     work(world, 20)

@@ -7,7 +7,8 @@ import pytest
 from common.model import Task, TaskState
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import Reservations, Resources, TaskSpec
-from manager.domain import revisions
+from common.model.update import UpdateState
+from manager.domain import revisions, update_message
 from tests.fakes.world import World, policy, replace, template, update_config
 from tests.unit.manager.orchestrate.update.test_rolling import NEW, image, new, old, running, state
 
@@ -16,7 +17,7 @@ DEADLINE = {"swarm.x.progress-deadline": "60s"}
 
 def message(world: World) -> str:
     assert world.service.update_status is not None
-    return world.service.update_status.message
+    return update_message.message(world.service.update_status)
 
 
 @pytest.mark.parametrize(("labels", "deadline"), [({}, 600), (DEADLINE, 60)])
@@ -97,7 +98,7 @@ def test_a_paused_update_does_nothing_and_goes_on_with_what_failed_before_forgiv
     assert len(old(world)) == 2
     status = world.service.update_status
     assert status is not None
-    world.put(replace(world.service, update_status=replace(status, state="updating", resumed_at=world.now)))
+    world.put(replace(world.service, update_status=replace(status, state=UpdateState.UPDATING, resumed_at=world.now)))
     for _ in range(8):
         world.pass_time(6)
         world.settle()

@@ -5,9 +5,11 @@ import pytest
 from common.model import Secret, Task, TaskState
 from common.model.container import ContainerSpec, FileTarget, SecretReference
 from common.model.secret import SecretSpec
-from common.model.service import EndpointSpec, PortConfig, ReplicatedJob, ServiceMode, TaskSpec, UpdateStatus
+from common.model.service import EndpointSpec, PortConfig, ReplicatedJob, ServiceMode, TaskSpec
 from common.model.task import TaskStatus
+from common.model.update import UpdateState, UpdateStatus
 from manager.domain.executions import next_execution
+from manager.domain.update_message import message
 from manager.loops.orchestration import orchestration_rules
 from manager.orchestrate.reconcile.service_context import Case, Draft
 from manager.orchestrate.update import rotation
@@ -125,7 +127,7 @@ def test_a_rollback_brings_the_content_back_the_same_way() -> None:
             spec=service.previous_spec,
             previous_spec=service.spec,
             spec_version=world.tables.index + 1,
-            update_status=UpdateStatus(state="rollback_started", started_at=world.now),
+            update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=world.now),
         )
     )
     go_through(world)
@@ -164,7 +166,7 @@ def test_a_task_that_cannot_take_it_is_replaced_and_the_update_says_why() -> Non
     world.settle()
     status = world.service.update_status
     assert status is not None
-    assert "is replaced: cannot give the running container new secrets or configs: no" in status.message
+    assert "is replaced: cannot give the running container new secrets or configs: no" in message(status)
     fresh = [task for task in world.live if task.id not in world.ids]
     assert len(fresh) == 2
     assert all(task.spec == using("two") and task.renewal is None for task in fresh)
@@ -218,7 +220,7 @@ def test_a_version_stays_as_long_as_a_canary_may_have_tasks_made_with_it() -> No
     assert sorted(task.spec == using("one") for task in world.live) == [False, True, True]
     (rule,) = [rule for rule in orchestration_rules() if rule.name == "rotation"]
     before = world.service
-    world.put(replace(before, update_status=UpdateStatus(state="updating", promoted=True)))
+    world.put(replace(before, update_status=UpdateStatus(state=UpdateState.UPDATING, promoted=True)))
     assert "one" in rule.keys(Change(before, world.service), world.tables), "the canary holds no longer"
 
 
@@ -310,7 +312,7 @@ def test_an_update_that_fails_is_paused_where_what_the_rollback_needs_is_gone() 
     status = world.service.update_status
     assert status is not None
     assert status.state == "paused"
-    assert status.message.endswith("that specification needs the secret key, which no longer exists")
+    assert message(status).endswith("that specification needs the secret key, which no longer exists")
 
 
 def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:

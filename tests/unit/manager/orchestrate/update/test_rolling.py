@@ -7,6 +7,7 @@ import pytest
 from common.model import Network, Service, Task, TaskState
 from common.model.network import NetworkSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, Placement, PortConfig, ServiceSpec, TaskSpec
+from manager.domain.update_message import message
 from manager.orchestrate.reconcile import services
 from tests.fakes.world import World, policy, replace, template, update_config
 
@@ -105,7 +106,7 @@ def test_it_completes_when_the_last_monitor_period_is_over() -> None:
     world.decide()
     status = world.service.update_status
     assert status is not None
-    assert (status.state, status.message) == ("completed", "update completed")
+    assert (status.state, message(status)) == ("completed", "update completed")
     assert (status.started_at, status.completed_at) == (started, world.now)
     assert not world.decide()
 
@@ -172,7 +173,7 @@ def test_a_failure_within_the_monitor_period_pauses() -> None:
     status = world.service.update_status
     assert status is not None
     assert status.state == "paused"
-    assert status.message.startswith("update paused due to failure or early termination of task ")
+    assert message(status).startswith("update paused due to failure or early termination of task ")
     before = len(new(world))
     for _ in range(4):
         turn(world)
@@ -283,7 +284,7 @@ def test_a_rollback_to_a_port_that_another_service_has_now_pauses_and_says_whose
     status = world.service.update_status
     assert status is not None
     assert status.state == "paused"
-    assert "it cannot be rolled back: port '8080' is already in use by service 'other'" in status.message
+    assert "it cannot be rolled back: port '8080' is already in use by service 'other'" in message(status)
     assert world.service.spec.ports == publishing(9090).ports
 
 

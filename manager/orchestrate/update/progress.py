@@ -1,0 +1,147 @@
+"""How far a rolling update is, read from its tasks alone: so a new manager goes on where the old one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from common.clock import seconds
+from common.model import Service, Task, TaskState
+from common.model.service import UpdateConfig
+from common.model.update import UpdateProgress, UpdateState
+from manager.domain.update_status import state_of
+from manager.orchestrate.reconcile import restart
+from manager.orchestrate.reconcile.service_context import Case, Draft
+from manager.orchestrate.reconcile.slots import Slot, by_node, by_number
+from manager.orchestrate.update import canary
+from manager.store.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an update has done so far.
+
+    `changed` slots have a task of the new version that was not told to stop before it ran; `busy` of them hold back
+    others, as their tasks do not run yet or `delay` has not passed since; `starting` of these do not run yet.
+    `failures` are the tasks that failed within the monitor period, one a slot. `next_at` is when a delay ends,
+    `quiet_at` when the last monitor period does. `moved_at` is when a slot was last begun with or came to run,
+    `waiting` the newest task of the last one begun that does not.
+    """
+
+    changed: int
+    busy: int
+    starting: int
+    failures: tuple[Task, ...]
+    next_at: float
+    quiet_at: float
+    moved_at: float
+    waiting: Task | None
+
+
+def measure(slots: Iterable[Slot], version: int, since: float, config: UpdateConfig, now: float) -> Progress:
+    """Look at the tasks of `version` made, or given other files, at or after `since`, slot by slot."""
+    delay, monitor = seconds(config.delay), seconds(config.monitor)
+    changed = busy = starting = 0
+    failures: list[Task] = []
+    next_at = quiet_at = 0.0
+    moved_at, waiting = since, None
+    for slot in slots:
+        made = [task for task in slot.tasks if _made(task, version, since)]
+        if not made:
+            continue
+        moved_at = max(moved_at, _begun_at(made[0]))
+        if not any(task.live or _settled(task) for task in made):
+            continue  # they were told to stop before they ran, maybe on a node that is lost: its turn is yet to come
+        changed += 1
+        settled_at = [_settled_at(task) for task in made if _settled(task)]
+        moved_at = max(moved_at, min(settled_at, default=0.0))
+        if not settled_at:
+            waiting = made[-1]
+            starting += 1
+            busy += 1
+        elif (free_at := min(settled_at) + delay) > now:
+            busy += 1
+            next_at = min(next_at or free_at, free_at)
+        quiet_at = max([quiet_at, *(instant + monitor for instant in settled_at)])
+        failures += [task for task in made if _failed(task, monitor)][:1]
+    return Progress(changed, busy, starting, tuple(failures), next_at, quiet_at, moved_at, waiting)
+
+
+def _made(task: Task, version: int, since: float) -> bool:
+    """Whether a task has had its turn; one that refused what it was given is yet to be replaced."""
+    return task.spec_version == version and _begun_at(task) >= since and not task.refused
+
+
+def _begun_at(task: Task) -> float:
+    return task.renewal.asked_at if task.renewal is not None else task.created_at
+
+
+def _settled(task: Task) -> bool:
+    """Whether a new task has come to run, with what it was given, or has ended before: either way its turn is over."""
+    return task.status.state.terminal or (task.status.state is TaskState.RUNNING and not task.renewing)
+
+
+def _settled_at(task: Task) -> float:
+    if task.renewal is not None:
+        return max(task.renewal.taken_at, task.restart.running_since) or task.updated_at
+    return task.restart.running_since or task.updated_at
+
+
+def _failed(task: Task, monitor: float) -> bool:
+    """Whether a new task ended by itself before the monitor period was over.
+
+    Completing is no failure of a task that its restart policy does not want to run for ever.
+    """
+    if not task.ended_by_itself:
+        return False
+    if task.status.state is TaskState.COMPLETE and restart.policy_of(task).condition != "any":
+        return False
+    if task.renewal is not None:
+        return task.updated_at - (task.renewal.taken_at or task.renewal.asked_at) <= monitor
+    return restart.ran_for(task) <= monitor
+
+
+def since(service: Service, now: float) -> float:
+    """Return from when on tasks count for the update: from its start, or from the end of its last pause."""
+    status = service.update_status
+    return max(status.started_at, status.resumed_at) if status is not None else now
+
+
+def config_of(service: Service) -> UpdateConfig:
+    """Return what an update goes by, or a rollback."""
+    rolls_back = state_of(service) is UpdateState.ROLLBACK_STARTED
+    return (service.spec.rollback_config if rolls_back else service.spec.update_config) or UpdateConfig()
+
+
+# --- for people ---
+
+
+def report(service: Service, view: View, now: float) -> UpdateProgress:
+    """Return how far a service's update is, or its first start that waits for other services."""
+    case = Case(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
+    mode, tasks = service.spec.mode, view.tasks.of_service(service.id)
+    found = by_node(tasks).values() if mode.is_global else map(Slot, by_number(tasks).values())
+    slots = [slot for slot in found if slot.tasks]
+    progress = measure(slots, service.spec_version, since(service, now), config_of(service), now)
+    done = sum(_is_done(case, slot) for slot in slots)
+    wanted = len(slots) if mode.is_global else mode.replicated_job.total if mode.replicated_job else mode.replicas
+    return UpdateProgress(
+        done=min(done, wanted),
+        of=wanted,
+        batch=progress.busy,
+        waits_for=service.waits_for,
+        monitor_until=_monitored_until(service, progress, now),
+    )
+
+
+def _is_done(case: Case, slot: Slot) -> bool:
+    return any(task.status.state is TaskState.RUNNING and not task.renewing and case.clean(task) for task in slot.live)
+
+
+def _monitored_until(service: Service, progress: Progress, now: float) -> float:
+    status = service.update_status
+    until = progress.quiet_at
+    if status is not None and status.held_at:
+        until = canary.over_at(service, status, progress) or 0.0
+    return until if until > now else 0.0

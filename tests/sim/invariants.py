@@ -31,6 +31,7 @@ from tests.sim.rotations import misfiled
 from tests.sim.scaling import Loads, Scaled
 from tests.sim.specifications import impossible
 from tests.sim.startorder import out_of_order
+from tests.sim.statuses import misleading
 from tests.sim.updates import Canaries, Progress, unasked
 
 OLD_TASK_PATIENCE = 60.0
@@ -96,7 +97,7 @@ class CheckedBackend:
     def _check(self, change_set: ChangeSet) -> None:
         before = {change.current.id: change.old for change in change_set.changes}
         view, now = self.mirror, self._clock.now()
-        self._say_all(out_of_order(view, change_set), gaps(view, change_set))
+        self._say_all(out_of_order(view, change_set), gaps(view, change_set), misleading(view, change_set))
         self._say_all(self._due_times.look(view, change_set, now), self._scaled.look(change_set, now))
         for change in change_set.changes:
             self._mirror(change)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import TaskSpec
-from common.model.update import ROLLBACKS, CanaryHolds, UpdateStatus
+from common.model.update import ACTIVE, ROLLBACKS, CanaryHolds, UpdateProgress, UpdateState, UpdateStatus
 from manager.cli.progress.slots import Line, Slot, has_failed, numbered, slots_of, trouble_of
 from manager.cli.service.rows import waiting
 
@@ -24,8 +24,11 @@ MONITOR = 5.0
 LOOP_FAILURES = 5
 LOOP_REJECTIONS = 2
 _TROUBLES_TOLD = 3
-_PAUSED = {"paused": "service update paused", "rollback_paused": "service rollback paused"}
-_UNDONE = "rollback_completed"
+_MOMENT = 0.1
+_PAUSED = {
+    UpdateState.PAUSED: "service update paused",
+    UpdateState.ROLLBACK_PAUSED: "service rollback paused",
+}
 
 
 class Verdict(enum.Enum):
@@ -96,8 +99,9 @@ def judge(
     tasks = _with_forgotten(service, tasks, previous)
     slots = slots_of(service, tasks, wish.down)
     known = previous.known_failures if previous else frozenset(task.id for task in tasks if has_failed(task))
-    done = sum(1 for slot in slots.values() if slot.done)
-    wanted = _wanted(service, slots)
+    told = _told(service)
+    done = told.done if told is not None else sum(1 for slot in slots.values() if slot.done)
+    wanted = told.of if told is not None else _wanted(service, slots)
     mark = max((done, sum(slot.reached for slot in slots.values())), previous.mark if previous else (-1, -1))
     moved_at = now if previous is None or mark > previous.mark else previous.moved_at
     well = done == wanted == sum(1 for slot in slots.values() if slot.live or slot.done) and bool(
@@ -125,9 +129,17 @@ def judge(
     return _decide(service, slots, seen, now, wish, blamed)
 
 
+def _told(service: Service) -> UpdateProgress | None:
+    """Return how far an update is by the manager's own count; None where none goes on, and the tasks are counted."""
+    status = service.update_status
+    if status is None or status.state not in ACTIVE or status.progress is None or status.progress.waits_for:
+        return None
+    return status.progress
+
+
 def is_undone(service: Service) -> bool:
     """Whether a rollback of a service is what ended last."""
-    return service.update_status is not None and service.update_status.state == _UNDONE
+    return service.update_status is not None and service.update_status.state is UpdateState.ROLLBACK_COMPLETED
 
 
 def _with_forgotten(service: Service, tasks: Sequence[Task], previous: Progress | None) -> Sequence[Task]:
@@ -174,17 +186,22 @@ def _decide(
 
 
 def _verify(service: Service, seen: Progress, now: float) -> Progress:
-    """Everything runs: that is enough for a job and after a finished update, else it must stay so for a while."""
+    """Everything runs: that is enough for a job and after a finished update, else it must stay so for a while.
+
+    How long an update is watched is the manager's to say: it has ended when that has been long enough.
+    """
     assert seen.stable_since is not None
     status = service.update_status
     if (
         service.job_status is not None
         or service.spec.mode.is_job
-        or (status and status.state in ("completed", "rollback_completed"))
+        or (status and status.state in (UpdateState.COMPLETED, UpdateState.ROLLBACK_COMPLETED))
     ):
         return replace(seen, verdict=Verdict.CONVERGED)
     config = service.spec.update_config
     stable_at = seen.stable_since + (seconds(config.monitor) if config and config.monitor else MONITOR)
+    if told := _told(service):
+        stable_at = max(told.monitor_until, now + _MOMENT)
     if now >= stable_at:
         return replace(seen, verdict=Verdict.CONVERGED)
     left = int(stable_at - now) + 1
@@ -207,7 +224,7 @@ def _stopped(status: UpdateStatus | None, wish: Wish) -> tuple[str, ...]:
         return ()
     if status.state in _PAUSED:
         return (f"{_PAUSED[status.state]}: {status.message}",)
-    if status.state == _UNDONE and not wish.rollback:
+    if status.state is UpdateState.ROLLBACK_COMPLETED and not wish.rollback:
         return (f"service rolled back: {status.message}",)
     return ()
 
@@ -240,7 +257,7 @@ def _hopeless(service: Service, slots: Mapping[tuple[int, str], Slot], known: Co
 
 def _watched(service: Service) -> bool:
     status, config = service.update_status, service.spec.update_config
-    if status is None or status.state not in ("updating", "rollback_started"):
+    if status is None or status.state not in ACTIVE:
         return False
     return config is None or config.failure_action != "continue"
 

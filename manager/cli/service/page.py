@@ -94,6 +94,13 @@ def _update_status(service: Service, now: float) -> Iterator[str]:
     if status.state == "completed" and status.completed_at:
         yield f" Completed:\t{ago(status.completed_at, now)}"
     yield f" Message:\t{status.message}"
+    if status.returns_to:
+        yield f" Returns to:\trevision {status.returns_to}"
+    if (progress := status.progress) is not None:
+        at_work = f", {progress.batch} being changed" if progress.batch else ""
+        yield f" Progress:\t{progress.done} of {progress.of} tasks{at_work}"
+        if progress.monitor_until:
+            yield f" Monitored:\tuntil {rfc3339(progress.monitor_until)[:19]}Z"
 
 
 def _listed(items: Iterator[str] | tuple[str, ...]) -> str:

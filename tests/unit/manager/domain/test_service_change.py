@@ -12,7 +12,7 @@ from common.model.container import ContainerSpec, FileTarget, SecretReference
 from common.model.network import NetworkSpec
 from common.model.secret import SecretSpec
 from common.model.service import EndpointSpec, NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
-from common.model.update import TasksFailed, UpdateState, UpdateStatus
+from common.model.update import Action, Reason, Requested, TasksFailed, UpdateState, UpdateStatus
 from manager.domain.service_change import abort_update, change_spec, new_service, roll_back, undo_update
 from tests.fakes.world import World, replace
 
@@ -71,6 +71,22 @@ def test_what_is_possible_comes_back(way: Callable[[Changing], Service]) -> None
     assert back.spec == world.web.previous_spec
     assert back.spec_version == world.tables.index + 1
     assert back.revision == 3
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("by hand", Requested(action=Action.ROLLBACK)),
+        ("to a revision", Requested(action=Action.ROLLBACK, revision=1)),
+        ("aborted", Requested(action=Action.ABORT)),
+        ("failed", TasksFailed(task="t1", failed=1, of=1)),
+    ],
+)
+def test_a_rollback_says_why_and_to_which_revision(way: str, reason: Reason) -> None:
+    world = Changing(spec())
+    back = WAYS[way](world)
+    started = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=world.now, reason=reason, returns_to=1)
+    assert back.update_status == started
 
 
 @ways

@@ -7,6 +7,8 @@ import pytest
 from common.model import Service, Task, TaskState
 from common.model.meta import Version
 from common.model.service import Global, JobStatus, Replicated, ReplicatedJob, ServiceMode, ServiceSpec, TaskSpec
+from common.model.update import AwaitsServices, UpdateStatus
+from manager.api.services.rollouts import ACTIONS
 from manager.domain.update_message import message, waits_for
 from manager.loops.orchestration import service_keys
 from manager.orchestrate.reconcile import services
@@ -265,6 +267,25 @@ def test_an_update_that_waits_too_long_has_failed(action: str, state: str, image
         world.decide(services.decide, "s")
         assert waits_for(world.service.waits_for) == "waits for db, which does not exist,"
         assert world.service.update_status == status, "what waits is told, and the update stays as it is"
+
+
+def test_an_update_that_is_paused_and_goes_on_still_says_what_it_waits_for() -> None:
+    world = Pair()
+    world.database()
+    world.up()
+    world.change_database(template("db:2"))
+    world.change(template("web:2"))
+    world.decide(services.decide, "s")
+    paused = ACTIONS["pause"](world.tables, world.service, world.now, "ann")
+    world.put(paused)
+    world.decide(services.decide, "s")
+    assert world.service.update_status == paused.update_status
+    assert message(paused.update_status or UpdateStatus()) == "paused on request of ann"
+    world.put(ACTIONS["continue"](world.tables, world.service, world.now, "ann"))
+    world.decide(services.decide, "s")
+    assert world.service.update_status is not None
+    assert world.service.update_status.remark == AwaitsServices(services=world.service.waits_for)
+    assert [each.service for each in world.service.waits_for] == ["db"]
 
 
 def test_an_update_that_has_begun_goes_on_and_a_rollback_waits_for_nothing() -> None:

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from common.model import Service
-from common.model.update import UpdateState, UpdateStatus
+from common.model.update import (
+    Action,
+    Awaited,
+    CanaryHolds,
+    Condition,
+    Obstacle,
+    Requested,
+    TasksFailed,
+    UpdateProgress,
+    UpdateState,
+    UpdateStatus,
+)
+from manager.cli import json as decode
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.world import replace
@@ -94,6 +106,74 @@ async def test_actions_that_make_no_sense(
     code, answer = await roll(client, action)
     assert code == 400
     assert words in answer["message"]
+
+
+async def test_who_paused_an_update_is_told(client: Client, cluster: ApiCluster) -> None:
+    await client.make("/services/create", spec())
+    await stored(cluster, "updating")
+    assert (await roll(client, "pause"))[0] == 200
+    status = (await client.get("/services/web"))["UpdateStatus"]
+    reason = status["Reason"]
+    assert (reason["Kind"], reason["Action"], bool(reason["By"])) == ("requested", "pause", True)
+    assert status["Message"] == f"paused on request of {reason['By']}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "promoted"),
+    [
+        ({"reason": Requested(action=Action.PAUSE)}, False),
+        ({"reason": CanaryHolds(updated=1, of=2), "held_at": 5.0}, True),
+        ({"reason": TasksFailed(task="t", failed=1, of=2)}, True),
+        ({"message": "paused on request"}, False),
+        ({"message": "canary: 1 of 2 updated, holding", "held_at": 5.0}, True),
+    ],
+    ids=["paused", "held", "failed", "paused before there were reasons", "held before there were reasons"],
+)
+async def test_what_goes_on_is_beyond_its_canary_unless_it_was_paused_before_that(
+    client: Client, cluster: ApiCluster, fields: dict[str, Any], promoted: bool
+) -> None:
+    await client.make("/services/create", spec(Labels={"swarm.x.canary": "1"}))
+    service = await stored(cluster)
+    halted = UpdateStatus(state=UpdateState.PAUSED, started_at=1.0, **fields)
+    await cluster.store.update(lambda tx: tx.put(replace(service, update_status=halted)))
+    assert (await roll(client, "continue"))[0] == 200
+    status = (await stored(cluster)).update_status
+    assert status is not None
+    assert (status.promoted, status.reason, status.message, status.held_at) == (promoted, None, "", 0.0)
+
+
+async def test_how_far_an_update_is_and_what_it_is_told_by_is_data(client: Client, cluster: ApiCluster) -> None:
+    await client.make("/services/create", spec())
+    service = await stored(cluster)
+    waits = (Awaited(service="db", condition=Condition.HEALTHY, obstacle=Obstacle.MISSING),)
+    await cluster.store.update(lambda tx: tx.put(replace(service, waits_for=waits)))
+    status = (await client.get("/services/web"))["UpdateStatus"]
+    named = [{"Service": "db", "Condition": "healthy", "Obstacle": "missing"}]
+    assert status == {
+        "State": "updating",
+        "Message": "waits for db, which does not exist,",
+        "Remark": {"Kind": "depends-on", "Services": named},
+        "Progress": {"Done": 0, "Of": 1, "Batch": 0, "WaitsFor": named},
+    }
+    failed = UpdateStatus(
+        state=UpdateState.ROLLBACK_PAUSED,
+        started_at=1.0,
+        reason=TasksFailed(task="t", failed=1, of=2, error="exit 1"),
+        returns_to=3,
+    )
+    await cluster.store.update(lambda tx: tx.put(replace(service, update_status=failed)))
+    (found,) = await client.get("/services")
+    assert found["UpdateStatus"] == {
+        "State": "rollback_paused",
+        "StartedAt": "1970-01-01T00:00:01.000000Z",
+        "Message": "rollback paused due to failure or early termination of task t",
+        "Reason": {"Kind": "tasks-failed", "Task": "t", "Failed": 1, "Of": 2, "Error": "exit 1"},
+        "ReturnsTo": 3,
+        "Progress": {"Done": 0, "Of": 1, "Batch": 0},
+    }
+    assert decode.service(found).update_status == replace(
+        failed, message=found["UpdateStatus"]["Message"], progress=UpdateProgress(of=1)
+    ), "the command line has the same"
 
 
 async def test_an_action_on_another_version_is_out_of_sequence(client: Client, cluster: ApiCluster) -> None:

@@ -20,8 +20,18 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from common.model.update import UpdateState, UpdateStatus
+from common.model.update import (
+    Awaited,
+    AwaitsServices,
+    CanaryHolds,
+    Condition,
+    TasksFailed,
+    UpdateProgress,
+    UpdateState,
+    UpdateStatus,
+)
 from manager.cli.progress.judgement import DEADLINE, MONITOR, Progress, Verdict, Wish, judge
+from manager.cli.progress.view import converged
 
 RUNNING, FAILED, REJECTED = TaskState.RUNNING, TaskState.FAILED, TaskState.REJECTED
 
@@ -226,6 +236,44 @@ def test_why_the_tasks_failed_is_told_of_an_update_that_was_rolled_back():
     running = task(1, RUNNING, number=2)
     seen = judge(undone, [running], 10, None, Wish(), [running, failed(1, 1, REJECTED, err="unknown capability"), old])
     assert seen.reasons == ("service rolled back: rollback completed", "web.1: unknown capability")
+
+
+def test_an_update_that_holds_at_its_canary_is_as_far_as_it_goes():
+    """By its reason: the same words with another one are a failure."""
+    words = "canary: 1 of 2 updated, holding"
+    status = UpdateStatus(state=UpdateState.PAUSED, message=words, reason=CanaryHolds(updated=1, of=2))
+    seen = story(service(status=status), [(0, [task(1, RUNNING)])])
+    assert seen.verdict is Verdict.CONVERGED
+    assert converged("web", seen) == f"{words}: go on with `service update --continue web`, or back with --abort"
+    failed = msgspec.structs.replace(status, reason=TasksFailed(task="t", failed=1, of=2))
+    assert story(service(status=failed), [(0, [task(1, RUNNING)])]).verdict is Verdict.FAILED
+
+
+def test_how_far_an_update_is_is_what_the_manager_says():
+    told = UpdateProgress(done=3, of=5, batch=1)
+    what = service(5, status=UpdateStatus(state=UpdateState.UPDATING, progress=told))
+    seen = story(what, [(0, [task(1, RUNNING)])])
+    assert (seen.verdict, seen.done, seen.wanted) == (Verdict.WAITING, 3, 5)
+
+
+def test_an_update_is_watched_for_as_long_as_the_manager_says():
+    """Until it has ended, whatever the clock here says."""
+    told = UpdateProgress(done=1, of=1, monitor_until=30.0)
+    watched = service(1, status=UpdateStatus(state=UpdateState.UPDATING, progress=told))
+    up = [task(1, RUNNING)]
+    seen = story(watched, [(0, up), (MONITOR + 1, up)])
+    assert (seen.verdict, seen.note) == (Verdict.VERIFYING, "Waiting 25 seconds to verify that tasks are stable...")
+    assert story(watched, [(0, up), (99, up)]).verdict is Verdict.VERIFYING
+    ended = service(1, status=UpdateStatus(state=UpdateState.COMPLETED))
+    assert judge(ended, up, 100.0, seen).verdict is Verdict.CONVERGED
+
+
+def test_what_a_service_waits_for_is_told_by_its_remark():
+    waits = AwaitsServices(services=(Awaited(service="db", condition=Condition.HEALTHY),))
+    progress = UpdateProgress(of=2, waits_for=waits.services)
+    status = UpdateStatus(state=UpdateState.UPDATING, message="waits for db", remark=waits, progress=progress)
+    assert story(service(status=status), [(0, [])]).note == "waits for db"
+    assert story(service(status=msgspec.structs.replace(status, remark=None)), [(0, [])]).note == ""
 
 
 def test_an_update_that_watches_failures_is_not_second_guessed():

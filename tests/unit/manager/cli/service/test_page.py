@@ -2,6 +2,7 @@
 
 from common.model import Service
 from common.model.service import JobStatus, ReplicatedJob, ScheduleStatus, ServiceMode, ServiceSpec
+from common.model.update import UpdateProgress, UpdateState, UpdateStatus
 from manager.cli.service.page import page
 
 SPEC = ServiceSpec(
@@ -29,3 +30,31 @@ def test_a_scheduled_job_says_when_it_ran_last_and_runs_next() -> None:
         "Next run: 2023-11-15T22:13:20Z",
     ]
     assert shown(0.0)[1] == "Last run: none yet"
+
+
+def update_lines(status: UpdateStatus | None) -> list[str]:
+    shown = page(Service(id="s", spec=ServiceSpec(name="web"), update_status=status), {}, 60.0).split("\n")
+    begin = shown.index("UpdateStatus:") + 1 if "UpdateStatus:" in shown else len(shown)
+    return shown[begin : shown.index("Placement:")] if begin < len(shown) else []
+
+
+def test_an_update_says_how_far_it_is() -> None:
+    progress = UpdateProgress(done=2, of=5, batch=1, monitor_until=90.0)
+    status = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="m", returns_to=3, progress=progress)
+    assert update_lines(status) == [
+        " State:\t\trollback_started",
+        " Message:\tm",
+        " Returns to:\trevision 3",
+        " Progress:\t2 of 5 tasks, 1 being changed",
+        " Monitored:\tuntil 1970-01-01T00:01:30Z",
+    ]
+
+
+def test_one_that_has_ended_is_as_docker_shows_it() -> None:
+    status = UpdateStatus(state=UpdateState.COMPLETED, completed_at=30.0, message="m")
+    assert update_lines(status) == [
+        " State:\t\tcompleted",
+        " Completed:\t30 seconds ago",
+        " Message:\tm",
+    ]
+    assert update_lines(None) == []

@@ -7,7 +7,7 @@ import pytest
 from common.model import Task, TaskState
 from common.model.node import NodeDescription, NodeResources
 from common.model.service import Reservations, Resources, TaskSpec
-from common.model.update import UpdateState
+from common.model.update import UpdateState, UpdateStatus
 from manager.domain import revisions, update_message
 from tests.fakes.world import World, policy, replace, template, update_config
 from tests.unit.manager.orchestrate.update.test_rolling import NEW, image, new, old, running, state
@@ -115,15 +115,21 @@ def reserving(image_name: str, memory: int) -> TaskSpec:
     return template(image_name, resources=Resources(reservations=Reservations(memory_bytes=memory)))
 
 
-def started_first(memory: int) -> tuple[World, Task, Task]:
-    """A start-first update on a node of 100 bytes of memory, half of it used; the new task is refused there."""
+def started_first(memory: int, status: UpdateStatus | None = None) -> tuple[World, Task, Task]:
+    """A start-first update on a node of 100 bytes of memory, half of it used; the new task is refused there.
+
+    With `status` it is one that stands so, as a rollback.
+    """
     world = World()
     node = world.node("n1")
     world.put(replace(node, description=NodeDescription(resources=NodeResources(memory_bytes=100))))
-    world.replicated(1, reserving("web:1", 50), update_config=update_config(order="start-first"))
+    config = update_config(order="start-first")
+    world.replicated(1, reserving("web:1", 50), update_config=config, rollback_config=config)
     world.decide()
     world.run("n1")
     world.change(reserving(NEW, memory))
+    if status is not None:
+        world.put(replace(world.service, update_status=status))
     world.decide()
     (incumbent,), (challenger,) = old(world), new(world)
     world.see(challenger, TaskState.PENDING, err="no suitable node (insufficient resources on 1 node)")

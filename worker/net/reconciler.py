@@ -29,7 +29,7 @@ from worker.net.plan.topology import HostFacts
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
 from worker.net.watch import facts as host_facts
-from worker.net.watch.changes import LinkWatch, RuleWatch
+from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
 from worker.net.watch.connections import Connections
 from worker.net.watch.firewall import Firewall
 
@@ -265,10 +265,10 @@ class Keeper:
 
         return note
 
-    def _links_changed(self, host: Host) -> Callable[[str], None]:
-        def note(what: str) -> None:
-            _log.debug("looking at the host's network: %s", what)
-            if "deleted" in what:
+    def _links_changed(self, host: Host) -> Callable[[HostChange], None]:
+        def note(change: HostChange) -> None:
+            _log.debug("looking at the host's network: %s", change.text)
+            if change.gone:
                 host.networks_lost()
             self._look = True
             self.note()

@@ -10,6 +10,7 @@ import enum
 import logging
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from worker.net.apply.docker_user import CHAIN
 from worker.net.plan.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
@@ -107,19 +108,26 @@ def _names(kind: int, body: memoryview) -> tuple[str, str]:
     return text(found.get(_NAME, b"")), text(chain)
 
 
+@dataclass(frozen=True, slots=True)
+class HostChange:
+    """A change of the host's network, in words for its log; `gone`: something that the worker made may not be there."""
+
+    text: str
+    gone: bool = False
+
+
 class LinkWatch:
     """Listens to changes of links, addresses and routes.
 
     `port_added(index, bridge)` hears of a link that became a bridge's port, `hairpin_lost(index)` of one to which the
-    bridge sent back what came from it, and does not any more; `changed(what)` of anything that may concern the plan, in
-    words.
+    bridge sent back what came from it, and does not any more; `changed` of anything that may concern the plan.
     """
 
     def __init__(
         self,
         port_added: Callable[[int, int], Awaitable[None]],
         hairpin_lost: Callable[[int], Awaitable[None]],
-        changed: Callable[[str], None],
+        changed: Callable[[HostChange], None],
     ) -> None:
         self._port_added = port_added
         self._hairpin_lost = hairpin_lost
@@ -138,7 +146,7 @@ class LinkWatch:
                     self._mtus.clear()
                     self._ports.clear()
                     self._reflecting.clear()
-                    self._changed("events were lost, links may have been deleted")
+                    self._changed(HostChange("events were lost, links may have been deleted", gone=True))
                 for message in batch:
                     await self.take(message)
 
@@ -149,9 +157,9 @@ class LinkWatch:
             case _Event.NEWLINK | _Event.DELLINK:
                 await self._take_link(message)
             case _Event.DELROUTE if body[_ROUTE_PROTOCOL] == PROTOCOL:
-                self._changed("a route was deleted")
+                self._changed(HostChange("a route was deleted", gone=True))
             case _Event.NEWADDR | _Event.DELADDR if body[_ADDRESS_SCOPE] != _LINK_SCOPE:  # every container's has one
-                self._changed("the host's addresses changed")
+                self._changed(HostChange("the host's addresses changed"))
 
     async def _take_link(self, message: Message) -> None:
         family, index, flags = _LINK_FIXED.unpack_from(message.body)
@@ -163,13 +171,13 @@ class LinkWatch:
             self._forget_port(index)
             self._mtus.pop(index, None)
             if _is_ours(name):
-                self._changed(f"link {name} was deleted")
+                self._changed(HostChange(f"link {name} was deleted", gone=True))
         elif bridge:
             await self._take_port(index, bridge)
             if family == _BRIDGE_FAMILY:
                 await self._take_hairpin(index, found.get(_PORT))
         elif self._forget_port(index):
-            self._changed(f"link {name} was taken out of its bridge")
+            self._changed(HostChange(f"link {name} was taken out of its bridge"))
         elif _is_ours(name):
             self._take_ours(index, name, flags, number(found.get(_MTU, b"")))
         elif not name.startswith(_OF_ENGINES):
@@ -178,19 +186,19 @@ class LinkWatch:
     def _take_ours(self, index: int, name: str, flags: int, mtu: int) -> None:
         before, self._mtus[index] = self._mtus.get(index), mtu
         if before is None:
-            self._changed(f"link {name} is new")
+            self._changed(HostChange(f"link {name} is new"))
         elif not flags & _UP:  # what else is told of a bridge, whenever a port comes or goes, does not matter
-            self._changed(f"link {name} is down")
+            self._changed(HostChange(f"link {name} is down"))
         elif before != mtu:
-            self._changed(f"link {name} has another MTU")
+            self._changed(HostChange(f"link {name} has another MTU"))
         elif name == TUNNEL:
-            self._changed(f"link {name} may have another address")
+            self._changed(HostChange(f"link {name} may have another address"))
 
     def _take_hosts(self, index: int, name: str, mtu: int) -> None:
         """Tell of another MTU: the tunnel may go over that link. What it was before the first event nobody knows."""
         before, self._mtus[index] = self._mtus.get(index), mtu
         if before != mtu:
-            self._changed(f"link {name} has another MTU")
+            self._changed(HostChange(f"link {name} has another MTU"))
 
     async def _take_port(self, port: int, bridge: int) -> None:
         """Pass on a port once: setting it up makes the kernel tell of it again. A bridge is told of as its own port."""

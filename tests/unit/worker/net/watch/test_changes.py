@@ -4,7 +4,7 @@ import ctypes
 import socket
 import struct
 
-from worker.net.watch.changes import LinkWatch, RuleWatch
+from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
 from worker.net.watch.netlink_events import Listener, Message, attributes, chosen, messages
 
 NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
@@ -94,8 +94,19 @@ def link_body(family: int, index: int, name: str, master: int, flags: int, mtu: 
 
 async def heard(*events: Message) -> tuple[list[tuple[int, int]], list[str]]:
     """Return the ports that were passed on, and what changed."""
+    ports, changes, _ = await all_heard(*events)
+    return ports, changes
+
+
+async def all_heard(*events: Message) -> tuple[list[tuple[int, int]], list[str], list[bool]]:
+    """Return the ports that were passed on, what changed, and whether something may be gone with it."""
     ports: list[tuple[int, int]] = []
     changes: list[str] = []
+    gone: list[bool] = []
+
+    def changed(change: HostChange) -> None:
+        changes.append(change.text)
+        gone.append(change.gone)
 
     async def port_added(port: int, bridge: int) -> None:
         ports.append((port, bridge))
@@ -103,10 +114,10 @@ async def heard(*events: Message) -> tuple[list[tuple[int, int]], list[str]]:
     async def hairpin_lost(port: int) -> None:
         changes.append(f"hairpin of {port} lost")
 
-    watch = LinkWatch(port_added, hairpin_lost, changes.append)
+    watch = LinkWatch(port_added, hairpin_lost, changed)
     for event in events:
         await watch.take(event)
-    return ports, changes
+    return ports, changes, gone
 
 
 async def test_a_port_is_passed_on_once_for_setting_it_up_is_told_again():
@@ -124,6 +135,14 @@ async def test_our_links_matter_when_they_come_fall_or_go():
     assert changes == ["link oc-blue is new", "link oc-blue is down", "link oc-blue was deleted"]
     # A port that leaves its bridge is told of as deleted, with the bridge.
     assert (await heard(port(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
+
+
+async def test_only_what_is_gone_is_made_again_whatever_a_link_is_called():
+    """A bridge of this name was taken for one that was deleted when it came."""
+    new, deleted = link(RTM_NEWLINK, 5, "oc-deleted"), link(RTM_DELLINK, 5, "oc-deleted")
+    _, changes, gone = await all_heard(new, deleted)
+    assert changes == ["link oc-deleted is new", "link oc-deleted was deleted"]
+    assert gone == [False, True]
 
 
 async def test_the_tunnel_matters_whatever_is_told_of_it():

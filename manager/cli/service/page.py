@@ -100,7 +100,7 @@ def _update_status(service: Service, now: float) -> Iterator[str]:
         at_work = f", {progress.batch} being changed" if progress.batch else ""
         yield f" Progress:\t{progress.done} of {progress.of} tasks{at_work}"
         if progress.monitor_until:
-            yield f" Monitored:\tuntil {rfc3339(progress.monitor_until)[:19]}Z"
+            yield f" Monitored:\tuntil {_whole(progress.monitor_until)}"
 
 
 def _listed(items: Iterator[str] | tuple[str, ...]) -> str:

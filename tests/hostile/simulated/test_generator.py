@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import resource
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ CHUNK = 500
 # After so many the names of what is there by now are learnt anew.
 REFRESH = 20
 GROWTH_KIB = 30 * 1024
+# What a small object has on average, and some more.
+BLOCK_BYTES = 128
 WARM_UP = max(2 * CHUNK, CALLS // 5)
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62})")
 
@@ -217,10 +220,37 @@ async def attach(world: World, name: str, network_id: str) -> None:
     await world.manager.store.update(lambda tx: tx.put(record))
 
 
-def resident_kib() -> int:
-    """Return what this process holds, manager, honest workers and evil one together, without what is garbage."""
+class _Mallinfo(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+def held_kib() -> int:
+    """Return what this process has allocated, manager, honest workers and evil one together, without garbage.
+
+    What is resident is more each time that much comes at once: Python's allocator keeps pools that are partly free.
+    """
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _Mallinfo
+    large = mallinfo()
+    return (sys.getallocatedblocks() * BLOCK_BYTES + large.uordblks + large.hblkhd) // 1024
+
+
+def resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
@@ -237,14 +267,15 @@ async def everything_wrong() -> None:
         await world.quiet(30)
         plans, tasks = world.standing(), tasks_of_honest(world)
         unready: list[str] = []
-        warm = 0
+        warm = resident = 0
         said = Hearsay(world)
         async with watched(world, unready):
             for number in range(1, CALLS + 1):
                 await attack.say()
                 said.look()
                 if number == WARM_UP:
-                    warm = resident_kib()
+                    await world.quiet(10)
+                    warm, resident = held_kib(), resident_kib()
                 if number % REFRESH == 0:
                     await attack.back()
                 if number % CHUNK == 0:
@@ -256,8 +287,8 @@ async def everything_wrong() -> None:
         assert not world.disturbed(plans)
         assert tasks_of_honest(world) == tasks
         assert CANARY not in "\n".join(script for worker in world.honest.values() for script in worker.scripts)
-        grown = resident_kib() - warm
-        print(f"{grown} KiB more than after {WARM_UP}")
+        grown = held_kib() - warm
+        print(f"{grown} KiB more than after {WARM_UP}, and {resident_kib() - resident} resident")
         assert grown < GROWTH_KIB
         untried = [(name, path) for name in kinds() for path in paths(kinds()[name])]
         tried = {each for each in untried if attack.tried[each]}

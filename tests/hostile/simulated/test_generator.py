@@ -43,6 +43,9 @@ REFRESH = 20
 GROWTH_KIB = 30 * 1024
 # What a small object has on average, and some more.
 BLOCK_BYTES = 128
+MALLINFO = (
+    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+)  # fmt: skip
 WARM_UP = max(2 * CHUNK, CALLS // 5)
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62})")
 
@@ -221,21 +224,9 @@ async def attach(world: World, name: str, network_id: str) -> None:
 
 
 class _Mallinfo(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keepcost",
-        ]
-    ]
+    """What the C library says of its allocator: `struct mallinfo2`."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO]
 
 
 def held_kib() -> int:

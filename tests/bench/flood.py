@@ -61,7 +61,8 @@ ASK_SECONDS = 0.01
 TARGET = 2.0
 # Neither end of it is another node's.
 SOURCE = "127.0.0.2"
-PATHS = ("/v1.41/services", "/v1.41/nodes", "/v1.41/info", "/_ping")
+# None that asks the nodes: they have no engines here.
+PATHS = ("/v1.41/services", "/v1.41/nodes", "/v1.41/networks", "/_ping")
 CONNECTIONS_AT_ONCE = 8
 
 

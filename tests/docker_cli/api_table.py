@@ -226,7 +226,9 @@ SCRIPTS: dict[str, Script] = {
         step("!network create -d overlay --subnet 10.99.0.0/25 on2", r"overlaps"),
         step("!network create -d macvlan on2", r"'macvlan' is not supported"),
         step("network create br", r"^\w{25}$"),
-        step("network ls", r"on1 +overlay +swarm", r"ingress +overlay +swarm", r"host +host +local", r"br +bridge +swarm"),
+        step(
+            "network ls", r"on1 +overlay +swarm", r"ingress +overlay +swarm", r"host +host +local", r"br +bridge +swarm"
+        ),
         step("network ls --filter scope=swarm --filter name=on1 -q", r"^\w{12}$"),
         step("network ls --filter type=custom --format '{{.Name}}'", r"^on1$", r"!ingress", r"!host"),
         step(

@@ -63,7 +63,7 @@ def moment(text: str, now: float) -> str:
         dated = text if ("T" in text and text[-6:-5] in "+-") or text.endswith("Z") else f"{text}{_local_zone(now)}"
         return f"{parse_rfc3339(dated):.9f}"
     except ValueError as error:
-        raise InvalidArgument(f"{text!r} is no time: write 2026-01-31T12:00:00Z, Unix seconds or 10m") from error
+        raise InvalidArgument(f"{text!r} is not a time: write 2026-01-31T12:00:00Z, Unix seconds or 10m") from error
 
 
 def _local_zone(now: float) -> str:

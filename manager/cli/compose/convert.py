@@ -47,7 +47,7 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
     """
     if not _STACK_NAME.fullmatch(stack):
         raise ComposeError(
-            [Problem(f'"{stack}" is no stack name: letters, digits, "_", "." and "-", a letter or digit first')]
+            [Problem(f'"{stack}" is not a stack name: letters, digits, "_", "." and "-", a letter or digit first')]
         )
     check_extensions(config)
     scope = Scope(stack, config)

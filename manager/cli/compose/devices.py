@@ -24,11 +24,11 @@ def parse_device(text: str) -> Device | DeviceRequest:
         return DeviceRequest(driver=CDI_DRIVER, device_ids=(text,))
     parts = text.split(":")
     if len(parts) > _MAX_PARTS or not parts[0].startswith("/"):
-        raise ValueError(f'"{text}" is no device: expected HOST[:CONTAINER][:rwm] or vendor/class=name')
+        raise ValueError(f'"{text}" is not a device: expected HOST[:CONTAINER][:rwm] or vendor/class=name')
     permissions = parts.pop() if len(parts) > 1 and _PERMISSIONS.fullmatch(parts[-1]) else "rwm"
     inside = parts[1] if len(parts) > 1 else parts[0]
     if not inside.startswith("/") or len(parts) == _MAX_PARTS:
-        raise ValueError(f'"{text}" is no device: permissions are some of r, w and m, paths are absolute')
+        raise ValueError(f'"{text}" is not a device: permissions are some of r, w and m, paths are absolute')
     return Device(path_on_host=parts[0], path_in_container=inside, cgroup_permissions=permissions)
 
 
@@ -69,5 +69,5 @@ def parse_count(text: str) -> int:
     if text in ("all", str(ALL_DEVICES)):
         return ALL_DEVICES
     if not text.isdecimal():
-        raise ValueError(f'"{text}" is no count: expected all or a number')
+        raise ValueError(f'"{text}" is not a count: expected all or a number')
     return int(text)

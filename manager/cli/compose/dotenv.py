@@ -19,7 +19,7 @@ def decode(file: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ComposeError([Problem("is no UTF-8 text", (), Position(file, line, 1))]) from None
+        raise ComposeError([Problem("is not UTF-8 text", (), Position(file, line, 1))]) from None
 
 
 def parse_env_file(file: str, text: str, env: Mapping[str, str]) -> dict[str, str]:

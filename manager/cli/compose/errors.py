@@ -25,7 +25,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong; `path` is the key path, empty when the text is no YAML at all."""
+    """One thing that is wrong; `path` is the key path, empty when the text is not YAML at all."""
 
     message: str
     path: KeyPath = ()

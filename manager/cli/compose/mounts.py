@@ -76,5 +76,5 @@ class ServiceVolume(Rule):
         try:
             entry = parse_volume(str(value))
         except ValueError as error:
-            return at.fail(f'"{value}" is no volume: {error}')
+            return at.fail(f'"{value}" is not a volume: {error}')
         return self.long.read(entry, at)

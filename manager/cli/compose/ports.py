@@ -57,10 +57,10 @@ def _address(text: str) -> str:
 def _range(text: str) -> list[int]:
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no port or range of ports")
+        raise ValueError(f"{text!r} is not a port or a range of ports")
     first, last = int(match["first"]), int(match["last"] or match["first"])
     if last < first or last > MAX_PORT:
-        raise ValueError(f"{text!r} is no range of ports from 0 to {MAX_PORT}")
+        raise ValueError(f"{text!r} is not a range of ports from 0 to {MAX_PORT}")
     return list(range(first, last + 1))
 
 
@@ -102,10 +102,10 @@ class Ports(Rule):
         try:
             entries = parse_port(text_of(item))
         except ValueError as error:
-            at.fail(f'"{item}" is no port mapping: {error}')
+            at.fail(f'"{item}" is not a port mapping: {error}')
             return []
         if not entries[0].get("target"):
-            at.fail(f'"{item}" is no port mapping: the target port must be from 1 to {MAX_PORT}')
+            at.fail(f'"{item}" is not a port mapping: the target port must be from 1 to {MAX_PORT}')
         return entries
 
 

@@ -63,7 +63,7 @@ class Command(Rule):
             try:
                 return split_command(value)
             except ValueError as error:
-                return at.fail(f"is no command line: {error}")
+                return at.fail(f"is not a command line: {error}")
         return Items(unique=False).read(value, at) if isinstance(value, list) else at.expect(self.expected, value)
 
 

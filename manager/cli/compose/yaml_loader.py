@@ -88,12 +88,12 @@ def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> ComposeE
     unclosed = error.problem is not None and "end of stream" in error.problem
     mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
     if mark is None:
-        return ComposeError([Problem(f"is no YAML: {error}", position=Position(file, 1, 1))])
+        return ComposeError([Problem(f"is not YAML: {error}", position=Position(file, 1, 1))])
     where = Position(file, mark.line + 1, mark.column + 1)
     if text[mark.index : mark.index + 1] == "\t":
         return ComposeError([Problem("a tab indents this line; YAML indents with spaces only", (), where)])
     context = f" ({error.context})" if error.context else ""
-    return ComposeError([Problem(f"is no YAML: {error.problem}{context}", (), where)])
+    return ComposeError([Problem(f"is not YAML: {error.problem}{context}", (), where)])
 
 
 def _unreadable(file: str, text: str, error: yaml.reader.ReaderError) -> Problem:
@@ -193,7 +193,7 @@ class _Builder:
 
     def _finite(self, node: yaml.ScalarNode, path: KeyPath, value: Scalar) -> Scalar:
         if isinstance(value, float) and not math.isfinite(value):
-            self.fail(node, path, f"{node.value} is no value for a compose file: expected a finite number")
+            self.fail(node, path, f"{node.value} is not a value for a compose file: expected a finite number")
         return value
 
     def _tagged(self, node: yaml.ScalarNode, path: KeyPath, wanted: str) -> Any:

@@ -133,7 +133,7 @@ def _unpack_all(pipe: _Pipe, folder: Path, rename: Callable[[str], str], *, owne
         for path, info in reversed(folders):  # what is in a folder changes its time, and it may be read-only
             _dress(path, info, owner=owner)
     except tarfile.TarError as error:
-        raise CommandFailed(f"what came is no complete archive: {error}") from error
+        raise CommandFailed(f"what came is not a complete archive: {error}") from error
     except OSError as error:
         raise CommandFailed(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
 

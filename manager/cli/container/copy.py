@@ -64,7 +64,7 @@ def placed(source: Spot, destination: Spot) -> tuple[str, str]:
     if destination.exists and source.is_folder:
         raise InvalidArgument(f"cannot copy a directory to a file: {destination.path} is one")
     if destination.exists and destination.names_folder:
-        raise InvalidArgument(f"{destination.path} is no directory")
+        raise InvalidArgument(f"{destination.path} is not a directory")
     if destination.names_folder and not source.is_folder:
         raise InvalidArgument(f"no such directory: {destination.path} must exist, as a file is copied into it")
     path = posixpath.normpath(destination.path)

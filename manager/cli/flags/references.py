@@ -56,7 +56,7 @@ def _mode(value: str) -> int:
     try:
         return int(value.removeprefix("0o"), 8)
     except ValueError:
-        raise ValueError(f"invalid mode specified: {value} is no octal number such as 0440") from None
+        raise ValueError(f"invalid mode specified: {value} is not an octal number such as 0440") from None
 
 
 def with_secret_ids(references: tuple[SecretReference, ...], ids: Mapping[str, str]) -> tuple[SecretReference, ...]:

@@ -48,7 +48,7 @@ class Ignored:
             try:
                 patterns.append((re.compile(_expression(pattern)), exception))
             except re.error as error:
-                raise InvalidArgument(f"{FILE}:{number}: {line!r} is no pattern: {error}") from error
+                raise InvalidArgument(f"{FILE}:{number}: {line!r} is not a pattern: {error}") from error
         patterns += [(re.compile(re.escape(path)), True) for path in always]
         return cls(tuple(patterns))
 

@@ -36,7 +36,7 @@ class Image:
         registry, rest = _split_registry(rest)
         path, _, tag = rest.partition(":")
         if not _PATH.fullmatch(path) or (":" in rest and not _TAG.fullmatch(tag)):
-            raise ValueError(f"invalid reference format: {text!r} is no image name")
+            raise ValueError(f"invalid reference format: {text!r} is not an image name")
         if registry == HUB and "/" not in path:
             path = _OFFICIAL + path
         return cls(registry, path, tag, digest)

@@ -64,7 +64,7 @@ async def resolve(client: Client, reference: str) -> str:
         return reference
     own = ((await client.get("/info")).get("Swarm") or {}).get("NodeID")
     if not own:
-        raise CommandFailed("self: this manager is no node of the cluster; name one (swarm-manager node ls)")
+        raise CommandFailed("self: this manager is not a node of the cluster; name one (swarm-manager node ls)")
     return str(own)
 
 

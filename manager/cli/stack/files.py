@@ -38,7 +38,7 @@ def _text(path: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidArgument(f"{path}: this is no UTF-8 text (byte {error.start})") from error
+        raise InvalidArgument(f"{path}: this is not UTF-8 text (byte {error.start})") from error
 
 
 def read_bytes(path: str) -> bytes:

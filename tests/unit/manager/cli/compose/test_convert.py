@@ -393,7 +393,7 @@ def test_a_service_without_an_image_and_a_bad_stack_name_are_refused() -> None:
     )
     config = load([ComposeFile("f", "services: {web: {image: a}}")], {}, read, "/project")
     for name in ("", "a b", "-a", "a/b"):
-        assert "is no stack name" in refusal(lambda name=name: convert(config, name, read))
+        assert "is not a stack name" in refusal(lambda name=name: convert(config, name, read))
 
 
 def test_a_service_of_two_files_is_reported_where_its_key_stands() -> None:

@@ -73,5 +73,5 @@ def test_a_bad_line_of_a_dotenv_is_named(line: str) -> None:
 
 def test_text_is_utf_8_with_or_without_a_mark() -> None:
     assert decode("f", b"\xef\xbb\xbfA=\xc3\xbc") == "A=ü"
-    with pytest.raises(ComposeError, match=r"^f:2:1: is no UTF-8 text"):
+    with pytest.raises(ComposeError, match=r"^f:2:1: is not UTF-8 text"):
         decode("f", b"a\n\xff")

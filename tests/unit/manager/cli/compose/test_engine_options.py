@@ -116,7 +116,7 @@ def test_options_of_mounts() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("devices: [fuse]", '4:15: services.web.devices[0]: "fuse" is no device'),
+        ("devices: [fuse]", '4:15: services.web.devices[0]: "fuse" is not a device'),
         ("pid: 'service:db'", 'services.web.pid: "service:db": containers of a stack may be on different hosts'),
         ("gpus: some", 'services.web.gpus: expected "all" or a whole number'),
         ("gpus: [{count: few}]", 'services.web.gpus[0].count: expected "all" or a whole number'),

@@ -87,8 +87,8 @@ def test_aliases_can_neither_explode_nor_contain_themselves(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "f:1:5: is no YAML"),
-        ("a: 1\n---\nb: 2\n", "f:2:1: is no YAML: but found another document"),
+        ("a: [", "f:1:5: is not YAML"),
+        ("a: 1\n---\nb: 2\n", "f:2:1: is not YAML: but found another document"),
         ("[" * 1000, "nested too deeply"),
         ("x-a: " + "[" * 70 + "]" * 70, "f:1:66: x-a: nested too deeply: more than 60 levels"),
         ("a: \x00", "U+0000"),

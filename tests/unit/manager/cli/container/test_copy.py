@@ -48,7 +48,7 @@ def test_where_a_copy_goes(source: Spot, destination: Spot, place: tuple[str, st
         (FOLDER, Spot("/out/old"), "cannot copy a directory to a file: /out/old is one"),
         (CONTENT, Spot("/out/old"), "cannot copy a directory to a file"),
         (FILE, missing("/out/"), "no such directory: /out/ must exist"),
-        (FILE, Spot("/out/old/"), "/out/old/ is no directory"),
+        (FILE, Spot("/out/old/"), "/out/old/ is not a directory"),
     ],
 )
 def test_where_no_copy_can_go(source: Spot, destination: Spot, why: str) -> None:
@@ -152,8 +152,8 @@ async def test_a_link_that_comes_is_not_written_through(tmp_path: Path) -> None:
     [
         (lambda out: (out / "x").mkdir(), tar(("d/x", REG, "")), "cannot overwrite directory .*/x'"),
         (lambda out: (out / "x").touch(), tar(("d/x", DIR, "")), "cannot overwrite non-directory .*/x'"),
-        (lambda out: None, tar(("d/x", REG, "y" * 9000))[:3000], "no complete archive"),
-        (lambda out: None, b"<html>" * 200, "no complete archive"),
+        (lambda out: None, tar(("d/x", REG, "y" * 9000))[:3000], "not a complete archive"),
+        (lambda out: None, b"<html>" * 200, "not a complete archive"),
     ],
 )
 async def test_what_cannot_be_unpacked(tmp_path: Path, prepare: Callable[[Path], None], data: bytes, why: str) -> None:

@@ -85,7 +85,7 @@ def test_devices_are_written_as_for_docker_run(text: str, device: Device | Devic
 
 @pytest.mark.parametrize("text", ["fuse", "/dev/a:x", "/dev/a:/dev/b:rw:r", "/dev/a:/dev/b:x", "", ":"])
 def test_what_is_no_device(text: str) -> None:
-    with pytest.raises(ValueError, match="is no device"):
+    with pytest.raises(ValueError, match="is not a device"):
         parse_device(text)
 
 

@@ -59,5 +59,5 @@ def test_moments():
     assert moment("1700000000.5", 0) == "1700000000.5"
     assert moment("10m", 1_000.0) == "400.000000000"
     assert moment("2026-01-31T12:00:00Z", 0) == "1769860800.000000000"
-    with pytest.raises(InvalidArgument, match="is no time"):
+    with pytest.raises(InvalidArgument, match="is not a time"):
         moment("yesterday", 0)

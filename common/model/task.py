@@ -143,6 +143,11 @@ class Task(Object):
         return self.status.state is TaskState.RUNNING and self.desired_state is TaskState.RUNNING
 
     @property
+    def finds_no_node(self) -> bool:
+        """Whether the scheduler has looked for a node and found none: nobody else gives a pending task an error."""
+        return self.status.state is TaskState.PENDING and bool(self.status.err)
+
+    @property
     def ended_by_itself(self) -> bool:
         return self.status.state in (TaskState.COMPLETE, TaskState.FAILED, TaskState.REJECTED)
 

@@ -42,20 +42,27 @@ class Volume:
 
 
 async def list_volumes(context: Context, call: Call) -> Reply:
-    """List every node's volumes, each with its node as a label; nodes that do not answer are named in `Warnings`."""
+    """List every node's volumes, each with its node as a label; nodes that do not answer are named in `Warnings`.
+
+    `EngineWarnings` are those of the engines alone, for clients to which the header says which nodes are missing.
+    """
     call.filters(_FILTERS)
     results, reasons = await read_every(
         context, "GET", "/volumes", _listed, version=call.version, query=raw_query(call), seconds=VOLUME_SECONDS
     )
     view = context.store.view
     volumes: list[dict[str, Any]] = []
-    warnings = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in reasons.items()]
+    missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in reasons.items()]
+    warnings: list[str] = []
     for node_id, (found, said) in results.items():
         name = node_name(view, node_id)
         volumes += [with_node(volume, name) for volume in found]
         warnings += [f"node {name}: {warning}" for warning in said]
     volumes.sort(key=lambda volume: str(volume["Name"]))
-    return Answer(value={"Volumes": volumes, "Warnings": warnings or None}, headers=warning_header(view, reasons))
+    answer: dict[str, Any] = {"Volumes": volumes, "Warnings": [*missing, *warnings] or None}
+    if warnings:
+        answer["EngineWarnings"] = warnings
+    return Answer(value=answer, headers=warning_header(view, reasons))
 
 
 async def _listed(reply: EngineReply) -> tuple[list[ListedVolume], list[str]]:

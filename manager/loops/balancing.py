@@ -184,7 +184,7 @@ def _in_motion(view: View, service_id: str) -> bool:
     if status is not None and status.state in ("updating", "rollback_started"):
         return True
     on_their_way = (t for t in view.tasks.of_service(service_id) if t.live and t.status.state < TaskState.RUNNING)
-    return any(task.status.state is not TaskState.PENDING or not task.status.err for task in on_their_way)
+    return not all(task.finds_no_node for task in on_their_way)
 
 
 def _commit(tx: Transaction, moves: list[Move]) -> None:

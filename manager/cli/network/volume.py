@@ -60,9 +60,8 @@ async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], 
     """List the volumes of all nodes."""
     found = await client.get("/volumes", filtered(grouped(filters)))
     echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
-    for warning in found.get("Warnings") or ():
-        if not warning.startswith("node "):  # which nodes are missing has been said
-            echo(f"WARNING: {warning}", err=True)
+    for warning in found.get("EngineWarnings") or ():  # which nodes are missing has been said
+        echo(f"WARNING: {warning}", err=True)
 
 
 def path_of(reference: str) -> str:

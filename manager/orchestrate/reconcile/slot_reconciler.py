@@ -164,7 +164,7 @@ def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
         _keep_only(case, live, kept)
         return _keep(case, slot, kept)
     challenger = good[-1]
-    if incumbent is not None and incumbent.moving_to and _finds_no_place(challenger):
+    if incumbent is not None and incumbent.moving_to and challenger.finds_no_node:
         _keep_only(case, live, incumbent)
         return _keep(case, slot, incumbent)
     if incumbent is not None and _yields(case, incumbent, challenger):
@@ -181,10 +181,6 @@ def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
             case.stop(task)
 
 
-def _finds_no_place(task: Task) -> bool:
-    return task.status.state is TaskState.PENDING and bool(task.status.err)
-
-
 def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
     """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
 
@@ -192,8 +188,7 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
     a reservation, the old task may itself be the reason (moby#36934), so it stops; a drained node is to be emptied in
     the end, whatever the reason.
     """
-    status = challenger.status
-    if status.state is not TaskState.PENDING or not status.err:
+    if not challenger.finds_no_node:
         return False
     drained = case.standings.of(incumbent) is Standing.DRAINED
     if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
@@ -203,7 +198,7 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
         return False
     if not case.may_go_without():
         return False
-    said = StopsFirst(slot=str(challenger.slot or challenger.node_id), error=status.err)
+    said = StopsFirst(slot=str(challenger.slot or challenger.node_id), error=challenger.status.err)
     case.reason(remark(said))
     case.notes.append(said)
     return True

@@ -456,6 +456,17 @@ async def test_volumes_of_one_name_are_told_apart_by_node(client: Client, engine
     assert (await client.error("GET", "/volumes/none"))[0] == 404
 
 
+async def test_what_engines_warn_of_is_told_apart_from_nodes_that_are_missing(client: Client, engines: Engines) -> None:
+    """All of it is in Docker's field; the command line shows the engines' own, and did not tell them apart before."""
+    engines.one.answers["GET /volumes"] = (200, {"Volumes": [], "Warnings": ["driver nfs does not answer"]})
+    engines.two.answers["GET /volumes"] = (500, {"message": "broken"})
+    found = await client.get("/volumes")
+    assert found["EngineWarnings"] == ["node w1: driver nfs does not answer"]
+    assert [warning.partition(":")[0] for warning in found["Warnings"]] == ["node w2", "node w1"]
+    engines.one.answers["GET /volumes"] = (200, {"Volumes": [], "Warnings": None})
+    assert "EngineWarnings" not in await client.get("/volumes")
+
+
 async def test_a_volumes_answers_all_tell_its_node(client: Client, engines: Engines) -> None:
     for engine in (engines.one, engines.two):
         engine.answers["POST /volumes/create"] = (201, {"Name": "data", "Labels": None})

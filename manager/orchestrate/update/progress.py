@@ -9,7 +9,7 @@ from random import Random
 from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import UpdateConfig
-from common.model.update import UpdateProgress, UpdateState
+from common.model.update import ROLLBACKS, UpdateProgress
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import Case, Draft
@@ -110,8 +110,8 @@ def since(service: Service, now: float) -> float:
 
 def config_of(service: Service) -> UpdateConfig:
     """Return what an update goes by, or a rollback."""
-    rolls_back = state_of(service) is UpdateState.ROLLBACK_STARTED
-    return (service.spec.rollback_config if rolls_back else service.spec.update_config) or UpdateConfig()
+    spec = service.spec
+    return (spec.rollback_config if state_of(service) in ROLLBACKS else spec.update_config) or UpdateConfig()
 
 
 # --- for people ---

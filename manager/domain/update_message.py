@@ -91,12 +91,11 @@ def _said(state: UpdateState, reason: Reason) -> str:
 
 
 def _requested(reason: Requested) -> str:
-    of_whom = f" of {reason.by}" if reason.by else ""
     match reason.action:
         case Action.PAUSE:
-            return f"paused on request{of_whom}"
+            return "paused on request"
         case Action.ABORT:
-            return f"update aborted on request{of_whom}"
+            return "update aborted on request"
         case Action.ROLLBACK:  # in Docker's words
             return "manually requested rollback" + (f" to revision {reason.revision}" if reason.revision else "")
 

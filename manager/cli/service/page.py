@@ -8,6 +8,7 @@ from common.clock import rfc3339
 from common.model import Service
 from common.model.container import ContainerSpec
 from common.model.service import Resources, ServiceSpec, UpdateConfig
+from common.model.update import Requested
 from common.spec import autoscale, extensions
 from common.text.quantities import format_duration, human_size
 from manager.cli.format.wording import ago
@@ -94,6 +95,8 @@ def _update_status(service: Service, now: float) -> Iterator[str]:
     if status.state == "completed" and status.completed_at:
         yield f" Completed:\t{ago(status.completed_at, now)}"
     yield f" Message:\t{status.message}"
+    if isinstance(status.reason, Requested) and status.reason.by:
+        yield f" Requested by:\t{status.reason.by}"
     if status.returns_to:
         yield f" Returns to:\trevision {status.returns_to}"
     if (progress := status.progress) is not None:

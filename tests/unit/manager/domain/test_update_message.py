@@ -55,7 +55,7 @@ FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
         ),
         ("paused", {"reason": CanaryHolds(updated=2, of=5)}, "canary: 2 of 5 updated, holding"),
         ("paused", {"reason": Requested(action=Action.PAUSE)}, "paused on request"),
-        ("rollback_paused", {"reason": Requested(action=Action.PAUSE, by="ann")}, "paused on request of ann"),
+        ("rollback_paused", {"reason": Requested(action=Action.PAUSE, by="ann")}, "paused on request"),
         ("rollback_started", {"reason": Requested(action=Action.ROLLBACK, by="ann")}, "manually requested rollback"),
         (
             "rollback_started",
@@ -65,7 +65,7 @@ FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
         (
             "rollback_started",
             {"reason": Requested(action=Action.ABORT, by="ann")},
-            "update aborted on request of ann",
+            "update aborted on request",
         ),
         ("paused", {"reason": FAILED}, "update paused due to failure or early termination of task t1"),
         ("rollback_started", {"reason": FAILED}, "update rolled back due to failure or early termination of task t1"),

@@ -280,7 +280,7 @@ def test_an_update_that_is_paused_and_goes_on_still_says_what_it_waits_for() -> 
     world.put(paused)
     world.decide(services.decide, "s")
     assert world.service.update_status == paused.update_status
-    assert message(paused.update_status or UpdateStatus()) == "paused on request of ann"
+    assert message(paused.update_status or UpdateStatus()) == "paused on request"
     world.put(ACTIONS["continue"](world.tables, world.service, world.now, "ann"))
     world.decide(services.decide, "s")
     assert world.service.update_status is not None

@@ -2,7 +2,7 @@
 
 from common.model import Service
 from common.model.service import JobStatus, ReplicatedJob, ScheduleStatus, ServiceMode, ServiceSpec
-from common.model.update import UpdateProgress, UpdateState, UpdateStatus
+from common.model.update import Action, Requested, UpdateProgress, UpdateState, UpdateStatus
 from manager.cli.service.page import page
 
 SPEC = ServiceSpec(
@@ -40,10 +40,17 @@ def update_lines(status: UpdateStatus | None) -> list[str]:
 
 def test_an_update_says_how_far_it_is() -> None:
     progress = UpdateProgress(done=2, of=5, batch=1, monitor_until=90.0)
-    status = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="m", returns_to=3, progress=progress)
+    status = UpdateStatus(
+        state=UpdateState.ROLLBACK_STARTED,
+        message="m",
+        reason=Requested(action=Action.ROLLBACK, by="ann"),
+        returns_to=3,
+        progress=progress,
+    )
     assert update_lines(status) == [
         " State:\t\trollback_started",
         " Message:\tm",
+        " Requested by:\tann",
         " Returns to:\trevision 3",
         " Progress:\t2 of 5 tasks, 1 being changed",
         " Monitored:\tuntil 1970-01-01T00:01:30Z",

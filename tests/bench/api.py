@@ -202,7 +202,7 @@ def _many(path: Path, process: Popen[str]) -> tuple[float, float, float]:
     return seconds, size / 1e6, held
 
 
-PATHS = ("/_ping", "/services", "/services?status=true", "/services/s0", "/tasks", "/nodes", "/info")
+PATHS = ("/_ping", "/services", "/services?status=true", "/services/s0", "/tasks", "/nodes")
 
 
 async def _engine_latencies(count: int) -> dict[str, tuple[float, float]]:

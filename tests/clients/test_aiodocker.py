@@ -13,10 +13,9 @@ import aiodocker
 import pytest
 import pytest_asyncio
 
-from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 IMAGE = "busybox:lab"
 TALK = ["sh", "-c", "echo one; echo two; trap exit TERM; while :; do sleep 1 & wait; done"]

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.installed import PROGRAMS, debian, debian_program, python
-from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600), long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 COLLECTIONS = "usr/lib/python3/dist-packages/ansible_collections"
 PARTS = ("docker", "library_inventory_filtering_v1")

@@ -6,6 +6,7 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import docker
@@ -59,18 +60,36 @@ def box(client: Any) -> Iterator[Any]:
     box.remove(force=True)
 
 
+def until(ready: Callable[[], Any]) -> Any:
+    """Wait until something is true: nobody is told when a task changes."""
+    deadline = time.monotonic() + 40
+    while not (found := ready()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
 # --- the client -------------------------------------------------------------------------------------------------------
 
 
-def test_the_client(client: Any) -> None:
+def test_the_client(client: Any, cluster: Cluster) -> None:
     assert client.ping()
     assert client.version()["ApiVersion"] == "1.51"
     info = client.info()
     assert (info["Swarm"]["Nodes"], info["Driver"] != "", info["Images"] >= 3) == (3, True, True)
     assert client.df()["Images"]
+    with closing(docker.from_env(environment={"DOCKER_HOST": cluster.api})) as other:
+        assert other.ping()
+    with pytest.raises(docker.errors.APIError, match="connection refused"):
+        client.login("x", "y", registry="127.0.0.1:9")
+
+
+def test_plugins_are_each_engines(client: Any) -> None:
     assert client.plugins.list() == []
     with pytest.raises(docker.errors.NotFound):
         client.plugins.get("none")
+    with pytest.raises(docker.errors.APIError, match="the cluster has no plugins of its own"):
+        client.plugins.install("none/such")
 
 
 def test_events_are_told_and_remembered(client: Any) -> None:
@@ -173,7 +192,7 @@ def test_a_containers_output(box: Any) -> None:
     assert box.logs(stdout=True, stderr=False) == b"one\n"
     assert box.logs(tail=1, timestamps=True).endswith(b"Z two\n")
     assert box.logs(since=int(time.time()) + 60) == b""
-    assert box.attach(logs=True) == b"one\ntwo\n"
+    until(lambda: box.attach(logs=True) == b"one\ntwo\n")  # it loses what is read together with the answer's head
     assert box.top()["Titles"]
     assert box.top(ps_args="aux")["Processes"]
     assert box.stats(stream=False)["name"] == f"/{box.name}"
@@ -196,6 +215,10 @@ def test_a_containers_life(client: Any, box: Any) -> None:
     assert box.attrs["HostConfig"]["Memory"] == 128 << 20
     box.kill(signal="SIGTERM")
     assert box.wait(timeout=10)["StatusCode"] in {0, 143}
+    brief = client.containers.run(IMAGE, ["sleep", "2"], detach=True, auto_remove=True)
+    assert brief.wait(condition="removed", timeout=20)["StatusCode"] == 0
+    with pytest.raises(docker.errors.NotFound):
+        brief.reload()
     box.start()
     box.stop(timeout=1)
     assert "Error" not in box.wait(condition="not-running")
@@ -351,6 +374,8 @@ def test_registries_that_cannot_be_reached(client: Any) -> None:
     client.images.get(IMAGE).tag("127.0.0.1:9/none", "1")
     said = list(client.images.push("127.0.0.1:9/none", tag="1", stream=True, decode=True))
     assert "error" in said[-1]
+    with pytest.raises(docker.errors.APIError):
+        client.images.get_registry_data("127.0.0.1:9/other:1", auth_config={"username": "x", "password": "y"})
     client.images.remove("127.0.0.1:9/none:1")
 
 
@@ -401,15 +426,6 @@ def test_volumes(client: Any) -> None:
 
 
 # --- the cluster ------------------------------------------------------------------------------------------------------
-
-
-def until(ready: Callable[[], Any]) -> Any:
-    """Wait until something is true: nobody is told when a task changes."""
-    deadline = time.monotonic() + 40
-    while not (found := ready()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def running(service: Any, count: int) -> Any:
@@ -541,6 +557,8 @@ def test_the_swarm(client: Any) -> None:
     assert client.swarm.attrs["JoinTokens"]["Worker"] != before
     assert client.swarm.attrs["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"] == 4
     assert client.swarm.get_unlock_key() == {"UnlockKey": ""}
+    with pytest.raises(docker.errors.APIError, match="not locked"):
+        client.swarm.unlock("SWMKEY-1-7c37Cc8654o6p38HnroywCi19pllOnGtbdZEgtKxZu8")
     with pytest.raises(docker.errors.APIError, match="already part of a swarm"):
         client.swarm.init()
     with pytest.raises(docker.errors.APIError, match="swarm-worker join"):

@@ -3,10 +3,9 @@
 import pytest
 
 from tests.clients.installed import node_program
-from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300), long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 async def test_what_its_documentation_shows(cluster: Cluster) -> None:

@@ -8,10 +8,9 @@ import pytest
 import pytest_asyncio
 
 from tests.clients.installed import PROGRAMS, debian
-from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 PORT = 9099
 JOBS = ("services", "tasks", "nodes", "running", "containers")

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from tests.clients.installed import debian_program
-from tests.e2e.ci import long
 from tests.e2e.cluster import Cluster
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120), long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
 async def test_images_are_inspected_and_copied(cluster: Cluster) -> None:

@@ -7,25 +7,32 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Self, TypeAlias
-
-import aiohttp
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from urllib.parse import quote, urlencode
 
 from common.aio.pulse import Pulse
+from common.errors import SwarmError
+from manager.cli.connection import Answer, Connection
 from manager.cli.endpoint import Endpoint
-from manager.cli.failures import ApiError, cannot_connect, no_answer, not_a_manager, reason_in
+from manager.cli.failures import cannot_connect, no_answer, refusal
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+
+    from manager.cli.streaming import Streams
 
 Params: TypeAlias = Mapping[str, str]
 MultiParams: TypeAlias = Sequence[tuple[str, str]]
 Filters: TypeAlias = Mapping[str, list[str]]
 
-_CONNECT_SECONDS = 10
 _WARNING = re.compile(r'199 swarm-manager "(?P<text>[^"]+)"')
+_IGNORED = str.maketrans("", "", "\t\r\n")
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Client:
-    """One connection pool to one manager; use as an async context manager.
+    """What asks one manager; use as an async context manager.
 
     `warn` hears, once each, what answers lack: the nodes that said nothing.
     """
@@ -34,18 +41,18 @@ class Client:
         self.endpoint = endpoint
         self._warn = warn
         self._warned: set[str] = set()
-        self._base = endpoint.base
-        self._session: aiohttp.ClientSession | None = None
+        self._idle: list[Connection] = []
+        self._streams: Streams | None = None
+        self._end = AsyncExitStack()
+        _ = endpoint.base  # what is wrong with the address is said at once
 
     async def __aenter__(self) -> Self:
-        # How long an answer may take is nobody's to say (a registry is asked, a container stops): see `patience`.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(connector=self.endpoint.connector(), timeout=timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for connection in self._idle:
+            connection.close()
+        await self._end.aclose()
 
     async def get(self, path: str, params: Params | None = None, *, headers: Params | None = None) -> Any:
         return json.loads(await self.get_text(path, params, headers=headers))
@@ -58,13 +65,11 @@ class Client:
             CannotConnect: there is no manager.
 
         """
-        async with self._request("GET", path, params, headers=headers) as response:
-            return await response.text()
+        return (await self._ask("GET", path, params, headers=headers)).text
 
     async def head(self, path: str, params: Params | None = None) -> Mapping[str, str]:
-        """Return an answer's headers; one that refuses says no reason."""
-        async with self._request("HEAD", path, params) as response:
-            return response.headers
+        """Return an answer's headers, their names in lower case; one that refuses says no reason."""
+        return (await self._ask("HEAD", path, params)).headers
 
     async def post(
         self,
@@ -74,14 +79,12 @@ class Client:
         *,
         headers: Params | None = None,
     ) -> Any:
-        async with self._request("POST", path, params, body=body, headers=headers) as response:
-            text = await response.text()
-            return json.loads(text) if text else None
+        text = (await self._ask("POST", path, params, body=body, headers=headers)).text
+        return json.loads(text) if text else None
 
     async def delete(self, path: str, params: Params | None = None) -> Any:
-        async with self._request("DELETE", path, params) as response:
-            text = await response.text()
-            return json.loads(text) if text else None
+        text = (await self._ask("DELETE", path, params)).text
+        return json.loads(text) if text else None
 
     @asynccontextmanager
     async def stream(
@@ -91,18 +94,18 @@ class Client:
         *,
         method: str = "GET",
         headers: Params | None = None,
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    ) -> AsyncIterator[StreamReader]:
         """Open an answer of any length, perhaps without an end: events, logs, archives, how a pull goes."""
-        async with self._request(method, path, params, headers=headers, is_stream=True) as response:
-            yield response.content
+        async with self._streamed(method, path, params, headers, None) as content:
+            yield content
 
     @asynccontextmanager
     async def upload(
         self, path: str, data: AsyncIterator[bytes], params: MultiParams, *, headers: Params, method: str = "POST"
-    ) -> AsyncIterator[aiohttp.StreamReader]:
+    ) -> AsyncIterator[StreamReader]:
         """Send a body of any length as it is made; the answer comes as a stream, too."""
-        async with self._request(method, path, params, data=data, headers=headers, is_stream=True) as response:
-            yield response.content
+        async with self._streamed(method, path, params, headers, data) as content:
+            yield content
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Watch]:
@@ -117,15 +120,11 @@ class Client:
             async with while_it_lives(self._ping) as watch:
                 yield watch
         except TimeoutError as error:
-            if isinstance(error, aiohttp.ClientError):
-                raise
             raise no_answer(self.endpoint.url, limit) from error
 
     async def _ping(self) -> None:
-        assert self._session is not None, "the client is used outside of its context"
-        with contextlib.suppress(aiohttp.ClientError):  # it is not hung: what it is, the request finds out
-            async with self._session.get(f"{self._base}/_ping") as response:
-                await response.read()
+        with contextlib.suppress(SwarmError, OSError):  # it is not hung: what it is, the request finds out
+            await self._exchange(await Connection.to(self.endpoint), "GET", "/_ping", {}, None)
 
     def _hear_warning(self, header: str) -> None:
         found = _WARNING.fullmatch(header)  # others have other words for other things
@@ -133,41 +132,76 @@ class Client:
             self._warned.add(found["text"])
             self._warn(found["text"])
 
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Params | None = None,
+        *,
+        body: object = None,
+        headers: Params | None = None,
+    ) -> Answer:
+        """Make a request, and return its answer when it is there as a whole."""
+        target = _target(path, params)
+        content = None if body is None else json.dumps(body).encode()
+        described = {**(headers or {}), **({} if content is None else {"Content-Type": "application/json"})}
+        async with self.watched():
+            try:
+                answer = await self._answer(method, target, described, content)
+            except OSError as error:
+                raise cannot_connect(self.endpoint.url, error) from error
+        if answer.status >= 400:
+            server = answer.headers.get("server", "")
+            raise refusal(self.endpoint.url, answer.status, answer.reason, server, answer.text)
+        self._hear_warning(answer.headers.get("warning", ""))
+        return answer
+
+    async def _answer(self, method: str, target: str, headers: Params, content: bytes | None) -> Answer:
+        """Ask on a connection that is there, where asking again does no harm if it has just been closed."""
+        if method == "GET" and self._idle:
+            with contextlib.suppress(ConnectionError):
+                return await self._exchange(self._idle.pop(), method, target, headers, content)
+        return await self._exchange(await Connection.to(self.endpoint), method, target, headers, content)
+
+    async def _exchange(
+        self, connection: Connection, method: str, target: str, headers: Params, content: bytes | None
+    ) -> Answer:
+        try:
+            return await connection.exchange(method, target, headers, content)
+        finally:
+            if connection.is_reusable:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
     @asynccontextmanager
-    async def _request(
+    async def _streamed(
         self,
         method: str,
         path: str,
         params: Params | MultiParams | None,
-        *,
-        body: object = None,
-        data: AsyncIterator[bytes] | None = None,
-        headers: Params | None = None,
-        is_stream: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None, "the client is used outside of its context"
-        try:
-            async with self.watched() as watch:
-                extra: dict[str, Any] = {"json": body} if data is None else {"data": _noted(data, watch)}
-                async with self._session.request(
-                    method, self._base + path, params=params, headers=headers, **extra
-                ) as response:
-                    if response.status == 503 and response.headers.get("Server", "").startswith("Docker/"):
-                        raise not_a_manager(self.endpoint.url)
-                    if response.status >= 400:
-                        raise ApiError(
-                            response.status, reason_in(await response.text(), f"{response.status} {response.reason}")
-                        )
-                    self._hear_warning(response.headers.get("Warning", ""))
-                    if is_stream:
-                        watch.end()
-                    yield response
-        except TimeoutError as error:  # in connecting
-            raise cannot_connect(self.endpoint.url, TimeoutError("it does not answer in time")) from error
-        except aiohttp.ClientConnectorError as error:
-            raise cannot_connect(self.endpoint.url, error.os_error) from error
-        except aiohttp.ClientError as error:
-            raise cannot_connect(self.endpoint.url, error) from error
+        headers: Params | None,
+        data: AsyncIterator[bytes] | None,
+    ) -> AsyncIterator[StreamReader]:
+        if self._streams is None:
+            from manager.cli.streaming import Streams  # noqa: PLC0415 - aiohttp is loaded for streams alone
+
+            self._streams = await self._end.enter_async_context(Streams(self.endpoint))
+        async with self.watched() as watch:
+            body = None if data is None else _noted(data, watch)
+            async with self._streams.open(method, path, params, headers=headers, data=body) as response:
+                self._hear_warning(response.headers.get("Warning", ""))
+                watch.end()
+                yield response.content
+
+
+def _target(path: str, params: Params | None) -> str:
+    """Write path and query as they are sent; what the path has escaped stays so.
+
+    Tabs and ends of lines are no part of an address, as the URL Standard has it.
+    """
+    escaped = quote(_PERCENT.sub("%25", path.translate(_IGNORED)), safe="/%:@!$&'()*+,;=~")
+    return f"{escaped}?{urlencode(params, quote_via=quote)}" if params else escaped
 
 
 async def _noted(data: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[bytes]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from common.errors import InvalidArgument
 
 SSH = "ssh://"
@@ -58,11 +56,6 @@ class Endpoint:
         if self.certificates or parts.scheme == "https":
             return f"https://{name}:{port or _TLS_PORT}"
         return f"http://{name}:{port or _PLAIN_PORT}"
-
-    def connector(self) -> aiohttp.BaseConnector:
-        if self.socket:
-            return aiohttp.UnixConnector(path=self.socket)
-        return aiohttp.TCPConnector(ssl=self.tls() if self.certificates else True)
 
     def tls(self) -> ssl.SSLContext:
         """Trust what the certificates say; without any, what this machine trusts.

@@ -97,6 +97,13 @@ def not_a_manager(url: str) -> CannotConnect:
     )
 
 
+def refusal(url: str, status: int, reason: str, server: str, text: str) -> SwarmError:
+    """Make the error of an answer with a status from 400 on, whose text has the manager's words."""
+    if status == 503 and server.startswith("Docker/"):
+        return not_a_manager(url)
+    return ApiError(status, reason_in(text, f"{status} {reason}"))
+
+
 def no_answer(url: str, seconds: float) -> CannotConnect:
     """Explain a manager that takes connections and does not answer for so long."""
     return CannotConnect(

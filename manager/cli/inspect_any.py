@@ -9,7 +9,6 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_anything
 from manager.cli.failures import ApiError
-from manager.cli.format.go_types import OF_KIND
 from manager.cli.format.inspection import collect, finish, show
 from manager.cli.format.tables import format_flag
 from manager.cli.session import with_client
@@ -54,7 +53,7 @@ async def inspect_any(client: Client, /, references: tuple[str, ...], layout: st
                 if not error.not_found:
                     raise
                 continue
-            kinds.append(OF_KIND[each])
+            kinds.append(each)
             return text
         raise NotFound(f"Error: No such {kind or 'object'}: {reference}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +26,8 @@ async def reached(endpoint: Endpoint) -> AsyncIterator[Endpoint]:
     if not endpoint.url.startswith(SSH):
         yield endpoint
         return
+    import tempfile  # noqa: PLC0415 - it brings compression along, which other addresses do without
+
     target, remote = _parsed(endpoint.url)
     with tempfile.TemporaryDirectory(prefix="swarm-manager-") as folder:
         local, control = f"{folder}/docker.sock", f"{folder}/ssh"

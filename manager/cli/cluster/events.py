@@ -12,7 +12,6 @@ import click
 
 from common.clock import parse_rfc3339
 from common.errors import InvalidArgument
-from common.spec.gotemplate import Template, TemplateError
 from common.text.quantities import parse_duration
 from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filtered
@@ -76,6 +75,8 @@ def _printer(layout: str) -> Any:
         return str.rstrip
     if not layout:
         return lambda line: describe(json.loads(line))
+    from common.spec.gotemplate import Template, TemplateError  # noqa: PLC0415 - few ask for it, `moment` is used widely
+
     try:
         template = Template(layout, strict=False)
     except TemplateError as error:

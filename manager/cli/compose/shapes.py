@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from manager.cli.compose.commandline import split_command
+from manager.cli.commandline import split_command
 from manager.cli.compose.rules import Cursor, Rule, Text
 from manager.cli.compose.scalars import text_of
 

@@ -21,10 +21,9 @@ from manager.cli.container.change import container_argument, containers_argument
 from manager.cli.container.exec import execute
 from manager.cli.container.rows import CONTAINERS, WITH_SIZES, port_lines, rows
 from manager.cli.container.streams import STDERR, frames
-from manager.cli.container.usage import stats
+from manager.cli.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import align, format_flag, grouped, listing
 from manager.cli.session import with_client
@@ -32,7 +31,16 @@ from manager.cli.session import with_client
 _KINDS = ("C", "A", "D")
 
 
-@click.group(cls=SwarmGroup, short_help="Manage containers on all nodes")
+@click.group(
+    cls=SwarmGroup,
+    short_help="Manage containers on all nodes",
+    deferred={
+        "stats": Deferred(
+            "manager.cli.container.usage:stats",
+            "Show what containers use, by default all that run, until it is interrupted.",
+        )
+    },
+)
 def container() -> None:
     """Manage containers, those of services included, on whichever node they are."""
 
@@ -87,7 +95,7 @@ async def inspect_containers(client: Client, /, containers: tuple[str, ...], lay
     await inspect(
         containers,
         lambda reference: client.get_text(f"/containers/{reference}/json", query),
-        go_types.CONTAINER,
+        "container",
         layout,
     )
 
@@ -232,7 +240,6 @@ for command in (
     container_change.unpause,
     container_change.wait,
     container_copy.copy,
-    stats,
     prune_command("container", "all stopped containers", "Remove all stopped containers, of every node that answers."),
 ):
     container.add_command(command)

@@ -24,7 +24,7 @@ from manager.cli.failures import ApiError
 from manager.cli.session import with_client
 
 STREAM = "-"
-_STAT_HEADER = "X-Docker-Container-Path-Stat"
+_STAT_HEADER = "x-docker-container-path-stat"
 # Go's os.FileMode, in which the engine tells what a path is.
 _GO_FOLDER, _GO_LINK = 1 << 31, 1 << 27
 

@@ -6,15 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from common.errors import SwarmError
 from manager.cli.client import Client
-from manager.cli.endpoint import Endpoint
+from manager.cli.connection import connect
 from manager.cli.failures import ApiError, cannot_connect, reason_in
-
-_CONNECT_SECONDS = 10.0
-_LIMIT = 64 * 1024
 
 
 async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -26,7 +22,7 @@ async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.Str
 
     """
     endpoint = client.endpoint
-    reader, writer = await _connect(endpoint)
+    reader, writer = await connect(endpoint)
     content = b"" if body is None else json.dumps(body).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: manager\r\nContent-Type: application/json\r\n"
@@ -47,18 +43,6 @@ async def open_stream(client: Client, path: str, body: Any) -> tuple[asyncio.Str
         writer.close()
         raise
     return reader, writer
-
-
-async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            if endpoint.socket:
-                return await asyncio.open_unix_connection(endpoint.socket, limit=_LIMIT)
-            parts = urlsplit(endpoint.base)
-            context = endpoint.tls() if parts.scheme == "https" else None
-            return await asyncio.open_connection(parts.hostname, parts.port, ssl=context, limit=_LIMIT)
-    except (OSError, TimeoutError) as error:
-        raise cannot_connect(endpoint.url, error) from error
 
 
 async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:

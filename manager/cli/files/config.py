@@ -15,7 +15,6 @@ from manager.cli.completion import complete_configs
 from manager.cli.files import stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import Table, grouped, inspecting, listing
 from manager.cli.format.wording import capitalized, go_time
@@ -81,9 +80,7 @@ async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], 
 @with_client
 async def inspect_configs(client: Client, /, configs: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show one or more configs; --pretty shows the content too."""
-    await inspect(
-        configs, lambda name: client.get_text(f"/configs/{name}"), go_types.CONFIG, layout, _page, pretty=pretty
-    )
+    await inspect(configs, lambda name: client.get_text(f"/configs/{name}"), "config", layout, _page, pretty=pretty)
 
 
 async def _page(data: Any) -> str:

@@ -15,7 +15,6 @@ from manager.cli.completion import complete_secrets
 from manager.cli.files import digest, stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import Table, grouped, inspecting, listing
 from manager.cli.format.wording import capitalized, go_time
@@ -101,9 +100,7 @@ async def list_secrets(client: Client, /, filters: tuple[tuple[str, str], ...], 
 @with_client
 async def inspect_secrets(client: Client, /, secrets: tuple[str, ...], layout: str, *, pretty: bool) -> None:
     """Show what is known of one or more secrets; their content is never shown."""
-    await inspect(
-        secrets, lambda name: client.get_text(f"/secrets/{name}"), go_types.SECRET, layout, _page, pretty=pretty
-    )
+    await inspect(secrets, lambda name: client.get_text(f"/secrets/{name}"), "secret", layout, _page, pretty=pretty)
 
 
 async def _page(data: Any) -> str:

@@ -18,12 +18,10 @@ from manager.cli import json as decode
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.files import digest
-from manager.cli.flags.service_options import DETACH, TIMEOUT
 from manager.cli.flags.types import LABEL
+from manager.cli.flags.waiting import DETACH, TIMEOUT
 from manager.cli.format.tables import Row
 from manager.cli.format.wording import ago, natural, pairs
-from manager.cli.progress.converge import converge
-from manager.cli.progress.judgement import Wish
 from manager.cli.session import with_client
 
 
@@ -111,6 +109,10 @@ def command(kind: str, complete: Any) -> click.Command:
         echo(after["ID"])
         services = {each["ID"]: each["Spec"]["Name"] for each in await client.get("/services") if _uses(each, after)}
         if services and not given["detach"]:
+            # Only here are they needed, and commands that list or create files start without them.
+            from manager.cli.progress.converge import converge  # noqa: PLC0415
+            from manager.cli.progress.judgement import Wish  # noqa: PLC0415
+
             await converge(client, services, Wish(timeout=seconds(given["timeout"])), quiet=given["quiet"])
             if not given["quiet"]:
                 await _count(client, services)

@@ -40,14 +40,10 @@ from manager.cli.flags.types import (
     ULIMIT,
     VARIABLE,
 )
+from manager.cli.flags.waiting import DETACH, TIMEOUT
 
 Decorator = Callable[[Any], Any]
 
-# Those of every command that waits until services have converged.
-DETACH = flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
-TIMEOUT = flag(
-    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
-)
 # Flags that both commands have, with one value each. None: not given.
 _SHARED: tuple[Decorator, ...] = (
     flag("--credential-spec", type=CREDENTIAL_SPEC, help="Credential spec for managed service account (Windows only)."),

@@ -14,10 +14,9 @@ from common.model.container import BindOptions, CredentialSpec, DriverConfig, Mo
 from common.model.service import NetworkAttachmentConfig, PlacementPreference, SpreadOver
 from common.text.quantities import parse_cpus, parse_duration, parse_size
 from manager.cli.command import invalid
-from manager.cli.compose.commandline import split_command
+from manager.cli.commandline import split_command
 from manager.cli.flags.keyvalue import boolean, fields, parse_host, parse_label, parse_pair, parse_variable
 from manager.cli.flags.limits import capability, parse_generic, parse_ulimit
-from manager.cli.flags.publish import parse_publish
 from manager.cli.flags.references import parse_config, parse_secret
 
 # `--mount type=volume,source=data,target=/data,readonly,…`.
@@ -319,7 +318,15 @@ DOMAIN = Parsed("list", parse_domain)
 HOST_LINE = Parsed("list", parse_host)
 ADDRESS = Parsed("list", _address)
 MOUNT = Parsed("mount", parse_mount)
-PORT = Parsed("port", parse_publish)
+
+
+def _published(text: str) -> Any:
+    from manager.cli.flags.publish import parse_publish  # noqa: PLC0415 - it knows compose files, others do not need to
+
+    return parse_publish(text)
+
+
+PORT = Parsed("port", _published)
 SECRET = Parsed("secret", parse_secret)
 CONFIG = Parsed("config", parse_config)
 NETWORK = Parsed("network", parse_network)

@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from common.errors import InvalidArgument, NotFound
-from common.spec.gotemplate import Template, TemplateError
 from common.text.terminal import echo, one_line
 from manager.cli.failures import ApiError, CommandFailed
-from manager.cli.format.go_types import Struct, typed
 
 # A certificate is shown in the lines that it is made of, and can say nothing else in them.
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=]+\n)+-----END CERTIFICATE-----\n?")
@@ -34,7 +32,7 @@ async def collect(references: Sequence[str], fetch: Fetch) -> tuple[list[str], l
 async def inspect(
     references: Sequence[str],
     fetch: Fetch,
-    kind: Struct,
+    kind: str,
     layout: str = "",
     page: Page | None = None,
     *,
@@ -57,8 +55,8 @@ async def inspect(
     finish(problems)
 
 
-def show(objects: Sequence[tuple[str, Struct]], layout: str) -> None:
-    """Print objects, the JSON text and the type of each.
+def show(objects: Sequence[tuple[str, str]], layout: str) -> None:
+    """Print objects, the JSON text and the kind of each, as `go_types.OF_KIND` has it.
 
     Raises:
         InvalidArgument: the template is wrong, or names a field that a type does not have.
@@ -107,10 +105,14 @@ def _on_one_line(value: Any) -> Any:
     return value
 
 
-def _through(layout: str, data: dict[str, Any], kind: Struct) -> str:
+def _through(layout: str, data: dict[str, Any], kind: str) -> str:
+    # Only templates need these: templates' parser, and the API's types.
+    from common.spec.gotemplate import Template, TemplateError  # noqa: PLC0415
+    from manager.cli.format.go_types import OF_KIND, typed  # noqa: PLC0415
+
     fields = {**data, "ID": data["Id"]} if "Id" in data and "ID" not in data else data
     try:
-        return Template(layout, strict=False).render(typed(fields, kind))
+        return Template(layout, strict=False).render(typed(fields, OF_KIND[kind]))
     except TemplateError as error:
         raise InvalidArgument(f"template parsing error: {error.message}") from error
 

@@ -7,18 +7,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from common.errors import InvalidArgument
-from common.spec.gotemplate import Template, TemplateError
 from common.text.terminal import one_line
 from manager.cli.command import flag, invalid
+
+if TYPE_CHECKING:
+    from common.spec.gotemplate import Template
 
 Row: TypeAlias = Mapping[str, object]
 
 _JSON = re.compile(r"\bjson\b")
+_FIELD = re.compile(r"\{\{\.(\w+)\}\}")
 _ESCAPES = {"\\t": "\t", "\\n": "\n"}
 # In the heading's line a function has a heading for its argument, which it must leave alone.
 _HEADING_FUNCTIONS = {
@@ -53,13 +56,23 @@ class Table:
         if _JSON.search(layout) is None:  # which writes any value on one line by itself
             rows = [_in_cells(row) for row in rows]
         if layout == "raw":
-            return _each(Template("".join(f"{key}: {{{{.{name}}}}}\n" for key, name in self.raw.items())), rows)
+            return _each(_template("".join(f"{key}: {{{{.{name}}}}}\n" for key, name in self.raw.items())), rows)
         if layout == "table" or not layout:
-            return self._table("\t".join(self.columns), rows)
+            return self._default(rows)
         text = _unescape(layout)
         if text.startswith("table"):
             return self._table(text.removeprefix("table").lstrip(), rows)
         return _each(_template(text), rows)
+
+    def _default(self, rows: Sequence[Row]) -> str:
+        """Print the default columns; where they are fields with text, without templates, which take long to load."""
+        fields = [found[1] for found in map(_FIELD.fullmatch, self.columns) if found is not None]
+        lines = [self.headings, *rows]
+        if len(fields) < len(self.columns) or not all(
+            isinstance(row.get(name), str) for row in lines for name in fields
+        ):
+            return self._table("\t".join(self.columns), rows)
+        return align("".join("\t".join(str(row[name]) for name in fields) + "\n" for row in lines))
 
     def _table(self, text: str, rows: Sequence[Row]) -> str:
         head = _rendered(_template(text, headings=True), self.headings)
@@ -83,6 +96,8 @@ def _unescape(text: str) -> str:
 
 
 def _template(text: str, *, headings: bool = False) -> Template:
+    from common.spec.gotemplate import Template, TemplateError  # noqa: PLC0415 - see `Table._default`
+
     try:
         return Template(text, functions=_HEADING_FUNCTIONS if headings else None)
     except TemplateError as error:
@@ -90,6 +105,8 @@ def _template(text: str, *, headings: bool = False) -> Template:
 
 
 def _rendered(template: Template, data: Row) -> str:
+    from common.spec.gotemplate import TemplateError  # noqa: PLC0415 - as above
+
     try:
         return template.render(data)
     except TemplateError as error:

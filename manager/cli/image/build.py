@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from common.text import build_progress
 from common.text.terminal import pass_on, visible
@@ -16,6 +14,9 @@ from manager.cli.docker_config import config_path
 from manager.cli.failures import CommandFailed
 from manager.cli.image.build_context import BuildContext
 from manager.cli.image.registry import every_auth
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def progress_line(message: Mapping[str, Any]) -> str:
     return f"{name}{message['status']}\n"
 
 
-async def messages(body: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
+async def messages(body: StreamReader) -> AsyncIterator[dict[str, Any]]:
     """Read an answer that is one JSON object after the other, each on a line of any length."""
     rest = b""
     async for piece in body.iter_any():

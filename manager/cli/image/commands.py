@@ -20,7 +20,6 @@ from manager.cli.completion import complete_images, complete_nodes
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import LABEL, VARIABLE
-from manager.cli.format import go_types
 from manager.cli.format.inspection import finish, inspect
 from manager.cli.format.tables import Row, Table, format_flag, grouped, listing
 from manager.cli.image import transfer
@@ -197,7 +196,7 @@ async def remove_images(client: Client, /, names: tuple[str, ...], *, force: boo
 @with_client
 async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more images."""
-    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), go_types.IMAGE, layout)
+    await inspect(names, lambda name: client.get_text(f"/images/{name}/json"), "image", layout)
 
 
 @image.command("tag", cls=SwarmCommand, examples="swarm-manager image tag web:1 registry.example/team/web:1")

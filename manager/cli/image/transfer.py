@@ -7,9 +7,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import aiohttp
 import click
 
 from common.errors import InvalidArgument
@@ -25,6 +24,9 @@ from manager.cli.image.build import messages, progress_line
 from manager.cli.image.references import Image
 from manager.cli.image.registry import auth_header
 from manager.cli.session import with_client
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 _quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print how it goes.")
 
@@ -55,7 +57,7 @@ def _repository(name: str) -> Image:
     return image
 
 
-async def show(answer: aiohttp.StreamReader, *, quiet: bool) -> None:
+async def show(answer: StreamReader, *, quiet: bool) -> None:
     """Print how it goes, a line a step.
 
     Raises:

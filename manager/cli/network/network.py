@@ -16,7 +16,6 @@ from manager.cli.completion import complete_containers, complete_networks
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import prune_command
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
-from manager.cli.format import go_types
 from manager.cli.format.inspection import finish, inspect
 from manager.cli.format.tables import Row, Table, format_flag, grouped, listing
 from manager.cli.format.wording import go_time, natural, pairs, short_id
@@ -135,7 +134,7 @@ def rows(networks: Iterable[Any], *, full: bool = False) -> list[Row]:
 async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout: str, *, verbose: bool) -> None:
     """Show all that is known of one or more networks."""
     query = {"verbose": "true"} if verbose else None
-    await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), go_types.NETWORK, layout)
+    await inspect(networks, lambda name: client.get_text(f"/networks/{name}", query), "network", layout)
 
 
 @network.command("rotate-keys", cls=SwarmCommand, examples="swarm-manager network rotate-keys")

@@ -13,7 +13,6 @@ from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import KEY_VALUE, LABEL
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, inspect
 from manager.cli.format.tables import format_flag, grouped, listing
 from manager.cli.network.volume_rows import VOLUMES, rows
@@ -74,7 +73,7 @@ def path_of(reference: str) -> str:
 @with_client
 async def inspect_volumes(client: Client, /, volumes: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more volumes."""
-    await inspect(volumes, lambda reference: client.get_text(path_of(reference)), go_types.VOLUME, layout)
+    await inspect(volumes, lambda reference: client.get_text(path_of(reference)), "volume", layout)
 
 
 @volume.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager volume rm host-2/data")

@@ -12,13 +12,12 @@ from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filtered
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
+from manager.cli.deferred import Deferred
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, finish, inspect
 from manager.cli.format.tables import grouped, inspecting, listing, task_listing
-from manager.cli.node.drain import activate, drain
 from manager.cli.node.page import page
 from manager.cli.node.rows import NODES, notes, rows
 from manager.cli.service.task_rows import fetch, print_tasks
@@ -32,7 +31,18 @@ _PROMOTION = (
 )
 
 
-@click.group(cls=SwarmGroup)
+@click.group(
+    cls=SwarmGroup,
+    deferred={
+        "activate": Deferred(
+            "manager.cli.node.drain:activate", "Let nodes that were drained or paused take tasks again."
+        ),
+        "drain": Deferred(
+            "manager.cli.node.drain:drain",
+            "Move all tasks away from nodes, each replaced before it stops, and give them no new ones.",
+        ),
+    },
+)
 def node() -> None:
     """Manage the nodes of the cluster."""
 
@@ -81,7 +91,7 @@ async def inspect_nodes(client: Client, /, nodes: tuple[str, ...], layout: str, 
     async def shown(data: Any) -> str:
         return page(data)
 
-    await inspect(nodes, fetch_text, go_types.NODE, layout, shown, pretty=pretty)
+    await inspect(nodes, fetch_text, "node", layout, shown, pretty=pretty)
 
 
 @node.command("ps", cls=SwarmCommand, examples="swarm-manager node ps --filter desired-state=running host-1 host-2")
@@ -171,7 +181,3 @@ def promote(nodes: tuple[str, ...]) -> None:
 def demote(nodes: tuple[str, ...]) -> None:
     """Refuse to make managers workers, and say how workers are made."""
     raise CommandFailed(f"{', '.join(nodes)}: {_PROMOTION}")
-
-
-node.add_command(drain)
-node.add_command(activate)

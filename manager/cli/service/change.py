@@ -20,7 +20,8 @@ from manager.cli.completion import complete_images, complete_services
 from manager.cli.failures import ApiError
 from manager.cli.flags import parts, spec_create, spec_update
 from manager.cli.flags.sections import SECTIONS, section_of
-from manager.cli.flags.service_options import DETACH, TIMEOUT, create_flags, update_flags
+from manager.cli.flags.service_options import create_flags, update_flags
+from manager.cli.flags.waiting import DETACH, TIMEOUT
 from manager.cli.format.inspection import finish
 from manager.cli.progress.converge import converge
 from manager.cli.progress.judgement import Wish

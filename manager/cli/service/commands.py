@@ -14,7 +14,6 @@ from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.deferred import Deferred
 from manager.cli.failures import ApiError
-from manager.cli.format import go_types
 from manager.cli.format.inspection import each, finish, inspect
 from manager.cli.format.tables import grouped, inspecting, listing, task_listing
 from manager.cli.service.rows import SERVICES, rows, waiting
@@ -135,7 +134,7 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
         networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
         return page(decode.service(data), networks, time.time())
 
-    await inspect(services, fetch_text, go_types.SERVICE, layout, shown, pretty=pretty)
+    await inspect(services, fetch_text, "service", layout, shown, pretty=pretty)
 
 
 @service.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager service rm web db")

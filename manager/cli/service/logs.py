@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import click
 
 from common.model import Task
@@ -23,6 +22,9 @@ from manager.cli.format.wording import short_id
 from manager.cli.service import task_rows
 from manager.cli.service.task_rows import Names
 from manager.cli.session import with_client
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 _TASK_LABEL = "com.docker.swarm.task.id"
 _OUR_LABELS = ("com.docker.swarm.node.id", "com.docker.swarm.service.id", _TASK_LABEL)
@@ -91,7 +93,7 @@ async def _find(client: Client, reference: str) -> tuple[str, bool, int]:
     return f"/tasks/{task.id}/logs", bool(task.spec.container_spec and task.spec.container_spec.tty), task.slot
 
 
-async def _copy(body: aiohttp.StreamReader) -> None:
+async def _copy(body: StreamReader) -> None:
     async for chunk in body.iter_any():
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

@@ -10,7 +10,6 @@ from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_tasks
-from manager.cli.format import go_types
 from manager.cli.format.inspection import inspect
 from manager.cli.format.tables import format_flag, grouped, task_listing
 from manager.cli.service.task_rows import fetch, print_tasks
@@ -57,4 +56,4 @@ async def list_tasks(
 @with_client
 async def inspect_tasks(client: Client, /, tasks: tuple[str, ...], layout: str) -> None:
     """Show all that is known of one or more tasks."""
-    await inspect(tasks, lambda reference: client.get_text(f"/tasks/{reference}"), go_types.TASK, layout)
+    await inspect(tasks, lambda reference: client.get_text(f"/tasks/{reference}"), "task", layout)

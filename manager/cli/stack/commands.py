@@ -17,7 +17,7 @@ from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_stacks
 from manager.cli.compose import Build, Config, Stack, builds, convert, render
 from manager.cli.failures import CommandFailed
-from manager.cli.flags.service_options import DETACH, TIMEOUT
+from manager.cli.flags.waiting import DETACH, TIMEOUT
 from manager.cli.format.inspection import finish
 from manager.cli.image.build import BuildOptions, build
 from manager.cli.image.build_context import BuildContext, open_context

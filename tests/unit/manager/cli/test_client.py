@@ -53,16 +53,17 @@ class Manager:
 @asynccontextmanager
 async def hung(tmp_path: Path) -> AsyncIterator[Client]:
     """Take connections, and nothing else."""
-    over = asyncio.Event()
+    writers = []
 
-    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await over.wait()
-        writer.close()
+    def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
 
-    server = await asyncio.start_unix_server(take, tmp_path / "socket")
-    async with server, Client(Endpoint(f"unix://{tmp_path}/socket")) as client:
-        yield client
-        over.set()
+    async with await asyncio.start_unix_server(take, tmp_path / "socket"):
+        async with Client(Endpoint(f"unix://{tmp_path}/socket")) as client:
+            yield client
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 @asynccontextmanager

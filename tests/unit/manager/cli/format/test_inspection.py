@@ -5,11 +5,10 @@ import json
 import pytest
 
 from common.errors import InvalidArgument
-from manager.cli.format import go_types
 from manager.cli.format.inspection import show
 
 SERVICE = (
-    go_types.SERVICE,
+    "service",
     {
         "ID": "s1",
         "Version": {"Index": 7},
@@ -23,7 +22,7 @@ SERVICE = (
     },
 )
 CONTAINER = (
-    go_types.CONTAINER,
+    "container",
     {
         "Id": "c1",
         "State": {"Status": "running"},
@@ -33,7 +32,7 @@ CONTAINER = (
     },
 )
 NODE = (
-    go_types.NODE,
+    "node",
     {"ID": "n1", "Spec": {"Labels": {}}, "Description": {"Hostname": "h1"}, "Status": {"State": "ready"}},
 )
 

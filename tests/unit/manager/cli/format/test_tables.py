@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import InvalidArgument
 from manager.cli.format.tables import Table
@@ -12,6 +14,13 @@ ROWS = [{"ID": "abc", "Name": "a->b"}, {"ID": "def", "Name": "c"}]
 def test_the_default_is_a_table():
     assert TABLE.render(ROWS) == "ID        NAME\nabc       a->b\ndef       c\n"
     assert TABLE.render([]) == "ID        NAME\n"
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"ID": st.text(), "Name": st.text() | st.integers() | st.booleans() | st.none()}))
+)
+def test_the_default_is_what_its_templates_print(rows: list[dict[str, object]]):
+    assert TABLE.render(rows) == TABLE.render(rows, "table " + "\t".join(TABLE.columns))
 
 
 def test_quiet_prints_ids_unless_a_template_is_given():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manager.cli.compose.commandline import split_command
+from manager.cli.commandline import split_command
 
 
 @pytest.mark.parametrize(

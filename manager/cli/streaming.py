@@ -1,0 +1,69 @@
+"""Requests whose bodies or answers are streams, with aiohttp: events, logs, archives, how a pull goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import aiohttp
+
+from manager.cli.endpoint import Endpoint
+from manager.cli.failures import cannot_connect, refusal
+
+_CONNECT_SECONDS = 10.0
+
+
+class Streams:
+    """One pool of connections to one manager."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        # How long an answer may take is nobody's to say (a registry is asked, a container stops): see `while_it_lives`.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(connector=_connector(endpoint), timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | Sequence[tuple[str, str]] | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: AsyncIterator[bytes] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, with a body that is sent as it is made, and yield the answer when its head is there.
+
+        Raises:
+            ApiError: the manager refused.
+            CannotConnect: there is no manager, or the connection to it broke.
+
+        """
+        url = self._endpoint.url
+        try:
+            async with self._session.request(
+                method, self._endpoint.base + path, params=params, headers=headers, data=data
+            ) as response:
+                if response.status >= 400:
+                    server, reason = response.headers.get("Server", ""), response.reason or ""
+                    raise refusal(url, response.status, reason, server, await response.text())
+                yield response
+        except aiohttp.ClientConnectorError as error:
+            raise cannot_connect(url, error.os_error) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise cannot_connect(url, TimeoutError("it does not answer in time")) from error
+        except aiohttp.ClientError as error:
+            raise cannot_connect(url, error) from error
+
+
+def _connector(endpoint: Endpoint) -> aiohttp.BaseConnector:
+    if endpoint.socket:
+        return aiohttp.UnixConnector(path=endpoint.socket)
+    return aiohttp.TCPConnector(ssl=endpoint.tls() if endpoint.certificates else True)

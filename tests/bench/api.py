@@ -157,7 +157,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 @contextmanager
-def _server(services: int, tasks: int) -> Iterator[tuple[Path, Popen[str]]]:
+def server(services: int, tasks: int) -> Iterator[tuple[Path, Popen[str]]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = Path(folder, "api.sock")
         command = [sys.executable, "-m", "tests.bench.api", str(path), str(services), str(tasks)]
@@ -229,7 +229,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     engine = asyncio.run(_engine_latencies(options.requests)) if os.geteuid() == 0 else {}
     rows = []
-    with _server(SERVICES, TASKS) as (path, _):
+    with server(SERVICES, TASKS) as (path, _):
         for request in PATHS:
             p50, p99 = _latencies(path, request, options.requests)
             theirs = engine.get(request)
@@ -239,7 +239,7 @@ def main(argv: Sequence[str]) -> int:
     print_table(f"{SERVICES} services, {TASKS} tasks, 3 nodes; {options.requests} requests", headings, rows, notes)
     rows = []
     for tasks in options.tasks:
-        with _server(SERVICES, tasks) as (path, process):
+        with server(SERVICES, tasks) as (path, process):
             rows.append((tasks, *_many(path, process)))
     headings = ("tasks", "seconds", "MB", "loop held ms")
     print_table("GET /tasks", headings, rows, (f"target: 10,000 without holding the loop over {TARGET_HELD_MS:g} ms",))

@@ -26,8 +26,10 @@ class Server:
         self.heads: list[list[str]] = []  # of each connection the first lines of its requests
         self.texts: list[str] = []  # heads and bodies
         self.answers: list[list[list[bytes]]] = []  # of each connection, of each request: the pieces
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         answers = self.answers[len(self.heads)]
         lines: list[str] = []
         self.heads.append(lines)
@@ -53,6 +55,9 @@ async def serving(folder: Path, *connections: list[list[bytes]]) -> AsyncIterato
     (folder / "socket").unlink(missing_ok=True)
     async with await asyncio.start_unix_server(server.take, folder / "socket"):
         yield server, Endpoint(f"unix://{folder}/socket")
+        for writer in server.writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in server.writers), return_exceptions=True)
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,10 @@ async def test_a_refusal_of_a_body_that_was_not_read_is_heard(tmp_path: Path):
 
 
 async def test_a_line_end_in_a_header_is_never_sent(tmp_path: Path):
-    async with serving(tmp_path, [[OK]]) as (_, endpoint):
+    async with serving(tmp_path, [[OK], [OK]]) as (server, endpoint):
         connection = await Connection.to(endpoint)
+        assert (await connection.exchange("GET", "/a", {"X": "1"}, None)).status == 200
         with pytest.raises(ValueError, match="line end"):
-            await connection.exchange("GET", "/a", {"X": "1\r\nY: 2"}, None)
+            await connection.exchange("GET", "/b", {"X": "1\r\nY: 2"}, None)
         connection.close()
+    assert server.heads == [["GET /a"]]

@@ -46,7 +46,7 @@ SESSION, OPENING, FOREIGN = 12, 2, 1
 # And as often as it has places to be made wrong, and some more.
 _LEAST = 5
 # They end the node, and another joins, or have nothing to do with workers: seldom, or there is nothing else.
-_SELDOM = {Leave.__name__: 0.2, Withdraw.__name__: 0.2, Assignments.__name__: 0.02}
+_SELDOM = {Leave.__name__: 0.2, Withdraw.__name__: 0.2, Assignments.__name__: 0.2}
 # What is said by those who have no certificate.
 _OF_STRANGERS = (RootRequest.__name__, JoinRequest.__name__)
 _PAUSES = (0.0, 0.0, 0.005, 0.02, 0.1)

@@ -266,6 +266,7 @@ async def everything_wrong() -> None:
                 said.look()
                 if number == WARM_UP:
                     await world.quiet(10)
+                    attack.mallory.heard.clear()
                     warm, resident = held_kib(), resident_kib()
                 if number % REFRESH == 0:
                     await attack.back()
@@ -278,6 +279,7 @@ async def everything_wrong() -> None:
         assert not world.disturbed(plans)
         assert tasks_of_honest(world) == tasks
         assert CANARY not in "\n".join(script for worker in world.honest.values() for script in worker.scripts)
+        attack.mallory.heard.clear()
         grown = held_kib() - warm
         print(f"{grown} KiB more than after {WARM_UP}, and {resident_kib() - resident} resident")
         assert grown < GROWTH_KIB

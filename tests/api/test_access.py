@@ -177,6 +177,19 @@ async def test_the_client_refuses_a_server_of_another_authority(api: TlsApi, tmp
     assert "certificate signed by unknown authority" in ran.err
 
 
+async def test_our_own_client_over_tls(api: TlsApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = await api.client("alice", "admin")
+    monkeypatch.setenv("SWARM_MANAGER_CERT_PATH", str(certificates))
+    swarm = SwarmCli(api.host)
+    assert "HOSTNAME" in await swarm.ok("node", "ls")  # an answer that is wanted whole
+    await swarm.ok("events", "--since", "10m", "--until", "0s")  # and one that is a stream
+    (tmp_path / "forged").mkdir()
+    (certificates / "ca.pem").write_bytes(Pki(tmp_path / "forged", "c" * 25).authority.root_certificate)
+    for words in (("node", "ls"), ("events", "--until", "0s")):
+        ran = await swarm.run(*words)
+        assert (ran.code, "certificate verify failed" in ran.err) == (1, True), ran
+
+
 async def test_an_expired_certificate(api: TlsApi) -> None:
     ran = await cli(api, await api.past_client("alice", "admin", ended=10)).run("node", "ls")
     assert ran.code != 0

@@ -80,5 +80,5 @@ def parse_rfc3339(text: str) -> float:
         return 0.0
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"time {text!r} has no zone: write it like 2026-01-31T12:00:00Z")
+        raise ValueError(f"time {text!r} has no time zone: write it like 2026-01-31T12:00:00Z")
     return moment.timestamp()

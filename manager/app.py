@@ -154,7 +154,7 @@ class Manager:
                 self._issue_own(files, authority, store)
             except OSError as error:
                 _log.error(
-                    "the renewed certificate cannot be stored in %s: %s: see to its disk; trying again in %.0f s",
+                    "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
                     *(files.directory, error.strerror, _RENEW_AGAIN_SECONDS),
                 )
                 await asyncio.sleep(_RENEW_AGAIN_SECONDS)
@@ -171,7 +171,7 @@ class Manager:
         """Make the certificate anew when it is not for all the names that clients may use by now."""
         if not files.covers(self._config.certificate_names(socket.gethostname())):
             self._issue_own(files, authority, store)
-            _log.info("the certificate of manager %s is for its present names now", self._config.node_id)
+            _log.info("the certificate of manager %s now has its present names", self._config.node_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ def _copied(data: DataDir, copy: Path, clock: Clock) -> Manifest:
         contents = replace(read(copy), confirmed=confirmed)
     contents.check(data.store)
     if contents.cluster is None:
-        raise Damaged(f"the store {data.store} has no cluster in it: {WHAT_IS_LEFT}")
+        raise Damaged(f"the store {data.store} does not contain a cluster: {WHAT_IS_LEFT}")
     return Manifest(format=FORMAT, cluster_id=contents.cluster.id, release=version(), made_at=made_at)
 
 
@@ -149,7 +149,7 @@ def members(source: BinaryIO, name: str) -> Iterator[Iterator[tuple[str, IO[byte
             while plain.read(_CHUNK):  # the checksum is at the end
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidArgument(f"{name} is no backup of a manager, or is damaged: {error}") from error
+        raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
 
 
 def _each(archive: tarfile.TarFile, name: str) -> Iterator[tuple[str, IO[bytes]]]:
@@ -157,10 +157,10 @@ def _each(archive: tarfile.TarFile, name: str) -> Iterator[tuple[str, IO[bytes]]
     for member in archive:
         content = archive.extractfile(member)
         if not expected or member.name != expected.pop(0) or content is None:
-            raise InvalidArgument(f"{name} is no backup of a manager: it holds {member.name!r}")
+            raise InvalidArgument(f"{name} is not a backup of a manager: it contains {member.name!r}")
         yield member.name, content
     if expected:
-        raise InvalidArgument(f"{name} is cut off: it has no {expected[0]!r}")
+        raise InvalidArgument(f"{name} is cut off: {expected[0]!r} is missing")
 
 
 def read_manifest(content: bytes, name: str) -> Manifest:
@@ -173,7 +173,7 @@ def read_manifest(content: bytes, name: str) -> Manifest:
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise InvalidArgument(f"{name} is no backup of a manager, or is damaged: {error}") from error
+        raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
     if manifest.format > FORMAT:
         raise InvalidArgument(f"{name} was made by release {manifest.release}, this is {version()}: install that one")
     return manifest

@@ -41,8 +41,8 @@ def refuse_second(data: DataDir) -> None:
     """
     if data.initialised():
         raise AlreadyExists(
-            f"this host is already the manager of a cluster (data directory {data.path}): "
-            "'swarm-manager leave --force' ends it, '--data-dir' makes another beside it"
+            f"this host is already the manager of a cluster (data directory {data.path}): 'swarm-manager "
+            "leave --force' ends it; '--data-dir' makes another one beside it"
         )
 
 
@@ -138,7 +138,7 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
         for pool in _POOLS:
             if not _overlapped(pool, routes):
                 return (pool,)
-        raise InvalidArgument("every usual address pool overlaps a route of this host: give --default-addr-pool CIDR")
+        raise InvalidArgument("every default address pool overlaps a route of this host: give --default-addr-pool CIDR")
     addressing.layout(wished)
     addressing6.ipv6_pools(wished)
     for pool in wished:

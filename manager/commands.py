@@ -33,7 +33,7 @@ _data_dir = click.option(
     type=click.Path(path_type=Path),
     default=DEFAULT_DATA_DIR,
     show_default=True,
-    help="Directory of all its state.",
+    help="Directory of the manager's state.",
 )
 _hosts = click.option(
     "-H",
@@ -48,7 +48,7 @@ _tls_names = click.option(
     "tls_names",
     multiple=True,
     metavar="NAME",
-    help="One more host name or address that clients reach the API at over TCP.",
+    help="Another host name or address at which clients reach the API over TCP.",
 )
 _log_level = click.option(
     "--log-level",
@@ -67,12 +67,12 @@ _log_level = click.option(
     swarm-manager init --advertise-addr 192.0.2.10 --default-addr-pool 10.20.0.0/16
     """,
 )
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address that the cluster's hosts reach this one at.")
+@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
 @click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
 @_data_dir
 @_hosts
 @_tls_names
-@click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Ranges that networks are made from.")
+@click.option("--default-addr-pool", "pools", multiple=True, metavar="CIDR", help="Address ranges for networks.")
 @click.option(
     "--data-path-port",
     type=int,
@@ -170,7 +170,7 @@ def backup(*, file: Path, data_dir: Path) -> None:
     """,
 )
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address of this host, if it is not the one of before.")
+@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address of this host, if it has changed.")
 @click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on.")
 @_data_dir
 @_hosts
@@ -212,7 +212,7 @@ def restore(
     """,
 )
 @_data_dir
-@click.option("--accept-loss", is_flag=True, help="Go on with what is left of a damaged store.")
+@click.option("--accept-loss", is_flag=True, help="Continue with what is left of a damaged store.")
 def repair(*, data_dir: Path, accept_loss: bool) -> int:
     """Say whether this host's manager, which must not run, has all of its store, and what is left of a damaged one.
 

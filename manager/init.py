@@ -39,7 +39,7 @@ from manager.config import (
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
-_INTERRUPTED = "Interrupted: what was made is being removed."
+_INTERRUPTED = "Interrupted: undoing what was done."
 
 
 @interruptible(_INTERRUPTED)
@@ -164,9 +164,9 @@ def _tell_restored(restored: Restored) -> None:
         echo(f"It was at {restored.before.advertise_addr}. On every worker, say where it is now:\n")
         echo(f"    swarm-worker start --manager {address}\n")
     else:
-        echo("Workers come back by themselves.")
+        echo("Workers reconnect by themselves.")
     echo("What was changed since is lost: deploy it again. Hosts that joined since must leave, and join again.")
-    echo("The manager before must not run again: two would give orders.")
+    echo("The previous manager must not run again: two managers would give conflicting orders.")
 
 
 def start(data_dir: Path) -> None:
@@ -211,9 +211,7 @@ def configuration(
     """
     host, port = split_address(advertise or host_addresses.choose_advertised(), DEFAULT_PORT)
     if host in ANY_ADDRESS:
-        raise InvalidArgument(
-            f"--advertise-addr {advertise}: give the one address that the other hosts reach this one at"
-        )
+        raise InvalidArgument(f"--advertise-addr {advertise}: give one address at which the other hosts reach this one")
     if not is_one_host(host):
         raise InvalidArgument(f"--advertise-addr {advertise}: expected an IP address of this host, such as 192.0.2.10")
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)

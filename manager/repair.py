@@ -52,12 +52,14 @@ def repair(data: DataDir, *, accept: bool) -> int:
     if not accept:
         echo("\nNothing was changed. To go back to a backup:\n")
         echo(f"    {_restoring(data)}\n")
-        echo("To go on with what is left, the damaged files kept aside:\n")
+        echo("To continue with what is left, and keep the damaged files aside:\n")
         echo(f"    swarm-manager repair --accept-loss{_data_dir_flag(data)}")
         return 1
     aside = accept_loss(data, contents, SystemClock())
-    echo(f"\nThat is the store now. The damaged files, secrets among them, are in {aside}: remove it in the end.")
-    echo("What is lost has to be deployed again. Hosts whose node is lost must leave, and join again.")
+    echo(
+        f"\nThat is the store now. The damaged files, secrets among them, are in {aside}: remove it when you are done."
+    )
+    echo("Deploy again what is lost. Hosts whose node is lost must leave, and join again.")
     echo(f"Start the manager: swarm-manager start{_data_dir_flag(data)}")
     return 0
 
@@ -93,7 +95,7 @@ def accept_loss(data: DataDir, contents: Contents, clock: Clock) -> Path:
     authority = AuthorityFiles(data.path).load()
     if contents.cluster is None or contents.cluster.id != authority.cluster_id:
         raise FailedPrecondition(
-            f"nothing can be made of what is left in {data.store}, as the cluster's own record is not there: "
+            f"what is left in {data.store} cannot be used, as the cluster's own record is missing: "
             f"go back to a backup: {_restoring(data)}"
         )
     with explaining(data.store), _private_folder(data.path) as folder:

@@ -149,7 +149,7 @@ def _awaited(node: Node) -> Node:
         return node
     status = node.status
     if status.state == "ready":
-        message = "the manager was restored; this worker has not come to it yet"
+        message = "the manager was restored; this worker has not connected to it yet"
         status = NodeStatus(state="unknown", message=message, addr=status.addr)
     return msgspec.structs.replace(node, status=status, certificate_serials=(ANY_CERTIFICATE,))
 

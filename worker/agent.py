@@ -237,7 +237,7 @@ class Agent:
 
     async def removed(self, reason: str) -> None:
         """Stop all tasks: the cluster has removed this node, and has replaced them."""
-        _log.error("this node is not in the cluster any more, its tasks are stopped: %s", reason)
+        _log.error("this node is no longer in the cluster, its tasks are stopped: %s", reason)
         await self.assigned(Assignments(complete=True, results_in=0))
 
     # --- inside -------------------------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ class DataDir:
             return msgspec.json.decode(self.config.read_bytes(), type=WorkerConfig)
         except FileNotFoundError:
             raise FailedPrecondition(
-                f"no worker in {self.path}: join a cluster with 'swarm-worker join --token TOKEN HOST:PORT' "
+                f"there is there is no worker in {self.path}: join a cluster with 'swarm-worker join --token "
+                "TOKEN HOST:PORT' "
                 "('swarm-manager join-token worker' on a manager prints it)"
             ) from None
         except (OSError, msgspec.MsgspecError) as error:
@@ -135,7 +136,9 @@ def parse_address(text: str) -> tuple[str, int]:
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     if _HOST.fullmatch(host) is None or _PORT.fullmatch(port) is None or not 0 < int(port) < 65536:
-        raise InvalidArgument(f"{text!r} is no manager's address: write HOST or HOST:PORT, for example 10.0.0.1:2377")
+        raise InvalidArgument(
+            f"{text!r} is not the address of a manager: write HOST or HOST:PORT, for example 10.0.0.1:2377"
+        )
     return host, int(port)
 
 

@@ -106,8 +106,8 @@ class LocalDb:
         except sqlite3.Error as error:
             if not self._refused:
                 _log.error(
-                    "%s takes nothing (%s): free some space there; until then tasks run on, but a worker that "
-                    "starts anew knows them from its manager only",
+                    "%s takes nothing (%s): free some space there; until then tasks run on, but a restarted "
+                    "worker knows them only from its manager",
                     self._path,
                     error,
                 )
@@ -131,10 +131,10 @@ class LocalDb:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
                 full = ", as its disk is full" if _is_full(self._path.parent) else ""
                 raise Unavailable(
-                    f"{self._path} cannot be used{full} ({error}): see to its disk, then start again"
+                    f"{self._path} cannot be used{full} ({error}): check its disk, then start again"
                 ) from error
             _log.warning(
-                "%s cannot be read (%s): kept as %s, starting with an empty one; a manager sends again what is in it",
+                "%s cannot be read (%s): kept as %s, starting with an empty one; a manager sends its contents again",
                 self._path,
                 error,
                 _put_aside(self._path),

@@ -33,7 +33,7 @@ _DATA_DIR = click.option(
     type=click.Path(path_type=Path),
     default=DEFAULT_DATA_DIR,
     show_default=True,
-    help="Where this worker keeps its identity and state.",
+    help="Directory of this worker's identity and state.",
 )
 _LOG_LEVEL = click.option(
     "--log-level",
@@ -79,21 +79,25 @@ def main() -> None:
     ),
 )
 @click.argument("manager", metavar="HOST[:PORT]")
-@click.option("--token", default="", help="As 'swarm-manager join-token worker' prints it; -: from standard input.")
+@click.option(
+    "--token",
+    default="",
+    help="The token that 'swarm-manager join-token worker' prints; -: read it from standard input.",
+)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"Read the token from a file. Without either it is that of {join_token.VARIABLE}.",
+    help=f"Read the token from a file. The default is the variable {join_token.VARIABLE}.",
 )
-@click.option("--advertise-addr", default="", metavar="IP", help="This host's address for its peers.")
+@click.option("--advertise-addr", default="", metavar="IP", help="Address at which other hosts reach this one.")
 @click.option("--docker-host", default=ENGINE_HOST, show_default=True, help="The engine to run tasks on.")
 @click.option(
     "--image-port",
     type=click.IntRange(0, 65535),
     default=DEFAULT_IMAGE_PORT,
     show_default=True,
-    help="TCP port where other workers fetch images from this one; 0: only through the manager.",
+    help="TCP port where other workers fetch images; 0: only through the manager.",
 )
 @click.option(
     "--keep-images",
@@ -101,7 +105,7 @@ def main() -> None:
     default=DEFAULT_KEEP_IMAGES,
     show_default=True,
     metavar="DAYS",
-    help="Keep images fetched from other workers so long after their last use; 0: for ever.",
+    help="How long to keep images fetched from other workers after their last use; 0: for ever.",
 )
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Give the node a label; repeatable.")
 @click.option(
@@ -109,7 +113,7 @@ def main() -> None:
     type=click.Choice(join.AVAILABILITIES),
     default="active",
     show_default=True,
-    help="Whether the node takes tasks: pause keeps those it has, drain moves them away.",
+    help="Whether the node takes tasks: pause keeps its tasks, drain moves them away.",
 )
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting the service.")
 @_DATA_DIR
@@ -142,7 +146,7 @@ def join_command(
         availability=availability,
     )
     with (
-        interruptible("Interrupted: the join is being taken back."),
+        interruptible("Interrupted: undoing the join."),
         join.taken_back_unless_settled(data) as settle,
     ):
         config = asyncio.run(join.become_member(data, wishes, _warn))
@@ -169,7 +173,7 @@ def _warn(sentence: str) -> None:
         """
     ),
 )
-@click.option("--manager", default="", metavar="HOST[:PORT]", help="Where the manager is now, if it has moved.")
+@click.option("--manager", default="", metavar="HOST[:PORT]", help="New address of the manager, if it has moved.")
 @_DATA_DIR
 @_plain_errors
 def start_command(manager: str, data_dir: Path) -> None:
@@ -182,7 +186,7 @@ def start_command(manager: str, data_dir: Path) -> None:
     status = status_file.read(data.status)
     if status is None or not status.manager:
         hint = join.daemon(data).log_hint()
-        echo(f"The worker runs, but no manager has welcomed it yet: see {hint}", err=True)
+        echo(f"The worker runs, but no manager has accepted it yet: see {hint}", err=True)
 
 
 @main.command("run", epilog=as_epilog("swarm-worker run --data-dir /var/lib/swarm-worker"))
@@ -211,7 +215,7 @@ def leave_command(data_dir: Path) -> None:
         case leave.Told.HEARD:
             echo("This host left the cluster.")
         case leave.Told.REMOVED:
-            echo("This host left the cluster, from which its node had been removed before.")
+            echo("This host left the cluster, which had already removed its node.")
         case leave.Told.UNHEARD:
             echo(
                 "This host left the cluster, but no manager could be told: "
@@ -234,7 +238,7 @@ def leave_command(data_dir: Path) -> None:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How to print it.",
+    help="Output format.",
 )
 @_DATA_DIR
 @_plain_errors

@@ -22,7 +22,7 @@ async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except Exception:  # noqa: BLE001 - without the daemon nobody could even remove what the bug is about
-            _log.exception("a bug ended %s: it begins anew in %g s", name, PAUSE_SECONDS)
+            _log.exception("a bug ended %s: restarting it in %g s", name, PAUSE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return

@@ -126,7 +126,7 @@ class NoProgress(Model, tag_field="Kind", tag="no-progress"):
     """Nothing came to run for `deadline` seconds.
 
     That is for what the update `waits` for, or for `task` (its id): it does not run and says `error`, or `renewing`, it
-    has not taken its new files.
+    has not received its new files.
     """
 
     deadline: float

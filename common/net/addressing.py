@@ -142,7 +142,7 @@ def ipv4_pools(pools: Sequence[str]) -> tuple[IPv4Network, ...]:
         if isinstance(network, IPv4Network):
             found.append(network)
     if not found:
-        raise InvalidArgument("no IPv4 address pool: give one such as --default-addr-pool 10.0.0.0/8")
+        raise InvalidArgument("no IPv4 address pool: give one, such as --default-addr-pool 10.0.0.0/8")
     return tuple(found)
 
 

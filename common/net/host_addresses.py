@@ -64,6 +64,8 @@ def choose_advertised() -> str:
     if len(found) == 1:
         return next(iter(found))
     if not found:
-        raise InvalidArgument("this host has no address that others could reach: give one with --advertise-addr IP")
+        raise InvalidArgument(
+            "this host has no address that other hosts could reach: give one with --advertise-addr IP"
+        )
     listed = ", ".join(f"{address} on {link}" for address, link in sorted(found.items()))
     raise InvalidArgument(f"this host has several addresses ({listed}): choose one with --advertise-addr IP")

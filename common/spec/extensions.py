@@ -167,15 +167,19 @@ SERVICE: tuple[Extension, ...] = (
     Extension(
         "schedule-concurrency",
         _one_of("allow", "forbid", "replace"),
-        "what a due execution does while the one before is not through",
+        "what a due execution does while the previous one still runs",
     ),
     Extension("schedule-deadline", durations.parse, "how late an execution may begin"),
     Extension("schedule-history", _count, "how many past executions' tasks are kept"),
     Extension("canary", _count, "how many tasks an update changes before it holds"),
-    Extension("canary-period", durations.parse, "how long a canary must do well before the update goes on by itself"),
-    Extension("max-unavailable", _share, "how many replicas may be missing at once by what is done on purpose"),
+    Extension(
+        "canary-period", durations.parse, "how long a canary must run well before the update continues by itself"
+    ),
+    Extension(
+        "max-unavailable", _share, "how many replicas may be unavailable at once during updates, drains and moves"
+    ),
     Extension("strategy", _one_of("spread", "binpack"), "how its tasks are placed"),
-    Extension("affinity", _weights, "services whose nodes its tasks like", names=True),
+    Extension("affinity", _weights, "services whose nodes its tasks prefer", names=True),
     Extension("anti-affinity", _weights, "services whose nodes its tasks avoid", names=True),
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
@@ -184,14 +188,14 @@ SERVICE: tuple[Extension, ...] = (
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (
     Extension("digest", _digest, "a salted digest of the content, to see whether it changes"),
-    Extension("version", _count, "which version of its content this is"),
+    Extension("version", _count, "the version of its content"),
     Extension("version-of", str, "the name that had this content before"),
 )
 
 # Labels of the cluster's own specification.
 CLUSTER: tuple[Extension, ...] = (
-    Extension("rebalance", _one_of("off", "auto"), "whether tasks move by themselves when a node joins or returns"),
-    Extension("strategy", _one_of("spread", "binpack"), "how tasks of services that say nothing else are placed"),
+    Extension("rebalance", _one_of("off", "auto"), "whether tasks move automatically when a node joins or returns"),
+    Extension("strategy", _one_of("spread", "binpack"), "how tasks are placed unless their service says otherwise"),
 )
 # Labels of containers: being part of the template, they are what tasks are made from.
 CONTAINER: tuple[Extension, ...] = (

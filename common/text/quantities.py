@@ -28,7 +28,7 @@ def parse_duration(text: str) -> int:
     """Read `1h2m3.5s` as nanoseconds. Raises ValueError."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no duration")
+        raise ValueError(f"{text!r} is not a valid duration")
     parts = _PART.finditer(match["parts"])
     total = sum(int(Decimal(part["number"]) * _UNITS[part["unit"]]) for part in parts)
     if total > _MAX_INT64:
@@ -62,7 +62,7 @@ def parse_size(text: str) -> int:
     """Read `50M`, `1.5gb` or `512` as bytes, in powers of 1024. Raises ValueError."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a valid size")
     size = int(Decimal(match["number"]) * 1024 ** " kmgtp".index(match["unit"].lower() or " "))
     if size > _MAX_INT64:
         raise ValueError(f"{text!r} is too large")
@@ -74,9 +74,9 @@ def parse_cpus(text: str) -> int:
     try:
         value = Decimal(text) * _NANO
     except InvalidOperation:
-        raise ValueError(f"{text!r} is no number of CPUs") from None
+        raise ValueError(f"{text!r} is not a valid number of CPUs") from None
     if not value.is_finite() or value != value.to_integral_value() or value < 0:
-        raise ValueError(f"{text!r} is no number of CPUs (at most nine decimals)")
+        raise ValueError(f"{text!r} is not a valid number of CPUs (at most nine decimals)")
     return int(value)
 
 

@@ -210,6 +210,6 @@ class ChunkTransport(Layer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and not (self._peer_done or self._refused or self._closing):
-            exc = ConnectionResetError("the other end of the stream is gone before it was done")
+            exc = ConnectionResetError("the other end of the stream closed it before it was complete")
         self._closing = True
         self._above.connection_lost(exc)

@@ -190,7 +190,7 @@ def welcomed(reply: AnyMessage) -> Welcome:
             "install the same release on both, with 'deploy/install'"
         )
     if not 0 < welcome.heartbeat <= LONGEST_HEARTBEAT:
-        raise ProtocolError(f"the manager wants a sign of life every {welcome.heartbeat:g} s")
+        raise ProtocolError(f"the manager expects a sign of life every {welcome.heartbeat:g} s")
     return welcome
 
 

@@ -209,7 +209,7 @@ async def dial(
     except TimeoutError as error:
         raise Unavailable(f"no answer from {host}:{port} within {wait:g} s: check the address and firewalls") from error
     except UnicodeError as error:  # what the resolver's encoding of names refuses
-        raise Unavailable(f"cannot reach {who}: {host!r} is no host's name: check the address") from error
+        raise Unavailable(f"cannot reach {who}: {host!r} is not a known host name: check the address") from error
     except OSError as error:
         raise Unavailable(f"cannot reach {who} at {host}:{port}: {error.strerror or error}") from error
     return await opened

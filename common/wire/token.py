@@ -46,7 +46,7 @@ def parse_token(text: str) -> JoinToken:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InvalidArgument(
-            "this is not a join token: one has the form SWMTKN-1-<50 characters>-<25 characters>; "
+            "this is not a join token: its form is SWMTKN-1-<50 characters>-<25 characters>; "
             "'swarm-manager join-token worker' on a manager prints it"
         )
     return JoinToken(match["digest"], match["secret"])

@@ -22,7 +22,7 @@ class Layer(asyncio.Transport, asyncio.Protocol):
 
     @property
     def _below(self) -> asyncio.Transport:
-        assert self._lower is not None, "nobody has this before there is a connection"
+        assert self._lower is not None, "not available before there is a connection"
         return self._lower
 
     @property

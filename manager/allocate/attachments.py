@@ -52,7 +52,9 @@ def decide(view: View, keys: Collection[str], now: float, _: random.Random) -> D
             continue
         remove.append(attachment)
         if attachment.live:
-            reasons.append(f"attachment of container {attachment.name or attachment.id} is removed: it has none")
+            reasons.append(
+                f"attachment of container {attachment.name or attachment.id} is removed: it has no container"
+            )
     return Decision(remove=tuple(remove), wake_at=wake_at, reasons=tuple(reasons))
 
 

@@ -54,7 +54,7 @@ def keep_keys(view: View, now: float, rng: random.Random) -> Decision:
             *(_with_keys(node, _keys(node, wanted, rng) if node.id in members else ()) for node in changed),
         ),
         wake_at={KEY: _next_look(cluster, overlap_ends, now)},
-        reasons=(f"the keys of encrypted networks are of generation {current} now",) if rotated else (),
+        reasons=(f"encrypted networks now use keys of generation {current}",) if rotated else (),
     )
 
 
@@ -70,7 +70,7 @@ def rotate(view: View, now: float) -> Cluster:
         raise FailedPrecondition("no node has a part of an encrypted network: there are no keys to rotate")
     if any(len(node.tunnel_keys) > 1 for node in view.nodes):
         left = max(1.0, view.cluster.tunnel_rotated_at + OVERLAP_SECONDS - now)
-        raise FailedPrecondition(f"the last rotation of the keys is not through: try again in {left:.0f} s")
+        raise FailedPrecondition(f"the last rotation of the keys is not finished: try again in {left:.0f} s")
     return next_generation(view.cluster, now)
 
 

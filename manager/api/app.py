@@ -223,7 +223,7 @@ def _check_text(call: Call) -> None:
 
     """
     if call.headers.get("content-type", "").strip().lower().startswith(_FORMS):
-        raise invalid("the API takes no forms: give parameters in the query")
+        raise invalid("the API does not accept form bodies: give parameters in the query")
     try:
         "".join((call.path, *call.query, *call.query.values())).encode()
     except UnicodeEncodeError:

@@ -36,8 +36,9 @@ _LAST_MANAGER = (
 )
 
 _ENDS_ALL = (
-    "This is the cluster's only manager: with it end the cluster, its services, secrets and certificate authority, for "
-    "good, so '--force' is not enough. If that is what you want, run 'swarm-manager leave --force'. To take a host out "
+    "This is the cluster's only manager. Without it the cluster, its services, secrets and "
+    "certificate authority are lost for good, so '--force' is not enough. If that is what you "
+    "want, run 'swarm-manager leave --force'. To take a host out "
     "of the cluster, run 'swarm-worker leave' on that host."
 )
 

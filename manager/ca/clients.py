@@ -75,13 +75,15 @@ def check_client(view: View, serial: str, name: str, now: float) -> ClientCertif
     record = view.client_certificates.get(serial)
     hint = "'swarm-manager client-cert' on the manager's host makes another"
     if record is None:
-        raise PermissionDenied(f"the certificate {serial} of {name} is not one of this cluster's clients: {hint}")
+        raise PermissionDenied(
+            f"the certificate {serial} of {name} does not belong to a client of this cluster: {hint}"
+        )
     if record.revoked_at:
         raise PermissionDenied(
             f"the certificate {serial} of {name} was revoked at {rfc3339(record.revoked_at)}: {hint}"
         )
     if record.not_after < now:
-        raise PermissionDenied(f"the certificate {serial} of {name} has expired at {rfc3339(record.not_after)}: {hint}")
+        raise PermissionDenied(f"the certificate {serial} of {name} expired at {rfc3339(record.not_after)}: {hint}")
     return record
 
 
@@ -100,7 +102,7 @@ def find(view: View, reference: str, now: float) -> list[ClientCertificate]:
         return named
     found = [each for each in live if len(serial) >= 6 and each.id.startswith(serial)]
     if not found:
-        raise NotFound(f"client certificate {reference} not found: it is of no name or serial number that is valid now")
+        raise NotFound(f"client certificate {reference} not found: no valid certificate has that name or serial number")
     if len(found) > 1:
         raise InvalidArgument(f"client certificate {reference} is ambiguous ({len(found)} matches found)")
     return found

@@ -51,8 +51,8 @@ def check_worker_token(text: str, tokens: JoinTokens) -> None:
             "that 'swarm-manager join-token worker' prints"
         )
     if given.digest != parse_token(tokens.worker).digest:
-        raise Unauthenticated("the join token is of another cluster")
+        raise Unauthenticated("the join token belongs to another cluster")
     raise Unauthenticated(
-        "the join token is not valid (any more): it was rotated or mistyped; "
-        "'swarm-manager join-token worker' prints the present one"
+        "the join token is not valid: it was rotated or mistyped; "
+        "'swarm-manager join-token worker' prints the current one"
     )

@@ -198,7 +198,9 @@ class SwarmGroup(click.Group):
             noun = " ".join([*ctx.command_path.split()[1:], name])
             ctx.fail(f"docker does this, at the same address: docker -H {address(ctx)} {noun} …")
         if self.get_command(ctx, name) is None and name == "swarm":
-            ctx.fail("without that word: init, join-token, leave, cluster update; a host joins with swarm-worker join")
+            ctx.fail(
+                "use init, join-token, leave or cluster update without that word; a host joins with swarm-worker join"
+            )
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

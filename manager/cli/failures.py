@@ -92,7 +92,7 @@ class CommandFailed(SwarmError):
 def not_a_manager(url: str) -> CannotConnect:
     """Explain that a Docker engine answers, which is part of no swarm of its own."""
     return CannotConnect(
-        f"At {url} a Docker engine answers, and no manager.\n"
+        f"At {url} a Docker engine answers, not a manager.\n"
         "Give the manager's address with --host or SWARM_MANAGER_HOST (default unix:///run/swarm-manager/docker.sock)."
     )
 
@@ -109,7 +109,7 @@ def no_answer(url: str, seconds: float) -> CannotConnect:
     return CannotConnect(
         f"The manager at {url} takes connections, but has not answered for {seconds:g} s: it hangs, or its host does.\n"
         "On its host `journalctl -u swarm-manager` is its log (without systemd: daemon.log in its data directory), and "
-        "`systemctl restart swarm-manager` starts it anew; containers run on meanwhile."
+        "`systemctl restart swarm-manager` restarts it; containers keep running meanwhile."
     )
 
 
@@ -138,8 +138,8 @@ def cannot_connect(url: str, cause: BaseException) -> CannotConnect:
     if isinstance(cause, FileNotFoundError):
         return CannotConnect(
             f"{head}: there is no such socket. Is swarm-manager running?\n"
-            "`swarm-manager start` starts this host's manager again, `swarm-manager init` makes a new cluster; another "
-            f"address is given with --host or SWARM_MANAGER_HOST.{_dockers_own()}"
+            "`swarm-manager start` starts this host's manager again, `swarm-manager init` makes a new "
+            f"cluster. Give another address with --host or SWARM_MANAGER_HOST.{_dockers_own()}"
         )
     if isinstance(cause, ConnectionRefusedError):
         return CannotConnect(

@@ -38,7 +38,7 @@ _PATHS = {
 @click.argument("references", nargs=-1, required=True, metavar="NAME|ID...", shell_complete=complete_anything)
 @format_flag("-f")
 @flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of containers too.")
-@flag("--type", "kind", type=click.Choice(list(_PATHS)), help="Only look among objects of this kind.")
+@flag("--type", "kind", type=click.Choice(list(_PATHS)), help="Only inspect objects of this kind.")
 @with_client
 async def inspect_any(client: Client, /, references: tuple[str, ...], layout: str, *, size: bool, kind: str) -> None:
     """Show all that is known of one or more objects of any kind."""

@@ -62,7 +62,7 @@ class Barrier:
         outcomes = await asyncio.gather(*(self._caught_up(*each) for each in waiting.items()))
         late = sorted(node_id for node_id, in_time in zip(waiting, outcomes, strict=True) if not in_time)
         if late:
-            _log.warning("containers are stopped although these nodes may still send to them: %s", ", ".join(late))
+            _log.warning("stopping containers although these nodes may still send to them: %s", ", ".join(late))
 
     async def _caught_up(self, node_id: str, waiting: asyncio.Future[None]) -> bool:
         """Wait for one node for as long as it is worth it; whether it was in time."""

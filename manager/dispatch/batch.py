@@ -68,7 +68,7 @@ class WriteBatch(Generic[T]):
         except Exception:  # noqa: BLE001 - whatever it is, it is logged and told
             # Whoever handed in the item that trips a bug must not end the manager; all of the batch are told.
             _log.exception("a bug: %d changes were not stored", len(batch))
-            error = Unavailable("the manager has a bug and did not store this: its log says more")
+            error = Unavailable("internal error: this was not stored; see the manager's log")
         except BaseException:
             self._answer(batch, Unavailable("the manager stopped before this change was stored"))
             raise

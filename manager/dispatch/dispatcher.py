@@ -211,7 +211,7 @@ class Dispatcher:
             case RelayHello() as hello:
                 await self.images.relay(channel, hello, settle)
             case _:
-                raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
+                raise PermissionDenied(f"{channel.peer} opened a stream that was not requested")
 
     async def _answer(
         self, channel: Channel, opening: RootRequest | JoinRequest | Withdraw | Unfit, request_id: int
@@ -259,7 +259,7 @@ class Dispatcher:
         is_new = node.joining is not None or self._clock.now() - node.created_at < JOIN_GRACE
         await self._parts.nodes.submit(Withdrawn(node.id) if is_new else Left(node.id))
         self._liveness.forget(node.id)
-        _log.info("node %s (%s) takes its join back", node.id, node.name)
+        _log.info("node %s (%s) cancels its join", node.id, node.name)
         await channel.send(LeaveAck(), request_id)
 
     async def _note_unfit(self, channel: Channel, opening: Unfit, request_id: int) -> None:
@@ -400,7 +400,7 @@ class Dispatcher:
             self._parts.directory.hear(change_set.changes)
         except Exception:  # noqa: BLE001 - the nodes of all other changes must hear of theirs
             if self._doubt_ends is None:
-                _log.exception("cannot tell whom changes concern: every node starts over in %g s", PAUSE_SECONDS)
+                _log.exception("cannot tell which nodes changes concern: every node starts over in %g s", PAUSE_SECONDS)
                 self._doubt_ends = asyncio.get_running_loop().time() + PAUSE_SECONDS
 
     def _hear_removal(self, change: Change) -> None:

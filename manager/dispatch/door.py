@@ -121,7 +121,8 @@ class Door:
         assert hearing.node is not None, "hosts that join are refused"
         for refusal in self.refusals.add(hearing.node_id, hearing.refusals, hearing.now):
             _log.warning(
-                "node %s (%s) is not believed in %s: %s (said once; 'swarm-manager node inspect' counts)",
+                "node %s (%s) sent a value of %s that was refused: %s (logged once; 'swarm-manager node "
+                "inspect' counts)",
                 hearing.node.name,
                 hearing.node_id,
                 refusal.field,

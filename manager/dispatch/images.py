@@ -160,13 +160,13 @@ class ImageBroker:
         ticket = self._tickets.get(hello.ticket)
         identity = channel.peer.identity
         if identity is None or ticket is None or ticket.fetcher != identity.node_id or ticket.until < _now():
-            raise PermissionDenied(f"{channel.peer} has no ticket for an image")
+            raise PermissionDenied(f"{channel.peer} does not have a ticket for an image")
         member(self._store.view, identity)
         if self._relays.total() >= MAX_RELAYS or self._relays[identity.node_id] >= RELAYS_OF_NODE:
-            raise ResourceExhausted("too many images go through this manager at once: try again")
+            raise ResourceExhausted("too many image transfers through this manager: try again")
         source = self._sessions.get(ticket.source)
         if source is None:
-            raise NotFound(f"node {ticket.source} is not connected any more")
+            raise NotFound(f"node {ticket.source} is no longer connected")
         expected()
         self._relays[identity.node_id] += 1
         try:
@@ -211,7 +211,7 @@ class ImageBroker:
             _log.warning("node %s does not say whether it has image %s: %r", node_id, image_id, error)
             return ""
         if seen.image_id and not begins_with(seen.image_id, image_id):
-            _log.warning("node %s answers with another image than %s: that is not believed", node_id, image_id)
+            _log.warning("node %s answered with an image other than %s: refused", node_id, image_id)
             return ""
         return seen.image_id
 

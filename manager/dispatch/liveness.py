@@ -168,7 +168,7 @@ class Losses:
 
     def _judge(self, node: Node) -> Down | NeverCame:
         if node.joining is not None:
-            _log.warning("the join of node %s (%s) is taken back: no session followed it", node.id, node.name)
+            _log.warning("the join of node %s (%s) is cancelled: no session followed", node.id, node.name)
             return NeverCame(node.id)
         why = self._refusals.get(node.id) or _why(node)
         _log.warning("node %s (%s) is down: %s", node.id, node.name, why)
@@ -177,5 +177,5 @@ class Losses:
 
 def _why(node: Node) -> str:
     if node.status.state == "disconnected":
-        return "its agent was stopped on purpose, and did not come back in time"
+        return "its agent was stopped, and did not come back in time"
     return SILENT

@@ -161,13 +161,13 @@ def member(view: View, identity: Identity) -> Node:
     node = view.nodes.get(identity.node_id)
     if node is None:
         raise PermissionDenied(
-            f"node {identity.node_id} is not (any more) part of this cluster: "
+            f"node {identity.node_id} is not part of this cluster: "
             "run 'swarm-worker leave', then 'swarm-worker join' to come back"
         )
     if not {identity.serial, ANY_CERTIFICATE} & set(node.certificate_serials):
         raise PermissionDenied(
-            f"this certificate of node {identity.node_id} is not valid any more: "
-            "it was replaced, or the node has left; run 'swarm-worker leave', then 'swarm-worker join' to come back"
+            f"this certificate of node {identity.node_id} is no longer valid: it was replaced, or the "
+            "node has left; run 'swarm-worker leave', then 'swarm-worker join' to come back"
         )
     return node
 

@@ -63,7 +63,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The worker takes its join back."""
+    """The worker cancels its join."""
 
     node_id: str
 
@@ -122,7 +122,7 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down
         case Described():
             return _described(tx, node, write.description)
         case Away():
-            message = f"its agent was stopped on purpose and has {write.grace:g} s to come back; its containers run on"
+            message = f"its agent was stopped and has {write.grace:g} s to come back; its containers keep running"
             status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
             return msgspec.structs.replace(node, status=status)
         case Down():

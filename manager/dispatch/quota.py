@@ -190,7 +190,9 @@ class Visitors:
             return self._strangers, source
         node_id = peer.identity.node_id
         if self._of_node[node_id] >= VISITS_OF_NODE:
-            raise ResourceExhausted(f"node {node_id} has {VISITS_OF_NODE} connections that have not said what for")
+            raise ResourceExhausted(
+                f"node {node_id} has {VISITS_OF_NODE} connections that have not stated their purpose"
+            )
         return self._of_node, node_id
 
     def _in_vain(self, peer: PeerInfo) -> None:

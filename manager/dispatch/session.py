@@ -257,7 +257,7 @@ class Session:
         was_slowed = self._quota.slowed
         pause = self._quota.spend(frame.message, size, asyncio.get_running_loop().time())
         if pause and not was_slowed:
-            _log.warning("node %s says more than a node may: it is slowed", self.node_id)
+            _log.warning("node %s sends more than a node may: it is slowed down", self.node_id)
         return pause
 
     def _believed(self, frame: Frame) -> Frame | None:

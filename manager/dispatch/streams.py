@@ -80,7 +80,7 @@ class Streams:
         identity = channel.peer.identity
         pending = self._pending.get(hello.stream_id)
         if identity is None or pending is None or pending.node_id != identity.node_id or pending.channel.done():
-            raise PermissionDenied(f"{channel.peer} opened a stream that nobody waits for")
+            raise PermissionDenied(f"{channel.peer} opened a stream that was not requested")
         expected()
         if hello.error:
             pending.channel.set_exception(Unavailable(f"node {pending.node_id}: {hello.error}"))

@@ -70,7 +70,7 @@ def roll_back(view: View, service: Service, revision: int, now: float, by: str =
     spec = revisions.at(service, revision)
     if spec is None:
         kept = ", ".join(str(past.revision) for past in service.history) or "none"
-        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: kept are {kept}")
+        raise FailedPrecondition(f"service {service.name} has no past revision {revision}: it has {kept}")
     return _return(view, service, spec, now, reason)
 
 
@@ -183,7 +183,7 @@ def fill_in_count(service: Service, spec: ServiceSpec, *, scale: bool) -> tuple[
         return autoscale.with_replicas(spec, policy.within(before)), ()
     if asked == status.declared and not scale:
         kept = policy.within(before)
-        warning = f"{service.name} keeps {kept} tasks: it is autoscaled, {asked} was only what it began with"
+        warning = f"{service.name} keeps {kept} tasks: it is autoscaled, and {asked} is only its initial number"
         return autoscale.with_replicas(spec, kept), (warning,)
     _check_count(service.name, policy, asked)
     return spec, ()
@@ -248,20 +248,20 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
             _check_stays(spec.name, present[name])
     graph = {name: extensions.of(service).depends_on for name, service in present.items()}
     if found := start_order.cycle({**graph, spec.name: wanted}, spec.name):
-        raise InvalidArgument(f"services depend on each other in a circle: {start_order.told(found)}")
+        raise InvalidArgument(f"services depend on each other in a cycle: {start_order.told(found)}")
 
 
 def _check_ends(name: str, service: Service) -> None:
     if not service.spec.ends:
         raise InvalidArgument(
-            f"service {name} waits for {service.name} to complete, which is restarted whenever it does: "
-            "give that the restart condition none or on-failure, or make it a job"
+            f"service {name} waits for {service.name} to complete, but that service is restarted whenever "
+            "it completes: give it the restart condition none or on-failure, or make it a job"
         )
 
 
 def _check_stays(name: str, service: Service) -> None:
     if service.spec.mode.is_job:
         raise InvalidArgument(
-            f"service {name} waits for {service.name} to be healthy, which a job never is, as it ends: "
+            f"service {name} waits for {service.name} to be healthy, but a job never is: "
             "wait for it to complete (completed, in a compose file service_completed_successfully)"
         )

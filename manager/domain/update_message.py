@@ -63,7 +63,7 @@ def remark(said: Remark) -> str:
         case AwaitsServices():
             return waits_for(said.services)
         case AwaitsReplicas():
-            return "waits, as no more replicas may be missing (max-unavailable)"
+            return "waits, as no more replicas may be unavailable (max-unavailable)"
         case TaskReplaced():
             return f"task {said.task} is replaced: {said.error}"
         case StopsFirst():
@@ -109,7 +109,7 @@ def _cause(reason: TasksFailed | NoProgress) -> str:
 def _standstill(reason: NoProgress) -> str:
     if reason.waits is not None:
         return f"it {remark(reason.waits)}"
-    lacks = "has not taken its new files" if reason.renewing else f"does not run ({reason.error})"
+    lacks = "has not received its new files" if reason.renewing else f"does not run ({reason.error})"
     return f"task {reason.task} {lacks}"
 
 

@@ -42,9 +42,9 @@ class Autoscaling:
                 try:
                     await self._look(service_id)
                 except Unavailable as error:
-                    _log.error("could not store how many tasks there are to be: %s", error.message)
+                    _log.error("could not store the number of tasks: %s", error.message)
                 except Exception:  # noqa: BLE001 - a bug with one service must not end the loop; it is logged whole
-                    _log.exception("cannot scale service %s: looking again with its next measurements", service_id)
+                    _log.exception("cannot scale service %s: trying again with its next measurements", service_id)
             self._forget()
 
     async def _look(self, service_id: str) -> None:

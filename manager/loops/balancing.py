@@ -92,7 +92,7 @@ class Balancing:
         try:
             await self._step(load, now)
         except Unavailable as error:
-            _log.error("could not store which tasks move: %s", error.message)
+            _log.error("could not store the moves of tasks: %s", error.message)
             self.due = now + LOOK_AGAIN
         except Exception:  # noqa: BLE001 - a bug here must not end the scheduling; it is logged whole
             _log.exception("cannot decide which tasks move: trying again later")

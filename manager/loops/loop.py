@@ -106,7 +106,7 @@ class Loop:
         try:
             batch = await changes.next()
         except Lagged:
-            self._log.warning("%s fell behind the changes: going over everything", self._rule.name)
+            self._log.warning("%s fell behind the changes: deciding everything again", self._rule.name)
             self._mark_all()
             return
         for change_set in batch:
@@ -120,7 +120,7 @@ class Loop:
         except Exception:  # noqa: BLE001 - a bug with one change must not keep others from being followed
             if _EVERYTHING in self._alarms:
                 return
-            words = "%s cannot tell what the change of %s concerns: going over everything in %g s"
+            words = "%s cannot tell what the change of %s concerns: deciding everything again in %g s"
             self._log.exception(words, self._rule.name, change.current.id, PAUSE_SECONDS)
             self._alarms.set({_EVERYTHING: self._clock.now() + PAUSE_SECONDS})
 

@@ -83,7 +83,7 @@ class Scheduling:
                     for change in change_set.changes:
                         self._take_in(change)
         except Lagged:
-            _log.warning("scheduling fell behind the changes: going over everything")
+            _log.warning("scheduling fell behind the changes: deciding everything again")
             self._start_over()
         except TimeoutError:
             pass  # what is due is taken below
@@ -136,7 +136,7 @@ class Scheduling:
         try:
             dropped = await self._store.update(lambda tx: self._commit(tx, result))
         except Unavailable as error:
-            _log.error("could not store where tasks go: %s", error.message)
+            _log.error("could not store the placement of tasks: %s", error.message)
             for group in groups:
                 self._todo.pop(group, None)
             self._later.update(dict.fromkeys(groups, now + RETRY_SECONDS))

@@ -109,7 +109,7 @@ def choose(service: Service, policy: Policy, history: Sequence[Recommendation], 
     if up > replicas and _free(service, policy, now, up=True):
         return _scaled(replicas, policy, up, history[-1].reason)
     if down < replicas and _free(service, policy, now, up=False):
-        reason = f"{history[-1].reason}, no more needed for {durations.told(policy.down)}"
+        reason = f"{history[-1].reason}, fewer needed for {durations.told(policy.down)}"
         return _scaled(replicas, policy, down, reason)
     return None
 

@@ -223,13 +223,13 @@ def _begin_run(case: Case, said: Extensions, due: float) -> None:
     """Begin another iteration, unless it is too late or the one before is not through and may not be replaced."""
     late = case.now - due
     if said.schedule_deadline and late > said.schedule_deadline:
-        case.reason(f"a scheduled execution is passed over: it is {late:.0f} s late")
+        case.reason(f"a scheduled execution is skipped: it is {late:.0f} s late")
         return
     if said.schedule_concurrency == "forbid" and _unfinished(case):
-        case.reason("a scheduled execution is passed over: the one before is not through")
+        case.reason("a scheduled execution is skipped: the previous one is still running")
         return
     if len(executions.beside(case.service)) >= executions.MOST_BESIDE:
-        case.reason(f"a scheduled execution is passed over: {executions.MOST_BESIDE} before it are not through")
+        case.reason(f"a scheduled execution is passed over: {executions.MOST_BESIDE} earlier ones are still running")
         return
     status = executions.begun(case.service, case.now)
     case.update(msgspec.structs.replace(case.service, job_status=status))

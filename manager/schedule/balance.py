@@ -57,7 +57,7 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
     for mount in container.mounts if container is not None else ():
         driver = mount.volume_options.driver_config if mount.volume_options is not None else None
         if mount.type == "bind" or (mount.type == "volume" and (driver is None or driver.name in ("", "local"))):
-            return f"its data at {mount.target} is on the node where it runs"
+            return f"its data at {mount.target} is on its present node"
     return ""
 
 

@@ -41,11 +41,11 @@ def check(old: Task, new: Task) -> None:
 
     """
     if new.status.state < old.status.state:
-        raise _broken("its observed state would go back", old, new)
+        raise _broken("its observed state would move backwards", old, new)
     if old.node_id and new.node_id != old.node_id:
         raise _broken("it would move to another node", old, new)
     if new.desired_state < old.desired_state:
-        raise _broken("it would be wanted again", old, new)
+        raise _broken("its desired state would move backwards", old, new)
     if (new.service_id, new.slot) != (old.service_id, old.slot):
         raise _broken("it would change its slot", old, new)
 

@@ -185,7 +185,7 @@ class Store:
             return error
         except Exception:  # noqa: BLE001 - the changes that trip a bug must not keep all others from being stored
             _log.exception("a bug: %d changes were not stored", sum(len(each.changes) for each in change_sets))
-            return Unavailable("the manager has a bug and did not store this: its log says more")
+            return Unavailable("internal error: this was not stored; see the manager's log")
         return None
 
     def _run(self, job: _Job, batch: Transaction, change_sets: list[ChangeSet]) -> list[_Job]:

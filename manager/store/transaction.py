@@ -70,7 +70,7 @@ class Tables:
         cluster = next(iter(self.clusters), None)
         if cluster is not None:
             return cluster
-        raise Unavailable("this manager has no cluster yet: run 'swarm-manager init' first")
+        raise Unavailable("this manager does not have a cluster yet: run 'swarm-manager init' first")
 
     def of(self, kind: type[StoredObject]) -> Any:
         """Return the table of a kind of object, for code that handles all kinds alike."""

@@ -65,7 +65,7 @@ async def test_an_image_that_nobody_holds_is_warned_of(docker: DockerCli, engine
     engines.own.images.clear()
     assert f"web:1 {ONE}" in await docker.ok(*ROWS)
     created = await docker.run("service", "create", "-d", "--name", "web", "web:1")
-    assert (created.code, "which no connected node holds" in created.err) == (0, True)
+    assert (created.code, "which no connected node has" in created.err) == (0, True)
     assert await docker.ok("rmi", "-f", "web:1") == "Untagged: web:1"
     assert await docker.ok(*ROWS) == ""
 
@@ -82,7 +82,7 @@ async def test_run_pulls_what_nobody_named_and_not_what_is_the_clusters(
     engines.own.images.clear()
     engines.own.registry["web:1"] = THREE
     refused = await docker.run("create", "web:1")
-    assert (refused.code, "which no connected node holds" in refused.err) == (1, True)
+    assert (refused.code, "which no connected node has" in refused.err) == (1, True)
     assert engines.own.paths("POST").count("/images/create") == 1, "no stranger's image comes in its place"
 
 

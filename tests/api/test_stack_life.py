@@ -159,7 +159,7 @@ async def test_secrets_of_other_clients_are_planned_without_guessing(swarm: Swar
     await docker.ok("stack", "deploy", "--resolve-image", "never", "--detach=true", "-c", str(file), "shop")
     planned = await swarm.run(*plan(file))
     assert planned.code == 0, planned
-    assert "secret shop_key: made by another client, so whether its content changes is not known" in planned.err
+    assert "secret shop_key: made by another client, so it is not known whether its content changes" in planned.err
 
 
 async def test_dockers_deploy_rotates_as_well(docker: DockerCli, file: Path):

@@ -70,7 +70,7 @@ async def test_a_node_is_drained_comes_back_and_gets_its_share_again(cluster: Cl
         assert await homes(cluster, "web") == {"h1": 2, "h2": 2, "h3": 2}
     assert watch.fewest >= 6
     again = await cluster.swarm("cluster", "rebalance", "--dry-run")
-    assert again.stdout == "Nothing to move: all is as even as it gets.\n"
+    assert again.stdout == "Nothing to move: the load is as even as it can be.\n"
     before = {task["ID"] for task in await cluster.tasks("web")}
     await cluster.swarm("cluster", "rebalance")
     assert {task["ID"] for task in await cluster.tasks("web")} == before
@@ -94,7 +94,7 @@ async def test_data_and_jobs_are_not_moved(cluster: Cluster) -> None:
     await cluster.swarm("service", "create", "--detach", "--name", "db", "--mount", "source=data,target=/data", *SLEEP)
     done = await cluster.swarm("service", "rebalance", "db", check=False)
     assert done.returncode == 1
-    assert "service db cannot be rebalanced: its data at /data is on the node where it runs" in done.stderr
+    assert "service db cannot be rebalanced: its data at /data is on its present node" in done.stderr
     await cluster.swarm("service", "rm", "db")
 
 

@@ -467,7 +467,7 @@ async def test_a_new_network_has_the_range_of_one_that_was_removed_just_now(swar
         said = worker.output().removeprefix(before[name])
         assert "overlap" not in said  # it may say that the old one is still in use
         assert "was missing" not in said
-        assert "may still name it" not in said
+        assert "may still lead to it" not in said
 
 
 @long

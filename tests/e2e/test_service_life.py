@@ -293,4 +293,4 @@ async def test_an_autoscaled_service_follows_what_its_containers_say_and_use(swa
     shown = (await swarm.swarm("service", "inspect", "--pretty", "web")).stdout
     (last,) = [line for line in shown.splitlines() if line.startswith(" Last:")]
     assert " → 1" in last
-    assert "no more needed for 3s" in last
+    assert "fewer needed for 3s" in last

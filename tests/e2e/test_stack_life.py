@@ -166,7 +166,7 @@ async def test_a_file_that_is_wrong_fails_the_plan(swarm: Cluster, file: Path) -
     )
     failed = await stack(swarm, "plan", file, check=False)
     assert failed.returncode == 1
-    assert "depend on each other in a circle: app → db → app" in failed.stderr
+    assert "depend on each other in a cycle: app → db → app" in failed.stderr
 
 
 async def test_a_stack_starts_and_is_updated_in_the_order_of_its_dependencies(swarm: Cluster, file: Path) -> None:

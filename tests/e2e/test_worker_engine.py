@@ -356,7 +356,7 @@ async def test_a_container_stopped_by_hand_has_failed(worker):
     await worker.until(task, S.RUNNING)
     await worker.host.docker("stop", task.name)
     failed = await worker.until(task, S.COMPLETE)
-    assert (failed.state, failed.err) == (S.FAILED, "task: stopped from outside of the cluster (signal 15)")
+    assert (failed.state, failed.err) == (S.FAILED, "task: stopped from outside the cluster (signal 15)")
 
 
 async def test_bridges_stand_in_for_networks_and_host_ports_are_bound(worker):

@@ -79,7 +79,7 @@ async def test_join_run_leave(lab, token, number):
     assert {line.split()[0] for line in modes.splitlines()} <= {"600", "700"} | {"644"}, modes
 
     again = await worker(host, "join", "--token", token, lab.hosts[0].ip, check=False)
-    assert (again.returncode, "has joined cluster" in again.stderr) == (1, True)
+    assert (again.returncode, "has already joined cluster" in again.stderr) == (1, True)
 
     # Killed and started again, it is the same node.
     await host.run("kill", "-9", str(status["pid"]))
@@ -123,7 +123,7 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     digest, _, secret = token.removeprefix("SWMTKN-1-").partition("-")
     assert "is not of the cluster that answers there" in await refused(lab, host, f"SWMTKN-1-{'0' * 50}-{secret}")
     assert "token" in await refused(lab, host, f"SWMTKN-1-{digest}-{'0' * 25}")
-    assert "is no manager's address" in await refused(lab, host, token, address="10.0.0.1:port")
+    assert "is not the address of a manager" in await refused(lab, host, token, address="10.0.0.1:port")
     assert lab.hosts[1].ip in await refused(lab, host, token, address=f"{lab.hosts[1].ip}:2377")
     no_engine = await refused(lab, host, token, "--docker-host", "unix:///run/no-such.sock")
     assert "no Docker engine answers at unix:///run/no-such.sock" in no_engine
@@ -189,7 +189,7 @@ async def test_leaving_what_a_node_was_removed_from_before_says_so(lab):
     node_id = json.loads((await worker(host, "status", "--format", "json")).stdout)["node_id"]
     await lab.hosts[0].run("swarm-manager", "node", "rm", "--force", node_id)
     left = await worker(host, "leave")
-    assert left.stdout.strip() == "This host left the cluster, from which its node had been removed before."
+    assert left.stdout.strip() == "This host left the cluster, which had already removed its node."
     assert "does not hear" not in left.stderr
     await nothing_left(host)
 

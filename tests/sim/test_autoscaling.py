@@ -81,7 +81,7 @@ def test_up_fast_and_down_slow() -> None:
             await here.stays(6, 290)
             await here.reaches(2, 40)
             assert " → 2 (1 needed, 2 is the minimum): cpu at " in here.message
-            assert here.message.endswith(", no more needed for 5m")
+            assert here.message.endswith(", fewer needed for 5m")
             await here.stays(2, 600)
             here.load = 40.0
             await here.reaches(10, 60)

@@ -380,7 +380,7 @@ def _connector(host: str) -> aiohttp.BaseConnector:
         return aiohttp.UnixConnector(host.removeprefix("unix://"), limit=0)
     if host.startswith("tcp://") and _has_port(host):
         return aiohttp.TCPConnector(limit=0)
-    raise InvalidArgument(f"{host!r} is no Docker host: write unix:///var/run/docker.sock or tcp://127.0.0.1:2375")
+    raise InvalidArgument(f"{host!r} is not a Docker host: write unix:///var/run/docker.sock or tcp://127.0.0.1:2375")
 
 
 def _has_port(host: str) -> bool:

@@ -46,13 +46,13 @@ class Hanging:
                 raise EngineDown(
                     f"the Docker engine at {self._host} hangs: it has not answered for "
                     f"{self.pulse.silence + self.pulse.patience:g} s "
-                    "(`systemctl restart docker` on its host starts it anew)"
+                    "(`systemctl restart docker` on its host restarts it)"
                 )
             stuck.result()
             raise EngineDown(
-                f"the Docker engine at {self._host} answers, but does nothing: containerd, under it, hangs; it has "
-                f"said nothing for {self.changes.patience:g} s "
-                "(`systemctl restart containerd` on its host starts it anew)"
+                f"the Docker engine at {self._host} answers, but makes no progress: containerd hangs; nothing "
+                f"was heard of it for {self.changes.patience:g} s "
+                "(`systemctl restart containerd` on its host restarts it)"
             )
         finally:
             dead.cancel()

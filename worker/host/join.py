@@ -80,8 +80,8 @@ async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str],
     if data.joined:
         config = data.load()
         raise AlreadyExists(
-            f"this host has joined cluster {config.cluster_id} already, as node {config.node_id}: "
-            "leave that first with 'swarm-worker leave', or join another engine with --docker-host and --data-dir"
+            f"this host has already joined cluster {config.cluster_id} as node {config.node_id}: leave it "
+            "first with 'swarm-worker leave', or join another engine with --docker-host and --data-dir"
         )
     parse_token(wishes.token)
     check_ip(wishes.advertise_addr)
@@ -235,7 +235,7 @@ def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
     why = status.refused if status is not None else ""
     if not why and background.log_file.exists():  # it goes with the rest
         why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise Unavailable(f"the worker runs, but no manager welcomes it: {why or f'see {background.log_hint()}'}")
+    raise Unavailable(f"the worker runs, but no manager has accepted it: {why or f'see {background.log_hint()}'}")
 
 
 def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
@@ -262,7 +262,7 @@ def check_ip(text: str) -> None:
 
     """
     if text and not is_one_host(text):
-        raise InvalidArgument(f"--advertise-addr {text!r} is no IP address of this host: write it as 10.0.0.5")
+        raise InvalidArgument(f"--advertise-addr {text!r} is not an IP address of this host: write it as 10.0.0.5")
 
 
 def check_not_running(data: DataDir) -> None:

@@ -27,7 +27,7 @@ def read_token(given: str, file: Path | None, environment: MutableMapping[str, s
     """
     inherited = environment.pop(VARIABLE, "")
     if given and file is not None:
-        raise InvalidArgument("--token and --token-file: give one of them")
+        raise InvalidArgument("give either --token or --token-file")
     if given == STANDARD_INPUT:
         token = _from_standard_input()
     elif file is not None:

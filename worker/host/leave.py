@@ -74,7 +74,7 @@ async def undo(data: DataDir) -> Told:
             await engine.info()
         await _clear(data, config, engine)
     except (SwarmError, OSError, TimeoutError) as error:
-        _log.warning("what tasks may have left on this host stays: %s", error or "the engine does not answer")
+        _log.warning("what tasks have left on this host stays: %s", error or "the engine does not answer")
     finally:
         await engine.close()
         data.wipe()
@@ -88,7 +88,9 @@ async def withdraw_with(managers: Sequence[str], member: Membership) -> Told:
         try:
             files.write(member.certificate, member.key, member.root_certificate)
         except OSError as error:
-            _log.warning("the manager cannot be told that this join has failed: %s: it forgets it by itself", error)
+            _log.warning(
+                "the manager cannot be told that this join has failed: %s: it will forget the node by itself", error
+            )
             return Told.UNHEARD
         return await _withdraw(managers, client_context(files))
 
@@ -157,7 +159,7 @@ async def _tell(managers: Sequence[str], say: Callable[[str], Awaitable[None]]) 
         except PermissionDenied:
             return Told.REMOVED
         except SwarmError as error:
-            _log.warning("%s does not hear that this node leaves: %s", address, error.message)
+            _log.warning("%s was not told that this node leaves: %s", address, error.message)
         except TimeoutError:
-            _log.warning("%s does not hear that this node leaves: no answer within %g s", address, LEAVE_SECONDS)
+            _log.warning("%s was not told that this node leaves: no answer within %g s", address, LEAVE_SECONDS)
     return Told.UNHEARD

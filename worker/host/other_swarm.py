@@ -29,6 +29,6 @@ def warning(info: JSON, tunnel_port: int) -> str:
             "another port, with 'swarm-manager init --data-path-port PORT'"
         )
     return (
-        "this host's engine is a node of a Docker Swarm, too: neither of the two knows what the other runs here, and "
-        "which ports it publishes"
+        "this host's engine is a node of a Docker Swarm, too: neither knows which containers the "
+        "other runs here, nor which ports it publishes"
     )

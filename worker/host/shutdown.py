@@ -22,6 +22,6 @@ async def is_going_down() -> bool:
         async with asyncio.timeout(PATIENCE_SECONDS):
             said = await command.run("systemctl", "is-system-running")
     except (Unavailable, TimeoutError) as error:
-        _log.warning("systemd does not say whether this host is going down, so it is taken to stay: %s", error)
+        _log.warning("systemd does not say whether this host is shutting down; assuming that it is not: %s", error)
         return False
     return said.text.strip() == "stopping"

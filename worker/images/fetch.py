@@ -140,7 +140,7 @@ class ImageFetcher:
         # What came was the image; an engine with another kind of image store than the source's calls it otherwise.
         name = image_id if await self._engine.image(image_id) is not None else loaded
         if not name or await self._engine.image(name) is None:
-            raise WrongImage(f"the engine loaded what came, but has no image {name or image_id}")
+            raise WrongImage(f"the engine loaded the archive, but has no image {name or image_id}")
         _log.info("image %s fetched from %s, %d of its layers were here", image_id, brief(source.hostname), present)
         return name
 
@@ -160,7 +160,7 @@ class ImageFetcher:
         try:
             free = shutil.disk_usage(root).free
         except OSError as error:
-            _log.warning("cannot look for room for an image on the disk of %r: %s", root, error)
+            _log.warning("cannot check the free space for an image on the disk of %r: %s", root, error)
             return 2 * size + SLACK
         if size > free:
             raise Unavailable(f"the image has {human_size(size)}, and {root} only {human_size(free)} left")
@@ -289,5 +289,5 @@ class Pace:
         if self._waited < self.window:
             return
         if self._moved < self.least * self._waited:
-            raise TooSlow(f"only {self._moved} bytes in {self._waited:.2g} s, which is too slow to be of use")
+            raise TooSlow(f"only {self._moved} bytes in {self._waited:.2g} s, which is too slow")
         self._waited, self._moved = 0.0, 0

@@ -66,7 +66,7 @@ class FetchedImages:
             try:
                 await self.look(wanted())
             except SwarmError as error:
-                _log.warning("cannot clear images away: %s", error.message)
+                _log.warning("cannot remove unused images: %s", error.message)
 
     async def look(self, wanted: Collection[str]) -> None:
         """Remove what has not been wanted for long."""
@@ -84,7 +84,7 @@ class FetchedImages:
         for image_id in (await self._questions.spared(SpareImages(image_ids=tuple(old)))).image_ids:
             if image_id in old and await self._engine.remove_image(self.name(image_id) or image_id):
                 del self._known[image_id]
-                _log.info("image %s, fetched and not used any more, is removed", image_id)
+                _log.info("image %s, fetched and no longer used, is removed", image_id)
 
     def _save(self) -> None:
         try:
@@ -99,5 +99,5 @@ def _load(path: Path) -> dict[str, Fetched]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
-        _log.warning("cannot read %s: %s; images that were fetched before are kept for ever", path, error)
+        _log.warning("cannot read %s: %s; images that were fetched before are kept", path, error)
         return {}

@@ -138,7 +138,7 @@ class ImageServer:
                 await self._granted.wait_for(lambda: ticket in self._grants)
                 return self._grants[ticket]
         except TimeoutError:
-            raise PermissionDenied("no manager has told this worker of that ticket") from None
+            raise PermissionDenied("no manager has announced that ticket to this worker") from None
 
     async def _offer(self, channel: Channel, image: Image) -> ImageWant:
         await channel.send(ImageOffer(size=image.size, layers=image.layers))

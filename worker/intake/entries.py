@@ -73,7 +73,7 @@ def _drop_seconds(
         holder = holders.setdefault(value, name)
         if holder != name:
             del values[name]
-            refused.append(Refusal(kind, name, f"{what} {value} is that of {holder} already"))
+            refused.append(Refusal(kind, name, f"{what} {value} already belongs to {holder}"))
 
 
 def _same(old: Mapping[str, V], new: Mapping[str, V]) -> bool:

@@ -73,7 +73,7 @@ def read_network(own: Id, sent: model.Network, refuse: Refuse) -> Network:
     subnet = range4(sent.subnets[0].subnet)
     within = range4(sent.subnets[0].range or sent.subnets[0].subnet)
     if not within.subnet_of(subnet) or subnet.prefixlen > SMALLEST_LEASE:
-        raise Unusable(f"its containers cannot be in {within} of {subnet}")
+        raise Unusable(f"its containers cannot have addresses in {within} of {subnet}")
     prefix6 = next((range6(each.subnet) for each in sent.subnets if ":" in each.subnet), None)
     if prefix6 is not None and prefix6.prefixlen > SMALLEST_SUBNET:
         raise Unusable(f"its subnet {prefix6} has no room for addresses that follow from IPv4 ones")

@@ -43,7 +43,7 @@ class Refusals:
             if key not in before:
                 _log.warning("%s is left out: %s", refusal.what, refusal.why)
         for key in before.keys() - self._present.keys():
-            _log.info("%s is left out no more", before[key].what)
+            _log.info("%s is no longer left out", before[key].what)
         return before.keys() != self._present.keys()
 
     def lacks(self) -> Collection[str]:
@@ -52,4 +52,4 @@ class Refusals:
             return ()
         named = sorted(each.what for each in self._present.values())
         more = f" and {len(named) - _TOLD} more" if len(named) > _TOLD else ""
-        return (f"left out, as what the manager sends of it cannot be used: {', '.join(named[:_TOLD])}{more}",)
+        return (f"left out, as the manager's entry for it cannot be used: {', '.join(named[:_TOLD])}{more}",)

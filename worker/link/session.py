@@ -150,7 +150,7 @@ class Session:
         except SwarmError as error:
             _log.warning("%s cannot be told that this agent stops: %s", self._address, error.message)
         except TimeoutError:
-            _log.warning("%s was told that this agent stops, but gives no answer", self._address)
+            _log.warning("%s was told that this agent stops, but did not answer", self._address)
         return self._goodbye_heard
 
     @property
@@ -248,7 +248,7 @@ class Session:
             case Refused():
                 raise refused_error(message)
             case _:
-                _log.warning("the manager sent a %s, which no worker expects", type(message).__name__)
+                _log.warning("the manager sent an unexpected %s", type(message).__name__)
 
     def _confirmed(self, message: HeartbeatAck | GoodbyeAck) -> None:
         """Note that the manager heard something; that of a heartbeat the channel notes."""
@@ -283,7 +283,7 @@ class Session:
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
             why = f"it has {MAX_STREAMS} streams open already, which is the most"
-            _log.warning("a stream to %s is refused: %s", shown(message.target), why)
+            _log.warning("refused a stream to %s: %s", shown(message.target), why)
             _beside(group, self._dialler.refuse, self._address, message, why)
             return
         self._streams += 1

@@ -27,7 +27,7 @@ class Statements:
 
     def enter(self, step: Step, now: Situation, attachment: Attachment | None) -> bool:
         """Report a step's state if that, or what is said in it, is new; return whether the task has advanced."""
-        assert step.state >= now.state, f"task {self._task_id} went back from {now.state} to {step.state}"
+        assert step.state >= now.state, f"task {self._task_id} moved back from {now.state} to {step.state}"
         advanced = step.state > now.state
         said = (self.last.message, self.last.err, self.last.renewed, self.last.refused)
         if advanced or (step.message and (step.message, step.err, now.renewed, now.refused) != said):

@@ -69,7 +69,7 @@ def _body(data: bytes) -> str:
         response.begin()
         body = response.read()
     except http.client.HTTPException as error:
-        raise ValueError(f"no HTTP answer: {error!r}") from error
+        raise ValueError(f"not an HTTP answer: {error!r}") from error
     if response.status != HTTPStatus.OK:
         raise ValueError(f"HTTP status {response.status}")
     return body.decode(errors="replace")
@@ -82,7 +82,7 @@ def total(text: str, name: str) -> float:
     """Return the sum of all samples of a metric, whatever their labels.
 
     Raises:
-        ValueError: there is none, or one is no finite number.
+        ValueError: there is none, or one is not a finite number.
 
     """
     # A label's value may hold anything, so the labels end at the last brace.
@@ -95,5 +95,5 @@ def total(text: str, name: str) -> float:
     except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{name} is no finite number")
+        raise ValueError(f"{name} is not a finite number")
     return value

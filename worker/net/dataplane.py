@@ -155,13 +155,15 @@ class DataPlane:
             async with asyncio.timeout(UNDRAINED_SECONDS):
                 await self._keeper.ruled()
         except TimeoutError:
-            _log.warning("task %s stops while the host's rules may still name it: %s", task.name, self._keeper.trouble)
+            _log.warning(
+                "task %s stops while rules of this host may still lead to it: %s", task.name, self._keeper.trouble
+            )
         world = self._keeper.world
         if self._elsewhere is not None and world.peers and task.service_id in world.endpoints:
             try:
                 await self._elsewhere.served()
             except TimeoutError:
-                _log.info("task %s stops although no manager says that the other hosts know of it", task.name)
+                _log.info("task %s stops although no manager confirms that the other hosts know", task.name)
 
     async def in_line(self) -> None:
         await self._keeper.ruled()
@@ -241,7 +243,7 @@ class DataPlane:
             if not wait:
                 if MESH in wanted and site.mesh6 is not None:
                     given = self._attachments.of(task.id)[MESH]
-                    assert isinstance(given, IPv4Address), "so are all that are given out"
+                    assert isinstance(given, IPv4Address), "the others of its part are in use"
                     self._attachments.hold(task.id, MESH6, with_ipv4(site.mesh6, given))
                 self._keeper.note()
                 return
@@ -342,7 +344,7 @@ def _is_there(site: Site, network_id: str) -> bool:
 
 
 _NOT_ALONE = (
-    "another worker of this host programs its network: networks do not span hosts, no port is published in the mesh"
+    "another worker of this host programs its network: networks do not span hosts, and no port is published in the mesh"
 )
 
 

@@ -97,7 +97,7 @@ class Keeper:
             host = Host(self._engine, self._node_id, kernel, self._originals, self._encryption)
             rules = RuleWatch(
                 host.tables.changed_by_us,
-                self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them anew"),
+                self._noting(host.tables.lost, "the rules of this host were changed from outside: writing them again"),
                 self._noting(host.docker_rules_lost),
                 host.tables.process,
             )
@@ -267,7 +267,7 @@ class Keeper:
 
     def _links_changed(self, host: Host) -> Callable[[HostChange], None]:
         def note(change: HostChange) -> None:
-            _log.debug("looking at the host's network: %s", change.text)
+            _log.debug("checking the host's network: %s", change.text)
             if change.gone:
                 host.networks_lost()
             self._look = True

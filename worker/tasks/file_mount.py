@@ -102,7 +102,7 @@ def put(mount: int, target: str) -> str:
     os.chdir(folder)
     place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if os.fstat(place).st_dev != os.fstat(mount).st_dev:
-        raise FileNotFoundError(errno.ENOENT, "it is not the task's file that is there", target)
+        raise FileNotFoundError(errno.ENOENT, "another file is in the place of the task's file", target)
     try:
         _move(mount, place, _MOVE_BENEATH)
     except OSError as error:

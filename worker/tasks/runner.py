@@ -348,7 +348,7 @@ class TaskRunner:
             if self._now.container is not None:
                 return
             if await self._hands.engine.inspect(self.task.name) is None:
-                raise EngineSilent("the engine has not made the container yet that it was asked for before") from error
+                raise EngineSilent("the engine has not yet made the container that was requested before") from error
         raise error
 
     async def _start(self) -> None:

@@ -93,7 +93,7 @@ class Hands:
 
         """
         if not self.node.hostname:
-            raise EngineDown("it has not said yet what host this is, and templates may ask")
+            raise EngineDown("the engine has not described this host yet, which templates may need")
         return container_spec.expanded(task, self.node_id, self.node)
 
     def files_of(self, task: Task, expanded: ContainerSpec) -> tuple[TaskFile, ...]:
@@ -117,7 +117,7 @@ class Hands:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 return await self.engine.last_logs(container.id, lines)
         except TimeoutError:
-            _log.info("task %s: its last words are not told within %.0f s", task.name, LAST_WORDS_SECONDS)
+            _log.info("task %s: the end of its log did not come within %.0f s", task.name, LAST_WORDS_SECONDS)
         except SwarmError as error:
-            _log.info("task %s: its last words cannot be read: %s", task.name, error)
+            _log.info("task %s: the end of its log cannot be read: %s", task.name, error)
         return b""

@@ -285,7 +285,7 @@ class ResolvFile:
                 write_in_place(self._kept, found)
             write_in_place(self._theirs, wanted)
         except OSError as error:
-            _log.warning("a container asks no name server of the cluster: %s", error)
+            _log.warning("a container does not use the cluster's name server: %s", error)
 
     def give_back(self) -> None:
         """Put back what the engine had written, if the container is still there. Repeatable."""
@@ -294,4 +294,4 @@ class ResolvFile:
                 write_in_place(self._theirs, self._kept.read_bytes())
             self._kept.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("cannot give a container its own resolv.conf back: %s", error)
+            _log.warning("cannot restore a container's own resolv.conf: %s", error)

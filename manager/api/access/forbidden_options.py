@@ -64,7 +64,7 @@ def value_of(body: Mapping[str, Any], name: str) -> Any:
     """
     found = [value for key, value in body.items() if key.casefold() == name]
     if len(found) > 1:
-        raise invalid(f"invalid JSON: there is {name!r} more than once, in different spellings")
+        raise invalid(f"invalid JSON: the key {name!r} is given more than once, in different spellings")
     return found[0] if found else None
 
 

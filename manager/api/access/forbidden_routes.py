@@ -183,8 +183,8 @@ async def _build(_: Context, call: Call) -> Call:
 async def _buildkit(_: Context, call: Call) -> Call:
     words = ", ".join(call.caller.forbidden)
     raise denied(
-        f"the certificate of {call.caller.name} forbids {words}, and what is asked of BuildKit itself cannot be looked "
-        "into: build with DOCKER_BUILDKIT=0, or with 'swarm-manager image build'"
+        f"the certificate of {call.caller.name} forbids {words}, and requests to BuildKit itself "
+        "cannot be inspected: build with DOCKER_BUILDKIT=0, or with 'swarm-manager image build'"
     )
 
 

@@ -64,7 +64,9 @@ def _line(text: bytes) -> bytes:
             return b"[" + b",".join(_item(bytes(item)) for item in items) + b"]"
         return _item(text)
     except (ValueError, RecursionError):  # what is wrong with JSON is a ValueError
-        raise Unavailable("this answer cannot be shown to a viewer: it is not the JSON that it says it is") from None
+        raise Unavailable(
+            "this answer cannot be shown to a viewer: its content is not the JSON that its header announces"
+        ) from None
 
 
 def _item(text: bytes) -> bytes:

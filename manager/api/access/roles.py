@@ -75,7 +75,7 @@ def _not_a_client(caller: Caller) -> str:
     if caller.unit:
         text = f"the certificate of {caller.name} is that of a node ({caller.unit}), not of a client of the API"
         return f"{text}: 'swarm-manager client-cert NAME' on the manager's host makes one"
-    return "it is not known who calls: connect with a client certificate, or over the unix socket"
+    return "the caller is unknown: connect with a client certificate, or over the unix socket"
 
 
 def authorise(caller: Caller, needs: Role | None, what: str) -> None:

@@ -166,7 +166,7 @@ async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttac
 def _settled(view: View, attachment_id: str) -> NetworkAttachment | None:
     found = view.attachments.get(attachment_id)
     if found is None or not found.live:
-        raise Unavailable("the attachment to the network ended in the middle of this: try again")
+        raise Unavailable("the attachment to the network ended during this request: try again")
     if found.status.err:
         raise Unavailable(f"node {node_name(view, found.node_id)}: {found.status.err}")
     return found if all(found.end_in(each.target) is not None for each in found.networks) else None

@@ -64,7 +64,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     context.containers.finish(claim, context.clock.now())
     made = reply.read(Created)["Id"]
     if not put_made(context.containers, context.store.view, made, node_id, wanted.name):
-        raise reply.wrong(f"the new container has the id {made[:12]}, which is that of another node's")
+        raise reply.wrong(f"the new container has the id {made[:12]}, which belongs to a container of another node")
     return reply.answer()
 
 
@@ -111,7 +111,7 @@ async def _look(context: Context, wanted: Wanted, holding: Collection[str]) -> d
 
     seen, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LIST_SECONDS)
     if reasons and not seen:
-        raise Unavailable(f"no node's engine can be asked: {'; '.join(reasons.values())}")
+        raise Unavailable(f"no node's engine can be reached: {'; '.join(reasons.values())}")
     return seen
 
 

@@ -27,7 +27,9 @@ async def create(context: Context, call: Call) -> Reply:
     if reply.ok:
         made = reply.read(CreatedExec)["Id"]
         if not context.containers.put(made, found.node_id, made=True):
-            raise reply.wrong(f"the new exec instance has the id {made[:12]}, which is that of another node's")
+            raise reply.wrong(
+                f"the new exec instance has the id {made[:12]}, which belongs to a container of another node"
+            )
     return reply.answer()
 
 

@@ -58,7 +58,7 @@ async def meaning(context: Context, name: str) -> Meant:
     if record is not None:
         nodes = await holders(context, record.image_id)
         if not nodes and not record.registry:
-            raise EngineError(503, f"image {with_tag(name)} is {describe(record)}, which no connected node holds")
+            raise EngineError(503, f"image {with_tag(name)} is {describe(record)}, which no connected node has")
         return Meant(name, record.image_id, nodes, registry=record.registry)
     if is_id(name) or parse_own(name) is not None:
         located = await find_held(context, name)
@@ -109,7 +109,7 @@ async def _bring(context: Context, node_id: str, meant: Meant) -> str:
         if meant.name == meant.image_id or named(context.store.view, meant.name) is not None:
             raise
     # Nodes claim to hold what a registry may have: clients pull it, when they hear that it is not there.
-    raise EngineError(404, f"No such image: {meant.name}: no node that claims to hold it could give it")
+    raise EngineError(404, f"No such image: {meant.name}: no node that claims to have it could provide it")
 
 
 async def _pull(context: Context, node_id: str, meant: Meant) -> str:
@@ -128,7 +128,7 @@ async def _pull(context: Context, node_id: str, meant: Meant) -> str:
         return await context.engines.bring_image(node_id, meant.image_id)
     except SwarmError as error:
         name = node_name(context.store.view, node_id)
-        text = f"No such image: {meant.name} on node {name}, which cannot pull it: {failure}; nor fetch it"
+        text = f"No such image: {meant.name} on node {name}, which can neither pull it ({failure}) nor fetch it"
         raise EngineError(404, f"{text}: {error.message}") from error
 
 

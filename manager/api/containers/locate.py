@@ -162,7 +162,7 @@ async def _inspect(context: Context, node_id: str, reference: str) -> Found | No
     answer = reply.read(ContainerInspect)
     found = Found(node_id, answer["Id"], answer["Name"].removeprefix("/"))
     if found.name != asked and not found.id.startswith(asked):
-        raise reply.wrong(f"it is of container {found.id[:12]}, which was not asked for")
+        raise reply.wrong(f"it is about container {found.id[:12]}, which was not asked for")
     return found
 
 
@@ -193,7 +193,7 @@ def choose(reference: str, said: Said, view: View) -> Found:
         if len({one.id for one in matches}) == 1:
             raise disputed(view, matches[0].id[:12], [one.node_id for one in matches])
         where = ", ".join(sorted(f"{one.id[:12]} on {node_name(view, one.node_id)}" for one in matches))
-        raise EngineError(400, f"{reference} means several containers: {where}; use one of these ids")
+        raise EngineError(400, f"{reference} means several containers: {where}: use one of these IDs")
     return matches[0]
 
 
@@ -271,5 +271,5 @@ def _complaints(view: View, others: Mapping[tuple[str, str], str]) -> Iterator[t
 def disputed(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
     """Word that several nodes say they have one container."""
     names = ", ".join(sorted(node_name(view, node_id) for node_id in nodes))
-    text = f"nodes {names} all say that container {reference} is theirs, and it can be on one only{hint}"
+    text = f"nodes {names} all claim container {reference}, which can be on one node only{hint}"
     return EngineError(409, text)

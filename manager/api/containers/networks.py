@@ -181,7 +181,7 @@ def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
     for each in attachment.networks:
         network = view.networks.get(each.target)
         if network is None:
-            raise invalid(f"network {each.target} not found: it was removed in this moment")
+            raise invalid(f"network {each.target} not found: it has just been removed")
         if not each.address or attachment.end_in(each.target) is not None:
             continue
         given = lease_around(network, attachment.node_id, _checked(view, network, each.address), len(view.nodes))

@@ -124,7 +124,7 @@ def _spread(nodes: Iterable[NodeLoad], rules: Pipeline) -> NodeLoad | None:
 def _why(load: ClusterLoad, rules: Pipeline, nodes: list[NodeLoad], only: Collection[str] | None) -> str:
     explained = rules.explain(load.nodes.values() if only is None else nodes)
     silent = sum(1 for each in load.nodes.values() if each.open and each not in nodes) if only is None else 0
-    text = explained or "it must share a node with another container, and that node takes none"
+    text = explained or "it must share a node with another container, and that node takes no new containers"
     return f"{text}; {silent} did not answer" if silent else text
 
 

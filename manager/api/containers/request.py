@@ -196,7 +196,7 @@ def read(call: Call, view: View) -> Wanted:
 def _check_labels(labels: dict[str, str]) -> None:
     for label in labels:
         if label in _MARKS or label == _AGENTS[0] or label.startswith(_AGENTS[0] + "."):
-            raise invalid(f"label {label} is the cluster's own mark: it cannot be given to a container")
+            raise invalid(f"label {label} is reserved for the cluster: a container cannot have it")
 
 
 def _dns(host: HostConfig) -> DnsConfig | None:

@@ -123,7 +123,7 @@ async def commit(context: Context, call: Call) -> Reply:
     """Make an image of a container, on the node where it is; its name is the cluster's."""
     reference = call.query.get("container", "")
     if not reference:
-        raise invalid("commit: the query names no container")
+        raise invalid("commit: the query does not name a container")
     names = [tagged(call.query)] if call.query.get("repo") else []
     refuse_own(names)
     found = await locate(context, reference)

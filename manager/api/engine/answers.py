@@ -74,4 +74,4 @@ def _converted(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise WrongJson(f"it is of another kind than expected: {error}") from None
+        raise WrongJson(f"it is not of the expected kind: {error}") from None

@@ -173,11 +173,11 @@ async def _pass_on(reader: asyncio.StreamReader, head: Head, name: str, exchange
     """Pass an ordinary answer on: an error's message, or nothing."""
     check_head(name, head.status, head.headers)
     if not 0 <= head.length <= MAX_ERROR:
-        raise bad_answer(name, "its length is not what is expected here")
+        raise bad_answer(name, "its length is unexpected")
     try:
         body = await reader.readexactly(head.length)
     except asyncio.IncompleteReadError:
-        raise ConnectionResetError("it closed the connection in the middle of its answer") from None
+        raise ConnectionResetError("it closed the connection before its answer was complete") from None
     await exchange.start(head.status, passed_on(head.headers))
     if body:
         await exchange.send(body)

@@ -83,7 +83,7 @@ class Presence:
         except TimeoutError:
             if not wait.expired():
                 raise
-            raise Unavailable(f"node {name} was lost in the middle of this: look at 'node ls'") from None
+            raise Unavailable(f"node {name} was lost during this request: look at 'node ls'") from None
 
     def _discard(self, node_id: str, wait: asyncio.Timeout) -> None:
         waits = self._waits.get(node_id, set())

@@ -194,7 +194,7 @@ def engine_target(
 
     """
     if not _PATH.fullmatch(path) or {"", ".", ".."} & {*unquote(path[1:]).split("/")}:
-        raise EngineError(400, f"invalid path {unquote(path)[:200]!r}: what it names has no such name")
+        raise EngineError(400, f"invalid path {unquote(path)[:200]!r}: nothing can have such a name")
     node = context.store.view.nodes.get(node_id)
     engine = node.description.engine if node is not None else EngineDescription()
     text = query if isinstance(query, str) else urlencode(query or {})

@@ -164,7 +164,7 @@ def _event(line: bytes) -> Event:
     try:
         return read_exactly(line, Event)
     except WrongJson as error:
-        raise BadAnswer(f"its engine told of an event that is none: {error}") from None
+        raise BadAnswer(f"its engine sent an invalid event: {error}") from None
 
 
 async def _stream_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -172,7 +172,7 @@ async def _stream_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > _MAX_LINE:
-            raise BadAnswer("its engine told of an event that has no end")
+            raise BadAnswer("its engine sent an event without an end")
         for line in lines:
             if line.strip():
                 yield line

@@ -85,7 +85,7 @@ class EventLog:
                 try:
                     batch = await subscription.next()
                 except Lagged:
-                    _LOG.warning("events were lost: the store changed faster than they could be told")
+                    _LOG.warning("events were lost: the store changed faster than they could be sent")
                     continue
                 for change_set in batch:
                     for change in change_set.changes:
@@ -95,7 +95,7 @@ class EventLog:
         try:
             event = event_of(change, now)
         except Exception:  # noqa: BLE001 - a bug with one change must not end the manager; it is logged whole
-            _LOG.exception("cannot tell what the change of %s is for clients: an event is lost", change.current.id)
+            _LOG.exception("cannot describe the change of %s to clients: an event is lost", change.current.id)
             return
         if event is not None:
             self.add(event)

@@ -109,5 +109,5 @@ class Hold:
         if missing <= 0:
             return
         if not self._lease.take(self._node_id, missing):
-            raise BadAnswer(f"the engine of node {self._name} says too much at once: there is no room for its answer")
+            raise BadAnswer(f"the engine of node {self._name} sends too much at once: there is no room for its answer")
         self._taken += missing

@@ -235,7 +235,9 @@ def _bind(
         listener = _tcp_socket(host, address)
         name, port = listener.getsockname()[:2]
         return f"tcp://{name}:{port}", listener, ssl_context
-    raise InvalidArgument(f"{host!r} is no address to serve the API on: expected unix:///PATH or tcp://ADDRESS:PORT")
+    raise InvalidArgument(
+        f"{host!r} is not an address to serve the API on: expected unix:///PATH or tcp://ADDRESS:PORT"
+    )
 
 
 def _release(host: str, listener: socket.socket) -> None:

@@ -117,11 +117,11 @@ class TlsTransport(Layer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None and not (self._peer_done or self._closing):
-            exc = ConnectionResetError("the client is gone before it was done")
+            exc = ConnectionResetError("the client disconnected before the request was complete")
         self._closing = True
         self._lost.set()
         if not self.ready.done():
-            self.ready.set_exception(exc or ConnectionResetError("the client is gone before its handshake"))
+            self.ready.set_exception(exc or ConnectionResetError("the client disconnected before its handshake"))
         if self._upper is not None:
             self._upper.connection_lost(exc)
 
@@ -170,7 +170,7 @@ class TlsTransport(Layer):
         self.abort()
         if self._upper is not None:
             upper, self._upper = self._upper, None
-            upper.connection_lost(ConnectionResetError(f"what the client sent is no TLS: {error}"))
+            upper.connection_lost(ConnectionResetError(f"what the client sent is not TLS: {error}"))
 
     def _flush(self) -> None:
         data = self._outgoing.read()

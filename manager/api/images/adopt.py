@@ -49,7 +49,7 @@ async def adopt(context: Context, call: Call) -> Reply:
     node = find_node(context.store.view, call.params["id"])
     _check(context, node)
     if wanted.all == bool(wanted.name) or (wanted.all and wanted.new_name):
-        raise invalid("name one image, or all of a node's; a new name only for one")
+        raise invalid("name one image, or all of a node; a new name is possible for one image only")
     names = await _all_names(context, node) if wanted.all else {wanted.new_name or wanted.name: wanted.name}
     records = [await _record(context, call, node, name, there) for name, there in names.items()]
 
@@ -79,9 +79,9 @@ async def adopt(context: Context, call: Call) -> Reply:
 def _check(context: Context, node: Node) -> None:
     if not is_ready(node):
         state = node.status.state if node.agent else "without a worker"
-        raise FailedPrecondition(f"node {node.name} is {state}: only a node that is ready tells what it has")
+        raise FailedPrecondition(f"node {node.name} is {state}: only a node that is ready can list its images")
     if node.spec.availability == "drain" and node.id != context.identity.node_id:
-        raise FailedPrecondition(f"node {node.name} is drained: nothing of it is taken over before it is active again")
+        raise FailedPrecondition(f"node {node.name} is drained: its images can be adopted when it is active again")
 
 
 async def _all_names(context: Context, node: Node) -> dict[str, str]:

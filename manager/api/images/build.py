@@ -33,7 +33,7 @@ async def build(context: Context, call: Call) -> Reply:
     network = call.query.get("networkmode", "")
     if of_cluster(network) and find_network(context.store.view, network) is not None:
         raise invalid(
-            f"network {network} is the cluster's, and a build runs in its engine's own networks: leave --network out, "
+            f"network {network} is the cluster's, and a build runs in networks of its engine: leave --network out, "
             "or use host or none"
         )
     names = [value for key, value in parse_qsl(raw_query(call)) if key == "t" and is_image(value)]
@@ -90,7 +90,7 @@ class _Builds:
             await record(self._context, self._done, given)
 
     def _give_up(self, error: Malformed) -> None:
-        _LOG.warning("a client's builds are not understood, so that their names are the builder's alone: %s", error)
+        _LOG.warning("cannot follow a client's builds, so their names stay on the builder: %s", error)
         self._solves = None
 
 

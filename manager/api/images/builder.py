@@ -41,7 +41,7 @@ def builder(context: Context) -> str:
     """
     node = _builder(context)
     if node is None:
-        raise EngineError(503, "neither this manager's host nor an active node has an engine that can be reached")
+        raise EngineError(503, "no engine can be reached, on this manager's host or on an active node")
     return node.id
 
 

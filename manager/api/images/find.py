@@ -94,7 +94,7 @@ async def completed(context: Context, beginning: str) -> str:
     ids = {name.image_id for name in context.store.view.image_names if begins_with(name.image_id, beginning)}
     ids = ids or set((await context.engines.image_holders(beginning)).values())
     if len(ids) > 1:
-        raise EngineError(400, f"{beginning} is the beginning of several images' ids: {', '.join(sorted(ids))}")
+        raise EngineError(400, f"{beginning} is the beginning of several image IDs: {', '.join(sorted(ids))}")
     return next(iter(ids), "")
 
 

@@ -64,8 +64,8 @@ async def _relay(context: Context, call: Call, path: str, *, seconds: float) -> 
     node_id = own_engine(context)
     if node_id is None:
         raise Unavailable(
-            "no registry can be asked: only the engine of the manager's own host is let do that, and that host has no "
-            "worker that is ready: run 'swarm-worker join' there"
+            "no registry can be asked: only the engine of the manager's own host may do that, and that "
+            "host has no worker that is ready: run 'swarm-worker join' there"
         )
     headers = {name: value for name, value in call.headers.items() if name in {"x-registry-auth", "content-type"}}
     try:

@@ -128,8 +128,8 @@ async def push(context: Context, call: Call) -> Reply:
     if has_credentials(call) and own_engine(context) is None:
         raise EngineError(
             409,
-            "credentials for a registry are only given to the engine of the manager's own host, which has no worker "
-            "that is ready: run 'swarm-worker join' there, or push from a host with its own engine",
+            "registry credentials are given only to the engine of the manager's own host, which has no "
+            "worker that is ready: run 'swarm-worker join' there, or push from a host with its own engine",
         )
     reference = f"{base}:{tag_name}" if tag_name else with_tag(name)
     names = [named(context.store.view, reference)] if tag_name else _of_repository(context, name)
@@ -203,7 +203,7 @@ async def save_several(context: Context, call: Call) -> Reply:
     """Write an archive of several images."""
     names = [value for key, value in parse_qsl(raw_query(call)) if key == "names"]
     if not names:
-        raise invalid("no images to save: name some with 'names'")
+        raise invalid("no images to save: name them with 'names'")
     return await _save(context, call, [each for name in names for each in _meant(context, name)])
 
 

@@ -217,7 +217,7 @@ class _Collector:
 def _why(error: Exception) -> str:
     """Say why a log has ended too early, for a person."""
     if isinstance(error, aiohttp.ClientPayloadError):
-        return "the engine stopped in the middle of it"
+        return "the engine stopped before the end"
     return str(error) or "the node did not answer in time"
 
 

@@ -47,7 +47,7 @@ class FrameReader:
         while len(self._buffer) >= HEADER_BYTES:
             size = int.from_bytes(self._buffer[4:8], "big")
             if self._buffer[0] > 3 or size > MAX_FRAME_BYTES:
-                raise ProtocolError("the engine sent something that is no log stream")
+                raise ProtocolError("the engine sent something that is not a log stream")
             end = HEADER_BYTES + size
             if len(self._buffer) < end:
                 return

@@ -159,7 +159,7 @@ def _check(shown: ContainerInspect, network: Network) -> None:
         service = labels.get("com.docker.swarm.service.name", "its service")
         raise EngineError(
             403,
-            f"container {shown['Id'][:12]} is a task of service {service}, whose networks are the service's: "
+            f"container {shown['Id'][:12]} is a task of service {service}, and has the networks of its service: "
             f"use 'docker service update --network-add {network.name} {service}', or --network-rm",
         )
     mode = (shown.get("HostConfig") or {}).get("NetworkMode", "")

@@ -40,7 +40,7 @@ def warning(view: View) -> str:
     nodes = [node for node in view.nodes if node.agent]
     unable = [node.name or node.id for node in nodes if not node.description.encryption]
     if len(unable) == len(nodes):
-        raise FailedPrecondition(f"no node of the cluster can carry an encrypted network: {_REMEDY}")
+        raise FailedPrecondition(f"no node of the cluster supports encrypted networks: {_REMEDY}")
     if not unable:
         return ""
     return f"tasks of this network do not run on {', '.join(sorted(unable))}, which cannot encrypt: {_REMEDY}"

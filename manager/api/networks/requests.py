@@ -100,7 +100,7 @@ def _driver(body: NetworkCreate) -> tuple[str, str]:
     if body.driver == OVERLAY or (body.ingress and not body.driver):
         return OVERLAY, ""
     if body.driver in {"", "bridge"}:
-        return OVERLAY, f"{body.name} spans the cluster: it is an attachable overlay network, not a bridge of one host"
+        return OVERLAY, f"{body.name} is an attachable overlay network that spans the cluster, not a bridge on one host"
     raise Unimplemented(f"network driver {body.driver!r} is not supported: use overlay")
 
 

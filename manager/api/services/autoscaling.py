@@ -30,7 +30,7 @@ def check_autoscaling(spec: ServiceSpec) -> None:
     if policy is None:
         return
     if spec.mode.is_global or spec.mode.is_job:
-        raise invalid(f"label {LABEL}: expected a replicated service: of others the number of tasks is not chosen")
+        raise invalid(f"label {LABEL}: expected a replicated service: others have no number of tasks to choose")
     for name in autoscale.lacking(policy, spec):
         raise invalid(f"label {LABEL}: {name} is a share of what a task reserves: set {_RESERVATION[name]}")
 

@@ -51,7 +51,7 @@ def check_engine_options(spec: ServiceSpec) -> None:
     if options.uts_mode == "host" and (container.hostname or options.domainname):
         raise _invalid("uts mode", "none with a hostname or domainname, which are the host's then", "both")
     if options.mac_address and not _single(spec.mode):
-        raise _invalid("MacAddress", "a service of one replica, as no two containers may have the same", "more")
+        raise _invalid("MacAddress", "a service of one replica, as two containers cannot have the same", "more")
 
 
 def _invalid(name: str, expected: str, got: object) -> InvalidArgument:

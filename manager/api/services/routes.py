@@ -259,7 +259,7 @@ async def warnings_of(context: Context, spec: ServiceSpec, before: ServiceSpec |
     name = of_the_cluster(context.store.view, image_id) if image_id else None
     if name is None or (before is not None and _image(before) == _image(spec)) or await holders(context, image_id):
         return ()
-    return (f"{name.id} is {describe(name)}, which no connected node holds: no task can run until one does",)
+    return (f"{name.id} is {describe(name)}, which no connected node has: no task can run until a node has it",)
 
 
 def _image(spec: ServiceSpec) -> str:

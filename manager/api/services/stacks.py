@@ -173,7 +173,7 @@ class _Deployment:
         if order.version:
             with _told("update", "service", order.spec.name):
                 if present is None:
-                    raise NotFound("it is not there any more: deploy the stack again")
+                    raise NotFound("it no longer exists: deploy the stack again")
                 if not present.is_current(order.version):
                     raise OutOfSequence
         return present if order.version else None

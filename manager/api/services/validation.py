@@ -99,16 +99,16 @@ def _check_no_updates(spec: ServiceSpec) -> None:
     """Refuse an update configuration of a job: its tasks are never updated, they run anew. And half a canary."""
     for name, config in (("UpdateConfig", spec.update_config), ("RollbackConfig", spec.rollback_config)):
         if config is not None and spec.mode.is_job:
-            raise invalid(f"{name}: expected none, as the tasks of a job are not updated but run anew")
+            raise invalid(f"{name}: not possible for a job: its tasks are not updated but run again")
     said = extensions.read(spec.labels)
     if said.canary and spec.mode.is_job:
-        raise invalid("label swarm.x.canary: expected none, as the tasks of a job are not updated but run anew")
+        raise invalid("label swarm.x.canary: not possible for a job: its tasks are not updated but run again")
     if said.max_unavailable and spec.mode.is_job:
-        raise invalid("label swarm.x.max-unavailable: expected none, as the tasks of a job are to end")
+        raise invalid("label swarm.x.max-unavailable: not possible for a job: its tasks end by themselves")
     if said.schedule and not spec.mode.is_job:
         raise invalid("label swarm.x.schedule: expected a job (Mode ReplicatedJob or GlobalJob), which ends")
     if not said.schedule and any(label.startswith("swarm.x.schedule-") for label in spec.labels):
-        raise invalid("label swarm.x.schedule: expected a cron expression, as there are others for a schedule")
+        raise invalid("label swarm.x.schedule: expected a cron expression, as other labels set details of the schedule")
     if said.canary_period and not said.canary:
         raise invalid("label swarm.x.canary-period: expected swarm.x.canary beside it, the number of tasks")
 

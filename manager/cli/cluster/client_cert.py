@@ -148,7 +148,7 @@ def _reserved(directory: Path, key: bytes) -> Iterator[None]:
     files = [directory / name for name in FILES]
     for each in files:
         if each.exists():
-            raise AlreadyExists(f"{each} is there already: give another directory with --out")
+            raise AlreadyExists(f"{each} exists already: give another directory with --out")
     made = not directory.exists()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -33,12 +33,12 @@ def cluster() -> None:
 @flag(
     "--rebalance",
     type=click.Choice(["off", "auto"]),
-    help="Whether tasks move by themselves when a node joins or returns (default off).",
+    help="Whether tasks move automatically when a node joins or returns (default off).",
 )
 @flag(
     "--strategy",
     type=click.Choice(["spread", "binpack"]),
-    help="How tasks of services that say nothing else are placed (default spread).",
+    help="How tasks are placed unless their service says otherwise (default spread).",
 )
 @with_client
 async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: str | None) -> None:
@@ -70,7 +70,7 @@ ROLES = ("worker", "manager")
 )
 @click.argument("role", metavar="(worker|manager)", shell_complete=completing(ROLES))
 @flag("-q", "--quiet", is_flag=True, default=False, help="Only display the token.")
-@flag("--rotate", is_flag=True, default=False, help="Replace the token; the old one joins nothing any more.")
+@flag("--rotate", is_flag=True, default=False, help="Replace the token; the old one is no longer valid.")
 @with_client
 async def join_token(client: Client, /, role: str, *, quiet: bool, rotate: bool) -> None:
     """Print how a host joins the cluster, or replace the token for it."""
@@ -110,13 +110,13 @@ def join_help(role: str, token: str, address: str) -> str:
     command = f"swarm-worker join --token {token} {address}"
     return (
         f"To add a {role} to this swarm, run the following command:\n\n    {command}\n\n"
-        "Whoever lists that host's processes meanwhile sees the token. It may come from elsewhere: --token-file FILE,\n"
+        "Users who list that host's processes at that moment see the token. It can also come from --token-file FILE,\n"
         "--token - (standard input), or the variable SWARM_JOIN_TOKEN.\n"
     )
 
 
 @click.command(cls=SwarmCommand, examples="swarm-manager leave --force")
-@flag("-f", "--force", is_flag=True, default=False, help="Leave although this is a manager: its cluster ends.")
+@flag("-f", "--force", is_flag=True, default=False, help="Leave although this is a manager. This ends its cluster.")
 @with_client
 async def leave(client: Client, /, *, force: bool) -> None:
     """Take this node out of the cluster; the last manager ends it, and needs --force."""

@@ -31,7 +31,11 @@ _NANO = 1_000_000_000
 )
 @filter_flag()
 @format_flag(help="A Go template or json.")
-@flag("--since", metavar="STRING", help="Show all events since a time (2026-01-31T12:00:00Z) or for so long (10m).")
+@flag(
+    "--since",
+    metavar="STRING",
+    help="Show all events since a time (2026-01-31T12:00:00Z) or a duration before now (10m).",
+)
 @flag("--until", metavar="STRING", help="Stop at this time.")
 @with_client
 async def events(

@@ -63,7 +63,7 @@ async def _rebalance(client: Client, path: str, *, dry_run: bool, detach: bool) 
 
 def _show(moves: list[dict[str, Any]]) -> None:
     if not moves:
-        echo("Nothing to move: all is as even as it gets.")
+        echo("Nothing to move: the load is as even as it can be.")
         return
     rows = [(f"{move['ServiceName']}.{move['Slot']}", move["From"], move["To"]) for move in moves]
     echo(align("\n".join("\t".join(map(one_line, row)) for row in (("TASK", "FROM", "TO"), *rows))))

@@ -34,7 +34,7 @@ async def status(client: Client, /) -> None:
             nodes = await client.get("/nodes")
     except TimeoutError as error:
         head = f"swarm-manager: running at {client.endpoint.url}, but it has not answered for {ANSWER_SECONDS:g} s"
-        raise CommandFailed(f"{head}\nLook at its log; where systemd runs it is restarted by itself.") from error
+        raise CommandFailed(f"{head}\nLook at its log. systemd restarts it by itself.") from error
     except CannotConnect as error:
         raise CommandFailed(f"swarm-manager: not running, or not reachable\n{error.message}") from error
     except ApiError as error:

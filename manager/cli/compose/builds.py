@@ -76,4 +76,4 @@ def _build(config: Config, stack: str, name: str, service: Tree, directory: str,
 
 
 def _not_local(config: Config, at: KeyPath, context: str) -> ComposeError:
-    return config.error(at, f"the context {context} is not a folder of this host: clone it, and name the folder")
+    return config.error(at, f"the context {context} is not a folder on this host: clone it, and name the folder")

@@ -87,12 +87,12 @@ def _condition(scope: Scope, path: KeyPath, name: str, entry: Tree) -> Condition
     if condition is Condition.COMPLETED and not _ends(scope, name):
         raise scope.config.error(
             path,
-            f"the service {name} never completes, it is restarted whenever it does: "
+            f"the service {name} never completes: it is restarted whenever it ends: "
             f'give {name} "deploy.restart_policy.condition: none" (or on-failure), or a job\'s mode',
         )
     if condition is Condition.HEALTHY and _is_job(scope.config.services[name]):
         raise scope.config.error(
-            path, f"the service {name} is a job, which is never healthy, as it ends: say service_completed_successfully"
+            path, f"the service {name} is a job, which is never healthy: use service_completed_successfully"
         )
     return condition
 
@@ -119,7 +119,7 @@ def check_extensions(config: Config) -> None:
     if found := start_order.any_cycle(graph):
         told = start_order.told(found)
         raise config.error(
-            ("services", found[0], "depends_on"), f"these services depend on each other in a circle: {told}"
+            ("services", found[0], "depends_on"), f"these services depend on each other in a cycle: {told}"
         )
 
 

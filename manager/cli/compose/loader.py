@@ -29,7 +29,7 @@ def load(
     any.
     """
     if not files:
-        raise ComposeError([Problem("no compose file is given")])
+        raise ComposeError([Problem("no compose file was given")])
     own, warnings = _dotenv(read, directory, env)
     variables = {**own, **env}
     merged: Tree = {}

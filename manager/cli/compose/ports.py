@@ -26,7 +26,7 @@ def parse_port(text: str) -> list[dict[str, Any]]:
     rest, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in PROTOCOLS:
-        raise ValueError(f"the protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+        raise ValueError(f"the protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
     address, published, target = _split(rest)
     if not target:
         raise ValueError("no port is given")
@@ -47,11 +47,11 @@ def _address(text: str) -> str:
         return ""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if (":" in bare) != (bare is not text):
-        raise ValueError(f"{text!r} is no IP address (IPv6 goes in brackets)")
+        raise ValueError(f"{text!r} is not an IP address (put IPv6 in brackets)")
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
-        raise ValueError(f"{text!r} is no IP address") from None
+        raise ValueError(f"{text!r} is not an IP address") from None
 
 
 def _range(text: str) -> list[int]:

@@ -45,7 +45,7 @@ FORBIDDEN_KEYS = {
     "mem_reservation": _LIMITS,
     # Of the Compose Specification, for one host: what they ask for is said otherwise here, or has no meaning.
     "profiles": "all services of the files are deployed; keep those of a profile in a file of their own, a further -c",
-    "pull_policy": "`stack deploy --resolve-image always|changed|never` says when an image is asked for anew",
+    "pull_policy": "`stack deploy --resolve-image always|changed|never` says when the registry is asked again",
     "scale": "write deploy.replicas",
     **{key: f"write deploy.{key}" for key in DEPLOY.keys if key != "labels"},
     "develop": "it is for `docker compose watch`; remove it",

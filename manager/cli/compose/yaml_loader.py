@@ -204,7 +204,7 @@ class _Builder:
             "float": isinstance(value, int | float) and not isinstance(value, bool),
         }
         if not fits[wanted]:
-            self.fail(node, path, f"{text_of(value)!r} is tagged !!{wanted} but is none")
+            self.fail(node, path, f"{text_of(value)!r} is tagged !!{wanted} but is not one")
         return value
 
     def _binary(self, node: yaml.ScalarNode, path: KeyPath) -> str:

@@ -54,11 +54,11 @@ def container() -> None:
     swarm-manager container ls --filter node=host-2 --format '{{.Names}} {{.Node}}'
     """,
 )
-@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show those that do not run, too.")
-@flag("-n", "--last", type=int, default=0, metavar="INT", help="Show so many that were created last.")
-@flag("-l", "--latest", is_flag=True, default=False, help="Show the one that was created last.")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show containers that do not run, too.")
+@flag("-n", "--last", type=int, default=0, metavar="INT", help="Show this many of the last created containers.")
+@flag("-l", "--latest", is_flag=True, default=False, help="Show the container that was created last.")
 @flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
-@flag("-s", "--size", is_flag=True, default=False, help="Show how large they are.")
+@flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of the containers.")
 @listing
 @with_client
 async def list_containers(
@@ -87,7 +87,7 @@ async def list_containers(
 @container.command("inspect", cls=SwarmCommand, examples="swarm-manager container inspect -f '{{.Node.Name}}' web")
 @containers_argument()
 @format_flag("-f")
-@flag("-s", "--size", is_flag=True, default=False, help="Say how large they are.")
+@flag("-s", "--size", is_flag=True, default=False, help="Show the sizes of the containers.")
 @with_client
 async def inspect_containers(client: Client, /, containers: tuple[str, ...], layout: str, *, size: bool) -> None:
     """Show all that is known of one or more containers."""
@@ -104,10 +104,12 @@ async def inspect_containers(client: Client, /, containers: tuple[str, ...], lay
 @container_argument()
 @flag("--details", is_flag=True, default=False, help="Show extra details provided to logs.")
 @flag("-f", "--follow", is_flag=True, default=False, help="Follow log output.")
-@flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or for so long (42m).")
+@flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or a duration before now (42m).")
 @flag("-n", "--tail", default="all", show_default=True, metavar="STRING", help="Number of lines from the end.")
 @flag("-t", "--timestamps", is_flag=True, default=False, help="Show timestamps.")
-@flag("--until", metavar="STRING", help="Show logs before a time (2026-01-31T12:00:00Z) or until so long ago (42m).")
+@flag(
+    "--until", metavar="STRING", help="Show logs before a time (2026-01-31T12:00:00Z) or a duration before now (42m)."
+)
 @with_client
 async def logs(client: Client, /, reference: str, **given: Any) -> None:
     """Print what a container wrote to its standard output and error."""

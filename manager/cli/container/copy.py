@@ -93,7 +93,7 @@ def renaming(name: str) -> Callable[[str], str]:
 @click.argument("destination", metavar="DEST_PATH|-|CONTAINER:DEST_PATH")
 @flag("-a", "--archive", is_flag=True, default=False, help="Archive mode (copy all uid/gid information).")
 @flag("-L", "--follow-link", is_flag=True, default=False, help="Always follow symbolic link in SRC_PATH.")
-@flag("-q", "--quiet", is_flag=True, default=False, help="Do not say how much was copied.")
+@flag("-q", "--quiet", is_flag=True, default=False, help="Do not print how much was copied.")
 @with_client
 async def copy(
     client: Client, /, source: str, destination: str, *, archive: bool, follow_link: bool, quiet: bool

@@ -36,9 +36,9 @@ _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
     """,
 )
 @click.argument("containers", nargs=-1, metavar="[CONTAINER...]", shell_complete=complete_running)
-@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show those that do not run, too.")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Show containers that do not run, too.")
 @format_flag()
-@flag("--no-stream", is_flag=True, default=False, help="Show what is used once.")
+@flag("--no-stream", is_flag=True, default=False, help="Show the usage once, and exit.")
 @flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
 @with_client
 async def stats(

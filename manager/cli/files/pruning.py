@@ -15,7 +15,7 @@ from manager.cli.format.tables import FilterType, grouped
 from manager.cli.session import with_client
 
 filters_flag = flag(
-    "--filter", "filters", type=FilterType(), multiple=True, help="Only what has this property (name=value)."
+    "--filter", "filters", type=FilterType(), multiple=True, help="Only show objects with this property (name=value)."
 )
 force_flag = flag("-f", "--force", is_flag=True, default=False, help="Do not ask for confirmation.")
 

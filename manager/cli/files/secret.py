@@ -68,9 +68,7 @@ async def create(
     if driver and given:
         raise InvalidArgument("When using secret driver secret data must be empty")
     if not driver and not given:
-        raise InvalidArgument(
-            "an external driver must be used, or the content be given: FILE, - for standard input, or --env NAME"
-        )
+        raise InvalidArgument("use an external driver, or give the content: FILE, - for standard input, or --env NAME")
     spec: dict[str, Any] = {"Name": name, "Labels": dict(label)}
     if given:
         spec["Data"] = content(source, env)

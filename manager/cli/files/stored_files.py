@@ -52,7 +52,7 @@ def content(source: str | None, variable: str | None) -> str:
         return read_content(source)
     assert variable is not None
     if variable not in os.environ:
-        raise InvalidArgument(f"--env {variable}: there is no such variable in this command's environment")
+        raise InvalidArgument(f"--env {variable}: this command's environment has no such variable")
     return base64.b64encode(os.environb[os.fsencode(variable)]).decode()
 
 

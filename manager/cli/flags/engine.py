@@ -81,7 +81,7 @@ def parse_security(text: str) -> str:
     except OSError as error:
         raise ValueError(f"opening seccomp profile ({value}) failed: {error.strerror or error}") from error
     except ValueError as error:
-        raise ValueError(f"seccomp profile ({value}) is no JSON: {error}") from error
+        raise ValueError(f"seccomp profile ({value}) is not JSON: {error}") from error
     return f"seccomp={json.dumps(profile, separators=(',', ':'))}"
 
 

@@ -144,7 +144,12 @@ def grouped(filters: tuple[tuple[str, str], ...], **more: list[str]) -> dict[str
 
 def filter_flag() -> Callable[[Any], Any]:
     return flag(
-        "-f", "--filter", "filters", type=FilterType(), multiple=True, help="Only what has this property (name=value)."
+        "-f",
+        "--filter",
+        "filters",
+        type=FilterType(),
+        multiple=True,
+        help="Only show objects with this property (name=value).",
     )
 
 

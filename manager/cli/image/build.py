@@ -72,7 +72,7 @@ async def build(client: Client, context: BuildContext, options: BuildOptions, *,
             else:
                 pass_on(text)
     if not image_id:
-        raise CommandFailed("the builder stopped without saying which image it made: look at the manager's log")
+        raise CommandFailed("the builder stopped without naming the image that it built: look at the manager's log")
     return image_id
 
 

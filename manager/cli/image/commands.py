@@ -44,7 +44,7 @@ from manager.cli.session import with_client
 @click.argument("name", metavar="[NAME[:TAG]]", default="")
 @click.argument("new_name", metavar="[NEW_NAME[:TAG]]", default="")
 @flag("-a", "--all", "everything", is_flag=True, default=False, help="Adopt all names that the node's engine has.")
-@flag("-f", "--force", is_flag=True, default=False, help="Also a name that means another image in the cluster.")
+@flag("-f", "--force", is_flag=True, default=False, help="Adopt a name even if it means another image in the cluster.")
 @with_client
 async def adopt(client: Client, /, node: str, name: str, new_name: str, *, everything: bool, force: bool) -> None:
     """Make a name that only one node's engine has for an image one of the cluster, and print the image's ID.
@@ -103,7 +103,7 @@ def _of_buildkit(*words: str) -> Callable[[Any], Any]:
 @flag("--target", default="", metavar="STAGE", help="Build up to this stage.")
 @flag("--network", default="", metavar="MODE", help="Network of RUN steps.")
 @flag("--platform", default="", metavar="OS/ARCH", help="Platform of the image.")
-@flag("--no-cache", is_flag=True, default=False, help="Do not use what earlier builds made.")
+@flag("--no-cache", is_flag=True, default=False, help="Do not use the build cache.")
 @flag("--pull", is_flag=True, default=False, help="Ask registries for newer base images.")
 @flag(
     "--progress",
@@ -210,7 +210,9 @@ async def tag_image(client: Client, /, source: str, target: str) -> None:
 
 
 @image.command("prune", cls=SwarmCommand, examples="swarm-manager image prune --all --filter until=240h")
-@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove all that are not used, not only unnamed.")
+@flag(
+    "-a", "--all", "everything", is_flag=True, default=False, help="Remove all unused images, not only untagged ones."
+)
 @filters_flag
 @force_flag
 @with_client

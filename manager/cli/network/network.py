@@ -142,7 +142,7 @@ async def inspect_networks(client: Client, /, networks: tuple[str, ...], layout:
 async def rotate_keys(client: Client, /) -> None:
     """Give all encrypted networks new keys now, and not when the present ones are 12 hours old. Nothing is cut off."""
     answer = await client.post("/networks/rotate-keys", {})
-    echo(f"Encrypted networks change over to keys of generation {answer['Generation']}.")
+    echo(f"Encrypted networks switch to keys of generation {answer['Generation']}.")
 
 
 @network.command("rm", cls=SwarmCommand, aliases=("remove",), examples="swarm-manager network rm backend front")

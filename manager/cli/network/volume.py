@@ -86,7 +86,7 @@ async def remove(client: Client, /, volumes: tuple[str, ...], *, force: bool) ->
 
 
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")
-@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove those with a name too.")
+@flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove named volumes, too.")
 @filters_flag
 @force_flag
 @with_client

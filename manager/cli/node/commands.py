@@ -26,7 +26,7 @@ from manager.cli.session import with_client
 _NODE: dict[str, Any] = {"metavar": "NODE", "shell_complete": complete_nodes}
 _NODES: dict[str, Any] = {"nargs": -1, "required": True, "metavar": "NODE...", "shell_complete": complete_nodes}
 _PROMOTION = (
-    "a node's role cannot be changed while it runs: a manager is made with `swarm-manager init`, "
+    "the role of a node cannot be changed: a manager is made with `swarm-manager init`, "
     "a worker with `swarm-worker join` on its host"
 )
 

@@ -34,8 +34,8 @@ _NAMED_AT_MOST = 10
     """,
 )
 @click.argument("nodes", **_NODES)
-@flag("--wait", is_flag=True, default=False, help="Return when no task runs there any more.")
-@flag("--deadline", type=DURATION, help="Give up waiting after so long; the node goes on being emptied.")
+@flag("--wait", is_flag=True, default=False, help="Wait until no task runs there.")
+@flag("--deadline", type=DURATION, help="Stop waiting after this time. The node is still drained.")
 @with_client
 async def drain(client: Client, /, nodes: tuple[str, ...], *, wait: bool, deadline: int | None) -> None:
     """Move all tasks away from nodes, each replaced before it stops, and give them no new ones."""
@@ -97,6 +97,6 @@ def _still_there(left: list[Task], nodes: dict[str, str], services: dict[str, st
         for task in left
     )[:_NAMED_AT_MOST]
     more = [f"  … and {len(left) - len(shown)} more"] if len(left) > len(shown) else []
-    head = "the deadline is over and these tasks still run; the nodes stay drained and go on being emptied:"
-    advice = "`swarm-manager service ps` tells why a replacement finds no place"
+    head = "these tasks still run at the deadline; the nodes stay drained, and their tasks keep moving:"
+    advice = "`swarm-manager service ps` says why a replacement cannot be placed"
     return "\n".join([head, *shown, *more, advice])

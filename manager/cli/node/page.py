@@ -54,12 +54,12 @@ def _manager(status: Any) -> Iterator[str]:
 
 
 def _of_another(description: Any) -> str:
-    return " (another node's, which had it first)" if description.get("HostnameTaken") else ""
+    return " (another node had it first)" if description.get("HostnameTaken") else ""
 
 
 def _refused(entries: list[Any]) -> Iterator[str]:
     if entries:
-        yield "Not believed of what its worker says:"
+        yield "Refused reports of its worker:"
     for entry in entries:
         yield f" {entry['Field']}: {entry['Reason']} ({entry['Count']} times, last at {go_time(entry['At'])})"
 

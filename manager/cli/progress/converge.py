@@ -60,7 +60,8 @@ def explain(failed: Mapping[str, Progress]) -> str:
         lines += [f"service {name} did not converge:", *(f"  {reason}" for reason in result.reasons)]
     if any(word in line for word in _NO_CREDENTIALS for line in lines):
         lines.append(
-            "The registry wants credentials: 'docker login' stores yours, and --with-registry-auth (of service create, "
+            "The registry requires credentials: 'docker login' stores yours, and --with-registry-auth "
+            "(of service create, "
             "service update, stack deploy) sends them to the nodes."
         )
     return "\n".join(lines)

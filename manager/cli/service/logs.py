@@ -44,7 +44,7 @@ _OUR_LABELS = ("com.docker.swarm.node.id", "com.docker.swarm.service.id", _TASK_
 @flag("--no-task-ids", is_flag=True, default=False, help="Do not include task IDs in output.")
 @flag("--no-trunc", is_flag=True, default=False, help="Do not truncate output.")
 @flag("--raw", is_flag=True, default=False, help="Do not neatly format logs.")
-@flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or for so long (42m).")
+@flag("--since", metavar="STRING", help="Show logs since a time (2026-01-31T12:00:00Z) or a duration before now (42m).")
 @flag("-n", "--tail", default="all", show_default=True, metavar="STRING", help="Number of lines from the end.")
 @flag("-t", "--timestamps", is_flag=True, default=False, help="Show timestamps.")
 @with_client

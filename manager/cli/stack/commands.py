@@ -81,7 +81,7 @@ def _converted(config: Config, name: str, resolve_image: str) -> Stack:
 @flag("-q", "--quiet", is_flag=True, default=False, help="Suppress progress output.")
 @_resolve
 @TIMEOUT
-@flag("--wait", is_flag=True, default=False, help="Wait for the services to converge, as it does without --detach.")
+@flag("--wait", is_flag=True, default=False, help="Wait for the services to converge (the default).")
 @flag("--with-registry-auth", is_flag=True, default=False, help="Send registry credentials to the workers.")
 @with_client
 async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: Any) -> None:

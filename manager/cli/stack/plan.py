@@ -331,7 +331,7 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool |
         return base64.b64decode(present.get("Data", "")) != bytes(spec.data)
     known = (present.get("Labels") or {}).get(digest.LABEL)
     if known is None:
-        echo(f"secret {spec.name}: made by another client, so whether its content changes is not known", err=True)
+        echo(f"secret {spec.name}: made by another client, so it is not known whether its content changes", err=True)
         return None
     return not digest.matches(known, spec.data)
 

@@ -124,9 +124,9 @@ def _incomplete(stack: str) -> str:
 
 def _still_there(stack: str, left: Left, patience: float) -> str:
     return (
-        f"stack {stack} is not gone after {patience:g} seconds; left are: {left}\n"
-        f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when the node is back "
-        "or removed (swarm-manager node rm --force)."
+        f"stack {stack} still exists after {patience:g} seconds: {left}\n"
+        f"`swarm-manager stack ps {stack}` shows its tasks. A task on a node that is down goes when "
+        "the node is back, or is removed (swarm-manager node rm --force)."
     )
 
 

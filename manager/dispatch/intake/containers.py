@@ -118,7 +118,7 @@ def _aliases(value: tuple[str, ...], hearing: Hearing) -> tuple[str, ...]:
     known = hearing.attachment
     asked = {alias for each in known.networks for alias in each.aliases} | {known.name}
     if not asked.issuperset(value) or len(value) > len(asked):
-        raise Unbelievable(f"container {known.name} has aliases that nobody gave it")
+        raise Unbelievable(f"container {known.name} has aliases that it was not given")
     return value
 
 

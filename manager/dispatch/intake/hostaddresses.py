@@ -46,8 +46,8 @@ def _ipv6(value: str, hearing: Hearing) -> str:
     return value if value == str(address) else str(address)
 
 
-ADVERTISED = Rule("an address of this host, nobody else's", _one)
-IPV6_ADDRESSES = several(Rule("", _ipv6), MOST_ADDRESSES, "IPv6 addresses of this host, nobody else's")
+ADVERTISED = Rule("an address of this host alone", _one)
+IPV6_ADDRESSES = several(Rule("", _ipv6), MOST_ADDRESSES, "IPv6 addresses of this host alone")
 
 
 def _own(text: str, hearing: Hearing) -> _Address:
@@ -77,7 +77,7 @@ def _reachable(text: str, hearing: Hearing) -> _Address:
         address = address.ipv4_mapped or address
     kind = _kind(address)
     if kind and not (hearing.loopback and address.is_loopback):
-        raise Unbelievable(f"{address} is {kind}: no other node reaches this one there")
+        raise Unbelievable(f"{address} is {kind}: other nodes cannot reach this one there")
     return address
 
 

@@ -38,8 +38,8 @@ def _hostname(value: str, hearing: Hearing) -> str:
         return _checked(value)
     if value not in (recorded, node.name):
         hearing.refuse(
-            f"it says that it is called {quoted(value)}, and joined as {node.name}, which it stays: if it has another "
-            f"name now, say 'swarm-manager node update --hostname NEW {node.id}'"
+            f"it calls itself {quoted(value)} but joined as {node.name}, which remains its name: if it "
+            f"was renamed, run 'swarm-manager node update --hostname NEW {node.id}'"
         )
     return value if value == recorded else recorded
 

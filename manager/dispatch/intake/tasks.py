@@ -166,7 +166,7 @@ PORT = Form(
 )
 CONTAINER_STATUS = Form(
     ContainerStatus,
-    container_id=Rule("64 hexadecimal digits, nobody else's", _container_id),
+    container_id=Rule("64 hexadecimal digits, of no other task", _container_id),
     pid=whole(0, _PID, "0 to 2³¹ - 1"),
     exit_code=whole(*_EXIT_CODES, "a number of 32 bits"),
 )

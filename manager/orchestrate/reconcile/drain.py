@@ -57,7 +57,8 @@ def _leave(case: Case, slot: Slot) -> None:
     record = next_record(case, slot, kept=kept) if restart.movable(incumbent) else None
     if record is None:
         case.reason(
-            f"task {incumbent.name} stops on drained node {incumbent.node_id}: its policy allows no other start"
+            f"task {incumbent.name} stops on drained node {incumbent.node_id}: its restart policy does "
+            "not allow a replacement"
         )
         case.stop(incumbent)
     else:

@@ -87,7 +87,7 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
     used = _used(view) if old else frozenset[str]()
     for file in old:
         if file.id not in used:
-            draft.reason(f"{file.name}: removed, nothing uses this version any more")
+            draft.reason(f"{file.name}: removed: this version is no longer used")
             draft.remove(file)
     return draft.decision()
 

@@ -80,8 +80,8 @@ class ConfirmedFile:
         except OSError as error:
             if not self._failed:
                 _log.error(
-                    "%s cannot be written (%s): changes are stored, but if the store's log were damaged now, nobody "
-                    "would notice: see to its disk",
+                    "%s cannot be written (%s): changes are stored, but if the store's log were damaged now, it "
+                    "would go unnoticed: check its disk",
                     *(self._path, error.strerror),
                 )
             self._failed = True

@@ -210,7 +210,7 @@ class _Reader:
             if number > len(MIGRATIONS):
                 raise Unavailable(
                     f"the store {self._path} has schema {number}, release {version()} knows {len(MIGRATIONS)}: "
-                    "install a newer one; if none ever ran here, the file is damaged: restore a backup"
+                    "install a newer one; if no newer release ever ran here, the file is damaged: restore a backup"
                 )
             self.schema = schema_of(number)
             self._check_file()
@@ -224,7 +224,7 @@ class _Reader:
             self._note("there is nothing in it")
             return
         if definitions(self._database) != expected_definitions(self.schema.version):
-            self._note("it has other tables than it should")
+            self._note("its tables are not the expected ones")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             self._note(verdict.splitlines()[-1])
@@ -271,7 +271,7 @@ class _Reader:
         if decoder is None:
             raise Unavailable(
                 f"the store {self._path} has objects of kind {kind!r}, which release {version()} does not know: "
-                "a newer one has written it, install that again"
+                "it was written by a newer release: install that one"
             )
         try:
             return decoder.decode(body)

@@ -10,7 +10,7 @@ from pathlib import Path
 from common.errors import Unavailable
 
 SECOND = "another process has it open: is a second manager running on this data directory?"
-WHAT_IS_LEFT = "restore a backup, or see with 'swarm-manager repair' what is left"
+WHAT_IS_LEFT = "restore a backup, or run 'swarm-manager repair' to see what is left"
 
 _HINTS = {
     "database or disk is full": "free some space on that disk; nothing of this change was stored",

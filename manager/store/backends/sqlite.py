@@ -220,7 +220,7 @@ class StoreFile:
             (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
             if not self._warned:
-                _log.warning("secrets that were removed can still be read in %s-wal (%s): trying on", self._path, error)
+                _log.warning("removed secrets can still be read in %s-wal (%s): trying again", self._path, error)
             self._warned = True
         else:
             self.unerased = bool(busy)

@@ -231,7 +231,7 @@ async def _returns(mallory: Any) -> None:
 
 
 async def _leaves() -> None:
-    """It leaves, and takes its join back: its certificate is worth nothing, and nobody else's is touched."""
+    """It leaves, and cancels its join: its certificate is worth nothing, and nobody else's is touched."""
     async with attacked() as (world, mallory):
         await mallory.says(Leave(), 1)
         await mallory.closed()

@@ -110,8 +110,8 @@ async def test_a_backup_is_made_while_a_manager_writes(data: DataDir, tmp_path: 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda content: b"", "is no backup"),
-        (lambda content: b"x" * 10_000, "is no backup"),
+        (lambda content: b"", "is not a backup"),
+        (lambda content: b"x" * 10_000, "is not a backup"),
         (lambda content: content[: len(content) // 2], "damaged"),
         (lambda content: content[:-600] + bytes(600), "damaged"),
     ],

@@ -186,7 +186,7 @@ def test_a_cluster_record_that_is_lost_is_not_made_up(data: DataDir) -> None:
     content = data.store.read_bytes()
     data.store.write_bytes(content.replace(b"SWMTKN-1-", b"SWMTKN_1_"))
     assert "cannot be read: cluster" in run(data, "repair").output
-    with pytest.raises(FailedPrecondition, match="the cluster's own record is not there"):
+    with pytest.raises(FailedPrecondition, match="the cluster's own record is missing"):
         accept_loss(data, examine(data), SystemClock())
 
 
@@ -244,7 +244,7 @@ def test_a_daemon_with_a_damaged_store_says_so_and_is_not_started_again(data: Da
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == DAMAGED_STATUS
     assert result.stderr.startswith(f"the store {data.store} is damaged: ")
-    assert "see with 'swarm-manager repair' what is left" in result.stderr
+    assert "run 'swarm-manager repair' to see what is left" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -32,7 +32,7 @@ def test_addresses(text, address):
     ["", ":2377", "host:", "host:x", "host:0", "host:70000", "[]:1", "a b:1", "a\0:1", "a/b:1", "h:" + "1" * 5000],
 )
 def test_what_is_no_address(text):
-    with pytest.raises(InvalidArgument, match="is no manager's address"):
+    with pytest.raises(InvalidArgument, match="is not the address of a manager"):
         parse_address(text)
 
 

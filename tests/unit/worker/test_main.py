@@ -38,13 +38,15 @@ def test_every_help_has_an_example(name):
 def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
     said = run(name, "--data-dir", str(tmp_path))
     assert said.exit_code == 1
-    assert said.stderr.startswith(f"Error: no worker in {tmp_path}: join a cluster with 'swarm-worker join")
+    assert said.stderr.startswith(
+        f"Error: there is there is no worker in {tmp_path}: join a cluster with 'swarm-worker join"
+    )
     assert said.stderr.count("\n") == 1
 
 
 def test_joining_twice_is_refused(data):
     said = run("join", "--token", TOKEN, "--data-dir", str(data.path), "10.0.0.1")
-    assert (said.exit_code, "has joined cluster c1 already, as node n1" in said.stderr) == (1, True)
+    assert (said.exit_code, "has already joined cluster c1 as node n1" in said.stderr) == (1, True)
 
 
 def test_a_worker_that_does_not_run(data):

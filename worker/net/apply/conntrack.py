@@ -53,7 +53,7 @@ async def cut_forgotten(ranges: Collection[IPv4Network | IPv6Network], known: Co
         # A busy host has many records: the loop goes on meanwhile.
         gone = await asyncio.to_thread(forgotten, listing, ranges, known)
         if gone:
-            _log.info("cutting connections to %d addresses that are in use no more", len(gone))
+            _log.info("cutting connections to %d addresses that are no longer in use", len(gone))
             await _cut(gone)
 
 
@@ -86,7 +86,7 @@ def _challenge(listing: str) -> None:
     try:
         challenge(redirected(listing))
     except OSError as error:
-        _log.warning("clients whose connections were cut may not hear of it until they send: %s", error)
+        _log.warning("clients may not notice that their connections were cut until they send: %s", error)
 
 
 async def _delete(*which: str) -> str:

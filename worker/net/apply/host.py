@@ -104,7 +104,7 @@ class Host:
         """Let the container behind a bridge's port reach itself again, which somebody has ended."""
         if port in self._ports:
             await self._kernel.hairpin(port)
-            _tell("repaired", [f"link {port} of bridge {self._ports[port]} did not let its container reach itself"])
+            _tell("repaired", [f"link {port} of bridge {self._ports[port]} did not allow hairpin traffic"])
 
     def check_sysctls(self) -> None:
         """Set again what somebody has changed."""
@@ -210,7 +210,7 @@ class Host:
         except EngineError as error:
             if "iptables" not in error.message:
                 raise
-            _log.warning("Docker's chains are gone (restart the engine to have them filled): %s", error.message)
+            _log.warning("Docker's chains are gone (restart the engine to restore them): %s", error.message)
             await docker_user.make_dockers_chains()
             # Docker has left a bridge behind, and would find it instead of making it.
             await self._kernel.remove_bridge(network.bridge)
@@ -281,8 +281,8 @@ class Host:
             _tell("added to Docker's chain DOCKER-USER", added)
             if any(rule in docker_user.INSTEAD_OF_DOCKERS for rule in added):
                 _log.warning(
-                    "Docker's own rules are gone (iptables -F?): the cluster's containers do without; restart "
-                    "the engine to have them filled in again for all others"
+                    "Docker's own rules are gone (iptables -F?): the cluster's containers do not need them; "
+                    "restart the engine to restore them for all others"
                 )
             self._docker_accepts = True
 

@@ -48,7 +48,7 @@ _HAIRPIN_ON = 1
 
 # What the kernel means by "exists already" or "in use", for who looks at a task.
 PORT_TAKEN = (
-    "another VXLAN link of this host has UDP port {}, as where its engine is a node of a Docker Swarm, too: leave that "
+    "another VXLAN link of this host uses UDP port {}; its engine may be a node of a Docker Swarm, too: leave that "
     "swarm, or make the cluster with 'swarm-manager init --data-path-port'"
 )
 
@@ -141,7 +141,7 @@ class Kernel:
             async with self._lock, asyncio.timeout(PATIENCE_SECONDS):
                 await self._route.brport("set", index=port, mode=_HAIRPIN_ON)
         except (NetlinkError, OSError) as error:
-            _log.debug("link %d has gone already: %s", port, error)
+            _log.debug("link %d is already gone: %s", port, error)
 
     async def attach(self, bridge: str, ports: Collection[int]) -> None:
         """Make links ports of a bridge, which lets their containers reach themselves.

@@ -197,7 +197,7 @@ class NftSocket:
                 what = f"command {place + 1} of {len(commands)}, of kind {commands[place].kind}"
                 raise Unavailable(f"the kernel refuses the rules of services ({what}): {os.strerror(code)}")
         if not answers:
-            raise Unavailable("the kernel does not say whether it has the rules of services")
+            raise Unavailable("the kernel did not confirm the rules of services")
 
 
 def _connected() -> socket.socket:

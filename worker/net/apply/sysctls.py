@@ -76,7 +76,7 @@ class Sysctls:
         try:
             write_private(self._memory, msgspec.json.encode({**remembered, path: value}))
         except OSError as error:
-            self._refuse(path, f"as long as {self._memory} cannot keep what it was, {value}: {error.strerror}")
+            self._refuse(path, f"as {self._memory} cannot record its previous value {value}: {error.strerror}")
             return False
         return True
 

@@ -129,7 +129,7 @@ class WireGuard:
         except TimeoutError:
             state = None
         if state is None:
-            raise Unavailable(f"the link {link.name} of encrypted networks does not answer: is {self.kind} well?")
+            raise Unavailable(f"the link {link.name} of encrypted networks does not answer: check {self.kind}")
         self._states[link.name] = state
 
     async def _make(self, name: str) -> None:

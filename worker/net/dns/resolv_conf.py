@@ -17,7 +17,7 @@ HOST_FILE = Path("/etc/resolv.conf")
 TARGET = "/etc/resolv.conf"
 
 _HEADING = (
-    "# Written by swarm-worker. Names of the cluster are answered by it, all others by those whom this host asks.\n"
+    "# Written by swarm-worker. It answers names of the cluster, and asks this host's name servers for all others.\n"
 )
 _NO_SEARCH = "."
 

@@ -13,8 +13,8 @@ from typing import Any
 PAUSE_SECONDS = 1.0
 
 _LACKING = {
-    errno.EMFILE: "this process has as many files open as it may: raise LimitNOFILE= of its unit",
-    errno.ENFILE: "this host has as many files open as it may: raise sysctl fs.file-max",
+    errno.EMFILE: "this process has reached its limit of open files: raise LimitNOFILE= of its unit",
+    errno.ENFILE: "this host has reached its limit of open files: raise sysctl fs.file-max",
     errno.ENOBUFS: "the kernel has no memory for it",
     errno.ENOMEM: "the kernel has no memory for it",
 }

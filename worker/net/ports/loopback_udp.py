@@ -119,7 +119,7 @@ def _refuse(client: _Client) -> None:
     try:
         tell_unreachable(address[:2], bound.getsockname()[1])
     except OSError as error:
-        _log.debug("[%s]:%d does not hear that nobody is there: %s", address[0], address[1], error)
+        _log.debug("[%s]:%d is not told that nothing listens there: %s", address[0], address[1], error)
 
 
 def _connected(target: Target) -> socket.socket:

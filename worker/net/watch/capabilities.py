@@ -50,7 +50,9 @@ async def lacking(docker_host: str) -> tuple[str, ...]:
     if not docker_host.startswith("unix://"):
         found.append(f"the engine at {docker_host} is another host's: networks do not span hosts")
     if os.geteuid() != 0:
-        found.append("the worker does not run as root: networks do not span hosts, no port is published in the mesh")
+        found.append(
+            "the worker does not run as root: networks do not span hosts, and no port is published in the mesh"
+        )
         return tuple(found)
     found += [
         f"the command {tool} is not installed (Debian package {package}): networks do not span hosts"

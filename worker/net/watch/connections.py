@@ -45,7 +45,9 @@ class Connections:
         if not self._most:
             return ()
         setting = f"net.netfilter.nf_conntrack_max (now {self._most})"
-        return (f"the kernel's table of connections is nearly full, new ones get lost when it is: raise {setting}",)
+        return (
+            f"the kernel's table of connections is nearly full, new ones are lost when it is full: raise {setting}",
+        )
 
 
 # Which TCP ports the program in a container listens on: the kernel's sock_diag(7), asked in the container's network.

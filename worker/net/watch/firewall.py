@@ -56,7 +56,7 @@ class Firewall:
         for what, sentence in _sentences(tunnel_port).items():
             if grown.get(f"{what}_let"):
                 if self._dropped.pop(what, ""):
-                    _log.info("it is let through now, which was not before: %s", sentence)
+                    _log.info("traffic that was dropped is let through again: %s", sentence)
             elif grown.get(f"{what}_came") and what not in self._dropped:
                 self._dropped[what] = sentence
                 _log.warning("%s", sentence)
@@ -76,8 +76,8 @@ def _sentences(tunnel_port: int) -> dict[str, str]:
     }
     return {
         "tunnel": (
-            f"this host's firewall drops what the other nodes send to UDP port {tunnel_port}: open it to them, "
-            "else no network and no published port reaches this host's containers from there"
+            f"this host's firewall drops what the other nodes send to UDP port {tunnel_port}: open it to "
+            "them, or networks and published ports do not reach this host's containers from there"
         ),
         "names": (
             f"this host's firewall drops what containers ask their name server: open port 53, UDP and TCP, to the "

@@ -174,7 +174,7 @@ def _run(task: Task, now: Situation, instant: float) -> Step:
     """
     container = now.container
     if container is None:
-        return _fail(now, "task: its container was removed from outside of the cluster")
+        return _fail(now, "task: its container was removed from outside the cluster")
     stale = outdated(task, now) and not now.missing
     if container.phase is Phase.CREATED:
         return Step(now.state, action=Action.RENEW if stale else Action.START)
@@ -256,7 +256,7 @@ def _ended(now: Situation, container: Container) -> Step:
         reason = ": out of memory" if container.oom_killed else reason
         return _fail(now, f"task: non-zero exit ({container.exit_code}){reason}")
     if container.signal:
-        return _fail(now, f"task: stopped from outside of the cluster (signal {container.signal})")
+        return _fail(now, f"task: stopped from outside the cluster (signal {container.signal})")
     return Step(TaskState.COMPLETE, "finished")
 
 

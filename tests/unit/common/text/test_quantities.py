@@ -27,7 +27,7 @@ def test_durations(text: str, nanoseconds: int, canonical: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "10", "s", "1d", "1 s", "1s ", "soon", "9999999h", "1..5s"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no duration$|longer than"):
+    with pytest.raises(ValueError, match=r"is not a valid duration$|longer than"):
         parse_duration(text)
 
 
@@ -41,7 +41,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "M", "-1M", "1X", "5 bananas", "1  M", "9999999P"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no size$|is too large$"):
+    with pytest.raises(ValueError, match=r"is not a valid size$|is too large$"):
         parse_size(text)
 
 
@@ -52,5 +52,5 @@ def test_cpus(text: str, nano: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "lots", "-1", "NaN", "Infinity", "0.0000000001"])
 def test_what_is_no_number_of_cpus(text: str) -> None:
-    with pytest.raises(ValueError, match="is no number of CPUs"):
+    with pytest.raises(ValueError, match="is not a valid number of CPUs"):
         parse_cpus(text)

@@ -154,5 +154,5 @@ def test_answers_of_another_kind_are_a_protocol_error() -> None:
 @pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_a_manager_that_wants_no_possible_sign_of_life_is_not_served(heartbeat: float) -> None:
     reply = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n", heartbeat=heartbeat, managers=())
-    with pytest.raises(ProtocolError, match="wants a sign of life every"):
+    with pytest.raises(ProtocolError, match="expects a sign of life every"):
         welcomed(reply)

@@ -112,16 +112,16 @@ async def test_dependencies_are_checked(client: Client) -> None:
     assert await refused(body("web", "db=ready")) == (
         "label swarm.x.depends-on: expected db=started, healthy or completed; got 'db=ready'"
     )
-    assert "restarted whenever it does" in await refused(body("web", "db=completed"))
-    assert await refused(body("web", "web")) == "services depend on each other in a circle: web → web"
+    assert "restarted whenever it completes" in await refused(body("web", "db=completed"))
+    assert await refused(body("web", "web")) == "services depend on each other in a cycle: web → web"
     await client.make("/services/create", body("once", RestartPolicy={"Condition": "on-failure"}))
     await client.make("/services/create", {**body("job"), "Mode": {"ReplicatedJob": {}}})
-    assert "waits for job to be healthy, which a job never is" in await refused(body("web", "job=healthy"))
+    assert "waits for job to be healthy, but a job never is" in await refused(body("web", "job=healthy"))
     await client.make("/services/create", body("web", "db=healthy,once=completed"))
     shown = await client.get("/services/db")
     target = f"/services/db/update?version={shown['Version']['Index']}"
     status, message = await client.error("POST", target, body("db", "web"))
-    assert (status, message.removeprefix(RPC)) == (400, "services depend on each other in a circle: db → web → db")
+    assert (status, message.removeprefix(RPC)) == (400, "services depend on each other in a cycle: db → web → db")
 
 
 @pytest.mark.parametrize("path", [path for path, _ in KINDS])

@@ -120,7 +120,7 @@ async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tm
         return web.json_response({"message": "not a manager"}, status=503, headers={"Server": "Docker/26.1 (linux)"})
 
     async with client_of(engine, tmp_path) as client:
-        with pytest.raises(CannotConnect, match=r"a Docker engine answers, and no manager\.\nGive .* --host"):
+        with pytest.raises(CannotConnect, match=r"a Docker engine answers, not a manager\.\nGive .* --host"):
             await client.get("/services")
 
 

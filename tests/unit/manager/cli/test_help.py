@@ -74,7 +74,7 @@ def test_what_is_left_to_docker_is_said_with_the_address(command: str):
 
 def test_there_is_no_noun_swarm():
     result = CliRunner().invoke(cli, ["swarm", "init"])
-    assert (result.exit_code, "without that word: init, join-token, leave" in result.stderr) == (1, True)
+    assert (result.exit_code, "use init, join-token, leave" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ async def test_a_node_that_says_another_hosts_name_gets_nothing_that_is_meant_fo
     constraint = parse("node.hostname==vault")
     assert [node.id for node in manager.store.view.nodes if constraint.matches(node)] == ["vault"]
     assert record(manager).description.hostname == "evil"
-    assert "it says that it is called 'VAULT', and joined as evil" in refused(manager)["NodeDescription.hostname"]
+    assert "it calls itself 'VAULT' but joined as evil" in refused(manager)["NodeDescription.hostname"]
 
 
 async def test_a_node_is_believed_again_when_its_operator_calls_it_so_or_it_says_its_own_name(manager: Manager) -> None:

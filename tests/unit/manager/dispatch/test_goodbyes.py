@@ -72,7 +72,7 @@ def test_an_agent_that_says_goodbye_may_be_away_for_thirty_seconds() -> None:
             for away in (0.0, 5.0, AWAY_GRACE - 1):
                 await part(await manager.session("n1"))
                 assert state_of(manager, "n1") == "disconnected"
-                assert "its containers run on" in record(manager, "n1").status.message
+                assert "its containers keep running" in record(manager, "n1").status.message
                 await asyncio.sleep(away)
                 assert state_of(manager, "n1") == "disconnected"
             await manager.session("n1")
@@ -86,7 +86,7 @@ def test_one_that_does_not_come_back_is_down_then_and_says_why() -> None:
         async with Manager().running() as manager:
             gone = await part(await manager.session("n1"))
             assert await became(manager, "n1", "down") - gone == pytest.approx(AWAY_GRACE, abs=0.05)
-            assert record(manager, "n1").status.message.startswith("its agent was stopped on purpose, and did not")
+            assert record(manager, "n1").status.message.startswith("its agent was stopped, and did not")
 
     run_virtual(story())
 

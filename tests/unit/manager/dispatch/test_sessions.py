@@ -87,8 +87,8 @@ async def test_hello_is_answered_by_welcome_when_the_node_is_ready_in_the_store(
     [
         ({"role": ROLE_MANAGER}, PermissionDenied, "cannot be used as a worker's"),
         ({"cluster": "other"}, Unauthenticated, "is of cluster 'other'"),
-        ({"serial": "8"}, PermissionDenied, "is not valid any more"),
-        ({"node_id": "gone"}, PermissionDenied, "not .any more. part of this cluster"),
+        ({"serial": "8"}, PermissionDenied, "is no longer valid"),
+        ({"node_id": "gone"}, PermissionDenied, "is not part of this cluster"),
     ],
 )
 async def test_a_wrong_certificate_gets_no_session(
@@ -262,7 +262,7 @@ def test_after_a_restore_nodes_have_fifteen_minutes_to_come_and_come_with_any_ce
             await manager.dial("back", serial="renewed").hello()
             assert state_of(manager, "back") == "ready"
             assert manager.store.view.nodes.get("back").certificate_serials == ("renewed",)  # type: ignore[union-attr]
-            with pytest.raises(PermissionDenied, match="is not valid any more"):
+            with pytest.raises(PermissionDenied, match="is no longer valid"):
                 await manager.dial("back", serial="old").hello()
             await became(manager, "dead", "down")
             assert asyncio.get_running_loop().time() == pytest.approx(RESTORE_GRACE, abs=0.02)
@@ -436,7 +436,7 @@ def test_changes_that_meet_a_bug_keep_none_from_others_and_are_sent_later(
             assert (await worker.expect(Assignments)).complete
 
     run_virtual(story())
-    assert "cannot tell whom changes concern" in caplog.text
+    assert "cannot tell which nodes changes concern" in caplog.text
 
 
 async def test_credentials_come_before_the_task_that_needs_them_and_are_nowhere_in_the_store(manager: Manager) -> None:

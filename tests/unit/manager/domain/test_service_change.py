@@ -117,7 +117,7 @@ def test_a_dependency_that_would_make_a_circle_does_not_come_back(way: Callable[
     db = Service(id="db-id", spec=spec("db"))
     world = Changing(spec(labels=on_db), db)
     world.put(replace(db, spec=spec("db", labels={"swarm.x.depends-on": "web=started"})))
-    with pytest.raises(InvalidArgument, match="in a circle"):
+    with pytest.raises(InvalidArgument, match="in a cycle"):
         way(world)
 
 

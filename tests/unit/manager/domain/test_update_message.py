@@ -25,7 +25,7 @@ from common.model.update import (
 from manager.domain.update_message import message, waits_for
 
 DB = Awaited(service="db", condition=Condition.HEALTHY)
-SHORT = "waits, as no more replicas may be missing (max-unavailable)"
+SHORT = "waits, as no more replicas may be unavailable (max-unavailable)"
 FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
 
 
@@ -93,7 +93,7 @@ FAILED = TasksFailed(task="t1", failed=2, of=5, error="exit 1")
         (
             "paused",
             {"reason": NoProgress(deadline=90, task="t1", renewing=True)},
-            "update paused as there was no progress for 90 s: task t1 has not taken its new files",
+            "update paused as there was no progress for 90 s: task t1 has not received its new files",
         ),
     ],
 )

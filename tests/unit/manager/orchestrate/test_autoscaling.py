@@ -191,7 +191,7 @@ def test_the_limits_hold_and_are_told() -> None:
     assert (up.replicas, up.message) == (10, "scaled 3 → 10 (14 needed, 10 is the maximum): cpu at x")
     down = choose(service(3), policy, history(*flat(0, 300)), NOW)
     assert down is not None
-    assert down.message == "scaled 3 → 2 (0 needed, 2 is the minimum): cpu at x, no more needed for 5m"
+    assert down.message == "scaled 3 → 2 (0 needed, 2 is the minimum): cpu at x, fewer needed for 5m"
     assert choose(service(10), policy, history((15, 14), (0, 14)), NOW) is None
     assert choose(service(2), policy, history(*flat(0, 300)), NOW) is None
 

@@ -65,12 +65,12 @@ def test_a_replica_that_failed_leaves_the_less_to_stop_and_the_update_says_that_
 
 def test_an_update_that_waits_for_replicas_says_so_and_fails_when_that_takes_too_long() -> None:
     world = held_up()
-    assert message(world) == "update in progress: waits, as no more replicas may be missing (max-unavailable)"
+    assert message(world) == "update in progress: waits, as no more replicas may be unavailable (max-unavailable)"
     assert len(old(world)) == 2
     world.pass_time(61)
     world.settle()
     assert state(world) == "paused"
-    assert "as there was no progress for 60 s: it waits, as no more replicas may be missing" in message(world)
+    assert "as there was no progress for 60 s: it waits, as no more replicas may be unavailable" in message(world)
 
 
 def test_it_goes_on_when_the_replica_is_back() -> None:

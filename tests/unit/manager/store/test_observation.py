@@ -37,10 +37,10 @@ def test_old_news_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"status": TaskStatus(state=TaskState.PREPARING)}, "observed state would go back"),
+        ({"status": TaskStatus(state=TaskState.PREPARING)}, "observed state would move backwards"),
         ({"node_id": "n2"}, "move to another node"),
         ({"node_id": ""}, "move to another node"),
-        ({"desired_state": TaskState.READY}, "wanted again"),
+        ({"desired_state": TaskState.READY}, "desired state would move backwards"),
         ({"slot": 4}, "change its slot"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_terminal_is_asked_and_does_not_show_it():
 @pytest.mark.parametrize(
     ("given", "file", "content", "said"),
     [
-        (TOKEN, "token", TOKEN, "--token and --token-file: give one of them"),
+        (TOKEN, "token", TOKEN, "give either --token or --token-file"),
         ("", "nowhere", None, "cannot read the token from .*nowhere: No such file or directory"),
         ("", "token", "", "no token: give it with --token-file FILE"),
         ("", "token", "\xff", "token has no token in it"),

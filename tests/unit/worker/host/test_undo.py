@@ -215,7 +215,7 @@ async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, t
     async with await listening(manager):
         await become_member(data, wishes(tmp_path))
     assert await undo(data) is Told.UNHEARD
-    assert "does not hear that this node leaves" in caplog.text
+    assert "was not told that this node leaves" in caplog.text
     assert not data.path.exists()
 
 

@@ -39,7 +39,7 @@ def test_the_second_of_two_that_cannot_both_be_is_out_in_whatever_order_they_cam
     for order in (("a", "b"), ("b", "a")):
         refused: list[Refusal] = []
         assert entries.take({name: Thing(1) for name in order}, refused) == {"a": 1}
-        assert refused == [Refusal("thing", "b", "value 1 is that of a already")]
+        assert refused == [Refusal("thing", "b", "value 1 already belongs to a")]
 
 
 def test_each_refusal_is_said_once_whatever_its_reason_is_next_time(caplog):
@@ -47,10 +47,10 @@ def test_each_refusal_is_said_once_whatever_its_reason_is_next_time(caplog):
     assert refusals.note([Refusal("node", "n1", "'nonsense' is not an IPv4 address")])
     assert not refusals.note([Refusal("node", "n1", "'other nonsense' is not an IPv4 address")])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert refusals.lacks() == ("left out, as what the manager sends of it cannot be used: node n1",)
+    assert refusals.lacks() == ("left out, as the manager's entry for it cannot be used: node n1",)
     caplog.set_level("INFO")
     assert refusals.note([])
-    assert caplog.messages[-1] == "node n1 is left out no more"
+    assert caplog.messages[-1] == "node n1 is no longer left out"
     assert refusals.lacks() == ()
 
 

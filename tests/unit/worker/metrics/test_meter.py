@@ -257,7 +257,7 @@ def test_a_metric_is_the_sum_of_its_samples(name: str, value: float) -> None:
     assert prometheus.total(PAGE, name) == value
 
 
-@pytest.mark.parametrize(("name", "words"), [("job", "no metric job"), ("odd", "no finite number")])
+@pytest.mark.parametrize(("name", "words"), [("job", "no metric job"), ("odd", "not a finite number")])
 def test_what_is_no_number_is_an_error(name: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         prometheus.total(PAGE, name)
@@ -290,7 +290,7 @@ async def test_a_page_is_fetched_from_within_a_processs_network(answer: bytes) -
     ("answer", "words"),
     [
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "HTTP status 404"),
-        (b"\x00\x01", "no HTTP answer"),
+        (b"\x00\x01", "not an HTTP answer"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * (MAX_BYTES + 1), "more than 1048576 bytes"),
         (b"HTTP/1.0 200 OK\r\n\r\nother 1\n", "no metric plain"),
     ],

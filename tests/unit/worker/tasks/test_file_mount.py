@@ -173,7 +173,9 @@ async def test_nothing_is_done_where_something_else_is(root):
     case.write(b"old")
     strange = root.parent / "etc"
     with container("/etc/hostname", case.target) as pid:
-        with pytest.raises(FailedPrecondition, match=r"running container: .*target: it is not the task's file"):
+        with pytest.raises(
+            FailedPrecondition, match=r"running container: .*target: another file is in the place of the task's file"
+        ):
             await case.replace(pid, b"new")
         assert mounts(pid, case.target) == 1
         assert not strange.exists()

@@ -315,7 +315,7 @@ async def test_parameters_do_not_come_as_a_form(cluster: ApiCluster, engines: En
     """An engine takes its fields before those of the query."""
     asked = call("POST", "/build", None, query="t=x")
     reply = await cluster.api.answer(replace(asked, headers={"content-type": kind}))
-    assert (reply.status, "no forms" in reply.value["message"]) == (400, True)
+    assert (reply.status, "form bodies" in reply.value["message"]) == (400, True)
 
 
 # --- services ---------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ async def test_every_route_says_who_may_and_refuses_the_role_below(cluster: ApiC
     nobody = Client(cluster.api, NOBODY)
     status, message = await nobody.error(route.method, path)
     assert status == 403
-    assert "it is not known who calls" in message
+    assert "the caller is unknown" in message
 
 
 # What viewers may beyond this list is a decision: each is a GET that shows neither files nor processes of a container,
@@ -366,9 +366,9 @@ def test_the_role_is_the_records() -> None:
 @pytest.mark.parametrize(
     ("record", "now", "words"),
     [
-        (msgspec.structs.replace(RECORD, id="ff"), 1000.0, "is not one of this cluster's clients"),
+        (msgspec.structs.replace(RECORD, id="ff"), 1000.0, "does not belong to a client of this cluster"),
         (msgspec.structs.replace(RECORD, revoked_at=900.0), 1000.0, r"was revoked at 1970-01-01T00:15:00"),
-        (RECORD, 2001.0, "has expired at 1970-01-01T00:33:20"),
+        (RECORD, 2001.0, "expired at 1970-01-01T00:33:20"),
     ],
 )
 def test_certificates_that_are_good_no_more(record: ClientCertificate, now: float, words: str) -> None:

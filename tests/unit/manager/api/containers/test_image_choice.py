@@ -103,7 +103,7 @@ async def test_a_registrys_image_that_a_node_cannot_pull_is_fetched(
     del engines.one.images[ONE], engines.two.images[ONE]
     status, answer = await create(client, "nginx:1", "w1")
     assert status == 404
-    assert "on node w1, which cannot pull it: no nginx:1; nor fetch it: " in answer["message"]
+    assert "on node w1, which can neither pull it (no nginx:1) nor fetch it: " in answer["message"]
 
 
 async def test_a_client_that_pulls_after_a_404_can_make_its_container_anywhere(

@@ -126,7 +126,7 @@ def test_small_answers_are_never_refused() -> None:
         hold = lease.answer("n", "w1")
         hold.came(FREE)
         assert memory.held == 0
-        with pytest.raises(BadAnswer, match="node w1 says too much at once"):
+        with pytest.raises(BadAnswer, match="node w1 sends too much at once"):
             hold.came(1)
 
 

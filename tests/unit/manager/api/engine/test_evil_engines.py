@@ -343,7 +343,7 @@ async def test_an_id_that_both_claim_from_the_start_is_nobodys(client: Client, e
     reply = await answer(cluster, "GET", "/containers/json?all=1")
     assert sorted(each["Id"] for each in reply.value) == [HONEST, HONEST, SHARED]
     status, message = await client.error("GET", f"/containers/{HONEST}/json")
-    assert (status, "nodes w1, w2 all say that container aaaaaaaaaaaa is theirs" in message) == (409, True)
+    assert (status, "nodes w1, w2 all claim container aaaaaaaaaaaa" in message) == (409, True)
     status, message = await client.error("GET", f"/containers/{HONEST[:12]}/json")
     assert (status, f"{HONEST[:12]} on w1, aaaaaaaaaaaa on w2" in message) == (400, True)
 
@@ -400,7 +400,7 @@ async def test_an_exec_instance_that_both_claim(client: Client, engines: Engines
     engines.one.answers[f"GET /exec/{exec_id}/json"] = (200, {"ID": exec_id})
     evil.say = echo
     status, message = await client.error("GET", f"/exec/{exec_id}/json")
-    assert (status, "nodes w1, w2 all say" in message) == (409, True)
+    assert (status, "nodes w1, w2 all claim" in message) == (409, True)
     evil.says({"ID": "f" * 64})
     reply = await client._api.answer(Call("GET", f"/exec/{exec_id}/json", caller=ADMIN))
     assert isinstance(reply, Relay)
@@ -503,7 +503,7 @@ async def test_past_events_are_without_the_node_that_says_nonsense(
     _, told = await client.ask("GET", "/events?since=1&until=2")
     (event,) = [json.loads(each) for each in told.splitlines()]
     assert event["Actor"]["Attributes"]["node.name"] == "w1"
-    assert "past events of node w2 are missing: its engine told of an event that is none" in caplog.text
+    assert "past events of node w2 are missing: its engine sent an invalid event" in caplog.text
 
 
 @pytest.mark.parametrize("line", [*BAD_EVENTS, b"x" * 1_200_000])

@@ -180,7 +180,7 @@ async def test_a_lost_node_ends_a_stream_and_says_so(cluster: ApiCluster, path: 
     await cluster.store.update(lose)
     async with asyncio.timeout(5):
         [frame] = FrameReader().feed(await reader.read())
-    assert (frame.stream, b"node w2 was lost in the middle of this" in frame.payload) == (2, True)
+    assert (frame.stream, b"node w2 was lost during this request" in frame.payload) == (2, True)
     writer.close()
 
 

@@ -102,7 +102,7 @@ async def test_a_nodes_certificate_may_nothing(api: TlsApi, role: str) -> None:
 async def test_a_certificate_without_a_record_may_nothing(api: TlsApi) -> None:
     status, text = await ping(api, api.node("swarm-admin"))
     assert status == 403
-    assert "is not one of this cluster's clients" in json.loads(text)["message"]
+    assert "does not belong to a client of this cluster" in json.loads(text)["message"]
 
 
 async def test_an_older_tls_version_is_not_spoken(api: TlsApi) -> None:

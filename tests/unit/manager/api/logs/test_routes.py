@@ -92,14 +92,14 @@ async def test_a_node_that_is_lost_meanwhile_is_not_waited_for(client: Client, c
     async with asyncio.timeout(5):
         _, data = await asking
     [frame] = frames(data)
-    assert f"not complete: node {node.name} was lost in the middle of this" in frame.payload.decode()
+    assert f"not complete: node {node.name} was lost during this request" in frame.payload.decode()
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
         (None, "No such container: container-"),
-        (b"\x09 this is no log stream", "the engine sent something that is no log stream"),
+        (b"\x09 this is no log stream", "the engine sent something that is not a log stream"),
     ],
 )
 async def test_an_engine_that_fails(client: Client, cluster: ApiCluster, answer: bytes | None, words: str) -> None:
@@ -191,7 +191,7 @@ async def test_a_log_that_is_followed_goes_on_after_its_node_was_away(client: Cl
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(reply.produce(send))  # type: ignore[arg-type]
         assert [await lines.get(), await lines.get()] == [b"one\n", b"two\n"]
-        words = b"warning: the log of this task is interrupted: the engine stopped in the middle of it\n"
+        words = b"warning: the log of this task is interrupted: the engine stopped before the end\n"
         assert await lines.get() == words
         await set_state(cluster, task.node_id, "disconnected")
         engine.raw[container] = said(2, "two") + said(2, "and a half") + said(3, "three")

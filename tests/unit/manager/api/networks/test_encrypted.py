@@ -40,7 +40,7 @@ async def test_it_is_refused_when_no_node_can_carry_it(client: Client, cluster: 
     await unable(cluster)
     status, message = await client.error("POST", "/networks/create", body())
     assert status == 400
-    assert "no node of the cluster can carry an encrypted network: install Debian's wireguard-tools" in message
+    assert "no node of the cluster supports encrypted networks: install Debian's wireguard-tools" in message
     assert not cluster.store.view.networks.named("on1")
     await client.ask("POST", "/networks/create", {"Name": "on1", "Driver": "overlay"})
     (plain,) = cluster.store.view.networks.named("on1")

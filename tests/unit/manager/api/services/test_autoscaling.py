@@ -120,7 +120,7 @@ async def test_a_stacks_file_that_is_deployed_again_does_not_reset_the_number(
     await autoscaler_chooses(cluster, 5)
     status, answer = await update(client, scaled_spec(3, labels=STACK, container={"Image": "busybox:2"}))
     assert status == 200
-    assert answer["Warnings"] == ["web keeps 5 tasks: it is autoscaled, 3 was only what it began with"]
+    assert answer["Warnings"] == ["web keeps 5 tasks: it is autoscaled, and 3 is only its initial number"]
     assert count(cluster) == 5
     assert (await update(client, scaled_spec(3, labels=STACK), query="&scale=1"))[0] == 200
     assert count(cluster) == 3, "`service scale` says that it means it"

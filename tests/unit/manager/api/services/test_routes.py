@@ -207,7 +207,7 @@ async def test_taken_names(client: Client) -> None:
         ),
         (spec(Mode={"Replicated": {}, "Global": {}}), 400, "must specify only one service mode"),
         (spec(Mode={"ReplicatedJob": {"MaxConcurrent": -1}}), 400, "Mode.ReplicatedJob.MaxConcurrent: expected 0 or"),
-        (spec(Mode={"GlobalJob": {}}, UpdateConfig={}), 400, "UpdateConfig: expected none, as the tasks of a job"),
+        (spec(Mode={"GlobalJob": {}}, UpdateConfig={}), 400, "UpdateConfig: not possible for a job"),
         (spec(Mode={"Replicated": {"Replicas": -1}}), 400, "Mode.Replicated.Replicas: expected 0 or more, got -1"),
         (spec(template={"Placement": {"Constraints": ["x"]}}), 400, "node.role==worker"),
         (spec(template={"Placement": {"Constraints": ["x==" + "y" * 2000]}}), 400, "Placement.Constraints: expected"),

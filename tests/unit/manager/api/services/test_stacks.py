@@ -120,7 +120,7 @@ async def test_a_service_that_has_changed_meanwhile_is_not_overwritten(client: C
     assert status == 500
     assert answer["message"] == "failed to update service shop_web: update out of sequence"
     status, answer = await client.ask("POST", PATH, {"Services": [service("shop_gone", 5)]})
-    assert (status, "shop_gone: it is not there any more" in answer["message"]) == (400, True)
+    assert (status, "shop_gone: it no longer exists" in answer["message"]) == (400, True)
 
 
 async def test_what_is_not_labelled_as_the_stacks_is_refused(client: Client) -> None:

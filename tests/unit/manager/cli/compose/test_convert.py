@@ -364,7 +364,7 @@ def test_secrets_and_configs_are_made_and_referred_to_by_name() -> None:
         ("volumes: [{type: tmpfs, source: /a, target: /b}]", "a tmpfs mount has no source"),
         ("volumes: [{type: npipe, target: /b}]", "an npipe mount needs a source"),
         ("restart: sometimes", 'got the string "sometimes"'),
-        ("tmpfs: '/t:size=big'", "'big' is no size"),
+        ("tmpfs: '/t:size=big'", "'big' is not a valid size"),
         ("tmpfs: '/t:mode=rwx'", "mode is a number in octal"),
     ],
 )
@@ -429,17 +429,17 @@ def test_depends_on_becomes_a_label_with_full_names() -> None:
 @pytest.mark.parametrize(
     ("web", "db", "words"),
     [
-        ("depends_on: [db]", "depends_on: [web]", "depend on each other in a circle: db → web → db"),
+        ("depends_on: [db]", "depends_on: [web]", "depend on each other in a cycle: db → web → db"),
         ("depends_on: [web]", "", "in a circle: web → web"),
         (
             "depends_on: {db: {condition: service_completed_successfully}}",
             "",
-            'the service db never completes, it is restarted whenever it does: give db "deploy.restart_policy',
+            'the service db never completes: it is restarted whenever it ends: give db "deploy.restart_policy',
         ),
         (
             "depends_on: {db: {condition: service_healthy}}",
             "deploy: {mode: global-job}",
-            "the service db is a job, which is never healthy, as it ends: say service_completed_successfully",
+            "the service db is a job, which is never healthy: use service_completed_successfully",
         ),
         (
             "x-swarm-on-rotat: restart",

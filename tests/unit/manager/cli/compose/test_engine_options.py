@@ -121,7 +121,7 @@ def test_options_of_mounts() -> None:
         ("gpus: some", 'services.web.gpus: expected "all" or a whole number'),
         ("gpus: [{count: few}]", 'services.web.gpus[0].count: expected "all" or a whole number'),
         ("gpus: [{count: 1, device_ids: [a]}]", "count and device_ids cannot both be given"),
-        ("shm_size: much", "services.web.shm_size: 'much' is no size; expected a size such as \"64M\""),
+        ("shm_size: much", "services.web.shm_size: 'much' is not a valid size; expected a size such as \"64M\""),
         ("deploy: {resources: {reservations: {devices: [{count: 1}]}}}", 'the key "capabilities" is missing'),
         ("blkio_config: {device_read_bps: [{path: /dev/a, rate: fast}]}", "rate: expected a size"),
     ],

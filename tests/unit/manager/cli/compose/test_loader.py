@@ -211,7 +211,7 @@ def test_extensions_have_a_place_in_services_and_at_the_top() -> None:
 
 
 def test_no_file_is_an_error() -> None:
-    with pytest.raises(ComposeError, match="no compose file is given"):
+    with pytest.raises(ComposeError, match="no compose file was given"):
         load([], {}, Files(), "/project")
 
 

@@ -94,7 +94,7 @@ def test_aliases_can_neither_explode_nor_contain_themselves(monkeypatch: pytest.
         ("a: \x00", "U+0000"),
         ("a: b\nc: \x07d", "f:2:4: YAML does not allow the character U+0007"),
         ("a: !thing b", "the YAML tag '!thing' means nothing in a compose file"),
-        ("a: !!int b", "'b' is tagged !!int but is none"),
+        ("a: !!int b", "'b' is tagged !!int but is not one"),
         ("a: !!binary '%'", "!!binary expects text in base64"),
         ("1: b", 'the key 1 must be a string; write "1"'),
         ("[a]: b", "a key must be a string, not a list or a mapping"),

@@ -21,7 +21,7 @@ def test_a_file_or_a_variable_gives_the_content(tmp_path: Path, monkeypatch: pyt
     [
         (None, None, "give the content once"),
         ("-", "HOME", "give the content once"),
-        (None, "NO_SUCH_THING", "--env NO_SUCH_THING: there is no such variable"),
+        (None, "NO_SUCH_THING", "--env NO_SUCH_THING: this command's environment has no such variable"),
         ("/no/such/file", None, "error reading content from '/no/such/file': No such file"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_seccomp_profile_is_read_from_its_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         parse_security(f"seccomp={tmp_path}/none")
     profile.write_text("{")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not JSON"):
         parse_security(f"seccomp={profile}")
 
 

@@ -17,10 +17,10 @@ def test_each_reason_is_one_line_that_names_a_few_nodes() -> None:
         *(node(f"h{number}", "down", old) for number in range(2, 6)),
         node("up", "ready"),
         node("lost", "down", "no sign of life"),
-        node("", "disconnected", "its agent was stopped on purpose"),
+        node("", "disconnected", "its agent was stopped"),
     ]
     assert notes(nodes) == [
-        "Disconnected: id-: its agent was stopped on purpose",
+        "Disconnected: id-: its agent was stopped",
         f"Down: h2, h3, h4 and 2 more: {old}",
     ]
 
@@ -51,6 +51,6 @@ def test_a_nodes_page_tells_what_was_not_believed() -> None:
         {"Field": "Hello.advertise_addr", "Reason": "127.0.0.1 is no", "Count": 3, "At": "2026-01-31T12:00:00Z"}
     ]
     lines = page(shown).splitlines()
-    assert "Hostname:              \tweb (another node's, which had it first)" in lines
-    place = lines.index("Not believed of what its worker says:")
+    assert "Hostname:              \tweb (another node had it first)" in lines
+    place = lines.index("Refused reports of its worker:")
     assert lines[place + 1] == " Hello.advertise_addr: 127.0.0.1 is no (3 times, last at 2026-01-31 12:00:00 +0000 UTC)"

@@ -19,4 +19,4 @@ def test_what_to_do_is_said_once_where_a_registry_wants_credentials():
     refused = given_up('web.1: No such image: r/web:1; pulling it failed: Head "http://r": no basic auth credentials')
     text = explain({"web": refused, "db": refused})
     assert text.count("--with-registry-auth") == 1
-    assert text.splitlines()[-1].startswith("The registry wants credentials: 'docker login'")
+    assert text.splitlines()[-1].startswith("The registry requires credentials: 'docker login'")

@@ -64,7 +64,7 @@ def insert(kind: str, body: bytes) -> tuple[str, tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (insert("satellite", b"\x80"), "'satellite', which .* does not know: a newer"),
+        (insert("satellite", b"\x80"), "'satellite', which .* does not know: it was written by a newer"),
         (insert("service", b"\x01"), "has a service 'x' that release .* cannot read"),
         (("UPDATE records SET body = x'ff'", ()), r"is damaged: 1 object cannot be read \(service s1\): restore"),
         (("DELETE FROM records", ()), "is damaged: of 1 object 0 are there"),
@@ -72,7 +72,7 @@ def insert(kind: str, body: bytes) -> tuple[str, tuple[object, ...]]:
         (("UPDATE reached SET last_index = -3", ()), "is damaged: it does not say how far it got"),
         (("UPDATE reached SET time = 1e300", ()), "is damaged: it does not say how far it got"),
         (("UPDATE reached SET checksum = checksum + 1", ()), "the objects are not all those of version 1"),
-        (("DROP TABLE records", ()), "is damaged: it has other tables than it should"),
+        (("DROP TABLE records", ()), "is damaged: its tables are not the expected ones"),
     ],
 )
 async def test_a_store_that_is_not_understood_is_refused_and_left_as_it_is(

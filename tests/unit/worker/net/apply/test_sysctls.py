@@ -86,7 +86,7 @@ def test_a_full_disk_keeps_the_host_as_it_is_and_the_worker_goes_on(
         for _ in range(3):
             assert sysctls.apply({GLOBAL: "1"}) == ()
     assert (proc / GLOBAL).read_text() == "0\n"
-    why = f"as long as {memory} cannot keep what it was, 0: No space left on device"
+    why = f"as {memory} cannot record its previous value 0: No space left on device"
     assert caplog.messages == [f"cannot set net.bridge.bridge-nf-call-iptables {why}"]
     assert sysctls.apply({GLOBAL: "1"}) == ("net.bridge.bridge-nf-call-iptables was 0",)
 

@@ -59,8 +59,8 @@ async def test_what_cannot_be_accepted_is_not_asked_for_again_at_once(listening,
         acceptor.end()
     (record,) = caplog.records
     assert record.getMessage() == (
-        "cannot accept connections to the name server at 10.0.0.1: this process has as many files open as it may: "
-        "raise LimitNOFILE= of its unit; trying again every 3600 s"
+        "cannot accept connections to the name server at 10.0.0.1: this process has reached its "
+        "limit of open files: raise LimitNOFILE= of its unit; trying again every 3600 s"
     )
 
 

@@ -61,9 +61,9 @@ TRANSCRIPTS = [
     ("out of memory", S.RUNNING, at(S.RUNNING, container=exited(137, oom_killed=True)),
      Step(S.FAILED, "started", "task: non-zero exit (137): out of memory")),
     ("stopped by a stranger, politely", S.RUNNING, at(S.RUNNING, container=exited(0, signal=15)),
-     Step(S.FAILED, "started", "task: stopped from outside of the cluster (signal 15)")),
+     Step(S.FAILED, "started", "task: stopped from outside the cluster (signal 15)")),
     ("removed by a stranger", S.RUNNING, at(S.RUNNING),
-     Step(S.FAILED, "started", "task: its container was removed from outside of the cluster")),
+     Step(S.FAILED, "started", "task: its container was removed from outside the cluster")),
     ("removed before the start", S.RUNNING, at(S.READY),
      Step(S.REJECTED, "preparing", "task: its container was removed before it was started")),
     # rejected or failed, by how far it got

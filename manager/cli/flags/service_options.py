@@ -168,7 +168,13 @@ _UPDATE_ONLY: tuple[Decorator, ...] = (
     flag("--image", metavar="STRING", shell_complete=complete_images, help="Service image tag."),
     flag("--rollback", is_flag=True, default=False, help="Roll back to the previous specification."),
     flag("--pause", is_flag=True, default=False, help="Pause the update that is under way."),
-    flag("--continue", "go_on", is_flag=True, default=False, help="Let a paused update, or one that holds, go on."),
+    flag(
+        "--continue",
+        "go_on",
+        is_flag=True,
+        default=False,
+        help="Resume an update that is paused, or waits at its canary.",
+    ),
     flag("--abort", is_flag=True, default=False, help="End the update and roll back what it has changed."),
 )
 

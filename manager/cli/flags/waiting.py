@@ -7,5 +7,5 @@ from manager.cli.flags.types import DURATION
 
 DETACH = flag("-d", "--detach", switch=True, help="Exit immediately instead of waiting for the services to converge.")
 TIMEOUT = flag(
-    "--timeout", type=DURATION, default="10m", show_default=True, help="Give up waiting after so long without progress."
+    "--timeout", type=DURATION, default="10m", show_default=True, help="Stop waiting after this time without progress."
 )

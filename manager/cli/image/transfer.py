@@ -28,7 +28,7 @@ from manager.cli.session import with_client
 if TYPE_CHECKING:
     from aiohttp import StreamReader
 
-_quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print how it goes.")
+_quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print the progress.")
 
 
 def parsed(name: str) -> Image:

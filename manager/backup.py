@@ -60,7 +60,7 @@ def back_up(data: DataDir, out: IO[bytes], clock: Clock, scratch: Path) -> Manif
     authority = AuthorityFiles(data.path)
     authority.load()
     with _private_folder(scratch) as folder:
-        manifest = _copied(data, folder / STORE, clock)
+        manifest = _copy_store(data, folder / STORE, clock)
         contents: dict[str, bytes | Path] = {
             MANIFEST: msgspec.json.encode(manifest),
             CONFIG: data.config,
@@ -113,7 +113,7 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _copied(data: DataDir, copy: Path, clock: Clock) -> Manifest:
+def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
     """Copy the store, and read the copy to the end: one that cannot be read is no backup."""
     made_at = clock.now()
     with explaining(data.store):

@@ -133,16 +133,16 @@ def choose_pools(wished: Sequence[str]) -> tuple[str, ...]:
         InvalidArgument: a pool is malformed, too small, or overlaps a route; or none of ours is free.
 
     """
-    routes = host_addresses.routed()
+    routes = host_addresses.routed_networks()
     if not wished:
         for pool in _POOLS:
-            if not _overlapped(pool, routes):
+            if not _overlapping_route(pool, routes):
                 return (pool,)
         raise InvalidArgument("every default address pool overlaps a route of this host: give --default-addr-pool CIDR")
     addressing.layout(wished)
     addressing6.ipv6_pools(wished)
     for pool in wished:
-        if taken := _overlapped(pool, routes):
+        if taken := _overlapping_route(pool, routes):
             raise InvalidArgument(f"address pool {pool} overlaps this host's route {taken}: choose another")
     return tuple(wished)
 
@@ -160,7 +160,7 @@ def choose_data_path_port(wished: int) -> int:
     return wished or DEFAULT_DATA_PATH_PORT
 
 
-def _overlapped(pool: str, routes: Sequence[tuple[host_addresses.Network, str]]) -> str:
+def _overlapping_route(pool: str, routes: Sequence[tuple[host_addresses.Network, str]]) -> str:
     network = ipaddress.ip_network(pool)
     for route, link in routes:
         if route.version == network.version and network.overlaps(route):

@@ -35,7 +35,8 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
         advertised, _ = split_address(self.advertise_addr)
         return tuple(
-            f"tcp://{bracketed(advertised if host in ANY_ADDRESS else host)}:{port}" for host, port in self._tcp_hosts()
+            f"tcp://{bracket_host(advertised if host in ANY_ADDRESS else host)}:{port}"
+            for host, port in self._tcp_hosts()
         )
 
     def certificate_names(self, hostname: str) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def check_tls_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def bracketed(host: str) -> str:
+def bracket_host(host: str) -> str:
     """Write a host as it stands before a port."""
     return f"[{host}]" if ":" in host else host
 

@@ -32,7 +32,7 @@ from manager.config import (
     UNIT,
     DataDir,
     ManagerConfig,
-    bracketed,
+    bracket_host,
     check_tls_names,
     split_address,
 )
@@ -92,7 +92,7 @@ def restore(
     data = DataDir(data_dir)
 
     def configure(before: ManagerConfig) -> ManagerConfig:
-        return restored_configuration(before, advertise, listen, hosts, tls_names)
+        return configuration_after_restore(before, advertise, listen, hosts, tls_names)
 
     try:
         with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
@@ -103,7 +103,7 @@ def restore(
     _start(data, lambda: _tell_restored(restored), foreground=foreground)
 
 
-def restored_configuration(
+def configuration_after_restore(
     before: ManagerConfig, advertise: str | None, listen: str | None, hosts: Sequence[str], tls_names: Sequence[str]
 ) -> ManagerConfig:
     """Fill in what the flags left out from what the manager was told before, as far as it is the same host.
@@ -115,11 +115,13 @@ def restored_configuration(
     address, port = split_address(before.advertise_addr)
     if advertise is None:
         advertise = (
-            address if address in (own := host_addresses.addresses()) or not own else host_addresses.choose_advertised()
+            address
+            if address in (own := host_addresses.addresses()) or not own
+            else host_addresses.choose_advertised_address()
         )
     host, port = split_address(advertise, port)
     config = configuration(
-        before.node_id, f"{bracketed(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
+        before.node_id, f"{bracket_host(host)}:{port}", listen, hosts or before.hosts, tls_names or before.tls_names
     )
     if config.advertise_addr == before.advertise_addr and not listen:
         config = msgspec.structs.replace(config, listen_addr=before.listen_addr)
@@ -209,7 +211,7 @@ def configuration(
         InvalidArgument: an address is malformed, or there are several to choose from.
 
     """
-    host, port = split_address(advertise or host_addresses.choose_advertised(), DEFAULT_PORT)
+    host, port = split_address(advertise or host_addresses.choose_advertised_address(), DEFAULT_PORT)
     if host in ANY_ADDRESS:
         raise InvalidArgument(f"--advertise-addr {advertise}: give one address at which the other hosts reach this one")
     if not is_one_host(host):
@@ -217,8 +219,8 @@ def configuration(
     listen_host, listen_port = split_address(listen, port) if listen else ("", port)
     return ManagerConfig(
         node_id=node_id,
-        advertise_addr=f"{bracketed(host)}:{port}",
-        listen_addr=f"{bracketed(listen_host)}:{listen_port}",
+        advertise_addr=f"{bracket_host(host)}:{port}",
+        listen_addr=f"{bracket_host(listen_host)}:{listen_port}",
         hosts=tuple(hosts) or (MANAGER_HOST,),
         tls_names=check_tls_names(tls_names),
     )

@@ -24,11 +24,11 @@ from common.process.private_files import sync_folder
 from common.text.terminal import echo
 from manager.ca.files import AuthorityFiles
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
-from manager.restore import settled
+from manager.restore import decide_restored_node
 from manager.store.backends.confirmed import confirmed_path
-from manager.store.backends.contents import Contents, best, counted, to_the_second
+from manager.store.backends.contents import Contents, best, format_count, to_the_second
 from manager.store.backends.failures import explaining
-from manager.store.backends.sqlite import SqliteBackend, StoreFile, claimed
+from manager.store.backends.sqlite import SqliteBackend, StoreFile, lock_directory
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Store
 
@@ -74,7 +74,7 @@ def examine(data: DataDir) -> Contents:
     """
     data.load()
     with explaining(data.store):
-        claim = claimed(data.store)
+        claim = lock_directory(data.store)
         try:
             return best(data.store)
         finally:
@@ -108,7 +108,7 @@ def accept_loss(data: DataDir, contents: Contents, clock: Clock) -> Path:
 def _summary(contents: Contents) -> str:
     """Say what is there, by kinds."""
     kinds = Counter(type(each).__name__.lower() for each in contents.objects)
-    listed = ", ".join(counted(number, kind) for kind, number in sorted(kinds.items())) or "nothing"
+    listed = ", ".join(format_count(number, kind) for kind, number in sorted(kinds.items())) or "nothing"
     return f"{listed}, as of version {contents.position.index} ({to_the_second(contents.position.time)})"
 
 
@@ -149,7 +149,7 @@ async def _settle(new: Path, config: ManagerConfig, clock: Clock) -> None:
         nodes: list[Node] = list(store.view.nodes)
         known = any(node.id == config.node_id for node in nodes)
         fresh_id = new_id(random.SystemRandom()) if known else config.node_id
-        _, decision = settled(nodes, config, config, fresh_id)
+        _, decision = decide_restored_node(nodes, config, config, fresh_id)
         await store.update(lambda tx: tx.apply(decision))
 
 

@@ -98,7 +98,7 @@ async def _settle(
         cluster = store.view.cluster
         if authority.cluster_id != cluster.id:
             raise InvalidArgument(f"{name} is damaged: its authority is not that of cluster {cluster.id}")
-        config, decision = settled(list(store.view.nodes), before, config, new_id(random.SystemRandom()))
+        config, decision = decide_restored_node(list(store.view.nodes), before, config, new_id(random.SystemRandom()))
         await store.update(lambda tx: tx.apply(decision))
         names = config.certificate_names(socket.gethostname())
         lifetime = cluster.spec.ca_config.node_cert_expiry
@@ -106,7 +106,7 @@ async def _settle(
     return config
 
 
-def settled(
+def decide_restored_node(
     nodes: Sequence[Node], before: ManagerConfig, config: ManagerConfig, fresh_id: str
 ) -> tuple[ManagerConfig, Decision]:
     """Decide which node the restored manager is, and how the nodes' records begin.
@@ -121,14 +121,14 @@ def settled(
     put, remove = [], []
     for node in nodes:
         if node.id == config.node_id:
-            put.append(_promoted(_awaited(node), config))
+            put.append(_promote(_await_node(node), config))
         elif node.id == before.node_id and not node.agent:
             remove.append(node)
         elif node.id == before.node_id:
             spec = msgspec.structs.replace(node.spec, role="worker")
-            put.append(msgspec.structs.replace(_awaited(node), spec=spec, manager_status=None))
+            put.append(msgspec.structs.replace(_await_node(node), spec=spec, manager_status=None))
         else:
-            put.append(_awaited(node))
+            put.append(_await_node(node))
     if config.node_id == fresh_id:
         put.append(first_node(config))
     old = {node.id: node for node in nodes}
@@ -143,7 +143,7 @@ def _own_id(nodes: Sequence[Node], before: ManagerConfig, config: ManagerConfig,
     return max(here, key=lambda node: (node.status.state != "down", node.created_at)).id if here else fresh_id
 
 
-def _awaited(node: Node) -> Node:
+def _await_node(node: Node) -> Node:
     """Let a node that has a certificate come with any of its own; one that has left has none."""
     if not node.agent or not node.certificate_serials:
         return node
@@ -154,7 +154,7 @@ def _awaited(node: Node) -> Node:
     return msgspec.structs.replace(node, status=status, certificate_serials=(ANY_CERTIFICATE,))
 
 
-def _promoted(node: Node, config: ManagerConfig) -> Node:
+def _promote(node: Node, config: ManagerConfig) -> Node:
     spec = msgspec.structs.replace(node.spec, role="manager")
     status = ManagerStatus(leader=True, addr=config.advertise_addr)
     return msgspec.structs.replace(node, spec=spec, manager_status=status)

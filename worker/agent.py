@@ -32,7 +32,7 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import Measure, Usage
 from worker.assignments import AssignmentSet
-from worker.engine.call_limiter import EngineGate, calls_at_once
+from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.engine.presence import EnginePresence
 from worker.host import resources
 from worker.images.have import Fetch, Images
@@ -43,10 +43,10 @@ from worker.link.reporter import Reporter
 from worker.metrics.meter import Meter
 from worker.tasks.plan.files import Materials
 from worker.tasks.plan.machine import Contact
-from worker.tasks.runner_context import Hands
+from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
-from worker.unmanaged.attachments import Guests
-from worker.unmanaged.usage import PlainWatch
+from worker.unmanaged.attachments import ContainerAttachments
+from worker.unmanaged.usage import UnmanagedWatch
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
@@ -88,25 +88,25 @@ class Agent:
         self._advertise_addr = advertise_addr
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
-        self._hands = Hands(
+        self._hands = RunnerContext(
             node_id=node_id,
             engine=engine,
             images=self._images,
             networks=networks,
             files=files,
             clock=clock,
-            gate=EngineGate(calls_at_once(os.cpu_count() or 1)),
+            gate=EngineCallLimiter(calls_at_once(os.cpu_count() or 1)),
             node=NodeDescription(),
             materials=Materials(),
         )
         self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
-        self.guests = Guests(engine, networks)
+        self.guests = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
         self._intake = Intake(node_id)
         self._refusals = Refusals()
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
-        self._plain = PlainWatch(engine, node_id)
+        self._plain = UnmanagedWatch(engine, node_id)
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()

@@ -19,7 +19,7 @@ from common.wire.membership_messages import Goodbye
 from common.wire.server import Server, serve
 from worker.agent import Agent
 from worker.config import DataDir, WorkerConfig, is_manager_address
-from worker.database import LocalDb
+from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
 from worker.host import locks, status_file
 from worker.host.shutdown import is_going_down
@@ -29,7 +29,7 @@ from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.images.link import ImageLink
 from worker.images.serve import ImageServer
 from worker.link.dialler import Credentials, TlsDialler
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 from worker.link.session import Session
 from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
@@ -97,8 +97,8 @@ class _Daemon:
 
     async def _serve(self, credentials: Credentials, engine: DockerEngine, *, alone: bool) -> None:
         config = self._config
-        database = LocalDb(self._data_dir.database)
-        questions = Questions()
+        database = LocalDatabase(self._data_dir.database)
+        questions = Requests()
         networks = await choose_networks(
             self._data_dir, config, engine, self._clock, questions.all_applied, alone=alone
         )

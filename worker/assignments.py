@@ -56,15 +56,15 @@ class AssignmentSet:
             address_pools=message.address_pools or old.address_pools,
             data_path_port=message.data_path_port or old.data_path_port,
             hostname=message.hostname or old.hostname,
-            tasks=_changed(old.tasks, _by_id(message.tasks), message.removed_tasks),
-            secrets=_changed(old.secrets, _by_id(message.secrets), message.removed_secrets),
-            configs=_changed(old.configs, _by_id(message.configs), message.removed_configs),
-            networks=_changed(old.networks, _by_id(message.networks), message.removed_networks),
-            attachments=_changed(old.attachments, _by_id(message.attachments), message.removed_attachments),
-            endpoints=_changed(
+            tasks=_merge_changes(old.tasks, _by_id(message.tasks), message.removed_tasks),
+            secrets=_merge_changes(old.secrets, _by_id(message.secrets), message.removed_secrets),
+            configs=_merge_changes(old.configs, _by_id(message.configs), message.removed_configs),
+            networks=_merge_changes(old.networks, _by_id(message.networks), message.removed_networks),
+            attachments=_merge_changes(old.attachments, _by_id(message.attachments), message.removed_attachments),
+            endpoints=_merge_changes(
                 old.endpoints, {end.service_id: end for end in message.endpoints}, message.removed_endpoints
             ),
-            peers=_changed(old.peers, {peer.node_id: peer for peer in message.peers}, message.removed_peers),
+            peers=_merge_changes(old.peers, {peer.node_id: peer for peer in message.peers}, message.removed_peers),
             tunnel_keys=old.tunnel_keys if message.tunnel_keys is None else message.tunnel_keys,
         )
 
@@ -73,7 +73,7 @@ def _by_id(objects: Iterable[O]) -> dict[str, O]:
     return {found.id: found for found in objects}
 
 
-def _changed(old: Mapping[str, T], new: Mapping[str, T], removed: Iterable[str]) -> Mapping[str, T]:
+def _merge_changes(old: Mapping[str, T], new: Mapping[str, T], removed: Iterable[str]) -> Mapping[str, T]:
     """Return the old mapping itself when nothing changed, so that identity tells that."""
     merged = {**old, **new}
     for name in removed:

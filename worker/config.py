@@ -89,7 +89,7 @@ class DataDir:
             return msgspec.json.decode(self.config.read_bytes(), type=WorkerConfig)
         except FileNotFoundError:
             raise FailedPrecondition(
-                f"there is there is there is no worker in {self.path}: join a cluster with 'swarm-worker join --token "
+                f"there is no worker in {self.path}: join a cluster with 'swarm-worker join --token "
                 "TOKEN HOST:PORT' "
                 "('swarm-manager join-token worker' on a manager prints it)"
             ) from None

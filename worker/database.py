@@ -66,7 +66,7 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-class LocalDb:
+class LocalDatabase:
     """The file `path`; `load` first, `close` last. Other processes may not have it open."""
 
     def __init__(self, path: Path) -> None:

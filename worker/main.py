@@ -18,7 +18,7 @@ from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.process import logs
 from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import interruptible
-from common.text import help as shellcompletion
+from common.text import help as help_text
 from common.text.help import as_epilog
 from common.text.terminal import echo
 from common.version import version
@@ -135,7 +135,7 @@ def join_command(
 ) -> None:
     """Make this host a node of the cluster whose manager is at HOST[:PORT]."""
     data = DataDir(data_dir)
-    wishes = join.JoinWishes(
+    wishes = join.JoinOptions(
         manager=manager,
         token=join_token.read_token(token, token_file),
         advertise_addr=advertise_addr,
@@ -147,7 +147,7 @@ def join_command(
     )
     with (
         interruptible("Interrupted: undoing the join."),
-        join.taken_back_unless_settled(data) as settle,
+        join.take_back_unless_settled(data) as settle,
     ):
         config = asyncio.run(join.become_member(data, wishes, _warn))
         if foreground:
@@ -286,10 +286,10 @@ def _status_lines(
         """
     ),
 )
-@click.argument("shell", type=click.Choice(shellcompletion.SHELLS))
+@click.argument("shell", type=click.Choice(help_text.SHELLS))
 def completion_command(shell: str) -> None:
     """Print the completion script for a shell."""
-    echo(shellcompletion.script(main, "swarm-worker", shell))
+    echo(help_text.script(main, "swarm-worker", shell))
 
 
 def _run(data: DataDir, log_level: str, welcomed: Callable[[], None] = lambda: None) -> None:

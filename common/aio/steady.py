@@ -28,7 +28,7 @@ async def keep_going(name: str, run: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def contained(work: Awaitable[None], what: str) -> None:
+async def contain_errors(work: Awaitable[None], what: str) -> None:
     """Do something for one of many. A bug that it meets is logged whole, and ends this alone."""
     try:
         await work

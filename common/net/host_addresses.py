@@ -40,7 +40,7 @@ def is_own(address: str) -> bool:
     return True
 
 
-def routed() -> list[tuple[Network, str]]:
+def routed_networks() -> list[tuple[Network, str]]:
     """Return the networks that this host has routes to, and the link of each; the default route is left out."""
     with IPRoute() as route:
         links = {link["index"]: link.get_attr("IFLA_IFNAME") for link in route.get_links()}
@@ -53,7 +53,7 @@ def routed() -> list[tuple[Network, str]]:
         return found
 
 
-def choose_advertised() -> str:
+def choose_advertised_address() -> str:
     """Return the host's one address.
 
     Raises:

@@ -14,8 +14,8 @@ def is_hostname(text: str) -> bool:
 
 def same_name(one: str, other: str) -> bool:
     """Whether two names are one host's to those who look it up: upper and lower case make no difference."""
-    return folded(one) == folded(other)
+    return fold(one) == fold(other)
 
 
-def folded(name: str) -> str:
+def fold(name: str) -> str:
     return name.casefold()

@@ -31,7 +31,7 @@ def interruptible(notice: str = "") -> Iterator[None]:
         raise KeyboardInterrupt
 
     with _handlers():
-        for number in _heard():
+        for number in _handled_signals():
             signal.signal(number, interrupt)
         yield
 
@@ -57,7 +57,7 @@ def attempt(undo: Callable[[], None]) -> Iterator[Callable[[], None]]:
 @contextmanager
 def _handlers() -> Iterator[None]:
     """Keep what signals do, for after the block."""
-    before = {number: signal.getsignal(number) for number in _heard()}
+    before = {number: signal.getsignal(number) for number in _handled_signals()}
     try:
         yield
     finally:
@@ -66,11 +66,11 @@ def _handlers() -> Iterator[None]:
 
 
 def _ignore() -> None:
-    for number in _heard():
+    for number in _handled_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
-def _heard() -> tuple[signal.Signals, ...]:
+def _handled_signals() -> tuple[signal.Signals, ...]:
     if threading.current_thread() is not threading.main_thread():
         return ()
     return tuple(number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN)

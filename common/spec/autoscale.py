@@ -120,7 +120,7 @@ def with_replicas(spec: ServiceSpec, count: int) -> ServiceSpec:
     return msgspec.structs.replace(spec, mode=ServiceMode(replicated=replicated))
 
 
-def scaled(service: Service, count: int, message: str, now: float, *, by_hand: bool = False) -> Service:
+def scale_to(service: Service, count: int, message: str, now: float, *, by_hand: bool = False) -> Service:
     """Return an autoscaled service with another number of tasks. It is no other specification: a rollback keeps it."""
     before = service.autoscale_status or AutoscaleStatus()
     status = msgspec.structs.replace(
@@ -173,5 +173,5 @@ def _window(given: dict[str, str], key: str, default: float) -> float:
         return default
     seconds = durations.parse(given[key])
     if seconds > LONGEST_WINDOW:
-        raise ValueError(f"{key} to be at most {durations.told(LONGEST_WINDOW)}")
+        raise ValueError(f"{key} to be at most {durations.format_duration(LONGEST_WINDOW)}")
     return seconds

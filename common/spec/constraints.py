@@ -91,7 +91,7 @@ def parse(expression: str) -> Constraint:
     key, operator, value = found["key"], found["operator"], found["value"]
     if not _VALUE.fullmatch(value):
         raise _invalid(expression, f"value {value!r} is empty or has characters that no constraint can match")
-    if not _KEY.fullmatch(key) or not _known(key):
+    if not _KEY.fullmatch(key) or not _is_known(key):
         raise _invalid(expression, f"unknown key {key!r}, expected one of {_KEYS}")
     network = _network(expression, value) if key.casefold() == "node.ip" else None
     return Constraint(expression, key, operator == "==", value.casefold(), reader(key), network)
@@ -112,7 +112,7 @@ def unmet(placement: Placement | None, node: Node) -> str:
     return next((each for each in placement.constraints if not parse(each).matches(node)), "") if placement else ""
 
 
-def _known(key: str) -> bool:
+def _is_known(key: str) -> bool:
     folded = key.casefold()
     return folded in _ATTRIBUTES or any(
         folded.startswith(prefix) and len(folded) > len(prefix) for prefix in (_NODE_LABEL, _ENGINE_LABEL)

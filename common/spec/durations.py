@@ -22,7 +22,7 @@ def parse(text: str) -> float:
     return float(seconds)
 
 
-def told(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write whole seconds as `parse` reads them: `1h30m`, `45s`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

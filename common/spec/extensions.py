@@ -238,7 +238,7 @@ def check_container(labels: Mapping[str, str]) -> None:
     _values(labels, CONTAINER)
 
 
-def known(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:
+def find_extension(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:
     """Return an extension by the name after the prefix.
 
     Raises:
@@ -260,7 +260,7 @@ def _values(labels: Mapping[str, str], table: tuple[Extension, ...]) -> dict[str
             continue
         name = label.removeprefix(EXTENSION_PREFIX)
         try:
-            extension = known(name, table)
+            extension = find_extension(name, table)
         except ValueError as error:
             raise InvalidArgument(f"label {label} is unknown: {error}") from None
         try:

@@ -44,6 +44,6 @@ def in_order(graph: Graph) -> list[str]:
     return list(ordered)
 
 
-def told(names: Collection[str]) -> str:
+def format_cycle(names: Collection[str]) -> str:
     """Write a cycle as people do."""
     return " → ".join(names)

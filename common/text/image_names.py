@@ -29,7 +29,7 @@ def begins_with(image_id: str, beginning: str) -> bool:
     return is_id(image_id) and image_id.removeprefix("sha256:").startswith(beginning.removeprefix("sha256:"))
 
 
-def pinned_id(reference: str) -> str:
+def pinned_digest(reference: str) -> str:
     """Return the digest that a reference ends in, or the id that it is; empty when it names no content."""
     digest = reference.rpartition("@")[2]
     return digest if is_id(digest) else ""

@@ -21,12 +21,12 @@ _IN_LINE = re.compile(f"[{_ACTING}\t\n]")
 
 def visible(text: str) -> str:
     """Return the text with what would act on a terminal shown; ends of lines and tabs stay."""
-    return _IN_TEXT.sub(_escaped, text)
+    return _IN_TEXT.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
     """Return the text as `visible` does, on one line and in one cell: ends of lines and tabs are shown too."""
-    return _IN_LINE.sub(_escaped, text)
+    return _IN_LINE.sub(_escape, text)
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -39,7 +39,7 @@ def pass_on(text: str, *, err: bool = False) -> None:
     click.echo(text, err=err, nl=False, color=True)  # noqa: TID251 - likewise; click would take colours out of pipes
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     character = found[0]
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
@@ -65,6 +65,6 @@ def printable(text: str, longest: int) -> str:
     return "".join([char if char.isprintable() else " " if char.isspace() else REPLACEMENT for char in text])
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Return the beginning of a text in quotation marks, for a sentence that says what is wrong with it."""
     return f"'{printable(text, _QUOTED)}'"

@@ -14,7 +14,7 @@ MEMORY_LABEL = EXTENSION_PREFIX + "memory"
 _LONGEST = 20
 
 
-def labelled_amount(labels: Mapping[str, str], name: str) -> int:
+def amount_of_label(labels: Mapping[str, str], name: str) -> int:
     """Return billionths of a core or bytes; 0 without the label, or when it is no such number."""
     text = labels.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST else 0

@@ -11,7 +11,7 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.tls import certificate_request, new_key, pinned_context, unverified_context
 from common.wire.channel import Channel
-from common.wire.handshake import joined, left, noted, root_of, welcomed
+from common.wire.handshake import check_join_reply, check_unfit_reply, check_welcome, check_withdrawal, root_of
 from common.wire.membership_messages import Unfit, Withdraw
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -89,7 +89,7 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
     )
     channel = await dial(host, port, pinned_context(root), limit=FIRST_FRAME_BYTES)
     try:
-        reply = joined(await _ask(channel, request))
+        reply = check_join_reply(await _ask(channel, request))
     finally:
         await channel.close()
     return Membership(
@@ -116,7 +116,7 @@ async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hel
     """
     channel = await dial(host, port, context)
     try:
-        return channel, welcomed(await _ask(channel, hello))
+        return channel, check_welcome(await _ask(channel, hello))
     except BaseException:
         await channel.close()
         raise
@@ -132,7 +132,7 @@ async def withdraw(host: str, port: int, context: ssl.SSLContext) -> None:
     """
     channel = await dial(host, port, context)
     try:
-        left(await _ask(channel, Withdraw()))
+        check_withdrawal(await _ask(channel, Withdraw()))
     finally:
         await channel.close()
 
@@ -147,7 +147,7 @@ async def say_unfit(host: str, port: int, context: ssl.SSLContext, reason: str) 
     """
     channel = await dial(host, port, context)
     try:
-        noted(await _ask(channel, Unfit(reason=reason)))
+        check_unfit_reply(await _ask(channel, Unfit(reason=reason)))
     finally:
         await channel.close()
 

@@ -1,7 +1,7 @@
 """Who may say what first: the handshakes of both ends as pure functions of messages, without I/O.
 
 Server: `admit` sorts a connection by its first frame and its certificate, or says why it is refused. Client: `root_of`,
-`joined` and `welcomed` check the answers.
+`check_join_reply` and `check_welcome` check the answers.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def refusal(error: SwarmError) -> Refused:
     return Refused(code=error.code, message=error.message)
 
 
-def refused_error(refused: Refused) -> SwarmError:
+def error_of_refusal(refused: Refused) -> SwarmError:
     """Turn a refusal back into the error that it was on the other side."""
     kind = next((kind for kind in _ERRORS if kind.code == refused.code), Unavailable)
     return kind(refused.message)
@@ -166,7 +166,7 @@ def root_of(reply: AnyMessage, token: JoinToken, now: float) -> bytes:
     return answer.root_certificate
 
 
-def joined(reply: AnyMessage) -> JoinReply:
+def check_join_reply(reply: AnyMessage) -> JoinReply:
     """Check the answer to a `JoinRequest`.
 
     Raises:
@@ -176,7 +176,7 @@ def joined(reply: AnyMessage) -> JoinReply:
     return _expect(reply, JoinReply)
 
 
-def welcomed(reply: AnyMessage) -> Welcome:
+def check_welcome(reply: AnyMessage) -> Welcome:
     """Check the answer to a `Hello`.
 
     Raises:
@@ -194,7 +194,7 @@ def welcomed(reply: AnyMessage) -> Welcome:
     return welcome
 
 
-def left(reply: AnyMessage) -> None:
+def check_withdrawal(reply: AnyMessage) -> None:
     """Check the answer to a `Withdraw`.
 
     Raises:
@@ -204,7 +204,7 @@ def left(reply: AnyMessage) -> None:
     _expect(reply, LeaveAck)
 
 
-def noted(reply: AnyMessage) -> None:
+def check_unfit_reply(reply: AnyMessage) -> None:
     """Check the answer to an `Unfit`.
 
     Raises:
@@ -216,7 +216,7 @@ def noted(reply: AnyMessage) -> None:
 
 def _expect(reply: AnyMessage, kind: type[_M]) -> _M:
     if isinstance(reply, Refused):
-        raise refused_error(reply)
+        raise error_of_refusal(reply)
     if not isinstance(reply, kind):
         raise ProtocolError(f"expected {kind.__name__}, the peer sent {type(reply).__name__}")
     return reply

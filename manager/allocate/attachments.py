@@ -84,7 +84,7 @@ def holders(view: View, network_id: str) -> Iterator[tuple[str, str]]:
                 yield attachment.name, end.address if end is not None else each.address
 
 
-def asked_range(network: Network) -> tuple[IPv4Address, IPv4Address]:
+def requestable_range(network: Network) -> tuple[IPv4Address, IPv4Address]:
     """Return the first and the last address that a container may ask for. Each part's first two are its node's own."""
     area = address_range(network)
     return vip_range(area).broadcast_address + 3, area.broadcast_address - 1
@@ -106,7 +106,7 @@ def check_address(view: View, network: Network, text: str) -> IPv4Address:
         raise InvalidArgument(f"invalid IPv4 address {text!r} for network {network.name}") from None
     edges = (subnet.network_address, subnet.broadcast_address)
     if address not in area or address in vip_range(area) or address in edges or text == network.subnets[0].gateway:
-        first, last = asked_range(network)
+        first, last = requestable_range(network)
         raise InvalidArgument(
             f"containers of network {network.name} cannot have the address {text}: choose one from {first} to {last}"
         )

@@ -65,10 +65,10 @@ def choose_ports(service: Service, used: PortsInUse) -> tuple[PortConfig, ...]:
         for port in (service.endpoint.ports if service.endpoint else ())
         if (port.protocol, port.published_port) not in fixed
     ]
-    return tuple(_numbered(service.id, port, earlier, used) for port in ports)
+    return tuple(_assign_port(service.id, port, earlier, used) for port in ports)
 
 
-def _numbered(service_id: str, port: PortConfig, earlier: list[PortConfig], used: PortsInUse) -> PortConfig:
+def _assign_port(service_id: str, port: PortConfig, earlier: list[PortConfig], used: PortsInUse) -> PortConfig:
     if port.published_port or port.publish_mode != "ingress":
         return port
     for before in earlier:

@@ -75,15 +75,15 @@ def subnet_size(cluster: Cluster) -> int:
 def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[IpamConfig]:
     """Check what the user gave and choose the rest, IPv4 first: leases are parts of the first subnet."""
     cluster = view.cluster
-    taken = list(_taken(cluster, others))
+    taken = list(_used_ranges(cluster, others))
     chosen: list[IpamConfig] = []
     for config in network.spec.ipam.configs:
         if config.subnet:
-            subnet = _checked(network, config, taken)
+            subnet = _check_subnet(network, config, taken)
             taken.append((subnet, f"its other subnet {subnet}"))
             chosen.append(_with_gateway(config, subnet))
     if not any(":" not in config.subnet for config in chosen):
-        left_over = _left_over(view, others)
+        left_over = _orphaned_ranges(view, others)
         chosen.append(_with_gateway(IpamConfig(), _from_pool(cluster, taken, left_over)))
     if network.spec.ipv6_enabled and not any(":" in config.subnet for config in chosen):
         own = IPv4Network(next(config.subnet for config in chosen if ":" not in config.subnet))
@@ -93,7 +93,7 @@ def _subnets(view: View, network: Network, others: Sequence[Network]) -> list[Ip
     return found
 
 
-def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNetwork, str]]:
+def _used_ranges(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNetwork, str]]:
     """Yield every range that is in use, and who has it in words."""
     tunnels, gateways = layout(cluster.default_addr_pool).reserved()
     yield tunnels, f"{tunnels}, which the cluster keeps for its tunnels"
@@ -106,35 +106,35 @@ def _taken(cluster: Cluster, others: Iterable[Network]) -> Iterator[tuple[AnyNet
             yield ipaddress.ip_network(config.subnet), f"{config.subnet} of network {other.name!r}"
 
 
-def _checked(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetwork, str]]) -> AnyNetwork:
+def _check_subnet(network: Network, config: IpamConfig, taken: Iterable[tuple[AnyNetwork, str]]) -> AnyNetwork:
     """Return the user's subnet when it can be had."""
     subnet = _parse(network, "subnet", config.subnet)
     if isinstance(subnet, IPv4Network) and subnet.prefixlen > SMALLEST_SUBNET:
-        raise _refused(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
+        raise _subnet_error(network, f"subnet {subnet} is too small: give at least /{SMALLEST_SUBNET}")
     if isinstance(subnet, IPv6Network):
         _check_ipv6(network, subnet)
     elif any(subnet.overlaps(part) for part in _NOT_FOR_HOSTS):
-        raise _refused(network, f"subnet {subnet} is not for hosts: give one such as 10.10.0.0/16")
+        raise _subnet_error(network, f"subnet {subnet} is not for hosts: give one such as 10.10.0.0/16")
     if config.range and not _contains(subnet, _parse(network, "ip-range", config.range)):
-        raise _refused(network, f"ip-range {config.range} is not inside the subnet {subnet}")
+        raise _subnet_error(network, f"ip-range {config.range} is not inside the subnet {subnet}")
     if config.range and ipaddress.ip_network(config.range).prefixlen > SMALLEST_SUBNET and subnet.version == 4:
-        raise _refused(network, f"ip-range {config.range} is too small: give at least /{SMALLEST_SUBNET}")
+        raise _subnet_error(network, f"ip-range {config.range} is too small: give at least /{SMALLEST_SUBNET}")
     if config.gateway and not _contains(subnet, _gateway(network, config.gateway)):
-        raise _refused(network, f"gateway {config.gateway} is not inside the subnet {subnet}")
+        raise _subnet_error(network, f"gateway {config.gateway} is not inside the subnet {subnet}")
     for other, holder in taken:
         if other.version == subnet.version and other.overlaps(subnet):
-            raise _refused(network, f"subnet {subnet} overlaps {holder}: choose another")
+            raise _subnet_error(network, f"subnet {subnet} overlaps {holder}: choose another")
     return subnet
 
 
 def _check_ipv6(network: Network, subnet: IPv6Network) -> None:
     """Refuse what addresses that follow from IPv4 ones do not fit into (common.net.addressing)."""
     if not network.spec.ipv6_enabled:
-        raise _refused(network, f"subnet {subnet} is IPv6, and the network is not: give --ipv6 too")
+        raise _subnet_error(network, f"subnet {subnet} is IPv6, and the network is not: give --ipv6 too")
     if subnet.prefixlen > addressing.SMALLEST_SUBNET:
-        raise _refused(network, f"subnet {subnet} is too small: give at least /{addressing.SMALLEST_SUBNET}")
+        raise _subnet_error(network, f"subnet {subnet} is too small: give at least /{addressing.SMALLEST_SUBNET}")
     if subnet.is_link_local or subnet.is_multicast:
-        raise _refused(network, f"subnet {subnet} is not for hosts: give one such as fd00:20::/64")
+        raise _subnet_error(network, f"subnet {subnet} is not for hosts: give one such as fd00:20::/64")
 
 
 def _check_ipv6_range(network: Network, configs: Sequence[IpamConfig]) -> None:
@@ -144,7 +144,7 @@ def _check_ipv6_range(network: Network, configs: Sequence[IpamConfig]) -> None:
             area = IPv4Network(configs[0].range or configs[0].subnet)
             used = addressing.range_with_ipv4(IPv6Network(config.subnet), area)
             if not _contains(IPv6Network(config.range), used):
-                raise _refused(
+                raise _subnet_error(
                     network,
                     f"ip-range {config.range} would not hold the IPv6 addresses, which follow from the IPv4 ones of "
                     f"{area}: leave it out, or give --ip-range {used}",
@@ -155,14 +155,14 @@ def _parse(network: Network, what: str, text: str) -> AnyNetwork:
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
-        raise _refused(network, f"{what} {text!r} is not a range such as 10.10.0.0/16: {error}") from error
+        raise _subnet_error(network, f"{what} {text!r} is not a range such as 10.10.0.0/16: {error}") from error
 
 
 def _gateway(network: Network, text: str) -> AnyNetwork:
     try:
         return ipaddress.ip_network(ipaddress.ip_address(text))
     except ValueError as error:
-        raise _refused(network, f"gateway {text!r} is not an address") from error
+        raise _subnet_error(network, f"gateway {text!r} is not an address") from error
 
 
 def _contains(subnet: AnyNetwork, part: AnyNetwork) -> bool:
@@ -171,7 +171,7 @@ def _contains(subnet: AnyNetwork, part: AnyNetwork) -> bool:
     return isinstance(part, IPv6Network) and part.subnet_of(subnet)
 
 
-def _refused(network: Network, problem: str) -> InvalidArgument:
+def _subnet_error(network: Network, problem: str) -> InvalidArgument:
     return InvalidArgument(f"network {network.name!r}: {problem}")
 
 
@@ -180,7 +180,7 @@ def _with_gateway(config: IpamConfig, subnet: AnyNetwork) -> IpamConfig:
     return msgspec.structs.replace(config, subnet=str(subnet), gateway=gateway)
 
 
-def _left_over(view: View, networks: Iterable[Network]) -> list[Range]:
+def _orphaned_ranges(view: View, networks: Iterable[Network]) -> list[Range]:
     """Return the addresses that tasks still have in networks which are none of these: removed ones.
 
     Until such a task has ended, its host has the old network, and cannot make one that overlaps it.

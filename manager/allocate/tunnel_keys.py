@@ -34,7 +34,7 @@ KEY_BYTES = 32
 
 def keep_keys(view: View, now: float, rng: random.Random) -> Decision:
     """Give every node that takes part the keys it lacks, and rotate them by their age."""
-    members = members_of_encrypted(view)
+    members = encrypted_network_nodes(view)
     if not members:
         return Decision(put=tuple(_with_keys(node, ()) for node in view.nodes if node.tunnel_keys))
     cluster = view.cluster
@@ -65,7 +65,7 @@ def rotate(view: View, now: float) -> Cluster:
         FailedPrecondition: there is nothing to rotate, or the last rotation is not through.
 
     """
-    members = members_of_encrypted(view)
+    members = encrypted_network_nodes(view)
     if not members:
         raise FailedPrecondition("no node has a part of an encrypted network: there are no keys to rotate")
     if any(len(node.tunnel_keys) > 1 for node in view.nodes):
@@ -74,7 +74,7 @@ def rotate(view: View, now: float) -> Cluster:
     return next_generation(view.cluster, now)
 
 
-def members_of_encrypted(view: View) -> frozenset[str]:
+def encrypted_network_nodes(view: View) -> frozenset[str]:
     """Name the nodes with a part of an encrypted network."""
     return frozenset(node_id for each in view.networks if each.spec.encrypted for node_id in each.leases)
 

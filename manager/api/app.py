@@ -16,9 +16,9 @@ from common.ids import new_id
 from manager.api import files, refused, swarm, system, volumes
 from manager.api.access import certificates
 from manager.api.access.audit import Audit, Entry, object_of
-from manager.api.access.forbidden_routes import check_request, restricted
-from manager.api.access.redaction import shown_to
-from manager.api.access.roles import admitted, authorise
+from manager.api.access.forbidden_routes import check_request, restrict_context
+from manager.api.access.redaction import redact_reply
+from manager.api.access.roles import authorise, look_up_caller
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
@@ -185,12 +185,12 @@ class Api:
         subject = ""
         view = self.context.store.view
         try:
-            caller = admitted(call.caller, view, self.context.clock.now())
+            caller = look_up_caller(call.caller, view, self.context.clock.now())
             _check_text(call)
             match = self._router.match(call.method, call.path)
             subject = object_of(view, match)
             authorise(caller, match.needs, f"{call.method} {match.pattern}")
-            reply = shown_to(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
+            reply = redact_reply(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         return self._audit.noted(call, match, subject, reply)
@@ -200,7 +200,7 @@ class Api:
             raise EngineError(503, _NO_CLUSTER)
         context, call = replace(self.context, answers=lease), call.matched(match.params, match.version)
         if call.caller.forbidden:
-            context = restricted(context, call.caller)
+            context = restrict_context(context, call.caller)
             call = await check_request(context, match, call)
         return await match.handler(context, call)
 

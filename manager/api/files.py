@@ -64,7 +64,7 @@ def without_managed(spec: SpecT) -> SpecT:
     return msgspec.structs.replace(spec, labels=labels)
 
 
-def relabelled(value: FileT, labels: Mapping[str, str]) -> FileT:
+def with_labels(value: FileT, labels: Mapping[str, str]) -> FileT:
     """Give a secret or config other labels; the manager's own stay."""
     own = {key: text for key, text in value.spec.labels.items() if key in MANAGED}
     others = {key: text for key, text in labels.items() if key not in MANAGED}
@@ -208,7 +208,7 @@ class Resource(Generic[FileT, SpecT]):
         """
         _check_same(spec, old.spec)
         if not spec.data or (spec.data, spec.templating) == (old.spec.data, old.spec.templating):
-            tx.put(relabelled(old, spec.labels))
+            tx.put(with_labels(old, spec.labels))
             return False
         self._check_data(spec)
         check_current(self.noun, old)

@@ -83,7 +83,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
         cluster = tx.cluster
         if not cluster.is_current(index):
             raise OutOfSequence
-        spec = merged(cluster.spec, changes)
+        spec = merge_spec(cluster.spec, changes)
         check_spec(cluster.spec, spec)
         join_tokens = cluster.join_tokens
         for role in rotated:
@@ -94,7 +94,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
     return Answer()
 
 
-def merged(spec: ClusterSpec, changes: Mapping[str, Any]) -> ClusterSpec:
+def merge_spec(spec: ClusterSpec, changes: Mapping[str, Any]) -> ClusterSpec:
     """Return `spec` with what the body sets; as for the engine, what it leaves out or sets to zero stays as it is."""
     return convert(ClusterSpec, _overlaid(msgspec.to_builtins(spec), changes))
 

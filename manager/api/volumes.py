@@ -15,11 +15,11 @@ import msgspec
 from common.model.client import Role
 from manager.api.call import JSON, Answer, Call, Reply
 from manager.api.containers.list import warning_header, with_node
-from manager.api.containers.place import Seen, place
-from manager.api.containers.request import Wanted
+from manager.api.containers.place import NodeFacts, place
+from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_ids, ready_nodes
-from manager.api.engine.proxy import EngineReply, ask, ask_all, pruned, pruned_items, raw_query, read_every
+from manager.api.engine.proxy import EngineReply, ask, ask_all, merge_pruned, raw_query, read_every, read_pruned
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.engine.types import VolumeList
 from manager.api.errors import EngineError, invalid
@@ -48,7 +48,7 @@ async def list_volumes(context: Context, call: Call) -> Reply:
     """
     call.filters(_FILTERS)
     results, reasons = await read_every(
-        context, "GET", "/volumes", _listed, version=call.version, query=raw_query(call), seconds=VOLUME_SECONDS
+        context, "GET", "/volumes", _read_volumes, version=call.version, query=raw_query(call), seconds=VOLUME_SECONDS
     )
     view = context.store.view
     volumes: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ async def list_volumes(context: Context, call: Call) -> Reply:
     return Answer(value=answer, headers=warning_header(view, reasons))
 
 
-async def _listed(reply: EngineReply) -> tuple[list[ListedVolume], list[str]]:
+async def _read_volumes(reply: EngineReply) -> tuple[list[ListedVolume], list[str]]:
     """Read one engine's list: its volumes, and its warnings."""
     answer = reply.parts(VolumeList)
     return await reply.items(ListedVolume, answer.get("Volumes")), answer.get("Warnings") or []
@@ -82,8 +82,8 @@ async def create_volume(context: Context, call: Call) -> Reply:
     if not node_id and name:
         node_id = next((volume.node_id for volume in await _find(context, "", name)), "")
     if not node_id:
-        nodes = {node.id: Seen(image=True) for node in ready_nodes(context.store.view)}
-        node_id = place(context.store.view, Wanted("", "", {}), nodes, ())
+        nodes = {node.id: NodeFacts(image=True) for node in ready_nodes(context.store.view)}
+        node_id = place(context.store.view, RequestedContainer("", "", {}), nodes, ())
     content = msgspec.json.encode({**body, key: name})
     headers = {"content-type": JSON}
     reply = await ask(context, node_id, "POST", "/volumes/create", version=call.version, body=content, headers=headers)
@@ -113,12 +113,12 @@ async def remove_volume(context: Context, call: Call) -> Reply:
 async def prune_volumes(context: Context, call: Call) -> Reply:
     call.filters(_PRUNE_FILTERS)
     results, reasons = await read_every(
-        *(context, "POST", "/volumes/prune", pruned_items),
+        *(context, "POST", "/volumes/prune", read_pruned),
         version=call.version,
         query=raw_query(call),
         seconds=PRUNE_SECONDS,
     )
-    value = pruned("VolumesDeleted", results.values())
+    value = merge_pruned("VolumesDeleted", results.values())
     value["VolumesDeleted"] = value["VolumesDeleted"] or []  # of all prunes the one that is never null
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 

@@ -55,7 +55,7 @@ def serial_of(decimal: str) -> str:
     return f"{int(decimal):x}"
 
 
-def outdated(view: View, now: float) -> list[ClientCertificate]:
+def expired_records(view: View, now: float) -> list[ClientCertificate]:
     """Return the records that nobody needs any more."""
     return [each for each in view.client_certificates if each.not_after + _KEPT_SECONDS < now]
 

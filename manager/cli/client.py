@@ -188,7 +188,7 @@ class Client:
 
             self._streams = await self._end.enter_async_context(Streams(self.endpoint))
         async with self.watched() as watch:
-            body = None if data is None else _noted(data, watch)
+            body = None if data is None else _note_progress(data, watch)
             async with self._streams.open(method, path, params, headers=headers, data=body) as response:
                 self._hear_warning(response.headers.get("Warning", ""))
                 watch.end()
@@ -204,14 +204,14 @@ def _target(path: str, params: Params | None) -> str:
     return f"{escaped}?{urlencode(params, quote_via=quote)}" if params else escaped
 
 
-async def _noted(data: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[bytes]:
+async def _note_progress(data: AsyncIterator[bytes], watch: Watch) -> AsyncIterator[bytes]:
     """Pass a body on, and note each time that the manager has taken some of it."""
     async for chunk in data:
         yield chunk
         watch.heard()
 
 
-def filtered(filters: Filters | None) -> dict[str, str]:
+def filter_query(filters: Filters | None) -> dict[str, str]:
     """Make the query parameter of a list that is filtered."""
     return {"filters": json.dumps(filters)} if filters else {}
 

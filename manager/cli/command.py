@@ -53,7 +53,9 @@ class Flag(click.Option):
         self.boolean = bool(attrs.get("is_flag"))
         declarations = list(param_decls or ())
         if self.boolean:
-            declarations = [name + "/" + _negated(name) if name.startswith("--") else name for name in declarations]
+            declarations = [
+                name + "/" + _negative_option(name) if name.startswith("--") else name for name in declarations
+            ]
         super().__init__(declarations, **attrs)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
@@ -62,7 +64,7 @@ class Flag(click.Option):
         return None if self.hidden else (", ".join(sorted(self.opts, key=len)), self.help or "")
 
 
-def _negated(name: str) -> str:
+def _negative_option(name: str) -> str:
     return "--no-value-" + name.removeprefix("--")
 
 

@@ -12,9 +12,9 @@ from click.shell_completion import CompletionItem
 
 from common.errors import SwarmError
 from common.model.service import STACK_LABEL
-from common.text import help as shellcompletion
+from common.text import help as help_text
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand
 from manager.cli.network.volume_rows import rows as volume_rows
 from manager.cli.service.task_rows import node_name
@@ -34,11 +34,11 @@ _SECONDS = 2.0  # a key press does not wait longer
     swarm-manager completion fish > ~/.config/fish/completions/swarm-manager.fish
     """,
 )
-@click.argument("shell", type=click.Choice(shellcompletion.SHELLS))
+@click.argument("shell", type=click.Choice(help_text.SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell."""
-    echo(shellcompletion.script(ctx.find_root().command, "swarm-manager", shell))
+    echo(help_text.script(ctx.find_root().command, "swarm-manager", shell))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _container_names(answer: Any) -> Iterable[str]:
 
 
 def _containers(*states: str) -> _List:
-    return _List("/containers/json", _container_names, {"all": "true", **filtered({"status": list(states)})})
+    return _List("/containers/json", _container_names, {"all": "true", **filter_query({"status": list(states)})})
 
 
 def _image_names(answer: Any) -> Iterable[str]:

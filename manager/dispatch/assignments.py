@@ -39,7 +39,7 @@ class Needs:
 NOTHING = Needs()
 
 
-def measured_on(view: View, node_id: str) -> Measure:
+def measure_for(view: View, node_id: str) -> Measure:
     """Say what a node is to measure: the autoscaled services that have tasks there, in the order of their ids."""
     services = view.services.autoscaled()
     if not services:
@@ -108,7 +108,7 @@ def networks_of(service: Service) -> frozenset[str]:
 
 def publishes(service: Service) -> bool:
     """Whether every node must answer for the service, in the routing mesh."""
-    return any(True for _ in _published(service))
+    return any(True for _ in _published_ports(service))
 
 
 def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
@@ -125,7 +125,7 @@ def endpoint_of(view: View, service: Service) -> ServiceEndpoint:
         aliases={
             attachment.target: attachment.aliases for attachment in service.spec.attachments if attachment.aliases
         },
-        ports=tuple(_published(service)),
+        ports=tuple(_published_ports(service)),
         backends=tuple(backend for task in there if (backend := backend_of(task))),
         draining=tuple(backend for task in there if (backend := draining_of(task))),
     )
@@ -182,7 +182,7 @@ def _backend(task: Task) -> Backend | None:
     )
 
 
-def _published(service: Service) -> Iterator[PublishedPort]:
+def _published_ports(service: Service) -> Iterator[PublishedPort]:
     for port in service.endpoint.ports if service.endpoint else ():
         if port.publish_mode == "ingress" and port.published_port:
             yield PublishedPort(

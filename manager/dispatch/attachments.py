@@ -28,7 +28,7 @@ def apply_attachment_reports(tx: Transaction, batch: Sequence[AttachmentReports]
             known = tx.attachments.get(report.attachment_id)
             if known is None or not known.live or known.node_id != reports.node_id:
                 continue  # it ended while the report was on its way
-            changed = _observed(known, report, tx.now)
+            changed = _with_report(known, report, tx.now)
             if changed != known:
                 tx.put(changed)
 
@@ -41,10 +41,10 @@ def retells(view: View, reports: Iterable[AttachmentState]) -> bool:
 def _retells(known: NetworkAttachment | None, report: AttachmentState) -> bool:
     if known is None or not known.live or not known.status.running:
         return False
-    return report.status.gone or spoken_of(known) != spoken_of(_observed(known, report, 0.0))
+    return report.status.gone or spoken_of(known) != spoken_of(_with_report(known, report, 0.0))
 
 
-def _observed(known: NetworkAttachment, report: AttachmentState, now: float) -> NetworkAttachment:
+def _with_report(known: NetworkAttachment, report: AttachmentState, now: float) -> NetworkAttachment:
     status = report.status
     if status.gone:
         return msgspec.structs.replace(known, ended_at=now, status=status)

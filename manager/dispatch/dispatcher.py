@@ -443,10 +443,10 @@ def _frees(change: Change) -> bool:
     old, new = change.old, change.new
     if not isinstance(old, Node) or not isinstance(new, Node):
         return isinstance(old, Node)
-    return _held(old) != _held(new)
+    return _session_facts(old) != _session_facts(new)
 
 
-def _held(node: Node) -> tuple[object, ...]:
+def _session_facts(node: Node) -> tuple[object, ...]:
     return node.member, node.name, node.status.addr, node.description.ipv6_addresses
 
 

@@ -19,8 +19,8 @@ from common.net.addressing import is_address, is_loopback
 from common.wire.message import Message
 from common.wire.messages import Hello, JoinRequest, NodeReport
 from manager.config import split_address
-from manager.dispatch.intake.form import Hearing, Unbelievable
-from manager.dispatch.intake.hostaddresses import observed
+from manager.dispatch.intake.form import Hearing, Implausible
+from manager.dispatch.intake.hostaddresses import observed_address
 from manager.dispatch.intake.messages import ADDRESS, OF_DESCRIPTION, OF_HELLO, believe
 from manager.domain.refusals import Refusal, Refusals
 from manager.store.view import View
@@ -80,7 +80,7 @@ class Door:
         taken = believe(request, hearing)
         if taken is None or hearing.refusals:
             raise InvalidArgument("; ".join(f"{_word(each)}: {each.reason}" for each in hearing.refusals))
-        return taken if taken.advertise_addr else replace(taken, advertise_addr=_observed(hearing))
+        return taken if taken.advertise_addr else replace(taken, advertise_addr=_observed_address(hearing))
 
     # --- what is not believed may hold later ---
 
@@ -135,15 +135,15 @@ def _address(node: Node, hearing: Hearing) -> str:
     known = node.status.addr if is_address(node.status.addr) else ""
     if node.manager_status is not None and known:
         return known
-    return _observed(hearing) or known
+    return _observed_address(hearing) or known
 
 
-def _observed(hearing: Hearing) -> str:
+def _observed_address(hearing: Hearing) -> str:
     if not hearing.source:
         return ""
     try:
-        return observed(hearing)
-    except Unbelievable as error:
+        return observed_address(hearing)
+    except Implausible as error:
         hearing.refuse(f"{error}: give it one with 'swarm-worker join --advertise-addr'", ADDRESS)
         return ""
 

@@ -191,7 +191,7 @@ class Feed:
         held = self._network_counts
         endpoints = _diff(
             self._endpoints,
-            ((i, self._directory.endpoint_for(i, held)) for i in _drained(self._marked_services)),
+            ((i, self._directory.endpoint_for(i, held)) for i in _drain_marks(self._marked_services)),
         )
         peers = self._update_peers()
         return Assignments(
@@ -216,7 +216,7 @@ class Feed:
     def _update_tasks(self) -> tuple[list[Task], list[str]]:
         changed: list[Task] = []
         removed: list[str] = []
-        for task_id in _drained(self._marked_tasks):
+        for task_id in _drain_marks(self._marked_tasks):
             task = self._view.tasks.get(task_id)
             if task is not None and (task.node_id != self.node_id or not is_assigned(task)):
                 task = None
@@ -235,7 +235,7 @@ class Feed:
     def _update_attachments(self) -> tuple[list[NetworkAttachment], list[str]]:
         changed: list[NetworkAttachment] = []
         removed: list[str] = []
-        for attachment_id in _drained(self._marked_attachments):
+        for attachment_id in _drain_marks(self._marked_attachments):
             attachment = self._view.attachments.get(attachment_id)
             if attachment is not None and (attachment.node_id != self.node_id or not attachment.live):
                 attachment = None
@@ -273,14 +273,14 @@ class Feed:
                 self._held.discard(network_id)
                 self._directory.release(self, network_id)
             self._marked_services |= self._directory.services_on(network_id)
-        stale = dict.fromkeys([*turned, *_drained(self._marked_networks)])
+        stale = dict.fromkeys([*turned, *_drain_marks(self._marked_networks)])
         return _diff(
             self._networks,
             ((i, self._view.networks.get(i) if i in self._network_counts else None) for i in stale),
         )
 
     def _update_peers(self) -> tuple[list[Peer], list[str]]:
-        marked = list(_drained(self._marked_nodes))
+        marked = list(_drain_marks(self._marked_nodes))
         if self.node_id in marked:
             marked.remove(self.node_id)
             node = self._view.nodes.get(self.node_id)
@@ -316,7 +316,7 @@ class Feed:
 _EMPTY = Assignments(complete=False, results_in=0)
 
 
-def _drained(marks: set[str]) -> Iterator[str]:
+def _drain_marks(marks: set[str]) -> Iterator[str]:
     """Empty a set of marks, in an order that does not depend on hashing."""
     keys = sorted(marks)
     marks.clear()

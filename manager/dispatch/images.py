@@ -19,15 +19,15 @@ from typing import Protocol
 from common.errors import NotFound, PermissionDenied, ResourceExhausted, SwarmError
 from common.ids import new_id
 from common.model.task import Task, TaskState
-from common.text.image_names import begins_with, pinned_id
+from common.text.image_names import begins_with, pinned_digest
 from common.wire.channel import Channel, open_raw, splice
 from common.wire.image_messages import FetchImage, ImageGrant, ImageSeen, ImageSource, ImageSources, RelayHello
 from common.wire.messages import AnyMessage
 from common.wire.transports import keep_alive
-from manager.config import bracketed
+from manager.config import bracket_host
 from manager.dispatch.membership import member
 from manager.dispatch.streams import Streams
-from manager.domain.image_use import needed
+from manager.domain.image_use import needed_images
 from manager.store.store import Store
 
 SEEK_SECONDS = 3.0
@@ -140,7 +140,7 @@ class ImageBroker:
 
     def spared(self, image_ids: Collection[str]) -> tuple[str, ...]:
         """Choose those of these images that no service names, in its present or previous spec, and no task runs."""
-        kept = needed(self._store.view).digests
+        kept = needed_images(self._store.view).digests
         return tuple(image_id for image_id in image_ids if image_id not in kept)
 
     def left(self, node_id: str) -> None:
@@ -231,7 +231,7 @@ class ImageBroker:
         self._forget_old_tickets()
         self._tickets[ticket] = _Ticket(node_id, fetcher, image_id, _now() + TICKET_SECONDS)
         reachable = node.image_port and node.status.addr
-        addr = f"{bracketed(node.status.addr)}:{node.image_port}" if reachable else ""
+        addr = f"{bracket_host(node.status.addr)}:{node.image_port}" if reachable else ""
         return ImageSource(node_id=node_id, hostname=node.name, addr=addr, ticket=ticket)
 
     def _forget_old_tickets(self) -> None:
@@ -245,7 +245,7 @@ class ImageBroker:
 def _needs(task: Task, image_id: str) -> bool:
     container = task.spec.container_spec
     wanted = task.desired_state <= TaskState.RUNNING and not task.status.state.terminal
-    return wanted and container is not None and pinned_id(container.image) == image_id
+    return wanted and container is not None and pinned_digest(container.image) == image_id
 
 
 def _now() -> float:

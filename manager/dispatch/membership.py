@@ -146,7 +146,7 @@ class Membership:
                 certificate_serials=(serial,),
                 joining=Joining(engine=request.engine),
             )
-            node = hostnames.entered(tx, node)
+            node = hostnames.with_new_name(tx, node)
         tx.put(node)
         return node
 

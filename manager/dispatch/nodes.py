@@ -84,14 +84,14 @@ def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
         node = tx.nodes.get(write.node_id)
         if node is None:
             continue
-        changed = _changed(tx, node, write)
+        changed = _change_node(tx, node, write)
         if changed is None:
             tx.remove(node)
         elif changed != node:
             tx.put(changed)
 
 
-def _changed(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
+def _change_node(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
     """Return the node as it is then; None when it is one no more."""
     match write:
         case Withdrawn():
@@ -111,7 +111,7 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down
     match write:
         case Ready():
             return msgspec.structs.replace(
-                _described(tx, node, write.description),
+                _with_description(tx, node, write.description),
                 spec=_spec_of(node),
                 status=NodeStatus(state="ready", addr=write.addr),
                 agent=True,
@@ -120,7 +120,7 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down
                 joining=None,
             )
         case Described():
-            return _described(tx, node, write.description)
+            return _with_description(tx, node, write.description)
         case Away():
             message = f"its agent was stopped and has {write.grace:g} s to come back; its containers keep running"
             status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
@@ -129,7 +129,7 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down
             return msgspec.structs.replace(node, status=_down(node, write.message))
 
 
-def _described(tx: Transaction, node: Node, description: NodeDescription) -> Node:
+def _with_description(tx: Transaction, node: Node, description: NodeDescription) -> Node:
     """Return a node with what may be believed of its description.
 
     The host name is another only at the first session of the manager's own worker: which is for `node.hostname` what
@@ -141,7 +141,7 @@ def _described(tx: Transaction, node: Node, description: NodeDescription) -> Nod
     if node.name and hostnames.holder(tx, changed.name, node.id) is not None:
         kept = msgspec.structs.replace(description, hostname=node.description.hostname)
         return msgspec.structs.replace(node, description=kept)
-    return hostnames.entered(tx, changed)
+    return hostnames.with_new_name(tx, changed)
 
 
 def _without_worker(node: Node) -> Node | None:

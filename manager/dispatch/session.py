@@ -45,7 +45,7 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import Measure, Usage
-from manager.dispatch.assignments import SlicedWrites, measured_on
+from manager.dispatch.assignments import SlicedWrites, measure_for
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
 from manager.dispatch.barrier import Barrier, Progress
@@ -400,7 +400,7 @@ class Session:
 
     async def _send_measured(self) -> None:
         """Say what to measure, when that is something else than was said last."""
-        measured = measured_on(self._parts.store.view, self.node_id)
+        measured = measure_for(self._parts.store.view, self.node_id)
         if measured != self._measured:
             self._measured = measured
             await self.channel.send(measured)

@@ -23,7 +23,7 @@ from common.model.service import (
 _UPDATE = UpdateConfig()
 
 
-def filled(spec: ServiceSpec) -> ServiceSpec:
+def fill_defaults(spec: ServiceSpec) -> ServiceSpec:
     """Return the spec with its open fields set. Doing it twice is doing it once."""
     return msgspec.structs.replace(
         spec,

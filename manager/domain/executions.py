@@ -27,7 +27,7 @@ def first_execution(service: Service, now: float) -> Service:
     return msgspec.structs.replace(service, job_status=JobStatus(last_execution=now))
 
 
-def rescheduled(old: Service, changed: Service, now: float) -> Service:
+def restart_schedule(old: Service, changed: Service, now: float) -> Service:
     """Return a job with its schedule begun anew if that was changed: the new one has missed nothing before."""
     before, after = extensions.of(old), extensions.of(changed)
     if (before.schedule, before.schedule_timezone) == (after.schedule, after.schedule_timezone):

@@ -12,31 +12,31 @@ from operator import attrgetter
 import msgspec
 
 from common.model import Node
-from common.net.hostnames import folded
+from common.net.hostnames import fold
 from common.spec.constraints import Constraint
 from manager.store.view import View
 
 
-def called(view: View, name: str) -> list[Node]:
+def nodes_called(view: View, name: str) -> list[Node]:
     """Return the nodes of a name that have not left, the one that came first first."""
-    return sorted((node for node in view.nodes.called(folded(name)) if node.member), key=attrgetter("created_at", "id"))
+    return sorted((node for node in view.nodes.called(fold(name)) if node.member), key=attrgetter("created_at", "id"))
 
 
 def holder(view: View, name: str, but: str = "") -> Node | None:
     """Return the node that has a name, other than `but`; None when none has."""
-    others = (node for node in called(view, name) if node.id != but)
+    others = (node for node in nodes_called(view, name) if node.id != but)
     return next((node for node in others if not node.hostname_taken), None)
 
 
-def entered(view: View, node: Node) -> Node:
+def with_new_name(view: View, node: Node) -> Node:
     """Return a node as it is recorded with a name that it has just got."""
     taken = bool(node.name) and holder(view, node.name, node.id) is not None
     return node if taken == node.hostname_taken else msgspec.structs.replace(node, hostname_taken=taken)
 
 
-def settled(view: View, name: str) -> Iterator[Node]:
+def resolve_name_conflicts(view: View, name: str) -> Iterator[Node]:
     """Yield the nodes of a name whose records are to be changed, so that exactly one of them has it."""
-    nodes = called(view, name)
+    nodes = nodes_called(view, name)
     first = next((node for node in nodes if not node.hostname_taken), next(iter(nodes), None))
     for node in nodes:
         taken = node is not first
@@ -47,7 +47,7 @@ def settled(view: View, name: str) -> Iterator[Node]:
 def ambiguous(view: View, constraints: Iterable[Constraint]) -> Iterator[str]:
     """Warn of constraints on a host name that several nodes have: they mean the one that had it first."""
     for constraint in constraints:
-        nodes = called(view, constraint.hostname) if constraint.hostname else []
+        nodes = nodes_called(view, constraint.hostname) if constraint.hostname else []
         if len(nodes) > 1:
             first = next((node for node in nodes if not node.hostname_taken), nodes[0])
             yield (

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.model import ImageName, Service
 from common.model.service import ServiceSpec
-from common.text.image_names import full_name, pinned_id
+from common.text.image_names import full_name, pinned_digest
 from manager.store.view import View
 
 
@@ -26,23 +26,23 @@ class Needed:
         return not self.digests.isdisjoint(digests) or not self.names.isdisjoint(names)
 
 
-def needed(view: View) -> Needed:
+def needed_images(view: View) -> Needed:
     """Collect what services name, in their present and their previous specs, and what their tasks were made from."""
     images = [*(image for service in view.services for image in _of_service(service)), *_of_tasks(view)]
-    digests = (pinned_id(image) for image in images)
-    names = (full_name(image) for image in images if not pinned_id(image))
+    digests = (pinned_digest(image) for image in images)
+    names = (full_name(image) for image in images if not pinned_digest(image))
     return Needed(frozenset(filter(None, digests)), frozenset(names))
 
 
 def pinned_references(view: View) -> frozenset[str]:
     """Return `repository@digest` of all that services are pinned to, in their present and their previous specs."""
     images = {image for service in view.services for image in _of_service(service)}
-    return frozenset(full_name(image) for image in images if pinned_id(image))
+    return frozenset(full_name(image) for image in images if pinned_digest(image))
 
 
 def services_needing(view: View, image_id: str) -> Collection[str]:
     """Return the names of the services whose present spec is pinned to an image's id."""
-    return sorted(s.name for s in view.services if not s.pending_delete and pinned_id(_image(s.spec)) == image_id)
+    return sorted(s.name for s in view.services if not s.pending_delete and pinned_digest(_image(s.spec)) == image_id)
 
 
 def _of_service(service: Service) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _image(spec: ServiceSpec) -> str:
 # What names of images mean: what the cluster's clients made of them, and nothing else. Pure.
 
 
-def named(view: View, reference: str) -> ImageName | None:
+def image_record(view: View, reference: str) -> ImageName | None:
     """Return the record of a name; None for one that no client has given, which each node takes by itself."""
     return view.image_names.get(full_name(reference))
 
@@ -74,6 +74,6 @@ def of_the_cluster(view: View, reference: str) -> ImageName | None:
 
     A reference that is pinned to an image's id means the image, by whichever name it has in the cluster.
     """
-    pinned = pinned_id(reference)
-    names = view.image_names.of_image(pinned) if pinned else filter(None, [named(view, reference)])
+    pinned = pinned_digest(reference)
+    names = view.image_names.of_image(pinned) if pinned else filter(None, [image_record(view, reference)])
     return next((name for name in names if not name.registry), None)

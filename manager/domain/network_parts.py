@@ -78,12 +78,12 @@ def network_of(first: int, size: int) -> IPv4Network:
 
 def first_free(within: Range, size: int, taken: Iterable[Range]) -> int | None:
     """Find the lowest block of `size` addresses (a power of two, aligned) in `within` that meets none of `taken`."""
-    position = _aligned(within[0], size)
+    position = _align(within[0], size)
     for first, end in sorted(taken):
         if first >= position + size:
             break
         if end > position:
-            position = _aligned(end, size)
+            position = _align(end, size)
     return position if position + size <= within[1] else None
 
 
@@ -96,5 +96,5 @@ def free_addresses(within: Range, taken: Iterable[Range]) -> int:
     return free + max(0, within[1] - position)
 
 
-def _aligned(position: int, size: int) -> int:
+def _align(position: int, size: int) -> int:
     return -(-position // size) * size

@@ -19,14 +19,14 @@ def without_passed_on(present: Service, wanted: ServiceSpec, others: Iterable[Se
     asked = [port for other in others for port in other.ports if not _in_conflict(port, wanted.ports)]
     endpoint, spec = present.endpoint, present.spec
     if endpoint is not None:
-        endpoint = msgspec.structs.replace(endpoint, ports=_kept(endpoint.ports, asked))
+        endpoint = msgspec.structs.replace(endpoint, ports=_kept_ports(endpoint.ports, asked))
     if spec.endpoint_spec is not None:
-        ports = _kept(spec.endpoint_spec.ports, asked)
+        ports = _kept_ports(spec.endpoint_spec.ports, asked)
         spec = msgspec.structs.replace(spec, endpoint_spec=msgspec.structs.replace(spec.endpoint_spec, ports=ports))
     return msgspec.structs.replace(present, spec=spec, endpoint=endpoint)
 
 
-def _kept(ports: Iterable[PortConfig], asked: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
+def _kept_ports(ports: Iterable[PortConfig], asked: Iterable[PortConfig]) -> tuple[PortConfig, ...]:
     wanted = tuple(asked)
     return tuple(port for port in ports if not _in_conflict(port, wanted))
 

@@ -23,7 +23,7 @@ def check_ports(view: View, service: Service) -> None:
         InvalidArgument: names the port, the service that has it, and how.
 
     """
-    wanted = list(_published(service.spec.ports))
+    wanted = list(_published_ports(service.spec.ports))
     if not wanted:
         return
     for number, port in enumerate(wanted):
@@ -43,9 +43,9 @@ def check_ports(view: View, service: Service) -> None:
 
 def ports_of(service: Service) -> Iterator[PortConfig]:
     """Yield the ports that a service holds: those that it asks for, and those that were chosen for it."""
-    yield from _published(service.spec.ports)
+    yield from _published_ports(service.spec.ports)
     if service.endpoint is not None:
-        yield from _published(service.endpoint.ports)
+        yield from _published_ports(service.endpoint.ports)
 
 
 def _own_use(view: View, port: PortConfig) -> str:
@@ -64,7 +64,7 @@ def _own_use(view: View, port: PortConfig) -> str:
     return "its workers serve images to each other there" if serves else ""
 
 
-def _published(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
+def _published_ports(ports: Iterable[PortConfig]) -> Iterator[PortConfig]:
     return (port for port in ports if port.published_port)
 
 

@@ -84,7 +84,7 @@ def container_references(container: ContainerSpec | None) -> frozenset[str]:
     return frozenset((*secrets, *(reference.config_id for reference in container.configs)))
 
 
-def renamed(container: ContainerSpec, rename: Rename) -> ContainerSpec:
+def rename_references(container: ContainerSpec, rename: Rename) -> ContainerSpec:
     """Return a container with another object for each secret and config; `rename` maps ids."""
     return msgspec.structs.replace(
         container,
@@ -131,7 +131,7 @@ def with_newest_files(spec: ServiceSpec, view: View) -> ServiceSpec:
             if current is None:
                 raise FailedPrecondition(f"that specification needs the {kind} {name}, which no longer exists")
             newest[object_id] = current.id
-    with_newest = renamed(container, lambda object_id: newest.get(object_id, object_id))
+    with_newest = rename_references(container, lambda object_id: newest.get(object_id, object_id))
     template = msgspec.structs.replace(spec.task_template, container_spec=with_newest)
     return msgspec.structs.replace(spec, task_template=template)
 

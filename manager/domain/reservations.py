@@ -15,13 +15,13 @@ from common.model.service import DiscreteResourceSpec, GenericResource, NamedRes
 _NOTHING = Reservations()
 
 
-def reserved(task: Task) -> Reservations:
+def reservations_of(task: Task) -> Reservations:
     """Return what the task's spec reserves; all zero when it says nothing."""
     resources = task.spec.resources
     return (resources.reservations if resources else None) or _NOTHING
 
 
-def requested(reservations: Reservations) -> Mapping[str, int]:
+def requested_kinds(reservations: Reservations) -> Mapping[str, int]:
     """Return how many of each kind of generic resource are asked for, those by their names among them."""
     wanted: dict[str, int] = {}
     for resource in reservations.generic_resources:
@@ -71,7 +71,9 @@ class Available:
         if wanted.memory_bytes > max(self.memory_bytes, 0):
             return "memory"
         missing = (kind for kind, names in by_name(wanted).items() if not set(names) <= set(self.names.get(kind, ())))
-        return next((kind for kind, count in requested(wanted).items() if count > self._free(kind)), next(missing, ""))
+        return next(
+            (kind for kind, count in requested_kinds(wanted).items() if count > self._free(kind)), next(missing, "")
+        )
 
     def fits(self, wanted: Reservations) -> bool:
         return not self.lacking(wanted)
@@ -80,17 +82,17 @@ class Available:
         """Pick the generic resources for a task that fits: named things where the kind has them, else a count."""
         chosen: list[GenericResource] = []
         asked = by_name(wanted)
-        for kind, count in requested(wanted).items():
+        for kind, count in requested_kinds(wanted).items():
             if free := self.names.get(kind):
                 named = [value for value in asked.get(kind, ()) if value in free]
-                chosen += [_named(kind, value) for value in list(dict.fromkeys((*named, *free)))[:count]]
+                chosen += [_named_resource(kind, value) for value in list(dict.fromkeys((*named, *free)))[:count]]
             elif count:
-                chosen.append(_counted(kind, count))
+                chosen.append(_discrete_resource(kind, count))
         return tuple(chosen)
 
     def take(self, task: Task) -> None:
         """Subtract what a task holds, whether or not it fits."""
-        wanted = reserved(task)
+        wanted = reservations_of(task)
         self.nano_cpus -= wanted.nano_cpus
         self.memory_bytes -= wanted.memory_bytes
         for resource in task.generic_resources:
@@ -101,7 +103,7 @@ class Available:
 
     def give_back(self, task: Task) -> None:
         """Undo `take` for a task that was taken."""
-        wanted = reserved(task)
+        wanted = reservations_of(task)
         self.nano_cpus += wanted.nano_cpus
         self.memory_bytes += wanted.memory_bytes
         self._add(task.generic_resources)
@@ -117,9 +119,9 @@ class Available:
         return len(self.names[kind]) if self.names.get(kind) else self.counts.get(kind, 0)
 
 
-def _named(kind: str, value: str) -> GenericResource:
+def _named_resource(kind: str, value: str) -> GenericResource:
     return GenericResource(named_resource_spec=NamedResourceSpec(kind=kind, value=value))
 
 
-def _counted(kind: str, value: int) -> GenericResource:
+def _discrete_resource(kind: str, value: int) -> GenericResource:
     return GenericResource(discrete_resource_spec=DiscreteResourceSpec(kind=kind, value=value))

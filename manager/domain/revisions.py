@@ -18,7 +18,7 @@ from common.spec import autoscale
 KEPT = 10
 
 
-def respecified(service: Service, spec: ServiceSpec, now: float) -> Service:
+def change_spec(service: Service, spec: ServiceSpec, now: float) -> Service:
     """Return the service with another specification; what it was is kept, as the previous one and under its number."""
     changed = msgspec.structs.replace(service, spec=spec, previous_spec=service.spec)
     if _but_mode(service.spec, spec):
@@ -59,17 +59,17 @@ def tasks_differ(old: ServiceSpec, new: ServiceSpec) -> bool:
     """
     return (
         old.task_template != new.task_template
-        or opened_on_host(old.ports) != opened_on_host(new.ports)
-        or published(old.ports) != published(new.ports)
+        or host_published_ports(old.ports) != host_published_ports(new.ports)
+        or is_reachable_from_outside(old.ports) != is_reachable_from_outside(new.ports)
     )
 
 
-def published(ports: Collection[PortConfig]) -> bool:
+def is_reachable_from_outside(ports: Collection[PortConfig]) -> bool:
     """Whether others are to reach a task with these ports from outside: one is the mesh's, or known on its own host."""
     return any(port.publish_mode == "ingress" or port.published_port for port in ports)
 
 
-def opened_on_host(ports: Collection[PortConfig]) -> tuple[PortConfig, ...]:
+def host_published_ports(ports: Collection[PortConfig]) -> tuple[PortConfig, ...]:
     """Return those of a task's ports that its own host opens."""
     return tuple(port for port in ports if port.publish_mode == "host")
 

@@ -16,8 +16,8 @@ from common.model.update import Action, Condition, Failure, Reason, Requested, U
 from common.spec import autoscale, extensions, start_order
 from common.spec.autoscale import LABEL, Policy
 from manager.domain import revisions
-from manager.domain.defaults import filled
-from manager.domain.executions import first_execution, next_execution, rescheduled
+from manager.domain.defaults import fill_defaults
+from manager.domain.executions import first_execution, next_execution, restart_schedule
 from manager.domain.port_conflicts import check_ports
 from manager.domain.references import check_references, with_newest_files
 from manager.domain.update_status import after_change, state_of
@@ -32,7 +32,7 @@ def new_service(view: View, service_id: str, spec: ServiceSpec, now: float) -> S
 
     """
     service = first_count(Service(id=service_id, spec=spec, spec_version=view.index + 1))
-    service = first_execution(msgspec.structs.replace(service, spec=filled(service.spec)), now)
+    service = first_execution(msgspec.structs.replace(service, spec=fill_defaults(service.spec)), now)
     _check(view, service)
     return service
 
@@ -49,8 +49,8 @@ def change_spec(
 
     """
     counted, warnings = fill_in_count(service, given, scale=scale)
-    spec = filled(counted)
-    changed = revisions.respecified(service, spec, now)
+    spec = fill_defaults(counted)
+    changed = revisions.change_spec(service, spec, now)
     changed = msgspec.structs.replace(changed, update_status=after_change(service, spec))
     return _adopt(view, service, record_count(service, changed, given, now), now), warnings
 
@@ -104,7 +104,7 @@ def change_files(view: View, service: Service, spec: ServiceSpec, now: float) ->
         InvalidArgument, FailedPrecondition: as `new_service`.
 
     """
-    changed = revisions.respecified(service, spec, now)
+    changed = revisions.change_spec(service, spec, now)
     return _adopt(view, service, msgspec.structs.replace(changed, update_status=None), now)
 
 
@@ -117,7 +117,7 @@ def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, 
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
     number = revisions.number_of(service, spec)
     spec = revisions.to_return_to(service, with_newest_files(spec, view))
-    back = revisions.respecified(service, spec, now)
+    back = revisions.change_spec(service, spec, now)
     if not spec.mode.is_job:  # a job has no updates to be rolled back: it runs anew
         started = UpdateState.ROLLBACK_STARTED
         status = UpdateStatus(state=started, started_at=now, reason=reason, returns_to=number)
@@ -130,7 +130,7 @@ def _adopt(view: View, old: Service, changed: Service, now: float) -> Service:
     _check(view, changed, old)
     if revisions.tasks_differ(old.spec, changed.spec):
         changed = msgspec.structs.replace(next_execution(old, changed, now), spec_version=view.index + 1)
-    return rescheduled(old, changed, now)
+    return restart_schedule(old, changed, now)
 
 
 def _check(view: View, service: Service, old: Service | None = None) -> None:
@@ -158,7 +158,7 @@ def first_count(service: Service) -> Service:
     policy = autoscale.of(service.spec)
     if policy is None:
         return service
-    asked = _asked(service.spec)
+    asked = _requested_count(service.spec)
     _check_count(service.name, policy, policy.minimum if asked is None else asked)
     status = AutoscaleStatus(declared=asked if STACK_LABEL in service.spec.labels else None)
     spec = autoscale.with_replicas(service.spec, policy.minimum if asked is None else asked)
@@ -175,7 +175,7 @@ def fill_in_count(service: Service, spec: ServiceSpec, *, scale: bool) -> tuple[
         FailedPrecondition: the number that is asked for is outside of the limits.
 
     """
-    policy, asked, before = autoscale.of(spec), _asked(spec), service.spec.mode.replicas
+    policy, asked, before = autoscale.of(spec), _requested_count(spec), service.spec.mode.replicas
     if policy is None or spec.mode.global_ is not None:
         return spec, ()
     status = service.autoscale_status or AutoscaleStatus()
@@ -200,7 +200,7 @@ def record_count(old: Service, changed: Service, given: ServiceSpec, now: float)
     before, after = old.spec.mode.replicas, changed.spec.mode.replicas
     status = old.autoscale_status
     if status is None or autoscale.of(old.spec) is None:
-        status = AutoscaleStatus(declared=_asked(given) if STACK_LABEL in given.labels else None)
+        status = AutoscaleStatus(declared=_requested_count(given) if STACK_LABEL in given.labels else None)
     if before != after:
         by_hand = after != policy.within(before)
         why = " by hand" if by_hand else f": {policy.minimum} to {policy.maximum} are allowed"
@@ -213,7 +213,7 @@ def record_count(old: Service, changed: Service, given: ServiceSpec, now: float)
     return msgspec.structs.replace(changed, autoscale_status=status, previous_spec=previous)
 
 
-def _asked(spec: ServiceSpec) -> int | None:
+def _requested_count(spec: ServiceSpec) -> int | None:
     return spec.mode.replicated.replicas if spec.mode.replicated is not None else None
 
 
@@ -248,7 +248,7 @@ def check_dependencies(spec: ServiceSpec, view: View) -> None:
             _check_stays(spec.name, present[name])
     graph = {name: extensions.of(service).depends_on for name, service in present.items()}
     if found := start_order.cycle({**graph, spec.name: wanted}, spec.name):
-        raise InvalidArgument(f"services depend on each other in a cycle: {start_order.told(found)}")
+        raise InvalidArgument(f"services depend on each other in a cycle: {start_order.format_cycle(found)}")
 
 
 def _check_ends(name: str, service: Service) -> None:

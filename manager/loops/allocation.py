@@ -29,10 +29,10 @@ def keys_of(change: Change, view: View) -> Iterable[str]:
             return (f"service/{value.id}",)
         case Task() if new(value):
             return () if isinstance(old, Task) and new(old) else (f"task/{value.id}",)
-    return _held(change, view)
+    return _leases_concerned(change, view)
 
 
-def _held(change: Change, view: View) -> Iterable[str]:
+def _leases_concerned(change: Change, view: View) -> Iterable[str]:
     """Return the keys of the leases that a change of their holders concerns, and of what a node lacks."""
     old, value = change.old, change.new
     current = change.current

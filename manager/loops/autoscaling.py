@@ -87,4 +87,4 @@ def _scale(tx: Transaction, seen: Service, scaling: Scaling, now: float) -> None
     """Write the number down, unless the service was changed meanwhile; no revision, no previous specification of it."""
     service = tx.services.get(seen.id)
     if service is not None and service.version == seen.version:
-        tx.put(autoscale.scaled(service, scaling.replicas, scaling.message, now))
+        tx.put(autoscale.scale_to(service, scaling.replicas, scaling.message, now))

@@ -30,8 +30,8 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("enforcer", node_keys, all_nodes, enforcer.decide, limit=_NODES_A_TRANSACTION),
         Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
         Rule("reaper", slot_keys, all_slots, reaper.decide),
-        Rule("rotation", rotation.concerned, rotation.old_versions, rotation.decide),
-        Rule("hostnames", hostnames.concerned, hostnames.all_names, hostnames.decide),
+        Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
+        Rule("hostnames", hostnames.concerned_names, hostnames.all_names, hostnames.decide),
     )
 
 
@@ -47,7 +47,7 @@ def _waiting_for(change: Change, view: View) -> Iterator[str]:
     """Name the services that wait for others of which this may be news: few at any time, mostly none."""
     waiting = view.services.waiting()
     value = change.current
-    if not waiting or (isinstance(value, Task) and not _moved(change)):
+    if not waiting or (isinstance(value, Task) and not _state_moved(change)):
         return
     if isinstance(value, Service | Task):
         name = value.name if isinstance(value, Service) else value.service_name
@@ -56,7 +56,7 @@ def _waiting_for(change: Change, view: View) -> Iterator[str]:
         yield from (service.id for service in waiting)
 
 
-def _moved(change: Change) -> bool:
+def _state_moved(change: Change) -> bool:
     old, new = change.old, change.new
     return not isinstance(old, Task) or not isinstance(new, Task) or old.status.state is not new.status.state
 

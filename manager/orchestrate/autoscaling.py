@@ -107,14 +107,14 @@ def choose(service: Service, policy: Policy, history: Sequence[Recommendation], 
     up = min((each.least for each in _window(history, policy.up, now)), default=replicas)
     down = max((each.most for each in _window(history, policy.down, now)), default=replicas)
     if up > replicas and _free(service, policy, now, up=True):
-        return _scaled(replicas, policy, up, history[-1].reason)
+        return _scaling(replicas, policy, up, history[-1].reason)
     if down < replicas and _free(service, policy, now, up=False):
-        reason = f"{history[-1].reason}, fewer needed for {durations.told(policy.down)}"
-        return _scaled(replicas, policy, down, reason)
+        reason = f"{history[-1].reason}, fewer needed for {durations.format_duration(policy.down)}"
+        return _scaling(replicas, policy, down, reason)
     return None
 
 
-def told(service: Service, policy: Policy, loads: Sequence[Load], now: float) -> str:
+def describe_load(service: Service, policy: Policy, loads: Sequence[Load], now: float) -> str:
     """Say for a person how the measurements stand, and what is in the way of scaling."""
     parts = [", ".join(map(str, loads))]
     replicas = service.spec.mode.replicas
@@ -184,7 +184,7 @@ def _free(service: Service, policy: Policy, now: float, *, up: bool) -> bool:
     return (status.replicas > status.previous) == up
 
 
-def _scaled(replicas: int, policy: Policy, wanted: int, reason: str) -> Scaling | None:
+def _scaling(replicas: int, policy: Policy, wanted: int, reason: str) -> Scaling | None:
     allowed = policy.within(wanted)
     if allowed == replicas:
         return None

@@ -27,8 +27,8 @@ from common.model.update import (
 from common.spec import extensions
 from common.spec.constraints import unmet
 from manager.domain.update_message import waits_for
-from manager.orchestrate.node_availability import Standing, standing
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.update import rolling
 from manager.store.view import View
 
@@ -39,7 +39,7 @@ _STATES = {
 }
 
 
-def opened(case: Case) -> Case | None:
+def decidable_part(case: ServiceContext) -> ServiceContext | None:
     """Return what may be decided of a service now: all of it, what runs of it, or, before its first start, nothing."""
     if EXTENSION_PREFIX + "depends-on" not in case.service.spec.labels and not case.service.waits_for:
         return case
@@ -59,10 +59,10 @@ def depends_on(service: Service) -> Collection[str]:
 # --- whether it waits ---
 
 
-def _begun(case: Case) -> bool:
+def _begun(case: ServiceContext) -> bool:
     """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
     status = case.service.update_status
-    tasks = _wanted_tasks(case)
+    tasks = _desired_tasks(case)
     if tasks and status is not None and status.state is UpdateState.ROLLBACK_STARTED:
         return True
     if any(task.spec_version == case.service.spec_version for task in tasks):
@@ -71,7 +71,7 @@ def _begun(case: Case) -> bool:
     return bool(tasks) and all(case.clean(task) for task in live)
 
 
-def _awaited(case: Case) -> tuple[Awaited, ...]:
+def _awaited(case: ServiceContext) -> tuple[Awaited, ...]:
     """Return what the service waits for."""
     wanted = extensions.of(case.service).depends_on
     return tuple(
@@ -81,7 +81,7 @@ def _awaited(case: Case) -> tuple[Awaited, ...]:
     )
 
 
-def _obstacle(case: Case, name: str, condition: Condition) -> Obstacle | None:
+def _obstacle(case: ServiceContext, name: str, condition: Condition) -> Obstacle | None:
     """Return what keeps a dependency from being as far as it must be; None when it is."""
     service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
     if service is None:
@@ -95,9 +95,9 @@ def _obstacle(case: Case, name: str, condition: Condition) -> Obstacle | None:
     return Obstacle.NONE
 
 
-def met(service: Service, condition: Condition, case: Case) -> bool:
+def met(service: Service, condition: Condition, case: ServiceContext) -> bool:
     """Whether every task that a service is to have, made as it is specified now, is as far as the condition says."""
-    own = Case(service, case.view, case.now, case.rng, case.draft)
+    own = ServiceContext(service, case.view, case.now, case.rng, case.draft)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     there = {
         task.slot or task.node_id
@@ -121,13 +121,13 @@ def _count(service: Service, view: View) -> int:
 
 def _eligible(service: Service, view: View) -> Iterator[str]:
     placement = service.spec.task_template.placement
-    return (node.id for node in view.nodes if standing(node) is Standing.OPEN and not unmet(placement, node))
+    return (node.id for node in view.nodes if standing(node) is NodeAvailability.OPEN and not unmet(placement, node))
 
 
 # --- what is done meanwhile ---
 
 
-def _tell(case: Case, awaited: tuple[Awaited, ...]) -> None:
+def _tell(case: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
     """Keep on the service what it waits for. An update that waits has begun: its time counts."""
     service = case.service
     status = _status(case, awaited)
@@ -137,13 +137,13 @@ def _tell(case: Case, awaited: tuple[Awaited, ...]) -> None:
     case.reason(waits_for(awaited) or "waits no longer")
 
 
-def _status(case: Case, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
+def _status(case: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
     """Return the update's status, which says what it waits for unless it is halted; a first start has none."""
     status = case.service.update_status
     if not awaited:
         waited = status is not None and isinstance(status.remark, AwaitsServices)
         return msgspec.structs.replace(status, remark=None) if status is not None and waited else status
-    if not _wanted_tasks(case) or (status is not None and status.state in HALTED):
+    if not _desired_tasks(case) or (status is not None and status.state in HALTED):
         return status
     remark = AwaitsServices(services=awaited)
     if status is not None and status.state is UpdateState.UPDATING:
@@ -151,7 +151,7 @@ def _status(case: Case, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
     return UpdateStatus(state=UpdateState.UPDATING, started_at=case.now, remark=remark)
 
 
-def _end_in_time(case: Case, awaited: tuple[Awaited, ...]) -> None:
+def _end_in_time(case: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
     """Let an update that waits too long fail, as one does that makes no progress."""
     status, config = case.service.update_status, case.service.spec.update_config
     continues = config is not None and config.failure_action == "continue"
@@ -165,9 +165,9 @@ def _end_in_time(case: Case, awaited: tuple[Awaited, ...]) -> None:
         rolling.fail(case, NoProgress(deadline=deadline, waits=AwaitsServices(services=awaited)))
 
 
-def _as_it_runs(case: Case) -> Case | None:
+def _as_it_runs(case: ServiceContext) -> ServiceContext | None:
     """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
-    tasks = _wanted_tasks(case)
+    tasks = _desired_tasks(case)
     if not tasks or case.service.spec.mode.is_job:
         return None
     live = [task for task in tasks if task.live] or tasks
@@ -178,8 +178,8 @@ def _as_it_runs(case: Case) -> Case | None:
         case.service.spec, task_template=model.spec, networks=(), endpoint_spec=EndpointSpec(ports=model.ports)
     )
     service = msgspec.structs.replace(case.service, spec=spec, spec_version=version)
-    return Case(service, case.view, case.now, case.rng, case.draft, held=True)
+    return ServiceContext(service, case.view, case.now, case.rng, case.draft, held=True)
 
 
-def _wanted_tasks(case: Case) -> list[Task]:
+def _desired_tasks(case: ServiceContext) -> list[Task]:
     return [task for task in case.view.tasks.of_service(case.service.id) if task.desired_state < TaskState.REMOVE]

@@ -9,8 +9,8 @@ import msgspec
 
 from common.model import Node, Task, TaskState
 from common.spec.constraints import unmet
-from manager.domain.reservations import Available, reserved
-from manager.orchestrate.node_availability import Standing, standing
+from manager.domain.reservations import Available, reservations_of
+from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.orchestrate.reconcile.service_context import Draft
 from manager.orchestrate.reconcile.slots import age
 from manager.store.changes import Decision
@@ -31,7 +31,7 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
             draft.wake(node_id, now)
             continue
         node = view.nodes.get(node_id)
-        if node is not None and standing(node) in (Standing.OPEN, Standing.KEEPING):
+        if node is not None and standing(node) in (NodeAvailability.OPEN, NodeAvailability.KEEPING):
             _enforce(view, node, draft, now)
     return draft.decision()
 
@@ -60,7 +60,7 @@ def _problem(view: View, node: Node, task: Task, available: Available) -> str:
         broken = unmet(service.spec.task_template.placement, node)
     if broken:
         return f"assigned node no longer meets constraints: {broken}"
-    short = available.lacking(reserved(task))
+    short = available.lacking(reservations_of(task))
     return f"assigned node no longer has the {short} that the task reserves" if short else ""
 
 

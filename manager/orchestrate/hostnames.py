@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from common.model import Node
-from common.net.hostnames import folded
+from common.net.hostnames import fold
 from manager.domain import hostnames
 from manager.orchestrate.reconcile.service_context import Draft
 from manager.store.changes import Change, Decision
@@ -23,19 +23,19 @@ def decide(view: View, keys: Collection[str], now: float, _rng: Random) -> Decis
         if draft.full:
             draft.wake(name, now)
             continue
-        for node in hostnames.settled(view, name):
+        for node in hostnames.resolve_name_conflicts(view, name):
             draft.put(node)
             who = "another node's, which had it first" if node.hostname_taken else "its own from now on"
             draft.reason(f"the host name {node.name} of node {node.id} is {who}")
     return draft.decision()
 
 
-def concerned(change: Change, _view: View) -> Iterable[str]:
+def concerned_names(change: Change, _view: View) -> Iterable[str]:
     """Name what a node was called, and is, when that is news."""
     nodes = [node for node in (change.old, change.new) if isinstance(node, Node)]
     news = {(node.name, node.member, node.hostname_taken) for node in nodes}
-    return {folded(node.name) for node in nodes if node.name} if len(nodes) == 1 or len(news) > 1 else ()
+    return {fold(node.name) for node in nodes if node.name} if len(nodes) == 1 or len(news) > 1 else ()
 
 
 def all_names(view: View) -> Iterable[str]:
-    return {folded(node.name) for node in view.nodes if node.name}
+    return {fold(node.name) for node in view.nodes if node.name}

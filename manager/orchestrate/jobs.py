@@ -20,9 +20,9 @@ from common.spec import cron, extensions
 from common.spec.constraints import unmet
 from common.spec.extensions import Extensions
 from manager.domain import executions
-from manager.orchestrate.node_availability import Standing, standing
+from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.orchestrate.reconcile import restart
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle, successor
 from manager.orchestrate.reconcile.slots import Slot
 
@@ -31,7 +31,7 @@ _Place: TypeAlias = tuple[int, str]
 _Slots: TypeAlias = Mapping[_Place, Slot]
 
 
-def decide(case: Case) -> None:
+def decide(case: ServiceContext) -> None:
     """Look after a job's executions: those that go on beside the present one until they are through, and that."""
     status, present = case.service.job_status, case.iteration
     tasks = _by_execution(case)
@@ -51,24 +51,24 @@ def decide(case: Case) -> None:
         case.update(msgspec.structs.replace(case.service, job_status=status))
 
 
-def _by_execution(case: Case) -> dict[int | None, list[Task]]:
+def _by_execution(case: ServiceContext) -> dict[int | None, list[Task]]:
     groups: dict[int | None, list[Task]] = {}
     for task in case.view.tasks.of_service(case.service.id):
         groups.setdefault(task.job_iteration.index if task.job_iteration is not None else None, []).append(task)
     return groups
 
 
-def _execute(case: Case, tasks: Sequence[Task]) -> bool:
+def _execute(case: ServiceContext, tasks: Sequence[Task]) -> bool:
     """Look after one execution, of which these are the tasks; return whether it goes on, as some are yet to end.
 
     One that goes on beside another does not wait for nodes that are lost or drained.
     """
     slots, earlier = _sort_out(case, tasks)
     job = case.service.spec.mode.replicated_job
-    return _replicated(case, job, slots, earlier) if job is not None else _global(case, slots, earlier)
+    return _reconcile_replicated_job(case, job, slots, earlier) if job is not None else _global(case, slots, earlier)
 
 
-def _replicated(case: Case, job: ReplicatedJob, slots: _Slots, earlier: _Slots) -> bool:
+def _reconcile_replicated_job(case: ServiceContext, job: ReplicatedJob, slots: _Slots, earlier: _Slots) -> bool:
     """Bring the job to its completions, at most `max_concurrent` slots at a time.
 
     A slot that its restart policy gives up is not filled again: the job then stays short of its completions.
@@ -98,7 +98,7 @@ def _beyond(slots: _Slots, total: int) -> list[tuple[_Place, Slot]]:
     return [(place, slot) for place, slot in slots.items() if place[0] > total]
 
 
-def _global(case: Case, slots: _Slots, earlier: _Slots) -> bool:
+def _global(case: ServiceContext, slots: _Slots, earlier: _Slots) -> bool:
     """Let each eligible node complete one task; a node that joins during the iteration is among them."""
     left = dict(slots)
     going = False
@@ -116,25 +116,25 @@ def _global(case: Case, slots: _Slots, earlier: _Slots) -> bool:
     return going
 
 
-def _on_node(case: Case, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
+def _on_node(case: ServiceContext, node: Node, slot: Slot | None, earlier: _Slots) -> bool:
     """Do what a node's slot needs; return whether a task of it is yet to end there."""
     stands = standing(node)
-    if stands in (Standing.DRAINED, Standing.LOST):
+    if stands in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
             case.stop(task)
         return False
     if slot is not None and slot.tasks:
         going = bool(slot.live) or successor(case, slot) is not None
-        if (stands is Standing.OPEN or slot.live) and settle(case, slot) is Phase.DIRTY:
+        if (stands is NodeAvailability.OPEN or slot.live) and settle(case, slot) is Phase.DIRTY:
             _renew(case, slot)
         return going
-    if stands is Standing.OPEN:
+    if stands is NodeAvailability.OPEN:
         _begin(case, 0, node.id, earlier.get((0, node.id)))
         return True
     return False
 
 
-def _retire(case: Case, past: Sequence[Task]) -> None:
+def _retire(case: ServiceContext, past: Sequence[Task]) -> None:
     """Stop what is left of executions that are over; let the records of more than the schedule keeps go."""
     kept = extensions.of(case.service).schedule_history
     over = sorted({task.job_iteration.index for task in past if task.job_iteration}, reverse=True)
@@ -146,7 +146,7 @@ def _retire(case: Case, past: Sequence[Task]) -> None:
             case.stop(task)
 
 
-def _sort_out(case: Case, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
+def _sort_out(case: ServiceContext, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
     """Return the slots of the execution that is looked after, and those of earlier tasks.
 
     A present slot knows the earlier tasks of its place as leaving: it waits for them as for its own.
@@ -162,7 +162,7 @@ def _sort_out(case: Case, tasks: Sequence[Task]) -> tuple[_Slots, _Slots]:
     return slots, {place: Slot(each) for place, each in earlier.items()}
 
 
-def _renew(case: Case, slot: Slot) -> None:
+def _renew(case: ServiceContext, slot: Slot) -> None:
     """Give a task that runs other secrets and configs, where that is all that it lacks; else it goes on as it is."""
     for task in slot.live:
         if not case.told_to_stop(task) and case.renewable(task):
@@ -173,7 +173,7 @@ def _place(task: Task) -> _Place:
     return task.slot, "" if task.slot else task.node_id
 
 
-def _look_after(case: Case, slot: Slot) -> None:
+def _look_after(case: ServiceContext, slot: Slot) -> None:
     """Look after a slot; on a drained node its task stops and starts anew elsewhere: two must not do one thing."""
     phase = settle(case, slot)
     if phase is Phase.DIRTY:
@@ -182,12 +182,12 @@ def _look_after(case: Case, slot: Slot) -> None:
         return
     task = slot.live[0]
     if restart.movable(task):
-        case.replace(slot, task, restart.moved(task))
+        case.replace(slot, task, restart.moved_record(task))
     else:
         case.stop(task)
 
 
-def _begin(case: Case, number: int, node_id: str, earlier: Slot | None) -> None:
+def _begin(case: ServiceContext, number: int, node_id: str, earlier: Slot | None) -> None:
     if earlier is None:
         case.create(number, node_id, restart=RestartRecord())
     else:
@@ -200,7 +200,7 @@ def _begin(case: Case, number: int, node_id: str, earlier: Slot | None) -> None:
 # last.
 
 
-def fire(case: Case) -> bool:
+def fire(case: ServiceContext) -> bool:
     """Begin an execution that is due; return whether the job has any to be looked after."""
     said = extensions.of(case.service)
     if not said.schedule:
@@ -219,13 +219,13 @@ def fire(case: Case) -> bool:
     return job is not None and job.last_execution > 0
 
 
-def _begin_run(case: Case, said: Extensions, due: float) -> None:
+def _begin_run(case: ServiceContext, said: Extensions, due: float) -> None:
     """Begin another iteration, unless it is too late or the one before is not through and may not be replaced."""
     late = case.now - due
     if said.schedule_deadline and late > said.schedule_deadline:
         case.reason(f"a scheduled execution is skipped: it is {late:.0f} s late")
         return
-    if said.schedule_concurrency == "forbid" and _unfinished(case):
+    if said.schedule_concurrency == "forbid" and _has_unfinished_tasks(case):
         case.reason("a scheduled execution is skipped: the previous one is still running")
         return
     if len(executions.beside(case.service)) >= executions.MOST_BESIDE:
@@ -237,7 +237,7 @@ def _begin_run(case: Case, said: Extensions, due: float) -> None:
     case.reason(f"scheduled execution {status.job_iteration.index}")
 
 
-def _unfinished(case: Case) -> bool:
+def _has_unfinished_tasks(case: ServiceContext) -> bool:
     status = case.service.job_status
     if status is None or not status.last_execution:
         return False

@@ -10,12 +10,12 @@ from collections.abc import Collection
 
 from common.model.service import EXTENSION_PREFIX
 from common.spec import extensions
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 
 LABEL = EXTENSION_PREFIX + "max-unavailable"
 
 
-def spare(case: Case, wanted: int, surplus: Collection[int] = ()) -> int | None:
+def spare(case: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
     """Return how many tasks that serve may stop before others serve in their place; None when that has no bound.
 
     `wanted` are the replicas there are to be, `surplus` the slots that are given up.

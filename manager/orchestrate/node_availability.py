@@ -8,7 +8,7 @@ from common.model import Node, Task
 from manager.store.view import View
 
 
-class Standing(enum.Enum):
+class NodeAvailability(enum.Enum):
     """How a node stands towards tasks.
 
     OPEN takes new tasks and keeps its own. KEEPING keeps its own only (paused, or not heard from yet). DRAINED is to
@@ -22,27 +22,27 @@ class Standing(enum.Enum):
 
 
 # A node that its tasks may stay on.
-STANDS_WELL = frozenset((Standing.OPEN, Standing.KEEPING))
+STANDS_WELL = frozenset((NodeAvailability.OPEN, NodeAvailability.KEEPING))
 
 
-def standing(node: Node | None) -> Standing:
+def standing(node: Node | None) -> NodeAvailability:
     if node is None or not node.agent or node.status.state == "down":
-        return Standing.LOST
+        return NodeAvailability.LOST
     if node.spec.availability == "drain":
-        return Standing.DRAINED
+        return NodeAvailability.DRAINED
     if node.spec.availability == "pause" or node.status.state != "ready":
-        return Standing.KEEPING
-    return Standing.OPEN
+        return NodeAvailability.KEEPING
+    return NodeAvailability.OPEN
 
 
-class Standings:
+class NodeAvailabilities:
     """The standings of nodes, each looked up once a decision."""
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._known: dict[str, Standing] = {"": Standing.OPEN}
+        self._known: dict[str, NodeAvailability] = {"": NodeAvailability.OPEN}
 
-    def of(self, task: Task) -> Standing:
+    def of(self, task: Task) -> NodeAvailability:
         """Return the standing of a task's node; a task that has no node yet stands well."""
         found = self._known.get(task.node_id)
         if found is None:
@@ -50,4 +50,4 @@ class Standings:
         return found
 
     def lost(self, task: Task) -> bool:
-        return self.of(task) is Standing.LOST
+        return self.of(task) is NodeAvailability.LOST

@@ -17,7 +17,7 @@ import msgspec
 
 from common.model import Service, Task
 from common.model.service import Placement
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
@@ -109,13 +109,13 @@ class Balancer:
 
     def add(self, move: Move) -> None:
         """Count a task's replacement beside it, as it will be while the move is made."""
-        given = _placed(move, self.load)
+        given = _task_after_move(move, self.load)
         self.load.add(given)
         self._changes.append((None, given))
 
     def make(self, move: Move) -> None:
         """Count a move as made."""
-        given = _placed(move, self.load)
+        given = _task_after_move(move, self.load)
         self.load.take_away(move.task)
         self.load.add(given)
         self._changes.append((move.task, given))
@@ -172,10 +172,10 @@ def _as_placed_now(task: Task, placement: Placement | None) -> Task:
     return msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, placement=placement))
 
 
-def _placed(move: Move, load: ClusterLoad) -> Task:
+def _task_after_move(move: Move, load: ClusterLoad) -> Task:
     """Return the task as it would be on the other node."""
     given = msgspec.structs.replace(move.task, node_id=move.node_id, generic_resources=())
-    wanted = reserved(move.task)
+    wanted = reservations_of(move.task)
     node = load.nodes[move.node_id]
     if wanted.generic_resources and node.node is not None:
         chosen = Available.of(node.node, node.generic.values()).choose(wanted)

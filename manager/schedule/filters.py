@@ -16,7 +16,7 @@ from common.model import Task
 from common.model.service import Platform, Reservations, TaskSpec
 from common.spec.constraints import Constraint, parse_all
 from common.text.quantities import human_size
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 from manager.schedule.load import ClusterLoad, group_of
 from manager.schedule.network_room import NetworkRoom
 from manager.schedule.node_load import NodeLoad, PortKey, host_ports
@@ -142,7 +142,7 @@ def _of_load(task: Task, load: ClusterLoad) -> Iterator[Filter]:
     """Yield the filters for what must be left on the node."""
     spec = task.spec
     if spec.resources is not None:
-        wanted = reserved(task)
+        wanted = reservations_of(task)
         if wanted.nano_cpus or wanted.memory_bytes or wanted.generic_resources:
             yield _resources(wanted)
     if task.ports and (ports := tuple(host_ports(task))):

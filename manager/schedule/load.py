@@ -47,7 +47,7 @@ def waiting(task: Task) -> bool:
     return task.status.state == TaskState.PENDING and task.desired_state <= _COMPLETE and not task.held_back
 
 
-def counted(task: Task) -> bool:
+def counts_in_balance(task: Task) -> bool:
     """Whether the task counts in the balance: placed and meant to run (a job's task: to complete)."""
     return task.placed and task.desired_state <= _COMPLETE
 
@@ -63,7 +63,7 @@ class ClusterLoad:
         self._failures: dict[Group, dict[str, dict[str, float]]] = {}
         self._suited: dict[Hashable, tuple[NodeLoad, ...]] = {}
         self._having: dict[str, dict[str, list[NodeLoad]]] = {}
-        self.everywhere = Division(_recorded, ())
+        self.everywhere = Division(_record_region, ())
         self._divisions: dict[Hashable, Division] = {}
 
     @classmethod
@@ -311,7 +311,7 @@ def _plain(node: Node | None) -> PlainContainers:
     )
 
 
-def _recorded(load: NodeLoad) -> tuple[str, ...] | None:
+def _record_region(load: NodeLoad) -> tuple[str, ...] | None:
     """Put all nodes that have a record into one region."""
     return () if load.node is not None else None
 

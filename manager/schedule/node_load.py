@@ -8,7 +8,7 @@ from typing import TypeAlias
 from common.model import Node, Task
 from common.model.node import PlainContainers
 from common.net.addressing import one_address
-from manager.domain.reservations import reserved
+from manager.domain.reservations import reservations_of
 
 PortKey: TypeAlias = tuple[str, int]
 NO_PLAIN = PlainContainers()
@@ -50,7 +50,7 @@ class NodeLoad:
         """Add (`sign` 1) or take away (-1) what a placed task holds."""
         self.tasks += sign
         if task.spec.resources is not None:
-            wanted = reserved(task)
+            wanted = reservations_of(task)
             self.cpu += sign * wanted.nano_cpus
             self.memory += sign * wanted.memory_bytes
         if task.generic_resources:

@@ -136,10 +136,10 @@ class Binpack:
         return self.among(region, demand)
 
     def among(self, nodes: Iterable[NodeLoad], demand: Demand) -> Branch:
-        return _Ranked(nodes, demand, lambda node, _: (self._bias.get(node.id, 0), -_reserved(node), -node.total))
+        return _Ranked(nodes, demand, lambda node, _: (self._bias.get(node.id, 0), -_reserved_share(node), -node.total))
 
 
-def _reserved(load: NodeLoad) -> float:
+def _reserved_share(load: NodeLoad) -> float:
     """Return the share of the node that is reserved: of its CPU or its memory, whichever is scarcer."""
     if load.node is None:
         return 0.0

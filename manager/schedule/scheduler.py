@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from common.model import Task, TaskState, TaskStatus
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.node_load import NodeLoad
@@ -175,7 +175,7 @@ class _Work:
 
     def _give(self, task: Task, node: NodeLoad) -> None:
         given = msgspec.structs.replace(task, node_id=node.id, status=self._assigned)
-        if task.spec.resources is not None and (wanted := reserved(task)).generic_resources:
+        if task.spec.resources is not None and (wanted := reservations_of(task)).generic_resources:
             assert node.node is not None
             left = Available.of(node.node, node.generic.values())
             given = msgspec.structs.replace(given, generic_resources=left.choose(wanted))

@@ -23,7 +23,7 @@ from common.model import (
     Task,
 )
 from common.model.meta import Specified, Version
-from common.net.hostnames import folded
+from common.net.hostnames import fold
 from common.spec.autoscale import LABEL as AUTOSCALE_LABEL
 from manager.store.changes import Change, ChangeSet, Decision
 from manager.store.observation import check
@@ -320,7 +320,7 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "waiting": lambda service: bool(service.waits_for),
         "autoscaled": lambda service: AUTOSCALE_LABEL in service.spec.labels,
     },
-    Node: {"name": _name_of, "called": lambda node: folded(node.name)},
+    Node: {"name": _name_of, "called": lambda node: fold(node.name)},
     Task: {
         "service": lambda task: task.service_id,
         "node": lambda task: task.node_id,

@@ -15,7 +15,7 @@ import msgspec
 from common.clock import SystemClock
 from common.wire.messages import Assignments
 from worker.agent import Agent
-from worker.database import LocalDb
+from worker.database import LocalDatabase
 from worker.engine.driver import DockerEngine
 from worker.net.local_networks import LocalNetworks
 from worker.tasks.tmpfs import TmpfsFiles
@@ -30,7 +30,7 @@ async def main(socket: str, folder: Path, docker_host: str, node_id: str) -> Non
         engine=engine,
         networks=LocalNetworks(engine, node_id),
         files=TmpfsFiles(folder / "files"),
-        memory=LocalDb(folder / "state.db"),
+        memory=LocalDatabase(folder / "state.db"),
         clock=SystemClock(),
         version="test",
         news=asyncio.Event(),

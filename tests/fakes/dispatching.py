@@ -12,7 +12,7 @@ from common.model import Cluster, Node, StoredObject
 from common.model.node import NodeDescription, NodeStatus
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import ChannelClosed, PeerInfo
-from common.wire.handshake import welcomed
+from common.wire.handshake import check_welcome
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from common.wire.message import Message
 from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Welcome
@@ -53,7 +53,7 @@ class Worker:
     async def hello(self, **fields: object) -> Welcome:
         values = {"description": NodeDescription(hostname="host"), **fields}
         await self.say(Hello(protocol=PROTOCOL_VERSION, **values), 1)  # type: ignore[arg-type]
-        return welcomed((await self.channel.receive()).message)
+        return check_welcome((await self.channel.receive()).message)
 
 
 class FullBackend(MemoryBackend):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from common.clock import Clock
 from common.errors import Unavailable
 from common.wire.channel import Channel
-from common.wire.handshake import noted, welcomed
+from common.wire.handshake import check_unfit_reply, check_welcome
 from common.wire.membership_messages import Unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from tests.fakes.engine import FakeEngine
@@ -16,7 +16,7 @@ from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
 from worker.agent import Agent
 from worker.images.serve import ImageServer
 from worker.interfaces import Networks
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 from worker.link.session import Dialler, Session
 
 
@@ -31,7 +31,7 @@ class MemoryDialler:
         try:
             async with asyncio.timeout(10):
                 await channel.send(hello, 1)
-                return channel, welcomed((await channel.receive()).message)
+                return channel, check_welcome((await channel.receive()).message)
         except TimeoutError:
             await channel.close()
             raise Unavailable(f"{address} did not answer") from None
@@ -43,7 +43,7 @@ class MemoryDialler:
         channel = self._connect(address)
         try:
             await channel.send(Unfit(reason=reason), 1)
-            noted((await channel.receive()).message)
+            check_unfit_reply((await channel.receive()).message)
         finally:
             await channel.close()
 
@@ -84,7 +84,7 @@ class RealWorker:
         self.files = FakeFiles()
         self.networks: Networks = FakeNetworks()
         self.dialler: Dialler = MemoryDialler(connect)
-        self.questions = Questions()
+        self.questions = Requests()
         self._clock = clock
         self._rng = rng
         self._managers = tuple(managers)

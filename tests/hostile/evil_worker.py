@@ -32,7 +32,7 @@ from common.net.addressing import layout, mesh_prefix, with_ipv4
 from common.tls import certificate_request, new_key
 from common.wire.channel import ChannelClosed
 from common.wire.codec import encode
-from common.wire.handshake import joined, refused_error, welcomed
+from common.wire.handshake import check_join_reply, check_welcome, error_of_refusal
 from common.wire.membership_messages import Applied, GoodbyeAck
 from common.wire.message import Message
 from common.wire.messages import (
@@ -115,7 +115,7 @@ class EvilWorker:
         await self.says(Hello(**{"protocol": PROTOCOL_VERSION, **own}), 1)
         assert self._line is not None
         async with asyncio.timeout(PATIENCE):
-            welcome = welcomed((await self._line.receive()).message)
+            welcome = check_welcome((await self._line.receive()).message)
         self.assigned = AssignmentSet()
         self._keep(self._listen(self._line))
         if self.beats:
@@ -188,7 +188,7 @@ class EvilWorker:
         finally:
             await line.close()
         if isinstance(answer, Refused):
-            raise refused_error(answer)
+            raise error_of_refusal(answer)
         assert isinstance(answer, LeaveAck | GoodbyeAck)
         return answer
 
@@ -264,7 +264,7 @@ class EvilWorker:
         elif isinstance(message, OpenStream) and self.engine is not None:
             self._keep(self._serve(self.engine, message))
         elif isinstance(message, Refused):
-            self.ended = refused_error(message)
+            self.ended = error_of_refusal(message)
         if (answer := self.answers.get(type(message))) is not None and (said := answer(message)) is not None:
             await self.says(said, number)
 
@@ -307,7 +307,7 @@ async def join(dial: Dial, token: str, hostname: str, **terms: Any) -> tuple[Joi
     line = await dial()
     try:
         await line.send(encode(JoinRequest(token=token, hostname=hostname, **wanted), 1))
-        return joined((await line.receive()).message), key
+        return check_join_reply((await line.receive()).message), key
     finally:
         await line.close()
 

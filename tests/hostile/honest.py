@@ -36,8 +36,8 @@ from worker.net.plan import ruleset, service_table
 from worker.net.plan.host_plan import HostPlan
 from worker.net.plan.ruleset import Ruleset
 from worker.net.plan.service_table import ServiceTable
-from worker.net.plan.topology import Site
-from worker.net.reconciler import Keeper
+from worker.net.plan.topology import NodeTopology
+from worker.net.reconciler import NetworkReconciler
 from worker.net.resolve.answers import lookup
 from worker.net.resolve.zones import Guest, View, Zones, zones_of
 from worker.net.watch.capabilities import Encryption
@@ -55,7 +55,11 @@ class PaperNames:
         await asyncio.Event().wait()
 
     def update(
-        self, world: NetworkWorld, site: Site, attached: Mapping[str, Mapping[str, str]], draining: Collection[str]
+        self,
+        world: NetworkWorld,
+        site: NodeTopology,
+        attached: Mapping[str, Mapping[str, str]],
+        draining: Collection[str],
     ) -> None:
         guests = [Guest(task_id=task_id, addresses=addresses) for task_id, addresses in attached.items()]
         self.zones = zones_of(world, site, guests, draining)
@@ -142,7 +146,7 @@ class PaperPorts:
         pass
 
 
-class PaperKeeper(Keeper):
+class PaperKeeper(NetworkReconciler):
     """The real loop over the real plan, on a `PaperHost`. `address` is the host's own."""
 
     def __init__(self, engine: Engine, node_id: str, attachments: Attachments, names: PaperNames, address: str) -> None:

@@ -23,7 +23,7 @@ from common.model.service import (
     SpreadOver,
     TaskSpec,
 )
-from manager.domain.reservations import requested
+from manager.domain.reservations import requested_kinds
 from manager.store.transaction import Tables
 
 T = TypeVar("T")
@@ -120,7 +120,9 @@ def old_tasks(draw: st.DrawFn, number: int, node_ids: list[str]) -> Task:
     """Make a task that has been placed before: running, on its way, told to stop, ended or failed."""
     spec = draw(specs())
     generic = (
-        [thing("gpu", "uuid0")] if spec.resources and requested(spec.resources.reservations or Reservations()) else []
+        [thing("gpu", "uuid0")]
+        if spec.resources and requested_kinds(spec.resources.reservations or Reservations())
+        else []
     )
     state = draw(st.sampled_from([TaskState.ASSIGNED, TaskState.RUNNING, TaskState.RUNNING, TaskState.FAILED]))
     return Task(

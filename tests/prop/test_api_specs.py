@@ -16,8 +16,8 @@ from common.model.service import Placement, PortConfig, Resources, ServiceSpec
 from manager.api.http.body import decode
 from manager.api.render import render
 from manager.api.services.view import spec_view, spec_with_defaults
-from manager.api.swarm import cluster_spec_view, merged
-from manager.domain.defaults import filled
+from manager.api.swarm import cluster_spec_view, merge_spec
+from manager.domain.defaults import fill_defaults
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -66,15 +66,15 @@ def _any(info: inspect.Type) -> st.SearchStrategy[Any]:
 @settings(max_examples=50)
 @given(structs(ServiceSpec))
 def test_services(spec: ServiceSpec) -> None:
-    stored = filled(spec)
-    assert filled(stored) == stored
-    assert filled(decode(ServiceSpec, msgspec.json.encode(spec_view(stored)))) == stored
+    stored = fill_defaults(spec)
+    assert fill_defaults(stored) == stored
+    assert fill_defaults(decode(ServiceSpec, msgspec.json.encode(spec_view(stored)))) == stored
 
 
 @settings(max_examples=50)
 @given(structs(ServiceSpec))
 def test_defaults_only_add(spec: ServiceSpec) -> None:
-    plain, full = spec_view(filled(spec)), spec_with_defaults(filled(spec))
+    plain, full = spec_view(fill_defaults(spec)), spec_with_defaults(fill_defaults(spec))
     assert contains(full, plain)
 
 
@@ -109,7 +109,7 @@ def test_parts_and_others(kind: type[msgspec.Struct], data: st.DataObject) -> No
 @given(structs(ClusterSpec))
 def test_the_cluster(spec: ClusterSpec) -> None:
     """An update with what was read changes nothing."""
-    assert merged(spec, decode_keys(cluster_spec_view(spec))) == spec
+    assert merge_spec(spec, decode_keys(cluster_spec_view(spec))) == spec
 
 
 def decode_keys(shown: Any) -> Any:

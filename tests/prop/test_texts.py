@@ -49,6 +49,6 @@ def test_any_text_renders_or_is_refused_with_our_error(text):
 
 @given(st.binary(max_size=3000), st.integers(1, 20))
 def test_whatever_was_written_the_error_is_short_and_printable(logs: bytes, lines: int) -> None:
-    told = runner_context.told(ERR, logs, lines)
+    told = runner_context.with_log_tail(ERR, logs, lines)
     assert told.isprintable()
     assert len(told.encode()) <= len(ERR) + 2 + runner_context.LONGEST

@@ -9,7 +9,7 @@ from common.model import Node, Service, Task, TaskState
 from common.model.meta import Version
 from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import unmet
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 from manager.domain.update_message import waits_for
 from manager.store.observation import story
 from manager.store.view import View
@@ -257,7 +257,7 @@ def could_run(view: View, service: Service, task: Task, node: Node) -> bool:
     taken = {port.published_port for other in there for port in other.ports if port.publish_mode == "host"}
     if any(port.published_port in taken for port in task.ports if port.publish_mode == "host"):
         return False
-    return Available.of(node, there).fits(reserved(task))
+    return Available.of(node, there).fits(reservations_of(task))
 
 
 def _as_specified(service: Service, task: Task) -> bool:

@@ -10,7 +10,7 @@ from common.model import Node, Service, Task, TaskState
 from common.model.container import ContainerSpec
 from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
 from common.model.update import ACTIVE, HALTED
-from manager.domain.reservations import reserved
+from manager.domain.reservations import reservations_of
 from manager.store.view import View
 from tests.fakes.world import replace
 from tests.sim.convergence import could_run
@@ -92,7 +92,7 @@ def _weight(text: str, names: set[str]) -> int:
 
 
 def _share(view: View, node: Node) -> float:
-    held = [reserved(task) for task in view.tasks.on_node(node.id) if _placed(task)]
+    held = [reservations_of(task) for task in view.tasks.on_node(node.id) if _placed(task)]
     has = node.description.resources
     cores = sum(each.nano_cpus for each in held) / has.nano_cpus
     return max(cores, sum(each.memory_bytes for each in held) / has.memory_bytes)

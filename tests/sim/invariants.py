@@ -16,7 +16,7 @@ from common.clock import Clock
 from common.errors import Unavailable
 from common.model import Node, Service, Task, TaskState
 from common.model.service import TaskSpec
-from manager.orchestrate.node_availability import Standing, standing
+from manager.orchestrate.node_availability import NodeAvailability, standing
 from manager.store.backend import Loaded
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import Change, ChangeSet
@@ -207,7 +207,7 @@ class CheckedBackend:
 
     def _may_overlap(self, older: Task) -> bool:
         """A drained task goes on until its replacement runs; so does one that moves, or that start-first replaces."""
-        if self._standing(older) is Standing.DRAINED or older.moving_to:
+        if self._standing(older) is NodeAvailability.DRAINED or older.moving_to:
             return True
         service = self.mirror.services.get(older.service_id)
         return service is not None and _starts_first(service)
@@ -217,7 +217,7 @@ class CheckedBackend:
         for other in tasks:
             stopping = other.desired_state > TaskState.RUNNING and other.placed
             waited = self._clock.now() - task.created_at >= OLD_TASK_PATIENCE
-            heard_of = self._standing(other) is not Standing.LOST
+            heard_of = self._standing(other) is not NodeAvailability.LOST
             if stopping and not waited and heard_of and not self._overlapped(task, other):
                 self._say(f"{task.id} is started while {other.id} of its slot still stops", [task, other])
 
@@ -237,8 +237,8 @@ class CheckedBackend:
             if len(live) > (job.max_concurrent or 0):
                 self._say(f"{len(live)} tasks of job {service_id} at once, more than {job.max_concurrent}", live)
 
-    def _standing(self, task: Task) -> Standing:
-        return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else Standing.OPEN
+    def _standing(self, task: Task) -> NodeAvailability:
+        return standing(self.mirror.nodes.get(task.node_id)) if task.node_id else NodeAvailability.OPEN
 
     def _say_all(self, *complaints: Iterable[Complaint]) -> None:
         for problem, tasks in itertools.chain(*complaints):

@@ -137,7 +137,7 @@ def test_scaling_by_hand_is_not_taken_back_at_once() -> None:
     async def story() -> None:
         async with site() as here:
             await asyncio.sleep(400)
-            by_hand = autoscale.scaled(here.web, 5, "scaled 2 → 5 by hand", here.cluster.clock.now(), by_hand=True)
+            by_hand = autoscale.scale_to(here.web, 5, "scaled 2 → 5 by hand", here.cluster.clock.now(), by_hand=True)
             await here.cluster.update(lambda tx: tx.put(by_hand))
             await here.stays(5, 290)
             await here.cluster.stop_manager()

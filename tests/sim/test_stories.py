@@ -26,7 +26,7 @@ from common.model.service import (
 )
 from common.model.update import Awaited, Condition
 from manager.domain import hostnames
-from manager.domain.defaults import filled
+from manager.domain.defaults import fill_defaults
 from tests.fakes.world import replace
 from tests.sim import clock
 from tests.sim.cluster import Cluster
@@ -40,7 +40,7 @@ def service(replicas: int, image: str = "v1", **other: object) -> Service:
     template = TaskSpec(container_spec=ContainerSpec(image=image), restart_policy=RestartPolicy(delay=1 * SECOND))
     mode = ServiceMode(replicated=Replicated(replicas=replicas))
     spec = ServiceSpec(name="web", mode=mode, task_template=template, **other)  # type: ignore[arg-type]
-    return Service(id="web", spec=filled(spec))
+    return Service(id="web", spec=fill_defaults(spec))
 
 
 def image(name: str) -> TaskSpec:
@@ -102,7 +102,7 @@ async def two_of_a_name() -> None:
         second = cluster.view.nodes.get("node3")
         assert second is not None
         named = replace(second, spec=replace(second.spec, name="NODE1"))
-        await cluster.update(lambda tx: tx.put(hostnames.entered(tx, named)))
+        await cluster.update(lambda tx: tx.put(hostnames.with_new_name(tx, named)))
         bound = replace(image("v1"), placement=Placement(constraints=("node.hostname==node1",)))
         await cluster.create(replace(service(4), spec=replace(service(4).spec, task_template=bound)))
         await until(cluster, lambda: len(cluster.hosts["node1"].containers) == 4, 5)
@@ -463,7 +463,7 @@ def test_a_host_that_returns_gets_its_share_one_task_at_a_time(automatic: bool) 
 def with_secret(secret_id: str) -> TaskSpec:
     reference = SecretReference(secret_id=secret_id, secret_name="key")
     template = TaskSpec(container_spec=ContainerSpec(image="v1", secrets=(reference,)))
-    return filled(ServiceSpec(task_template=template)).task_template
+    return fill_defaults(ServiceSpec(task_template=template)).task_template
 
 
 async def rotated_in_place() -> None:

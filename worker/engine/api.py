@@ -9,7 +9,7 @@ from typing import Any
 
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
-from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
+from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from worker.interfaces import (
     JSON,
     LABEL_AGENT,
@@ -83,8 +83,8 @@ def read_container(answer: Mapping[str, Any]) -> Container:
         resolv_conf=answer.get("ResolvConfPath", ""),
         mounts=frozenset(mount.get("Destination", "") for mount in answer.get("Mounts") or ()),
         agent=labels.get(LABEL_AGENT, ""),
-        reserved_cpus=labelled_amount(labels, CPUS_LABEL),
-        reserved_memory=labelled_amount(labels, MEMORY_LABEL) or memory,
+        reserved_cpus=amount_of_label(labels, CPUS_LABEL),
+        reserved_memory=amount_of_label(labels, MEMORY_LABEL) or memory,
     )
 
 
@@ -170,7 +170,7 @@ def read_image(answer: Mapping[str, Any]) -> Image:
     )
 
 
-def loaded_id(message: Mapping[str, Any]) -> str:
+def parse_loaded_id(message: Mapping[str, Any]) -> str:
     """Return the id of the image that a message of POST /images/load tells of, empty if it does not."""
     found = _LOADED.match(str(message.get("stream", "")))
     return found[1] if found else ""
@@ -181,7 +181,7 @@ def has_containerd_store(info: Mapping[str, Any]) -> bool:
     return ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ())
 
 
-def not_started(message: str) -> str:
+def start_error(message: str) -> str:
     """Return the error of a container that an engine does not start, with what to do where its words hide that."""
     gone = "Docker's firewall rules are gone from this host, restart its engine: "
     return f"starting container failed: {gone if 'No chain/target/match by that name' in message else ''}{message}"

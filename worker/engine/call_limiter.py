@@ -24,7 +24,7 @@ def calls_at_once(cores: int) -> int:
     return max(FEWEST_CALLS, CALLS_A_CORE * cores)
 
 
-class EngineGate:
+class EngineCallLimiter:
     """Lets `places` creates, starts and removals through at once, and as many stops beside them.
 
     A stop has its place for a moment only. A program that does not heed its signal takes its whole grace; while one

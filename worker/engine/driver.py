@@ -33,8 +33,8 @@ from aiodocker.exceptions import DockerError
 from common.aio.steady import Backoff
 from common.errors import InvalidArgument, SwarmError
 from common.text import build_progress
-from worker.engine import api as engineapi
-from worker.engine.hang import Hanging, next_unless
+from worker.engine import api as engine_api
+from worker.engine.hang import HangDetector, next_unless
 from worker.intake.words import engine_name
 from worker.interfaces import (
     JSON,
@@ -82,7 +82,7 @@ class DockerEngine:
         self._docker = Docker(url=url, connector=self._connector, timeout=timeout)
         self._version: tuple[int, int] | None = None
         self._negotiating = asyncio.Lock()
-        self._hanging = Hanging(host, self._ping, self._ask_version)
+        self._hanging = HangDetector(host, self._ping, self._ask_version)
 
     async def close(self) -> None:
         await self._docker.close()
@@ -100,7 +100,7 @@ class DockerEngine:
         with self._errors("create the container", SLOW_CALL_SECONDS), self._hanging.changes.one():
             version = await self._negotiate()
             first, others = (
-                (body, []) if version >= engineapi.SEVERAL_NETWORKS_API else engineapi.first_network_only(body)
+                (body, []) if version >= engine_api.SEVERAL_NETWORKS_API else engine_api.first_network_only(body)
             )
             container_id = json.loads(await self._post(("containers", "create"), first, name=name))["Id"]
             for network, endpoint in others:
@@ -136,7 +136,7 @@ class DockerEngine:
     async def inspect(self, container: str) -> Container | None:
         call = self._docker.containers.container(engine_name(container)).show()
         answer = await self._unless_absent(call, "show the container", CALL_SECONDS)
-        return None if answer is None else engineapi.read_container(answer)
+        return None if answer is None else engine_api.read_container(answer)
 
     async def last_logs(self, container: str, lines: int) -> bytes:
         return await self._unless_absent(self._last_logs(container, lines)) or b""
@@ -158,24 +158,24 @@ class DockerEngine:
             query = {"stream": "false", "one-shot": "true"}
             async with self._docker.session.get(self._url("containers", container, "stats"), params=query) as response:
                 await _raise_for_status(response)
-                return engineapi.read_usage(await response.json())
+                return engine_api.read_usage(await response.json())
 
     async def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
-        filters = json.dumps({"label": engineapi.label_filters(labels)})
+        filters = json.dumps({"label": engine_api.label_filters(labels)})
         with self._errors():
             await self._negotiate()
             found = await self._docker.containers.list(all="true", filters=filters)
-        return tuple(engineapi.read_summary(entry._container) for entry in found)  # noqa: SLF001 - it has no other way
+        return tuple(engine_api.read_summary(entry._container) for entry in found)  # noqa: SLF001 - it has no other way
 
     # --- images -------------------------------------------------------------------------------------------------------
 
     async def image(self, reference: str) -> Image | None:
         answer = await self._unless_absent(self._docker.images.inspect(engine_name(reference)))
-        return None if answer is None else engineapi.read_image(answer)
+        return None if answer is None else engine_api.read_image(answer)
 
     async def pull(self, reference: str, auth: str) -> None:
-        name, tag = engineapi.split_reference(reference)
-        headers = engineapi.registry_header(auth)
+        name, tag = engine_api.split_reference(reference)
+        headers = engine_api.registry_header(auth)
         limit = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=PULL_STALL_SECONDS)
         query = {"fromImage": name, "tag": tag}
         with self._errors():
@@ -211,7 +211,7 @@ class DockerEngine:
                 async for line in _json_lines(response):
                     if failure := build_progress.failure(line):
                         raise EngineError(response.status, failure)
-                    loaded = engineapi.loaded_id(line) or loaded
+                    loaded = engine_api.parse_loaded_id(line) or loaded
         return loaded
 
     async def remove_image(self, image_id: str) -> bool:
@@ -229,7 +229,7 @@ class DockerEngine:
     async def layers(self) -> Collection[tuple[str, ...]]:
         with self._errors():
             await self._negotiate()
-            if engineapi.has_containerd_store(await self._docker.system.info()):
+            if engine_api.has_containerd_store(await self._docker.system.info()):
                 return ()  # it would have the layers in another form than they come in
             listed = await self._docker.images.list()
         found = []
@@ -244,7 +244,7 @@ class DockerEngine:
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]:
         with self._errors():
             await self._negotiate()
-            return tuple(await self._docker.networks.list(filters={"label": engineapi.label_filters(labels)}))
+            return tuple(await self._docker.networks.list(filters={"label": engine_api.label_filters(labels)}))
 
     async def create_network(self, body: JSON) -> str:
         with self._errors():
@@ -277,7 +277,7 @@ class DockerEngine:
                     while (line := await next_unless(lines, hung)) is not None:
                         self._hanging.pulse.heard()
                         since = "{}.{:09d}".format(*divmod(int(line["timeNano"]), 10**9))
-                        if event := engineapi.read_event(line, actions):
+                        if event := engine_api.read_event(line, actions):
                             yield event
                 why = f"the Docker engine at {self.host} closed its event stream: it stops or restarts"
             except SwarmError as error:
@@ -294,7 +294,7 @@ class DockerEngine:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         filters = {
             "type": ["container"],
-            "label": engineapi.label_filters(labels),
+            "label": engine_api.label_filters(labels),
             "event": list(actions),
         }
         query = {"filters": json.dumps(filters)} | ({"since": since} if since else {})
@@ -343,7 +343,7 @@ class DockerEngine:
             if self._version is None or anew:
                 async with self._docker.session.get(f"{self._docker.docker_host}/version") as response:
                     await _raise_for_status(response)
-                    self._version = engineapi.negotiate(await response.json())
+                    self._version = engine_api.negotiate(await response.json())
                 self._docker.api_version = "v{}.{}".format(*self._version)
             return self._version
 

@@ -18,7 +18,7 @@ STUCK_SECONDS = 30.0
 VERSION_SECONDS = 20.0
 
 
-class Hanging:
+class HangDetector:
     """Tells an engine that hangs. `host` is its name in errors; `ping` and `version` ask it for these."""
 
     def __init__(self, host: str, ping: Callable[[], Awaitable[None]], version: Callable[[], Awaitable[None]]) -> None:

@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JoinWishes:
+class JoinOptions:
     """What the user asked for. `manager` is `HOST[:PORT]`."""
 
     manager: str
@@ -65,7 +65,7 @@ def daemon(data: DataDir) -> Daemon:
     return Daemon(module="worker.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
 
 
-async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
+async def become_member(data: DataDir, wishes: JoinOptions, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
     """Get a certificate and store it; nothing is stored when anything fails. `warn` gets what the manager warns of.
 
     Raises:
@@ -97,14 +97,14 @@ async def become_member(data: DataDir, wishes: JoinWishes, warn: Callable[[str],
         availability=wishes.availability,
         engine=str(info.get("ID", "")),
     )
-    with _kept_on_success(data):  # what cannot be stored is not asked for
+    with _keep_on_success(data):  # what cannot be stored is not asked for
         member = await join(host, port, wishes.token, terms, SystemClock())
         for sentence in member.warnings:
             warn(printable(sentence, LONGEST_WARNING))
         return await _keep(data, _config(wishes, member, format_address(host, port)), member, info, warn)
 
 
-def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
+def _config(wishes: JoinOptions, member: Membership, asked: str) -> WorkerConfig:
     return WorkerConfig(
         node_id=identifier(member.node_id),
         cluster_id=member.cluster_id,
@@ -117,7 +117,7 @@ def _config(wishes: JoinWishes, member: Membership, asked: str) -> WorkerConfig:
 
 
 @contextmanager
-def _kept_on_success(data: DataDir) -> Iterator[None]:
+def _keep_on_success(data: DataDir) -> Iterator[None]:
     """Have a data directory that can be written; it goes if the block fails.
 
     Raises:
@@ -172,7 +172,7 @@ async def engine_info(docker_host: str) -> JSON:
 
 
 @contextmanager
-def taken_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
+def take_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
     """Have the block join and begin to work; the join is taken back unless it calls what this yields.
 
     A host that was a member before stays one.
@@ -197,7 +197,7 @@ def start(data: DataDir) -> WorkerStatus:
     """
     background = daemon(data)
     background.start(START_SECONDS)
-    return _welcomed(data, background)
+    return _wait_until_welcomed(data, background)
 
 
 def start_again(data: DataDir, manager: str = "") -> None:
@@ -228,7 +228,7 @@ def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
     data.save(msgspec.structs.replace(config, managers=(address,)))
 
 
-def _welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
+def _wait_until_welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
     status = status_file.read(data.status)
     if status is not None and status.manager:
         return status

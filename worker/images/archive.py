@@ -21,7 +21,7 @@ from collections.abc import Collection
 from typing import Any
 
 from common.errors import InvalidArgument
-from worker.intake.words import shown
+from worker.intake.words import quote_foreign
 
 BLOCK = 512
 _END = bytes(2 * BLOCK)
@@ -103,7 +103,7 @@ class ImageTar:
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
-            raise WrongImage(f"not a tar archive: {shown(str(error))}") from error
+            raise WrongImage(f"not a tar archive: {quote_foreign(str(error))}") from error
         if info.type == tarfile.XHDTYPE:
             self._begin("", info.size, _MAX_PAX)
             self._pax_blocks.append(block)
@@ -121,7 +121,7 @@ class ImageTar:
         """Begin a member; with `keep` its content is kept and may have so many bytes."""
         if size < 0 or (keep is not None and size > keep):
             wrong = "too large" if size > 0 else "less than none"
-            raise WrongImage(f"{shown(name) if name else 'a header'} of {size} bytes is {wrong}")
+            raise WrongImage(f"{quote_foreign(name) if name else 'a header'} of {size} bytes is {wrong}")
         self._name = name
         self._text = None if keep is None else bytearray()
         self._size = size
@@ -161,10 +161,10 @@ class ImageTar:
         folder = info.type == tarfile.DIRTYPE and not size and _FOLDER.fullmatch(name)
         link = info.type == tarfile.SYMTYPE and _LINK.fullmatch(name) and _LINK_TARGET.fullmatch(info.linkname)
         if not (regular or folder or (link and not size)) or size < 0:
-            raise WrongImage(f"the archive has {shown(name)}, which belongs to no image")
+            raise WrongImage(f"the archive has {quote_foreign(name)}, which belongs to no image")
         key = name.rstrip("/")
         if key in self._seen:
-            raise WrongImage(f"the archive has {shown(name)} twice")
+            raise WrongImage(f"the archive has {quote_foreign(name)} twice")
         self._seen.add(key)
         if len(self._seen) > _MAX_MEMBERS:
             raise WrongImage(f"the archive has more than {_MAX_MEMBERS} files, which no image has")
@@ -175,11 +175,11 @@ class ImageTar:
             raise WrongImage(f"the archive holds {len(manifest)} images, not one")
         entry: dict[str, Any] = manifest[0]
         if entry.get("RepoTags"):
-            raise WrongImage(f"the archive gives names to the image: {shown(str(entry['RepoTags']))}")
+            raise WrongImage(f"the archive gives names to the image: {quote_foreign(str(entry['RepoTags']))}")
         config = self._blob(str(entry.get("Config")))
         top = self._top() if "index.json" in self._texts else config
         if self._digest not in (config, top):
-            raise WrongImage(f"the archive holds the image {config}, not {shown(self._digest)}")
+            raise WrongImage(f"the archive holds the image {config}, not {quote_foreign(self._digest)}")
         if top != config and config not in self._configs_of(top, deep=top == self._digest):
             raise WrongImage(f"the archive's index leads to another image than {config}")
 
@@ -208,18 +208,20 @@ class ImageTar:
         found = _BLOB.fullmatch(name)
         digest = found and (found[1] or found[2])
         if not digest or hashlib.sha256(self._texts.get(name, b"")).hexdigest() != digest:
-            raise WrongImage(f"{shown(name)} is not in the archive, or does not have the digest that it is named by")
+            raise WrongImage(
+                f"{quote_foreign(name)} is not in the archive, or does not have the digest that it is named by"
+            )
         return digest
 
     def _json(self, name: str, kind: type) -> Any:
         try:
             value = json.loads(self._texts[name])
         except KeyError:
-            raise WrongImage(f"the archive has no {shown(name)}") from None
+            raise WrongImage(f"the archive has no {quote_foreign(name)}") from None
         except (ValueError, RecursionError) as error:
-            raise WrongImage(f"{shown(name)} is not JSON: {shown(str(error))}") from error
+            raise WrongImage(f"{quote_foreign(name)} is not JSON: {quote_foreign(str(error))}") from error
         if not isinstance(value, kind):
-            raise WrongImage(f"{shown(name)} is not what an image has")
+            raise WrongImage(f"{quote_foreign(name)} is not what an image has")
         return value
 
 
@@ -248,5 +250,5 @@ def _read_pax(text: bytes) -> dict[str, str]:
         if key == "path" or (key == "size" and value.isdecimal() and len(value) < 20):
             found[key] = value
         elif not _PAX_HARMLESS.fullmatch(key):
-            raise WrongImage(f"an extended header with {shown(key)}, which no image needs")
+            raise WrongImage(f"an extended header with {quote_foreign(key)}, which no image needs")
     return found

@@ -15,7 +15,7 @@ from common.errors import NotFound, ProtocolError, SwarmError, Unavailable
 from common.text.quantities import human_size
 from common.wire.admission import fitting
 from common.wire.channel import Channel, open_raw
-from common.wire.handshake import refused_error
+from common.wire.handshake import error_of_refusal
 from common.wire.image_messages import FetchImage, ImageOffer, ImageRequest, ImageSource, ImageWant
 from common.wire.messages import Refused
 from common.wire.transports import keep_alive
@@ -23,7 +23,7 @@ from worker.images.archive import ImageTar, WrongImage
 from worker.images.keep import FetchedImages
 from worker.intake.words import brief
 from worker.interfaces import Engine, EngineDown, EngineError
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 
 # Each fills the disk's queue: more at once are not faster.
 MAX_FETCHES = 2
@@ -56,7 +56,7 @@ class ImageFetcher:
     def __init__(
         self,
         engine: Engine,
-        questions: Questions,
+        questions: Requests,
         dial: Callable[[ImageSource], Awaitable[Channel]],
         rng: random.Random,
         fetched: FetchedImages,
@@ -128,7 +128,7 @@ class ImageFetcher:
     async def _fetch_from(self, source: ImageSource, image_id: str, tell: Callable[[str], None], *, whole: bool) -> str:
         channel = await self._dial(source)
         try:
-            offer = await _offered(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
+            offer = await _request_offer(channel, ImageRequest(ticket=source.ticket, image_id=image_id))
             most = await self._most(offer.size)
             tell(f"fetching image from {brief(source.hostname)} ({human_size(offer.size)})")
             # What failed once may have failed for a layer that has gone since: then all of it is sent.
@@ -238,7 +238,7 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
     return next((number for number, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
-async def _offered(channel: Channel, request: ImageRequest) -> ImageOffer:
+async def _request_offer(channel: Channel, request: ImageRequest) -> ImageOffer:
     await channel.send(request)
     try:
         async with asyncio.timeout(OFFER_SECONDS):
@@ -246,7 +246,7 @@ async def _offered(channel: Channel, request: ImageRequest) -> ImageOffer:
     except TimeoutError:
         raise Busy("it serves others") from None
     if isinstance(answer, Refused):
-        raise refused_error(answer)
+        raise error_of_refusal(answer)
     if not isinstance(answer, ImageOffer):
         raise ProtocolError(f"expected an ImageOffer, got {type(answer).__name__}")
     if answer.size < 0:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from common.clock import Clock
 from common.errors import NotFound
-from common.text.image_names import pinned_id
+from common.text.image_names import pinned_digest
 from worker.interfaces import Engine, EngineError, Image
 
 # How long one answer, that an image is there and current, holds for other tasks.
@@ -109,7 +109,7 @@ class Images:
         await asyncio.gather(flight.task, return_exceptions=True)
 
     async def _have(self, reference: str, auth: str, tell: Tell) -> str:
-        image_id = pinned_id(reference)
+        image_id = pinned_digest(reference)
         name = await self._have_pinned(reference, image_id, tell) if image_id else ""
         if not name:
             await self._have_named(reference, auth, tell)
@@ -141,7 +141,7 @@ class Images:
 
 
 def _missing(reference: str, why: str) -> str:
-    nowhere = "no connected node has it, and " if pinned_id(reference) else ""
+    nowhere = "no connected node has it, and " if pinned_digest(reference) else ""
     return f"No such image: {reference}; {nowhere}pulling it failed: {why}"
 
 

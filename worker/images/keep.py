@@ -19,7 +19,7 @@ from common.process.private_files import write_private
 from common.wire.admission import fitting
 from common.wire.image_messages import SpareImages
 from worker.interfaces import Engine
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 
 DAY_SECONDS = 86_400
 LOOK_SECONDS = 3600.0
@@ -41,7 +41,7 @@ class FetchedImages:
     `keep`: seconds after the last use; 0 keeps them for ever.
     """
 
-    def __init__(self, path: Path, engine: Engine, questions: Questions, clock: Clock, keep: float) -> None:
+    def __init__(self, path: Path, engine: Engine, questions: Requests, clock: Clock, keep: float) -> None:
         self._path = path
         self._engine = engine
         self._questions = questions

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple, TypeAlias
 
-from worker.intake.words import AddressText, Unusable, shown
+from worker.intake.words import AddressText, Unusable, quote_foreign
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPRange: TypeAlias = IPv4Network | IPv6Network
@@ -56,7 +56,7 @@ def address4(text: str) -> IPv4Address:
     try:
         return IPv4Address(pack4(text))
     except (OSError, ValueError):
-        raise Unusable(f"{shown(text)} is not an IPv4 address") from None
+        raise Unusable(f"{quote_foreign(text)} is not an IPv4 address") from None
 
 
 def address6(text: str) -> IPv6Address:
@@ -64,7 +64,7 @@ def address6(text: str) -> IPv6Address:
     try:
         return IPv6Address(pack6(text))
     except (OSError, ValueError):
-        raise Unusable(f"{shown(text)} is not an IPv6 address") from None
+        raise Unusable(f"{quote_foreign(text)} is not an IPv6 address") from None
 
 
 def address(text: str) -> IPAddress:
@@ -94,7 +94,7 @@ def range4(text: str) -> IPv4Network:
     try:
         return IPv4Network((int(address4(first)), length))
     except ValueError:
-        raise Unusable(f"{shown(text)} does not begin where such a range does") from None
+        raise Unusable(f"{quote_foreign(text)} does not begin where such a range does") from None
 
 
 def range6(text: str) -> IPv6Network:
@@ -103,7 +103,7 @@ def range6(text: str) -> IPv6Network:
     try:
         return IPv6Network((int(address6(first)), length))
     except ValueError:
-        raise Unusable(f"{shown(text)} does not begin where such a range does") from None
+        raise Unusable(f"{quote_foreign(text)} does not begin where such a range does") from None
 
 
 def port_number(number: int) -> int:
@@ -118,7 +118,7 @@ def socket_address(text: str) -> tuple[IPAddress, int]:
     host, _, number = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if (":" in bare) != (bare is not host) or not (number.isascii() and number.isdecimal() and len(number) <= 5):
-        raise Unusable(f"{shown(text)} is not an address and a port")
+        raise Unusable(f"{quote_foreign(text)} is not an address and a port")
     return address(bare), port_number(int(number))
 
 
@@ -127,7 +127,7 @@ def port(protocol: str, number: int, at: str) -> Port:
     try:
         known = Protocol(protocol)
     except ValueError:
-        raise Unusable(f"{shown(protocol)} is not a protocol of ports") from None
+        raise Unusable(f"{quote_foreign(protocol)} is not a protocol of ports") from None
     return Port(known, port_number(number), None if at in _EVERYWHERE else address(at))
 
 
@@ -143,5 +143,5 @@ def text_of(value: bytes | IPAddress | IPRange) -> AddressText:
 def _parts(text: str, longest: int) -> tuple[str, int]:
     first, _, length = text.partition("/")
     if not (length.isascii() and length.isdecimal() and len(length) <= 3 and int(length) <= longest):
-        raise Unusable(f"{shown(text)} is not a range such as 10.1.0.0/16")
+        raise Unusable(f"{quote_foreign(text)} is not a range such as 10.1.0.0/16")
     return first, int(length)

@@ -72,7 +72,7 @@ class PlacedEndpoints:
         known = self._placed.get(name)
         if known is not None and known.read is endpoint and all(parts.get(each) is part for each, part in known.parts):
             return known
-        return _placed(endpoint, parts)
+        return _place_address(endpoint, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _gateway_ranges(pool: Layout, numbers: Mapping[Id, int]) -> Mapping[Id, IPv4
     return {node_id: pool.gateway_range(number) for node_id, number in numbers.items() if 1 <= number <= pool.numbers}
 
 
-def _placed(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
+def _place_address(endpoint: Endpoint, parts: Mapping[str, Parts]) -> _Placed:
     used = {network_id for each in (*endpoint.backends, *endpoint.draining) for network_id in each.addresses}
     refused: list[Refusal] = []
     backends, draining = (_in_place(each, parts, refused) for each in (endpoint.backends, endpoint.draining))

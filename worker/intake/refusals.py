@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from worker.intake.words import is_id, shown
+from worker.intake.words import is_id, quote_foreign
 
 _TOLD = 3
 
@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
     @property
     def what(self) -> str:
         """Name the entry, in a few words whatever it is called."""
-        return f"{self.kind} {self.name if is_id(self.name) else shown(self.name)}"
+        return f"{self.kind} {self.name if is_id(self.name) else quote_foreign(self.name)}"
 
 
 class Refusals:

@@ -14,7 +14,7 @@ from common.wire import messages as wire
 from common.wire.messages import MESH, MESH6
 from worker.intake.addresses import address4, pack4, pack6, port, port_number
 from worker.intake.entries import Refuse
-from worker.intake.words import NO_NAME, DnsName, Unusable, dns_name, identifier, shown
+from worker.intake.words import NO_NAME, DnsName, Unusable, dns_name, identifier, quote_foreign
 from worker.intake.world import Backend, Endpoint, PublishedPort
 
 # The networks of this host, and where their virtual addresses are.
@@ -97,7 +97,7 @@ def _read_addresses(readers: Readers, sent: wire.Backend, refuse: Refuse) -> Ite
             if network_id in readers:
                 yield network_id, readers[network_id](text)
         except (OSError, ValueError):
-            refuse("task", sent.task_id, f"{shown(text)} is not an address in network {network_id}")
+            refuse("task", sent.task_id, f"{quote_foreign(text)} is not an address in network {network_id}")
 
 
 def _name(text: str, refuse: Callable[[str], None]) -> DnsName:

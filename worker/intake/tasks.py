@@ -13,7 +13,7 @@ from common.model.task import Task
 from common.wire.usage_messages import Gauge
 from worker.intake.addresses import port_number
 from worker.intake.entries import Refuse
-from worker.intake.words import Unusable, container_name, identifier, shown
+from worker.intake.words import Unusable, container_name, identifier, quote_foreign
 
 # Seconds between two measurements.
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 86_400.0
@@ -49,7 +49,7 @@ def read_gauge(sent: Gauge, _: Refuse) -> Gauge:
     if metric is not None:
         port_number(metric.port)
         if _PATH.fullmatch(metric.path) is None:
-            raise Unusable(f"{shown(metric.path)} is not a path that can be asked for")
+            raise Unusable(f"{quote_foreign(metric.path)} is not a path that can be asked for")
         if _METRIC.fullmatch(metric.name) is None:
-            raise Unusable(f"{shown(metric.name)} is not the name of a metric")
+            raise Unusable(f"{quote_foreign(metric.name)} is not the name of a metric")
     return sent

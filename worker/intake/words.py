@@ -51,7 +51,7 @@ class InterfaceName(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        return super().__new__(cls, _checked(text, _INTERFACE, "the name of a link"))
+        return super().__new__(cls, _check_form(text, _INTERFACE, "the name of a link"))
 
 
 class ChainName(str):
@@ -60,7 +60,7 @@ class ChainName(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        return super().__new__(cls, _checked(text, _CHAIN, "the name of a chain"))
+        return super().__new__(cls, _check_form(text, _CHAIN, "the name of a chain"))
 
 
 class AddressText(str):
@@ -73,7 +73,7 @@ class AddressText(str):
 
     def __new__(cls, text: str) -> Self:
         if _ADDRESS.fullmatch(text) is None:
-            raise Unusable(f"{shown(text)} is not an address")
+            raise Unusable(f"{quote_foreign(text)} is not an address")
         return super().__new__(cls, text)
 
 
@@ -85,39 +85,39 @@ def identifier(text: str) -> Id:
 
     """
     if not (text.isalnum() and text.isascii() and len(text) <= LONGEST_ID):  # as all are that a manager makes
-        _checked(text, _ID, "an id")
+        _check_form(text, _ID, "an id")
     return Id(text)
 
 
 def dns_name(text: str) -> DnsName:
     """Read a name; errors as `identifier`."""
     if not (text.isalnum() and text.isascii() and len(text) <= LONGEST_LABEL):
-        _checked(text, _DNS_NAME, "a name that can be asked for", LONGEST_NAME)
+        _check_form(text, _DNS_NAME, "a name that can be asked for", LONGEST_NAME)
     return DnsName(text)
 
 
 def container_name(text: str) -> str:
     """Return the name of a container; errors as `identifier`."""
-    return _checked(text, _CONTAINER, "a container's name")
+    return _check_form(text, _CONTAINER, "a container's name")
 
 
 def path_in_container(text: str) -> str:
     """Return an absolute path that leads where it says; errors as `identifier`."""
     if len(text) > _LONGEST_PATH or not text.startswith("/") or ".." in text.split("/") or not text.isprintable():
-        raise Unusable(f"{shown(text)} is not an absolute path without '..'")
+        raise Unusable(f"{quote_foreign(text)} is not an absolute path without '..'")
     return text
 
 
 def engine_name(text: str) -> str:
     """Return a name or an id of an engine's for the path of a request to it; errors as `identifier`."""
-    return _checked(text, _OF_ENGINE, "a name of the engine's", _LONGEST_OF_ENGINE)
+    return _check_form(text, _OF_ENGINE, "a name of the engine's", _LONGEST_OF_ENGINE)
 
 
 def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def shown(text: str) -> str:
+def quote_foreign(text: str) -> str:
     """Quote a text of others for a message or a log: short, in ASCII, and on one line."""
     return ascii(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
@@ -128,7 +128,7 @@ def brief(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in cut)
 
 
-def _checked(text: str, form: re.Pattern[str], what: str, longest: int = 1 << 16) -> str:
+def _check_form(text: str, form: re.Pattern[str], what: str, longest: int = 1 << 16) -> str:
     if len(text) > longest or form.fullmatch(text) is None:
-        raise Unusable(f"{shown(text)} is not {what}")
+        raise Unusable(f"{quote_foreign(text)} is not {what}")
     return text

@@ -24,7 +24,7 @@ from common.wire.server import FIRST_FRAME_BYTES
 from common.wire.stream import StreamChannel
 from worker.config import parse_address
 from worker.images.serve import ImageServer
-from worker.intake.words import shown
+from worker.intake.words import quote_foreign
 
 _ASK_AGAIN_SECONDS = 600.0
 
@@ -117,7 +117,7 @@ class TlsDialler:
                 await self._serve_images(address, opened)
                 return
             if opened.target != "engine":
-                await self._refuse(address, opened, f"this worker has no stream to {shown(opened.target)}")
+                await self._refuse(address, opened, f"this worker has no stream to {quote_foreign(opened.target)}")
                 return
             try:
                 engine = await open_engine(self._docker_host)
@@ -126,13 +126,13 @@ class TlsDialler:
                 return
             await self._join(address, opened, engine)
         except SwarmError as error:
-            _log.warning("stream to %s: %s", shown(opened.target), error.message)
+            _log.warning("stream to %s: %s", quote_foreign(opened.target), error.message)
 
     async def refuse(self, address: str, opened: OpenStream, why: str) -> None:
         try:
             await self._refuse(address, opened, why)
         except SwarmError as error:
-            _log.warning("stream to %s: %s", shown(opened.target), error.message)
+            _log.warning("stream to %s: %s", quote_foreign(opened.target), error.message)
 
     async def _join(
         self, address: str, opened: OpenStream, engine: tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -19,7 +19,7 @@ Question: TypeAlias = FetchImage | SpareImages | AwaitApplied
 Answer: TypeAlias = ImageSources | Spared | AllApplied
 
 
-class Questions:
+class Requests:
     """Questions, and news of images. A session takes them out and brings the answers."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from common.aio.steady import Backoff
 from common.clock import Clock
 from common.errors import PermissionDenied, SwarmError, Unavailable, leaves
 from common.wire.channel import Channel
-from common.wire.handshake import refused_error
+from common.wire.handshake import error_of_refusal
 from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
 from common.wire.membership_messages import AllApplied, Applied, Goodbye, GoodbyeAck
 from common.wire.messages import (
@@ -36,10 +36,10 @@ from common.wire.messages import (
 )
 from common.wire.usage_messages import Measure, Usage
 from worker.images.serve import ImageServer
-from worker.intake.words import shown
+from worker.intake.words import quote_foreign
 from worker.link.pace import Pace
 from worker.link.reporter import Reporter
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 
 RETRY_FIRST = 0.25
 RETRY_LIMIT = 5.0
@@ -64,7 +64,7 @@ class Session:
         agent: Agent,
         reporter: Reporter,
         renewal: Renewal,
-        questions: Questions,
+        questions: Requests,
         image_server: ImageServer,
         *,
         managers: Callable[[], Sequence[str]],
@@ -246,7 +246,7 @@ class Session:
             case ImageGrant() | SeekImage() | BringImage():
                 await self._handle_image(channel, group, number, message)
             case Refused():
-                raise refused_error(message)
+                raise error_of_refusal(message)
             case _:
                 _log.warning("the manager sent an unexpected %s", type(message).__name__)
 
@@ -283,7 +283,7 @@ class Session:
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
             why = f"it has {MAX_STREAMS} streams open already, which is the most"
-            _log.warning("refused a stream to %s: %s", shown(message.target), why)
+            _log.warning("refused a stream to %s: %s", quote_foreign(message.target), why)
             _beside(group, self._dialler.refuse, self._address, message, why)
             return
         self._streams += 1

@@ -15,7 +15,7 @@ from worker.tasks.plan.machine import Situation, Step
 _log = logging.getLogger(__name__)
 
 
-class Statements:
+class StatusReports:
     """The status of one task as it was reported last, and how it is reported anew."""
 
     def __init__(self, task: Task, report: Callable[[str, TaskStatus], None], clock: Clock) -> None:

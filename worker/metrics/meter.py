@@ -150,7 +150,7 @@ class Meter:
                 except SwarmError as error:
                     errors.append(error.message)
                 except Exception as error:  # noqa: BLE001 - engines and kernels may say what nobody has foreseen
-                    errors.append(_unexpected(task, error))
+                    errors.append(_describe_error(task, error))
                 else:
                     cpu = self._rate(task.id, container.container_id, used) if gauge.cpu else None
                     usage = msgspec.structs.replace(usage, cpu=cpu, memory=used.memory if gauge.memory else None)
@@ -161,7 +161,7 @@ class Meter:
                 except (OSError, ValueError) as error:
                     errors.append(f"port {gauge.metric.port}: {error}")
                 except Exception as error:  # noqa: BLE001 - and so may programs
-                    errors.append(_unexpected(task, error))
+                    errors.append(_describe_error(task, error))
         usages.append(msgspec.structs.replace(usage, error="; ".join(errors)[:200]))
 
     async def _used(self, pid: int, container_id: str) -> ContainerUsage:
@@ -182,7 +182,7 @@ class Meter:
         return max(0.0, used.cpu - before.cpu) / (now - before.at)
 
 
-def _unexpected(task: Task, error: Exception) -> str:
+def _describe_error(task: Task, error: Exception) -> str:
     _log.error("task %s: unexpected error in measuring it", task.name, exc_info=error)
     return f"internal error of the worker: {error!r}"
 

@@ -14,7 +14,7 @@ from common.wire.messages import MESH
 from worker.intake.addresses import IPAddress, address4
 from worker.intake.words import Unusable
 from worker.interfaces import Container
-from worker.net.plan.topology import Site
+from worker.net.plan.topology import NodeTopology
 
 
 class Attachments:
@@ -42,7 +42,7 @@ class Attachments:
     def addresses(self) -> Collection[IPAddress]:
         return {address for addresses in self._tasks.values() for address in addresses.values()}
 
-    def fit(self, site: Site) -> None:
+    def fit(self, site: NodeTopology) -> None:
         """Follow the leases of this host: a pool for each, holding what its tasks have.
 
         That of a network which is gone is kept for as long as its addresses are in use or rest: it may be back soon.

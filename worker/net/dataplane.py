@@ -37,8 +37,8 @@ from worker.net.attachments import Attachments, addresses_of
 from worker.net.dns.service import ClusterDns
 from worker.net.local_networks import LocalNetworks
 from worker.net.plan.names import GATEWAY_NETWORK
-from worker.net.plan.topology import Site
-from worker.net.reconciler import Keeper
+from worker.net.plan.topology import NodeTopology
+from worker.net.reconciler import NetworkReconciler
 from worker.net.watch import connections
 from worker.net.watch import facts as host_facts
 from worker.net.watch.capabilities import NO_ENCRYPTION, Encryption, encryption, lacking
@@ -80,7 +80,7 @@ class DataPlane:
         self._elsewhere = Rounds(elsewhere, GATHER_SECONDS) if elsewhere is not None else None
         self._attachments = Attachments(clock)
         self._encryption = encryption
-        self._keeper = Keeper(
+        self._keeper = NetworkReconciler(
             engine, node_id, memory, self._attachments, dns, advertised=advertised, encryption=encryption.kind
         )
 
@@ -205,7 +205,7 @@ class DataPlane:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
-    def _site(self) -> Site | None:
+    def _site(self) -> NodeTopology | None:
         return self._keeper.plan.site if self._keeper.plan is not None else None
 
     def _name(self, target: str) -> str:
@@ -321,7 +321,7 @@ def _publishes(task: Task) -> bool:
     return any(port.publish_mode == "ingress" or port.published_port for port in task.ports)
 
 
-def _is_ready(site: Site, wanted: Collection[str]) -> bool:
+def _is_ready(site: NodeTopology, wanted: Collection[str]) -> bool:
     """Whether a host has all these networks.
 
     Raises:
@@ -334,7 +334,7 @@ def _is_ready(site: Site, wanted: Collection[str]) -> bool:
     return bool(site.number) and all(network_id == MESH or _is_there(site, network_id) for network_id in wanted)
 
 
-def _is_there(site: Site, network_id: str) -> bool:
+def _is_there(site: NodeTopology, network_id: str) -> bool:
     """Whether a host has a network, with keys if it is encrypted; those of before a restart are in its links."""
     segment = site.segments.get(network_id)
     return segment is not None and (not segment.encrypted or site.keys is None or bool(site.keys))

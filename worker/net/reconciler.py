@@ -24,7 +24,7 @@ from worker.net.apply.netlink import Kernel, Seen
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
 from worker.net.plan.host_plan import HostPlan, Memory, plan
-from worker.net.plan.service_rules import published
+from worker.net.plan.service_rules import published_ports
 from worker.net.plan.topology import HostFacts
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
@@ -40,7 +40,7 @@ CHECK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Keeper:
+class NetworkReconciler:
     """Keeps a host in line with `world` and `attachments`; `note` tells it that one of them has changed.
 
     originals: the file for what leaving must undo.
@@ -177,7 +177,7 @@ class Keeper:
     async def _pass(self, host: Host, kernel: Kernel) -> None:
         """Plan and apply once."""
         seen = await self._see(host, kernel)
-        self.ports.keep(set(published(self.world.endpoints.values())) if self.world.node_number else ())
+        self.ports.keep(set(published_ports(self.world.endpoints.values())) if self.world.node_number else ())
         facts = replace(self._facts, held=self.ports.held)
         attachments = self._attachments
         new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
@@ -250,7 +250,7 @@ class Keeper:
         self._forgotten_cut = True
         assert self.plan is not None
         try:
-            await conntrack.cut_forgotten(site.ranges, _known(self.plan, self._attachments))
+            await conntrack.cut_forgotten(site.ranges, _known_addresses(self.plan, self._attachments))
         except SwarmError as error:
             _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
 
@@ -276,6 +276,6 @@ class Keeper:
         return note
 
 
-def _known(plan: HostPlan, attachments: Attachments) -> set[str]:
+def _known_addresses(plan: HostPlan, attachments: Attachments) -> set[str]:
     """Return all addresses that somebody has, as conntrack writes them."""
     return {*map(text_of, plan.reached), *map(text_of, attachments.addresses)}

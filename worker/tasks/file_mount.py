@@ -65,7 +65,7 @@ def system_call(name: str, *arguments: bytes | int) -> int:
     return result
 
 
-def detached(source: str) -> int:
+def detached_mount(source: str) -> int:
     """Make a mount of a file, read-only and mounted nowhere yet; return its descriptor.
 
     It shares nothing with the mount that it is a copy of: what later goes on top of it would appear there as well.
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     pairs = list(zip(paths[::2], paths[1::2], strict=True))
     target, said = "", set()
     try:
-        mounts = [(detached(source), target) for source, target in pairs]
+        mounts = [(detached_mount(source), target) for source, target in pairs]
         enter(int(pid))
         for mount, target in mounts:
             said.add(put(mount, target))

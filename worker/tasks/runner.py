@@ -18,14 +18,14 @@ from msgspec import structs
 from common.aio.steady import PAUSE_SECONDS
 from common.errors import InvalidArgument, SwarmError
 from common.model.task import Task, TaskState, TaskStatus
-from worker.engine import api as engineapi
+from worker.engine import api as engine_api
 from worker.interfaces import Attachment, Container, ContainerEvent, EngineDown, EngineError, EngineSilent, Phase
-from worker.link.status_reports import Statements
+from worker.link.status_reports import StatusReports
 from worker.tasks import slow_call
 from worker.tasks.plan import container_spec, machine
 from worker.tasks.plan.machine import Action, Contact, Situation, Step
 from worker.tasks.renewal import Renewals
-from worker.tasks.runner_context import Hands
+from worker.tasks.runner_context import RunnerContext
 
 RETRY_SECONDS = 1.0
 # After so long it is told what a task waits for that waits for the host's network.
@@ -44,7 +44,7 @@ class TaskRunner:
     def __init__(
         self,
         task: Task,
-        hands: Hands,
+        hands: RunnerContext,
         report: Callable[[str, TaskStatus], None],
         *,
         contact: Contact,
@@ -52,7 +52,7 @@ class TaskRunner:
         looked: bool = False,
     ) -> None:
         self.task = task
-        self._statements = Statements(task, report, hands.clock)
+        self._statements = StatusReports(task, report, hands.clock)
         self._hands = hands
         state = max(task.status.state, TaskState.ASSIGNED)
         self._now = Situation(
@@ -127,7 +127,7 @@ class TaskRunner:
         )
         if ours or self._renewals.sent(event):
             return
-        container, unclear = machine.heard(container, event, stopping=self._now.stopping)
+        container, unclear = machine.apply_event(container, event, stopping=self._now.stopping)
         self._stale = self._stale or self._looking or unclear
         self._note(container=container)
         self._woken.set()
@@ -182,7 +182,7 @@ class TaskRunner:
 
     def _step(self) -> Step:
         missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
-        if machine.outdated(self.task, self._now):
+        if machine.has_outdated_files(self.task, self._now):
             missing = self._hands.materials.missing(self.task)
         self._note(missing=missing)
         return machine.step(self.task, self._now, self._hands.clock.now())
@@ -294,7 +294,7 @@ class TaskRunner:
             _log.warning("task %s: %s", self.task.name, why)
             self._say_waits(why)
 
-        with slow_call.told_when_late(tell, after):
+        with slow_call.tell_when_slow(tell, after):
             yield
         if self.status is not before:
             self._say(before.message, before.err)
@@ -330,7 +330,7 @@ class TaskRunner:
         def tell(_taken: float) -> None:
             self._say("waits for the host's network", networks.hindrance(task))
 
-        with slow_call.told_when_late(tell, NETWORK_SECONDS):
+        with slow_call.tell_when_slow(tell, NETWORK_SECONDS):
             attachment = await networks.attach(task)
         if self.status is not before:
             self._say(before.message, before.err)
@@ -362,7 +362,7 @@ class TaskRunner:
                 with self._patiently("starting"):
                     await self._hands.engine.start(container.id)
         except EngineError as error:
-            raise EngineError(error.http_status, engineapi.not_started(error.message)) from error
+            raise EngineError(error.http_status, engine_api.start_error(error.message)) from error
         if again:
             _log.warning("task %s restarted here, as no manager can be reached", self.task.name)
             restarts = self._now.restarts + 1

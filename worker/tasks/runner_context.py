@@ -18,7 +18,7 @@ from common.model.node import NodeDescription
 from common.model.service import EXTENSION_PREFIX
 from common.model.task import Task, TaskState
 from common.spec import task_templates
-from worker.engine.call_limiter import EngineGate
+from worker.engine.call_limiter import EngineCallLimiter
 from worker.images.have import Images
 from worker.interfaces import Container, Engine, EngineDown, Networks, Phase, TaskFile, TaskFiles
 from worker.tasks.plan import container_spec
@@ -31,13 +31,13 @@ LONGEST = 512
 _HEADER = 8
 
 
-def wanted(task: Task) -> int:
+def log_tail_lines(task: Task) -> int:
     """Return how many lines a task's status is to have; 0 for none. The manager has checked the label's value."""
     text = task.labels.get(LABEL, "")
     return int(text) if text.isdecimal() else LINES
 
 
-def told(err: str, logs: bytes, lines: int) -> str:
+def with_log_tail(err: str, logs: bytes, lines: int) -> str:
     """Return an error with the container's last words behind it, `LONGEST` bytes of these at most: their end."""
     words = " | ".join([line for raw in output(logs).splitlines() if (line := _printable(raw))][-lines:])
     cut = words.encode()[-LONGEST:].decode(errors="ignore")
@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Hands:
+class RunnerContext:
     """What runners work with, shared by all of one worker."""
 
     node_id: str
@@ -80,7 +80,7 @@ class Hands:
     networks: Networks
     files: TaskFiles
     clock: Clock
-    gate: EngineGate
+    gate: EngineCallLimiter
     node: NodeDescription
     materials: Materials
 
@@ -94,7 +94,7 @@ class Hands:
         """
         if not self.node.hostname:
             raise EngineDown("the engine has not described this host yet, which templates may need")
-        return container_spec.expanded(task, self.node_id, self.node)
+        return container_spec.expand_templates(task, self.node_id, self.node)
 
     def files_of(self, task: Task, expanded: ContainerSpec) -> tuple[TaskFile, ...]:
         """Return the secrets and configs that the task's container gets, as `taskfiles.task_files` does."""
@@ -102,15 +102,15 @@ class Hands:
 
     async def with_last_words(self, task: Task, now: Situation, step: Step) -> Step:
         """Add to the error of a failed container what it, or its health check, said last, if its engine can tell."""
-        container, lines = now.container, wanted(task)
+        container, lines = now.container, log_tail_lines(task)
         failed = step.state is TaskState.FAILED and step.state > now.state
         if not (failed and lines and container and container.phase is Phase.EXITED):
             return step
         if container.health == "unhealthy":
-            return replace(step, err=told(step.err, container.health_said.encode(), lines))
+            return replace(step, err=with_log_tail(step.err, container.health_said.encode(), lines))
         if not container.exit_code:
             return step
-        return replace(step, err=told(step.err, await self._last_logs(task, container, lines), lines))
+        return replace(step, err=with_log_tail(step.err, await self._last_logs(task, container, lines), lines))
 
     async def _last_logs(self, task: Task, container: Container, lines: int) -> bytes:
         try:

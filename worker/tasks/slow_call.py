@@ -16,7 +16,7 @@ _NAMED = 3
 
 
 @contextmanager
-def told_when_late(tell: Callable[[float], None], after: float = LATE_SECONDS) -> Iterator[None]:
+def tell_when_slow(tell: Callable[[float], None], after: float = LATE_SECONDS) -> Iterator[None]:
     """Call `tell` with the seconds that the block has taken, when these are `after`, twice as many, and so on."""
     loop = asyncio.get_running_loop()
     timer = loop.call_later(after, lambda: late(after))
@@ -40,13 +40,13 @@ def not_done(doing: str, taken: float, task: Task) -> str:
 def hint(task: Task) -> str:
     """Say where to look for what holds an engine up: it waits for what the container mounts more than for all else."""
     spec = task.spec.container_spec
-    names = [_named(mount) for mount in spec.mounts if mount.type != "tmpfs"] if spec is not None else []
+    names = [_mount_name(mount) for mount in spec.mounts if mount.type != "tmpfs"] if spec is not None else []
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     mounts = f" and {', '.join(names[:_NAMED])}{more}, which it mounts" if names else ""
     return f": look at `journalctl -u docker -u containerd` on the node{mounts}"
 
 
-def _named(mount: Mount) -> str:
+def _mount_name(mount: Mount) -> str:
     driver = mount.volume_options.driver_config if mount.volume_options is not None else None
     if mount.type != "volume":
         return mount.source

@@ -14,11 +14,11 @@ from contextlib import aclosing
 
 from common.errors import SwarmError
 from common.model.task import Task, TaskState, TaskStatus
-from common.text.image_names import pinned_id
+from common.text.image_names import pinned_digest
 from worker.interfaces import LABEL_AGENT, Container, ContainerEvent, EngineConnected, EngineEvent, EngineLost
 from worker.tasks.plan.machine import Contact
 from worker.tasks.runner import TaskRunner
-from worker.tasks.runner_context import Hands
+from worker.tasks.runner_context import RunnerContext
 
 # What no event told of is found by the next listing: a container that a call made which was not waited for any more.
 RELIST_SECONDS = 600.0
@@ -34,7 +34,7 @@ class Supervisor:
 
     def __init__(
         self,
-        hands: Hands,
+        hands: RunnerContext,
         report: Callable[[str, TaskStatus], None],
         on_engine: Callable[[EngineConnected | EngineLost], None],
     ) -> None:
@@ -72,7 +72,7 @@ class Supervisor:
     def images(self) -> frozenset[str]:
         """The ids of images that tasks on this host are pinned to."""
         specs = (runner.task.spec.container_spec for runner in self._runners.values())
-        return frozenset(pinned_id(spec.image) for spec in specs if spec is not None)
+        return frozenset(pinned_digest(spec.image) for spec in specs if spec is not None)
 
     def apply(self, tasks: Mapping[str, Task], *, complete: bool) -> None:
         """Take the tasks of an assignment set; what is not among them goes.

@@ -61,7 +61,7 @@ class TmpfsFiles:
         changed = {path: file for path, file in paths.items() if not _is(path, file)}
         if not changed:
             return
-        fresh = {path: _unused(path) for path in changed}
+        fresh = {path: _unused_path(path) for path in changed}
         try:
             self._grow(folder, changed.values())
             for path, file in changed.items():
@@ -180,7 +180,7 @@ def _is(path: Path, file: TaskFile) -> bool:
         return False
 
 
-def _unused(path: Path) -> Path:
+def _unused_path(path: Path) -> Path:
     """Choose a name beside a file's. One that was used may be a file that the container has."""
     return next(name for number in itertools.count(1) if not (name := path.with_suffix(f".{number}")).exists())
 

@@ -43,7 +43,7 @@ RETRY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Guests:
+class ContainerAttachments:
     """All of them: one runner each, fed with attachments and with what the engine says. `run` until cancelled."""
 
     def __init__(self, engine: Engine, networks: Networks) -> None:

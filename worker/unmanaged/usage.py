@@ -19,7 +19,7 @@ WATCHED_ACTIONS = ("start", "die", "update")
 _log = logging.getLogger(__name__)
 
 
-class PlainWatch:
+class UnmanagedWatch:
     """Counts them. `run` until cancelled; `changed` tells when `load` may be another."""
 
     def __init__(self, engine: Engine, node_id: str) -> None:

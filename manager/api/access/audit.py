@@ -68,8 +68,8 @@ class Audit:
                 self.write(_entry(self.clock.now(), caller, call, subject or made, status))
 
         if isinstance(reply, Relay):
-            return Relay(lambda exchange: _relayed(reply, exchange, note))
-        note(reply.status, _made(reply))
+            return Relay(lambda exchange: _relay_and_note(reply, exchange, note))
+        note(reply.status, _created_id(reply))
         return reply
 
 
@@ -117,14 +117,14 @@ def _text(value: str) -> str:
     return value[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
-def _made(reply: Reply) -> str:
+def _created_id(reply: Reply) -> str:
     """Return the id of what was made, as answers tell it."""
     if isinstance(reply, Answer) and isinstance(reply.value, dict):
         return str(reply.value.get("ID") or reply.value.get("Id") or "")
     return ""
 
 
-async def _relayed(relay: Relay, exchange: Exchange, note: Callable[[int], None]) -> None:
+async def _relay_and_note(relay: Relay, exchange: Exchange, note: Callable[[int], None]) -> None:
     noting = _NotingExchange(exchange, note)
     try:
         await relay.run(noting)

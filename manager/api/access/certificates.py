@@ -50,7 +50,7 @@ async def create_certificate(context: Context, call: Call) -> Reply:
     certificate = clients.issue(context.authority, request, record, role, order.lifetime, now)
 
     def store(tx: Transaction) -> None:
-        for each in clients.outdated(tx, now):
+        for each in clients.expired_records(tx, now):
             tx.remove(each)
         tx.put(record)
 

@@ -219,11 +219,11 @@ def _as_host_config(container: ContainerSpec) -> dict[str, Any]:
         **msgspec.to_builtins(options),
         "CapAdd": list(container.capability_add),
         "Mounts": [{"Type": mount.type, **msgspec.to_builtins(mount)} for mount in container.mounts],
-        "SecurityOpt": [*options.security_opt, *_loosened(container.privileges)],
+        "SecurityOpt": [*options.security_opt, *_privilege_options(container.privileges)],
     }
 
 
-def _loosened(privileges: Privileges | None) -> Iterator[str]:
+def _privilege_options(privileges: Privileges | None) -> Iterator[str]:
     if privileges is None:
         return
     if privileges.seccomp is not None and privileges.seccomp.mode not in ("", "default"):

@@ -25,7 +25,7 @@ from manager.api.access.forbidden_options import (
     in_task,
     in_volume,
 )
-from manager.api.access.roles import Caller, denied
+from manager.api.access.roles import Caller, access_denied
 from manager.api.call import Call
 from manager.api.containers import execs
 from manager.api.containers.attachments import attachment_of
@@ -45,7 +45,7 @@ R = TypeVar("R")
 Check: TypeAlias = Callable[[Context, Call], Awaitable[Call]]
 
 
-def restricted(context: Context, caller: Caller) -> Context:
+def restrict_context(context: Context, caller: Caller) -> Context:
     """Return the context for the requests of a caller that is forbidden something."""
     return replace(context, store=LimitedStore(context.store, caller))
 
@@ -62,7 +62,9 @@ async def check_request(context: Context, match: Match, call: Call) -> Call:
         return await CHECKS[route](context, call)
     if match.needs is not Role.VIEWER and route not in HARMLESS:
         words = ", ".join(call.caller.forbidden)
-        raise denied(f"{call.method} {match.pattern} is not for {call.caller.name}, whose certificate forbids {words}")
+        raise access_denied(
+            f"{call.method} {match.pattern} is not for {call.caller.name}, whose certificate forbids {words}"
+        )
     return call
 
 
@@ -76,7 +78,7 @@ def refuse(caller: Caller, found: Iterable[Finding], whose: str) -> None:
     for finding in found:
         if finding.word in caller.forbidden:
             what = finding.what if len(finding.what) <= 200 else f"{finding.what[:200]}…"
-            raise denied(f"the certificate of {caller.name} forbids {finding.word}, and {whose} {what}")
+            raise access_denied(f"the certificate of {caller.name} forbids {finding.word}, and {whose} {what}")
 
 
 class LimitedStore:
@@ -133,7 +135,7 @@ def _body(rule: Callable[[Mapping[str, Any]], Iterable[Finding]]) -> Check:
     return check
 
 
-async def _entered(context: Context, call: Call) -> Call:
+async def _check_entered_container(context: Context, call: Call) -> Call:
     """Check the container that is entered or written to. From here on it goes by its id: a name may change hands."""
     found = await locate(context, call.params["id"])
     await _check_existing(context, call.caller, found)
@@ -141,7 +143,7 @@ async def _entered(context: Context, call: Call) -> Call:
 
 
 async def _exec_made(context: Context, call: Call) -> Call:
-    return await _entered(context, await _body(in_exec)(context, call))
+    return await _check_entered_container(context, await _body(in_exec)(context, call))
 
 
 async def _exec_begun(context: Context, call: Call) -> Call:
@@ -182,7 +184,7 @@ async def _build(_: Context, call: Call) -> Call:
 
 async def _buildkit(_: Context, call: Call) -> Call:
     words = ", ".join(call.caller.forbidden)
-    raise denied(
+    raise access_denied(
         f"the certificate of {call.caller.name} forbids {words}, and requests to BuildKit itself "
         "cannot be inspected: build with DOCKER_BUILDKIT=0, or with 'swarm-manager image build'"
     )
@@ -193,11 +195,11 @@ CHECKS: Mapping[tuple[str, str], Check] = {
     ("POST", "/containers/{id}/update"): _body(in_host_config),
     ("POST", "/containers/{id}/exec"): _exec_made,
     ("POST", "/exec/{id}/start"): _exec_begun,
-    ("POST", "/containers/{id}/attach"): _entered,
-    ("GET", "/containers/{id}/attach/ws"): _entered,
-    ("HEAD", "/containers/{id}/archive"): _entered,
-    ("GET", "/containers/{id}/archive"): _entered,
-    ("PUT", "/containers/{id}/archive"): _entered,
+    ("POST", "/containers/{id}/attach"): _check_entered_container,
+    ("GET", "/containers/{id}/attach/ws"): _check_entered_container,
+    ("HEAD", "/containers/{id}/archive"): _check_entered_container,
+    ("GET", "/containers/{id}/archive"): _check_entered_container,
+    ("PUT", "/containers/{id}/archive"): _check_entered_container,
     ("POST", "/volumes/create"): _body(in_volume),
     ("POST", "/build"): _build,
     ("POST", "/grpc"): _buildkit,

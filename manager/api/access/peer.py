@@ -10,7 +10,7 @@ from common.model.client import Role
 from common.tls import identity_of_der
 from manager.api.access.roles import NOBODY, Caller
 from manager.ca.clients import role_of, serial_of
-from manager.config import bracketed
+from manager.config import bracket_host
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
 
@@ -36,5 +36,5 @@ def _by_certificate(der: bytes | None, peer: tuple[object, ...] | None) -> tuple
         return NOBODY, 0.0
     identity = identity_of_der(der)
     address, port = (peer or ("", 0))[:2]
-    origin, serial = f"{bracketed(str(address))}:{port}", serial_of(identity.serial)
+    origin, serial = f"{bracket_host(str(address))}:{port}", serial_of(identity.serial)
     return Caller(identity.node_id, origin, role_of(identity), unit=identity.role, serial=serial), identity.not_after

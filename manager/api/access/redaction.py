@@ -28,7 +28,7 @@ _FREE = 256 * 1024
 _MAX_LINE = 16 * 1024 * 1024
 
 
-def shown_to(caller: Caller, reply: Reply, lease: Lease) -> Reply:
+def redact_reply(caller: Caller, reply: Reply, lease: Lease) -> Reply:
     """Return the reply as its caller may see it. What it has to keep for that is taken from the request's lease."""
     if caller.environment:
         return reply

@@ -51,7 +51,7 @@ class Caller:
 NOBODY = Caller("nobody", "")
 
 
-def admitted(caller: Caller, view: View, now: float) -> Caller:
+def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
     """Return the caller as what the cluster knows of it; its certificate's record is looked up for every request.
 
     Raises:
@@ -59,13 +59,13 @@ def admitted(caller: Caller, view: View, now: float) -> Caller:
 
     """
     if caller.role is None:
-        raise denied(_not_a_client(caller))
+        raise access_denied(_not_a_client(caller))
     if not caller.serial:
         return caller
     try:
         record = check_client(view, caller.serial, caller.name, now)
     except PermissionDenied as error:
-        raise denied(error.message) from None
+        raise access_denied(error.message) from None
     role = ROLES_BY_LABEL[record.role]
     seeing = record.environment or role is not Role.VIEWER
     return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
@@ -88,11 +88,11 @@ def authorise(caller: Caller, needs: Role | None, what: str) -> None:
 
     """
     if needs is None:
-        raise denied(f"no role may do {what}: its route declares none, which is a bug in swarm-manager")
+        raise access_denied(f"no role may do {what}: its route declares none, which is a bug in swarm-manager")
     if caller.role is None or caller.role < needs:
         has = caller.role.label if caller.role is not None else "none"
-        raise denied(f"{caller.name} has the role {has}, and {what} needs the role {needs.label}")
+        raise access_denied(f"{caller.name} has the role {has}, and {what} needs the role {needs.label}")
 
 
-def denied(why: str) -> EngineError:
+def access_denied(why: str) -> EngineError:
     return EngineError(403, f"permission denied: {why}")

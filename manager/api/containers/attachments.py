@@ -16,7 +16,7 @@ from common.errors import NotFound, Unavailable
 from common.ids import new_id
 from common.model import NetworkAttachment
 from common.model.attachment import AttachmentStatus
-from manager.api.containers.networks import leased
+from manager.api.containers.networks import leased_networks
 from manager.api.context import Context
 from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import ask
@@ -49,7 +49,7 @@ def users_of(view: View, network_id: str) -> list[NetworkAttachment]:
 
 
 @asynccontextmanager
-async def attached(context: Context, draft: NetworkAttachment) -> AsyncIterator[NetworkAttachment]:
+async def attach_container(context: Context, draft: NetworkAttachment) -> AsyncIterator[NetworkAttachment]:
     """Have a node prepare networks for a container, which the block makes; a block that fails leaves nothing behind.
 
     Raises:
@@ -60,14 +60,14 @@ async def attached(context: Context, draft: NetworkAttachment) -> AsyncIterator[
     draft = msgspec.structs.replace(draft, id=new_id(context.rng))
     try:
         stored = await _store(context, lambda _: draft)
-        yield await _prepared(context, stored)
+        yield await _wait_until_prepared(context, stored)
     except BaseException:
         await context.store.update(lambda tx: tx.remove(draft))
         raise
 
 
 @asynccontextmanager
-async def joined(
+async def join_network(
     context: Context, network_id: str, wanted: Callable[[View], NetworkAttachment]
 ) -> AsyncIterator[NetworkAttachment]:
     """Have a node prepare another network for a container, which the block connects; taken back if it fails.
@@ -81,7 +81,7 @@ async def joined(
     """
     stored = await _store(context, wanted)
     try:
-        yield await _prepared(context, stored)
+        yield await _wait_until_prepared(context, stored)
     except BaseException:
         await without(context, stored.id, network_id)
         raise
@@ -91,7 +91,7 @@ async def _store(context: Context, wanted: Callable[[View], NetworkAttachment]) 
     def put(tx: Transaction) -> NetworkAttachment:
         made = wanted(tx)
         fresh = msgspec.structs.replace(made, status=msgspec.structs.replace(made.status, err=""))
-        for network in leased(tx, fresh):
+        for network in leased_networks(tx, fresh):
             tx.put(network)
         tx.put(fresh)
         return fresh
@@ -99,7 +99,7 @@ async def _store(context: Context, wanted: Callable[[View], NetworkAttachment]) 
     return await context.store.update(put)
 
 
-async def noticed(context: Context, container_id: str) -> None:
+async def wait_until_noticed(context: Context, container_id: str) -> None:
     """Wait until the cluster has heard of a container that was started: it is listed, and all hosts know its names.
 
     Not for one that has ended meanwhile, and no longer than NOTICE_SECONDS.
@@ -148,7 +148,7 @@ async def _when(context: Context, found: Callable[[View], T | None]) -> T:
         return value
 
 
-async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttachment:
+async def _wait_until_prepared(context: Context, stored: NetworkAttachment) -> NetworkAttachment:
     """Return an attachment when its node has what it needs.
 
     Raises:
@@ -157,13 +157,13 @@ async def _prepared(context: Context, stored: NetworkAttachment) -> NetworkAttac
     """
     try:
         async with context.presence.guard(context.store.view, stored.node_id), asyncio.timeout(ATTACH_SECONDS):
-            return await _when(context, lambda view: _settled(view, stored.id))
+            return await _when(context, lambda view: _final_attachment(view, stored.id))
     except TimeoutError:
         name = node_name(context.store.view, stored.node_id)
         raise Unavailable(f"node {name} did not prepare the networks within {ATTACH_SECONDS:g} s") from None
 
 
-def _settled(view: View, attachment_id: str) -> NetworkAttachment | None:
+def _final_attachment(view: View, attachment_id: str) -> NetworkAttachment | None:
     found = view.attachments.get(attachment_id)
     if found is None or not found.live:
         raise Unavailable("the attachment to the network ended during this request: try again")

@@ -8,15 +8,15 @@ from common.errors import Unavailable
 from common.model.client import Role
 from manager.api.call import Call, Reply
 from manager.api.containers.image import of_image_id
-from manager.api.containers.image_choice import Had, have, meaning
+from manager.api.containers.image_choice import NodeImage, have, meaning
 from manager.api.containers.index import Claim
-from manager.api.containers.list import LIST_SECONDS, listed
+from manager.api.containers.list import LIST_SECONDS, read_list
 from manager.api.containers.locate import locate, put_made
 from manager.api.containers.make import make, make_attached
 from manager.api.containers.names import check_claims, check_name
 from manager.api.containers.networks import check_addresses
-from manager.api.containers.place import Seen, place
-from manager.api.containers.request import Wanted, marked, read
+from manager.api.containers.place import NodeFacts, place
+from manager.api.containers.request import RequestedContainer, engine_body, read
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_ids
 from manager.api.engine.proxy import ask, ask_all
@@ -53,8 +53,8 @@ async def create_container(context: Context, call: Call) -> Reply:
     claim = Claim(node_id, wanted.name, wanted.ports, wanted.nano_cpus, wanted.memory)
     context.containers.claim(claim)
     try:
-        had = await have(context, node_id, meant) if meant is not None else Had("")
-        body = marked(wanted, had.labels)
+        had = await have(context, node_id, meant) if meant is not None else NodeImage("")
+        body = engine_body(wanted, had.labels)
         if had.reference != wanted.image:
             body = of_image_id(body, had.reference, wanted.image)
         reply = await (make_attached if wanted.networks else make)(context, call, node_id, wanted, body)
@@ -68,7 +68,7 @@ async def create_container(context: Context, call: Call) -> Reply:
     return reply.answer()
 
 
-async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
+async def _beside(context: Context, wanted: RequestedContainer) -> frozenset[str] | None:
     """Return the one node that the container must be on, as others are there that it shares something with.
 
     Links within a network of the cluster reach over all nodes.
@@ -94,7 +94,7 @@ async def _beside(context: Context, wanted: Wanted) -> frozenset[str] | None:
     return frozenset(nodes) or None
 
 
-async def _look(context: Context, wanted: Wanted, holding: Collection[str]) -> dict[str, Seen]:
+async def _look(context: Context, wanted: RequestedContainer, holding: Collection[str]) -> dict[str, NodeFacts]:
     """Ask every node what it runs, and whether it has the volumes; `holding` are those that hold the image.
 
     Raises:
@@ -102,12 +102,12 @@ async def _look(context: Context, wanted: Wanted, holding: Collection[str]) -> d
 
     """
 
-    async def one(node_id: str) -> Seen:
+    async def one(node_id: str) -> NodeFacts:
         containers = await ask(context, node_id, "GET", "/containers/json", query={"all": "1"})
         if not containers.ok:  # it would seem to have the least to do
             raise Unavailable(f"node {containers.node}: {containers.message}")
         volumes = await _volumes(context, node_id, wanted)
-        return Seen(tuple(await listed(containers)), node_id in holding, volumes)
+        return NodeFacts(tuple(await read_list(containers)), node_id in holding, volumes)
 
     seen, reasons = await ask_all(one, ready_ids(context.store.view), seconds=LIST_SECONDS)
     if reasons and not seen:
@@ -115,7 +115,7 @@ async def _look(context: Context, wanted: Wanted, holding: Collection[str]) -> d
     return seen
 
 
-async def _volumes(context: Context, node_id: str, wanted: Wanted) -> frozenset[str]:
+async def _volumes(context: Context, node_id: str, wanted: RequestedContainer) -> frozenset[str]:
     if not wanted.volumes:
         return frozenset()
     reply = await ask(context, node_id, "GET", "/volumes")

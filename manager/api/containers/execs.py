@@ -6,7 +6,7 @@ import re
 
 from common.model.client import Role
 from manager.api.call import Call, Relay, Reply
-from manager.api.containers.locate import LOOK_SECONDS, disputed, locate
+from manager.api.containers.locate import LOOK_SECONDS, locate, several_owners
 from manager.api.context import Context
 from manager.api.engine.hijack import hijack
 from manager.api.engine.presence import ready_ids
@@ -72,7 +72,7 @@ async def find(context: Context, exec_id: str) -> str:
     if not nodes:
         raise missing
     if len(nodes) > 1:
-        raise disputed(context.store.view, f"with the exec instance {exec_id[:12]}", nodes)
+        raise several_owners(context.store.view, f"with the exec instance {exec_id[:12]}", nodes)
     if not reasons:
         context.containers.put(exec_id, nodes[0])
     return nodes[0]

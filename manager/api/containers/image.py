@@ -23,11 +23,11 @@ def with_image(view: View, shown: Mapping[str, Any]) -> Mapping[str, Any]:
     image = shown.get("Image")
     if not isinstance(image, str) or not is_id(image):
         return shown
-    name = _asked_for(view, shown.get("Labels") or {})
+    name = _requested_image(view, shown.get("Labels") or {})
     return {**shown, "Image": name} if name else shown
 
 
-def _asked_for(view: View, labels: Mapping[str, str]) -> str:
+def _requested_image(view: View, labels: Mapping[str, str]) -> str:
     task = view.tasks.get(labels.get(TASK_LABEL, ""))
     if task is None:
         return labels.get(IMAGE_LABEL, "")

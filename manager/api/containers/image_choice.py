@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common.errors import SwarmError
 from common.text import build_progress
-from common.text.image_names import is_id, is_id_prefix, pinned_id, with_tag
+from common.text.image_names import is_id, is_id_prefix, pinned_digest, with_tag
 from manager.api.context import Context
 from manager.api.engine.answers import read
 from manager.api.engine.presence import node_name
@@ -15,16 +15,16 @@ from manager.api.engine.proxy import ask
 from manager.api.engine.types import ImageInspect, Progress
 from manager.api.errors import EngineError
 from manager.api.http.bounded_json import WrongJson
-from manager.api.images.find import completed, describe, find_held, holders
+from manager.api.images.find import complete_id, describe, find_held, holders
 from manager.api.images.own import image_on, parse_own
-from manager.domain.image_use import named
+from manager.domain.image_use import image_record
 
 # Of a pull's messages: the last one says how it ended.
 _TAIL = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Meant:
+class RequestedImage:
     """An image that was asked for as `name`.
 
     `image_id` is the image that is meant in the cluster, empty where each node takes the name by itself; `nodes` hold
@@ -39,14 +39,14 @@ class Meant:
 
 
 @dataclass(frozen=True, slots=True)
-class Had:
+class NodeImage:
     """An image that a node has: what its engine is to make the container of, and the image's labels."""
 
     reference: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-async def meaning(context: Context, name: str) -> Meant:
+async def meaning(context: Context, name: str) -> RequestedImage:
     """Find out which image is meant.
 
     Raises:
@@ -54,21 +54,21 @@ async def meaning(context: Context, name: str) -> Meant:
             cluster's own whose image no connected node holds: for a 404, clients would pull a stranger's.
 
     """
-    record = named(context.store.view, name)
+    record = image_record(context.store.view, name)
     if record is not None:
         nodes = await holders(context, record.image_id)
         if not nodes and not record.registry:
             raise EngineError(503, f"image {with_tag(name)} is {describe(record)}, which no connected node has")
-        return Meant(name, record.image_id, nodes, registry=record.registry)
+        return RequestedImage(name, record.image_id, nodes, registry=record.registry)
     if is_id(name) or parse_own(name) is not None:
         located = await find_held(context, name)
-        return Meant(name, located.image_id, located.nodes, there=located.nodes[0] if located.there else "")
-    image_id = pinned_id(name) or (await completed(context, name) if is_id_prefix(name) else "")
+        return RequestedImage(name, located.image_id, located.nodes, there=located.nodes[0] if located.there else "")
+    image_id = pinned_digest(name) or (await complete_id(context, name) if is_id_prefix(name) else "")
     nodes = await holders(context, image_id) if image_id else ()
-    return Meant(name, image_id, nodes) if nodes else Meant(name)
+    return RequestedImage(name, image_id, nodes) if nodes else RequestedImage(name)
 
 
-async def have(context: Context, node_id: str, meant: Meant) -> Had:
+async def have(context: Context, node_id: str, meant: RequestedImage) -> NodeImage:
     """Have the chosen node have the image that is meant.
 
     Raises:
@@ -85,41 +85,41 @@ async def have(context: Context, node_id: str, meant: Meant) -> Had:
         )
     brought = await (_pull if meant.registry else _bring)(context, node_id, meant)
     found = await image_on(context, node_id, brought)
-    return Had(brought, _labels(found) if found is not None else {})
+    return NodeImage(brought, _labels(found) if found is not None else {})
 
 
-async def _here(context: Context, node_id: str, meant: Meant) -> Had | None:
+async def _here(context: Context, node_id: str, meant: RequestedImage) -> NodeImage | None:
     """Look for the image on the node: by its name, where that means the same there, else by its id."""
     found = await image_on(context, node_id, meant.name) if not meant.there else None
     if found is not None and meant.image_id in ("", found["Id"]):
-        return Had(meant.name, _labels(found))
+        return NodeImage(meant.name, _labels(found))
     found = await image_on(context, node_id, meant.image_id) if meant.image_id else None
-    return Had(meant.image_id, _labels(found)) if found is not None else None
+    return NodeImage(meant.image_id, _labels(found)) if found is not None else None
 
 
 def _labels(image: ImageInspect) -> Mapping[str, str]:
     return (image.get("Config") or {}).get("Labels") or {}
 
 
-async def _bring(context: Context, node_id: str, meant: Meant) -> str:
+async def _bring(context: Context, node_id: str, meant: RequestedImage) -> str:
     """Have the node fetch the image from one that holds it; return its id there."""
     try:
         return await context.engines.bring_image(node_id, meant.image_id)
     except SwarmError:
-        if meant.name == meant.image_id or named(context.store.view, meant.name) is not None:
+        if meant.name == meant.image_id or image_record(context.store.view, meant.name) is not None:
             raise
     # Nodes claim to hold what a registry may have: clients pull it, when they hear that it is not there.
     raise EngineError(404, f"No such image: {meant.name}: no node that claims to have it could provide it")
 
 
-async def _pull(context: Context, node_id: str, meant: Meant) -> str:
+async def _pull(context: Context, node_id: str, meant: RequestedImage) -> str:
     """Have the node pull what a registry has, or fetch what a client has pulled.
 
     Raises:
         EngineError: 404, it could not.
 
     """
-    query = {"fromImage": meant.name if pinned_id(meant.name) else with_tag(meant.name)}
+    query = {"fromImage": meant.name if pinned_digest(meant.name) else with_tag(meant.name)}
     reply = await ask(context, node_id, "POST", "/images/create", query=query, seconds=None, tail=_TAIL)
     failure = reply.message if not reply.ok else _pull_failure(reply.body)
     if not failure:

@@ -59,7 +59,7 @@ async def list_containers(context: Context, call: Call) -> Reply:
     if passed:
         query["filters"] = msgspec.json.encode(passed).decode()
     found, warning = await every_list(context, query, call.version, filters.get("node"))
-    shown = await made_between(context, found, filters)
+    shown = await created_between(context, found, filters)
     if of_tasks is not None:
         shown = [each for each in shown if (TASK_LABEL in each["Labels"]) == of_tasks]
     if "network" in filters:
@@ -81,7 +81,7 @@ async def every_list(
     view = context.store.view
     nodes = [node.id for node in ready_nodes(view) if not only or {node.id, node.name} & only]
     results, reasons = await read_every(
-        *(context, "GET", "/containers/json", listed),
+        *(context, "GET", "/containers/json", read_list),
         version=version,
         query=query,
         seconds=LIST_SECONDS,
@@ -98,7 +98,7 @@ async def every_list(
     return entries, warning_header(view, {**reasons, **complaints(view, others)})
 
 
-async def listed(reply: EngineReply) -> list[Container]:
+async def read_list(reply: EngineReply) -> list[Container]:
     """Read an engine's list of containers."""
     return await reply.listed(Container)
 
@@ -164,7 +164,7 @@ ROUTES = (Route("GET", "/containers/json", list_containers, needs=Role.VIEWER),)
 Entry: TypeAlias = dict[str, Any]
 
 
-async def made_between(context: Context, entries: Iterable[Entry], filters: Filters) -> list[Entry]:
+async def created_between(context: Context, entries: Iterable[Entry], filters: Filters) -> list[Entry]:
     """Return the containers that were made before and since those that the filters of these names say.
 
     Raises:
@@ -177,7 +177,7 @@ async def made_between(context: Context, entries: Iterable[Entry], filters: Filt
     times = await _instants(context, [each for each in entries if each["Created"] in map(int, bounds)])
 
     def between(entry: Entry) -> bool:
-        made = _made(entry, times)
+        made = _created_at(entry, times)
         return (newest is None or made < newest) and (oldest is None or made > oldest)
 
     return [each for each in entries if between(each)]
@@ -192,10 +192,10 @@ async def newest_first(context: Context, entries: Iterable[Entry], limit: int) -
     last = found[limit - 1]["Created"]
     same = [each for each in found if each["Created"] == last]
     times = await _instants(context, same) if len(same) > 1 else {}
-    return sorted(found, key=lambda each: _made(each, times), reverse=True)[:limit]
+    return sorted(found, key=lambda each: _created_at(each, times), reverse=True)[:limit]
 
 
-def _made(entry: Entry, times: Mapping[str, float]) -> float:
+def _created_at(entry: Entry, times: Mapping[str, float]) -> float:
     return times.get(entry["Id"], float(entry["Created"]))
 
 

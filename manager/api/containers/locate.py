@@ -55,7 +55,7 @@ async def locate(context: Context, reference: str) -> Found:
     task = _task_of(view, reference)
     if task is not None:
         return Found(task.node_id, task.container, task.name)
-    return await _named(context, reference.removeprefix("/")) or await look(context, reference)
+    return await _find_by_name(context, reference.removeprefix("/")) or await look(context, reference)
 
 
 def _task_of(view: View, reference: str) -> Task | None:
@@ -73,11 +73,11 @@ def _task_of(view: View, reference: str) -> Task | None:
     found = [task for task in view.tasks.of_container(reference) if task.container.startswith(reference)]
     nodes = {task.node_id for task in found}
     if len(nodes) > 1:
-        raise disputed(view, reference, nodes, ": use the name of its task")
+        raise several_owners(view, reference, nodes, ": use the name of its task")
     return found[0] if found else None
 
 
-async def _named(context: Context, name: str) -> Found | None:
+async def _find_by_name(context: Context, name: str) -> Found | None:
     """Return the container that was given a name through this API, if it is still there by that name."""
     known = context.containers.named(name)
     if known is None:
@@ -97,7 +97,7 @@ async def look(context: Context, reference: str) -> Found:
     """
     view = context.store.view
     asked = {asyncio.ensure_future(_inspect(context, node.id, reference)): node.id for node in ready_nodes(view)}
-    said = Said()
+    said = NodeAnswers()
     waiting = set(asked)
     deadline = asyncio.get_running_loop().time() + LOOK_SECONDS
     try:
@@ -119,7 +119,7 @@ async def look(context: Context, reference: str) -> Found:
 
 
 @dataclass(slots=True)
-class Said:
+class NodeAnswers:
     """What nodes said when they were asked for a container.
 
     `silent` are the names of those that should have answered and did not, `ambiguous` what engines say of which several
@@ -131,7 +131,7 @@ class Said:
     ambiguous: list[EngineError] = field(default_factory=list)
 
 
-def _collect(each: asyncio.Future[Found | None], node: str, said: Said) -> None:
+def _collect(each: asyncio.Future[Found | None], node: str, said: NodeAnswers) -> None:
     try:
         result = each.result()
     except Unavailable:
@@ -166,7 +166,7 @@ async def _inspect(context: Context, node_id: str, reference: str) -> Found | No
     return found
 
 
-def choose(reference: str, said: Said, view: View) -> Found:
+def choose(reference: str, said: NodeAnswers, view: View) -> Found:
     """Choose what is meant among what the nodes have: an id before a name before a prefix. Pure.
 
     What looks like an id is not meant for a name: no node can give a container the beginning of another's id for one.
@@ -191,7 +191,7 @@ def choose(reference: str, said: Said, view: View) -> Found:
         raise EngineError(404, f"No such container: {reference}{missing}")
     if len(matches) > 1:
         if len({one.id for one in matches}) == 1:
-            raise disputed(view, matches[0].id[:12], [one.node_id for one in matches])
+            raise several_owners(view, matches[0].id[:12], [one.node_id for one in matches])
         where = ", ".join(sorted(f"{one.id[:12]} on {node_name(view, one.node_id)}" for one in matches))
         raise EngineError(400, f"{reference} means several containers: {where}: use one of these IDs")
     return matches[0]
@@ -268,7 +268,7 @@ def _complaints(view: View, others: Mapping[tuple[str, str], str]) -> Iterator[t
         yield node_id, f"it lists container {full_id[:12]}, which is on node {node_name(view, holder)}{more}"
 
 
-def disputed(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
+def several_owners(view: View, reference: str, nodes: Collection[str], hint: str = "") -> EngineError:
     """Word that several nodes say they have one container."""
     names = ", ".join(sorted(node_name(view, node_id) for node_id in nodes))
     text = f"nodes {names} all claim container {reference}, which can be on one node only{hint}"

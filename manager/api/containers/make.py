@@ -10,9 +10,9 @@ import msgspec
 
 from common.errors import SwarmError, Unavailable
 from manager.api.call import JSON, Call
-from manager.api.containers.attachments import attached, bind
+from manager.api.containers.attachments import attach_container, bind
 from manager.api.containers.networks import engine_ends, with_networks
-from manager.api.containers.request import Wanted
+from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
 from manager.api.engine.proxy import EngineReply, ask
 from manager.api.engine.types import Created
@@ -20,7 +20,9 @@ from manager.api.engine.types import Created
 CREATE_SECONDS = 180.0
 
 
-async def make(context: Context, call: Call, node_id: str, _wanted: Wanted, body: Mapping[str, Any]) -> EngineReply:
+async def make(
+    context: Context, call: Call, node_id: str, _wanted: RequestedContainer, body: Mapping[str, Any]
+) -> EngineReply:
     """Have the engine make a container; `body` is meant for it as it is.
 
     Raises:
@@ -42,10 +44,10 @@ async def make(context: Context, call: Call, node_id: str, _wanted: Wanted, body
 
 
 async def make_attached(
-    context: Context, call: Call, node_id: str, wanted: Wanted, body: Mapping[str, Any]
+    context: Context, call: Call, node_id: str, wanted: RequestedContainer, body: Mapping[str, Any]
 ) -> EngineReply:
     """Have the engine make a container in networks of the cluster; errors as `make`, and as `attachments.attached`."""
-    async with attached(context, wanted.attachment(node_id)) as attachment:
+    async with attach_container(context, wanted.attachment(node_id)) as attachment:
         first, *others = engine_ends(attachment, wanted.endpoints)
         reply = await make(context, call, node_id, wanted, with_networks(body, attachment, first))
         container_id = reply.read(Created)["Id"]

@@ -48,7 +48,7 @@ def check_claims(context: Context, name: str, since: float) -> None:
 
 
 @asynccontextmanager
-async def claimed_name(context: Context, name: str, node_id: str, but: str = "") -> AsyncIterator[None]:
+async def claim_name(context: Context, name: str, node_id: str, but: str = "") -> AsyncIterator[None]:
     """Hold a name while something is given it.
 
     Raises:

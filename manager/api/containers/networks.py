@@ -17,7 +17,7 @@ from common.model import Network, NetworkAttachment
 from common.model.attachment import ATTACHMENT_LABEL, AttachedEnd, AttachedNetwork
 from common.model.naming import Model
 from common.net.addressing import ipv4_in, prefix_of, with_ipv4
-from manager.allocate.attachments import asked_range, check_address, holder_of, lease_around
+from manager.allocate.attachments import check_address, holder_of, lease_around, requestable_range
 from manager.api.engine.presence import node_name
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import convert, normal
@@ -29,15 +29,15 @@ _RESOLV = "/etc/resolv.conf"
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 
 
-class IpamWanted(Model):
+class RequestedIpam(Model):
     ipv4_address: str = ""
     ipv6_address: str = ""
 
 
-class EndpointWanted(Model):
+class RequestedEndpoint(Model):
     """One entry of `EndpointsConfig`, as far as it is ours to read."""
 
-    ipam_config: IpamWanted | None = None
+    ipam_config: RequestedIpam | None = None
     aliases: tuple[str, ...] | None = None
     links: tuple[str, ...] | None = None
 
@@ -55,7 +55,7 @@ def of_cluster(name: str) -> bool:
     return bool(name) and name != "default" and not predefined_name(name) and not name.startswith("container:")
 
 
-def asked_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple[AttachedNetwork, ...]:
+def read_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple[AttachedNetwork, ...]:
     """Read the networks of the cluster that a create body names; empty when it names none.
 
     Raises:
@@ -74,7 +74,7 @@ def asked_networks(mode: str, endpoints: Mapping[str, Any], view: View) -> tuple
     for name in wanted:
         network = attachable(view, name)
         if network.id not in found or endpoints.get(name):
-            found[network.id] = asked_network(network, endpoints.get(name))
+            found[network.id] = read_network(network, endpoints.get(name))
     return tuple(found.values())
 
 
@@ -99,15 +99,15 @@ def attachable(view: View, name: str) -> Network:
     return network
 
 
-def asked_network(network: Network, endpoint: Any) -> AttachedNetwork:
+def read_network(network: Network, endpoint: Any) -> AttachedNetwork:
     """Read how a container is to be in a network.
 
     Raises:
         EngineError: 400, a field is of the wrong type, or an address that networks do not give out.
 
     """
-    wanted = convert(EndpointWanted, normal(EndpointWanted, endpoint or {}))
-    ipam = wanted.ipam_config or IpamWanted()
+    wanted = convert(RequestedEndpoint, normal(RequestedEndpoint, endpoint or {}))
+    ipam = wanted.ipam_config or RequestedIpam()
     address = _address_behind(network, ipam) if ipam.ipv6_address else ipam.ipv4_address
     aliases = tuple(dict.fromkeys(wanted.aliases or ()))
     links = links_by_name(map(parse_link, wanted.links or ()))
@@ -119,7 +119,7 @@ def links_by_name(links: Iterable[Link]) -> dict[str, str]:
     return {link.alias: link.target[:12] if _FULL_ID.fullmatch(link.target) else link.target for link in links}
 
 
-def _address_behind(network: Network, ipam: IpamWanted) -> str:
+def _address_behind(network: Network, ipam: RequestedIpam) -> str:
     """Return the IPv4 address that the IPv6 one which is asked for follows from: it is all that is given out."""
     prefix = prefix_of(config.subnet for config in network.subnets)
     if prefix is None:
@@ -129,7 +129,7 @@ def _address_behind(network: Network, ipam: IpamWanted) -> str:
     except ValueError:
         raise invalid(f"invalid IPv6 address {ipam.ipv6_address!r} for network {network.name}") from None
     if address is None or ipam.ipv4_address not in ("", str(address)):
-        ipv4 = ipam.ipv4_address or str(asked_range(network)[0])
+        ipv4 = ipam.ipv4_address or str(requestable_range(network)[0])
         raise invalid(
             f"containers of network {network.name} cannot have the address {ipam.ipv6_address}: theirs is {prefix} "
             f"with their IPv4 address at its end, as {with_ipv4(prefix, IPv4Address(ipv4))} for {ipv4}"
@@ -165,13 +165,13 @@ def check_addresses(view: View, networks: tuple[AttachedNetwork, ...]) -> frozen
         network = view.networks.get(each.target)
         if network is None:
             continue
-        address = _checked(view, network, each.address)
+        address = _check_address(view, network, each.address)
         holder = holder_of(network, address)
         nodes &= {holder} if holder else {node for node in nodes if node not in network.leases}
     return frozenset(nodes) if asked else None
 
 
-def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
+def leased_networks(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
     """Yield the networks of an attachment whose parts its node must get for the addresses that are asked for.
 
     Raises:
@@ -184,7 +184,7 @@ def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
             raise invalid(f"network {each.target} not found: it has just been removed")
         if not each.address or attachment.end_in(each.target) is not None:
             continue
-        given = lease_around(network, attachment.node_id, _checked(view, network, each.address), len(view.nodes))
+        given = lease_around(network, attachment.node_id, _check_address(view, network, each.address), len(view.nodes))
         if given is None:
             parts = ", ".join(sorted(f"{node_name(view, node_id)} {cidr}" for node_id, cidr in network.leases.items()))
             raise EngineError(
@@ -196,7 +196,7 @@ def leased(view: View, attachment: NetworkAttachment) -> Iterator[Network]:
         yield given
 
 
-def _checked(view: View, network: Network, text: str) -> Any:
+def _check_address(view: View, network: Network, text: str) -> Any:
     try:
         return check_address(view, network, text)
     except InvalidArgument as error:
@@ -263,7 +263,7 @@ def _get(body: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in body.items() if key.lower() == name.lower()), None)
 
 
-def given_endpoints(endpoints: Mapping[str, Any], view: View) -> dict[str, Any]:
+def endpoints_by_network(endpoints: Mapping[str, Any], view: View) -> dict[str, Any]:
     """Return what a client said of each network, by the network's id."""
     networks = ((find_network(view, name), value) for name, value in endpoints.items())
     return {network.id: value for network, value in networks if network is not None}

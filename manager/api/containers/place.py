@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from common.model import Task, TaskState, TaskStatus
 from common.model.service import Reservations, Resources, TaskSpec
 from common.net.addressing import one_address
-from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, labelled_amount
+from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL, amount_of_label
 from manager.api.containers.index import Claim, Port
-from manager.api.containers.request import MARK_LABEL, PORTS_LABEL, Wanted, host_port, labelled_ports
+from manager.api.containers.request import MARK_LABEL, PORTS_LABEL, RequestedContainer, host_port, ports_of_label
 from manager.api.engine.types import Container
 from manager.api.errors import EngineError
 from manager.api.logs.stream import TASK_LABEL
@@ -25,7 +25,7 @@ _RUNNING = frozenset({"running", "paused", "restarting"})
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class NodeFacts:
     """What is known of one node besides the store: its engine's list of all containers, and whether it has the image.
 
     `volumes` are those of the asked-for ones that it has.
@@ -37,7 +37,11 @@ class Seen:
 
 
 def place(
-    view: View, wanted: Wanted, seen: Mapping[str, Seen], claims: Iterable[Claim], only: Collection[str] | None = None
+    view: View,
+    wanted: RequestedContainer,
+    seen: Mapping[str, NodeFacts],
+    claims: Iterable[Claim],
+    only: Collection[str] | None = None,
 ) -> str:
     """Return the id of the node that a container goes to, among those `seen` (and in `only`).
 
@@ -61,7 +65,7 @@ def place(
     raise EngineError(409, f"no suitable node for the container ({_why(load, rules, nodes, only)})")
 
 
-def _load(view: View, seen: Mapping[str, Seen], claims: Iterable[Claim]) -> ClusterLoad:
+def _load(view: View, seen: Mapping[str, NodeFacts], claims: Iterable[Claim]) -> ClusterLoad:
     """Return the load of all tasks, of plain containers and of those that are being made."""
     load = ClusterLoad.of(view)
     for node_id, each in seen.items():
@@ -71,7 +75,7 @@ def _load(view: View, seen: Mapping[str, Seen], claims: Iterable[Claim]) -> Clus
                 load.add(_as_task(node_id, container))
     for number, claim in enumerate(claims):
         spec = _spec(claim.nano_cpus, claim.memory)
-        load.add(_placed(f"claim-{number}", claim.node_id, spec, claim.ports))
+        load.add(_placement_task(f"claim-{number}", claim.node_id, spec, claim.ports))
     return load
 
 
@@ -79,22 +83,22 @@ def _as_task(node_id: str, container: Container) -> Task:
     """Return the task that weighs what a plain container does. An ended one keeps its ports: it may start again."""
     labels = container.get("Labels") or {}
     runs = container.get("State") in _RUNNING or (container.get("State") == "created" and MARK_LABEL in labels)
-    spec = _spec(labelled_amount(labels, CPUS_LABEL), labelled_amount(labels, MEMORY_LABEL)) if runs else TaskSpec()
-    return _placed(container["Id"], node_id, spec, tuple(dict.fromkeys(_ports(container, labels))))
+    spec = _spec(amount_of_label(labels, CPUS_LABEL), amount_of_label(labels, MEMORY_LABEL)) if runs else TaskSpec()
+    return _placement_task(container["Id"], node_id, spec, tuple(dict.fromkeys(_ports(container, labels))))
 
 
 def _ports(container: Container, labels: Mapping[str, str]) -> Iterator[Port]:
     for port in container.get("Ports") or ():
         if number := port.get("PublicPort"):
             yield Port(port.get("Type", "tcp"), number, one_address(port.get("IP", "")))
-    yield from labelled_ports(labels.get(PORTS_LABEL, ""))
+    yield from ports_of_label(labels.get(PORTS_LABEL, ""))
 
 
 def _spec(nano_cpus: int, memory: int) -> TaskSpec:
     return TaskSpec(resources=Resources(reservations=Reservations(nano_cpus=nano_cpus, memory_bytes=memory)))
 
 
-def _placed(task_id: str, node_id: str, spec: TaskSpec, ports: tuple[Port, ...]) -> Task:
+def _placement_task(task_id: str, node_id: str, spec: TaskSpec, ports: tuple[Port, ...]) -> Task:
     return Task(
         id=task_id,
         spec=spec,
@@ -105,7 +109,9 @@ def _placed(task_id: str, node_id: str, spec: TaskSpec, ports: tuple[Port, ...])
     )
 
 
-def _preferences(nodes: list[NodeLoad], wanted: Wanted, seen: Mapping[str, Seen]) -> Iterator[list[NodeLoad]]:
+def _preferences(
+    nodes: list[NodeLoad], wanted: RequestedContainer, seen: Mapping[str, NodeFacts]
+) -> Iterator[list[NodeLoad]]:
     """Yield the nodes to try, the preferred ones first."""
     with_volumes = [node for node in nodes if wanted.volumes and seen[node.id].volumes >= set(wanted.volumes)]
     for group in (with_volumes, nodes):
@@ -128,7 +134,7 @@ def _why(load: ClusterLoad, rules: Pipeline, nodes: list[NodeLoad], only: Collec
     return f"{text}; {silent} did not answer" if silent else text
 
 
-def _check_mesh(view: View, wanted: Wanted) -> None:
+def _check_mesh(view: View, wanted: RequestedContainer) -> None:
     """Refuse a port that a service has on every node."""
     asked = {(port.protocol, port.number) for port in wanted.ports}
     for service in view.services if asked else ():

@@ -33,7 +33,7 @@ from common.text.unmanaged_labels import CPUS_LABEL, MEMORY_LABEL
 from manager.api.call import Call
 from manager.api.containers.index import Port
 from manager.api.containers.list import NODE_LABEL
-from manager.api.containers.networks import Link, asked_networks, given_endpoints, links_by_name, parse_link
+from manager.api.containers.networks import Link, endpoints_by_network, links_by_name, parse_link, read_networks
 from manager.api.errors import invalid
 from manager.api.http.body import convert, normal, parse
 from manager.store.view import View
@@ -96,7 +96,7 @@ class ContainerCreate(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedContainer:
     """A container to be placed.
 
     `beside` are the containers that it must share a node with, `links` those that it has names for, `volumes` the named
@@ -149,7 +149,7 @@ def host_port(port: Port) -> PortConfig:
     return PortConfig(protocol=port.protocol, published_port=port.number, publish_mode="host", host_ip=port.address)
 
 
-def read(call: Call, view: View) -> Wanted:
+def read(call: Call, view: View) -> RequestedContainer:
     """Read and check a request to create a container.
 
     Raises:
@@ -167,13 +167,13 @@ def read(call: Call, view: View) -> Wanted:
     if name and _NAME.fullmatch(name) is None:
         raise invalid(f"Invalid container name ({name[:200]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     _check_labels(asked.labels)
-    networks = asked_networks(host.network_mode, asked.networking_config.endpoints_config, view)
+    networks = read_networks(host.network_mode, asked.networking_config.endpoints_config, view)
     links = tuple(map(parse_link, host.links))
     if networks and links:
         first = networks[0]
         first = msgspec.structs.replace(first, links={**links_by_name(links), **first.links})
         networks = (first, *networks[1:])
-    return Wanted(
+    return RequestedContainer(
         name=name.removeprefix("/"),
         image=asked.image,
         body=body,
@@ -186,7 +186,7 @@ def read(call: Call, view: View) -> Wanted:
         links=links,
         volumes=tuple(_volumes(host)),
         networks=networks,
-        endpoints=given_endpoints(asked.networking_config.endpoints_config, view) if networks else {},
+        endpoints=endpoints_by_network(asked.networking_config.endpoints_config, view) if networks else {},
         hostname=asked.hostname,
         dns=_dns(host),
         publishes=bool(host.port_bindings) or host.publish_all_ports,
@@ -241,7 +241,7 @@ def _volumes(host: HostConfig) -> Iterator[str]:
             yield source
 
 
-def marked(wanted: Wanted, image_labels: Mapping[str, str]) -> dict[str, Any]:
+def engine_body(wanted: RequestedContainer, image_labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the body for the engine: with our labels, without what was meant for the scheduler alone.
 
     An image that was committed from a task's container carries the labels that made that one an agent's own: they are
@@ -270,8 +270,8 @@ def _take(body: dict[str, Any], name: str) -> Any:
     return found
 
 
-def labelled_ports(text: str) -> tuple[Port, ...]:
-    """Read the label that `marked` has written; what others made of it is left out."""
+def ports_of_label(text: str) -> tuple[Port, ...]:
+    """Read the label that `engine_body` has written; what others made of it is left out."""
     ports = []
     for each in text.split(",")[:_MOST_PORTS]:
         where, _, protocol = each.partition("/")

@@ -9,21 +9,21 @@ from urllib.parse import parse_qsl, urlencode
 
 from common.model.client import Role
 from manager.api.call import Answer, Call, Relay, Reply
-from manager.api.containers.attachments import attachment_of, noticed
+from manager.api.containers.attachments import attachment_of, wait_until_noticed
 from manager.api.containers.image import with_image
 from manager.api.containers.list import warning_header, with_node
 from manager.api.containers.locate import Found, locate
-from manager.api.containers.names import claimed_name
+from manager.api.containers.names import claim_name
 from manager.api.context import Context
 from manager.api.engine.hijack import hijack
 from manager.api.engine.presence import node_name
-from manager.api.engine.proxy import ask, forward, pruned, pruned_items, raw_query, read_every, without_hops
+from manager.api.engine.proxy import ask, forward, merge_pruned, raw_query, read_every, read_pruned, without_hops
 from manager.api.engine.types import ContainerInspect
 from manager.api.errors import invalid
-from manager.api.images.bring import tagged
+from manager.api.images.bring import tagged_name
 from manager.api.images.own import refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import Done, record
+from manager.api.images.record import NameChange, record
 from manager.api.networks.attachment_view import with_cluster_networks, with_names
 from manager.api.router import Handler, Route
 from manager.api.services.container_validation import is_image
@@ -101,7 +101,7 @@ def starting(suffix: str) -> Handler:
             seconds=None,
         )
         if reply.ok:
-            await noticed(context, found.id)
+            await wait_until_noticed(context, found.id)
         return reply.answer()
 
     return handler
@@ -111,7 +111,7 @@ async def rename_container(context: Context, call: Call) -> Reply:
     """Rename a container; a name is taken once in the whole cluster."""
     found = await locate(context, call.params["id"])
     name = call.query.get("name", "")
-    async with claimed_name(context, name, found.node_id, but=found.id):
+    async with claim_name(context, name, found.node_id, but=found.id):
         path = f"/containers/{found.id}/rename"
         reply = await ask(context, found.node_id, "POST", path, version=call.version, query={"name": name})
     if reply.ok:
@@ -124,14 +124,14 @@ async def commit(context: Context, call: Call) -> Reply:
     reference = call.query.get("container", "")
     if not reference:
         raise invalid("commit: the query does not name a container")
-    names = [tagged(call.query)] if call.query.get("repo") else []
+    names = [tagged_name(call.query)] if call.query.get("repo") else []
     refuse_own(names)
     found = await locate(context, reference)
     given = parse_qsl(raw_query(call), keep_blank_values=True)
     query = urlencode([("container", found.id), *(pair for pair in given if pair[0] != "container")])
 
     async def committed(_: Progress) -> None:
-        await record(context, Done("commit", call.caller, found.node_id), filter(is_image, names))
+        await record(context, NameChange("commit", call.caller, found.node_id), filter(is_image, names))
 
     return forward(context, found.node_id, call, "/commit", query=query, hearer=Listener(committed))
 
@@ -141,12 +141,12 @@ async def prune_containers(context: Context, call: Call) -> Reply:
     call.filters(_PRUNE_FILTERS)
     query = raw_query(call)
     results, reasons = await read_every(
-        context, "POST", "/containers/prune", pruned_items, version=call.version, query=query, seconds=PRUNE_SECONDS
+        context, "POST", "/containers/prune", read_pruned, version=call.version, query=query, seconds=PRUNE_SECONDS
     )
     for node_id, result in results.items():
         for full_id in result.get("ContainersDeleted") or ():
             context.containers.forget(full_id, node_id)
-    value = pruned("ContainersDeleted", results.values())
+    value = merge_pruned("ContainersDeleted", results.values())
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 

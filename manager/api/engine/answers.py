@@ -35,7 +35,7 @@ def read(text: bytes, kind: type[T]) -> T:
 
     """
     value = decode(text)
-    _converted(value, kind)
+    _convert(value, kind)
     return value  # type: ignore[no-any-return]  # it was checked to be one
 
 
@@ -67,10 +67,10 @@ def read_exactly(text: bytes, kind: type[T]) -> T:
         WrongJson: as `read`.
 
     """
-    return _converted(decode(text), kind)
+    return _convert(decode(text), kind)
 
 
-def _converted(value: Any, kind: type[T]) -> T:
+def _convert(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:

@@ -29,8 +29,8 @@ from manager.api.engine.proxy import (
     bad_answer,
     check_head,
     engine_target,
+    forwarded_headers,
     notice,
-    passed_on,
     raw_query,
     unreachable,
     without_hops,
@@ -74,7 +74,7 @@ class Head:
     def to_client(self) -> bytes:
         """Write the head of a stream anew, with what a client has to know and nothing else."""
         lines = [f"HTTP/1.1 {self.status} {'UPGRADED' if self.status == 101 else 'OK'}"]
-        lines += [f"{name}: {value}" for name, value in passed_on(self.headers).items()]
+        lines += [f"{name}: {value}" for name, value in forwarded_headers(self.headers).items()]
         if self.status == 101:
             found = {name: self.headers.get(name, "") for name in _OF_AN_UPGRADE}
             lines.append("Connection: Upgrade")
@@ -178,7 +178,7 @@ async def _pass_on(reader: asyncio.StreamReader, head: Head, name: str, exchange
         body = await reader.readexactly(head.length)
     except asyncio.IncompleteReadError:
         raise ConnectionResetError("it closed the connection before its answer was complete") from None
-    await exchange.start(head.status, passed_on(head.headers))
+    await exchange.start(head.status, forwarded_headers(head.headers))
     if body:
         await exchange.send(body)
 

@@ -170,7 +170,7 @@ class EngineReply:
             BadAnswer: it says that it is JSON, and is not; names the node.
 
         """
-        headers = passed_on(self.headers)
+        headers = forwarded_headers(self.headers)
         content_type = headers.pop("Content-Type", JSON)
         if not self.ok:
             return Answer(self.status, {"message": self.message}, headers)
@@ -213,7 +213,7 @@ def without_hops(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}
 
 
-def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of an engine's answer that a client is to see: few, and these as an engine writes them."""
     lower = {name.lower(): value for name, value in headers.items()}
     found = {name: lower[name] for name in _TELLING if name in lower}
@@ -371,12 +371,12 @@ async def read_every(
     return results, reasons
 
 
-async def pruned_items(reply: EngineReply) -> Pruned:
+async def read_pruned(reply: EngineReply) -> Pruned:
     """Read what an engine says it has cleared away."""
     return reply.read(Pruned)
 
 
-def pruned(
+def merge_pruned(
     key: Literal["ContainersDeleted", "VolumesDeleted", "CachesDeleted"], results: Iterable[Pruned]
 ) -> dict[str, Any]:
     """Join what several engines say they have cleared away; `key` is where they list it."""
@@ -453,7 +453,7 @@ def forward(
                 started = True
                 # With its length, the client would know the end before the hearer does.
                 length = _length(response) if hearer is None else {}
-                await exchange.start(response.status, {**passed_on(response.headers), **length})
+                await exchange.start(response.status, {**forwarded_headers(response.headers), **length})
                 async for piece in response.content.iter_any():
                     if good and hearer is not None:
                         hearer.hear(piece)

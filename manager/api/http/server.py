@@ -66,7 +66,7 @@ class Shell:
             query={name: request.query[name] for name in request.query},
             headers={name.lower(): value for name, value in request.headers.items()},
             raw_query=request.rel_url.raw_query_string,
-            repeated=_repeated(request.headers),
+            repeated=_repeated_headers(request.headers),
         )
         try:
             limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
@@ -161,7 +161,7 @@ class Shell:
         return response
 
 
-def _repeated(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
+def _repeated_headers(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
     found = {name.lower(): tuple(headers.getall(name)) for name in headers} if len(set(headers)) < len(headers) else {}
     return {name: values for name, values in found.items() if len(values) > 1}
 

@@ -15,7 +15,7 @@ from manager.api.engine.presence import is_ready
 from manager.api.errors import EngineError, invalid
 from manager.api.images.find import describe
 from manager.api.images.own import NO_NAMES, image_on, images_on, refuse_own
-from manager.api.images.record import Done, name_for
+from manager.api.images.record import NameChange, name_for
 from manager.api.lookup import find_node
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
@@ -99,7 +99,7 @@ async def _record(context: Context, call: Call, node: Node, name: str, there: st
     image = await image_on(context, node.id, there)
     if image is None:
         raise EngineError(404, f"No such image: {there} on node {node.name}")
-    return name_for(full_name(name), image, Done("adopt", call.caller, node.id))
+    return name_for(full_name(name), image, NameChange("adopt", call.caller, node.id))
 
 
 def _view(name: ImageName) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from manager.api.engine.proxy import forward
 from manager.api.images.builder import builder, for_engine
 from manager.api.images.own import parse_own, refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import Done, record
+from manager.api.images.record import NameChange, record
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
 
@@ -23,7 +23,7 @@ async def load(context: Context, call: Call) -> Reply:
 
     async def loaded(progress: Progress) -> None:
         names = [name for name in progress.loaded if is_image(name) and parse_own(name) is None]
-        await record(context, Done("load", call.caller, node_id), names)
+        await record(context, NameChange("load", call.caller, node_id), names)
 
     return forward(context, node_id, call, "/images/load", hearer=Listener(loaded))
 
@@ -33,34 +33,34 @@ async def create(context: Context, call: Call) -> Reply:
     if call.query.get("fromSrc"):
         return _import(context, call)
     node_id = builder(context)
-    wanted = pulled(call.query)
+    wanted = pulled_reference(call.query)
     refuse_own([wanted])
 
     async def done(progress: Progress) -> None:
         names = [wanted] if ":" in wanted.rpartition("/")[2] else [f"{wanted}:{tag}" for tag in progress.pulled]
-        await record(context, Done("pull", call.caller, node_id), filter(is_image, names))
+        await record(context, NameChange("pull", call.caller, node_id), filter(is_image, names))
 
     return forward(context, node_id, for_engine(context, node_id, call), "/images/create", hearer=Listener(done))
 
 
 def _import(context: Context, call: Call) -> Reply:
     node_id = builder(context)
-    names = [tagged(call.query)] if call.query.get("repo") else []
+    names = [tagged_name(call.query)] if call.query.get("repo") else []
     refuse_own(names)
 
     async def done(_: Progress) -> None:
-        await record(context, Done("import", call.caller, node_id), filter(is_image, names))
+        await record(context, NameChange("import", call.caller, node_id), filter(is_image, names))
 
     return forward(context, node_id, call, "/images/create", hearer=Listener(done))
 
 
-def tagged(query: Mapping[str, str]) -> str:
+def tagged_name(query: Mapping[str, str]) -> str:
     """Return the name that `repo` and `tag` of a query give."""
     repository, tag = query.get("repo", ""), query.get("tag", "")
     return f"{repository}:{tag}" if tag else with_tag(repository)
 
 
-def pulled(query: Mapping[str, str]) -> str:
+def pulled_reference(query: Mapping[str, str]) -> str:
     """Return the reference that a query asks to be pulled; without a tag, all tags of it are."""
     name, tag = query.get("fromImage", ""), query.get("tag", "")
     if not tag:

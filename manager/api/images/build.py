@@ -13,12 +13,12 @@ from manager.api.containers.list import warning_header
 from manager.api.containers.networks import of_cluster
 from manager.api.context import Context
 from manager.api.engine.hijack import hijack
-from manager.api.engine.proxy import forward, pruned, pruned_items, raw_query, read_every
+from manager.api.engine.proxy import forward, merge_pruned, raw_query, read_every, read_pruned
 from manager.api.errors import invalid
 from manager.api.images.builder import builder, for_engine
 from manager.api.images.own import parse_own, refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import Done, record
+from manager.api.images.record import NameChange, record
 from manager.api.lookup import find_network
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
@@ -42,7 +42,7 @@ async def build(context: Context, call: Call) -> Reply:
 
     async def built(progress: Progress) -> None:
         if progress.built:
-            await record(context, Done("build", call.caller, node_id), names)
+            await record(context, NameChange("build", call.caller, node_id), names)
 
     return forward(context, node_id, for_engine(context, node_id, call), "/build", hearer=Listener(built))
 
@@ -59,13 +59,13 @@ async def session(context: Context, call: Call) -> Reply:
 async def grpc(context: Context, call: Call) -> Reply:
     """Join a client with BuildKit's own interface."""
     node_id = builder(context)
-    return hijack(context, node_id, call, "/grpc", hearer=_Builds(context, Done("build", call.caller, node_id)))
+    return hijack(context, node_id, call, "/grpc", hearer=_Builds(context, NameChange("build", call.caller, node_id)))
 
 
 class _Builds:
     """Hears a client's builds, and writes their names down before the client hears that they are done."""
 
-    def __init__(self, context: Context, done: Done) -> None:
+    def __init__(self, context: Context, done: NameChange) -> None:
         self._context = context
         self._done = done
         self._solves: Solves | None = Solves()
@@ -98,9 +98,9 @@ async def prune(context: Context, call: Call) -> Reply:
     """Clear the build caches of all nodes: the builder may have been another."""
     query = raw_query(call)
     results, reasons = await read_every(
-        context, "POST", "/build/prune", pruned_items, version=call.version, query=query, seconds=PRUNE_SECONDS
+        context, "POST", "/build/prune", read_pruned, version=call.version, query=query, seconds=PRUNE_SECONDS
     )
-    value = pruned("CachesDeleted", results.values())
+    value = merge_pruned("CachesDeleted", results.values())
     return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from common.clock import rfc3339
 from common.model import ImageName
-from common.text.image_names import begins_with, full_name, is_id, is_id_prefix, pinned_id, with_tag
+from common.text.image_names import begins_with, full_name, is_id, is_id_prefix, pinned_digest, with_tag
 from manager.api.context import Context
 from manager.api.engine.proxy import ask_every
 from manager.api.errors import EngineError
 from manager.api.images.own import domains, engine_name, image_path, images_on, node_of, own_name, parse_own
 from manager.api.services.container_validation import is_image
-from manager.domain.image_use import named
+from manager.domain.image_use import image_record
 
 LOOK_SECONDS = 3.0
 
@@ -47,7 +47,7 @@ async def find_held(context: Context, reference: str) -> Located:
     if located.nodes:
         return located
     meaning = f": it is {describe(located.name)}" if located.name is not None else ""
-    raise EngineError(404, f"No such image: {_spelled(reference)}{meaning}; no connected node holds it")
+    raise EngineError(404, f"No such image: {_normalise(reference)}{meaning}; no connected node holds it")
 
 
 async def find_image(context: Context, reference: str) -> Located:
@@ -61,17 +61,15 @@ async def find_image(context: Context, reference: str) -> Located:
         raise EngineError(400, f"invalid reference format: {reference[:200]!r} is not an image name")
     if parse_own(reference) is not None:
         return await _find_own(context, reference)
-    name = named(context.store.view, reference)
+    name = image_record(context.store.view, reference)
     if name is not None:
         return Located(name.image_id, await holders(context, name.image_id), name)
-    image_id = pinned_id(reference)
+    image_id = pinned_digest(reference)
     if not image_id and is_id_prefix(reference):
-        image_id = await completed(context, reference)
+        image_id = await complete_id(context, reference)
     nodes = await holders(context, image_id) if image_id else ()
     if not nodes:
-        raise EngineError(
-            404, f"No such image: {_spelled(reference)}{await _known_to_single_nodes(context, reference)}"
-        )
+        raise EngineError(404, f"No such image: {_normalise(reference)}{await _describe_unadopted(context, reference)}")
     return Located(image_id, nodes)
 
 
@@ -84,7 +82,7 @@ def own_first(context: Context, nodes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(nodes, key=lambda node_id: (node_id != context.identity.node_id, node_id)))
 
 
-async def completed(context: Context, beginning: str) -> str:
+async def complete_id(context: Context, beginning: str) -> str:
     """Return the one image id that begins so: of those that have names, else of all that nodes hold; empty if none.
 
     Raises:
@@ -107,9 +105,9 @@ async def _find_own(context: Context, reference: str) -> Located:
     return Located(image_id, (node.id,), there=there)
 
 
-async def _known_to_single_nodes(context: Context, reference: str) -> str:
+async def _describe_unadopted(context: Context, reference: str) -> str:
     """Say which nodes have an image of their own by a name that no client has given; empty if none."""
-    if pinned_id(reference):
+    if pinned_digest(reference):
         return ""
     replies, _ = await ask_every(context, "GET", image_path(reference, "json"), seconds=LOOK_SECONDS)
     by_node = domains(context.store.view.nodes)
@@ -120,8 +118,8 @@ async def _known_to_single_nodes(context: Context, reference: str) -> str:
     return f"; nodes have their own by that name ({shown}): 'swarm-manager image adopt' makes one the cluster's"
 
 
-def _spelled(reference: str) -> str:
-    return reference if pinned_id(reference) else with_tag(reference)
+def _normalise(reference: str) -> str:
+    return reference if pinned_digest(reference) else with_tag(reference)
 
 
 def describe(name: ImageName) -> str:

@@ -15,12 +15,12 @@ from manager.api.containers.list import warning_header
 from manager.api.context import Context
 from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query, read_every
 from manager.api.engine.types import Image, Removed
-from manager.api.images.names import Naming, filtered, merge, unheld
+from manager.api.images.names import Naming, filter_by_name, merge, unheld
 from manager.api.images.own import NO_NAMES, image_path
 from manager.api.images.record import unname
 from manager.api.lookup import labels_match
 from manager.api.router import Route
-from manager.domain.image_use import Needed, needed
+from manager.domain.image_use import Needed, needed_images
 from manager.store.view import View
 
 LIST_SECONDS = 10.0
@@ -45,24 +45,24 @@ async def list_images(context: Context, call: Call) -> Reply:
     images = merge(by_node, naming)
     if not passed:
         images += unheld((image["Id"] for image in images), naming)
-    return Answer(value=filtered(images, filters), headers=warning)
+    return Answer(value=filter_by_name(images, filters), headers=warning)
 
 
 def _query(call: Call, filters: Mapping[str, list[str]]) -> str:
     """Return the client's query with other filters."""
     others = [part for part in raw_query(call).split("&") if part and part.partition("=")[0] != "filters"]
-    return "&".join([*others, *([f"filters={_quoted(filters)}"] if filters else [])])
+    return "&".join([*others, *([f"filters={_quote_filters(filters)}"] if filters else [])])
 
 
 async def _every_list(context: Context, query: str, version: str) -> tuple[dict[str, list[Image]], dict[str, str]]:
     """Ask all nodes for their images; the second is a `Warning` header that names those that did not answer."""
     found, reasons = await read_every(
-        context, "GET", "/images/json", _listed, version=version, query=query, seconds=LIST_SECONDS
+        context, "GET", "/images/json", _read_images, version=version, query=query, seconds=LIST_SECONDS
     )
     return found, warning_header(context.store.view, reasons)
 
 
-async def _listed(reply: EngineReply) -> list[Image]:
+async def _read_images(reply: EngineReply) -> list[Image]:
     return await reply.listed(Image)
 
 
@@ -76,10 +76,10 @@ async def prune(context: Context, call: Call) -> Reply:
     every = bool(filters.pop("dangling", frozenset({"true"})) & {"false", "0", "False"})
     excluded = filters.pop("label!", frozenset())
     asked = {name: sorted(values) for name, values in filters.items()} | ({} if every else {"dangling": ["true"]})
-    by_node, warning = await _every_list(context, f"shared-size=1&filters={_quoted(asked)}", call.version)
-    spared = _spared(context.store.view, every=every)
+    by_node, warning = await _every_list(context, f"shared-size=1&filters={_quote_filters(asked)}", call.version)
+    spared = _needed_images(context.store.view, every=every)
     doomed = {
-        node_id: [image for image in images if not spared.has(image) and not _labelled(image, excluded)]
+        node_id: [image for image in images if not spared.has(image) and not _has_label(image, excluded)]
         for node_id, images in by_node.items()
     }
 
@@ -96,9 +96,9 @@ async def prune(context: Context, call: Call) -> Reply:
     return Answer(value={"ImagesDeleted": unique or None, "SpaceReclaimed": space}, headers=warning)
 
 
-def _spared(view: View, *, every: bool) -> Needed:
+def _needed_images(view: View, *, every: bool) -> Needed:
     """Return what stays: what services need and, unless all that is not used goes, what has a name in the cluster."""
-    kept = needed(view)
+    kept = needed_images(view)
     named = frozenset() if every else frozenset(name.image_id for name in view.image_names)
     return Needed(kept.digests | named, kept.names)
 
@@ -113,7 +113,7 @@ async def _unname(
     listed = {(node_id, image["Id"]) for node_id, images in by_node.items() for image in images}
     held = {image_id for _, image_id in listed - gone}
     pruned = {image_id for _, image_id in gone}
-    kept = needed(context.store.view).digests
+    kept = needed_images(context.store.view).digests
 
     def lost(name: ImageName) -> bool:
         return name.image_id not in held | kept and (all_told or name.image_id in pruned)
@@ -144,11 +144,11 @@ def _own_size(image: Image) -> int:
     return max(0, int(image.get("Size", 0)) - max(0, int(image.get("SharedSize", -1))))
 
 
-def _labelled(image: Image, excluded: frozenset[str]) -> bool:
+def _has_label(image: Image, excluded: frozenset[str]) -> bool:
     return any(labels_match(image.get("Labels") or {}, {label}) for label in excluded)
 
 
-def _quoted(filters: Mapping[str, list[str]]) -> str:
+def _quote_filters(filters: Mapping[str, list[str]]) -> str:
     return quote(msgspec.json.encode(filters).decode())
 
 

@@ -59,11 +59,11 @@ class Naming:
 
     def inspected(self, node_id: str, image: Mapping[str, Any]) -> Entry:
         """Return an inspected image likewise, and who gave it its names."""
-        given = [_given(name) for name in self.view.image_names.of_image(image["Id"])]
+        given = [_name_entry(name) for name in self.view.image_names.of_image(image["Id"])]
         return {**self.shown(node_id, image), "ClusterNames": sorted(given, key=lambda each: each["Name"])}
 
 
-def _given(name: ImageName) -> dict[str, Any]:
+def _name_entry(name: ImageName) -> dict[str, Any]:
     return {
         "Name": name.id,
         "How": name.how,
@@ -74,7 +74,7 @@ def _given(name: ImageName) -> dict[str, Any]:
     }
 
 
-def named(image: Mapping[str, Any]) -> bool:
+def has_name(image: Mapping[str, Any]) -> bool:
     """Whether an entry has any name or digest; to old clients, engines say in words that it has none."""
     return not NO_NAMES.issuperset([*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())])
 
@@ -93,7 +93,7 @@ def merge(by_node: Mapping[str, Iterable[Image]], naming: Naming) -> list[Entry]
                 into["Containers"] = max(into["Containers"], 0) + image["Containers"]
             nameless.update({image["Id"]: image} if NO_NAMES & {*(image.get("RepoTags") or ())} else {})
     for image_id, image in nameless.items():
-        if not named(merged[image_id]):
+        if not has_name(merged[image_id]):
             merged[image_id]["RepoTags"] = _words_for_none(image.get("RepoTags"))
             merged[image_id]["RepoDigests"] = _words_for_none(image.get("RepoDigests"))
     return sorted(merged.values(), key=lambda image: (-image.get("Created", 0), image["Id"]))
@@ -126,15 +126,15 @@ def _entry(name: ImageName, names: list[str]) -> Entry:
     }
 
 
-def filtered(images: Iterable[Entry], filters: Mapping[str, frozenset[str]]) -> list[Entry]:
+def filter_by_name(images: Iterable[Entry], filters: Mapping[str, frozenset[str]]) -> list[Entry]:
     """Apply the filters that go by names, `reference` and `dangling`, as the engine does."""
     patterns, dangling = filters.get("reference"), filters.get("dangling")
     kept = [_matching(image, patterns) for image in images] if patterns else list(images)
     if patterns:
-        kept = [image for image in kept if named(image)]
+        kept = [image for image in kept if has_name(image)]
     if dangling:
         wanted = bool(dangling & {"true", "1", "True"})
-        kept = [image for image in kept if wanted is not named(image)]
+        kept = [image for image in kept if wanted is not has_name(image)]
     return kept
 
 

@@ -35,7 +35,7 @@ async def image_on(context: Context, node_id: str, reference: str) -> ImageInspe
     reply = await ask(context, node_id, "GET", image_path(reference, "json"))
     if reply.status == HTTPStatus.NOT_FOUND:
         return None
-    image = _told(reply).read(ImageInspect)
+    image = _add_owner(reply).read(ImageInspect)
     if not is_id(image["Id"]):
         raise reply.wrong(f"image {reference} has the id {image['Id']}")
     return None if is_id(reference) and image["Id"] != reference else image
@@ -48,10 +48,10 @@ async def images_on(context: Context, node_id: str, *, seconds: float) -> list[I
         Unavailable: as `image_on`, or it does not answer in time.
 
     """
-    return await _told(await ask(context, node_id, "GET", "/images/json", seconds=seconds)).listed(Image)
+    return await _add_owner(await ask(context, node_id, "GET", "/images/json", seconds=seconds)).listed(Image)
 
 
-def _told(reply: EngineReply) -> EngineReply:
+def _add_owner(reply: EngineReply) -> EngineReply:
     if not reply.ok:
         raise Unavailable(f"the engine of node {reply.node} does not tell what images it has: {reply.message}")
     return reply

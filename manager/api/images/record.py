@@ -31,7 +31,7 @@ _MAX_WORD = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class NameChange:
     """What a client's call has done: `how` as in `ImageName`, by whom, and on which node."""
 
     how: str
@@ -39,7 +39,7 @@ class Done:
     node_id: str
 
 
-async def record(context: Context, done: Done, names: Iterable[str]) -> tuple[ImageName, ...]:
+async def record(context: Context, done: NameChange, names: Iterable[str]) -> tuple[ImageName, ...]:
     """Write down that these names mean what the engine has by them now; return the records.
 
     Names that the engine does not have are left out: another call has taken them away meanwhile.
@@ -85,7 +85,7 @@ async def unname(context: Context, given: Callable[[ImageName], bool], names: It
     await context.store.update(remove)
 
 
-def name_for(name: str, image: ImageInspect, done: Done) -> ImageName:
+def name_for(name: str, image: ImageInspect, done: NameChange) -> ImageName:
     """Return the record of a name for an image of an engine. Pure."""
     said = (each for each in image.get("RepoDigests") or () if is_image(each) and from_registry(name, (each,)))
     digests = tuple(islice(said, _MAX_DIGESTS))
@@ -103,7 +103,7 @@ def name_for(name: str, image: ImageInspect, done: Done) -> ImageName:
     )
 
 
-def renamed(known: ImageName, name: str, done: Done) -> ImageName:
+def with_name(known: ImageName, name: str, done: NameChange) -> ImageName:
     """Return the record of another name for an image of which one is known. Pure."""
     return ImageName(
         id=name,

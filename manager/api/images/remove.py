@@ -61,9 +61,9 @@ async def _remove_name(context: Context, call: Call, located: Located) -> list[R
     if replies and not good and not call.flag("force"):
         raise best(replies, reasons)[1].error()
     await unname(context, lambda each: each.image_id == name.image_id, [name.id])
-    removed = _merged([[{"Untagged": name.id}], *await _removed(good)])
+    removed = _merge_removed([[{"Untagged": name.id}], *await _read_removed(good)])
     if not context.store.view.image_names.of_image(name.image_id):
-        removed = _merged([removed, *await _removed(await _remove_copies(context, call, name.image_id))])
+        removed = _merge_removed([removed, *await _read_removed(await _remove_copies(context, call, name.image_id))])
     return removed
 
 
@@ -80,7 +80,7 @@ async def _remove_image(context: Context, call: Call, located: Located) -> list[
     if not good:
         raise best(replies, reasons)[1].error()
     await unname(context, lambda each: each.image_id == located.image_id, names)
-    return _merged([[{"Untagged": name} for name in sorted(names)], *await _removed(good)])
+    return _merge_removed([[{"Untagged": name} for name in sorted(names)], *await _read_removed(good)])
 
 
 async def _remove_copies(context: Context, call: Call, image_id: str) -> list[EngineReply]:
@@ -102,7 +102,7 @@ async def _on_each(context: Context, nodes: Sequence[str], reference: str) -> Ma
     return {node_id: image for node_id, image in found.items() if image is not None}
 
 
-async def _removed(replies: Iterable[EngineReply]) -> list[list[Removed]]:
+async def _read_removed(replies: Iterable[EngineReply]) -> list[list[Removed]]:
     """Read what engines say they have removed; one that says nonsense has done it all the same, or not."""
     found = []
     for reply in replies:
@@ -113,7 +113,7 @@ async def _removed(replies: Iterable[EngineReply]) -> list[list[Removed]]:
     return found
 
 
-def _merged(lists: Iterable[list[Removed]]) -> list[Removed]:
+def _merge_removed(lists: Iterable[list[Removed]]) -> list[Removed]:
     """Join what was removed, each thing once."""
     return list({tuple(sorted(item.items())): item for items in lists for item in items}.values())
 

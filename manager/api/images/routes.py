@@ -16,16 +16,16 @@ from manager.api.engine.presence import node_name
 from manager.api.engine.proxy import EngineReply, ask, ask_all, forward, raw_query
 from manager.api.engine.types import ImageInspect
 from manager.api.errors import EngineError, invalid
-from manager.api.images.bring import tagged
+from manager.api.images.bring import tagged_name
 from manager.api.images.builder import builder, for_engine, has_credentials, own_engine
 from manager.api.images.find import Located, find_held, own_first
 from manager.api.images.names import Naming
 from manager.api.images.own import image_on, image_path, refuse_own
 from manager.api.images.progress import Listener, Progress
-from manager.api.images.record import Done, name_for, put, renamed
+from manager.api.images.record import NameChange, name_for, put, with_name
 from manager.api.router import Route
 from manager.api.services.container_validation import is_image
-from manager.domain.image_use import named
+from manager.domain.image_use import image_record
 
 ASK_SECONDS = 60.0
 
@@ -89,7 +89,7 @@ def best(replies: Mapping[str, EngineReply], reasons: Mapping[str, str]) -> tupl
 
 async def tag(context: Context, call: Call) -> Reply:
     """Give an image another name, in the cluster and on every node that holds it."""
-    given = tagged(call.query)
+    given = tagged_name(call.query)
     refuse_own([given])
     located = await find_held(context, call.params["name"])
     replies, reasons = await on_nodes(context, located.nodes, "POST", image_path(located.image_id, "tag"), call)
@@ -101,10 +101,10 @@ async def tag(context: Context, call: Call) -> Reply:
 
 async def _give(context: Context, call: Call, image_id: str, nodes: Sequence[str], given: str) -> None:
     """Write down that a name means this image from now on; `nodes` have given it that name."""
-    done = Done("tag", call.caller, nodes[0])
+    done = NameChange("tag", call.caller, nodes[0])
     known = next(iter(context.store.view.image_names.of_image(image_id)), None)
     if known is not None:
-        await put(context, [renamed(known, full_name(given), done)])
+        await put(context, [with_name(known, full_name(given), done)])
         return
     image = await image_on(context, nodes[0], image_id)
     if image is not None:
@@ -132,7 +132,7 @@ async def push(context: Context, call: Call) -> Reply:
             "worker that is ready: run 'swarm-worker join' there, or push from a host with its own engine",
         )
     reference = f"{base}:{tag_name}" if tag_name else with_tag(name)
-    names = [named(context.store.view, reference)] if tag_name else _of_repository(context, name)
+    names = [image_record(context.store.view, reference)] if tag_name else _of_repository(context, name)
     if not any(names):
         await find_held(context, reference)  # says what is wrong with it
     records = [each for each in names if each is not None]
@@ -182,7 +182,7 @@ async def _note_pushed(context: Context, call: Call, node_id: str, name: ImageNa
     image = await image_on(context, node_id, image_id)
     now = context.store.view.image_names.get(name.id)
     if image is not None and now is not None and now.image_id == name.image_id:
-        made = name_for(name.id, image, Done("push", call.caller, node_id))
+        made = name_for(name.id, image, NameChange("push", call.caller, node_id))
         await put(context, [msgspec.structs.replace(made, image_id=name.image_id)])
 
 
@@ -191,12 +191,12 @@ async def _note_pushed(context: Context, call: Call, node_id: str, name: ImageNa
 
 async def save(context: Context, call: Call) -> Reply:
     """Write an archive of one image, or of all of a repository's that are asked for without a tag."""
-    names = _meant(context, call.params["name"])
+    names = _names_to_save(context, call.params["name"])
     if len(names) > 1:
         return await _save(context, call, names)
     located = await find_held(context, names[0])
     node_id = located.nodes[0]
-    return forward(context, node_id, call, image_path(await _saved_as(context, node_id, located), "get"))
+    return forward(context, node_id, call, image_path(await _reference_on_node(context, node_id, located), "get"))
 
 
 async def save_several(context: Context, call: Call) -> Reply:
@@ -204,10 +204,10 @@ async def save_several(context: Context, call: Call) -> Reply:
     names = [value for key, value in parse_qsl(raw_query(call)) if key == "names"]
     if not names:
         raise invalid("no images to save: name them with 'names'")
-    return await _save(context, call, [each for name in names for each in _meant(context, name)])
+    return await _save(context, call, [each for name in names for each in _names_to_save(context, name)])
 
 
-def _meant(context: Context, reference: str) -> list[str]:
+def _names_to_save(context: Context, reference: str) -> list[str]:
     """Return the names of what is to be saved: without a tag those of the whole repository, as for an engine."""
     if "@" in reference or split_tag(reference)[1]:
         return [reference]
@@ -229,12 +229,12 @@ async def _save(context: Context, call: Call, names: Sequence[str]) -> Reply:
     if not together:
         raise EngineError(400, f"no node has all of {', '.join(names)}: save them one by one")
     node_id = next((each for each in together if all(each in one.nodes for one in found)), together[0])
-    saved = [("names", await _saved_as(context, node_id, each)) for each in found]
+    saved = [("names", await _reference_on_node(context, node_id, each)) for each in found]
     others = [(key, value) for key, value in query if key != "names"]
     return forward(context, node_id, call, "/images/get", query=urlencode([*others, *saved]))
 
 
-async def _saved_as(context: Context, node_id: str, located: Located) -> str:
+async def _reference_on_node(context: Context, node_id: str, located: Located) -> str:
     """Return what a node's engine is asked for: the name, which is in the archive then, where the client names one."""
     if located.name is None or "@" in located.name.id:
         return located.there or located.image_id

@@ -62,7 +62,7 @@ def with_cluster_networks(view: View, shown: Mapping[str, Any]) -> dict[str, Any
         if network is not None:
             networks[network.name] = {**(end or {}), "NetworkID": network.id}
         elif name != GATEWAY_NETWORK:
-            networks[name] = _predefined_end(name, end)
+            networks[name] = _predefined_endpoint(name, end)
     mode = host.get("NetworkMode", "")
     if mode == GATEWAY_NETWORK:
         own = (name for name in networks if ingress is None or name != ingress.name)
@@ -78,7 +78,7 @@ def _task_of(view: View, shown: Mapping[str, Any]) -> Task | None:
     return view.tasks.get(labels.get(TASK_LABEL, ""))
 
 
-def _predefined_end(name: str, end: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _predefined_endpoint(name: str, end: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Give an end in a network that every engine has the id by which `/networks` lists that network."""
     network = next((each for each in PREDEFINED if each.name == name), None)
     return {**end, "NetworkID": network.id} if network is not None and end and end.get("NetworkID") else end
@@ -99,13 +99,13 @@ def with_names(view: View, shown: dict[str, Any], attachment: NetworkAttachment 
         return shown
     settings, host = shown.get("NetworkSettings") or {}, shown.get("HostConfig") or {}
     ends = settings.get("Networks") or {}
-    named = {name: _named(end or {}, *asked[name]) if name in asked else end for name, end in ends.items()}
+    named = {name: _with_names(end or {}, *asked[name]) if name in asked else end for name, end in ends.items()}
     links = [f"/{other}:{shown['Name']}/{name}" for _, each in asked.values() for name, other in each.items()]
     host = {**host, "Links": links} if links else host
     return {**shown, "NetworkSettings": {**settings, "Networks": named}, "HostConfig": host}
 
 
-def _named(end: Mapping[str, Any], aliases: tuple[str, ...], links: Mapping[str, str]) -> dict[str, Any]:
+def _with_names(end: Mapping[str, Any], aliases: tuple[str, ...], links: Mapping[str, str]) -> dict[str, Any]:
     names = {"Aliases": list(dict.fromkeys((*aliases, *(end.get("Aliases") or ())))) or None}
     if links:
         names["Links"] = [f"{other}:{name}" for name, other in links.items()]

@@ -16,10 +16,10 @@ from common.model.naming import Model
 from common.text.image_names import GATEWAY_NETWORK, engine_network
 from common.wire.messages import MESH
 from manager.api.call import JSON, Answer, Call, Reply
-from manager.api.containers.attachments import attachment_of, joined, noticed, runs, without
+from manager.api.containers.attachments import attachment_of, join_network, runs, wait_until_noticed, without
 from manager.api.containers.locate import Found, locate
 from manager.api.containers.make import connect
-from manager.api.containers.networks import asked_network, attachable, check_addresses, endpoint
+from manager.api.containers.networks import attachable, check_addresses, endpoint, read_network
 from manager.api.context import Context
 from manager.api.engine.proxy import EngineReply, ask
 from manager.api.engine.types import ContainerInspect
@@ -50,7 +50,7 @@ async def connect_container(context: Context, call: Call) -> Reply:
     attachable(context.store.view, network.id)
     shown = await _inspect(context, found)
     _check(shown, network)
-    own = asked_network(network, asked.endpoint_config)
+    own = read_network(network, asked.endpoint_config)
     _check_node(context, found, own)
     present = attachment_of(context.store.view, found.id)
     if not runs(shown) and present is not None and any(each.target == network.id for each in present.networks):
@@ -63,9 +63,9 @@ async def connect_container(context: Context, call: Call) -> Reply:
             raise EngineError(403, f"endpoint with name {present.name} already exists in network {network.name}")
         return msgspec.structs.replace(present, networks=(*present.networks, own))
 
-    async with joined(context, network.id, wanted) as ready:
+    async with join_network(context, network.id, wanted) as ready:
         await _join(context, ready, network, own, shown, asked.endpoint_config)
-    await noticed(context, found.id)
+    await wait_until_noticed(context, found.id)
     return Answer(200)
 
 

@@ -17,7 +17,7 @@ from manager.api.lookup import any_prefix, find_network, labels_match, passes
 from manager.api.networks import encrypted
 from manager.api.networks.attachment_view import containers_view
 from manager.api.networks.requests import NetworkCreate, network_spec
-from manager.api.networks.view import PREDEFINED, network_view, predefined_view, task_address
+from manager.api.networks.view import PREDEFINED, network_view, task_address, view_predefined
 from manager.api.router import Route
 from manager.api.services.names import predefined_name
 from manager.store.transaction import Transaction
@@ -30,8 +30,8 @@ _PRUNE_FILTERS = frozenset({"label", "label!", "until"})
 async def list_networks(context: Context, call: Call) -> Reply:
     filters = call.filters(_FILTERS)
     view = context.store.view
-    used = _used(view)
-    shown = [*map(network_view, view.networks), *map(predefined_view, PREDEFINED)]
+    used = _used_names(view)
+    shown = [*map(network_view, view.networks), *map(view_predefined, PREDEFINED)]
     return Answer(value=[network for network in shown if _passes(network, filters, used)])
 
 
@@ -66,16 +66,16 @@ async def inspect_network(context: Context, call: Call) -> Reply:
     known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
     if known is None:
         raise NotFound(f"network {reference} not found")
-    return Answer(value=predefined_view(known, scope=scope or "local"))
+    return Answer(value=view_predefined(known, scope=scope or "local"))
 
 
 async def create_network(context: Context, call: Call) -> Reply:
-    network, warning = asked_network(call.decode(NetworkCreate), new_id(context.rng))
+    network, warning = new_network(call.decode(NetworkCreate), new_id(context.rng))
     warnings = [warning, await context.store.update(lambda tx: put_network(tx, network))]
     return Answer(201, {"Id": network.id, "Warning": "; ".join(filter(None, warnings))})
 
 
-def asked_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
+def new_network(body: NetworkCreate, network_id: str) -> tuple[Network, str]:
     """Return the network that a request asks for, without addresses, and a warning when it is not what was said.
 
     Raises:
@@ -142,7 +142,7 @@ def _check_unused(view: View, network: Network) -> None:
         raise refusal
 
 
-def _used(view: View) -> set[str]:
+def _used_names(view: View) -> set[str]:
     services = (service for service in view.services if not service.pending_delete)
     plain = (attachment for attachment in view.attachments if attachment.live)
     return {
@@ -157,7 +157,7 @@ async def prune_networks(context: Context, call: Call) -> Reply:
     await forget_gone(context, {n.id for n in context.store.view.networks if _prunable(n, filters, until)})
 
     def prune(tx: Transaction) -> list[str]:
-        used = _used(tx)
+        used = _used_names(tx)
         unused = [n for n in tx.networks if n.id not in used and _prunable(n, filters, until)]
         for network in unused:
             tx.remove(network)

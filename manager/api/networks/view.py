@@ -58,7 +58,7 @@ def network_view(network: Network) -> dict[str, Any]:
     )
 
 
-def predefined_view(network: Predefined, *, scope: str = "local") -> dict[str, Any]:
+def view_predefined(network: Predefined, *, scope: str = "local") -> dict[str, Any]:
     """Render one of the networks that exist on every engine."""
     return _resource(
         name=network.name,
@@ -150,11 +150,11 @@ def _gateways(pools: tuple[str, ...]) -> IPv4Network:
     return layout(pools).gateways
 
 
-def attached_view(network: Network) -> dict[str, Any]:
+def view_attached(network: Network) -> dict[str, Any]:
     """Render a network as it stands in a task's `NetworksAttachments`."""
     spec = network.spec
     result = head(network)
-    result["Spec"] = _attached_spec(network)
+    result["Spec"] = _view_spec(network)
     options = {_VNI_OPTION: str(network.vni)} if network.vni else {}
     result["DriverState"] = {"Name": spec.driver.name, **({"Options": options} if options else {})}
     result["IPAMOptions"] = {
@@ -164,7 +164,7 @@ def attached_view(network: Network) -> dict[str, Any]:
     return result
 
 
-def _attached_spec(network: Network) -> dict[str, Any]:
+def _view_spec(network: Network) -> dict[str, Any]:
     spec = network.spec
     result: dict[str, Any] = {
         "Name": spec.name,

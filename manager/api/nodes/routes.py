@@ -74,7 +74,7 @@ async def update_node(context: Context, call: Call) -> Reply:
         if spec.role != node.spec.role:
             authorise(call.caller, Role.ADMIN, "changing a node's role")
         _check_role_change(tx, node, spec)
-        tx.put(_renamed(tx, node, spec))
+        tx.put(_with_spec(tx, node, spec))
 
     await context.store.update(update)
     return Answer()
@@ -87,7 +87,7 @@ def _check(spec: NodeSpec) -> None:
         raise invalid(f'invalid Availability: "{spec.availability}"')
 
 
-def _renamed(view: View, node: Node, spec: NodeSpec) -> Node:
+def _with_spec(view: View, node: Node, spec: NodeSpec) -> Node:
     """Return a node with another spec, and so perhaps with another host name.
 
     Raises:
@@ -100,10 +100,10 @@ def _renamed(view: View, node: Node, spec: NodeSpec) -> Node:
         return changed
     if spec.name and not is_hostname(spec.name):
         raise invalid(f"invalid Name: {spec.name[:80]!r} is not a host name: use letters, digits, '.', '_' and '-'")
-    other = next((each for each in hostnames.called(view, spec.name) if each.id != node.id), None)
+    other = next((each for each in hostnames.nodes_called(view, spec.name) if each.id != node.id), None)
     if spec.name and other is not None:
         raise AlreadyExists(f"node {other.id} is called {other.name} already: remove it, or choose another name")
-    return hostnames.entered(view, changed)
+    return hostnames.with_new_name(view, changed)
 
 
 def _check_role_change(view: View, node: Node, spec: NodeSpec) -> None:

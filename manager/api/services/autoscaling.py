@@ -35,7 +35,7 @@ def check_autoscaling(spec: ServiceSpec) -> None:
         raise invalid(f"label {LABEL}: {name} is a share of what a task reserves: set {_RESERVATION[name]}")
 
 
-def shown(context: Context, service: Service) -> dict[str, Any]:
+def autoscaling_view(context: Context, service: Service) -> dict[str, Any]:
     """Render the last change of the number, and how the measurements stand; nothing of a service without a policy."""
     policy = autoscale.of(service.spec)
     if policy is None:
@@ -43,7 +43,7 @@ def shown(context: Context, service: Service) -> dict[str, Any]:
     now = context.clock.now()
     samples = context.measurements.fresh(service.id, policy.interval)
     tasks = context.store.view.tasks.of_service(service.id)
-    reading = autoscaling.told(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
+    reading = autoscaling.describe_load(service, policy, autoscaling.measure(service, policy, tasks, samples, now), now)
     result: dict[str, Any] = {"Reading": reading}
     status = service.autoscale_status
     if status is not None and status.scaled_at:

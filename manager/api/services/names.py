@@ -18,7 +18,7 @@ def resolve_networks(spec: ServiceSpec, view: View) -> ServiceSpec:
         EngineError: 400; a network does not exist, or a prefix fits several.
 
     """
-    networks = tuple(_resolved(attachment, view) for attachment in spec.attachments)
+    networks = tuple(_resolve_attachment(attachment, view) for attachment in spec.attachments)
     template = msgspec.structs.replace(spec.task_template, networks=networks)
     return msgspec.structs.replace(spec, task_template=template, networks=())
 
@@ -28,7 +28,7 @@ def predefined_name(reference: str) -> str:
     return next((known.name for known in PREDEFINED if reference in (known.name, known.id)), "")
 
 
-def _resolved(attachment: NetworkAttachmentConfig, view: View) -> NetworkAttachmentConfig:
+def _resolve_attachment(attachment: NetworkAttachmentConfig, view: View) -> NetworkAttachmentConfig:
     target = predefined_name(attachment.target)
     if not target:
         network = find_network(view, attachment.target)

@@ -16,7 +16,7 @@ from common.model.client import Role
 from common.model.service import ServiceSpec
 from common.model.update import ACTIVE, HALTED
 from common.spec.constraints import parse_all
-from common.text.image_names import pin, pinned_id
+from common.text.image_names import pin, pinned_digest
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
@@ -26,12 +26,12 @@ from manager.api.images.own import parse_own
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
 from manager.api.router import Route
-from manager.api.services.autoscaling import shown
+from manager.api.services.autoscaling import autoscaling_view
 from manager.api.services.names import resolve_networks
 from manager.api.services.validation import check_service
 from manager.api.services.view import service_view, status_view
 from manager.domain import hostnames
-from manager.domain.defaults import filled
+from manager.domain.defaults import fill_defaults
 from manager.domain.image_use import of_the_cluster
 from manager.domain.service_change import change_spec, new_service, roll_back
 from manager.domain.update_status import state_of
@@ -64,7 +64,7 @@ async def list_services(context: Context, call: Call) -> Reply:
         result = service_view(service, view, context.cache, now, defaults=call.flag("insertDefaults"))
         if not status:
             return result
-        return {**result, **shown(context, service), "ServiceStatus": status_view(view, service, down)}
+        return {**result, **autoscaling_view(context, service), "ServiceStatus": status_view(view, service, down)}
 
     def cost(service: Service) -> int:
         counted = status or state_of(service) in (*ACTIVE, *HALTED)
@@ -88,7 +88,7 @@ async def create_service(context: Context, call: Call) -> Reply:
     if not spec.name:
         spec = msgspec.structs.replace(spec, name=random_name(context.rng))
     check_service(spec)
-    spec = pinned(context.store.view, spec)
+    spec = pin_image(context.store.view, spec)
     unheld = await warnings_of(context, spec)
     auth = registry_auth(call.headers.get("x-registry-auth", ""))
     service_id = new_id(context.rng)
@@ -105,7 +105,7 @@ async def inspect_service(context: Context, call: Call) -> Reply:
     view = context.store.view
     service = find_service(view, call.params["id"])
     result = service_view(service, view, context.cache, context.clock.now(), defaults=call.flag("insertDefaults"))
-    return Answer(value={**result, **shown(context, service)})
+    return Answer(value={**result, **autoscaling_view(context, service)})
 
 
 async def update_service(context: Context, call: Call) -> Reply:
@@ -120,8 +120,8 @@ async def update_service(context: Context, call: Call) -> Reply:
     unheld: tuple[str, ...] = ()
     if rollback != "previous":
         before = find_service(context.store.view, reference).spec
-        check_service(_named(spec, context, reference))
-        spec = pinned(context.store.view, spec)
+        check_service(_with_name(spec, context, reference))
+        spec = pin_image(context.store.view, spec)
         unheld = await warnings_of(context, spec, before)
     auth = registry_auth(call.headers.get("x-registry-auth", ""))
     scale = call.flag("scale")
@@ -134,7 +134,7 @@ async def update_service(context: Context, call: Call) -> Reply:
         if rollback == "previous":
             tx.put(roll_back(tx, service, revision, now, call.caller.name))
             return service.id, ()
-        changed, warnings = changed_service(tx, service, spec, now, scale=scale)
+        changed, warnings = change_service(tx, service, spec, now, scale=scale)
         tx.put(changed)
         return service.id, (*warnings, *ambiguous_hosts(tx, spec))
 
@@ -150,7 +150,7 @@ def ambiguous_hosts(view: View, spec: ServiceSpec) -> tuple[str, ...]:
     return tuple(hostnames.ambiguous(view, parse_all(placement.constraints))) if placement is not None else ()
 
 
-def _named(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
+def _with_name(spec: ServiceSpec, context: Context, reference: str) -> ServiceSpec:
     """Give a nameless spec the present name for the checks; that a name may not change is told later."""
     return spec if spec.name else msgspec.structs.replace(spec, name=find_service(context.store.view, reference).name)
 
@@ -163,7 +163,7 @@ def _revision(call: Call) -> int:
     return int(text or 0)
 
 
-def changed_service(
+def change_service(
     tx: Transaction, service: Service, given: ServiceSpec, now: float, *, scale: bool = False
 ) -> tuple[Service, tuple[str, ...]]:
     """Return a service with the specification that a client sends, and warnings.
@@ -174,7 +174,7 @@ def changed_service(
     """
     if given.name != service.name:
         raise Unimplemented("renaming services is not supported")
-    if _mode_name(filled(given)) != _mode_name(service.spec):
+    if _mode_name(fill_defaults(given)) != _mode_name(service.spec):
         raise Unimplemented("service mode change is not allowed")
     return change_spec(tx, service, resolve_networks(given, tx), now, scale=scale)
 
@@ -225,7 +225,7 @@ ROUTES = (
 # A service that names an image of the cluster's own is pinned to its id, as others are to a registry's digest.
 
 
-def pinned(view: View, spec: ServiceSpec) -> ServiceSpec:
+def pin_image(view: View, spec: ServiceSpec) -> ServiceSpec:
     """Name the very image that a service's name means now, where that is the cluster's own: all its tasks run that one.
 
     Clients that ask /distribution first send it pinned already. One that names no digest means what the name means now:
@@ -255,7 +255,7 @@ def pinned(view: View, spec: ServiceSpec) -> ServiceSpec:
 
 async def warnings_of(context: Context, spec: ServiceSpec, before: ServiceSpec | None = None) -> tuple[str, ...]:
     """Warn of an image of the cluster's own that no connected node holds; one that was named `before` is not news."""
-    image_id = pinned_id(_image(spec))
+    image_id = pinned_digest(_image(spec))
     name = of_the_cluster(context.store.view, image_id) if image_id else None
     if name is None or (before is not None and _image(before) == _image(spec)) or await holders(context, image_id):
         return ()

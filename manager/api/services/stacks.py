@@ -24,10 +24,10 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, describe, invalid
 from manager.api.files import CONFIGS, SECRETS, FileT, Resource, SpecT
 from manager.api.networks.requests import NetworkCreate
-from manager.api.networks.routes import asked_network, put_network
+from manager.api.networks.routes import new_network, put_network
 from manager.api.router import Route
 from manager.api.services.names import resolve_networks
-from manager.api.services.routes import ambiguous_hosts, changed_service, pinned, registry_auth, warnings_of
+from manager.api.services.routes import ambiguous_hosts, change_service, pin_image, registry_auth, warnings_of
 from manager.api.services.validation import check_service
 from manager.domain.file_ids import with_ids
 from manager.domain.passed_on_ports import without_passed_on
@@ -107,7 +107,7 @@ class _Deployment:
         self._networks: list[Network] = []
         for asked in order.networks:
             with _told("create", "network", asked.name):
-                network, warning = asked_network(asked, new_id(context.rng))
+                network, warning = new_network(asked, new_id(context.rng))
             self._networks.append(network)
             self.warnings += [warning] if warning else []
         self._secrets = _Files(SECRETS, order.secrets, context.rng)
@@ -118,7 +118,7 @@ class _Deployment:
         with _told("update" if order.version else "create", "service", order.spec.name):
             check_service(order.spec)
             registry_auth(order.registry_auth)
-            return msgspec.structs.replace(order, spec=pinned(self._context.store.view, order.spec))
+            return msgspec.structs.replace(order, spec=pin_image(self._context.store.view, order.spec))
 
     def apply(self, tx: Transaction) -> list[Done]:
         """Do all of it; may be called again when the transaction before was not kept."""
@@ -195,7 +195,7 @@ class _Deployment:
             fresh = new_service(tx, new_id(self._context.rng), resolve_networks(spec, tx), now)
             tx.put(fresh)
             return _done("create", "service", spec.name, fresh.id)
-        changed, warnings = changed_service(tx, service, spec, now)
+        changed, warnings = change_service(tx, service, spec, now)
         tx.put(changed)
         self.warnings += warnings
         return _done("update", "service", spec.name, service.id)

@@ -19,10 +19,10 @@ from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
-from manager.api.networks.view import PREDEFINED, Predefined, attached_view, in_mesh, ingress_of, task_address
+from manager.api.networks.view import PREDEFINED, Predefined, in_mesh, ingress_of, task_address, view_attached
 from manager.api.render import JsonCache, head, render
 from manager.api.router import Route
-from manager.domain.revisions import opened_on_host
+from manager.domain.revisions import host_published_ports
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.service_context import host_ports
 from manager.store.view import View
@@ -92,7 +92,9 @@ def _up_to_date(task: Task, view: View) -> bool:
     template = service.spec.task_template
     same = msgspec.structs.replace(task.spec, placement=template.placement) == template
     return (
-        same and opened_on_host(task.ports) == host_ports(service) and ingress_attachment.as_wanted(task, service, view)
+        same
+        and host_published_ports(task.ports) == host_ports(service)
+        and ingress_attachment.has_right_attachment(task, service, view)
     )
 
 
@@ -195,13 +197,13 @@ def _attachments(task: Task, view: View, cache: JsonCache) -> list[dict[str, Any
         network = view.networks.get(network_id)
         if network is not None:
             result.append(_attachment(network, task_address(view, task, network), cache))
-        elif (known := _predefined(network_id)) is not None:
-            result.append({"Network": _predefined_attached(known)})
+        elif (known := _predefined_network(network_id)) is not None:
+            result.append({"Network": _view_predefined_attachment(known)})
     return result
 
 
 def _attachment(network: Network, address: str, cache: JsonCache) -> dict[str, Any]:
-    entry: dict[str, Any] = {"Network": cache.get(network, attached_view)}
+    entry: dict[str, Any] = {"Network": cache.get(network, view_attached)}
     if address:
         entry["Addresses"] = [address, *_ipv6(address, network)]
     return entry
@@ -215,11 +217,11 @@ def _ipv6(address: str, network: Network) -> list[str]:
     return [f"{with_ipv4(prefix, ipaddress.IPv4Interface(address).ip)}/{prefix.prefixlen}"]
 
 
-def _predefined(name: str) -> Predefined | None:
+def _predefined_network(name: str) -> Predefined | None:
     return next((known for known in PREDEFINED if known.name == name), None)
 
 
-def _predefined_attached(known: Predefined) -> dict[str, Any]:
+def _view_predefined_attachment(known: Predefined) -> dict[str, Any]:
     return {
         "ID": known.id,
         "Version": {},

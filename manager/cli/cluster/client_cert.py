@@ -133,7 +133,7 @@ async def create(
     key = await asyncio.to_thread(new_key)
     forbidden = sorted({word for words in forbid for word in words})
     order = {"Name": name, "Role": role, "Lifetime": ttl, "Environment": env, "Forbidden": forbidden}
-    with _reserved(directory, key):
+    with _reserve_files(directory, key):
         answer = await client.post(
             "/swarm/client-certificates/create", {**order, "CertificateRequest": certificate_request(key).decode()}
         )
@@ -143,7 +143,7 @@ async def create(
 
 
 @contextmanager
-def _reserved(directory: Path, key: bytes) -> Iterator[None]:
+def _reserve_files(directory: Path, key: bytes) -> Iterator[None]:
     """Write the key first, where no other files are; when no certificate comes of it, nothing is left."""
     files = [directory / name for name in FILES]
     for each in files:

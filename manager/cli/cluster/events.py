@@ -14,9 +14,9 @@ from common.clock import parse_rfc3339
 from common.errors import InvalidArgument
 from common.text.quantities import parse_duration
 from common.text.terminal import echo, one_line
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
-from manager.cli.format.tables import filter_flag, format_flag, grouped
+from manager.cli.format.tables import filter_flag, format_flag, group_filters
 from manager.cli.session import with_client
 
 _NANO = 1_000_000_000
@@ -45,7 +45,7 @@ async def events(
     now = time.time()
     bounds = {name: moment(text, now) for name, text in (("since", since), ("until", until)) if text}
     show = _printer(layout)
-    async with client.stream("/events", {**bounds, **filtered(grouped(filters))}) as lines:
+    async with client.stream("/events", {**bounds, **filter_query(group_filters(filters))}) as lines:
         async for line in lines:
             if line.strip():
                 echo(show(line.decode()))

@@ -33,7 +33,7 @@ class Build:
     at: KeyPath = ()
 
 
-def built_image(stack: str, service: str) -> str:
+def default_image_name(stack: str, service: str) -> str:
     """Name the image of a service that is built and has no name for it."""
     return f"{stack}_{service}".lower()
 
@@ -61,7 +61,7 @@ def _build(config: Config, stack: str, name: str, service: Tree, directory: str,
     args = {key: env.get(key) if value is None else value for key, value in build.get("args", {}).items()}
     return Build(
         service=name,
-        image=service.get("image") or built_image(stack, name),
+        image=service.get("image") or default_image_name(stack, name),
         context=os.path.normpath(os.path.join(directory, os.path.expanduser(context))),  # noqa: PTH111, PTH118 - pure
         dockerfile=build.get("dockerfile", ""),
         args={key: value for key, value in args.items() if value is not None},

@@ -18,7 +18,7 @@ from manager.cli.compose.config import Config, Reader, Tree
 from manager.cli.compose.convert_extensions import check_extensions, dependency_warnings
 from manager.cli.compose.convert_service import convert_service
 from manager.cli.compose.errors import ComposeError, Problem
-from manager.cli.compose.references import DEFAULT_NETWORK, Scope, user_defined
+from manager.cli.compose.references import DEFAULT_NETWORK, Scope, is_user_defined
 
 _STACK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OVERLAY = "overlay"
@@ -51,13 +51,13 @@ def convert(config: Config, stack: str, read: Reader) -> Stack:
         )
     check_extensions(config)
     scope = Scope(stack, config)
-    used = _used_networks(config)
+    used = _networks_in_use(config)
     external = {config.networks[name]["name"] for name in used if _is_external(config.networks.get(name))}
     return Stack(
         name=stack,
         services=_services(scope),
         networks=dict(_network(scope, name) for name in sorted(used) if not _is_external(config.networks.get(name))),
-        external_networks=tuple(sorted(name for name in external if user_defined(name))),
+        external_networks=tuple(sorted(name for name in external if is_user_defined(name))),
         secrets={spec.name: spec for spec in _secrets(scope, read)},
         configs={spec.name: spec for spec in _configs(scope, read)},
         warnings=(*config.warnings, *dependency_warnings(config)),
@@ -78,7 +78,7 @@ def _services(scope: Scope) -> dict[str, ServiceSpec]:
     return made
 
 
-def _used_networks(config: Config) -> set[str]:
+def _networks_in_use(config: Config) -> set[str]:
     return {name for service in config.services.values() for name in service.get("networks") or {DEFAULT_NETWORK: None}}
 
 

@@ -10,7 +10,7 @@ from common.model.update import Condition
 from common.spec import extensions, start_order
 from manager.cli.compose.config import Config, Tree, locate
 from manager.cli.compose.convert_deploy import restart_policy
-from manager.cli.compose.errors import KeyPath, Problem, dotted
+from manager.cli.compose.errors import KeyPath, Problem, format_path
 from manager.cli.compose.references import Scope
 from manager.cli.compose.scalars import text_of
 
@@ -43,12 +43,12 @@ def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
 def _extension(scope: Scope, path: KeyPath, name: str, value: Any) -> tuple[str, str]:
     config = scope.config
     try:
-        extension = extensions.known(name)
+        extension = extensions.find_extension(name)
     except ValueError as error:
         raise config.error(path, f"unknown extension; {error}") from None
     if extension.instead:
         raise config.error(path, f"write {extension.instead} instead")
-    text = _scoped(scope, _text(value)) if extension.names else _text(value)
+    text = _full_names(scope, _text(value)) if extension.names else _text(value)
     try:
         extension.parse(text)
     except ValueError as error:
@@ -56,7 +56,7 @@ def _extension(scope: Scope, path: KeyPath, name: str, value: Any) -> tuple[str,
     return extension.label, text
 
 
-def _scoped(scope: Scope, text: str) -> str:
+def _full_names(scope: Scope, text: str) -> str:
     """Name in full the services of the file in `db=2,cache`; others are taken for full names."""
     pairs = (item.strip().partition("=") for item in text.split(","))
     full = ((scope.full(name) if name in scope.config.services else name, *rest) for name, *rest in pairs)
@@ -117,7 +117,7 @@ def check_extensions(config: Config) -> None:
                 _refuse(config, (section, name, key))
     graph = {name: tuple(service.get("depends_on", ())) for name, service in config.services.items()}
     if found := start_order.any_cycle(graph):
-        told = start_order.told(found)
+        told = start_order.format_cycle(found)
         raise config.error(
             ("services", found[0], "depends_on"), f"these services depend on each other in a cycle: {told}"
         )
@@ -142,4 +142,4 @@ def _ineffective(config: Config, name: str) -> Iterator[str]:
             message = f"has no effect: the files have no service {other}"
             yield str(Problem(message, path, locate(config.positions, path)))
         elif entry.get("restart"):
-            yield f"{dotted((*path, 'restart'))} has no effect: an update of {other} does not restart {name}"
+            yield f"{format_path((*path, 'restart'))} has no effect: an update of {other} does not restart {name}"

@@ -30,14 +30,14 @@ from common.spec.gotemplate import TemplateError
 from common.spec.task_templates import check_templates
 from common.text.image_names import familiar
 from common.text.quantities import parse_duration, parse_size
-from manager.cli.compose.builds import built_image
+from manager.cli.compose.builds import default_image_name
 from manager.cli.compose.config import Tree
 from manager.cli.compose.convert_deploy import mode, placement, resources, restart_policy, update_config
 from manager.cli.compose.convert_extensions import extension_labels
 from manager.cli.compose.convert_mounts import mounts
 from manager.cli.compose.devices import parse_device
 from manager.cli.compose.errors import KeyPath
-from manager.cli.compose.references import DEFAULT_NETWORK, IMAGE_LABEL, Scope, user_defined
+from manager.cli.compose.references import DEFAULT_NETWORK, IMAGE_LABEL, Scope, is_user_defined
 
 _ALL_CAPABILITIES = "ALL"
 
@@ -46,7 +46,7 @@ def convert_service(scope: Scope, name: str, service: Tree) -> ServiceSpec:
     """Make the specification that `docker stack deploy` sends for a service."""
     at: KeyPath = ("services", name)
     deploy = service.get("deploy", {})
-    image = service.get("image", "") or (built_image(scope.stack, name) if service.get("build") else "")
+    image = service.get("image", "") or (default_image_name(scope.stack, name) if service.get("build") else "")
     if not image:
         raise scope.config.error(at, 'neither "image" nor "build" says what the service runs')
     service = {**service, "image": image}
@@ -224,7 +224,7 @@ def _networks(scope: Scope, at: KeyPath, name: str, service: Tree) -> tuple[Netw
         aliases = (options or {}).get("aliases", [])
         attachment = NetworkAttachmentConfig(
             target=target,
-            aliases=(*aliases, name) if user_defined(target) else tuple(aliases),
+            aliases=(*aliases, name) if is_user_defined(target) else tuple(aliases),
             driver_opts=(options or {}).get("driver_opts", {}),
         )
         attachments.append(attachment)

@@ -32,7 +32,7 @@ class Problem:
     position: Position | None = None
 
     def __str__(self) -> str:
-        parts = [str(self.position) if self.position else "", dotted(self.path), self.message]
+        parts = [str(self.position) if self.position else "", format_path(self.path), self.message]
         return ": ".join(part for part in parts if part)
 
 
@@ -44,7 +44,7 @@ class ComposeError(InvalidArgument):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def dotted(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """Write a key path as people do: `services.web.ports[0].target`."""
     text = ""
     for part in path:

@@ -140,7 +140,7 @@ def _variable(text: str, at: int, variables: Variables) -> tuple[str, int]:
     if not text.startswith("{", at):
         raise InterpolationError(f"a lone $ in {text!r}: write $$ for a dollar, ${{NAME}} for a variable")
     end = _closing_brace(text, at)
-    return _braced(text[at + 1 : end], variables), end + 1
+    return _substitute_variable(text[at + 1 : end], variables), end + 1
 
 
 def _closing_brace(text: str, opening: int) -> int:
@@ -165,7 +165,7 @@ def _closing_brace(text: str, opening: int) -> int:
     raise InterpolationError(f"`${{` without its `}}` in {text!r}; write $$ for a dollar")
 
 
-def _braced(inner: str, variables: Variables) -> str:
+def _substitute_variable(inner: str, variables: Variables) -> str:
     name = _NAME.match(inner)
     operator = _OPERATOR.match(inner, name.end()) if name else None
     if not name or (not operator and name.end() != len(inner)):
@@ -182,10 +182,10 @@ def _braced(inner: str, variables: Variables) -> str:
         case "+":
             return _substitute_braced(word, variables) if present else ""
         case _:
-            return _required(name[0], given, present, "" if present else _substitute_braced(word, variables))
+            return _require(name[0], given, present, "" if present else _substitute_braced(word, variables))
 
 
-def _required(name: str, given: str | None, present: bool, message: str) -> str:
+def _require(name: str, given: str | None, present: bool, message: str) -> str:
     if present:
         return given or ""
     state = "empty" if given is not None else "not set"

@@ -45,7 +45,7 @@ def load(
         merged = _merge(merged, {**tree, "version": f"3.{minor}"})
         positions = {**positions, **document.positions}
         warnings += found
-    ignored = _ignored(merged)
+    ignored = _ignored_keys(merged)
     return Config(
         version=merged["version"],
         sections={section: merged.get(section, {}) for section in SECTIONS},
@@ -118,7 +118,7 @@ def _merge(base: Tree, override: Tree) -> Tree:
     return tree
 
 
-def _ignored(tree: Tree) -> list[str]:
+def _ignored_keys(tree: Tree) -> list[str]:
     services = tree.get("services", {}).values()
     networks = (options for service in services for options in service.get("networks", {}).values() if options)
     used = {key for mapping in (*services, *networks) for key in mapping}
@@ -156,7 +156,7 @@ def resolve(tree: Tree, root: Cursor, env: Mapping[str, str], read: Reader, dire
 
 def _service(service: Tree, at: Cursor, env: Mapping[str, str], read: Reader, directory: str) -> Tree:
     files = _env_files(service.get("env_file", []), at / "env_file", env, read, directory)
-    variables = {**_looked_up(files, env), **_looked_up(service.get("environment", {}), env)}
+    variables = {**_look_up_variables(files, env), **_look_up_variables(service.get("environment", {}), env)}
     out = {**service, "environment": dict(sorted(variables.items()))}
     if "volumes" in service:
         volumes = enumerate(service["volumes"])
@@ -177,7 +177,7 @@ def _env_files(files: list[str], at: Cursor, env: Mapping[str, str], read: Reade
     return variables
 
 
-def _looked_up(variables: Mapping[str, str | None], env: Mapping[str, str]) -> dict[str, str | None]:
+def _look_up_variables(variables: Mapping[str, str | None], env: Mapping[str, str]) -> dict[str, str | None]:
     """Give a variable without a value, or with an empty one, the environment's."""
     return {name: value or env.get(name, value) for name, value in variables.items()}
 

@@ -13,7 +13,7 @@ DEFAULT_NETWORK = "default"
 _PREDEFINED = frozenset({"default", "bridge", "host", "none"})
 
 
-def user_defined(network: str) -> bool:
+def is_user_defined(network: str) -> bool:
     """Whether a network is somebody's, not one of those that every engine has."""
     return network not in _PREDEFINED and not network.startswith("container:")
 

@@ -47,15 +47,15 @@ def render(config: Config, *, filled_in: bool = True) -> str:
 
     Without `filled_in`, where variables were not filled in either, dollars are written as they are.
     """
-    tree = _escaped(as_tree(config)) if filled_in else as_tree(config)
+    tree = _escape(as_tree(config)) if filled_in else as_tree(config)
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=4096)
 
 
-def _escaped(value: Any) -> Any:
+def _escape(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: _escape(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [_escape(item) for item in value]
     return escape(value) if isinstance(value, str) else value
 
 

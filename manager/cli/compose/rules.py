@@ -47,7 +47,7 @@ class Cursor:
 
     def expect(self, expected: str, value: Any) -> None:
         """Report that something else stands here than what is expected."""
-        self.fail(f"expected {expected}, got {described(value)}")
+        self.fail(f"expected {expected}, got {describe_value(value)}")
 
     def need(self, minor: int) -> None:
         """Report a key that came with a later version than the file declares."""
@@ -73,7 +73,7 @@ class Rule:
         return value is None or value in ("", 0, False, [], {}, "0s")
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Name a value and its type, as people do."""
     match value:
         case None:

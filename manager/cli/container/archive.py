@@ -50,7 +50,7 @@ async def member(path: Path, name: str, *, owner: bool = False, follow: bool = F
 
     """
     try:
-        info = _described(path, name, owner=owner, follow=follow)
+        info = _describe_file(path, name, owner=owner, follow=follow)
         if info is None:
             return
         yield info.tobuf(tarfile.PAX_FORMAT)
@@ -69,7 +69,7 @@ async def member(path: Path, name: str, *, owner: bool = False, follow: bool = F
         raise InvalidArgument(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _described(path: Path, name: str, *, owner: bool, follow: bool) -> tarfile.TarInfo | None:
+def _describe_file(path: Path, name: str, *, owner: bool, follow: bool) -> tarfile.TarInfo | None:
     status = path.stat() if follow else path.lstat()
     info = tarfile.TarInfo(name)
     info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)

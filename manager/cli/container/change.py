@@ -18,7 +18,7 @@ from manager.cli.container.exec import join, lent_terminal
 from manager.cli.container.streams import open_stream
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import each, finish
-from manager.cli.image.transfer import parsed, write_to
+from manager.cli.image.transfer import parse_name, write_to
 from manager.cli.session import with_client
 
 
@@ -88,7 +88,7 @@ async def export(client: Client, /, reference: str, output: str) -> None:
 @with_client
 async def commit(client: Client, /, reference: str, name: str, **given: Any) -> None:
     """Make an image of a container's files, on the node where it is."""
-    image = parsed(name) if name else None
+    image = parse_name(name) if name else None
     query = {
         "container": reference,
         "repo": image.name if image else "",

@@ -11,7 +11,7 @@ import click
 
 from common.text.help import as_epilog
 from common.text.terminal import echo, one_line
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.cluster.events import moment
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_running, complete_startable
@@ -25,7 +25,7 @@ from manager.cli.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
 from manager.cli.format.inspection import each, inspect
-from manager.cli.format.tables import align, format_flag, grouped, listing
+from manager.cli.format.tables import align, format_flag, group_filters, listing
 from manager.cli.session import with_client
 
 _KINDS = ("C", "A", "D")
@@ -79,7 +79,7 @@ async def list_containers(
     query = {"all": "true"} if everything else {}
     query |= {"limit": str(limit)} if limit > 0 else {}
     query |= {"size": "1"} if size or ".Size" in layout else {}
-    found = await client.get("/containers/json", query | filtered(grouped(filters)))
+    found = await client.get("/containers/json", query | filter_query(group_filters(filters)))
     table = WITH_SIZES if size else CONTAINERS
     echo(table.render(rows(found, time.time(), no_trunc=no_trunc), layout, quiet=quiet), nl=False)
 
@@ -136,7 +136,7 @@ def _write(data: bytes, *, error: bool = False) -> None:
     stream.flush()
 
 
-def _signalled(seconds: int | None, signal: str | None) -> dict[str, str]:
+def _stop_query(seconds: int | None, signal: str | None) -> dict[str, str]:
     chosen = {"t": None if seconds is None else str(seconds), "signal": signal}
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -152,7 +152,7 @@ _signal = flag("-s", "--signal", metavar="STRING", help="Signal to send to the c
 @with_client
 async def stop(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
     """Stop one or more running containers."""
-    query = _signalled(seconds, signal)
+    query = _stop_query(seconds, signal)
     await each(containers, lambda name: client.post(f"/containers/{name}/stop", params=query))
 
 
@@ -163,7 +163,7 @@ async def stop(client: Client, /, containers: tuple[str, ...], seconds: int | No
 @with_client
 async def restart(client: Client, /, containers: tuple[str, ...], seconds: int | None, signal: str | None) -> None:
     """Restart one or more containers."""
-    query = _signalled(seconds, signal)
+    query = _stop_query(seconds, signal)
     await each(containers, lambda name: client.post(f"/containers/{name}/restart", params=query))
 
 
@@ -181,7 +181,7 @@ async def start(client: Client, /, containers: tuple[str, ...]) -> None:
 @with_client
 async def kill(client: Client, /, containers: tuple[str, ...], signal: str | None) -> None:
     """Send a signal, SIGKILL by default, to one or more containers."""
-    query = _signalled(None, signal)
+    query = _stop_query(None, signal)
     await each(containers, lambda name: client.post(f"/containers/{name}/kill", params=query))
 
 

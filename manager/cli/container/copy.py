@@ -52,7 +52,7 @@ class Spot:
         return self.path.endswith("/") or self.names_content
 
 
-def placed(source: Spot, destination: Spot) -> tuple[str, str]:
+def unpack_target(source: Spot, destination: Spot) -> tuple[str, str]:
     """Return the folder that a copy is unpacked in, and its name there: empty, when it is merged with the folder.
 
     Raises:
@@ -154,7 +154,7 @@ async def _from_container(
         source = Spot(path, is_folder=(await _spot(client, container, asked)).is_folder)
     place = None
     if destination != STREAM and source.exists:
-        folder, name = placed(source, _spot_here(destination, follow=True))
+        folder, name = unpack_target(source, _spot_here(destination, follow=True))
         if not _spot_here(folder, follow=True).is_folder:
             raise InvalidArgument(f"invalid output path: directory {folder!r} does not exist")
         place = Path(folder), renaming(name)
@@ -186,7 +186,7 @@ async def _to_container(
         source = replace(_spot_here(path, follow=follow), path=path)
         if not source.exists:
             raise InvalidArgument(f"cannot copy {path}: there is no such file or directory")
-        folder, name = placed(source, there)
+        folder, name = unpack_target(source, there)
         follow = follow or source.names_folder
         archive = _archive(_tree(Path(path), name, follow=follow), follow=follow)
     query = [("path", folder), ("noOverwriteDirNonDir", "true"), *([("copyUIDGID", "true")] if owner else [])]

@@ -10,7 +10,7 @@ from typing import Any
 from common.text.image_names import is_id
 from common.text.quantities import human_decimal
 from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import ago, natural, pairs, short_id, shortened
+from manager.cli.format.wording import ago, natural, pairs, short_id, shorten
 
 NODE_LABEL = "swarm.x.node"
 _COMMAND_WIDTH = 20
@@ -68,7 +68,7 @@ def _row(each: Any, now: float, *, no_trunc: bool) -> Row:
     labels = dict(each.get("Labels") or {})
     node = labels.pop(NODE_LABEL, "")
     mounts = each.get("Mounts") or ()
-    command = each["Command"] if no_trunc else shortened(each["Command"], _COMMAND_WIDTH)
+    command = each["Command"] if no_trunc else shorten(each["Command"], _COMMAND_WIDTH)
     return {
         "ID": each["Id"] if no_trunc else short_id(each["Id"]),
         "Image": each["Image"] if no_trunc else _image(each),
@@ -82,7 +82,7 @@ def _row(each: Any, now: float, *, no_trunc: bool) -> Row:
         "Names": ",".join(name.removeprefix("/") for name in each.get("Names") or ()),
         "Labels": pairs(labels),
         "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
-        "Mounts": ",".join(name if no_trunc else shortened(name, _MOUNT_WIDTH) for name in map(_mount, mounts)),
+        "Mounts": ",".join(name if no_trunc else shorten(name, _MOUNT_WIDTH) for name in map(_mount, mounts)),
         "Networks": ",".join((each.get("NetworkSettings") or {}).get("Networks") or {}),
         "Size": _size(each.get("SizeRw") or 0, each.get("SizeRootFs") or 0),
     }

@@ -41,7 +41,7 @@ def row(stats: Any, reference: str, *, no_trunc: bool = False) -> Row:
     `reference` is what the container was asked for by.
     """
     memory = stats.get("memory_stats") or {}
-    used = _used(int(memory.get("usage") or 0), memory.get("stats") or {})
+    used = _memory_usage(int(memory.get("usage") or 0), memory.get("stats") or {})
     limit = int(memory.get("limit") or 0)
     networks = (stats.get("networks") or {}).values()
     received, sent = (sum(each[key] for each in networks) for key in ("rx_bytes", "tx_bytes"))
@@ -54,8 +54,8 @@ def row(stats: Any, reference: str, *, no_trunc: bool = False) -> Row:
         "CPUPerc": f"{cpu_percent(stats):.2f}%",
         "MemUsage": f"{size(used, 1024, _BINARY)} / {size(limit, 1024, _BINARY)}",
         "MemPerc": f"{100 * used / limit if limit else 0:.2f}%",
-        "NetIO": f"{_transferred(received)} / {_transferred(sent)}",
-        "BlockIO": f"{_transferred(read)} / {_transferred(written)}",
+        "NetIO": f"{_format_bytes(received)} / {_format_bytes(sent)}",
+        "BlockIO": f"{_format_bytes(read)} / {_format_bytes(written)}",
         "PIDs": str((stats.get("pids_stats") or {}).get("current") or 0),
     }
 
@@ -66,7 +66,7 @@ def unknown(reference: str, *, no_trunc: bool = False) -> Row:
     return {name: named.get(name, "--") for name in STATS.headings}
 
 
-def _used(usage: int, stats: Any) -> int:
+def _memory_usage(usage: int, stats: Any) -> int:
     """Return what is in use, without the page cache's part that may be given back (of cgroup version 1, or 2)."""
     for name in ("total_inactive_file", "inactive_file"):
         if 0 <= int(stats.get(name, -1)) < usage:
@@ -74,7 +74,7 @@ def _used(usage: int, stats: Any) -> int:
     return usage
 
 
-def _transferred(number: float) -> str:
+def _format_bytes(number: float) -> str:
     return size(number, 1000, _DECIMAL, digits=3)
 
 

@@ -45,7 +45,7 @@ async def stats(
     client: Client, /, containers: tuple[str, ...], layout: str, *, everything: bool, no_stream: bool, no_trunc: bool
 ) -> None:
     """Show what containers use, by default all that run, until it is interrupted."""
-    names = list(containers) or await _listed(client, everything=everything)
+    names = list(containers) or await _list_names(client, everything=everything)
     if no_stream:
         await _show_once(client, names, layout, no_trunc=no_trunc)
         return
@@ -60,7 +60,7 @@ async def stats(
             job.cancel()
 
 
-async def _listed(client: Client, *, everything: bool) -> list[str]:
+async def _list_names(client: Client, *, everything: bool) -> list[str]:
     return [each["Id"] for each in await client.get("/containers/json", {"all": "true"} if everything else None)]
 
 
@@ -118,8 +118,8 @@ class _Usage:
         async with event_feed(self._client) as feed:
             while True:
                 count = feed.count
-                running = await _listed(self._client, everything=False)
-                listed = await _listed(self._client, everything=True) if everything else running
+                running = await _list_names(self._client, everything=False)
+                listed = await _list_names(self._client, everything=True) if everything else running
                 for name in [name for name in self.rows if name not in listed]:
                     del self.rows[name]
                 for name in listed:

@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_configs
 from manager.cli.files import stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
 from manager.cli.format.inspection import each, inspect
-from manager.cli.format.tables import Table, grouped, inspecting, listing
-from manager.cli.format.wording import capitalized, go_time
+from manager.cli.format.tables import Table, group_filters, inspecting, listing
+from manager.cli.format.wording import capitalize, go_time
 from manager.cli.node.page import labels
 from manager.cli.session import with_client
 
@@ -69,7 +69,7 @@ config.add_command(stored_files.command("config", complete_configs))
 @with_client
 async def list_configs(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List configs."""
-    found = rows(await client.get("/configs", filtered(grouped(filters))), time.time())
+    found = rows(await client.get("/configs", filter_query(group_filters(filters))), time.time())
     without_driver = [{key: value for key, value in row.items() if key != "Driver"} for row in found]
     echo(CONFIGS.render(without_driver, layout, quiet=quiet), nl=False)
 
@@ -91,8 +91,8 @@ async def _page(data: Any) -> str:
             f"ID:\t\t\t{data['ID']}",
             f"Name:\t\t\t{spec['Name']}",
             *labels("Labels:", spec.get("Labels")),
-            f"Created at:            \t{capitalized(go_time(data['CreatedAt']))}",
-            f"Updated at:            \t{capitalized(go_time(data['UpdatedAt']))}",
+            f"Created at:            \t{capitalize(go_time(data['CreatedAt']))}",
+            f"Updated at:            \t{capitalize(go_time(data['UpdatedAt']))}",
             f"Data:\n{shown}",
         )
     )

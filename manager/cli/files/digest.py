@@ -18,7 +18,7 @@ LABEL = f"{EXTENSION_PREFIX}digest"
 _SALT_BYTES = 16
 
 
-def labelled(labels: Mapping[str, str], data: bytes, known: str = "") -> dict[str, str]:
+def with_digest(labels: Mapping[str, str], data: bytes, known: str = "") -> dict[str, str]:
     """Add the digest of `data`; the one that is `known` already is kept if it is right."""
     return {**labels, LABEL: known if known and matches(known, data) else make(data)}
 
@@ -34,7 +34,7 @@ def matches(digest: str, data: bytes) -> bool:
     return hmac.compare_digest(_hash(bytes.fromhex(salt), data), wanted)
 
 
-def decoded(content: str) -> bytes:
+def decode_content(content: str) -> bytes:
     """Return the bytes of what is sent as base64."""
     return base64.b64decode(content)
 

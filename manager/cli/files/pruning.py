@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.container.stats import in_thousands
-from manager.cli.format.tables import FilterType, grouped
+from manager.cli.format.tables import FilterType, group_filters
 from manager.cli.session import with_client
 
 filters_flag = flag(
@@ -33,7 +33,7 @@ def prune_command(noun: str, what: str, summary: str) -> click.Command:
     @force_flag
     @with_client
     async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, force: bool) -> None:
-        await run_prune(client, noun, what, grouped(filters), force=force)
+        await run_prune(client, noun, what, group_filters(filters), force=force)
 
     return prune
 
@@ -42,7 +42,7 @@ async def run_prune(client: Client, noun: str, what: str, filters: dict[str, lis
     """Ask the user, unless `force`, then the manager; print what went."""
     if not force and not click.confirm(f"WARNING! This will remove {what}.\nAre you sure you want to continue?"):
         return
-    pruned = await client.post(f"/{noun}s/prune", params=filtered(filters))
+    pruned = await client.post(f"/{noun}s/prune", params=filter_query(filters))
     title = f"{noun.capitalize()}s"
     if lines := _lines(pruned.get(f"{title}Deleted") or ()):
         echo(f"Deleted {title}:\n" + "\n".join(lines) + "\n")

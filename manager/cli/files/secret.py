@@ -9,15 +9,15 @@ import click
 
 from common.errors import InvalidArgument
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_secrets
 from manager.cli.files import digest, stored_files
 from manager.cli.files.stored_files import content, rows
 from manager.cli.flags.types import LABEL
 from manager.cli.format.inspection import each, inspect
-from manager.cli.format.tables import Table, grouped, inspecting, listing
-from manager.cli.format.wording import capitalized, go_time
+from manager.cli.format.tables import Table, group_filters, inspecting, listing
+from manager.cli.format.wording import capitalize, go_time
 from manager.cli.node.page import labels
 from manager.cli.session import with_client
 
@@ -72,7 +72,7 @@ async def create(
     spec: dict[str, Any] = {"Name": name, "Labels": dict(label)}
     if given:
         spec["Data"] = content(source, env)
-        spec["Labels"] = digest.labelled(dict(label), digest.decoded(spec["Data"]))
+        spec["Labels"] = digest.with_digest(dict(label), digest.decode_content(spec["Data"]))
     if driver:
         spec["Driver"] = {"Name": driver}
     if template_driver:
@@ -88,7 +88,7 @@ secret.add_command(stored_files.command("secret", complete_secrets))
 @with_client
 async def list_secrets(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List secrets."""
-    found = rows(await client.get("/secrets", filtered(grouped(filters))), time.time())
+    found = rows(await client.get("/secrets", filter_query(group_filters(filters))), time.time())
     echo(SECRETS.render(found, layout, quiet=quiet), nl=False)
 
 
@@ -109,8 +109,8 @@ async def _page(data: Any) -> str:
             f"Name:              {spec['Name']}",
             *labels("Labels:", spec.get("Labels")),
             f"Driver:            {(spec.get('Driver') or {}).get('Name', '')}",
-            f"Created at:        {capitalized(go_time(data['CreatedAt']))}",
-            f"Updated at:        {capitalized(go_time(data['UpdatedAt']))}",
+            f"Created at:        {capitalize(go_time(data['CreatedAt']))}",
+            f"Updated at:        {capitalize(go_time(data['UpdatedAt']))}",
         )
     )
 

@@ -14,8 +14,8 @@ import click
 from common.clock import parse_rfc3339, seconds
 from common.errors import InvalidArgument
 from common.text.terminal import echo
-from manager.cli import json as decode
-from manager.cli.client import Client, filtered
+from manager.cli import codec
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.files import digest
 from manager.cli.flags.types import LABEL
@@ -129,7 +129,7 @@ async def _count(client: Client, services: Mapping[str, str]) -> None:
 
 
 async def _running(client: Client, service_id: str, **more: list[str]) -> set[str]:
-    tasks = await client.get("/tasks", filtered({"service": [service_id], "desired-state": ["running"], **more}))
+    tasks = await client.get("/tasks", filter_query({"service": [service_id], "desired-state": ["running"], **more}))
     return {task["ID"] for task in tasks if task["Status"]["State"] == "running"}
 
 
@@ -137,12 +137,12 @@ def _body(kind: str, spec: Mapping[str, Any], data: str, added: Mapping[str, str
     """Write what is there, with new content."""
     labels = {**(spec.get("Labels") or {}), **added}
     if kind == "secret":
-        labels = digest.labelled(labels, digest.decoded(data), labels.get(digest.LABEL, ""))
+        labels = digest.with_digest(labels, digest.decode_content(data), labels.get(digest.LABEL, ""))
     return {**spec, "Labels": labels, "Data": data}
 
 
 def _uses(service: Any, file: Any) -> bool:
-    container = decode.service(service).spec.task_template.container_spec
+    container = codec.service(service).spec.task_template.container_spec
     if container is None:
         return False
     used = {*(each.secret_id for each in container.secrets), *(each.config_id for each in container.configs)}

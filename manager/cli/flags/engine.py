@@ -95,7 +95,7 @@ def parse_swap(text: str) -> int:
     return -1 if text == "-1" else parse_size(text)
 
 
-def _added(given: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+def _added_values(given: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return tuple(given.get(name) or given.get(f"{name}_add") or ())
 
 
@@ -103,7 +103,7 @@ def _devices(
     present: tuple[Device, ...], requests: tuple[DeviceRequest, ...], given: Mapping[str, Any]
 ) -> tuple[tuple[Device, ...], tuple[DeviceRequest, ...]]:
     """Add and remove devices, by their path in the container or their CDI name."""
-    added = _added(given, "device")
+    added = _added_values(given, "device")
     removed = set(given.get("device_rm") or ())
     known = {device.path_in_container for device in present} | {name for each in requests for name in each.device_ids}
     if unknown := removed - known:
@@ -124,13 +124,13 @@ def _gpus(requests: Iterable[DeviceRequest], given: Mapping[str, Any]) -> tuple[
 
 
 def _words(present: tuple[str, ...], given: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    added, removed = _added(given, name), given.get(f"{name}_rm") or ()
+    added, removed = _added_values(given, name), given.get(f"{name}_rm") or ()
     return tuple(word for word in dict.fromkeys((*present, *added)) if word not in removed)
 
 
 def _pairs(present: dict[str, str], given: Mapping[str, Any]) -> dict[str, str]:
     removed = given.get("storage_opt_rm") or ()
-    changed = present | dict(_added(given, "storage_opt"))
+    changed = present | dict(_added_values(given, "storage_opt"))
     return {name: value for name, value in changed.items() if name not in removed}
 
 

@@ -43,7 +43,7 @@ _NONE = ("NONE",)
 DEFAULT_RESTART = RestartPolicy(condition="any", delay=5 * SECOND, max_attempts=0)
 
 
-def replaced(value: M, given: Given, names: Mapping[str, str]) -> M:
+def replace_given(value: M, given: Given, names: Mapping[str, str]) -> M:
     """Set the fields whose flags were given; `names` maps flags to fields."""
     changes = {field: given[name] for name, field in names.items() if given.get(name) is not None}
     return msgspec.structs.replace(value, **changes) if changes else value
@@ -51,7 +51,9 @@ def replaced(value: M, given: Given, names: Mapping[str, str]) -> M:
 
 def container(spec: ContainerSpec, given: Given) -> ContainerSpec:
     """Set what one flag each sets of the container, its health check and its options for the engine."""
-    changed = msgspec.structs.replace(replaced(spec, given, _CONTAINER), healthcheck=health(spec.healthcheck, given))
+    changed = msgspec.structs.replace(
+        replace_given(spec, given, _CONTAINER), healthcheck=health(spec.healthcheck, given)
+    )
     return engine.apply(changed, given)
 
 
@@ -73,7 +75,7 @@ def health(check: HealthConfig | None, given: Given) -> HealthConfig | None:
     command = given.get("health_cmd")
     if command is not None:
         base = msgspec.structs.replace(base, test=("CMD-SHELL", command) if command else ())
-    return replaced(base, given, _HEALTH)
+    return replace_given(base, given, _HEALTH)
 
 
 def resources(present: Resources | None, given: Given) -> Resources | None:
@@ -82,8 +84,8 @@ def resources(present: Resources | None, given: Given) -> Resources | None:
     reserved = {"reserve_cpu": "nano_cpus", "reserve_memory": "memory_bytes"}
     base = present or Resources()
     return Resources(
-        limits=replaced(base.limits or Limits(), given, limits),
-        reservations=replaced(base.reservations or Reservations(), given, reserved),
+        limits=replace_given(base.limits or Limits(), given, limits),
+        reservations=replace_given(base.reservations or Reservations(), given, reserved),
     )
 
 
@@ -92,7 +94,7 @@ def restart_policy(present: RestartPolicy | None, given: Given) -> RestartPolicy
     names = {f"restart_{field}": field for field in ("condition", "delay", "max_attempts", "window")}
     if all(given.get(name) is None for name in names):
         return present
-    return replaced(present or DEFAULT_RESTART, given, names)
+    return replace_given(present or DEFAULT_RESTART, given, names)
 
 
 def rollout(kind: str, present: UpdateConfig | None, given: Given) -> UpdateConfig | None:
@@ -100,7 +102,7 @@ def rollout(kind: str, present: UpdateConfig | None, given: Given) -> UpdateConf
     names = {f"{kind}_{field}": field for field in _ROLLOUT}
     if all(given.get(name) is None for name in names):
         return present
-    return replaced(present or UpdateConfig(), given, names)
+    return replace_given(present or UpdateConfig(), given, names)
 
 
 def log_driver(present: DriverConfig | None, given: Given) -> DriverConfig | None:

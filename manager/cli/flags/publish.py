@@ -62,7 +62,7 @@ def _number(key: str, value: str) -> int:
     return int(value)
 
 
-def meant(ports: Sequence[PortConfig], removed: PortConfig) -> Sequence[PortConfig]:
+def matching_ports(ports: Sequence[PortConfig], removed: PortConfig) -> Sequence[PortConfig]:
     """Return those of the ports that `--publish-rm` means: all of its target, protocol and mode.
 
     Among several of these a published port that it names chooses; docker's means them all the same.

@@ -68,7 +68,9 @@ def with_secret_ids(references: tuple[SecretReference, ...], ids: Mapping[str, s
     """
     _refuse_twice([each.file.name for each in references if each.file], "secret")
     return tuple(
-        SecretReference(file=each.file, secret_name=each.secret_name, secret_id=_found("secret", each.secret_name, ids))
+        SecretReference(
+            file=each.file, secret_name=each.secret_name, secret_id=_find_id("secret", each.secret_name, ids)
+        )
         for each in references
     )
 
@@ -86,13 +88,13 @@ def with_config_ids(references: tuple[ConfigReference, ...], ids: Mapping[str, s
             file=each.file,
             runtime=each.runtime,
             config_name=each.config_name,
-            config_id=_found("config", each.config_name, ids),
+            config_id=_find_id("config", each.config_name, ids),
         )
         for each in references
     )
 
 
-def _found(kind: str, name: str, ids: Mapping[str, str]) -> str:
+def _find_id(kind: str, name: str, ids: Mapping[str, str]) -> str:
     if name not in ids:
         raise ValueError(f"{kind} not found: {name}")
     return ids[name]

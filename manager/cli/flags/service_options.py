@@ -179,13 +179,13 @@ _UPDATE_ONLY: tuple[Decorator, ...] = (
 )
 
 
-def _created(name: str, kind: Any, short: str | None, what: str) -> Decorator:
+def _create_option(name: str, kind: Any, short: str | None, what: str) -> Decorator:
     names = [word for word in (short, f"--{name}") if word]
     completed = _COMPLETED.get(name)
     return flag(*names, _field(name), type=kind, multiple=True, shell_complete=completed, help=f"Set {what}.")
 
 
-def _updated(name: str, kind: Any, what: str) -> tuple[Decorator, Decorator]:
+def _update_options(name: str, kind: Any, what: str) -> tuple[Decorator, Decorator]:
     return (
         flag(
             f"--{name}-add",
@@ -219,11 +219,11 @@ def _apply(function: Any, decorators: tuple[Decorator, ...]) -> Any:
 
 def create_flags(function: Any) -> Any:
     """Add the flags of `service create`."""
-    lists = tuple(_created(*each) for each in _LISTS)
+    lists = tuple(_create_option(*each) for each in _LISTS)
     return _apply(function, (*lists, *_CAPABILITIES, *_CREATE_ONLY, *_SHARED, *ENGINE_FLAGS, *_ROLLOUTS))
 
 
 def update_flags(function: Any) -> Any:
     """Add the flags of `service update`."""
-    lists = tuple(decorator for name, kind, _, what in _LISTS for decorator in _updated(name, kind, what))
+    lists = tuple(decorator for name, kind, _, what in _LISTS for decorator in _update_options(name, kind, what))
     return _apply(function, (*lists, *_CAPABILITIES, *_UPDATE_ONLY, *_SHARED, *ENGINE_FLAGS, *_ROLLOUTS))

@@ -25,7 +25,7 @@ from common.text.image_names import familiar
 from manager.cli.flags import parts
 from manager.cli.flags.keyvalue import merge_variables, remove_hosts
 from manager.cli.flags.limits import generic_kind, merge_capabilities, merge_ulimits
-from manager.cli.flags.publish import meant
+from manager.cli.flags.publish import matching_ports
 
 _replace = msgspec.structs.replace
 
@@ -201,7 +201,7 @@ def _mode(mode: ServiceMode, given: parts.Given) -> ServiceMode:
         return _replace(mode, replicated=Replicated(replicas=replicas))
     if mode.replicated_job is not None:
         names = {"replicas": "total_completions", "max_concurrent": "max_concurrent"}
-        return _replace(mode, replicated_job=parts.replaced(mode.replicated_job, given, names))
+        return _replace(mode, replicated_job=parts.replace_given(mode.replicated_job, given, names))
     return mode
 
 
@@ -214,7 +214,7 @@ def _endpoint(present: EndpointSpec | None, given: parts.Given) -> EndpointSpec 
 
 
 def _ports(present: tuple[PortConfig, ...], given: parts.Given) -> tuple[PortConfig, ...]:
-    removed = {port for ports in given["publish_rm"] for gone in ports for port in meant(present, gone)}
+    removed = {port for ports in given["publish_rm"] for gone in ports for port in matching_ports(present, gone)}
     kept = [port for port in present if port not in removed]
     added = [port for ports in given["publish_add"] for port in ports]
     return tuple(sorted({*kept, *added}, key=lambda port: (port.published_port, port.target_port, port.protocol)))

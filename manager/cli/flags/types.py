@@ -250,13 +250,13 @@ class SplitList(click.ParamType):  # type: ignore[type-arg]  # as above
         return value.split(",") if isinstance(value, str) else list(value)
 
 
-def _unsigned(text: str) -> int:
+def _parse_unsigned(text: str) -> int:
     if not text.isdecimal():
         raise ValueError("a whole number, 0 or more, is expected")
     return int(text)
 
 
-def _signed(text: str) -> int:
+def _parse_signed(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
@@ -307,8 +307,8 @@ def parse_domain(text: str) -> str:
 DURATION = Parsed("duration", _positive_duration)
 BYTES = Parsed("bytes", _size)
 CPUS = Parsed("decimal", parse_cpus)
-UINT = Parsed("uint", _unsigned)
-INT = Parsed("int", _signed)
+UINT = Parsed("uint", _parse_unsigned)
+INT = Parsed("int", _parse_signed)
 RATIO = Parsed("float", _ratio)
 COMMAND = Parsed("command", lambda text: tuple(split_command(text)))
 LABEL = Parsed("list", parse_label)

@@ -1,7 +1,7 @@
 """The types that docker's client reads the API's answers into, as far as a template can tell them from others.
 
 A field that an answer leaves out has its type's zero value, and a name that the type does not have is an error. So it
-is with JSON that `typed` has given its type. A map has the keys that it has, as has an object of a type not told here.
+is with JSON that `to_go` has given its type. A map has the keys that it has, as has an object of a type not told here.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ class MapOf:
 Kind: TypeAlias = Struct | ListOf | MapOf | object
 
 
-def typed(value: Any, kind: Kind) -> object:
+def to_go(value: Any, kind: Kind) -> object:
     """Give JSON its type."""
     match kind:
         case Struct() if isinstance(value, Mapping):
-            written = {name: typed(inner, kind.fields.get(name)) for name, inner in value.items()}
+            written = {name: to_go(inner, kind.fields.get(name)) for name, inner in value.items()}
             absent = {name: _zero(inner) for name, inner in kind.fields.items() if written.get(name) is None}
             return Record(kind.name, written, absent)
         case ListOf() if isinstance(value, list):
-            return [typed(item, kind.item) for item in value]
+            return [to_go(item, kind.item) for item in value]
         case MapOf() if isinstance(value, Mapping):
-            return {name: typed(inner, kind.value) for name, inner in value.items()}
+            return {name: to_go(inner, kind.value) for name, inner in value.items()}
     return value
 
 
 def _zero(kind: Kind) -> object:
     match kind:
         case Struct():
-            return NIL if kind.pointer else typed({}, kind)
+            return NIL if kind.pointer else to_go({}, kind)
         case ListOf():
             return NIL_LIST
         case MapOf():
@@ -73,11 +73,11 @@ def _zero(kind: Kind) -> object:
 
 @cache
 def _model(kind: type[msgspec.Struct], *, pointer: bool = False) -> Struct:
-    fields = {field.encode_name: _annotated(field.type) for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: _kind_of_annotation(field.type) for field in msgspec.structs.fields(kind)}
     return Struct(f"swarm.{kind.__name__}", fields, pointer)
 
 
-def _annotated(annotation: Any) -> Kind:
+def _kind_of_annotation(annotation: Any) -> Kind:
     """Read the type of a model's field: an optional one is a pointer."""
     arguments = typing.get_args(annotation)
     match typing.get_origin(annotation):
@@ -85,9 +85,9 @@ def _annotated(annotation: Any) -> Kind:
             inner = next(each for each in arguments if each is not types.NoneType)
             return _model(inner, pointer=True) if _is_model(inner) else NIL
         case origin if origin is tuple:
-            return ListOf(_annotated(arguments[0]))
+            return ListOf(_kind_of_annotation(arguments[0]))
         case origin if origin is dict:
-            return MapOf(_annotated(arguments[1]))
+            return MapOf(_kind_of_annotation(arguments[1]))
     if _is_model(annotation):
         return _model(annotation)
     return "" if annotation is bytes else annotation()

@@ -108,11 +108,11 @@ def _on_one_line(value: Any) -> Any:
 def _through(layout: str, data: dict[str, Any], kind: str) -> str:
     # Only templates need these: templates' parser, and the API's types.
     from common.spec.gotemplate import Template, TemplateError  # noqa: PLC0415
-    from manager.cli.format.go_types import OF_KIND, typed  # noqa: PLC0415
+    from manager.cli.format.go_types import OF_KIND, to_go  # noqa: PLC0415
 
     fields = {**data, "ID": data["Id"]} if "Id" in data and "ID" not in data else data
     try:
-        return Template(layout, strict=False).render(typed(fields, OF_KIND[kind]))
+        return Template(layout, strict=False).render(to_go(fields, OF_KIND[kind]))
     except TemplateError as error:
         raise InvalidArgument(f"template parsing error: {error.message}") from error
 

@@ -75,7 +75,7 @@ class Table:
         return align("".join("\t".join(str(row[name]) for name in fields) + "\n" for row in lines))
 
     def _table(self, text: str, rows: Sequence[Row]) -> str:
-        head = _rendered(_template(text, headings=True), self.headings)
+        head = _render(_template(text, headings=True), self.headings)
         return align(f"{head}\n" + _each(_template(text), rows))
 
 
@@ -104,7 +104,7 @@ def _template(text: str, *, headings: bool = False) -> Template:
         raise InvalidArgument(f"template parsing error: {error.message}") from error
 
 
-def _rendered(template: Template, data: Row) -> str:
+def _render(template: Template, data: Row) -> str:
     from common.spec.gotemplate import TemplateError  # noqa: PLC0415 - as above
 
     try:
@@ -115,7 +115,7 @@ def _rendered(template: Template, data: Row) -> str:
 
 def _each(template: Template, rows: Sequence[Row]) -> str:
     # Sorted, for `{{json .}}`: Go sorts the keys of maps.
-    return "".join(_rendered(template, dict(sorted(row.items()))) + "\n" for row in rows)
+    return "".join(_render(template, dict(sorted(row.items()))) + "\n" for row in rows)
 
 
 # The flags that every list has, and the reading of filters.
@@ -134,7 +134,7 @@ class FilterType(click.ParamType):  # type: ignore[type-arg]  # generic in new c
         return key.strip().lower(), content.strip()
 
 
-def grouped(filters: tuple[tuple[str, str], ...], **more: list[str]) -> dict[str, list[str]]:
+def group_filters(filters: tuple[tuple[str, str], ...], **more: list[str]) -> dict[str, list[str]]:
     """Collect the values of each key, as the API takes filters; `more` are filters of the command's own."""
     groups: dict[str, list[str]] = {key: list(values) for key, values in more.items()}
     for key, value in filters:

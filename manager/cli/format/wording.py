@@ -26,12 +26,12 @@ def ago(instant: float, now: float) -> str:
     return f"{human_duration(now - instant)} ago"
 
 
-def capitalized(text: str) -> str:
+def capitalize(text: str) -> str:
     """Write a state as tables do: `running` → `Running`."""
     return text[:1].upper() + text[1:].lower()
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

@@ -141,10 +141,10 @@ def open_context(folder: str, dockerfile: str = "", *, relative_to_context: bool
     file = file.resolve()
     outside = None if file.is_relative_to(root) else file
     name = _FROM_OUTSIDE if outside else file.relative_to(root).as_posix()
-    return BuildContext(root, name, _ignored(root, name), outside)
+    return BuildContext(root, name, _read_ignored(root, name), outside)
 
 
-def _ignored(root: Path, dockerfile: str) -> Ignored:
+def _read_ignored(root: Path, dockerfile: str) -> Ignored:
     try:
         text = (root / FILE).read_text()
     except FileNotFoundError:

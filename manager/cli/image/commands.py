@@ -14,14 +14,14 @@ from common.errors import InvalidArgument
 from common.text.image_names import split_tag
 from common.text.quantities import human_decimal, human_duration
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, address, flag
 from manager.cli.completion import complete_images, complete_nodes
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import LABEL, VARIABLE
 from manager.cli.format.inspection import finish, inspect
-from manager.cli.format.tables import Row, Table, format_flag, grouped, listing
+from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing
 from manager.cli.image import transfer
 from manager.cli.image.build import BuildOptions, build
 from manager.cli.image.build_context import open_context
@@ -156,9 +156,9 @@ async def list_images(
     no_trunc: bool,
 ) -> None:
     """List the images of all nodes, or those of one name."""
-    groups = grouped(filters)
+    groups = group_filters(filters)
     wanted = {**groups, "reference": [*groups.get("reference", []), name]} if name else groups
-    found = await client.get("/images/json", {**filtered(wanted), **({"all": "1"} if everything else {})})
+    found = await client.get("/images/json", {**filter_query(wanted), **({"all": "1"} if everything else {})})
     digests = digests or ".Digest" in layout
     table = WITH_DIGESTS if digests else IMAGES
     echo(table.render(rows(found, time.time(), full=no_trunc, digests=digests), layout, quiet=quiet), nl=False)
@@ -205,7 +205,7 @@ async def inspect_images(client: Client, /, names: tuple[str, ...], layout: str)
 @with_client
 async def tag_image(client: Client, /, source: str, target: str) -> None:
     """Give an image another name, on every node that has it."""
-    name = transfer.parsed(target)
+    name = transfer.parse_name(target)
     await client.post(f"/images/{source}/tag", params={"repo": name.name, "tag": name.tag})
 
 
@@ -219,7 +219,7 @@ async def tag_image(client: Client, /, source: str, target: str) -> None:
 async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, everything: bool, force: bool) -> None:
     """Remove unused images, of every node that answers; never one that a service names."""
     what = "images without at least one container associated to them" if everything else "dangling images"
-    wanted = grouped(filters, dangling=["false" if everything else "true"])
+    wanted = group_filters(filters, dangling=["false" if everything else "true"])
     await run_prune(client, "image", f"all {what}", wanted, force=force)
 
 

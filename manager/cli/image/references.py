@@ -61,7 +61,7 @@ def _split_registry(text: str) -> tuple[str, str]:
     return HUB, text
 
 
-def shown(text: str) -> str:
+def short_name(text: str) -> str:
     """Shorten an image for a table: a digest is left out when there is a tag."""
     try:
         image = Image.parse(text)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _quiet = flag("-q", "--quiet", is_flag=True, default=False, help="Do not print the progress.")
 
 
-def parsed(name: str) -> Image:
+def parse_name(name: str) -> Image:
     """Read an image's name.
 
     Raises:
@@ -51,7 +51,7 @@ def _repository(name: str) -> Image:
         InvalidArgument: it is none, or names one of them.
 
     """
-    image = parsed(name)
+    image = parse_name(name)
     if image.tag or image.digest:
         raise InvalidArgument("tag can't be used with --all-tags/-a")
     return image
@@ -79,7 +79,7 @@ async def show(answer: StreamReader, *, quiet: bool) -> None:
 @with_client
 async def pull(client: Client, /, name: str, platform: str, *, all_tags: bool, quiet: bool) -> None:
     """Bring an image from its registry to one node; the others fetch it from there when they need it."""
-    image = _repository(name) if all_tags else parsed(name)
+    image = _repository(name) if all_tags else parse_name(name)
     query = {"fromImage": image.name} | ({} if all_tags else {"tag": image.digest or image.tag or "latest"})
     query |= {"platform": platform} if platform else {}
     headers = {"X-Registry-Auth": auth_header(name, config_path())}
@@ -95,7 +95,7 @@ async def pull(client: Client, /, name: str, platform: str, *, all_tags: bool, q
 @with_client
 async def push(client: Client, /, name: str, *, all_tags: bool, quiet: bool) -> None:
     """Send an image to its registry, from a node that has it."""
-    image = _repository(name) if all_tags else parsed(name)
+    image = _repository(name) if all_tags else parse_name(name)
     headers = {"X-Registry-Auth": auth_header(name, config_path())}
     path, query = f"/images/{image.name}/push", {} if all_tags else {"tag": image.tag or "latest"}
     async with client.stream(path, query, method="POST", headers=headers) as answer:
@@ -127,14 +127,14 @@ async def write_to(output: str, client: Client, path: str, query: list[tuple[str
             await write_all(body, sys.stdout.buffer)
             return
         try:
-            with _completed(Path(output)) as file:
+            with _write_when_done(Path(output)) as file:
                 await write_all(body, file)
         except OSError as error:
             raise InvalidArgument(f"cannot write {output}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def _completed(path: Path) -> Iterator[IO[bytes]]:
+def _write_when_done(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes its name when the block is done, and is gone when it fails."""
     unfinished = path.with_name(f"{path.name}.part")
     try:

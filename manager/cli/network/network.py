@@ -10,14 +10,14 @@ import click
 
 from common.errors import InvalidArgument
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_containers, complete_networks
 from manager.cli.failures import ApiError
 from manager.cli.files.pruning import prune_command
 from manager.cli.flags.types import KEY_VALUE, LABEL, SplitList
 from manager.cli.format.inspection import finish, inspect
-from manager.cli.format.tables import Row, Table, format_flag, grouped, listing
+from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing
 from manager.cli.format.wording import go_time, natural, pairs, short_id
 from manager.cli.session import with_client
 
@@ -103,7 +103,7 @@ async def list_networks(
     client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool, no_trunc: bool
 ) -> None:
     """List networks."""
-    found = await client.get("/networks", filtered(grouped(filters)))
+    found = await client.get("/networks", filter_query(group_filters(filters)))
     echo(NETWORKS.render(rows(found, full=no_trunc), layout, quiet=quiet), nl=False)
 
 

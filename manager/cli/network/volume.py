@@ -8,13 +8,13 @@ from urllib.parse import quote
 import click
 
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_volumes
 from manager.cli.files.pruning import filters_flag, force_flag, run_prune
 from manager.cli.flags.types import KEY_VALUE, LABEL
 from manager.cli.format.inspection import each, inspect
-from manager.cli.format.tables import format_flag, grouped, listing
+from manager.cli.format.tables import format_flag, group_filters, listing
 from manager.cli.network.volume_rows import VOLUMES, rows
 from manager.cli.session import with_client
 
@@ -57,7 +57,7 @@ async def create(client: Client, /, name: str, driver: str, labels: Any, options
 @with_client
 async def list_volumes(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List the volumes of all nodes."""
-    found = await client.get("/volumes", filtered(grouped(filters)))
+    found = await client.get("/volumes", filter_query(group_filters(filters)))
     echo(VOLUMES.render(rows(found["Volumes"] or ()), layout, quiet=quiet), nl=False)
     for warning in found.get("EngineWarnings") or ():  # which nodes are missing has been said
         echo(f"WARNING: {warning}", err=True)
@@ -94,4 +94,4 @@ async def prune(client: Client, /, filters: tuple[tuple[str, str], ...], *, ever
     """Remove volumes that no container uses: those without a name of a user's."""
     what = ("all" if everything else "anonymous") + " local volumes not used by at least one container"
     more = {"all": ["true"]} if everything else {}
-    await run_prune(client, "volume", what, grouped(filters, **more), force=force)
+    await run_prune(client, "volume", what, group_filters(filters, **more), force=force)

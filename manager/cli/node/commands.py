@@ -9,7 +9,7 @@ import click
 
 from common.errors import InvalidArgument
 from common.text.terminal import echo, one_line
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
 from manager.cli.deferred import Deferred
@@ -17,7 +17,7 @@ from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL
 from manager.cli.format.inspection import each, finish, inspect
-from manager.cli.format.tables import grouped, inspecting, listing, task_listing
+from manager.cli.format.tables import group_filters, inspecting, listing, task_listing
 from manager.cli.node.page import page
 from manager.cli.node.rows import NODES, notes, rows
 from manager.cli.service.task_rows import fetch, print_tasks
@@ -60,7 +60,7 @@ def node() -> None:
 @with_client
 async def list_nodes(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List the nodes of the cluster; a star marks the one that answers."""
-    nodes = await client.get("/nodes", filtered(grouped(filters)))
+    nodes = await client.get("/nodes", filter_query(group_filters(filters)))
     swarm = (await client.get("/info")).get("Swarm") or {}
     echo(NODES.render(rows(nodes, swarm), layout, quiet=quiet), nl=False)
     if not quiet:
@@ -106,7 +106,7 @@ async def list_node_tasks(
     for reference in nodes or ("self",):
         try:
             found = await client.get(f"/nodes/{await resolve(client, reference)}")
-            tasks += await fetch(client, grouped(filters, node=[found["ID"]]))
+            tasks += await fetch(client, group_filters(filters, node=[found["ID"]]))
         except ApiError as error:
             problems.append(error.message)
     if tasks or not problems:

@@ -75,14 +75,14 @@ async def _until_empty(client: Client, nodes: dict[str, str], due: float | None)
 
     """
     async with event_feed(client) as feed:
-        while left := await _left(client, nodes):
+        while left := await _remaining_tasks(client, nodes):
             if due is not None and time.monotonic() >= due:
                 raise CommandFailed(_still_there(left, nodes, await _service_names(client)))
             within = MAX_INTERVAL if due is None else min(MAX_INTERVAL, due - time.monotonic())
             await feed.changed(feed.count, within)
 
 
-async def _left(client: Client, nodes: dict[str, str]) -> list[Task]:
+async def _remaining_tasks(client: Client, nodes: dict[str, str]) -> list[Task]:
     tasks = await task_rows.fetch(client, {"node": list(nodes)})
     return [task for task in tasks if not task.status.state.terminal]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.text.quantities import human_size
-from manager.cli.format.wording import capitalized, go_time
+from manager.cli.format.wording import capitalize, go_time
 
 _NANO = 1_000_000_000
 
@@ -23,16 +23,16 @@ def _lines(node: Any) -> Iterator[str]:
         yield f"Name:\t\t\t{spec['Name']}"
     yield from labels("Labels:", spec.get("Labels"))
     yield f"Hostname:              \t{description.get('Hostname', '')}{_of_another(description)}"
-    yield f"Joined at:             \t{capitalized(go_time(node['CreatedAt']))}"
+    yield f"Joined at:             \t{capitalize(go_time(node['CreatedAt']))}"
     yield "Status:"
-    yield f" State:\t\t\t{capitalized(status.get('State', ''))}"
+    yield f" State:\t\t\t{capitalize(status.get('State', ''))}"
     if status.get("Message"):
-        yield f" Message:              \t{capitalized(status['Message'])}"
-    yield f" Availability:         \t{capitalized(spec.get('Availability', ''))}"
+        yield f" Message:              \t{capitalize(status['Message'])}"
+    yield f" Availability:         \t{capitalize(spec.get('Availability', ''))}"
     if status.get("Addr"):
         yield f" Address:\t\t{status['Addr']}"
     yield from _manager(node.get("ManagerStatus"))
-    yield from _refused(node.get("Refused") or [])
+    yield from _refusal_lines(node.get("Refused") or [])
     yield from _host(description)
     yield from _tls(description.get("TLSInfo"))
 
@@ -49,7 +49,7 @@ def _manager(status: Any) -> Iterator[str]:
         return
     yield "Manager Status:"
     yield f" Address:\t\t{status.get('Addr', '')}"
-    yield f" Raft Status:\t\t{capitalized(status.get('Reachability', ''))}"
+    yield f" Raft Status:\t\t{capitalize(status.get('Reachability', ''))}"
     yield f" Leader:\t\t{'Yes' if status.get('Leader') else 'No'}"
 
 
@@ -57,7 +57,7 @@ def _of_another(description: Any) -> str:
     return " (another node had it first)" if description.get("HostnameTaken") else ""
 
 
-def _refused(entries: list[Any]) -> Iterator[str]:
+def _refusal_lines(entries: list[Any]) -> Iterator[str]:
     if entries:
         yield "Refused reports of its worker:"
     for entry in entries:

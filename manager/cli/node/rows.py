@@ -7,7 +7,7 @@ from typing import Any
 
 from common.model.node import LEFT, SILENT
 from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import capitalized, natural
+from manager.cli.format.wording import capitalize, natural
 
 # What is seen from the state, or was done on purpose and for good.
 _PLAIN = frozenset({"", SILENT, LEFT})
@@ -58,7 +58,7 @@ def notes(nodes: Sequence[Any]) -> list[str]:
         reason = status.get("State", ""), status.get("Message", "")
         if reason[0] != "ready" and reason[1] not in _PLAIN:
             reasons.setdefault(reason, []).append(_hostname(node) or node["ID"])
-    lines = [f"{capitalized(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
+    lines = [f"{capitalize(state)}: {_names(names)}: {why}" for (state, why), names in sorted(reasons.items())]
     return [*lines, *_name_notes(nodes)]
 
 
@@ -87,9 +87,9 @@ def _row(node: Any, swarm: Any) -> Row:
         "ID": node["ID"],
         "Self": node["ID"] == swarm.get("NodeID"),
         "Hostname": _hostname(node),
-        "Status": capitalized(node["Status"].get("State", "")),
-        "Availability": capitalized(node["Spec"].get("Availability", "")),
-        "ManagerStatus": capitalized(_manager_status(node.get("ManagerStatus"))),
+        "Status": capitalize(node["Status"].get("State", "")),
+        "Availability": capitalize(node["Spec"].get("Availability", "")),
+        "ManagerStatus": capitalize(_manager_status(node.get("ManagerStatus"))),
         "EngineVersion": (node["Description"].get("Engine") or {}).get("EngineVersion", ""),
         "TLSStatus": _tls_status(node["Description"].get("TLSInfo"), (swarm.get("Cluster") or {}).get("TLSInfo")),
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from common.text.terminal import echo
-from manager.cli import json as decode
+from manager.cli import codec
 from manager.cli.client import Client
 from manager.cli.failures import ApiError, CannotConnect, CommandFailed
 from manager.cli.progress import judgement
@@ -93,7 +93,7 @@ async def _one(client: Client, service_id: str, name: str, view: View, feed: Eve
 
 
 async def _look(client: Client, service_id: str, seen: Progress | None, wish: Wish) -> Progress:
-    service = decode.service(await client.get(f"/services/{service_id}"))
+    service = codec.service(await client.get(f"/services/{service_id}"))
     tasks = await task_rows.fetch(client, {"service": [service_id], "_up-to-date": ["true"]})
     nodes = await client.get("/nodes")
     down = frozenset(node["ID"] for node in nodes if node["Status"].get("State") == "down")

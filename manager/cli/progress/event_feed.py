@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from common.errors import SwarmError
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 
 
 class EventFeed:
@@ -32,7 +32,7 @@ class EventFeed:
     async def follow(self, client: Client) -> None:
         try:
             async with client.stream(
-                "/events", filtered({"type": ["service", "network", "node", "container"]})
+                "/events", filter_query({"type": ["service", "network", "node", "container"]})
             ) as lines:
                 async for _ in lines:
                     async with self._more:

@@ -14,7 +14,7 @@ from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import TaskSpec
 from common.model.update import ACTIVE, ROLLBACKS, CanaryHolds, UpdateProgress, UpdateState, UpdateStatus
-from manager.cli.progress.slots import Line, Slot, has_failed, numbered, slots_of, trouble_of
+from manager.cli.progress.slots import Line, Slot, has_failed, number_slots, slots_of, trouble_of
 from manager.cli.service.rows import waiting
 
 DEADLINE = 600.0
@@ -114,7 +114,7 @@ def judge(
         verdict=Verdict.WAITING,
         done=done,
         wanted=wanted,
-        lines=numbered(service, slots, wanted),
+        lines=number_slots(service, slots, wanted),
         rolling_back=_rolling_back(service.update_status),
         stable_since=now if well and since is None else since,
         moved_at=moved_at,

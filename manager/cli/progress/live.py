@@ -12,10 +12,10 @@ from rich.text import Text
 
 from common.model import TaskState
 from common.text.terminal import one_line
-from manager.cli.format.wording import shortened
+from manager.cli.format.wording import shorten
 from manager.cli.progress.judgement import Progress, Verdict
 from manager.cli.progress.slots import Line
-from manager.cli.progress.view import MOST_LINES, label, overall, told
+from manager.cli.progress.view import MOST_LINES, label, line_text, overall
 
 _TROUBLE_WIDTH = 75
 # Why a task waits says at its end what it lacks; such a line may wrap.
@@ -90,5 +90,5 @@ def _bar(line: Line, progress: Progress) -> Text:
     text.append(f" {state.name.lower():<10}")
     if line.trouble:
         width = _WAITING_WIDTH if line.state in _WAITING else _TROUBLE_WIDTH
-        text.append(f" {shortened(told(line), width)}", style="red")
+        text.append(f" {shorten(line_text(line), width)}", style="red")
     return text

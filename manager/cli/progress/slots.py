@@ -101,7 +101,7 @@ def _standing(task: Task) -> tuple[int, int, float]:
     return task.desired_state, task.status.state, -task.created_at
 
 
-def numbered(service: Service, slots: Mapping[tuple[int, str], Slot], wanted: int) -> tuple[Line, ...]:
+def number_slots(service: Service, slots: Mapping[tuple[int, str], Slot], wanted: int) -> tuple[Line, ...]:
     """Make the lines: slots are numbered from 1 on, those beyond the wanted ones (about to leave) are not shown."""
     ordered = [slots[key].line for key in sorted(slots)]
     if service.spec.mode.is_global:

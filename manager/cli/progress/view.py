@@ -57,15 +57,15 @@ def plain_lines(name: str, progress: Progress) -> Iterator[tuple[str, str]]:
     yield "overall progress", overall(progress)
     if progress.wanted <= MOST_LINES:
         for line in progress.lines:
-            if text := told(line):
+            if text := line_text(line):
                 yield label(line, progress), text
     if progress.verdict is Verdict.VERIFYING:
         yield "verify", "Waiting to verify that tasks are stable..."
     if progress.verdict is Verdict.CONVERGED:
-        yield "verify", converged(name, progress)
+        yield "verify", converged_text(name, progress)
 
 
-def converged(name: str, progress: Progress) -> str:
+def converged_text(name: str, progress: Progress) -> str:
     """Say that all is well; of an update that holds at its canary, how it goes on."""
     if not progress.holds:
         return f"Service {name} converged"
@@ -84,7 +84,7 @@ def label(line: Line, progress: Progress) -> str:
     return f"{line.label}/{progress.wanted}" if line.label.isdigit() else line.label
 
 
-def told(line: Line) -> str:
+def line_text(line: Line) -> str:
     """Say a slot's trouble on one line, or its state."""
     if line.trouble:
         return one_line(line.trouble.replace("\n", " "))

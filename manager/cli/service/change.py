@@ -13,7 +13,7 @@ from common.errors import InvalidArgument
 from common.model import Service
 from common.model.service import ServiceSpec
 from common.text.terminal import echo
-from manager.cli import json as decode
+from manager.cli import codec
 from manager.cli.client import Client
 from manager.cli.command import Sections, SwarmCommand, flag
 from manager.cli.completion import complete_images, complete_services
@@ -58,13 +58,13 @@ async def create(client: Client, /, image: str, args: tuple[str, ...], **given: 
         spec = spec_create.build(image, args, given, os.environ)
     except (ValueError, OSError) as error:
         raise InvalidArgument(str(error)) from error
-    spec = await _resolved(client, spec)
+    spec = await _resolve_references(client, spec)
     service_id = await send_new(client, spec, resolve=not given["no_resolve_image"], auth=given["with_registry_auth"])
     echo(service_id)
     await _wait(client, {service_id: spec.name or service_id}, given)
 
 
-async def _resolved(client: Client, spec: ServiceSpec) -> ServiceSpec:
+async def _resolve_references(client: Client, spec: ServiceSpec) -> ServiceSpec:
     """Look up what the specification names."""
     networks = await network_ids(client, spec.task_template.networks)
     template = msgspec.structs.replace(spec.task_template, networks=networks)
@@ -102,7 +102,7 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
         query = {"version": str(service.version.index), "action": _ROLLOUT[asked]}
         await client.post(f"/services/{service.id}/rollout", params=query)
     else:
-        spec = await _changed(client, service, given)
+        spec = await _change_spec(client, service, given)
         resolve = given.get("image") is not None and not given["no_resolve_image"]
         await send_change(
             client,
@@ -119,10 +119,10 @@ async def update(client: Client, /, reference: str, **given: Any) -> None:
 
 
 async def _fetch(client: Client, reference: str) -> Service:
-    return decode.service(await client.get(f"/services/{reference}"))
+    return codec.service(await client.get(f"/services/{reference}"))
 
 
-async def _changed(client: Client, service: Service, given: dict[str, Any]) -> ServiceSpec:
+async def _change_spec(client: Client, service: Service, given: dict[str, Any]) -> ServiceSpec:
     added = await network_ids(client, given["network_add"])
     removed = [(await client.get(f"/networks/{name}"))["Id"] for name in given["network_rm"]]
     try:

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from common.text.terminal import echo
-from manager.cli import json as decode
-from manager.cli.client import Client, filtered
+from manager.cli import codec
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
 from manager.cli.deferred import Deferred
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import each, finish, inspect
-from manager.cli.format.tables import grouped, inspecting, listing, task_listing
+from manager.cli.format.tables import group_filters, inspecting, listing, task_listing
 from manager.cli.service.rows import SERVICES, rows, waiting
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
@@ -70,7 +70,7 @@ def service() -> None:
 @with_client
 async def list_services(client: Client, /, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool) -> None:
     """List services."""
-    found = await client.get("/services", {"status": "true", **filtered(grouped(filters))})
+    found = await client.get("/services", {"status": "true", **filter_query(group_filters(filters))})
     echo(SERVICES.render(rows(found), layout, quiet=quiet), nl=False)
 
 
@@ -97,11 +97,11 @@ async def list_service_tasks(
         except ApiError as error:
             problems.append(f"no such service: {reference}" if error.not_found else error.message)
             continue
-        if why := waiting(decode.service(found)):
+        if why := waiting(codec.service(found)):
             waits.append(f"{found['Spec']['Name']} {why}")
         asked.append(found["ID"])
     if asked:
-        tasks = await fetch(client, grouped(filters, service=asked))
+        tasks = await fetch(client, group_filters(filters, service=asked))
     if len(problems) < len(services):
         shown["no_trunc"] |= shown[
             "quiet"
@@ -132,7 +132,7 @@ async def inspect_services(client: Client, /, services: tuple[str, ...], layout:
 
     async def shown(data: Any) -> str:
         networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
-        return page(decode.service(data), networks, time.time())
+        return page(codec.service(data), networks, time.time())
 
     await inspect(services, fetch_text, "service", layout, shown, pretty=pretty)
 

@@ -15,7 +15,7 @@ from manager.cli.command import SwarmCommand
 from manager.cli.completion import complete_services
 from manager.cli.format.tables import Row, Table, format_flag, quiet_flag
 from manager.cli.format.wording import ago
-from manager.cli.image.references import shown
+from manager.cli.image.references import short_name
 from manager.cli.session import with_client
 
 REVISIONS = Table(
@@ -58,7 +58,7 @@ def _row(revision: Mapping[str, Any], older: Mapping[str, Any] | None, now: floa
     return {
         "Revision": revision["Revision"],
         "Replaced": ago(parse_rfc3339(replaced), now) if replaced else "present",
-        "Image": shown(container.get("Image", "")),
+        "Image": short_name(container.get("Image", "")),
         "Changes": ", ".join(names[:_MOST_CHANGES]) + more,
     }
 

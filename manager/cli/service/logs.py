@@ -11,7 +11,7 @@ import click
 
 from common.model import Task
 from common.text.terminal import one_line, pass_on
-from manager.cli import json as decode
+from manager.cli import codec
 from manager.cli.client import Client
 from manager.cli.cluster.events import moment
 from manager.cli.command import SwarmCommand, flag
@@ -75,7 +75,7 @@ async def logs(client: Client, /, reference: str, **given: Any) -> None:
 async def _find(client: Client, reference: str) -> tuple[str, bool, int]:
     """Return the path of the logs, whether they are a terminal's, and how many replicas' names to leave room for."""
     try:
-        service = decode.service(await client.get(f"/services/{reference}"))
+        service = codec.service(await client.get(f"/services/{reference}"))
     except ApiError as error:
         if not error.not_found:
             raise
@@ -87,7 +87,7 @@ async def _find(client: Client, reference: str) -> tuple[str, bool, int]:
             (replicated and replicated.replicas) or 1,
         )
     try:
-        task = decode.task(await client.get(f"/tasks/{reference}"))
+        task = codec.task(await client.get(f"/tasks/{reference}"))
     except ApiError as error:
         raise CommandFailed(f"no such task or service: {reference}" if error.not_found else error.message) from error
     return f"/tasks/{task.id}/logs", bool(task.spec.container_spec and task.spec.container_spec.tty), task.slot
@@ -126,7 +126,7 @@ class _Writer:
     async def _label(self, task_id: str, node_id: str) -> str:
         if task_id not in self._labels:
             try:
-                task = decode.task(await self._client.get(f"/tasks/{task_id}"))
+                task = codec.task(await self._client.get(f"/tasks/{task_id}"))
                 self._labels[task_id] = log_label(task, self._known, self._given, self._digits)
             except ApiError:  # its record is gone by now; its lines are not
                 self._labels[task_id] = f"{short_id(task_id)}@{self._known.nodes.get(node_id, node_id)}"

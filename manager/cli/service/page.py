@@ -106,7 +106,7 @@ def _update_status(service: Service, now: float) -> Iterator[str]:
             yield f" Monitored:\tuntil {_whole(progress.monitor_until)}"
 
 
-def _listed(items: Iterator[str] | tuple[str, ...]) -> str:
+def _join_items(items: Iterator[str] | tuple[str, ...]) -> str:
     return "[" + " ".join(items) + "]"
 
 
@@ -116,10 +116,10 @@ def _placement(spec: ServiceSpec) -> Iterator[str]:
     if placement is None:
         return
     if placement.constraints:
-        yield f" Constraints:\t{_listed(placement.constraints)}"
+        yield f" Constraints:\t{_join_items(placement.constraints)}"
     spreads = tuple(f"spread={each.spread.spread_descriptor}" for each in placement.preferences if each.spread)
     if spreads:
-        yield f" Preferences:   {_listed(spreads)}"
+        yield f" Preferences:   {_join_items(spreads)}"
     if placement.max_replicas:
         yield f" Max Replicas Per Node:   {placement.max_replicas}"
 

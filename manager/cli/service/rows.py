@@ -8,10 +8,10 @@ from common.clock import rfc3339
 from common.model import Service
 from common.model.service import PortConfig
 from common.model.update import AwaitsServices
-from manager.cli import json as decode
+from manager.cli import codec
 from manager.cli.format.tables import Row, Table
 from manager.cli.format.wording import natural, short_id
-from manager.cli.image.references import shown
+from manager.cli.image.references import short_name
 
 SERVICES = Table(
     columns=("{{.ID}}", "{{.Name}}", "{{.Mode}}", "{{.Replicas}}", "{{.Image}}", "{{.Ports}}"),
@@ -27,20 +27,20 @@ SERVICES = Table(
 )
 
 
-def rows(services: Iterable[decode.Json]) -> list[Row]:
+def rows(services: Iterable[codec.Json]) -> list[Row]:
     """Make the rows from the answers of /services with `status=true`, by name."""
-    made = [_row(decode.service(each), each.get("ServiceStatus") or {}) for each in services]
+    made = [_row(codec.service(each), each.get("ServiceStatus") or {}) for each in services]
     return sorted(made, key=lambda row: natural(str(row["Name"])))
 
 
-def _row(service: Service, status: decode.Json) -> Row:
+def _row(service: Service, status: codec.Json) -> Row:
     container = service.spec.task_template.container_spec
     return {
         "ID": short_id(service.id),
         "Name": service.spec.name,
         "Mode": mode_name(service),
         "Replicas": replicas(service, status),
-        "Image": shown(container.image) if container else "",
+        "Image": short_name(container.image) if container else "",
         "Ports": ports(service.endpoint.ports if service.endpoint else ()),
     }
 
@@ -56,7 +56,7 @@ def mode_name(service: Service) -> str:
     return next((name for name, value in names.items() if value is not None), "")
 
 
-def replicas(service: Service, status: decode.Json) -> str:
+def replicas(service: Service, status: codec.Json) -> str:
     """Write running and wanted tasks: `2/3`, `2/3 (max 1 per node)`, `1/1 (4/5 completed)` for a job.
 
     Of an autoscaled service the measurements: `2/2 (cpu at 41% (target 70%))`.

@@ -11,7 +11,7 @@ from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_tasks
 from manager.cli.format.inspection import inspect
-from manager.cli.format.tables import format_flag, grouped, task_listing
+from manager.cli.format.tables import format_flag, group_filters, task_listing
 from manager.cli.service.task_rows import fetch, print_tasks
 from manager.cli.session import with_client
 
@@ -43,7 +43,7 @@ async def list_tasks(
     no_trunc: bool,
 ) -> None:
     """List the tasks of all services."""
-    tasks = await fetch(client, grouped(filters))
+    tasks = await fetch(client, group_filters(filters))
     text = await print_tasks(
         client, tasks, time.time(), layout=layout, quiet=quiet, no_trunc=no_trunc, no_resolve=no_resolve
     )

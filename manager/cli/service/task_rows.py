@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from common.model import Task, TaskState
-from manager.cli import json as decode
-from manager.cli.client import Client, filtered
+from manager.cli import codec
+from manager.cli.client import Client, filter_query
 from manager.cli.format.tables import Row, Table
-from manager.cli.format.wording import ago, capitalized, natural, short_id, shortened
-from manager.cli.image.references import shown
+from manager.cli.format.wording import ago, capitalize, natural, short_id, shorten
+from manager.cli.image.references import short_name
 
 _ERROR_WIDTH = 30
 # Why a task has no node yet, or waits there for something, says what and where only after docker's 30 characters.
@@ -76,12 +76,12 @@ async def names(client: Client) -> Names:
     return Names(services, nodes)
 
 
-def node_name(data: decode.Json) -> str:
+def node_name(data: codec.Json) -> str:
     return str((data.get("Spec") or {}).get("Name") or data["Description"].get("Hostname", ""))
 
 
 async def fetch(client: Client, filters: Mapping[str, list[str]]) -> list[Task]:
-    return [decode.task(each) for each in await client.get("/tasks", filtered(filters))]
+    return [codec.task(each) for each in await client.get("/tasks", filter_query(filters))]
 
 
 def rows(tasks: Iterable[Task], known: Names, now: float, *, full: bool = False, tree: bool = True) -> list[Row]:
@@ -116,11 +116,11 @@ def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, objec
     since = ago(task.status.timestamp, now)
     return {
         "ID": task.id if full else short_id(task.id),
-        "Image": image if full else shown(image),
+        "Image": image if full else short_name(image),
         "Node": known.nodes.get(task.node_id, task.node_id),
-        "DesiredState": capitalized(task.desired_state.name),
-        "CurrentState": f"{capitalized(state)} {since.lower()}",
-        "Error": _quoted(back_off(task, now) or task.status.err, full=full, waits=task.status.state in _WAITING),
+        "DesiredState": capitalize(task.desired_state.name),
+        "CurrentState": f"{capitalize(state)} {since.lower()}",
+        "Error": _quote_error(back_off(task, now) or task.status.err, full=full, waits=task.status.state in _WAITING),
         "Ports": ",".join(f"*:{p.published_port}->{p.target_port}/{p.protocol}" for p in task.status.ports),
     }
 
@@ -135,8 +135,8 @@ def back_off(task: Task, now: float) -> str:
     return f"{loop}next try in {left:.0f} s (attempt {streak + 1})" if streak else f"starts again in {left:.0f} s"
 
 
-def _quoted(error: str, *, full: bool, waits: bool) -> str:
-    text = error if full else shortened(error, _WAITING_WIDTH if waits else _ERROR_WIDTH)
+def _quote_error(error: str, *, full: bool, waits: bool) -> str:
+    text = error if full else shorten(error, _WAITING_WIDTH if waits else _ERROR_WIDTH)
     return f'"{text}"' if text else ""
 
 

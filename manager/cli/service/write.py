@@ -10,11 +10,11 @@ from common.errors import InvalidArgument
 from common.model.container import ContainerSpec
 from common.model.service import NetworkAttachmentConfig, ServiceSpec
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
+from manager.cli.codec import to_json
 from manager.cli.docker_config import config_path
 from manager.cli.flags.references import with_config_ids, with_secret_ids
 from manager.cli.image import pins, registry
-from manager.cli.json import to_json
 
 
 async def with_ids(client: Client, spec: ServiceSpec) -> ServiceSpec:
@@ -51,7 +51,7 @@ async def ids(client: Client, kind: str, names: list[str]) -> dict[str, str]:
     """Map the names of secrets or configs to ids; a name that is not there is left out."""
     if not names:
         return {}
-    found = await client.get(f"/{kind}", filtered({"name": names}))
+    found = await client.get(f"/{kind}", filter_query({"name": names}))
     return {each["Spec"]["Name"]: each["ID"] for each in found}
 
 
@@ -73,7 +73,7 @@ async def network_ids(
 
 async def send_new(client: Client, spec: ServiceSpec, *, resolve: bool, auth: bool) -> str:
     """Create a service and return its id."""
-    spec, header = await _prepared(client, spec, resolve=resolve, auth=auth)
+    spec, header = await _prepare(client, spec, resolve=resolve, auth=auth)
     answer = await client.post("/services/create", to_json(spec), headers=header)
     _warn(answer)
     return str(answer["ID"])
@@ -95,7 +95,7 @@ async def send_change(
 
     `scale`: the number of tasks is what is asked for, even if it is the one that an autoscaled service began with.
     """
-    spec, header = await _prepared(client, spec, resolve=resolve, auth=auth)
+    spec, header = await _prepare(client, spec, resolve=resolve, auth=auth)
     query = {"version": str(version)}
     if rollback:
         query |= {"rollback": "previous"} | ({"revision": str(revision)} if revision else {})
@@ -106,7 +106,7 @@ async def send_change(
     _warn(await client.post(f"/services/{service_id}/update", to_json(spec), query, headers=header))
 
 
-async def _prepared(
+async def _prepare(
     client: Client, spec: ServiceSpec, *, resolve: bool, auth: bool
 ) -> tuple[ServiceSpec, dict[str, str] | None]:
     container = spec.task_template.container_spec

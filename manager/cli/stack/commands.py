@@ -52,7 +52,7 @@ _resolve = flag(
 )
 
 
-def _converted(config: Config, name: str, resolve_image: str) -> Stack:
+def _convert(config: Config, name: str, resolve_image: str) -> Stack:
     """Make the stack that the files describe; what has no effect in it is warned of."""
     if resolve_image not in RESOLVE:
         raise InvalidArgument(f"Invalid option {resolve_image} for flag --resolve-image: {', '.join(RESOLVE)}")
@@ -89,7 +89,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
     if given["wait"] and given["detach"]:
         raise InvalidArgument("--wait and --detach contradict each other: give one of them")
     config = load_files(files)
-    converted = _converted(config, name, given["resolve_image"])
+    converted = _convert(config, name, given["resolve_image"])
     manners = Manners(given["resolve_image"], given["with_registry_auth"], given["prune"])
     if given["dry_run"]:
         await show_plan(client, converted, manners)
@@ -123,7 +123,7 @@ async def deploy(client: Client, /, name: str, files: tuple[str, ...], **given: 
 @with_client
 async def plan(client: Client, /, name: str, files: tuple[str, ...], *, prune: bool, resolve_image: str) -> None:
     """Print what a deploy would create, change and remove; the exit code is 2 when that is anything."""
-    converted = _converted(load_files(files), name, resolve_image)
+    converted = _convert(load_files(files), name, resolve_image)
     await show_plan(client, converted, Manners(resolve_image, prune=prune))
 
 

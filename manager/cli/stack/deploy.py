@@ -12,8 +12,9 @@ from common.model.secret import SecretSpec
 from common.model.service import STACK_LABEL, Service, ServiceSpec
 from common.spec import autoscale, extensions, start_order
 from common.text.terminal import echo
-from manager.cli import json as decode
-from manager.cli.client import Client, filtered
+from manager.cli import codec
+from manager.cli.client import Client, filter_query
+from manager.cli.codec import to_json
 from manager.cli.compose import Stack
 from manager.cli.compose.references import IMAGE_LABEL
 from manager.cli.docker_config import config_path
@@ -21,7 +22,6 @@ from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.files import digest
 from manager.cli.image import registry
 from manager.cli.image.pins import Pins
-from manager.cli.json import to_json
 
 RESOLVE = ("always", "changed", "never")
 
@@ -37,7 +37,7 @@ class Manners:
 
 def of_stack(stack: str) -> dict[str, str]:
     """Filter a list for what belongs to a stack."""
-    return filtered({"label": [f"{STACK_LABEL}={stack}"]})
+    return filter_query({"label": [f"{STACK_LABEL}={stack}"]})
 
 
 async def deploy(client: Client, stack: Stack, manners: Manners) -> dict[str, str]:
@@ -181,7 +181,7 @@ def file_body(spec: Any, present: Any) -> Any:
     """Write a secret or config for the API; a secret with the digest of its content."""
     if isinstance(spec, SecretSpec) and spec.data:
         known = (present["Spec"].get("Labels") or {}).get(digest.LABEL, "") if present is not None else ""
-        spec = msgspec.structs.replace(spec, labels=digest.labelled(spec.labels, spec.data, known))
+        spec = msgspec.structs.replace(spec, labels=digest.with_digest(spec.labels, spec.data, known))
     return to_json(spec)
 
 
@@ -210,11 +210,11 @@ class Target:
     resolve: bool
 
 
-def target(spec: ServiceSpec, found: decode.Json | None, resolve_image: str) -> Target:
+def target(spec: ServiceSpec, found: codec.Json | None, resolve_image: str) -> Target:
     """Compare what the files say of a service with what the API has of it."""
     if found is None:
         return Target(spec, None, resolve_image != "never")
-    present = decode.service(found)
+    present = codec.service(found)
     carried, resolve = carry_over(present.spec, spec, resolve_image)
     return Target(carried, present, resolve)
 

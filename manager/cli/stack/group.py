@@ -10,12 +10,12 @@ import click
 
 from common.model.service import STACK_LABEL
 from common.text.terminal import echo
-from manager.cli.client import Client, filtered
+from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_stacks
 from manager.cli.deferred import Deferred
 from manager.cli.failures import CommandFailed
-from manager.cli.format.tables import Row, Table, format_flag, grouped, listing, task_listing
+from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing, task_listing
 from manager.cli.format.wording import natural
 from manager.cli.service.rows import SERVICES
 from manager.cli.service.rows import rows as service_rows
@@ -58,7 +58,7 @@ def stack() -> None:
 @with_client
 async def list_stacks(client: Client, /, layout: str) -> None:
     """List stacks."""
-    found = await client.get("/services", filtered({"label": [STACK_LABEL]}))
+    found = await client.get("/services", filter_query({"label": [STACK_LABEL]}))
     echo(STACKS.render(rows(found), layout), nl=False)
 
 
@@ -77,7 +77,7 @@ async def list_stack_tasks(
 ) -> None:
     """List the tasks of a stack."""
     label = f"{STACK_LABEL}={name}"
-    groups = grouped(filters)
+    groups = group_filters(filters)
     tasks = await fetch(client, {**groups, "label": [*groups.get("label", []), label]})
     if not tasks:
         raise CommandFailed(f"nothing found in stack: {name}")
@@ -92,9 +92,9 @@ async def list_stack_services(
     client: Client, /, name: str, filters: tuple[tuple[str, str], ...], layout: str, *, quiet: bool
 ) -> None:
     """List the services of a stack."""
-    groups = grouped(filters)
+    groups = group_filters(filters)
     wanted = {**groups, "label": [*groups.get("label", []), f"{STACK_LABEL}={name}"]}
-    found = await client.get("/services", {"status": "true", **filtered(wanted)})
+    found = await client.get("/services", {"status": "true", **filter_query(wanted)})
     if not found:
         echo(f"Nothing found in stack: {name}", err=True)
         return

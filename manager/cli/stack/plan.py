@@ -21,10 +21,10 @@ from common.model.service import EXTENSION_PREFIX, ServiceSpec
 from common.spec import autoscale, extensions
 from common.text.terminal import echo
 from manager.cli.client import Client
+from manager.cli.codec import to_json
 from manager.cli.compose import Stack
 from manager.cli.files import digest
 from manager.cli.image.pins import Pins
-from manager.cli.json import to_json
 from manager.cli.stack.deploy import Manners, check_external, find_targets, of_stack, present_file, send, service_order
 
 Flat: TypeAlias = dict[str, Any]
@@ -107,7 +107,7 @@ class Field:
         return there and self.path.startswith(_FILES) and self.path.endswith((".SecretName", ".ConfigName"))
 
     def __str__(self) -> str:
-        return f"{self.path}: {_shown(self.old)} → {_shown(self.new)}"
+        return f"{self.path}: {_format_value(self.old)} → {_format_value(self.new)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def compare_services(
 def compare_labels(kind: str, name: str, present: Any, wanted: Mapping[str, str], content: bool | None) -> Step | None:
     """Compare a secret or config; `content` says whether that changes, None that it cannot be told."""
     old = {key: value for key, value in (present or {}).items() if not key.startswith(EXTENSION_PREFIX)}
-    fields = tuple(differences(_prefixed("Labels", old), _prefixed("Labels", dict(wanted))))
+    fields = tuple(differences(_with_prefix("Labels", old), _with_prefix("Labels", dict(wanted))))
     if content:
         return Step(CHANGE, kind, name, fields, "new content")
     if not fields:
@@ -242,11 +242,11 @@ def _fits(pattern: str, parts: list[str]) -> bool:
     return path == pattern if not star else path.startswith(f"{before}.") and path.endswith(f".{after}")
 
 
-def _prefixed(prefix: str, values: Mapping[str, Any]) -> Flat:
+def _with_prefix(prefix: str, values: Mapping[str, Any]) -> Flat:
     return {f"{prefix}.{key}": value for key, value in values.items()}
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
@@ -295,7 +295,7 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     await send(client, stack, orders, manners, dry_run=True)
     services = {each["Spec"]["Name"]: each for each in await client.get("/services", of_stack(stack.name))}
     networks = {each["Id"]: each["Name"] for each in await client.get("/networks")}
-    steps = list(_pruned(services, stack)) if manners.prune else []
+    steps = list(_pruned_services(services, stack)) if manners.prune else []
     ours = {each["Name"] for each in await client.get("/networks", of_stack(stack.name))}
     steps += [Step(CREATE, "network", name) for name in stack.networks if name not in ours]
     for kind, specs in (("secret", stack.secrets), ("config", stack.configs)):
@@ -303,13 +303,13 @@ async def plan(client: Client, stack: Stack, manners: Manners) -> list[Step]:
     renewed = frozenset(f"{step.kind} {step.name}" for step in steps if step.remark == "new content")
     for spec, each in zip(pinned, targets, strict=True):
         if each.present is None:
-            steps.append(Step(CREATE, "service", spec.name, remark=_described(spec)))
+            steps.append(Step(CREATE, "service", spec.name, remark=_describe_spec(spec)))
         elif step := compare_services(spec.name, each.present.spec, spec, networks, renewed):
             steps.append(step)
     return steps
 
 
-def _pruned(services: Mapping[str, Any], stack: Stack) -> Iterator[Step]:
+def _pruned_services(services: Mapping[str, Any], stack: Stack) -> Iterator[Step]:
     wanted = {spec.name for spec in stack.services.values()}
     return (Step(REMOVE, "service", name, remark="stops its tasks") for name in services if name not in wanted)
 
@@ -336,7 +336,7 @@ def _content_changes(kind: str, present: Mapping[str, Any], spec: Any) -> bool |
     return not digest.matches(known, spec.data)
 
 
-def _described(spec: ServiceSpec) -> str:
+def _describe_spec(spec: ServiceSpec) -> str:
     container = spec.task_template.container_spec
     image = container.image if container is not None else ""
     mode = spec.mode.replicated

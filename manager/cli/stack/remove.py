@@ -92,7 +92,7 @@ async def _remove_one(client: Client, kind: str, reference: str, name: str) -> s
 
 
 async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: float) -> None:
-    left, moved_at = await _left(client, stack), time.time()
+    left, moved_at = await _remaining(client, stack), time.time()
     begun_at, told = moved_at, ""
     while not left.nothing:
         if str(left) != told and time.time() - begun_at > _UNTOLD:
@@ -100,7 +100,7 @@ async def _until_gone(client: Client, stack: str, feed: EventFeed, patience: flo
             echo(f"Waiting for {told}", err=True)
         count = feed.count
         problems = [await _remove_one(client, *each) for each in left.objects]
-        before, left = left, await _left(client, stack)
+        before, left = left, await _remaining(client, stack)
         if left != before:
             moved_at = time.time()
         elif time.time() - moved_at > patience:
@@ -130,7 +130,7 @@ def _still_there(stack: str, left: Left, patience: float) -> str:
     )
 
 
-async def _left(client: Client, stack: str) -> Left:
+async def _remaining(client: Client, stack: str) -> Left:
     query = of_stack(stack)
     objects = [
         (kind, _id(each), _name(each)) for kind in _IN_USE_FOR_A_WHILE for each in await client.get(f"/{kind}s", query)

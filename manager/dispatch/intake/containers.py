@@ -9,12 +9,12 @@ from ipaddress import IPv4Address
 from common.model import NetworkAttachment
 from common.model.attachment import AttachedEnd, AttachmentStatus
 from common.model.container import Mount
-from common.net.hostnames import folded
+from common.net.hostnames import fold
 from common.text.image_names import GATEWAY_NETWORK, engine_network
-from common.text.terminal import quoted
+from common.text.terminal import quote
 from common.wire.admission import LONGEST_ERROR
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
-from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text
 from manager.dispatch.intake.taskaddresses import check_beside, check_own, mesh_addresses, part_addresses
 from manager.dispatch.intake.tasks import check_container_id
@@ -32,7 +32,7 @@ def _own_attachment(value: str, hearing: Hearing) -> str:
     if known is None or not known.live:
         raise Dropped
     if known.node_id != hearing.node_id:
-        raise Unbelievable(f"the attachment of container {known.name or known.id} is another node's")
+        raise Implausible(f"the attachment of container {known.name or known.id} is another node's")
     hearing.attachment = known
     return value
 
@@ -42,7 +42,7 @@ def _container_id(value: str, hearing: Hearing) -> str:
     if not value:
         return value
     if known.container_id not in ("", value):
-        raise Unbelievable(f"the container of attachment {known.id} is {known.container_id[:12]}, not {quoted(value)}")
+        raise Implausible(f"the container of attachment {known.id} is {known.container_id[:12]}, not {quote(value)}")
     check_container_id(value, known, hearing.view)
     return value
 
@@ -53,11 +53,9 @@ def _name(value: str, hearing: Hearing) -> str:
     if not value or value == known.name:
         return value
     if _NAME.fullmatch(value) is None:
-        raise Unbelievable(f"{quoted(value)} is not a container's name")
-    if _is_taken(hearing.view, folded(value), known):
-        raise Unbelievable(
-            f"container {known.name} is called {quoted(value)} now, as something else in its networks is"
-        )
+        raise Implausible(f"{quote(value)} is not a container's name")
+    if _is_taken(hearing.view, fold(value), known):
+        raise Implausible(f"container {known.name} is called {quote(value)} now, as something else in its networks is")
     return value
 
 
@@ -65,7 +63,7 @@ def _is_taken(view: View, name: str, known: NetworkAttachment) -> bool:
     networks = {each.target for each in known.networks}
     for service in view.services:
         shared = [each for each in service.spec.attachments if each.target in networks]
-        if shared and name in {folded(service.name), *(folded(alias) for each in shared for alias in each.aliases)}:
+        if shared and name in {fold(service.name), *(fold(alias) for each in shared for alias in each.aliases)}:
             return True
     others = (other for other in view.attachments if other.live and other.id != known.id)
     return any(_is_called(other, name, networks) for other in others)
@@ -74,12 +72,12 @@ def _is_taken(view: View, name: str, known: NetworkAttachment) -> bool:
 def _is_called(other: NetworkAttachment, name: str, networks: Collection[str]) -> bool:
     shared = [each for each in other.networks if each.target in networks]
     called = (other.name, other.hostname, *(alias for each in shared for alias in each.aliases))
-    return bool(shared) and name in map(folded, called)
+    return bool(shared) and name in map(fold, called)
 
 
 def _network_id(value: str, hearing: Hearing) -> str:
     if value != MESH and all(each.target != value for each in hearing.attachment.networks):
-        raise Unbelievable(f"container {hearing.attachment.name} is not in network {quoted(value)}")
+        raise Implausible(f"container {hearing.attachment.name} is not in network {quote(value)}")
     return value
 
 
@@ -91,7 +89,7 @@ def _network(value: str, hearing: Hearing) -> str:
     if network is not None:
         known = {engine_network(network), f"{network.name}.{hearing.node_id}"}
     if value not in known:
-        raise Unbelievable(f"{quoted(value)} is not what engines call network {quoted(network_id)}")
+        raise Implausible(f"{quote(value)} is not what engines call network {quote(network_id)}")
     return value
 
 
@@ -102,7 +100,7 @@ def _address(value: str, hearing: Hearing) -> str:
     check_own(value, network_id, hearing)
     asked = next((each.address for each in known.networks if each.target == network_id), "")
     if asked and asked != value:
-        raise Unbelievable(f"container {known.name} is to have the address {asked}, not {value}")
+        raise Implausible(f"container {known.name} is to have the address {asked}, not {value}")
     return value
 
 
@@ -118,7 +116,7 @@ def _aliases(value: tuple[str, ...], hearing: Hearing) -> tuple[str, ...]:
     known = hearing.attachment
     asked = {alias for each in known.networks for alias in each.aliases} | {known.name}
     if not asked.issuperset(value) or len(value) > len(asked):
-        raise Unbelievable(f"container {known.name} has aliases that it was not given")
+        raise Implausible(f"container {known.name} has aliases that it was not given")
     return value
 
 
@@ -128,14 +126,14 @@ def _server(value: str, hearing: Hearing) -> str:
     parts = [mesh_addresses(hearing), *(part_addresses(network, hearing) for network in networks)]
     bridges = [str(IPv4Address(part.start - 1)) for part in parts if part]
     if value not in bridges:
-        raise Unbelievable(f"{quoted(value)} is not a name server of this node")
+        raise Implausible(f"{quote(value)} is not a name server of this node")
     return value
 
 
 def _source(value: str, hearing: Hearing) -> str:
     ours = value.startswith("/") and value.endswith(f"/{hearing.attachment.id}") and ".." not in value.split("/")
     if not ours or len(value) > _LONGEST_PATH or not value.isprintable():
-        raise Unbelievable(f"{quoted(value)} is not a file that was made for container {hearing.attachment.name}")
+        raise Implausible(f"{quote(value)} is not a file that was made for container {hearing.attachment.name}")
     return value
 
 

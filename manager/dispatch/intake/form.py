@@ -22,11 +22,11 @@ _NOTHING = object()
 MAX_ENTRIES = 100_000
 
 
-class Unbelievable(Exception):
+class Implausible(Exception):
     """A value that does not hold; the argument says why, in a sentence that names it."""
 
 
-class Dropped(Unbelievable):
+class Dropped(Implausible):
     """A struct of which nothing is used, as a field of it was refused: that is noted already."""
 
 
@@ -75,7 +75,7 @@ def keep(value: Any, _hearing: Hearing) -> Any:
 class Rule(NamedTuple):
     """What a field may say.
 
-    `take` returns what may be used of a value: itself, or less. It raises `Unbelievable` when that is nothing: then the
+    `take` returns what may be used of a value: itself, or less. It raises `Implausible` when that is nothing: then the
     field is as if nothing had been said. `words` describe it in the documentation; `form` is that of structs within.
     """
 
@@ -134,7 +134,7 @@ class Form(Generic[S]):
             hearing.said, hearing.at = said, at
             try:
                 found = take(value, hearing)
-            except Unbelievable as error:
+            except Implausible as error:
                 if not isinstance(error, Dropped):
                     hearing.refuse(str(error), at)
                 if needed:
@@ -162,7 +162,7 @@ def entries(form: Form[Any], most: int = MAX_ENTRIES) -> Rule:
     """Let a field hold a tuple of structs, `most` at most; those that do not hold are left out."""
 
     def take(value: tuple[msgspec.Struct, ...], hearing: Hearing) -> tuple[msgspec.Struct, ...]:
-        return kept(value, _taken(form, some(value, most, hearing), hearing))
+        return unchanged_or(value, _take_items(form, some(value, most, hearing), hearing))
 
     return Rule(f"{most:,} of {form.kind.__name__}", take, form)
 
@@ -175,7 +175,7 @@ def some(value: tuple[Any, ...], most: int, hearing: Hearing) -> tuple[Any, ...]
     return value[:most]
 
 
-def kept(value: tuple[Any, ...], found: Iterator[Any] | list[Any]) -> tuple[Any, ...]:
+def unchanged_or(value: tuple[Any, ...], found: Iterator[Any] | list[Any]) -> tuple[Any, ...]:
     """Return a tuple itself when nothing in it was changed, else what was found."""
     result = tuple(found)
     if len(result) == len(value) and all(one is other for one, other in zip(result, value, strict=True)):
@@ -183,7 +183,7 @@ def kept(value: tuple[Any, ...], found: Iterator[Any] | list[Any]) -> tuple[Any,
     return result
 
 
-def _taken(form: Form[Any], value: tuple[Any, ...], hearing: Hearing) -> Iterator[Any]:
+def _take_items(form: Form[Any], value: tuple[Any, ...], hearing: Hearing) -> Iterator[Any]:
     for each in value:
         try:
             yield form.take(each, hearing)

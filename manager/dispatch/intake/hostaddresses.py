@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from common.model import Node
 from common.net.addressing import cluster_pools, layout, mesh_prefix
-from common.text.terminal import quoted
-from manager.dispatch.intake.form import Hearing, Rule, Unbelievable
+from common.text.terminal import quote
+from manager.dispatch.intake.form import Hearing, Implausible, Rule
 from manager.dispatch.intake.scalars import several
 from manager.store.view import View
 
@@ -25,7 +25,7 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
-def observed(hearing: Hearing) -> str:
+def observed_address(hearing: Hearing) -> str:
     """Return the address that a connection comes from as its host's.
 
     Raises:
@@ -42,7 +42,7 @@ def _one(value: str, hearing: Hearing) -> str:
 def _ipv6(value: str, hearing: Hearing) -> str:
     address = _own(value, hearing)
     if not isinstance(address, IPv6Address):
-        raise Unbelievable(f"{address} is not an IPv6 address")
+        raise Implausible(f"{address} is not an IPv6 address")
     return value if value == str(address) else str(address)
 
 
@@ -57,12 +57,12 @@ def _own(text: str, hearing: Hearing) -> _Address:
     if found == hearing.source or (node is not None and found in _addresses_of(node)):
         return address
     if (holder := _holder(hearing.view, found, hearing.node_id)) is not None:
-        raise Unbelievable(
+        raise Implausible(
             f"{found} is an address of node {holder.name or holder.id}: if that is gone for good, remove it with "
             f"'swarm-manager node rm {holder.id}'"
         )
     if (taken := next((each for each in _of_containers(hearing.view) if address in each), None)) is not None:
-        raise Unbelievable(f"{found} is in {taken}, which the cluster gives to containers")
+        raise Implausible(f"{found} is in {taken}, which the cluster gives to containers")
     return address
 
 
@@ -70,14 +70,14 @@ def _reachable(text: str, hearing: Hearing) -> _Address:
     try:
         address = ip_address(text)
     except ValueError:
-        raise Unbelievable(f"{quoted(text)} is not an IP address") from None
+        raise Implausible(f"{quote(text)} is not an IP address") from None
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
-            raise Unbelievable(f"{quoted(text)} names a link of its host")
+            raise Implausible(f"{quote(text)} names a link of its host")
         address = address.ipv4_mapped or address
     kind = _kind(address)
     if kind and not (hearing.loopback and address.is_loopback):
-        raise Unbelievable(f"{address} is {kind}: other nodes cannot reach this one there")
+        raise Implausible(f"{address} is {kind}: other nodes cannot reach this one there")
     return address
 
 

@@ -14,7 +14,7 @@ from common.wire.membership_messages import Applied, AwaitApplied, Goodbye, Unfi
 from common.wire.message import Message
 from common.wire.messages import Heartbeat, Leave, Resync, RootRequest, StreamHello
 from manager.dispatch.intake.containers import ATTACHMENT_REPORT
-from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
 from manager.dispatch.intake.scalars import FLAG, IMAGE_ID, IMAGE_NAME, MAX_INTEGER, several, text, whole, word
 from manager.dispatch.intake.tasks import STATUS_REPORT, USAGE
@@ -28,9 +28,9 @@ _MOST_NAMES = 128
 _MOST_IMAGES = 10_000
 
 
-def _tagged_at(value: float, hearing: Hearing) -> float:
+def _check_tagged_at(value: float, hearing: Hearing) -> float:
     if not 0 <= value <= hearing.now:
-        raise Unbelievable(f"an image was tagged at {value:g}, and now it is {rfc3339(hearing.now)}")
+        raise Implausible(f"an image was tagged at {value:g}, and now it is {rfc3339(hearing.now)}")
     return value
 
 
@@ -67,7 +67,7 @@ FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
                 ImageSeen,
                 image_id=IMAGE_ID,
                 repo_digests=several(IMAGE_NAME, _MOST_NAMES, "images' names"),
-                tagged_at=Rule("not after now", _tagged_at),
+                tagged_at=Rule("not after now", _check_tagged_at),
                 size=whole(0, MOST_BYTES, "0 to 1 EiB"),
                 os=_WORD,
                 architecture=_WORD,

@@ -6,9 +6,9 @@ from common.clock import is_instant
 from common.model.node import EngineDescription, NodeDescription, NodeResources, PlainContainers, Plugin
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec, Platform
 from common.net.hostnames import is_hostname
-from common.text.terminal import quoted
+from common.text.terminal import quote
 from common.wire.messages import Hello, JoinRequest, NodeReport, RenewRequest
-from manager.dispatch.intake.form import Form, Hearing, Rule, Unbelievable, entries, keep, part
+from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, keep, part
 from manager.dispatch.intake.hostaddresses import ADVERTISED, IPV6_ADDRESSES
 from manager.dispatch.intake.scalars import FLAG, MAX_INTEGER, choice, labels, several, text, whole, word
 
@@ -31,22 +31,22 @@ _VERSION = text(64)
 def _hostname(value: str, hearing: Hearing) -> str:
     """Keep to the name that the record has: constraints go by it. Only a join brings one, and an operator another."""
     if hearing.node is None:
-        return _checked(value)
+        return _check_name(value)
     node, joining = hearing.node, hearing.node.joining
     recorded = (joining.hostname if joining is not None else "") or node.description.hostname
     if not recorded:
-        return _checked(value)
+        return _check_name(value)
     if value not in (recorded, node.name):
         hearing.refuse(
-            f"it calls itself {quoted(value)} but joined as {node.name}, which remains its name: if it "
+            f"it calls itself {quote(value)} but joined as {node.name}, which remains its name: if it "
             f"was renamed, run 'swarm-manager node update --hostname NEW {node.id}'"
         )
     return value if value == recorded else recorded
 
 
-def _checked(value: str) -> str:
+def _check_name(value: str) -> str:
     if not is_hostname(value):
-        raise Unbelievable(f"the host name {quoted(value)} is not a valid one: set it with 'hostnamectl'")
+        raise Implausible(f"the host name {quote(value)} is not a valid one: set it with 'hostnamectl'")
     return value
 
 
@@ -107,19 +107,19 @@ NODE_REPORT = Form(NodeReport, description=part(DESCRIPTION))
 
 def _clock(value: float, _hearing: Hearing) -> float:
     if not is_instant(value):
-        raise Unbelievable(f"its clock says {value:g}, which is not a time: set it and join again")
+        raise Implausible(f"its clock says {value:g}, which is not a time: set it and join again")
     return value
 
 
 def _csr(value: bytes, _hearing: Hearing) -> bytes:
     if len(value) > _MOST_CSR:
-        raise Unbelievable(f"it has {len(value):,} bytes, of which {_MOST_CSR:,} are allowed")
+        raise Implausible(f"it has {len(value):,} bytes, of which {_MOST_CSR:,} are allowed")
     return value
 
 
 def _token(value: str, _hearing: Hearing) -> str:
     if len(value) > _MOST_TOKEN or not value.isprintable():
-        raise Unbelievable("it is not a join token")  # nor is it said what it is: part of it may be one
+        raise Implausible("it is not a join token")  # nor is it said what it is: part of it may be one
     return value
 
 

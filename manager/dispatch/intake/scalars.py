@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from common.text.image_names import is_id
-from common.text.terminal import printable, quoted
-from manager.dispatch.intake.form import Hearing, Rule, Unbelievable, keep, kept, some
+from common.text.terminal import printable, quote
+from manager.dispatch.intake.form import Hearing, Implausible, Rule, keep, some, unchanged_or
 
 MAX_INTEGER = 2**63 - 1
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]*")
@@ -20,7 +20,7 @@ FLAG = Rule("yes or no", keep)
 
 def _nothing(value: object, _hearing: Hearing) -> object:
     if value:
-        raise Unbelievable("nothing is expected there")
+        raise Implausible("nothing is expected there")
     return value
 
 
@@ -41,9 +41,9 @@ def word(longest: int, what: str = "") -> Rule:
 
     def take(value: str, _hearing: Hearing) -> str:
         if len(value) > longest:
-            raise Unbelievable(f"{quoted(value)} is longer than {longest:,} characters")
+            raise Implausible(f"{quote(value)} is longer than {longest:,} characters")
         if not value.isprintable() or " " in value:
-            raise Unbelievable(f"{quoted(value)} has characters that do not belong there")
+            raise Implausible(f"{quote(value)} has characters that do not belong there")
         return value
 
     return Rule(what or f"a word, {longest:,} characters", take)
@@ -53,16 +53,16 @@ def several(one: Rule, most: int, words: str) -> Rule:
     """Let a field hold up to so many values of one rule; those that do not hold are left out."""
 
     def take(value: tuple[Any, ...], hearing: Hearing) -> tuple[Any, ...]:
-        return kept(value, _believed(one, some(value, most, hearing), hearing))
+        return unchanged_or(value, _check_items(one, some(value, most, hearing), hearing))
 
     return Rule(f"{most:,} {words}", take)
 
 
-def _believed(one: Rule, value: Iterable[Any], hearing: Hearing) -> Iterator[Any]:
+def _check_items(one: Rule, value: Iterable[Any], hearing: Hearing) -> Iterator[Any]:
     for each in value:
         try:
             yield one.take(each, hearing)
-        except Unbelievable as error:
+        except Implausible as error:
             hearing.refuse(str(error))
 
 
@@ -71,7 +71,7 @@ def choice(*options: str) -> Rule:
 
     def take(value: str, _hearing: Hearing) -> str:
         if value not in options:
-            raise Unbelievable(f"{quoted(value)} is not one of {shown}")
+            raise Implausible(f"{quote(value)} is not one of {shown}")
         return value
 
     return Rule(shown, take)
@@ -82,7 +82,7 @@ def whole(least: int, most: int, words: str = "") -> Rule:
 
     def take(value: int, _hearing: Hearing) -> int:
         if not least <= value <= most:
-            raise Unbelievable(f"{value} is not between {least} and {most}")
+            raise Implausible(f"{value} is not between {least} and {most}")
         return value
 
     return Rule(words or f"{least:,} to {most:,}", take)
@@ -93,7 +93,7 @@ def amount(most: float, words: str, least: float = 0.0) -> Rule:
 
     def take(value: float | None, _hearing: Hearing) -> float | None:
         if value is not None and not (math.isfinite(value) and least <= value <= most):
-            raise Unbelievable(f"{value:g} is not a number between {least:g} and {most:g}")
+            raise Implausible(f"{value:g} is not a number between {least:g} and {most:g}")
         return value
 
     return Rule(words, take)
@@ -118,15 +118,15 @@ def labels(most: int, longest: int) -> Rule:
 def label_problem(name: str, value: str, longest: int) -> str:
     """Say what is wrong with a label; nothing if nothing is."""
     if not name or " " in name or not name.isprintable() or not value.isprintable():
-        return f"label {quoted(name)} is empty or has characters that cannot be shown"
+        return f"label {quote(name)} is empty or has characters that cannot be shown"
     if len(name) + len(value) > longest:
-        return f"label {quoted(name)} is longer than {longest:,} characters"
+        return f"label {quote(name)} is longer than {longest:,} characters"
     return ""
 
 
 def _image_id(value: str, _hearing: Hearing) -> str:
     if value and not is_id(value):
-        raise Unbelievable(f"{quoted(value)} is not an image's id")
+        raise Implausible(f"{quote(value)} is not an image's id")
     return value
 
 
@@ -135,7 +135,7 @@ IMAGE_ID = Rule("an image's id", _image_id)
 
 def _image_name(value: str, _hearing: Hearing) -> str:
     if value and (len(value) > _LONGEST_IMAGE_NAME or _IMAGE_NAME.fullmatch(value) is None):
-        raise Unbelievable(f"{quoted(value)} is not an image's name")
+        raise Implausible(f"{quote(value)} is not an image's name")
     return value
 
 

@@ -22,9 +22,9 @@ from common.net.addressing import (
     mesh_prefix,
     with_ipv4,
 )
-from common.text.terminal import quoted
+from common.text.terminal import quote
 from common.wire.messages import MESH, MESH6
-from manager.dispatch.intake.form import Hearing, Rule, Unbelievable
+from manager.dispatch.intake.form import Hearing, Implausible, Rule
 from manager.domain.network_parts import addresses_in
 
 _NO_ADDRESSES = range(0)
@@ -40,15 +40,15 @@ def check_own(text: str, network_id: str, hearing: Hearing) -> None:
     """
     number = _number(text)
     if number is None:
-        raise Unbelievable(f"{quoted(text)} is not an IPv4 address")
+        raise Implausible(f"{quote(text)} is not an IPv4 address")
     if network_id == MESH:
         if number not in mesh_addresses(hearing):
-            raise Unbelievable(f"{text} is not an address of its gateway's range")
+            raise Implausible(f"{text} is not an address of its gateway's range")
         return
     network = hearing.view.networks.get(network_id)
     if number not in part_addresses(network, hearing):
         where = f"its part of network {network.name}" if network is not None else "any network"
-        raise Unbelievable(f"{text} is not an address of {where}")
+        raise Implausible(f"{text} is not an address of {where}")
 
 
 def part_addresses(network: Network | None, hearing: Hearing) -> range:
@@ -77,7 +77,7 @@ def check_beside(text: str, address: str, network_id: str, hearing: Hearing) -> 
         return text
     if expected and _is_same(text, expected):
         return expected
-    raise Unbelievable(f"{quoted(text)} is not the IPv6 address that goes with {address}")
+    raise Implausible(f"{quote(text)} is not the IPv6 address that goes with {address}")
 
 
 def _beside(address: str, network_id: str, hearing: Hearing) -> str:
@@ -103,7 +103,7 @@ def _of_task(said: Mapping[str, str], hearing: Hearing) -> Mapping[str, str]:
     if MESH6 in said and MESH in found:
         try:
             found[MESH6] = check_beside(said[MESH6], found[MESH], MESH, hearing)
-        except Unbelievable as error:
+        except Implausible as error:
             hearing.refuse(str(error))
     return said if found == said else found
 
@@ -113,13 +113,13 @@ def _holds(key: str, address: str, networks: Collection[str], known: Mapping[str
     if key == MESH6:
         return False  # looked at when that at the gateway is known
     if key != MESH and key not in networks:
-        hearing.refuse(f"task {hearing.task.name} is not in network {quoted(key)}")
+        hearing.refuse(f"task {hearing.task.name} is not in network {quote(key)}")
         return False
     if known.get(key) == address and not _has_part(key, hearing):
         return True
     try:
         check_own(address, key, hearing)
-    except Unbelievable as error:
+    except Implausible as error:
         hearing.refuse(f"task {hearing.task.name}: {error}")
         return False
     return True

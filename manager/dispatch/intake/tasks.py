@@ -16,12 +16,12 @@ from common.model.task import ContainerStatus, TaskState, TaskStatus
 from common.net.addressing import is_address
 from common.spec import task_templates
 from common.spec.gotemplate import TemplateError
-from common.text.terminal import printable, quoted
+from common.text.terminal import printable, quote
 from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.messages import StatusReport, TaskReport
 from common.wire.usage_messages import TaskUsage, Usage
-from manager.dispatch.intake.form import Dropped, Form, Hearing, Rule, Unbelievable, entries, part
+from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
 from manager.dispatch.intake.taskaddresses import TASK_ADDRESSES
 from manager.store.view import View
@@ -43,7 +43,7 @@ def check_container_id(value: str, own: Task | NetworkAttachment, view: View) ->
     Ids are random, and shown by their first twelve digits: two that have these in common are not both honest.
     """
     if _CONTAINER_ID.fullmatch(value) is None:
-        raise Unbelievable(f"{quoted(value)} is not a container's id")
+        raise Implausible(f"{quote(value)} is not a container's id")
     if value == own.container:
         return
     others: tuple[Task | NetworkAttachment, ...] = (
@@ -52,7 +52,7 @@ def check_container_id(value: str, own: Task | NetworkAttachment, view: View) ->
     )
     for other in others:
         if other.id != own.id:
-            raise Unbelievable(f"container {value[:SHORT_ID]} is that of {other.name}")
+            raise Implausible(f"container {value[:SHORT_ID]} is that of {other.name}")
 
 
 def _container_id(value: str, hearing: Hearing) -> str:
@@ -76,13 +76,13 @@ def _timestamp(value: float, hearing: Hearing) -> float:
 def _state(value: TaskState, _hearing: Hearing) -> TaskState:
     """Let a worker say what is its to say; that a task is to be removed, or is lost, are the manager's words."""
     if not TaskState.ASSIGNED < value <= TaskState.REJECTED:
-        raise Unbelievable(f"a worker does not say that a task is {value.name.lower()}")
+        raise Implausible(f"a worker does not say that a task is {value.name.lower()}")
     return value
 
 
 def _version(value: int, hearing: Hearing) -> int:
     if not 0 <= value <= hearing.task.spec_version:
-        raise Unbelievable(
+        raise Implausible(
             f"task {hearing.task.name} has version {hearing.task.spec_version} of its specification, not {value}"
         )
     return value
@@ -93,7 +93,7 @@ def _hostname(value: str, hearing: Hearing) -> str:
     task = hearing.task
     if not value or value == task.status.hostname or value in _names(task, hearing):
         return value
-    raise Unbelievable(f"task {task.name} is not called {quoted(value)} by its specification")
+    raise Implausible(f"task {task.name} is not called {quote(value)} by its specification")
 
 
 def _names(task: Task, hearing: Hearing) -> Iterator[str]:
@@ -121,28 +121,28 @@ def _short_id(hearing: Hearing) -> str:
         return ""
     try:
         check_container_id(container.container_id, hearing.task, hearing.view)
-    except Unbelievable:
+    except Implausible:
         return ""
     return str(container.container_id[:SHORT_ID])
 
 
 def _target_port(value: int, hearing: Hearing) -> int:
-    if not _asked(hearing):
-        raise Unbelievable(
+    if not _requested_ports(hearing):
+        raise Implausible(
             f"task {hearing.task.name} has no port {value}/{printable(hearing.said.protocol, _PROTOCOL)} of its host"
         )
     return value
 
 
-def _published_port(value: int, hearing: Hearing) -> int:
+def _check_published_port(value: int, hearing: Hearing) -> int:
     """Let a port be at the number that was asked for; at any, where the engine was to choose."""
-    numbers = [port.published_port for port in _asked(hearing)]
+    numbers = [port.published_port for port in _requested_ports(hearing)]
     if 0 < value <= _LAST_PORT and (value in numbers or 0 in numbers):
         return value
-    raise Unbelievable(f"port {hearing.said.target_port} of task {hearing.task.name} is not to be at {value}")
+    raise Implausible(f"port {hearing.said.target_port} of task {hearing.task.name} is not to be at {value}")
 
 
-def _asked(hearing: Hearing) -> list[PortConfig]:
+def _requested_ports(hearing: Hearing) -> list[PortConfig]:
     key = (hearing.said.protocol, hearing.said.target_port)
     ports = (port for port in hearing.task.ports if port.publish_mode == "host")
     return [port for port in ports if (port.protocol, port.target_port) == key]
@@ -150,7 +150,7 @@ def _asked(hearing: Hearing) -> list[PortConfig]:
 
 def _host_ip(value: str, _hearing: Hearing) -> str:
     if value and (not is_address(value) or "%" in value):
-        raise Unbelievable(f"{quoted(value)} is not an IP address")
+        raise Implausible(f"{quote(value)} is not an IP address")
     return value
 
 
@@ -160,7 +160,7 @@ PORT = Form(
     name=NOTHING,
     protocol=choice("tcp", "udp", "sctp"),
     target_port=Rule("one of the task's in host mode", _target_port),
-    published_port=Rule("the number asked for, if any", _published_port),
+    published_port=Rule("the number asked for, if any", _check_published_port),
     publish_mode=choice("host"),
     host_ip=Rule("an address", _host_ip),
 )
@@ -193,7 +193,7 @@ def _own_task(value: str, hearing: Hearing) -> str:
     if task is None:
         raise Dropped
     if task.node_id != hearing.node_id:
-        raise Unbelievable(f"task {task.name} is on another node")
+        raise Implausible(f"task {task.name} is on another node")
     hearing.task = task
     return value
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from common.model import Task
 from manager.orchestrate.reconcile import restart
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import next_record
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
@@ -21,7 +21,7 @@ MOVES_AT_ONCE = 10
 LOOK_AGAIN = 5.0
 
 
-def evacuate(case: Case, draining: Sequence[Slot], moving: int) -> None:
+def evacuate(case: ServiceContext, draining: Sequence[Slot], moving: int) -> None:
     """Begin to move slots whose tasks serve on drained nodes, while `moving` others are on their way."""
     for slot in draining[: max(0, MOVES_AT_ONCE - moving)]:
         if case.draft.full:
@@ -35,7 +35,7 @@ def evacuate(case: Case, draining: Sequence[Slot], moving: int) -> None:
             case.wake(case.now + LOOK_AGAIN)
 
 
-def _leaving(case: Case, node_id: str) -> int:
+def _leaving(case: ServiceContext, node_id: str) -> int:
     """Return how many tasks are on the move off a node, whatever their services; counted once a decision."""
     leaving = case.draft.leaving
     if node_id not in leaving:
@@ -51,9 +51,9 @@ def _is_leaving(view: View, task: Task) -> bool:
     return any(other.live and other.id != task.id and not other.status.err for other in others)
 
 
-def _leave(case: Case, slot: Slot) -> None:
+def _leave(case: ServiceContext, slot: Slot) -> None:
     incumbent = slot.live[0]
-    kept = canary.kept(case, slot) is not None
+    kept = canary.task_to_keep(case, slot) is not None
     record = next_record(case, slot, kept=kept) if restart.movable(incumbent) else None
     if record is None:
         case.reason(

@@ -6,14 +6,14 @@ from common.model import Node
 from common.model.task import RestartRecord
 from common.spec.constraints import unmet
 from manager.orchestrate import max_unavailable
-from manager.orchestrate.node_availability import Standing, standing
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.node_availability import NodeAvailability, standing
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
 from manager.orchestrate.reconcile.slots import Slot, by_node
 from manager.orchestrate.update import canary, rolling
 
 
-def decide(case: Case) -> None:
+def decide(case: ServiceContext) -> None:
     """Fill, look after or empty the slot of each node (swarmkit `global/global.go`).
 
     Drained or down: the task stops, and its node gets a new one when it is back. Paused: what runs stays, and nothing
@@ -33,23 +33,23 @@ def decide(case: Case) -> None:
     rolling.roll(case, phases)
 
 
-def _look_after(case: Case, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
+def _look_after(case: ServiceContext, node: Node, slot: Slot | None) -> list[tuple[Slot, Phase]]:
     stands = standing(node)
     if unmet(case.recipe.placement, node):
         case.give_up(slot)
-    elif stands in (Standing.DRAINED, Standing.LOST):
+    elif stands in (NodeAvailability.DRAINED, NodeAvailability.LOST):
         for task in slot.tasks if slot is not None else ():
             case.stop(task)
     elif slot is None or not slot.tasks:
-        if stands is Standing.OPEN:
+        if stands is NodeAvailability.OPEN:
             _fill(case, node, slot)
-    elif stands is Standing.OPEN or slot.live:
+    elif stands is NodeAvailability.OPEN or slot.live:
         phase = settle(case, slot)
-        return [(slot, Phase.SETTLED if stands is Standing.KEEPING and phase is Phase.DIRTY else phase)]
+        return [(slot, Phase.SETTLED if stands is NodeAvailability.KEEPING and phase is Phase.DIRTY else phase)]
     return []
 
 
-def _fill(case: Case, node: Node, slot: Slot | None) -> None:
+def _fill(case: ServiceContext, node: Node, slot: Slot | None) -> None:
     case.reason(f"a task for node {node.name or node.id}")
     if slot is None:
         case.create(0, node.id, restart=RestartRecord(), like=canary.model(case))

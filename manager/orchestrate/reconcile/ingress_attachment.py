@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from common.model import Service, Task
 from common.text.image_names import PREDEFINED_NETWORKS
-from manager.domain.revisions import published
+from manager.domain.revisions import is_reachable_from_outside
 from manager.store.view import View
 
 
-def as_wanted(task: Task, service: Service, view: View) -> bool:
+def has_right_attachment(task: Task, service: Service, view: View) -> bool:
     """Whether a task is in the gateway network if its service's ports want that, and is not if it is to be shut in.
 
     Whether a placed task published a port when it was made is in its `ports`.
     """
-    had, wants = published(task.ports), published(service.spec.ports)
+    had, wants = is_reachable_from_outside(task.ports), is_reachable_from_outside(service.spec.ports)
     if had == wants:
         return True
     targets = [each.target for each in service.spec.attachments]

@@ -8,13 +8,13 @@ from common.model import Task
 from common.model.task import RestartRecord
 from manager.orchestrate import max_unavailable
 from manager.orchestrate.reconcile import drain, restart
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, settle
 from manager.orchestrate.reconcile.slots import Slot, by_number, free_numbers
 from manager.orchestrate.update import canary, rolling
 
 
-def decide(case: Case) -> None:
+def decide(case: ServiceContext) -> None:
     """Bring the number of slots to the number of replicas, and look after each slot."""
     quiet, used, left = _sort_out(case)
     surplus = len(quiet) + len(used) - case.replicas
@@ -25,7 +25,7 @@ def decide(case: Case) -> None:
         grow(case, {*quiet, *used}, left)
 
 
-def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
+def _sort_out(case: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
     """Divide the slots: those with nothing to do, which are most; the others in use; those whose tasks all leave."""
     quiet: dict[int, Task] = {}
     used: dict[int, Slot] = {}
@@ -39,7 +39,7 @@ def _sort_out(case: Case) -> tuple[dict[int, Task], dict[int, Slot], dict[int, S
     return quiet, used, left
 
 
-def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
+def _look_after(case: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
     """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
     case.spare = max_unavailable.spare(case, case.replicas, surplus)
@@ -60,15 +60,21 @@ def _look_after(case: Case, used: Mapping[int, Slot], surplus: Collection[int]) 
     return True
 
 
-def _relocate(case: Case, slot: Slot) -> None:
+def _relocate(case: ServiceContext, slot: Slot) -> None:
     """Begin to move a slot to the node that was chosen for it: the replacement runs before the task stops."""
     task = slot.live[0]
     case.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
     latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
-    case.create(slot.number, task.moving_to, restart=restart.moved(task), after=latest, like=canary.kept(case, slot))
+    case.create(
+        slot.number,
+        task.moving_to,
+        restart=restart.moved_record(task),
+        after=latest,
+        like=canary.task_to_keep(case, slot),
+    )
 
 
-def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
+def shrink(used: Mapping[int, Slot], count: int, case: ServiceContext) -> set[int]:
     """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
 
     First those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
@@ -83,7 +89,7 @@ def shrink(used: Mapping[int, Slot], count: int, case: Case) -> set[int]:
     return set(sorted(ranks, key=ranks.__getitem__)[count:])
 
 
-def grow(case: Case, used: Collection[int], left: Mapping[int, Slot]) -> None:
+def grow(case: ServiceContext, used: Collection[int], left: Mapping[int, Slot]) -> None:
     """Fill the lowest free slots; a slot whose last task is still stopping waits for it.
 
     A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.

@@ -61,7 +61,7 @@ def after(ended: Task, now: float, rng: Random) -> RestartRecord | None:
     )
 
 
-def moved(task: Task) -> RestartRecord:
+def moved_record(task: Task) -> RestartRecord:
     """Return the record for the successor of a task that did not end by itself: it counts for nothing."""
     old = task.restart
     return RestartRecord(attempts=old.attempts, streak=old.streak, not_before=old.not_before)

@@ -18,7 +18,7 @@ from common.spec.constraints import unmet
 from manager.domain import revisions
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
-from manager.orchestrate.node_availability import STANDS_WELL, Standings
+from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
@@ -42,7 +42,7 @@ class _Alike:
 _TICK = 1e-6
 
 
-class Case:
+class ServiceContext:
     """A service, the state around it, and the draft that its decision goes into.
 
     `held`: its update waits, and `service` is what its tasks are made from meanwhile; it is not to be stored.
@@ -59,7 +59,7 @@ class Case:
         self.rng = rng
         self.draft = draft
         self.canary = 0 if held else canary_size(service)
-        self.standings = Standings(view)
+        self.standings = NodeAvailabilities(view)
         self.recipe = recipe(service)
         self.host_ports = host_ports(service)
         # Tasks that serve and may stop before others do in their place; None when that has no bound.
@@ -132,8 +132,8 @@ class Case:
         """
         found = self._same.get((task.spec_version, task.ports))
         if found is None:
-            ports = revisions.opened_on_host(task.ports) == self.host_ports
-            ports = ports and ingress_attachment.as_wanted(task, self.service, self.view)
+            ports = revisions.host_published_ports(task.ports) == self.host_ports
+            ports = ports and ingress_attachment.has_right_attachment(task, self.service, self.view)
             moved = msgspec.structs.replace(task.spec, placement=self.recipe.placement)
             found = _Alike(
                 same=ports and task.spec == self.recipe,
@@ -193,7 +193,7 @@ class Case:
         change the slot; else a slot that an update's canary leaves out stays as it is.
         """
         latest = max(task.created_at for task in (*slot.tasks, *slot.leaving))
-        like = None if anew else canary.kept(self, slot)
+        like = None if anew else canary.task_to_keep(self, slot)
         self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest, like=like)
 
     def ending(self, slot: Slot) -> list[Task]:
@@ -293,7 +293,7 @@ def recipe(service: Service) -> TaskSpec:
 
 def host_ports(service: Service) -> tuple[PortConfig, ...]:
     """Return the ports that each task opens on its own host."""
-    return revisions.opened_on_host(service.spec.ports)
+    return revisions.host_published_ports(service.spec.ports)
 
 
 # A decision while it is being made.

@@ -10,10 +10,10 @@ import msgspec
 from common.model import Service, Task, TaskState
 from manager.orchestrate import dependencies, jobs
 from manager.orchestrate import jobs as schedules
-from manager.orchestrate.node_availability import Standings
+from manager.orchestrate.node_availability import NodeAvailabilities
 from manager.orchestrate.reconcile import global_mode as global_services
 from manager.orchestrate.reconcile import replicated
-from manager.orchestrate.reconcile.service_context import Case, Draft
+from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.store.changes import Decision
 from manager.store.view import View
 
@@ -37,13 +37,13 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
         if service is None or service.pending_delete:
             _take_down(view, service_id, service, draft, now)
         else:
-            _decide_mode(Case(service, view, now, rng, draft))
+            _decide_mode(ServiceContext(service, view, now, rng, draft))
     return draft.decision()
 
 
-def _decide_mode(case: Case) -> None:
+def _decide_mode(case: ServiceContext) -> None:
     """Hand a service to its mode."""
-    ready = dependencies.opened(case)
+    ready = dependencies.decidable_part(case)
     if ready is None:
         return
     case, mode = ready, ready.service.spec.mode
@@ -61,7 +61,7 @@ def _take_down(view: View, service_id: str, service: Service | None, draft: Draf
 
     A task on a node that is down keeps neither the service nor its name: it is told when its node is back.
     """
-    standings = Standings(view)
+    standings = NodeAvailabilities(view)
     tasks = view.tasks.of_service(service_id)
     if not discard_all(tasks, draft):
         draft.wake(service_id, now)

@@ -12,11 +12,11 @@ from common.model import Task, TaskState
 from common.model.task import RestartRecord
 from common.model.update import StopsFirst
 from common.spec.constraints import unmet
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 from manager.domain.update_message import remark
-from manager.orchestrate.node_availability import STANDS_WELL, Standing, standing
+from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailability, standing
 from manager.orchestrate.reconcile import restart
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
 
@@ -34,7 +34,7 @@ class Phase(enum.Enum):
     LEAVING = "leaving"
 
 
-def settle(case: Case, slot: Slot) -> Phase:
+def settle(case: ServiceContext, slot: Slot) -> Phase:
     """Do what a slot needs at once, and say what it needs in its turn."""
     live = slot.live
     for task in slot.tasks:
@@ -47,7 +47,7 @@ def settle(case: Case, slot: Slot) -> Phase:
     return _restart(case, slot)
 
 
-def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
+def next_record(case: ServiceContext, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
     """Return the restart record for a slot's next task, or None when it is not to have one.
 
     A new specification starts afresh, and so does a slot that was only moved or stopped; a failure counts. A task that
@@ -59,18 +59,18 @@ def next_record(case: Case, slot: Slot, *, kept: bool = False) -> RestartRecord 
         return RestartRecord()
     if last.ended_by_itself:
         return restart.after(last, case.now, case.rng)
-    return restart.moved(last)
+    return restart.moved_record(last)
 
 
-def successor(case: Case, slot: Slot) -> RestartRecord | None:
+def successor(case: ServiceContext, slot: Slot) -> RestartRecord | None:
     """Return the record for the next task of a slot in which none is live, or None if its policy allows no other."""
     last = slot.newest
     if last.ended_by_itself:
         return restart.after(last, case.now, case.rng)
-    return restart.moved(last) if restart.movable(last) else None
+    return restart.moved_record(last) if restart.movable(last) else None
 
 
-def _restart(case: Case, slot: Slot) -> Phase:
+def _restart(case: ServiceContext, slot: Slot) -> Phase:
     """Succeed a task that ended or was told to stop, if its own policy says so."""
     last = slot.newest
     record = successor(case, slot)
@@ -82,45 +82,45 @@ def _restart(case: Case, slot: Slot) -> Phase:
     if ended and not case.lost(last):
         _say_why(case, last, record)
     else:
-        record = restart.moved(last)
+        record = restart.moved_record(last)
     case.succeed(slot, record)
     return Phase.SETTLED
 
 
-def _say_why(case: Case, last: Task, record: RestartRecord) -> None:
+def _say_why(case: ServiceContext, last: Task, record: RestartRecord) -> None:
     status = last.status
     why = status.err or status.message or "no word why"
     wait = record.not_before - case.now
     case.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
 
 
-def _keep(case: Case, slot: Slot, task: Task) -> Phase:
+def _keep(case: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
     stands = case.standings.of(task)
-    if stands is Standing.LOST or (stands is Standing.DRAINED and not task.serves):
+    if stands is NodeAvailability.LOST or (stands is NodeAvailability.DRAINED and not task.serves):
         _move(case, slot, task)
         return Phase.SETTLED
     if task.desired_state is TaskState.READY:
         _promote(case, slot, task)
-    if stands is Standing.DRAINED:
+    if stands is NodeAvailability.DRAINED:
         return Phase.DRAINING
     if not case.clean(task):
         return Phase.DIRTY
     return _leave_or_stay(case, slot, task) if task.moving_to else Phase.SETTLED
 
 
-def _leave_or_stay(case: Case, slot: Slot, task: Task) -> Phase:
+def _leave_or_stay(case: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
     node = case.view.nodes.get(task.moving_to)
     tried = slot.newest is not task and slot.newest.created_at >= task.moving_since
-    if task.serves and not tried and standing(node) is Standing.OPEN:
+    if task.serves and not tried and standing(node) is NodeAvailability.OPEN:
         return Phase.LEAVING
     case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
     case.stay(task)
     return Phase.SETTLED
 
 
-def _move(case: Case, slot: Slot, task: Task) -> None:
+def _move(case: ServiceContext, slot: Slot, task: Task) -> None:
     """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
     if restart.movable(task):
         case.reason(f"task {task.name} leaves node {task.node_id}, which is {case.standings.of(task).value}")
@@ -130,15 +130,15 @@ def _move(case: Case, slot: Slot, task: Task) -> None:
         case.stop(task)
 
 
-def _record_elsewhere(case: Case, slot: Slot, task: Task) -> RestartRecord:
+def _record_elsewhere(case: ServiceContext, slot: Slot, task: Task) -> RestartRecord:
     """Return the record for the next task of a slot that moves; what was to take over and has failed counts for it."""
     if slot.newest is task:
-        return restart.moved(task)
-    kept = canary.kept(case, slot) is not None
-    return next_record(case, slot, kept=kept) or restart.moved(task)
+        return restart.moved_record(task)
+    kept = canary.task_to_keep(case, slot) is not None
+    return next_record(case, slot, kept=kept) or restart.moved_record(task)
 
 
-def _promote(case: Case, slot: Slot, task: Task) -> None:
+def _promote(case: ServiceContext, slot: Slot, task: Task) -> None:
     """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
     due = task.restart.not_before
     if case.ending(slot):
@@ -149,7 +149,7 @@ def _promote(case: Case, slot: Slot, task: Task) -> None:
         case.wake(due)
 
 
-def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
+def _choose(case: ServiceContext, slot: Slot, live: list[Task]) -> Phase:
     """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
     left_out = canary.leaves_out(case, slot)
     fitting = [task for task in live if (left_out or case.clean(task)) and not task.moving_to]
@@ -175,13 +175,13 @@ def _choose(case: Case, slot: Slot, live: list[Task]) -> Phase:
     return Phase.MOVING
 
 
-def _keep_only(case: Case, live: list[Task], *kept: Task | None) -> None:
+def _keep_only(case: ServiceContext, live: list[Task], *kept: Task | None) -> None:
     for task in live:
         if task not in kept:
             case.stop(task)
 
 
-def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
+def _yields(case: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
 
     The scheduler says in the challenger's status why it found no node. With host ports, a maximum of replicas a node or
@@ -190,7 +190,7 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
     """
     if not challenger.finds_no_node:
         return False
-    drained = case.standings.of(incumbent) is Standing.DRAINED
+    drained = case.standings.of(incumbent) is NodeAvailability.DRAINED
     if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
         case.wake(patience)
         return False
@@ -204,15 +204,15 @@ def _yields(case: Case, incumbent: Task, challenger: Task) -> bool:
     return True
 
 
-def _in_the_way(case: Case, incumbent: Task, challenger: Task) -> bool:
+def _in_the_way(case: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """Whether the challenger could be placed where the incumbent is, if that were not there."""
     node = case.view.nodes.get(incumbent.node_id)
     placement = challenger.spec.placement
     if node is None or unmet(placement, node):
         return False
     others = [task for task in case.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
-    if Available.of(node, others).lacking(reserved(challenger)):
+    if Available.of(node, others).lacking(reservations_of(challenger)):
         return False
     if case.host_ports or (placement and placement.max_replicas):
         return True
-    return bool(Available.of(node, [*others, incumbent]).lacking(reserved(challenger)))
+    return bool(Available.of(node, [*others, incumbent]).lacking(reservations_of(challenger)))

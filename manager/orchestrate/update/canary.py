@@ -16,17 +16,17 @@ from common.spec import extensions
 from manager.domain.update_status import canary_size
 
 if TYPE_CHECKING:
-    from manager.orchestrate.reconcile.service_context import Case
+    from manager.orchestrate.reconcile.service_context import ServiceContext
     from manager.orchestrate.reconcile.slots import Slot
     from manager.orchestrate.update.progress import Progress
 
 
-def changed(case: Case, slots: Iterable[Slot]) -> int:
+def count_changed_slots(case: ServiceContext, slots: Iterable[Slot]) -> int:
     """Count the slots that have or had a task of the new specification."""
     return sum(has_begun(case, slot) for slot in slots)
 
 
-def has_begun(case: Case, slot: Slot) -> bool:
+def has_begun(case: ServiceContext, slot: Slot) -> bool:
     """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
     return any(task.spec_version == case.service.spec_version for task in slot.tasks)
 
@@ -39,12 +39,12 @@ def over_at(service: Service, status: UpdateStatus, progress: Progress) -> float
     return max(status.held_at, progress.moved_at) + period
 
 
-def leaves_out(case: Case, slot: Slot) -> bool:
+def leaves_out(case: ServiceContext, slot: Slot) -> bool:
     """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
     return bool(case.canary and slot.tasks) and not has_begun(case, slot)
 
 
-def left_out(case: Case, slots: Iterable[Slot]) -> int:
+def count_unchanged_slots(case: ServiceContext, slots: Iterable[Slot]) -> int:
     """Count the slots that are yet to be changed, those on drained nodes included."""
     return sum(leaves_out(case, slot) and not case.clean(slot.tasks[-1]) for slot in slots)
 
@@ -57,14 +57,14 @@ def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
     return [task for task in old if task.desired_state < TaskState.REMOVE]
 
 
-def kept(case: Case, slot: Slot) -> Task | None:
+def task_to_keep(case: ServiceContext, slot: Slot) -> Task | None:
     """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
     if not case.canary or has_begun(case, slot):
         return None
     return slot.tasks[-1] if slot.tasks else model(case)
 
 
-def model(case: Case) -> Task | None:
+def model(case: ServiceContext) -> Task | None:
     """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
     if not case.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
         return None

@@ -12,7 +12,7 @@ from common.model.service import UpdateConfig
 from common.model.update import ROLLBACKS, UpdateProgress
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile import restart
-from manager.orchestrate.reconcile.service_context import Case, Draft
+from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.orchestrate.reconcile.slots import Slot, by_node, by_number
 from manager.orchestrate.update import canary
 from manager.store.view import View
@@ -119,7 +119,7 @@ def config_of(service: Service) -> UpdateConfig:
 
 def report(service: Service, view: View, now: float) -> UpdateProgress:
     """Return how far a service's update is, or its first start that waits for other services."""
-    case = Case(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
+    case = ServiceContext(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
     mode, tasks = service.spec.mode, view.tasks.of_service(service.id)
     found = by_node(tasks).values() if mode.is_global else map(Slot, by_number(tasks).values())
     slots = [slot for slot in found if slot.tasks]
@@ -135,7 +135,7 @@ def report(service: Service, view: View, now: float) -> UpdateProgress:
     )
 
 
-def _is_done(case: Case, slot: Slot) -> bool:
+def _is_done(case: ServiceContext, slot: Slot) -> bool:
     return any(task.status.state is TaskState.RUNNING and not task.renewing and case.clean(task) for task in slot.live)
 
 

@@ -33,7 +33,7 @@ from common.spec import extensions
 from manager.domain.service_change import undo_update
 from manager.domain.update_message import message, remark
 from manager.domain.update_status import state_of
-from manager.orchestrate.reconcile.service_context import Case
+from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, next_record
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
@@ -43,7 +43,7 @@ from manager.orchestrate.update.progress import Progress, config_of, measure, si
 _FOR_EVER = 1 << 62
 
 
-def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
+def roll(case: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     """Take an update's next steps, given what each slot needs."""
     if case.held:
         return
@@ -67,10 +67,10 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
         fail(case, failure)
         return
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
-    room = case.canary - canary.changed(case, slots) if case.canary else len(dirty)
+    room = case.canary - canary.count_changed_slots(case, slots) if case.canary else len(dirty)
     left, bounded = _advance(case, dirty, config, free, room)
     _explain(case, bounded=bounded and progress.starting == 0)
-    left = max(left, canary.left_out(case, slots))
+    left = max(left, canary.count_unchanged_slots(case, slots))
     full = room <= 0 and not any(canary.has_begun(case, slot) for slot in dirty)
     if left and full and progress.starting == 0 and progress.quiet_at <= case.now:
         _hold(case, slots)
@@ -78,13 +78,18 @@ def roll(case: Case, phases: Sequence[tuple[Slot, Phase]]) -> None:
         _finish_or_wait(case, left, progress)
 
 
-def _hold(case: Case, slots: Sequence[Slot]) -> None:
+def _hold(case: ServiceContext, slots: Sequence[Slot]) -> None:
     count = len(slots) if case.service.spec.mode.is_global else case.replicas
-    _set(case, UpdateState.PAUSED, CanaryHolds(updated=canary.changed(case, slots), of=count), held_at=case.now)
+    _set(
+        case,
+        UpdateState.PAUSED,
+        CanaryHolds(updated=canary.count_changed_slots(case, slots), of=count),
+        held_at=case.now,
+    )
     case.continue_at_once()
 
 
-def _hold_on(case: Case, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
+def _hold_on(case: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
     """Watch the canary: any failure of it counts now, and after a healthy period the update goes on by itself."""
     config = config_of(case.service)
     watched = msgspec.structs.replace(config, monitor=_FOR_EVER)
@@ -102,7 +107,7 @@ def _hold_on(case: Case, slots: Sequence[Slot], dirty: int, status: UpdateStatus
     case.continue_at_once()
 
 
-def _let_go(case: Case, slot: Slot) -> None:
+def _let_go(case: ServiceContext, slot: Slot) -> None:
     """Stop the old task of a slot when the new one has done its work; where that has failed for good, it serves on."""
     if slot.newest.status.state is TaskState.COMPLETE:
         for task in slot.live:
@@ -111,7 +116,7 @@ def _let_go(case: Case, slot: Slot) -> None:
 
 
 def _advance(
-    case: Case, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
+    case: ServiceContext, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
 ) -> tuple[int, bool]:
     """Change at most `free` dirty slots, `room` of them for the first time; return how many still want to be changed.
 
@@ -140,13 +145,13 @@ def _leaves_gap(slot: Slot, config: UpdateConfig) -> bool:
     return bool(slot.live) and slot.live[0].serves and config.order != "start-first"
 
 
-def _renewable(case: Case, slot: Slot) -> Task | None:
+def _renewable(case: ServiceContext, slot: Slot) -> Task | None:
     """Return the one task of a slot that may stay, with other secrets and configs; None when it is to be replaced."""
     staying = [task for task in slot.live if not case.told_to_stop(task)]
     return staying[0] if len(staying) == 1 and case.renewable(staying[0]) else None
 
 
-def _say_refused(case: Case, slot: Slot) -> None:
+def _say_refused(case: ServiceContext, slot: Slot) -> None:
     for task in slot.live:
         if task.refused:
             said = TaskReplaced(task=task.name, error=task.status.err)
@@ -154,7 +159,7 @@ def _say_refused(case: Case, slot: Slot) -> None:
             case.notes.append(said)
 
 
-def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
+def _change(case: ServiceContext, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
     """Give a slot a task of the new specification, before or after its old one stops, or its task the new files."""
     task = _renewable(case, slot)
     if task is not None:
@@ -168,7 +173,7 @@ def _change(case: Case, slot: Slot, config: UpdateConfig, record: RestartRecord)
         case.replace(slot, old, record, anew=True)
 
 
-def _finish_or_wait(case: Case, left: int, progress: Progress) -> None:
+def _finish_or_wait(case: ServiceContext, left: int, progress: Progress) -> None:
     if left:
         for instant in (progress.next_at, progress.quiet_at if case.canary else 0.0):
             if instant > case.now:
@@ -180,7 +185,7 @@ def _finish_or_wait(case: Case, left: int, progress: Progress) -> None:
             _complete(case)
 
 
-def _complete(case: Case) -> None:
+def _complete(case: ServiceContext) -> None:
     status = case.service.update_status
     if status is not None and status.state is UpdateState.ROLLBACK_STARTED:
         _set(case, UpdateState.ROLLBACK_COMPLETED, status.reason, completed_at=case.now)
@@ -196,7 +201,7 @@ def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> 
     return TasksFailed(task=first.id, failed=failed, of=slots, error=first.status.err or first.status.message)
 
 
-def _failure(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
+def _failure(case: ServiceContext, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
     """Say why the update has failed: its tasks did, or none of those it waits for came to run; None if it has not."""
     if failure := _too_many_failures(progress, dirty, config):
         return failure
@@ -213,7 +218,7 @@ def _failure(case: Case, progress: Progress, dirty: int, config: UpdateConfig) -
     return NoProgress(deadline=deadline, task=task.id, error=why, renewing=task.renewing)
 
 
-def fail(case: Case, failure: Failure) -> None:
+def fail(case: ServiceContext, failure: Failure) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
     if state_of(case.service) is UpdateState.ROLLBACK_STARTED:
         _set(case, UpdateState.ROLLBACK_PAUSED, failure)
@@ -225,7 +230,7 @@ def fail(case: Case, failure: Failure) -> None:
         _roll_back(case, failure)
 
 
-def _roll_back(case: Case, failure: Failure) -> None:
+def _roll_back(case: ServiceContext, failure: Failure) -> None:
     """Return to the previous specification; where that is not possible any more, pause and say why."""
     try:
         back = undo_update(case.view, case.service, case.now, failure)
@@ -239,7 +244,7 @@ def _roll_back(case: Case, failure: Failure) -> None:
     case.continue_at_once()
 
 
-def _explain(case: Case, *, bounded: bool) -> None:
+def _explain(case: ServiceContext, *, bounded: bool) -> None:
     """Keep in the update's status where it does not go on as it was asked to.
 
     What was done is told until something else is to be told. `bounded`: nothing can be done now, as no more replicas
@@ -262,12 +267,12 @@ def _explain(case: Case, *, bounded: bool) -> None:
         case.continue_at_once()  # to be woken when that has lasted too long
 
 
-def _is_bounded(case: Case) -> bool:
+def _is_bounded(case: ServiceContext) -> bool:
     status = case.service.update_status
     return status is not None and isinstance(status.remark, AwaitsReplicas)
 
 
-def _set(case: Case, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
+def _set(case: ServiceContext, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
     """Change the update's status; with `started_at` it is another update's."""
     old = case.service.update_status
     if old is None or "started_at" in changes:

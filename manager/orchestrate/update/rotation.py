@@ -15,7 +15,15 @@ import msgspec
 from common.model import Config, Secret, Service, Task
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import STACK_LABEL
-from manager.domain.references import VERSION, VERSION_OF, File, container_references, is_old, references, renamed
+from manager.domain.references import (
+    VERSION,
+    VERSION_OF,
+    File,
+    container_references,
+    is_old,
+    references,
+    rename_references,
+)
 from manager.domain.service_change import change_files
 from manager.orchestrate.reconcile.service_context import Draft
 from manager.orchestrate.update import canary
@@ -68,7 +76,7 @@ def _following(service: Service, family: Collection[str], new_id: str, tx: Trans
     def rename(object_id: str) -> str:
         return new_id if object_id in family else object_id
 
-    template = msgspec.structs.replace(service.spec.task_template, container_spec=renamed(container, rename))
+    template = msgspec.structs.replace(service.spec.task_template, container_spec=rename_references(container, rename))
     spec = msgspec.structs.replace(service.spec, task_template=template)
     return change_files(tx, service, spec, tx.now)
 
@@ -84,7 +92,7 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
     del now, rng
     draft = Draft()
     old = [file for key in keys if (file := view.secrets.get(key) or view.configs.get(key)) and is_old(file)]
-    used = _used(view) if old else frozenset[str]()
+    used = _used_objects(view) if old else frozenset[str]()
     for file in old:
         if file.id not in used:
             draft.reason(f"{file.name}: removed: this version is no longer used")
@@ -96,7 +104,7 @@ def old_versions(view: View) -> list[str]:
     return [file.id for file in (*view.secrets, *view.configs) if is_old(file)]
 
 
-def concerned(change: Change, view: View) -> Iterator[str]:
+def concerned_versions(change: Change, view: View) -> Iterator[str]:
     """Name the old versions that a change may have left without use."""
     value, old = change.current, change.old
     if isinstance(value, Secret | Config):
@@ -118,7 +126,7 @@ def _is_old_id(view: View, object_id: str) -> bool:
     return file is not None and is_old(file)
 
 
-def _used(view: View) -> frozenset[str]:
+def _used_objects(view: View) -> frozenset[str]:
     used: set[str] = set()
     for service in view.services:
         used |= references(service.spec)

@@ -95,7 +95,7 @@ class ConfirmedFile:
 
     def _write(self, descriptor: int, position: Position) -> None:
         self._slot = 1 - self._slot
-        os.pwrite(descriptor, _packed(position), self._slot * _SLOT_BYTES)
+        os.pwrite(descriptor, _pack_position(position), self._slot * _SLOT_BYTES)
 
     def _sync(self, descriptor: int) -> None:
         os.fdatasync(descriptor)
@@ -123,19 +123,19 @@ def read_confirmed(store: Path) -> Position | None:
 
 
 def _slots(content: bytes) -> list[Position | None]:
-    return [_unpacked(content[at : at + _SLOT.size + _CHECK.size]) for at in (0, _SLOT_BYTES)]
+    return [_unpack_position(content[at : at + _SLOT.size + _CHECK.size]) for at in (0, _SLOT_BYTES)]
 
 
 def _newest_slot(slots: Sequence[Position | None]) -> int:
     return max(range(len(slots)), key=lambda number: found.index if (found := slots[number]) is not None else -1)
 
 
-def _packed(position: Position) -> bytes:
+def _pack_position(position: Position) -> bytes:
     slot = _SLOT.pack(_MAGIC, *msgspec.structs.astuple(position))
     return slot + _CHECK.pack(crc32(slot))
 
 
-def _unpacked(content: bytes) -> Position | None:
+def _unpack_position(content: bytes) -> Position | None:
     slot, check = content[: _SLOT.size], content[_SLOT.size :]
     if len(check) != _CHECK.size or _CHECK.unpack(check) != (crc32(slot),):
         return None

@@ -30,7 +30,7 @@ from manager.store.backends.schema import (
     expected_definitions,
     row_digest,
     schema_of,
-    wrapped,
+    wrap_sum,
 )
 
 # These are about the file's surroundings, not about what is in it.
@@ -100,7 +100,7 @@ class Contents:
         if self.unreadable:
             named = [f"{kind} {object_id}" for kind, object_id in self.unreadable[:_NAMED]]
             more = ", …" if len(self.unreadable) > _NAMED else ""
-            yield f"{counted(len(self.unreadable), 'object')} cannot be read ({', '.join(named)}{more})"
+            yield f"{format_count(len(self.unreadable), 'object')} cannot be read ({', '.join(named)}{more})"
 
     def _differences(self) -> Iterator[str]:
         if self.faults:
@@ -108,14 +108,14 @@ class Contents:
         last, confirmed = self.position, self.confirmed
         if self.missing_changes and confirmed is not None:
             yield (
-                f"{counted(self.missing_changes, 'change')} of the time from {to_the_second(last.time)} to "
+                f"{format_count(self.missing_changes, 'change')} of the time from {to_the_second(last.time)} to "
                 f"{to_the_second(confirmed.time)} are missing: version {confirmed.index} was confirmed, "
                 f"{last.index} is there"
             )
         if self.unreadable or not self.schema.has_digests:
             return
         if len(self.objects) != last.count:
-            yield f"of {counted(last.count, 'object')} {len(self.objects)} are there"
+            yield f"of {format_count(last.count, 'object')} {len(self.objects)} are there"
         elif not self.consistent:
             yield f"the objects are not all those of version {last.index}"
         elif confirmed is not None and confirmed.index == last.index and confirmed.checksum != last.checksum:
@@ -126,7 +126,7 @@ def to_the_second(instant: float) -> str:
     return rfc3339(float(int(instant)))
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -157,7 +157,7 @@ def read(path: Path, *, log: bool = True) -> Contents:
         position=reader.position,
         confirmed=confirmed,
         objects=tuple(reader.objects.values()),
-        checksum=wrapped(reader.checksum),
+        checksum=wrap_sum(reader.checksum),
         unreadable=tuple(reader.unreadable),
         faults=tuple(reader.faults),
     )

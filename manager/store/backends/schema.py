@@ -149,7 +149,7 @@ def row_digest(kind: str, object_id: str, body: bytes) -> int:
     return int.from_bytes(digest.digest(), signed=True)
 
 
-def wrapped(number: int) -> int:
+def wrap_sum(number: int) -> int:
     """Bring a sum of digests back into 64 bits."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
@@ -162,4 +162,4 @@ class _WrappedSum:
         self._sum += digest
 
     def finalize(self) -> int:
-        return wrapped(self._sum)
+        return wrap_sum(self._sum)

@@ -36,7 +36,7 @@ from manager.store.backends.schema import (
     row_digest,
     schema_of,
     table_of,
-    wrapped,
+    wrap_sum,
 )
 from manager.store.changes import ChangeSet
 
@@ -142,7 +142,7 @@ class StoreFile:
             raise
 
     def _open(self) -> Loaded:
-        self._claim = claimed(self._path)
+        self._claim = lock_directory(self._path)
         contents = self._whole_contents()
         # SQLite takes a file that may not be written for one to be read, and says so at the first commit only.
         for ending in ("", "-wal", "-shm"):
@@ -253,7 +253,7 @@ def snapshot(path: Path, copy: Path) -> None:
             database.execute("VACUUM INTO ?", (str(copy),))
 
 
-def claimed(path: Path) -> int:
+def lock_directory(path: Path) -> int:
     """Lock the store's directory for this process and return the open directory, which holds the lock.
 
     Raises:
@@ -286,7 +286,7 @@ def _write(database: sqlite3.Connection, change_sets: Sequence[ChangeSet], befor
         database.executemany(_REMOVE[table], [(kind, object_id) for object_id, new in values.items() if new is None])
         count += len(rows) - len(old)
         checksum += sum(digest for *_, digest in rows) - sum(digest for (digest,) in old)
-    return Position(change_sets[-1].index, count, wrapped(checksum), time.time())
+    return Position(change_sets[-1].index, count, wrap_sum(checksum), time.time())
 
 
 def _refill(database: sqlite3.Connection, table: str) -> None:

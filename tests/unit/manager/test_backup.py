@@ -23,9 +23,9 @@ from manager.backup import back_up
 from manager.bootstrap import create_cluster
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig
-from manager.init import restored_configuration
+from manager.init import configuration_after_restore
 from manager.main import cli
-from manager.restore import Restored, restore_cluster, settled
+from manager.restore import Restored, decide_restored_node, restore_cluster
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
 
@@ -187,7 +187,7 @@ def worker_node(
 
 
 def decided(nodes: list[Node], config: ManagerConfig) -> tuple[ManagerConfig, dict[str, Node], list[str]]:
-    config, decision = settled(nodes, CONFIG, config, "fresh")
+    config, decision = decide_restored_node(nodes, CONFIG, config, "fresh")
     after = {node.id: node for node in (*nodes, *decision.put) if isinstance(node, Node)}
     return config, after, [node.id for node in decision.remove]
 
@@ -250,6 +250,6 @@ def test_what_is_not_given_is_as_before(
     expected: tuple[str, str],
 ):
     monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
-    config = restored_configuration(CONFIG, advertise, listen, (), ())
+    config = configuration_after_restore(CONFIG, advertise, listen, (), ())
     assert (config.advertise_addr, config.listen_addr) == expected
     assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)

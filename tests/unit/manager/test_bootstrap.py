@@ -110,9 +110,9 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_the_chosen_pool_overlaps_none_of_the_hosts_routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.host_addresses, "routed", lambda: routes("10.78.0.0/24"))
+    monkeypatch.setattr(bootstrap.host_addresses, "routed_networks", lambda: routes("10.78.0.0/24"))
     assert choose_pools(()) == ("10.128.0.0/9",)
-    monkeypatch.setattr(bootstrap.host_addresses, "routed", lambda: routes("192.168.1.0/24"))
+    monkeypatch.setattr(bootstrap.host_addresses, "routed_networks", lambda: routes("192.168.1.0/24"))
     assert choose_pools(()) == ("10.0.0.0/8",)
     with pytest.raises(InvalidArgument, match=r"192\.168\.1\.0/24 on eth0"):
         choose_pools(("192.168.0.0/16",))

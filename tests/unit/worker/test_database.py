@@ -12,7 +12,7 @@ from common.model.task import TaskState, TaskStatus
 from common.wire.messages import Assignments, Peer, ServiceEndpoint, TaskReport
 from tests.unit.worker.worlds import make_task
 from worker.assignments import AssignmentSet
-from worker.database import LocalDb, _put_aside
+from worker.database import LocalDatabase, _put_aside
 
 FULL = Assignments(
     complete=True,
@@ -37,14 +37,14 @@ def path(tmp_path):
 
 
 async def reload(path):
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     found = await db.load()
     await db.close()
     return found
 
 
 async def saved(path, *messages):
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     for message in messages:
         await db.save(message)
@@ -58,7 +58,7 @@ async def test_a_set_comes_back_without_its_secrets_and_its_number(path):
 
 
 async def test_no_secret_reaches_the_disk(path):
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     await db.save(FULL)
     assert not any(b"top-secret" in file.read_bytes() for file in path.parent.iterdir())
@@ -91,7 +91,7 @@ async def test_an_incremental_message_changes_what_it_names(path):
 )
 async def test_nothing_is_left_on_disk_of_configs_that_are_gone(path, removal):
     configs = [Config(id=f"c{n}", spec=ConfigSpec(name=f"c{n}", data=b"plain-%d-text" % n * 300)) for n in range(9)]
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     await db.save(Assignments(complete=True, results_in=1, configs=tuple(configs)))
     await db.save(removal)
@@ -131,7 +131,7 @@ async def test_a_complete_message_replaces_all(path):
 )
 async def test_a_task_has_the_last_state_that_was_seen(path, seen, expected):
     task = msgspec.structs.replace(make_task("t1"), status=TaskStatus(state=TaskState.PREPARING))
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     await db.save(msgspec.structs.replace(FULL, tasks=(task,)))
     await db.save_states((TaskReport(task_id="t1", status=TaskStatus(state=seen)),))
@@ -140,7 +140,7 @@ async def test_a_task_has_the_last_state_that_was_seen(path, seen, expected):
 
 
 async def test_states_of_tasks_that_are_gone_go_too(path):
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     await db.save_states((TaskReport(task_id="gone", status=TaskStatus(state=TaskState.RUNNING)),))
     await db.save(FULL)
@@ -156,7 +156,7 @@ async def in_db(db, statement):
 
 async def test_a_full_disk_costs_the_memory_and_not_the_worker(path, caplog):
     """What was stored must not be taken for the whole truth once something was left out of it."""
-    db = LocalDb(path)
+    db = LocalDatabase(path)
     await db.load()
     await db.save(FULL)
     pages = await in_db(db, "PRAGMA page_count")
@@ -177,7 +177,7 @@ async def test_a_full_disk_costs_the_memory_and_not_the_worker(path, caplog):
 async def test_a_file_that_cannot_be_had_is_left_alone(path):
     path.mkdir()
     with pytest.raises(Unavailable, match=r"state\.db.*unable to open"):
-        await LocalDb(path).load()
+        await LocalDatabase(path).load()
     assert path.is_dir()
 
 

@@ -36,7 +36,7 @@ async def cut(purge: Purge) -> None:
     client that sends none is made to.
     """
     few = len(purge.backends) <= FEW
-    await _cut(purge.backends if few else await _led_to(purge.backends))
+    await _cut(purge.backends if few else await _targets_of(purge.backends))
     for port, family in product(purge.udp_ports, _FAMILIES):
         await _delete("-f", family, "-p", "udp", "--orig-port-dst", str(port))
 
@@ -63,7 +63,7 @@ def forgotten(listing: str, ranges: Collection[IPv4Network | IPv6Network], known
     return tuple(sorted(each for each in led_to if any(ip_address(each) in part for part in ranges)))
 
 
-async def _led_to(addresses: Collection[str]) -> Collection[str]:
+async def _targets_of(addresses: Collection[str]) -> Collection[str]:
     """Return those of these addresses that connections lead to."""
     found: set[str] = set()
     for family in _FAMILIES:
@@ -84,7 +84,7 @@ async def _cut(addresses: Collection[str]) -> None:
 
 def _challenge(listing: str) -> None:
     try:
-        challenge(redirected(listing))
+        challenge(redirected_connections(listing))
     except OSError as error:
         _log.warning("clients may not notice that their connections were cut until they send: %s", error)
 
@@ -126,7 +126,7 @@ class Connection:
     server: tuple[str, int]
 
 
-def redirected(listing: str) -> tuple[Connection, ...]:
+def redirected_connections(listing: str) -> tuple[Connection, ...]:
     """Read conntrack's list; return the open TCP connections in it that this host has led to another address."""
     return tuple(
         Connection((client, int(port)), (server, int(service)))

@@ -183,7 +183,7 @@ class NftSocket:
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
-            self._socket = _connected()
+            self._socket = _connect()
         return self._socket
 
     def _send(self, kernel: socket.socket, commands: Sequence[Message]) -> None:
@@ -200,7 +200,7 @@ class NftSocket:
             raise Unavailable("the kernel did not confirm the rules of services")
 
 
-def _connected() -> socket.socket:
+def _connect() -> socket.socket:
     kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
     kernel.bind((0, 0))
     kernel.setsockopt(_SOL_NETLINK, _SHORT_ANSWERS, 1)

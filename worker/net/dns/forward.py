@@ -128,7 +128,7 @@ async def _by_stream(address: _Address, asked: bytes, number: int, question: byt
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as out:
         await loop.sock_connect(out, where)
         await send_framed(out, asked)
-        answer = await receive_framed(out)
+        answer = await receive_message(out)
     if not messages.answers_question(answer, number, question):
         raise EOFError("an answer to another question")
     return answer
@@ -139,7 +139,7 @@ async def send_framed(out: socket.socket, message: bytes) -> None:
     await asyncio.get_running_loop().sock_sendall(out, len(message).to_bytes(2) + message)
 
 
-async def receive_framed(source: socket.socket) -> bytes:
+async def receive_message(source: socket.socket) -> bytes:
     """Receive a message over TCP.
 
     Raises:

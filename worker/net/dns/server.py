@@ -17,8 +17,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from common.aio.steady import contained
-from worker.net.dns.forward import DNS_PORT, Forwarder, receive_framed, send_framed
+from common.aio.steady import contain_errors
+from worker.net.dns.forward import DNS_PORT, Forwarder, receive_message, send_framed
 from worker.net.ports.accepting import Acceptor
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
@@ -147,7 +147,9 @@ class DnsServer:
             otherwise()
             return
         self._jobs[source] += 1
-        self._group.create_task(contained(work, f"answering {source}")).add_done_callback(lambda _: self._done(source))
+        self._group.create_task(contain_errors(work, f"answering {source}")).add_done_callback(
+            lambda _: self._done(source)
+        )
 
     def _done(self, source: str) -> None:
         self._jobs[source] -= 1
@@ -165,7 +167,7 @@ class DnsServer:
         with connection, suppress(EOFError, OSError, TimeoutError):
             while True:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    packet = await receive_framed(connection)
+                    packet = await receive_message(connection)
                 query = messages.parse(packet)
                 if query is None:
                     return

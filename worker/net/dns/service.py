@@ -22,7 +22,7 @@ from worker.interfaces import LABEL_LINKS
 from worker.net.dns.forward import DNS_PORT, Forwarder
 from worker.net.dns.resolv_conf import HOST_FILE, TARGET, ContainerFiles, HostResolution
 from worker.net.dns.server import DnsServer, explain
-from worker.net.plan.topology import Site
+from worker.net.plan.topology import NodeTopology
 from worker.net.resolve.zones import Guest, Memory, Zones, zones_of
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class ClusterDns:
     def update(
         self,
         world: NetworkWorld,
-        site: Site,
+        site: NodeTopology,
         attached: Mapping[str, Mapping[str, IPAddress]],
         draining: Collection[str],
     ) -> None:
@@ -132,7 +132,7 @@ class ClusterDns:
             )
 
 
-def _gateways(site: Site) -> Mapping[str, str]:
+def _gateways(site: NodeTopology) -> Mapping[str, str]:
     if not site.number:
         return {}
     found = {network_id: str(segment.gateway) for network_id, segment in site.segments.items()}

@@ -15,7 +15,7 @@ from worker.interfaces import JSON, LABEL_AGENT
 from worker.net.local_networks import LABEL_NETWORK
 from worker.net.plan.kernel import Bridge
 from worker.net.plan.names import GATEWAY_BRIDGE, GATEWAY_NETWORK, LABEL_LEASE, TUNNEL, WIREGUARD_LINKS
-from worker.net.plan.topology import Segment, Segment6, Site, ipv6
+from worker.net.plan.topology import NodeTopology, Segment, Segment6, ipv6
 
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 
@@ -109,7 +109,7 @@ def _pools(answer: JSON) -> list[str]:
     return [each["Subnet"] for each in (answer.get("IPAM") or {}).get("Config") or () if each.get("Subnet")]
 
 
-def docker_networks(site: Site) -> dict[str, DockerNetwork]:
+def docker_networks(site: NodeTopology) -> dict[str, DockerNetwork]:
     """Return the Docker networks that a host with a number needs, by their names."""
     gateways = site.gateways
     gateway = DockerNetwork(

@@ -20,7 +20,7 @@ from worker.intake.addresses import text_of
 from worker.intake.words import AddressText, InterfaceName
 from worker.intake.world import Peer
 from worker.net.plan.names import wireguard_link, wireguard_port
-from worker.net.plan.topology import Segment, Site
+from worker.net.plan.topology import NodeTopology, Segment
 
 # A link asks a new peer for a handshake at once when it is to keep the connection alive, and not only with a packet.
 KEEP_ALIVE_SECONDS = 25
@@ -66,7 +66,7 @@ class WireGuardLink:
         return "\n".join(lines) + "\n"
 
 
-def links(site: Site) -> Mapping[str, WireGuardLink] | None:
+def links(site: NodeTopology) -> Mapping[str, WireGuardLink] | None:
     """Return this host's links by name; None when it is not known yet: what is there stays."""
     if site.keys is None:
         return None
@@ -76,7 +76,7 @@ def links(site: Site) -> Mapping[str, WireGuardLink] | None:
     return {link.name: link for link in (_link(site, key, segments) for key in site.keys)}
 
 
-def way_to(site: Site, peer: Peer) -> InterfaceName | None:
+def way_to(site: NodeTopology, peer: Peer) -> InterfaceName | None:
     """Return the link to a peer; None when they have no keys of one generation, and so nothing is sent."""
     shared = sorted(peer.keys.keys() & _generations(site, peer))
     answered = [generation for generation in shared if peer.keys[generation] in site.facts.answered]
@@ -84,14 +84,14 @@ def way_to(site: Site, peer: Peer) -> InterfaceName | None:
     return wireguard_link(chosen[0]) if chosen else None
 
 
-def _generations(site: Site, peer: Peer) -> Collection[int]:
+def _generations(site: NodeTopology, peer: Peer) -> Collection[int]:
     """Return the generations of this host's keys; after a restart, before any manager has said so, by its links."""
     if site.keys is not None:
         return {key.generation for key in site.keys}
     return {generation for generation in peer.keys if wireguard_link(generation) in site.facts.wireguard_links}
 
 
-def _link(site: Site, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
+def _link(site: NodeTopology, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
     return WireGuardLink(
         name=wireguard_link(key.generation),
         address=AddressText(f"{site.tunnel}/32"),
@@ -103,7 +103,7 @@ def _link(site: Site, key: TunnelKey, segments: Collection[Segment]) -> WireGuar
     )
 
 
-def _peers(site: Site, generation: int, segments: Collection[Segment]) -> Iterator[WireGuardPeer]:
+def _peers(site: NodeTopology, generation: int, segments: Collection[Segment]) -> Iterator[WireGuardPeer]:
     for peer in site.peers.values():
         ranges = [part for segment in segments for part in _parts(segment, peer)]
         if ranges and generation in peer.keys:

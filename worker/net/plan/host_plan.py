@@ -17,7 +17,7 @@ from worker.net.plan.kernel import Item, Tunnel
 from worker.net.plan.nft_text import Nft
 from worker.net.plan.ruleset import IP6, Chain, Lookup, Ruleset
 from worker.net.plan.service_table import ServiceTable
-from worker.net.plan.topology import HostFacts, Site, ipv6, site
+from worker.net.plan.topology import HostFacts, NodeTopology, ipv6, site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class HostPlan:
     balanced: what these tables were made of.
     """
 
-    site: Site
+    site: NodeTopology
     networks: Mapping[str, DockerNetwork] = field(default_factory=dict)
     wireguard: Mapping[str, WireGuardLink] | None = field(default_factory=dict)
     tunnel: Tunnel | None = None
@@ -64,7 +64,7 @@ class _Frame:
     """What a plan has that no service and no task changes, and what it was made from."""
 
     made_from: tuple[object, ...]
-    site: Site
+    site: NodeTopology
     networks: Mapping[str, DockerNetwork]
     wireguard: Mapping[str, WireGuardLink] | None
     tunnel: Tunnel | None
@@ -118,7 +118,7 @@ def plan(
     if not here.number:
         return HostPlan(site=here)
     services = service_rules.services_of(world.endpoints, here, draining, memory.services)
-    ports = frozenset(service_rules.published(world.endpoints.values()))
+    ports = frozenset(service_rules.published_ports(world.endpoints.values()))
     own = [each for each in addresses if isinstance(each, IPv4Address)]
     lookups = dict(frame.lookups) | rules.task_lookups(own) | service_rules.port_lookups(ports - facts.held)
     return HostPlan(
@@ -133,7 +133,7 @@ def plan(
         way_back=frame.way_back,
         services=tuple(_service_tables(frame, services)),
         ports=ports,
-        answered=frozenset(_answered(world.endpoints.values(), draining)) - facts.held,
+        answered=frozenset(_answered_ports(world.endpoints.values(), draining)) - facts.held,
         balanced=tuple(services),
     )
 
@@ -172,7 +172,7 @@ def _service_tables(frame: _Frame, services: Collection[service_rules.Service]) 
         yield service_rules.table_of((service.ipv6 for service in services), frame.services6)
 
 
-def _answered(endpoints: Iterable[Endpoint], draining: Collection[str]) -> Iterator[Port]:
+def _answered_ports(endpoints: Iterable[Endpoint], draining: Collection[str]) -> Iterator[Port]:
     """Yield the ports that have backends."""
     for endpoint in endpoints:
         live = (each for each in endpoint.backends if each.task_id not in draining)

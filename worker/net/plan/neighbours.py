@@ -25,7 +25,7 @@ from ipaddress import IPv6Address, IPv6Network, collapse_addresses
 from worker.net.plan.names import BRIDGE_MAC
 from worker.net.plan.nft_text import Nft, in_base_16, members
 from worker.net.plan.ruleset import BRIDGE, Chain, Lookup, Ruleset
-from worker.net.plan.topology import Segment6, Site, ipv6
+from worker.net.plan.topology import NodeTopology, Segment6, ipv6
 
 # Where the address is that is asked for: only nft 1.0.8 and later, not Debian 12's, have a name for it.
 _TARGET = Nft("@th,64,128")
@@ -34,7 +34,7 @@ _ADDED_TYPE = 0x0100  # 136 - 135, in the first byte of two
 _ADDED_OPTION = 0x0100
 
 
-def ruleset(site: Site) -> Ruleset | None:
+def ruleset(site: NodeTopology) -> Ruleset | None:
     """Return the table of the bridges; None where there is no dual-stack network."""
     here = ipv6(site)
     segments = list(here.segments) if here is not None else []
@@ -59,7 +59,7 @@ def _span(part: IPv6Network) -> Nft:
 def _answer(source: IPv6Address) -> Nft:
     # What asks for an address that it means to take itself (RFC 4862) has none yet.
     asked = Nft("icmpv6 type nd-neighbor-solicit ip6 saddr != :: $target @elsewhere", target=_TARGET)
-    counted = Nft("ip6 saddr set $added", added=IPv6Address(b"".join(_added())))
+    counted = Nft("ip6 saddr set $added", added=IPv6Address(b"".join(_checksum_additions())))
     bridge = in_base_16(int(BRIDGE_MAC.replace(":", ""), 16))
     return Nft(
         "$asked ether daddr set ether saddr ip6 daddr set ip6 saddr $counted "
@@ -73,7 +73,7 @@ def _answer(source: IPv6Address) -> Nft:
     )
 
 
-def _added() -> Iterator[bytes]:
+def _checksum_additions() -> Iterator[bytes]:
     """Yield the words by which the checksum's sum grows, as an address."""
     for word in (_ADDED_TYPE, _FLAGS, _ADDED_OPTION):
         yield word.to_bytes(2)

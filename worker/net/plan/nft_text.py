@@ -60,7 +60,7 @@ def in_base_16(number: int) -> Nft:
     return str.__new__(Nft, f"{number:#x}")
 
 
-def concatenated(*values: Value) -> Nft:
+def concatenate(*values: Value) -> Nft:
     """Write what nft calls a concatenation: several values that are one key."""
     return str.__new__(Nft, " . ".join(map(word, values)))
 
@@ -69,12 +69,12 @@ def lines(pieces: Iterable[Nft]) -> Nft:
     return str.__new__(Nft, "".join(f"{piece}\n" for piece in pieces))
 
 
-def listed(pieces: Iterable[Nft]) -> Nft:
+def anonymous_set(pieces: Iterable[Nft]) -> Nft:
     """Write what nft calls an anonymous set."""
     return str.__new__(Nft, f"{{ {', '.join(pieces)} }}")
 
 
-def named(**things: T) -> dict[Nft, T]:
+def by_name(**things: T) -> dict[Nft, T]:
     """Return chains or lookups by their names, which are no words of nft's own."""
     assert all(map(_NAME.fullmatch, things)), "names are ours"
     return {str.__new__(Nft, name): thing for name, thing in things.items()}
@@ -101,9 +101,9 @@ _OURS: Mapping[str, Nft] = MappingProxyType(
         "tunnel": word(TUNNEL),
         "gateway": word(GATEWAY_BRIDGE),
         "lo": word(LOOPBACK),
-        "both": listed(map(word, (GATEWAY_BRIDGE, TUNNEL))),
-        "encrypted": listed(map(word, WIREGUARD_LINKS)),
-        "tunnels": listed(map(word, (TUNNEL, *WIREGUARD_LINKS))),
+        "both": anonymous_set(map(word, (GATEWAY_BRIDGE, TUNNEL))),
+        "encrypted": anonymous_set(map(word, WIREGUARD_LINKS)),
+        "tunnels": anonymous_set(map(word, (TUNNEL, *WIREGUARD_LINKS))),
         "bridges": Nft(f'"{BRIDGE_PREFIX}*"'),
         "peer_bits": in_base_16(MARK_MASK),
         "no_peer_bits": in_base_16(~MARK_MASK & 0xFFFFFFFF),

@@ -12,10 +12,10 @@ from worker.intake.words import AddressText
 from worker.net.plan.encrypted import way_to
 from worker.net.plan.kernel import LOCAL_TABLE, Address, Forwarding, Item, Neighbour, Route, Tunnel
 from worker.net.plan.names import GATEWAY_BRIDGE, LOOPBACK, TUNNEL, TUNNEL_VNI, WIREGUARD_LINKS, peer_mac
-from worker.net.plan.topology import Site, leases_of
+from worker.net.plan.topology import NodeTopology, leases_of
 
 
-def tunnel_link(site: Site) -> Tunnel | None:
+def tunnel_link(site: NodeTopology) -> Tunnel | None:
     """Return the VXLAN link; none before the host has a number and an address that peers send to."""
     if not site.number or not site.facts.address:
         return None
@@ -29,14 +29,14 @@ def tunnel_link(site: Site) -> Tunnel | None:
     )
 
 
-def kernel_items(site: Site) -> frozenset[Item]:
+def kernel_items(site: NodeTopology) -> frozenset[Item]:
     """Return everything but the link itself."""
     if not site.number:
         return frozenset()
     return frozenset([*_own(site), *_of_peers(site), *_of_networks(site)])
 
 
-def sysctls(site: Site) -> dict[str, str]:
+def sysctls(site: NodeTopology) -> dict[str, str]:
     """Return the settings, by path below /proc/sys, of links that may not be there yet."""
     if not site.number:
         return {}
@@ -61,14 +61,14 @@ def sysctls(site: Site) -> dict[str, str]:
     return found
 
 
-def _own(site: Site) -> Iterator[Item]:
+def _own(site: NodeTopology) -> Iterator[Item]:
     if site.facts.address:
         yield Address(TUNNEL, AddressText(f"{site.tunnel}/32"))
     for segment in site.segments.values():
         yield Route(text_of(segment.vips), LOOPBACK, table=LOCAL_TABLE)
 
 
-def _of_peers(site: Site) -> Iterator[Item]:
+def _of_peers(site: NodeTopology) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
     own = text_of(site.tunnel)
     for number, peer in site.peers.items():
@@ -79,7 +79,7 @@ def _of_peers(site: Site) -> Iterator[Item]:
         yield Route(text_of(site.pool.gateway_range(number)), TUNNEL, gateway, own)
 
 
-def _of_networks(site: Site) -> Iterator[Item]:
+def _of_networks(site: NodeTopology) -> Iterator[Item]:
     assert site.pool is not None, "asked only of a host with a number"
     tunnels = {number: text_of(site.pool.tunnel_address(number)) for number in site.peers}
     for segment in site.segments.values():

@@ -13,10 +13,10 @@ from worker.intake.words import AddressText
 from worker.net.plan.encrypted import way_to
 from worker.net.plan.kernel import LOCAL_TABLE, Address, HardwareAddress, Item, Neighbour, Route
 from worker.net.plan.names import BRIDGE_MAC, GATEWAY_BRIDGE, LOOPBACK, TUNNEL, peer_mac
-from worker.net.plan.topology import Site, Site6, ipv6
+from worker.net.plan.topology import NodeTopology, NodeTopology6, ipv6
 
 
-def kernel_items(site: Site) -> frozenset[Item]:
+def kernel_items(site: NodeTopology) -> frozenset[Item]:
     """Return addresses, neighbours and routes; nothing where containers have no IPv6."""
     here = ipv6(site)
     if here is None:
@@ -24,7 +24,7 @@ def kernel_items(site: Site) -> frozenset[Item]:
     return frozenset([*_own(here), *_of_peers(here), *_of_networks(here)])
 
 
-def sysctls(site: Site) -> dict[str, str]:
+def sysctls(site: NodeTopology) -> dict[str, str]:
     """Return the settings, by path below /proc/sys; those that keep the host's own way out come first."""
     here = ipv6(site)
     if here is None:
@@ -41,7 +41,7 @@ def sysctls(site: Site) -> dict[str, str]:
     return found | {f"net/ipv6/conf/{bridge}/accept_ra": "0" for bridge in bridges}
 
 
-def _own(here: Site6) -> Iterator[Item]:
+def _own(here: NodeTopology6) -> Iterator[Item]:
     if here.site.facts.address:
         yield Address(TUNNEL, AddressText(f"{here.tunnel}/128"))
     gateways = here.gateways
@@ -52,7 +52,7 @@ def _own(here: Site6) -> Iterator[Item]:
         yield Route(text_of(each.vips), LOOPBACK, table=LOCAL_TABLE)
 
 
-def _of_peers(here: Site6) -> Iterator[Item]:
+def _of_peers(here: NodeTopology6) -> Iterator[Item]:
     own = text_of(here.tunnel)
     for number, tunnel, gateways in here.peers():
         way = text_of(tunnel)
@@ -61,7 +61,7 @@ def _of_peers(here: Site6) -> Iterator[Item]:
         yield Route(text_of(gateways), TUNNEL, way, own)
 
 
-def _of_networks(here: Site6) -> Iterator[Item]:
+def _of_networks(here: NodeTopology6) -> Iterator[Item]:
     ways = {number: text_of(tunnel) for number, tunnel, _ in here.peers()}
     for each in here.segments:
         own = text_of(each.gateway)

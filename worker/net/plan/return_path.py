@@ -16,14 +16,14 @@ from ipaddress import IPv4Address, IPv6Address
 from worker.net.plan.names import mark
 from worker.net.plan.nft_text import Nft, in_base_16
 from worker.net.plan.ruleset import IP, IP6, Chain, Lookup, Ruleset
-from worker.net.plan.topology import Site, ipv6
+from worker.net.plan.topology import NodeTopology, ipv6
 
 # nft's word for tables of single links. The kernel knows them by number: a link that is made anew is another one.
 FAMILY = Nft("netdev")
 _HOOK = Nft("type filter hook ingress device $gateway priority filter; policy accept;")
 
 
-def ruleset(site: Site) -> Ruleset | None:
+def ruleset(site: NodeTopology) -> Ruleset | None:
     """Return the table of the gateway's link; None without a tunnel or anybody at its other end."""
     if not site.peers or not site.facts.address:
         return None
@@ -37,7 +37,7 @@ def _chain(number: int) -> Nft:
     return Nft("back_$number", number=number)
 
 
-def _through(site: Site, number: int) -> Iterator[Nft]:
+def _through(site: NodeTopology, number: int) -> Iterator[Nft]:
     assert site.pool is not None, "a host with peers has a number"
     tunnel = site.pool.tunnel_address(number)
     yield Nft("meta length > $mtu meta l4proto != tcp return", mtu=site.mtu)

@@ -17,10 +17,10 @@ from types import MappingProxyType
 from worker.intake.addresses import IPAddress, IPRange, Protocol
 from worker.intake.words import ChainName, InterfaceName
 from worker.net.plan.names import CHALLENGE_MARK, LOOPBACK, WIREGUARD_LINKS, mark, peer_mac
-from worker.net.plan.nft_text import Nft, concatenated, in_base_16, listed, members, named, word
+from worker.net.plan.nft_text import Nft, anonymous_set, by_name, concatenate, in_base_16, members, word
 from worker.net.plan.ruleset import IP, IP6, Chain, Lookup
 from worker.net.plan.service_table import AtAddress, ServiceTable
-from worker.net.plan.topology import Segment, Site
+from worker.net.plan.topology import NodeTopology, Segment
 
 _MARKED = Nft("ct mark & $peer_bits != 0")
 # What containers answer to clients that came through peers.
@@ -49,7 +49,7 @@ INPUT = Nft("type filter hook input priority filter - 10; policy accept;")
 FORWARD = Nft("type filter hook forward priority filter - 10; policy accept;")
 
 
-def service_frame(site: Site) -> ServiceTable:
+def service_frame(site: NodeTopology) -> ServiceTable:
     """Return what the services' table has before any service is in it."""
     # The containers' name server is not a published port, even if a service publishes 53.
     names: dict[AtAddress, ChainName | None] = {
@@ -61,23 +61,23 @@ def service_frame(site: Site) -> ServiceTable:
 
 def task_lookups(addresses: Iterable[IPAddress], family: Nft = IP) -> dict[Nft, Lookup]:
     """Return the set of this host's containers, by their addresses: each is in it with itself."""
-    return named(selfpair=Lookup(address_pair(family), members(concatenated(each, each) for each in addresses)))
+    return by_name(selfpair=Lookup(address_pair(family), members(concatenate(each, each) for each in addresses)))
 
 
-def base_lookups(site: Site) -> dict[Nft, Lookup]:
+def base_lookups(site: NodeTopology) -> dict[Nft, Lookup]:
     """Return the sets that describe this host and its peers."""
     segments = site.segments.values()
     assert site.pool is not None, "asked only of a host with a number"
     pool, peers = site.pool, site.peers
-    loops = (concatenated(peer.addr, pool.gateway_range(number)) for number, peer in peers.items())
+    loops = (concatenate(peer.addr, pool.gateway_range(number)) for number, peer in peers.items())
     plain, secret = ([each for each in segments if each.encrypted is encrypted] for encrypted in (False, True))
-    return named(
+    return by_name(
         cluster=ranges(collapse_addresses([each.subnet for each in segments] + list(pool.reserved())), IP),
         viprange=ranges(collapse_addresses(each.vips for each in segments), IP),
         netpair=pairs(((each.bridge, each.subnet) for each in plain), IP),
         # Encrypted networks: their subnets, the only links that these addresses may come from or go to.
         secret=ranges(collapse_addresses(each.subnet for each in secret), IP),
-        secretways=Lookup(Nft("ifname"), members(map(word, encrypted_ways(secret)))),
+        secretways=Lookup(Nft("ifname"), members(map(word, encrypted_links(secret)))),
         secretpair=pairs(((each.bridge, each.subnet) for each in secret), IP),
         samebr=same_bridges(segments),
         nodeloop=Lookup(address_pair(IP), members(loops), interval=True),
@@ -88,13 +88,13 @@ def base_lookups(site: Site) -> dict[Nft, Lookup]:
     )
 
 
-def base_chains(site: Site) -> dict[Nft, Chain]:
+def base_chains(site: NodeTopology) -> dict[Nft, Chain]:
     """Return the chains that the kernel calls."""
     assert site.pool is not None, "asked only of a host with a number"
     gateways, everywhere, tunnels = site.gateways, site.pool.gateways, site.pool.reserved()[0]
-    return named(
+    return by_name(
         h_raw=Chain(tuple(_raw(site)), BEFORE_TRACKING),
-        h_sent=Chain((_untracked(site, Nft("daddr")), CHALLENGES), SENT_BEFORE_TRACKING),
+        h_sent=Chain((_skip_tracking(site, Nft("daddr")), CHALLENGES), SENT_BEFORE_TRACKING),
         h_mark=Chain(marking(IP, gateways), MARKING),
         h_post=Chain(_outgoing(gateways, everywhere), BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(site), INPUT),
@@ -108,11 +108,11 @@ def base_chains(site: Site) -> dict[Nft, Chain]:
 # --- lookups ----------------------------------------------------------------------------------------------------------
 
 
-def has_encrypted(site: Site) -> bool:
+def has_encrypted(site: NodeTopology) -> bool:
     return any(segment.encrypted for segment in site.segments.values())
 
 
-def encrypted_ways(segments: Iterable[Segment]) -> set[InterfaceName]:
+def encrypted_links(segments: Iterable[Segment]) -> set[InterfaceName]:
     """Return the links that packets of these encrypted networks may be on."""
     return {LOOPBACK, *WIREGUARD_LINKS, *(segment.bridge for segment in segments)}
 
@@ -124,16 +124,16 @@ def ranges(networks: Iterable[IPRange], family: Nft) -> Lookup:
 
 def pairs(networks: Iterable[tuple[InterfaceName, IPRange]], family: Nft) -> Lookup:
     """Return a set of bridges with their ranges."""
-    found = (concatenated(bridge, part) for bridge, part in networks)
-    return Lookup(concatenated(Nft("ifname"), ADDRESS[family]), members(found), interval=True)
+    found = (concatenate(bridge, part) for bridge, part in networks)
+    return Lookup(concatenate(Nft("ifname"), ADDRESS[family]), members(found), interval=True)
 
 
 def address_pair(family: Nft) -> Nft:
-    return concatenated(ADDRESS[family], ADDRESS[family])
+    return concatenate(ADDRESS[family], ADDRESS[family])
 
 
 def same_bridges(segments: Iterable[Segment]) -> Lookup:
-    found = (concatenated(segment.bridge, segment.bridge) for segment in segments)
+    found = (concatenate(segment.bridge, segment.bridge) for segment in segments)
     return Lookup(Nft("ifname . ifname"), members(found))
 
 
@@ -148,16 +148,16 @@ def ways(tunnels: Mapping[int, IPAddress], family: Nft) -> Lookup:
     return Lookup(kind, {in_base_16(mark(number)): word(address) for number, address in tunnels.items()})
 
 
-def _resolvers(site: Site) -> list[IPv4Address]:
+def _resolvers(site: NodeTopology) -> list[IPv4Address]:
     return [*(segment.gateway for segment in site.segments.values()), site.gateways[1]]
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
 
 
-def _raw(site: Site) -> Iterator[Nft]:
+def _raw(site: NodeTopology) -> Iterator[Nft]:
     yield Nft("ip daddr 127.0.0.0/8 iifname != $lo drop")
-    yield _untracked(site, Nft("saddr"))
+    yield _skip_tracking(site, Nft("saddr"))
     if has_encrypted(site):
         yield honest(IP)
     if site.peers:
@@ -166,13 +166,13 @@ def _raw(site: Site) -> Iterator[Nft]:
 
 def zones(family: Nft, numbers: Iterable[int]) -> Nft:
     """Track apart what comes through each peer: one client port may come here through several at once."""
-    found = listed(Nft("$mac : $number", mac=peer_mac(number), number=number) for number in numbers)
+    found = anonymous_set(Nft("$mac : $number", mac=peer_mac(number), number=number) for number in numbers)
     return Nft(
         "iifname $tunnel $ip saddr != @cluster ct original zone set ether saddr map $zones", ip=family, zones=found
     )
 
 
-def _untracked(site: Site, peer: Nft) -> Nft:
+def _skip_tracking(site: NodeTopology, peer: Nft) -> Nft:
     """Spare the tunnel's own packets the connection table: what they carry is tracked, at both ends.
 
     Each connection would have an entry more, and half of what tracking costs would be for nothing.
@@ -212,20 +212,20 @@ def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]
     )
 
 
-def _input(site: Site) -> tuple[Nft, ...]:
+def _input(site: NodeTopology) -> tuple[Nft, ...]:
     """Refuse at once what nobody is there for."""
     return (
         Nft('udp dport $port ip saddr @peers counter name "tunnel_came" accept', port=site.tunnel_port),
         Nft("udp dport $port drop", port=site.tunnel_port),
         Nft('$resolver counter name "names_came"', resolver=_RESOLVER),
-        *refused(Nft("ip daddr @viprange")),
+        *reject(Nft("ip daddr @viprange")),
         Nft("$resolver accept", resolver=_RESOLVER),
-        *refused(Nft("ct state new $to @ports", to=TO_PORT)),
-        *refused(Nft("ct state new ip daddr . $to @portsaddr", to=TO_PORT)),
+        *reject(Nft("ct state new $to @ports", to=TO_PORT)),
+        *reject(Nft("ct state new ip daddr . $to @portsaddr", to=TO_PORT)),
     )
 
 
-def _let(site: Site) -> tuple[Nft, ...]:
+def _let(site: NodeTopology) -> tuple[Nft, ...]:
     return (
         Nft('udp dport $port counter name "tunnel_let" accept', port=site.tunnel_port),
         Nft('$resolver counter name "names_let"', resolver=_RESOLVER),
@@ -253,7 +253,7 @@ def let_forward(family: Nft) -> tuple[Nft, ...]:
     )
 
 
-def refused(what: Nft) -> tuple[Nft, ...]:
+def reject(what: Nft) -> tuple[Nft, ...]:
     """Refuse in the way that a client hears at once."""
     return (Nft("$what meta l4proto tcp reject with tcp reset", what=what), Nft("$what reject", what=what))
 

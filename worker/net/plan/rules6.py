@@ -16,21 +16,21 @@ from common.net.addressing import with_ipv4
 from worker.intake.addresses import IPAddress
 from worker.net.plan import rules
 from worker.net.plan.names import LOOPBACK6
-from worker.net.plan.nft_text import Nft, concatenated, members, named, word
+from worker.net.plan.nft_text import Nft, by_name, concatenate, members, word
 from worker.net.plan.ruleset import IP6, Chain, Lookup
 from worker.net.plan.service_table import ServiceTable
-from worker.net.plan.topology import Site, Site6, ipv6
+from worker.net.plan.topology import NodeTopology, NodeTopology6, ipv6
 
 _LOOPBACK = IPv6Network(LOOPBACK6)
 
 
-def service_frame(here: Site6) -> ServiceTable:
+def service_frame(here: NodeTopology6) -> ServiceTable:
     """Return what the services' table has before any service is in it."""
     vips = [_LOOPBACK, *(each.vips for each in here.segments)]
     return ServiceTable(IP6, no_ports=tuple(collapse_addresses(vips)))
 
 
-def own(site: Site, addresses: Collection[IPAddress]) -> Collection[IPv6Address]:
+def own(site: NodeTopology, addresses: Collection[IPAddress]) -> Collection[IPv6Address]:
     """Return the IPv6 addresses of this host's containers: those among `addresses`, and what follows from the rest."""
     found = {each for each in addresses if isinstance(each, IPv6Address)}
     known = [each for each in addresses if isinstance(each, IPv4Address)]
@@ -40,19 +40,19 @@ def own(site: Site, addresses: Collection[IPAddress]) -> Collection[IPv6Address]
     return found
 
 
-def base_lookups(here: Site6) -> dict[Nft, Lookup]:
+def base_lookups(here: NodeTopology6) -> dict[Nft, Lookup]:
     """Return the sets that describe this host and its peers."""
     segments, peers = list(here.segments), here.site.peers
     plain, secret = ([each for each in segments if each.segment.encrypted is encrypted] for encrypted in (False, True))
     gateways = {number: part for number, _, part in here.peers()}
-    loops = (concatenated(each, gateways[number]) for number, peer in peers.items() for each in peer.ipv6_addresses)
-    return named(
+    loops = (concatenate(each, gateways[number]) for number, peer in peers.items() for each in peer.ipv6_addresses)
+    return by_name(
         cluster=rules.ranges([here.mesh, *(each.prefix for each in segments)], IP6),
         viprange=rules.ranges((each.vips for each in segments), IP6),
         netpair=rules.pairs(((each.segment.bridge, each.prefix) for each in plain), IP6),
         # Encrypted networks, as in `worker.net.plan.rules`.
         secret=rules.ranges((each.prefix for each in secret), IP6),
-        secretways=Lookup(Nft("ifname"), members(map(word, rules.encrypted_ways(each.segment for each in secret)))),
+        secretways=Lookup(Nft("ifname"), members(map(word, rules.encrypted_links(each.segment for each in secret)))),
         secretpair=rules.pairs(((each.segment.bridge, each.prefix) for each in secret), IP6),
         samebr=rules.same_bridges(each.segment for each in segments),
         nodeloop=Lookup(rules.address_pair(IP6), members(loops), interval=True),
@@ -61,10 +61,10 @@ def base_lookups(here: Site6) -> dict[Nft, Lookup]:
     )
 
 
-def base_chains(here: Site6) -> dict[Nft, Chain]:
+def base_chains(here: NodeTopology6) -> dict[Nft, Chain]:
     """Return the chains that the kernel calls."""
     gateways = here.gateways
-    return named(
+    return by_name(
         h_raw=Chain(tuple(_raw(here.site)), rules.BEFORE_TRACKING),
         h_sent=Chain((rules.CHALLENGES,), rules.SENT_BEFORE_TRACKING),
         h_mark=Chain(rules.marking(IP6, gateways), rules.MARKING),
@@ -76,7 +76,7 @@ def base_chains(here: Site6) -> dict[Nft, Chain]:
     )
 
 
-def _raw(site: Site) -> Iterator[Nft]:
+def _raw(site: NodeTopology) -> Iterator[Nft]:
     if rules.has_encrypted(site):
         yield rules.honest(IP6)
     if site.peers:
@@ -97,7 +97,7 @@ def _outgoing(gateways: IPv6Network, everywhere: IPv6Network) -> tuple[Nft, ...]
 
 def _input() -> tuple[Nft, ...]:
     return (
-        *rules.refused(Nft("ip6 daddr @viprange")),
-        *rules.refused(Nft("ct state new ip6 daddr != ::1 $to @ports", to=rules.TO_PORT)),
-        *rules.refused(Nft("ct state new ip6 daddr . $to @portsaddr", to=rules.TO_PORT)),
+        *rules.reject(Nft("ip6 daddr @viprange")),
+        *rules.reject(Nft("ct state new ip6 daddr != ::1 $to @ports", to=rules.TO_PORT)),
+        *rules.reject(Nft("ct state new ip6 daddr . $to @portsaddr", to=rules.TO_PORT)),
     )

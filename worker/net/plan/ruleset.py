@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from worker.net.plan.names import TABLE
-from worker.net.plan.nft_text import NOTHING, Nft, lines, listed
+from worker.net.plan.nft_text import NOTHING, Nft, anonymous_set, lines
 
 OUR_TABLE = Nft(TABLE)
 IP, IP6, BRIDGE = Nft("ip"), Nft("ip6"), Nft("bridge")
@@ -58,7 +58,7 @@ class Ruleset:
 def whole(ruleset: Ruleset) -> Nft:
     """Write the commands that make the table exactly this, whatever it was."""
     table = ruleset.table
-    made = [*_gone(table), Nft("table $table {", table=table)]
+    made = [*_remove_table(table), Nft("table $table {", table=table)]
     for name, lookup in ruleset.lookups.items():
         made += [Nft("$kind $name {", kind=lookup.kind, name=name), *_declaration(lookup), Nft("}")]
     made += [Nft("counter $name { }", name=name) for name in ruleset.counters]
@@ -96,10 +96,10 @@ def difference(old: Ruleset, new: Ruleset) -> Nft:
 
 
 def removal(family: Nft, name: Nft = OUR_TABLE) -> Nft:
-    return lines(_gone(Nft("$family $name", family=family, name=name)))
+    return lines(_remove_table(Nft("$family $name", family=family, name=name)))
 
 
-def _gone(table: Nft) -> tuple[Nft, Nft]:
+def _remove_table(table: Nft) -> tuple[Nft, Nft]:
     """Write the commands that remove a table, whether it is there or not."""
     return Nft("table $table", table=table), Nft("delete table $table", table=table)
 
@@ -140,5 +140,5 @@ def _element(key: Nft, value: Nft) -> Nft:
 
 def _in_portions(command: Nft, elements: list[Nft]) -> Iterator[Nft]:
     for start in range(0, len(elements), _ELEMENTS_A_LINE):
-        portion = listed(elements[start : start + _ELEMENTS_A_LINE])
+        portion = anonymous_set(elements[start : start + _ELEMENTS_A_LINE])
         yield Nft("$command $portion", command=command, portion=portion)

@@ -17,11 +17,11 @@ from worker.intake.addresses import IPAddress, Port
 from worker.intake.words import ChainName, InterfaceName
 from worker.intake.world import Backend, Endpoint
 from worker.net.plan.names import LOOPBACK6, LOOPBACK6_AS_IPV4
-from worker.net.plan.nft_text import Nft, concatenated, members, named
+from worker.net.plan.nft_text import Nft, by_name, concatenate, members
 from worker.net.plan.rules import ADDRESS
 from worker.net.plan.ruleset import IP, IP6, Lookup
 from worker.net.plan.service_table import AtAddress, AtPort, Choice, ServiceTable, Vip
-from worker.net.plan.topology import Site
+from worker.net.plan.topology import NodeTopology
 
 # What an address may have and a chain's name may not.
 _NAMED = str.maketrans(".:", "__")
@@ -62,7 +62,7 @@ Memory = dict[str, tuple[Endpoint, object, Service]]
 
 
 def services_of(
-    endpoints: Mapping[str, Endpoint], site: Site, draining: Collection[str], memory: Memory
+    endpoints: Mapping[str, Endpoint], site: NodeTopology, draining: Collection[str], memory: Memory
 ) -> list[Service]:
     """Return every service's part. `draining` tasks get nothing new; `memory` has the parts of the last time.
 
@@ -97,7 +97,7 @@ def table_of(parts: Iterable[Part], frame: ServiceTable) -> ServiceTable:
     return replace(frame, chains=chains, vips=vips, mesh=mesh, at_address=at_address)
 
 
-def published(endpoints: Iterable[Endpoint]) -> Iterator[Port]:
+def published_ports(endpoints: Iterable[Endpoint]) -> Iterator[Port]:
     """Yield the ports that every host answers on, as far as other programs leave them to it."""
     for endpoint in endpoints:
         for each in endpoint.ports:
@@ -106,13 +106,13 @@ def published(endpoints: Iterable[Endpoint]) -> Iterator[Port]:
 
 def port_lookups(ports: Collection[Port], family: Nft = IP) -> dict[Nft, Lookup]:
     """Return the sets of ports that are ours, with backends or without."""
-    anywhere = members(concatenated(port.protocol, port.number) for port in ports if port.address is None)
+    anywhere = members(concatenate(port.protocol, port.number) for port in ports if port.address is None)
     at_address = members(
-        concatenated(at, port.protocol, port.number) for port in ports if (at := _in_rules(port.address, family))
+        concatenate(at, port.protocol, port.number) for port in ports if (at := _in_rules(port.address, family))
     )
-    ports_of = concatenated(Nft("inet_proto"), Nft("inet_service"))
-    return named(
-        ports=Lookup(ports_of, anywhere), portsaddr=Lookup(concatenated(ADDRESS[family], ports_of), at_address)
+    ports_of = concatenate(Nft("inet_proto"), Nft("inet_service"))
+    return by_name(
+        ports=Lookup(ports_of, anywhere), portsaddr=Lookup(concatenate(ADDRESS[family], ports_of), at_address)
     )
 
 
@@ -122,7 +122,7 @@ def _in_rules(address: IPAddress | None, family: Nft) -> IPAddress | None:
     return known if known is not None and (known.version == 6) == (family == IP6) else None
 
 
-def _service(endpoint: Endpoint, site: Site, prefixes: Prefixes, draining: Collection[str]) -> Service:
+def _service(endpoint: Endpoint, site: NodeTopology, prefixes: Prefixes, draining: Collection[str]) -> Service:
     live = [backend for backend in endpoint.backends if backend.task_id not in draining]
     return Service(
         ipv4=_part4(endpoint, site, live),
@@ -132,7 +132,7 @@ def _service(endpoint: Endpoint, site: Site, prefixes: Prefixes, draining: Colle
     )
 
 
-def _part4(endpoint: Endpoint, site: Site, live: Collection[Backend]) -> Part:
+def _part4(endpoint: Endpoint, site: NodeTopology, live: Collection[Backend]) -> Part:
     vips = [
         (network_id, segment.bridge, vip, Choice(tuple(_addresses(live, network_id))))
         for network_id, vip in endpoint.vips.items()
@@ -141,7 +141,7 @@ def _part4(endpoint: Endpoint, site: Site, live: Collection[Backend]) -> Part:
     return _part(endpoint, site, vips, _addresses(live, MESH), IP)
 
 
-def _part6(endpoint: Endpoint, site: Site, prefixes: Prefixes, live: Collection[Backend]) -> Part:
+def _part6(endpoint: Endpoint, site: NodeTopology, prefixes: Prefixes, live: Collection[Backend]) -> Part:
     vips = [
         (network_id, segment.bridge, prefix + vip, Choice(tuple(_addresses(live, network_id)), prefix=prefix))
         for network_id, vip in endpoint.vips.items()
@@ -152,7 +152,7 @@ def _part6(endpoint: Endpoint, site: Site, prefixes: Prefixes, live: Collection[
 
 def _part(
     endpoint: Endpoint,
-    site: Site,
+    site: NodeTopology,
     vips: Iterable[tuple[str, InterfaceName, bytes, Choice]],
     mesh: list[bytes],
     family: Nft,

@@ -44,10 +44,10 @@ class Segment6:
 
 
 @dataclass(frozen=True, slots=True)
-class Site6:
+class NodeTopology6:
     """The addresses of a host whose containers have IPv6, and its peers'. `segments`: the dual-stack ones."""
 
-    site: Site
+    site: NodeTopology
     mesh: IPv6Network
 
     @property
@@ -97,9 +97,9 @@ class Site6:
         return self.site.pool.reserved()[part]
 
 
-def ipv6(site: Site) -> Site6 | None:
+def ipv6(site: NodeTopology) -> NodeTopology6 | None:
     """Return the IPv6 half; None where containers have no IPv6."""
-    return Site6(site, site.mesh6) if site.mesh6 is not None else None
+    return NodeTopology6(site, site.mesh6) if site.mesh6 is not None else None
 
 
 DEFAULT_MTU = 1500
@@ -161,7 +161,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class NodeTopology:
     """This host: its number, the peers by number, its segments by network id. `number` is 0 before it has one.
 
     `keys`: its own for encrypted networks, None while no manager has said which. `mesh6`: the IPv6 prefix of tunnels
@@ -208,7 +208,7 @@ class Site:
         return self.pool.tunnel_address(self.number)
 
 
-def site(world: NetworkWorld, facts: HostFacts) -> Site:
+def site(world: NetworkWorld, facts: HostFacts) -> NodeTopology:
     """See the world from this host.
 
     What cannot be here is left out, and `problems` says why, by network id; under `MESH`, why nothing can be.
@@ -240,7 +240,7 @@ def site(world: NetworkWorld, facts: HostFacts) -> Site:
                 f"this host reaches {clash}, which is in the part of the address pool that the cluster needs ({part})"
             )
             problems[MESH] = f"{text}: make the cluster with another --default-addr-pool"
-    return Site(
+    return NodeTopology(
         number=number,
         pool=pool,
         peers=dict(sorted(peers.items())) if number else {},

@@ -12,7 +12,7 @@ import asyncio
 import socket
 from functools import partial
 
-from common.aio.steady import contained
+from common.aio.steady import contain_errors
 from worker.net.ports.accepting import Acceptor
 from worker.net.ports.loopback_udp import DatagramRelay, Target
 
@@ -79,7 +79,7 @@ class LoopbackRelay:
             return
         connection.setblocking(False)
         self._open += 1
-        carrying = contained(self._carry(connection, target), f"a connection to [::1]:{target[1]}")
+        carrying = contain_errors(self._carry(connection, target), f"a connection to [::1]:{target[1]}")
         self._group.create_task(carrying).add_done_callback(self._done)
 
     def _done(self, _: asyncio.Task[None]) -> None:

@@ -87,7 +87,7 @@ class DatagramRelay:
         if way is None:
             if len(self._ways) >= MOST_CLIENTS:
                 self._end(next(iter(self._ways)))
-            way = self._ways[client] = _Way(_connected(target), loop.time())
+            way = self._ways[client] = _Way(_connect(target), loop.time())
             loop.add_reader(way.there, self._answer, client)
         self._used(client)
         return way.there
@@ -122,7 +122,7 @@ def _refuse(client: _Client) -> None:
         _log.debug("[%s]:%d is not told that nothing listens there: %s", address[0], address[1], error)
 
 
-def _connected(target: Target) -> socket.socket:
+def _connect(target: Target) -> socket.socket:
     there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         there.connect(target)

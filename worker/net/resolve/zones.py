@@ -16,7 +16,7 @@ from common.net.addressing import packed_prefix
 from worker.intake.addresses import IPAddress, IPRange
 from worker.intake.words import NO_NAME
 from worker.intake.world import Backend, Endpoint, NetworkWorld
-from worker.net.plan.topology import Site
+from worker.net.plan.topology import NodeTopology
 
 TASKS = "tasks"
 
@@ -126,7 +126,7 @@ Memory = dict[str, tuple[Endpoint, object, Mapping[str, Records]]]
 
 def zones_of(
     world: NetworkWorld,
-    site: Site,
+    site: NodeTopology,
     guests: Iterable[Guest],
     draining: Collection[str] = (),
     memory: Memory | None = None,
@@ -167,7 +167,9 @@ def zones_of(
     )
 
 
-def _records(world: NetworkWorld, site: Site, draining: Collection[str], memory: Memory) -> Mapping[str, list[Records]]:
+def _records(
+    world: NetworkWorld, site: NodeTopology, draining: Collection[str], memory: Memory
+) -> Mapping[str, list[Records]]:
     for service_id in memory.keys() - world.endpoints.keys():
         del memory[service_id]
     found: defaultdict[str, list[Records]] = defaultdict(list)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from worker.net.apply.docker_user import CHAIN
 from worker.net.plan.names import BRIDGE_PREFIX, PROTOCOL, SERVICES_TABLE, TABLE, TUNNEL, WIREGUARD_PREFIX
-from worker.net.watch.netlink_events import NETFILTER, Message, attributes, chosen, listening, number, text
+from worker.net.watch.netlink_events import NETFILTER, Message, attributes, listening, number, select_attributes, text
 
 _GROUP_NFTABLES = 7
 _NFTABLES_SUBSYSTEM = 10
@@ -163,7 +163,7 @@ class LinkWatch:
 
     async def _take_link(self, message: Message) -> None:
         family, index, flags = _LINK_FIXED.unpack_from(message.body)
-        found = chosen(message.body, _LINK_FIXED.size, _OF_A_LINK)
+        found = select_attributes(message.body, _LINK_FIXED.size, _OF_A_LINK)
         name, bridge = text(found.get(_IFNAME, b"")), number(found.get(_MASTER, b""))
         if family == _BRIDGE_FAMILY and message.kind == _Event.DELLINK:
             return  # a port leaves its bridge: whether it goes for good is told next
@@ -207,7 +207,7 @@ class LinkWatch:
             await self._port_added(port, bridge)
 
     async def _take_hairpin(self, port: int, told: memoryview | None) -> None:
-        mode = chosen(told, 0, _OF_A_PORT).get(_HAIRPIN_MODE) if told is not None else None
+        mode = select_attributes(told, 0, _OF_A_PORT).get(_HAIRPIN_MODE) if told is not None else None
         if mode is None:
             return
         if number(mode):

@@ -126,7 +126,7 @@ def attributes(body: memoryview, start: int) -> Iterator[tuple[int, memoryview]]
         position += (length + 3) & ~3
 
 
-def chosen(body: memoryview, start: int, kinds: Collection[int]) -> dict[int, memoryview]:
+def select_attributes(body: memoryview, start: int, kinds: Collection[int]) -> dict[int, memoryview]:
     """Return those of `attributes` that are of these kinds, without making anything of the many others."""
     found: dict[int, memoryview] = {}
     position, last = start, len(body) - _ATTRIBUTE.size

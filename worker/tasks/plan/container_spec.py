@@ -34,7 +34,7 @@ def create_body(
 
     Args:
         task: the task, whose resources, ports and labels count.
-        spec: its container's specification, templates expanded (`expanded`).
+        spec: its container's specification, templates expanded (`expand_templates`).
         node_id: this node.
         attachment: the networks that the container gets.
         files: host paths of secrets and configs by their path in the container.
@@ -43,7 +43,7 @@ def create_body(
     exposed: JSON = {_port_key(port): {} for port in host_ports(task)}
     options = options_of(spec)
     extras = host_config(options, spec.privileges, task.generic_resources)
-    return _filled(
+    return _drop_unset(
         {
             "Image": spec.image,
             "Hostname": spec.hostname,
@@ -65,7 +65,7 @@ def create_body(
     ) | {"StopTimeout": int(stop_grace(task)), "HostConfig": _host_config(task, spec, attachment, files) | extras}
 
 
-def expanded(task: Task, node_id: str, node: NodeDescription) -> ContainerSpec:
+def expand_templates(task: Task, node_id: str, node: NodeDescription) -> ContainerSpec:
     """Return the task's container specification with its templates expanded.
 
     Raises:
@@ -105,7 +105,7 @@ def host_ports(task: Task) -> tuple[PortConfig, ...]:
 def _host_config(task: Task, spec: ContainerSpec, attachment: Attachment, files: Mapping[str, str]) -> JSON:
     dns = spec.dns_config
     mounts = [_mount(mount) for mount in (*spec.mounts, *attachment.mounts)]
-    return _filled(
+    return _drop_unset(
         {
             "Mounts": [*mounts, *(_file_mount(target, source) for target, source in files.items())],
             "NetworkMode": attachment.endpoints[0].network if attachment.endpoints else attachment.mode,
@@ -132,7 +132,7 @@ def _host_config(task: Task, spec: ContainerSpec, attachment: Attachment, files:
     )
 
 
-def _filled(fields: Mapping[str, Any]) -> JSON:
+def _drop_unset(fields: Mapping[str, Any]) -> JSON:
     """Leave out what is not set, so that the engine's and the image's defaults hold."""
     return {name: value for name, value in fields.items() if value or (value is False and name == "Init")}
 
@@ -167,10 +167,10 @@ def _file_mount(target: str, source: str) -> JSON:
 
 def _endpoints(attachment: Attachment) -> JSON:
     return {
-        end.network: _filled(
+        end.network: _drop_unset(
             {
                 "Aliases": list(end.aliases),
-                "IPAMConfig": _filled({"IPv4Address": end.address, "IPv6Address": end.address6}),
+                "IPAMConfig": _drop_unset({"IPv4Address": end.address, "IPv6Address": end.address6}),
                 "DriverOpts": dict(end.driver_opts),
             }
         )
@@ -229,7 +229,7 @@ def host_config(options: EngineOptions, privileges: Privileges | None, given: Co
         given: the generic resources that the scheduler gave to the task.
 
     """
-    devices = (*options.devices, *_assigned(given, options.devices))
+    devices = (*options.devices, *_assigned_devices(given, options.devices))
     body: JSON = msgspec.to_builtins(msgspec.structs.replace(options, devices=devices, security_opt=()))
     for name in _NOT_HOST:
         body.pop(name, None)
@@ -244,7 +244,7 @@ def host_config(options: EngineOptions, privileges: Privileges | None, given: Co
     return body
 
 
-def _assigned(given: Collection[GenericResource], asked: Collection[Device]) -> Iterator[Device]:
+def _assigned_devices(given: Collection[GenericResource], asked: Collection[Device]) -> Iterator[Device]:
     """Yield the devices among the resources that a task was given: those whose name is a path below /dev."""
     known = {device.path_on_host for device in asked}
     for resource in given:

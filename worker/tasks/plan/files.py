@@ -13,7 +13,7 @@ from common.model.secret import Config, Secret
 from common.model.task import Task
 from common.spec import task_templates
 from common.spec.gotemplate import Function, TemplateError
-from worker.intake.words import path_in_container, shown
+from worker.intake.words import path_in_container, quote_foreign
 from worker.interfaces import TaskFile
 from worker.tasks.plan.container_spec import container_spec
 
@@ -92,8 +92,8 @@ def _file(path: str, target: FileTarget, data: bytes) -> TaskFile:
     where = path_in_container(path)
     if not (_OWNER.fullmatch(target.uid) and _OWNER.fullmatch(target.gid)):
         raise InvalidArgument(
-            f"the owner of {path} must be numbers, not {shown(target.uid)}:{shown(target.gid)}: the host does not know "
-            "the container's users"
+            f"the owner of {path} must be numbers, not {quote_foreign(target.uid)}:{quote_foreign(target.gid)}: "
+            "the host does not know the container's users"
         )
     uid, gid = int(target.uid or "0"), int(target.gid or "0")
     if max(uid, gid) > _LAST_OWNER:

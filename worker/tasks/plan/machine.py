@@ -108,7 +108,7 @@ def step(task: Task, now: Situation, instant: float) -> Step:
     if task.desired_state > TaskState.COMPLETE:
         return _shut_down(now)
     if now.container is not None and now.container.phase is Phase.EXITED:
-        return _exited(task, now, now.container, instant)
+        return _judge_exit(task, now, now.container, instant)
     return _forward(task, now, instant)
 
 
@@ -138,7 +138,7 @@ def _shut_down(now: Situation) -> Step:
     if _running(now):
         return Step(now.state, action=Action.STOP)
     if now.container is not None and now.container.phase is Phase.EXITED and not now.stopping:
-        return _ended(now, now.container)
+        return _judge_end(now, now.container)
     return Step(TaskState.SHUTDOWN, "shutdown")
 
 
@@ -175,7 +175,7 @@ def _run(task: Task, now: Situation, instant: float) -> Step:
     container = now.container
     if container is None:
         return _fail(now, "task: its container was removed from outside the cluster")
-    stale = outdated(task, now) and not now.missing
+    stale = has_outdated_files(task, now) and not now.missing
     if container.phase is Phase.CREATED:
         return Step(now.state, action=Action.RENEW if stale else Action.START)
     if container.health == "unhealthy":
@@ -200,7 +200,7 @@ def _serve(now: Situation, instant: float) -> Step:
     return Step(now.state, message, now.refusal if message else "", wake_at=instant + pause)
 
 
-def heard(container: Container, event: ContainerEvent, *, stopping: bool) -> tuple[Container, bool]:
+def apply_event(container: Container, event: ContainerEvent, *, stopping: bool) -> tuple[Container, bool]:
     """Return what an event makes of a container, and whether the engine must be asked for more."""
     match event.action:
         case "kill" if event.signal:
@@ -214,19 +214,19 @@ def heard(container: Container, event: ContainerEvent, *, stopping: bool) -> tup
     return container, event.action in ("die", "destroy", "start")
 
 
-def outdated(task: Task, now: Situation) -> bool:
+def has_outdated_files(task: Task, now: Situation) -> bool:
     """Whether the container is yet to get the secrets and configs that the task was given last."""
     return task.renewal is not None and task.spec_version not in (now.renewed, now.refused)
 
 
-def _exited(task: Task, now: Situation, container: Container, instant: float) -> Step:
+def _judge_exit(task: Task, now: Situation, container: Container, instant: float) -> Step:
     if now.contact is Contact.CONNECTED or now.state < TaskState.STARTING:
-        return _ended(now, container)
+        return _judge_end(now, container)
     if now.contact is Contact.LOST:
         return Step(now.state)
     policy = task.spec.restart_policy or RestartPolicy()
     if not _restarts(task, policy, now, container):
-        return _ended(now, container)
+        return _judge_end(now, container)
     due = now.ended_at + _delay(policy, now.restarts)
     return Step(now.state, action=Action.START) if instant >= due else Step(now.state, wake_at=due)
 
@@ -245,7 +245,7 @@ def _delay(policy: RestartPolicy, restarts: int) -> float:
     return min(seconds(delay) * (1 << min(restarts, 30)), LONGEST_RESTART_DELAY)
 
 
-def _ended(now: Situation, container: Container) -> Step:
+def _judge_end(now: Situation, container: Container) -> Step:
     """Judge a container that has ended: complete only if it ended by itself, with 0."""
     if container.health == "unhealthy":
         # Docker's words, and where it would say that the task has completed, the same without a code.

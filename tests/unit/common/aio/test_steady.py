@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.aio.steady import PAUSE_SECONDS, contained, keep_going
+from common.aio.steady import PAUSE_SECONDS, contain_errors, keep_going
 from tests.fakes.virtual_loop import run_virtual
 
 
@@ -38,6 +38,6 @@ async def test_work_for_one_that_meets_a_bug_ends_alone(caplog: pytest.LogCaptur
     async def fail() -> None:
         raise RuntimeError("a bug")
 
-    await contained(fail(), "the work for one")
+    await contain_errors(fail(), "the work for one")
     assert caplog.records[0].message == "a bug ended the work for one"
     assert "RuntimeError: a bug" in caplog.text

@@ -62,7 +62,7 @@ def test_a_share_needs_a_reservation() -> None:
 
 def test_scaling_is_no_other_specification() -> None:
     service = Service(id="s", spec=ServiceSpec(name="web"), previous_spec=ServiceSpec(name="web", labels={"a": "b"}))
-    scaled = autoscale.scaled(service, 4, "why", 12.0)
+    scaled = autoscale.scale_to(service, 4, "why", 12.0)
     assert scaled.spec.mode.replicas == 4
     assert (scaled.previous_spec, scaled.revision, scaled.history) == (service.previous_spec, 1, ())
     assert scaled.autoscale_status is not None
@@ -71,4 +71,4 @@ def test_scaling_is_no_other_specification() -> None:
 
 @pytest.mark.parametrize("text", ["45s", "5m", "1h30m", "1h1m1s"])
 def test_a_duration_is_told_as_it_is_read(text: str) -> None:
-    assert durations.told(durations.parse(text)) == text
+    assert durations.format_duration(durations.parse(text)) == text

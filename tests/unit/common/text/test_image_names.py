@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.text.image_names import begins_with, familiar, full_name, is_id_prefix, pin, pinned_id, repository
+from common.text.image_names import begins_with, familiar, full_name, is_id_prefix, pin, pinned_digest, repository
 
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 
@@ -19,13 +19,13 @@ ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 )
 def test_a_name_is_pinned_as_with_a_digest(reference: str, pinned: str, name: str) -> None:
     assert pin(reference, ONE) == pinned
-    assert pinned_id(pinned) == ONE
+    assert pinned_digest(pinned) == ONE
     assert repository(reference) == name
 
 
 @pytest.mark.parametrize("reference", ["web", "web:1", "web@sha256:12", "web:1@sha512:" + "a" * 128])
 def test_what_names_no_id_is_not_pinned(reference: str) -> None:
-    assert pinned_id(reference) == ""
+    assert pinned_digest(reference) == ""
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.text.terminal import printable, quoted
+from common.text.terminal import printable, quote
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_control_characters_and_changes_of_direction_are_replaced(text: str, sho
 def test_what_is_too_long_is_cut() -> None:
     assert printable("x" * 10, 10) == "x" * 10
     assert printable("x" * 11, 10) == "x" * 9 + "…"
-    assert quoted("a\n" * 100) == "'" + "a " * 39 + "a…'"
+    assert quote("a\n" * 100) == "'" + "a " * 39 + "a…'"

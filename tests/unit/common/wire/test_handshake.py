@@ -17,7 +17,15 @@ from common.errors import (
 from common.model.node import NodeDescription
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, root_digest
 from common.wire.channel import PeerInfo
-from common.wire.handshake import admit, clock_skew_error, joined, refusal, refused_error, root_of, welcomed
+from common.wire.handshake import (
+    admit,
+    check_join_reply,
+    check_welcome,
+    clock_skew_error,
+    error_of_refusal,
+    refusal,
+    root_of,
+)
 from common.wire.membership_messages import Unfit
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -101,13 +109,13 @@ def test_the_release_of_a_worker_is_told_as_text_that_does_nothing() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_a_refusal_becomes_the_same_error_on_the_other_side(error: SwarmError) -> None:
-    back = refused_error(refusal(error))
+    back = error_of_refusal(refusal(error))
     assert type(back) is type(error)
     assert back.message == "why"
 
 
 def test_a_refusal_of_a_kind_that_is_not_known_here_is_still_an_error() -> None:
-    assert refused_error(Refused(code="FromTheFuture", message="why")).message == "why"
+    assert error_of_refusal(Refused(code="FromTheFuture", message="why")).message == "why"
 
 
 def test_an_hour_of_skew_is_borne_and_more_is_told_with_both_times() -> None:
@@ -141,18 +149,18 @@ def test_a_root_is_taken_when_the_token_pins_it() -> None:
 
 def test_answers_of_another_kind_are_a_protocol_error() -> None:
     with pytest.raises(ProtocolError, match="expected JoinReply, the peer sent Heartbeat"):
-        joined(Heartbeat())
+        check_join_reply(Heartbeat())
     reply = JoinReply(node_id="n", cluster_id="c", certificate=b"", root_certificate=b"", managers=())
-    assert joined(reply) is reply
+    assert check_join_reply(reply) is reply
     with pytest.raises(ProtocolError, match="expected Welcome"):
-        welcomed(reply)
+        check_welcome(reply)
     newer = Welcome(protocol=PROTOCOL_VERSION + 1, session_id="s", node_id="n", heartbeat=1.0, managers=())
     with pytest.raises(FailedPrecondition, match=f"protocol {PROTOCOL_VERSION + 1}"):
-        welcomed(newer)
+        check_welcome(newer)
 
 
 @pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_a_manager_that_wants_no_possible_sign_of_life_is_not_served(heartbeat: float) -> None:
     reply = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n", heartbeat=heartbeat, managers=())
     with pytest.raises(ProtocolError, match="expects a sign of life every"):
-        welcomed(reply)
+        check_welcome(reply)

@@ -356,5 +356,5 @@ async def test_nobody_listening_is_said_in_words(pki: Pki, server: Server) -> No
 
 
 async def test_what_cannot_be_a_hosts_name_is_said_in_words(pki: Pki) -> None:
-    with pytest.raises(Unavailable, match=r"'manager\.\.example' is no host's name"):
+    with pytest.raises(Unavailable, match=r"'manager\.\.example' is not a known host name"):
         await dial("manager..example", 2377, client_context(pki.files("n1")))

@@ -12,7 +12,7 @@ from common.model import Node, Task, TaskState, TaskStatus
 from common.model.attachment import AttachmentStatus
 from common.model.node import NodeDescription
 from common.wire.channel import ChannelClosed
-from common.wire.handshake import noted
+from common.wire.handshake import check_unfit_reply
 from common.wire.membership_messages import Unfit
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -300,7 +300,7 @@ def test_a_worker_that_says_again_and_again_that_it_has_no_session_is_soon_refus
                 worker = manager.dial("n1")
                 await worker.say(Unfit(reason=f"reason {number}"), 1)
                 with contextlib.suppress(ResourceExhausted):
-                    noted((await worker.channel.receive()).message)
+                    check_unfit_reply((await worker.channel.receive()).message)
                     heard += 1
                 await asyncio.sleep(0.01)
             assert heard <= SESSIONS.burst + 2 * SESSIONS.per_second + 1

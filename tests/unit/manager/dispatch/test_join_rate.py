@@ -8,7 +8,7 @@ import pytest
 from common.errors import ResourceExhausted
 from common.tls import certificate_request, new_key
 from common.wire.channel import PeerInfo
-from common.wire.handshake import joined
+from common.wire.handshake import check_join_reply
 from common.wire.messages import PROTOCOL_VERSION, JoinReply, JoinRequest
 from manager.dispatch.dispatcher import JOIN_GRACE
 from manager.dispatch.membership import JOINS, JOINS_OF_ADDRESS
@@ -27,7 +27,7 @@ async def join(manager: Manager, address: str) -> JoinReply:
     clock = manager.clock.now()
     worker = manager.connect(PeerInfo(None, address, "10.0.0.1"))
     await worker.say(JoinRequest(protocol=PROTOCOL_VERSION, token=token, csr=csr(), clock=clock, hostname="alpha"), 1)
-    return joined((await worker.channel.receive()).message)
+    return check_join_reply((await worker.channel.receive()).message)
 
 
 def test_one_address_makes_so_many_nodes_and_then_one_at_a_time() -> None:

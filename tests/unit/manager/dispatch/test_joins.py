@@ -297,7 +297,7 @@ async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(
     new.write(reply.certificate, key, reply.root_certificate)
     channel, _ = await open_session("127.0.0.1", port.port, client_context(new), hello())
     await channel.close()
-    with pytest.raises(PermissionDenied, match="not valid any more"):
+    with pytest.raises(PermissionDenied, match="no longer valid"):
         await open_session("127.0.0.1", port.port, client_context(old), hello())
 
 

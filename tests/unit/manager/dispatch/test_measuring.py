@@ -70,6 +70,6 @@ async def test_scaling_does_not_change_what_is_measured(manager: Manager) -> Non
     await worker.expect(Measure)
     found = manager.store.view.services.get("s1")
     assert found is not None
-    await manager.put(autoscale.scaled(found, 4, "why", 1.0))
+    await manager.put(autoscale.scale_to(found, 4, "why", 1.0))
     await manager.put(replace(found, spec=replace(found.spec, labels={})))
     assert await worker.expect(Measure) == Measure(), "nothing was said between"

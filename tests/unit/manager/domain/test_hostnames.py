@@ -42,10 +42,10 @@ def meant(made: World, expression: str) -> list[str]:
 
 def test_a_node_that_comes_with_a_name_that_another_has_does_not_have_it() -> None:
     made = world(node("a"))
-    assert hostnames.entered(made.tables, node("b", "H1")).hostname_taken
-    assert not hostnames.entered(made.tables, node("b", "h2")).hostname_taken
-    assert not hostnames.entered(made.tables, node("b", "")).hostname_taken
-    assert not hostnames.entered(world(node("a", certificate_serials=())).tables, node("b")).hostname_taken
+    assert hostnames.with_new_name(made.tables, node("b", "H1")).hostname_taken
+    assert not hostnames.with_new_name(made.tables, node("b", "h2")).hostname_taken
+    assert not hostnames.with_new_name(made.tables, node("b", "")).hostname_taken
+    assert not hostnames.with_new_name(world(node("a", certificate_serials=())).tables, node("b")).hostname_taken
 
 
 def test_constraints_mean_the_one_that_has_the_name_and_exclude_all_of_it() -> None:
@@ -79,7 +79,7 @@ def test_the_next_has_the_name_when_the_first_has_it_no_more(gone: Node | None) 
     assert decided(made) == {"a": False, "b": True, "c": True}
     made.put(gone) if gone is not None else made.remove(before)
     change = Change(before, made.tables.nodes.get("a"))
-    assert "h1" in decider.concerned(change, made.tables)
+    assert "h1" in decider.concerned_names(change, made.tables)
     found = decided(made)
     assert (found["b"], found["c"]) == (False, True)
 
@@ -98,12 +98,12 @@ def test_one_that_is_down_has_its_name_still() -> None:
     down = made.node("a", state="down")
     made.put(replace(node("b", "A"), created_at=made.now + 1))
     assert decided(made) == {"a": False, "b": True}
-    assert "a" in decider.concerned(Change(None, down), made.tables)
+    assert "a" in decider.concerned_names(Change(None, down), made.tables)
 
 
 def test_what_changes_no_name_concerns_nobody() -> None:
     old = node("a")
-    assert not list(decider.concerned(Change(old, replace(old, image_port=5)), World().tables))
+    assert not list(decider.concerned_names(Change(old, replace(old, image_port=5)), World().tables))
 
 
 def test_who_constrains_to_a_name_of_several_is_warned() -> None:

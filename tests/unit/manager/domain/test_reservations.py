@@ -12,7 +12,7 @@ from common.model.service import (
     Resources,
     TaskSpec,
 )
-from manager.domain.reservations import Available, reserved
+from manager.domain.reservations import Available, reservations_of
 
 
 def count(kind: str, value: int) -> GenericResource:
@@ -45,7 +45,7 @@ def task(state: TaskState = TaskState.RUNNING, given: tuple[GenericResource, ...
 
 
 def test_a_task_without_resources_reserves_nothing() -> None:
-    assert reserved(Task()) == Reservations()
+    assert reservations_of(Task()) == Reservations()
 
 
 def test_tasks_that_ended_or_are_not_placed_hold_nothing() -> None:

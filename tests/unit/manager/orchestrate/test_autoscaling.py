@@ -20,7 +20,7 @@ from common.model.service import (
 from common.model.task import RestartRecord
 from common.spec import autoscale
 from common.wire.usage_messages import TaskUsage
-from manager.orchestrate.autoscaling import Load, Recommendation, choose, measure, recommend, told
+from manager.orchestrate.autoscaling import Load, Recommendation, choose, describe_load, measure, recommend
 from manager.store.measurements import Sample
 from tests.fakes.world import replace
 
@@ -135,7 +135,7 @@ def test_how_it_stands_is_told() -> None:
     assert policy is not None
 
     def said(*uses: TaskUsage | None) -> str:
-        return told(found, policy, look(found, *uses), NOW)
+        return describe_load(found, policy, look(found, *uses), NOW)
 
     assert said(cpu(0.5), cpu(0.5), cpu(0.5)) == "cpu at 50% (target 50%)"
     assert said(cpu(1), cpu(1), cpu(1)) == "cpu at 100% (target 50%); 6 needed, 4 is the maximum"
@@ -236,7 +236,7 @@ def run(load: Sequence[float], replicas: int = 2, step: float = 5.0) -> list[int
             recommendations.append(seen)
         scaling = choose(found, policy, recommendations, now)
         if scaling is not None:
-            found = autoscale.scaled(found, scaling.replicas, scaling.message, now)
+            found = autoscale.scale_to(found, scaling.replicas, scaling.message, now)
             born = {slot: born.get(slot, number * step) for slot in range(scaling.replicas)}
         counts.append(found.spec.mode.replicas)
     return counts

@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import FailedPrecondition
 from common.model.service import PortConfig
-from worker.engine import api as engineapi
+from worker.engine import api as engine_api
 from worker.engine.driver import DockerEngine
 from worker.interfaces import Container, ContainerEvent, EngineDown, Image, Phase
 
@@ -20,7 +20,7 @@ from worker.interfaces import Container, ContainerEvent, EngineDown, Image, Phas
     ],
 )
 def test_the_version_is_the_newest_that_both_speak(answer, spoken):
-    assert engineapi.negotiate(answer) == spoken
+    assert engine_api.negotiate(answer) == spoken
 
 
 async def test_an_engine_that_is_not_there_is_named_with_the_systems_own_word(tmp_path):
@@ -32,7 +32,7 @@ async def test_an_engine_that_is_not_there_is_named_with_the_systems_own_word(tm
 
 def test_an_engine_that_is_too_old_says_so():
     with pytest.raises(FailedPrecondition, match=r"Docker 19.03.5 with API 1.40: upgrade it to Docker 20.10"):
-        engineapi.negotiate({"ApiVersion": "1.40", "Version": "19.03.5"})
+        engine_api.negotiate({"ApiVersion": "1.40", "Version": "19.03.5"})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_engine_that_is_too_old_says_so():
     ],
 )
 def test_references_are_split_for_a_pull(reference, name, tag):
-    assert engineapi.split_reference(reference) == (name, tag)
+    assert engine_api.split_reference(reference) == (name, tag)
 
 
 STATE = {"Status": "running", "Pid": 7, "ExitCode": 0, "OOMKilled": False, "Error": ""}
@@ -74,7 +74,7 @@ def inspected(**state):
 
 
 def test_a_running_container():
-    assert engineapi.read_container(inspected(Health={"Status": "starting"})) == Container(
+    assert engine_api.read_container(inspected(Health={"Status": "starting"})) == Container(
         id="abc",
         task_id="t1",
         phase=Phase.RUNNING,
@@ -102,21 +102,21 @@ def test_a_running_container():
     ],
 )
 def test_phases(status, phase):
-    assert engineapi.read_container(inspected(Status=status)).phase is phase
+    assert engine_api.read_container(inspected(Status=status)).phase is phase
 
 
 def test_a_container_without_a_check_has_no_health():
-    assert engineapi.read_container(inspected(Health={"Status": "none"})).health == ""
+    assert engine_api.read_container(inspected(Health={"Status": "none"})).health == ""
 
 
 def test_of_a_health_checks_log_the_last_bad_answer_is_read():
     log = [{"ExitCode": 1, "Output": "old"}, {"ExitCode": -1, "Output": "Health check exceeded timeout (2s)"}]
-    read = engineapi.read_container(inspected(Health={"Status": "unhealthy", "Log": [*log, {"ExitCode": 0}]}))
+    read = engine_api.read_container(inspected(Health={"Status": "unhealthy", "Log": [*log, {"ExitCode": 0}]}))
     assert read.health_said == "Health check exceeded timeout (2s)"
 
 
 def test_how_a_container_ended():
-    found = engineapi.read_container(inspected(Status="exited", ExitCode=137, OOMKilled=True, Error="e"))
+    found = engine_api.read_container(inspected(Status="exited", ExitCode=137, OOMKilled=True, Error="e"))
     assert (found.exit_code, found.oom_killed, found.error) == (137, True, "e")
 
 
@@ -145,7 +145,7 @@ def expected(action, **fields):
     ],
 )
 def test_events(given, read):
-    assert engineapi.read_event(given) == read
+    assert engine_api.read_event(given) == read
 
 
 @pytest.mark.parametrize(
@@ -159,43 +159,43 @@ def test_events(given, read):
 )
 def test_what_plain_containers_reserve(labels, reserved):
     answer = inspected() | {"Config": {"Labels": labels}, "HostConfig": {"MemoryReservation": 64, "Memory": 512}}
-    found = engineapi.read_container(answer)
+    found = engine_api.read_container(answer)
     assert (found.reserved_cpus, found.reserved_memory) == reserved
 
 
 def test_only_events_that_are_asked_for_are_read():
     event = {"Action": "update", "Actor": {"ID": "abc", "Attributes": {"swarm.x.agent": "n1"}}}
-    assert engineapi.read_event(event) is None
-    assert engineapi.read_event(event, ("update",)) == ContainerEvent(
+    assert engine_api.read_event(event) is None
+    assert engine_api.read_event(event, ("update",)) == ContainerEvent(
         container_id="abc", action="update", task_id="", agent="n1"
     )
 
 
 def test_an_image_without_digests():
-    assert engineapi.read_image({"Id": "sha256:1", "RepoDigests": None}) == Image(id="sha256:1")
+    assert engine_api.read_image({"Id": "sha256:1", "RepoDigests": None}) == Image(id="sha256:1")
 
 
 def test_an_old_engine_connects_further_networks_afterwards():
     body = {"Image": "web", "NetworkingConfig": {"EndpointsConfig": {"a": {"x": 1}, "b": {"y": 2}}}}
-    first, others = engineapi.first_network_only(body)
+    first, others = engine_api.first_network_only(body)
     assert first == {"Image": "web", "NetworkingConfig": {"EndpointsConfig": {"a": {"x": 1}}}}
     assert others == [("b", {"y": 2})]
-    assert engineapi.first_network_only({"Image": "web"}) == ({"Image": "web"}, [])
+    assert engine_api.first_network_only({"Image": "web"}) == ({"Image": "web"}, [])
 
 
 def test_credentials_travel_as_the_engine_wants_them():
-    assert engineapi.registry_header("") == {}
-    assert engineapi.registry_header('{"a":"ÿ?"}') == {"X-Registry-Auth": "eyJhIjoiw78_In0="}
+    assert engine_api.registry_header("") == {}
+    assert engine_api.registry_header('{"a":"ÿ?"}') == {"X-Registry-Auth": "eyJhIjoiw78_In0="}
 
 
 def test_what_was_loaded_is_told_in_words():
     image_id = "sha256:" + "a" * 64
-    assert engineapi.loaded_id({"stream": f"Loaded image ID: {image_id}\n"}) == image_id
-    assert engineapi.loaded_id({"stream": "Loaded image: web:1\n"}) == ""
-    assert engineapi.loaded_id({"status": "Loading layer"}) == ""
+    assert engine_api.parse_loaded_id({"stream": f"Loaded image ID: {image_id}\n"}) == image_id
+    assert engine_api.parse_loaded_id({"stream": "Loaded image: web:1\n"}) == ""
+    assert engine_api.parse_loaded_id({"status": "Loading layer"}) == ""
 
 
 def test_containerds_image_store_is_recognised():
-    assert engineapi.has_containerd_store({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
-    assert not engineapi.has_containerd_store({"DriverStatus": [["Backing Filesystem", "extfs"]]})
-    assert not engineapi.has_containerd_store({"DriverStatus": None})
+    assert engine_api.has_containerd_store({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
+    assert not engine_api.has_containerd_store({"DriverStatus": [["Backing Filesystem", "extfs"]]})
+    assert not engine_api.has_containerd_store({"DriverStatus": None})

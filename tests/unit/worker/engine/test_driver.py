@@ -13,7 +13,7 @@ from aiohttp import web
 
 from common.errors import InvalidArgument
 from worker.engine import driver
-from worker.engine import hang as enginehang
+from worker.engine import hang as engine_hang
 from worker.engine.driver import DockerEngine
 from worker.interfaces import ContainerEvent, EngineConnected, EngineEvent, EngineLost, EngineSilent
 
@@ -75,7 +75,7 @@ class Hanging:
     """An engine whose events and calls are silent; it answers pings until it `hangs`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(enginehang, "SILENT_SECONDS", 0.02)
+        monkeypatch.setattr(engine_hang, "SILENT_SECONDS", 0.02)
         self.hangs = asyncio.Event()
         self.pinged = asyncio.Event()
 
@@ -120,7 +120,7 @@ async def test_an_engine_whose_containerd_hangs_is_lost_while_it_answers_pings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """It takes a change, never does it, and does not say its version; one that says it may take its time."""
-    monkeypatch.setattr(enginehang, "STUCK_SECONDS", 0.02)
+    monkeypatch.setattr(engine_hang, "STUCK_SECONDS", 0.02)
     hung = Hanging(monkeypatch)
     asked, hangs = asyncio.Event(), asyncio.Event()
 
@@ -153,7 +153,7 @@ async def test_an_engine_whose_containerd_hangs_is_lost_while_it_answers_pings(
 
 async def test_an_engine_that_answers_calls_is_not_pinged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hung = Hanging(monkeypatch)
-    monkeypatch.setattr(enginehang, "SILENT_SECONDS", 60.0)
+    monkeypatch.setattr(engine_hang, "SILENT_SECONDS", 60.0)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.json_response([]) if request.path.endswith("/json") else await hung.answer(request)

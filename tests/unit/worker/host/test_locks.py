@@ -8,7 +8,7 @@ from common.clock import SystemClock
 from common.errors import FailedPrecondition
 from worker.config import DataDir, WorkerConfig
 from worker.host import locks
-from worker.host.join import JoinWishes, become_member
+from worker.host.join import JoinOptions, become_member
 from worker.net.dataplane import choose_networks
 from worker.net.local_networks import LocalNetworks
 
@@ -33,7 +33,7 @@ async def test_a_second_worker_for_an_engine_is_refused_before_anything_is_store
     host, data = f"unix://{tmp_path}/docker.sock", DataDir(tmp_path / "second")
     refused = pytest.raises(FailedPrecondition, match=r"another worker of this host runs the engine at .*--docker-host")
     with locks.hold(locks.engine_at(host)), refused:
-        await become_member(data, JoinWishes(manager="192.0.2.1", token=TOKEN, docker_host=host))
+        await become_member(data, JoinOptions(manager="192.0.2.1", token=TOKEN, docker_host=host))
     assert not data.path.exists()
 
 

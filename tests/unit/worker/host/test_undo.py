@@ -20,7 +20,7 @@ from tests.fakes.certificates import DAY, Pki
 from tests.fakes.engine import FakeEngine, Program
 from worker.config import DataDir
 from worker.host import join as joining
-from worker.host.join import JoinWishes, become_member, start, taken_back_unless_settled
+from worker.host.join import JoinOptions, become_member, start, take_back_unless_settled
 from worker.host.leave import Told, undo
 from worker.interfaces import LABEL_AGENT, EngineError
 
@@ -79,7 +79,7 @@ def data(tmp_path):
 
 
 def wishes(tmp_path):
-    return JoinWishes(manager="127.0.0.1", token=TOKEN, docker_host=f"unix://{tmp_path}/no-engine.sock")
+    return JoinOptions(manager="127.0.0.1", token=TOKEN, docker_host=f"unix://{tmp_path}/no-engine.sock")
 
 
 async def listening(manager):
@@ -173,7 +173,7 @@ async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, t
     monkeypatch.setattr(joining, "daemon", lambda _: fake)
 
     def begin():
-        with taken_back_unless_settled(data):
+        with take_back_unless_settled(data):
             asyncio.run(become_member(data, wishes(tmp_path)))
             assert data.joined
             start(data)
@@ -187,7 +187,7 @@ async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, t
 @pytest.mark.parametrize("ends", ["before a welcome", "after a welcome", "with an error after a welcome"])
 async def test_a_join_stands_once_it_was_settled(manager, data, tmp_path, ends):
     def begin():
-        with taken_back_unless_settled(data) as settle:
+        with take_back_unless_settled(data) as settle:
             asyncio.run(become_member(data, wishes(tmp_path)))
             if "after" in ends:
                 settle()
@@ -205,7 +205,7 @@ async def test_a_join_stands_once_it_was_settled(manager, data, tmp_path, ends):
 async def test_who_was_a_member_before_stays_one(manager, data, tmp_path):
     async with await listening(manager):
         await become_member(data, wishes(tmp_path))
-        with pytest.raises(AlreadyExists), taken_back_unless_settled(data):
+        with pytest.raises(AlreadyExists), take_back_unless_settled(data):
             await become_member(data, wishes(tmp_path))
     assert data.joined
     assert manager.heard == []

@@ -12,7 +12,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.images.keep import DAY_SECONDS, FetchedImages
 from worker.interfaces import Image
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 
 WEEK = 7 * DAY_SECONDS
 
@@ -32,7 +32,7 @@ class World:
         self.named: set[str] = set()
         self.asked: list[tuple[str, ...]] = []
         self.wanted: set[str] = set()
-        self._questions = Questions()
+        self._questions = Requests()
         self.images = FetchedImages(path, self.engine, self._questions, LoopClock(), keep)
 
     async def days(self, count: int) -> None:

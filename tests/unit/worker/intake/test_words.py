@@ -15,7 +15,7 @@ from worker.intake.words import (
     container_name,
     dns_name,
     identifier,
-    shown,
+    quote_foreign,
 )
 
 HOSTILE = [
@@ -74,7 +74,7 @@ def test_what_is_one_stays_as_it_is(make, text: str):
 
 
 def test_a_text_of_others_is_shown_short_and_on_one_line():
-    assert shown("a\n\x1b[31mb" + "x" * 1000) == "'a\\n\\x1b[31mb" + "x" * 52 + "\\u2026'"
+    assert quote_foreign("a\n\x1b[31mb" + "x" * 1000) == "'a\\n\\x1b[31mb" + "x" * 52 + "\\u2026'"
 
 
 # --- what keeps these types to their parsers, where the interpreter sees plain strings --------------------------------

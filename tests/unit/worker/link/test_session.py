@@ -36,7 +36,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.images.serve import ImageServer
 from worker.link.reporter import Reporter
-from worker.link.requests import Questions
+from worker.link.requests import Requests
 from worker.link.session import MAX_STREAMS, Session
 
 HEARTBEAT = 1.0
@@ -160,7 +160,7 @@ class World:
         self.agent = StubAgent()
         self.reporter = Reporter()
         self.renewal = StubRenewal()
-        self.questions = Questions()
+        self.questions = Requests()
         self.image_server = ImageServer(FakeEngine(), LoopClock())
         self.news = asyncio.Event()
         self.session = Session(

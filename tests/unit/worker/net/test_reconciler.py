@@ -16,7 +16,7 @@ from tests.unit.worker.net.worlds import RED, network, world
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
 from worker.net.plan.host_plan import HostPlan
-from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, Keeper
+from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, NetworkReconciler
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_pass_that_fails_is_tried_again_and_says_why(
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
         attachments = Attachments(SystemClock())
-        keeper = Keeper(FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption="")
+        keeper = NetworkReconciler(FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption="")
         monkeypatch.setattr(keeper, "_pass", fail_once)
         keeping = asyncio.create_task(keeper._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
         keeper.note()
@@ -86,7 +86,7 @@ def test_a_network_goes_that_is_not_needed_any_more_since_others_were_looked_for
 
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        keeper = Keeper(
+        keeper = NetworkReconciler(
             FakeEngine(), "node1", tmp_path / "n", Attachments(SystemClock()), dns, advertised="", encryption=""
         )
         for step in ("_see", "_cut_forgotten"):

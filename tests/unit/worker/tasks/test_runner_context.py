@@ -26,10 +26,10 @@ def frame(text: bytes, stream: int = 1) -> bytes:
     ],
 )
 def test_the_error_has_the_last_lines_as_printable_text(logs: bytes, err: str) -> None:
-    assert runner_context.told(ERR, logs, 3) == err
+    assert runner_context.with_log_tail(ERR, logs, 3) == err
 
 
 def test_how_many_lines_is_the_services_word() -> None:
-    assert runner_context.wanted(Task()) == runner_context.LINES
-    assert runner_context.wanted(Task(labels={runner_context.LABEL: "0"})) == 0
-    assert runner_context.wanted(Task(labels={runner_context.LABEL: "7"})) == 7
+    assert runner_context.log_tail_lines(Task()) == runner_context.LINES
+    assert runner_context.log_tail_lines(Task(labels={runner_context.LABEL: "0"})) == 0
+    assert runner_context.log_tail_lines(Task(labels={runner_context.LABEL: "7"})) == 7

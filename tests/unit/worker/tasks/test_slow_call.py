@@ -45,7 +45,7 @@ def test_it_is_told_again_each_time_that_it_has_taken_twice_as_long() -> None:
     async def story() -> list[tuple[float, float]]:
         told: list[tuple[float, float]] = []
         loop = asyncio.get_running_loop()
-        with slow_call.told_when_late(lambda taken: told.append((taken, loop.time()))):
+        with slow_call.tell_when_slow(lambda taken: told.append((taken, loop.time()))):
             await asyncio.sleep(130)
         await asyncio.sleep(1000)
         return told

@@ -12,7 +12,7 @@ from tests.unit.worker.test_agent import virtual, world
 from tests.unit.worker.worlds import make_task
 from worker.agent import PLAIN_SECONDS
 from worker.interfaces import LABEL_AGENT, EngineError
-from worker.unmanaged.usage import PlainWatch
+from worker.unmanaged.usage import UnmanagedWatch
 
 MIB = 1 << 20
 
@@ -26,7 +26,7 @@ async def plain(engine, name, memory=0, labels=None):
 
 @contextlib.asynccontextmanager
 async def watching(engine):
-    watch = PlainWatch(engine, "n1")
+    watch = UnmanagedWatch(engine, "n1")
     task = asyncio.create_task(watch.run())
     await asyncio.sleep(1)
     try:

@@ -12,8 +12,8 @@ from common.errors import PermissionDenied, Unavailable
 from common.model import ClientCertificate
 from common.model.client import Role
 from common.tls import certificate_request, new_key
-from manager.api.access.redaction import hide, shown_to
-from manager.api.access.roles import NOBODY, Caller, admitted, authorise
+from manager.api.access.redaction import hide, redact_reply
+from manager.api.access.roles import NOBODY, Caller, authorise, look_up_caller
 from manager.api.app import RESOURCES
 from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.context import Context
@@ -167,7 +167,7 @@ VIEWER = Caller("v", "unix", Role.VIEWER, environment=False)
 
 
 def shown_to_viewer(reply: Reply) -> Reply:
-    return shown_to(VIEWER, reply, AnswerMemory().lease())
+    return redact_reply(VIEWER, reply, AnswerMemory().lease())
 
 
 LINE = b'{"Config":{"Env":["A=1"]},"Labels":{"Env":"kept"}}'
@@ -190,7 +190,7 @@ def test_an_answer_that_is_bytes() -> None:
 
 def test_those_who_may_see_it_get_the_very_same_reply() -> None:
     answer = Answer(value=LINE)
-    assert shown_to(Caller("v", "unix", Role.VIEWER), answer, AnswerMemory().lease()) is answer
+    assert redact_reply(Caller("v", "unix", Role.VIEWER), answer, AnswerMemory().lease()) is answer
 
 
 class Recorder:
@@ -244,7 +244,7 @@ async def test_a_line_that_is_kept_takes_of_the_requests_room() -> None:
 
     held: list[int] = []
     with memory.lease() as lease:
-        stream = shown_to(VIEWER, Stream(produce), lease)
+        stream = redact_reply(VIEWER, Stream(produce), lease)
         assert isinstance(stream, Stream)
         with pytest.raises(Unavailable, match="a line of it is too long"):
             await stream.produce(Recorder().send)
@@ -355,12 +355,12 @@ def tables(record: ClientCertificate = RECORD) -> Tables:
 
 def test_the_role_is_the_records() -> None:
     shown = Caller("alice", "10.0.0.9:1", Role.ADMIN, serial="ab12")
-    caller = admitted(shown, tables(), 1000.0)
+    caller = look_up_caller(shown, tables(), 1000.0)
     assert (caller.role, caller.environment) == (Role.VIEWER, False)
     seeing = msgspec.structs.replace(RECORD, environment=True)
-    assert admitted(shown, tables(seeing), 1000.0).environment
+    assert look_up_caller(shown, tables(seeing), 1000.0).environment
     operator = msgspec.structs.replace(RECORD, role="operator")
-    assert admitted(shown, tables(operator), 1000.0).environment
+    assert look_up_caller(shown, tables(operator), 1000.0).environment
 
 
 @pytest.mark.parametrize(
@@ -375,5 +375,5 @@ def test_certificates_that_are_good_no_more(record: ClientCertificate, now: floa
     with pytest.raises(PermissionDenied, match=words):
         check_client(tables(record), "ab12", "alice", now)
     with pytest.raises(EngineError, match=words) as caught:
-        admitted(Caller("alice", "10.0.0.9:1", Role.VIEWER, serial="ab12"), tables(record), now)
+        look_up_caller(Caller("alice", "10.0.0.9:1", Role.VIEWER, serial="ab12"), tables(record), now)
     assert caught.value.answered == 403

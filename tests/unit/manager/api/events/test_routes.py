@@ -11,7 +11,7 @@ from common.model.container import ContainerSpec
 from common.model.node import NodeDescription, NodeSpec, NodeStatus
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
 from common.model.update import UpdateState, UpdateStatus
-from manager.api.events import log as eventlog
+from manager.api.events import log as event_log
 from manager.api.events.log import FOLLOWER_CAPACITY, HISTORY, EventLog
 from manager.api.events.routes import accepts
 from manager.api.events.view import Event, event_of
@@ -126,7 +126,7 @@ async def test_a_change_that_meets_a_bug_makes_no_event_and_others_do(
             raise RuntimeError("a bug")
         return event_of(change, now)
 
-    monkeypatch.setattr(eventlog, "event_of", event_with_a_bug)
+    monkeypatch.setattr(event_log, "event_of", event_with_a_bug)
     log, clock = EventLog(), LoopClock()
     async with Store(MemoryBackend(), clock) as store:
         running = asyncio.create_task(log.run(store, clock))

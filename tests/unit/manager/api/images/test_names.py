@@ -6,7 +6,7 @@ from common.model import ImageName, Service
 from common.model.container import ContainerSpec
 from common.model.service import ServiceSpec, TaskSpec
 from manager.api.errors import EngineError
-from manager.api.images.names import Naming, filtered, merge, unheld
+from manager.api.images.names import Naming, filter_by_name, merge, unheld
 from manager.api.images.own import domains, engine_name, own_name, parse_own
 from manager.api.services.container_validation import is_image
 from manager.store.transaction import Tables
@@ -95,8 +95,8 @@ def test_an_old_engines_none_is_shown_only_where_an_image_has_no_name() -> None:
     )
     names = {each["Id"]: (each["RepoTags"], each["RepoDigests"]) for each in merged}
     assert names == {ONE: (["web:1"], []), TWO: (["<none>:<none>"], ["<none>@<none>"]), THREE: ([], [])}
-    assert [each["Id"] for each in filtered(merged, {"dangling": frozenset({"true"})})] == [TWO, THREE]
-    assert [each["Id"] for each in filtered(merged, {"dangling": frozenset({"false"})})] == [ONE]
+    assert [each["Id"] for each in filter_by_name(merged, {"dangling": frozenset({"true"})})] == [TWO, THREE]
+    assert [each["Id"] for each in filter_by_name(merged, {"dangling": frozenset({"false"})})] == [ONE]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_old_engines_none_is_shown_only_where_an_image_has_no_name() -> None:
 )
 def test_the_filter_by_reference(pattern: str, tags: list[str]) -> None:
     image = {"Id": ONE, "RepoTags": ["h1.node/web:3", "team/web:1", "web:1", "web:2"], "RepoDigests": []}
-    found = filtered([image], {"reference": frozenset({pattern})})
+    found = filter_by_name([image], {"reference": frozenset({pattern})})
     assert [tag for each in found for tag in each["RepoTags"]] == tags
 
 

@@ -10,7 +10,7 @@ from common.model import ImageName, Service
 from common.model.container import ContainerSpec
 from common.model.service import ServiceSpec, TaskSpec
 from manager.api.call import Call
-from manager.domain.image_use import Needed, needed, services_needing
+from manager.domain.image_use import Needed, needed_images, services_needing
 from manager.store.transaction import Transaction
 from tests.fakes.api_client import ADMIN, Client
 from tests.fakes.api_cluster import MANAGER, WORKER1, WORKER2, ApiCluster
@@ -419,7 +419,7 @@ async def test_no_worker_but_the_managers_own_is_told_credentials(client: Client
 
 async def test_what_services_name_is_needed_by_id_digest_or_name(cluster: ApiCluster) -> None:
     await cluster.store.update(lambda tx: tx.put(service(f"web:1@{ONE}", before=f"reg.example/db:2@{DIGEST}")))
-    kept = needed(cluster.store.view)
+    kept = needed_images(cluster.store.view)
     assert kept == Needed(frozenset({ONE, DIGEST}), frozenset())
     assert kept.has({"Id": ONE})
     assert kept.has({"Id": TWO, "RepoDigests": [f"reg.example/db@{DIGEST}"]})

@@ -34,7 +34,7 @@ def count(cluster: ApiCluster) -> int:
 
 
 async def autoscaler_chooses(cluster: ApiCluster, replicas: int) -> None:
-    changed = autoscale.scaled(stored(cluster), replicas, "scaled 2 → 5: cpu at 120% (target 50%)", 1000.0)
+    changed = autoscale.scale_to(stored(cluster), replicas, "scaled 2 → 5: cpu at 120% (target 50%)", 1000.0)
     await cluster.store.update(lambda tx: tx.put(changed))
 
 

@@ -19,7 +19,7 @@ from common.model.update import (
     UpdateState,
     UpdateStatus,
 )
-from manager.cli import json as decode
+from manager.cli import codec
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 from tests.fakes.world import replace
@@ -171,7 +171,7 @@ async def test_how_far_an_update_is_and_what_it_is_told_by_is_data(client: Clien
         "ReturnsTo": 3,
         "Progress": {"Done": 0, "Of": 1, "Batch": 0},
     }
-    assert decode.service(found).update_status == replace(
+    assert codec.service(found).update_status == replace(
         failed, message=found["UpdateStatus"]["Message"], progress=UpdateProgress(of=1)
     ), "the command line has the same"
 
@@ -221,7 +221,7 @@ async def test_what_another_service_publishes_meanwhile_is_not_returned_to(
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("&rollback=previous&revision=9", "no past revision 9: kept are 1"),
+        ("&rollback=previous&revision=9", "no past revision 9: it has 1"),
         ("&revision=1", "beside rollback=previous"),
         ("&rollback=previous&revision=x", "expected a number"),
         ("&rollback=previous&revision=" + "9" * 5000, "expected a number"),
@@ -276,7 +276,7 @@ async def test_a_scheduled_job_is_executed_by_force_alone(client: Client, cluste
         (job(schedule="* * * * *", schedule_concurrency="often"), "expected allow, forbid or replace"),
         (job(schedule_deadline="5m"), "label swarm.x.schedule: expected a cron expression"),
         (spec(Labels={"swarm.x.schedule": "* * * * *"}), "expected a job"),
-        (job(canary="1"), "label swarm.x.canary: expected none"),
+        (job(canary="1"), "label swarm.x.canary: not possible for a job"),
         (spec(Labels={"swarm.x.canary-period": "1m"}), "expected swarm.x.canary beside it"),
     ],
 )

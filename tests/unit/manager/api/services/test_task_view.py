@@ -9,7 +9,7 @@ from common.model.meta import Version
 from common.model.task import RestartRecord
 from manager.api.render import JsonCache
 from manager.api.services.tasks import task_view
-from manager.cli import json as decode
+from manager.cli import codec
 from manager.cli.service.task_rows import back_off
 from manager.store.transaction import Tables
 
@@ -42,7 +42,7 @@ def shown(task: Task) -> dict[str, object]:
 def test_a_restart_that_waits_says_until_when_and_the_how_manieth_it_is(streak: int, err: str, left: str) -> None:
     view = shown(waiting(streak))
     assert view["Status"]["Err"] == err  # type: ignore[index]
-    task = decode.task({**view, "Spec": {}})
+    task = codec.task({**view, "Spec": {}})
     assert back_off(task, NOON - 40) == left
     assert back_off(task, NOON + 1) == ""
 

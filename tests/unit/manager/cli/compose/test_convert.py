@@ -430,7 +430,7 @@ def test_depends_on_becomes_a_label_with_full_names() -> None:
     ("web", "db", "words"),
     [
         ("depends_on: [db]", "depends_on: [web]", "depend on each other in a cycle: db → web → db"),
-        ("depends_on: [web]", "", "in a circle: web → web"),
+        ("depends_on: [web]", "", "in a cycle: web → web"),
         (
             "depends_on: {db: {condition: service_completed_successfully}}",
             "",

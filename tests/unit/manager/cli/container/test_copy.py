@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from common.errors import InvalidArgument, SwarmError
 from manager.cli.container.archive import END, member, unpack
-from manager.cli.container.copy import Spot, placed, renaming
+from manager.cli.container.copy import Spot, renaming, unpack_target
 from manager.cli.failures import CommandFailed
 from manager.cli.root import cli
 
@@ -39,7 +39,7 @@ def missing(path: str) -> Spot:
     ],
 )
 def test_where_a_copy_goes(source: Spot, destination: Spot, place: tuple[str, str]) -> None:
-    assert placed(source, destination) == place
+    assert unpack_target(source, destination) == place
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_where_a_copy_goes(source: Spot, destination: Spot, place: tuple[str, st
 )
 def test_where_no_copy_can_go(source: Spot, destination: Spot, why: str) -> None:
     with pytest.raises(InvalidArgument, match=why):
-        placed(source, destination)
+        unpack_target(source, destination)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from manager.cli.flags.keyvalue import (
     remove_hosts,
 )
 from manager.cli.flags.limits import capability, merge_capabilities, merge_ulimits, parse_generic, parse_ulimit
-from manager.cli.flags.publish import meant, parse_publish
+from manager.cli.flags.publish import matching_ports, parse_publish
 from manager.cli.flags.references import parse_config, parse_secret, with_config_ids, with_secret_ids
 from manager.cli.flags.types import parse_credential_spec, parse_domain, parse_network, parse_preference
 from manager.cli.network.network import ipam_configs
@@ -61,8 +61,8 @@ def test_a_port_is_removed_by_target_protocol_and_mode():
     (removed,) = parse_publish("80")
     (other,) = parse_publish("9000:80/udp")
     port = PortConfig(target_port=80, published_port=9000)
-    assert meant([port, other], removed) == [port]
-    assert meant([other], removed) == []
+    assert matching_ports([port, other], removed) == [port]
+    assert matching_ports([other], removed) == []
 
 
 def test_of_several_ports_of_one_target_the_published_one_that_is_named_is_removed():
@@ -74,7 +74,7 @@ def test_of_several_ports_of_one_target_the_published_one_that_is_named_is_remov
         ("9999:80", ports),
     ):
         (removed,) = parse_publish(text)
-        assert meant(ports, removed) == gone, text
+        assert matching_ports(ports, removed) == gone, text
 
 
 def test_secrets_and_configs():

@@ -4,7 +4,7 @@ from common.errors import InvalidArgument
 from common.model import Task, TaskStatus
 from common.model.service import PortConfig
 from manager.cli.cluster.events import describe, moment
-from manager.cli.format.wording import go_time, natural, shortened
+from manager.cli.format.wording import go_time, natural, shorten
 from manager.cli.service.logs import log_label
 from manager.cli.service.rows import ports
 from manager.cli.service.task_rows import Names, rows
@@ -20,8 +20,8 @@ def test_times_as_go_prints_them():
 
 
 def test_long_text_is_cut():
-    assert shortened("x" * 31, 30) == "x" * 29 + "…"
-    assert shortened("x" * 30, 30) == "x" * 30
+    assert shorten("x" * 31, 30) == "x" * 29 + "…"
+    assert shorten("x" * 30, 30) == "x" * 30
 
 
 def test_neighbouring_ports_are_drawn_together():

@@ -1,6 +1,6 @@
 import pytest
 
-from manager.cli.image.references import Image, shown
+from manager.cli.image.references import Image, short_name
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -28,9 +28,9 @@ def test_what_is_no_reference(text: str):
 
 
 def test_in_a_table_the_digest_is_left_out_if_there_is_a_tag():
-    assert shown(f"docker.io/library/nginx:1@{DIGEST}") == "nginx:1"
-    assert shown(f"nginx@{DIGEST}") == f"nginx@{DIGEST}"
-    assert shown("not an image") == "not an image"
+    assert short_name(f"docker.io/library/nginx:1@{DIGEST}") == "nginx:1"
+    assert short_name(f"nginx@{DIGEST}") == f"nginx@{DIGEST}"
+    assert short_name("not an image") == "not an image"
 
 
 def test_pinning_names_the_content_and_keeps_the_tag():

@@ -31,7 +31,7 @@ from common.model.update import (
     UpdateStatus,
 )
 from manager.cli.progress.judgement import DEADLINE, MONITOR, Progress, Verdict, Wish, judge
-from manager.cli.progress.view import converged
+from manager.cli.progress.view import converged_text
 
 RUNNING, FAILED, REJECTED = TaskState.RUNNING, TaskState.FAILED, TaskState.REJECTED
 
@@ -244,7 +244,7 @@ def test_an_update_that_holds_at_its_canary_is_as_far_as_it_goes():
     status = UpdateStatus(state=UpdateState.PAUSED, message=words, reason=CanaryHolds(updated=1, of=2))
     seen = story(service(status=status), [(0, [task(1, RUNNING)])])
     assert seen.verdict is Verdict.CONVERGED
-    assert converged("web", seen) == f"{words}: go on with `service update --continue web`, or back with --abort"
+    assert converged_text("web", seen) == f"{words}: go on with `service update --continue web`, or back with --abort"
     failed = msgspec.structs.replace(status, reason=TasksFailed(task="t", failed=1, of=2))
     assert story(service(status=failed), [(0, [task(1, RUNNING)])]).verdict is Verdict.FAILED
 

@@ -20,7 +20,7 @@ from common.model.service import (
 from manager.cli.compose import ComposeFile, convert, load
 from manager.cli.files import digest
 from manager.cli.stack.plan import Step, compare_labels, compare_services
-from manager.domain.defaults import filled
+from manager.domain.defaults import fill_defaults
 from tests.compose_corpus import cases, load_case
 from tests.fakes.world import replace
 
@@ -57,7 +57,7 @@ def nothing(path: str) -> bytes:
 @pytest.mark.parametrize("case", cases("same", "merged"), ids=lambda case: case.name)
 def test_what_was_deployed_is_no_change(case: Any) -> None:
     for service in convert(load_case(case), "shop", read).services.values():
-        assert step(filled(service), service) is None
+        assert step(fill_defaults(service), service) is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_was_deployed_is_no_change(case: Any) -> None:
 )
 def test_what_means_the_same_is_no_change(present: ServiceSpec, wanted: ServiceSpec) -> None:
     assert told(present, wanted) == []
-    assert told(filled(wanted), present) == []
+    assert told(fill_defaults(wanted), present) == []
 
 
 def test_a_change_is_told_field_by_field() -> None:
@@ -161,9 +161,9 @@ def test_a_digest_tells_contents_apart_and_does_not_show_them(one: bytes, other:
     assert digest.matches(made, one)
     assert digest.matches(made, other) == (one == other)
     assert digest.make(one) != made, "each has a salt of its own"
-    assert digest.labelled({}, one, made) == {digest.LABEL: made}
+    assert digest.with_digest({}, one, made) == {digest.LABEL: made}
     if one != other:
-        assert digest.labelled({}, other, made) != {digest.LABEL: made}
+        assert digest.with_digest({}, other, made) != {digest.LABEL: made}
 
 
 def test_a_stack_is_deployed_in_the_order_of_its_dependencies() -> None:

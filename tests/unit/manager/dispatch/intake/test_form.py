@@ -11,7 +11,7 @@ import pytest
 from common.wire.codec import MESSAGE_TYPES
 from common.wire.message import Message
 from common.wire.messages import Hello
-from manager.dispatch.intake.form import Form, Hearing, Rule, Unbelievable, entries, part
+from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.messages import FORMS, parts
 from manager.dispatch.intake.scalars import FLAG, NOTHING, text
 from tests.fakes.hearings import NOW, world
@@ -87,7 +87,7 @@ class Outer(msgspec.Struct, frozen=True):
 
 def _short(value: str, _hearing: Hearing) -> str:
     if len(value) > 3:
-        raise Unbelievable(f"{value} is long")
+        raise Implausible(f"{value} is long")
     return value
 
 

@@ -11,7 +11,7 @@ from common.model.update import UpdateState, UpdateStatus
 from manager.domain.executions import next_execution
 from manager.domain.update_message import message
 from manager.loops.orchestration import orchestration_rules
-from manager.orchestrate.reconcile.service_context import Case, Draft
+from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.orchestrate.update import rotation
 from manager.store.changes import Change
 from manager.store.observation import observe
@@ -327,5 +327,5 @@ def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:
     without = world.live[0]
     reached = replace(without, id="reached", ports=(port,))
     for tasks in ((without, reached), (reached, without)):
-        case = Case(service, world.tables, world.now, world.rng, Draft())
+        case = ServiceContext(service, world.tables, world.now, world.rng, Draft())
         assert {task.id: case.renewable(task) for task in tasks} == {without.id: False, "reached": True}

@@ -7,7 +7,7 @@ import pytest
 
 from worker.host.command import Output
 from worker.net.apply import conntrack
-from worker.net.apply.conntrack import Connection, redirected, syn
+from worker.net.apply.conntrack import Connection, redirected_connections, syn
 from worker.net.plan.host_plan import Purge
 
 CUT = (
@@ -34,8 +34,8 @@ CLIENT6 = Connection(("fd00:77::9", 47651), ("fd00:77::1", 8080))
 
 
 def test_open_connections_that_were_led_elsewhere_are_found():
-    assert redirected(OTHERS + CUT + OTHERS + CUT6) == (CLIENT, CLIENT6)
-    assert redirected("") == ()
+    assert redirected_connections(OTHERS + CUT + OTHERS + CUT6) == (CLIENT, CLIENT6)
+    assert redirected_connections("") == ()
 
 
 @pytest.mark.parametrize(("connection", "header"), [(CLIENT, 20), (CLIENT6, 40)])

@@ -16,7 +16,7 @@ from worker.net.apply.conntrack import cut_forgotten, forgotten
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
 from worker.net.plan.host_plan import Purge, plan
-from worker.net.reconciler import Keeper
+from worker.net.reconciler import NetworkReconciler
 
 RANGES = (ip_network("10.1.0.0/16"), ip_network("10.240.0.0/12"), ip_network("fd00:20::/64"))
 IPV4 = (
@@ -96,7 +96,7 @@ async def test_connections_are_cut_once_when_the_manager_and_the_engine_have_sai
     monkeypatch.setattr(command, "run", run)
     clock, dns = SystemClock(), ClusterDns(tmp_path / "resolv", random.Random(1))
     attachments = Attachments(clock)
-    keeper = Keeper(FakeEngine(), "node1", tmp_path / "n", attachments, dns, advertised="", encryption="")
+    keeper = NetworkReconciler(FakeEngine(), "node1", tmp_path / "n", attachments, dns, advertised="", encryption="")
     attachments.hold("guest", "blue", "10.240.2.7")
     web = endpoint(backend(3, node=2))  # 10.1.17.3
     keeper.note()

@@ -45,7 +45,7 @@ class Kernel:
 def answering(monkeypatch: pytest.MonkeyPatch):
     def make(*answers: bytes | OSError) -> Kernel:
         kernel = Kernel(*answers)
-        monkeypatch.setattr(nft, "_connected", lambda: kernel)
+        monkeypatch.setattr(nft, "_connect", lambda: kernel)
         return kernel
 
     return make
@@ -73,7 +73,7 @@ async def test_more_refusals_than_fit_are_one_too(answering):
 
 async def test_no_answer_is_no_success(answering):
     answering()
-    with pytest.raises(Unavailable, match="does not say"):
+    with pytest.raises(Unavailable, match="did not confirm"):
         await NftSocket().send(COMMANDS)
     answering(OSError(errno.EPERM, "Operation not permitted"))
     with pytest.raises(Unavailable, match="Operation not permitted"):

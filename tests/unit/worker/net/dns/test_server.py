@@ -17,11 +17,11 @@ import dns.rrset
 import pytest
 
 from worker.net.dns import forward
-from worker.net.dns import server as dnsserver
+from worker.net.dns import server as dns_server
 from worker.net.dns.forward import Forwarder
 from worker.net.dns.resolv_conf import HostResolution
 from worker.net.dns.server import DnsServer, explain
-from worker.net.resolve import answers as dnsanswers
+from worker.net.resolve import answers as dns_answers
 from worker.net.resolve.zones import Asker, Records, Zone, Zones
 
 HERE, OTHER, DEAD, UPSTREAM = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -253,7 +253,7 @@ async def test_a_cut_answer_is_fetched_whole_for_a_client_on_tcp(world):
 
 
 async def test_one_container_has_so_many_questions_on_the_way(world, monkeypatch):
-    monkeypatch.setattr(dnsserver, "MOST_JOBS_OF_ONE", 3)
+    monkeypatch.setattr(dns_server, "MOST_JOBS_OF_ONE", 3)
     monkeypatch.setattr(forward, "ATTEMPT_SECONDS", 0.3)
     monkeypatch.setattr(forward, "TOTAL_SECONDS", 0.3)
     async with world.upstream(lambda _: None) as silent:
@@ -310,7 +310,7 @@ def test_what_the_host_lacks_is_said_in_a_sentence():
 
 
 async def test_a_question_that_meets_a_bug_is_the_only_one_without_an_answer(world, monkeypatch, caplog):
-    reply = dnsanswers.reply
+    reply = dns_answers.reply
 
     def reply_with_a_bug(query, *more):
         if query.name == "bad":
@@ -320,7 +320,7 @@ async def test_a_question_that_meets_a_bug_is_the_only_one_without_an_answer(wor
     async def ask_with_a_bug(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(dnsanswers, "reply", reply_with_a_bug)
+    monkeypatch.setattr(dns_answers, "reply", reply_with_a_bug)
     monkeypatch.setattr(Forwarder, "ask", ask_with_a_bug)
     with pytest.raises(EOFError):
         await world.ask("bad", tcp=True)

@@ -5,7 +5,7 @@ import socket
 import struct
 
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
-from worker.net.watch.netlink_events import Listener, Message, attributes, chosen, messages
+from worker.net.watch.netlink_events import Listener, Message, attributes, messages, select_attributes
 
 NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, DELRULE, NEWGEN = 0, 2, 3, 6, 8, 15
 
@@ -56,7 +56,9 @@ def test_chosen_attributes_are_the_same_without_the_others():
     body = next(iter(messages(message(NEWTABLE, 41, (1, "orc"), (2, "four"), (3, "filters"), (1, "last"))))).body
     for whole in (body, body[:-2], body[:9], body[:4]):
         every = dict(attributes(whole, 4))
-        assert chosen(whole, 4, {1, 3, 9}) == {kind: value for kind, value in every.items() if kind in (1, 3, 9)}
+        assert select_attributes(whole, 4, {1, 3, 9}) == {
+            kind: value for kind, value in every.items() if kind in (1, 3, 9)
+        }
 
 
 def test_a_truncated_message_ends_the_batch():

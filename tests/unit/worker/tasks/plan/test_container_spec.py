@@ -25,13 +25,13 @@ from common.model.service import (
 from common.spec.gotemplate import TemplateError
 from tests.unit.worker.worlds import make_task
 from worker.interfaces import Attachment, NetworkEndpoint
-from worker.tasks.plan.container_spec import create_body, expanded, security_options
+from worker.tasks.plan.container_spec import create_body, expand_templates, security_options
 
 NODE = NodeDescription(hostname="h1", platform=Platform(os="linux", architecture="x86_64"))
 
 
 def body(task, attachment=None, files=None):
-    return create_body(task, expanded(task, "node1", NODE), "node1", attachment or Attachment(), files or {})
+    return create_body(task, expand_templates(task, "node1", NODE), "node1", attachment or Attachment(), files or {})
 
 
 def test_what_is_not_set_is_left_to_the_image_and_the_engine():

@@ -8,7 +8,7 @@ from common.model.node import NodeDescription
 from common.model.service import DiscreteResourceSpec, GenericResource, NamedResourceSpec
 from tests.unit.worker.worlds import make_task
 from worker.interfaces import Attachment
-from worker.tasks.plan.container_spec import create_body, expanded, host_config
+from worker.tasks.plan.container_spec import create_body, expand_templates, host_config
 
 
 def named(kind: str, value: str) -> GenericResource:
@@ -48,7 +48,11 @@ def test_options_come_beside_what_the_docker_api_has() -> None:
         EngineOptions(security_opt=("label=type:x",), domainname="example.com", mac_address="02:42:ac:11:65:43"),
     )
     body = create_body(
-        make_task(container=spec), expanded(make_task(container=spec), "n", NodeDescription()), "n", Attachment(), {}
+        make_task(container=spec),
+        expand_templates(make_task(container=spec), "n", NodeDescription()),
+        "n",
+        Attachment(),
+        {},
     )
     assert body["HostConfig"]["SecurityOpt"] == ["no-new-privileges=true", "label=type:x"]
     assert body["HostConfig"]["ReadonlyRootfs"] is True

@@ -10,8 +10,8 @@ from common.model.service import (
     TaskSpec,
     UpdateConfig,
 )
-from manager.cli import json as decode
-from manager.cli.json import to_json
+from manager.cli import codec
+from manager.cli.codec import to_json
 
 
 def test_what_go_would_take_as_zero_is_written():
@@ -35,11 +35,11 @@ def test_a_specification_comes_back_as_it_went():
         mode=ServiceMode(replicated_job=ReplicatedJob(max_concurrent=2, total_completions=0)),
         update_config=UpdateConfig(parallelism=0),
     )
-    assert decode.service({"ID": "i", "Spec": to_json(spec)}).spec == spec
+    assert codec.service({"ID": "i", "Spec": to_json(spec)}).spec == spec
 
 
 def test_tasks_are_read_with_states_times_and_ports():
-    task = decode.task(
+    task = codec.task(
         {
             "ID": "t",
             "CreatedAt": rfc3339(1_000.5),

@@ -38,9 +38,7 @@ def test_every_help_has_an_example(name):
 def test_a_host_that_has_not_joined_is_told_so_in_one_line(name, tmp_path):
     said = run(name, "--data-dir", str(tmp_path))
     assert said.exit_code == 1
-    assert said.stderr.startswith(
-        f"Error: there is no worker in {tmp_path}: join a cluster with 'swarm-worker join"
-    )
+    assert said.stderr.startswith(f"Error: there is no worker in {tmp_path}: join a cluster with 'swarm-worker join")
     assert said.stderr.count("\n") == 1
 
 

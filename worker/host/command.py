@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from common.errors import Unavailable
 
 PATIENCE_SECONDS = 30.0
+_BOX = ("┌", "│", "└")
 _ERROR = re.compile(r"\berror\b", re.IGNORECASE)
 
 
@@ -63,14 +64,17 @@ async def must(
     """
     output = await run(*argv, stdin=stdin, started=started, own_session=own_session)
     if output.code:
-        raise Unavailable(f"{argv[0]} failed: {_complaint(output.errors) or f'exit status {output.code}'}")
+        raise Unavailable(f"{argv[0]} failed: {_complaint(output) or f'exit status {output.code}'}")
     return output.text
 
 
-def _complaint(errors: str) -> str:
-    """Return the line in which a tool says what is wrong: the first, or one that says `error` where others precede it.
+def _complaint(output: Output) -> str:
+    """Return the line in which a tool says what is wrong: one that says `error`, else its first.
 
-    wireguard-go prints a banner first.
+    wireguard-go prints a banner to standard error, and what is wrong to standard output.
     """
-    lines = [line.strip() for line in errors.splitlines()]
-    return next((line for line in lines if _ERROR.search(line)), lines[0] if lines else "")
+    for text in (output.errors, output.text):
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_BOX)]
+        if lines:
+            return next((line for line in lines if _ERROR.search(line)), lines[0])
+    return ""

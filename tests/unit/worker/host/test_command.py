@@ -10,20 +10,22 @@ BANNER = """\
 │                                                      │
 │   Running wireguard-go is not required because this  │
 └──────────────────────────────────────────────────────┘
-ERROR: (orc-wg0) 2026/01/02 03:04:05 UAPI listen error: unix socket in use
 """
+WRONG = "ERROR: (orc-wg0) 2026/01/02 03:04:05 UAPI listen error: unix socket in use"
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"),
+    ("errors", "output", "said"),
     [
-        (BANNER, "ERROR: (orc-wg0) 2026/01/02 03:04:05 UAPI listen error: unix socket in use"),
-        ("RTNETLINK answers: File exists\nmore\n", "RTNETLINK answers: File exists"),
-        ("/dev/stdin:3:1-2: Error: syntax error\nfoo bar\n^^^\n", "/dev/stdin:3:1-2: Error: syntax error"),
-        ("", "exit status 3"),
+        (BANNER, f"DEBUG: starting\n{WRONG}\n", WRONG),
+        (f"{BANNER}{WRONG}\n", "", WRONG),
+        ("RTNETLINK answers: File exists\nmore\n", "an error of before", "RTNETLINK answers: File exists"),
+        ("/dev/stdin:3:1-2: Error: syntax error\nfoo bar\n^^^\n", "", "/dev/stdin:3:1-2: Error: syntax error"),
+        (BANNER, "", "exit status 3"),
+        ("", "", "exit status 3"),
     ],
 )
-async def test_the_line_that_says_what_is_wrong_is_told(errors: str, said: str) -> None:
+async def test_the_line_that_says_what_is_wrong_is_told(errors: str, output: str, said: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        await command.must("sh", "-c", "cat >&2; exit 3", stdin=errors)
+        await command.must("sh", "-c", 'printf "%s" "$1"; cat >&2; exit 3', "sh", output, stdin=errors)
     assert caught.value.message == f"sh failed: {said}"

@@ -59,10 +59,10 @@ async def inspect_network(context: Context, call: Call) -> Reply:
     if network is not None and scope in {"", network.spec.scope}:
         shown = network_view(network)
         shown["Containers"] = containers_view(view, network)
-        shown["Peers"] = peers_view(view, network)
+        details: dict[str, Any] = {"Peers": peers_view(view, network)}
         if call.flag("verbose"):
-            shown["Services"] = services_view(view, network)
-        return Answer(value=shown)
+            details["Services"] = services_view(view, network)
+        return Answer(value={**shown, **{name: value for name, value in details.items() if value}})
     known = next((p for p in PREDEFINED if p.name == predefined_name(reference)), None)
     if known is None:
         raise NotFound(f"network {reference} not found")

@@ -127,9 +127,9 @@ async def test_every_failure_is_told_and_leaves_nothing(lab, token):
     assert lab.hosts[1].ip in await refused(lab, host, token, address=f"{lab.hosts[1].ip}:2377")
     no_engine = await refused(lab, host, token, "--docker-host", "unix:///run/no-such.sock")
     assert "no Docker engine answers at unix:///run/no-such.sock" in no_engine
-    assert "is no Docker host" in await refused(lab, host, token, "--docker-host", "docker.sock")
+    assert "is not a Docker host" in await refused(lab, host, token, "--docker-host", "docker.sock")
     for address in ("eth0", "0.0.0.0"):
-        assert "is no IP address" in await refused(lab, host, token, "--advertise-addr", address)
+        assert "is not an IP address" in await refused(lab, host, token, "--advertise-addr", address)
     assert "has no name" in await refused(lab, host, token, "--label", "=x")
     before = await nodes(lab)
     for days in (3, -400):

@@ -83,14 +83,18 @@ class _Lines:
         self._rest = bytearray()
 
     async def feed(self, data: bytes) -> None:
-        self._rest += data
-        *lines, rest = self._rest.split(b"\n")
-        self._rest = rest
-        if len(rest) > max(_FREE, self._held):
-            self._grow(len(rest))
+        # What is kept is not looked at again with each piece: an engine may send a long line in many.
+        *ends, rest = data.split(b"\n")
+        lines = []
+        for end in ends:
+            lines.append(bytes(self._rest + end))
+            self._rest.clear()
+        self._rest += rest
+        if len(self._rest) > max(_FREE, self._held):
+            self._grow(len(self._rest))
         for line in lines:
             if line.strip():
-                await self._send(_line(bytes(line)) + b"\n")
+                await self._send(_line(line) + b"\n")
 
     def _grow(self, size: int) -> None:
         """Have room for a line as long as this, and for some more of it."""

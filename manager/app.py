@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from common.aio.steady import keep_going
 from common.clock import Clock, SystemClock, sleep_until
 from common.process.daemon import Notifier
@@ -30,7 +28,7 @@ from manager.api.engine.connections import ConnectedEngines
 from manager.api.http.server import serve as serve_api
 from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
-from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
+from manager.config import DataDir, ManagerConfig, split_address
 from manager.dispatch.dispatcher import Dispatcher
 from manager.loops.allocation import allocation_rule
 from manager.loops.attachments import attachment_rule
@@ -227,11 +225,7 @@ async def run(
     `ready` is called when workers and clients are answered. `hosts` and `tls_names`, where given, replace what the
     data directory says, for this run.
     """
-    config = data.load()
-    config = msgspec.structs.replace(
-        config, hosts=tuple(hosts) or config.hosts, tls_names=check_tls_names(tls_names) or config.tls_names
-    )
-    manager = Manager(data, config, ready)
+    manager = Manager(data, data.load().with_api(hosts, tls_names), ready)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, manager.stop)

@@ -107,13 +107,25 @@ def init(
     )
 
 
-@click.command("start", cls=OwnCommand, examples="swarm-manager start")
+@click.command(
+    "start",
+    cls=OwnCommand,
+    examples="""
+    swarm-manager start
+    swarm-manager start -H unix:///run/swarm-manager/docker.sock -H tcp://0.0.0.0:2376
+    """,
+)
 @_data_dir
-def start(*, data_dir: Path) -> None:
-    """Start this host's manager again, where no systemd does so at boot."""
+@_hosts
+@_tls_names
+def start(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str]) -> None:
+    """Start this host's manager again, where no systemd does so at boot.
+
+    With -H or --tls-san, what is given replaces what `init` was told, for good; a manager that runs is restarted.
+    """
     from manager import init as founding  # noqa: PLC0415 - as above
 
-    founding.start(data_dir)
+    founding.start(data_dir, hosts=hosts, tls_names=tls_names)
 
 
 @click.command("run", cls=OwnCommand, examples="swarm-manager run --data-dir /var/lib/swarm-manager")

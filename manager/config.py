@@ -46,6 +46,17 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
         known = [hostname] if _HOST_NAME.fullmatch(hostname) else []
         return tuple(dict.fromkeys([advertised, *served, *known, *self.tls_names]))
 
+    def with_api(self, hosts: Sequence[str], tls_names: Sequence[str]) -> ManagerConfig:
+        """Return this with other addresses of the API, and other names, where any are given.
+
+        Raises:
+            InvalidArgument: a name is neither an address nor a host name.
+
+        """
+        return msgspec.structs.replace(
+            self, hosts=tuple(hosts) or self.hosts, tls_names=check_tls_names(tls_names) or self.tls_names
+        )
+
     def _tcp_hosts(self) -> Iterator[tuple[str, str]]:
         for host in self.hosts:
             scheme, _, address = host.partition("://")

@@ -171,19 +171,42 @@ def _tell_restored(restored: Restored) -> None:
     echo("The previous manager must not run again: two managers would give conflicting orders.")
 
 
-def start(data_dir: Path) -> None:
+@interruptible(_INTERRUPTED)
+def start(data_dir: Path, *, hosts: Sequence[str] = (), tls_names: Sequence[str] = ()) -> None:
     """Start the daemon of a data directory and return when it answers; one that runs already is left alone.
+
+    With `hosts` or `tls_names` these replace, from now on, where the API listens and the names that its certificate is
+    for beside its own; a daemon that runs is restarted. One that does not start with them goes on with those of before.
 
     Raises:
         FailedPrecondition: there is no cluster in it.
+        InvalidArgument: a name is neither an address nor a host name.
         Unavailable: the daemon does not start; its last words.
 
     """
     data = DataDir(data_dir)
-    data.load()
+    before = data.load()
+    config = before.with_api(hosts, tls_names)
     daemon = daemon_of(data)
-    if daemon.pid() is None:
+    running = daemon.by_systemd or daemon.pid() is not None
+    if config == before:
+        if daemon.pid() is None:
+            daemon.start(READY_SECONDS)
+        return
+
+    def undo() -> None:
+        daemon.stop()
+        data.save(before)
+        if running:
+            daemon.start(READY_SECONDS)
+
+    with attempt(undo) as settle:
+        daemon.stop()
+        data.save(config)
         daemon.start(READY_SECONDS)
+        settle()
+    for address in config.api_addresses():
+        echo(f"The API is at {address}, for clients with a certificate: 'swarm-manager client-cert' makes one.")
 
 
 def daemon_of(data: DataDir) -> Daemon:

@@ -134,7 +134,7 @@ def refused(line: str, ran: Ran, role: str, least: str) -> None:
     assert f" needs the role {least}" in text, f"{line}: {ran}"
 
 
-async def test_what_a_viewer_sees_of_environments_is_an_option_of_its_certificate(api: TlsApi) -> None:
+async def test_a_viewers_certificate_says_which_environments_it_sees(api: TlsApi) -> None:
     admin = cli(api, await api.client("root", "admin"))
     await admin.ok(*shlex.split("service create --detach --no-resolve-image --name web --env PASSWORD=x=y nginx:1"))
     for certificates, shown in (
@@ -333,7 +333,7 @@ async def test_our_own_command_line_over_tls(api: TlsApi, swarm: SwarmCli, monke
     assert "SWMTKN" in await SwarmCli(api.host).ok("join-token", "worker")
 
 
-async def test_our_own_command_line_without_a_certificate_is_told_what_it_needs(api: TlsApi) -> None:
+async def test_our_own_client_without_a_certificate_hears_what_to_do(api: TlsApi) -> None:
     ran = await SwarmCli(api.host).run("node", "ls")
     assert ran.code == 1
     assert "SWARM_MANAGER_CERT_PATH names its directory" in ran.err

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_create_waits_until_the_tasks_run_and_says_how_far_they_are(swarm: SwarmCli):
+async def test_create_waits_until_tasks_run_and_shows_progress(swarm: SwarmCli):
     ran = await swarm.run("service", "create", *QUICK, "--name", "web", "--replicas", "2", "nginx:1")
     assert ran.code == 0, ran
     assert "overall progress: 2 out of 2 tasks" in ran.out
@@ -75,16 +75,14 @@ async def test_scale_update_and_rollback(swarm: SwarmCli):
     assert await swarm.ok("service", "inspect", "-f", "{{.Spec.TaskTemplate.ContainerSpec.Image}}", "web") == "nginx:1"
 
 
-async def test_of_several_services_those_that_exist_are_scaled_and_the_exit_code_is_1(swarm: SwarmCli):
+async def test_scale_changes_existing_services_and_exits_1_for_missing(swarm: SwarmCli):
     await swarm.ok("service", "create", *QUICK, "--quiet", "--name", "web", "nginx:1")
     ran = await swarm.run("service", "scale", "--detach", "nothing=1", "web=2")
     assert (ran.code, ran.out) == (1, "web scaled to 2\n")
     assert ran.err == "nothing: Error response from daemon: service nothing not found\n"
 
 
-async def test_a_service_whose_tasks_fail_again_and_again_ends_the_wait_with_their_reason(
-    cluster: ApiCluster, swarm: SwarmCli
-):
+async def test_a_service_that_keeps_failing_ends_the_wait_and_says_why(cluster: ApiCluster, swarm: SwarmCli):
     waiting = asyncio.create_task(swarm.run("service", "create", "--no-resolve-image", "--name", "web", "nginx:1"))
     while not waiting.done():
         await _fail_current(cluster, "web")
@@ -339,7 +337,7 @@ async def test_status_does_not_wait_for_a_manager_that_hangs(tmp_path: Path, mon
     assert "has not answered for 0.1 s" in ran.err
 
 
-async def test_a_wait_that_loses_its_manager_says_that_the_change_goes_on(capsys: pytest.CaptureFixture[str]):
+async def test_a_wait_that_loses_its_manager_says_the_change_goes_on(capsys: pytest.CaptureFixture[str]):
     async with Client(Endpoint("unix:///nothing.sock")) as client:
         with pytest.raises(BaseExceptionGroup) as caught:
             await converge.converge(client, {"s1": "web"}, Wish(), quiet=True)
@@ -347,7 +345,7 @@ async def test_a_wait_that_loses_its_manager_says_that_the_change_goes_on(capsys
     assert "Operation continuing in background." in capsys.readouterr().err
 
 
-async def test_the_host_is_taken_after_the_command_and_from_the_environment(
+async def test_the_host_comes_from_an_option_or_the_environment(
     swarm: SwarmCli, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     host = f"unix://{cluster.folder}/docker.sock"

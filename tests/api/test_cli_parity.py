@@ -281,9 +281,7 @@ volumes: {data: {}}
 """
 
 
-async def test_a_stack_that_docker_has_deployed_is_taken_over_without_a_restart(
-    docker: DockerCli, cluster: ApiCluster
-) -> None:
+async def test_a_stack_deployed_by_docker_is_adopted_without_a_restart(docker: DockerCli, cluster: ApiCluster) -> None:
     """And the other way round: both commands make the same of a file."""
     file = docker.folder / "stack.yaml"
     file.write_text(FULL_STACK)

@@ -42,7 +42,7 @@ def _keys_in_order(value: Any, path: str = "") -> list[str]:
 
 
 @needs_docker
-def test_variables_that_are_not_filled_in_are_as_docker_leaves_them() -> None:
+def test_unset_variables_are_left_as_docker_leaves_them() -> None:
     (case,) = (each for each in cases("same") if each.name == "same/dollars_in_defaults")
     theirs, error = docker_config(case, "--skip-interpolation")
     assert theirs is not None, error
@@ -99,7 +99,7 @@ def _no_dotenv(path: str) -> bytes:
     return read(path)
 
 
-def test_the_corpus_is_large_enough_and_every_difference_is_documented() -> None:
+def test_the_corpus_is_large_and_its_differences_are_documented() -> None:
     every = cases("same", "merged", "differs", "refused", "only_here", "only_docker")
     assert len(every) >= 100
     assert DIFFERENCES.keys() <= {case.name for case in every}

@@ -109,7 +109,7 @@ async def test_progress_shows_a_tasks_trouble_on_its_line(cluster: ApiCluster, s
     assert not forged(ran.out + ran.err)
 
 
-async def test_logs_are_passed_on_as_they_are_behind_a_name_that_is_shown(cluster: ApiCluster, swarm: SwarmCli):
+async def test_logs_pass_unchanged_behind_a_printable_name(cluster: ApiCluster, swarm: SwarmCli):
     logs = cluster.engines.engines[WORKER2].logs
     for name in logs:
         logs[name] = [(1, "\x1b[32mgreen\n")]

@@ -20,7 +20,7 @@ async def engines(cluster: ApiCluster) -> AsyncIterator[ImageEngines]:
         yield engines
 
 
-async def test_what_clients_name_is_the_clusters_and_all_else_its_nodes(
+async def test_clients_name_the_clusters_images_and_others_a_nodes_own(
     docker: DockerCli, engines: ImageEngines
 ) -> None:
     engines.own.builds = ONE
@@ -48,7 +48,7 @@ async def test_what_clients_name_is_the_clusters_and_all_else_its_nodes(
     assert (refused.code, "service web uses its image" in refused.err) == (1, True)
 
 
-async def test_a_service_of_a_single_nodes_image_is_refused_with_what_to_do(
+async def test_a_service_of_one_nodes_own_image_is_refused_with_advice(
     docker: DockerCli, engines: ImageEngines
 ) -> None:
     engines.one.put(ONE, "web:1")
@@ -70,9 +70,7 @@ async def test_an_image_that_nobody_holds_is_warned_of(docker: DockerCli, engine
     assert await docker.ok(*ROWS) == ""
 
 
-async def test_run_pulls_what_nobody_named_and_not_what_is_the_clusters(
-    docker: DockerCli, engines: ImageEngines
-) -> None:
+async def test_run_pulls_unnamed_images_but_not_the_clusters(docker: DockerCli, engines: ImageEngines) -> None:
     engines.own.registry["busybox:1"] = ONE
     assert await docker.ok("create", "busybox:1")
     assert engines.own.paths("POST").count("/images/create") == 1

@@ -142,7 +142,7 @@ async def test_a_deploy_that_is_refused_leaves_a_stack_as_it_was(swarm: SwarmCli
     assert after == before
 
 
-async def test_a_deploy_changes_content_and_specification_in_one_update(swarm: SwarmCli, file: Path):
+async def test_a_deploy_changes_content_and_service_in_one_update(swarm: SwarmCli, file: Path):
     await swarm.ok(*deploy(file))
     before = json.loads(await swarm.ok("service", "inspect", "shop_web"))[0]["Spec"]["TaskTemplate"]["ContainerSpec"]
     file.write_text(STACK.replace("MODE=slow", "MODE=fast"))

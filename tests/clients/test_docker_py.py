@@ -541,7 +541,7 @@ def test_services_of_other_modes(client: Any) -> None:
         client.services.get(name).remove()
 
 
-def test_a_generic_resource_by_its_name_waits_for_the_node_that_has_it(client: Any) -> None:
+def test_a_task_waits_for_a_node_with_its_named_generic_resource(client: Any) -> None:
     service = client.services.create(IMAGE, SLEEP, name="gpu", resources=Resources(generic_resources={"gpu": "GPU-1"}))
     until(lambda: any("insufficient resources" in t["Status"].get("Err", "") for t in service.tasks()))
     reserved = service.attrs["Spec"]["TaskTemplate"]["Resources"]["Reservations"]["GenericResources"]

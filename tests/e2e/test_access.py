@@ -94,7 +94,7 @@ async def check_audit(site: Site) -> None:
     assert (local["uid"], local["role"], str(local["path"])) == (0, "admin", "/swarm/client-certificates/create")
 
 
-async def test_the_managers_certificate_is_for_the_names_that_it_is_told(site: Site) -> None:
+async def test_the_managers_certificate_has_the_configured_names(site: Site) -> None:
     await site.init("--tls-san", "swarm.example")
     files = await site.certificate("vera", "viewer")
     # What the names of the hosts of a lab are, is in every host's /etc/hosts; others are given to curl.

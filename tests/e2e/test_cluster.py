@@ -139,7 +139,7 @@ async def test_a_killed_agent_leaves_its_containers_alone(swarm: Cluster) -> Non
     assert [(c["Id"], c["State"]["StartedAt"]) for c in await swarm.containers(host)] == before
 
 
-async def test_a_manager_killed_in_the_middle_of_a_deploy_loses_nothing(swarm: Cluster) -> None:
+async def test_a_manager_killed_during_a_deploy_loses_nothing(swarm: Cluster) -> None:
     create = ("service", "create", "-d", "--no-resolve-image", "--name", "web", "--replicas", "20", "web:lab")
     await swarm.swarm(*create)
     await swarm.tasks_when("web", lambda tasks: any(t["Status"]["State"] == "running" for t in tasks))
@@ -208,7 +208,7 @@ async def test_a_node_says_that_it_is_down_for_its_engine(swarm: Cluster, sig: s
     assert "Message" not in (await swarm.nodes())[host.name]["Status"]
 
 
-async def test_a_host_cut_off_is_replaced_in_4_seconds_and_its_strays_stop_on_return(swarm: Cluster) -> None:
+async def test_a_lost_hosts_tasks_are_replaced_and_strays_stop_later(swarm: Cluster) -> None:
     await web(swarm, 6)
     host = swarm.hosts[2]
     lost = (await swarm.nodes())[host.name]["ID"]
@@ -234,7 +234,7 @@ async def test_a_host_cut_off_is_replaced_in_4_seconds_and_its_strays_stop_on_re
     assert {t["ID"] for t in await swarm.running("web", 6)} == {t["ID"] for t in tasks}
 
 
-async def test_drain_moves_the_tasks_away_and_active_lets_new_ones_come(swarm: Cluster) -> None:
+async def test_drain_moves_tasks_away_and_active_admits_new_ones(swarm: Cluster) -> None:
     await web(swarm, 6)
     host = swarm.hosts[1]
     drained = (await swarm.nodes())[host.name]["ID"]

@@ -150,7 +150,7 @@ async def test_flags_set_and_take_back_single_options(cluster: Cluster) -> None:
     assert (await container_of(cluster, "flags"))["HostConfig"]["PidMode"] == "host"
 
 
-async def test_named_resources_reach_the_container_as_variable_and_device(cluster: Cluster) -> None:
+async def test_named_resources_become_a_variable_and_a_device(cluster: Cluster) -> None:
     create = ("service", "create", "--generic-resource", "console=1")
     await cluster.swarm(*create, "--name", "one", "--replicas", "2", *SLEEP)
     tasks = await cluster.running("one", 2)

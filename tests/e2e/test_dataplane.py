@@ -127,7 +127,7 @@ async def test_services_that_come_and_go_never_answer_for_each_other(swarm: Clus
     assert found.counts["right"] >= 16 * (len(swarm.hosts) + 1)
 
 
-async def test_containers_reach_each_other_by_address_and_by_the_services_one(swarm: Cluster):
+async def test_containers_reach_each_other_by_own_and_virtual_address(swarm: Cluster):
     async with service(swarm, "web", 3, "--mode", "global", "--network", "blue"):
         boxes = [await swarm.container_of(host, "web") for host in swarm.hosts]
         for (host, box), other in product(zip(swarm.hosts, boxes, strict=True), boxes):
@@ -192,7 +192,7 @@ async def test_the_engines_own_networks_are_theirs(swarm: Cluster):
             await remove(swarm, f"on-{name}")
 
 
-async def test_a_container_on_dockers_own_bridge_reaches_published_ports_of_every_host(swarm: Cluster):
+async def test_a_container_on_dockers_bridge_reaches_every_hosts_ports(swarm: Cluster):
     host = swarm.hosts[-1]
     async with service(swarm, "web", 1, "-p", f"{PORT}:80", "--constraint", f"node.hostname=={host.name}"):
         try:
@@ -205,7 +205,7 @@ async def test_a_container_on_dockers_own_bridge_reaches_published_ports_of_ever
             await host.docker("rm", "-f", "plain")
 
 
-async def test_every_host_answers_and_the_container_sees_the_clients_address(swarm: Cluster):
+async def test_every_host_answers_and_containers_see_the_client(swarm: Cluster):
     """Local and remote backends through each host; requests are spread evenly."""
     async with service(swarm, "web", 5, "--replicas", "5", "-p", f"{PORT}:80"):
         client = swarm.lab.client
@@ -224,7 +224,7 @@ async def test_every_host_answers_and_the_container_sees_the_clients_address(swa
         assert all(0.75 * share <= number <= 1.25 * share for number in report.hosts.values()), report.hosts
 
 
-async def test_a_worker_that_is_away_for_longer_than_a_lost_host_keeps_its_tasks_and_fails_no_request(swarm: Cluster):
+async def test_a_worker_away_beyond_the_timeout_keeps_serving_requests(swarm: Cluster):
     async with service(swarm, "web", 6, "--replicas", "6", "-p", f"{PORT}:80") as tasks:
         host = swarm.hosts[1]
         async with Load(swarm.lab.client, f"http://{host.ip}:{PORT}/", rate=200) as load:
@@ -238,7 +238,7 @@ async def test_a_worker_that_is_away_for_longer_than_a_lost_host_keeps_its_tasks
         assert {task["ID"] for task in await swarm.running("web", 6)} == {task["ID"] for task in tasks}
 
 
-async def test_a_host_without_a_replica_answers_on_tcp_udp_and_its_own_loopback(swarm: Cluster):
+async def test_a_host_without_a_replica_answers_tcp_udp_and_loopback(swarm: Cluster):
     only_last = ("--constraint", f"node.hostname=={swarm.hosts[-1].name}")
     ports = ("-p", f"{PORT}:80", "-p", f"{PORT}:80/udp")
     async with service(swarm, "web", 1, "--replicas", "1", *ports, *only_last) as (task,):
@@ -253,7 +253,7 @@ async def test_a_host_without_a_replica_answers_on_tcp_udp_and_its_own_loopback(
                 assert (name, client, echoed) == (hostname, swarm.lab.client.ip, sent)
 
 
-async def test_a_port_bound_to_one_address_is_answered_on_that_address_only(swarm: Cluster):
+async def test_a_port_bound_to_one_address_answers_there_only(swarm: Cluster):
     spec = {
         "Name": "web",
         "TaskTemplate": {"ContainerSpec": {"Image": "web:lab"}},
@@ -400,7 +400,7 @@ async def test_a_restarted_engine_keeps_letting_traffic_through(swarm: Cluster):
 
 
 @long
-async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(swarm: Cluster):
+async def test_a_bridge_that_docker_adopted_goes_with_its_network(swarm: Cluster):
     """Its range would be the host's, and the next network of that range refused."""
     host = swarm.hosts[1]
     options = ("--network", "again", "--mode", "global")
@@ -430,7 +430,7 @@ async def test_a_network_leaves_no_bridge_that_docker_has_found_instead_of_made(
     await swarm.node_is(host, "ready")
 
 
-async def test_a_new_network_has_the_range_of_one_that_was_removed_just_now(swarm: Cluster):
+async def test_a_new_network_can_have_the_range_of_one_just_removed(swarm: Cluster):
     """As when a stack is removed and deployed again: the hosts have the old one still, one because of a stranger."""
     host = swarm.hosts[1]
     before = {name: worker.output() for name, worker in swarm.workers.items()}

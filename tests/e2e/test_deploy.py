@@ -70,7 +70,7 @@ def offline() -> dict[str, str]:
 
 @long
 @pytest.mark.timeout(170)
-async def test_install_upgrade_and_uninstall_leave_the_machine_as_it_was(offline: dict[str, str]):
+async def test_install_upgrade_and_uninstall_leave_no_trace(offline: dict[str, str]):
     async with Lab("install", hosts=1, client=False, engine=False, host_type=BareMachine) as lab:
         host = lab.hosts[0]
         before = await inventory(host)
@@ -126,7 +126,7 @@ async def test_quickstart_from_nothing_to_answers_and_back(kind: type[Host], por
 
 
 @pytest.mark.timeout(170)
-async def test_units_restart_their_daemons_and_containers_do_not_notice(offline: dict[str, str]):
+async def test_units_restart_daemons_and_containers_do_not_notice(offline: dict[str, str]):
     async with Lab("units", hosts=1, client=False, host_type=SystemdHost) as lab:
         host = lab.hosts[0]
         before = await inventory(host)

@@ -151,7 +151,7 @@ async def test_names_mean_the_same_on_every_host(swarm: Cluster):
             assert (await box.ask(reverse, kind="PTR"))[0]["names"] == ["2.shop_web."]
 
 
-async def test_programs_find_names_by_their_resolv_conf_and_by_dockers_address(swarm: Cluster):
+async def test_programs_find_names_by_resolv_conf_and_dockers_address(swarm: Cluster):
     """What libc does, what busybox does, and what is told to ask 127.0.0.11 (as many an nginx is)."""
     async with service(swarm, "shop_web", 3, "--mode", "global", "--network", "name=blue,alias=web"):
         virtual = await swarm.vip("shop_web")

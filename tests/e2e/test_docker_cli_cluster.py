@@ -76,7 +76,7 @@ async def test_logs_of_a_service(cluster: Cluster) -> None:
     assert len(stamped) == 4, tail
 
 
-async def test_a_log_that_is_followed_takes_new_tasks_in_and_ends_with_the_service(cluster: Cluster) -> None:
+async def test_a_followed_log_takes_in_new_tasks_and_ends_with_service(cluster: Cluster) -> None:
     await start(cluster, "more", replicas=1)
     command = ("docker", "-H", cluster.api, "service", "logs", "-f", "--raw", "more")
     follower = await cluster.boss.spawn(*command, name="follower")

@@ -80,7 +80,7 @@ async def answered(swarm: Cluster, host: Host, url: str, within: float) -> float
     return await swarm.until(look, within, swarm.workers[host.name].tail)
 
 
-async def test_nothing_readable_of_an_encrypted_network_is_on_the_cable(swarm: Cluster):
+async def test_nothing_of_an_encrypted_network_is_readable_on_the_wire(swarm: Cluster):
     first, second = swarm.hosts
     listening = await asyncio.create_subprocess_exec(
         *(
@@ -142,7 +142,7 @@ async def test_new_keys_cut_nothing_off(swarm: Cluster):
     assert "the last rotation of the keys is not finished" in refused.stderr
 
 
-async def test_a_link_that_ends_is_made_again_and_a_restart_of_the_agent_is_not_noticed(swarm: Cluster):
+async def test_a_dead_link_is_recreated_and_an_agent_restart_unnoticed(swarm: Cluster):
     first, second = swarm.hosts
     url = f"http://{await address(swarm, second, 'secret')}/"
     (used,) = await links(first)

@@ -360,7 +360,7 @@ async def slow_down(host: Host) -> None:
     )
 
 
-async def test_workers_that_cannot_reach_each_other_go_through_the_manager(cluster: Cluster, docker: Docker) -> None:
+async def test_workers_without_a_path_to_each_other_use_the_manager(cluster: Cluster, docker: Docker) -> None:
     _, second, third = cluster.hosts
     there = await put_on(second, "far:1", 8 * MIB)
     await cluster.adopt(second, "far:1")

@@ -75,7 +75,7 @@ async def virtual_address(swarm: Cluster, service: str) -> str:
     return str(with_ipv4(prefix, IPv4Address(vip["Addr"].partition("/")[0])))
 
 
-async def test_every_host_answers_on_a_published_port_and_the_container_sees_the_client(swarm: Cluster):
+async def test_every_host_answers_on_ports_and_containers_see_clients(swarm: Cluster):
     hostname = (await swarm.container_of(swarm.hosts[-1], "web"))["Config"]["Hostname"]
     client = str(ip_address(swarm.lab.client.ip6))
     for host in swarm.hosts:
@@ -159,7 +159,7 @@ while asked:
 """
 
 
-async def test_a_hosts_own_udp_clients_are_refused_until_a_port_has_backends(swarm: Cluster):
+async def test_a_hosts_own_udp_clients_are_refused_without_backends(swarm: Cluster):
     """They send all the time: what the kernel remembers must not keep them from the first one."""
     host = swarm.boss
 
@@ -191,7 +191,7 @@ async def test_large_bodies_cross_hosts_both_ways(swarm: Cluster):
     assert int(await swarm.boss.docker("exec", asker["Id"], "sh", "-c", fetch)) == size
 
 
-async def test_containers_of_two_hosts_reach_each_other_by_address_name_and_virtual_address(swarm: Cluster):
+async def test_containers_on_two_hosts_reach_each_other_in_every_way(swarm: Cluster):
     web = await swarm.container_of(swarm.hosts[-1], "web")
     virtual = await virtual_address(swarm, "web")
     for host in swarm.hosts:

@@ -65,7 +65,7 @@ def modes(tasks: list[Any]) -> list[str]:
     return sorted("".join(task["Spec"]["ContainerSpec"].get("Env") or ["MODE=one"]) for task in tasks)
 
 
-async def test_an_update_is_paused_goes_on_and_an_old_revision_comes_back(swarm: Cluster) -> None:
+async def test_an_update_pauses_and_resumes_and_a_revision_is_restored(swarm: Cluster) -> None:
     await create(swarm, "--replicas", "3", "--update-delay", "2s", "--update-monitor", "1s")
     await swarm.running("web", 3)
     await update(swarm, "--env-add", "MODE=two")
@@ -106,7 +106,7 @@ async def test_a_job_completes_so_often_and_runs_again_by_force(swarm: Cluster) 
     assert [task["Status"]["State"] for task in again] == ["complete"] * 5
 
 
-async def test_a_global_job_completes_on_every_node_and_a_failing_one_exits_1(swarm: Cluster) -> None:
+async def test_a_global_job_completes_on_every_node_or_exits_1(swarm: Cluster) -> None:
     command = ("busybox:lab", "busybox", "true")
     await swarm.swarm("service", "create", "--mode", "global-job", "--no-resolve-image", "--name", "each", *command)
     tasks = await swarm.tasks("each", "complete")
@@ -121,7 +121,7 @@ def execution(task: Any) -> int:
     return int(task["JobIteration"].get("Index", 0))
 
 
-async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_others(swarm: Cluster) -> None:
+async def test_due_schedules_run_and_executions_may_overlap(swarm: Cluster) -> None:
     labels = ("--label", "swarm.x.schedule=*/2 * * * * *", "--label", "swarm.x.schedule-concurrency=allow")
     options = ("--mode", "replicated-job", "--no-resolve-image", "--name", "tick", "--stop-signal", "KILL", *labels)
     created = await swarm.swarm("service", "create", *options, "busybox:lab", "busybox", "sleep", "5")
@@ -142,7 +142,7 @@ async def test_a_schedule_is_executed_when_it_is_due_each_execution_beside_the_o
 
 
 @long
-async def test_each_due_time_is_executed_once_though_the_manager_is_killed_around_it(swarm: Cluster) -> None:
+async def test_each_due_time_runs_once_though_the_manager_is_killed(swarm: Cluster) -> None:
     """Killed just before a due time, it makes up for that; killed just after, it does not execute it again."""
     runs = swarm.lab.workdir / "runs"
     period = 4
@@ -264,7 +264,7 @@ async def test_a_crash_loop_is_named_with_the_containers_last_words(swarm: Clust
     assert "non-zero exit (7): no config in /etc/app" in rows.stdout
 
 
-async def test_an_autoscaled_service_follows_what_its_containers_say_and_use(swarm: Cluster) -> None:
+async def test_autoscaling_follows_reported_metrics_and_usage(swarm: Cluster) -> None:
     """Each serves a page that the test writes: how busy all of them are. Its processors are measured beside it."""
     page = swarm.boss.folder / "pages" / "metrics"
     page.parent.mkdir()

@@ -169,7 +169,7 @@ async def test_a_file_that_is_wrong_fails_the_plan(swarm: Cluster, file: Path) -
     assert "depend on each other in a cycle: app → db → app" in failed.stderr
 
 
-async def test_a_stack_starts_and_is_updated_in_the_order_of_its_dependencies(swarm: Cluster, file: Path) -> None:
+async def test_a_stack_starts_and_updates_in_dependency_order(swarm: Cluster, file: Path) -> None:
     file.write_text(ORDERED)
     await stack(swarm, "deploy", file, "--detach")
     listed = (await swarm.swarm("service", "ls")).stdout
@@ -197,7 +197,7 @@ async def in_order(swarm: Cluster) -> str:
 
 
 @long
-async def test_what_runs_is_kept_up_and_scaled_whatever_its_dependency_does(swarm: Cluster, file: Path) -> None:
+async def test_running_services_are_kept_up_whatever_a_dependency_does(swarm: Cluster, file: Path) -> None:
     file.write_text(ORDERED)
     await stack(swarm, "deploy", file)
     await swarm.swarm("service", "scale", "--detach", "shop_db=0")
@@ -296,9 +296,7 @@ async def test_new_content_that_breaks_a_service_is_rolled_back(swarm: Cluster) 
     await swarm.until(nothing, 20)
 
 
-async def test_a_changed_stack_has_its_networks_while_those_of_the_one_before_are_on_the_way_out(
-    swarm: Cluster, file: Path
-) -> None:
+async def test_a_changed_stack_has_networks_while_old_ones_are_removed(swarm: Cluster, file: Path) -> None:
     file.write_text(SLOW_TO_GO)
     await stack(swarm, "deploy", file)
     before = {name: worker.output() for name, worker in swarm.workers.items()}

@@ -79,7 +79,7 @@ def make(task_id: str, *mounts: Mount) -> Task:
 
 
 @long
-async def test_tasks_whose_volume_hangs_say_so_and_keep_no_others_waiting() -> None:
+async def test_tasks_with_a_hung_volume_say_so_and_block_no_others() -> None:
     config = DriverConfig(name="slow")
     mount = Mount(source="data", target="/data", volume_options=VolumeOptions(driver_config=config))
     stuck = [make(f"stuck{n}", mount) for n in range(STUCK)]

@@ -240,7 +240,7 @@ async def test_a_killed_agent_leaves_containers_alone_and_adopts_them(worker):
     assert worker.state(running) is S.RUNNING
 
 
-async def test_containers_that_are_not_assigned_are_stopped_others_never_touched(worker):
+async def test_only_containers_of_unassigned_tasks_are_stopped(worker):
     task = make("t1")
     stranger = await worker.host.docker("run", "-d", "--name", "stranger", "busybox:lab", "sleep", "1000")
     await worker.assign(task, make("t2"))

@@ -99,7 +99,7 @@ async def test_join_run_leave(lab, token, number):
     assert (await worker(host, "status", check=False)).returncode == 1
 
 
-async def test_two_workers_on_one_host_have_a_directory_and_an_engine_each(lab, token):
+async def test_two_workers_on_a_host_have_own_directories_and_engines(lab, token):
     host = lab.hosts[1]
     await joined(lab, token, host, "--data-dir", f"{host.folder}/w1")
     second = ("--data-dir", f"{host.folder}/w2")
@@ -194,7 +194,7 @@ async def test_leaving_what_a_node_was_removed_from_before_says_so(lab):
     await nothing_left(host)
 
 
-async def test_a_host_of_a_docker_swarm_is_told_what_to_do_before_anything_starts(lab):
+async def test_a_docker_swarm_host_is_told_what_to_do_before_any_start(lab):
     host, before = lab.hosts[1], await nodes(lab)
     await host.docker("swarm", "init", "--advertise-addr", host.ip)
     try:
@@ -227,7 +227,7 @@ async def test_the_engines_api_is_reached_through_the_manager(lab):
 @long
 @pytest.mark.timeout(150)  # it starts five daemons
 @pytest.mark.usefixtures("token")
-async def test_a_manager_whose_host_is_lost_goes_on_elsewhere_from_a_backup(lab):
+async def test_a_manager_on_a_lost_host_is_restored_elsewhere(lab):
     """Containers run on, and the worker comes once it is told where the manager is. The last test: it stays there."""
     first, second = lab.hosts
     await joined(lab, await join_token(lab), second)

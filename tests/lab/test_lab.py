@@ -58,7 +58,7 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
-async def test_hosts_and_client_reach_each_other_until_the_cable_is_cut():
+async def test_hosts_and_client_reach_each_other_until_cable_is_cut():
     async with Lab("cable", hosts=2, engine=False) as lab:
         first, second = lab.hosts
         assert await reaches(first, second)
@@ -155,7 +155,7 @@ async def test_load_counts_answers_and_failures(connections):
         assert sum(report.errors.values()) == len(report.error_times) == report.sent - report.ok
 
 
-async def test_killed_engine_leaves_containers_and_a_reboot_keeps_only_the_disk():
+async def test_a_killed_engine_leaves_containers_and_a_reboot_the_disk():
     async with Lab("reboot", hosts=2, client=False) as lab:
         host, other = lab.hosts
         container = await host.docker("run", "-d", "web:lab")
@@ -183,7 +183,7 @@ async def test_signals_reach_the_program_and_its_log_is_kept():
         assert process.output() == "waiting\ncaught\n"
 
 
-async def test_a_program_that_does_not_get_ready_is_an_error_with_its_log():
+async def test_a_program_that_is_never_ready_is_an_error_with_its_log():
     async with Lab("ready", hosts=1, client=False, engine=False) as lab:
         with pytest.raises(LabError, match=r"ended with 4(.|\n)*no luck"):
             await lab.hosts[0].spawn("sh", "-c", "echo no luck; exit 4", ready=5)
@@ -214,7 +214,7 @@ async def test_nothing_is_left():
     assert links_here() == links
 
 
-async def test_a_killed_test_takes_its_lab_along_and_the_rest_is_cleaned():
+async def test_a_killed_test_takes_its_lab_along():
     program = """
 import asyncio
 from tests.lab import Lab

@@ -297,7 +297,7 @@ TestLives.settings = settings(max_examples=80, stateful_step_count=40, deadline=
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["free", "had", "left"]), min_size=14, max_size=14))
-def test_a_range_that_tasks_of_a_removed_network_have_is_given_last(parts: list[str]) -> None:
+def test_a_range_still_used_by_tasks_is_given_last(parts: list[str]) -> None:
     pool = IPv4Network("10.9.0.0/20")
     view = Tables()
     view.of(Cluster).put(Cluster(id="c", default_addr_pool=(str(pool),)))

@@ -30,7 +30,7 @@ statuses = st.builds(
 )
 
 
-def test_every_kind_that_is_allowed_is_one_and_lists_what_it_says_it_does() -> None:
+def test_every_allowed_kind_exists_and_lists_what_it_claims() -> None:
     assert set(ALLOWANCES) <= set(MESSAGE_TYPES)
     for kind, allowed in ALLOWANCES.items():
         assert not allowed.entries or allowed.entries in kind.__struct_fields__
@@ -38,7 +38,7 @@ def test_every_kind_that_is_allowed_is_one_and_lists_what_it_says_it_does() -> N
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(statuses, max_size=40))
-def test_all_states_are_reported_in_messages_that_are_small_enough(said: list[TaskStatus]) -> None:
+def test_all_states_are_reported_in_messages_within_bounds(said: list[TaskStatus]) -> None:
     async def report() -> set[str]:
         reporter, heard = Reporter(), set()
         for number, status in enumerate(said):
@@ -61,7 +61,7 @@ def test_all_states_are_reported_in_messages_that_are_small_enough(said: list[Ta
     st.lists(st.integers(0, 20_000).map("é".__mul__), max_size=20),
     st.integers(0, 3000),
 )
-def test_a_hosts_description_is_small_enough_whatever_its_engine_says(
+def test_a_hosts_description_is_bounded_whatever_its_engine_says(
     labels: list[str], plugins: list[str], lacks: list[str], addresses: int
 ) -> None:
     resources = [{"NamedResourceSpec": {"Kind": "gpu", "Value": name}} for name in plugins]
@@ -81,7 +81,7 @@ def test_what_fits_is_the_front_and_no_more_would(entries: Sequence[Message], si
 
 
 @given(st.integers(0, 5000))
-def test_ids_and_names_that_fit_are_a_message_that_is_small_enough(count: int) -> None:
+def test_ids_and_names_within_limits_fit_in_a_message(count: int) -> None:
     ids = fitting([f"sha256:{number:064x}" for number in range(count)])
     nodes = fitting([f"node{number:021}" for number in range(count)])
     assert len(encode(SpareImages(image_ids=ids), 2**63 - 1)) <= SIZES[SpareImages.KIND]

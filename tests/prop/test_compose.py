@@ -110,7 +110,7 @@ def test_arbitrary_text_is_a_document_or_a_compose_error(text: str) -> None:
 
 
 @given(NOISE, NOISE)
-def test_arbitrary_text_inside_a_service_loads_or_is_a_compose_error(key: str, value: str) -> None:
+def test_arbitrary_service_text_loads_or_is_a_compose_error(key: str, value: str) -> None:
     assert well_put(
         lambda: convert(load_texts(f"services:\n  web:\n    image: a\n    {key}: {value}\n"), "st", nothing)
     )
@@ -158,7 +158,7 @@ SERVICE_KEYS = st.sampled_from(
 
 @settings(max_examples=300)
 @given(st.dictionaries(SERVICE_KEYS, TREES, max_size=3))
-def test_arbitrary_values_of_service_keys_load_and_convert_or_are_a_compose_error(service: dict[str, Any]) -> None:
+def test_arbitrary_service_values_convert_or_are_a_compose_error(service: dict[str, Any]) -> None:
     def act() -> None:
         config = load_texts(written({"services": {"web": {"image": "a", **service}}}))
         render(config)
@@ -278,7 +278,7 @@ FILES = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(FILES, FILES, FILES)
-def test_merging_is_associative_where_nothing_is_set_back_to_zero(one: Any, two: Any, three: Any) -> None:
+def test_merging_is_associative_unless_something_is_reset(one: Any, two: Any, three: Any) -> None:
     flat = load_texts(written(one), written(two), written(three))
     first_two = render(load_texts(written(one), written(two)))
     last_two = render(load_texts(written(two), written(three)))
@@ -287,7 +287,7 @@ def test_merging_is_associative_where_nothing_is_set_back_to_zero(one: Any, two:
 
 
 @given(FILES)
-def test_merging_a_file_with_itself_or_with_nothing_changes_nothing(tree: Any) -> None:
+def test_merging_a_file_with_itself_or_nothing_changes_nothing(tree: Any) -> None:
     alone = as_tree(load_texts(written(tree)))
     assert as_tree(load_texts(written(tree), written(tree))) == alone
     assert as_tree(load_texts(written(tree), "services: {}")) == alone

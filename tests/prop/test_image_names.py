@@ -28,7 +28,7 @@ said = st.lists(few | names | st.text(max_size=12) | st.just("<none>:<none>"), m
 
 
 @given(names)
-def test_a_name_has_one_form_and_its_docker_hub_spellings_have_it_too(name: str) -> None:
+def test_a_name_and_its_docker_hub_spellings_have_one_form(name: str) -> None:
     full = full_name(name)
     assert full_name(full) == full
     if (
@@ -41,7 +41,7 @@ def test_a_name_has_one_form_and_its_docker_hub_spellings_have_it_too(name: str)
 
 
 @given(names)
-def test_an_engines_own_name_is_a_reference_that_leads_back_to_it(name: str) -> None:
+def test_an_engines_own_name_is_a_reference_back_to_it(name: str) -> None:
     own = own_name("h1.node", name)
     if not is_image(name):
         return

@@ -119,7 +119,7 @@ def check_leaves(message: object) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.__name__)
-def test_whatever_is_said_what_is_believed_is_bounded_printable_and_finite(kind: type[Message]) -> None:
+def test_accepted_reports_are_bounded_printable_and_finite(kind: type[Message]) -> None:
     tables = hearings.world()
 
     @settings(max_examples=80, deadline=None)

@@ -33,7 +33,7 @@ actions = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(total=st.integers(0, 6), concurrent=st.integers(0, 4), what=actions)
-def test_never_more_at_once_than_allowed_and_no_slot_completes_twice(
+def test_parallelism_is_respected_and_no_slot_completes_twice(
     total: int, concurrent: int, what: list[tuple[str, int]]
 ) -> None:
     world = world_of(total, concurrent)
@@ -100,7 +100,7 @@ def test_a_due_time_never_begins_two_executions(gaps: list[float], concurrency: 
     begin=st.integers(1_770_000_000, 1_810_000_000),
     steps=st.lists(st.integers(1, 90_000), min_size=1, max_size=12),
 )
-def test_looked_at_whenever_each_due_time_is_found_at_most_once_and_the_last_never_missed(
+def test_each_due_time_is_found_once_and_the_last_is_not_missed(
     expression: str, zone: str, begin: int, steps: list[int]
 ) -> None:
     found, last, now = [], float(begin), float(begin)

@@ -17,7 +17,7 @@ from tests.unit.manager.cli.progress.test_judgement import MONITOR, RUNNING, ser
         max_size=12,
     ),
 )
-def test_converged_is_only_said_when_every_slot_runs_and_none_too_many(
+def test_converged_needs_every_slot_running_and_none_too_many(
     replicas: int, made: list[tuple[int, TaskState, TaskState]]
 ):
     tasks = [task(slot, state, desired=desired, number=n) for n, (slot, state, desired) in enumerate(made)]

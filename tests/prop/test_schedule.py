@@ -207,7 +207,7 @@ def nobody_waits_in_vain(view: Tables) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(view=worlds())
-def test_the_same_state_gives_the_same_decision_whatever_its_history(view: Tables) -> None:
+def test_the_same_state_gives_the_same_decision(view: Tables) -> None:
     load = ClusterLoad.of(view)
     other = ClusterLoad()
     for value in reversed([*view.networks, *view.nodes, *view.tasks]):

@@ -61,9 +61,7 @@ def test_after_a_stream_hello_every_byte_is_kept(first: bytes, second: bytes, cu
 
 @settings(deadline=None, max_examples=300)
 @given(messages, st.data())
-def test_a_damaged_frame_is_another_frame_or_an_error_never_anything_else(
-    message: Message, data: st.DataObject
-) -> None:
+def test_a_damaged_frame_is_another_frame_or_an_error(message: Message, data: st.DataObject) -> None:
     frame = bytearray(encode(message))  # type: ignore[arg-type]
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))

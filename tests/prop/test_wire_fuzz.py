@@ -105,7 +105,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_hundred_thousand_malformed_frames_each_end_their_connection_and_leave_nothing() -> None:
+async def test_malformed_frames_end_their_connection_and_leave_nothing() -> None:
     rng = random.Random(20)
     opened: list[StreamChannel] = []
     ended = {True: 0, False: 0}
@@ -175,7 +175,7 @@ async def attack(server: Server, pki: Pki, rng: random.Random, sort: Callable[[r
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_live_manager_is_not_disturbed_by_malformed_frames_of_others(tmp_path: Path) -> None:
+async def test_malformed_frames_do_not_disturb_a_live_manager(tmp_path: Path) -> None:
     rng = random.Random(21)
     pki = Pki(tmp_path)
     async with served_dispatcher(pki) as (dispatcher, server):

@@ -103,7 +103,7 @@ def test_a_spike_is_not_followed() -> None:
     clock.run(story())
 
 
-def test_a_new_manager_takes_nothing_away_before_it_has_seen_enough() -> None:
+def test_a_new_manager_scales_down_only_after_enough_samples() -> None:
     async def story() -> None:
         async with site() as here:
             here.load = 1.5
@@ -118,7 +118,7 @@ def test_a_new_manager_takes_nothing_away_before_it_has_seen_enough() -> None:
     clock.run(story())
 
 
-def test_what_is_not_measured_takes_nothing_away_but_a_lost_host_does_not_hold_it_up() -> None:
+def test_missing_samples_block_scaling_down_a_lost_host_does_not() -> None:
     async def story() -> None:
         async with site() as here:
             here.load = 1.5

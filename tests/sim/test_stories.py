@@ -92,7 +92,7 @@ async def lost_host() -> None:
         await until(cluster, lambda: settled(cluster), 5)
 
 
-def test_a_lost_hosts_tasks_run_elsewhere_within_four_seconds_and_its_strays_stop() -> None:
+def test_a_lost_hosts_tasks_run_elsewhere_in_four_seconds() -> None:
     clock.run(lost_host())
 
 
@@ -114,7 +114,7 @@ async def two_of_a_name() -> None:
         assert not cluster.hosts["node2"].containers
 
 
-def test_of_two_hosts_of_one_name_the_first_has_the_tasks_until_it_is_removed() -> None:
+def test_of_two_hosts_of_one_name_the_first_has_the_tasks() -> None:
     clock.run(two_of_a_name())
 
 
@@ -138,7 +138,7 @@ async def lost_engine() -> None:
         await until(cluster, lambda: settled(cluster), 5)
 
 
-def test_a_host_that_says_it_has_no_engine_has_its_tasks_replaced_at_once() -> None:
+def test_tasks_of_a_host_without_an_engine_are_replaced_at_once() -> None:
     clock.run(lost_engine())
 
 
@@ -175,7 +175,7 @@ def test_an_agent_that_stays_away_has_its_tasks_replaced() -> None:
     assert len(new) == 3
 
 
-def test_the_tasks_of_a_host_that_is_shut_down_are_replaced_at_once() -> None:
+def test_tasks_of_a_host_that_shuts_down_are_replaced_at_once() -> None:
     replaced_at, new = clock.run(absent_agent(10, with_host=True))
     assert 0 < replaced_at < 2
     assert len(new) == 3
@@ -250,7 +250,7 @@ def _state(cluster: Cluster) -> str:
     return web.update_status.state if web is not None and web.update_status is not None else ""
 
 
-def test_a_manager_killed_in_the_middle_of_a_deploy_loses_nothing() -> None:
+def test_a_manager_killed_during_a_deploy_loses_nothing() -> None:
     async def story() -> None:
         async with cluster_of(4, commit=0.05) as cluster:
             await cluster.create(service(40))
@@ -325,7 +325,7 @@ def executions(cluster: Cluster) -> list[int]:
     return sorted(task.job_iteration.index for task in cluster.view.tasks if task.job_iteration is not None)
 
 
-def test_a_due_time_that_passes_while_no_manager_runs_is_made_up_for_once() -> None:
+def test_a_due_time_without_a_manager_is_made_up_for_once() -> None:
     async def story() -> None:
         async with cluster_of(2) as cluster:
             await cluster.create(scheduled("* * * * *", "forbid"))
@@ -344,7 +344,7 @@ def test_a_due_time_that_passes_while_no_manager_runs_is_made_up_for_once() -> N
     clock.run(story())
 
 
-def test_executions_beside_each_other_all_complete_whatever_becomes_of_managers() -> None:
+def test_overlapping_executions_complete_whatever_managers_do() -> None:
     async def story() -> None:
         async with cluster_of(3) as cluster:
             cluster.habits.lifetime = 60.0
@@ -499,5 +499,5 @@ async def rotated_in_place() -> None:
         assert {task.id for task in _tasks(cluster, "web")} == before
 
 
-def test_secrets_change_in_running_containers_and_an_agent_that_was_away_catches_up() -> None:
+def test_secrets_change_in_containers_and_absent_agents_catch_up() -> None:
     clock.run(rotated_in_place())

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.unit.test_names import names
+
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "security.md"
 # `test_file.py::test_name`
@@ -14,7 +16,7 @@ _FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 def defined(file: str) -> Iterator[str]:
     """Yield the tests in all files of a name."""
     for path in (PROJECT / "tests").rglob(file):
-        yield from re.findall(r"^(?:async def |def )?(test_\w+)(?: =|\()", path.read_text(), re.MULTILINE)
+        yield from names(path.read_text())
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -224,7 +224,7 @@ def test_2_a_worker_has_no_address_that_is_not_its_own(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["127.0.0.1", "::1", "169.254.1.1", "192.0.2.11"])
-def test_2_a_host_does_not_join_with_an_address_that_is_not_its_own(said: str) -> None:
+def test_2_a_host_does_not_join_with_an_address_of_another(said: str) -> None:
     async def story() -> None:
         async with attacked(hello=False) as (world, _):
             try:
@@ -354,7 +354,7 @@ def test_4_a_containers_name_for_itself_is_no_name_of_the_world(name: str) -> No
 
 
 @pytest.mark.parametrize("by", ["hello", "report"])
-def test_5_a_worker_that_takes_anothers_hostname_gets_none_of_its_secrets(by: str) -> None:
+def test_5_taking_anothers_hostname_yields_none_of_its_secrets(by: str) -> None:
     async def story() -> None:
         async with attacked(hello=False) as (world, mallory):
             secret = await world.secret("key", "c2VjcmV0")
@@ -391,14 +391,14 @@ async def _a_join_with_anothers_name() -> None:
         await world.remove("vault")
 
 
-test_5_a_host_that_joins_under_a_taken_name_gets_none_of_its_tasks = simulated(_a_join_with_anothers_name)
+test_5_a_host_that_joins_with_a_taken_name_gets_no_tasks = simulated(_a_join_with_anothers_name)
 
 
 # --- 6. Numbers and sizes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", [math.nan, math.inf, -math.inf, 1e300, -1e300, 1e12, -1.0, 253402300800.0])
-def test_6_no_time_that_a_worker_says_keeps_others_from_the_list_of_tasks(when: float) -> None:
+def test_6_a_workers_timestamps_do_not_hide_others_tasks(when: float) -> None:
     async def story() -> None:
         async with attacked() as (world, mallory):
             task = await mallory.task_of("web")

@@ -91,7 +91,7 @@ async def _secrets_of_others() -> None:
         await world.remove("vault", "bait")
 
 
-test_it_is_sent_no_secret_of_a_task_that_was_not_placed_on_it = simulated(_secrets_of_others)
+test_it_is_sent_no_secret_of_a_task_placed_elsewhere = simulated(_secrets_of_others)
 
 
 # --- holding others up ------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ async def _replaced(world: World, service: str) -> float:
 
 
 @pytest.mark.parametrize("how", ["never", "late", "catches up each time"])
-def test_a_node_that_is_slow_to_say_that_it_has_applied_holds_up_others_for_seconds_in_all(how: str) -> None:
+def test_a_node_slow_to_confirm_delays_others_only_briefly(how: str) -> None:
     """Containers stop when no node sends to them any more: a node that says so late is soon not waited for."""
 
     async def story() -> None:
@@ -177,7 +177,7 @@ async def _rejects_everything() -> None:
         await world.remove("many")
 
 
-test_a_node_that_rejects_everything_does_not_keep_services_from_running = simulated(_rejects_everything)
+test_a_node_that_rejects_everything_does_not_stop_services = simulated(_rejects_everything)
 
 
 async def _holds_everything() -> None:
@@ -193,7 +193,7 @@ test_images_that_it_says_it_holds_change_nothing_for_others = simulated(_holds_e
 
 
 @pytest.mark.parametrize("how", ["goodbye", "host goes down", "unfit", "breaks off"])
-def test_a_node_that_comes_and_goes_all_the_time_disturbs_no_other(how: str) -> None:
+def test_a_flapping_node_does_not_disturb_others(how: str) -> None:
     async def story() -> None:
         async with attacked() as (world, mallory):
             await world.service("calm", on=("alice", "bob"))
@@ -303,7 +303,7 @@ def _count_plans(worker: Any) -> Any:
     return lambda: begun[0]
 
 
-test_a_task_that_changes_all_the_time_does_not_keep_hosts_busy = simulated(_toggles)
+test_a_task_that_always_changes_does_not_keep_hosts_busy = simulated(_toggles)
 
 
 # --- lies about what is its own, that reach further ------------------------------------------------------------------
@@ -538,7 +538,7 @@ async def _container_of_another() -> None:
         await world.remove("vault")
 
 
-test_a_task_does_not_have_the_container_of_another_nodes_task = simulated(_container_of_another)
+test_a_task_does_not_have_a_container_of_another_nodes_task = simulated(_container_of_another)
 
 
 async def _listed_by_others() -> None:

@@ -192,7 +192,7 @@ def decided(nodes: list[Node], config: ManagerConfig) -> tuple[ManagerConfig, di
     return config, after, [node.id for node in decision.remove]
 
 
-def test_workers_are_waited_for_and_come_with_whatever_certificate_they_have():
+def test_workers_are_awaited_with_any_certificate_they_have():
     left = worker_node("left", "192.0.2.8", "down", serials=())
     down = worker_node("down", "192.0.2.9", "down")
     _, put, _ = decided([manager_node(agent=True), worker_node("w1", "192.0.2.7"), left, down], CONFIG)

@@ -87,7 +87,7 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, monke
         await create(DataDir(tmp_path))
 
 
-async def test_what_a_broken_init_left_does_not_hinder_the_next_and_strangers_files_stay(tmp_path: Path) -> None:
+async def test_a_broken_init_does_not_block_the_next_and_spares_others(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     data.store.write_bytes(b"half a database")
     (tmp_path / "notes.txt").write_text("mine")

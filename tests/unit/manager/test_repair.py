@@ -100,7 +100,7 @@ def test_a_whole_store_is_said_to_be_whole(data: DataDir) -> None:
         stopped(data)
 
 
-def test_what_a_cut_log_has_lost_is_told_and_given_up_when_a_person_says_so(data: DataDir) -> None:
+def test_a_truncated_logs_loss_is_told_and_accepted_by_a_person(data: DataDir) -> None:
     cut_log(data)
     before = files(data)
     told = run(data, "repair")
@@ -135,7 +135,7 @@ def test_what_a_cut_log_has_lost_is_told_and_given_up_when_a_person_says_so(data
     assert run(data, "repair").exit_code == 0
 
 
-def test_objects_that_cannot_be_read_are_named_and_the_others_kept(data: DataDir) -> None:
+def test_unreadable_objects_are_named_and_the_others_kept(data: DataDir) -> None:
     stopped(data)
     content = data.store.read_bytes()
     data.store.write_bytes(content.replace(b"11" * 200, b"1!" * 200))
@@ -205,7 +205,7 @@ def test_without_a_manager_there_is_nothing_to_repair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", range(8))
-def test_an_interruption_leaves_a_damaged_store_damaged_or_the_new_one(
+def test_an_interrupted_repair_leaves_the_old_or_the_new_store(
     data: DataDir, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """Power may fail between any two of the moves: what was lost must not be forgotten."""
@@ -238,7 +238,7 @@ def test_an_interruption_leaves_a_damaged_store_damaged_or_the_new_one(
     assert run(data, "repair", "--accept-loss").exit_code == 0
 
 
-def test_a_daemon_with_a_damaged_store_says_so_and_is_not_started_again(data: DataDir) -> None:
+def test_a_daemon_with_a_damaged_store_says_so_and_stays_stopped(data: DataDir) -> None:
     cut_log(data)
     command = [sys.executable, "-m", "manager.main", "run", "--data-dir", str(data.path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

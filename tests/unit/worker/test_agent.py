@@ -69,7 +69,7 @@ async def test_starting_takes_no_call_too_many():
 
 
 @virtual
-async def test_the_end_of_a_removed_task_is_not_stored_for_a_worker_that_starts_anew_finds_it_gone():
+async def test_a_removed_tasks_end_is_not_stored():
     w = world()
     async with w.running():
         await w.assign(make_task())
@@ -109,7 +109,7 @@ async def test_a_replacement_is_prepared_and_waits():
 
 
 @virtual
-async def test_shutdown_leaves_the_load_balancer_first_and_keeps_the_container():
+async def test_shutdown_leaves_the_balancer_first_and_keeps_containers():
     w = world()
     async with w.running():
         task = make_task()
@@ -123,7 +123,7 @@ async def test_shutdown_leaves_the_load_balancer_first_and_keeps_the_container()
 
 
 @virtual
-async def test_a_program_that_ignores_the_signal_is_killed_after_its_grace():
+async def test_a_program_that_ignores_the_signal_is_killed_after_grace():
     w = world({"web": Program(stop_takes=60)})
     async with w.running():
         task = make_task(container=ContainerSpec(stop_grace_period=3 * SECOND))
@@ -153,7 +153,7 @@ async def test_removal_is_reported_when_nothing_is_left():
 
 
 @virtual
-async def test_a_removal_that_the_engine_tells_of_before_it_answers_is_not_looked_at_again():
+async def test_a_removal_reported_before_its_answer_is_not_inspected():
     w = world()
     remove = w.engine.remove
 
@@ -187,7 +187,7 @@ async def test_a_task_that_the_manager_drops_is_removed_without_a_word():
 
 
 @virtual
-async def test_a_task_runs_when_its_program_listens_on_its_published_ports():
+async def test_a_task_runs_when_its_program_listens_on_published_ports():
     w = world()
     w.networks.silent = (80,)
     async with w.running():
@@ -353,7 +353,7 @@ def test_a_bug_in_deciding_a_task_holds_up_no_other(monkeypatch):
 
 
 @virtual
-async def test_a_container_that_the_engine_cannot_show_holds_up_its_own_task_only():
+async def test_a_container_the_engine_cannot_show_blocks_only_its_task():
     w = world()
     inspect = w.engine.inspect
 
@@ -379,7 +379,7 @@ async def test_a_container_that_the_engine_cannot_show_holds_up_its_own_task_onl
 
 
 @virtual
-async def test_one_image_is_pulled_once_for_many_tasks_with_the_credentials():
+async def test_one_image_is_pulled_once_for_many_tasks():
     w = world({}, registry={"web": Program()}, pull_seconds=5)
     async with w.running():
         w.agent.authorised(RegistryAuth(service_id="s1", auth='{"username": "me"}'))
@@ -390,7 +390,7 @@ async def test_one_image_is_pulled_once_for_many_tasks_with_the_credentials():
 
 
 @virtual
-async def test_a_service_without_credentials_does_not_fail_the_pull_of_one_that_has_them():
+async def test_a_pull_without_credentials_does_not_fail_one_with_them():
     w = world({}, registry={"web": Program()}, pull_seconds=5)
     pull = w.engine.pull
 
@@ -573,7 +573,7 @@ async def test_an_engine_restart_fails_the_tasks_that_died_with_it():
 
 
 @virtual
-async def test_an_engine_restart_that_keeps_containers_alive_changes_nothing():
+async def test_an_engine_restart_with_live_restore_changes_nothing():
     w = world()
     async with w.running():
         await w.assign(make_task())
@@ -639,7 +639,7 @@ def holding(w, name: str) -> asyncio.Event:
 @pytest.mark.parametrize(
     ("name", "doing", "state"), [("create", "creating", S.PREPARING), ("start", "starting", S.STARTING)]
 )
-def test_a_task_says_what_the_engine_is_late_with_and_takes_it_back(name: str, doing: str, state: TaskState):
+def test_a_task_reports_a_slow_engine_call_and_takes_it_back(name: str, doing: str, state: TaskState):
     async def story() -> None:
         w = world({"web": Program(healthy_after=5)})
         free = holding(w, name)
@@ -677,7 +677,7 @@ async def test_a_task_says_what_it_waits_for_of_its_hosts_network():
 
 
 @virtual
-async def test_stops_and_removals_that_are_late_say_so_and_an_ended_task_keeps_its_reason():
+async def test_late_stops_say_so_and_an_ended_task_keeps_its_reason():
     w = world({"web": Program(), "bad": Program(exits_after=1, exit_code=3)})
     stop, remove = holding(w, "stop"), holding(w, "remove")
     async with w.running():
@@ -762,7 +762,7 @@ async def test_a_name_that_somebody_elses_container_has_is_refused():
 
 
 @virtual
-async def test_a_host_goes_on_though_some_tasks_are_stuck_in_its_engine():
+async def test_a_host_goes_on_though_some_tasks_hang_in_its_engine():
     w = world()
     free = holding(w, "start")
     places = calls_at_once(os.cpu_count() or 1)
@@ -784,7 +784,7 @@ async def test_a_host_goes_on_though_some_tasks_are_stuck_in_its_engine():
 
 
 @virtual
-async def test_without_a_manager_a_task_is_kept_alive_and_nothing_is_reported():
+async def test_without_a_manager_a_task_is_kept_alive_unreported():
     w = world({"web": Program(exits_after=100, exit_code=1)})
     async with w.running():
         await w.assign(make_task(restart_policy=RestartPolicy(delay=5 * SECOND)))
@@ -833,7 +833,7 @@ async def test_addresses_are_reported_by_network_id():
 
 
 @virtual
-async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
+async def test_the_host_describes_itself_and_reports_a_missing_engine():
     w = world()
     async with w.running() as agent:
         await agent.ready()
@@ -854,7 +854,7 @@ async def test_the_host_describes_itself_and_says_when_the_engine_is_gone():
 
 
 @virtual
-async def test_what_a_worker_says_first_stays_small_however_much_it_holds():
+async def test_a_workers_first_report_stays_small():
     """A manager takes no large first frame: a worker that said one would be locked out."""
     w = world()
     async with w.running() as agent:
@@ -894,7 +894,7 @@ async def test_what_the_host_lacks_is_told_when_it_changes():
 
 
 @virtual
-async def test_what_the_networks_lack_is_told_at_once_and_without_asking_the_engine():
+async def test_missing_networks_are_reported_without_asking_the_engine():
     w = world()
     async with w.running() as agent:
         await agent.ready()
@@ -934,7 +934,7 @@ async def test_assignments_for_another_set_are_refused():
 
 
 @virtual
-async def test_a_task_from_before_waits_until_the_host_is_known_to_its_templates():
+async def test_an_old_task_waits_until_its_templates_know_the_host():
     w = world()
     spec = ContainerSpec(hostname="{{.Node.Hostname}}")
     w.engine.fall()

@@ -24,7 +24,7 @@ def endpoint(**addresses: str) -> ServiceEndpoint:
     return ServiceEndpoint(service_id="s1", name="web", backends=tuple(backends))
 
 
-def test_a_task_that_no_folder_and_container_can_be_named_after_is_rejected_and_the_others_run():
+def test_a_task_with_an_unusable_id_is_rejected_and_others_run():
     async def story() -> None:
         world = World()
         async with world.running():
@@ -43,7 +43,7 @@ def test_a_task_that_no_folder_and_container_can_be_named_after_is_rejected_and_
     run_virtual(story())
 
 
-def test_what_cannot_be_used_is_counted_and_told_without_its_own_words():
+def test_the_unusable_is_counted_and_reported_without_its_words():
     async def story() -> None:
         world = World()
         async with world.running() as agent:
@@ -64,7 +64,7 @@ def test_what_cannot_be_used_is_counted_and_told_without_its_own_words():
     run_virtual(story())
 
 
-def test_news_of_others_leave_what_is_refused_refused_and_say_nothing_new():
+def test_news_of_others_keep_refusals_and_report_nothing_new():
     async def story() -> None:
         world = World()
         async with world.running() as agent:

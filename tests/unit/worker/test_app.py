@@ -24,7 +24,7 @@ def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespac
     )
 
 
-async def test_who_hears_that_the_worker_is_ready_can_read_who_welcomed_it(tmp_path):
+async def test_readiness_is_told_after_the_managers_address_is_written(tmp_path):
     data = DataDir(tmp_path)
     daemon, told_of = parts(data)
     read = asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, mon
     assert data.load().managers == ("new:2377",)
 
 
-async def test_the_first_manager_is_told_of_at_once_and_what_comes_after_in_its_time(tmp_path, monkeypatch):
+async def test_the_first_manager_is_reported_at_once_and_others_later(tmp_path, monkeypatch):
     monkeypatch.setattr("worker.app.STATUS_SECONDS", 3600)
     monkeypatch.setattr("worker.app.FIRST_STATUS_SECONDS", 0)
     data = DataDir(tmp_path)

@@ -14,7 +14,7 @@ def test_a_complete_set_replaces_all():
     assert (list(second.tasks), second.number, second.node_number) == (["b"], 9, 0)
 
 
-def test_an_incremental_one_changes_what_it_names_and_keeps_the_rest():
+def test_an_incremental_set_changes_what_it_names_only():
     first = AssignmentSet().apply(
         complete(
             tasks=(make_task("a"), make_task("b")),
@@ -40,7 +40,7 @@ def test_an_incremental_one_changes_what_it_names_and_keeps_the_rest():
     assert second.node_number == 3
 
 
-def test_what_the_node_is_called_holds_until_another_name_or_a_complete_set_comes():
+def test_a_nodes_name_holds_until_another_or_a_complete_set():
     first = AssignmentSet().apply(complete(1, hostname="web-3"))
     second = first.apply(Assignments(complete=False, applies_to=1, results_in=2))
     third = second.apply(Assignments(complete=False, applies_to=2, results_in=3, hostname="web-4"))

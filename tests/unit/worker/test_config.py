@@ -79,7 +79,7 @@ def test_wiping_removes_ours_and_nothing_else(tmp_path):
     assert not data.path.exists()
 
 
-def test_a_directory_that_takes_no_files_is_said_and_not_left_behind(tmp_path, monkeypatch):
+def test_an_unwritable_directory_is_reported_and_not_left_behind(tmp_path, monkeypatch):
     def refuse(**_):
         raise OSError(errno.EROFS, "Read-only file system")
 

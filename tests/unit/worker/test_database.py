@@ -104,12 +104,12 @@ async def test_nothing_is_left_on_disk_of_configs_that_are_gone(path, removal):
     assert not found()
 
 
-async def test_the_place_in_the_cluster_outlives_messages_that_say_only_a_part_of_it(path):
+async def test_membership_survives_messages_with_only_a_part_of_it(path):
     found = await saved(path, FULL, Assignments(complete=False, applies_to=7, results_in=8, node_number=6))
     assert (found.node_number, found.address_pools, found.data_path_port) == (6, ("10.0.0.0/8",), 5789)
 
 
-async def test_a_place_that_was_written_before_there_were_data_path_ports_is_read(path):
+async def test_a_membership_stored_without_data_path_ports_is_read(path):
     await saved(path, FULL)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         place = msgspec.msgpack.encode((5, ("10.0.0.0/8",)))

@@ -111,7 +111,7 @@ def test_starting_a_worker_that_runs_leaves_it_alone(data):
     assert not (data.path / "daemon.pid").exists()
 
 
-def test_a_worker_that_does_not_start_says_why_and_keeps_what_it_has(data):
+def test_a_worker_that_does_not_start_says_why_and_keeps_data(data):
     said = run("start", "--data-dir", str(data.path))
     assert said.exit_code == 1
     assert said.stderr.startswith("Error: swarm-worker ended while starting: Error: ")

@@ -117,5 +117,5 @@ def test_from_assignment_to_removal():
     run_virtual(_from_assignment_to_removal())
 
 
-def test_a_node_that_was_removed_from_the_cluster_stops_its_tasks():
+def test_a_node_removed_from_the_cluster_stops_its_tasks():
     run_virtual(_a_node_that_was_removed())

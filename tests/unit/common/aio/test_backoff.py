@@ -3,7 +3,7 @@ import random
 from common.aio.steady import Backoff
 
 
-def test_delays_double_to_the_limit_in_their_upper_half_and_begin_again() -> None:
+def test_delays_double_up_to_the_limit_with_jitter_and_reset() -> None:
     backoff = Backoff(0.5, 8.0, random.Random(3))
     for ceiling in (0.5, 1, 2, 4, 8, 8, 8):
         assert ceiling / 2 <= backoff.next() <= ceiling

@@ -17,7 +17,7 @@ def test_a_burst_then_one_a_period_and_never_more_than_the_burst() -> None:
     assert [limit.allow("a", 1102.1) for _ in range(4)] == [True, True, True, False]
 
 
-def test_keys_do_not_share_a_bucket_and_a_good_attempt_is_given_back() -> None:
+def test_keys_have_own_buckets_and_good_attempts_are_refunded() -> None:
     limit = RateLimit(Rate(burst=1, per_second=0.1))
     assert limit.allow("a", 1.0)
     assert limit.allow("b", 1.0)
@@ -54,7 +54,7 @@ def test_a_debt_is_paid_off_with_time() -> None:
 
 
 @given(st.lists(st.tuples(pauses, amounts)))
-def test_what_is_spent_without_debt_never_passes_the_burst_and_what_came_back(steps: list[tuple[float, float]]) -> None:
+def test_spending_without_debt_never_exceeds_burst_and_refill(steps: list[tuple[float, float]]) -> None:
     rate = Rate(burst=1000, per_second=3)
     bucket, now, spent = TokenBucket(rate, 0.0), 0.0, 0.0
     for pause, amount in steps:
@@ -74,7 +74,7 @@ def test_who_waits_as_long_as_told_is_out_of_debt(steps: list[tuple[float, float
 
 
 @given(st.lists(st.tuples(pauses, amounts)))
-def test_who_keeps_half_the_rate_is_never_in_debt_however_it_is_delayed_within_the_burst(
+def test_half_the_rate_is_never_in_debt_despite_delays(
     steps: list[tuple[float, float]],
 ) -> None:
     """A sender that paces itself stays within its receiver's budget, though all of its last seconds come at once."""

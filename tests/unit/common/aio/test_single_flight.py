@@ -37,7 +37,7 @@ def test_each_is_served_by_a_round_that_began_after_it_asked() -> None:
     assert run_virtual(scenario()) == [1.1, 1.1, 1.3, 1.3, 6.1]
 
 
-def test_an_error_is_everybodys_and_one_that_gives_up_ends_nothing() -> None:
+def test_an_error_reaches_all_callers_and_one_may_be_cancelled() -> None:
     async def scenario() -> None:
         work = Work()
         rounds = Rounds(work, 0.1)

@@ -39,7 +39,7 @@ def set_mode(daemon: Daemon, mode: str) -> None:
     (daemon.data_dir / "mode").write_text(mode)
 
 
-def test_start_returns_when_it_is_ready_and_stop_when_it_has_ended(daemon: Daemon) -> None:
+def test_start_returns_when_ready_and_stop_when_ended(daemon: Daemon) -> None:
     set_mode(daemon, "ready")
     daemon.start(timeout=20)
     pid = daemon.pid()

@@ -25,7 +25,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_private_and_one_that_cannot_be_is_said_in_words(tmp_path: Path) -> None:
+def test_a_folder_is_private_or_the_error_says_why_not(tmp_path: Path) -> None:
     path = tmp_path / "var" / "data"
     private_folder(path)
     private_folder(path)

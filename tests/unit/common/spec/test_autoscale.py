@@ -39,7 +39,7 @@ def test_a_policy_is_read() -> None:
         ("min=1,max=3,cpu=70%,down=2h", "down to be at most 1h"),
     ],
 )
-def test_what_is_not_understood_is_an_error_that_says_what_is_expected(text: str, words: str) -> None:
+def test_an_invalid_value_is_an_error_that_says_what_is_expected(text: str, words: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         extensions.read({autoscale.LABEL: text})
     assert caught.value.message.startswith(f"label {autoscale.LABEL}: expected ")

@@ -15,7 +15,7 @@ from common.text.terminal import printable, quote
         ("a\u00a0b\u2028c", "a b c"),
     ],
 )
-def test_control_characters_and_changes_of_direction_are_replaced(text: str, shown: str) -> None:
+def test_control_and_direction_characters_are_replaced(text: str, shown: str) -> None:
     assert printable(text, 1000) == shown
     assert printable(shown, 1000) is shown
 

@@ -19,11 +19,11 @@ from tests.fakes.virtual_loop import run_virtual
         ("/run/socket", "/run/socket"),
     ],
 )
-def test_a_host_has_one_ipv4_address_or_a_network_of_ipv6_addresses(address: str, source: str) -> None:
+def test_a_host_is_one_ipv4_address_or_an_ipv6_network(address: str, source: str) -> None:
     assert source_of(address) == source
 
 
-def test_vain_connections_of_an_address_are_few_and_no_others_pay_for_them() -> None:
+def test_an_addresss_failed_connections_are_limited_for_it_alone() -> None:
     admission = Admission()
     for _ in range(int(VAIN.burst)):
         assert admission.lets_in("10.0.0.1", 100.0)
@@ -33,7 +33,7 @@ def test_vain_connections_of_an_address_are_few_and_no_others_pay_for_them() -> 
     assert admission.lets_in("10.0.0.1", 100.0 + 1 / VAIN.per_second)
 
 
-def test_handshakes_of_one_address_wait_for_each_other_and_those_of_another_do_not() -> None:
+def test_handshakes_of_one_address_queue_and_others_do_not_wait() -> None:
     async def story() -> None:
         admission = Admission()
         at_once = most = 0
@@ -58,7 +58,7 @@ def test_handshakes_of_one_address_wait_for_each_other_and_those_of_another_do_n
     run_virtual(story())
 
 
-def test_who_waits_for_a_handshake_are_bounded_of_an_address_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_handshakes_are_bounded_per_address_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         admission = Admission()
         gone = asyncio.Event()

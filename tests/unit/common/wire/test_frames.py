@@ -67,7 +67,7 @@ def test_frames_wait_as_bytes_until_they_are_asked_for() -> None:
         decoder.next()
 
 
-def test_a_kind_that_may_not_be_said_or_is_too_large_is_refused_before_its_body_is_read() -> None:
+def test_a_forbidden_or_large_kind_is_refused_before_its_body() -> None:
     """The body would not pass: that nobody says so shows that nobody has looked."""
     decoder = FrameDecoder()
     decoder.feed(b"\x93\x0c\x00\x81\xa1x\xa5" + b"y" * 5)

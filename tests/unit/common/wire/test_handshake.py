@@ -91,7 +91,7 @@ def test_who_may_not(peer: PeerInfo, first: AnyMessage, error: type[SwarmError])
         admit(first, peer, "c1")
 
 
-def test_the_release_of_a_worker_is_told_as_text_that_does_nothing() -> None:
+def test_a_workers_release_is_reported_as_harmless_text() -> None:
     description = NodeDescription(agent_version="1.0\x1b[2J" + "x" * 100_000)
     with pytest.raises(FailedPrecondition) as caught:
         admit(Hello(protocol=PROTOCOL_VERSION + 1, description=description), WORKER, "c1")
@@ -114,11 +114,11 @@ def test_a_refusal_becomes_the_same_error_on_the_other_side(error: SwarmError) -
     assert back.message == "why"
 
 
-def test_a_refusal_of_a_kind_that_is_not_known_here_is_still_an_error() -> None:
+def test_a_refusal_of_an_unknown_kind_is_still_an_error() -> None:
     assert error_of_refusal(Refused(code="FromTheFuture", message="why")).message == "why"
 
 
-def test_an_hour_of_skew_is_borne_and_more_is_told_with_both_times() -> None:
+def test_an_hour_of_skew_is_tolerated_and_more_is_reported() -> None:
     assert clock_skew_error(3600, 0.0) is None
     assert clock_skew_error(0.0, 3600) is None
     error = clock_skew_error(1_700_000_000.0 + 2.5 * 86400, 1_700_000_000.0)
@@ -160,7 +160,7 @@ def test_answers_of_another_kind_are_a_protocol_error() -> None:
 
 
 @pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), float("inf"), 1e9])
-def test_a_manager_that_wants_no_possible_sign_of_life_is_not_served(heartbeat: float) -> None:
+def test_a_manager_with_an_impossible_heartbeat_is_not_served(heartbeat: float) -> None:
     reply = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n", heartbeat=heartbeat, managers=())
     with pytest.raises(ProtocolError, match="expects a sign of life every"):
         check_welcome(reply)

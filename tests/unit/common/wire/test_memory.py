@@ -10,7 +10,7 @@ from common.wire.messages import Heartbeat, RegistryAuth, StatusAck
 from tests.fakes.virtual_loop import run_virtual
 
 
-async def test_each_end_sees_the_other_and_messages_keep_order_and_number() -> None:
+async def test_both_ends_see_each_other_and_messages_keep_their_order() -> None:
     client = PeerInfo(Identity("w1", "swarm-worker", "c"), "10.0.0.2", "10.0.0.1")
     near, far = memory_channel_pair(client)
     assert far.peer == client
@@ -19,7 +19,7 @@ async def test_each_end_sees_the_other_and_messages_keep_order_and_number() -> N
     assert [(await far.receive()).id for _ in range(10)] == list(range(10))
 
 
-async def test_what_was_sent_before_a_close_arrives_and_after_a_drop_is_lost() -> None:
+async def test_sent_messages_survive_a_close_but_not_a_drop() -> None:
     near, far = memory_channel_pair()
     await near.send(StatusAck())
     await near.close("done")

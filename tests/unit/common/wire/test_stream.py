@@ -59,9 +59,7 @@ async def server(pki: Pki, echo: Echo) -> AsyncIterator[Server]:
         yield server
 
 
-async def test_a_request_is_answered_with_its_number_and_both_ends_know_each_other(
-    pki: Pki, server: Server, echo: Echo
-) -> None:
+async def test_a_request_is_answered_with_its_number_to_a_known_peer(pki: Pki, server: Server, echo: Echo) -> None:
     channel = await dial("127.0.0.1", server.port, pki.worker("w7"))
     for number in range(1, 101):
         await channel.send(Heartbeat(), number)
@@ -229,7 +227,7 @@ async def test_closing_serves_nobody_whose_handshake_was_under_way(pki: Pki) -> 
     await first.close()
 
 
-async def test_an_address_whose_connections_come_to_nothing_is_not_let_in_any_more(
+async def test_an_address_with_only_failed_connections_is_locked_out(
     pki: Pki, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "VAIN", Rate(burst=10, per_second=0.001))
@@ -254,7 +252,7 @@ async def test_an_address_whose_connections_come_to_nothing_is_not_let_in_any_mo
         await opened.wait()
 
 
-async def test_it_is_reached_by_both_families_where_it_listens_on_all_addresses(pki: Pki, echo: Echo) -> None:
+async def test_a_listener_on_all_addresses_is_reached_by_both_families(pki: Pki, echo: Echo) -> None:
     async with await serve(None, 0, pki.server(), echo) as server:
         for address in ("127.0.0.1", "::1"):
             channel = await dial(address, server.port, pki.worker("w1"))
@@ -282,7 +280,7 @@ async def test_a_reader_that_falls_behind_holds_back_its_peer(pki: Pki) -> None:
         await channel.close()
 
 
-async def test_a_flood_of_small_messages_waits_as_the_bytes_that_it_came_in() -> None:
+async def test_a_flood_of_small_messages_waits_in_its_original_bytes() -> None:
     channel = StreamChannel(lambda _: None)
     transport = HandFed()
     channel.connection_made(transport)
@@ -298,7 +296,7 @@ async def test_a_flood_of_small_messages_waits_as_the_bytes_that_it_came_in() ->
     assert channel.bytes_received == 240_000
 
 
-async def test_large_messages_that_nobody_reads_hold_the_peer_back_though_they_are_few() -> None:
+async def test_unread_large_messages_hold_the_peer_back() -> None:
     channel = StreamChannel(lambda _: None)
     transport = HandFed()
     channel.connection_made(transport)
@@ -325,7 +323,7 @@ async def test_messages_before_a_malformed_one_are_still_heard() -> None:
     assert transport.paused
 
 
-async def test_only_what_is_expected_is_read_and_no_frame_that_is_too_large_is_kept() -> None:
+async def test_only_expected_frames_are_read_and_large_ones_not_kept() -> None:
     channel = StreamChannel(lambda _: None)
     transport = HandFed()
     channel.connection_made(transport)

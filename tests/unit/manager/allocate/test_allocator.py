@@ -72,7 +72,7 @@ def test_a_new_task_brings_all_that_it_needs_into_being():
     assert IPv4Address(vip.addr) in IPv4Network("10.0.0.0/20")
 
 
-def test_a_task_that_cannot_have_its_network_says_why_and_is_tried_again():
+def test_a_task_without_its_network_says_why_and_is_retried():
     view = world(task("t", "web", "gone"))
     decision = step(view, "task/t")
     got = view.tasks.get("t")
@@ -103,7 +103,7 @@ def test_a_task_told_to_stop_before_it_began_is_left_alone():
     assert not step(world(stopped), "task/t")
 
 
-def test_a_service_keeps_its_address_through_updates_and_loses_it_with_the_network():
+def test_a_service_keeps_its_address_until_it_leaves_the_network():
     view = world(net("a"), net("b"), service("web", "a"))
     step(view, "service/web")
     [first] = view.services.get("web").endpoint.virtual_ips
@@ -115,7 +115,7 @@ def test_a_service_keeps_its_address_through_updates_and_loses_it_with_the_netwo
     assert [vip.network_id for vip in view.services.get("web").endpoint.virtual_ips] == ["b"]
 
 
-def test_a_virtual_address_that_became_free_is_not_given_again_soon():
+def test_a_freed_virtual_address_is_not_reused_soon():
     """Somebody may still send it what was for the service before."""
     view = world(net())
     step(view, "network/net")
@@ -142,7 +142,7 @@ def test_dnsrr_has_no_virtual_address():
 INGRESS = Network(id="ing", spec=NetworkSpec(name="ingress", ingress=True))
 
 
-def test_what_publishes_in_the_mesh_has_an_address_in_ingress_first():
+def test_a_service_with_mesh_ports_has_an_ingress_address_first():
     view = world(INGRESS, net(), service("web", "net", ports=(PortConfig(target_port=80),)))
     step(view, "service/web")
     vips = view.services.get("web").endpoint.virtual_ips
@@ -155,7 +155,7 @@ def test_what_publishes_in_the_mesh_has_an_address_in_ingress_first():
 
 
 @pytest.mark.parametrize("mode", ["host", "ingress"])
-def test_without_a_port_or_place_in_the_mesh_there_is_no_address_in_ingress(mode: str):
+def test_without_mesh_ports_or_room_there_is_no_ingress_address(mode: str):
     port = PortConfig(target_port=80, publish_mode=mode)
     view = world(*([INGRESS] if mode == "host" else []), service("web", ports=(port,)))
     step(view, "service/web")

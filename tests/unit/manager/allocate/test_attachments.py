@@ -36,7 +36,7 @@ def test_an_attachment_stays_with_its_container():
     assert not gone(world(node("n1"), attachment(status=AttachmentStatus(container_id="c1"))), NOW + 1e6)
 
 
-def test_one_whose_making_was_cut_short_goes_but_only_when_its_node_could_have_told():
+def test_an_unfinished_attachment_goes_once_its_node_could_tell():
     there = world(node("n1"), attachment())
     assert decide(there, ["a1"], NOW, None).wake_at == {"a1": NOW + UNBOUND_SECONDS}
     assert gone(there, NOW + UNBOUND_SECONDS)
@@ -50,7 +50,7 @@ def test_an_ended_one_and_those_of_a_removed_node_go():
     assert gone(world(attachment(container_id="c1")))
 
 
-def test_a_container_holds_its_nodes_part_of_a_network_and_for_a_while_after_its_end():
+def test_a_containers_lease_outlasts_it_for_a_while():
     view = world(node("n1"), replace(NET, leases={}), attachment())
     assert allocate(view, ["lease/net/n1"], NOW).put[0].leases["n1"]  # type: ignore[union-attr]
     assert not allocate(world(node("n1"), NET, attachment()), ["lease/net/n1"], NOW + 1e6).put
@@ -66,7 +66,7 @@ def test_addresses_that_no_container_can_have(text: str):
         check_address(world(NET), NET, text)
 
 
-def test_an_address_that_somebody_has_is_refused_with_the_holders_name():
+def test_a_taken_address_is_refused_with_the_holders_name():
     ends = (AttachedEnd(network_id="net", address="10.5.16.9"),)
     view = world(NET, attachment(status=AttachmentStatus(ends=ends)))
     with pytest.raises(AlreadyExists, match="in use by box"):

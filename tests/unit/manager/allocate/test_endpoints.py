@@ -92,7 +92,7 @@ def test_one_address_conflicts_with_all_addresses():
         check_ports(view_with(service("web", port(8080, host_ip="127.0.0.1"))), service("api", port(8080)))
 
 
-def test_a_service_may_keep_its_own_and_take_what_a_removed_one_had():
+def test_a_service_keeps_its_ports_and_may_take_freed_ones():
     leaving = service("old", port(8080), pending_delete=True)
     check_ports(view_with(leaving, service("web", port(8080))), service("web", port(8080)))
 
@@ -102,7 +102,7 @@ def test_a_port_twice_in_one_service_is_refused():
         check_ports(view_with(), service("web", port(8080), port(8080, "host")))
 
 
-def test_an_open_port_gets_the_lowest_free_number_for_its_protocol():
+def test_an_open_port_gets_its_protocols_lowest_free_number():
     used = PortsInUse([service("a", port(FIRST_DYNAMIC))])
     web = service("web", port(0), port(0, protocol="udp"), port(0, name="more"), port(443))
     numbers = [each.published_port for each in choose_ports(web, used)]
@@ -119,7 +119,7 @@ def test_a_chosen_number_stays_through_an_update():
     assert choose_ports(web, PortsInUse([web])) == (port(30123),)
 
 
-def test_a_chosen_number_that_the_service_now_fixes_for_another_port_is_chosen_anew():
+def test_a_chosen_port_now_fixed_for_another_target_is_rechosen():
     web = service("web", port(30000), port(0, name="b"), endpoint=Endpoint(ports=(port(30000, name="b"),)))
     assert [each.published_port for each in choose_ports(web, PortsInUse([web]))] == [30000, 30001]
 

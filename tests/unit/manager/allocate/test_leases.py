@@ -46,7 +46,7 @@ def test_a_small_subnet_is_shared_by_all_nodes():
     assert {part.prefixlen for part in parts(given)} == {28}
 
 
-def test_a_cluster_that_grows_to_a_thousand_nodes_finds_room_for_each():
+def test_a_cluster_that_grows_to_1000_nodes_has_room_for_each():
     current = network("10.1.0.0/16")
     for known in range(0, 1000, 4):
         current, without = lease(current, [f"n{number}" for number in range(known, known + 4)], known + 4)

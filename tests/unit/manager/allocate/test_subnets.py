@@ -58,7 +58,7 @@ def on_the_way_out(network_id: str, address: str, state: TaskState = TaskState.R
     )
 
 
-def test_the_range_of_a_removed_network_rests_until_its_last_task_has_ended():
+def test_a_removed_networks_range_rests_until_its_last_task_ends():
     view = view_with(having("a", "10.0.0.0/16"))
     view.of(Task).put(on_the_way_out("gone", "10.1.16.2"))
     view.of(Task).put(on_the_way_out("gone too", "10.2.17.9"))
@@ -103,7 +103,7 @@ def test_an_ipv6_subnet_comes_second_to_an_ipv4_one():
     assert network.subnets[1].gateway == "fd00:1::1"
 
 
-def test_a_dual_stack_network_gets_the_part_of_the_clusters_own_pool_that_goes_with_its_ipv4_one():
+def test_a_dual_stack_network_gets_matching_parts_of_both_pools():
     view = view_with()
     first = allocate_network(view, dual("a"))
     view.of(Network).put(first)
@@ -216,5 +216,5 @@ def test_a_pool_used_up_says_so():
     ("pool", "size", "expected"),
     [("10.0.0.0/8", 24, 16), ("172.16.0.0/12", 24, 20), ("10.1.0.0/16", 24, 24), ("10.0.0.0/8", 22, 22)],
 )
-def test_the_default_size_grows_with_the_pool_and_any_other_is_the_users(pool: str, size: int, expected: int):
+def test_the_default_size_grows_with_the_pool_unless_it_is_set(pool: str, size: int, expected: int):
     assert subnet_size(Cluster(default_addr_pool=(pool,), subnet_size=size)) == expected

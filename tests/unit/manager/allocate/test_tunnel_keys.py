@@ -56,7 +56,7 @@ def world() -> World:
     return found
 
 
-def test_nodes_with_a_part_of_an_encrypted_network_get_a_pair_each(world: World):
+def test_each_node_pair_of_an_encrypted_network_gets_keys(world: World):
     assert world.generations() == {"a": [1], "b": [1], "c": []}
     keys = [key for node in world.view.nodes for key in node.tunnel_keys]
     assert len({key.private for key in keys}) == 2
@@ -68,7 +68,7 @@ def test_what_is_in_order_is_left_alone(world: World):
     assert not world.decide(NOW + 1).put
 
 
-def test_keys_are_rotated_by_age_with_both_generations_for_a_while(world: World):
+def test_keys_rotate_by_age_and_both_generations_overlap(world: World):
     before = {node.id: node.tunnel_keys for node in world.view.nodes}
     assert world.decide(NOW + OVERLAP_SECONDS).wake_at == {KEY: NOW + ROTATE_SECONDS}
     rotated = world.decide(NOW + ROTATE_SECONDS)
@@ -79,7 +79,7 @@ def test_keys_are_rotated_by_age_with_both_generations_for_a_while(world: World)
     assert world.generations() == {"a": [2], "b": [2], "c": []}
 
 
-def test_a_node_that_is_away_keeps_the_old_generation_for_all_up_to_an_hour(world: World):
+def test_an_absent_node_keeps_the_old_keys_for_up_to_an_hour(world: World):
     rotated_at = NOW + ROTATE_SECONDS
     world.decide(rotated_at)
     world.state("b", "down")

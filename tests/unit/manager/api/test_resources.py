@@ -627,9 +627,7 @@ async def test_bad_networks(client: Client, body: Any, status: int, words: str) 
         {},
     ],
 )
-async def test_what_would_be_a_bridge_becomes_an_attachable_overlay_and_says_so(
-    client: Client, asked: dict[str, Any]
-) -> None:
+async def test_a_bridge_becomes_an_attachable_overlay_with_a_warning(client: Client, asked: dict[str, Any]) -> None:
     status, answer = await client.ask("POST", "/networks/create", {"Name": "br", **asked})
     assert status == 201
     assert "spans the cluster" in answer["Warning"]
@@ -641,7 +639,7 @@ async def test_what_would_be_a_bridge_becomes_an_attachable_overlay_and_says_so(
     assert listed["Driver"] == network["Driver"]
 
 
-async def test_an_ingress_network_without_a_driver_is_no_container_network(client: Client) -> None:
+async def test_a_driverless_ingress_network_is_not_a_container_network(client: Client) -> None:
     await client.ask("DELETE", "/networks/ingress")
     _, answer = await client.ask("POST", "/networks/create", {"Name": "mesh", "Ingress": True})
     assert (answer["Warning"], (await client.get("/networks/mesh"))["Attachable"]) == ("", False)

@@ -66,9 +66,7 @@ async def test_the_same_content_changes_labels_only(client: Client, path: str, k
 
 
 @pytest.mark.parametrize(("path", "key"), KINDS)
-async def test_a_service_that_was_rolled_back_can_be_updated_and_follows_again(
-    client: Client, path: str, key: str
-) -> None:
+async def test_a_rolled_back_service_can_be_updated_and_follows_again(client: Client, path: str, key: str) -> None:
     old_id, _ = await create(client, path, key)
     await update(client, path, "s1", {"Name": "s1", "Data": data("two")})
     shown = await client.get("/services/web")
@@ -126,7 +124,7 @@ async def test_dependencies_are_checked(client: Client) -> None:
 
 @pytest.mark.parametrize("path", [path for path, _ in KINDS])
 @pytest.mark.parametrize("how", ["update?rollback=previous&", "rollout?action=abort&"])
-async def test_a_rollback_takes_the_newest_content_of_the_name_when_the_old_is_gone_and_is_refused_without(
+async def test_a_rollback_takes_the_names_newest_content_or_is_refused(
     client: Client, cluster: ApiCluster, path: str, how: str
 ) -> None:
     key = dict(KINDS)[path]

@@ -28,7 +28,7 @@ def issue(authority: Authority, role: str, lifetime: int = 90 * DAY, now: float 
     return x509.load_pem_x509_certificate(chain)
 
 
-def test_the_root_is_for_twenty_years_dated_back_one_hour_and_signs_no_other_authority(authority: Authority) -> None:
+def test_the_root_lasts_twenty_years_and_signs_no_authority(authority: Authority) -> None:
     root = x509.load_pem_x509_certificate(authority.root_certificate)
     assert root.not_valid_before_utc.timestamp() == NOW - 3600
     assert root.not_valid_after_utc.timestamp() == NOW + 20 * 365 * 86400

@@ -73,7 +73,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Manager, Client]]:
         yield manager, client
 
 
-async def test_a_manager_that_hangs_is_given_up_by_every_kind_of_request(tmp_path: Path) -> None:
+async def test_every_kind_of_request_gives_up_on_a_hung_manager(tmp_path: Path) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"archive"
 
@@ -90,7 +90,7 @@ async def test_a_manager_that_hangs_is_given_up_by_every_kind_of_request(tmp_pat
             await open_stream(client, "/exec/1/start", {})
 
 
-async def test_an_answer_that_takes_long_is_waited_for_while_the_manager_answers_pings(tmp_path: Path) -> None:
+async def test_a_slow_answer_is_awaited_while_pings_are_answered(tmp_path: Path) -> None:
     async with running(tmp_path) as (manager, client):
         assert await client.post("/containers/web/stop") == {}
         assert manager.pings >= 3

@@ -91,7 +91,7 @@ def test_nothing_is_completed_and_said_without_a_manager(host: str) -> None:
     assert completed("service create --network ", host) == []
 
 
-async def test_of_several_lists_one_that_is_refused_does_not_take_the_others_along(tmp_path: Path) -> None:
+async def test_a_refused_list_does_not_take_the_others_along(tmp_path: Path) -> None:
     async def refusing(request: web.BaseRequest) -> web.Response:
         if request.path == "/containers/json":
             return web.json_response({"message": "no node answers"}, status=500)

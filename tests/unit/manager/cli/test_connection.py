@@ -121,7 +121,7 @@ async def test_what_is_sent_with_a_body(tmp_path: Path, body: object, lines: lis
     assert server.texts[0].split("\r\n") == ["POST /services/create HTTP/1.1", "Host: manager", *lines]
 
 
-async def test_what_asks_goes_on_with_a_connection_and_what_changes_has_one_of_its_own(tmp_path: Path):
+async def test_reads_reuse_a_connection_and_changes_open_their_own(tmp_path: Path):
     async with serving(tmp_path, [[OK]], [[OK], [OK]]) as (server, endpoint), Client(endpoint) as client:
         await client.get("/a")
         await client.post("/b")
@@ -152,7 +152,7 @@ async def test_what_is_no_answer_is_said(tmp_path: Path, pieces: list[bytes], wh
             await client.get("/info")
 
 
-async def test_a_refusal_says_the_managers_words_and_leaves_the_connection_usable(tmp_path: Path):
+async def test_a_refusal_quotes_the_manager_and_keeps_the_connection(tmp_path: Path):
     refused = b'HTTP/1.1 404 Not Found\r\nContent-Length: 24\r\n\r\n{"message":"no such: a"}'
     async with serving(tmp_path, [[refused], [OK]]) as (server, endpoint), Client(endpoint) as client:
         with pytest.raises(ApiError, match="no such: a"):

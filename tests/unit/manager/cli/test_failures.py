@@ -115,7 +115,7 @@ def test_addresses():
     assert Endpoint("tcp://[::1]:99").base == "http://[::1]:99"
 
 
-async def test_a_docker_engine_at_the_managers_address_is_told_from_a_manager(tmp_path: Path):
+async def test_a_docker_engine_at_the_managers_address_is_recognized(tmp_path: Path):
     async def engine(_: web.BaseRequest) -> web.Response:
         return web.json_response({"message": "not a manager"}, status=503, headers={"Server": "Docker/26.1 (linux)"})
 
@@ -137,7 +137,7 @@ async def test_what_an_answer_lacks_is_said_once(tmp_path: Path):
     assert said == ["not complete: h3: down"]
 
 
-def test_who_has_told_docker_where_to_go_hears_that_this_is_not_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_set_for_docker_is_explained_not_to_be_a_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2376")
     words = "--host or SWARM_MANAGER_HOST. DOCKER_HOST is not: on the cluster's hosts it names the engine."

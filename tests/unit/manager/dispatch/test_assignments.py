@@ -28,7 +28,7 @@ class Log:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 350), max_size=30))
-def test_all_is_written_in_order_in_slices_and_acknowledged_when_it_is(sizes: list[int]) -> None:
+def test_all_is_written_in_ordered_slices_and_then_acknowledged(sizes: list[int]) -> None:
     async def story() -> None:
         log = Log()
         writes = SlicedWrites(log.write)
@@ -47,7 +47,7 @@ def test_all_is_written_in_order_in_slices_and_acknowledged_when_it_is(sizes: li
     run_virtual(story())
 
 
-def test_between_slices_there_is_time_for_others_and_the_first_waits_for_nothing() -> None:
+def test_others_run_between_slices_and_the_first_does_not_wait() -> None:
     async def story() -> None:
         log = Log()
         writes = SlicedWrites(log.write)

@@ -41,7 +41,7 @@ def test_an_attachment_ends_with_its_container():
     assert (found.live, found.ended_at) == (False, 7.0)
 
 
-def test_others_reach_a_running_container_by_its_names_and_its_address_there():
+def test_others_reach_a_running_container_by_name_and_address():
     endpoint = endpoint_of(after(RUNNING), node_up=True)
     assert (endpoint.name, endpoint.vips) == ("box", {})
     assert endpoint.aliases == {"net": ("alias", "c" * 12, "own")}
@@ -49,6 +49,6 @@ def test_others_reach_a_running_container_by_its_names_and_its_address_there():
     assert (backend.addresses, backend.slot, backend.node_id) == ({"net": "10.5.16.9"}, 0, "")
 
 
-def test_one_that_does_not_run_or_cannot_be_reached_has_names_and_no_address():
+def test_a_stopped_or_unreachable_one_has_names_but_no_address():
     assert not endpoint_of(after(replace(RUNNING, running=False)), node_up=True).backends
     assert not endpoint_of(after(RUNNING), node_up=False).backends

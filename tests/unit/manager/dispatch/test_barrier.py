@@ -57,7 +57,7 @@ async def test_nobody_is_waited_for_when_all_have_applied_everything(manager: Ma
 
 
 @virtual
-async def test_a_node_that_has_yet_to_apply_what_was_decided_is_waited_for(manager: Manager) -> None:
+async def test_a_node_that_has_not_applied_a_decision_is_waited_for(manager: Manager) -> None:
     asker, other = await follower(manager, "n1"), await follower(manager, "n2")
     await decide(manager, "n2")  # it may not even have been sent when the question comes
     waiting = asyncio.create_task(answered(asker))
@@ -90,7 +90,7 @@ async def test_a_node_that_does_not_get_on_is_not_waited_for_for_long(manager: M
 
 
 @virtual
-async def test_one_that_was_given_up_on_is_waited_for_again_when_it_has_caught_up(manager: Manager) -> None:
+async def test_a_node_given_up_on_is_waited_for_once_it_caught_up(manager: Manager) -> None:
     asker, other = await follower(manager, "n1"), await follower(manager, "n2")
     await decide(manager, "n2")
     newest = await other.expect(Assignments)
@@ -103,7 +103,7 @@ async def test_one_that_was_given_up_on_is_waited_for_again_when_it_has_caught_u
 
 
 @virtual
-async def test_one_that_takes_long_each_time_is_soon_waited_for_hardly_at_all(manager: Manager) -> None:
+async def test_a_node_that_is_always_slow_is_soon_hardly_waited_for(manager: Manager) -> None:
     asker, other = await follower(manager, "n1"), await follower(manager, "n2")
     took = []
     for number in range(20):

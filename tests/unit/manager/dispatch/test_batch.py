@@ -54,15 +54,13 @@ async def test_items_of_one_moment_are_one_transaction_in_order(
     assert len(store.view.nodes) == 100
 
 
-async def test_items_have_the_order_in_which_they_were_handed_in_whoever_is_awaited_first(
-    batch: WriteBatch[str], apply: Apply
-) -> None:
+async def test_items_keep_their_submission_order_whoever_awaits_first(batch: WriteBatch[str], apply: Apply) -> None:
     first, second = batch.submit("n1"), batch.submit("n2")
     await asyncio.gather(second, first)
     assert apply.batches == [["n1", "n2"]]
 
 
-async def test_a_bug_is_told_to_those_it_concerns_and_the_next_are_written(
+async def test_a_bug_is_reported_to_its_callers_and_others_are_written(
     store: Store, batch: WriteBatch[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Unavailable, match="internal error"):

@@ -75,7 +75,7 @@ async def session(manager: Manager, node_id: str = "evil", **hello: object) -> W
 # --- addresses of hosts: other hosts make rules and tunnels of them ---------------------------------------------------
 
 
-async def test_what_is_no_address_of_a_host_is_in_no_record_and_reaches_no_other_host(manager: Manager) -> None:
+async def test_an_invalid_host_address_is_not_recorded_or_passed_on(manager: Manager) -> None:
     await member(manager, "evil", 1)
     await member(manager, "good", 2)
     description = NodeDescription(hostname="evil", ipv6_addresses=(RULES, "not-an-ip", "::1", "2001:db8::7"))
@@ -98,7 +98,7 @@ async def test_an_address_that_is_not_its_own_is_not_a_nodes(manager: Manager, a
     assert "Hello.advertise_addr" in refused(manager)
 
 
-async def test_an_address_that_was_refused_is_believed_when_the_node_that_had_it_is_removed(manager: Manager) -> None:
+async def test_a_refused_address_is_believed_once_its_node_is_removed(manager: Manager) -> None:
     description = NodeDescription(hostname="old", ipv6_addresses=("2001:db8::5",))
     old = await member(manager, "old", 2, description=description, status=NodeStatus(state="down"))
     await member(manager, "new", 1)
@@ -189,7 +189,7 @@ async def test_times_that_cannot_be_are_never_stored(tasked: Manager, timestamp:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_that_says_another_hosts_name_gets_nothing_that_is_meant_for_that(manager: Manager) -> None:
+async def test_a_node_with_anothers_name_gets_nothing_meant_for_that(manager: Manager) -> None:
     await member(manager, "evil", 1)
     await member(manager, "vault", 2)
     worker = await session(manager, description=NodeDescription(hostname="vault"))
@@ -201,7 +201,7 @@ async def test_a_node_that_says_another_hosts_name_gets_nothing_that_is_meant_fo
     assert "it calls itself 'VAULT' but joined as evil" in refused(manager)["NodeDescription.hostname"]
 
 
-async def test_a_node_is_believed_again_when_its_operator_calls_it_so_or_it_says_its_own_name(manager: Manager) -> None:
+async def test_a_renamed_node_or_one_with_its_own_name_is_believed(manager: Manager) -> None:
     node = await member(manager, "n1", 1)
     worker = await session(manager, "n1", description=NodeDescription(hostname="new"))
     assert set(refused(manager, "n1")) == {"NodeDescription.hostname"}
@@ -215,7 +215,7 @@ async def test_a_node_is_believed_again_when_its_operator_calls_it_so_or_it_says
     assert not refused(manager, "n1")
 
 
-async def test_a_worker_is_told_what_it_is_called_where_it_calls_itself_otherwise(manager: Manager) -> None:
+async def test_a_worker_is_told_its_name_where_it_uses_another(manager: Manager) -> None:
     node = await member(manager, "n1", 1)
     worker = manager.dial("n1")
     await worker.hello(description=NodeDescription(hostname="n1"))
@@ -271,7 +271,7 @@ async def test_a_join_that_cannot_be_gets_an_answer_that_says_why(
     assert len(manager.store.view.nodes) == 1
 
 
-async def test_a_join_with_a_name_that_is_taken_is_told_so_and_gets_nothing_that_is_meant_for_the_first(
+async def test_a_join_with_a_taken_name_gets_nothing_of_the_first(
     manager: Manager, caplog: pytest.LogCaptureFixture
 ) -> None:
     await member(manager, "vault", 2)
@@ -288,7 +288,7 @@ async def test_a_join_with_a_name_that_is_taken_is_told_so_and_gets_nothing_that
     assert [node.id for node in manager.store.view.nodes if constraint.matches(node)] == ["vault"]
 
 
-async def test_a_host_that_joins_from_an_address_which_others_do_not_reach_has_none(manager: Manager) -> None:
+async def test_a_host_that_joins_from_an_unreachable_address_has_none(manager: Manager) -> None:
     host = stranger(manager, "127.0.0.1")
     await host.say(request(manager), 3)
     joined = await host.expect(JoinReply, 3)

@@ -110,7 +110,7 @@ REPORT = StatusReport(
         (NodeReport(description=NodeDescription(agent_version="1" * 60_000)), "262144 bytes a second"),
     ],
 )
-def test_a_flood_is_slowed_then_ended_and_the_nodes_record_says_why(message: AnyMessage, limit: str) -> None:
+def test_a_flood_is_slowed_then_ended_and_the_record_says_why(message: AnyMessage, limit: str) -> None:
     async def story() -> None:
         async with witnessed() as manager:
             worker = await manager.session("n1")
@@ -131,7 +131,7 @@ def test_a_flood_is_slowed_then_ended_and_the_nodes_record_says_why(message: Any
     run_virtual(story())
 
 
-def test_a_node_whose_session_was_ended_is_kept_out_for_a_while_and_comes_back() -> None:
+def test_a_node_with_an_ended_session_is_kept_out_for_a_while() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             worker = await manager.session("n1")
@@ -148,7 +148,7 @@ def test_a_node_whose_session_was_ended_is_kept_out_for_a_while_and_comes_back()
     run_virtual(story())
 
 
-def test_who_breaks_the_protocol_is_kept_out_and_its_record_says_why() -> None:
+def test_a_protocol_breach_keeps_a_node_out_and_is_recorded() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             worker = await manager.session("n1")
@@ -164,7 +164,7 @@ def test_who_breaks_the_protocol_is_kept_out_and_its_record_says_why() -> None:
     run_virtual(story())
 
 
-def test_the_large_reports_of_one_node_do_not_delay_the_small_one_of_another() -> None:
+def test_one_nodes_large_reports_do_not_delay_anothers_small_one() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             tasks = [
@@ -221,7 +221,7 @@ def flapping_container(number: int) -> AnyMessage:
 
 
 @pytest.mark.parametrize("flapping", [flapping_task, flapping_container])
-def test_what_others_know_of_a_node_changes_a_few_times_a_second_and_ends_as_it_was_last_said(
+def test_changes_of_a_node_reach_others_a_few_times_a_second(
     flapping: Callable[[int], AnyMessage],
 ) -> None:
     async def story() -> None:
@@ -271,7 +271,7 @@ def test_a_task_that_goes_on_its_way_waits_for_none_of_that() -> None:
     run_virtual(story())
 
 
-def test_sessions_that_begin_again_and_again_are_soon_refused_and_seldom_written() -> None:
+def test_repeated_sessions_are_soon_refused_and_seldom_written() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             await manager.node("n1")
@@ -291,7 +291,7 @@ def test_sessions_that_begin_again_and_again_are_soon_refused_and_seldom_written
     run_virtual(story())
 
 
-def test_a_worker_that_says_again_and_again_that_it_has_no_session_is_soon_refused() -> None:
+def test_a_worker_that_repeats_having_no_session_is_soon_refused() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             await manager.node("n1")
@@ -309,7 +309,7 @@ def test_a_worker_that_says_again_and_again_that_it_has_no_session_is_soon_refus
     run_virtual(story())
 
 
-def test_vain_connections_are_paid_for_by_their_address_in_the_end_and_good_ones_are_not() -> None:
+def test_failed_connections_cost_their_address_good_ones_do_not() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             await manager.node("n1")
@@ -333,7 +333,7 @@ def test_vain_connections_are_paid_for_by_their_address_in_the_end_and_good_ones
     run_virtual(story())
 
 
-def test_those_who_are_refused_and_try_again_as_workers_do_never_cost_their_address() -> None:
+def test_refused_workers_that_retry_do_not_lock_their_address() -> None:
     """Behind one address there may be many hosts whose releases this manager does not speak with, and many it does."""
 
     async def story() -> None:

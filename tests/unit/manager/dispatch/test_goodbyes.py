@@ -46,7 +46,7 @@ async def part(worker: Worker, *, host: bool = False) -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_the_goodbye_of_an_agent_that_is_back_already_counts_no_more(manager: Manager) -> None:
+async def test_a_returned_agents_late_goodbye_is_ignored(manager: Manager) -> None:
     """It lay in the socket, unread, when the next session began."""
     before = await manager.session("n1")
     await before.expect(Assignments)
@@ -66,7 +66,7 @@ async def test_the_goodbye_of_an_agent_that_is_back_already_counts_no_more(manag
 # --- agents that come back, or do not ---------------------------------------------------------------------------------
 
 
-def test_an_agent_that_says_goodbye_may_be_away_for_thirty_seconds() -> None:
+def test_an_agent_that_says_goodbye_may_be_away_for_30_seconds() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             for away in (0.0, 5.0, AWAY_GRACE - 1):
@@ -91,7 +91,7 @@ def test_one_that_does_not_come_back_is_down_then_and_says_why() -> None:
     run_virtual(story())
 
 
-def test_after_its_return_a_node_that_falls_silent_is_down_in_three_seconds() -> None:
+def test_a_returned_node_that_is_silent_is_down_in_three_seconds() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             await part(await manager.session("n1"))
@@ -105,7 +105,7 @@ def test_after_its_return_a_node_that_falls_silent_is_down_in_three_seconds() ->
     run_virtual(story())
 
 
-def test_a_host_that_is_cut_off_in_its_goodbye_is_down_in_three_seconds() -> None:
+def test_a_host_cut_off_in_its_goodbye_is_down_in_three_seconds() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             worker = await manager.session("n1")
@@ -117,7 +117,7 @@ def test_a_host_that_is_cut_off_in_its_goodbye_is_down_in_three_seconds() -> Non
     run_virtual(story())
 
 
-def test_a_manager_that_restarts_meanwhile_still_waits_for_the_agent() -> None:
+def test_a_restarted_manager_still_waits_for_the_agent() -> None:
     async def story() -> None:
         backend = MemoryBackend()
         async with Manager(backend).running() as manager:
@@ -134,7 +134,7 @@ def test_a_manager_that_restarts_meanwhile_still_waits_for_the_agent() -> None:
     run_virtual(story())
 
 
-def test_a_host_that_goes_down_is_down_at_once_when_its_peers_know() -> None:
+def test_a_host_that_goes_down_is_down_once_its_peers_know() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             worker, peer = await manager.session("n1"), await manager.session("peer")
@@ -179,7 +179,7 @@ async def say_unfit(manager: Manager, node_id: str, reason: str) -> None:
     await worker.expect(GoodbyeAck, 1)
 
 
-def test_a_worker_that_cannot_run_tasks_is_down_at_once_and_its_record_says_why_until_it_is_back() -> None:
+def test_a_worker_that_cannot_run_tasks_is_down_with_the_reason() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             worker = await manager.session("n1")
@@ -196,7 +196,7 @@ def test_a_worker_that_cannot_run_tasks_is_down_at_once_and_its_record_says_why_
     run_virtual(story())
 
 
-def test_one_whose_session_has_just_ended_or_that_was_away_is_down_for_its_reason() -> None:
+def test_an_unfit_node_that_just_left_is_down_for_its_own_reason() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             (await manager.session("n1")).channel.drop()
@@ -211,7 +211,7 @@ def test_one_whose_session_has_just_ended_or_that_was_away_is_down_for_its_reaso
     run_virtual(story())
 
 
-def test_one_whose_word_the_store_does_not_take_is_down_when_it_is_silent() -> None:
+def test_a_goodbye_that_the_store_refuses_means_down_when_silent() -> None:
     """It was ready for ever: nobody watched it any more."""
 
     async def story() -> None:
@@ -257,7 +257,7 @@ def own(**fields: object) -> Node:
     return msgspec.structs.replace(node, **fields)
 
 
-def test_a_node_that_never_came_is_gone_after_two_minutes_and_the_managers_own_has_no_worker() -> None:
+def test_a_node_that_never_came_is_removed_after_two_minutes() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             started = asyncio.get_running_loop().time()
@@ -273,7 +273,7 @@ def test_a_node_that_never_came_is_gone_after_two_minutes_and_the_managers_own_h
     run_virtual(story())
 
 
-async def test_the_managers_own_node_takes_its_workers_wishes_with_the_first_session(manager: Manager) -> None:
+async def test_the_managers_node_takes_its_workers_wishes_once(manager: Manager) -> None:
     await manager.put(own())
     await manager.session("m1")
     node = record(manager, "m1")
@@ -288,7 +288,7 @@ async def withdraw(manager: Manager, node_id: str) -> None:
 
 
 @pytest.mark.parametrize("served", [False, True])
-async def test_a_worker_takes_its_join_back_whether_it_was_served_or_not(manager: Manager, *, served: bool) -> None:
+async def test_a_worker_withdraws_its_join_whether_served_or_not(manager: Manager, *, served: bool) -> None:
     await manager.put(joined("n1"))
     if served:
         await part(await manager.session("n1"))
@@ -298,7 +298,7 @@ async def test_a_worker_takes_its_join_back_whether_it_was_served_or_not(manager
         await manager.dial("n1").hello()
 
 
-def test_a_node_of_some_age_that_takes_its_join_back_has_left_and_is_seen() -> None:
+def test_an_established_node_that_withdraws_its_join_has_left() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             await part(await manager.session("n1"))
@@ -347,6 +347,6 @@ def test_a_node_that_is_down_for_its_release_says_so() -> None:
     run_virtual(story())
 
 
-def test_the_version_of_another_protocols_greeting_is_read_whatever_else_it_says() -> None:
+def test_the_version_in_another_protocols_greeting_is_read() -> None:
     strange = msgspec.msgpack.encode((Hello.KIND, 1, {"protocol": 77, "description": [1, 2], "colour": "blue"}))
     assert decode(strange).message == Hello(protocol=77, description=NodeDescription())

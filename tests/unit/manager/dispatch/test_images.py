@@ -154,7 +154,7 @@ def test_who_has_fetched_it_is_a_source_and_the_work_is_spread() -> None:
     scenario(body)
 
 
-def test_one_that_failed_is_not_named_again_and_nodes_are_asked_afresh() -> None:
+def test_a_failed_source_is_not_repeated_and_nodes_are_reasked() -> None:
     async def body(nodes: Nodes) -> None:
         await nodes.add("a", "b", "c")
         nodes.has = {"b"}
@@ -177,7 +177,7 @@ def test_a_node_that_does_not_answer_delays_but_does_not_stop() -> None:
     scenario(body)
 
 
-def test_a_node_is_believed_of_the_image_alone_that_it_is_asked_for() -> None:
+def test_a_node_is_believed_only_about_the_requested_image() -> None:
     async def body(nodes: Nodes) -> None:
         await nodes.add("a", "b", "c", "d", "e")
         nodes.has = {"b"}
@@ -203,7 +203,7 @@ def test_a_session_that_ends_is_no_source() -> None:
     scenario(body)
 
 
-def test_nobody_is_joined_with_a_source_without_a_ticket_of_its_own() -> None:
+def test_nobody_reaches_a_source_without_a_ticket_of_its_own() -> None:
     async def body(nodes: Nodes) -> None:
         await nodes.add("a", "b", "c")
         nodes.has = {"b"}
@@ -218,7 +218,7 @@ def test_nobody_is_joined_with_a_source_without_a_ticket_of_its_own() -> None:
     scenario(body)
 
 
-def test_tickets_are_forgotten_when_they_are_worth_nothing_any_more() -> None:
+def test_expired_tickets_are_forgotten() -> None:
     async def body(nodes: Nodes) -> None:
         await nodes.add("a", "b")
         nodes.has = {"b"}
@@ -235,9 +235,7 @@ def test_tickets_are_forgotten_when_they_are_worth_nothing_any_more() -> None:
     scenario(body)
 
 
-async def test_a_relay_whose_fetcher_is_gone_leaves_no_connection_to_the_source(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_relay_without_its_fetcher_closes_the_source(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     await manager.session("source")
     await manager.node("fetcher")
     broker = manager.dispatcher.images

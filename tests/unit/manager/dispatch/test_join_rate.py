@@ -58,7 +58,7 @@ def test_all_addresses_together_make_so_many() -> None:
     run_virtual(story())
 
 
-def test_a_tool_that_sets_up_hundreds_of_hosts_in_an_hour_gets_them_all_in() -> None:
+def test_a_tool_can_join_hundreds_of_hosts_in_an_hour() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             for wave in range(10):

@@ -99,7 +99,7 @@ def hello() -> Hello:
     return Hello(protocol=PROTOCOL_VERSION, description=NodeDescription(hostname="alpha"))
 
 
-async def test_a_token_gets_a_certificate_and_the_certificate_a_session(port: Port, tmp_path: Path) -> None:
+async def test_a_token_gets_a_certificate_and_that_a_session(port: Port, tmp_path: Path) -> None:
     joined = await port.join(labels={"disk": "ssd"}, availability="drain", advertise_addr="10.1.2.3")
     assert (joined.cluster_id, joined.managers) == ("cluster1", ("127.0.0.1:2377",))
     node = port.store.view.nodes.get(joined.node_id)
@@ -180,7 +180,7 @@ async def test_wrong_tokens_are_rate_limited_and_right_ones_are_not(port: Port) 
     assert errors[-1] is ResourceExhausted
 
 
-async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port: Port, tmp_path: Path) -> None:
+async def test_a_worker_on_the_managers_host_is_the_managers_node_once(port: Port, tmp_path: Path) -> None:
     own = Node(
         id="m1",
         status=NodeStatus(state="ready", addr="192.0.2.1"),
@@ -202,9 +202,7 @@ async def test_a_worker_on_the_managers_host_becomes_the_managers_node_once(port
     await channel.close()
 
 
-async def test_a_join_on_the_managers_host_that_no_session_followed_can_be_tried_again(
-    port: Port, tmp_path: Path
-) -> None:
+async def test_a_join_on_the_managers_host_without_a_session_repeats(port: Port, tmp_path: Path) -> None:
     """It was killed, and could take nothing back."""
     own = Node(
         id="m1",
@@ -230,7 +228,7 @@ async def test_a_join_on_the_managers_host_that_no_session_followed_can_be_tried
     await channel.close()
 
 
-async def test_two_engines_of_the_managers_host_that_join_at_once_are_two_nodes(port: Port, tmp_path: Path) -> None:
+async def test_two_engines_of_the_managers_host_become_two_nodes(port: Port, tmp_path: Path) -> None:
     own = Node(id="m1", description=NodeDescription(hostname="alpha"), manager_status=ManagerStatus(leader=True))
     await port.store.update(lambda tx: tx.put(own))
     first, second = await port.join(engine="e1"), await port.join(engine="e2")
@@ -280,7 +278,7 @@ async def test_a_removed_node_is_refused_with_words(port: Port, tmp_path: Path) 
         await open_session("127.0.0.1", port.port, client_context(files), hello())
 
 
-async def test_a_renewed_certificate_replaces_the_old_one_when_it_is_first_used(port: Port, tmp_path: Path) -> None:
+async def test_a_renewed_certificate_replaces_the_old_on_first_use(port: Port, tmp_path: Path) -> None:
     joined = await port.join()
     old = CredentialFiles(tmp_path / "old")
     old.write(joined.certificate, joined.key, joined.root_certificate)

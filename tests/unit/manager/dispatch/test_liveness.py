@@ -44,7 +44,7 @@ def watching(story: Callable[[Watcher], Coroutine[Any, Any, None]]) -> Watcher:
     return run_virtual(main())
 
 
-def test_a_node_is_lost_exactly_three_seconds_after_its_last_sign_of_life() -> None:
+def test_a_node_is_lost_three_seconds_after_its_last_heartbeat() -> None:
     async def story(watcher: Watcher) -> None:
         watcher.watch("n1")
         await asyncio.sleep(1.37)
@@ -54,7 +54,7 @@ def test_a_node_is_lost_exactly_three_seconds_after_its_last_sign_of_life() -> N
     assert watching(story).lost == [("n1", 4.37)]
 
 
-def test_a_node_that_beats_is_never_lost_and_a_lost_one_is_said_once() -> None:
+def test_only_a_node_without_heartbeats_is_lost_and_only_once() -> None:
     async def story(watcher: Watcher) -> None:
         watcher.watch("quiet")
         watcher.watch("alive")
@@ -92,7 +92,7 @@ def test_after_a_stall_a_dead_node_is_lost_all_the_same() -> None:
     assert 7.9 <= lost[1] <= 8.3
 
 
-def test_a_new_watch_replaces_the_old_one_and_a_forgotten_node_is_not_lost() -> None:
+def test_a_new_watch_replaces_the_old_and_forgetting_ends_it() -> None:
     async def story(watcher: Watcher) -> None:
         watcher.watch("back")
         watcher.watch("gone")

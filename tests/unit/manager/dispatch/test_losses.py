@@ -29,7 +29,7 @@ async def writes(store: Store) -> AsyncIterator[WriteBatch[NodeWrite]]:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_node_that_comes_back_in_the_moment_of_its_loss_is_ready(
+async def test_a_node_that_returns_at_the_moment_of_its_loss_is_ready(
     store: Store, writes: WriteBatch[NodeWrite]
 ) -> None:
     losses = Losses(store, writes, connected=set())

@@ -54,7 +54,7 @@ async def test_a_new_session_is_told_again_and_other_nodes_nothing(manager: Mana
     assert not autoscale.of(service().spec)
 
 
-async def test_what_is_measured_of_its_own_tasks_is_kept_until_it_is_old(manager: Manager) -> None:
+async def test_measurements_of_its_own_tasks_are_kept_until_old(manager: Manager) -> None:
     await manager.put(service(METRIC), task("t1", "n1"), task("t2", "n2"))
     worker = await manager.session("n1")
     measurements = manager.dispatcher.measurements

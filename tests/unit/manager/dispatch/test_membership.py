@@ -2,7 +2,7 @@ from common.wire.messages import RegistryAuth
 from manager.dispatch.membership import RegistryCredentials
 
 
-def test_credentials_are_sent_once_and_what_was_sent_is_forgotten_with_them() -> None:
+def test_credentials_are_sent_once_and_then_forgotten() -> None:
     credentials, sent = RegistryCredentials(), dict[str, RegistryAuth]()
     credentials.set("s1", "{}")
     assert [each.service_id for each in credentials.unsent(["s1", "s1", "s2"], sent)] == ["s1"]

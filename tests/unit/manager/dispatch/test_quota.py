@@ -52,7 +52,7 @@ def test_what_a_worker_says_normally_costs_no_time() -> None:
         (Resync(), 4, 1000, "500 messages a second"),
     ],
 )
-def test_a_flood_is_slowed_and_ended_with_the_limit_that_it_passed(
+def test_a_flood_is_slowed_and_ended_with_the_limit_it_exceeded(
     message: object, size: int, each: float, words: str
 ) -> None:
     ended, said, why = flood(Quota(0.0), 0.0, message, size)
@@ -62,7 +62,7 @@ def test_a_flood_is_slowed_and_ended_with_the_limit_that_it_passed(
     assert said * size <= BYTES.burst + (ended + 1) * BYTES.per_second
 
 
-def test_a_burst_is_slowed_and_forgotten_when_the_node_is_quiet_again() -> None:
+def test_a_burst_is_slowed_and_forgotten_once_quiet() -> None:
     quota = Quota(0.0)
     now = 0.0
     for _ in range(20):
@@ -74,7 +74,7 @@ def test_a_burst_is_slowed_and_forgotten_when_the_node_is_quiet_again() -> None:
         assert not quota.slowed
 
 
-def test_one_message_that_is_about_too_much_ends_the_session_at_once() -> None:
+def test_one_message_about_too_much_ends_the_session() -> None:
     with pytest.raises(OverBudget, match="2501 messages at once, where 2000 are the most"):
         Quota(0.0).spend(report(2500), 60_000, 0.0)
 
@@ -88,7 +88,7 @@ def test_sessions_may_begin_in_a_burst_and_then_one_a_second() -> None:
     quota.begin_session(1.0)
 
 
-def test_who_offends_is_kept_out_longer_each_time_and_forgiven_in_the_end() -> None:
+def test_repeat_offenders_are_kept_out_longer_and_later_forgiven() -> None:
     quota = Quota(0.0)
     now, waits = 0.0, []
     for _ in range(7):

@@ -137,7 +137,7 @@ async def test_a_short_lived_certificate_ends_with_its_time(pki: Pki, server: Se
         await attempt(server, client_context(files))
 
 
-async def test_a_client_that_never_finishes_its_handshake_holds_nobody_up(pki: Pki, server: Server) -> None:
+async def test_an_unfinished_handshake_holds_nobody_up(pki: Pki, server: Server) -> None:
     silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
     await attempt(server, pki.worker("n1", serial="7"))
     for _, writer in silent:

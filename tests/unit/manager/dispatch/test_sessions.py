@@ -65,7 +65,7 @@ def report(task_id: str, state: TaskState, message: str = "") -> TaskReport:
 # --- the beginning ----------------------------------------------------------------------------------------------------
 
 
-async def test_hello_is_answered_by_welcome_when_the_node_is_ready_in_the_store(manager: Manager) -> None:
+async def test_hello_is_answered_when_the_node_is_ready_in_the_store(manager: Manager) -> None:
     await manager.node("n1")
     worker = manager.dial("n1")
     await worker.say(
@@ -103,7 +103,7 @@ async def test_a_wrong_certificate_gets_no_session(
     assert not manager.dispatcher.connected
 
 
-async def test_without_a_certificate_there_is_neither_session_nor_stream(manager: Manager) -> None:
+async def test_without_a_certificate_there_is_no_session_or_stream(manager: Manager) -> None:
     stranger = manager.connect(PeerInfo(None, "10.0.0.66", "10.0.0.1"))
     with pytest.raises(Unauthenticated, match="no certificate was shown"):
         await stranger.hello()
@@ -112,7 +112,7 @@ async def test_without_a_certificate_there_is_neither_session_nor_stream(manager
     assert (await stranger.expect(Refused)).code == "Unauthenticated"
 
 
-async def test_another_protocol_version_is_told_to_install_the_same_release(manager: Manager) -> None:
+async def test_another_protocol_version_is_told_the_release_to_install(manager: Manager) -> None:
     await manager.node("n1")
     worker = manager.dial("n1")
     await worker.say(Hello(protocol=99, description=NodeDescription()))
@@ -159,7 +159,7 @@ def large(count: int) -> NodeDescription:
     return NodeDescription(engine=EngineDescription(plugins=(Plugin(),) * count))
 
 
-async def test_a_description_of_15_mib_costs_no_memory_and_ends_the_session(manager: Manager) -> None:
+async def test_a_description_of_15_mib_ends_the_session_without_memory(manager: Manager) -> None:
     """Read whole, it takes 55 times as much."""
     worker = await manager.session("n1")
     message = NodeReport(description=large(15 << 20))
@@ -200,7 +200,7 @@ async def became(manager: Manager, node_id: str, state: str) -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_a_silent_node_is_down_three_seconds_after_its_last_frame_and_its_session_ends() -> None:
+def test_a_silent_node_is_down_in_three_seconds_with_its_session() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             worker = await manager.session("n1")
@@ -232,7 +232,7 @@ def test_a_worker_that_restarts_within_its_grace_is_never_down() -> None:
     run_virtual(story())
 
 
-def test_after_a_restart_of_the_manager_nodes_have_ten_seconds_to_come_back() -> None:
+def test_after_a_restart_nodes_have_ten_seconds_to_return() -> None:
     async def story() -> None:
         backend = MemoryBackend()
         async with Manager(backend).running() as manager:
@@ -250,7 +250,7 @@ def test_after_a_restart_of_the_manager_nodes_have_ten_seconds_to_come_back() ->
     run_virtual(story())
 
 
-def test_after_a_restore_nodes_have_fifteen_minutes_to_come_and_come_with_any_certificate() -> None:
+def test_after_a_restore_any_certificate_will_do_for_15_minutes() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             status = NodeStatus(state="unknown", addr="10.0.0.9")
@@ -270,7 +270,7 @@ def test_after_a_restore_nodes_have_fifteen_minutes_to_come_and_come_with_any_ce
     run_virtual(story())
 
 
-def test_a_thousand_nodes_that_come_back_at_once_are_a_few_commits() -> None:
+def test_a_thousand_nodes_that_return_at_once_are_a_few_commits() -> None:
     class Counting(MemoryBackend):
         commits = 0
 
@@ -291,7 +291,7 @@ def test_a_thousand_nodes_that_come_back_at_once_are_a_few_commits() -> None:
     run_virtual(story())
 
 
-async def test_a_worker_that_leaves_is_down_at_once_and_its_certificate_is_void(manager: Manager) -> None:
+async def test_a_worker_that_leaves_is_down_and_its_certificate_void(manager: Manager) -> None:
     worker = await manager.session("n1")
     await worker.say(Leave(), 9)
     await worker.expect(LeaveAck, 9)
@@ -312,7 +312,7 @@ async def test_a_manager_whose_worker_left_may_get_another(manager: Manager) -> 
     assert (node.agent, node.status.state) == (False, "ready")
 
 
-def test_a_host_that_changed_says_so_and_however_often_it_is_written_once_a_second() -> None:
+def test_a_hosts_changes_are_written_at_most_once_a_second() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             worker = await manager.session("n1")
@@ -341,7 +341,7 @@ async def test_a_report_is_acknowledged_when_it_is_committed(manager: Manager) -
     assert states == {"t1": TaskState.RUNNING, "t2": TaskState.PREPARING}
 
 
-async def test_states_only_go_forward_and_the_managers_words_are_not_a_workers(manager: Manager) -> None:
+async def test_states_only_advance_and_a_worker_only_uses_its_own(manager: Manager) -> None:
     worker = await manager.session("n1")
     await manager.put(task("t1", "n1", TaskState.RUNNING), task("t2", "n1"), task("t3", "n1", TaskState.FAILED))
     back = (report("t1", TaskState.STARTING), report("t2", TaskState.ORPHANED), report("t3", TaskState.RUNNING))
@@ -377,7 +377,7 @@ async def test_a_report_is_not_acknowledged_when_the_store_refuses_it() -> None:
 # --- assignments ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_task_is_sent_when_it_is_assigned_and_its_own_reports_do_not_come_back(manager: Manager) -> None:
+async def test_an_assigned_task_is_sent_and_reports_are_not_echoed(manager: Manager) -> None:
     worker = await manager.session("n1")
     base = await worker.expect(Assignments)
     await manager.put(task("t1", "n1", TaskState.PENDING), task("t2", "n2"))
@@ -407,7 +407,7 @@ async def test_a_resync_gets_a_complete_set(manager: Manager) -> None:
     assert again.results_in > first.results_in
 
 
-def test_changes_that_meet_a_bug_keep_none_from_others_and_are_sent_later(
+def test_changes_that_meet_a_bug_block_no_others_and_are_retried(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hear = Directory.hear
@@ -439,7 +439,7 @@ def test_changes_that_meet_a_bug_keep_none_from_others_and_are_sent_later(
     assert "cannot tell which nodes changes concern" in caplog.text
 
 
-async def test_credentials_come_before_the_task_that_needs_them_and_are_nowhere_in_the_store(manager: Manager) -> None:
+async def test_credentials_precede_their_task_and_are_never_stored(manager: Manager) -> None:
     manager.dispatcher.registry_auth("s1", '{"password":"x"}')
     worker = await manager.session("n1")
     await worker.expect(Assignments)

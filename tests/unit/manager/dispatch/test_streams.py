@@ -120,7 +120,7 @@ async def setup(tmp_path: Path, engine: int) -> AsyncIterator[Setup]:
         await asyncio.gather(worker, return_exceptions=True)
 
 
-async def test_http_reaches_the_nodes_engine_and_its_connection_is_kept(setup: Setup) -> None:
+async def test_http_reaches_the_nodes_engine_and_keeps_its_connection(setup: Setup) -> None:
     async with aiohttp.ClientSession(connector=setup.dispatcher.engine_connector("n1")) as session:
         for _ in range(3):
             async with session.get("http://engine/version") as response:
@@ -164,9 +164,7 @@ async def test_what_the_worker_gives_as_the_reason_is_passed_on(setup: Setup) ->
         await setup.dispatcher.open_stream("n1", "engine")
 
 
-async def test_a_worker_that_does_not_answer_is_waited_for_so_long_and_no_longer(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_does_not_answer_is_given_up_on(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manager.dispatch.streams.STREAM_TIMEOUT", 0.1)
     setup.tunnel.silent = True
     with pytest.raises(Unavailable, match="node n1 did not open a stream to its engine"):

@@ -40,7 +40,7 @@ def meant(made: World, expression: str) -> list[str]:
     return [each.id for each in made.tables.nodes if constraint.matches(each)]
 
 
-def test_a_node_that_comes_with_a_name_that_another_has_does_not_have_it() -> None:
+def test_a_node_that_comes_with_a_taken_name_does_not_have_it() -> None:
     made = world(node("a"))
     assert hostnames.with_new_name(made.tables, node("b", "H1")).hostname_taken
     assert not hostnames.with_new_name(made.tables, node("b", "h2")).hostname_taken
@@ -48,7 +48,7 @@ def test_a_node_that_comes_with_a_name_that_another_has_does_not_have_it() -> No
     assert not hostnames.with_new_name(world(node("a", certificate_serials=())).tables, node("b")).hostname_taken
 
 
-def test_constraints_mean_the_one_that_has_the_name_and_exclude_all_of_it() -> None:
+def test_constraints_match_the_owner_of_a_name_and_exclude_all() -> None:
     made = world(node("a"), node("b", "H1", taken=True), node("c", "h2"))
     assert meant(made, "node.hostname==h1") == ["a"]
     assert meant(made, "NODE.hostname == H1") == ["a"]
@@ -56,7 +56,7 @@ def test_constraints_mean_the_one_that_has_the_name_and_exclude_all_of_it() -> N
     assert meant(made, "node.id==b") == ["b"]
 
 
-def test_what_an_operator_calls_a_node_counts_before_what_it_joined_as() -> None:
+def test_an_operators_name_for_a_node_precedes_its_join_name() -> None:
     made = world(node("a", spec=NodeSpec(name="vault")))
     assert meant(made, "node.hostname==vault") == ["a"]
     assert meant(made, "node.hostname==h1") == []

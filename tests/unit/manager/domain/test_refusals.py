@@ -14,7 +14,7 @@ def test_fields_are_counted_and_the_first_of_each_is_news() -> None:
     assert refusals.of("n3") == []
 
 
-def test_what_is_said_rightly_is_forgotten_and_not_said_anew_when_it_is_wrong_again() -> None:
+def test_a_corrected_refusal_is_forgotten_and_not_logged_again() -> None:
     refusals = Refusals()
     refusals.add("n1", [A, B], 5.0)
     refusals.keep("n1", {"X.a", "X.b"}, [B])

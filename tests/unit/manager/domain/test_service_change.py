@@ -90,7 +90,7 @@ def test_a_rollback_says_why_and_to_which_revision(way: str, reason: Reason) -> 
 
 
 @ways
-def test_a_port_that_another_service_publishes_now_does_not_come_back(way: Callable[[Changing], Service]) -> None:
+def test_a_port_that_another_service_now_has_is_not_restored(way: Callable[[Changing], Service]) -> None:
     world = Changing(spec(port=8080))
     world.add(spec("other", port=8080))
     with pytest.raises(InvalidArgument, match=r"port '8080' is already in use by service 'other'"):
@@ -112,7 +112,7 @@ def test_what_is_gone_does_not_come_back(
 
 
 @ways
-def test_a_dependency_that_would_make_a_circle_does_not_come_back(way: Callable[[Changing], Service]) -> None:
+def test_a_dependency_that_would_make_a_circle_is_not_restored(way: Callable[[Changing], Service]) -> None:
     on_db = {"swarm.x.depends-on": "db=started"}
     db = Service(id="db-id", spec=spec("db"))
     world = Changing(spec(labels=on_db), db)
@@ -121,7 +121,7 @@ def test_a_dependency_that_would_make_a_circle_does_not_come_back(way: Callable[
         way(world)
 
 
-def test_a_change_is_not_refused_for_a_dependency_that_has_gone_since() -> None:
+def test_a_dependency_removed_since_does_not_block_a_change() -> None:
     labels = {"swarm.x.depends-on": "db=started"}
     db = Service(id="db-id", spec=spec("db"))
     world = World()

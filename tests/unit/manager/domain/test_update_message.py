@@ -113,7 +113,7 @@ def test_all_that_is_waited_for_is_named_with_what_is_in_the_way() -> None:
     assert waits_for([]) == ""
 
 
-def test_what_was_stored_before_there_were_reasons_loads_and_shows_its_message() -> None:
+def test_an_update_stored_without_a_reason_shows_its_message() -> None:
     """As the store of the version before has it: a sentence, and no data that it was made of."""
     status = {"State": "paused", "StartedAt": 5.0, "Message": "update paused due to failure of task x", "HeldAt": 7.0}
     stored = msgspec.msgpack.encode({"ID": "s1", "Waiting": "waits for db to be healthy", "UpdateStatus": status})

@@ -81,7 +81,7 @@ def test_a_full_pass_names_all_that_may_lack_or_hold_something():
     assert set(all_keys(view)) == {"service/s", "node/n1", "task/t", "lease/net/n1", "lease/net/n2"}
 
 
-def test_from_a_service_to_a_task_with_a_node_that_has_its_part_of_the_network():
+def test_a_task_gets_a_node_with_a_part_of_its_network():
     async def main() -> None:
         rng = random.Random(1)
         async with Store(MemoryBackend(delay=0.001), LoopClock()) as store:

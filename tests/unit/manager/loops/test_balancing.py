@@ -30,7 +30,7 @@ async def uneven(store: Store) -> Balancing:
     return balancing
 
 
-def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
+def test_a_pass_ends_though_the_service_of_a_moving_task_went() -> None:
     """It was gone over again and again within one instant, as nothing said any more that nothing had moved."""
 
     async def main() -> None:
@@ -56,7 +56,7 @@ def test_a_pass_ends_though_its_service_went_while_a_task_of_it_moved() -> None:
     run_virtual(main())
 
 
-def test_a_bug_in_it_does_not_end_the_scheduling_that_it_is_part_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_balancing_does_not_end_scheduling(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> list[object]:
         raise RuntimeError("a bug")
 

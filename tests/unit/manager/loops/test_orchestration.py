@@ -70,7 +70,7 @@ def test_what_happens_to_a_replacement_wakes_its_service() -> None:
     assert services(made, seen(new, TaskState.STARTING), seen(new, TaskState.RUNNING)) == ["s"]
 
 
-def test_a_removed_record_and_a_task_that_is_told_to_stop_wake_their_service() -> None:
+def test_a_removed_or_stopping_task_wakes_its_service() -> None:
     made = world()
     task = made.tasks[0]
     assert services(made, task, None) == ["s"]
@@ -86,9 +86,7 @@ def test_a_removed_record_and_a_task_that_is_told_to_stop_wake_their_service() -
         ({"number": 7}, False),
     ],
 )
-def test_a_node_wakes_the_services_on_it_when_it_changes_in_what_matters(
-    change: dict[str, object], wakes: bool
-) -> None:
+def test_a_node_with_a_relevant_change_wakes_its_services(change: dict[str, object], wakes: bool) -> None:
     made = world()
     node = made.tables.nodes.get("n1")
     assert isinstance(node, Node)

@@ -100,7 +100,7 @@ def test_a_bug_with_one_group_holds_up_that_group_only(monkeypatch: pytest.Monke
     scenario(steps)
 
 
-def test_more_than_a_decision_holds_is_placed_one_after_the_other_and_evenly():
+def test_more_than_one_decisions_tasks_are_placed_evenly():
     async def steps(store: Store) -> None:
         await put(store, *(node(f"n{i}") for i in range(4)), *tasks(200, "big"), *tasks(3, "small"))
         await asyncio.sleep(1)
@@ -111,7 +111,7 @@ def test_more_than_a_decision_holds_is_placed_one_after_the_other_and_evenly():
     scenario(steps, limit=10)
 
 
-def test_a_task_that_found_no_node_is_placed_when_one_becomes_ready():
+def test_an_unplaced_task_is_placed_when_a_node_becomes_ready():
     async def steps(store: Store) -> None:
         await put(store, node("a", state="down"), task("t"))
         await asyncio.sleep(60)
@@ -139,7 +139,7 @@ def test_it_is_placed_when_a_task_that_held_the_resources_ends():
     scenario(steps)
 
 
-def test_reasons_that_change_at_once_are_brought_up_to_date_a_little_later():
+def test_quickly_changing_reasons_are_written_a_little_later():
     async def steps(store: Store) -> None:
         await put(store, node("a", cpus=1), task("t", spec=reserving(cpus=2)))
         await asyncio.sleep(0.1)
@@ -170,7 +170,7 @@ async def one_behind_the_other(first: Coroutine[Any, Any, None], second: Corouti
     await asyncio.gather(created, asyncio.create_task(second))
 
 
-def test_a_node_that_changes_while_the_decision_is_made_gets_nothing():
+def test_a_node_that_changes_during_the_decision_gets_nothing():
     """The drain is in the store's queue before the decision: the decision does not know it, the transaction does."""
 
     async def steps(store: Store) -> None:
@@ -183,7 +183,7 @@ def test_a_node_that_changes_while_the_decision_is_made_gets_nothing():
     scenario(steps)
 
 
-def test_a_task_that_is_stopped_while_the_decision_is_made_is_not_brought_back():
+def test_a_task_stopped_during_the_decision_is_not_revived():
     async def steps(store: Store) -> None:
         await put(store, node("a"))
         await asyncio.sleep(1)
@@ -207,7 +207,7 @@ class Failing(MemoryBackend):
         await super().commit(change_sets)
 
 
-def test_a_decision_that_could_not_be_stored_is_made_again_and_nothing_is_counted_twice():
+def test_a_decision_that_was_not_stored_is_repeated_exactly_once():
     backend = Failing(delay=COMMIT_SECONDS)
 
     async def steps(store: Store) -> None:

@@ -41,7 +41,7 @@ def test_parts_of_encrypted_networks_concern_them():
     assert not concerns(plain, replace(plain, leases=LEASED.leases))
 
 
-def test_nodes_with_keys_that_come_back_and_rotations_concern_them():
+def test_returning_nodes_with_keys_and_rotations_are_visited():
     assert concerns(KNOWN, replace(KNOWN, status=NodeStatus(state="down")))
     assert not concerns(NODE, replace(NODE, status=NodeStatus(state="down")))
     assert not concerns(NODE, KNOWN)

@@ -212,7 +212,7 @@ def test_a_number_beyond_the_limits_is_brought_back() -> None:
         (8, 4, 2, 10, 2),
     ],
 )
-def test_what_was_chosen_by_hand_is_not_taken_back_for_the_down_window(
+def test_a_manual_number_is_kept_for_the_down_window(
     previous: int, replicas: int, needed: int, ago: float, result: int | None
 ) -> None:
     status = AutoscaleStatus(scaled_at=NOW - ago, previous=previous, replicas=replicas, by_hand=True)
@@ -242,7 +242,7 @@ def run(load: Sequence[float], replicas: int = 2, step: float = 5.0) -> list[int
     return counts
 
 
-def test_a_steady_load_is_met_in_one_step_and_then_nothing_changes() -> None:
+def test_a_steady_load_is_met_in_one_step_and_stays() -> None:
     counts = run([1.0] * 20 + [3.6] * 200)
     assert sorted(set(counts)) == [2, 8]
     assert counts.index(8) - 20 <= 4, "within 20 seconds of its beginning"

@@ -60,7 +60,7 @@ def images(tasks: list[Task]) -> set[str]:
     return {task.spec.container_spec.image for task in tasks if task.spec.container_spec}
 
 
-def test_nothing_of_a_service_is_made_before_its_dependency_is_up() -> None:
+def test_no_task_is_created_before_the_dependency_is_up() -> None:
     world = Pair()
     world.database()
     world.both()
@@ -126,7 +126,7 @@ def test_a_job_is_complete_when_its_present_execution_is() -> None:
     assert waits_for(world.service.waits_for) == "waits for db to complete"
 
 
-def test_a_dependency_that_became_a_job_is_never_healthy_and_that_is_said() -> None:
+def test_a_dependency_that_became_a_job_is_reported_unhealthy() -> None:
     world = Pair("db=healthy")
     world.database(mode=ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completions=1)))
     job = world.tables.services.get("db")
@@ -164,7 +164,7 @@ def test_all_replicas_count_and_none_is_nothing_to_wait_for() -> None:
     assert len(empty.of("s")) == 2
 
 
-def test_a_global_dependency_is_up_when_it_is_on_every_node_that_takes_tasks() -> None:
+def test_a_global_dependency_is_up_when_on_every_eligible_node() -> None:
     world = Pair()
     world.database(mode=ServiceMode(global_=Global()))
     world.both()
@@ -183,7 +183,7 @@ def test_a_missing_dependency_is_named_and_waited_for() -> None:
     assert waits_for(world.service.waits_for) == "waits for db, which does not exist, and cache, which does not exist,"
 
 
-def test_a_service_that_runs_is_kept_up_and_scaled_without_its_dependency() -> None:
+def test_a_running_service_is_kept_up_without_its_dependency() -> None:
     world = Pair()
     world.database()
     world.up()
@@ -269,7 +269,7 @@ def test_an_update_that_waits_too_long_has_failed(action: str, state: str, image
         assert world.service.update_status == status, "what waits is told, and the update stays as it is"
 
 
-def test_an_update_that_is_paused_and_goes_on_still_says_what_it_waits_for() -> None:
+def test_a_resumed_update_still_says_what_it_waits_for() -> None:
     world = Pair()
     world.database()
     world.up()
@@ -288,7 +288,7 @@ def test_an_update_that_is_paused_and_goes_on_still_says_what_it_waits_for() -> 
     assert [each.service for each in world.service.waits_for] == ["db"]
 
 
-def test_an_update_that_has_begun_goes_on_and_a_rollback_waits_for_nothing() -> None:
+def test_an_update_under_way_goes_on_and_a_rollback_never_waits() -> None:
     world = Pair()
     world.database()
     world.up()

@@ -53,7 +53,7 @@ def test_a_broken_constraint_shuts_down_and_says_which() -> None:
     assert [task.node_id for task in world.live] == ["", ""], "the service replaces them"
 
 
-def test_what_only_the_new_specification_forbids_is_left_to_its_update() -> None:
+def test_what_only_the_new_specification_forbids_is_left_alone() -> None:
     world = running(template(constraints=("node.labels.zone==a",)))
     world.change(template(constraints=("node.labels.zone==b",)))
     assert not world.decide(enforcer.decide, "n1")

@@ -55,7 +55,7 @@ def test_a_slot_follows_as_soon_as_one_completes() -> None:
 
 
 @pytest.mark.parametrize("condition", ["any", "on-failure"])
-def test_a_failure_is_tried_again_in_its_slot_and_holds_its_place(condition: str) -> None:
+def test_a_failure_is_retried_in_its_slot_and_keeps_its_place(condition: str) -> None:
     world = world_of(3, 1, condition)
     end(world, FAILED)
     (again,) = world.live
@@ -66,7 +66,7 @@ def test_a_failure_is_tried_again_in_its_slot_and_holds_its_place(condition: str
     assert sorted(task.slot for task in world.live) == [2]
 
 
-def test_with_the_condition_none_a_failure_is_the_end_of_its_slot() -> None:
+def test_with_condition_none_a_failure_ends_its_slot() -> None:
     world = world_of(2, 1, "none")
     end(world, FAILED)
     end(world, COMPLETE)
@@ -89,7 +89,7 @@ def test_by_force_it_runs_again_and_what_still_runs_stops_first() -> None:
     assert [iteration(task) for task in world.tasks if task.status.state is COMPLETE] == [0, 1, 1]
 
 
-def test_scaled_down_it_stops_what_is_too_much_and_scaled_up_it_completes_more() -> None:
+def test_scaling_down_stops_surplus_tasks_and_up_completes_more() -> None:
     world = world_of(4, 4)
     mode = world.service.spec.mode
     assert mode.replicated_job is not None
@@ -103,7 +103,7 @@ def test_scaled_down_it_stops_what_is_too_much_and_scaled_up_it_completes_more()
 
 
 @pytest.mark.parametrize(("condition", "again"), [("any", 1), ("none", 0)])
-def test_a_drained_or_lost_task_runs_elsewhere_unless_it_is_to_run_once(condition: str, again: int) -> None:
+def test_a_drained_or_lost_task_reruns_unless_it_is_to_run_once(condition: str, again: int) -> None:
     for change in ("drain", "lost"):
         world = world_of(1, 1, condition)
         world.run("n1")
@@ -121,7 +121,7 @@ def test_a_drained_or_lost_task_runs_elsewhere_unless_it_is_to_run_once(conditio
             assert world.live[0].desired_state is TaskState.READY, "never two of one thing"
 
 
-def test_a_global_job_completes_once_on_each_node_and_on_those_that_join() -> None:
+def test_a_global_job_completes_once_on_each_node_and_new_ones() -> None:
     world = world_of(0, everywhere=True)
     assert sorted(task.node_id for task in world.live) == ["n1", "n2"]
     end(world, COMPLETE)

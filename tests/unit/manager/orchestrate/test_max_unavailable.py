@@ -50,7 +50,7 @@ def test_the_smaller_of_parallelism_and_the_bound_counts() -> None:
     assert len(old(world)) == 6
 
 
-def test_a_replica_that_failed_leaves_the_less_to_stop_and_the_update_says_that_it_waits() -> None:
+def test_failed_replicas_count_as_unavailable_in_an_update() -> None:
     world = bounded(4, "1")
     world.see(world.live[0], TaskState.FAILED)
     world.decide()
@@ -63,7 +63,7 @@ def test_a_replica_that_failed_leaves_the_less_to_stop_and_the_update_says_that_
     assert len(old(world)) == 2
 
 
-def test_an_update_that_waits_for_replicas_says_so_and_fails_when_that_takes_too_long() -> None:
+def test_an_update_that_waits_too_long_for_replicas_fails() -> None:
     world = held_up()
     assert message(world) == "update in progress: waits, as no more replicas may be unavailable (max-unavailable)"
     assert len(old(world)) == 2

@@ -22,7 +22,7 @@ def challenger(world: World, task: Task) -> Task:
     return next(other for other in world.in_slot(task.slot) if other.id != task.id)
 
 
-def test_the_replacement_runs_on_the_chosen_node_before_the_task_stops() -> None:
+def test_the_replacement_runs_on_the_target_before_the_task_ends() -> None:
     world, task = moving()
     new = challenger(world, task)
     assert (new.node_id, new.desired_state) == ("n2", TaskState.RUNNING)
@@ -90,7 +90,7 @@ def test_a_node_that_is_lost_or_drained_meanwhile_gets_nothing() -> None:
             assert len(kept) == 1
 
 
-def test_a_task_that_fails_while_it_moves_leaves_its_slot_to_the_replacement() -> None:
+def test_a_task_that_fails_during_a_move_yields_to_the_new_one() -> None:
     world, task = moving()
     world.see(task, TaskState.FAILED)
     world.settle()

@@ -99,7 +99,7 @@ def test_removed_tasks_of_a_node_that_is_down_wait_for_it() -> None:
     assert not world.tasks
 
 
-def test_tasks_of_a_removed_node_are_orphaned_and_replaced_without_delay() -> None:
+def test_a_removed_nodes_tasks_are_orphaned_and_replaced_at_once() -> None:
     world = running(2)
     node = world.tables.nodes.get("n1")
     assert node is not None

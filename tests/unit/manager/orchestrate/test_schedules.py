@@ -81,7 +81,7 @@ def test_between_two_slots_of_a_job_it_is_not_through_either() -> None:
 
 
 @pytest.mark.parametrize(("labels", "count"), [({}, 1), ({"deadline": "40s"}, 1), ({"deadline": "20s"}, 0)])
-def test_of_those_missed_the_last_is_made_up_for_within_its_deadline(labels: dict[str, str], count: int) -> None:
+def test_the_last_missed_execution_is_run_within_its_deadline(labels: dict[str, str], count: int) -> None:
     world = scheduled(**labels)
     world.pass_time(10 * MINUTE)  # half a minute after the last due time
     world.settle()
@@ -115,7 +115,7 @@ def alive(world: World) -> list[tuple[int, int]]:
     return sorted((iteration(task), task.slot) for task in world.live)
 
 
-def test_executions_run_beside_each_other_each_to_its_own_completions() -> None:
+def test_executions_overlap_and_each_counts_its_own_completions() -> None:
     world = scheduled(2, concurrency="allow")
     for _ in range(3):
         due(world)
@@ -153,7 +153,7 @@ def test_an_execution_that_gives_up_is_through() -> None:
     assert (alive(world), state.beside(world.service)) == ([(1, 1)], ())
 
 
-def test_a_global_job_s_executions_run_beside_each_other_and_do_not_wait_for_lost_nodes() -> None:
+def test_a_global_jobs_executions_overlap_and_ignore_lost_nodes() -> None:
     world = scheduled(0, everywhere=True, concurrency="allow")
     due(world)
     due(world)
@@ -195,7 +195,7 @@ def test_all_stop_with_the_service() -> None:
     assert not world.live
 
 
-def test_history_counts_executions_that_are_over_and_spares_those_under_way() -> None:
+def test_history_counts_finished_executions_and_not_active_ones() -> None:
     world = scheduled(concurrency="allow", history="2")
     due(world)  # this one goes on
     for _ in range(5):

@@ -72,7 +72,7 @@ def moves(view: Tables) -> list[str]:
     return [f"{move.task.id}>{move.node_id}" for move in plan(view, ClusterLoad.of(view), view.services, NOW)]
 
 
-def test_no_task_is_moved_to_a_node_that_has_no_part_of_its_network() -> None:
+def test_no_task_moves_to_a_node_without_a_part_of_its_network() -> None:
     view = world({"web": "aaa"}, TaskSpec(networks=(NetworkAttachmentConfig(target="tiny"),)))
     assert len(moves(view)) == 2
     parts = {"a": "10.1.0.16/29", "b": "10.1.0.24/29"}
@@ -133,7 +133,7 @@ def test_barred_nodes_and_moves_that_were_tried_are_left_out() -> None:
     assert tried.node_id == "d"
 
 
-def test_a_node_where_the_service_failed_lately_is_no_place_to_go() -> None:
+def test_a_node_where_the_service_failed_lately_is_not_a_target() -> None:
     view = world({"web": "aa"})
     for number, letter in enumerate("bc"):
         failed = replace(task("web", 1, letter, TaskSpec()), id=f"old{number}")
@@ -167,7 +167,7 @@ def test_what_is_never_moved(mode: ServiceMode, spec: TaskSpec, words: str) -> N
     assert bool(words) == bool(reason)
 
 
-def test_the_placement_that_the_service_has_now_counts_for_tasks_that_were_made_with_another() -> None:
+def test_the_services_current_placement_counts_for_older_tasks() -> None:
     """A change of placement alone leaves the tasks as they are: what it allows now is where they may go."""
     kept_off = TaskSpec(placement=Placement(constraints=("node.hostname!=a",)))
     view = world({"web": "bbcc"}, kept_off)

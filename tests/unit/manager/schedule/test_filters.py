@@ -51,7 +51,7 @@ def test_the_clusters_own_networks_need_no_plugin():
     assert world.nodes_of() == ["a"]
 
 
-def test_an_engine_that_lists_no_driver_of_the_kind_is_given_the_benefit_of_the_doubt():
+def test_an_engine_that_lists_no_drivers_of_a_kind_is_accepted():
     world = World(node("a"), task("t", spec=volume("nfs")))
     world.decide()
     assert world.nodes_of() == ["a"]
@@ -84,7 +84,7 @@ def test_one_of_the_images_platforms_must_be_the_nodes(wanted: tuple[Platform, .
     assert world.error_of("t") == expected
 
 
-def test_a_task_of_a_dual_stack_network_goes_where_containers_have_ipv6():
+def test_dual_stack_tasks_go_to_nodes_with_ipv6_containers():
     both = Network(id="net", spec=NetworkSpec(name="net", ipv6_enabled=True))
     world = World(node("a", ipv6=False), node("b"), both, task("t", spec=network()))
     world.decide()
@@ -94,7 +94,7 @@ def test_a_task_of_a_dual_stack_network_goes_where_containers_have_ipv6():
     assert world.error_of("t") == "no suitable node (no IPv6 for containers on 1 node)"
 
 
-def test_a_task_of_an_encrypted_network_goes_where_it_can_be_carried():
+def test_encrypted_network_tasks_go_to_capable_nodes():
     options = DriverConfig(name="overlay", options={"encrypted": ""})
     secret = Network(id="net", spec=NetworkSpec(name="net", driver=options))
     world = World(node("a"), node("b", encryption="wireguard-go"), secret, task("t", spec=network()))

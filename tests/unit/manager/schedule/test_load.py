@@ -31,7 +31,7 @@ def test_so_many_regions_are_kept_up_and_no_more():
     assert use(load, 0)
 
 
-def test_preferences_beyond_those_that_are_kept_up_are_met_all_the_same():
+def test_preferences_beyond_the_maintained_ones_are_met_too():
     world = a_world_of(2)
     for number in range(KEPT_UP):
         use(world.load, number)

@@ -30,13 +30,13 @@ def test_the_node_that_has_the_only_part_takes_all():
     assert world.nodes_of() == ["b", "b", "b"]
 
 
-def test_two_services_in_one_pass_do_not_both_count_on_the_last_part():
+def test_two_services_in_one_pass_do_not_share_the_last_part():
     world = World(net(), node("a"), node("b"), *tasks(2, "one", IN_TINY), *tasks(2, "two", IN_TINY))
     world.decide()
     assert len({*world.nodes_of("one"), *world.nodes_of("two")}) == 1
 
 
-def test_a_part_that_is_still_to_be_given_is_no_longer_there_for_others():
+def test_a_promised_network_part_is_not_there_for_others():
     world = World(net(), node("a"), node("b"), running("old", "b", spec=IN_TINY), task("t", spec=IN_TINY))
     world.decide()
     assert world.nodes_of() == ["b"]
@@ -80,7 +80,7 @@ def test_who_finds_no_part_says_of_which_network():
     assert world.error_of("t") == reason
 
 
-def test_a_global_services_task_names_the_network_that_its_node_has_no_part_of():
+def test_a_global_task_names_the_network_that_its_node_lacks():
     world = World(
         net(b=PART), node("a"), node("b"), *(task(f"on-{name}", spec=IN_TINY, slot=0, node_id=name) for name in "ab")
     )

@@ -106,14 +106,14 @@ def test_a_failing_node_is_better_than_none():
     assert world.nodes_of() == ["a"]
 
 
-def test_reservations_are_never_exceeded_and_what_is_left_over_waits():
+def test_reservations_are_never_exceeded_and_the_rest_waits():
     world = World(node("a", cpus=4), node("b", cpus=3), *tasks(5, spec=reserving(cpus=2)))
     world.decide()
     assert world.nodes_of() == ["a", "a", "b"]
     assert world.error_of("web004") == "no suitable node (insufficient resources on 2 nodes: 2e-09 CPUs)"
 
 
-def test_a_stopping_task_holds_its_resources_until_it_has_stopped():
+def test_a_stopping_task_holds_its_resources_until_stopped():
     spec = reserving(memory=10)
     old = running("old", "a", spec=spec, desired_state=TaskState.SHUTDOWN)
     world = World(node("a", memory=10), old, task("t", spec=spec))
@@ -190,7 +190,7 @@ def test_a_branch_without_room_leaves_its_share_to_the_others():
     assert Counter(world.nodes_of()) == {"a": 1, "b": 4}
 
 
-def test_single_tasks_of_many_services_are_spread_over_the_branches_too():
+def test_single_tasks_of_many_services_are_spread_over_branches():
     world = World(node("a", labels={"zone": "1"}), node("b", labels={"zone": "2"}))
     spec = placed_by(spread=("node.labels.zone",))
     world.put(*(task(f"t{i}", f"s{i}", spec) for i in range(6)))
@@ -198,7 +198,7 @@ def test_single_tasks_of_many_services_are_spread_over_the_branches_too():
     assert Counter(t.node_id for t in world.view.tasks) == {"a": 3, "b": 3}
 
 
-def test_a_task_that_fits_nowhere_names_every_filter_and_how_many_nodes_it_refused():
+def test_an_unplaceable_task_names_each_filter_and_its_refusals():
     world = World(
         node("a", cpus=1, labels={"zone": "east"}),
         node("b", cpus=9),
@@ -227,7 +227,7 @@ def test_a_constraint_that_cannot_be_read_is_said_not_raised():
     assert "invalid constraint 'node.colour==red'" in world.error_of("t")
 
 
-def test_the_same_words_are_not_written_twice_and_new_words_not_at_once():
+def test_a_message_is_not_repeated_and_a_new_one_is_delayed():
     world = World(task("t"))
     world.decide()
     assert not world.decide(now=NOW + 100).decision
@@ -277,7 +277,7 @@ def test_a_group_too_many_is_the_next_decisions():
     assert set(result.more) == {("s3", 0), ("s4", 0)}
 
 
-def test_a_decision_places_its_full_number_of_tasks_with_preferences_however_many_nodes_there_are():
+def test_a_decision_is_full_with_preferences_on_many_nodes():
     nodes = (node(f"n{i:03}", labels={"zone": f"z{i % 3}"}) for i in range(400))
     world = World(*nodes, *(task(f"t{i}", f"s{i}", placed_by(spread=("node.labels.zone",))) for i in range(1000)))
     assert len(world.decide(limit=1000).decision.put) == 1000

@@ -93,7 +93,7 @@ def test_an_affinity_is_worth_its_weight_in_tasks() -> None:
     assert world.decided() == {"web": "abbbc"}
 
 
-def test_an_anti_affinity_keeps_away_as_long_as_it_outweighs_the_spread() -> None:
+def test_an_anti_affinity_holds_while_it_outweighs_the_spread() -> None:
     world = World()
     world.service("db", placed="a")
     world.service("web", pending=4, anti_affinity="db=2")

@@ -95,7 +95,7 @@ async def test_only_another_specification_makes_what_was_read_stale(store: Store
     assert await current({"update_status": None}) == [4, 5, 6]
 
 
-async def test_what_was_stored_before_there_were_such_numbers_is_current_as_it_is(backend: CountingBackend) -> None:
+async def test_what_was_stored_without_such_numbers_is_current(backend: CountingBackend) -> None:
     """Nobody knows how old its specification is; it may be as old as its last change."""
     old = msgspec.structs.replace(service("s1", "web"), version=Version(index=7))
     await backend.commit([ChangeSet(index=7, changes=(Change(old=None, new=old),))])
@@ -168,7 +168,7 @@ async def test_a_failed_commit_fails_its_updates_and_changes_nothing(store: Stor
     assert store.index == 1
 
 
-async def test_a_bug_in_the_backend_fails_its_updates_and_not_the_store(store: Store, backend: CountingBackend) -> None:
+async def test_a_bug_in_the_backend_fails_its_updates_not_the_store(store: Store, backend: CountingBackend) -> None:
     backend.failure = OverflowError("Integer value out of range")
     with pytest.raises(Unavailable, match="internal error"):
         await store.update(lambda tx: tx.put(service("s1", "web")))
@@ -178,7 +178,7 @@ async def test_a_bug_in_the_backend_fails_its_updates_and_not_the_store(store: S
     assert store.index == 1
 
 
-async def test_a_taken_name_is_refused_except_from_a_service_that_is_leaving(store: Store) -> None:
+async def test_a_taken_name_is_refused_except_from_a_leaving_service(store: Store) -> None:
     await store.update(lambda tx: tx.put(service("s1", "web")))
     with pytest.raises(AlreadyExists, match="service web already exists"):
         await store.update(lambda tx: tx.put(service("s2", "web")))
@@ -194,7 +194,7 @@ async def test_two_nodes_may_share_a_host_name(store: Store) -> None:
     assert len(store.view.nodes.named("")) == 2
 
 
-async def test_task_indexes_follow_changes_inside_and_after_a_transaction(store: Store) -> None:
+async def test_task_indexes_follow_changes_in_and_after_a_transaction(store: Store) -> None:
     await store.update(lambda tx: tx.put(Task(id="t1", service_id="s1", slot=1)))
 
     def move(tx: Transaction) -> tuple[int, int, int]:
@@ -211,7 +211,7 @@ async def test_task_indexes_follow_changes_inside_and_after_a_transaction(store:
     assert [t.id for t in tasks.of_service("s1")] == ["t2"]
 
 
-async def test_a_change_of_a_task_that_must_never_be_is_refused_with_its_story(store: Store) -> None:
+async def test_an_impossible_task_change_is_refused_with_its_history(store: Store) -> None:
     running = Task(id="t1", slot=1, node_id="n1", status=TaskStatus(state=TaskState.RUNNING))
     await store.update(lambda tx: tx.put(running))
     back = msgspec.structs.replace(running, status=TaskStatus(state=TaskState.PENDING))
@@ -242,7 +242,7 @@ async def test_a_slow_watcher_is_told_that_it_lost_changes(store: Store) -> None
         assert change_set.index == 4
 
 
-async def test_a_restart_from_the_backend_has_everything_and_shares_specs(backend: CountingBackend) -> None:
+async def test_a_restart_from_the_backend_has_all_and_shares_specs(backend: CountingBackend) -> None:
     async with Store(backend, FixedClock()) as store:
         for number in range(3):
             await store.update(lambda tx, n=number: tx.put(Task(id=f"t{n}", service_id="s1", spec_version=1)))  # type: ignore[misc]
@@ -259,9 +259,7 @@ async def test_a_closed_store_refuses_updates(backend: CountingBackend) -> None:
         await store.update(lambda tx: tx.put(service("s1", "web")))
 
 
-async def test_a_bug_that_ends_the_writer_is_raised_to_who_watches_over_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bug_that_ends_the_writer_reaches_its_supervisor(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: ChangeSet) -> None:
         raise RuntimeError("a bug in telling of changes")
 

@@ -23,7 +23,7 @@ def test_the_version_is_the_newest_that_both_speak(answer, spoken):
     assert engine_api.negotiate(answer) == spoken
 
 
-async def test_an_engine_that_is_not_there_is_named_with_the_systems_own_word(tmp_path):
+async def test_a_missing_engine_is_named_with_the_systems_error(tmp_path):
     engine = DockerEngine(f"unix://{tmp_path}/docker.sock", Random(0))
     with pytest.raises(EngineDown, match=r"engine answers at unix://\S+/docker.sock: No such file or directory$"):
         await engine.info()

@@ -116,7 +116,7 @@ async def test_a_hung_engine_is_lost_and_there_again_when_it_answers(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_an_engine_whose_containerd_hangs_is_lost_while_it_answers_pings(
+async def test_an_engine_whose_containerd_hangs_is_lost_despite_pings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """It takes a change, never does it, and does not say its version; one that says it may take its time."""

@@ -29,7 +29,7 @@ def test_an_engine_is_known_by_all_ways_to_its_socket(tmp_path):
     assert one == other != locks.engine_at("tcp://192.0.2.1:2375")
 
 
-async def test_a_second_worker_for_an_engine_is_refused_before_anything_is_stored(tmp_path):
+async def test_a_second_worker_for_an_engine_is_refused_before_writes(tmp_path):
     host, data = f"unix://{tmp_path}/docker.sock", DataDir(tmp_path / "second")
     refused = pytest.raises(FailedPrecondition, match=r"another worker of this host runs the engine at .*--docker-host")
     with locks.hold(locks.engine_at(host)), refused:
@@ -37,7 +37,7 @@ async def test_a_second_worker_for_an_engine_is_refused_before_anything_is_store
     assert not data.path.exists()
 
 
-async def test_a_second_worker_leaves_the_hosts_network_to_the_first_and_says_so(tmp_path):
+async def test_a_second_worker_leaves_the_network_to_the_first(tmp_path):
     config = WorkerConfig(node_id="n2", cluster_id="c1", managers=())
     engine = SimpleNamespace()
     networks = await choose_networks(DataDir(tmp_path), config, engine, SystemClock(), alone=False)

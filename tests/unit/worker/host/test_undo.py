@@ -122,7 +122,7 @@ async def test_what_the_manager_warns_of_at_a_join_is_told(manager, data, tmp_pa
     assert told == ["node x has the host name alpha already\ufffd[2J"]
 
 
-async def test_a_host_whose_engine_has_the_tunnels_port_for_a_docker_swarm_is_no_node(manager, data, tmp_path):
+async def test_a_host_whose_tunnel_port_docker_swarm_has_does_not_join(manager, data, tmp_path):
     manager.engine = {"Name": "host", "Swarm": {"LocalNodeState": "active"}}
     async with await listening(manager):
         with pytest.raises(
@@ -136,7 +136,7 @@ async def test_a_host_whose_engine_has_the_tunnels_port_for_a_docker_swarm_is_no
     assert [sentence[:54] for sentence in told] == ["this host's engine is a node of a Docker Swarm, too: n"]
 
 
-async def test_a_node_that_was_removed_before_is_told_from_one_that_nobody_hears(manager, data, tmp_path, caplog):
+async def test_a_removed_node_is_told_from_one_that_nobody_hears(manager, data, tmp_path, caplog):
     async with await listening(manager):
         await become_member(data, wishes(tmp_path))
         manager.removed = True
@@ -145,9 +145,7 @@ async def test_a_node_that_was_removed_before_is_told_from_one_that_nobody_hears
 
 
 @pytest.mark.parametrize("place", ["a file", "full"])
-async def test_a_data_directory_that_cannot_be_written_is_found_before_the_manager_is_asked(
-    manager, data, tmp_path, monkeypatch, place
-):
+async def test_an_unwritable_data_directory_is_found_before_the_join(manager, data, tmp_path, monkeypatch, place):
     monkeypatch.setattr("worker.host.join.join", ending(AssertionError("the manager was asked")))
     if place == "a file":
         data = DataDir(tmp_path / "file")
@@ -219,7 +217,7 @@ async def test_a_manager_that_is_gone_keeps_nothing_on_the_host(manager, data, t
     assert not data.path.exists()
 
 
-async def test_containers_that_cannot_be_removed_do_not_keep_the_identity(manager, data, tmp_path, monkeypatch, caplog):
+async def test_unremovable_containers_do_not_keep_the_identity(manager, data, tmp_path, monkeypatch, caplog):
     engine = FakeEngine({"web": Program()})
     for name in ("stuck", "other"):
         await engine.start(await engine.create(name, {"Image": "web", "Labels": {LABEL_AGENT: "n1"}}))

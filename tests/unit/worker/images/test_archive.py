@@ -143,7 +143,7 @@ def _with_index(archive: Archive, *more: bytes) -> str:
     return archive.add(index)
 
 
-def test_an_image_of_a_containerd_store_passes_by_its_manifests_digest() -> None:
+def test_a_containerd_stores_image_passes_by_its_manifest_digest() -> None:
     archive = Archive(*LAYERS)
     assert names(through(archive.tar(), archive.manifest_id)) == names(archive.tar())
 
@@ -193,7 +193,7 @@ def test_a_second_manifest_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["linkpath", "GNU.sparse.name", "hdrcharset"])
-def test_extended_headers_that_change_what_a_member_is_are_refused(key: str) -> None:
+def test_extended_headers_that_change_a_members_type_are_refused(key: str) -> None:
     archive = Archive(*LAYERS)
     with pytest.raises(WrongImage, match="extended header"):
         through(archive.tar(tarfile.PAX_FORMAT, **{key: "x"}), archive.image_id)

@@ -51,7 +51,7 @@ class World:
             self._questions.answered(number, Spared(image_ids=free))
 
 
-def test_what_was_fetched_goes_a_week_after_its_last_use_and_nothing_else(tmp_path: Path) -> None:
+def test_only_fetched_images_go_a_week_after_their_last_use(tmp_path: Path) -> None:
     async def body() -> None:
         world = World(tmp_path / "f.json")
         world.images.note("a", "a")

@@ -156,7 +156,7 @@ async def test_layers_that_are_here_are_not_sent(world: World, archive: Archive)
 
 
 @pytest.mark.parametrize("containerd", [False, True])
-async def test_an_engine_with_another_image_store_has_the_image_by_another_id(
+async def test_an_engine_with_another_image_store_has_another_id(
     world: World, archive: Archive, containerd: bool
 ) -> None:
     there, here = await world.node("a"), await world.node("b")
@@ -274,7 +274,7 @@ def in_large_pieces(archive: Archive) -> Callable[[str], AsyncIterator[bytes]]:
     return save
 
 
-async def test_a_source_that_trickles_is_followed_by_another_and_asked_last_from_then_on(
+async def test_a_trickling_source_is_replaced_and_asked_last_later(
     world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(image_fetch, "STALL_SECONDS", 0.2)

@@ -52,7 +52,7 @@ def test_what_is_no_address_is_refused(read, text: str):
 
 
 @pytest.mark.parametrize("text", ["fe80::1%eth0", "fe80::1%x } ; flush ruleset", "fd00::%25/64"])
-def test_an_address_has_no_zone_which_python_takes_whatever_it_says(text: str):
+def test_an_address_with_a_zone_is_refused(text: str):
     with pytest.raises(Unusable):
         address6(text)
     with pytest.raises(Unusable):

@@ -83,7 +83,7 @@ def test_a_peer_that_is_nowhere_is_left_out_and_all_others_stay(addr: str):
 
 
 @pytest.mark.parametrize("addr", ["192.168.7.1", "10.240.1.5", "10.239.240.1", "10.1.16.2", "10.2.200.1"])
-def test_a_peer_at_this_hosts_own_address_or_a_containers_is_left_out_and_named(addr: str):
+def test_a_peer_at_a_local_address_is_left_out_and_named(addr: str):
     found = planned(evil=peer(4, addr=addr))
     assert written(found) == written(planned())
     assert "node4" in found.site.problems["node4"]
@@ -142,7 +142,7 @@ def test_a_task_is_only_where_its_node_has_tasks(where: str, address: str):
     assert written(planned(web)) == written(planned(rest))
 
 
-def test_a_name_in_a_network_where_the_node_has_no_part_leads_nowhere():
+def test_a_name_in_a_network_without_a_part_here_leads_nowhere():
     evil = Backend(
         task_id="t9", slot=1, node_id="node9", addresses={BLUE: "10.1.19.9"}, hostname="registry.example.com"
     )
@@ -153,6 +153,6 @@ def test_a_name_in_a_network_where_the_node_has_no_part_leads_nowhere():
     assert isinstance(answer, Forward)
 
 
-def test_what_was_said_to_be_elsewhere_is_no_reason_to_cut_connections_there():
+def test_a_false_claim_of_being_elsewhere_cuts_no_connections():
     evil = Backend(task_id="t9", slot=1, node_id="node3", addresses={BLUE: "203.0.113.9", "elsewhere": "203.0.113.7"})
     assert purge(planned(endpoint(backend(2), evil)), planned(endpoint(backend(2)))).backends == ()

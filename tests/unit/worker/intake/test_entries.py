@@ -25,7 +25,7 @@ def test_a_bad_entry_costs_itself_and_says_why():
     assert refused == [Refusal("thing", "b", "it is negative"), Refusal("digit", "10", "it is large")]
 
 
-def test_what_has_not_changed_is_the_very_same_and_is_refused_again():
+def test_unchanged_entries_are_identical_and_refused_again():
     entries, first = Entries("thing", read), {"a": Thing(1), "b": Thing(-1)}
     values = entries.take(first, [])
     refused: list[Refusal] = []
@@ -34,7 +34,7 @@ def test_what_has_not_changed_is_the_very_same_and_is_refused_again():
     assert entries.take({"a": Thing(2)}, []) == {"a": 2}
 
 
-def test_the_second_of_two_that_cannot_both_be_is_out_in_whatever_order_they_came():
+def test_the_second_of_two_conflicting_entries_is_left_out():
     entries = Entries("thing", read, unique=lambda value: ("value", value))
     for order in (("a", "b"), ("b", "a")):
         refused: list[Refusal] = []
@@ -42,7 +42,7 @@ def test_the_second_of_two_that_cannot_both_be_is_out_in_whatever_order_they_cam
         assert refused == [Refusal("thing", "b", "value 1 already belongs to a")]
 
 
-def test_each_refusal_is_said_once_whatever_its_reason_is_next_time(caplog):
+def test_each_refusal_is_reported_once_whatever_its_next_reason(caplog):
     refusals = Refusals()
     assert refusals.note([Refusal("node", "n1", "'nonsense' is not an IPv4 address")])
     assert not refusals.note([Refusal("node", "n1", "'other nonsense' is not an IPv4 address")])
@@ -54,7 +54,7 @@ def test_each_refusal_is_said_once_whatever_its_reason_is_next_time(caplog):
     assert refusals.lacks() == ()
 
 
-def test_what_is_told_others_has_no_words_of_who_sent_it_and_an_end():
+def test_what_others_are_told_is_bounded_and_in_our_own_words():
     refusals = Refusals()
     refusals.note([Refusal("task", f"t{n}", "\x1b[31m") for n in range(5)] + [Refusal("node", "\x1b]0;x\x07\n", "no")])
     (said,) = refusals.lacks()

@@ -107,7 +107,7 @@ async def test_a_task_that_is_forgotten_is_not_sent_again():
     assert reporter.unconfirmed == frozenset()
 
 
-async def test_a_batch_is_no_larger_than_a_message_may_be_and_all_are_said():
+async def test_batches_fit_in_a_message_and_all_states_are_sent():
     reporter = Reporter()
     for number in range(10_000):
         reporter.update(f"task{number:021}", TaskStatus(state=S.RUNNING, message="started", hostname="h" * 40))

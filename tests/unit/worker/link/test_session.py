@@ -209,7 +209,7 @@ def virtual(test):
 
 
 @virtual
-async def test_the_manager_hears_what_was_applied_and_tells_when_all_have():
+async def test_the_manager_hears_what_was_applied_and_when_all_did():
     w = World()
     async with w.running() as manager:
         w.agent.in_line.put_nowait(3)
@@ -235,7 +235,7 @@ async def test_where_many_tasks_stop_at_once_the_manager_is_asked_once():
 
 
 @virtual
-async def test_a_question_that_nobody_answers_in_time_is_not_asked_again():
+async def test_a_request_without_a_timely_answer_is_not_repeated():
     w = World()
     with pytest.raises(TimeoutError):
         await w.questions.all_applied()
@@ -329,7 +329,7 @@ async def test_assignments_are_handed_over_and_a_mismatch_asks_for_all():
 
 
 @virtual
-async def test_what_is_to_be_measured_is_handed_over_and_measurements_are_sent():
+async def test_metrics_requests_are_passed_on_and_measurements_sent():
     w = World()
     async with w.running() as manager:
         order = Measure(gauges=(Gauge(service_id="s", interval=5.0, cpu=True),))
@@ -371,7 +371,7 @@ async def test_states_that_follow_each_other_closely_are_one_message():
 
 
 @virtual
-async def test_a_broken_connection_is_dialled_again_with_the_same_manager_first():
+async def test_a_broken_connection_redials_the_same_manager_first():
     w = World()
     async with w.running() as manager:
         served_by = w.session.address
@@ -444,7 +444,7 @@ async def test_streams_run_beside_the_session():
 
 
 @virtual
-async def test_a_stream_too_many_is_refused_and_whoever_asked_for_it_hears_why():
+async def test_a_stream_too_many_is_refused_and_its_requester_told():
     w = World()
     async with w.running() as manager:
         for number in range(MAX_STREAMS + 1):
@@ -494,7 +494,7 @@ async def test_without_an_engine_there_is_no_session():
 
 
 @virtual
-async def test_a_worker_that_starts_without_an_engine_says_so_as_soon_as_a_manager_hears_it():
+async def test_a_worker_that_starts_without_an_engine_says_so_at_once():
     w = World()
     w.agent.engine_there.clear()
     w.agent.engine_gone.set()
@@ -511,7 +511,7 @@ async def test_a_worker_that_starts_without_an_engine_says_so_as_soon_as_a_manag
 
 
 @virtual
-async def test_cancelling_ends_it_even_in_the_moment_in_which_the_connection_breaks():
+async def test_cancelling_works_even_while_the_connection_breaks():
     w = World()
     async with w.running() as manager:
         manager.drop()

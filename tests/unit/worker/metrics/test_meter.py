@@ -68,7 +68,7 @@ def test_a_rate_is_over_the_time_since_the_measurement_before() -> None:
     run_virtual(story())
 
 
-def test_only_running_tasks_of_the_services_asked_for_are_measured() -> None:
+def test_only_running_tasks_of_requested_services_are_measured() -> None:
     async def story() -> None:
         host = Host()
         host.used = {f"c-{name}": ContainerUsage(1.0, 64.0) for name in host.tasks}
@@ -127,7 +127,7 @@ def test_another_container_of_a_task_has_no_rate_yet() -> None:
     run_virtual(story())
 
 
-def test_a_task_whose_measurement_meets_a_bug_says_so_and_others_are_measured(
+def test_a_bug_in_one_tasks_measurement_is_said_and_others_go_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
@@ -148,7 +148,7 @@ def test_a_task_whose_measurement_meets_a_bug_says_so_and_others_are_measured(
     assert "unexpected error in measuring it" in caplog.text
 
 
-def test_where_the_kernel_does_not_tell_the_engine_is_asked_and_an_error_is_said() -> None:
+def test_the_engine_is_asked_where_the_kernel_does_not_tell() -> None:
     async def story() -> None:
         host = Host()
         host.engine.used = {"c-a": ContainerUsage(1.0, 5.0), "c-b": ContainerUsage(1.0, 6.0)}

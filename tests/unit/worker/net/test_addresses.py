@@ -24,7 +24,7 @@ def test_the_subnets_broadcast_address_is_nobodys():
         pool.take("t9", 0.0)
 
 
-def test_an_address_that_was_just_given_back_is_the_last_to_be_used_again():
+def test_a_just_returned_address_is_reused_last():
     pool = AddressPool(LEASE, SUBNET)
     first = pool.take("t1", 0.0)
     assert isinstance(first, IPv4Address)
@@ -51,7 +51,7 @@ def test_giving_back_twice_does_not_make_it_rest_longer():
     assert pool.take("t9", REST_SECONDS) == taken[0]
 
 
-def test_a_clock_that_is_set_back_makes_no_address_rest_for_longer():
+def test_a_clock_set_back_does_not_prolong_an_addresss_rest():
     pool = AddressPool(LEASE, SUBNET)
     taken = [pool.take(f"t{i}", 5000.0) for i in range(6)]
     assert isinstance(taken[0], IPv4Address)

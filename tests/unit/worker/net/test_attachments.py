@@ -57,7 +57,7 @@ def test_what_is_given_back_is_forgotten_once(attachments: Attachments):
     assert not attachments.addresses
 
 
-def test_addresses_that_were_held_before_the_leases_were_known_are_not_given_out():
+def test_addresses_held_before_the_leases_came_are_not_given_out():
     found = Attachments(Hands())
     found.hold("old", BLUE, IPv4Address("10.1.16.2"))
     found.fit(plan(world(), (), (), facts()).site)
@@ -65,7 +65,7 @@ def test_addresses_that_were_held_before_the_leases_were_known_are_not_given_out
     assert found.of("t1") == ip(blue="10.1.16.3")
 
 
-def test_a_network_that_is_gone_is_forgotten_when_its_addresses_have_rested():
+def test_a_removed_network_is_forgotten_once_its_addresses_rest():
     clock = Hands()
     found = Attachments(clock)
     here, gone = (plan(world(networks=each), (), (), facts()).site for each in ((network(),), ()))
@@ -83,7 +83,7 @@ def test_a_network_that_is_gone_is_forgotten_when_its_addresses_have_rested():
         found.release("t1")
 
 
-def test_a_new_lease_has_new_addresses_and_the_old_ones_stay_with_their_tasks(attachments: Attachments):
+def test_a_new_lease_has_new_addresses_and_tasks_keep_the_old(attachments: Attachments):
     attachments.take("t1", [BLUE])
     moved = network(subnet="10.7.0.0/16")
     attachments.fit(plan(world(networks=(moved,)), (), (), facts()).site)
@@ -102,7 +102,7 @@ def test_an_engines_nonsense_is_nobodys_address():
     assert dict(addresses_of(container, {"orc-blue-blue0": BLUE, "00-orc-gw": MESH})) == ip(mesh="10.240.1.9")
 
 
-def test_what_is_in_a_network_no_more_gives_its_address_back_and_keeps_the_others(attachments: Attachments):
+def test_leaving_a_network_returns_its_address_and_keeps_others(attachments: Attachments):
     attachments.take("a1", [MESH, BLUE])
     before = dict(attachments.of("a1"))
     assert attachments.take("a1", [MESH]) == 0
@@ -111,7 +111,7 @@ def test_what_is_in_a_network_no_more_gives_its_address_back_and_keeps_the_other
     assert attachments.of("t2")[BLUE] != before[BLUE], "it rests"
 
 
-def test_a_reserved_address_is_kept_for_one_and_refused_to_others(attachments: Attachments):
+def test_a_reserved_address_is_for_one_and_refused_to_others(attachments: Attachments):
     attachments.take("t1", [BLUE])
     taken = attachments.of("t1")[BLUE]
     with pytest.raises(AlreadyExists, match=f"{taken} is in use on this host, by t1"):

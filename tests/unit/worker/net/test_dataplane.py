@@ -19,7 +19,7 @@ from worker.net.dataplane import DataPlane
 from worker.net.dns.service import ClusterDns
 
 
-async def test_a_task_that_nobody_connects_to_is_on_dockers_own_bridge_and_waits_for_no_network(tmp_path: Path):
+async def test_a_task_without_connections_waits_for_no_network(tmp_path: Path):
     engine = FakeEngine()
     dns = ClusterDns(tmp_path / "resolv", random.Random(1))
     plane = DataPlane(engine, "n1", SystemClock(), tmp_path / "network.json", dns)
@@ -52,7 +52,7 @@ def test_a_task_whose_network_is_full_says_which_one_it_is(tmp_path: Path):
         run_virtual(attach())
 
 
-def test_a_kernel_that_does_not_list_its_network_in_time_is_told_with_a_reason(monkeypatch: pytest.MonkeyPatch):
+def test_a_kernel_slow_to_list_its_network_is_reported(monkeypatch: pytest.MonkeyPatch):
     async def nothing(_: netlink.Kernel) -> netlink.Seen:
         await asyncio.Event().wait()
         raise AssertionError("nothing ends this wait")

@@ -77,9 +77,7 @@ class SlowHost:
         return False
 
 
-def test_a_network_goes_that_is_not_needed_any_more_since_others_were_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     host = SlowHost()
 
     async def nothing(*_: object) -> None: ...

@@ -84,7 +84,7 @@ class Case:
 
 
 @pytest.mark.parametrize("options", [(), ("--user", "--map-root-user")])
-async def test_a_running_container_gets_another_file_read_only_and_alone(root, options):
+async def test_only_the_running_container_gets_another_read_only_file(root, options):
     case = Case(root)
     source = case.write(b"old")
     with container(source, case.target, *options) as pid:

@@ -66,7 +66,7 @@ async def test_the_container_runs_on_with_other_files_and_is_told():
 
 
 @virtual
-async def test_it_waits_for_content_that_follows_in_a_message_of_its_own():
+async def test_it_waits_for_content_that_follows_in_another_message():
     w = World()
     async with w.running():
         await started(w)
@@ -79,7 +79,7 @@ async def test_it_waits_for_content_that_follows_in_a_message_of_its_own():
 
 
 @virtual
-async def test_an_agent_that_was_away_catches_up_and_one_that_was_not_tells_nobody_twice():
+async def test_an_agent_that_was_away_catches_up_and_signals_once():
     w = World()
     async with w.running():
         await started(w)
@@ -123,7 +123,7 @@ async def test_a_template_that_is_wrong_is_refused_without_its_content():
 
 
 @virtual
-async def test_a_container_that_ends_meanwhile_has_ended_and_nothing_else():
+async def test_a_container_that_ends_meanwhile_has_just_ended():
     w = World()
     async with w.running():
         await started(w)
@@ -146,7 +146,7 @@ async def test_what_has_not_started_yet_starts_with_the_newest():
 
 
 @virtual
-async def test_a_signal_of_ours_that_ends_most_programs_is_not_somebody_elses():
+async def test_our_signal_that_ends_most_programs_is_not_anothers():
     w = World(engine=FakeEngine({"web": Program(exits_after=5)}))
     async with w.running():
         await started(w)

@@ -41,7 +41,7 @@ def test_it_names_what_the_container_mounts(mounts: tuple[Mount, ...], told: str
     )
 
 
-def test_it_is_told_again_each_time_that_it_has_taken_twice_as_long() -> None:
+def test_it_is_reported_again_each_time_the_duration_doubles() -> None:
     async def story() -> list[tuple[float, float]]:
         told: list[tuple[float, float]] = []
         loop = asyncio.get_running_loop()

@@ -42,7 +42,7 @@ def test_a_folder_that_cannot_be_made_is_said_of_the_task(tmp_path):
         TmpfsFiles(tmp_path / "files").write("t1", [TaskFile(target="/a", data=b"x")])
 
 
-def test_files_have_their_owner_and_mode_and_their_folder_is_private(root):
+def test_files_have_their_owner_and_mode_in_a_private_folder(root):
     files = TmpfsFiles(root)
     owner = {"uid": os.geteuid(), "gid": os.getegid()}
     paths = files.write(

@@ -29,7 +29,7 @@ async def made(world: World) -> str:
 
 
 @virtual
-async def test_a_container_gets_addresses_before_it_is_made_and_is_followed_to_its_end() -> None:
+async def test_a_container_gets_addresses_first_and_until_its_end() -> None:
     world = World()
     async with world.running():
         await world.assign(attachments=(attachment(),))
@@ -68,7 +68,7 @@ async def test_what_happened_while_the_agent_was_away_is_told() -> None:
 
 
 @virtual
-async def test_addresses_of_before_are_reserved_before_any_task_gets_one() -> None:
+async def test_earlier_addresses_are_reserved_before_any_task_gets_one() -> None:
     world = World()
     async with world.running():
         await world.assign(attachments=(attachment(),))
@@ -120,7 +120,7 @@ async def test_a_manager_that_lost_what_it_was_told_hears_it_again() -> None:
 
 
 @virtual
-async def test_another_network_is_attached_and_the_engine_may_fall_meanwhile() -> None:
+async def test_another_network_is_attached_despite_an_engine_failure() -> None:
     world = World()
     async with world.running():
         await world.assign(attachments=(attachment(),))

@@ -36,7 +36,7 @@ async def watching(engine):
 
 
 @virtual
-async def test_those_that_run_count_with_what_they_reserve_and_tasks_do_not():
+async def test_running_ones_count_their_reservations_and_tasks_do_not():
     engine = FakeEngine({"web": Program()})
     await plain(engine, "before", 64 * MIB)
     await plain(engine, "task", 999 * MIB, {LABEL_AGENT: "n1"})
@@ -80,7 +80,7 @@ async def test_after_an_engines_restart_they_are_looked_at_anew():
 
 
 @virtual
-async def test_the_manager_hears_of_it_at_once_and_of_many_changes_together():
+async def test_the_manager_hears_at_once_and_of_many_changes_together():
     w = world()
     async with w.running():
         await w.agent.ready()
@@ -102,7 +102,7 @@ async def test_the_manager_hears_of_it_at_once_and_of_many_changes_together():
 
 
 @pytest.mark.parametrize("error", [EngineError(500, "container is dead"), ValueError("invalid literal for int(): ''")])
-def test_one_that_cannot_be_looked_at_keeps_no_other_from_being_counted(caplog, error):
+def test_one_unreadable_container_does_not_hide_others(caplog, error):
     async def story():
         engine = FakeEngine({"web": Program()})
         odd = await plain(engine, "odd", 1 * MIB)

@@ -140,7 +140,7 @@ def paths_in(*files: Path) -> list[str]:
     return [json.loads(line)["path"] for file in files for line in file.read_text().splitlines()]
 
 
-async def test_lines_in_order_for_the_owner_alone_and_none_is_lost_at_the_end(tmp_path: Path) -> None:
+async def test_lines_are_ordered_private_and_not_lost_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     await written(AuditFile(path), range(500))
     await written(AuditFile(path), range(500, 600))

@@ -48,7 +48,7 @@ async def test_a_name_of_the_clusters_goes_where_its_image_is(
     assert made(engines) == [("2", ONE)] * 3, "by its id, as the engine there does not know the name"
 
 
-async def test_a_node_that_has_another_image_by_the_name_fetches_the_right_one(
+async def test_a_node_with_another_image_of_the_name_fetches_the_right(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, "web:1", ONE)
@@ -62,7 +62,7 @@ async def test_a_node_that_has_another_image_by_the_name_fetches_the_right_one(
     assert body["Labels"]["com.docker.swarm.task"] == "", "what the image would bring is blanked"
 
 
-async def test_a_name_whose_image_nobody_holds_is_not_pulled_from_a_stranger(
+async def test_an_image_nobody_holds_is_not_pulled_from_a_stranger(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, "web:1", ONE)
@@ -106,7 +106,7 @@ async def test_a_registrys_image_that_a_node_cannot_pull_is_fetched(
     assert "on node w1, which can neither pull it (no nginx:1) nor fetch it: " in answer["message"]
 
 
-async def test_a_client_that_pulls_after_a_404_can_make_its_container_anywhere(
+async def test_a_pull_after_a_404_lets_a_container_be_made_anywhere(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     for reference, tag in (("busybox:1", "1"), (f"busybox@{DIGEST}", DIGEST)):
@@ -128,7 +128,7 @@ async def test_an_id_or_its_beginning_is_fetched_where_it_is_not(
     assert (await create(client, TWO))[0] == 404
 
 
-async def test_a_digest_that_a_node_falsely_claims_to_hold_is_pulled_by_clients(
+async def test_a_digest_that_a_node_falsely_claims_is_still_pulled(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     engines.liars[WORKER1] = DIGEST

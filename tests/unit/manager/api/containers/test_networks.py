@@ -377,7 +377,7 @@ async def test_a_network_is_not_removed_while_a_container_is_in_it(
     assert (await client.ask("DELETE", "/networks/wide"))[0] == 204
 
 
-async def test_a_prune_takes_networks_whose_containers_were_just_removed(
+async def test_a_prune_removes_networks_of_just_removed_containers(
     cluster: ApiCluster, client: Client, engines: Engines, wide: str
 ) -> None:
     await create(client, "box")
@@ -452,9 +452,7 @@ async def test_a_task_of_the_mesh_is_shown_in_the_ingress_network(
     assert {each["Id"] for each in found} == {A, B}
 
 
-async def test_networks_that_each_engine_has_are_shown_with_the_ids_by_which_they_are_listed(
-    client: Client, engines: Engines
-) -> None:
+async def test_predefined_networks_have_the_ids_in_the_list(client: Client, engines: Engines) -> None:
     engines.one.add(A, "box", NetworkSettings={"Networks": {"bridge": {"IPAddress": "172.17.0.2", "NetworkID": "x"}}})
     bridge = (await client.get("/networks/bridge"))["Id"]
     (shown,) = await client.get("/containers/json")

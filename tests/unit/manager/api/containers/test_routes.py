@@ -228,7 +228,7 @@ async def test_what_no_node_has(cluster: ApiCluster, client: Client, engines: En
     assert (status, message) == (404, "No such container: nobody (not asked, as they do not answer: w2)")
 
 
-async def test_a_silent_node_does_not_keep_others_containers_from_being_found(
+async def test_a_silent_node_does_not_hide_others_containers(
     client: Client, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("manager.api.containers.locate.GRACE_SECONDS", 0.1)
@@ -320,7 +320,7 @@ async def test_constraints_by_label_and_by_environment(client: Client, engines: 
     assert status == 400
 
 
-async def test_what_workers_report_of_plain_containers_is_not_counted_twice(
+async def test_reported_unmanaged_containers_are_not_counted_twice(
     client: Client, cluster: ApiCluster, engines: Engines
 ) -> None:
     """The engines themselves are asked: what they list is newer."""
@@ -350,7 +350,7 @@ async def test_limits_are_reservations(client: Client, engines: Engines) -> None
     assert status == 201
 
 
-async def test_a_name_that_no_client_gave_means_what_the_chosen_node_has(client: Client, engines: Engines) -> None:
+async def test_a_name_not_from_a_client_means_the_chosen_nodes_image(client: Client, engines: Engines) -> None:
     engines.two.images.add("only-there")
     missing = (404, {"message": "No such image: only-there:latest on node w1"})
     assert await create(client, Image="only-there") == missing, "no node is preferred for what it says"
@@ -359,7 +359,7 @@ async def test_a_name_that_no_client_gave_means_what_the_chosen_node_has(client:
     assert where(engines) == ["2"]
 
 
-async def test_an_image_known_by_its_id_alone_is_shown_by_the_name_that_was_asked_for(
+async def test_an_image_without_a_name_is_shown_by_the_requested_one(
     cluster: ApiCluster, client: Client, engines: Engines
 ) -> None:
     image, strange = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -456,7 +456,7 @@ async def test_volumes_of_one_name_are_told_apart_by_node(client: Client, engine
     assert (await client.error("GET", "/volumes/none"))[0] == 404
 
 
-async def test_what_engines_warn_of_is_told_apart_from_nodes_that_are_missing(client: Client, engines: Engines) -> None:
+async def test_engine_warnings_differ_from_missing_node_warnings(client: Client, engines: Engines) -> None:
     """All of it is in Docker's field; the command line shows the engines' own, and did not tell them apart before."""
     engines.one.answers["GET /volumes"] = (200, {"Volumes": [], "Warnings": ["driver nfs does not answer"]})
     engines.two.answers["GET /volumes"] = (500, {"message": "broken"})
@@ -486,7 +486,7 @@ async def test_a_prune_of_volumes_that_finds_none_lists_none(client: Client, eng
 # --- exec -------------------------------------------------------------------------------------------------------------
 
 
-async def test_an_exec_is_found_again_by_a_manager_that_has_not_made_it(
+async def test_an_exec_is_found_by_a_manager_that_did_not_create_it(
     cluster: ApiCluster, client: Client, engines: Engines
 ) -> None:
     engines.two.answers["GET /exec/e1/json"] = (200, {"ID": "e1"})

@@ -128,7 +128,7 @@ async def test_a_refusal_of_one_node_is_not_the_answer_of_all(cluster: ApiCluste
     assert "w2: the engine" in reply.headers["Warning"]
 
 
-async def test_the_cluster_says_what_it_is_though_every_engine_refuses_to(client: Client, engines: Engines) -> None:
+async def test_the_cluster_reports_info_though_every_engine_refuses(client: Client, engines: Engines) -> None:
     refusing = {"GET /info": (500, {"message": "no"})}
     engines.one.answers |= refusing
     engines.two.answers |= refusing
@@ -428,7 +428,7 @@ async def test_a_tasks_container_is_its_nodes(
     assert (await client.get(f"/containers/{SHARED}/json"))["Node"]["Name"] == "w1"
 
 
-async def test_a_container_that_was_seen_elsewhere_is_not_that_of_a_task_that_says_so_later(
+async def test_a_container_seen_elsewhere_is_not_that_of_a_later_task(
     client: Client, cluster: ApiCluster, engines: Engines, evil: Evil
 ) -> None:
     engines.one.add(SHARED, "box")

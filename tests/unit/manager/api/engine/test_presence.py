@@ -26,7 +26,7 @@ async def store() -> AsyncIterator[Store]:
         yield opened
 
 
-async def test_a_lost_node_that_changes_again_ends_what_waits_for_it_and_nothing_else(store: Store) -> None:
+async def test_a_lost_node_that_changes_again_ends_only_its_own_waits(store: Store) -> None:
     """What waits may take a while to end: its connections are closed first."""
     presence = Presence()
     watching = asyncio.create_task(presence.run(store))

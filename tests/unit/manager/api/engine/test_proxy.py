@@ -100,7 +100,7 @@ async def test_a_compressed_body_is_passed_on_as_it_came(path: Path, engines: En
     assert build.body == sent
 
 
-async def test_a_build_in_a_network_of_the_cluster_is_refused_with_what_to_do(path: Path, engines: Engines) -> None:
+async def test_a_build_in_a_cluster_network_is_refused_with_advice(path: Path, engines: Engines) -> None:
     reader, writer = await ask(path, "POST /networks/create", "Content-Type: application/json\r\n", b'{"Name": "wide"}')
     assert (await head_of(reader)).startswith("HTTP/1.1 201")
     writer.close()
@@ -142,7 +142,7 @@ async def test_a_client_that_goes_ends_the_engines_connection(path: Path, engine
         assert await ended == b""
 
 
-async def test_a_silent_program_does_not_keep_the_connection_of_a_client_that_is_gone(
+async def test_a_silent_program_does_not_hold_a_lost_clients_line(
     path: Path, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gone looks like half-close: the engine would never hear the difference by itself."""
@@ -184,7 +184,7 @@ async def test_a_lost_node_ends_a_stream_and_says_so(cluster: ApiCluster, path: 
     writer.close()
 
 
-async def test_an_engine_that_cannot_be_reached_is_a_503_that_names_the_node(path: Path, engines: Engines) -> None:
+async def test_an_unreachable_engine_is_a_503_that_names_the_node(path: Path, engines: Engines) -> None:
     reader, writer = await ask(path, f"GET /containers/{BOX}/changes")
     await head_of(reader)
     writer.close()

@@ -163,7 +163,7 @@ async def test_bodies_are_limited(path: Path) -> None:
         assert (await response.json())["message"] == "the body is larger than 1000 bytes"
 
 
-async def test_the_body_of_a_stack_may_be_larger_but_not_of_who_may_not_deploy(cluster: ApiCluster) -> None:
+async def test_only_those_who_may_deploy_may_send_a_stacks_larger_body(cluster: ApiCluster) -> None:
     limits = replace(LIMITS, large_body_bytes=5000)
     path = cluster.folder / "docker.sock"
     statuses = []

@@ -206,7 +206,7 @@ async def test_a_renewed_certificate_of_the_manager_is_shown_at_once(api: TlsApi
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_has_so_many_connections_and_others_are_not_touched(api: TlsApi) -> None:
+async def test_a_clients_connections_are_limited_and_no_others(api: TlsApi) -> None:
     alice = await api.client("alice", "viewer")
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(LIMITS.connections_per_client):
@@ -264,7 +264,7 @@ def test_on_the_managers_own_event_loop(tmp_path: Path) -> None:
     uvloop.run(main())
 
 
-async def test_a_clients_end_of_input_is_heard_and_the_output_still_comes(
+async def test_a_clients_end_of_input_arrives_and_output_still_comes(
     api: TlsApi, cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `docker run -i` does: close_notify is the end of its input, not of the connection."""

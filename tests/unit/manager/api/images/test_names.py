@@ -66,7 +66,7 @@ def test_a_name_is_shown_for_its_image_where_no_node_knows_it() -> None:
     assert shown(merged) == {ONE: ["web:1"]}
 
 
-def test_an_image_that_has_a_name_and_that_nobody_holds_is_listed() -> None:
+def test_a_named_image_that_nobody_holds_is_listed() -> None:
     names = naming(
         ImageName(id="web:1", image_id=ONE, created_at=7.0, size=9),
         ImageName(id="web:2", image_id=ONE),
@@ -86,7 +86,7 @@ def test_digests_are_plain_where_a_client_vouches_for_them() -> None:
     assert image["RepoDigests"] == [f"db@{DIGEST}", f"h1.node/strange@{DIGEST}", f"nginx@{DIGEST}"]
 
 
-def test_an_old_engines_none_is_shown_only_where_an_image_has_no_name() -> None:
+def test_an_old_engines_none_is_shown_only_for_unnamed_images() -> None:
     def none(image_id: str) -> dict:
         return entry(image_id, "<none>:<none>", digests=("<none>@<none>",))
 

@@ -42,7 +42,7 @@ def names(cluster: ApiCluster) -> dict[str, str]:
 # --- removing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_name_goes_from_the_cluster_and_from_nodes_where_it_means_the_same(
+async def test_a_name_goes_from_the_cluster_and_nodes_that_agree_on_it(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, ONE, "web:1", "web:2")
@@ -57,7 +57,7 @@ async def test_a_name_goes_from_the_cluster_and_from_nodes_where_it_means_the_sa
     assert ONE in engines.one.images
 
 
-async def test_with_the_last_name_the_image_goes_and_its_copies_but_not_what_nodes_have_named(
+async def test_the_last_name_takes_the_image_but_not_what_nodes_named(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, ONE, "web:1")
@@ -89,7 +89,7 @@ async def test_an_image_in_use_keeps_its_name_unless_it_is_forced(
     assert names(cluster) == {}
 
 
-async def test_by_its_id_an_image_goes_with_its_names_if_they_are_of_one_repository(
+async def test_an_image_of_one_repository_can_be_removed_by_its_id(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, ONE, "web:1", "shop:1")
@@ -101,7 +101,7 @@ async def test_by_its_id_an_image_goes_with_its_names_if_they_are_of_one_reposit
     assert names(cluster) == {}
 
 
-async def test_what_a_service_needs_stays_unless_it_has_another_name_or_is_forced(
+async def test_a_services_image_stays_unless_otherwise_named_or_forced(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, ONE, "web:1", "web:2")

@@ -210,7 +210,7 @@ async def test_a_service_is_pinned_to_what_the_name_means(
     assert await image_of(client) == f"web:1@{TWO}"
 
 
-async def test_a_name_that_nobody_gave_and_a_registrys_stay_as_they_are(
+async def test_unnamed_images_and_a_registrys_stay_unchanged(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     for engine in engines.by_node.values():
@@ -224,7 +224,7 @@ async def test_a_name_that_nobody_gave_and_a_registrys_stay_as_they_are(
     assert found["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] == "nginx:1"
 
 
-async def test_a_service_of_an_image_that_nobody_holds_is_made_with_a_warning(
+async def test_a_service_of_an_unheld_image_is_created_with_a_warning(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, "web:1", ONE)
@@ -249,7 +249,7 @@ async def test_a_single_nodes_name_is_none_for_services(client: Client, engines:
     assert engines.one.asked == []
 
 
-async def test_distribution_answers_for_the_cluster_without_asking_a_registry(
+async def test_distribution_answers_for_the_cluster_without_a_registry(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     await give(cluster, "web:1", ONE, os="linux", architecture="amd64", size=7)
@@ -287,7 +287,7 @@ async def test_what_is_looked_at_is_what_the_name_means(
         assert (await client.get(f"/images/{prefix}/json"))["RepoTags"] == ["web:1"]
 
 
-async def test_a_node_that_does_not_have_what_it_claims_costs_a_question(
+async def test_a_node_without_what_it_claims_costs_one_request(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     engines.liars[WORKER1] = ONE
@@ -308,7 +308,7 @@ async def test_an_image_that_nobody_holds_says_what_it_was(
     assert answer.startswith(f"No such image: web:1: it is image {ONE} (build by alice, ")
 
 
-async def test_the_beginning_of_several_ids_is_refused_but_names_go_first(
+async def test_an_ambiguous_id_prefix_is_refused_but_names_win(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     ids = ["sha256:abc" + digit * 61 for digit in "12"]
@@ -370,7 +370,7 @@ async def test_a_push_may_say_the_tag_in_the_path_too(
     assert engines.own.images[TWO].tags == [], "it was not asked for"
 
 
-async def test_a_push_does_not_take_a_name_that_the_host_has_for_another_image(
+async def test_a_push_does_not_take_the_name_of_a_hosts_other_image(
     client: Client, cluster: ApiCluster, engines: ImageEngines
 ) -> None:
     engines.own.put(TWO, "web:1")

@@ -56,9 +56,7 @@ async def test_a_name_is_a_host_name_that_no_other_node_has(client: Client, name
     assert words in answer["message"]
 
 
-async def test_a_node_whose_name_another_had_first_says_so_until_it_has_one_of_its_own(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_a_node_with_a_taken_name_says_so_until_it_gets_its_own(client: Client, cluster: ApiCluster) -> None:
     await with_second(cluster, "W1")
     node = await client.get(f"/nodes/{SECOND}")
     assert (node["Description"]["Hostname"], node["Description"]["HostnameTaken"]) == ("W1", True)
@@ -69,9 +67,7 @@ async def test_a_node_whose_name_another_had_first_says_so_until_it_has_one_of_i
     assert (await client.get(f"/nodes/{SECOND}"))["Description"]["HostnameTaken"]
 
 
-async def test_a_service_that_is_bound_to_a_name_of_several_is_made_with_a_warning(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_a_service_bound_to_an_ambiguous_name_gets_a_warning(client: Client, cluster: ApiCluster) -> None:
     placement = {"Constraints": ["node.hostname==w1"]}
     spec = {"Name": "web", "TaskTemplate": {"ContainerSpec": {"Image": "web:1"}, "Placement": placement}}
     status, made = await client.ask("POST", "/services/create", spec)

@@ -87,7 +87,7 @@ async def test_scaling_by_hand_takes_effect_within_the_limits(client: Client, cl
     assert count(cluster) == 4
 
 
-async def test_a_change_of_something_else_keeps_the_number_that_was_chosen(client: Client, cluster: ApiCluster) -> None:
+async def test_an_unrelated_change_keeps_the_chosen_number(client: Client, cluster: ApiCluster) -> None:
     await client.make("/services/create", scaled_spec())
     await autoscaler_chooses(cluster, 5)
     for body in (scaled_spec(None, container={"Image": "busybox:2"}), scaled_spec(5, container={"Image": "busybox:3"})):
@@ -108,7 +108,7 @@ async def test_new_limits_bring_the_number_within_them(client: Client, cluster: 
 
 
 @pytest.mark.parametrize("begins_with", ["create", "update"])
-async def test_a_stacks_file_that_is_deployed_again_does_not_reset_the_number(
+async def test_redeploying_a_stack_does_not_reset_the_number(
     client: Client, cluster: ApiCluster, begins_with: str
 ) -> None:
     """Docker's command sends the file's number again; swarm-manager's own does not."""
@@ -136,9 +136,7 @@ async def test_without_its_label_it_is_an_ordinary_service(client: Client, clust
 # --- history and rollback ---
 
 
-async def test_scaling_makes_no_revision_and_does_not_hide_what_a_rollback_returns_to(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_scaling_makes_no_revision_and_keeps_the_rollback_target(client: Client, cluster: ApiCluster) -> None:
     await client.make("/services/create", scaled_spec(2))
     await update(client, scaled_spec(2, container={"Image": "busybox:2"}))
     await autoscaler_chooses(cluster, 5)
@@ -152,9 +150,7 @@ async def test_scaling_makes_no_revision_and_does_not_hide_what_a_rollback_retur
     assert (container.image, count(cluster)) == ("busybox", 6)
 
 
-async def test_a_rollback_goes_no_further_than_the_limits_that_it_returns_to(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_a_rollback_stays_within_the_limits_that_it_restores(client: Client, cluster: ApiCluster) -> None:
     await client.make("/services/create", scaled_spec(2, policy="min=1,max=3,cpu=50%"))
     await update(client, scaled_spec(None))
     await autoscaler_chooses(cluster, 6)
@@ -201,9 +197,7 @@ async def test_the_reason_is_in_the_event(client: Client, cluster: ApiCluster) -
     }
 
 
-async def test_what_a_node_says_of_tasks_that_are_not_its_own_is_not_listened_to(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_what_a_node_says_of_others_tasks_is_ignored(client: Client, cluster: ApiCluster) -> None:
     await client.make("/services/create", scaled_spec())
     cluster.resume()
     while not len(cluster.store.view.tasks):

@@ -129,7 +129,7 @@ async def test_who_paused_an_update_is_told(client: Client, cluster: ApiCluster)
     ],
     ids=["paused", "held", "failed", "paused before there were reasons", "held before there were reasons"],
 )
-async def test_what_goes_on_is_beyond_its_canary_unless_it_was_paused_before_that(
+async def test_resuming_passes_the_canary_unless_paused_before_it(
     client: Client, cluster: ApiCluster, fields: dict[str, Any], promoted: bool
 ) -> None:
     await client.make("/services/create", spec(Labels={"swarm.x.canary": "1"}))
@@ -202,9 +202,7 @@ async def test_history_and_rollback_to_a_revision(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["rollout?action=abort&", "update?rollback=previous&"])
-async def test_what_another_service_publishes_meanwhile_is_not_returned_to(
-    client: Client, cluster: ApiCluster, path: str
-) -> None:
+async def test_a_rollback_to_a_port_taken_meanwhile_is_refused(client: Client, cluster: ApiCluster, path: str) -> None:
     """Both services were listed with *:8080->80/tcp once."""
     at = {port: {"Ports": [{"TargetPort": 80, "PublishedPort": port}]} for port in (8080, 9090)}
     await client.make("/services/create", spec(EndpointSpec=at[8080]))

@@ -424,9 +424,7 @@ async def test_sending_back_what_was_read_changes_nothing(client: Client, cluste
     assert after.spec_version == before.spec_version
 
 
-async def test_ports_that_tasks_are_made_with_change_what_they_are_made_from(
-    client: Client, cluster: ApiCluster
-) -> None:
+async def test_only_ports_that_tasks_use_change_the_task_specification(client: Client, cluster: ApiCluster) -> None:
     service_id = await client.make("/services/create", SPEC)
     before = cluster.store.view.services.get(service_id)
     port = {"TargetPort": 80, "PublishedPort": 8080}

@@ -39,7 +39,7 @@ def shown(task: Task) -> dict[str, object]:
         ),
     ],
 )
-def test_a_restart_that_waits_says_until_when_and_the_how_manieth_it_is(streak: int, err: str, left: str) -> None:
+def test_a_waiting_restart_says_until_when_and_its_number(streak: int, err: str, left: str) -> None:
     view = shown(waiting(streak))
     assert view["Status"]["Err"] == err  # type: ignore[index]
     task = codec.task({**view, "Spec": {}})

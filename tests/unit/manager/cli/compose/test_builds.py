@@ -14,7 +14,7 @@ def made(services: str):
     return config, builds(config, "Shop", "/project", {"FROM_HERE": "yes"})
 
 
-def test_the_short_form_names_a_folder_and_the_image_is_named_after_the_service() -> None:
+def test_the_short_form_is_a_folder_with_a_default_image_name() -> None:
     config, (build,) = made("{web: {build: ./src}}")
     assert (build.context, build.image, build.required) == ("/project/src", "shop_web", True)
     spec = convert(config, "Shop", read).services["web"]

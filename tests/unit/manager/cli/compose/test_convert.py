@@ -111,7 +111,7 @@ def test_a_network_may_have_both_families() -> None:
     assert front.ipam.configs == (IpamConfig(subnet="10.5.0.0/24"), IpamConfig(subnet="fd00:5::/64"))
 
 
-def test_networks_are_made_only_when_used_and_external_ones_are_asked_for() -> None:
+def test_only_used_networks_are_created_and_external_ones_found() -> None:
     made = stack(
         "services:\n"
         "  web: {image: a, networks: {front: {aliases: [www]}, own: , outside: , host: }}\n"
@@ -214,7 +214,7 @@ def test_updates_take_the_engines_defaults_for_what_is_not_said() -> None:
     assert service().update_config is None
 
 
-def test_ports_are_sorted_by_what_they_publish_and_keep_their_address() -> None:
+def test_ports_are_sorted_by_published_number_and_keep_addresses() -> None:
     endpoint = service(
         "ports: ['443:8443', '127.0.0.1:80:8080/udp', {target: 9, mode: host}]\ndeploy: {endpoint_mode: dnsrr}"
     ).endpoint_spec
@@ -387,7 +387,7 @@ def test_a_file_that_makes_no_secret_or_config_is_refused(top: str, message: str
     assert message in refusal(lambda: service("", top))
 
 
-def test_a_service_without_an_image_and_a_bad_stack_name_are_refused() -> None:
+def test_a_missing_image_and_a_bad_stack_name_are_refused() -> None:
     assert refusal(lambda: stack("services: {web: {command: a}}")).startswith(
         'f:1:12: services.web: neither "image" nor "build" says what the service runs'
     )
@@ -450,7 +450,7 @@ def test_depends_on_becomes_a_label_with_full_names() -> None:
         ("x-swarm-depends-on: db", "", "write depends_on instead"),
     ],
 )
-def test_what_goes_beyond_the_api_and_is_not_understood_is_an_error(web: str, db: str, words: str) -> None:
+def test_an_invalid_extension_is_an_error(web: str, db: str, words: str) -> None:
     with pytest.raises(ComposeError) as caught:
         depends_on(web, db)
     assert words in str(caught.value)
@@ -489,7 +489,7 @@ def test_content_may_come_from_the_environment_and_is_not_shown() -> None:
     assert "hush" not in render(config) + repr(config)
 
 
-def test_what_the_manager_would_refuse_of_some_services_is_told_of_all_with_its_place() -> None:
+def test_what_the_manager_would_refuse_is_told_with_its_place() -> None:
     text = """services:
   a: {image: a, deploy: {placement: {constraints: [node.role == worker, "node.rolle == worker"]}}}
   b: {image: b, hostname: "{{.Node.Hostname}}"}

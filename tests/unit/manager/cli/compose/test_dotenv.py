@@ -56,12 +56,12 @@ def test_a_dotenv_knows_quotes_and_comments(line: str, value: str) -> None:
         ("B=a$", "a$"),
     ],
 )
-def test_a_dotenv_refers_to_the_environment_and_to_the_lines_before(line: str, value: str) -> None:
+def test_a_dotenv_refers_to_the_environment_and_earlier_lines(line: str, value: str) -> None:
     text = f"A=file\nC=file\n{line}\n"
     assert parse_dotenv("f", text, {"A": "env"}) == ({"A": "file", "C": "file", "B": value}, ())
 
 
-def test_variables_that_a_dotenv_refers_to_and_that_are_not_set_are_told() -> None:
+def test_unset_variables_in_a_dotenv_are_reported() -> None:
     assert parse_dotenv("f", "A=$X${Y:-1}\nB=$X\nC='$Z'\n", {}) == ({"A": "1", "B": "", "C": "$Z"}, ("X",))
 
 

@@ -93,7 +93,7 @@ def test_every_bad_string_is_reported_with_its_place() -> None:
     assert [str(problem).partition(": ")[0] for problem in caught.value.problems] == ["f:1:1", "f:4:5"]
 
 
-def test_variables_that_are_not_set_are_told_with_their_first_place() -> None:
+def test_unset_variables_are_reported_with_their_first_place() -> None:
     text = "a: $X\nb: ['${X} ${Y:-d} ${Z-} ${A:-$Q}', '${Y:-${V}}']\nc: $A$$B$E\n"
     assert interpolate(load_yaml("f", text), ENV)[1] == {"X": ("a",), "V": ("b", 1)}
 

@@ -33,7 +33,7 @@ def refusal(*texts: str) -> list[str]:
 WEB = "services:\n  web:\n    image: web\n"
 
 
-def test_the_process_environment_wins_over_dotenv_and_only_named_files_are_read() -> None:
+def test_the_environment_wins_and_only_named_files_are_read() -> None:
     files = Files(**{".env": b"A=dotenv\nB=dotenv\n", "v.env": b"C=file\n"})
     config = loaded(
         "services: {web: {image: '$A-$B', env_file: v.env, environment: [B]}}", env={"A": "process"}, files=files
@@ -43,7 +43,7 @@ def test_the_process_environment_wins_over_dotenv_and_only_named_files_are_read(
     assert files.asked == ["/project/.env", "/project/v.env"]
 
 
-def test_a_dotenv_that_cannot_be_read_is_an_error_unless_it_is_not_there() -> None:
+def test_an_unreadable_dotenv_is_an_error_but_not_a_missing_one() -> None:
     def read(path: str) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
@@ -77,7 +77,7 @@ def test_the_second_file_is_named_in_its_own_errors() -> None:
     assert refusal(WEB, "services:\n  web:\n    tty: 3\n")[0].startswith("2.yaml:3:5: services.web.tty: ")
 
 
-def test_a_problem_inside_an_anchor_points_at_where_it_is_used_or_written() -> None:
+def test_a_problem_in_an_anchor_points_at_its_use_or_definition() -> None:
     text = "x-base: &base\n  deploy: {replicas: many}\nservices:\n  web:\n    <<: *base\n    image: web\n"
     assert refusal(text)[0].startswith("1.yaml:2:12: services.web.deploy.replicas: ")
 
@@ -144,7 +144,7 @@ def test_a_key_needs_the_version_that_brought_it(since: int, keys: str) -> None:
     assert f"needs version 3.{since} or later" in refusal(f"version: '3.{since - 1}'\n{text}")[0]
 
 
-def test_a_variable_may_stand_for_a_number_or_a_boolean_but_quotes_may_not() -> None:
+def test_a_variable_may_be_a_number_or_boolean_unless_quoted() -> None:
     text = (
         "services: {web: {image: a, tty: '${T}', deploy: {replicas: '${N}', update_config: {max_failure_ratio: $R}}}}"
     )
@@ -234,7 +234,7 @@ def test_no_file_is_an_error() -> None:
         ),
     ],
 )
-def test_what_compose_takes_elsewhere_is_refused_with_what_to_write(text: str, words: str) -> None:
+def test_what_compose_accepts_elsewhere_is_refused_with_advice(text: str, words: str) -> None:
     found = refusal(text)
     assert len(found) == 1
     assert words in found[0]

@@ -79,7 +79,7 @@ def test_the_other_words_stay_words_and_are_booleans_on_demand(text: str) -> Non
     assert boolean(value) is (text.lower() in ("yes", "on", "y"))
 
 
-def test_what_is_not_finite_is_read_as_such_and_refused_by_the_loader() -> None:
+def test_non_finite_numbers_are_read_and_refused_by_the_loader() -> None:
     assert plain(".inf") == math.inf
     assert plain("-.Inf") == -math.inf
     assert boolean("maybe") is None

@@ -33,7 +33,7 @@ def test_the_oom_score_is_the_docker_apis() -> None:
     assert apply(ContainerSpec(), {"oom_score_adj": -5}) == ContainerSpec(oom_score_adj=-5)
 
 
-def test_devices_are_added_replaced_and_removed_by_their_path_in_the_container() -> None:
+def test_devices_are_changed_by_their_path_in_the_container() -> None:
     made = changed(EngineOptions(), device=(FUSE, CDI))
     assert made == EngineOptions(devices=(FUSE,), device_requests=(CDI,))
     other = Device(path_on_host="/dev/other", path_in_container="/dev/fuse", cgroup_permissions="r")

@@ -67,7 +67,7 @@ def test_a_bare_create_leaves_the_defaults_to_the_manager():
     assert (container(spec).init, container(spec).stop_grace_period) == (False, None), "docker's command says no init"
 
 
-def test_an_image_without_a_tag_is_the_latest_as_docker_s_command_has_it():
+def test_an_image_without_a_tag_is_latest_as_with_docker():
     assert container(create("")).image == "nginx:latest"
     assert container(update("--image busybox")).image == "busybox:latest"
     assert container(update("--image here:5000/busybox@sha256:" + 64 * "0")).image.endswith(64 * "0")
@@ -117,7 +117,7 @@ def test_a_bad_value_names_the_flag(line: str):
         flags(line, create_flags)
 
 
-def test_an_update_without_flags_changes_nothing_that_tasks_are_made_of():
+def test_an_update_without_flags_leaves_the_task_specification():
     after = update("")
     assert container(after) == container(BASE)
     assert (after.mode, after.endpoint_spec, after.labels) == (BASE.mode, BASE.endpoint_spec, BASE.labels)

@@ -65,7 +65,7 @@ def test_a_port_is_removed_by_target_protocol_and_mode():
     assert matching_ports([other], removed) == []
 
 
-def test_of_several_ports_of_one_target_the_published_one_that_is_named_is_removed():
+def test_the_named_published_port_of_a_shared_target_is_removed():
     ports = [PortConfig(target_port=80, published_port=number) for number in (8080, 8090)]
     for text, gone in (
         ("8090:80", ports[1:]),

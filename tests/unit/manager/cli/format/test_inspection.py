@@ -97,7 +97,7 @@ def test_a_field_that_the_answer_leaves_out_has_its_zero_value(answer, template,
         (NODE, "{{.Status.Adr}}", "in type swarm.NodeStatus (there are Addr, Message, State)"),
     ],
 )
-def test_a_name_that_the_type_does_not_have_is_an_error_that_says_which_there_are(answer, template, complaint):
+def test_an_unknown_field_is_an_error_that_lists_the_known_ones(answer, template, complaint):
     kind, fields = answer
     with pytest.raises(InvalidArgument) as caught:
         show([(json.dumps(fields), kind)], template)

@@ -32,7 +32,7 @@ def test_json_lines_escape_what_go_escapes():
     assert TABLE.render(ROWS[:1], "json") == '{"ID":"abc","Name":"a-\\u003eb"}\n'
 
 
-def test_a_template_that_asks_for_all_as_json_gets_the_keys_in_gos_order():
+def test_a_template_with_json_of_all_has_keys_in_gos_order():
     (row,) = [{"Name": "web", "ID": "abc"}]
     assert TABLE.render([row], "{{json .}}") == '{"ID":"abc","Name":"web"}\n'
 
@@ -60,6 +60,6 @@ def test_a_wrong_template_is_an_error_that_is_said_once(template: str):
         TABLE.render(ROWS, template)
 
 
-def test_a_field_that_does_not_exist_is_answered_with_those_that_do():
+def test_an_unknown_field_is_answered_with_the_known_ones():
     with pytest.raises(InvalidArgument, match=r"no entry for key 'Nope' \(there are ID, Name\)"):
         TABLE.render(ROWS, "{{.Nope}}")

@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-async def test_a_folder_is_sent_with_modes_and_links_and_without_owners(folder: Path) -> None:
+async def test_a_folder_is_sent_with_modes_and_links_without_owners(folder: Path) -> None:
     found = await members(folder)
     assert sorted(found) == ["Dockerfile", "link", "src", "src/deep", "src/deep/empty", "src/run"]
     assert (found["src/run"].mode, found["src/run"].uid, found["src/run"].uname) == (0o755, 0, "")

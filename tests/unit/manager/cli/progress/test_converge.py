@@ -15,7 +15,7 @@ def test_the_reasons_of_each_service_are_said():
     )
 
 
-def test_what_to_do_is_said_once_where_a_registry_wants_credentials():
+def test_advice_on_registry_credentials_is_given_once():
     refused = given_up('web.1: No such image: r/web:1; pulling it failed: Head "http://r": no basic auth credentials')
     text = explain({"web": refused, "db": refused})
     assert text.count("--with-registry-auth") == 1

@@ -114,7 +114,7 @@ def test_a_restart_loop_fails_with_the_reason():
     assert seen.reasons == ("web.1: exit 3 (5 times)",)
 
 
-def test_a_restart_loop_is_counted_beyond_the_records_that_the_manager_keeps():
+def test_a_restart_loop_is_counted_beyond_the_kept_records():
     """It keeps five of a slot by default, and the one that waits for its restart is one of them."""
 
     def look(failures: int) -> list[Task]:
@@ -128,7 +128,7 @@ def test_a_restart_loop_is_counted_beyond_the_records_that_the_manager_keeps():
     assert seen.reasons == ("web.1: exit 3 (5 times)",)
 
 
-def test_attempts_are_counted_beyond_the_records_that_the_manager_keeps():
+def test_attempts_are_counted_beyond_the_kept_records():
     policy = RestartPolicy(condition="any", max_attempts=4)
     looks = [(float(n), [failed(1, n), task(1, TaskState.READY, number=n + 1)]) for n in range(4)]
     assert story(service(1, policy=policy), looks).verdict is Verdict.WAITING
@@ -153,7 +153,7 @@ def test_failures_from_before_do_not_count():
     assert seen.lines[0].trouble == "exit 3"
 
 
-def test_a_task_that_waits_for_the_end_of_another_says_what_keeps_that():
+def test_a_task_that_waits_for_anothers_end_says_what_blocks_it():
     stuck = task(1, RUNNING, desired=TaskState.SHUTDOWN, err="the engine has been stopping the container for 25 s")
     (line,) = story(service(1), [(0, [stuck, task(1, TaskState.READY, desired=TaskState.READY, number=1)])]).lines
     assert (line.state, line.trouble) == (TaskState.READY, "the engine has been stopping the container for 25 s")
@@ -223,13 +223,13 @@ def test_the_manager_s_own_judgement_of_an_update(state: str, wish: Wish, verdic
     assert bool(seen.reasons) == (verdict is Verdict.FAILED)
 
 
-def test_why_the_tasks_failed_is_told_of_an_update_that_was_paused():
+def test_a_paused_update_reports_why_its_tasks_failed():
     paused = service(1, status=UpdateStatus(state=UpdateState.PAUSED, message="failure of task x"))
     reasons = story(paused, [(0, [failed(1, 0, err="no such file"), failed(1, 1, err="no such file")])]).reasons
     assert reasons == ("service update paused: failure of task x", "web.1: no such file")
 
 
-def test_why_the_tasks_failed_is_told_of_an_update_that_was_rolled_back():
+def test_a_rolled_back_update_reports_why_its_tasks_failed():
     """They are not among those of the specification that the service has again; others failed long ago."""
     undone = service(1, status=UpdateStatus(state=UpdateState.ROLLBACK_COMPLETED, message="rollback completed"))
     old = msgspec.structs.replace(failed(1, 0, err="long ago"), spec=TaskSpec(force_update=1))
@@ -282,7 +282,7 @@ def test_an_update_that_watches_failures_is_not_second_guessed():
     assert story(what, [(0, []), (9, loop)]).verdict is Verdict.WAITING
 
 
-def test_an_update_that_is_being_rolled_back_has_not_converged_however_long_all_tasks_run():
+def test_an_update_that_rolls_back_has_not_converged():
     what = service(
         1, status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, message="update rolled back due to failure")
     )
@@ -305,7 +305,7 @@ def test_a_global_service_has_a_slot_a_node():
     assert [line.label for line in seen.lines] == ["a", "b"]
 
 
-def test_a_job_is_done_when_all_of_its_tasks_of_this_iteration_completed():
+def test_a_job_is_done_when_all_tasks_of_its_iteration_completed():
     mode = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completions=2))
     spec = msgspec.structs.replace(service().spec, mode=mode)
     what = Service(id="s", spec=spec, job_status=JobStatus(job_iteration=Version(index=2)))

@@ -34,7 +34,7 @@ def test_plain_lines_say_what_is_new_and_only_that(capsys: pytest.CaptureFixture
     ]
 
 
-def test_a_log_has_the_whole_trouble_and_a_terminal_its_beginning():
+def test_a_log_has_the_whole_error_and_a_terminal_its_beginning():
     """The engine's reason is the end of its words."""
     words = "starting container failed: " + "runc create failed: " * 5 + "no such file"
     seen = Progress(Verdict.WAITING, 0, 1, lines=(Line("1", TaskState.STARTING, words),))
@@ -72,7 +72,7 @@ def rendered(*seen: tuple[str, Progress], height: int = 40) -> str:
     return out.getvalue()
 
 
-def test_a_terminal_shows_a_bar_for_each_slot_until_the_service_has_converged():
+def test_a_terminal_shows_a_bar_per_slot_until_convergence():
     text = rendered(("web", WAITING), ("db", DONE))
     assert "… web: 1 out of 2 tasks" in text
     assert "1/2 ━" in text

@@ -13,7 +13,7 @@ def task(number: int, slot: int, iteration: int | None) -> Task:
     return Task(id=f"t{number}", service_id="s", slot=slot, created_at=float(number), job_iteration=execution)
 
 
-def test_the_newest_of_a_slot_comes_first_and_the_others_under_it() -> None:
+def test_a_slots_newest_task_is_first_and_older_ones_below() -> None:
     made = rows([task(1, 1, None), task(2, 1, None), task(3, 2, None)], NAMES, 10.0)
     assert [(row["ID"], row["Name"]) for row in made] == [("t2", "job.1"), ("t1", " \\_ job.1"), ("t3", "job.2")]
     assert "Execution" not in made[0]

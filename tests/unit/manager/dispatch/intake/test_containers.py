@@ -60,7 +60,7 @@ def test_so_is_one_whose_networks_are_bridges_of_its_host_alone() -> None:
     assert said(bridged) == (bridged, {})
 
 
-def test_another_nodes_attachment_is_not_its_to_speak_of_and_one_that_ended_is_passed_over() -> None:
+def test_attachments_of_other_nodes_and_ended_ones_are_ignored() -> None:
     found, refused = said(HONEST, attachment_id="a2")
     assert found is None
     assert refused == {"AttachmentState.attachment_id": "the attachment of container other is another node's"}
@@ -82,9 +82,7 @@ def test_another_nodes_attachment_is_not_its_to_speak_of_and_one_that_ended_is_p
         ({"aliases": ("db",)}, "aliases"),
     ],
 )
-def test_an_end_is_in_this_nodes_part_of_a_network_that_the_container_is_to_be_in(
-    changed: dict[str, Any], field: str
-) -> None:
+def test_an_endpoint_is_in_this_nodes_part_of_its_network(changed: dict[str, Any], field: str) -> None:
     found, refused = said(replace(HONEST, ends=(WAY_OUT, replace(END, **changed))))
     assert list(refused) == [f"AttachedEnd.{field}"]
     assert found.ends == ((WAY_OUT, END) if field == "aliases" else (WAY_OUT,))
@@ -130,7 +128,7 @@ def test_that_of_its_part_of_the_network_is_one() -> None:
         {"consistency": "x"},
     ],
 )
-def test_a_container_is_given_its_own_resolv_conf_and_no_other_file(changed: dict[str, Any]) -> None:
+def test_a_container_gets_its_own_resolv_conf_and_no_other_file(changed: dict[str, Any]) -> None:
     found, refused = said(replace(HONEST, mounts=(replace(FILE, **changed),)))
     assert found.mounts in ((), (FILE,))
     assert len(refused) == 1
@@ -144,7 +142,7 @@ def test_and_only_one_of_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["db", "DB", "data", "other", "Alias2", "a b", "-x", "x" * 300, "x\x1b[2J"])
-def test_it_may_not_be_called_what_something_else_is_in_its_networks(name: str) -> None:
+def test_a_name_taken_in_its_networks_is_refused(name: str) -> None:
     networks = (NetworkAttachmentConfig(target=NET, aliases=("data",)),)
     database = Service(id="s2", spec=ServiceSpec(name="db", task_template=TaskSpec(networks=networks)))
     neighbour = attachment("a2", OTHER, name="other", networks=(AttachedNetwork(target=NET, aliases=("alias2",)),))
@@ -162,7 +160,7 @@ def test_it_may_be_renamed_otherwise() -> None:
         assert said(status, elsewhere) == (status, {})
 
 
-def test_its_container_is_the_one_that_the_manager_made_and_nobody_elses() -> None:
+def test_its_container_is_the_one_that_the_manager_created() -> None:
     made = attachment(container_id="d" * 64)
     found, refused = said(HONEST, made)
     assert found.container_id == ""

@@ -114,7 +114,7 @@ def test_what_holds_is_the_very_value_that_was_said() -> None:
     assert not refused
 
 
-def test_a_part_that_lacks_what_it_needs_is_left_out_and_the_rest_is_used() -> None:
+def test_an_incomplete_part_is_left_out_and_the_rest_is_used() -> None:
     found, refused = take(Outer(inner=Inner("toolong"), many=(Inner("fine"), Inner("ok")), size=7))
     assert found == Outer(inner=None, many=(Inner("ok"),), size=7)
     assert refused == [("Inner.name", "toolong is long"), ("Inner.name", "fine is long")]

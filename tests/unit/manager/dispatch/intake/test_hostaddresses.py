@@ -25,7 +25,7 @@ def believed(said: Hello, **heard: object) -> tuple[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.77", "10.200.0.9", "2001:db8::77", "172.16.0.1", "100.64.3.4"])
-def test_an_address_that_other_hosts_can_reach_is_believed_wherever_the_connection_comes_from(address: str) -> None:
+def test_a_reachable_address_is_believed_from_any_connection(address: str) -> None:
     assert believed(hello(address), source="203.0.113.5") == (address, ())
 
 
@@ -70,7 +70,7 @@ def test_no_other_is(address: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("address", [*(address for address, _ in UNREACHABLE + OTHERS), "192.0.2.77"])
-def test_of_its_ipv6_addresses_those_that_do_not_hold_are_left_out(address: str) -> None:
+def test_invalid_ipv6_addresses_are_left_out(address: str) -> None:
     taken, refused = hear(NodeReport(description=hello("", "2001:db8::99", address).description))
     assert taken is not None
     assert taken.description.ipv6_addresses == ("2001:db8::99",)
@@ -90,7 +90,7 @@ def test_what_a_node_has_already_it_keeps() -> None:
     assert believed(hello("192.0.2.1", "2001:db8::1")) == ("192.0.2.1", ("2001:db8::1",))
 
 
-def test_an_address_is_free_when_the_node_that_had_it_has_left_but_not_when_that_is_down() -> None:
+def test_an_address_is_free_when_its_node_left_but_not_when_down() -> None:
     down = node(OTHER, 2, status=NodeStatus(state="down", addr="192.0.2.2"))
     for gone, expected in ((down, ("", ())), (node(OTHER, 2, certificate_serials=()), ("192.0.2.2", ("2001:db8::2",)))):
         taken, _ = hear(hello("192.0.2.2", "2001:db8::2"), gone)
@@ -98,7 +98,7 @@ def test_an_address_is_free_when_the_node_that_had_it_has_left_but_not_when_that
         assert (taken.advertise_addr, taken.description.ipv6_addresses) == expected
 
 
-def test_a_managers_address_stays_its_own_though_its_worker_has_left() -> None:
+def test_a_managers_address_stays_its_own_after_its_worker_left() -> None:
     manager = node(OTHER, 2, certificate_serials=(), manager_status=ManagerStatus(leader=True))
     taken, refused = hear(hello("192.0.2.2"), manager)
     assert taken is not None

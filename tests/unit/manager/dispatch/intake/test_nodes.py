@@ -66,7 +66,7 @@ def test_a_node_stays_what_it_joined_as(name: str) -> None:
     assert not refused
 
 
-def test_it_may_say_the_name_that_its_operator_gave_it_or_its_own() -> None:
+def test_it_may_use_its_operators_name_or_its_own() -> None:
     named = node(OWN, 1, spec=NodeSpec(name="web-3"))
     for name in ("web-3", "host-1"):
         found, refused = said(replace(HONEST, hostname=name), named)
@@ -104,7 +104,7 @@ def test_a_record_without_a_name_takes_the_first_that_can_be_one() -> None:
         ({"lacks": ("x",) * 1000}, "NodeDescription.lacks"),
     ],
 )
-def test_what_a_host_cannot_have_is_left_out_and_the_rest_is_used(changed: dict[str, Any], at: str) -> None:
+def test_impossible_host_facts_are_left_out_and_the_rest_is_used(changed: dict[str, Any], at: str) -> None:
     found, refused = said(replace(HONEST, **changed))
     assert list(refused) == [at]
     assert found != replace(HONEST, **changed)

@@ -76,7 +76,7 @@ def test_of_a_state_that_is_the_managers_word_nothing_is_used(state: TaskState) 
     assert refused == {"TaskStatus.state": f"a worker does not say that a task is {state.name.lower()}"}
 
 
-def test_of_another_nodes_task_nothing_is_used_and_of_one_that_is_gone_nothing_is_said() -> None:
+def test_nothing_of_another_nodes_or_a_missing_task_is_used() -> None:
     assert said(HONEST, task_id="t2") == (None, {"TaskReport.task_id": "task web.1.t2 is on another node"})
     assert said(HONEST, task_id="gone") == (None, {})
 
@@ -91,15 +91,13 @@ def test_a_time_that_cannot_be_is_now(timestamp: float) -> None:
 @pytest.mark.parametrize(
     ("timestamp", "expected"), [(0.0, NOW), (NOW + 3599, NOW), (NOW - 100.5, NOW - 100), (NOW - 50, NOW - 50)]
 )
-def test_a_clock_that_is_a_little_off_moves_nothing_before_its_task_or_after_now(
-    timestamp: float, expected: float
-) -> None:
+def test_clock_skew_puts_nothing_before_its_task_or_after_now(timestamp: float, expected: float) -> None:
     found, why = change(timestamp=timestamp)
     assert found.timestamp == expected
     assert not why
 
 
-def test_texts_are_lines_of_a_bounded_length_that_do_nothing_to_a_terminal() -> None:
+def test_texts_are_bounded_lines_harmless_to_a_terminal() -> None:
     found, why = change(message="a\nb\x1b[2J\x07c\u202ed", err="x" * 5000)
     assert found.message == "a b�[2J�c�d"
     assert found.err == "x" * 3999 + "…"
@@ -138,7 +136,7 @@ def test_addresses_are_of_this_nodes_part_of_the_tasks_networks(
     assert re.match(f"TaskStatus.addresses: .*{words}", why)
 
 
-def test_a_task_keeps_the_address_that_it_had_while_the_network_is_taken_from_its_node() -> None:
+def test_a_task_keeps_its_address_while_its_nodes_lease_is_taken() -> None:
     before = replace(task("t1"), status=TaskStatus(state=TaskState.RUNNING, addresses={NET: IN_OWN}))
     without = network(NET, "10.1.0.0/16", n2="10.1.17.0/24")
     status = TaskStatus(timestamp=NOW, state=TaskState.SHUTDOWN, addresses={NET: IN_OWN})
@@ -150,7 +148,7 @@ def test_a_task_keeps_the_address_that_it_had_while_the_network_is_taken_from_it
     assert refused
 
 
-def test_a_node_without_a_number_or_with_one_of_another_pool_has_no_gateway() -> None:
+def test_a_node_without_a_number_of_this_pool_has_no_gateway() -> None:
     for number in (0, 5000):
         found, refused = said(replace(HONEST, addresses={MESH: MESH_OWN}), node(OWN, number))
         assert found is not None
@@ -187,7 +185,7 @@ def test_ports_are_the_tasks_own(port: dict[str, Any], field: str) -> None:
         ("host-1", {}),
     ],
 )
-def test_a_container_is_called_as_its_specification_says_or_by_its_id(hostname: str, container: Any) -> None:
+def test_a_container_is_named_by_its_specification_or_id(hostname: str, container: Any) -> None:
     status = replace(HONEST, hostname=hostname)
     assert said(status, task("t1", **container)) == (status, {})
 
@@ -235,7 +233,7 @@ def test_a_metric_may_be_negative_but_not_no_number() -> None:
 
 
 @pytest.mark.parametrize("digits", [12, 64])
-def test_a_container_is_that_of_whoever_said_so_first_and_so_is_what_it_is_called(digits: int) -> None:
+def test_a_container_and_its_name_belong_to_the_first_reporter(digits: int) -> None:
     theirs = "d" * digits + "e" * (64 - digits)
     running = TaskStatus(state=TaskState.RUNNING, container_status=ContainerStatus(container_id="d" * 64))
     status = replace(HONEST, container_status=ContainerStatus(container_id=theirs, pid=7), hostname="d" * 12)

@@ -37,7 +37,7 @@ def test_a_lost_nodes_tasks_are_replaced_at_once() -> None:
     assert {task.desired_state for task in world.tasks if task.node_id == "n1"} == {TaskState.SHUTDOWN}
 
 
-def test_what_failed_to_take_over_from_a_task_that_is_lost_then_counts_for_the_next() -> None:
+def test_failed_replacements_of_a_lost_task_count_for_the_next() -> None:
     """The update is paused by it, and so the slot has but the task of before when its node is lost."""
     world = running(1)
     world.change(template("web:2"), update_config=update_config(order="start-first"))
@@ -53,7 +53,7 @@ def test_what_failed_to_take_over_from_a_task_that_is_lost_then_counts_for_the_n
     assert following.restart.not_before > world.now
 
 
-def test_a_constraint_that_comes_back_moves_what_has_stayed_where_it_does_not_hold_any_more() -> None:
+def test_a_restored_constraint_moves_tasks_that_no_longer_fit() -> None:
     """The tasks were made with it, and the update that took it away left them as they were."""
     world = World()
     world.node("n1", labels={"zone": "b"})
@@ -130,7 +130,7 @@ def test_what_has_not_begun_on_a_drained_node_goes_at_once() -> None:
     assert new.desired_state is TaskState.READY
 
 
-def test_a_drained_task_stops_at_last_when_its_replacement_finds_no_place() -> None:
+def test_a_drained_task_without_a_replacement_stops_at_last() -> None:
     world = running(1)
     drain(world)
     world.decide()
@@ -145,7 +145,7 @@ def test_a_drained_task_stops_at_last_when_its_replacement_finds_no_place() -> N
     assert world.task(new).live
 
 
-def test_a_replacement_that_fails_leaves_the_drained_task_running() -> None:
+def test_a_failed_replacement_leaves_the_drained_task_running() -> None:
     world = running(1)
     drain(world)
     world.decide()
@@ -204,7 +204,7 @@ def many_services(count: int) -> tuple[World, list[str]]:
     return world, names
 
 
-def test_a_drained_node_is_left_by_so_many_tasks_at_once_whatever_their_services() -> None:
+def test_a_drain_respects_parallelism_across_services() -> None:
     world, names = many_services(MOVES_AT_ONCE + 3)
     decision = world.decide(services.decide, *names)
     assert len(world.live) == len(names) + MOVES_AT_ONCE

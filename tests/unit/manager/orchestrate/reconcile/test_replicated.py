@@ -108,7 +108,7 @@ def test_removed_slots_are_wanted_gone_with_their_history() -> None:
     assert {task.desired_state for task in world.tasks} == {TaskState.REMOVE}
 
 
-def test_a_slot_that_is_still_stopping_is_filled_when_it_has_stopped() -> None:
+def test_a_stopping_slot_is_filled_once_it_has_stopped() -> None:
     world = World()
     world.nodes("n1")
     world.replicated(1)

@@ -88,7 +88,7 @@ def test_condition(condition: str, state: TaskState, restarts: bool) -> None:
     assert len({task.slot for task in world.tasks}) == 1
 
 
-def test_delays_double_up_to_five_minutes_and_start_again_after_a_stable_run() -> None:
+def test_delays_double_to_five_minutes_and_reset_after_stability() -> None:
     world = one()
     waits = []
     for _ in range(9):
@@ -100,7 +100,7 @@ def test_delays_double_up_to_five_minutes_and_start_again_after_a_stable_run() -
     assert begin(world) <= 5.5
 
 
-def test_only_after_a_rejection_a_replacement_is_not_prepared_ahead_of_its_time() -> None:
+def test_only_after_a_rejection_no_replacement_is_prepared_early() -> None:
     world = one()
     end(world, TaskState.REJECTED)
     (task,) = world.live
@@ -223,7 +223,7 @@ def test_a_replacement_waits_at_most_a_minute() -> None:
     assert world.task(new).desired_state is TaskState.RUNNING
 
 
-def test_a_replacement_does_not_wait_for_a_task_whose_node_is_down() -> None:
+def test_a_replacement_does_not_wait_for_a_task_on_a_down_node() -> None:
     world = one()
     stop(world)
     world.decide()

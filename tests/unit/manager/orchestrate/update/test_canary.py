@@ -94,7 +94,7 @@ def test_a_canary_of_all_is_an_update_as_ever() -> None:
     assert (state(world), len(new(world))) == ("completed", 5)
 
 
-def test_what_restarts_moves_or_is_added_meanwhile_stays_as_it_was() -> None:
+def test_tasks_restarted_or_added_beside_a_canary_are_old_ones() -> None:
     world = updated(1)
     work(world, 3)
     world.see(old(world)[0], TaskState.FAILED)
@@ -108,7 +108,7 @@ def test_what_restarts_moves_or_is_added_meanwhile_stays_as_it_was() -> None:
     assert not [task for task in world.live if task.node_id == "n2"]
 
 
-def test_scaling_what_has_gone_beyond_its_canary_does_not_hold_at_it_again() -> None:
+def test_scaling_a_promoted_canary_does_not_hold_it_again() -> None:
     """What is added is made from the present specification; it was made from the one before, and the update held."""
     world = updated(2, replicas=3)
     work(world)
@@ -121,7 +121,7 @@ def test_scaling_what_has_gone_beyond_its_canary_does_not_hold_at_it_again() -> 
     assert state(world) != "paused"
 
 
-def test_scaling_in_the_middle_of_an_update_beyond_its_canary_lets_it_go_on() -> None:
+def test_scaling_after_the_canary_does_not_stop_the_update() -> None:
     world = updated(1, replicas=5)
     work(world)
     go_on(world)
@@ -136,7 +136,7 @@ def test_scaling_in_the_middle_of_an_update_beyond_its_canary_lets_it_go_on() ->
     assert (state(world), len(new(world))) == ("completed", 6)
 
 
-def test_scaling_while_a_canary_service_rolls_back_does_not_hold_it() -> None:
+def test_scaling_a_canary_service_in_rollback_does_not_hold_it() -> None:
     world = updated(1, replicas=4)
     work(world)
     go_on(world)
@@ -167,7 +167,7 @@ def test_a_new_specification_has_a_canary_again() -> None:
     assert (state(world), message(world)) == ("paused", "canary: 1 of 4 updated, holding")
 
 
-def test_a_drained_task_that_a_canary_leaves_out_is_not_replaced_without_a_pause() -> None:
+def test_a_drained_task_outside_a_canary_is_replaced_with_delays() -> None:
     """What replaces it is made as it is, so failures of that count like those of any other task."""
     world = updated(1, replicas=2)
     work(world)

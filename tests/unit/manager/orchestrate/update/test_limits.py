@@ -52,7 +52,7 @@ def test_the_deadline_counts_from_the_last_progress() -> None:
     assert len(new(world)) == 4
 
 
-def test_at_the_deadline_an_update_rolls_back_if_that_is_its_action_and_a_rollback_pauses() -> None:
+def test_an_overdue_update_rolls_back_if_configured_or_pauses() -> None:
     world = running(2, labels=DEADLINE, update_config=update_config(failure_action="rollback"))
     world.change(template(NEW))
     world.decide()
@@ -91,7 +91,7 @@ def paused() -> World:
     return world
 
 
-def test_a_paused_update_does_nothing_and_goes_on_with_what_failed_before_forgiven() -> None:
+def test_a_paused_update_does_nothing_and_forgives_when_resumed() -> None:
     world = paused()
     world.pass_time(10)
     world.settle()
@@ -137,7 +137,7 @@ def started_first(memory: int, status: UpdateStatus | None = None) -> tuple[Worl
     return world, world.task(incumbent), world.task(challenger)
 
 
-def test_the_old_task_yields_where_only_its_reservation_is_in_the_way_and_the_status_says_so() -> None:
+def test_the_old_task_yields_if_only_its_reservation_blocks() -> None:
     world, incumbent, challenger = started_first(memory=80)
     assert incumbent.desired_state is TaskState.SHUTDOWN
     assert challenger.live
@@ -151,7 +151,7 @@ def test_the_old_task_stays_where_its_end_would_not_help(memory: int) -> None:
     assert incumbent.desired_state is TaskState.RUNNING
 
 
-def test_an_automatic_rollback_leaves_the_failed_specification_in_the_history() -> None:
+def test_an_automatic_rollback_keeps_the_failed_revision() -> None:
     world = running(2, update_config=update_config(failure_action="rollback"))
     service = world.service
     world.put(revisions.change_spec(service, replace(service.spec, task_template=template(NEW)), world.now))
@@ -167,7 +167,7 @@ def test_an_automatic_rollback_leaves_the_failed_specification_in_the_history() 
     assert {image(task) for task in world.live} == {"web:1"}
 
 
-def test_a_new_task_that_was_lost_before_it_ran_holds_back_nothing() -> None:
+def test_a_new_task_lost_before_it_ran_holds_back_nothing() -> None:
     """Start-first, one at a time: the update waited for a task that was told to stop on a node that is gone."""
     world = running(3, update_config=update_config(order="start-first", failure_action="continue"))
     world.node("lost")
@@ -190,7 +190,7 @@ def test_a_new_task_that_was_lost_before_it_ran_holds_back_nothing() -> None:
 
 
 @pytest.mark.parametrize(("end", "stays"), [(TaskState.COMPLETE, 0), (TaskState.FAILED, 1)])
-def test_a_new_task_that_ends_for_good_before_the_old_one_stops_ends_its_turn(end: TaskState, stays: int) -> None:
+def test_a_new_task_that_completes_early_ends_its_turn(end: TaskState, stays: int) -> None:
     """When it has completed the old one has nothing more to do, and serves on when it failed.
 
     The decider went round and round: the update completed and began again, as the old one was out of date for ever.

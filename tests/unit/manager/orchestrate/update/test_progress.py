@@ -34,7 +34,7 @@ def status_of(world: World) -> UpdateStatus:
     return world.service.update_status
 
 
-def test_it_counts_what_is_new_and_runs_and_what_is_being_changed() -> None:
+def test_running_new_tasks_and_those_under_change_are_counted() -> None:
     world = running(4, update_config=update_config(parallelism=2, monitor=5))
     world.change(template(NEW))
     world.decide()
@@ -88,7 +88,7 @@ def test_it_names_what_a_first_start_waits_for() -> None:
     assert told(world) == UpdateProgress(done=0, of=3, waits_for=waits)
 
 
-def test_a_failed_update_says_how_many_failed_why_and_what_it_returns_to() -> None:
+def test_a_failed_update_says_how_many_why_and_what_it_restores() -> None:
     config = update_config(failure_action="rollback", max_failure_ratio=0.3, parallelism=2)
     world = running(4, update_config=config)
     world.put(replace(world.service, revision=1))
@@ -111,7 +111,7 @@ def test_a_failed_update_says_how_many_failed_why_and_what_it_returns_to() -> No
     assert (state(world), status_of(world).reason) == ("rollback_completed", reason), "why is kept to the end"
 
 
-def test_what_is_remarkable_about_a_rollback_leaves_why_it_is_one() -> None:
+def test_a_rollbacks_remarks_keep_the_reason_for_it() -> None:
     reason = Requested(action=Action.ROLLBACK, by="ann")
     rollback = UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=1000.0, reason=reason)
     world, _, _ = started_first(80, rollback)
@@ -120,7 +120,7 @@ def test_what_is_remarkable_about_a_rollback_leaves_why_it_is_one() -> None:
     assert status_of(world).reason == reason
 
 
-def test_a_sentence_from_before_there_were_remarks_goes_when_the_update_goes_on() -> None:
+def test_an_old_sentence_goes_when_the_update_goes_on() -> None:
     world = running(3)
     world.change(template(NEW))
     world.decide()

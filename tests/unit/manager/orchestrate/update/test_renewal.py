@@ -96,7 +96,7 @@ def test_no_task_is_replaced_and_an_update_goes_through_them() -> None:
     assert world.service.revision == 2
 
 
-def test_with_restart_or_another_change_beside_it_tasks_are_replaced() -> None:
+def test_restart_or_another_change_replaces_tasks() -> None:
     for world, spec in ((Vault("restart"), using("two")), (Vault(), using("two", "web:2"))):
         world.change(spec)
         world.settle()
@@ -104,7 +104,7 @@ def test_with_restart_or_another_change_beside_it_tasks_are_replaced() -> None:
         assert len([task for task in world.tasks if task.desired_state is TaskState.SHUTDOWN]) == 2
 
 
-def test_another_place_or_owner_of_a_file_needs_another_container() -> None:
+def test_another_place_or_owner_of_a_file_needs_a_new_container() -> None:
     world = Vault()
     world.change(using("two", file=FileTarget(name="key", uid="5")))
     world.settle()
@@ -138,7 +138,7 @@ def test_a_rollback_brings_the_content_back_the_same_way() -> None:
 
 
 @pytest.mark.parametrize("end", [TaskState.FAILED, TaskState.COMPLETE])
-def test_a_task_that_could_not_take_it_and_ended_for_good_is_followed_in_its_turn(end: TaskState) -> None:
+def test_a_completed_task_that_could_not_be_renewed_has_its_turn(end: TaskState) -> None:
     """The decider went round and round once: its slot was out of date for ever, and the update complete each time."""
     world = Vault(condition="none")
     world.rotate("two")
@@ -155,7 +155,7 @@ def test_a_task_that_could_not_take_it_and_ended_for_good_is_followed_in_its_tur
     assert all(task.spec == using("two", condition="none") for task in after)
 
 
-def test_a_task_that_cannot_take_it_is_replaced_and_the_update_says_why() -> None:
+def test_a_task_that_cannot_be_renewed_is_replaced_and_says_why() -> None:
     world = Vault()
     world.rotate("two")
     world.settle()
@@ -172,7 +172,7 @@ def test_a_task_that_cannot_take_it_is_replaced_and_the_update_says_why() -> Non
     assert all(task.spec == using("two") and task.renewal is None for task in fresh)
 
 
-def test_a_canary_that_cannot_take_it_is_the_one_that_is_replaced() -> None:
+def test_a_canary_that_cannot_be_renewed_is_replaced() -> None:
     """It may not stop as long as another replica is missing, which could be changed, as it serves nobody."""
     world = Vault(labels={"swarm.x.canary": "1", "swarm.x.max-unavailable": "1"})
     world.rotate("two")
@@ -193,7 +193,7 @@ def test_a_canary_that_cannot_take_it_is_the_one_that_is_replaced() -> None:
     assert world.state == "paused"
 
 
-def test_a_task_that_cannot_take_it_is_replaced_although_its_service_was_only_scaled_since() -> None:
+def test_a_task_that_cannot_be_renewed_is_replaced_after_scaling() -> None:
     world = Vault()
     world.rotate("two")
     world.settle()
@@ -208,7 +208,7 @@ def test_a_task_that_cannot_take_it_is_replaced_although_its_service_was_only_sc
     assert {task.id for task in refused} <= stopped
 
 
-def test_a_version_stays_as_long_as_a_canary_may_have_tasks_made_with_it() -> None:
+def test_a_version_is_kept_while_a_canary_may_have_tasks_with_it() -> None:
     world = Vault(labels={"swarm.x.canary": "1"})
     world.rotate("two")
     world.rotate("three")
@@ -225,7 +225,7 @@ def test_a_version_stays_as_long_as_a_canary_may_have_tasks_made_with_it() -> No
 
 
 @pytest.mark.parametrize(("after", "state"), [(2, "paused"), (60, "completed")])
-def test_a_program_that_ends_soon_after_its_new_files_fails_the_update(after: float, state: str) -> None:
+def test_a_program_that_ends_after_a_renewal_fails_the_update(after: float, state: str) -> None:
     world = Vault()
     world.pass_time(1000)
     world.rotate("two")
@@ -237,7 +237,7 @@ def test_a_program_that_ends_soon_after_its_new_files_fails_the_update(after: fl
     assert world.state == state
 
 
-def test_an_old_version_stays_until_every_container_has_the_new_one() -> None:
+def test_an_old_version_is_kept_until_every_container_is_renewed() -> None:
     world = Vault()
     world.rotate("two")
     go_through(world)
@@ -280,7 +280,7 @@ def test_a_job_goes_on_with_new_files_and_is_not_executed_again() -> None:
     assert next_execution(service, restarting, 1.0).job_status != service.job_status
 
 
-def test_what_a_worker_says_of_an_earlier_change_counts_for_nothing() -> None:
+def test_a_workers_report_of_an_earlier_change_is_ignored() -> None:
     world = Vault()
     world.rotate("two")
     world.settle()
@@ -295,7 +295,7 @@ def test_what_a_worker_says_of_an_earlier_change_counts_for_nothing() -> None:
     assert (taken.renewing, taken.renewal.taken_at) == (False, world.now + 1)
 
 
-def test_an_update_that_fails_is_paused_where_what_the_rollback_needs_is_gone() -> None:
+def test_an_update_that_cannot_roll_back_is_paused() -> None:
     """A secret that only the previous specification names may be removed."""
     world = Vault()
     world.change(

@@ -180,7 +180,7 @@ def test_a_failure_within_the_monitor_period_pauses() -> None:
     assert len(new(world)) == before
 
 
-def test_a_failure_after_the_monitor_period_is_the_restart_policys() -> None:
+def test_a_failure_after_the_monitor_period_is_only_restarted() -> None:
     world = running(1, update_config=update_config(monitor=5))
     fail_one(world, after=6)
     assert state(world) == "completed"
@@ -273,7 +273,7 @@ def publishing(port: int) -> EndpointSpec:
     return EndpointSpec(ports=(PortConfig(target_port=80, published_port=port),))
 
 
-def test_a_rollback_to_a_port_that_another_service_has_now_pauses_and_says_whose() -> None:
+def test_a_rollback_to_a_taken_port_pauses_and_names_the_holder() -> None:
     world = running(update_config=update_config(failure_action="rollback"), endpoint_spec=publishing(8080))
     world.change(template(NEW), endpoint_spec=publishing(9090))
     world.put(Service(id="o", spec=ServiceSpec(name="other", endpoint_spec=publishing(8080))))
@@ -288,7 +288,7 @@ def test_a_rollback_to_a_port_that_another_service_has_now_pauses_and_says_whose
     assert world.service.spec.ports == publishing(9090).ports
 
 
-def test_of_two_rollbacks_to_one_port_in_one_decision_one_goes_back() -> None:
+def test_of_two_rollbacks_to_one_port_only_one_succeeds() -> None:
     """Both services had the port, one after the other; neither sees in its view what the other returns to."""
     world = running(1, update_config=update_config(failure_action="rollback"), endpoint_spec=publishing(8080))
     world.change(template(NEW), endpoint_spec=publishing(9090))
@@ -345,7 +345,7 @@ def test_a_change_of_placement_leaves_what_still_fits() -> None:
     assert stopped == ["n2"]
 
 
-def test_the_same_specification_under_a_new_version_changes_nothing() -> None:
+def test_a_new_version_of_the_same_specification_changes_nothing() -> None:
     world = running()
     world.change(template())
     assert not world.decide()

@@ -51,7 +51,7 @@ class Vault(World):
         return {secret.id: secret.name for secret in self.tables.secrets}
 
 
-def test_a_version_stays_as_long_as_a_task_or_a_rollback_may_need_it() -> None:
+def test_a_version_is_kept_while_a_task_or_rollback_may_need_it() -> None:
     world = Vault()
     world.rotate("two")
     world.clear()
@@ -70,7 +70,7 @@ def test_a_version_stays_as_long_as_a_task_or_a_rollback_may_need_it() -> None:
     assert world.names == {"two": "key.v2", "three": "key"}
 
 
-def test_a_task_on_its_way_out_keeps_its_version_until_it_has_ended() -> None:
+def test_a_stopping_task_keeps_its_version_until_it_has_ended() -> None:
     world = Vault()
     world.rotate("two")
     world.settle()
@@ -84,7 +84,7 @@ def test_a_task_on_its_way_out_keeps_its_version_until_it_has_ended() -> None:
     assert "one" not in world.names
 
 
-def test_all_uses_of_a_config_follow_a_credential_specification_too() -> None:
+def test_a_credential_specification_follows_its_config_too() -> None:
     world = World()
     world.put(Config(id="c1", spec=ConfigSpec(name="conf", data=b"1")))
     spec = using(config_id="c1")
@@ -123,7 +123,7 @@ def test_the_decider_is_woken_by_what_may_end_a_use() -> None:
     assert list(rule.all_keys(world.tables)) == ["one"]
 
 
-def test_a_past_specification_gets_the_newest_content_where_its_own_is_gone() -> None:
+def test_a_past_specification_gets_newer_content_for_the_removed() -> None:
     world = Vault()
     past = world.service.spec
     assert with_newest_files(past, world.tables) == past

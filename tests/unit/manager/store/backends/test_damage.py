@@ -91,7 +91,7 @@ async def test_what_a_killed_manager_leaves_is_whole(path: Path) -> None:
     assert await load(path) == 2 * COMMITS
 
 
-async def test_a_log_that_is_cut_anywhere_is_noticed_and_what_it_cost_is_told(path: Path, tmp_path: Path) -> None:
+async def test_a_truncated_log_is_noticed_and_the_loss_reported(path: Path, tmp_path: Path) -> None:
     whole = wal(path).read_bytes()
     frames = (len(whole) - HEADER) // FRAME
     told = []
@@ -199,7 +199,7 @@ async def test_a_file_that_is_lost_is_no_new_store(
     assert said in await refused(path)
 
 
-async def test_a_log_that_hides_what_the_file_has_is_noticed_and_not_believed(path: Path) -> None:
+async def test_a_log_that_hides_what_the_file_has_is_noticed(path: Path) -> None:
     """A checkpoint has brought the log into the file; then an early part of the log is damaged."""
     frames = (wal(path).stat().st_size - HEADER) // FRAME
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -266,7 +266,7 @@ async def test_a_store_without_its_note_is_used_and_the_log_says_so(
     assert not caplog.text
 
 
-async def test_a_note_of_which_one_half_is_damaged_says_what_the_other_does(path: Path) -> None:
+async def test_a_half_damaged_note_is_read_from_its_other_half(path: Path) -> None:
     note = confirmed_path(path)
     whole = note.read_bytes()
     found = []
@@ -309,7 +309,7 @@ async def test_a_file_that_may_not_be_read_or_written_is_named(path: Path, name:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a disk of its own needs root")
-async def test_a_commit_that_finds_the_disk_full_stores_nothing_and_the_next_goes_on(tmp_path: Path) -> None:
+async def test_a_full_disk_fails_a_commit_and_the_next_one_goes_on(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=True)

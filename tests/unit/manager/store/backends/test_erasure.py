@@ -90,7 +90,7 @@ async def test_no_copy_is_left_behind_by_pages_that_were_rearranged(tmp_path: Pa
     assert len(removed) > 30
 
 
-async def test_a_reader_delays_the_end_of_the_log_and_does_not_prevent_it(tmp_path: Path) -> None:
+async def test_a_reader_delays_but_does_not_prevent_truncating_the_log(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(secret(1)))
@@ -104,7 +104,7 @@ async def test_a_reader_delays_the_end_of_the_log_and_does_not_prevent_it(tmp_pa
             await asyncio.sleep(0.05)
 
 
-async def test_what_a_crash_kept_from_being_erased_goes_at_the_next_start(tmp_path: Path) -> None:
+async def test_what_a_crash_left_unerased_goes_at_the_next_start(tmp_path: Path) -> None:
     path, crashed = tmp_path / "store.db", tmp_path / "crashed"
     crashed.mkdir()
     async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:

@@ -75,7 +75,7 @@ def insert(kind: str, body: bytes) -> tuple[str, tuple[object, ...]]:
         (("DROP TABLE records", ()), "is damaged: its tables are not the expected ones"),
     ],
 )
-async def test_a_store_that_is_not_understood_is_refused_and_left_as_it_is(
+async def test_an_unknown_store_is_refused_and_left_unchanged(
     tmp_path: Path, change: tuple[str, tuple[object, ...]], said: str
 ) -> None:
     path = tmp_path / "store.db"

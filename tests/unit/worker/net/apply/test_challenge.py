@@ -39,7 +39,7 @@ def test_open_connections_that_were_led_elsewhere_are_found():
 
 
 @pytest.mark.parametrize(("connection", "header"), [(CLIENT, 20), (CLIENT6, 40)])
-def test_the_packet_is_a_syn_from_the_server_with_a_right_checksum(connection: Connection, header: int):
+def test_the_packet_is_the_servers_syn_with_a_valid_checksum(connection: Connection, header: int):
     packet = syn(connection)
     family, size = (socket.AF_INET6, 16) if header == 40 else (socket.AF_INET, 4)
     addresses, segment = packet[header - 2 * size : header], packet[header:]

@@ -35,7 +35,7 @@ IPV6 = (
 )
 
 
-def test_what_leads_to_an_address_of_ours_that_nobody_has_is_forgotten():
+def test_connections_to_our_unused_addresses_are_forgotten():
     assert forgotten(IPV4, RANGES, {"10.1.17.3"}) == ("10.1.17.4", "10.240.2.7")
     assert forgotten(IPV6, RANGES, ()) == ("fd00:20::af0:207",)
 
@@ -84,9 +84,7 @@ async def test_of_many_addresses_those_are_cut_that_something_leads_to(monkeypat
     assert cut == list(gone[:3])
 
 
-async def test_connections_are_cut_once_when_the_manager_and_the_engine_have_said_what_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_connections_are_cut_once_manager_and_engine_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     cut: list[str] = []
 
     async def run(*argv: str, **_: object) -> Output:

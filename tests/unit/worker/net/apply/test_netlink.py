@@ -5,7 +5,7 @@ from worker.net.plan.kernel import HardwareAddress, Neighbour
 from worker.net.plan.names import BRIDGE_MAC
 
 
-def test_a_hardware_address_goes_with_its_bridge_and_is_nobodys_change():
+def test_a_hardware_address_goes_with_its_bridge_unreported():
     assert _to_remove({HardwareAddress("oc-blue", BRIDGE_MAC)}, ()) == []
 
 

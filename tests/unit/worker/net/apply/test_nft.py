@@ -30,7 +30,7 @@ async def test_no_table_waits_for_another(monkeypatch: pytest.MonkeyPatch):
     await asyncio.wait_for(NftTables().apply(tables("accept")), 5)
 
 
-async def test_a_refused_table_is_written_anew_and_the_others_are_there(monkeypatch: pytest.MonkeyPatch):
+async def test_a_refused_table_is_rewritten_and_the_others_exist(monkeypatch: pytest.MonkeyPatch):
     written: list[str] = []
     refused = True
 
@@ -52,7 +52,7 @@ async def test_a_refused_table_is_written_anew_and_the_others_are_there(monkeypa
     assert len(written) == 2, "nothing differs"
 
 
-async def test_the_way_back_is_written_anew_with_its_links_and_stays_when_other_tables_change(
+async def test_the_return_path_is_rewritten_only_after_links_are_lost(
     monkeypatch: pytest.MonkeyPatch,
 ):
     written: list[str] = []
@@ -77,7 +77,7 @@ async def test_the_way_back_is_written_anew_with_its_links_and_stays_when_other_
     assert written == ["table netdev orc"] * 2, "made anew, removed"
 
 
-async def test_services_are_sent_as_what_differs_and_anew_after_a_refusal_or_a_loss(monkeypatch: pytest.MonkeyPatch):
+async def test_services_are_sent_as_differences_or_whole_after_a_loss(monkeypatch: pytest.MonkeyPatch):
     sent: list[object] = []
     refused = False
 

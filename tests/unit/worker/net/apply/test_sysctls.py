@@ -72,7 +72,7 @@ def test_what_cannot_be_set_is_said_once_and_is_no_change(
     assert sysctls.apply({OF_LINK: "1"}) == ("net.ipv4.conf.oc-gw.route_localnet was 0",)
 
 
-def test_a_full_disk_keeps_the_host_as_it_is_and_the_worker_goes_on(
+def test_a_full_disk_leaves_the_host_as_is_and_the_worker_runs(
     tmp_path: Path, proc: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     memory = tmp_path / "memory"

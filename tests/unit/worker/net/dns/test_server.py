@@ -224,7 +224,7 @@ async def test_another_server_is_asked_when_one_refuses(world):
         assert (await world.ask("a.example")).rcode() == dns.rcode.REFUSED
 
 
-async def test_forged_answers_are_passed_over_and_the_spelling_is_the_clients(world):
+async def test_forged_answers_are_ignored_and_clients_spelling_is_kept(world):
     def forge(message):
         number = message.id
         wrong_number = dns.message.make_query("www.example.com", "A", id=number ^ 1)
@@ -272,7 +272,7 @@ async def test_strangers_are_refused(world):
     assert answer.rcode() == dns.rcode.REFUSED
 
 
-async def test_listens_where_it_is_told_and_before_the_address_is_there(world):
+async def test_it_listens_as_told_even_before_the_address_exists(world):
     server = world.server
     server.update(zones("10.0.0.10", listen=(HERE, OTHER, "192.0.2.77")))
     assert all(server.listens_at(address) for address in (HERE, OTHER, "192.0.2.77"))
@@ -309,7 +309,7 @@ def test_what_the_host_lacks_is_said_in_a_sentence():
     assert "cannot be bound (No" in explain(OSError(errno.ENOBUFS, "No buffer"))
 
 
-async def test_a_question_that_meets_a_bug_is_the_only_one_without_an_answer(world, monkeypatch, caplog):
+async def test_a_query_that_meets_a_bug_is_the_only_one_unanswered(world, monkeypatch, caplog):
     reply = dns_answers.reply
 
     def reply_with_a_bug(query, *more):

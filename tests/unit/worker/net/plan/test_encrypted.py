@@ -106,7 +106,7 @@ def test_no_rule_lets_an_encrypted_network_go_plain():
     assert closed < forward.index('iifname "oc-gw" oifname != "orc-vx" accept')
 
 
-def test_a_new_generation_is_used_with_those_that_have_answered_over_it():
+def test_a_new_generation_is_used_with_peers_that_answered_on_it():
     assert set(ways(planned(4, 5)).values()) == {"orc-wg0"}
     some = planned(4, 5, answered=frozenset({public(5, 3), public(4, 3), public(4, 2)}))
     assert ways(some) == {"10.2.17.0/24": "orc-wg0", "10.2.18.0/24": "orc-wg1"}
@@ -121,7 +121,7 @@ def test_the_old_generation_goes_when_the_manager_says_so():
     assert list(found.wireguard) == ["orc-wg1"]
 
 
-def test_after_a_restart_the_links_stay_until_a_manager_has_said_the_keys():
+def test_after_a_restart_links_stay_until_the_manager_sends_keys():
     unknown = {"tunnel_keys": None}
     found = planned(theirs=(4, 5), world=unknown, wireguard_links=frozenset({"orc-wg1"}))
     assert found.wireguard is None
@@ -129,7 +129,7 @@ def test_after_a_restart_the_links_stay_until_a_manager_has_said_the_keys():
     assert ways(planned(theirs=(4, 5), world=unknown)) == {}
 
 
-def test_without_encrypted_networks_there_is_no_link_and_no_packet_is_asked_about_them():
+def test_without_encrypted_networks_there_are_no_links_or_rules():
     found = plan(world(tunnel_keys=(key(4),), peers=peers(4), address_pools=POOLS6), (), (), facts(ipv6=True))
     assert found.wireguard == {}
     assert {table.family for table in found.rulesets} >= {"ip", "ip6"}
@@ -229,7 +229,7 @@ def test_the_state_of_a_link_is_read_from_wg():
     assert wireguard.parse("") is None
 
 
-def test_a_links_process_is_found_among_programs_with_arguments_in_any_encoding(tmp_path: Path) -> None:
+def test_a_links_process_is_found_among_oddly_encoded_arguments(tmp_path: Path) -> None:
     for number, line in enumerate((b"caf\xe9\0", b"/usr/bin/wireguard-go\0orc-wg0\0", b"wireguard-go\0orc-wg1\0")):
         folder = tmp_path / str(number)
         (folder / "ns").mkdir(parents=True)

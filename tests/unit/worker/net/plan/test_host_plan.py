@@ -22,7 +22,7 @@ def test_a_host_without_a_number_gets_nothing():
         assert (found.networks, found.tunnel, found.items, found.ruleset) == ({}, None, frozenset(), None)
 
 
-def test_each_network_is_a_bridge_with_the_whole_subnet_and_this_hosts_part():
+def test_each_network_is_a_bridge_with_its_subnet_and_own_range():
     found = plan(world(networks=(network(), network(RED, "10.2.0.0/16", internal=True))), (), (), facts())
     assert sorted(found.networks) == ["00-orc-gw", "orc-blue-blue0", "orc-red-red00"]
     body = found.networks["orc-blue-blue0"].body("node1")
@@ -37,18 +37,18 @@ def test_each_network_is_a_bridge_with_the_whole_subnet_and_this_hosts_part():
 
 
 @pytest.mark.parametrize(("asked", "mtu"), [("1300", "1300"), ("9000", "1450")])
-def test_a_networks_packets_are_as_small_as_its_user_wants_and_fit_the_tunnel(asked: str, mtu: str):
+def test_a_networks_mtu_is_the_users_and_fits_the_tunnel(asked: str, mtu: str):
     driver = DriverConfig(options={"com.docker.network.driver.mtu": asked})
     found = plan(world(networks=(network(driver=driver),)), (), (), facts())
     assert found.networks["orc-blue-blue0"].body("node1")["Options"]["com.docker.network.driver.mtu"] == mtu
 
 
-def test_docker_gives_the_gateway_the_default_route_whatever_networks_are_called():
+def test_docker_routes_by_the_gateway_network_whatever_the_names():
     named = msgspec.structs.replace(network(), spec=msgspec.structs.replace(network().spec, name="0"))
     assert min(plan(world(networks=(named,)), (), (), facts()).networks) == "00-orc-gw"
 
 
-def test_the_overlay_leads_to_each_peer_and_its_part_of_each_network():
+def test_the_overlay_leads_to_peers_and_their_parts_of_networks():
     found = plan(world(), (), (), facts())
     assert found.tunnel == Tunnel("orc-vx", "02:6f:63:00:00:01", 4096, 4789, "192.168.7.1", 1450)
     for number in (2, 3):
@@ -96,20 +96,20 @@ def test_mtu_follows_the_link_that_carries_the_tunnel():
     assert {network.mtu for network in found.networks.values()} == {8950}
 
 
-def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out_and_named():
+def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out():
     found = plan(world(), (), (), facts(ranges=(IPv4Network("10.1.5.0/24"),)))
     assert list(found.networks) == ["00-orc-gw"]
     assert "10.1.5.0/24" in found.site.problems[BLUE]
     assert "--subnet" in found.site.problems[BLUE]
 
 
-def test_nothing_can_be_where_the_hosts_own_network_is_in_the_pools_reserved_part():
+def test_no_rules_are_made_if_the_host_uses_the_reserved_part():
     found = plan(world(), (), (), facts(ranges=(IPv4Network("10.241.0.0/16"),)))
     assert found.ruleset is None
     assert "--default-addr-pool" in found.site.problems[MESH]
 
 
-def test_connections_to_a_lost_task_are_cut_and_those_to_a_draining_one_are_not():
+def test_connections_to_lost_but_not_draining_tasks_are_cut():
     both = plan(world(endpoint(backend(2), backend(3, 2))), (), (), facts())
     drains = plan(world(endpoint(backend(2), draining=(backend(3, 2),))), (), (), facts())
     gone = plan(world(endpoint(backend(2))), (), (), facts())
@@ -118,7 +118,7 @@ def test_connections_to_a_lost_task_are_cut_and_those_to_a_draining_one_are_not(
     assert purge(both, gone) == purge(drains, gone)
 
 
-def test_what_was_sent_to_a_udp_port_that_led_to_nobody_is_forgotten():
+def test_packets_to_a_udp_port_without_backends_are_forgotten():
     """Before it was published, while it had no backends, and while another program had it."""
     ports = (port(53, protocol="udp"), port())
     unpublished = plan(world(endpoint(backend(2))), (), (), facts())

@@ -103,7 +103,7 @@ def test_a_docker_network_without_ipv6_is_another_one():
     assert not before.same_as(wanted.body("node1"))
 
 
-def test_the_overlay_leads_to_each_peer_and_its_part_of_the_network():
+def test_the_overlay_leads_to_each_peer_and_its_network_part():
     found = dual()
     for number in (2, 3):
         way, mac = f"{TUNNELS}{number}", f"02:6f:63:00:00:0{number}"
@@ -149,13 +149,13 @@ def test_a_host_without_ipv6_has_nothing_of_it():
     assert list(found.networks) == ["00-orc-gw"]
 
 
-def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out_and_named():
+def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out():
     found = dual(ranges6=(IPv6Network("fd00:1::/48"),))
     assert "fd00:1::/48" in found.site.problems[BLUE]
     assert "--subnet" in found.site.problems[BLUE]
 
 
-def test_a_host_that_hears_of_its_way_out_from_routers_still_does():
+def test_a_host_still_learns_its_default_route_from_routers():
     settings = list(dual(advertised_links=frozenset({"eth0"})).sysctls.items())
     heard = settings.index(("net/ipv6/conf/eth0/accept_ra", "2"))
     assert heard < settings.index(("net/ipv6/conf/all/forwarding", "1"))
@@ -182,7 +182,7 @@ def test_a_published_port_goes_to_those_tasks_that_have_ipv6():
     assert "tcp . 8080" in table(without, "ip6").lookups["ports"].elements
 
 
-def test_a_port_at_the_loopback_address_alone_is_carried_over_ipv4():
+def test_a_port_at_the_loopback_address_is_carried_over_ipv4():
     ports = (port(host_ip="::1"), port(8080, host_ip="127.0.0.1"))
     found = dual(endpoint(backend(2, ipv6=True), ports=ports))
     assert set(map(str, found.ports)) == {"[::1]:8080/tcp", "127.0.0.1:8080/tcp"}
@@ -194,12 +194,12 @@ def test_a_port_at_the_loopback_address_alone_is_carried_over_ipv4():
     assert not table(found, "ip6").lookups["portsaddr"].elements
 
 
-def test_containers_that_reach_themselves_are_hidden_from_themselves():
+def test_containers_that_reach_themselves_are_masqueraded():
     pairs = table(dual(addresses=ips("10.1.16.2", "10.240.1.2", mesh6(1, 2))), "ip6").lookups["selfpair"].elements
     assert list(pairs) == sorted(f"{each} . {each}" for each in ("fd00:1::a01:1002", mesh6(1, 2)))
 
 
-def test_a_node_that_would_answer_itself_through_this_one_is_hidden():
+def test_a_node_that_would_reach_itself_is_masqueraded():
     peer = Peer(node_id="node2", number=2, addr="192.168.7.2", ipv6_addresses=("fd00::2", "fd00::3"))
     here = world(networks=(), address_pools=POOLS6, peers={"node2": peer})
     found = table(plan(here, (), (), facts(ipv6=True)), "ip6").lookups["nodeloop"].elements

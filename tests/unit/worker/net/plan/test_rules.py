@@ -28,13 +28,13 @@ def services_of(*endpoints, **more) -> ServiceTable:
     return found
 
 
-def test_a_virtual_address_is_balanced_at_random_over_the_backends():
+def test_a_virtual_address_is_balanced_randomly_over_backends():
     found = services_of(endpoint(backend(2), backend(3, 2)))
     assert found.vips == {VIP_KEY: VIP_CHAIN}
     assert found.chains == {VIP_CHAIN: Choice(packed("10.1.16.2", "10.1.17.3"))}
 
 
-def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
+def test_without_backends_the_address_is_refused():
     found = services_of(endpoint(ports=(port(),)))
     assert not found.chains
     assert not found.vips
@@ -45,7 +45,7 @@ def test_without_backends_nothing_is_balanced_and_the_address_is_refused():
     assert any("@ports" in rule and "tcp reset" in rule for rule in ruleset.chains["h_in"].rules)
 
 
-def test_a_published_port_goes_to_the_mesh_addresses_of_all_hosts():
+def test_a_published_port_goes_to_all_hosts_mesh_addresses():
     found = services_of(endpoint(backend(2), backend(3, 3), ports=(port(8080, 80), port(8080, 81, "udp"))))
     assert found.mesh == {("tcp", 8080): "m_tcp_8080", ("udp", 8080): "m_udp_8080"}
     assert found.chains["m_tcp_8080"] == Choice(packed("10.240.1.2", "10.240.3.3"), Protocol.TCP, 80)
@@ -79,7 +79,7 @@ def test_a_task_about_to_stop_gets_nothing_new():
     assert found.chains == {VIP_CHAIN: Choice(packed("10.1.16.3"))}
 
 
-def test_a_service_on_a_network_that_is_not_here_adds_only_its_ports():
+def test_a_service_on_an_absent_network_adds_only_its_ports():
     elsewhere = endpoint(backend(2), ports=(port(),))
     assert list(services_of(elsewhere, world={"networks": ()}).chains) == ["m_tcp_8080"]
 
@@ -96,7 +96,7 @@ def test_networks_are_told_apart_by_bridge_and_range():
     )
 
 
-def test_only_peers_may_send_into_the_tunnel_and_each_has_its_own_zone():
+def test_only_peers_may_use_the_tunnel_and_each_has_a_zone():
     ruleset = rules_of()
     assert set(ruleset.lookups["peers"].elements) == {"192.168.7.2", "192.168.7.3"}
     assert any("02:6f:63:00:00:02 : 2" in rule for rule in ruleset.chains["h_raw"].rules)
@@ -110,7 +110,7 @@ def test_only_peers_may_send_into_the_tunnel_and_each_has_its_own_zone():
     assert not any("zone" in rule for rule in alone.chains["h_raw"].rules)
 
 
-def test_an_answer_to_a_peers_client_is_marked_and_goes_nowhere_but_to_the_peer():
+def test_an_answer_to_a_peers_client_goes_only_to_the_peer():
     ruleset = rules_of()
     *_, back = ruleset.chains["h_mark"].rules
     answer = 'ct mark & 0xfff0000 != 0 ct direction reply iifname "oc-gw"'
@@ -119,11 +119,11 @@ def test_an_answer_to_a_peers_client_is_marked_and_goes_nowhere_but_to_the_peer(
     assert ruleset.lookups["ways"].elements == {"0x20000": "10.239.240.2", "0x30000": "10.239.240.3"}
 
 
-def test_no_chain_is_called_for_encrypted_networks_where_there_are_none():
+def test_without_encrypted_networks_no_chain_is_called_for_them():
     assert not [chain for chain in rules_of().chains.values() if "postrouting priority filter" in chain.hook]
 
 
-def test_containers_that_reach_themselves_are_hidden_from_themselves():
+def test_containers_that_reach_themselves_are_masqueraded():
     ruleset = rules_of(endpoint(), addresses=ips("10.1.16.2", "10.240.1.2"))
     assert list(ruleset.lookups["selfpair"].elements) == ["10.1.16.2 . 10.1.16.2", "10.240.1.2 . 10.240.1.2"]
 
@@ -137,7 +137,7 @@ def test_what_is_the_same_stays_the_very_same():
     assert second.chains[VIP_CHAIN] is first.chains[VIP_CHAIN]
 
 
-def test_the_whole_is_one_transaction_that_forgets_what_was_there():
+def test_the_whole_is_one_transaction_that_replaces_the_old():
     text = whole(rules_of(endpoint(backend(2))))
     assert text.startswith("table ip orc\ndelete table ip orc\ntable ip orc {")
     assert 'add element ip orc samebr { "oc-blue00000000" . "oc-blue00000000" }' in text

@@ -38,7 +38,7 @@ def test_the_whole_replaces_whatever_was_there():
     kernel.shows(TABLE)
 
 
-def test_thousands_of_backends_are_more_than_one_message_has_room_for():
+def test_thousands_of_backends_do_not_fit_in_one_message():
     kernel_with(replace(TABLE, chains={**TABLE.chains, WEB: Choice(MANY)})).shows(
         replace(TABLE, chains={**TABLE.chains, WEB: Choice(MANY)})
     )

@@ -76,7 +76,7 @@ async def test_a_client_is_reset_when_the_server_resets():
             writer.close()
 
 
-async def test_a_forgotten_socket_accepts_nobody_and_open_connections_go_on():
+async def test_a_forgotten_socket_refuses_and_open_connections_go_on():
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
             writer.write(data)

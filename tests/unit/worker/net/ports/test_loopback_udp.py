@@ -100,7 +100,7 @@ async def test_a_client_is_forgotten_when_it_was_silent_for_long(monkeypatch: py
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may send ICMPv6")
-async def test_a_client_hears_that_nobody_is_there_and_the_next_datagrams_come():
+async def test_a_client_hears_of_absence_and_later_datagrams_arrive():
     async with server() as port:
         pass
     async with relaying(port):

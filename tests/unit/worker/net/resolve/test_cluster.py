@@ -115,7 +115,7 @@ async def test_files_follow_the_host_after_a_restart_too(dns, tmp_path):
     assert not (tmp_path / "resolv" / "without-a-file").exists()
 
 
-async def test_a_view_has_the_tasks_own_servers_and_none_before_its_task_is_known(dns):
+async def test_a_view_has_its_tasks_servers_once_the_task_is_known(dns):
     address = {NETWORK: IPv4Address("127.0.16.9")}
     planned(dns, t1=address)
     assert dns._zones.view("127.0.16.9").nameservers == ()

@@ -84,7 +84,7 @@ def test_addresses_have_names(address: str, name: str):
     assert records(ask(str(dns.reversename.from_address(address)), "PTR")) == [name]
 
 
-def test_an_address_of_ours_without_a_name_is_nobodys_and_others_are_for_others():
+def test_our_unnamed_addresses_have_no_name_and_others_are_asked():
     ours = ask(str(dns.reversename.from_address(mesh6(1, 77))), "PTR")
     assert isinstance(ours, dns.message.Message)
     assert ours.rcode() == dns.rcode.NXDOMAIN

@@ -187,7 +187,7 @@ def test_the_first_network_by_name_goes_first():
     assert ask(make(), "2.db", BOTH) == ["10.1.17.8"], "what only the second has is found there"
 
 
-def test_strangers_are_refused_and_what_only_has_an_address_here_sees_that_network():
+def test_strangers_are_refused_and_an_address_sees_its_network():
     zones = make()
     assert ask(zones, "web", "10.0.16.200") == ["10.0.0.10"]
     assert ask(zones, "sql", "10.0.16.200") == messages.NXDOMAIN
@@ -274,7 +274,7 @@ def test_a_name_that_no_message_can_hold_is_not_told(name):
     assert ask(zones, "7.16.0.10.in-addr.arpa", BOTH, messages.PTR) == messages.encode_name("1.db")
 
 
-def test_listens_at_each_networks_gateway_and_the_gateway_networks():
+def test_it_listens_at_the_gateways_of_all_networks():
     assert make().listen == {"10.0.16.1", "10.1.16.1", "10.240.1.1"}
     assert make(AssignmentSet()) == Zones()
 

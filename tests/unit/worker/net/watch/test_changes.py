@@ -26,7 +26,7 @@ def heard_of_rules(data: bytes, *ours: int, lost: bool = False) -> list[str]:
     return notes
 
 
-def test_changes_of_others_to_our_table_and_to_dockers_chain_are_told():
+def test_foreign_changes_to_our_table_and_dockers_chain_are_told():
     assert heard_of_rules(message(DELTABLE, 41, (1, "orc"), (2, "ignored"))) == ["table"]
     assert heard_of_rules(message(DELTABLE, 41, (1, "orc-services"), (2, "ignored"))) == ["table"]
     assert heard_of_rules(message(NEWCHAIN, 42, (1, "filter"), (2, "handle"), (3, "DOCKER-USER"))) == ["docker"]
@@ -122,7 +122,7 @@ async def all_heard(*events: Message) -> tuple[list[tuple[int, int]], list[str],
     return ports, changes, gone
 
 
-async def test_a_port_is_passed_on_once_for_setting_it_up_is_told_again():
+async def test_a_port_is_reported_once_though_setup_repeats_it():
     """Else each setting would bring the next, for ever."""
     joins = link(RTM_NEWLINK, 9, "veth1", master=5)
     leaves = link(RTM_DELLINK, 9, "veth1")
@@ -139,7 +139,7 @@ async def test_our_links_matter_when_they_come_fall_or_go():
     assert (await heard(port(RTM_DELLINK, 5, "oc-blue", master=7)))[1] == []
 
 
-async def test_only_what_is_gone_is_made_again_whatever_a_link_is_called():
+async def test_only_what_is_gone_is_recreated_whatever_a_links_name():
     """A bridge of this name was taken for one that was deleted when it came."""
     new, deleted = link(RTM_NEWLINK, 5, "oc-deleted"), link(RTM_DELLINK, 5, "oc-deleted")
     _, changes, gone = await all_heard(new, deleted)
@@ -160,13 +160,13 @@ async def test_another_mtu_matters():
     assert changes == ["link oc-blue is new", "link oc-blue has another MTU", "link oc-blue has another MTU"]
 
 
-async def test_another_mtu_of_the_hosts_own_links_matters_and_those_of_containers_do_not():
+async def test_an_mtu_of_the_hosts_links_matters_and_of_containers_not():
     links = [(7, "eth0", 1500), (7, "eth0", 1500), (7, "eth0", 1300), (8, "veth7", 1500), (9, "docker0", 1500)]
     _, changes = await heard(*(link(RTM_NEWLINK, index, name, mtu=mtu) for index, name, mtu in links))
     assert changes == ["link eth0 has another MTU", "link eth0 has another MTU"]
 
 
-async def test_a_port_that_is_taken_out_of_its_bridge_matters_and_one_that_goes_does_not():
+async def test_a_port_taken_from_its_bridge_matters_a_removed_one_not():
     joins = (link(RTM_NEWLINK, 9, "veth1", master=5), port(RTM_NEWLINK, 9, "veth1", master=5, hairpin=0))
     leaves = port(RTM_DELLINK, 9, "veth1", master=5)
     ports, changes = await heard(*joins, leaves, link(RTM_NEWLINK, 9, "veth1"), *joins)
@@ -198,7 +198,7 @@ async def test_routes_of_ours_that_go_and_addresses_of_the_host_matter():
     assert (await heard(*others))[1] == []
 
 
-async def test_what_this_process_does_itself_the_kernel_keeps_to_itself():
+async def test_the_kernel_does_not_report_this_processs_own_changes():
     """The filter that the kernel is given, run as the kernel does."""
     given: list[tuple[bytes, int]] = []
 

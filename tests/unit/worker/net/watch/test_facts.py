@@ -72,7 +72,7 @@ def test_ranges_of_both_families_are_told_apart():
     assert found.advertised_links == {"eth0"}
 
 
-def test_ipv6_may_be_switched_off_or_missing_or_too_large_for_the_link(tmp_path: Path):
+def test_ipv6_may_be_off_or_missing_or_too_large_for_the_link(tmp_path: Path):
     assert "kernel has no IPv6" in ipv6_refusal(proc=tmp_path)
     setting = tmp_path / "net/ipv6/conf/all/disable_ipv6"
     setting.parent.mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_ipv6_may_be_switched_off_or_missing_or_too_large_for_the_link(tmp_path:
     assert "needs 1330" in ipv6_refusal(1329, tmp_path)
 
 
-def test_a_hosts_own_addresses_are_those_that_it_asks_others_from(tmp_path: Path):
+def test_a_hosts_own_addresses_are_those_it_sends_from(tmp_path: Path):
     listing = tmp_path / "if_inet6"
     assert ipv6_addresses(listing) == ()
     links = (("2", "00", "eth0"), ("1", "00", "eth1"), ("3", "20", "eth0"), ("4", "00", "oc-gw"), ("5", "00", "lo"))

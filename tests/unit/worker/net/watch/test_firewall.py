@@ -14,7 +14,7 @@ def counted(**packets: int) -> dict[str, int]:
     return dict.fromkeys([*rules.COUNTERS, *rules.COUNTERS6], 0) | packets
 
 
-def test_what_came_and_was_not_let_through_is_told_with_what_to_open(caplog: pytest.LogCaptureFixture) -> None:
+def test_traffic_that_was_not_let_in_is_reported_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
     firewall = Firewall()
     firewall.judge(counted(), PORT)
     for packets in (3, 5):

@@ -12,7 +12,7 @@ def listener(family: int, address: str) -> socket.socket:
     return socket.create_server((address, 0), family=family)
 
 
-def test_ports_that_others_reach_are_told_of_and_those_of_the_loopback_are_not() -> None:
+def test_ports_that_others_reach_are_reported_but_not_loopbacks() -> None:
     mapped = socket.socket(socket.AF_INET6)
     mapped.bind(("::ffff:127.0.0.1", 0))
     mapped.listen()

@@ -79,7 +79,7 @@ def test_an_owner_that_the_kernel_has_no_number_for_is_refused(uid):
     assert files(secret_spec(name="key", uid="4294967294", gid=""), secret())[0].uid == 4294967294
 
 
-def test_a_templated_config_sees_the_task_the_environment_and_secrets():
+def test_a_templated_config_sees_task_environment_and_secrets():
     spec = ContainerSpec(
         configs=config_spec().configs,
         secrets=secret_spec(name="tls.key").secrets,

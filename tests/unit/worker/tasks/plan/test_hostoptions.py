@@ -60,7 +60,7 @@ def test_options_come_beside_what_the_docker_api_has() -> None:
     assert not {"Domainname", "MacAddress"} & body["HostConfig"].keys()
 
 
-def test_unconfined_system_paths_are_no_option_of_the_engine_but_empty_lists() -> None:
+def test_unconfined_system_paths_are_sent_as_empty_lists() -> None:
     options = EngineOptions(security_opt=("systempaths=unconfined",))
     assert host_config(options, None, ()) == {"MaskedPaths": [], "ReadonlyPaths": []}
 

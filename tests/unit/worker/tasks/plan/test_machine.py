@@ -101,7 +101,7 @@ def test_transcript(desired, now, answer):
     assert step(task(desired), now, 1000.0) == answer
 
 
-def test_a_program_that_does_not_listen_is_waited_for_but_not_for_ever():
+def test_a_program_that_does_not_listen_is_awaited_for_some_time():
     now = at(S.STARTING, container=RUNNING, silent=(80, 443), ran_at=1000.0)
     told = "waiting for its program to listen on ports 80, 443/tcp"
     assert [step(task(), now, 1000.0 + waited) for waited in (0, 0.25, 1, 9.75)] == [

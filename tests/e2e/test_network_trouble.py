@@ -36,7 +36,7 @@ async def swarm() -> AsyncIterator[Cluster]:
 
 
 @long
-async def test_a_task_says_why_its_network_cannot_be_made_and_runs_when_it_can(swarm: Cluster):
+async def test_a_task_without_its_network_says_why_and_runs_later(swarm: Cluster):
     host = swarm.hosts[0]
     kind = (await swarm.swarm("node", "inspect", "-f", "{{.Description.Encryption}}", host.name)).stdout.strip()
     if kind != "wireguard-go":

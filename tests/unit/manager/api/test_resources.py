@@ -250,7 +250,7 @@ async def test_network_inspect_shows_who_has_it_and_who_is_in_it(client: Client,
     assert "Services" not in await client.get("/networks/on1")
 
 
-async def test_a_network_that_nobody_is_in_has_neither_peers_nor_services(client: Client) -> None:
+async def test_an_unused_network_has_neither_peers_nor_services(client: Client) -> None:
     """As the engine, which leaves them out."""
     await client.make("/networks/create", {"Name": "on1", "Driver": "overlay"})
     assert not {"Peers", "Services"} & (await client.get("/networks/on1?verbose=true")).keys()

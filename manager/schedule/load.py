@@ -1,7 +1,7 @@
 """What the scheduler knows of the nodes' load, kept up with the store one change at a time.
 
 Everything here follows from the store's objects, and from nothing else: an index fed with every change equals one
-that is built from the whole state (`tests/prop/test_schedule_load.py`). It exists so that placing a task costs the
+that is built from the whole state (`tests/prop/test_load.py`). It exists so that placing a task costs the
 same with 100 tasks in the cluster and with 100,000.
 """
 

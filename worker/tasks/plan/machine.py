@@ -189,12 +189,13 @@ def _run(task: Task, now: Situation, instant: float) -> Step:
 
 def _serve(now: Situation, instant: float) -> Step:
     """Call the task running when its program listens, or has not for too long; why it is not yet is soon said."""
-    if not now.silent or now.state is TaskState.RUNNING:
+    if not now.silent:
         return Step(TaskState.RUNNING, "started", now.refusal)
     waited = instant - now.ran_at
     which = f"port{'s' if len(now.silent) > 1 else ''} {', '.join(map(str, now.silent))}/tcp"
-    if waited >= LISTEN_SECONDS:
-        return Step(TaskState.RUNNING, f"started, but its program does not listen on {which}", now.refusal)
+    if waited >= LISTEN_SECONDS or now.state is TaskState.RUNNING:
+        message = f"started, but its program did not listen on {which} within {LISTEN_SECONDS:g} s"
+        return Step(TaskState.RUNNING, message, now.refusal)
     message = f"waiting for its program to listen on {which}" if waited >= UNSAID_SECONDS else ""
     pause = min(max(SHORTEST_LOOK, waited / 2), LONGEST_LOOK)
     return Step(now.state, message, now.refusal if message else "", wake_at=instant + pause)

@@ -14,6 +14,9 @@ from manager.api.app import Api
 from manager.api.call import Answer, Call, Relay
 from manager.api.errors import describe
 
+RPC = "rpc error: code = {} desc = {}"
+"""A refusal as the engine words it: the code's name, what is wrong."""
+OUT_OF_SEQUENCE = (500, RPC.format("Unknown", "update out of sequence"))
 ADMIN = Caller("tester", "unix", Role.ADMIN, uid=0, pid=1)
 
 
@@ -112,6 +115,10 @@ class Client:
         assert status >= 400, answer
         assert list(answer) == ["message"], answer
         return status, answer["message"]
+
+    async def version(self, path: str) -> int:
+        """Return the index of an object's version, which an update of it names."""
+        return int((await self.get(path))["Version"]["Index"])
 
     async def make(self, path: str, body: Any, headers: dict[str, str] | None = None) -> str:
         """POST what must succeed; return the id."""

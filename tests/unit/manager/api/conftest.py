@@ -1,11 +1,18 @@
-"""What the tests of the API share: a cluster behind it, and a client that calls it without HTTP."""
+"""What the tests of the API share: a cluster behind it, a client that calls it without HTTP, and tasks."""
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
+from common.model import Service, Task, TaskState, TaskStatus
+from common.model.container import ContainerSpec
+from common.model.service import NetworkAttachmentConfig, PortConfig, ServiceSpec, TaskSpec
+from common.model.task import ContainerStatus
+from common.wire.messages import MESH
+from manager.store.transaction import Transaction
 from tests.fakes.api_client import Client
-from tests.fakes.api_cluster import ApiCluster
+from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
 
 
 @pytest.fixture
@@ -18,3 +25,47 @@ async def cluster() -> AsyncIterator[ApiCluster]:
 @pytest.fixture
 def client(cluster: ApiCluster) -> Client:
     return Client(cluster.api)
+
+
+def add_tasks(tx: Transaction) -> None:
+    template = TaskSpec(
+        container_spec=ContainerSpec(image="busybox"), networks=(NetworkAttachmentConfig(target="host"),)
+    )
+    spec = ServiceSpec(name="web", labels={"app": "x"}, task_template=template)
+    tx.put(Service(id="s" * 25, spec=spec, spec_version=5))
+    for number, (node, state, desired) in enumerate(
+        [
+            (WORKER1, TaskState.RUNNING, TaskState.RUNNING),
+            (WORKER2, TaskState.FAILED, TaskState.SHUTDOWN),
+            ("", TaskState.PENDING, TaskState.RUNNING),
+        ]
+    ):
+        status = TaskStatus(
+            timestamp=1700000000.5,
+            state=state,
+            message="m",
+            err="e" if state is TaskState.FAILED else "",
+            container_status=ContainerStatus(container_id="c", pid=3, exit_code=number) if node else None,
+            addresses={MESH: "10.240.1.9"} if node == WORKER1 else {},
+            ports=(PortConfig(target_port=80, published_port=8080, publish_mode="host"),) if node == WORKER1 else (),
+        )
+        tx.put(
+            Task(
+                id=f"{number}" * 25,
+                spec=msgspec.structs.replace(template, force_update=number % 2),
+                spec_version=5 - number % 2,
+                service_id="s" * 25,
+                service_name="web",
+                slot=number + 1,
+                node_id=node,
+                status=status,
+                desired_state=desired,
+                ports=(PortConfig(target_port=80, published_port=8081),),
+            )
+        )
+
+
+@pytest.fixture
+async def tasks(cluster: ApiCluster) -> None:
+    """Three slots of the service `web`: one runs on a worker, one has failed on another, one waits for a node."""
+    await cluster.store.update(add_tasks)

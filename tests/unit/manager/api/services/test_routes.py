@@ -24,7 +24,7 @@ def spec(
 
 
 async def version(client: Client, name: str = "web") -> int:
-    return int((await client.get(f"/services/{name}"))["Version"]["Index"])
+    return await client.version(f"/services/{name}")
 
 
 async def update(client: Client, body: Any, name: str = "web", query: str = "") -> tuple[int, Any]:

@@ -1,17 +1,21 @@
-"""What a task's JSON says beside its record: waiting for a restart, and what is wanted of a job's."""
+"""Tasks through the API, and what their JSON says beside their record: restarts that wait, what a job's is to do."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from common.model import Task, TaskState, TaskStatus
 from common.model.meta import Version
+from common.model.service import EndpointSpec, Placement, PortConfig
 from common.model.task import RestartRecord
 from manager.api.render import JsonCache
 from manager.api.services.tasks import task_view
 from manager.cli import codec
 from manager.cli.service.task_rows import back_off
-from manager.store.transaction import Tables
+from manager.store.transaction import Tables, Transaction
+from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import WORKER1, ApiCluster
 
 NOON = 1_700_049_600.0
 
@@ -70,3 +74,100 @@ def test_what_does_not_wait_says_nothing(task: Task) -> None:
 def test_a_jobs_task_is_to_complete(state: TaskState, desired: TaskState, name: str) -> None:
     task = Task(id="t", job_iteration=Version(), desired_state=desired, status=TaskStatus(state=state))
     assert shown(task)["DesiredState"] == name
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_task_as_the_engine_shows_it(client: Client) -> None:
+    task = await client.get(f"/tasks/{'0' * 25}")
+    assert task["Spec"]["ContainerSpec"] == {"Image": "busybox", "Isolation": "default"}
+    assert (task["Slot"], task["NodeID"], task["DesiredState"]) == (1, WORKER1, "running")
+    assert task["Status"] == {
+        "Timestamp": "2023-11-14T22:13:20.500000Z",
+        "State": "running",
+        "Message": "m",
+        "ContainerStatus": {"ContainerID": "c", "PID": 3, "ExitCode": 0},
+        "PortStatus": {"Ports": [{"Protocol": "tcp", "TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"}]},
+    }
+    ingress, host = task["NetworksAttachments"]
+    assert ingress["Addresses"] == ["10.240.1.9/12"], "where the mesh reaches it"
+    assert ingress["Network"]["Spec"] == {
+        "Name": "ingress",
+        "Labels": {},
+        "DriverConfiguration": {"Name": "overlay"},
+        "Scope": "swarm",
+        "Ingress": True,
+    }
+    assert ingress["Network"]["IPAMOptions"]["Configs"] == [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1"}]
+    assert host["Network"]["Spec"]["Name"] == "host"
+    pending = await client.get(f"/tasks/{'2' * 25}")
+    assert "NodeID" not in pending
+    assert "ContainerStatus" not in pending["Status"]
+    assert pending["Status"]["PortStatus"] == {}
+    (member,) = (await client.get("/networks/ingress"))["Containers"].values()
+    assert (member["IPv4Address"], member["Name"][:5]) == ("10.240.1.9/12", "web.1")
+
+
+@pytest.mark.usefixtures("tasks")
+@pytest.mark.parametrize(
+    ("filters", "slots"),
+    [
+        ("{}", [1, 2, 3]),
+        ('{"service":["web"]}', [1, 2, 3]),
+        ('{"service":{"sss":true}}', [1, 2, 3]),
+        ('{"node":["w1"]}', [1]),
+        ('{"service":["web"],"node":["w2"]}', [2]),
+        ('{"desired-state":["running"]}', [1, 3]),
+        ('{"desired-state":["running","shutdown"]}', [1, 2, 3]),
+        ('{"id":["11"]}', [2]),
+        ('{"name":["web.3"]}', [3]),
+        ('{"name":["db"]}', []),
+        ('{"label":["app=x"]}', [1, 2, 3]),
+        ('{"label":["app=y"]}', []),
+        ('{"_up-to-date":["true"]}', [1, 3]),
+        ('{"_up-to-date":["false"]}', [1, 3]),  # as an engine, which does not look at the value
+        ('{"runtime":["container"]}', [1, 2, 3]),
+    ],
+)
+async def test_task_filters(client: Client, filters: str, slots: list[int]) -> None:
+    assert sorted(task["Slot"] for task in await client.get(f"/tasks?filters={filters}")) == slots
+
+
+@pytest.mark.usefixtures("tasks")
+async def test_a_task_that_a_change_of_placement_leaves_is_up_to_date(client: Client, cluster: ApiCluster) -> None:
+    """One with published ports, too: a client that waits for the update would wait for ever."""
+    port = PortConfig(target_port=80, published_port=8080)
+
+    def publish(tx: Transaction) -> None:
+        service, task = tx.services.get("s" * 25), tx.tasks.get("0" * 25)
+        assert service is not None
+        assert task is not None
+        template = msgspec.structs.replace(
+            service.spec.task_template, placement=Placement(constraints=("node.role!=x",)), networks=()
+        )
+        spec = msgspec.structs.replace(service.spec, task_template=template, endpoint_spec=EndpointSpec(ports=(port,)))
+        tx.put(msgspec.structs.replace(service, spec=spec, spec_version=9))
+        tx.put(msgspec.structs.replace(task, spec=msgspec.structs.replace(task.spec, networks=()), ports=(port,)))
+
+    await cluster.store.update(publish)
+    (task,) = await client.get('/tasks?filters={"_up-to-date":["true"]}')
+    assert task["Slot"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ('/tasks?filters={"desired-state":["x"]}', 400, "Invalid desired-state filter: 'x'"),
+        ('/tasks?filters={"service":["x"]}', 404, "service x not found"),
+        ('/tasks?filters={"node":["x"]}', 404, "node x not found"),
+        ("/tasks/x", 404, "task x not found"),
+        ("/tasks/x/logs?stdout=1", 404, "task x not found"),
+        ("/services/x/logs?stdout=1", 404, "service x not found"),
+        ("/services/x/logs", 400, "Bad parameters: you must choose at least one stream"),
+        ("/services/x/logs?stdout=1&tail=z", 400, 'tail value must be a positive integer or "all"'),
+        ("/services/x/logs?stdout=1&since=z", 400, "could not parse since timestamp: 'z'"),
+    ],
+)
+async def test_bad_task_requests(client: Client, path: str, status: int, words: str) -> None:
+    answered, message = await client.error("GET", path)
+    assert message.startswith(words)
+    assert answered == status

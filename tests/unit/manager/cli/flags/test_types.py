@@ -1,7 +1,8 @@
 import pytest
 
 from common.model.container import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
-from manager.cli.flags.types import parse_mount
+from common.model.service import NetworkAttachmentConfig
+from manager.cli.flags.types import parse_credential_spec, parse_domain, parse_mount, parse_network, parse_preference
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,28 @@ def test_mounts(text: str, mount: Mount):
 def test_wrong_mounts_say_what_is_wrong(text: str, why: str):
     with pytest.raises(ValueError, match=why):
         parse_mount(text)
+
+
+def test_networks_preferences_and_credential_specs():
+    assert parse_network("net") == NetworkAttachmentConfig(target="net")
+    assert parse_network("name=net,alias=a,alias=b,driver-opt=k=v") == NetworkAttachmentConfig(
+        target="net", aliases=("a", "b"), driver_opts={"k": "v"}
+    )
+    assert parse_credential_spec("config://c").config == "c"
+    for wrong, parse in (("alias=a", parse_network), ("spread", parse_preference), ("pack=x", parse_preference)):
+        with pytest.raises(ValueError, match=r"\w"):
+            parse(wrong)
+    with pytest.raises(ValueError, match="prefixed"):
+        parse_credential_spec("c")
+
+
+def test_search_domains():
+    assert [parse_domain(each) for each in ("example.com", "a-b.c.", ".", " lan ")] == [
+        "example.com",
+        "a-b.c.",
+        ".",
+        "lan",
+    ]
+    for wrong in ("", "a b", "-a", "a..b", "1.2", "a\nnameserver 1.1.1.1"):
+        with pytest.raises(ValueError, match="is not a valid domain"):
+            parse_domain(wrong)

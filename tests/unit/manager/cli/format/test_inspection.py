@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common.errors import InvalidArgument
-from manager.cli.format.inspection import show
+from manager.cli.format.inspection import indent, show
 
 SERVICE = (
     "service",
@@ -102,3 +102,8 @@ def test_an_unknown_field_is_an_error_that_lists_the_known_ones(answer, template
     with pytest.raises(InvalidArgument) as caught:
         show([(json.dumps(fields), kind)], template)
     assert complaint in caught.value.message
+
+
+def test_numbers_and_escapes_stay_as_they_are_written():
+    text = '{"a":1.0,"b":"\\u003e \\" ,","c":[],"d":{}}'
+    assert indent(text) == '{\n    "a": 1.0,\n    "b": "\\u003e \\" ,",\n    "c": [],\n    "d": {}\n}'

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InvalidArgument
-from manager.cli.format.tables import Table
+from manager.cli.format.tables import Table, align
 
 TABLE = Table(columns=("{{.ID}}", "{{.Name}}"), headings={"ID": "ID", "Name": "NAME"}, raw={"id": "ID"})
 ROWS = [{"ID": "abc", "Name": "a->b"}, {"ID": "def", "Name": "c"}]
@@ -63,3 +63,12 @@ def test_a_wrong_template_is_an_error_that_is_said_once(template: str):
 def test_an_unknown_field_is_answered_with_the_known_ones():
     with pytest.raises(InvalidArgument, match=r"no entry for key 'Nope' \(there are ID, Name\)"):
         TABLE.render(ROWS, "{{.Nope}}")
+
+
+def test_a_column_is_as_wide_as_its_widest_cell_and_at_least_ten():
+    assert align("ID\tNAME\nabc\tx\n") == "ID        NAME\nabc       x\n"
+    assert align("ID\tNAME\n0123456789\tx\n") == f"ID{' ' * 11}NAME\n0123456789   x\n"
+
+
+def test_a_line_without_a_cell_ends_the_column():
+    assert align("a\tb\nplain\nlonger than ten\tb") == "a         b\nplain\nlonger than ten   b"

@@ -1,0 +1,53 @@
+"""The whole cluster through the API: what it is, and what it uses."""
+
+import msgspec
+import pytest
+
+from manager.api.call import Answer, Call
+from manager.store.transaction import Transaction
+from tests.fakes.api_client import ADMIN, Client
+from tests.fakes.api_cluster import MANAGER, WORKER1, ApiCluster
+
+
+async def test_info(client: Client) -> None:
+    info = await client.get("/info")
+    assert (info["NCPU"], info["MemTotal"]) == (4, 8 << 30)
+    swarm = info["Swarm"]
+    assert (swarm["NodeID"], swarm["Nodes"], swarm["Managers"]) == (MANAGER, 3, 1)
+    assert swarm["RemoteManagers"] == [{"NodeID": MANAGER, "Addr": "10.1.0.1:2377"}]
+    assert "JoinTokens" not in swarm["Cluster"]
+
+
+async def test_info_adds_up_what_the_engines_say(client: Client, cluster: ApiCluster) -> None:
+    info = await client.get("/info")
+    assert (info["Containers"], info["ContainersRunning"], info["Images"]) == (6, 4, 10)
+    assert (info["Driver"], info["CgroupVersion"], info["DefaultRuntime"]) == ("overlay2", "2", "runc")
+    assert (info["DockerRootDir"], info["SecurityOptions"]) == ("/var/lib/docker", ["name=seccomp,profile=builtin"])
+    assert (info["Name"], info["Labels"], info["Warnings"]) == (cluster.api.context.host.hostname, [], None)
+    await cluster.engines.engines.pop(WORKER1).stop()
+    info = await client.get("/info")
+    assert (info["Containers"], info["Images"], info["Driver"]) == (3, 5, "overlay2")
+    assert info["Warnings"] == [f"node w1: node {WORKER1} is not connected"]
+
+
+@pytest.mark.parametrize(("release", "builder"), [("20.10.24", "1"), ("26.1.5+dfsg1", "2"), ("dev", "2")])
+async def test_clients_build_with_what_the_builder_prefers(
+    client: Client, cluster: ApiCluster, release: str, builder: str
+) -> None:
+    def install(tx: Transaction) -> None:
+        for node in list(tx.nodes):
+            engine = msgspec.structs.replace(node.description.engine, engine_version=release)
+            description = msgspec.structs.replace(node.description, engine=engine)
+            tx.put(msgspec.structs.replace(node, description=description))
+
+    await cluster.store.update(install)
+    reply = await cluster.api.answer(Call("HEAD", "/_ping", caller=ADMIN))
+    assert isinstance(reply, Answer)
+    assert reply.headers["Builder-Version"] == builder
+
+
+async def test_disk_usage_adds_up(client: Client, cluster: ApiCluster) -> None:
+    usage = await client.get("/system/df")
+    assert (usage["LayersSize"], len(usage["Images"])) == (200, 2)
+    await cluster.engines.engines.pop(WORKER1).stop()
+    assert (await client.get("/system/df"))["LayersSize"] == 100

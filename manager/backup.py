@@ -114,7 +114,7 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
 
 
 def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
-    """Copy the store, and read the copy to the end: one that cannot be read is no backup."""
+    """Copy the store, and read the copy to the end: one that cannot be read is not a backup."""
     made_at = clock.now()
     with explaining(data.store):
         confirmed = read_confirmed(data.store)
@@ -140,7 +140,7 @@ def members(source: BinaryIO, name: str) -> Iterator[Iterator[tuple[str, IO[byte
     """Read a backup's members one after the other, each before the next is asked for. `name` is for errors.
 
     Raises:
-        InvalidArgument: it is no backup, or damaged or cut off, which may be seen only while a member is read.
+        InvalidArgument: it is not a backup, or damaged or cut off, which may be seen only while a member is read.
 
     """
     try:

@@ -54,7 +54,7 @@ def restore_cluster(
 
     Raises:
         AlreadyExists: there is a manager in `data`; it is left as it is.
-        InvalidArgument: `source` is no backup, or `configure` refuses.
+        InvalidArgument: `source` is not a backup, or `configure` refuses.
         Unavailable: something cannot be written, or the store in the backup cannot be read.
 
     """

@@ -174,14 +174,14 @@ class Engine(Protocol):
     async def stop(self, container_id: str, grace: float | None) -> None:
         """Send the stop signal, after `grace` seconds (None: the container's own) kill; return when it has ended.
 
-        A container that has ended or does not exist is no error.
+        A container that has ended or does not exist is not an error.
         """
 
     async def signal(self, container_id: str, name: str) -> None:
         """Send a signal, by its name, to the first process of a container."""
 
     async def remove(self, container: str) -> None:
-        """Remove a container, by id or name, with its anonymous volumes; one that does not exist is no error."""
+        """Remove a container, by id or name, with its anonymous volumes; one that does not exist is not an error."""
 
     async def inspect(self, container: str) -> Container | None: ...
 
@@ -219,7 +219,7 @@ class Engine(Protocol):
     async def create_network(self, body: JSON) -> str: ...
 
     async def remove_network(self, network: str) -> None:
-        """Remove a network; one that does not exist is no error."""
+        """Remove a network; one that does not exist is not an error."""
 
     async def empty_network(self, network: str) -> None:
         """Disconnect all containers from a network."""

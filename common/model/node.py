@@ -39,7 +39,7 @@ class EngineDescription(Model):
 
 
 class PlainContainers(Model):
-    """Running containers of a host that are no tasks of it, and what they reserve."""
+    """Running containers of a host that are not tasks of it, and what they reserve."""
 
     count: int = 0
     nano_cpus: int = 0

@@ -32,9 +32,9 @@ class GenericResource(Model):
 
 
 class Limits(Model):
-    """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 is no limit.
+    """The most a task may use: CPU in billionths of a core, memory in bytes, processes; 0 means no limit.
 
-    A negative number of processes is no limit either.
+    A negative number of processes means no limit, too.
     """
 
     nano_cpus: int = 0

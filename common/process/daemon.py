@@ -89,7 +89,7 @@ class Daemon:
         return pid if ours and state != "Z" else None
 
     def stop(self) -> None:
-        """Stop it and wait for its end; one that does not run is no error.
+        """Stop it and wait for its end; one that does not run is not an error.
 
         Raises:
             Unavailable: it did not end in time.

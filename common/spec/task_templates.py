@@ -34,7 +34,7 @@ def expand_spec(spec: ContainerSpec, dot: Mapping[str, Any]) -> ContainerSpec:
     """Expand all templates of a container's specification.
 
     Raises:
-        TemplateError: one is no template, or names what does not exist; the message says in which field.
+        TemplateError: one is not a template, or names what does not exist; the message says in which field.
 
     """
     return msgspec.structs.replace(
@@ -73,7 +73,7 @@ def expand_file(data: bytes, dot: Mapping[str, Any], functions: Mapping[str, Fun
     """Expand the content of a secret or config whose templating driver is `golang`.
 
     Raises:
-        TemplateError: it is no template, or names what does not exist. The message may quote from the content.
+        TemplateError: it is not a template, or names what does not exist. The message may quote from the content.
 
     """
     try:

@@ -15,6 +15,6 @@ _LONGEST = 20
 
 
 def amount_of_label(labels: Mapping[str, str], name: str) -> int:
-    """Return billionths of a core or bytes; 0 without the label, or when it is no such number."""
+    """Return billionths of a core or bytes; 0 without the label, or when it is not such a number."""
     text = labels.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST else 0

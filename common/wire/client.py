@@ -109,7 +109,7 @@ async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hel
 
     Raises:
         Unavailable: no manager answers, or the connection broke.
-        Unauthenticated: whoever answers is no manager of our cluster, or it does not take our certificate.
+        Unauthenticated: the peer is not a manager of our cluster, or it does not take our certificate.
         PermissionDenied: this node was removed from the cluster.
         FailedPrecondition: the releases differ.
 
@@ -159,7 +159,7 @@ async def dial_stream(host: str, port: int, context: ssl.SSLContext, stream_id: 
 
     Raises:
         Unavailable: no manager answers.
-        Unauthenticated: whoever answers is no manager of our cluster.
+        Unauthenticated: the peer is not a manager of our cluster.
 
     """
     channel = await dial(host, port, context)

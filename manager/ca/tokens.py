@@ -35,7 +35,7 @@ def check_worker_token(text: str, tokens: JoinTokens) -> None:
     """Decide whether a token entitles to join as a worker. Both comparisons are always made, in constant time.
 
     Raises:
-        InvalidArgument: it is no token.
+        InvalidArgument: it is not a token.
         FailedPrecondition: it is the manager token.
         Unauthenticated: it is of another cluster, rotated, or mistyped.
 

@@ -198,7 +198,7 @@ class Client:
 def _target(path: str, params: Params | None) -> str:
     """Write path and query as they are sent; what the path has escaped stays so.
 
-    Tabs and ends of lines are no part of an address, as the URL Standard has it.
+    Tabs and ends of lines are not part of an address, as the URL Standard has it.
     """
     escaped = quote(_PERCENT.sub("%25", path.translate(_IGNORED)), safe="/%:@!$&'()*+,;=~")
     return f"{escaped}?{urlencode(params, quote_via=quote)}" if params else escaped

@@ -6,7 +6,7 @@
 - Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
 - Peers: every other node of the data plane, for a node that has any of these networks or endpoints.
 - Keys: a node's own for encrypted networks; of others' their public halves alone, with the peers.
-- Measurements: what those of the tasks use whose service is autoscaled. They are no part of the set (`Measure`).
+- Measurements: what those of the tasks use whose service is autoscaled. They are not part of the set (`Measure`).
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class Dispatcher:
         """Serve one connection to its end. Whoever is refused is told why.
 
         Raises:
-            SwarmError: why the connection ended, for the log; a connection that its peer ended is no error.
+            SwarmError: why the connection ended, for the log; a connection that its peer ended is not an error.
 
         """
         try:
@@ -384,7 +384,7 @@ class Dispatcher:
                     self._hear(change_set)
 
     def _start_over(self) -> None:
-        """Send every node a complete set of assignments, and end the sessions of those that are no nodes any more."""
+        """Send every node a complete set of assignments, and end the sessions of those that are no longer nodes."""
         self._doubt_ends = None
         self._end_removed()
         self._parts.directory.rebuild()

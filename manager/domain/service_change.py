@@ -190,7 +190,7 @@ def fill_in_count(service: Service, spec: ServiceSpec, *, scale: bool) -> tuple[
 
 
 def record_count(old: Service, changed: Service, given: ServiceSpec, now: float) -> Service:
-    """Note a change of the number. Alone it is no other specification: what a rollback returns to stays as it was.
+    """Note a change of the number. Alone it is not another specification: what a rollback returns to stays as it was.
 
     `given` is the specification as the client sent it.
     """

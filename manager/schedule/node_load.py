@@ -17,7 +17,7 @@ NO_PLAIN = PlainContainers()
 class NodeLoad:
     """One node's share: `cpu` (billionths of a core) and `memory` (bytes) reserved, `total` tasks that count.
 
-    `plain` is what its worker says of containers that are no tasks; what they are and reserve is in those numbers, too.
+    `plain` is what its worker says of containers that are not tasks; the numbers include what they reserve.
 
     `node` is None while tasks of a node are left whose record is gone. `generic` holds the tasks that were given
     generic resources, `ports` the host ports in use: (protocol, port) → address, empty for all → how many tasks.

@@ -208,7 +208,7 @@ def start_again(data: DataDir, manager: str = "") -> None:
 
     Raises:
         FailedPrecondition: this host has not joined; or its worker runs in the foreground, and `manager` is given.
-        InvalidArgument: `manager` is no address.
+        InvalidArgument: `manager` is not an address.
         Unavailable: it does not start; its last words.
 
     """

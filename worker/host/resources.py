@@ -29,7 +29,7 @@ def describe(
 
     `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
     `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
-    `plain`: the containers that are no tasks. Of longer lists than a message has room for, the end is left out.
+    `plain`: the containers that are not tasks. Of longer lists than a message has room for, the end is left out.
     """
     version = info.get("Version") or {}
     return NodeDescription(

@@ -1,4 +1,4 @@
-"""Containers of this engine that are no tasks: how many run and what they reserve, for the scheduler to count them.
+"""Containers of this engine that are not tasks: how many run and what they reserve, for the scheduler to count them.
 
 People start containers beside the cluster, on its hosts and through its API; nobody but the engine knows of them all.
 """

@@ -55,7 +55,7 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
     """Return the caller as what the cluster knows of it; its certificate's record is looked up for every request.
 
     Raises:
-        EngineError: 403, the caller is no client (any more).
+        EngineError: 403, the caller is not a client (any more).
 
     """
     if caller.role is None:

@@ -51,7 +51,7 @@ class Link:
 
 
 def of_cluster(name: str) -> bool:
-    """Whether a network's name may be one of the cluster's: it is no engine's own, nor another container's."""
+    """Whether a network's name may be one of the cluster's: it is not an engine's own, nor another container's."""
     return bool(name) and name != "default" and not predefined_name(name) and not name.startswith("container:")
 
 

@@ -190,7 +190,7 @@ def engine_target(
     """Return the path for a node's engine, with the API version in front and the query behind.
 
     Raises:
-        EngineError: 400, the engine is too old for what the query asks for, or something in the path is no name.
+        EngineError: 400, the engine is too old for what the query asks for, or something in the path is not a name.
 
     """
     if not _PATH.fullmatch(path) or {"", ".", ".."} & {*unquote(path[1:]).split("/")}:

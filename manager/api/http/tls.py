@@ -101,7 +101,7 @@ class TlsTransport(Layer):
     # --- towards the connection ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._lower = cast("asyncio.Transport", transport)  # uvloop's are no subclass
+        self._lower = cast("asyncio.Transport", transport)  # uvloop's are not a subclass
 
     def data_received(self, data: bytes) -> None:
         if self._upper is None and self.ready.done():

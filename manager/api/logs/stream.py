@@ -40,7 +40,7 @@ class FrameReader:
         """Yield the frames that are whole by now.
 
         Raises:
-            ProtocolError: the bytes are no log stream.
+            ProtocolError: the bytes are not a log stream.
 
         """
         self._buffer += data
@@ -56,7 +56,7 @@ class FrameReader:
             yield frame
 
     def end(self) -> Iterator[Frame]:
-        """Yield nothing at the log's end: half a frame is no message."""
+        """Yield nothing at the log's end: half a frame is not a message."""
         return iter(())
 
 

@@ -2,9 +2,9 @@
 
 PyYAML parses; what a node means is decided here, because its own rules are not those of compose files:
 
-- a tab before a comment or the end of a line is no indentation and is skipped, as YAML 1.2 (§6.6) allows and files in
+- a tab before a comment or the end of a line is not indentation and is skipped, as YAML 1.2 (§6.6) allows and files in
   the wild have; a tab that indents a key is still an error, and says so;
-- unquoted scalars are read by `scalars.plain`, so `22:22` is no number and `no` is no boolean;
+- unquoted scalars are read by `scalars.plain`, so `22:22` is not a number and `no` is not a boolean;
 - a key that is given twice is an error, and says where it stood first;
 - aliases are limited in what they expand to, and may not contain themselves.
 """

@@ -86,7 +86,7 @@ def parse_security(text: str) -> str:
 
 
 def parse_swap(text: str) -> int:
-    """Read a size; -1 is no limit.
+    """Read a size; -1 means no limit.
 
     Raises:
         ValueError: it is neither.

@@ -16,7 +16,7 @@ def parse_publish(text: str) -> tuple[PortConfig, ...]:
     """Read one flag; a range is several ports.
 
     Raises:
-        ValueError: it is no port.
+        ValueError: it is not a port.
 
     """
     if "=" in text:

@@ -295,7 +295,7 @@ def parse_domain(text: str) -> str:
     """Read a search domain; `.` is none at all.
 
     Raises:
-        ValueError: it is no domain's name.
+        ValueError: it is not a domain's name.
 
     """
     domain = text.strip()

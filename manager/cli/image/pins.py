@@ -55,7 +55,7 @@ async def pin(client: Client, name: str, header: str) -> Pin:
     """Ask for an image's digest with the credentials in `header`; that no registry answers is only a warning.
 
     Raises:
-        InvalidArgument: this is no image's name.
+        InvalidArgument: this is not an image's name.
 
     """
     try:

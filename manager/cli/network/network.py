@@ -206,7 +206,7 @@ def ipam_configs(
     """Put each range, gateway and address into the subnet that contains it.
 
     Raises:
-        InvalidArgument: one is no address, is in no subnet, or subnets overlap.
+        InvalidArgument: one is not an address, is in no subnet, or subnets overlap.
 
     """
     known = [_network("subnet", text) for text in subnets]

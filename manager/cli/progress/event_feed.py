@@ -14,7 +14,7 @@ class EventFeed:
     """Counts the events seen; `changed(since)` returns when there are more, or after a while.
 
     Events say that something happened, not what: whoever waits asks the manager again. So a stream that breaks loses
-    nothing but speed, and its end is no error.
+    nothing but speed, and its end is not an error.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """What a deploy would change, worked out beforehand: a pure comparison of what is there with what the files say.
 
 Specifications are compared as the API writes them, flattened to one value a path, what means the default left out: a
-default that somebody wrote down is no change.
+default that somebody wrote down is not a change.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _PROTOCOL = 16
 
 
 def check_container_id(value: str, own: Task | NetworkAttachment, view: View) -> None:
-    """Refuse what is no container's id, and one that was first said to be another's.
+    """Refuse what is not a container's id, and one that was first said to be another's.
 
     Ids are random, and shown by their first twelve digits: two that have these in common are not both honest.
     """

@@ -91,7 +91,7 @@ def _settled_at(task: Task) -> float:
 def _failed(task: Task, monitor: float) -> bool:
     """Whether a new task ended by itself before the monitor period was over.
 
-    Completing is no failure of a task that its restart policy does not want to run for ever.
+    Completing is not a failure of a task that its restart policy does not want to run for ever.
     """
     if not task.ended_by_itself:
         return False

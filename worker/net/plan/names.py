@@ -37,7 +37,7 @@ LOOPBACK6_AS_IPV4 = address4(addressing6.LOOPBACK6_AS_IPV4)
 # A peer's number within a packet's mark: bits 16 to 27.
 MARK_SHIFT = 16
 MARK_MASK = 0x0FFF0000
-# On packets of ours that are no part of a connection (worker.net.apply.conntrack).
+# On packets of ours that are not part of a connection (worker.net.apply.conntrack).
 CHALLENGE_MARK = 1 << 28
 
 GATEWAY_NETWORK = image_names.GATEWAY_NETWORK

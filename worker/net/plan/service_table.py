@@ -194,4 +194,4 @@ def _part(part: object) -> bytes:
             return _PROTOCOLS[part].to_bytes() + bytes(3)
         case InterfaceName():
             return part.encode().ljust(_IFNAME_BYTES, b"\0")
-    raise TypeError(f"a {type(part).__name__} is no part of a key")
+    raise TypeError(f"a {type(part).__name__} is not part of a key")

@@ -52,7 +52,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     state: the last observed state; a step never returns a lower one.
     attempted: whether a container may exist although `container` is None (a create that was interrupted).
-    stopping: whether we stop it ourselves, so that its end is no failure.
+    stopping: whether we stop it ourselves, so that its end is not a failure.
     released: whether networks and files are given back.
     missing: secrets and configs that it needs and this host does not have.
     error: why an action failed for good.

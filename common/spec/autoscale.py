@@ -121,7 +121,7 @@ def with_replicas(spec: ServiceSpec, count: int) -> ServiceSpec:
 
 
 def scale_to(service: Service, count: int, message: str, now: float, *, by_hand: bool = False) -> Service:
-    """Return an autoscaled service with another number of tasks. Its specification stays: a rollback keeps the number."""
+    """Return a service with another number of tasks. Its specification stays: a rollback keeps the number."""
     before = service.autoscale_status or AutoscaleStatus()
     status = msgspec.structs.replace(
         before, scaled_at=now, previous=service.spec.mode.replicas, replicas=count, by_hand=by_hand, message=message

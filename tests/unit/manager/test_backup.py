@@ -8,29 +8,24 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from click.testing import CliRunner
 
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
-from common.model import Node, Secret, Service
-from common.model.node import ANY_CERTIFICATE, ManagerStatus, NodeSpec, NodeStatus
+from common.model import Secret, Service
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
-from manager import init
 from manager.backup import back_up
 from manager.bootstrap import create_cluster
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig
-from manager.init import configuration_after_restore
 from manager.main import cli
-from manager.restore import Restored, decide_restored_node, restore_cluster
+from manager.restore import Restored, restore_cluster
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
 
 CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377", tls_names=("swarm.example",))
-MOVED = msgspec.structs.replace(CONFIG, advertise_addr="192.0.2.2:2377")
 
 
 @pytest.fixture
@@ -168,88 +163,4 @@ def test_the_file_of_a_backup_is_private(data: DataDir, tmp_path: Path):
 # --- what the records become ------------------------------------------------------------------------------------------
 
 
-def manager_node(*, agent: bool = False) -> Node:
-    return Node(
-        id="m1",
-        agent=agent,
-        spec=NodeSpec(role="manager"),
-        certificate_serials=("1",) if agent else (),
-        manager_status=ManagerStatus(leader=True, addr=CONFIG.advertise_addr),
-        status=NodeStatus(state="ready", addr="192.0.2.1"),
-    )
-
-
-def worker_node(
-    node_id: str, addr: str, state: str = "ready", serials: tuple[str, ...] = ("7",), at: float = 1
-) -> Node:
-    status = NodeStatus(state=state, addr=addr)
-    return Node(id=node_id, agent=True, certificate_serials=serials, status=status, created_at=at)
-
-
-def decided(nodes: list[Node], config: ManagerConfig) -> tuple[ManagerConfig, dict[str, Node], list[str]]:
-    config, decision = decide_restored_node(nodes, CONFIG, config, "fresh")
-    after = {node.id: node for node in (*nodes, *decision.put) if isinstance(node, Node)}
-    return config, after, [node.id for node in decision.remove]
-
-
-def test_workers_are_awaited_with_any_certificate_they_have():
-    left = worker_node("left", "192.0.2.8", "down", serials=())
-    down = worker_node("down", "192.0.2.9", "down")
-    _, put, _ = decided([manager_node(agent=True), worker_node("w1", "192.0.2.7"), left, down], CONFIG)
-    assert {name: node.status.state for name, node in put.items()} == {
-        "m1": "unknown",
-        "w1": "unknown",
-        "left": "down",
-        "down": "down",
-    }
-    assert {name: node.certificate_serials for name, node in put.items()} == {
-        "m1": (ANY_CERTIFICATE,),
-        "w1": (ANY_CERTIFICATE,),
-        "left": (),
-        "down": (ANY_CERTIFICATE,),
-    }
-
-
-@pytest.mark.parametrize(("agent", "removed"), [(False, ["m1"]), (True, [])])
-def test_on_another_host_the_manager_is_another_node(agent: bool, removed: list[str]):
-    config, put, gone = decided([manager_node(agent=agent), worker_node("w1", "192.0.2.7")], MOVED)
-    assert (config.node_id, gone) == ("fresh", removed)
-    assert put["fresh"].manager_status == ManagerStatus(leader=True, addr="192.0.2.2:2377")
-    assert put["fresh"].status.state == "ready"
-    if agent:
-        assert (put["m1"].spec.role, put["m1"].manager_status, put["m1"].agent) == ("worker", None, True)
-
-
-def test_on_a_workers_host_the_manager_is_that_workers_node():
-    before = worker_node("before", "192.0.2.2", "down", at=0)
-    config, put, gone = decided([manager_node(), before, worker_node("w1", "192.0.2.2")], MOVED)
-    assert (config.node_id, gone) == ("w1", ["m1"])
-    assert (put["w1"].spec.role, put["w1"].status.state) == ("manager", "unknown")
-    assert put["w1"].manager_status == ManagerStatus(leader=True, addr="192.0.2.2:2377")
-    assert put["before"].spec.role == "worker"
-
-
 # --- where it is now --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("own", "advertise", "listen", "expected"),
-    [
-        (["192.0.2.1", "10.1.1.1"], None, None, ("192.0.2.1:2377", ":2377")),
-        (["192.0.2.2"], None, None, ("192.0.2.2:2377", ":2377")),
-        (["192.0.2.2"], "192.0.2.3", None, ("192.0.2.3:2377", ":2377")),
-        (["192.0.2.1"], "192.0.2.1:2399", None, ("192.0.2.1:2399", ":2399")),
-        (["192.0.2.2"], "192.0.2.2", "0.0.0.0:2400", ("192.0.2.2:2377", "0.0.0.0:2400")),
-    ],
-)
-def test_what_is_not_given_is_as_before(
-    monkeypatch: pytest.MonkeyPatch,
-    own: list[str],
-    advertise: str | None,
-    listen: str | None,
-    expected: tuple[str, str],
-):
-    monkeypatch.setattr(init.host_addresses, "addresses", lambda: dict.fromkeys(own, "eth0"))
-    config = configuration_after_restore(CONFIG, advertise, listen, (), ())
-    assert (config.advertise_addr, config.listen_addr) == expected
-    assert (config.hosts, config.tls_names) == (CONFIG.hosts, CONFIG.tls_names)

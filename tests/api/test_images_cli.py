@@ -20,9 +20,7 @@ async def engines(cluster: ApiCluster) -> AsyncIterator[ImageEngines]:
         yield engines
 
 
-async def test_clients_name_the_clusters_images_and_others_a_nodes_own(
-    docker: DockerCli, engines: ImageEngines
-) -> None:
+async def test_what_clients_name_is_the_clusters_and_the_rest_a_nodes(docker: DockerCli, engines: ImageEngines) -> None:
     engines.own.builds = ONE
     engines.one.put(TWO, "web:1", "reg.example:5000/db:7")
     (docker.folder / "Dockerfile").write_text("FROM scratch\n")

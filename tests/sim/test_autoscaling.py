@@ -118,7 +118,7 @@ def test_a_new_manager_scales_down_only_after_enough_samples() -> None:
     clock.run(story())
 
 
-def test_missing_samples_block_scaling_down_a_lost_host_does_not() -> None:
+def test_scaling_down_waits_for_samples_but_not_of_a_lost_host() -> None:
     async def story() -> None:
         async with site() as here:
             here.load = 1.5

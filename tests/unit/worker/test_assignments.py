@@ -14,7 +14,7 @@ def test_a_complete_set_replaces_all():
     assert (list(second.tasks), second.number, second.node_number) == (["b"], 9, 0)
 
 
-def test_an_incremental_set_changes_what_it_names_only():
+def test_an_incremental_set_changes_only_what_it_names():
     first = AssignmentSet().apply(
         complete(
             tasks=(make_task("a"), make_task("b")),

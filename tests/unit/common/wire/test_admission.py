@@ -23,7 +23,7 @@ def test_a_host_is_one_ipv4_address_or_an_ipv6_network(address: str, source: str
     assert source_of(address) == source
 
 
-def test_an_addresss_failed_connections_are_limited_for_it_alone() -> None:
+def test_failed_connections_are_limited_per_address() -> None:
     admission = Admission()
     for _ in range(int(VAIN.burst)):
         assert admission.lets_in("10.0.0.1", 100.0)

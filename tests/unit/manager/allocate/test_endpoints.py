@@ -119,7 +119,7 @@ def test_a_chosen_number_stays_through_an_update():
     assert choose_ports(web, PortsInUse([web])) == (port(30123),)
 
 
-def test_a_chosen_port_now_fixed_for_another_target_is_rechosen():
+def test_a_chosen_port_now_fixed_for_another_target_is_replaced():
     web = service("web", port(30000), port(0, name="b"), endpoint=Endpoint(ports=(port(30000, name="b"),)))
     assert [each.published_port for each in choose_ports(web, PortsInUse([web]))] == [30000, 30001]
 

@@ -309,7 +309,7 @@ def test_a_worker_that_repeats_having_no_session_is_soon_refused() -> None:
     run_virtual(story())
 
 
-def test_failed_connections_cost_their_address_good_ones_do_not() -> None:
+def test_only_failed_connections_count_against_their_address() -> None:
     async def story() -> None:
         async with witnessed() as manager:
             await manager.node("n1")

@@ -154,7 +154,7 @@ def test_who_has_fetched_it_is_a_source_and_the_work_is_spread() -> None:
     scenario(body)
 
 
-def test_a_failed_source_is_not_repeated_and_nodes_are_reasked() -> None:
+def test_a_failed_source_is_not_named_again_but_nodes_are_asked() -> None:
     async def body(nodes: Nodes) -> None:
         await nodes.add("a", "b", "c")
         nodes.has = {"b"}

@@ -49,7 +49,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="entering a network ne
 
 @needs_root
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\nplain 5\n", CHUNKED], ids=["plain", "chunked"])
-async def test_a_page_is_fetched_from_within_a_processs_network(answer: bytes) -> None:
+async def test_a_page_is_fetched_from_within_the_network_of_a_process(answer: bytes) -> None:
     server, port = await serve(answer)
     async with server:
         assert await scrape(os.getpid(), Scrape(name="plain", port=port, path="/metrics")) == 5.0

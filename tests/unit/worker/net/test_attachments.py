@@ -168,7 +168,7 @@ def test_giving_back_twice_does_not_make_it_rest_longer():
     assert pool.take("t9", REST_SECONDS) == taken[0]
 
 
-def test_a_clock_set_back_does_not_prolong_an_addresss_rest():
+def test_a_clock_set_back_does_not_prolong_the_rest_of_addresses():
     pool = AddressPool(LEASE, SUBNET)
     taken = [pool.take(f"t{i}", 5000.0) for i in range(6)]
     assert isinstance(taken[0], IPv4Address)

@@ -160,13 +160,13 @@ async def test_another_mtu_matters():
     assert changes == ["link oc-blue is new", "link oc-blue has another MTU", "link oc-blue has another MTU"]
 
 
-async def test_an_mtu_of_the_hosts_links_matters_and_of_containers_not():
+async def test_an_mtu_change_matters_on_host_links_not_on_containers():
     links = [(7, "eth0", 1500), (7, "eth0", 1500), (7, "eth0", 1300), (8, "veth7", 1500), (9, "docker0", 1500)]
     _, changes = await heard(*(link(RTM_NEWLINK, index, name, mtu=mtu) for index, name, mtu in links))
     assert changes == ["link eth0 has another MTU", "link eth0 has another MTU"]
 
 
-async def test_a_port_taken_from_its_bridge_matters_a_removed_one_not():
+async def test_a_port_out_of_its_bridge_matters_but_not_a_deleted_one():
     joins = (link(RTM_NEWLINK, 9, "veth1", master=5), port(RTM_NEWLINK, 9, "veth1", master=5, hairpin=0))
     leaves = port(RTM_DELLINK, 9, "veth1", master=5)
     ports, changes = await heard(*joins, leaves, link(RTM_NEWLINK, 9, "veth1"), *joins)
@@ -198,7 +198,7 @@ async def test_routes_of_ours_that_go_and_addresses_of_the_host_matter():
     assert (await heard(*others))[1] == []
 
 
-async def test_the_kernel_does_not_report_this_processs_own_changes():
+async def test_the_kernel_does_not_report_changes_of_this_process():
     """The filter that the kernel is given, run as the kernel does."""
     given: list[tuple[bytes, int]] = []
 

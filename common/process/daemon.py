@@ -116,7 +116,8 @@ class Daemon:
         query = ["systemctl", "is-enabled", "--quiet", self.unit]
         enabled = subprocess.run(query, capture_output=True, check=False).returncode == 0
         try:
-            self._systemctl("enable", "--now", self.unit)
+            self._systemctl("enable", self.unit)
+            self._systemctl("start", self.unit)  # on its own: an error is not hidden behind "Created symlink"
         except Unavailable:
             if not enabled:  # else systemd goes on trying, now and at the next boot
                 self._systemctl("disable", "--now", self.unit)

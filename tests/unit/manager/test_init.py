@@ -1,8 +1,17 @@
-"""What `init` says of the address that is advertised."""
+"""What `init` says of the address that is advertised; `start` of a manager that runs, with other addresses or none."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from manager.init import foreign_address
+from manager.config import DataDir
+from manager.init import daemon_of, foreign_address
+from manager.main import cli
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:2377", "[::1]:2377"])
@@ -13,3 +22,66 @@ def test_an_address_of_this_host_is_fine(address: str) -> None:
 @pytest.mark.parametrize("address", ["192.0.2.1:2377", "[2001:db8::1]:2377"])
 def test_an_address_of_another_host_is_warned_of(address: str) -> None:
     assert "is not an address of this host: other hosts find the manager only where" in foreign_address(address)
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def data() -> Iterator[DataDir]:
+    """Start a manager whose folder's path is short enough for a socket's."""
+    folder = Path(tempfile.mkdtemp(prefix="start"))
+    data = DataDir(folder / "data")
+    code, said = swarm("init", data, "--advertise-addr", f"127.0.0.1:{unused_port()}", "-H", api(data))
+    assert code == 0, said
+    yield data
+    daemon_of(data).stop()
+    shutil.rmtree(folder)
+
+
+def swarm(command: str, data: DataDir, *options: str) -> tuple[int, str]:
+    """Run a command about a manager; return its exit code and what it printed."""
+    result = CliRunner().invoke(cli, [command, "--data-dir", str(data.path), *options])
+    return result.exit_code, result.output
+
+
+def api(data: DataDir) -> str:
+    return f"unix://{data.path.parent}/api.sock"
+
+
+def answers(host: str) -> bool:
+    return CliRunner().invoke(cli, ["-H", host, "node", "ls"]).exit_code == 0
+
+
+def test_a_manager_that_runs_is_left_alone(data: DataDir) -> None:
+    pid = daemon_of(data).pid()
+    assert swarm("start", data) == (0, "")
+    assert swarm("start", data, "-H", api(data)) == (0, "")
+    assert daemon_of(data).pid() == pid
+
+
+def test_the_api_listens_where_it_is_told_to_from_now_on(data: DataDir) -> None:
+    tcp = f"tcp://127.0.0.1:{unused_port()}"
+    said = f"The API is at {tcp}, for clients with a certificate: 'swarm-manager client-cert' makes one.\n"
+    assert swarm("start", data, "-H", api(data), "-H", tcp, "--tls-san", "swarm.example") == (0, said)
+    daemon_of(data).stop()
+    assert swarm("start", data) == (0, "")
+    assert answers(api(data))
+    with socket.create_connection(("127.0.0.1", int(tcp.rpartition(":")[2])), 5):
+        assert (data.load().hosts, data.load().tls_names) == ((api(data), tcp), ("swarm.example",))
+
+
+def test_one_that_cannot_listen_there_goes_on_as_before(data: DataDir) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = swarm("start", data, "-H", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+    assert (code, "ended while starting" in said, "in use" in said.lower()) == (1, True, True)
+    assert data.load().hosts == (api(data),)
+    assert answers(api(data))
+
+
+def test_names_are_checked_before_anything_is_stopped(data: DataDir) -> None:
+    pid = daemon_of(data).pid()
+    assert swarm("start", data, "--tls-san", "not a name")[0] == 1
+    assert daemon_of(data).pid() == pid

@@ -139,3 +139,23 @@ def test_an_abstract_socket(received):
 def test_a_listener_that_has_gone_is_no_error(tmp_path):
     Notifier(str(tmp_path / "gone")).ready()
     Notifier("@swarm-test-nobody-listens").stopping()
+
+
+_SYSTEMCTL = """#!/bin/sh
+[ "$1" = is-enabled ] && exit 1
+[ "$1" = enable ] && echo "Created symlink /etc/systemd/system/lab-daemon.service" >&2
+case "$*" in start* | "enable --now"*) echo "Job for lab-daemon.service failed" >&2; exit 1 ;; esac
+"""
+
+
+def test_a_unit_that_fails_is_told_with_systemds_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(_SYSTEMCTL)
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("common.process.daemon.SYSTEMD_MARK", tmp_path)
+    unit = Daemon(module="lab_daemon", unit="lab-daemon", home=tmp_path, data_dir=tmp_path)
+    with pytest.raises(Unavailable) as refused:
+        unit.start(timeout=20)
+    reason = "systemctl start lab-daemon failed: Job for lab-daemon.service failed"
+    assert refused.value.message == f"{reason}: see journalctl -u lab-daemon"

@@ -88,7 +88,7 @@ class Agent:
         self._advertise_addr = advertise_addr
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
-        self._hands = RunnerContext(
+        self._context = RunnerContext(
             node_id=node_id,
             engine=engine,
             images=self._images,
@@ -99,7 +99,7 @@ class Agent:
             node=NodeDescription(),
             materials=Materials(),
         )
-        self.supervisor = Supervisor(self._hands, self._report, self._engine_changed)
+        self.supervisor = Supervisor(self._context, self._report, self._engine_changed)
         self.guests = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
         self._intake = Intake(node_id)
@@ -127,7 +127,7 @@ class Agent:
     async def run(self) -> None:
         """Adopt what runs, and care for it, until cancelled; containers live on."""
         self._set = await self._memory.load()
-        self._hands.materials = Materials(configs=self._set.configs)
+        self._context.materials = Materials(configs=self._set.configs)
         accepted = self._take_in(self._set)
         self.guests.apply(accepted.attachments, complete=False)
         self.supervisor.apply(accepted.tasks, complete=False)
@@ -176,7 +176,7 @@ class Agent:
             return False
         old, self._set = self._set, new
         self._name_node()
-        self._hands.materials = Materials(secrets=new.secrets, configs=new.configs)
+        self._context.materials = Materials(secrets=new.secrets, configs=new.configs)
         if message.complete:
             self._rejected = {}  # a manager that says everything anew is told so, too
         accepted = self._take_in(new)
@@ -247,7 +247,7 @@ class Agent:
         accepted = self._intake.take(found)
         self._networks.update(accepted.world)
         for task_id in accepted.rejected.keys() - self._rejected.keys():
-            self._report(task_id, _rejection(accepted.rejected[task_id], self._hands.clock.now()))
+            self._report(task_id, _rejection(accepted.rejected[task_id], self._context.clock.now()))
         self._rejected = accepted.rejected
         if self._refusals.note(accepted.refused) and self._described.is_set():
             self._describe_now()
@@ -345,7 +345,7 @@ class Agent:
         """Have templates say of this node what it is called in the cluster, which it may not call itself."""
         said = self._description
         called = self._set.hostname if said.hostname else ""
-        self._hands.node = structs.replace(said, hostname=called) if called else said
+        self._context.node = structs.replace(said, hostname=called) if called else said
 
 
 def _rejection(why: str, now: float) -> TaskStatus:

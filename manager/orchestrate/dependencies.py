@@ -39,16 +39,16 @@ _STATES = {
 }
 
 
-def decidable_part(case: ServiceContext) -> ServiceContext | None:
+def decidable_part(context: ServiceContext) -> ServiceContext | None:
     """Return what may be decided of a service now: all of it, what runs of it, or, before its first start, nothing."""
-    if EXTENSION_PREFIX + "depends-on" not in case.service.spec.labels and not case.service.waits_for:
-        return case
-    awaited = () if _begun(case) else _awaited(case)
-    _tell(case, awaited)
+    if EXTENSION_PREFIX + "depends-on" not in context.service.spec.labels and not context.service.waits_for:
+        return context
+    awaited = () if _begun(context) else _awaited(context)
+    _tell(context, awaited)
     if awaited:
-        _end_in_time(case, awaited)
-        return _as_it_runs(case)
-    return case
+        _end_in_time(context, awaited)
+        return _as_it_runs(context)
+    return context
 
 
 def depends_on(service: Service) -> Collection[str]:
@@ -59,56 +59,56 @@ def depends_on(service: Service) -> Collection[str]:
 # --- whether it waits ---
 
 
-def _begun(case: ServiceContext) -> bool:
+def _begun(context: ServiceContext) -> bool:
     """Whether the present specification has been begun with, or need not be: its tasks are like it already."""
-    status = case.service.update_status
-    tasks = _desired_tasks(case)
+    status = context.service.update_status
+    tasks = _desired_tasks(context)
     if tasks and status is not None and status.state is UpdateState.ROLLBACK_STARTED:
         return True
-    if any(task.spec_version == case.service.spec_version for task in tasks):
+    if any(task.spec_version == context.service.spec_version for task in tasks):
         return True
     live = [task for task in tasks if task.live] or tasks
-    return bool(tasks) and all(case.clean(task) for task in live)
+    return bool(tasks) and all(context.clean(task) for task in live)
 
 
-def _awaited(case: ServiceContext) -> tuple[Awaited, ...]:
+def _awaited(context: ServiceContext) -> tuple[Awaited, ...]:
     """Return what the service waits for."""
-    wanted = extensions.of(case.service).depends_on
+    wanted = extensions.of(context.service).depends_on
     return tuple(
         Awaited(service=name, condition=condition, obstacle=obstacle)
         for name, condition in wanted.items()
-        if (obstacle := _obstacle(case, name, condition)) is not None
+        if (obstacle := _obstacle(context, name, condition)) is not None
     )
 
 
-def _obstacle(case: ServiceContext, name: str, condition: Condition) -> Obstacle | None:
+def _obstacle(context: ServiceContext, name: str, condition: Condition) -> Obstacle | None:
     """Return what keeps a dependency from being as far as it must be; None when it is."""
-    service = next((each for each in case.view.services.named(name) if not each.pending_delete), None)
+    service = next((each for each in context.view.services.named(name) if not each.pending_delete), None)
     if service is None:
         return Obstacle.MISSING
     if condition is Condition.HEALTHY and service.spec.mode.is_job:
         return Obstacle.IS_JOB
-    if met(service, condition, case):
+    if met(service, condition, context):
         return None
-    if condition is Condition.HEALTHY and met(service, Condition.COMPLETED, case):
+    if condition is Condition.HEALTHY and met(service, Condition.COMPLETED, context):
         return Obstacle.HAS_COMPLETED
     return Obstacle.NONE
 
 
-def met(service: Service, condition: Condition, case: ServiceContext) -> bool:
+def met(service: Service, condition: Condition, context: ServiceContext) -> bool:
     """Whether every task that a service is to have, made as it is specified now, is as far as the condition says."""
-    own = ServiceContext(service, case.view, case.now, case.rng, case.draft)
+    own = ServiceContext(service, context.view, context.now, context.rng, context.draft)
     iteration = service.job_status.job_iteration if service.job_status is not None else None
     there = {
         task.slot or task.node_id
-        for task in case.view.tasks.of_service(service.id)
+        for task in context.view.tasks.of_service(service.id)
         if task.status.state in _STATES[condition]
         and (task.live or (task.status.state is TaskState.COMPLETE and task.desired_state < TaskState.REMOVE))
         and task.job_iteration == iteration
         and (not task.live or not own.lost(task))
         and own.clean(task)
     }
-    return len(there) >= _count(service, case.view)
+    return len(there) >= _count(service, context.view)
 
 
 def _count(service: Service, view: View) -> int:
@@ -127,59 +127,59 @@ def _eligible(service: Service, view: View) -> Iterator[str]:
 # --- what is done meanwhile ---
 
 
-def _tell(case: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
+def _tell(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
     """Keep on the service what it waits for. An update that waits has begun: its time counts."""
-    service = case.service
-    status = _status(case, awaited)
+    service = context.service
+    status = _status(context, awaited)
     if service.waits_for == awaited and status == service.update_status:
         return
-    case.update(msgspec.structs.replace(service, waits_for=awaited, update_status=status))
-    case.reason(waits_for(awaited) or "waits no longer")
+    context.update(msgspec.structs.replace(service, waits_for=awaited, update_status=status))
+    context.reason(waits_for(awaited) or "waits no longer")
 
 
-def _status(case: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
+def _status(context: ServiceContext, awaited: tuple[Awaited, ...]) -> UpdateStatus | None:
     """Return the update's status, which says what it waits for unless it is halted; a first start has none."""
-    status = case.service.update_status
+    status = context.service.update_status
     if not awaited:
         waited = status is not None and isinstance(status.remark, AwaitsServices)
         return msgspec.structs.replace(status, remark=None) if status is not None and waited else status
-    if not _desired_tasks(case) or (status is not None and status.state in HALTED):
+    if not _desired_tasks(context) or (status is not None and status.state in HALTED):
         return status
     remark = AwaitsServices(services=awaited)
     if status is not None and status.state is UpdateState.UPDATING:
         return msgspec.structs.replace(status, remark=remark, message="")
-    return UpdateStatus(state=UpdateState.UPDATING, started_at=case.now, remark=remark)
+    return UpdateStatus(state=UpdateState.UPDATING, started_at=context.now, remark=remark)
 
 
-def _end_in_time(case: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
+def _end_in_time(context: ServiceContext, awaited: tuple[Awaited, ...]) -> None:
     """Let an update that waits too long fail, as one does that makes no progress."""
-    status, config = case.service.update_status, case.service.spec.update_config
+    status, config = context.service.update_status, context.service.spec.update_config
     continues = config is not None and config.failure_action == "continue"
     if status is None or status.state is not UpdateState.UPDATING or continues:
         return
-    deadline = extensions.of(case.service).progress_deadline
+    deadline = extensions.of(context.service).progress_deadline
     due = max(status.started_at, status.resumed_at) + deadline
-    if case.now < due:
-        case.wake(due)
+    if context.now < due:
+        context.wake(due)
     else:
-        rolling.fail(case, NoProgress(deadline=deadline, waits=AwaitsServices(services=awaited)))
+        rolling.fail(context, NoProgress(deadline=deadline, waits=AwaitsServices(services=awaited)))
 
 
-def _as_it_runs(case: ServiceContext) -> ServiceContext | None:
+def _as_it_runs(context: ServiceContext) -> ServiceContext | None:
     """Return the service as most of its tasks have it; None when it has none, or is a job, which nothing keeps up."""
-    tasks = _desired_tasks(case)
-    if not tasks or case.service.spec.mode.is_job:
+    tasks = _desired_tasks(context)
+    if not tasks or context.service.spec.mode.is_job:
         return None
     live = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in live)
     version = max(counts, key=lambda each: (counts[each], each))
     model = next(task for task in live if task.spec_version == version)
     spec = msgspec.structs.replace(
-        case.service.spec, task_template=model.spec, networks=(), endpoint_spec=EndpointSpec(ports=model.ports)
+        context.service.spec, task_template=model.spec, networks=(), endpoint_spec=EndpointSpec(ports=model.ports)
     )
-    service = msgspec.structs.replace(case.service, spec=spec, spec_version=version)
-    return ServiceContext(service, case.view, case.now, case.rng, case.draft, held=True)
+    service = msgspec.structs.replace(context.service, spec=spec, spec_version=version)
+    return ServiceContext(service, context.view, context.now, context.rng, context.draft, held=True)
 
 
-def _desired_tasks(case: ServiceContext) -> list[Task]:
-    return [task for task in case.view.tasks.of_service(case.service.id) if task.desired_state < TaskState.REMOVE]
+def _desired_tasks(context: ServiceContext) -> list[Task]:
+    return [task for task in context.view.tasks.of_service(context.service.id) if task.desired_state < TaskState.REMOVE]

@@ -15,18 +15,18 @@ from manager.orchestrate.reconcile.service_context import ServiceContext
 LABEL = EXTENSION_PREFIX + "max-unavailable"
 
 
-def spare(case: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
+def spare(context: ServiceContext, wanted: int, surplus: Collection[int] = ()) -> int | None:
     """Return how many tasks that serve may stop before others serve in their place; None when that has no bound.
 
     `wanted` are the replicas there are to be, `surplus` the slots that are given up.
     """
-    if LABEL not in case.service.spec.labels:
+    if LABEL not in context.service.spec.labels:
         return None
-    bound = extensions.of(case.service).max_unavailable
+    bound = extensions.of(context.service).max_unavailable
     assert bound is not None
     serving = {
         task.slot or task.node_id
-        for task in case.view.tasks.of_service(case.service.id)
-        if task.serves and not case.lost(task) and task.slot not in surplus
+        for task in context.view.tasks.of_service(context.service.id)
+        if task.serves and not context.lost(task) and task.slot not in surplus
     }
     return max(0, len(serving) - wanted + bound.of(wanted))

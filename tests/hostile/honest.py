@@ -57,12 +57,12 @@ class PaperNames:
     def update(
         self,
         world: NetworkWorld,
-        site: NodeTopology,
+        topology: NodeTopology,
         attached: Mapping[str, Mapping[str, str]],
         draining: Collection[str],
     ) -> None:
         guests = [Guest(task_id=task_id, addresses=addresses) for task_id, addresses in attached.items()]
-        self.zones = zones_of(world, site, guests, draining)
+        self.zones = zones_of(world, topology, guests, draining)
 
     def nameserver(self, network_ids: Collection[str]) -> str:
         return ""
@@ -187,7 +187,7 @@ class PaperPlane(DataPlane):
             **options,
         )
         self.names = names
-        self.keeper = self._keeper = PaperKeeper(engine, node_id, self._attachments, names, address)
+        self.reconciler = self._reconciler = PaperKeeper(engine, node_id, self._attachments, names, address)
 
     def hindrance(self, task: Task) -> str:
         return ""
@@ -264,18 +264,18 @@ class HonestWorker:
     @property
     def world(self) -> NetworkWorld:
         """What it was told of the network."""
-        return self.plane.keeper.world
+        return self.plane.reconciler.world
 
     @property
     def plan(self) -> HostPlan:
         """What its host has, or is to have."""
-        assert self.plane.keeper.plan is not None, f"{self.node_id} has not planned anything yet"
-        return self.plane.keeper.plan
+        assert self.plane.reconciler.plan is not None, f"{self.node_id} has not planned anything yet"
+        return self.plane.reconciler.plan
 
     @property
     def trouble(self) -> str:
         """Why its host cannot be as planned, empty where it is."""
-        return self.plane.keeper.trouble
+        return self.plane.reconciler.trouble
 
     @property
     def zones(self) -> Zones:
@@ -284,7 +284,7 @@ class HonestWorker:
     @property
     def scripts(self) -> list[str]:
         """What `nft` was given, one text a transaction."""
-        return self.plane.keeper.tables.scripts
+        return self.plane.reconciler.tables.scripts
 
     def resolves(self, network_id: str, name: str) -> list[str]:
         """Return the addresses that a container in one network is told for a name; none where it is nobody's here."""

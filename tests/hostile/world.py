@@ -314,13 +314,13 @@ PROBES = (
 
 def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
     """Plan a host again as if these nodes had no tasks, no part of any network, and were no peers."""
-    keeper = worker.plane.keeper
-    world, attachments = keeper.world, keeper._attachments
+    reconciler = worker.plane.reconciler
+    world, attachments = reconciler.world, reconciler._attachments
     endpoints = {key: _endpoint_without(each, evil) for key, each in world.endpoints.items()}
     networks = {key: _network_without(each, evil) for key, each in world.networks.items()}
     peers = {node_id: peer for node_id, peer in world.peers.items() if node_id not in evil}
     less = replace(world, endpoints=endpoints, networks=networks, peers=peers)
-    found = plan(less, attachments.addresses, attachments.draining, keeper._facts)
+    found = plan(less, attachments.addresses, attachments.draining, reconciler._facts)
     return replace(found, balanced=())  # in the order in which it was told of services; the tables have all of it
 
 

@@ -36,7 +36,7 @@ from worker.net.plan.host_plan import HostPlan, plan, purge
 from worker.net.plan.nf_messages import batch
 from worker.net.plan.nft_text import Nft
 from worker.net.plan.ruleset import Ruleset, difference, whole
-from worker.net.plan.topology import site
+from worker.net.plan.topology import topology
 from worker.net.resolve import messages
 from worker.net.resolve.zones import Zones, zones_of
 from worker.tasks.plan.files import Materials, task_files
@@ -198,7 +198,7 @@ def test_no_text_of_a_set_reaches_rules_links_and_arguments(found: AssignmentSet
     accepted, after = taken(found)
     for text in told(after, before):
         assert (CANARY.encode() if isinstance(text, bytes) else CANARY) not in text
-    zones = zones_of(accepted.world, site(accepted.world, FACTS), [])
+    zones = zones_of(accepted.world, topology(accepted.world, FACTS), [])
     for name in names(zones):
         assert name.isascii()
         assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -373,7 +373,7 @@ def test_the_worlds_here_are_good_ones() -> None:
     for found in (GOOD, WHOLE):
         accepted, planned = taken(found)
         assert accepted.refused == ()
-        assert planned.site.problems == {}
+        assert planned.topology.problems == {}
         assert len(planned.networks) == 4
         assert len(planned.rulesets) == 3
         assert planned.wireguard

@@ -42,15 +42,15 @@ class Attachments:
     def addresses(self) -> Collection[IPAddress]:
         return {address for addresses in self._tasks.values() for address in addresses.values()}
 
-    def fit(self, site: NodeTopology) -> None:
+    def fit(self, topology: NodeTopology) -> None:
         """Follow the leases of this host: a pool for each, holding what its tasks have.
 
         That of a network which is gone is kept for as long as its addresses are in use or rest: it may be back soon.
         """
-        segments = site.segments.items()
+        segments = topology.segments.items()
         leases = {network_id: (segment.lease, segment.subnet) for network_id, segment in segments}
-        if site.number:
-            leases[MESH] = (site.gateways, site.gateways)
+        if topology.number:
+            leases[MESH] = (topology.gateways, topology.gateways)
         for network_id, (lease, subnet) in leases.items():
             pool = self._pools.get(network_id)
             if pool is None or pool.lease != lease:

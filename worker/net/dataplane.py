@@ -80,7 +80,7 @@ class DataPlane:
         self._elsewhere = Rounds(elsewhere, GATHER_SECONDS) if elsewhere is not None else None
         self._attachments = Attachments(clock)
         self._encryption = encryption
-        self._keeper = NetworkReconciler(
+        self._reconciler = NetworkReconciler(
             engine, node_id, memory, self._attachments, dns, advertised=advertised, encryption=encryption.kind
         )
 
@@ -88,16 +88,16 @@ class DataPlane:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dns.run())
             group.create_task(self._survey())
-            group.create_task(self._keeper.run())
+            group.create_task(self._reconciler.run())
 
     def update(self, world: NetworkWorld) -> None:
-        if world != self._keeper.world:  # most news is of tasks, whose addresses are given here
-            self._keeper.world = world
-            self._keeper.note()
+        if world != self._reconciler.world:  # most news is of tasks, whose addresses are given here
+            self._reconciler.world = world
+            self._reconciler.note()
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         self._attachments.reserve(holder, {network_id: address(text) for network_id, text in addresses.items()})
-        self._keeper.note()
+        self._reconciler.note()
 
     async def attach(self, task: Task) -> Attachment:
         for config in task.spec.networks:
@@ -107,19 +107,19 @@ class DataPlane:
             return Attachment()  # Docker's own bridge: nobody of the cluster connects to it
         try:
             async with asyncio.timeout(ATTACH_SECONDS):
-                await self._keeper.surveyed.wait()
+                await self._reconciler.surveyed.wait()
                 self._dns.admit(task)
                 await self._give_addresses(task)
-                await self._keeper.in_line()
+                await self._reconciler.in_line()
         except TimeoutError:
             why = self.hindrance(task)
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
         return self._attachment(task)
 
     def hindrance(self, task: Task) -> str:
-        if self._keeper.trouble:
-            return self._keeper.trouble
-        if not self._keeper.surveyed.is_set():
+        if self._reconciler.trouble:
+            return self._reconciler.trouble
+        if not self._reconciler.surveyed.is_set():
             return "the engine has not said yet which addresses its containers have"
         if self._wanted(task) and not self._attachments.of(task.id):
             return self._without_part(task)
@@ -133,7 +133,7 @@ class DataPlane:
     async def started(self, task: Task, container: Container) -> None:  # noqa: ARG002 - it is connected already
         if task.id in self._attachments.draining:
             self._attachments.draining.discard(task.id)
-            self._keeper.note()
+            self._reconciler.note()
 
     async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
         wanted = {port.target_port for port in task.ports if port.protocol == "tcp"}
@@ -150,15 +150,15 @@ class DataPlane:
         if not self._attachments.of(task.id):
             return
         self._attachments.draining.add(task.id)
-        self._keeper.note()
+        self._reconciler.note()
         try:
             async with asyncio.timeout(UNDRAINED_SECONDS):
-                await self._keeper.ruled()
+                await self._reconciler.ruled()
         except TimeoutError:
             _log.warning(
-                "task %s stops while rules of this host may still lead to it: %s", task.name, self._keeper.trouble
+                "task %s stops while rules of this host may still lead to it: %s", task.name, self._reconciler.trouble
             )
-        world = self._keeper.world
+        world = self._reconciler.world
         if self._elsewhere is not None and world.peers and task.service_id in world.endpoints:
             try:
                 await self._elsewhere.served()
@@ -166,12 +166,12 @@ class DataPlane:
                 _log.info("task %s stops although no manager confirms that the other hosts know", task.name)
 
     async def in_line(self) -> None:
-        await self._keeper.ruled()
+        await self._reconciler.ruled()
 
     async def release(self, task_id: str) -> None:
         self._dns.release(task_id)
         if self._attachments.release(task_id):
-            self._keeper.note()
+            self._reconciler.note()
 
     async def remove_all(self) -> None:
         async with Kernel() as kernel:
@@ -179,25 +179,25 @@ class DataPlane:
         self._dns.remove_all()
 
     def lacks(self) -> Collection[str]:
-        site = self._site
+        topology = self._topology
         return (
             *self._encryption.lacks,
-            *([f"containers have no IPv6: {self._keeper.ipv6_refusal}"] if self._keeper.ipv6_refusal else ()),
-            *(site.problems.values() if site is not None else ()),
+            *([f"containers have no IPv6: {self._reconciler.ipv6_refusal}"] if self._reconciler.ipv6_refusal else ()),
+            *(topology.problems.values() if topology is not None else ()),
             *self._dns.lacks(),
-            *self._keeper.connections.lacks(),
-            *self._keeper.firewall.lacks(),
-            *(f"another program has port {port}: it is not published here" for port in self._keeper.ports.held),
+            *self._reconciler.connections.lacks(),
+            *self._reconciler.firewall.lacks(),
+            *(f"another program has port {port}: it is not published here" for port in self._reconciler.ports.held),
         )
 
     def encryption(self) -> str:
         return self._encryption.kind
 
     async def looked(self) -> None:
-        await self._keeper.next_pass()
+        await self._reconciler.next_pass()
 
     def ipv6(self) -> bool:
-        return not self._keeper.ipv6_refusal
+        return not self._reconciler.ipv6_refusal
 
     def ipv6_addresses(self) -> Collection[str]:
         return host_facts.ipv6_addresses()
@@ -205,16 +205,16 @@ class DataPlane:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
-    def _site(self) -> NodeTopology | None:
-        return self._keeper.plan.site if self._keeper.plan is not None else None
+    def _topology(self) -> NodeTopology | None:
+        return self._reconciler.plan.topology if self._reconciler.plan is not None else None
 
     def _name(self, target: str) -> str:
-        network = self._keeper.world.networks.get(target)
+        network = self._reconciler.world.networks.get(target)
         return network.name if network is not None else target
 
     def _without_part(self, task: Task) -> str:
         """Say which of a task's networks has no lease for this host. One that is not full gets it within a moment."""
-        known = self._keeper.world.networks
+        known = self._reconciler.world.networks
         for network in [known[each.target] for each in task.spec.networks if each.target in known]:
             if network.subnet is not None and self._node_id not in network.leases:
                 return (
@@ -228,24 +228,24 @@ class DataPlane:
         ids = [config.target for config in task.spec.networks]
         if LABEL_NO_GATEWAY in task.labels:
             return ids
-        networks = self._keeper.world.networks
+        networks = self._reconciler.world.networks
         known = [networks[each] for each in ids if each in networks]
         shut = bool(known) and all(network.internal for network in known)
         return ids if shut and not _publishes(task) else [MESH, *ids]
 
     async def _give_addresses(self, task: Task) -> None:
         while True:
-            wanted, site = self._wanted(task), self._site
-            if site is None or not _is_ready(site, wanted):
-                await self._keeper.next_pass()
+            wanted, topology = self._wanted(task), self._topology
+            if topology is None or not _is_ready(topology, wanted):
+                await self._reconciler.next_pass()
                 continue
             wait = self._attachments.take(task.id, wanted)
             if not wait:
-                if MESH in wanted and site.mesh6 is not None:
+                if MESH in wanted and topology.mesh6 is not None:
                     given = self._attachments.of(task.id)[MESH]
                     assert isinstance(given, IPv4Address), "the others of its part are in use"
-                    self._attachments.hold(task.id, MESH6, with_ipv4(site.mesh6, given))
-                self._keeper.note()
+                    self._attachments.hold(task.id, MESH6, with_ipv4(topology.mesh6, given))
+                self._reconciler.note()
                 return
             await asyncio.sleep(wait)
 
@@ -263,7 +263,7 @@ class DataPlane:
             )
             ends.append(gateway)
         for config in task.spec.networks:
-            network = self._keeper.world.networks.get(config.target)
+            network = self._reconciler.world.networks.get(config.target)
             if network is not None and network.id in addresses:
                 ends.append(
                     NetworkEndpoint(
@@ -285,24 +285,24 @@ class DataPlane:
         """Take note of the addresses that a container has from before."""
         if container.phase is Phase.EXITED:
             return
-        names = {network.docker: str(network.id) for network in self._keeper.world.networks.values()}
+        names = {network.docker: str(network.id) for network in self._reconciler.world.networks.values()}
         for network_id, found in addresses_of(container, {**names, GATEWAY_NETWORK: MESH}):
             self._attachments.hold(task_id, network_id, found)
         with suppress(Unusable):
             if GATEWAY_NETWORK in container.addresses6:
                 self._attachments.hold(task_id, MESH6, address6(container.addresses6[GATEWAY_NETWORK]))
-        self._keeper.note()
+        self._reconciler.note()
 
     async def _survey(self) -> None:
         """Learn which addresses containers have from before, so that nobody gets one of them."""
         told = ""
-        while not self._keeper.surveyed.is_set():
+        while not self._reconciler.surveyed.is_set():
             try:
                 for known in await self._engine.containers({LABEL_AGENT: self._node_id}):
                     container = await self._engine.inspect(known.id)
                     if container is not None:
                         self._recognise(container.task_id, container)
-                self._keeper.surveyed.set()
+                self._reconciler.surveyed.set()
             except SwarmError as error:
                 if error.message != told:
                     told = error.message
@@ -321,7 +321,7 @@ def _publishes(task: Task) -> bool:
     return any(port.publish_mode == "ingress" or port.published_port for port in task.ports)
 
 
-def _is_ready(site: NodeTopology, wanted: Collection[str]) -> bool:
+def _is_ready(topology: NodeTopology, wanted: Collection[str]) -> bool:
     """Whether a host has all these networks.
 
     Raises:
@@ -329,15 +329,15 @@ def _is_ready(site: NodeTopology, wanted: Collection[str]) -> bool:
 
     """
     for network_id in (MESH, *wanted):
-        if network_id in site.problems:
-            raise ResourceExhausted(site.problems[network_id])
-    return bool(site.number) and all(network_id == MESH or _is_there(site, network_id) for network_id in wanted)
+        if network_id in topology.problems:
+            raise ResourceExhausted(topology.problems[network_id])
+    return bool(topology.number) and all(network_id == MESH or _is_there(topology, network_id) for network_id in wanted)
 
 
-def _is_there(site: NodeTopology, network_id: str) -> bool:
+def _is_there(topology: NodeTopology, network_id: str) -> bool:
     """Whether a host has a network, with keys if it is encrypted; those of before a restart are in its links."""
-    segment = site.segments.get(network_id)
-    return segment is not None and (not segment.encrypted or site.keys is None or bool(site.keys))
+    segment = topology.segments.get(network_id)
+    return segment is not None and (not segment.encrypted or topology.keys is None or bool(topology.keys))
 
 
 # Which networks this host can have: the data plane, or plain bridges where it lacks something for that.

@@ -182,10 +182,10 @@ class NetworkReconciler:
         attachments = self._attachments
         new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
         old, self.plan = self.plan, new
-        if not new.site.number and (old is None or not old.site.number):
+        if not new.topology.number and (old is None or not old.topology.number):
             return  # nobody has said yet what is to be here: what is from before the agent's restart stays
-        attachments.fit(new.site)
-        self._dns.update(self.world, new.site, attachments.by_task, attachments.draining)
+        attachments.fit(new.topology)
+        self._dns.update(self.world, new.topology, attachments.by_task, attachments.draining)
         async with self._applying:
             # Not before: a look for what is not needed that is under way still goes by the plan of before.
             self._unclean = self._unclean or old is None or old.networks.keys() != new.networks.keys()
@@ -228,13 +228,13 @@ class NetworkReconciler:
                 self._news.notify_all()
 
     def _check_firewall(self) -> None:
-        site = self.plan.site if self.plan is not None else None
-        if site is not None and site.number:
-            self.firewall.check(site.tunnel_port)
+        topology = self.plan.topology if self.plan is not None else None
+        if topology is not None and topology.number:
+            self.firewall.check(topology.tunnel_port)
 
     async def _tidy(self, host: Host) -> None:
         """Remove the Docker networks that no task needs any more, once it is known which tasks there are."""
-        if self._unclean and self.surveyed.is_set() and self.plan is not None and self.plan.site.number:
+        if self._unclean and self.surveyed.is_set() and self.plan is not None and self.plan.topology.number:
             try:
                 self._unclean = not await host.remove_unused_networks()
             except SwarmError as error:
@@ -242,15 +242,15 @@ class NetworkReconciler:
 
     async def _cut_forgotten(self) -> None:
         """Cut, once, what goes to containers that ended while no agent was here; of later ones the plans tell."""
-        site = self.plan.site if self.plan is not None else None
-        if self._forgotten_cut or site is None or not site.number or self._settled < self._version:
+        topology = self.plan.topology if self.plan is not None else None
+        if self._forgotten_cut or topology is None or not topology.number or self._settled < self._version:
             return
-        if site.keys is None or not self.surveyed.is_set():
+        if topology.keys is None or not self.surveyed.is_set():
             return  # until then nobody can tell them from those that the world of before the restart lacks
         self._forgotten_cut = True
         assert self.plan is not None
         try:
-            await conntrack.cut_forgotten(site.ranges, _known_addresses(self.plan, self._attachments))
+            await conntrack.cut_forgotten(topology.ranges, _known_addresses(self.plan, self._attachments))
         except SwarmError as error:
             _log.warning("connections to containers that are gone may hang until they time out: %s", error.message)
 

@@ -44,7 +44,7 @@ class TaskRunner:
     def __init__(
         self,
         task: Task,
-        hands: RunnerContext,
+        context: RunnerContext,
         report: Callable[[str, TaskStatus], None],
         *,
         contact: Contact,
@@ -52,8 +52,8 @@ class TaskRunner:
         looked: bool = False,
     ) -> None:
         self.task = task
-        self._statements = StatusReports(task, report, hands.clock)
-        self._hands = hands
+        self._reports = StatusReports(task, report, context.clock)
+        self._context = context
         state = max(task.status.state, TaskState.ASSIGNED)
         self._now = Situation(
             state=state,
@@ -73,7 +73,7 @@ class TaskRunner:
         self._image = ""
         self._image_missed = False
         self._woken = asyncio.Event()
-        self._renewals = Renewals(hands.files, hands.engine)
+        self._renewals = Renewals(context.files, context.engine)
         self._actions: dict[Action, Callable[[], Awaitable[None]]] = {
             Action.PULL: self._pull,
             Action.CREATE: self._create,
@@ -87,7 +87,7 @@ class TaskRunner:
     @property
     def status(self) -> TaskStatus:
         """What was reported last."""
-        return self._statements.last
+        return self._reports.last
 
     # --- what others tell it ------------------------------------------------------------------------------------------
 
@@ -142,8 +142,8 @@ class TaskRunner:
                 if self._stale:
                     await self._look()
                 await self._listen()
-                step = await self._hands.with_last_words(self.task, self._now, self._step())
-                advanced = self._statements.enter(step, self._now, self._attachment)
+                step = await self._context.with_last_words(self.task, self._now, self._step())
+                advanced = self._reports.enter(step, self._now, self._attachment)
                 self._unusable = ""
                 if advanced:
                     self._note(state=step.state)
@@ -158,7 +158,7 @@ class TaskRunner:
             except Exception:  # noqa: BLE001 - a bug that one task meets must not end the care for all others
                 _log.exception("task %s: unexpected error: trying again later", self.task.name)
                 self._stale = True
-                await self._wait(self._hands.clock.now() + PAUSE_SECONDS)
+                await self._wait(self._context.clock.now() + PAUSE_SECONDS)
 
     async def _wait_for_engine(self, error: SwarmError) -> None:
         """Wait a moment for an engine that is away, or refuses to speak of this container; other runners go on."""
@@ -170,22 +170,22 @@ class TaskRunner:
         if self._now.state < TaskState.RUNNING or not self._wanted:
             self._say_waits(why)
         self._stale = True
-        await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+        await self._wait(self._context.clock.now() + RETRY_SECONDS)
 
     async def _listen(self) -> None:
         """See whether the program of a container without a health check takes requests yet."""
         container = self._now.container
         if container is None or self._now.state is not TaskState.STARTING or container.phase is not Phase.RUNNING:
             return
-        silent = () if container.health else await self._hands.networks.silent_ports(self.task, container)
-        self._note(silent=silent, ran_at=self._now.ran_at or self._hands.clock.now())
+        silent = () if container.health else await self._context.networks.silent_ports(self.task, container)
+        self._note(silent=silent, ran_at=self._now.ran_at or self._context.clock.now())
 
     def _step(self) -> Step:
-        missing = self._hands.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
+        missing = self._context.materials.missing(self.task) if self._now.state <= TaskState.PREPARING else ()
         if machine.has_outdated_files(self.task, self._now):
-            missing = self._hands.materials.missing(self.task)
+            missing = self._context.materials.missing(self.task)
         self._note(missing=missing)
-        return machine.step(self.task, self._now, self._hands.clock.now())
+        return machine.step(self.task, self._now, self._context.clock.now())
 
     def _note(self, **what: Any) -> None:
         """Take note of what has changed of the situation."""
@@ -193,7 +193,7 @@ class TaskRunner:
 
     async def _wait(self, wake_at: float | None) -> None:
         try:
-            async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._hands.clock.now())):
+            async with asyncio.timeout(None if wake_at is None else max(0.0, wake_at - self._context.clock.now())):
                 await self._woken.wait()
         except TimeoutError:
             return  # it is time for the next step
@@ -204,7 +204,7 @@ class TaskRunner:
         # Before the question: an event that overtakes the answer asks for another look.
         self._stale, self._looking = False, True
         try:
-            found = await self._hands.engine.inspect(known.id if known else self.task.name)
+            found = await self._context.engine.inspect(known.id if known else self.task.name)
         finally:
             self._looking = False
         if found is not None and found.task_id != self.task.id:
@@ -213,7 +213,7 @@ class TaskRunner:
             known = self._now.container
             found = replace(found, signal=known.signal, oom_killed=found.oom_killed or known.oom_killed)
         ended = found is not None and found.phase is Phase.EXITED
-        ended_at = (self._now.ended_at or self._hands.clock.now()) if ended else 0.0
+        ended_at = (self._now.ended_at or self._context.clock.now()) if ended else 0.0
         self._note(container=found, attempted=False, ended_at=ended_at)
         if found is not None:
             await self._introduce(found)
@@ -221,9 +221,9 @@ class TaskRunner:
     async def _introduce(self, container: Container) -> None:
         """Make the container known to the networks: one from before, and each process of it that was started."""
         if self._attachment is None:
-            self._attachment = await self._hands.networks.adopted(self.task, container)
+            self._attachment = await self._context.networks.adopted(self.task, container)
         if container.phase is Phase.RUNNING and container.pid != self._introduced:
-            await self._hands.networks.started(self.task, container)
+            await self._context.networks.started(self.task, container)
             self._introduced = container.pid
 
     # --- actions ------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ class TaskRunner:
             return
         _log.warning("task %s: cannot %s yet: %s", self.task.name, action.value, why)
         self._stale = True
-        await self._wait(self._hands.clock.now() + RETRY_SECONDS)
+        await self._wait(self._context.clock.now() + RETRY_SECONDS)
 
     async def _while_wanted(self, work: Awaitable[None]) -> None:
         """Carry out something long; drop it when the task is not wanted any more."""
@@ -273,11 +273,11 @@ class TaskRunner:
         spec = self.task.spec.container_spec
         if spec is None:
             raise InvalidArgument(f"a worker runs containers only, not {self.task.spec.runtime or 'something else'!r}")
-        self._image = await self._hands.images.ensure(spec.image, self.task.service_id, self._say)
+        self._image = await self._context.images.ensure(spec.image, self.task.service_id, self._say)
         self._note(image_ready=True)
 
     def _say(self, message: str, err: str = "") -> None:
-        self._statements.say(message, err, self._now, self._attachment)
+        self._reports.say(message, err, self._now, self._attachment)
 
     def _say_waits(self, why: str) -> None:
         """Report what the task waits for; why one has ended stays what it is."""
@@ -304,20 +304,20 @@ class TaskRunner:
         return self.task.desired_state <= TaskState.COMPLETE
 
     async def _create(self) -> None:
-        hands, task = self._hands, self.task
-        expanded = hands.expanded(task)
+        context, task = self._context, self.task
+        expanded = context.expanded(task)
         spec = structs.replace(expanded, image=self._image or expanded.image)
-        files = hands.files_of(task, expanded)
+        files = context.files_of(task, expanded)
         self._note(attempted=True, renewed=task.spec_version if task.renewal else 0)
         self._attachment = await self._attached()
-        paths = hands.files.write(task.id, files) if files else {}
-        body = container_spec.create_body(task, spec, hands.node_id, self._attachment, paths)
+        paths = context.files.write(task.id, files) if files else {}
+        body = container_spec.create_body(task, spec, context.node_id, self._attachment, paths)
         try:
-            async with hands.gate.change():
+            async with context.gate.change():
                 if not self._wanted:
                     return
                 with self._patiently("creating"):
-                    container_id = await hands.engine.create(task.name, body)
+                    container_id = await context.engine.create(task.name, body)
         except EngineError as error:
             await self._not_created(error, expanded.image)
             return
@@ -325,7 +325,7 @@ class TaskRunner:
 
     async def _attached(self) -> Attachment:
         """Prepare the container's networks; report what that waits for, when it does not come at once."""
-        task, networks, before = self.task, self._hands.networks, self.status
+        task, networks, before = self.task, self._context.networks, self.status
 
         def tell(_taken: float) -> None:
             self._say("waits for the host's network", networks.hindrance(task))
@@ -340,14 +340,14 @@ class TaskRunner:
         """Mend what a second try can: an image that has gone since it was seen, a container from a try before."""
         if error.http_status == 404 and "No such image" in error.message and not self._image_missed:
             self._image_missed = True
-            self._hands.images.forget(image)
+            self._context.images.forget(image)
             self._note(image_ready=False)
             return
         if error.http_status == 409:
             await self._look()
             if self._now.container is not None:
                 return
-            if await self._hands.engine.inspect(self.task.name) is None:
+            if await self._context.engine.inspect(self.task.name) is None:
                 raise EngineSilent("the engine has not yet made the container that was requested before") from error
         raise error
 
@@ -356,11 +356,11 @@ class TaskRunner:
         assert container is not None, "only a container that exists is started"
         again = container.phase is Phase.EXITED
         try:
-            async with self._hands.gate.change():
+            async with self._context.gate.change():
                 if not self._wanted:
                     return
                 with self._patiently("starting"):
-                    await self._hands.engine.start(container.id)
+                    await self._context.engine.start(container.id)
         except EngineError as error:
             raise EngineError(error.http_status, engine_api.start_error(error.message)) from error
         if again:
@@ -371,9 +371,9 @@ class TaskRunner:
 
     async def _renew(self) -> None:
         """Give the container the content that its task has now."""
-        hands, task, container = self._hands, self.task, self._now.container
+        context, task, container = self._context, self.task, self._now.container
         assert container is not None, "only a container that exists gets other files"
-        await self._renewals.renew(task, container, hands.files_of(task, hands.expanded(task)))
+        await self._renewals.renew(task, container, context.files_of(task, context.expanded(task)))
         self._note(renewed=task.spec_version, refusal="")
 
     async def _refuse(self, why: str) -> None:
@@ -389,11 +389,11 @@ class TaskRunner:
         container = self._now.container
         assert container is not None, "only a container that exists is stopped"
         self._note(stopping=True)
-        await self._hands.networks.drain(self.task)
+        await self._context.networks.drain(self.task)
         grace = container_spec.stop_grace(self.task)
-        async with self._hands.gate.stop():
+        async with self._context.gate.stop():
             with self._patiently("stopping", grace + slow_call.LATE_SECONDS):
-                await self._hands.engine.stop(container.id, grace)
+                await self._context.engine.stop(container.id, grace)
         stopped = self._now.container
         if stopped is None:
             return
@@ -401,20 +401,20 @@ class TaskRunner:
             await self._look()  # its last event, which has the exit code, is still on the way
         else:
             exited = replace(stopped, phase=Phase.EXITED)
-            self._note(container=exited, ended_at=self._hands.clock.now())
+            self._note(container=exited, ended_at=self._context.clock.now())
 
     async def _discard(self) -> None:
         container = self._now.container
-        async with self._hands.gate.change():
+        async with self._context.gate.change():
             self._discarding = True
             try:
                 with self._patiently("removing"):
-                    await self._hands.engine.remove(container.id if container else self.task.name)
+                    await self._context.engine.remove(container.id if container else self.task.name)
             finally:
                 self._discarding = False
         self._note(container=None, attempted=False)
 
     async def _release(self) -> None:
-        await self._hands.networks.release(self.task.id)
-        self._hands.files.remove(self.task.id)
+        await self._context.networks.release(self.task.id)
+        self._context.files.remove(self.task.id)
         self._note(released=True)

@@ -34,11 +34,11 @@ class Supervisor:
 
     def __init__(
         self,
-        hands: RunnerContext,
+        context: RunnerContext,
         report: Callable[[str, TaskStatus], None],
         on_engine: Callable[[EngineConnected | EngineLost], None],
     ) -> None:
-        self._hands = hands
+        self._context = context
         self._report = report
         self._on_engine = on_engine
         self._runners: dict[str, TaskRunner] = {}
@@ -59,7 +59,7 @@ class Supervisor:
             for runner in self._runners.values():
                 self._start(runner)
             group.create_task(self._relist(), name="list containers")
-            async with aclosing(self._hands.engine.events(self._labels)) as events:
+            async with aclosing(self._context.engine.events(self._labels)) as events:
                 async for event in events:
                     await self._take(event)
 
@@ -110,7 +110,7 @@ class Supervisor:
 
     @property
     def _labels(self) -> Mapping[str, str]:
-        return {LABEL_AGENT: self._hands.node_id}
+        return {LABEL_AGENT: self._context.node_id}
 
     def _update(self, task: Task) -> TaskStatus:
         """Give a task to its runner, and return its last state here."""
@@ -126,7 +126,7 @@ class Supervisor:
     def _add(self, task: Task) -> TaskRunner:
         container = self._unclaimed.pop(task.id, None)
         runner = TaskRunner(
-            task, self._hands, self._report, contact=self._contact, container=container, looked=self._listed
+            task, self._context, self._report, contact=self._contact, container=container, looked=self._listed
         )
         self._runners[task.id] = runner
         if self._group is not None:
@@ -161,7 +161,7 @@ class Supervisor:
 
     async def _list(self) -> None:
         try:
-            containers = await self._hands.engine.containers(self._labels)
+            containers = await self._context.engine.containers(self._labels)
         except SwarmError as error:
             _log.warning("cannot list the engine's containers: %s", error.message)
             return  # it is going down again, and is listed when it comes back
@@ -181,17 +181,17 @@ class Supervisor:
             if container.id not in self._sweeping:
                 self._sweeping.add(container.id)
                 self._group.create_task(self._remove_stray(container), name=f"stray {container.id[:12]}")
-        for task_id in self._hands.files.tasks():
+        for task_id in self._context.files.tasks():
             if task_id not in self._runners:
-                self._hands.files.remove(task_id)
+                self._context.files.remove(task_id)
 
     async def _remove_stray(self, container: Container) -> None:
         """Stop and remove a container that no task claims; the next listing tries again what fails here."""
         _log.warning("container %s of task %s is not assigned: stopping it", container.id[:12], container.task_id)
         try:
-            await self._hands.engine.stop(container.id, None)
-            await self._hands.engine.remove(container.id)
-            await self._hands.networks.release(container.task_id)
+            await self._context.engine.stop(container.id, None)
+            await self._context.engine.remove(container.id)
+            await self._context.networks.release(container.task_id)
         except SwarmError as error:
             _log.warning("cannot remove stray container %s: %s", container.id[:12], error.message)
         finally:

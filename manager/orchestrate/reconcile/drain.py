@@ -21,25 +21,25 @@ MOVES_AT_ONCE = 10
 LOOK_AGAIN = 5.0
 
 
-def evacuate(case: ServiceContext, draining: Sequence[Slot], moving: int) -> None:
+def evacuate(context: ServiceContext, draining: Sequence[Slot], moving: int) -> None:
     """Begin to move slots whose tasks serve on drained nodes, while `moving` others are on their way."""
     for slot in draining[: max(0, MOVES_AT_ONCE - moving)]:
-        if case.draft.full:
-            case.continue_at_once()
+        if context.draft.full:
+            context.continue_at_once()
             return
         node_id = slot.live[0].node_id
-        if _leaving(case, node_id) < MOVES_AT_ONCE:
-            case.draft.leaving[node_id] += 1
-            _leave(case, slot)
+        if _leaving(context, node_id) < MOVES_AT_ONCE:
+            context.draft.leaving[node_id] += 1
+            _leave(context, slot)
         else:
-            case.wake(case.now + LOOK_AGAIN)
+            context.wake(context.now + LOOK_AGAIN)
 
 
-def _leaving(case: ServiceContext, node_id: str) -> int:
+def _leaving(context: ServiceContext, node_id: str) -> int:
     """Return how many tasks are on the move off a node, whatever their services; counted once a decision."""
-    leaving = case.draft.leaving
+    leaving = context.draft.leaving
     if node_id not in leaving:
-        leaving[node_id] = sum(_is_leaving(case.view, task) for task in case.view.tasks.on_node(node_id))
+        leaving[node_id] = sum(_is_leaving(context.view, task) for task in context.view.tasks.on_node(node_id))
     return leaving[node_id]
 
 
@@ -51,16 +51,16 @@ def _is_leaving(view: View, task: Task) -> bool:
     return any(other.live and other.id != task.id and not other.status.err for other in others)
 
 
-def _leave(case: ServiceContext, slot: Slot) -> None:
+def _leave(context: ServiceContext, slot: Slot) -> None:
     incumbent = slot.live[0]
-    kept = canary.task_to_keep(case, slot) is not None
-    record = next_record(case, slot, kept=kept) if restart.movable(incumbent) else None
+    kept = canary.task_to_keep(context, slot) is not None
+    record = next_record(context, slot, kept=kept) if restart.movable(incumbent) else None
     if record is None:
-        case.reason(
+        context.reason(
             f"task {incumbent.name} stops on drained node {incumbent.node_id}: its restart policy does "
             "not allow a replacement"
         )
-        case.stop(incumbent)
+        context.stop(incumbent)
     else:
-        case.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
-        case.succeed(slot, record)
+        context.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
+        context.succeed(slot, record)

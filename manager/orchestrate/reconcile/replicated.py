@@ -14,24 +14,24 @@ from manager.orchestrate.reconcile.slots import Slot, by_number, free_numbers
 from manager.orchestrate.update import canary, rolling
 
 
-def decide(case: ServiceContext) -> None:
+def decide(context: ServiceContext) -> None:
     """Bring the number of slots to the number of replicas, and look after each slot."""
-    quiet, used, left = _sort_out(case)
-    surplus = len(quiet) + len(used) - case.replicas
-    if surplus > 0 or case.updating:
+    quiet, used, left = _sort_out(context)
+    surplus = len(quiet) + len(used) - context.replicas
+    if surplus > 0 or context.updating:
         used = dict(sorted({**used, **{number: Slot([task]) for number, task in quiet.items()}}.items()))
         quiet = {}
-    if _look_after(case, used, shrink(used, case.replicas, case) if surplus > 0 else set()) and surplus < 0:
-        grow(case, {*quiet, *used}, left)
+    if _look_after(context, used, shrink(used, context.replicas, context) if surplus > 0 else set()) and surplus < 0:
+        grow(context, {*quiet, *used}, left)
 
 
-def _sort_out(case: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
+def _sort_out(context: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], dict[int, Slot]]:
     """Divide the slots: those with nothing to do, which are most; the others in use; those whose tasks all leave."""
     quiet: dict[int, Task] = {}
     used: dict[int, Slot] = {}
     left: dict[int, Slot] = {}
-    for number, tasks in by_number(case.view.tasks.of_service(case.service.id)).items():
-        if len(tasks) == 1 and case.quiet(tasks[0]):
+    for number, tasks in by_number(context.view.tasks.of_service(context.service.id)).items():
+        if len(tasks) == 1 and context.quiet(tasks[0]):
             quiet[number] = tasks[0]
         else:
             slot = Slot(tasks)
@@ -39,42 +39,42 @@ def _sort_out(case: ServiceContext) -> tuple[dict[int, Task], dict[int, Slot], d
     return quiet, used, left
 
 
-def _look_after(case: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
+def _look_after(context: ServiceContext, used: Mapping[int, Slot], surplus: Collection[int]) -> bool:
     """Give up the surplus and look after the rest; return whether the draft had room for all."""
     phases: list[tuple[Slot, Phase]] = []
-    case.spare = max_unavailable.spare(case, case.replicas, surplus)
+    context.spare = max_unavailable.spare(context, context.replicas, surplus)
     for number, slot in used.items():
-        if case.draft.full:
-            case.continue_at_once()
+        if context.draft.full:
+            context.continue_at_once()
             return False
         if number in surplus:
-            case.give_up(slot)
+            context.give_up(slot)
         else:
-            phases.append((slot, settle(case, slot)))
+            phases.append((slot, settle(context, slot)))
     moving = sum(phase is Phase.MOVING for _, phase in phases)
-    drain.evacuate(case, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
+    drain.evacuate(context, [slot for slot, phase in phases if phase is Phase.DRAINING], moving)
     leaving = [slot for slot, phase in phases if phase is Phase.LEAVING]
     if leaving and not moving:
-        _relocate(case, leaving[0])
-    rolling.roll(case, phases)
+        _relocate(context, leaving[0])
+    rolling.roll(context, phases)
     return True
 
 
-def _relocate(case: ServiceContext, slot: Slot) -> None:
+def _relocate(context: ServiceContext, slot: Slot) -> None:
     """Begin to move a slot to the node that was chosen for it: the replacement runs before the task stops."""
     task = slot.live[0]
-    case.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
+    context.reason(f"task {task.name} moves from node {task.node_id} to {task.moving_to}, to even out the load")
     latest = max(each.created_at for each in (*slot.tasks, *slot.leaving))
-    case.create(
+    context.create(
         slot.number,
         task.moving_to,
         restart=restart.moved_record(task),
         after=latest,
-        like=canary.task_to_keep(case, slot),
+        like=canary.task_to_keep(context, slot),
     )
 
 
-def shrink(used: Mapping[int, Slot], count: int, case: ServiceContext) -> set[int]:
+def shrink(used: Mapping[int, Slot], count: int, context: ServiceContext) -> set[int]:
     """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
 
     First those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
@@ -84,25 +84,25 @@ def shrink(used: Mapping[int, Slot], count: int, case: ServiceContext) -> set[in
     ranks: dict[int, tuple[bool, int, bool, int]] = {}
     for slot in in_order:
         place = on_node[slot.node_id] = on_node.get(slot.node_id, 0) + 1
-        placed = bool(slot.node_id) and not case.lost(slot.newest)
+        placed = bool(slot.node_id) and not context.lost(slot.newest)
         ranks[slot.number] = (not placed, place, not slot.running, slot.number)
     return set(sorted(ranks, key=ranks.__getitem__)[count:])
 
 
-def grow(case: ServiceContext, used: Collection[int], left: Mapping[int, Slot]) -> None:
+def grow(context: ServiceContext, used: Collection[int], left: Mapping[int, Slot]) -> None:
     """Fill the lowest free slots; a slot whose last task is still stopping waits for it.
 
     A decision makes as many as the draft has room for, or a tenth of those there are: looking at these takes as long.
     """
-    missing = case.replicas - len(used)
-    count = min(missing, max(case.draft.room, len(used) // 10))
+    missing = context.replicas - len(used)
+    count = min(missing, max(context.draft.room, len(used) // 10))
     for number in free_numbers(used, count):
         slot = left.get(number)
         if slot is None:
-            case.create(number, restart=RestartRecord(), like=canary.model(case))
+            context.create(number, restart=RestartRecord(), like=canary.model(context))
         else:
-            case.succeed(slot, RestartRecord())
+            context.succeed(slot, RestartRecord())
     if count:
-        case.reason(f"{count} new tasks towards {case.replicas} replicas")
+        context.reason(f"{count} new tasks towards {context.replicas} replicas")
     if count < missing:
-        case.continue_at_once()
+        context.continue_at_once()

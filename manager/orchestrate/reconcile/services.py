@@ -41,19 +41,19 @@ def decide(view: View, keys: Collection[str], now: float, rng: Random) -> Decisi
     return draft.decision()
 
 
-def _decide_mode(case: ServiceContext) -> None:
+def _decide_mode(context: ServiceContext) -> None:
     """Hand a service to its mode."""
-    ready = dependencies.decidable_part(case)
+    ready = dependencies.decidable_part(context)
     if ready is None:
         return
-    case, mode = ready, ready.service.spec.mode
+    context, mode = ready, ready.service.spec.mode
     if mode.global_ is not None:
-        global_services.decide(case)
+        global_services.decide(context)
     elif mode.is_job:
-        if schedules.fire(case):
-            jobs.decide(case)
+        if schedules.fire(context):
+            jobs.decide(context)
     else:
-        replicated.decide(case)
+        replicated.decide(context)
 
 
 def _take_down(view: View, service_id: str, service: Service | None, draft: Draft, now: float) -> None:

@@ -34,20 +34,20 @@ class Phase(enum.Enum):
     LEAVING = "leaving"
 
 
-def settle(case: ServiceContext, slot: Slot) -> Phase:
+def settle(context: ServiceContext, slot: Slot) -> Phase:
     """Do what a slot needs at once, and say what it needs in its turn."""
     live = slot.live
     for task in slot.tasks:
         if task.status.state.terminal:
-            case.stop(task)  # it is history now, which the reaper may take
+            context.stop(task)  # it is history now, which the reaper may take
     if len(live) > 1:
-        return _choose(case, slot, live)
+        return _choose(context, slot, live)
     if live:
-        return _keep(case, slot, live[0])
-    return _restart(case, slot)
+        return _keep(context, slot, live[0])
+    return _restart(context, slot)
 
 
-def next_record(case: ServiceContext, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
+def next_record(context: ServiceContext, slot: Slot, *, kept: bool = False) -> RestartRecord | None:
     """Return the restart record for a slot's next task, or None when it is not to have one.
 
     A new specification starts afresh, and so does a slot that was only moved or stopped; a failure counts. A task that
@@ -55,133 +55,133 @@ def next_record(case: ServiceContext, slot: Slot, *, kept: bool = False) -> Rest
     whatever the service says now.
     """
     last = slot.newest
-    if not kept and (last.spec_version != case.service.spec_version or last.refused):
+    if not kept and (last.spec_version != context.service.spec_version or last.refused):
         return RestartRecord()
     if last.ended_by_itself:
-        return restart.after(last, case.now, case.rng)
+        return restart.after(last, context.now, context.rng)
     return restart.moved_record(last)
 
 
-def successor(case: ServiceContext, slot: Slot) -> RestartRecord | None:
+def successor(context: ServiceContext, slot: Slot) -> RestartRecord | None:
     """Return the record for the next task of a slot in which none is live, or None if its policy allows no other."""
     last = slot.newest
     if last.ended_by_itself:
-        return restart.after(last, case.now, case.rng)
+        return restart.after(last, context.now, context.rng)
     return restart.moved_record(last) if restart.movable(last) else None
 
 
-def _restart(case: ServiceContext, slot: Slot) -> Phase:
+def _restart(context: ServiceContext, slot: Slot) -> Phase:
     """Succeed a task that ended or was told to stop, if its own policy says so."""
     last = slot.newest
-    record = successor(case, slot)
+    record = successor(context, slot)
     if record is None:
-        return Phase.SETTLED if case.clean(last) else Phase.DIRTY
+        return Phase.SETTLED if context.clean(last) else Phase.DIRTY
     ended = last.ended_by_itself
-    if last.spec_version != case.service.spec_version and not canary.leaves_out(case, slot):
+    if last.spec_version != context.service.spec_version and not canary.leaves_out(context, slot):
         record = RestartRecord(not_before=record.not_before)
-    if ended and not case.lost(last):
-        _say_why(case, last, record)
+    if ended and not context.lost(last):
+        _say_why(context, last, record)
     else:
         record = restart.moved_record(last)
-    case.succeed(slot, record)
+    context.succeed(slot, record)
     return Phase.SETTLED
 
 
-def _say_why(case: ServiceContext, last: Task, record: RestartRecord) -> None:
+def _say_why(context: ServiceContext, last: Task, record: RestartRecord) -> None:
     status = last.status
     why = status.err or status.message or "no word why"
-    wait = record.not_before - case.now
-    case.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
+    wait = record.not_before - context.now
+    context.reason(f"task {last.name} {status.state.name.lower()} ({why}), its slot restarts in {wait:.1f} s")
 
 
-def _keep(case: ServiceContext, slot: Slot, task: Task) -> Phase:
+def _keep(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
-    stands = case.standings.of(task)
+    stands = context.standings.of(task)
     if stands is NodeAvailability.LOST or (stands is NodeAvailability.DRAINED and not task.serves):
-        _move(case, slot, task)
+        _move(context, slot, task)
         return Phase.SETTLED
     if task.desired_state is TaskState.READY:
-        _promote(case, slot, task)
+        _promote(context, slot, task)
     if stands is NodeAvailability.DRAINED:
         return Phase.DRAINING
-    if not case.clean(task):
+    if not context.clean(task):
         return Phase.DIRTY
-    return _leave_or_stay(case, slot, task) if task.moving_to else Phase.SETTLED
+    return _leave_or_stay(context, slot, task) if task.moving_to else Phase.SETTLED
 
 
-def _leave_or_stay(case: ServiceContext, slot: Slot, task: Task) -> Phase:
+def _leave_or_stay(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Let a task's slot go to another node, unless that was tried already, or is not possible now."""
-    node = case.view.nodes.get(task.moving_to)
+    node = context.view.nodes.get(task.moving_to)
     tried = slot.newest is not task and slot.newest.created_at >= task.moving_since
     if task.serves and not tried and standing(node) is NodeAvailability.OPEN:
         return Phase.LEAVING
-    case.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
-    case.stay(task)
+    context.reason(f"task {task.name} stays where it is: its move to node {task.moving_to} did not succeed")
+    context.stay(task)
     return Phase.SETTLED
 
 
-def _move(case: ServiceContext, slot: Slot, task: Task) -> None:
+def _move(context: ServiceContext, slot: Slot, task: Task) -> None:
     """Replace a task at once that is lost with its node, or has not begun on one that is drained."""
     if restart.movable(task):
-        case.reason(f"task {task.name} leaves node {task.node_id}, which is {case.standings.of(task).value}")
-        case.replace(slot, task, _record_elsewhere(case, slot, task))
+        context.reason(f"task {task.name} leaves node {task.node_id}, which is {context.standings.of(task).value}")
+        context.replace(slot, task, _record_elsewhere(context, slot, task))
     else:
-        case.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
-        case.stop(task)
+        context.reason(f"task {task.name} ends with its node {task.node_id}: its restart condition is none")
+        context.stop(task)
 
 
-def _record_elsewhere(case: ServiceContext, slot: Slot, task: Task) -> RestartRecord:
+def _record_elsewhere(context: ServiceContext, slot: Slot, task: Task) -> RestartRecord:
     """Return the record for the next task of a slot that moves; what was to take over and has failed counts for it."""
     if slot.newest is task:
         return restart.moved_record(task)
-    kept = canary.task_to_keep(case, slot) is not None
-    return next_record(case, slot, kept=kept) or restart.moved_record(task)
+    kept = canary.task_to_keep(context, slot) is not None
+    return next_record(context, slot, kept=kept) or restart.moved_record(task)
 
 
-def _promote(case: ServiceContext, slot: Slot, task: Task) -> None:
+def _promote(context: ServiceContext, slot: Slot, task: Task) -> None:
     """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
     due = task.restart.not_before
-    if case.ending(slot):
+    if context.ending(slot):
         due = max(due, task.created_at + restart.OLD_TASK_PATIENCE)
-    if due <= case.now:
-        case.promote(task)
+    if due <= context.now:
+        context.promote(task)
     else:
-        case.wake(due)
+        context.wake(due)
 
 
-def _choose(case: ServiceContext, slot: Slot, live: list[Task]) -> Phase:
+def _choose(context: ServiceContext, slot: Slot, live: list[Task]) -> Phase:
     """Bring a slot with several tasks to one, or to an incumbent and its challenger."""
-    left_out = canary.leaves_out(case, slot)
-    fitting = [task for task in live if (left_out or case.clean(task)) and not task.moving_to]
-    good = [task for task in fitting if case.standings.of(task) in STANDS_WELL]
+    left_out = canary.leaves_out(context, slot)
+    fitting = [task for task in live if (left_out or context.clean(task)) and not task.moving_to]
+    good = [task for task in fitting if context.standings.of(task) in STANDS_WELL]
     serving = next((task for task in good if task.serves), None)
     if serving is not None:
-        _keep_only(case, live, serving)
+        _keep_only(context, live, serving)
         return Phase.SETTLED
-    incumbent = next((task for task in live if task.serves and not case.lost(task)), None)
+    incumbent = next((task for task in live if task.serves and not context.lost(task)), None)
     if not good:
         kept = incumbent or live[-1]
-        _keep_only(case, live, kept)
-        return _keep(case, slot, kept)
+        _keep_only(context, live, kept)
+        return _keep(context, slot, kept)
     challenger = good[-1]
     if incumbent is not None and incumbent.moving_to and challenger.finds_no_node:
-        _keep_only(case, live, incumbent)
-        return _keep(case, slot, incumbent)
-    if incumbent is not None and _yields(case, incumbent, challenger):
+        _keep_only(context, live, incumbent)
+        return _keep(context, slot, incumbent)
+    if incumbent is not None and _yields(context, incumbent, challenger):
         incumbent = None
-    _keep_only(case, live, challenger, incumbent)
+    _keep_only(context, live, challenger, incumbent)
     if challenger.desired_state is TaskState.READY:
-        _promote(case, slot, challenger)
+        _promote(context, slot, challenger)
     return Phase.MOVING
 
 
-def _keep_only(case: ServiceContext, live: list[Task], *kept: Task | None) -> None:
+def _keep_only(context: ServiceContext, live: list[Task], *kept: Task | None) -> None:
     for task in live:
         if task not in kept:
-            case.stop(task)
+            context.stop(task)
 
 
-def _yields(case: ServiceContext, incumbent: Task, challenger: Task) -> bool:
+def _yields(context: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """Whether the incumbent must stop before its challenger can be placed: running both first is not possible here.
 
     The scheduler says in the challenger's status why it found no node. With host ports, a maximum of replicas a node or
@@ -190,29 +190,29 @@ def _yields(case: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """
     if not challenger.finds_no_node:
         return False
-    drained = case.standings.of(incumbent) is NodeAvailability.DRAINED
-    if drained and case.now < (patience := challenger.created_at + DRAIN_PATIENCE):
-        case.wake(patience)
+    drained = context.standings.of(incumbent) is NodeAvailability.DRAINED
+    if drained and context.now < (patience := challenger.created_at + DRAIN_PATIENCE):
+        context.wake(patience)
         return False
-    if not drained and not _in_the_way(case, incumbent, challenger):
+    if not drained and not _in_the_way(context, incumbent, challenger):
         return False
-    if not case.may_go_without():
+    if not context.may_go_without():
         return False
     said = StopsFirst(slot=str(challenger.slot or challenger.node_id), error=challenger.status.err)
-    case.reason(remark(said))
-    case.notes.append(said)
+    context.reason(remark(said))
+    context.notes.append(said)
     return True
 
 
-def _in_the_way(case: ServiceContext, incumbent: Task, challenger: Task) -> bool:
+def _in_the_way(context: ServiceContext, incumbent: Task, challenger: Task) -> bool:
     """Whether the challenger could be placed where the incumbent is, if that were not there."""
-    node = case.view.nodes.get(incumbent.node_id)
+    node = context.view.nodes.get(incumbent.node_id)
     placement = challenger.spec.placement
     if node is None or unmet(placement, node):
         return False
-    others = [task for task in case.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
+    others = [task for task in context.view.tasks.on_node(node.id) if task.id not in (incumbent.id, challenger.id)]
     if Available.of(node, others).lacking(reservations_of(challenger)):
         return False
-    if case.host_ports or (placement and placement.max_replicas):
+    if context.host_ports or (placement and placement.max_replicas):
         return True
     return bool(Available.of(node, [*others, incumbent]).lacking(reservations_of(challenger)))

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from manager.orchestrate.update.progress import Progress
 
 
-def count_changed_slots(case: ServiceContext, slots: Iterable[Slot]) -> int:
+def count_changed_slots(context: ServiceContext, slots: Iterable[Slot]) -> int:
     """Count the slots that have or had a task of the new specification."""
-    return sum(has_begun(case, slot) for slot in slots)
+    return sum(has_begun(context, slot) for slot in slots)
 
 
-def has_begun(case: ServiceContext, slot: Slot) -> bool:
+def has_begun(context: ServiceContext, slot: Slot) -> bool:
     """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
-    return any(task.spec_version == case.service.spec_version for task in slot.tasks)
+    return any(task.spec_version == context.service.spec_version for task in slot.tasks)
 
 
 def over_at(service: Service, status: UpdateStatus, progress: Progress) -> float | None:
@@ -39,14 +39,14 @@ def over_at(service: Service, status: UpdateStatus, progress: Progress) -> float
     return max(status.held_at, progress.moved_at) + period
 
 
-def leaves_out(case: ServiceContext, slot: Slot) -> bool:
+def leaves_out(context: ServiceContext, slot: Slot) -> bool:
     """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
-    return bool(case.canary and slot.tasks) and not has_begun(case, slot)
+    return bool(context.canary and slot.tasks) and not has_begun(context, slot)
 
 
-def count_unchanged_slots(case: ServiceContext, slots: Iterable[Slot]) -> int:
+def count_unchanged_slots(context: ServiceContext, slots: Iterable[Slot]) -> int:
     """Count the slots that are yet to be changed, those on drained nodes included."""
-    return sum(leaves_out(case, slot) and not case.clean(slot.tasks[-1]) for slot in slots)
+    return sum(leaves_out(context, slot) and not context.clean(slot.tasks[-1]) for slot in slots)
 
 
 def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
@@ -57,18 +57,18 @@ def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
     return [task for task in old if task.desired_state < TaskState.REMOVE]
 
 
-def task_to_keep(case: ServiceContext, slot: Slot) -> Task | None:
+def task_to_keep(context: ServiceContext, slot: Slot) -> Task | None:
     """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
-    if not case.canary or has_begun(case, slot):
+    if not context.canary or has_begun(context, slot):
         return None
-    return slot.tasks[-1] if slot.tasks else model(case)
+    return slot.tasks[-1] if slot.tasks else model(context)
 
 
-def model(case: ServiceContext) -> Task | None:
+def model(context: ServiceContext) -> Task | None:
     """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
-    if not case.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
+    if not context.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
         return None
-    tasks = originals(case.service, case.view.tasks.of_service(case.service.id))
+    tasks = originals(context.service, context.view.tasks.of_service(context.service.id))
     tasks = [task for task in tasks if task.live] or tasks
     counts = Counter(task.spec_version for task in tasks)
     return max(tasks, key=lambda task: (counts[task.spec_version], task.spec_version), default=None)

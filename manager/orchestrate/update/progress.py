@@ -119,12 +119,12 @@ def config_of(service: Service) -> UpdateConfig:
 
 def report(service: Service, view: View, now: float) -> UpdateProgress:
     """Return how far a service's update is, or its first start that waits for other services."""
-    case = ServiceContext(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
+    context = ServiceContext(service, view, now, Random(0), Draft())  # noqa: S311  # nothing is decided, and nothing left to chance
     mode, tasks = service.spec.mode, view.tasks.of_service(service.id)
     found = by_node(tasks).values() if mode.is_global else map(Slot, by_number(tasks).values())
     slots = [slot for slot in found if slot.tasks]
     progress = measure(slots, service.spec_version, since(service, now), config_of(service), now)
-    done = sum(_is_done(case, slot) for slot in slots)
+    done = sum(_is_done(context, slot) for slot in slots)
     wanted = len(slots) if mode.is_global else mode.replicated_job.total if mode.replicated_job else mode.replicas
     return UpdateProgress(
         done=min(done, wanted),
@@ -135,8 +135,10 @@ def report(service: Service, view: View, now: float) -> UpdateProgress:
     )
 
 
-def _is_done(case: ServiceContext, slot: Slot) -> bool:
-    return any(task.status.state is TaskState.RUNNING and not task.renewing and case.clean(task) for task in slot.live)
+def _is_done(context: ServiceContext, slot: Slot) -> bool:
+    return any(
+        task.status.state is TaskState.RUNNING and not task.renewing and context.clean(task) for task in slot.live
+    )
 
 
 def _monitored_until(service: Service, progress: Progress, now: float) -> float:

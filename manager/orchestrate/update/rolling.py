@@ -43,80 +43,82 @@ from manager.orchestrate.update.progress import Progress, config_of, measure, si
 _FOR_EVER = 1 << 62
 
 
-def roll(case: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
+def roll(context: ServiceContext, phases: Sequence[tuple[Slot, Phase]]) -> None:
     """Take an update's next steps, given what each slot needs."""
-    if case.held:
+    if context.held:
         return
-    records = {slot: next_record(case, slot) for slot, phase in phases if phase is Phase.DIRTY}
+    records = {slot: next_record(context, slot) for slot, phase in phases if phase is Phase.DIRTY}
     dirty = {slot: record for slot, record in records.items() if record is not None}
-    state, slots = state_of(case.service), [slot for slot, _ in phases]
-    if state is UpdateState.PAUSED and case.service.update_status and case.service.update_status.held_at:
-        _hold_on(case, slots, len(dirty), case.service.update_status)
+    state, slots = state_of(context.service), [slot for slot, _ in phases]
+    if state is UpdateState.PAUSED and context.service.update_status and context.service.update_status.held_at:
+        _hold_on(context, slots, len(dirty), context.service.update_status)
     if state in HALTED:
         return
     for slot in [slot for slot in records if slot not in dirty]:
-        _let_go(case, slot)
+        _let_go(context, slot)
     if not dirty and state not in ACTIVE:
         return
     if state not in ACTIVE:
-        promoted = extensions.of(case.service).canary > case.canary  # it goes on with what is beyond its canary already
-        _set(case, UpdateState.UPDATING, started_at=case.now, promoted=promoted)
-    config = config_of(case.service)
-    progress = measure(slots, case.service.spec_version, since(case.service, case.now), config, case.now)
-    if config.failure_action != "continue" and (failure := _failure(case, progress, len(dirty), config)):
-        fail(case, failure)
+        promoted = (
+            extensions.of(context.service).canary > context.canary
+        )  # it goes on with what is beyond its canary already
+        _set(context, UpdateState.UPDATING, started_at=context.now, promoted=promoted)
+    config = config_of(context.service)
+    progress = measure(slots, context.service.spec_version, since(context.service, context.now), config, context.now)
+    if config.failure_action != "continue" and (failure := _failure(context, progress, len(dirty), config)):
+        fail(context, failure)
         return
     free = config.parallelism - progress.busy if config.parallelism else len(dirty)
-    room = case.canary - canary.count_changed_slots(case, slots) if case.canary else len(dirty)
-    left, bounded = _advance(case, dirty, config, free, room)
-    _explain(case, bounded=bounded and progress.starting == 0)
-    left = max(left, canary.count_unchanged_slots(case, slots))
-    full = room <= 0 and not any(canary.has_begun(case, slot) for slot in dirty)
-    if left and full and progress.starting == 0 and progress.quiet_at <= case.now:
-        _hold(case, slots)
+    room = context.canary - canary.count_changed_slots(context, slots) if context.canary else len(dirty)
+    left, bounded = _advance(context, dirty, config, free, room)
+    _explain(context, bounded=bounded and progress.starting == 0)
+    left = max(left, canary.count_unchanged_slots(context, slots))
+    full = room <= 0 and not any(canary.has_begun(context, slot) for slot in dirty)
+    if left and full and progress.starting == 0 and progress.quiet_at <= context.now:
+        _hold(context, slots)
     else:
-        _finish_or_wait(case, left, progress)
+        _finish_or_wait(context, left, progress)
 
 
-def _hold(case: ServiceContext, slots: Sequence[Slot]) -> None:
-    count = len(slots) if case.service.spec.mode.is_global else case.replicas
+def _hold(context: ServiceContext, slots: Sequence[Slot]) -> None:
+    count = len(slots) if context.service.spec.mode.is_global else context.replicas
     _set(
-        case,
+        context,
         UpdateState.PAUSED,
-        CanaryHolds(updated=canary.count_changed_slots(case, slots), of=count),
-        held_at=case.now,
+        CanaryHolds(updated=canary.count_changed_slots(context, slots), of=count),
+        held_at=context.now,
     )
-    case.continue_at_once()
+    context.continue_at_once()
 
 
-def _hold_on(case: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
+def _hold_on(context: ServiceContext, slots: Sequence[Slot], dirty: int, status: UpdateStatus) -> None:
     """Watch the canary: any failure of it counts now, and after a healthy period the update goes on by itself."""
-    config = config_of(case.service)
+    config = config_of(context.service)
     watched = msgspec.structs.replace(config, monitor=_FOR_EVER)
-    progress = measure(slots, case.service.spec_version, since(case.service, case.now), watched, case.now)
+    progress = measure(slots, context.service.spec_version, since(context.service, context.now), watched, context.now)
     if config.failure_action != "continue" and (failure := _too_many_failures(progress, dirty, config)):
-        fail(case, failure)
+        fail(context, failure)
         return
-    due = canary.over_at(case.service, status, progress)
+    due = canary.over_at(context.service, status, progress)
     if due is None:
         return
-    if due > case.now:
-        case.wake(due)
+    if due > context.now:
+        context.wake(due)
         return
-    _set(case, UpdateState.UPDATING, resumed_at=case.now, promoted=True)
-    case.continue_at_once()
+    _set(context, UpdateState.UPDATING, resumed_at=context.now, promoted=True)
+    context.continue_at_once()
 
 
-def _let_go(case: ServiceContext, slot: Slot) -> None:
+def _let_go(context: ServiceContext, slot: Slot) -> None:
     """Stop the old task of a slot when the new one has done its work; where that has failed for good, it serves on."""
     if slot.newest.status.state is TaskState.COMPLETE:
         for task in slot.live:
-            case.reason(f"task {task.name} stops: the one after it has completed")
-            case.stop(task)
+            context.reason(f"task {task.name} stops: the one after it has completed")
+            context.stop(task)
 
 
 def _advance(
-    case: ServiceContext, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
+    context: ServiceContext, dirty: Mapping[Slot, RestartRecord], config: UpdateConfig, free: int, room: int
 ) -> tuple[int, bool]:
     """Change at most `free` dirty slots, `room` of them for the first time; return how many still want to be changed.
 
@@ -125,18 +127,18 @@ def _advance(
     left, begun, bounded = 0, False, False
     for slot, record in dirty.items():
         left += 1
-        if free <= 0 or (room <= 0 and not canary.has_begun(case, slot)):
+        if free <= 0 or (room <= 0 and not canary.has_begun(context, slot)):
             continue
-        if case.draft.full:
-            case.continue_at_once()
+        if context.draft.full:
+            context.continue_at_once()
             break
-        if not _renewable(case, slot) and _leaves_gap(slot, config) and not case.may_go_without():
+        if not _renewable(context, slot) and _leaves_gap(slot, config) and not context.may_go_without():
             bounded = True
             continue
         free -= 1
-        room -= not canary.has_begun(case, slot)
+        room -= not canary.has_begun(context, slot)
         begun = True
-        _change(case, slot, config, record)
+        _change(context, slot, config, record)
     return left, bounded and not begun
 
 
@@ -145,52 +147,52 @@ def _leaves_gap(slot: Slot, config: UpdateConfig) -> bool:
     return bool(slot.live) and slot.live[0].serves and config.order != "start-first"
 
 
-def _renewable(case: ServiceContext, slot: Slot) -> Task | None:
+def _renewable(context: ServiceContext, slot: Slot) -> Task | None:
     """Return the one task of a slot that may stay, with other secrets and configs; None when it is to be replaced."""
-    staying = [task for task in slot.live if not case.told_to_stop(task)]
-    return staying[0] if len(staying) == 1 and case.renewable(staying[0]) else None
+    staying = [task for task in slot.live if not context.told_to_stop(task)]
+    return staying[0] if len(staying) == 1 and context.renewable(staying[0]) else None
 
 
-def _say_refused(case: ServiceContext, slot: Slot) -> None:
+def _say_refused(context: ServiceContext, slot: Slot) -> None:
     for task in slot.live:
         if task.refused:
             said = TaskReplaced(task=task.name, error=task.status.err)
-            case.reason(remark(said))
-            case.notes.append(said)
+            context.reason(remark(said))
+            context.notes.append(said)
 
 
-def _change(case: ServiceContext, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
+def _change(context: ServiceContext, slot: Slot, config: UpdateConfig, record: RestartRecord) -> None:
     """Give a slot a task of the new specification, before or after its old one stops, or its task the new files."""
-    task = _renewable(case, slot)
+    task = _renewable(context, slot)
     if task is not None:
-        case.renew(task)
+        context.renew(task)
         return
-    _say_refused(case, slot)
+    _say_refused(context, slot)
     old = slot.live[0] if slot.live else None
     if old is None or (config.order == "start-first" and old.serves):
-        case.succeed(slot, record, anew=True)
+        context.succeed(slot, record, anew=True)
     else:
-        case.replace(slot, old, record, anew=True)
+        context.replace(slot, old, record, anew=True)
 
 
-def _finish_or_wait(case: ServiceContext, left: int, progress: Progress) -> None:
+def _finish_or_wait(context: ServiceContext, left: int, progress: Progress) -> None:
     if left:
-        for instant in (progress.next_at, progress.quiet_at if case.canary else 0.0):
-            if instant > case.now:
-                case.wake(instant)
+        for instant in (progress.next_at, progress.quiet_at if context.canary else 0.0):
+            if instant > context.now:
+                context.wake(instant)
     elif progress.starting == 0:
-        if progress.quiet_at > case.now:
-            case.wake(progress.quiet_at)
+        if progress.quiet_at > context.now:
+            context.wake(progress.quiet_at)
         else:
-            _complete(case)
+            _complete(context)
 
 
-def _complete(case: ServiceContext) -> None:
-    status = case.service.update_status
+def _complete(context: ServiceContext) -> None:
+    status = context.service.update_status
     if status is not None and status.state is UpdateState.ROLLBACK_STARTED:
-        _set(case, UpdateState.ROLLBACK_COMPLETED, status.reason, completed_at=case.now)
+        _set(context, UpdateState.ROLLBACK_COMPLETED, status.reason, completed_at=context.now)
     else:
-        _set(case, UpdateState.COMPLETED, completed_at=case.now)
+        _set(context, UpdateState.COMPLETED, completed_at=context.now)
 
 
 def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> TasksFailed | None:
@@ -201,15 +203,15 @@ def _too_many_failures(progress: Progress, dirty: int, config: UpdateConfig) -> 
     return TasksFailed(task=first.id, failed=failed, of=slots, error=first.status.err or first.status.message)
 
 
-def _failure(case: ServiceContext, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
+def _failure(context: ServiceContext, progress: Progress, dirty: int, config: UpdateConfig) -> Failure | None:
     """Say why the update has failed: its tasks did, or none of those it waits for came to run; None if it has not."""
     if failure := _too_many_failures(progress, dirty, config):
         return failure
-    if progress.waiting is None and not _is_bounded(case):
+    if progress.waiting is None and not _is_bounded(context):
         return None
-    deadline = extensions.of(case.service).progress_deadline
-    if case.now < progress.moved_at + deadline:
-        case.wake(progress.moved_at + deadline)
+    deadline = extensions.of(context.service).progress_deadline
+    if context.now < progress.moved_at + deadline:
+        context.wake(progress.moved_at + deadline)
         return None
     task = progress.waiting
     if task is None:
@@ -218,42 +220,42 @@ def _failure(case: ServiceContext, progress: Progress, dirty: int, config: Updat
     return NoProgress(deadline=deadline, task=task.id, error=why, renewing=task.renewing)
 
 
-def fail(case: ServiceContext, failure: Failure) -> None:
+def fail(context: ServiceContext, failure: Failure) -> None:
     """Pause or roll back. A rollback never rolls back, and there must be something to go back to."""
-    if state_of(case.service) is UpdateState.ROLLBACK_STARTED:
-        _set(case, UpdateState.ROLLBACK_PAUSED, failure)
-    elif config_of(case.service).failure_action != "rollback":
-        _set(case, UpdateState.PAUSED, failure)
-    elif case.draft.rolled_back:  # ports that another rollback of this decision takes are not in the view yet
-        case.continue_at_once()
+    if state_of(context.service) is UpdateState.ROLLBACK_STARTED:
+        _set(context, UpdateState.ROLLBACK_PAUSED, failure)
+    elif config_of(context.service).failure_action != "rollback":
+        _set(context, UpdateState.PAUSED, failure)
+    elif context.draft.rolled_back:  # ports that another rollback of this decision takes are not in the view yet
+        context.continue_at_once()
     else:
-        _roll_back(case, failure)
+        _roll_back(context, failure)
 
 
-def _roll_back(case: ServiceContext, failure: Failure) -> None:
+def _roll_back(context: ServiceContext, failure: Failure) -> None:
     """Return to the previous specification; where that is not possible any more, pause and say why."""
     try:
-        back = undo_update(case.view, case.service, case.now, failure)
+        back = undo_update(context.view, context.service, context.now, failure)
     except (FailedPrecondition, InvalidArgument) as error:
-        _set(case, UpdateState.PAUSED, failure, rollback_refused=error.message)
+        _set(context, UpdateState.PAUSED, failure, rollback_refused=error.message)
         return
-    case.update(back)
-    case.draft.rolled_back = True
+    context.update(back)
+    context.draft.rolled_back = True
     if back.update_status is not None:
-        case.reason(message(back.update_status))
-    case.continue_at_once()
+        context.reason(message(back.update_status))
+    context.continue_at_once()
 
 
-def _explain(case: ServiceContext, *, bounded: bool) -> None:
+def _explain(context: ServiceContext, *, bounded: bool) -> None:
     """Keep in the update's status where it does not go on as it was asked to.
 
     What was done is told until something else is to be told. `bounded`: nothing can be done now, as no more replicas
     may be missing; that is told as long as it is so.
     """
-    status = case.service.update_status
+    status = context.service.update_status
     if status is None:
         return
-    said = case.notes[-1] if case.notes else status.remark
+    said = context.notes[-1] if context.notes else status.remark
     if bounded:
         said = AwaitsReplicas()
     elif isinstance(said, AwaitsReplicas):
@@ -262,22 +264,22 @@ def _explain(case: ServiceContext, *, bounded: bool) -> None:
     if said == status.remark and not old:
         return
     told = msgspec.structs.replace(status, remark=said, message="")
-    case.update(msgspec.structs.replace(case.service, update_status=told))
+    context.update(msgspec.structs.replace(context.service, update_status=told))
     if bounded:
-        case.continue_at_once()  # to be woken when that has lasted too long
+        context.continue_at_once()  # to be woken when that has lasted too long
 
 
-def _is_bounded(case: ServiceContext) -> bool:
-    status = case.service.update_status
+def _is_bounded(context: ServiceContext) -> bool:
+    status = context.service.update_status
     return status is not None and isinstance(status.remark, AwaitsReplicas)
 
 
-def _set(case: ServiceContext, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
+def _set(context: ServiceContext, state: UpdateState, reason: Reason | None = None, **changes: Any) -> None:
     """Change the update's status; with `started_at` it is another update's."""
-    old = case.service.update_status
+    old = context.service.update_status
     if old is None or "started_at" in changes:
         old = UpdateStatus()
     given = {"message": "", "completed_at": 0.0, "held_at": 0.0, "remark": None, "rollback_refused": "", **changes}
     status = msgspec.structs.replace(old, state=state, reason=reason, **given)
-    case.update(msgspec.structs.replace(case.service, update_status=status))
-    case.reason(message(status))
+    context.update(msgspec.structs.replace(context.service, update_status=status))
+    context.reason(message(status))

@@ -80,7 +80,7 @@ def scripts_of(world: World) -> str:
 def peers_of(worker: HonestWorker, node_id: str) -> list[Any]:
     """Return what a worker knows of another as a peer: as it was told, and as it made of it."""
     told = [peer for peer in worker.world.peers.values() if peer.node_id == node_id]
-    return [*told, *(peer for peer in worker.plan.site.peers.values() if peer.node_id == node_id)]
+    return [*told, *(peer for peer in worker.plan.topology.peers.values() if peer.node_id == node_id)]
 
 
 # --- 0. Any image of the cluster replaced -----------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_4_a_published_port_leads_to_no_container_of_others(whose: str, what: st
             await world.service("hidden", on=(whose,), networks=("blue",))
             host = world.honest[whose]
             if what == "gateway":
-                address = str(host.plan.site.gateways[1])
+                address = str(host.plan.topology.gateways[1])
             else:
                 (task,) = world.tasks("hidden", on=whose)
                 address = task.status.addresses[MESH]
@@ -305,7 +305,7 @@ def test_4_no_name_leads_to_an_address_that_is_not_the_workers(where: str) -> No
                 "of others": {red: "10.2.17.99"},
                 "in another's part": {blue: _address_in(world, "blue", "alice")},
                 "a virtual one": {
-                    blue: str(ipaddress.IPv4Network(world.honest["alice"].plan.site.segments[blue].vips)[9])
+                    blue: str(ipaddress.IPv4Network(world.honest["alice"].plan.topology.segments[blue].vips)[9])
                 },
                 "outside": {blue: "198.51.100.66"},
             }[where]

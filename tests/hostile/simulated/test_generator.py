@@ -87,7 +87,7 @@ class SimulatedGround:
             "serviceid": [each.id for each in view.services],
             "hostname": ["alice", "bob", "web", "vault"],
             "addresses{value}": [str(each) for worker in honest for each in worker.plane._attachments.addresses],
-            "advertiseaddr": [str(worker.plan.site.facts.address) for worker in honest],
+            "advertiseaddr": [str(worker.plan.topology.facts.address) for worker in honest],
             "ipv6addresses": [str(each) for node in view.nodes for each in node.description.ipv6_addresses],
             "imageid": [image_id("web:1"), image_id("poison")],
             "reference": ["web:1", "nginx:1.27"],

@@ -292,14 +292,14 @@ async def _toggles() -> None:
 
 def _count_plans(worker: Any) -> Any:
     """Count the passes of a worker's keeper from now on."""
-    keeper, begun = worker.plane.keeper, [0]
-    note = keeper.note
+    reconciler, begun = worker.plane.reconciler, [0]
+    note = reconciler.note
 
     def counted() -> None:
         begun[0] += 1
         note()
 
-    keeper.note = counted
+    reconciler.note = counted
     return lambda: begun[0]
 
 

@@ -276,8 +276,8 @@ class Host:
             self._set_sysctls(self._plan, drift=False)
 
     async def _accept_in_docker(self, plan: HostPlan) -> None:
-        if plan.site.number and not self._docker_accepts:
-            added = await docker_user.ensure(ipv6=plan.site.mesh6 is not None)
+        if plan.topology.number and not self._docker_accepts:
+            added = await docker_user.ensure(ipv6=plan.topology.mesh6 is not None)
             _tell("added to Docker's chain DOCKER-USER", added)
             if any(rule in docker_user.INSTEAD_OF_DOCKERS for rule in added):
                 _log.warning(

@@ -47,14 +47,14 @@ class ClusterDns:
     def update(
         self,
         world: NetworkWorld,
-        site: NodeTopology,
+        topology: NodeTopology,
         attached: Mapping[str, Mapping[str, IPAddress]],
         draining: Collection[str],
     ) -> None:
         """Answer by a new plan from now on. `attached`: the addresses of each task here, by network id."""
         guests = list(self._guests(attached))
-        self._zones = zones_of(world, site, guests, draining, self._records, self._zones)
-        self._gateways = _gateways(site)
+        self._zones = zones_of(world, topology, guests, draining, self._records, self._zones)
+        self._gateways = _gateways(topology)
         self._server.update(self._zones)
 
     def admit(self, task: Task) -> None:
@@ -132,11 +132,11 @@ class ClusterDns:
             )
 
 
-def _gateways(site: NodeTopology) -> Mapping[str, str]:
-    if not site.number:
+def _gateways(topology: NodeTopology) -> Mapping[str, str]:
+    if not topology.number:
         return {}
-    found = {network_id: str(segment.gateway) for network_id, segment in site.segments.items()}
-    return {**found, MESH: str(site.gateways[1])}
+    found = {network_id: str(segment.gateway) for network_id, segment in topology.segments.items()}
+    return {**found, MESH: str(topology.gateways[1])}
 
 
 def _links(task: Task) -> Mapping[str, str]:

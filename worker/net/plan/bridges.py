@@ -109,9 +109,9 @@ def _pools(answer: JSON) -> list[str]:
     return [each["Subnet"] for each in (answer.get("IPAM") or {}).get("Config") or () if each.get("Subnet")]
 
 
-def docker_networks(site: NodeTopology) -> dict[str, DockerNetwork]:
+def docker_networks(topology: NodeTopology) -> dict[str, DockerNetwork]:
     """Return the Docker networks that a host with a number needs, by their names."""
-    gateways = site.gateways
+    gateways = topology.gateways
     gateway = DockerNetwork(
         name=GATEWAY_NETWORK,
         network_id="",
@@ -119,13 +119,13 @@ def docker_networks(site: NodeTopology) -> dict[str, DockerNetwork]:
         subnet=gateways,
         lease=gateways,
         gateway=gateways[1],
-        mtu=site.mtu,
+        mtu=topology.mtu,
         isolated=True,
-        ipv6=Pool6(half.gateways, half.gateways, half.gateways[1]) if (half := ipv6(site)) is not None else None,
+        ipv6=Pool6(half.gateways, half.gateways, half.gateways[1]) if (half := ipv6(topology)) is not None else None,
     )
     return {
         network.name: network
-        for network in (gateway, *(_overlay(each, site.mtu_of(each)) for each in site.segments.values()))
+        for network in (gateway, *(_overlay(each, topology.mtu_of(each)) for each in topology.segments.values()))
     }
 
 

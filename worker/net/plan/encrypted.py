@@ -66,45 +66,45 @@ class WireGuardLink:
         return "\n".join(lines) + "\n"
 
 
-def links(site: NodeTopology) -> Mapping[str, WireGuardLink] | None:
+def links(topology: NodeTopology) -> Mapping[str, WireGuardLink] | None:
     """Return this host's links by name; None when it is not known yet: what is there stays."""
-    if site.keys is None:
+    if topology.keys is None:
         return None
-    segments = [segment for segment in site.segments.values() if segment.encrypted]
+    segments = [segment for segment in topology.segments.values() if segment.encrypted]
     if not segments:
         return {}
-    return {link.name: link for link in (_link(site, key, segments) for key in site.keys)}
+    return {link.name: link for link in (_link(topology, key, segments) for key in topology.keys)}
 
 
-def way_to(site: NodeTopology, peer: Peer) -> InterfaceName | None:
+def way_to(topology: NodeTopology, peer: Peer) -> InterfaceName | None:
     """Return the link to a peer; None when they have no keys of one generation, and so nothing is sent."""
-    shared = sorted(peer.keys.keys() & _generations(site, peer))
-    answered = [generation for generation in shared if peer.keys[generation] in site.facts.answered]
+    shared = sorted(peer.keys.keys() & _generations(topology, peer))
+    answered = [generation for generation in shared if peer.keys[generation] in topology.facts.answered]
     chosen = answered[-1:] or shared[:1]
     return wireguard_link(chosen[0]) if chosen else None
 
 
-def _generations(site: NodeTopology, peer: Peer) -> Collection[int]:
+def _generations(topology: NodeTopology, peer: Peer) -> Collection[int]:
     """Return the generations of this host's keys; after a restart, before any manager has said so, by its links."""
-    if site.keys is not None:
-        return {key.generation for key in site.keys}
-    return {generation for generation in peer.keys if wireguard_link(generation) in site.facts.wireguard_links}
+    if topology.keys is not None:
+        return {key.generation for key in topology.keys}
+    return {generation for generation in peer.keys if wireguard_link(generation) in topology.facts.wireguard_links}
 
 
-def _link(site: NodeTopology, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
+def _link(topology: NodeTopology, key: TunnelKey, segments: Collection[Segment]) -> WireGuardLink:
     return WireGuardLink(
         name=wireguard_link(key.generation),
-        address=AddressText(f"{site.tunnel}/32"),
+        address=AddressText(f"{topology.tunnel}/32"),
         port=wireguard_port(key.generation),
-        mtu=site.encrypted_mtu,
+        mtu=topology.encrypted_mtu,
         public=key.public,
         private=key.private,
-        peers=tuple(_peers(site, key.generation, segments)),
+        peers=tuple(_peers(topology, key.generation, segments)),
     )
 
 
-def _peers(site: NodeTopology, generation: int, segments: Collection[Segment]) -> Iterator[WireGuardPeer]:
-    for peer in site.peers.values():
+def _peers(topology: NodeTopology, generation: int, segments: Collection[Segment]) -> Iterator[WireGuardPeer]:
+    for peer in topology.peers.values():
         ranges = [part for segment in segments for part in _parts(segment, peer)]
         if ranges and generation in peer.keys:
             endpoint = (peer.addr, wireguard_port(generation))

@@ -17,7 +17,7 @@ from worker.net.plan.kernel import Item, Tunnel
 from worker.net.plan.nft_text import Nft
 from worker.net.plan.ruleset import IP6, Chain, Lookup, Ruleset
 from worker.net.plan.service_table import ServiceTable
-from worker.net.plan.topology import HostFacts, NodeTopology, ipv6, site
+from worker.net.plan.topology import HostFacts, NodeTopology, ipv6, topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class HostPlan:
     balanced: what these tables were made of.
     """
 
-    site: NodeTopology
+    topology: NodeTopology
     networks: Mapping[str, DockerNetwork] = field(default_factory=dict)
     wireguard: Mapping[str, WireGuardLink] | None = field(default_factory=dict)
     tunnel: Tunnel | None = None
@@ -64,7 +64,7 @@ class _Frame:
     """What a plan has that no service and no task changes, and what it was made from."""
 
     made_from: tuple[object, ...]
-    site: NodeTopology
+    topology: NodeTopology
     networks: Mapping[str, DockerNetwork]
     wireguard: Mapping[str, WireGuardLink] | None
     tunnel: Tunnel | None
@@ -114,15 +114,15 @@ def plan(
     """
     memory = memory if memory is not None else Memory()
     frame = memory.frame = _frame(world, facts, memory.frame)
-    here = frame.site
+    here = frame.topology
     if not here.number:
-        return HostPlan(site=here)
+        return HostPlan(topology=here)
     services = service_rules.services_of(world.endpoints, here, draining, memory.services)
     ports = frozenset(service_rules.published_ports(world.endpoints.values()))
     own = [each for each in addresses if isinstance(each, IPv4Address)]
     lookups = dict(frame.lookups) | rules.task_lookups(own) | service_rules.port_lookups(ports - facts.held)
     return HostPlan(
-        site=here,
+        topology=here,
         networks=frame.networks,
         wireguard=frame.wireguard,
         tunnel=frame.tunnel,
@@ -143,7 +143,7 @@ def _frame(world: NetworkWorld, facts: HostFacts, before: _Frame | None) -> _Fra
     made_from = (place, world.networks, world.peers, world.tunnel_keys, facts)
     if before is not None and before.made_from == made_from:
         return before
-    here = site(world, facts)
+    here = topology(world, facts)
     if not here.number:
         return _Frame(made_from, here, {}, {}, None, frozenset(), {}, {}, {})
     half = ipv6(here)

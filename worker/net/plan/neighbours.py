@@ -34,9 +34,9 @@ _ADDED_TYPE = 0x0100  # 136 - 135, in the first byte of two
 _ADDED_OPTION = 0x0100
 
 
-def ruleset(site: NodeTopology) -> Ruleset | None:
+def ruleset(topology: NodeTopology) -> Ruleset | None:
     """Return the table of the bridges; None where there is no dual-stack network."""
-    here = ipv6(site)
+    here = ipv6(topology)
     segments = list(here.segments) if here is not None else []
     if here is None or not segments:
         return None

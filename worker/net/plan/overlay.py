@@ -15,30 +15,30 @@ from worker.net.plan.names import GATEWAY_BRIDGE, LOOPBACK, TUNNEL, TUNNEL_VNI, 
 from worker.net.plan.topology import NodeTopology, leases_of
 
 
-def tunnel_link(site: NodeTopology) -> Tunnel | None:
+def tunnel_link(topology: NodeTopology) -> Tunnel | None:
     """Return the VXLAN link; none before the host has a number and an address that peers send to."""
-    if not site.number or not site.facts.address:
+    if not topology.number or not topology.facts.address:
         return None
     return Tunnel(
         name=TUNNEL,
-        mac=peer_mac(site.number),
+        mac=peer_mac(topology.number),
         vni=TUNNEL_VNI,
-        port=site.tunnel_port,
-        local=site.facts.address,
-        mtu=site.mtu,
+        port=topology.tunnel_port,
+        local=topology.facts.address,
+        mtu=topology.mtu,
     )
 
 
-def kernel_items(site: NodeTopology) -> frozenset[Item]:
+def kernel_items(topology: NodeTopology) -> frozenset[Item]:
     """Return everything but the link itself."""
-    if not site.number:
+    if not topology.number:
         return frozenset()
-    return frozenset([*_own(site), *_of_peers(site), *_of_networks(site)])
+    return frozenset([*_own(topology), *_of_peers(topology), *_of_networks(topology)])
 
 
-def sysctls(site: NodeTopology) -> dict[str, str]:
+def sysctls(topology: NodeTopology) -> dict[str, str]:
     """Return the settings, by path below /proc/sys, of links that may not be there yet."""
-    if not site.number:
+    if not topology.number:
         return {}
     found = {
         # Rules must see what one container of a bridge sends to another, which is how a VIP is balanced there, and what
@@ -54,38 +54,38 @@ def sysctls(site: NodeTopology) -> dict[str, str]:
     }
     # A peer may have changed over to the other link already, or not yet.
     found |= {f"net/ipv4/conf/{link}/rp_filter": "2" for link in WIREGUARD_LINKS}
-    for segment in site.segments.values():
+    for segment in topology.segments.values():
         # Remote containers and virtual addresses are on the bridge, as far as the containers can tell.
         found[f"net/ipv4/conf/{segment.bridge}/proxy_arp"] = "1"
         found[f"net/ipv4/neigh/{segment.bridge}/proxy_delay"] = "0"
     return found
 
 
-def _own(site: NodeTopology) -> Iterator[Item]:
-    if site.facts.address:
-        yield Address(TUNNEL, AddressText(f"{site.tunnel}/32"))
-    for segment in site.segments.values():
+def _own(topology: NodeTopology) -> Iterator[Item]:
+    if topology.facts.address:
+        yield Address(TUNNEL, AddressText(f"{topology.tunnel}/32"))
+    for segment in topology.segments.values():
         yield Route(text_of(segment.vips), LOOPBACK, table=LOCAL_TABLE)
 
 
-def _of_peers(site: NodeTopology) -> Iterator[Item]:
-    assert site.pool is not None, "asked only of a host with a number"
-    own = text_of(site.tunnel)
-    for number, peer in site.peers.items():
-        gateway = text_of(site.pool.tunnel_address(number))
+def _of_peers(topology: NodeTopology) -> Iterator[Item]:
+    assert topology.pool is not None, "asked only of a host with a number"
+    own = text_of(topology.tunnel)
+    for number, peer in topology.peers.items():
+        gateway = text_of(topology.pool.tunnel_address(number))
         yield Neighbour(TUNNEL, gateway, peer_mac(number))
         yield Forwarding(TUNNEL, peer_mac(number), text_of(peer.addr))
         yield Route(AddressText(f"{gateway}/32"), TUNNEL, gateway, own)
-        yield Route(text_of(site.pool.gateway_range(number)), TUNNEL, gateway, own)
+        yield Route(text_of(topology.pool.gateway_range(number)), TUNNEL, gateway, own)
 
 
-def _of_networks(site: NodeTopology) -> Iterator[Item]:
-    assert site.pool is not None, "asked only of a host with a number"
-    tunnels = {number: text_of(site.pool.tunnel_address(number)) for number in site.peers}
-    for segment in site.segments.values():
+def _of_networks(topology: NodeTopology) -> Iterator[Item]:
+    assert topology.pool is not None, "asked only of a host with a number"
+    tunnels = {number: text_of(topology.pool.tunnel_address(number)) for number in topology.peers}
+    for segment in topology.segments.values():
         own = text_of(segment.gateway)
-        for number, lease in leases_of(segment, site.peers):
+        for number, lease in leases_of(segment, topology.peers):
             # Without a way there is no route: the bridge has the whole subnet, and nobody there answers.
-            link = way_to(site, site.peers[number]) if segment.encrypted else TUNNEL
+            link = way_to(topology, topology.peers[number]) if segment.encrypted else TUNNEL
             if link:
                 yield Route(text_of(lease), link, tunnels[number], own)

@@ -16,21 +16,21 @@ from worker.net.plan.names import BRIDGE_MAC, GATEWAY_BRIDGE, LOOPBACK, TUNNEL, 
 from worker.net.plan.topology import NodeTopology, NodeTopology6, ipv6
 
 
-def kernel_items(site: NodeTopology) -> frozenset[Item]:
+def kernel_items(topology: NodeTopology) -> frozenset[Item]:
     """Return addresses, neighbours and routes; nothing where containers have no IPv6."""
-    here = ipv6(site)
+    here = ipv6(topology)
     if here is None:
         return frozenset()
     return frozenset([*_own(here), *_of_peers(here), *_of_networks(here)])
 
 
-def sysctls(site: NodeTopology) -> dict[str, str]:
+def sysctls(topology: NodeTopology) -> dict[str, str]:
     """Return the settings, by path below /proc/sys; those that keep the host's own way out come first."""
-    here = ipv6(site)
+    here = ipv6(topology)
     if here is None:
         return {}
     # A host that forwards would not hear its routers any more, and lose the routes that it has from them.
-    found = {f"net/ipv6/conf/{link}/accept_ra": "2" for link in sorted(site.facts.advertised_links)}
+    found = {f"net/ipv6/conf/{link}/accept_ra": "2" for link in sorted(topology.facts.advertised_links)}
     found |= {
         "net/ipv6/conf/all/forwarding": "1",
         # Docker sets it too when it makes a dual-stack network.
@@ -42,7 +42,7 @@ def sysctls(site: NodeTopology) -> dict[str, str]:
 
 
 def _own(here: NodeTopology6) -> Iterator[Item]:
-    if here.site.facts.address:
+    if here.topology.facts.address:
         yield Address(TUNNEL, AddressText(f"{here.tunnel}/128"))
     gateways = here.gateways
     yield Address(GATEWAY_BRIDGE, AddressText(f"{gateways[1]}/{gateways.prefixlen}"))
@@ -68,6 +68,6 @@ def _of_networks(here: NodeTopology6) -> Iterator[Item]:
         for number, lease in here.leases_of(each):
             if not each.segment.encrypted:
                 yield Route(text_of(lease), TUNNEL, ways[number], own)
-            elif link := way_to(here.site, here.site.peers[number]):
+            elif link := way_to(here.topology, here.topology.peers[number]):
                 # WireGuard asks nobody for a gateway, but the kernel takes none that it has a route to by another link.
                 yield Route(text_of(lease), link, AddressText(f"fe80::{number:x}"), own)

@@ -23,13 +23,13 @@ FAMILY = Nft("netdev")
 _HOOK = Nft("type filter hook ingress device $gateway priority filter; policy accept;")
 
 
-def ruleset(site: NodeTopology) -> Ruleset | None:
+def ruleset(topology: NodeTopology) -> Ruleset | None:
     """Return the table of the gateway's link; None without a tunnel or anybody at its other end."""
-    if not site.peers or not site.facts.address:
+    if not topology.peers or not topology.facts.address:
         return None
-    ways = {in_base_16(mark(number)): Nft("goto $chain", chain=_chain(number)) for number in site.peers}
+    ways = {in_base_16(mark(number)): Nft("goto $chain", chain=_chain(number)) for number in topology.peers}
     chains = {Nft("h_back"): Chain((Nft("meta mark & $peer_bits vmap @peers"),), _HOOK)}
-    chains |= {_chain(number): Chain(tuple(_through(site, number))) for number in site.peers}
+    chains |= {_chain(number): Chain(tuple(_through(topology, number))) for number in topology.peers}
     return Ruleset({Nft("peers"): Lookup(Nft("mark : verdict"), ways)}, chains, family=FAMILY)
 
 
@@ -37,12 +37,12 @@ def _chain(number: int) -> Nft:
     return Nft("back_$number", number=number)
 
 
-def _through(site: NodeTopology, number: int) -> Iterator[Nft]:
-    assert site.pool is not None, "a host with peers has a number"
-    tunnel = site.pool.tunnel_address(number)
-    yield Nft("meta length > $mtu meta l4proto != tcp return", mtu=site.mtu)
+def _through(topology: NodeTopology, number: int) -> Iterator[Nft]:
+    assert topology.pool is not None, "a host with peers has a number"
+    tunnel = topology.pool.tunnel_address(number)
+    yield Nft("meta length > $mtu meta l4proto != tcp return", mtu=topology.mtu)
     yield _send(IP, tunnel)
-    half = ipv6(site)
+    half = ipv6(topology)
     if half is not None:
         yield _send(IP6, half.of(tunnel))
 

@@ -49,13 +49,13 @@ INPUT = Nft("type filter hook input priority filter - 10; policy accept;")
 FORWARD = Nft("type filter hook forward priority filter - 10; policy accept;")
 
 
-def service_frame(site: NodeTopology) -> ServiceTable:
+def service_frame(topology: NodeTopology) -> ServiceTable:
     """Return what the services' table has before any service is in it."""
     # The containers' name server is not a published port, even if a service publishes 53.
     names: dict[AtAddress, ChainName | None] = {
-        (each.packed, protocol, 53): None for each in _resolvers(site) for protocol in (Protocol.TCP, Protocol.UDP)
+        (each.packed, protocol, 53): None for each in _resolvers(topology) for protocol in (Protocol.TCP, Protocol.UDP)
     }
-    vips = collapse_addresses(segment.vips for segment in site.segments.values())
+    vips = collapse_addresses(segment.vips for segment in topology.segments.values())
     return ServiceTable(IP, at_address=names, no_ports=tuple(vips))
 
 
@@ -64,11 +64,11 @@ def task_lookups(addresses: Iterable[IPAddress], family: Nft = IP) -> dict[Nft, 
     return by_name(selfpair=Lookup(address_pair(family), members(concatenate(each, each) for each in addresses)))
 
 
-def base_lookups(site: NodeTopology) -> dict[Nft, Lookup]:
+def base_lookups(topology: NodeTopology) -> dict[Nft, Lookup]:
     """Return the sets that describe this host and its peers."""
-    segments = site.segments.values()
-    assert site.pool is not None, "asked only of a host with a number"
-    pool, peers = site.pool, site.peers
+    segments = topology.segments.values()
+    assert topology.pool is not None, "asked only of a host with a number"
+    pool, peers = topology.pool, topology.peers
     loops = (concatenate(peer.addr, pool.gateway_range(number)) for number, peer in peers.items())
     plain, secret = ([each for each in segments if each.encrypted is encrypted] for encrypted in (False, True))
     return by_name(
@@ -84,32 +84,32 @@ def base_lookups(site: NodeTopology) -> dict[Nft, Lookup]:
         peers=Lookup(ADDRESS[IP], members(word(peer.addr) for peer in peers.values())),
         peermark=peer_marks(peers),
         ways=ways({number: pool.tunnel_address(number) for number in peers}, IP),
-        resolvers=Lookup(ADDRESS[IP], members(map(word, _resolvers(site)))),
+        resolvers=Lookup(ADDRESS[IP], members(map(word, _resolvers(topology)))),
     )
 
 
-def base_chains(site: NodeTopology) -> dict[Nft, Chain]:
+def base_chains(topology: NodeTopology) -> dict[Nft, Chain]:
     """Return the chains that the kernel calls."""
-    assert site.pool is not None, "asked only of a host with a number"
-    gateways, everywhere, tunnels = site.gateways, site.pool.gateways, site.pool.reserved()[0]
+    assert topology.pool is not None, "asked only of a host with a number"
+    gateways, everywhere, tunnels = topology.gateways, topology.pool.gateways, topology.pool.reserved()[0]
     return by_name(
-        h_raw=Chain(tuple(_raw(site)), BEFORE_TRACKING),
-        h_sent=Chain((_skip_tracking(site, Nft("daddr")), CHALLENGES), SENT_BEFORE_TRACKING),
+        h_raw=Chain(tuple(_raw(topology)), BEFORE_TRACKING),
+        h_sent=Chain((_skip_tracking(topology, Nft("daddr")), CHALLENGES), SENT_BEFORE_TRACKING),
         h_mark=Chain(marking(IP, gateways), MARKING),
         h_post=Chain(_outgoing(gateways, everywhere), BEFORE_DOCKERS_NAT),
-        h_in=Chain(_input(site), INPUT),
-        h_let=Chain(_let(site), Nft("type filter hook input priority 500; policy accept;")),
+        h_in=Chain(_input(topology), INPUT),
+        h_let=Chain(_let(topology), Nft("type filter hook input priority 500; policy accept;")),
         h_begun=Chain(begun(IP)),
         h_fwd=Chain(forward(IP, tunnels), FORWARD),
-        **(encrypted_chains(IP) if has_encrypted(site) else {}),
+        **(encrypted_chains(IP) if has_encrypted(topology) else {}),
     )
 
 
 # --- lookups ----------------------------------------------------------------------------------------------------------
 
 
-def has_encrypted(site: NodeTopology) -> bool:
-    return any(segment.encrypted for segment in site.segments.values())
+def has_encrypted(topology: NodeTopology) -> bool:
+    return any(segment.encrypted for segment in topology.segments.values())
 
 
 def encrypted_links(segments: Iterable[Segment]) -> set[InterfaceName]:
@@ -148,20 +148,20 @@ def ways(tunnels: Mapping[int, IPAddress], family: Nft) -> Lookup:
     return Lookup(kind, {in_base_16(mark(number)): word(address) for number, address in tunnels.items()})
 
 
-def _resolvers(site: NodeTopology) -> list[IPv4Address]:
-    return [*(segment.gateway for segment in site.segments.values()), site.gateways[1]]
+def _resolvers(topology: NodeTopology) -> list[IPv4Address]:
+    return [*(segment.gateway for segment in topology.segments.values()), topology.gateways[1]]
 
 
 # --- chains -----------------------------------------------------------------------------------------------------------
 
 
-def _raw(site: NodeTopology) -> Iterator[Nft]:
+def _raw(topology: NodeTopology) -> Iterator[Nft]:
     yield Nft("ip daddr 127.0.0.0/8 iifname != $lo drop")
-    yield _skip_tracking(site, Nft("saddr"))
-    if has_encrypted(site):
+    yield _skip_tracking(topology, Nft("saddr"))
+    if has_encrypted(topology):
         yield honest(IP)
-    if site.peers:
-        yield zones(IP, site.peers)
+    if topology.peers:
+        yield zones(IP, topology.peers)
 
 
 def zones(family: Nft, numbers: Iterable[int]) -> Nft:
@@ -172,12 +172,12 @@ def zones(family: Nft, numbers: Iterable[int]) -> Nft:
     )
 
 
-def _skip_tracking(site: NodeTopology, peer: Nft) -> Nft:
+def _skip_tracking(topology: NodeTopology, peer: Nft) -> Nft:
     """Spare the tunnel's own packets the connection table: what they carry is tracked, at both ends.
 
     Each connection would have an entry more, and half of what tracking costs would be for nothing.
     """
-    return Nft("udp dport $port ip $peer @peers notrack accept", port=site.tunnel_port, peer=peer)
+    return Nft("udp dport $port ip $peer @peers notrack accept", port=topology.tunnel_port, peer=peer)
 
 
 def marking(family: Nft, gateways: IPRange) -> tuple[Nft, ...]:
@@ -212,11 +212,11 @@ def _outgoing(gateways: IPv4Network, everywhere: IPv4Network) -> tuple[Nft, ...]
     )
 
 
-def _input(site: NodeTopology) -> tuple[Nft, ...]:
+def _input(topology: NodeTopology) -> tuple[Nft, ...]:
     """Refuse at once what nobody is there for."""
     return (
-        Nft('udp dport $port ip saddr @peers counter name "tunnel_came" accept', port=site.tunnel_port),
-        Nft("udp dport $port drop", port=site.tunnel_port),
+        Nft('udp dport $port ip saddr @peers counter name "tunnel_came" accept', port=topology.tunnel_port),
+        Nft("udp dport $port drop", port=topology.tunnel_port),
         Nft('$resolver counter name "names_came"', resolver=_RESOLVER),
         *reject(Nft("ip daddr @viprange")),
         Nft("$resolver accept", resolver=_RESOLVER),
@@ -225,9 +225,9 @@ def _input(site: NodeTopology) -> tuple[Nft, ...]:
     )
 
 
-def _let(site: NodeTopology) -> tuple[Nft, ...]:
+def _let(topology: NodeTopology) -> tuple[Nft, ...]:
     return (
-        Nft('udp dport $port counter name "tunnel_let" accept', port=site.tunnel_port),
+        Nft('udp dport $port counter name "tunnel_let" accept', port=topology.tunnel_port),
         Nft('$resolver counter name "names_let"', resolver=_RESOLVER),
     )
 

@@ -30,11 +30,11 @@ def service_frame(here: NodeTopology6) -> ServiceTable:
     return ServiceTable(IP6, no_ports=tuple(collapse_addresses(vips)))
 
 
-def own(site: NodeTopology, addresses: Collection[IPAddress]) -> Collection[IPv6Address]:
+def own(topology: NodeTopology, addresses: Collection[IPAddress]) -> Collection[IPv6Address]:
     """Return the IPv6 addresses of this host's containers: those among `addresses`, and what follows from the rest."""
     found = {each for each in addresses if isinstance(each, IPv6Address)}
     known = [each for each in addresses if isinstance(each, IPv4Address)]
-    half = ipv6(site)
+    half = ipv6(topology)
     for segment in half.segments if half is not None else ():
         found |= {with_ipv4(segment.prefix, each) for each in known if each in segment.segment.lease}
     return found
@@ -42,7 +42,7 @@ def own(site: NodeTopology, addresses: Collection[IPAddress]) -> Collection[IPv6
 
 def base_lookups(here: NodeTopology6) -> dict[Nft, Lookup]:
     """Return the sets that describe this host and its peers."""
-    segments, peers = list(here.segments), here.site.peers
+    segments, peers = list(here.segments), here.topology.peers
     plain, secret = ([each for each in segments if each.segment.encrypted is encrypted] for encrypted in (False, True))
     gateways = {number: part for number, _, part in here.peers()}
     loops = (concatenate(each, gateways[number]) for number, peer in peers.items() for each in peer.ipv6_addresses)
@@ -65,22 +65,22 @@ def base_chains(here: NodeTopology6) -> dict[Nft, Chain]:
     """Return the chains that the kernel calls."""
     gateways = here.gateways
     return by_name(
-        h_raw=Chain(tuple(_raw(here.site)), rules.BEFORE_TRACKING),
+        h_raw=Chain(tuple(_raw(here.topology)), rules.BEFORE_TRACKING),
         h_sent=Chain((rules.CHALLENGES,), rules.SENT_BEFORE_TRACKING),
         h_mark=Chain(rules.marking(IP6, gateways), rules.MARKING),
         h_post=Chain(_outgoing(gateways, here.all_gateways), rules.BEFORE_DOCKERS_NAT),
         h_in=Chain(_input(), rules.INPUT),
         h_begun=Chain(rules.begun(IP6)),
         h_fwd=Chain(rules.forward(IP6, here.tunnels), rules.FORWARD),
-        **(rules.encrypted_chains(IP6) if rules.has_encrypted(here.site) else {}),
+        **(rules.encrypted_chains(IP6) if rules.has_encrypted(here.topology) else {}),
     )
 
 
-def _raw(site: NodeTopology) -> Iterator[Nft]:
-    if rules.has_encrypted(site):
+def _raw(topology: NodeTopology) -> Iterator[Nft]:
+    if rules.has_encrypted(topology):
         yield rules.honest(IP6)
-    if site.peers:
-        yield rules.zones(IP6, site.peers)
+    if topology.peers:
+        yield rules.zones(IP6, topology.peers)
 
 
 def _outgoing(gateways: IPv6Network, everywhere: IPv6Network) -> tuple[Nft, ...]:

@@ -62,14 +62,14 @@ Memory = dict[str, tuple[Endpoint, object, Service]]
 
 
 def services_of(
-    endpoints: Mapping[str, Endpoint], site: NodeTopology, draining: Collection[str], memory: Memory
+    endpoints: Mapping[str, Endpoint], topology: NodeTopology, draining: Collection[str], memory: Memory
 ) -> list[Service]:
     """Return every service's part. `draining` tasks get nothing new; `memory` has the parts of the last time.
 
     A part that was made from the very same endpoint is the same value, so that comparing two plans is quick.
     """
-    bridges = {network_id: (segment.bridge, segment.prefix6) for network_id, segment in site.segments.items()}
-    context = (bridges, site.mesh6, site.facts.held)
+    bridges = {network_id: (segment.bridge, segment.prefix6) for network_id, segment in topology.segments.items()}
+    context = (bridges, topology.mesh6, topology.facts.held)
     prefixes = {each: packed_prefix(prefix) for each, (_, prefix) in bridges.items() if prefix}
     for service_id in memory.keys() - endpoints.keys():
         del memory[service_id]
@@ -79,7 +79,7 @@ def services_of(
         leaving = frozenset(backend.task_id for backend in endpoint.backends if backend.task_id in draining)
         made_for = (context, leaving)
         if known is None or known[0] is not endpoint or known[1] != made_for:
-            known = memory[service_id] = (endpoint, made_for, _service(endpoint, site, prefixes, leaving))
+            known = memory[service_id] = (endpoint, made_for, _service(endpoint, topology, prefixes, leaving))
         found.append(known[2])
     return found
 
@@ -122,37 +122,37 @@ def _in_rules(address: IPAddress | None, family: Nft) -> IPAddress | None:
     return known if known is not None and (known.version == 6) == (family == IP6) else None
 
 
-def _service(endpoint: Endpoint, site: NodeTopology, prefixes: Prefixes, draining: Collection[str]) -> Service:
+def _service(endpoint: Endpoint, topology: NodeTopology, prefixes: Prefixes, draining: Collection[str]) -> Service:
     live = [backend for backend in endpoint.backends if backend.task_id not in draining]
     return Service(
-        ipv4=_part4(endpoint, site, live),
-        ipv6=_part6(endpoint, site, prefixes, live) if site.mesh6 is not None else Part(),
+        ipv4=_part4(endpoint, topology, live),
+        ipv6=_part6(endpoint, topology, prefixes, live) if topology.mesh6 is not None else Part(),
         sent_to=(*endpoint.backends, *endpoint.draining),
         prefixes=prefixes,
     )
 
 
-def _part4(endpoint: Endpoint, site: NodeTopology, live: Collection[Backend]) -> Part:
+def _part4(endpoint: Endpoint, topology: NodeTopology, live: Collection[Backend]) -> Part:
     vips = [
         (network_id, segment.bridge, vip, Choice(tuple(_addresses(live, network_id))))
         for network_id, vip in endpoint.vips.items()
-        if (segment := site.segments.get(network_id)) is not None
+        if (segment := topology.segments.get(network_id)) is not None
     ]
-    return _part(endpoint, site, vips, _addresses(live, MESH), IP)
+    return _part(endpoint, topology, vips, _addresses(live, MESH), IP)
 
 
-def _part6(endpoint: Endpoint, site: NodeTopology, prefixes: Prefixes, live: Collection[Backend]) -> Part:
+def _part6(endpoint: Endpoint, topology: NodeTopology, prefixes: Prefixes, live: Collection[Backend]) -> Part:
     vips = [
         (network_id, segment.bridge, prefix + vip, Choice(tuple(_addresses(live, network_id)), prefix=prefix))
         for network_id, vip in endpoint.vips.items()
-        if (segment := site.segments.get(network_id)) is not None and (prefix := prefixes.get(network_id))
+        if (segment := topology.segments.get(network_id)) is not None and (prefix := prefixes.get(network_id))
     ]
-    return _part(endpoint, site, vips, _addresses(live, MESH6), IP6)
+    return _part(endpoint, topology, vips, _addresses(live, MESH6), IP6)
 
 
 def _part(
     endpoint: Endpoint,
-    site: NodeTopology,
+    topology: NodeTopology,
     vips: Iterable[tuple[str, InterfaceName, bytes, Choice]],
     mesh: list[bytes],
     family: Nft,
@@ -167,7 +167,7 @@ def _part(
             at_vip[bridge, vip] = chain
     for each in endpoint.ports if mesh else ():
         (protocol, number, at), address = each.port, _in_rules(each.port.address, family)
-        if each.port in site.facts.held or (at is not None and address is None):
+        if each.port in topology.facts.held or (at is not None and address is None):
             continue
         chain = ChainName(f"m_{protocol}_{number}" + (f"_{str(address).translate(_NAMED)}" if address else ""))
         chains[chain] = Choice(tuple(mesh), protocol, each.target)

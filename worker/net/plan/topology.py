@@ -47,19 +47,19 @@ class Segment6:
 class NodeTopology6:
     """The addresses of a host whose containers have IPv6, and its peers'. `segments`: the dual-stack ones."""
 
-    site: NodeTopology
+    topology: NodeTopology
     mesh: IPv6Network
 
     @property
     def segments(self) -> Iterator[Segment6]:
-        for segment in self.site.segments.values():
+        for segment in self.topology.segments.values():
             if segment.prefix6 is not None:
                 yield Segment6(segment, segment.prefix6)
 
     @property
     def gateways(self) -> IPv6Network:
         """The range of this node's gateway network."""
-        return range_with_ipv4(self.mesh, self.site.gateways)
+        return range_with_ipv4(self.mesh, self.topology.gateways)
 
     @property
     def all_gateways(self) -> IPv6Network:
@@ -71,7 +71,7 @@ class NodeTopology6:
 
     @property
     def tunnel(self) -> IPv6Address:
-        return self.of(self.site.tunnel)
+        return self.of(self.topology.tunnel)
 
     def of(self, address: IPv4Address) -> IPv6Address:
         """Return what a tunnel or gateway has beside its IPv4 address."""
@@ -79,27 +79,27 @@ class NodeTopology6:
 
     def peers(self) -> Iterator[tuple[int, IPv6Address, IPv6Network]]:
         """Yield each peer's number, tunnel address and gateway range."""
-        assert self.site.pool is not None, "asked only of a host with a number"
-        for number in self.site.peers:
+        assert self.topology.pool is not None, "asked only of a host with a number"
+        for number in self.topology.peers:
             yield (
                 number,
-                self.of(self.site.pool.tunnel_address(number)),
-                range_with_ipv4(self.mesh, self.site.pool.gateway_range(number)),
+                self.of(self.topology.pool.tunnel_address(number)),
+                range_with_ipv4(self.mesh, self.topology.pool.gateway_range(number)),
             )
 
     def leases_of(self, segment: Segment6) -> Iterator[tuple[int, IPv6Network]]:
         """Yield each peer's part of a network, by its number."""
-        for number, lease in leases_of(segment.segment, self.site.peers):
+        for number, lease in leases_of(segment.segment, self.topology.peers):
             yield number, range_with_ipv4(segment.prefix, lease)
 
     def _pool(self, part: int) -> IPv4Network:
-        assert self.site.pool is not None, "asked only of a host with a number"
-        return self.site.pool.reserved()[part]
+        assert self.topology.pool is not None, "asked only of a host with a number"
+        return self.topology.pool.reserved()[part]
 
 
-def ipv6(site: NodeTopology) -> NodeTopology6 | None:
+def ipv6(topology: NodeTopology) -> NodeTopology6 | None:
     """Return the IPv6 half; None where containers have no IPv6."""
-    return NodeTopology6(site, site.mesh6) if site.mesh6 is not None else None
+    return NodeTopology6(topology, topology.mesh6) if topology.mesh6 is not None else None
 
 
 DEFAULT_MTU = 1500
@@ -208,7 +208,7 @@ class NodeTopology:
         return self.pool.tunnel_address(self.number)
 
 
-def site(world: NetworkWorld, facts: HostFacts) -> NodeTopology:
+def topology(world: NetworkWorld, facts: HostFacts) -> NodeTopology:
     """See the world from this host.
 
     What cannot be here is left out, and `problems` says why, by network id; under `MESH`, why nothing can be.

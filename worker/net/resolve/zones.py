@@ -126,7 +126,7 @@ Memory = dict[str, tuple[Endpoint, object, Mapping[str, Records]]]
 
 def zones_of(
     world: NetworkWorld,
-    site: NodeTopology,
+    topology: NodeTopology,
     guests: Iterable[Guest],
     draining: Collection[str] = (),
     memory: Memory | None = None,
@@ -143,39 +143,39 @@ def zones_of(
         before: the zones of the last time, for the same purpose.
 
     """
-    if not site.number:
+    if not topology.number:
         return Zones()
-    per_network = _records(world, site, draining, memory if memory is not None else {})
+    per_network = _records(world, topology, draining, memory if memory is not None else {})
     old = before.zones if before is not None else {}
     zones = {
         network_id: _zone(world.networks[network_id].name, per_network[network_id], old.get(network_id))
-        for network_id in site.segments
+        for network_id in topology.segments
         if network_id in world.networks
     }
-    segments = [segment for network_id, segment in site.segments.items() if network_id in zones]
-    assert site.pool is not None, "a host with a number has one"
+    segments = [segment for network_id, segment in topology.segments.items() if network_id in zones]
+    assert topology.pool is not None, "a host with a number has one"
     return Zones(
-        listen=frozenset({str(site.gateways[1]), *(str(segment.gateway) for segment in segments)}),
+        listen=frozenset({str(topology.gateways[1]), *(str(segment.gateway) for segment in segments)}),
         zones=zones,
         guests=_guests(world, zones, guests),
         neighbours=tuple([(segment.lease, segment.network_id) for segment in segments]),
         ranges=(
-            *site.pool.reserved(),
-            *([site.mesh6] if site.mesh6 is not None else ()),
+            *topology.pool.reserved(),
+            *([topology.mesh6] if topology.mesh6 is not None else ()),
             *(part for each in world.networks.values() for part in each.ranges),
         ),
     )
 
 
 def _records(
-    world: NetworkWorld, site: NodeTopology, draining: Collection[str], memory: Memory
+    world: NetworkWorld, topology: NodeTopology, draining: Collection[str], memory: Memory
 ) -> Mapping[str, list[Records]]:
     for service_id in memory.keys() - world.endpoints.keys():
         del memory[service_id]
     found: defaultdict[str, list[Records]] = defaultdict(list)
     here = {
         network_id: packed_prefix(segment.prefix6) if segment.prefix6 is not None else b""
-        for network_id, segment in site.segments.items()
+        for network_id, segment in topology.segments.items()
     }
     for service_id, endpoint in world.endpoints.items():
         known = memory.get(service_id)

@@ -23,7 +23,7 @@ from worker.net.apply.netlink import Seen
 from worker.net.plan import service_table
 from worker.net.plan.host_plan import HostPlan, plan, purge
 from worker.net.plan.ruleset import whole
-from worker.net.plan.topology import site
+from worker.net.plan.topology import topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
 from worker.net.resolve.zones import Guest, zones_of
@@ -86,7 +86,7 @@ def test_a_peer_that_is_nowhere_is_left_out_and_all_others_stay(addr: str):
 def test_a_peer_at_a_local_address_is_left_out_and_named(addr: str):
     found = planned(evil=peer(4, addr=addr))
     assert written(found) == written(planned())
-    assert "node4" in found.site.problems["node4"]
+    assert "node4" in found.topology.problems["node4"]
 
 
 def test_nobody_is_asked_where_a_peer_is():
@@ -147,7 +147,7 @@ def test_a_name_in_a_network_without_a_part_here_leads_nowhere():
         task_id="t9", slot=1, node_id="node9", addresses={BLUE: "10.1.19.9"}, hostname="registry.example.com"
     )
     there = world(endpoint(evil, name="other", vip=""))
-    zones = zones_of(there, site(there, facts()), [Guest(task_id="t1", addresses={BLUE: "10.1.16.2"})])
+    zones = zones_of(there, topology(there, facts()), [Guest(task_id="t1", addresses={BLUE: "10.1.16.2"})])
     query = messages.Query(7, 0, "registry.example.com", messages.A, messages.encode_name("x") + b"\0\1\0\1")
     answer = answers.reply(query, zones, "10.1.16.2", 512, random.Random(1))
     assert isinstance(answer, Forward)

@@ -27,7 +27,7 @@ class Hands(Clock):
 @pytest.fixture
 def attachments() -> Attachments:
     found = Attachments(Hands())
-    found.fit(plan(world(), (), (), facts()).site)
+    found.fit(plan(world(), (), (), facts()).topology)
     return found
 
 
@@ -60,7 +60,7 @@ def test_what_is_given_back_is_forgotten_once(attachments: Attachments):
 def test_addresses_held_before_the_leases_came_are_not_given_out():
     found = Attachments(Hands())
     found.hold("old", BLUE, IPv4Address("10.1.16.2"))
-    found.fit(plan(world(), (), (), facts()).site)
+    found.fit(plan(world(), (), (), facts()).topology)
     found.take("t1", [BLUE])
     assert found.of("t1") == ip(blue="10.1.16.3")
 
@@ -68,7 +68,7 @@ def test_addresses_held_before_the_leases_came_are_not_given_out():
 def test_a_removed_network_is_forgotten_once_its_addresses_rest():
     clock = Hands()
     found = Attachments(clock)
-    here, gone = (plan(world(networks=each), (), (), facts()).site for each in ((network(),), ()))
+    here, gone = (plan(world(networks=each), (), (), facts()).topology for each in ((network(),), ()))
     for seconds, address in ((0.0, "10.1.16.2"), (1.0, "10.1.16.4"), (REST_SECONDS + 1, "10.1.16.2")):
         clock.time += seconds
         found.fit(gone)
@@ -86,7 +86,7 @@ def test_a_removed_network_is_forgotten_once_its_addresses_rest():
 def test_a_new_lease_has_new_addresses_and_tasks_keep_the_old(attachments: Attachments):
     attachments.take("t1", [BLUE])
     moved = network(subnet="10.7.0.0/16")
-    attachments.fit(plan(world(networks=(moved,)), (), (), facts()).site)
+    attachments.fit(plan(world(networks=(moved,)), (), (), facts()).topology)
     attachments.take("t2", [BLUE])
     assert attachments.of("t1") == ip(blue="10.1.16.2")
     assert attachments.of("t2") == ip(blue="10.7.16.2")

@@ -44,7 +44,7 @@ def test_a_task_whose_network_is_full_says_which_one_it_is(tmp_path: Path):
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
         plane = DataPlane(FakeEngine(), "n9", SystemClock(), tmp_path / "network.json", dns)
         plane.update(world())
-        plane._keeper.surveyed.set()  # the engine has said it
+        plane._reconciler.surveyed.set()  # the engine has said it
         await plane.attach(make_task("t1", networks=(NetworkAttachmentConfig(target=BLUE),)))
 
     full = "network 'blue' has no addresses left for this host, since other nodes have all of 10.1.0.0/16"

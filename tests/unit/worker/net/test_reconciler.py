@@ -39,14 +39,16 @@ def test_a_pass_that_fails_is_tried_again_and_says_why(
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
         attachments = Attachments(SystemClock())
-        keeper = NetworkReconciler(FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption="")
-        monkeypatch.setattr(keeper, "_pass", fail_once)
-        keeping = asyncio.create_task(keeper._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
-        keeper.note()
-        await keeper.next_pass()
-        assert keeper.trouble == trouble
-        await keeper.in_line()
-        assert keeper.trouble == ""
+        reconciler = NetworkReconciler(
+            FakeEngine(), "n1", tmp_path / "n", attachments, dns, advertised="", encryption=""
+        )
+        monkeypatch.setattr(reconciler, "_pass", fail_once)
+        keeping = asyncio.create_task(reconciler._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
+        reconciler.note()
+        await reconciler.next_pass()
+        assert reconciler.trouble == trouble
+        await reconciler.in_line()
+        assert reconciler.trouble == ""
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
@@ -84,21 +86,21 @@ def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path,
 
     async def story() -> None:
         dns = ClusterDns(tmp_path / "resolv", random.Random(1))
-        keeper = NetworkReconciler(
+        reconciler = NetworkReconciler(
             FakeEngine(), "node1", tmp_path / "n", Attachments(SystemClock()), dns, advertised="", encryption=""
         )
         for step in ("_see", "_cut_forgotten"):
-            monkeypatch.setattr(keeper, step, nothing)
-        monkeypatch.setattr(keeper, "_check_firewall", lambda: None)
-        monkeypatch.setattr(keeper.connections, "check", lambda: None)
-        keeper.surveyed.set()
+            monkeypatch.setattr(reconciler, step, nothing)
+        monkeypatch.setattr(reconciler, "_check_firewall", lambda: None)
+        monkeypatch.setattr(reconciler.connections, "check", lambda: None)
+        reconciler.surveyed.set()
         both = network(), network(RED, "10.2.0.0/16")
-        keeper.world = world(networks=both)
-        await keeper._pass(host, None)  # type: ignore[arg-type]
-        checking = asyncio.create_task(keeper._check(host))  # type: ignore[arg-type]
+        reconciler.world = world(networks=both)
+        await reconciler._pass(host, None)  # type: ignore[arg-type]
+        checking = asyncio.create_task(reconciler._check(host))  # type: ignore[arg-type]
         await asyncio.sleep(CHECK_SECONDS * 1.2)  # it looks for unused networks
-        keeper.world = world(networks=both[:1])
-        await keeper._pass(host, None)  # type: ignore[arg-type]
+        reconciler.world = world(networks=both[:1])
+        await reconciler._pass(host, None)  # type: ignore[arg-type]
         assert len(host.networks) == 3, "the gateway's, too"
         await asyncio.sleep(CHECK_SECONDS * 2)
         checking.cancel()

@@ -327,5 +327,5 @@ def test_tasks_of_one_version_are_judged_by_their_own_ports() -> None:
     without = world.live[0]
     reached = replace(without, id="reached", ports=(port,))
     for tasks in ((without, reached), (reached, without)):
-        case = ServiceContext(service, world.tables, world.now, world.rng, Draft())
-        assert {task.id: case.renewable(task) for task in tasks} == {without.id: False, "reached": True}
+        context = ServiceContext(service, world.tables, world.now, world.rng, Draft())
+        assert {task.id: context.renewable(task) for task in tasks} == {without.id: False, "reached": True}

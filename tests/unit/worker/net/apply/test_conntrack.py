@@ -96,18 +96,20 @@ async def test_connections_are_cut_once_manager_and_engine_reported(tmp_path: Pa
     monkeypatch.setattr(command, "run", run)
     clock, dns = SystemClock(), ClusterDns(tmp_path / "resolv", random.Random(1))
     attachments = Attachments(clock)
-    keeper = NetworkReconciler(FakeEngine(), "node1", tmp_path / "n", attachments, dns, advertised="", encryption="")
+    reconciler = NetworkReconciler(
+        FakeEngine(), "node1", tmp_path / "n", attachments, dns, advertised="", encryption=""
+    )
     attachments.hold("guest", "blue", "10.240.2.7")
     web = endpoint(backend(3, node=2))  # 10.1.17.3
-    keeper.note()
+    reconciler.note()
 
     async def look(keys: tuple[()] | None, *, settled: bool = True) -> None:
-        keeper.plan = plan(world(web, tunnel_keys=keys), (), (), facts())
-        keeper._settled = keeper._version if settled else -1
-        await keeper._cut_forgotten()
+        reconciler.plan = plan(world(web, tunnel_keys=keys), (), (), facts())
+        reconciler._settled = reconciler._version if settled else -1
+        await reconciler._cut_forgotten()
 
     await look(())  # the engine has not said which containers there are
-    keeper.surveyed.set()
+    reconciler.surveyed.set()
     await look(None)  # this is what was on the disk
     await look((), settled=False)
     assert cut == []

@@ -15,7 +15,7 @@ from worker.assignments import AssignmentSet
 from worker.intake.network import NetworkIntake
 from worker.net.dns.resolv_conf import parse
 from worker.net.dns.service import ClusterDns
-from worker.net.plan.topology import HostFacts, site
+from worker.net.plan.topology import HostFacts, topology
 
 NETWORK = "n" * 25
 GATEWAY, MESH_GATEWAY = "127.0.16.1", "127.240.1.1"
@@ -54,7 +54,7 @@ async def dns(tmp_path):
 
 
 def planned(dns, **attached):
-    dns.update(WORLD, site(WORLD, HostFacts(node_id="here")), attached, ())
+    dns.update(WORLD, topology(WORLD, HostFacts(node_id="here")), attached, ())
 
 
 async def test_containers_ask_in_the_gateway_network_if_they_are_in_it(dns):

@@ -149,7 +149,7 @@ def test_the_first_encrypted_network_brings_its_rules():
 
 
 def test_a_host_that_cannot_encrypt_says_so():
-    problems = planned(4, encrypts=False).site.problems
+    problems = planned(4, encrypts=False).topology.problems
     assert "has no WireGuard: install Debian's wireguard-tools" in problems[RED]
 
 

@@ -99,14 +99,14 @@ def test_mtu_follows_the_link_that_carries_the_tunnel():
 def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out():
     found = plan(world(), (), (), facts(ranges=(IPv4Network("10.1.5.0/24"),)))
     assert list(found.networks) == ["00-orc-gw"]
-    assert "10.1.5.0/24" in found.site.problems[BLUE]
-    assert "--subnet" in found.site.problems[BLUE]
+    assert "10.1.5.0/24" in found.topology.problems[BLUE]
+    assert "--subnet" in found.topology.problems[BLUE]
 
 
 def test_no_rules_are_made_if_the_host_uses_the_reserved_part():
     found = plan(world(), (), (), facts(ranges=(IPv4Network("10.241.0.0/16"),)))
     assert found.ruleset is None
-    assert "--default-addr-pool" in found.site.problems[MESH]
+    assert "--default-addr-pool" in found.topology.problems[MESH]
 
 
 def test_connections_to_lost_but_not_draining_tasks_are_cut():

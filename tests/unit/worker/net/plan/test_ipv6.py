@@ -134,8 +134,11 @@ def test_state_does_not_grow_with_containers():
 def test_an_encrypted_network_needs_a_larger_link_for_ipv6(mtu: int, fits: bool):
     secret = network(subnet6=PREFIX, driver=DriverConfig(options={"encrypted": ""}))
     found = dual(networks=(secret,), encrypts=True, mtu=mtu)
-    assert (BLUE in found.site.segments) is fits
-    assert fits or "an MTU of 1360 bytes, and this host's link to the other nodes has 1359" in found.site.problems[BLUE]
+    assert (BLUE in found.topology.segments) is fits
+    assert (
+        fits
+        or "an MTU of 1360 bytes, and this host's link to the other nodes has 1359" in found.topology.problems[BLUE]
+    )
 
 
 def test_a_host_without_ipv6_has_nothing_of_it():
@@ -145,14 +148,14 @@ def test_a_host_without_ipv6_has_nothing_of_it():
     assert not [rule for chain in found.way_back.chains.values() for rule in chain.rules if "ip6" in rule]
     assert not [item for item in found.items if "::" in str(item)]
     assert not [path for path in found.sysctls if "ipv6" in path]
-    assert "has none for containers" in found.site.problems[BLUE]
+    assert "has none for containers" in found.topology.problems[BLUE]
     assert list(found.networks) == ["00-orc-gw"]
 
 
 def test_a_subnet_that_the_host_reaches_elsewhere_is_left_out():
     found = dual(ranges6=(IPv6Network("fd00:1::/48"),))
-    assert "fd00:1::/48" in found.site.problems[BLUE]
-    assert "--subnet" in found.site.problems[BLUE]
+    assert "fd00:1::/48" in found.topology.problems[BLUE]
+    assert "--subnet" in found.topology.problems[BLUE]
 
 
 def test_a_host_still_learns_its_default_route_from_routers():

@@ -10,7 +10,7 @@ import pytest
 
 from common.wire.messages import ServiceEndpoint
 from tests.unit.worker.net.worlds import BLUE, POOLS6, RED, backend, endpoint, facts, ips, mesh6, network, world
-from worker.net.plan.topology import site
+from worker.net.plan.topology import topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
 from worker.net.resolve.zones import Guest, Zones, zones_of
@@ -26,7 +26,7 @@ def zones(subnet6: str = "fd00:1::/64") -> Zones:
     here = world(WEB, ROUND_ROBIN, DB, networks=there, address_pools=POOLS6)
     addresses = dict(zip((BLUE, RED), ips(ASKER, "10.2.16.2"), strict=True))
     guest = Guest(task_id="t2", addresses=addresses, service_id="idweb")
-    return zones_of(here, site(here, facts(ipv6=True)), [guest])
+    return zones_of(here, topology(here, facts(ipv6=True)), [guest])
 
 
 def ask(name: str, kind: str, known: Zones | None = None, limit: int = 65535) -> dns.message.Message | Forward:
@@ -98,6 +98,6 @@ def test_a_network_that_becomes_another_has_its_own_addresses():
     networks = (network(), network(subnet6="fd00:1::/64"))
     before, after = (world(WEB, networks=(each,), address_pools=POOLS6) for each in networks)
     guest = Guest(task_id="t2", addresses={BLUE: ASKER}, service_id="idweb")
-    first = zones_of(before, site(before, facts(ipv6=True)), [guest], (), memory)
-    second = zones_of(after, site(after, facts(ipv6=True)), [guest], (), memory, replace(first))
+    first = zones_of(before, topology(before, facts(ipv6=True)), [guest], (), memory)
+    second = zones_of(after, topology(after, facts(ipv6=True)), [guest], (), memory, replace(first))
     assert records(ask("web", "AAAA", second)) == ["fd00:1::a01:9"]

@@ -9,7 +9,7 @@ from common.model.network import IpamConfig, Network, NetworkSpec
 from common.wire.messages import MESH, Backend, Peer, ServiceEndpoint
 from worker.assignments import AssignmentSet
 from worker.intake.network import NetworkIntake
-from worker.net.plan.topology import HostFacts, site
+from worker.net.plan.topology import HostFacts, topology
 from worker.net.resolve import answers, messages
 from worker.net.resolve.answers import Forward
 from worker.net.resolve.messages import A, Query
@@ -67,7 +67,7 @@ GUESTS = (
 
 def make(found=SET, guests=GUESTS, intake=None, **more):
     world = (intake or NetworkIntake("here")).world(found)
-    return zones_of(world, site(world, HostFacts(node_id="here")), guests, **more)
+    return zones_of(world, topology(world, HostFacts(node_id="here")), guests, **more)
 
 
 def with_endpoints(*endpoints):

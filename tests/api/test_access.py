@@ -305,7 +305,7 @@ async def test_files_that_are_there_are_left_alone(swarm: SwarmCli, cluster: Api
         (folder / name).write_text("mine")
         ran = await swarm.run("client-cert", "carol", "--out", str(folder))
         assert ran.code == 1
-        assert f"{folder / name} is there already" in ran.err
+        assert f"{folder / name} exists already" in ran.err
         assert {file.name: file.read_text() for file in folder.iterdir()} == {name: "mine"}
     assert not len(cluster.store.view.client_certificates)
 

@@ -179,17 +179,18 @@ def vip_range(network: IPv4Network) -> IPv4Network:
     return IPv4Network((int(network.network_address), min(prefix, 32)))
 
 
-# IPv6 addresses that follow from IPv4 ones: what managers and workers must agree on beside `common.net.addressing`.
+# IPv6 addresses that follow from IPv4 ones.
 #
-# pool fdxx:xxxx:xxxx::/48 the first IPv6 pool of `--default-addr-pool`, else one made from the cluster's id networks
-# from the front, a /64 each (a /96 in a pool smaller than /56) tunnels and gateways the last /96
+#     pool fdxx:xxxx:xxxx::/48     the first IPv6 pool of `--default-addr-pool`, else one made from the cluster's id
+#       networks                   from the front, a /64 each (a /96 in a pool smaller than /56)
+#       tunnels and gateways       the last /96
 #
-# a dual-stack network fd00:1::/64 beside 10.1.0.0/16 a task's address the prefix with the task's IPv4 address at its
-# end: fd00:1::10.1.16.2, fd00:1::a01:1002 a service's address, a node's part, a gateway: likewise
+#     a dual-stack network         fd00:1::/64 beside 10.1.0.0/16
+#       a task's address           the prefix, the task's IPv4 address at its end: fd00:1::10.1.16.2, fd00:1::a01:1002
+#       a service's address, a node's part, a gateway: likewise
 #
-# So nobody leases, stores or sends a second address for anything: whoever has the network and the IPv4 address has
-# both. A subnet must have room for that, so the smallest is a /96. Addresses that a pool is made of are local (RFC
-# 4193).
+# So nobody leases, stores or sends a second address: whoever has the network and the IPv4 address has both. A subnet
+# must have room for that, so the smallest is a /96. Addresses that a pool is made of are local (RFC 4193).
 
 
 # What a port that is published at ::1 alone is published at for IPv4, where a node's worker carries it to.

@@ -18,7 +18,7 @@ from common.spec import autoscale
 KEPT = 10
 
 
-def change_spec(service: Service, spec: ServiceSpec, now: float) -> Service:
+def with_spec(service: Service, spec: ServiceSpec, now: float) -> Service:
     """Return the service with another specification; what it was is kept, as the previous one and under its number."""
     changed = msgspec.structs.replace(service, spec=spec, previous_spec=service.spec)
     if _but_mode(service.spec, spec):

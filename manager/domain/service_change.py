@@ -50,7 +50,7 @@ def change_spec(
     """
     counted, warnings = fill_in_count(service, given, scale=scale)
     spec = fill_defaults(counted)
-    changed = revisions.change_spec(service, spec, now)
+    changed = revisions.with_spec(service, spec, now)
     changed = msgspec.structs.replace(changed, update_status=after_change(service, spec))
     return _adopt(view, service, record_count(service, changed, given, now), now), warnings
 
@@ -104,7 +104,7 @@ def change_files(view: View, service: Service, spec: ServiceSpec, now: float) ->
         InvalidArgument, FailedPrecondition: as `new_service`.
 
     """
-    changed = revisions.change_spec(service, spec, now)
+    changed = revisions.with_spec(service, spec, now)
     return _adopt(view, service, msgspec.structs.replace(changed, update_status=None), now)
 
 
@@ -117,7 +117,7 @@ def _return(view: View, service: Service, spec: ServiceSpec | None, now: float, 
         raise FailedPrecondition(f"service {service.id} does not have a previous spec")
     number = revisions.number_of(service, spec)
     spec = revisions.to_return_to(service, with_newest_files(spec, view))
-    back = revisions.change_spec(service, spec, now)
+    back = revisions.with_spec(service, spec, now)
     if not spec.mode.is_job:  # a job has no updates to be rolled back: it runs anew
         started = UpdateState.ROLLBACK_STARTED
         status = UpdateStatus(state=started, started_at=now, reason=reason, returns_to=number)

@@ -1,6 +1,6 @@
 """Who changed what: one line for every request that changes something, is more than reading, or was refused.
 
-Never bodies, queries or headers: they may hold secrets. Where the lines go is the business of `audit` as a file.
+Never bodies, queries or headers: they may hold secrets. `AuditFile` writes the lines.
 """
 
 from __future__ import annotations

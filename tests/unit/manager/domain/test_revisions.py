@@ -13,26 +13,26 @@ def spec(image: str, replicas: int = 1) -> ServiceSpec:
 
 
 def test_a_change_keeps_what_was_under_its_number() -> None:
-    service = revisions.change_spec(Service(id="s", spec=spec("web:1")), spec("web:2"), 7.0)
+    service = revisions.with_spec(Service(id="s", spec=spec("web:1")), spec("web:2"), 7.0)
     assert (service.revision, service.previous_spec) == (2, spec("web:1"))
     assert [(past.revision, past.spec, past.replaced_at) for past in service.history] == [(1, spec("web:1"), 7.0)]
 
 
 def test_scaling_makes_no_revision_but_is_what_a_rollback_undoes() -> None:
-    service = revisions.change_spec(Service(id="s", spec=spec("web:1")), spec("web:1", 5), 7.0)
+    service = revisions.with_spec(Service(id="s", spec=spec("web:1")), spec("web:1", 5), 7.0)
     assert (service.revision, service.history, service.previous_spec) == (1, (), spec("web:1"))
 
 
 def test_ten_are_kept_and_the_oldest_go() -> None:
     service = Service(id="s", spec=spec("web:0"))
     for number in range(1, 15):
-        service = revisions.change_spec(service, spec(f"web:{number}"), float(number))
+        service = revisions.with_spec(service, spec(f"web:{number}"), float(number))
     assert [past.revision for past in service.history] == list(range(14, 4, -1))
     assert revisions.at(service, 4) is None
 
 
 def test_a_revision_comes_back_with_the_present_number_of_tasks() -> None:
-    service = revisions.change_spec(Service(id="s", spec=spec("web:1", 2)), spec("web:2", 2), 7.0)
+    service = revisions.with_spec(Service(id="s", spec=spec("web:1", 2)), spec("web:2", 2), 7.0)
     service = replace(service, spec=spec("web:2", 9))
     assert revisions.at(service, 1) == spec("web:1", 9)
 

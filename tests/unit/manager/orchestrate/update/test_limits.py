@@ -154,7 +154,7 @@ def test_the_old_task_stays_where_its_end_would_not_help(memory: int) -> None:
 def test_an_automatic_rollback_keeps_the_failed_revision() -> None:
     world = running(2, update_config=update_config(failure_action="rollback"))
     service = world.service
-    world.put(revisions.change_spec(service, replace(service.spec, task_template=template(NEW)), world.now))
+    world.put(revisions.with_spec(service, replace(service.spec, task_template=template(NEW)), world.now))
     world.put(replace(world.service, spec_version=world.tables.index + 1))
     world.decide()
     world.stopped()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +16,13 @@ from manager.cli.failures import ApiError, CannotConnect, CommandFailed
 from manager.cli.progress import judgement
 from manager.cli.progress.event_feed import EventFeed, event_feed
 from manager.cli.progress.judgement import Progress, Verdict, Wish
-from manager.cli.progress.view import View, make_view
+from manager.cli.progress.view import NoView, PlainView, View
 from manager.cli.service import task_rows
 
 # Tasks give no events of their own, so a look is due after so long without any.
 MAX_INTERVAL = 0.25
 RESTART_SECONDS = 30.0
+_STILL = ("", "dumb", "unknown")  # terminals that write below each other only
 # How engines word that a registry refuses them.
 _NO_CREDENTIALS = ("no basic auth credentials", "unauthorized", "authentication required")
 
@@ -45,6 +48,17 @@ async def converge(client: Client, services: Mapping[str, str], wish: Wish, *, q
     failed = {name: wait.result() for name, wait in waits.items() if wait.result().verdict is Verdict.FAILED}
     if failed:
         raise CommandFailed(explain(failed))
+
+
+def make_view(*, quiet: bool, several: bool) -> View:
+    """Choose how to show progress here."""
+    if quiet:
+        return NoView()
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in _STILL:
+        from manager.cli.progress.live import LiveView  # noqa: PLC0415  # rich is slow to import and seldom needed
+
+        return LiveView()
+    return PlainView(prefixed=several)
 
 
 def _in_background(services: Mapping[str, str]) -> None:

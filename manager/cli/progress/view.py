@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from typing import Protocol, Self
 
@@ -12,7 +10,6 @@ from manager.cli.progress.judgement import Progress, Verdict
 from manager.cli.progress.slots import Line
 
 MOST_LINES = 20
-_STILL = ("", "dumb", "unknown")  # terminals that write below each other only
 
 
 class View(Protocol):
@@ -89,14 +86,3 @@ def line_text(line: Line) -> str:
     if line.trouble:
         return one_line(line.trouble.replace("\n", " "))
     return line.state.name.lower() if line.state is not None else ""
-
-
-def make_view(*, quiet: bool, several: bool) -> View:
-    """Choose how to show progress here."""
-    if quiet:
-        return NoView()
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in _STILL:
-        from manager.cli.progress.live import LiveView  # noqa: PLC0415  # rich is slow to import and seldom needed
-
-        return LiveView()
-    return PlainView(prefixed=several)

@@ -75,7 +75,7 @@ class ServiceContext:
     # --- what is ---
 
     def clean(self, task: Task) -> bool:
-        """Whether a task is as the service's specification wants it now, or differs in nothing that it would show.
+        """Whether a task is as the service's specification wants it now, or has no visible difference from that.
 
         A change of placement alone leaves alone the tasks that still fit where they are (swarmkit `update/updater.go`).
         One that is as it was before does not fit if its node has changed in between.

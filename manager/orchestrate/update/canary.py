@@ -8,43 +8,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from common.model import Service, Task, TaskState
-from common.model.update import UpdateStatus
-from common.spec import extensions
 from manager.domain.update_status import canary_size
-
-if TYPE_CHECKING:
-    from manager.orchestrate.reconcile.service_context import ServiceContext
-    from manager.orchestrate.reconcile.slots import Slot
-    from manager.orchestrate.update.progress import Progress
+from manager.orchestrate.reconcile.slots import Slot
+from manager.store.view import View
 
 
-def count_changed_slots(context: ServiceContext, slots: Iterable[Slot]) -> int:
+class UpdatedService(Protocol):
+    """What is asked of a service's context: the service, the state around it, and its canary, 0 for none."""
+
+    @property
+    def service(self) -> Service: ...
+    @property
+    def view(self) -> View: ...
+    @property
+    def canary(self) -> int: ...
+
+    def clean(self, task: Task) -> bool:
+        """Whether a task is as the service says."""
+
+
+def count_changed_slots(context: UpdatedService, slots: Iterable[Slot]) -> int:
     """Count the slots that have or had a task of the new specification."""
     return sum(has_begun(context, slot) for slot in slots)
 
 
-def has_begun(context: ServiceContext, slot: Slot) -> bool:
+def has_begun(context: UpdatedService, slot: Slot) -> bool:
     """Whether the update has come to a slot; in vain where its task cannot take new files, and is to be replaced."""
     return any(task.spec_version == context.service.spec_version for task in slot.tasks)
 
 
-def over_at(service: Service, status: UpdateStatus, progress: Progress) -> float | None:
-    """Return when an update that holds goes on by itself; None while a task of it starts, or if it is to be told to."""
-    period = extensions.of(service).canary_period
-    if not period or progress.starting:
-        return None
-    return max(status.held_at, progress.moved_at) + period
-
-
-def leaves_out(context: ServiceContext, slot: Slot) -> bool:
+def leaves_out(context: UpdatedService, slot: Slot) -> bool:
     """Whether a slot is to stay as it is for now, as the canary is elsewhere."""
     return bool(context.canary and slot.tasks) and not has_begun(context, slot)
 
 
-def count_unchanged_slots(context: ServiceContext, slots: Iterable[Slot]) -> int:
+def count_unchanged_slots(context: UpdatedService, slots: Iterable[Slot]) -> int:
     """Count the slots that are yet to be changed, those on drained nodes included."""
     return sum(leaves_out(context, slot) and not context.clean(slot.tasks[-1]) for slot in slots)
 
@@ -57,14 +58,14 @@ def originals(service: Service, tasks: Iterable[Task]) -> list[Task]:
     return [task for task in old if task.desired_state < TaskState.REMOVE]
 
 
-def task_to_keep(context: ServiceContext, slot: Slot) -> Task | None:
+def task_to_keep(context: UpdatedService, slot: Slot) -> Task | None:
     """Return the task that the next one of a slot is to be like; None when it is to be as the service says."""
     if not context.canary or has_begun(context, slot):
         return None
     return slot.tasks[-1] if slot.tasks else model(context)
 
 
-def model(context: ServiceContext) -> Task | None:
+def model(context: UpdatedService) -> Task | None:
     """Return a task that a new slot's is to be like: as most of those are that the update has not changed."""
     if not context.canary:  # the tasks are not even looked at: for each new one of thousands that would take long
         return None

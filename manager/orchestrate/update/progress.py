@@ -9,12 +9,12 @@ from random import Random
 from common.clock import seconds
 from common.model import Service, Task, TaskState
 from common.model.service import UpdateConfig
-from common.model.update import ROLLBACKS, UpdateProgress
+from common.model.update import ROLLBACKS, UpdateProgress, UpdateStatus
+from common.spec import extensions
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile import restart
 from manager.orchestrate.reconcile.service_context import Draft, ServiceContext
 from manager.orchestrate.reconcile.slots import Slot, by_node, by_number
-from manager.orchestrate.update import canary
 from manager.store.view import View
 
 
@@ -114,6 +114,14 @@ def config_of(service: Service) -> UpdateConfig:
     return (spec.rollback_config if state_of(service) in ROLLBACKS else spec.update_config) or UpdateConfig()
 
 
+def canary_over_at(service: Service, status: UpdateStatus, progress: Progress) -> float | None:
+    """Return when an update that holds goes on by itself; None while a task of it starts, or if it is to be told to."""
+    period = extensions.of(service).canary_period
+    if not period or progress.starting:
+        return None
+    return max(status.held_at, progress.moved_at) + period
+
+
 # --- for people ---
 
 
@@ -145,5 +153,5 @@ def _monitored_until(service: Service, progress: Progress, now: float) -> float:
     status = service.update_status
     until = progress.quiet_at
     if status is not None and status.held_at:
-        until = canary.over_at(service, status, progress) or 0.0
+        until = canary_over_at(service, status, progress) or 0.0
     return until if until > now else 0.0

@@ -37,7 +37,7 @@ from manager.orchestrate.reconcile.service_context import ServiceContext
 from manager.orchestrate.reconcile.slot_reconciler import Phase, next_record
 from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
-from manager.orchestrate.update.progress import Progress, config_of, measure, since
+from manager.orchestrate.update.progress import Progress, canary_over_at, config_of, measure, since
 
 # Nanoseconds: as a monitor period, longer than anything lives.
 _FOR_EVER = 1 << 62
@@ -99,7 +99,7 @@ def _hold_on(context: ServiceContext, slots: Sequence[Slot], dirty: int, status:
     if config.failure_action != "continue" and (failure := _too_many_failures(progress, dirty, config)):
         fail(context, failure)
         return
-    due = canary.over_at(context.service, status, progress)
+    due = canary_over_at(context.service, status, progress)
     if due is None:
         return
     if due > context.now:

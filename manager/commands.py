@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.process import logs
+from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import MANAGER_HOST
 from common.text.terminal import echo
 from manager.cli.command import SwarmCommand

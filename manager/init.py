@@ -17,9 +17,9 @@ from common.errors import InvalidArgument, Unavailable
 from common.ids import new_id
 from common.net import host_addresses
 from common.net.addressing import ANY_ADDRESS, is_one_host
-from common.privateprocess import keep_memory_off_disk
 from common.process import logs
 from common.process.daemon import Daemon
+from common.process.hardening import keep_memory_off_disk
 from common.process.hosts import MANAGER_HOST
 from common.process.interrupt import attempt, interruptible
 from common.text.terminal import echo

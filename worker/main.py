@@ -14,8 +14,8 @@ import msgspec
 
 from common.clock import rfc3339
 from common.errors import SwarmError, leaves
-from common.privateprocess import keep_memory_off_disk, refuse_others_writing
 from common.process import logs
+from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import interruptible
 from common.text import help as help_text

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import InvalidArgument
-from common.model import Service, engineoptions
+from common.model import Service, engine_options
 from common.model.service import EXTENSION_PREFIX
 from common.model.update import Condition
 from common.spec import autoscale, cron, durations
@@ -139,9 +139,9 @@ def _digest(text: str) -> str:
     return text
 
 
-def _engine(text: str) -> engineoptions.EngineOptions:
+def _engine(text: str) -> engine_options.EngineOptions:
     try:
-        return engineoptions.parse(text)
+        return engine_options.parse(text)
     except ValueError as error:
         raise ValueError(f"the engine's options as JSON ({error})") from None
 

@@ -20,7 +20,7 @@ from common.wire.message import Message
 from common.wire.messages import Hello, JoinRequest, NodeReport
 from manager.config import split_address
 from manager.dispatch.intake.form import Hearing, Implausible
-from manager.dispatch.intake.hostaddresses import observed_address
+from manager.dispatch.intake.host_addresses import observed_address
 from manager.dispatch.intake.messages import ADDRESS, OF_DESCRIPTION, OF_HELLO, believe
 from manager.domain.refusals import Refusal, Refusals
 from manager.store.view import View

@@ -15,7 +15,7 @@ import msgspec
 
 from common.model.client import Forbidden
 from common.model.container import ContainerSpec, Privileges
-from common.model.engineoptions import options_of
+from common.model.engine_options import options_of
 from common.model.service import TaskSpec
 from manager.api.errors import invalid
 

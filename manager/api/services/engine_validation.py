@@ -1,4 +1,4 @@
-"""What the options for the engine (`common.model.engineoptions`) must fulfil, on their own and beside the rest."""
+"""What the options for the engine (`common.model.engine_options`) must fulfil, on their own and beside the rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from common.errors import InvalidArgument
-from common.model.engineoptions import ALL_DEVICES, EngineOptions, options_of
+from common.model.engine_options import ALL_DEVICES, EngineOptions, options_of
 from common.model.service import ServiceMode, ServiceSpec
 from common.spec import extensions
 

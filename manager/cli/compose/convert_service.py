@@ -18,7 +18,7 @@ from common.model.container import (
     SecretReference,
     Ulimit,
 )
-from common.model.engineoptions import Device, DeviceRequest, EngineOptions, ThrottleDevice, WeightDevice, with_options
+from common.model.engine_options import Device, DeviceRequest, EngineOptions, ThrottleDevice, WeightDevice, with_options
 from common.model.service import (
     EndpointSpec,
     NetworkAttachmentConfig,

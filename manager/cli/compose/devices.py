@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
-from common.model.engineoptions import ALL_DEVICES, CDI_DRIVER, Device, DeviceRequest
+from common.model.engine_options import ALL_DEVICES, CDI_DRIVER, Device, DeviceRequest
 
 _CDI = re.compile(r"[A-Za-z][\w.-]*/[A-Za-z][\w-]*=[A-Za-z0-9][\w.:-]*")
 _PERMISSIONS = re.compile(r"[rwm]{1,3}")

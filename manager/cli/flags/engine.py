@@ -1,4 +1,4 @@
-"""The flags that set the options for the engine (`common.model.engineoptions`), named as those of `docker run`."""
+"""The flags that set the options for the engine (`common.model.engine_options`), named as those of `docker run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from common.model.container import ContainerSpec
-from common.model.engineoptions import Device, DeviceRequest, options_of, with_options
+from common.model.engine_options import Device, DeviceRequest, options_of, with_options
 from common.text.quantities import parse_size
 from manager.cli.command import flag
 from manager.cli.compose.devices import parse_device, parse_gpus

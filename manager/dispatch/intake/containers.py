@@ -16,7 +16,7 @@ from common.wire.admission import LONGEST_ERROR
 from common.wire.messages import MESH, AttachmentReport, AttachmentState
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.scalars import FLAG, NOTHING, choice, several, text
-from manager.dispatch.intake.taskaddresses import check_beside, check_own, mesh_addresses, part_addresses
+from manager.dispatch.intake.task_addresses import check_beside, check_own, mesh_addresses, part_addresses
 from manager.dispatch.intake.tasks import check_container_id
 from manager.store.view import View
 

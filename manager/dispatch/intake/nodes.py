@@ -9,7 +9,7 @@ from common.net.hostnames import is_hostname
 from common.text.terminal import quote
 from common.wire.messages import Hello, JoinRequest, NodeReport, RenewRequest
 from manager.dispatch.intake.form import Form, Hearing, Implausible, Rule, entries, keep, part
-from manager.dispatch.intake.hostaddresses import ADVERTISED, IPV6_ADDRESSES
+from manager.dispatch.intake.host_addresses import ADVERTISED, IPV6_ADDRESSES
 from manager.dispatch.intake.scalars import FLAG, MAX_INTEGER, choice, labels, several, text, whole, word
 
 AVAILABILITIES = ("active", "pause", "drain")

@@ -23,7 +23,7 @@ from common.wire.messages import StatusReport, TaskReport
 from common.wire.usage_messages import TaskUsage, Usage
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
 from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
-from manager.dispatch.intake.taskaddresses import TASK_ADDRESSES
+from manager.dispatch.intake.task_addresses import TASK_ADDRESSES
 from manager.store.view import View
 
 # More cores and bytes than a task has.

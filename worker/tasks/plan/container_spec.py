@@ -9,7 +9,7 @@ import msgspec
 
 from common.clock import seconds
 from common.model.container import DEFAULT_STOP_GRACE, ContainerSpec, DriverConfig, Mount, Privileges
-from common.model.engineoptions import Device, EngineOptions, options_of
+from common.model.engine_options import Device, EngineOptions, options_of
 from common.model.node import NodeDescription
 from common.model.service import GenericResource, PortConfig, Resources
 from common.model.task import Task

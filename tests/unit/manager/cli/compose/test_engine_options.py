@@ -1,14 +1,7 @@
 import pytest
 
 from common.model.container import BindOptions, TmpfsOptions, VolumeOptions
-from common.model.engineoptions import (
-    Device,
-    DeviceRequest,
-    EngineOptions,
-    ThrottleDevice,
-    WeightDevice,
-    options_of,
-)
+from common.model.engine_options import Device, DeviceRequest, EngineOptions, ThrottleDevice, WeightDevice, options_of
 from manager.cli.compose import ComposeError, ComposeFile, convert, load
 
 BLKIO = """\

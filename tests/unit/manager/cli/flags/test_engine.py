@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from common.model.container import ContainerSpec
-from common.model.engineoptions import Device, DeviceRequest, EngineOptions, options_of, with_options
+from common.model.engine_options import Device, DeviceRequest, EngineOptions, options_of, with_options
 from manager.cli.compose.devices import parse_device, parse_gpus
 from manager.cli.flags.engine import apply, parse_security, parse_swap
 

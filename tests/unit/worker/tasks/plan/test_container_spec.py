@@ -14,7 +14,7 @@ from common.model.container import (
     SelinuxContext,
     VolumeOptions,
 )
-from common.model.engineoptions import Device, DeviceRequest, EngineOptions, ThrottleDevice, with_options
+from common.model.engine_options import Device, DeviceRequest, EngineOptions, ThrottleDevice, with_options
 from common.model.node import NodeDescription
 from common.model.service import (
     DiscreteResourceSpec,

@@ -1,7 +1,7 @@
 import pytest
 
 from common.model.container import ContainerSpec
-from common.model.engineoptions import LABEL, NOTHING, Device, EngineOptions, options_of, parse, with_options
+from common.model.engine_options import LABEL, NOTHING, Device, EngineOptions, options_of, parse, with_options
 
 SOME = EngineOptions(privileged=True, devices=(Device(path_on_host="/dev/a", path_in_container="/dev/b"),))
 

@@ -14,7 +14,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 _MAKES = """
 import os, sys
 from pathlib import Path
-from common.privateprocess import refuse_others_writing
+from common.process.hardening import refuse_others_writing
 os.umask(int(sys.argv[1], 8))
 refuse_others_writing()
 Path("a/b").mkdir(parents=True)
@@ -22,7 +22,7 @@ Path("a/b/file").write_text("x")
 """
 _TELLS = """
 import ctypes, resource, subprocess, sys
-from common.privateprocess import keep_memory_off_disk
+from common.process.hardening import keep_memory_off_disk
 resource.setrlimit(resource.RLIMIT_CORE, (4096, resource.RLIM_INFINITY))
 if sys.argv[1] == "private":
     keep_memory_off_disk()

@@ -18,7 +18,8 @@ from manager.api.access import certificates
 from manager.api.access.audit import Audit, Entry, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
-from manager.api.access.roles import authorise, look_up_caller
+from manager.api.access.roles import authorise, look_up_caller, lower_role
+from manager.api.access.sites import check_site
 from manager.api.call import Answer, Call, Reply
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
@@ -55,6 +56,8 @@ _LOG = logging.getLogger(__name__)
 # What there is only in a cluster.
 _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "stacks", "swarm", "tasks"})
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
+# With it a caller asks for a lesser role than its own; audited it is as what it is.
+ROLE_HEADER = "swarm-role"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (
     system,
@@ -185,7 +188,10 @@ class Api:
         subject = ""
         view = self.context.store.view
         try:
+            check_site(call)
             caller = look_up_caller(call.caller, view, self.context.clock.now())
+            if ROLE_HEADER in call.headers:
+                caller = lower_role(caller, call.headers[ROLE_HEADER])
             _check_text(call)
             match = self._router.match(call.method, call.path)
             subject = object_of(view, match)

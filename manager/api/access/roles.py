@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
 from common.model.client import ROLES_BY_LABEL, Role
-from manager.api.errors import EngineError
+from manager.api.errors import EngineError, invalid
 from manager.ca.clients import check_client
 from manager.store.view import View
 
@@ -69,6 +69,21 @@ def look_up_caller(caller: Caller, view: View, now: float) -> Caller:
     role = ROLES_BY_LABEL[record.role]
     seeing = record.environment or role is not Role.VIEWER
     return replace(caller, role=role, environment=seeing, forbidden=record.forbidden)
+
+
+def lower_role(caller: Caller, label: str) -> Caller:
+    """Return the caller with the lesser role that it asks for (the header `Swarm-Role`); none is ever raised.
+
+    Raises:
+        EngineError: 400, there is no such role.
+
+    """
+    role = ROLES_BY_LABEL.get(label)
+    if role is None:
+        raise invalid(f"Swarm-Role: {label[:80]!r}: expected one of {', '.join(ROLES_BY_LABEL)}")
+    if caller.role is None or role >= caller.role:
+        return caller
+    return replace(caller, role=role, environment=caller.environment and role is not Role.VIEWER)
 
 
 def _not_a_client(caller: Caller) -> str:

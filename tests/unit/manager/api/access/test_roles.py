@@ -133,6 +133,39 @@ async def test_an_operator_runs_services_and_changes_no_nodes_roles(operator: Cl
     assert status == 200
 
 
+async def test_a_role_can_be_lowered(cluster: ApiCluster, operator: Client) -> None:
+    await operator.make("/services/create", SPEC)
+    lowered = {"swarm-role": "viewer"}
+    status, answer = await operator.ask("GET", "/services/web", headers=lowered)
+    assert status == 200
+    assert answer["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] == SHOWN
+    status, message = await operator.error("DELETE", "/services/web", headers=lowered)
+    assert (status, message) == (
+        403,
+        "permission denied: operator has the role viewer, and DELETE /services/{id} needs the role operator",
+    )
+    # Audited as what it was.
+    assert (cluster.audited[-1].role, cluster.audited[-1].status) == ("operator", 403)
+
+
+async def test_a_role_is_never_raised(cluster: ApiCluster, viewer: Client) -> None:
+    for asked in ("operator", "admin"):
+        status, message = await viewer.error("DELETE", "/services/web", headers={"swarm-role": asked})
+        assert status == 403
+        assert "viewer has the role viewer" in message
+    seeing = client_of(cluster, Role.VIEWER, environment=True)
+    await client_of(cluster, Role.OPERATOR).make("/services/create", SPEC)
+    status, answer = await seeing.ask("GET", "/services/web", headers={"swarm-role": "viewer"})
+    assert answer["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] == SPEC["TaskTemplate"]["ContainerSpec"]["Env"]
+
+
+async def test_a_role_that_does_not_exist_is_refused(operator: Client) -> None:
+    assert await operator.error("GET", "/services", headers={"swarm-role": "root"}) == (
+        400,
+        "Swarm-Role: 'root': expected one of viewer, operator, admin",
+    )
+
+
 async def test_join_tokens_are_for_administrators(client: Client, operator: Client, viewer: Client) -> None:
     assert (await client.get("/swarm"))["JoinTokens"]["Worker"].startswith("SWMTKN-1-")
     for other in (operator, viewer):

@@ -45,8 +45,9 @@ def parse_env_file(file: str, text: str, env: Mapping[str, str]) -> dict[str, st
 def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Read a `.env`: NAME=VALUE lines, an `export` before the name, quotes around the value, `#` comments.
 
-    In double quotes a backslash escapes what follows, with the usual letters n, r and t; single quotes take all as it
-    stands. Elsewhere variables are filled in, from `env` or from the lines before. Raises `ComposeError`.
+    A quoted value may go on over several lines. In double quotes a backslash escapes what follows, with the usual
+    letters n, r and t; single quotes take all as it stands. Elsewhere variables are filled in, from `env` or from the
+    lines before. Raises `ComposeError`.
 
     Returns:
         The variables, and the names of those that a value refers to and that are not set.
@@ -54,8 +55,9 @@ def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str
     """
     variables: dict[str, str] = {}
     unset: dict[str, None] = {}
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.strip().removeprefix("export ").lstrip()
+    lines = enumerate(text.replace("\r\n", "\n").split("\n"), 1)
+    for number, raw in lines:
+        line = raw.lstrip().removeprefix("export ").lstrip()
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
@@ -63,7 +65,12 @@ def parse_dotenv(file: str, text: str, env: Mapping[str, str]) -> tuple[dict[str
             raise _bad_line(file, number, f"expected NAME=VALUE, got {raw.strip()!r}")
         if equals:
             known = Variables({**variables, **env})
-            variables[name] = _value(file, number, value.strip(), known)
+            value = value.lstrip()
+            while value.startswith(("'", '"')) and _closing_quote(value) is None:
+                if (following := next(lines, None)) is None:
+                    raise _bad_line(file, number, f"the value's {value[0]} is not closed")
+                value += f"\n{following[1]}"
+            variables[name] = _value(file, number, value.rstrip(), known)
             unset.update(known.unset)
     return variables, tuple(unset)
 
@@ -79,20 +86,23 @@ def _without_comment(value: str) -> str:
     return re.split(r"(?:^|\s+)#", value, maxsplit=1)[0]
 
 
+def _closing_quote(value: str) -> int | None:
+    """Return where the quote that a value begins with is closed; a backslash guards the next character in `"`."""
+    pattern = r"'[^']*(')" if value[0] == "'" else r'"(?:[^"\\]|\\.)*(")'
+    found = re.match(pattern, value, re.DOTALL)
+    return found.start(1) if found else None
+
+
 def _unquote(file: str, number: int, value: str) -> str:
     """Read a quoted value. An escaped dollar comes out as two, which variables are not looked for in."""
-    quote, out, at = value[0], [], 1
-    while at < len(value) and value[at] != quote:
-        if quote == '"' and value[at] == "\\" and at + 1 < len(value):
-            at += 1
-            out.append(_ESCAPES.get(value[at], value[at]))
-        else:
-            out.append(value[at])
-        at += 1
-    rest = value[at + 1 :].strip()
-    if at >= len(value) or (rest and not rest.startswith("#")):
-        raise _bad_line(file, number, f"the value's {quote} is not closed, or text follows it")
-    return "".join(out)
+    end = _closing_quote(value)
+    assert end is not None, "lines were joined until it is closed"
+    rest = value[end + 1 :].strip()
+    if rest and not rest.startswith("#"):
+        raise _bad_line(file, number, f"text follows the closing {value[0]} of the value")
+    if value[0] == "'":
+        return value[1:end]
+    return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), value[1:end], flags=re.DOTALL)
 
 
 def _bad_line(file: str, number: int, message: str) -> ComposeError:

@@ -61,6 +61,18 @@ def test_a_dotenv_refers_to_the_environment_and_earlier_lines(line: str, value: 
     assert parse_dotenv("f", text, {"A": "env"}) == ({"A": "file", "C": "file", "B": value}, ())
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('"-----BEGIN\nline two \nEND" # a key', "-----BEGIN\nline two \nEND"),
+        ("'one\r\n# no comment\nB=$A'", "one\n# no comment\nB=$A"),
+        ('"a \\"quoted\\"\nword"', 'a "quoted"\nword'),
+    ],
+)
+def test_a_quoted_value_of_a_dotenv_may_have_several_lines(value: str, expected: str) -> None:
+    assert parse_dotenv("f", f"A={value}\nB=2\n", {}) == ({"A": expected, "B": "2"}, ())
+
+
 def test_unset_variables_in_a_dotenv_are_reported() -> None:
     assert parse_dotenv("f", "A=$X${Y:-1}\nB=$X\nC='$Z'\n", {}) == ({"A": "1", "B": "", "C": "$Z"}, ("X",))
 

@@ -78,6 +78,15 @@ def _host(description: Any) -> Iterator[str]:
     yield from _plugins(engine.get("Plugins") or [])
     yield f"Engine Version:\t\t{engine.get('EngineVersion', '')}"
     yield from labels("Engine Labels:", engine.get("Labels"))
+    yield from _lacks(description.get("Lacks") or [])
+
+
+def _lacks(missing: list[Any]) -> Iterator[str]:
+    """Say, in a sentence each, what its host cannot do for the cluster."""
+    if missing:
+        yield "Lacks:"
+    for sentence in missing:
+        yield f" - {sentence}"
 
 
 def _plugins(plugins: list[Any]) -> Iterator[str]:

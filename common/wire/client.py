@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.clock import Clock
-from common.errors import Unavailable
+from common.errors import FailedPrecondition, ProtocolError, Unavailable
 from common.tls import certificate_request, new_key, pinned_context, unverified_context
 from common.wire.channel import Channel
 from common.wire.handshake import check_join_reply, check_unfit_reply, check_welcome, check_withdrawal, root_of
@@ -178,6 +178,11 @@ async def _fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> byt
     channel = await dial(host, port, unverified_context(), limit=FIRST_FRAME_BYTES)
     try:
         return root_of(await _ask(channel, RootRequest()), pin, clock.now())
+    except ProtocolError as error:
+        raise FailedPrecondition(
+            f"what answers at {host}:{port} is not a swarm-manager ({error.message}); Docker Swarm's managers listen "
+            "on port 2377 too: compare the address with the one that 'swarm-manager join-token worker' prints"
+        ) from error
     finally:
         await channel.close()
 

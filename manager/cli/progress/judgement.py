@@ -46,12 +46,13 @@ class Verdict(enum.Enum):
 class Wish:
     """What the wait is for.
 
-    `rollback` says that a rollback was asked for. `timeout` is in seconds without progress. `down` are ids of nodes
-    whose tasks do not count.
+    `rollback` says that a rollback was asked for, `executes` that a scheduled job was, before it is due. `timeout` is
+    in seconds without progress. `down` are ids of nodes whose tasks do not count.
     """
 
     timeout: float = DEADLINE
     rollback: bool = False
+    executes: bool = False
     down: frozenset[str] = frozenset()
 
 
@@ -169,7 +170,8 @@ def _decide(
     blamed: Sequence[Task],
 ) -> Progress:
     held = holding(service.update_status)
-    if held or service.schedule_status is not None:  # a scheduled job runs when it is due
+    idle = service.schedule_status is not None and not wish.executes  # a scheduled job runs when it is due
+    if held or idle:
         return replace(seen, verdict=Verdict.CONVERGED, note=held or seen.note, holds=bool(held))
     if reasons := _stopped(service.update_status, wish):
         return replace(seen, verdict=Verdict.FAILED, reasons=(*reasons, *_troubles(service, blamed)))

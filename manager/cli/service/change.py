@@ -73,7 +73,7 @@ async def _resolve_references(client: Client, spec: ServiceSpec) -> ServiceSpec:
 
 async def _wait(client: Client, services: dict[str, str], given: parts.Given, *, rollback: bool = False) -> None:
     if not given["detach"]:
-        wish = Wish(timeout=seconds(given["timeout"]), rollback=rollback)
+        wish = Wish(timeout=seconds(given["timeout"]), rollback=rollback, executes=given.get("force", False))
         await converge(client, services, wish, quiet=given.get("quiet", False))
 
 

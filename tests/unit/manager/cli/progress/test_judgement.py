@@ -15,6 +15,7 @@ from common.model.service import (
     Replicated,
     ReplicatedJob,
     RestartPolicy,
+    ScheduleStatus,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
@@ -320,3 +321,17 @@ def test_a_job_is_done_when_all_tasks_of_its_iteration_completed():
     assert (half.verdict, half.done, half.wanted) == (Verdict.WAITING, 1, 2)
     all_done = [run(0, TaskState.COMPLETE, 2), run(1, TaskState.COMPLETE, 2)]
     assert story(what, [(0, before), (1, [*before, *all_done])]).verdict is Verdict.CONVERGED
+
+
+def test_a_scheduled_job_is_awaited_only_when_it_is_executed_by_hand():
+    mode = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completions=1))
+    spec = msgspec.structs.replace(service().spec, mode=mode)
+    due = ScheduleStatus(last_at=1.0, next_at=3600.0)
+    what = Service(id="s", spec=spec, job_status=JobStatus(last_execution=2.0), schedule_status=due)
+    assert story(what, [(2, [])]).verdict is Verdict.CONVERGED
+    by_hand = Wish(executes=True)
+    assert story(what, [(2, [])], by_hand).verdict is Verdict.WAITING
+    done = msgspec.structs.replace(
+        task(1, TaskState.COMPLETE, desired=TaskState.COMPLETE), job_iteration=Version(index=0)
+    )
+    assert story(what, [(2, []), (3, [done])], by_hand).verdict is Verdict.CONVERGED

@@ -13,9 +13,9 @@ from manager.cli.format.wording import ago, capitalize, natural, short_id, short
 from manager.cli.image.references import short_name
 
 _ERROR_WIDTH = 30
-# Why a task has no node yet, or waits there for something, says what and where only after docker's 30 characters.
-_WAITING_WIDTH = 160
-_WAITING = (TaskState.PENDING, TaskState.PREPARING)
+# Why a task has never run says what and where only after docker's 30 characters.
+_REASON_WIDTH = 160
+_NEVER_RAN = (TaskState.PENDING, TaskState.PREPARING, TaskState.STARTING, TaskState.REJECTED)
 CRASH_LOOP = 3
 
 TASKS = Table(
@@ -114,13 +114,14 @@ def _row(task: Task, known: Names, now: float, *, full: bool) -> dict[str, objec
     image = spec.image if spec else ""
     state = task.status.state.name.lower()
     since = ago(task.status.timestamp, now)
+    error = back_off(task, now) or task.status.err
     return {
         "ID": task.id if full else short_id(task.id),
         "Image": image if full else short_name(image),
         "Node": known.nodes.get(task.node_id, task.node_id),
         "DesiredState": capitalize(task.desired_state.name),
         "CurrentState": f"{capitalize(state)} {since.lower()}",
-        "Error": _quote_error(back_off(task, now) or task.status.err, full=full, waits=task.status.state in _WAITING),
+        "Error": _quote_error(error, full=full, has_run=task.status.state not in _NEVER_RAN),
         "Ports": ",".join(f"*:{p.published_port}->{p.target_port}/{p.protocol}" for p in task.status.ports),
     }
 
@@ -135,8 +136,8 @@ def back_off(task: Task, now: float) -> str:
     return f"{loop}next try in {left:.0f} s (attempt {streak + 1})" if streak else f"starts again in {left:.0f} s"
 
 
-def _quote_error(error: str, *, full: bool, waits: bool) -> str:
-    text = error if full else shorten(error, _WAITING_WIDTH if waits else _ERROR_WIDTH)
+def _quote_error(error: str, *, full: bool, has_run: bool) -> str:
+    text = error if full else shorten(error, _ERROR_WIDTH if has_run else _REASON_WIDTH)
     return f'"{text}"' if text else ""
 
 

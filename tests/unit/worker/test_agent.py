@@ -194,10 +194,10 @@ async def test_a_task_runs_when_its_program_listens_on_published_ports():
         await w.assign(make_task())
         await asyncio.sleep(5)
         assert w.last().state is S.STARTING
-        assert w.last().message == "waiting for its program to listen on port 80/tcp"
+        assert w.last().err == "waiting for its program to listen on port 80/tcp"
         w.networks.silent = ()
         await asyncio.sleep(1)
-        assert (w.last().state, w.last().message) == (S.RUNNING, "started")
+        assert (w.last().state, w.last().message, w.last().err) == (S.RUNNING, "started", "")
 
 
 @virtual

@@ -196,9 +196,11 @@ def _serve(now: Situation, instant: float) -> Step:
     if waited >= LISTEN_SECONDS or now.state is TaskState.RUNNING:
         message = f"started, but its program did not listen on {which} within {LISTEN_SECONDS:g} s"
         return Step(TaskState.RUNNING, message, now.refusal)
-    message = f"waiting for its program to listen on {which}" if waited >= UNSAID_SECONDS else ""
     pause = min(max(SHORTEST_LOOK, waited / 2), LONGEST_LOOK)
-    return Step(now.state, message, now.refusal if message else "", wake_at=instant + pause)
+    if waited < UNSAID_SECONDS:
+        return Step(now.state, wake_at=instant + pause)
+    why = now.refusal or f"waiting for its program to listen on {which}"
+    return Step(now.state, "starting", why, wake_at=instant + pause)
 
 
 def apply_event(container: Container, event: ContainerEvent, *, stopping: bool) -> tuple[Container, bool]:

@@ -30,9 +30,11 @@ def test_each_execution_of_a_job_has_its_own_slots() -> None:
     assert EXECUTIONS.render(made).splitlines()[0].split()[:3] == ["ID", "NAME", "EXECUTION"]
 
 
-def test_why_a_task_waits_is_not_cut_as_docker_does() -> None:
+def test_why_a_task_has_not_run_is_not_cut_as_docker_does() -> None:
     why = "no suitable node (scheduling constraints not satisfied on 3 nodes: node.labels.disk==ssd)"
     waits = TaskStatus(state=TaskState.PENDING, err=why)
     failed = TaskStatus(state=TaskState.FAILED, err=why)
-    made = rows([replace(task(1, 1, None), status=waits), replace(task(2, 2, None), status=failed)], NAMES, 10.0)
-    assert [row["Error"] for row in made] == [f'"{why}"', '"no suitable node (scheduling …"']
+    rejected = TaskStatus(state=TaskState.REJECTED, err=why)
+    statuses = (waits, failed, rejected)
+    made = rows([replace(task(n, n, None), status=each) for n, each in enumerate(statuses)], NAMES, 10.0)
+    assert [row["Error"] for row in made] == [f'"{why}"', '"no suitable node (scheduling …"', f'"{why}"']

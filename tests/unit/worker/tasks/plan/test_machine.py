@@ -107,8 +107,8 @@ def test_a_program_that_does_not_listen_is_awaited_for_some_time():
     assert [step(task(), now, 1000.0 + waited) for waited in (0, 0.25, 1, 9.75)] == [
         Step(S.STARTING, wake_at=1000.005),
         Step(S.STARTING, wake_at=1000.375),
-        Step(S.STARTING, told, wake_at=1001.25),
-        Step(S.STARTING, told, wake_at=1010.0),
+        Step(S.STARTING, "starting", told, wake_at=1001.25),
+        Step(S.STARTING, "starting", told, wake_at=1010.0),
     ]
     given_up = Step(S.RUNNING, "started, but its program did not listen on ports 80, 443/tcp within 10 s")
     assert step(task(), now, 1010.0) == given_up

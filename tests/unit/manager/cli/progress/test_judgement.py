@@ -323,7 +323,7 @@ def test_a_job_is_done_when_all_tasks_of_its_iteration_completed():
     assert story(what, [(0, before), (1, [*before, *all_done])]).verdict is Verdict.CONVERGED
 
 
-def test_a_scheduled_job_is_awaited_only_when_it_is_executed_by_hand():
+def test_a_scheduled_job_is_awaited_when_executed_by_hand():
     mode = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=1, total_completions=1))
     spec = msgspec.structs.replace(service().spec, mode=mode)
     due = ScheduleStatus(last_at=1.0, next_at=3600.0)

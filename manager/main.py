@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manager.cli import cli
-from manager.cli.deferred import Deferred
+from common.process.deferred import Deferred
 
 cli.commands.defer(
     {

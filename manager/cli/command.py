@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from common.process.hosts import MANAGER_HOST
 from common.text.help import as_epilog
 from manager.cli import docker_config
-from manager.cli.deferred import Commands, Deferred
+from common.process.deferred import Commands, Deferred
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")

@@ -15,7 +15,7 @@ from common.text.help import as_epilog
 from common.text.terminal import echo
 from common.version import version
 from manager.cli.command import SwarmGroup, connection_flags
-from manager.cli.deferred import Deferred
+from common.process.deferred import Deferred
 from manager.cli.failures import explain
 
 PROGRAM = "swarm-manager"

@@ -11,7 +11,7 @@ from common.model.service import EXTENSION_PREFIX
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
-from manager.cli.deferred import Deferred
+from common.process.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.session import with_client
 

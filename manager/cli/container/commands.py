@@ -21,7 +21,7 @@ from manager.cli.container.change import container_argument, containers_argument
 from manager.cli.container.exec import execute
 from manager.cli.container.rows import CONTAINERS, WITH_SIZES, port_lines, rows
 from manager.cli.container.streams import STDERR, frames
-from manager.cli.deferred import Deferred
+from common.process.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
 from manager.cli.format.inspection import each, inspect

@@ -12,7 +12,7 @@ from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
-from manager.cli.deferred import Deferred
+from common.process.deferred import Deferred
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from manager.cli.command import SwarmGroup
-from manager.cli.deferred import Commands, Deferred
+from common.process.deferred import Commands, Deferred
 from manager.main import cli
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from manager.cli import cli
 from common.process.deferred import Deferred
+from manager.cli import cli
 
 cli.commands.defer(
     {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,26 @@ class Commands(MutableMapping[str, click.Command]):
             name: entry.stand_in(name) if isinstance(entry, Deferred) else entry
             for name, entry in sorted(self._entries.items())
         }
+
+
+class DeferredGroup(click.Group):
+    """A group of which those commands that are `deferred`, by name, are loaded when they are used.
+
+    Help and completion of the group load none.
+    """
+
+    commands: Commands
+
+    def __init__(self, *args: Any, deferred: Mapping[str, Deferred] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **{"commands": Commands(deferred or {}), **kwargs})
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        click.Group(commands=self.commands.listed()).format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        fitting = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in self.commands.listed().items()
+            if name.startswith(incomplete) and not command.hidden
+        ]
+        return fitting + click.Command.shell_complete(self, ctx, incomplete)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from common.process.deferred import DeferredGroup
 from common.process.hosts import MANAGER_HOST
 from common.text.help import as_epilog
 from manager.cli import docker_config
-from common.process.deferred import Commands, Deferred
 
 _BOOLEAN = re.compile(r"(?P<flag>--?[a-z][a-z-]*)=(?P<value>true|false|t|f|1|0)", re.IGNORECASE)
 _TRUE = ("true", "t", "1")
@@ -169,28 +168,10 @@ def _words(ctx: click.Context) -> tuple[str, ...]:
     return (*words[:-1], ctx.command.name or "") if len(words) > 1 else words
 
 
-class SwarmGroup(click.Group):
-    """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`).
-
-    Those of `deferred`, by name, are loaded when they are used; help and completion of the group load none.
-    """
+class SwarmGroup(DeferredGroup):
+    """A group whose commands are found by their aliases too (`list` for `ls`, `remove` for `rm`)."""
 
     command_class = SwarmCommand
-    commands: Commands
-
-    def __init__(self, *args: Any, deferred: Mapping[str, Deferred] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **{"commands": Commands(deferred or {}), **kwargs})
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        click.Group(commands=self.commands.listed()).format_commands(ctx, formatter)
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        fitting = [
-            CompletionItem(name, help=command.get_short_help_str())
-            for name, command in self.commands.listed().items()
-            if name.startswith(incomplete) and not command.hidden
-        ]
-        return fitting + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

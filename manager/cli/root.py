@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 import click
 
+from common.process.deferred import Deferred
 from common.text.help import as_epilog
 from common.text.terminal import echo
 from common.version import version
 from manager.cli.command import SwarmGroup, connection_flags
-from common.process.deferred import Deferred
 from manager.cli.failures import explain
 
 PROGRAM = "swarm-manager"

@@ -1,4 +1,4 @@
-"""Joining a cluster and starting the daemon: what the command line does besides it. `leave` is the way back."""
+"""Joining a cluster: what the command line does besides it. `leave` is the way back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import msgspec
-
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
 from common.net.addressing import is_one_host
-from common.process.daemon import Daemon
 from common.process.hosts import ENGINE_HOST
 from common.process.interrupt import attempt
 from common.process.private_files import private_folder
@@ -22,10 +19,8 @@ from common.text.terminal import printable
 from common.wire.client import JoinTerms, Membership, join
 from common.wire.token import parse_token
 from worker.config import (
-    DEFAULT_DATA_DIR,
     DEFAULT_IMAGE_PORT,
     DEFAULT_KEEP_IMAGES,
-    UNIT,
     DataDir,
     WorkerConfig,
     format_address,
@@ -33,13 +28,11 @@ from worker.config import (
     parse_address,
 )
 from worker.engine.driver import DockerEngine
-from worker.host import locks, other_swarm, status_file
+from worker.host import background, locks, other_swarm
 from worker.host.leave import undo, withdraw_with
-from worker.host.status_file import WorkerStatus
 from worker.intake.words import identifier
 from worker.interfaces import JSON
 
-START_SECONDS = 30.0
 AVAILABILITIES = ("active", "pause", "drain")
 LONGEST_WARNING = 1000
 
@@ -58,11 +51,6 @@ class JoinOptions:
     keep_images: int = DEFAULT_KEEP_IMAGES
     labels: Mapping[str, str] = field(default_factory=dict)
     availability: str = "active"
-
-
-def daemon(data: DataDir) -> Daemon:
-    """Return the background program of a data directory."""
-    return Daemon(module="worker.main", unit=UNIT, home=DEFAULT_DATA_DIR, data_dir=data.path)
 
 
 async def become_member(data: DataDir, wishes: JoinOptions, warn: Callable[[str], None] = _log.warning) -> WorkerConfig:
@@ -181,61 +169,11 @@ def take_back_unless_settled(data: DataDir) -> Iterator[Callable[[], None]]:
 
     def take_back() -> None:
         if data.joined and not member_before:
-            daemon(data).stop()
+            background.daemon(data).stop()
             asyncio.run(undo(data))
 
     with attempt(take_back) as settle:
         yield settle
-
-
-def start(data: DataDir) -> WorkerStatus:
-    """Start the daemon; return its status when a manager has welcomed it.
-
-    Raises:
-        Unavailable: it did not start, or no manager welcomed it in time.
-
-    """
-    background = daemon(data)
-    background.start(START_SECONDS)
-    return _wait_until_welcomed(data, background)
-
-
-def start_again(data: DataDir, manager: str = "") -> None:
-    """Start the daemon of a host that has joined; return when it is ready. One that runs is left alone.
-
-    It is ready when a manager has welcomed it, or without one a while later: its tasks are cared for then already. With
-    `manager`, HOST[:PORT], that is where managers are from now on; a daemon that is not there is started anew.
-
-    Raises:
-        FailedPrecondition: this host has not joined; or its worker runs in the foreground, and `manager` is given.
-        InvalidArgument: `manager` is not an address.
-        Unavailable: it does not start; its last words.
-
-    """
-    config = data.load()
-    if manager:
-        _send_to(data, config, format_address(*parse_address(manager)))
-    if status_file.read(data.status) is None:
-        daemon(data).start(START_SECONDS)
-
-
-def _send_to(data: DataDir, config: WorkerConfig, address: str) -> None:
-    status = status_file.read(data.status)
-    if status is not None and status.manager == address:
-        return
-    daemon(data).stop()  # it would write down the managers that it knows
-    check_not_running(data)
-    data.save(msgspec.structs.replace(config, managers=(address,)))
-
-
-def _wait_until_welcomed(data: DataDir, background: Daemon) -> WorkerStatus:
-    status = status_file.read(data.status)
-    if status is not None and status.manager:
-        return status
-    why = status.refused if status is not None else ""
-    if not why and background.log_file.exists():  # it goes with the rest
-        why = background.log_file.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise Unavailable(f"the worker runs, but no manager has accepted it: {why or f'see {background.log_hint()}'}")
 
 
 def parse_labels(entries: tuple[str, ...]) -> dict[str, str]:
@@ -263,16 +201,3 @@ def check_ip(text: str) -> None:
     """
     if text and not is_one_host(text):
         raise InvalidArgument(f"--advertise-addr {text!r} is not an IP address of this host: write it as 10.0.0.5")
-
-
-def check_not_running(data: DataDir) -> None:
-    """Refuse to go on while a worker runs on this data directory, in the foreground perhaps.
-
-    Raises:
-        FailedPrecondition: one runs.
-
-    """
-    status = status_file.read(data.status)
-    if status is not None:
-        how = f"'systemctl stop {UNIT}', or 'kill {status.pid}' where no systemd runs it"
-        raise FailedPrecondition(f"the worker of {data.path} runs, as process {status.pid}: stop it first, with {how}")

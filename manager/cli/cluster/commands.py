@@ -8,10 +8,10 @@ import click
 
 from common.errors import InvalidArgument
 from common.model.service import EXTENSION_PREFIX
+from common.process.deferred import Deferred
 from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
-from common.process.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.session import with_client
 

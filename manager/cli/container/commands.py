@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from common.process.deferred import Deferred
 from common.text.help import as_epilog
 from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
@@ -21,7 +22,6 @@ from manager.cli.container.change import container_argument, containers_argument
 from manager.cli.container.exec import execute
 from manager.cli.container.rows import CONTAINERS, WITH_SIZES, port_lines, rows
 from manager.cli.container.streams import STDERR, frames
-from common.process.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.files.pruning import prune_command
 from manager.cli.format.inspection import each, inspect

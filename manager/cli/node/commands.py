@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from common.errors import InvalidArgument
+from common.process.deferred import Deferred
 from common.text.terminal import echo, one_line
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup, flag
 from manager.cli.completion import complete_nodes
-from common.process.deferred import Deferred
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.flags.keyvalue import without
 from manager.cli.flags.types import LABEL

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from common.process.deferred import Deferred
 from common.text.terminal import echo
 from manager.cli import codec
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_services
-from common.process.deferred import Deferred
 from manager.cli.failures import ApiError
 from manager.cli.format.inspection import each, finish, inspect
 from manager.cli.format.tables import group_filters, inspecting, listing, task_listing

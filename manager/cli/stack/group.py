@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from common.model.service import STACK_LABEL
+from common.process.deferred import Deferred
 from common.text.terminal import echo
 from manager.cli.client import Client, filter_query
 from manager.cli.command import SwarmCommand, SwarmGroup
 from manager.cli.completion import complete_stacks
-from common.process.deferred import Deferred
 from manager.cli.failures import CommandFailed
 from manager.cli.format.tables import Row, Table, format_flag, group_filters, listing, task_listing
 from manager.cli.format.wording import natural

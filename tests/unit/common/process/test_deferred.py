@@ -5,21 +5,22 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from common.process.deferred import Commands, Deferred, DeferredGroup
 from manager.cli.command import SwarmGroup
-from common.process.deferred import Commands, Deferred
 from manager.main import cli
+from worker.main import main as worker
 
 
-def deferred(group: SwarmGroup = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Deferred]]:
+def deferred(group: DeferredGroup, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Deferred]]:
     """Yield each deferred command of a group and of the groups in it, by the words that call it."""
     for name, entry in group.commands.deferred.items():
         yield (*path, name), entry
     for name, command in group.commands.items():
-        if isinstance(command, SwarmGroup):
+        if isinstance(command, DeferredGroup):
             yield from deferred(command, (*path, name))
 
 
-ALL = dict(deferred())
+ALL = {**dict(deferred(cli, ("swarm-manager",))), **dict(deferred(worker, ("swarm-worker",)))}
 
 
 @pytest.mark.parametrize("path", ALL, ids="-".join)
@@ -32,7 +33,8 @@ def test_a_list_says_of_a_command_what_the_command_says(path: tuple[str, ...]):
 
 
 def test_there_are_deferred_commands_and_groups():
-    assert {("init",), ("service",), ("service", "create"), ("stack", "deploy")} <= set(ALL)
+    some = {"swarm-manager init", "swarm-manager service create", "swarm-manager stack", "swarm-worker join"}
+    assert some <= {" ".join(path) for path in ALL}
 
 
 def missing(name: str) -> Deferred:

@@ -1,10 +1,7 @@
 """What a command loads before it does anything: a command line that is asked often starts at once."""
 
 import json
-import os
 import socketserver
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -12,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# Runs the program as its console script does, and says in a file what was loaded.
-_PROGRAM = """
-import sys
-from pathlib import Path
-from manager.program import main
-report = Path(sys.argv.pop(1))
-try:
-    main()
-except SystemExit as end:
-    report.write_text("\\n".join([str(end.code or 0), *sys.modules]))
-"""
+from tests.fakes.loaded_modules import among, loaded, others
+
 HEAVY = (
     *("aiohttp", "cryptography", "cronsim", "email", "importlib.metadata", "pyroute2", "rich", "uvloop", "yaml"),
     *("zoneinfo", "common.tls", "common.wire", "common.spec.gotemplate"),
@@ -57,27 +45,6 @@ def host(tmp_path: Path) -> Iterator[str]:
         yield f"unix://{path}"
         server.shutdown()
         serving.join()
-
-
-def loaded(folder: Path, *words: str, **variables: str) -> set[str]:
-    """Run a command, and return the modules that it has loaded in the end."""
-    report = folder / "report"
-    command = [sys.executable, "-c", _PROGRAM, str(report), *words]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables}, timeout=50)
-    code, *modules = report.read_text().splitlines()
-    assert code == "0"
-    return set(modules)
-
-
-def among(modules: set[str], names: tuple[str, ...]) -> list[str]:
-    """Return those modules that have one of these names, or are in a package that has."""
-    return sorted(each for each in modules if any(each == name or each.startswith(f"{name}.") for name in names))
-
-
-def others(modules: set[str]) -> list[str]:
-    """Return the modules that are not Python's own, nor how this tree is installed."""
-    names = (*sys.stdlib_module_names, "__editable___swarm_0_1_0_finder", "_distutils_hack")
-    return sorted(each for each in modules if each.partition(".")[0] not in names)
 
 
 @pytest.mark.parametrize("words", ["--version", "--help", "-h"])

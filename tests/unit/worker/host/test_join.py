@@ -19,8 +19,8 @@ from manager.ca.authority import new_serial
 from tests.fakes.certificates import DAY, Pki
 from tests.fakes.engine import FakeEngine, Program
 from worker.config import DataDir
-from worker.host import join as joining
-from worker.host.join import JoinOptions, become_member, start, take_back_unless_settled
+from worker.host import background
+from worker.host.join import JoinOptions, become_member, take_back_unless_settled
 from worker.host.leave import Told, undo
 from worker.interfaces import LABEL_AGENT, EngineError
 
@@ -168,13 +168,13 @@ async def while_listening(manager, job):
 async def test_a_daemon_that_does_not_start_takes_the_join_back(manager, data, tmp_path, monkeypatch, error):
     stopped = []
     fake = SimpleNamespace(start=ending(error), stop=lambda: stopped.append(True))
-    monkeypatch.setattr(joining, "daemon", lambda _: fake)
+    monkeypatch.setattr(background, "daemon", lambda _: fake)
 
     def begin():
         with take_back_unless_settled(data):
             asyncio.run(become_member(data, wishes(tmp_path)))
             assert data.joined
-            start(data)
+            background.start(data)
 
     with pytest.raises(type(error)):
         await while_listening(manager, begin)

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import grp
 import logging
 import random
 import signal
-import socket
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from common.aio.steady import keep_going
-from common.clock import Clock, SystemClock, sleep_until
+from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
-from common.tls import api_context, renewal_time, server_context
 from common.version import version
 from common.wire.server import serve as serve_cluster
 from manager.api.access.audit import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
-from manager.api.engine.connections import ConnectedEngines
 from manager.api.http.server import serve as serve_api
-from manager.ca.authority import Authority
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig, split_address
-from manager.dispatch.dispatcher import Dispatcher
-from manager.loops.allocation import allocation_rule
-from manager.loops.attachments import attachment_rule
-from manager.loops.autoscaling import Autoscaling
-from manager.loops.loop import Loop
-from manager.loops.orchestration import orchestration_rules
-from manager.loops.scheduling import Scheduling
-from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.daemon.certificate import OwnCertificate
+from manager.daemon.engines import LeadersEngines
+from manager.daemon.leading import Ground, Leading, running
+from manager.dispatch.reception import Reception
+from manager.domain.refusals import Refusals
 from manager.store.backends.sqlite import SqliteBackend
+from manager.store.measurements import Measurements
 from manager.store.store import Store
 
 # Members of this group may use the API, which is as good as root on every host of the cluster.
 API_GROUP = "swarm"
-
-# When a renewed certificate could not be stored: a fifth of its life is left, at least.
-_RENEW_AGAIN_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
 
@@ -84,52 +70,48 @@ class Manager:
         authority = files.load()
         async with Store(SqliteBackend(self._data.store), self._clock) as store:
             _settle_memory()
-            dispatcher = Dispatcher(
-                store,
-                authority,
-                self._clock,
-                self._rng,
-                manager_id=self._config.node_id,
-                managers=(self._config.advertise_addr,),
+            ground = Ground(
+                store=store,
+                authority=authority,
+                clock=self._clock,
+                rng=self._rng,
+                node_id=self._config.node_id,
+                managers=lambda: (self._config.advertise_addr,),
+                measurements=Measurements(store.view, self._clock),
+                refusals=Refusals(),
             )
-            self._cover_names(files, authority, store)
-            contexts = _Contexts(server_context(files.node), api_context(files.node))
+            leading = Leading(ground)
+            certificate = OwnCertificate(files, authority, self._config, self._clock, self._rng)
+            certificate.open(store)
             audit = AuditFile(self._data.path / "audit.log")
-            background = self._background(store, dispatcher)
-            async with _running(*background, audit.run(), self._renew(files, authority, store, contexts)):
-                await self._serve(store, dispatcher, authority, contexts, audit)
+            standing = (audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive())
+            async with running(*standing), leading.begin():
+                await self._serve(ground, leading, certificate, audit)
 
-    def _background(self, store: Store, dispatcher: Dispatcher) -> list[Coroutine[Any, Any, None]]:
-        rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule())
-        work = [keep_going(rule.name, Loop(rule, store, self._clock, self._rng).run) for rule in rules]
-        work.append(keep_going("scheduling", Scheduling(store, self._clock).run))
-        work.append(keep_going("autoscaling", Autoscaling(store, dispatcher.measurements, self._clock).run))
-        return [*work, dispatcher.run(), store.writing(), self._notifier.keep_alive()]
-
-    async def _serve(
-        self, store: Store, dispatcher: Dispatcher, authority: Authority, contexts: _Contexts, audit: AuditFile
-    ) -> None:
+    async def _serve(self, ground: Ground, leading: Leading, certificate: OwnCertificate, audit: AuditFile) -> None:
         """Answer workers and clients until the end."""
+        engines = LeadersEngines(lambda: leading.dispatcher)
         api = Api(
-            store,
+            ground.store,
             self._clock,
             self._rng,
-            _engines(dispatcher),
+            engines,
             Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
-            authority,
+            ground.authority,
             audit=audit.record,
-            registry_auth=dispatcher.registry_auth,
+            registry_auth=engines.registry_auth,
             leave=self._leave,
-            measurements=dispatcher.measurements,
-            refusals=dispatcher.refusals,
+            measurements=ground.measurements,
+            refusals=ground.refusals,
         )
+        reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher)
         host, port = split_address(self._config.listen_addr)
         async with (
             api,
-            await serve_cluster(host or None, port, contexts.cluster, dispatcher.handle, dispatcher.admission),
-            serve_api(api, self._config.hosts, group=_existing(API_GROUP), ssl_context=contexts.api),
+            await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
+            serve_api(api, self._config.hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
         ):
-            cluster = store.view.cluster
+            cluster = ground.store.view.cluster
             self._ready()
             self._notifier.ready(f"managing cluster {cluster.id}")
             _log.info("manager %s of cluster %s is ready", self._config.node_id, cluster.id)
@@ -142,57 +124,6 @@ class Manager:
         self._left = True
         self._data.forget()
         self.stop()
-
-    async def _renew(self, files: AuthorityFiles, authority: Authority, store: Store, contexts: _Contexts) -> None:
-        """Renew this manager's own certificate before it expires, for as long as the manager runs."""
-        while True:
-            due = renewal_time(files.node.identity(), self._rng)
-            await sleep_until(due, self._clock)
-            try:
-                self._issue_own(files, authority, store)
-            except OSError as error:
-                _log.error(
-                    "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
-                    *(files.directory, error.strerror, _RENEW_AGAIN_SECONDS),
-                )
-                await asyncio.sleep(_RENEW_AGAIN_SECONDS)
-                continue
-            contexts.reload(files)
-            _log.info("renewed the certificate of manager %s", self._config.node_id)
-
-    def _issue_own(self, files: AuthorityFiles, authority: Authority, store: Store) -> None:
-        names = self._config.certificate_names(socket.gethostname())
-        lifetime = store.view.cluster.spec.ca_config.node_cert_expiry
-        files.issue_own(authority, self._config.node_id, names, lifetime, self._clock)
-
-    def _cover_names(self, files: AuthorityFiles, authority: Authority, store: Store) -> None:
-        """Make the certificate anew when it is not for all the names that clients may use by now."""
-        if not files.covers(self._config.certificate_names(socket.gethostname())):
-            self._issue_own(files, authority, store)
-            _log.info("the certificate of manager %s now has its present names", self._config.node_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Contexts:
-    """The TLS contexts of the cluster's port and of the API: one certificate, other clients."""
-
-    cluster: ssl.SSLContext
-    api: ssl.SSLContext
-
-    def reload(self, files: AuthorityFiles) -> None:
-        """Show the certificate that was stored last to whoever connects from now on."""
-        self.cluster.load_cert_chain(files.node.node)
-        self.api.load_cert_chain(files.node.node)
-
-
-@contextlib.asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run background work while the context lasts; its failure ends the context."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in work]
-        yield
-        for task in tasks:
-            task.cancel()
 
 
 def _settle_memory() -> None:
@@ -230,10 +161,3 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, manager.stop)
     return await manager.run()
-
-
-def _engines(dispatcher: Dispatcher) -> ConnectedEngines:
-    images = dispatcher.images
-    return ConnectedEngines(
-        dispatcher.engine_connector, dispatcher.open_stream, images.holders, images.bring, dispatcher.applied
-    )

@@ -1,6 +1,6 @@
-"""The dispatcher: takes every connection on the cluster's port and knows which worker is connected.
+"""The dispatcher: serves the workers' connections while this manager leads, and knows which worker is connected.
 
-`run` does the background work and is owned by the application; `handle` is the handler of each connection.
+`run` does the background work and is owned by the application; `serve` is for connections that the reception took.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from common.clock import Clock, seconds
 from common.errors import (
     FailedPrecondition,
     PermissionDenied,
-    ProtocolError,
     SwarmError,
     Unavailable,
 )
@@ -25,9 +24,9 @@ from common.ids import new_id
 from common.model import Node
 from common.model.node import ANY_CERTIFICATE
 from common.tls import Identity
-from common.wire.admission import SIZES, Admission
-from common.wire.channel import Channel, ChannelClosed, PeerInfo, open_raw
-from common.wire.handshake import Opening, OtherProtocol, admit, identity_of, refusal
+from common.wire.admission import SIZES
+from common.wire.channel import Channel, PeerInfo, open_raw
+from common.wire.handshake import OtherProtocol, identity_of
 from common.wire.image_messages import RelayHello
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
@@ -35,8 +34,6 @@ from common.wire.messages import (
     Hello,
     JoinRequest,
     LeaveAck,
-    RootReply,
-    RootRequest,
     StreamHello,
     Welcome,
 )
@@ -50,7 +47,8 @@ from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness, Losses
 from manager.dispatch.membership import Membership, RegistryCredentials, member
 from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
-from manager.dispatch.quota import KeptOut, Offence, Quota, Visitors
+from manager.dispatch.quota import KeptOut, Offence, Quota
+from manager.dispatch.reception import WorkersOpening
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.domain.refusals import Refusals
@@ -69,7 +67,6 @@ JOIN_GRACE = 120.0
 RESTART_GRACE = 10.0
 # Somebody may have to tell every worker where the manager is now.
 RESTORE_GRACE = 900.0
-FIRST_FRAME_TIMEOUT = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +74,9 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Serves the workers of a cluster.
 
-    `manager_id` is this manager's own node, `managers` the addresses (`host:port`) that workers are told to use, `rng`
-    the source of ids: `random.SystemRandom` in production, as stream ids must not be guessed.
+    `manager_id` is this manager's own node, `managers` tells the addresses (`host:port`) that workers are to use now,
+    `rng` is the source of ids: `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`
+    and `refusals` are there before and after it.
     """
 
     def __init__(
@@ -89,23 +87,22 @@ class Dispatcher:
         rng: random.Random,
         *,
         manager_id: str,
-        managers: tuple[str, ...],
+        managers: Callable[[], tuple[str, ...]],
+        measurements: Measurements | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._store = store
-        self._authority = authority
         self._clock = clock
         self._rng = rng
         self._managers = managers
-        self._door = Door(store.view, clock, managers)
+        self._door = Door(store.view, clock, managers, refusals)
         self._membership = Membership(store, authority, clock, rng, manager_id, self._door)
         self._sessions: dict[str, Session] = {}
-        self.admission = Admission()
-        self._visitors = Visitors(self.admission)
         self._quotas: dict[str, Quota] = {}
         self._doubt_ends: float | None = None
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
-        self.measurements = Measurements(store.view, clock)
+        self.measurements = measurements or Measurements(store.view, clock)
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
@@ -178,31 +175,22 @@ class Dispatcher:
 
     # --- connections --------------------------------------------------------------------------------------------------
 
-    async def handle(self, channel: Channel) -> None:
-        """Serve one connection to its end. Whoever is refused is told why.
+    async def serve(
+        self, channel: Channel, opening: WorkersOpening, request_id: int, settle: Callable[[], None]
+    ) -> None:
+        """Serve a worker's connection to its end; `settle` it when it has come to something.
 
         Raises:
-            SwarmError: why the connection ended, for the log; a connection that its peer ended is not an error.
+            SwarmError: why it ended.
 
         """
-        try:
-            with self._visitors.visit(channel.peer) as visit:
-                opening, request_id = await self._opening(channel)
-                if isinstance(opening, StreamHello | RelayHello):
-                    await self._open(channel, opening, visit.settle)
-                elif isinstance(opening, Hello):
-                    await self._serve_session(channel, opening, request_id, visit.settle)
-                else:
-                    await self._answer(channel, opening, request_id)
-                    visit.settle()
-        except ChannelClosed as closed:
-            _log.debug("connection of %s: %s", channel.peer, closed.message)
-        except SwarmError as error:
-            with contextlib.suppress(ChannelClosed, ProtocolError):
-                await channel.send(refusal(error))
-            raise
-        finally:
-            await channel.close()  # a stream that was taken is no longer the channel's to close
+        if isinstance(opening, StreamHello | RelayHello):
+            await self._open(channel, opening, settle)
+        elif isinstance(opening, Hello):
+            await self._serve_session(channel, opening, request_id, settle)
+        else:
+            await self._answer(channel, opening, request_id)
+            settle()
 
     async def _open(self, channel: Channel, opening: StreamHello | RelayHello, settle: Callable[[], None]) -> None:
         match self._door.take(opening, identity_of(channel.peer).node_id):
@@ -213,41 +201,23 @@ class Dispatcher:
             case _:
                 raise PermissionDenied(f"{channel.peer} opened a stream that was not requested")
 
-    async def _answer(
-        self, channel: Channel, opening: RootRequest | JoinRequest | Withdraw | Unfit, request_id: int
-    ) -> None:
+    async def _answer(self, channel: Channel, opening: JoinRequest | Withdraw | Unfit, request_id: int) -> None:
         match opening:
             case Withdraw():
                 await self._take_back(channel, identity_of(channel.peer), request_id)
             case Unfit():
                 await self._note_unfit(channel, opening, request_id)
-            case _:
-                await self._admit_stranger(channel, opening, request_id)
+            case JoinRequest():
+                await self._join(channel, opening, request_id)
 
-    async def _opening(self, channel: Channel) -> tuple[Opening, int]:
-        try:
-            async with asyncio.timeout(FIRST_FRAME_TIMEOUT):
-                request_id, first = await channel.receive()
-        except TimeoutError as error:
-            raise ProtocolError(f"{channel.peer} said nothing for {FIRST_FRAME_TIMEOUT:g} s") from error
-        try:
-            return admit(first, channel.peer, self._authority.cluster_id), request_id
-        except OtherProtocol as error:
-            await self._note_refusal(channel.peer, error)
-            raise
-
-    async def _note_refusal(self, peer: PeerInfo, error: OtherProtocol) -> None:
+    async def note_refusal(self, peer: PeerInfo, error: OtherProtocol) -> None:
         """Let the record of a node say why it gets no session."""
         if peer.identity is not None:
             with contextlib.suppress(SwarmError):  # no member of this cluster; or the store takes nothing just now
                 await self._losses.refused(member(self._store.view, peer.identity), error.message)
 
-    async def _admit_stranger(self, channel: Channel, opening: RootRequest | JoinRequest, request_id: int) -> None:
-        if isinstance(opening, RootRequest):
-            reply = RootReply(root_certificate=self._authority.root_certificate, clock=self._clock.now())
-            await channel.send(reply, request_id)
-            return
-        joined = await self._membership.join(opening, channel.peer, self._managers)
+    async def _join(self, channel: Channel, opening: JoinRequest, request_id: int) -> None:
+        joined = await self._membership.join(opening, channel.peer, self._managers())
         _log.info("node %s (%s) joined from %s", joined.node_id, opening.hostname, channel.peer.remote_address)
         now = asyncio.get_running_loop().time()
         self._liveness.watch(joined.node_id, lambda: now, JOIN_GRACE)
@@ -330,7 +300,7 @@ class Dispatcher:
             session_id=session.session_id,
             node_id=session.node_id,
             heartbeat=heartbeat,
-            managers=self._managers,
+            managers=self._managers(),
         )
 
     def _enter(self, session: Session) -> None:

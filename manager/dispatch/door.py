@@ -6,7 +6,7 @@ What may be believed is decided in `manager.dispatch.intake`, purely; here are t
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -31,17 +31,24 @@ _log = logging.getLogger(__name__)
 
 
 class Door:
-    """`managers` are the addresses (`host:port`) that workers are told to use.
+    """`managers` tells the addresses (`host:port`) that workers are to use.
 
     `refusals` is what was not believed, for the API to show.
     """
 
-    def __init__(self, view: View, clock: Clock, managers: Collection[str]) -> None:
+    def __init__(
+        self, view: View, clock: Clock, managers: Callable[[], Collection[str]], refusals: Refusals | None = None
+    ) -> None:
         self._view = view
         self._clock = clock
-        self._loopback = any(is_loopback(split_address(address)[0]) for address in managers)
+        self._managers = managers
         self._doubted: dict[str, NodeDescription] = {}
-        self.refusals = Refusals()
+        self.refusals = refusals if refusals is not None else Refusals()
+
+    @property
+    def _loopback(self) -> bool:
+        """Whether this is a cluster on one host, where nodes may be at 127.0.0.1."""
+        return any(is_loopback(split_address(address)[0]) for address in self._managers())
 
     def take(self, message: M, node_id: str) -> M | None:
         """Return what may be used of a message of a node; None: nothing, or its node is one no more."""

@@ -19,6 +19,7 @@ from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Welcome
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.reception import Reception
 from manager.store.backend import Backend
 from manager.store.backends.memory import MemoryBackend
 from manager.store.changes import ChangeSet
@@ -76,8 +77,9 @@ class Manager:
         self.authority = Authority(create_root(CLUSTER, self.clock.now()))
         self.store = Store(backend or MemoryBackend(), self.clock)
         self.dispatcher = Dispatcher(
-            self.store, self.authority, self.clock, self.rng, manager_id="m1", managers=("10.0.0.1:2377",)
+            self.store, self.authority, self.clock, self.rng, manager_id="m1", managers=lambda: ("10.0.0.1:2377",)
         )
+        self.reception = Reception(self.authority, self.clock, lambda: self.dispatcher)
         self._connections: set[asyncio.Task[None]] = set()
         self.errors: list[BaseException] = []
 
@@ -132,6 +134,6 @@ class Manager:
 
     async def _handle(self, channel: MemoryChannel) -> None:
         try:
-            await self.dispatcher.handle(channel)
+            await self.reception.handle(channel)
         except Exception as error:  # noqa: BLE001 - kept for the test to look at
             self.errors.append(error)

@@ -34,12 +34,13 @@ from common.wire.memory import MemoryChannel
 from common.wire.messages import ServiceEndpoint
 from manager.api.app import Api
 from manager.api.context import Identity
-from manager.app import _engines as engines_of
 from manager.bootstrap import first_node, ingress_network
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.config import ManagerConfig
+from manager.daemon.engines import LeadersEngines
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.reception import Reception
 from manager.loops.attachments import attachment_rule
 from manager.loops.tunnel_keys import tunnel_keys_rule
 from manager.store.backends.memory import MemoryBackend
@@ -78,9 +79,9 @@ class HostileManager(Manager):
     """The simulation's manager; as the listener does, it logs how connections end but with a `SwarmError`."""
 
     @staticmethod
-    async def _serve(dispatcher: Dispatcher, channel: MemoryChannel) -> None:
+    async def _serve(reception: Reception, channel: MemoryChannel) -> None:
         try:
-            await dispatcher.handle(channel)
+            await reception.handle(channel)
         except SwarmError:
             pass
         except Exception:
@@ -378,7 +379,7 @@ def _api(world: World) -> Api:
         world.manager.store,
         world.clock,
         world.rng,
-        engines_of(dispatcher),
+        LeadersEngines(lambda: dispatcher),
         Identity(node_id="manager", address=f"{MANAGER_ADDRESS}:2377", version="test"),
         world.authority,
         audit=lambda _: None,

@@ -20,6 +20,7 @@ from common.model.service import GenericResource
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.reception import Reception
 from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop, Rule
@@ -59,18 +60,20 @@ class Manager:
         self._rules = rules
         self._connections: dict[asyncio.Task[None], MemoryChannel] = {}
         self.dispatcher: Dispatcher | None = None
+        self.reception: Reception | None = None
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
         async with self.store:
             nobody_joins = SimpleNamespace(cluster_id="cluster", root_certificate=b"root")
+            authority: Authority = self._authority or nobody_joins  # type: ignore[assignment]
             dispatcher = Dispatcher(
                 self.store,
-                self._authority or nobody_joins,  # type: ignore[arg-type]
+                authority,
                 self._clock,
                 random.Random(f"{self._seed}/dispatch"),
                 manager_id="manager",
-                managers=("manager:2377",),
+                managers=lambda: ("manager:2377",),
             )
             try:
                 async with asyncio.TaskGroup() as group:
@@ -83,6 +86,7 @@ class Manager:
                     group.create_task(autoscaling.run(), name="autoscaling")
                     await asyncio.sleep(0)
                     self.dispatcher = dispatcher
+                    self.reception = Reception(authority, self._clock, lambda: self.dispatcher)
                     self.ready.set()
             finally:
                 self.dispatcher = None
@@ -106,16 +110,16 @@ class Manager:
             Unavailable: nothing listens.
 
         """
-        if self.dispatcher is None:
+        if self.dispatcher is None or self.reception is None:
             raise Unavailable("connection refused")
-        serving = asyncio.create_task(self._serve(self.dispatcher, channel), name=f"serve-{name}")
+        serving = asyncio.create_task(self._serve(self.reception, channel), name=f"serve-{name}")
         self._connections[serving] = channel
         serving.add_done_callback(self._connections.pop)
 
     @staticmethod
-    async def _serve(dispatcher: Dispatcher, channel: MemoryChannel) -> None:
+    async def _serve(reception: Reception, channel: MemoryChannel) -> None:
         with contextlib.suppress(SwarmError):
-            await dispatcher.handle(channel)
+            await reception.handle(channel)
 
     async def _hang_up(self) -> None:
         connections = list(self._connections)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol, TypeAlias
 
 import aiohttp
@@ -41,36 +41,3 @@ class Engines(Protocol):
 
     async def applied(self) -> None:
         """Wait until all connected nodes have applied what is decided now; late ones are passed over."""
-
-
-class ConnectedEngines:
-    """Engines behind the dispatcher: its `engine_connector`, `open_stream(node_id, target)`, `images` and `applied`."""
-
-    def __init__(
-        self,
-        connector: Callable[[str], aiohttp.BaseConnector],
-        stream: Callable[[str, str], Awaitable[Duplex]],
-        image_holders: Callable[[str], Awaitable[Mapping[str, str]]],
-        bring_image: Callable[[str, str], Awaitable[str]],
-        applied: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._connector = connector
-        self._stream = stream
-        self._image_holders = image_holders
-        self._bring_image = bring_image
-        self._applied = applied
-
-    def session(self, node_id: str) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(connector=self._connector(node_id))
-
-    async def connect(self, node_id: str) -> Duplex:
-        return await self._stream(node_id, "engine")
-
-    async def image_holders(self, image_id: str) -> Mapping[str, str]:
-        return await self._image_holders(image_id)
-
-    async def bring_image(self, node_id: str, image_id: str) -> str:
-        return await self._bring_image(node_id, image_id)
-
-    async def applied(self) -> None:
-        await self._applied()

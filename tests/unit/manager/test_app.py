@@ -19,6 +19,7 @@ from manager import app
 from manager.bootstrap import create_cluster
 from manager.ca.files import AuthorityFiles
 from manager.config import DataDir, ManagerConfig
+from manager.daemon import certificate
 
 
 async def no_workers(*_: object) -> nullcontext[None]:
@@ -72,8 +73,8 @@ async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
     data, config = await a_cluster(tmp_path)
     monkeypatch.setattr(app, "serve_cluster", no_workers)
     monkeypatch.setattr(app, "_settle_memory", lambda: None)
-    monkeypatch.setattr(app, "_RENEW_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(app, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
+    monkeypatch.setattr(certificate, "RENEW_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(certificate, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
     before, write, tries = AuthorityFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0
 
     def fail_once(files: CredentialFiles, *parts: bytes) -> None:

@@ -314,7 +314,7 @@ def test_only_failed_connections_count_against_their_address() -> None:
         async with witnessed() as manager:
             await manager.node("n1")
             address, vain = "10.0.0.9", 0
-            while manager.dispatcher.admission.lets_in(address, now()):
+            while manager.reception.admission.lets_in(address, now()):
                 worker = manager.dial("n1")
                 await worker.say(StreamHello(stream_id="nobody's"))
                 assert isinstance((await worker.channel.receive()).message, Refused)
@@ -323,12 +323,12 @@ def test_only_failed_connections_count_against_their_address() -> None:
                 vain += 1
                 assert vain < 1000
             assert vain >= VAIN_OF_NODE.burst
-            assert manager.dispatcher.admission.lets_in("10.0.0.8", now())
+            assert manager.reception.admission.lets_in("10.0.0.8", now())
             await asyncio.sleep(60)
             for _ in range(300):
                 await manager.session("witness2")
                 await asyncio.sleep(1)
-                assert manager.dispatcher.admission.lets_in(address, now())
+                assert manager.reception.admission.lets_in(address, now())
 
     run_virtual(story())
 
@@ -342,7 +342,7 @@ def test_refused_workers_that_retry_do_not_lock_their_address() -> None:
                 for number in range(200):
                     with pytest.raises(PermissionDenied):
                         await manager.dial(f"gone{number}").hello()
-                assert manager.dispatcher.admission.lets_in("10.0.0.9", now())
+                assert manager.reception.admission.lets_in("10.0.0.9", now())
                 await asyncio.sleep(5)
 
     run_virtual(story())

@@ -40,6 +40,7 @@ from manager.ca.authority import create_root
 from manager.ca.files import AuthorityFiles
 from manager.ca.tokens import new_tokens, rotate
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
 
@@ -81,9 +82,11 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         cluster = Cluster(id="cluster1", join_tokens=tokens)
         await store.update(lambda tx: tx.put(cluster))
         files.issue_own(authority, "m1", ["127.0.0.1"], cluster.spec.ca_config.node_cert_expiry, clock)
-        dispatcher = Dispatcher(store, authority, clock, rng, manager_id="m1", managers=("127.0.0.1:2377",))
+        dispatcher = Dispatcher(store, authority, clock, rng, manager_id="m1", managers=lambda: ("127.0.0.1:2377",))
         running = asyncio.create_task(dispatcher.run())
-        async with await serve("127.0.0.1", 0, server_context(files.node), dispatcher.handle) as server:
+        async with await serve(
+            "127.0.0.1", 0, server_context(files.node), Reception(authority, clock, lambda: dispatcher).handle
+        ) as server:
             yield Port(store, files, server.port, tokens, authority.digest)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

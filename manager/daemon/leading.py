@@ -1,0 +1,87 @@
+"""What a manager does while it leads: loops decide, the dispatcher serves workers. Made anew for each leadership."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from common.aio.steady import keep_going
+from common.clock import Clock
+from manager.ca.authority import Authority
+from manager.dispatch.dispatcher import Dispatcher
+from manager.domain.refusals import Refusals
+from manager.loops.allocation import allocation_rule
+from manager.loops.attachments import attachment_rule
+from manager.loops.autoscaling import Autoscaling
+from manager.loops.loop import Loop
+from manager.loops.orchestration import orchestration_rules
+from manager.loops.scheduling import Scheduling
+from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.store.measurements import Measurements
+from manager.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What outlives every leadership. `managers` tells where workers find managers now (`host:port`)."""
+
+    store: Store
+    authority: Authority
+    clock: Clock
+    rng: random.Random
+    node_id: str
+    managers: Callable[[], tuple[str, ...]]
+    measurements: Measurements
+    refusals: Refusals
+
+
+class Leading:
+    """This manager's leadership, while it has one: `dispatcher` is None when it does not lead."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self.dispatcher: Dispatcher | None = None
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        """Lead while the context lasts. A bug that ends a part which all depends on ends the context."""
+        ground = self._ground
+        dispatcher = Dispatcher(
+            ground.store,
+            ground.authority,
+            ground.clock,
+            ground.rng,
+            manager_id=ground.node_id,
+            managers=ground.managers,
+            measurements=ground.measurements,
+            refusals=ground.refusals,
+        )
+        async with running(*self._loops(), dispatcher.run()):
+            self.dispatcher = dispatcher
+            try:
+                yield
+            finally:
+                self.dispatcher = None
+
+    def _loops(self) -> list[Coroutine[Any, Any, None]]:
+        store, clock, rng = self._ground.store, self._ground.clock, self._ground.rng
+        rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule())
+        return [
+            *(keep_going(rule.name, Loop(rule, store, clock, rng).run) for rule in rules),
+            keep_going("scheduling", Scheduling(store, clock).run),
+            keep_going("autoscaling", Autoscaling(store, self._ground.measurements, clock).run),
+        ]
+
+
+@contextlib.asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run background work while the context lasts; its failure ends the context."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        yield
+        for task in tasks:
+            task.cancel()

@@ -6,7 +6,6 @@ It holds the pieces together and nothing of the operating system: it runs as wel
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -33,12 +32,11 @@ from common.wire.messages import (
 from common.wire.usage_messages import Measure, Usage
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
-from worker.engine.presence import EnginePresence
-from worker.host import resources
+from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
-from worker.interfaces import JSON, Engine, EngineConnected, EngineLost, Memory, Networks, TaskFiles
+from worker.interfaces import Engine, Memory, Networks, TaskFiles
 from worker.link.reporter import Reporter
 from worker.metrics.meter import Meter
 from worker.tasks.plan.files import Materials
@@ -46,15 +44,9 @@ from worker.tasks.plan.machine import Contact
 from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
 from worker.unmanaged.attachments import ContainerAttachments
-from worker.unmanaged.usage import UnmanagedWatch
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
-# What a host has and lacks can change without a word from the engine: plugins, kernel modules, firewalls.
-DESCRIBE_SECONDS = 60.0
-_DESCRIBE_RETRY_SECONDS = 1.0
-# Where containers come and go beside the cluster all the time, the manager hears of it so often at most.
-PLAIN_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +71,8 @@ class Agent:
     ) -> None:
         self.reporter = Reporter()
         self.connected_to: Welcome | None = None
-        self._node_id = node_id
-        self._engine = engine
         self._networks = networks
         self._memory = memory
-        self._version = version
         self._news = news
         self._advertise_addr = advertise_addr
         self._image_port = image_port
@@ -99,30 +88,23 @@ class Agent:
             node=NodeDescription(),
             materials=Materials(),
         )
-        self.supervisor = Supervisor(self._context, self._report, self._engine_changed)
+        self._refusals = Refusals()
+        self._host = HostDescription(engine, networks, node_id, version, self._refusals.lacks, self._described)
+        self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
         self.guests = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
         self._intake = Intake(node_id)
-        self._refusals = Refusals()
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
-        self._plain = UnmanagedWatch(engine, node_id)
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
-        self._presence = EnginePresence()
-        self._to_describe = asyncio.Event()
-        self._described = asyncio.Event()
-        self._description = self._announced = NodeDescription()
-        self._info: JSON = {}
-        self._lacks: tuple[str, ...] = ()
-        self._changed = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None
 
     @property
     def description(self) -> NodeDescription:
         """What this host says that it is; empty until the engine has answered once."""
-        return self._description
+        return self._host.description
 
     async def run(self) -> None:
         """Adopt what runs, and care for it, until cancelled; containers live on."""
@@ -138,10 +120,7 @@ class Agent:
                 group.create_task(self.guests.run())
                 group.create_task(self._networks.run())
                 group.create_task(self._save_states())
-                group.create_task(self._describe())
-                group.create_task(self._follow_networks())
-                group.create_task(self._plain.run())
-                group.create_task(self._follow_plain())
+                group.create_task(self._host.run())
         finally:
             self._cancel_alone()
 
@@ -149,18 +128,16 @@ class Agent:
 
     async def ready(self) -> None:
         """Wait until this host can run tasks: its engine answers."""
-        await self._described.wait()
-        await self._presence.there()
+        await self._host.ready()
 
     async def unfit(self) -> str:
         """Wait until this host cannot run tasks (any more), and say why: its engine is away, and was for a while."""
-        return await self._presence.missed()
+        return await self._host.engine_missed()
 
     def hello(self) -> Hello:
-        self._announced = self.description
         return Hello(
             protocol=PROTOCOL_VERSION,
-            description=self.description,
+            description=self._host.announce(),
             advertise_addr=self._advertise_addr,
             image_port=self._image_port,
         )
@@ -212,11 +189,7 @@ class Agent:
             return Brought(error=f"internal error of the worker: {error!r}"[:LONGEST_ERROR])
 
     async def description_changed(self) -> NodeReport:
-        while self._announced == self.description:
-            self._changed.clear()
-            await self._changed.wait()
-        self._announced = self.description
-        return NodeReport(description=self.description)
+        return NodeReport(description=await self._host.changed())
 
     async def attachments_changed(self) -> AttachmentReport:
         return await self.guests.take()
@@ -249,8 +222,8 @@ class Agent:
         for task_id in accepted.rejected.keys() - self._rejected.keys():
             self._report(task_id, _rejection(accepted.rejected[task_id], self._context.clock.now()))
         self._rejected = accepted.rejected
-        if self._refusals.note(accepted.refused) and self._described.is_set():
-            self._describe_now()
+        if self._refusals.note(accepted.refused):
+            self._host.note_lacks()
         return accepted
 
     def _cancel_alone(self) -> None:
@@ -275,12 +248,6 @@ class Agent:
             self.reporter.forget(task_id)
         self._images.keep_auths(frozenset(task.service_id for task in new.tasks.values()))
 
-    def _engine_changed(self, event: EngineConnected | EngineLost) -> None:
-        if self._presence.note(event):
-            _log.info("the engine answers again")
-        if isinstance(event, EngineConnected):
-            self._to_describe.set()
-
     async def _save_states(self) -> None:
         while True:
             await self._to_save.wait()
@@ -288,62 +255,13 @@ class Agent:
             reports, self._unsaved = self._unsaved, {}
             await self._memory.save_states(tuple(reports.values()))
 
-    async def _describe(self) -> None:
-        """Describe this host anew whenever its engine comes up, as it may be another then, and now and again."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DESCRIBE_SECONDS if self._described.is_set() else None):
-                    await self._to_describe.wait()
-            self._to_describe.clear()
-            await self._presence.there()
-            try:
-                self._info = await self._engine.info()
-            except SwarmError as error:
-                _log.warning("cannot describe this host: %s", error.message)
-                await asyncio.sleep(_DESCRIBE_RETRY_SECONDS)
-                self._to_describe.set()
-                continue
-            self._describe_now()
-
-    async def _follow_networks(self) -> None:
-        """Describe this host anew as soon as its networks lack something else, or nothing any more."""
-        while True:
-            await self._networks.looked()
-            if self._described.is_set() and self._lacks_now() != self._lacks:
-                self._describe_now()
-
-    async def _follow_plain(self) -> None:
-        """Describe this host anew when other containers run beside the tasks, or reserve something else."""
-        await self._described.wait()
-        while True:
-            if self._plain.load != self.description.plain:
-                self._describe_now()
-                await asyncio.sleep(PLAIN_SECONDS)
-            await self._plain.changed()
-
-    def _lacks_now(self) -> tuple[str, ...]:
-        return (*self._networks.lacks(), *self._refusals.lacks())
-
-    def _describe_now(self) -> None:
-        networks = self._networks
-        self._lacks = self._lacks_now()
-        self._description = resources.describe(
-            self._info,
-            self._version,
-            self._lacks,
-            networks.encryption(),
-            ipv6=networks.ipv6(),
-            ipv6_addresses=networks.ipv6_addresses(),
-            plain=self._plain.load,
-        )
+    def _described(self) -> None:
         self._name_node()
-        self._described.set()
-        self._changed.set()
         self._news.set()
 
     def _name_node(self) -> None:
         """Have templates say of this node what it is called in the cluster, which it may not call itself."""
-        said = self._description
+        said = self.description
         called = self._set.hostname if said.hostname else ""
         self._context.node = structs.replace(said, hostname=called) if called else said
 

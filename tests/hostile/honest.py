@@ -146,7 +146,7 @@ class PaperPorts:
         pass
 
 
-class PaperKeeper(NetworkReconciler):
+class PaperReconciler(NetworkReconciler):
     """The real loop over the real plan, on a `PaperHost`. `address` is the host's own."""
 
     def __init__(self, engine: Engine, node_id: str, attachments: Attachments, names: PaperNames, address: str) -> None:
@@ -172,7 +172,7 @@ class PaperKeeper(NetworkReconciler):
 
 
 class PaperPlane(DataPlane):
-    """The real data plane around a `PaperKeeper`."""
+    """The real data plane around a `PaperReconciler`."""
 
     def __init__(self, engine: Engine, node_id: str, clock: Clock, address: str, **options: Any) -> None:
         names = PaperNames()
@@ -187,7 +187,7 @@ class PaperPlane(DataPlane):
             **options,
         )
         self.names = names
-        self.reconciler = self._reconciler = PaperKeeper(engine, node_id, self._attachments, names, address)
+        self.reconciler = self._reconciler = PaperReconciler(engine, node_id, self._attachments, names, address)
 
     def hindrance(self, task: Task) -> str:
         return ""

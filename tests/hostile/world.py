@@ -321,7 +321,7 @@ def _plan_without(worker: HonestWorker, evil: Collection[str]) -> HostPlan:
     networks = {key: _network_without(each, evil) for key, each in world.networks.items()}
     peers = {node_id: peer for node_id, peer in world.peers.items() if node_id not in evil}
     less = replace(world, endpoints=endpoints, networks=networks, peers=peers)
-    found = plan(less, attachments.addresses, attachments.draining, reconciler._facts)
+    found = plan(less, attachments.addresses, attachments.draining, reconciler.survey.facts)
     return replace(found, balanced=())  # in the order in which it was told of services; the tables have all of it
 
 

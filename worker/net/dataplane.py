@@ -93,11 +93,11 @@ class DataPlane:
     def update(self, world: NetworkWorld) -> None:
         if world != self._reconciler.world:  # most news is of tasks, whose addresses are given here
             self._reconciler.world = world
-            self._reconciler.note()
+            self._reconciler.passes.note()
 
     def reserve(self, holder: str, addresses: Mapping[str, str]) -> None:
         self._attachments.reserve(holder, {network_id: address(text) for network_id, text in addresses.items()})
-        self._reconciler.note()
+        self._reconciler.passes.note()
 
     async def attach(self, task: Task) -> Attachment:
         for config in task.spec.networks:
@@ -110,7 +110,7 @@ class DataPlane:
                 await self._reconciler.surveyed.wait()
                 self._dns.admit(task)
                 await self._give_addresses(task)
-                await self._reconciler.in_line()
+                await self._reconciler.passes.in_line()
         except TimeoutError:
             why = self.hindrance(task)
             raise Unavailable(f"the host's network is not ready after {ATTACH_SECONDS:.0f} s: {why}") from None
@@ -133,7 +133,7 @@ class DataPlane:
     async def started(self, task: Task, container: Container) -> None:  # noqa: ARG002 - it is connected already
         if task.id in self._attachments.draining:
             self._attachments.draining.discard(task.id)
-            self._reconciler.note()
+            self._reconciler.passes.note()
 
     async def silent_ports(self, task: Task, container: Container) -> tuple[int, ...]:
         wanted = {port.target_port for port in task.ports if port.protocol == "tcp"}
@@ -150,10 +150,10 @@ class DataPlane:
         if not self._attachments.of(task.id):
             return
         self._attachments.draining.add(task.id)
-        self._reconciler.note()
+        self._reconciler.passes.note()
         try:
             async with asyncio.timeout(UNDRAINED_SECONDS):
-                await self._reconciler.ruled()
+                await self._reconciler.passes.ruled()
         except TimeoutError:
             _log.warning(
                 "task %s stops while rules of this host may still lead to it: %s", task.name, self._reconciler.trouble
@@ -166,12 +166,12 @@ class DataPlane:
                 _log.info("task %s stops although no manager confirms that the other hosts know", task.name)
 
     async def in_line(self) -> None:
-        await self._reconciler.ruled()
+        await self._reconciler.passes.ruled()
 
     async def release(self, task_id: str) -> None:
         self._dns.release(task_id)
         if self._attachments.release(task_id):
-            self._reconciler.note()
+            self._reconciler.passes.note()
 
     async def remove_all(self) -> None:
         async with Kernel() as kernel:
@@ -179,10 +179,10 @@ class DataPlane:
         self._dns.remove_all()
 
     def lacks(self) -> Collection[str]:
-        topology = self._topology
+        topology, refusal = self._topology, self._reconciler.survey.ipv6_refusal
         return (
             *self._encryption.lacks,
-            *([f"containers have no IPv6: {self._reconciler.ipv6_refusal}"] if self._reconciler.ipv6_refusal else ()),
+            *([f"containers have no IPv6: {refusal}"] if refusal else ()),
             *(topology.problems.values() if topology is not None else ()),
             *self._dns.lacks(),
             *self._reconciler.connections.lacks(),
@@ -194,10 +194,10 @@ class DataPlane:
         return self._encryption.kind
 
     async def looked(self) -> None:
-        await self._reconciler.next_pass()
+        await self._reconciler.passes.next()
 
     def ipv6(self) -> bool:
-        return not self._reconciler.ipv6_refusal
+        return not self._reconciler.survey.ipv6_refusal
 
     def ipv6_addresses(self) -> Collection[str]:
         return host_facts.ipv6_addresses()
@@ -237,7 +237,7 @@ class DataPlane:
         while True:
             wanted, topology = self._wanted(task), self._topology
             if topology is None or not _is_ready(topology, wanted):
-                await self._reconciler.next_pass()
+                await self._reconciler.passes.next()
                 continue
             wait = self._attachments.take(task.id, wanted)
             if not wait:
@@ -245,7 +245,7 @@ class DataPlane:
                     given = self._attachments.of(task.id)[MESH]
                     assert isinstance(given, IPv4Address), "the others of its part are in use"
                     self._attachments.hold(task.id, MESH6, with_ipv4(topology.mesh6, given))
-                self._reconciler.note()
+                self._reconciler.passes.note()
                 return
             await asyncio.sleep(wait)
 
@@ -291,7 +291,7 @@ class DataPlane:
         with suppress(Unusable):
             if GATEWAY_NETWORK in container.addresses6:
                 self._attachments.hold(task_id, MESH6, address6(container.addresses6[GATEWAY_NETWORK]))
-        self._reconciler.note()
+        self._reconciler.passes.note()
 
     async def _survey(self) -> None:
         """Learn which addresses containers have from before, so that nobody gets one of them."""

@@ -20,20 +20,19 @@ from worker.intake.world import NetworkWorld
 from worker.interfaces import Engine
 from worker.net.apply import conntrack
 from worker.net.apply.host import Host
-from worker.net.apply.netlink import Kernel, Seen
+from worker.net.apply.netlink import Kernel
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.passes import Passes
 from worker.net.plan.host_plan import HostPlan, Memory, plan
 from worker.net.plan.service_rules import published_ports
-from worker.net.plan.topology import HostFacts
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
-from worker.net.watch import facts as host_facts
+from worker.net.survey import HostSurvey
 from worker.net.watch.changes import HostChange, LinkWatch, RuleWatch
 from worker.net.watch.connections import Connections
 from worker.net.watch.firewall import Firewall
 
-COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
 CHECK_SECONDS = 1.0
 
@@ -41,12 +40,10 @@ _log = logging.getLogger(__name__)
 
 
 class NetworkReconciler:
-    """Keeps a host in line with `world` and `attachments`; `note` tells it that one of them has changed.
+    """Keeps a host in line with `world` and `attachments`; `passes.note` tells it that one of them has changed.
 
     originals: the file for what leaving must undo.
-    advertised: the address that the operator gave for this host, or empty.
-    encryption: what carries encrypted networks here, empty where nothing does.
-    ipv6_refusal: why containers have no IPv6 here, empty if they have.
+    advertised, encryption: as in `HostSurvey`.
     plan: the newest one; `trouble`: why the host is not like it, empty when it is.
     """
 
@@ -64,32 +61,23 @@ class NetworkReconciler:
         self.world = NetworkWorld()
         self.plan: HostPlan | None = None
         self.trouble = ""
+        self.passes = Passes()
         self._relay = LoopbackRelay()
         self.ports = PortReservations(self._relay)
-        self.ipv6_refusal = host_facts.ipv6_refusal()
         self.connections = Connections()
         self.firewall = Firewall()
         self.surveyed = asyncio.Event()
         self._engine = engine
         self._node_id = identifier(node_id)
+        self.survey = HostSurvey(self._node_id, advertised, encryption)
         self._originals = originals
         self._attachments = attachments
         self._dns = dns
-        self._advertised = advertised
         self._encryption = encryption
-        self._facts = HostFacts(node_id=self._node_id)
         self._memory = Memory()
-        self._peers: object = None
-        self._seen = Seen()
-        self._look = True
         self._unclean = True
         self._forgotten_cut = False
         self._applying = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._version = 0
-        self._settled = -1
-        self._ruled = -1
-        self._news = asyncio.Condition()
 
     async def run(self) -> None:
         """Keep the host as planned until cancelled; then it stays as it is."""
@@ -102,7 +90,7 @@ class NetworkReconciler:
                 host.tables.process,
             )
             links = LinkWatch(
-                lambda port, bridge: host.port_added(port, bridge, self._seen),
+                lambda port, bridge: host.port_added(port, bridge, self.survey.seen),
                 host.hairpin_lost,
                 self._links_changed(host),
             )
@@ -117,40 +105,12 @@ class NetworkReconciler:
                 self.ports.close()
                 host.tables.close()
 
-    def note(self) -> None:
-        """Take note that the host may not be as planned."""
-        self._version += 1
-        self._changed.set()
-
-    async def in_line(self) -> None:
-        """Wait until what was noted up to now is done."""
-        version = self._version
-        async with self._news:
-            await self._news.wait_for(lambda: self._settled >= version)
-
-    async def ruled(self) -> None:
-        """Wait until the rules are as noted up to now, even if something else cannot be as planned yet.
-
-        So a task that is to stop does not wait for a network that waits for the task's own to be free.
-        """
-        version = self._version
-        async with self._news:
-            await self._news.wait_for(lambda: self._ruled >= version)
-
-    async def next_pass(self) -> None:
-        """Wait until the host was planned or checked once more."""
-        async with self._news:
-            await self._news.wait()
-
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     async def _keep(self, host: Host, kernel: Kernel) -> None:
         while True:
-            await self._changed.wait()
-            await asyncio.sleep(COALESCE_SECONDS)
-            self._changed.clear()
-            version = self._version
-            host.has_rules = False
+            number = await self.passes.begin()
+            host.has_rules = settled = False
             try:
                 await self._pass(host, kernel)
             except SwarmError as error:
@@ -161,24 +121,20 @@ class NetworkReconciler:
                 _log.exception("unexpected error with the host's network: trying again later")
                 self._try_again(f"internal error of the worker: {error!r}", PAUSE_SECONDS)
             else:
-                self.trouble = ""
-                self._settled = self._ruled = version
-            if host.has_rules:
-                self._ruled = version
-            async with self._news:
-                self._news.notify_all()
+                self.trouble, settled = "", True
+            await self.passes.end(number, settled=settled, ruled=host.has_rules)
 
     def _try_again(self, why: str, after: float) -> None:
         """Go over the whole host again in so many seconds, or with the next note."""
         self.trouble = why
-        self._look = True
-        asyncio.get_running_loop().call_later(after, self._changed.set)
+        self.survey.expire()
+        self.passes.again_in(after)
 
     async def _pass(self, host: Host, kernel: Kernel) -> None:
         """Plan and apply once."""
-        seen = await self._see(host, kernel)
+        seen = await self.survey.take(host, kernel, self.world)
         self.ports.keep(set(published_ports(self.world.endpoints.values())) if self.world.node_number else ())
-        facts = replace(self._facts, held=self.ports.held)
+        facts = replace(self.survey.facts, held=self.ports.held)
         attachments = self._attachments
         new = plan(self.world, attachments.addresses, attachments.draining, facts, self._memory)
         old, self.plan = self.plan, new
@@ -193,21 +149,6 @@ class NetworkReconciler:
             if seen is not None:
                 await host.set_hairpins(seen)
 
-    async def _see(self, host: Host, kernel: Kernel) -> Seen | None:
-        """Look at the host, if it may have changed since the last time."""
-        if not self._look and self.world.peers is self._peers:
-            return None
-        self._look, self._peers = False, self.world.peers
-        seen = await kernel.look()
-        await host.wireguard.look(seen.links)
-        peers, before = self.world.peers.values(), self._facts.address
-        found = host_facts.facts(self._node_id, seen, peers, self._advertised, before)
-        self._facts = replace(found, encrypts=bool(self._encryption), answered=host.wireguard.answered)
-        self.ipv6_refusal = host_facts.ipv6_refusal(found.mtu) or host.ipv6_refusal
-        self._facts = replace(self._facts, ipv6=not self.ipv6_refusal)
-        self._seen = seen
-        return seen
-
     async def _check(self, host: Host) -> None:
         """Look regularly at what nobody tells of."""
         while True:
@@ -217,15 +158,14 @@ class NetworkReconciler:
                 await self._tidy(host)
                 await self._cut_forgotten()
                 if await host.encryption_changed():
-                    self._look = True
-                    self.note()
+                    self.survey.expire()
+                    self.passes.note()
             self._dns.check()
             self.connections.check()
             self._check_firewall()
             if self.ports.held:
-                self.note()
-            async with self._news:
-                self._news.notify_all()
+                self.passes.note()
+            await self.passes.tell()
 
     def _check_firewall(self) -> None:
         topology = self.plan.topology if self.plan is not None else None
@@ -243,7 +183,7 @@ class NetworkReconciler:
     async def _cut_forgotten(self) -> None:
         """Cut, once, what goes to containers that ended while no agent was here; of later ones the plans tell."""
         topology = self.plan.topology if self.plan is not None else None
-        if self._forgotten_cut or topology is None or not topology.number or self._settled < self._version:
+        if self._forgotten_cut or topology is None or not topology.number or not self.passes.up_to_date:
             return
         if topology.keys is None or not self.surveyed.is_set():
             return  # until then nobody can tell them from those that the world of before the restart lacks
@@ -261,7 +201,7 @@ class NetworkReconciler:
             if what:
                 _log.warning(what)
             lost()
-            self.note()
+            self.passes.note()
 
         return note
 
@@ -270,8 +210,8 @@ class NetworkReconciler:
             _log.debug("checking the host's network: %s", change.text)
             if change.gone:
                 host.networks_lost()
-            self._look = True
-            self.note()
+            self.survey.expire()
+            self.passes.note()
 
         return note
 

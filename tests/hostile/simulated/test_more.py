@@ -291,15 +291,15 @@ async def _toggles() -> None:
 
 
 def _count_plans(worker: Any) -> Any:
-    """Count the passes of a worker's keeper from now on."""
-    reconciler, begun = worker.plane.reconciler, [0]
-    note = reconciler.note
+    """Count what a worker's network reconciler is told from now on."""
+    passes, begun = worker.plane.reconciler.passes, [0]
+    note = passes.note
 
     def counted() -> None:
         begun[0] += 1
         note()
 
-    reconciler.note = counted
+    passes.note = counted
     return lambda: begun[0]
 
 

@@ -15,8 +15,9 @@ from tests.fakes.virtual_loop import run_virtual
 from tests.unit.worker.net.worlds import RED, network, world
 from worker.net.attachments import Attachments
 from worker.net.dns.service import ClusterDns
+from worker.net.passes import COALESCE_SECONDS
 from worker.net.plan.host_plan import HostPlan
-from worker.net.reconciler import CHECK_SECONDS, COALESCE_SECONDS, RETRY_SECONDS, NetworkReconciler
+from worker.net.reconciler import CHECK_SECONDS, RETRY_SECONDS, NetworkReconciler
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,10 @@ def test_a_pass_that_fails_is_tried_again_and_says_why(
         )
         monkeypatch.setattr(reconciler, "_pass", fail_once)
         keeping = asyncio.create_task(reconciler._keep(SimpleNamespace(has_rules=False), None))  # type: ignore[arg-type]
-        reconciler.note()
-        await reconciler.next_pass()
+        reconciler.passes.note()
+        await reconciler.passes.next()
         assert reconciler.trouble == trouble
-        await reconciler.in_line()
+        await reconciler.passes.in_line()
         assert reconciler.trouble == ""
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
@@ -89,8 +90,8 @@ def test_a_network_that_becomes_unused_during_a_check_is_removed(tmp_path: Path,
         reconciler = NetworkReconciler(
             FakeEngine(), "node1", tmp_path / "n", Attachments(SystemClock()), dns, advertised="", encryption=""
         )
-        for step in ("_see", "_cut_forgotten"):
-            monkeypatch.setattr(reconciler, step, nothing)
+        monkeypatch.setattr(reconciler.survey, "take", nothing)
+        monkeypatch.setattr(reconciler, "_cut_forgotten", nothing)
         monkeypatch.setattr(reconciler, "_check_firewall", lambda: None)
         monkeypatch.setattr(reconciler.connections, "check", lambda: None)
         reconciler.surveyed.set()

@@ -101,11 +101,11 @@ async def test_connections_are_cut_once_manager_and_engine_reported(tmp_path: Pa
     )
     attachments.hold("guest", "blue", "10.240.2.7")
     web = endpoint(backend(3, node=2))  # 10.1.17.3
-    reconciler.note()
 
     async def look(keys: tuple[()] | None, *, settled: bool = True) -> None:
         reconciler.plan = plan(world(web, tunnel_keys=keys), (), (), facts())
-        reconciler._settled = reconciler._version if settled else -1
+        reconciler.passes.note()
+        await reconciler.passes.end(await reconciler.passes.begin(), settled=settled, ruled=False)
         await reconciler._cut_forgotten()
 
     await look(())  # the engine has not said which containers there are

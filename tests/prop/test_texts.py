@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from common.spec.gotemplate import Template, TemplateError
 from manager.cli.format.inspection import indent
 from manager.cli.format.tables import align
-from tests.unit.worker.tasks.test_runner_context import ERR
-from worker.tasks import runner_context
+from tests.unit.worker.tasks.plan.test_log_tail import ERR
+from worker.tasks.plan import log_tail
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -49,6 +49,6 @@ def test_any_text_renders_or_is_refused_with_our_error(text):
 
 @given(st.binary(max_size=3000), st.integers(1, 20))
 def test_whatever_was_written_the_error_is_short_and_printable(logs: bytes, lines: int) -> None:
-    told = runner_context.with_log_tail(ERR, logs, lines)
+    told = log_tail.with_log_tail(ERR, logs, lines)
     assert told.isprintable()
-    assert len(told.encode()) <= len(ERR) + 2 + runner_context.LONGEST
+    assert len(told.encode()) <= len(ERR) + 2 + log_tail.LONGEST

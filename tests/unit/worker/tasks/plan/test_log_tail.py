@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from common.model.task import Task
-from worker.tasks import runner_context
+from worker.tasks.plan import log_tail
 
 ERR = "task: non-zero exit (1)"
 
@@ -26,10 +26,10 @@ def frame(text: bytes, stream: int = 1) -> bytes:
     ],
 )
 def test_the_error_has_the_last_lines_as_printable_text(logs: bytes, err: str) -> None:
-    assert runner_context.with_log_tail(ERR, logs, 3) == err
+    assert log_tail.with_log_tail(ERR, logs, 3) == err
 
 
 def test_how_many_lines_is_the_services_word() -> None:
-    assert runner_context.log_tail_lines(Task()) == runner_context.LINES
-    assert runner_context.log_tail_lines(Task(labels={runner_context.LABEL: "0"})) == 0
-    assert runner_context.log_tail_lines(Task(labels={runner_context.LABEL: "7"})) == 7
+    assert log_tail.log_tail_lines(Task()) == log_tail.LINES
+    assert log_tail.log_tail_lines(Task(labels={log_tail.LABEL: "0"})) == 0
+    assert log_tail.log_tail_lines(Task(labels={log_tail.LABEL: "7"})) == 7

@@ -86,7 +86,7 @@ def test_a_container_that_we_remove_ourselves_leaves_no_doubt():
     assert watching.stale
 
 
-async def test_an_event_that_overtakes_the_answer_asks_for_another_look():
+async def test_an_event_during_a_look_asks_for_another_look():
     engine = Engine(RUNS)
     watching, run, _ = watch(RUNS, engine)
     engine.meanwhile = lambda: watching.observe(event("kill", signal=9))

@@ -139,6 +139,17 @@ class ServiceMode(Model):
     global_job: GlobalJob | None = None
 
     @property
+    def name(self) -> str:
+        """The mode in Docker's words; empty where none is set."""
+        names = {
+            "replicated": self.replicated,
+            "global": self.global_,
+            "replicated-job": self.replicated_job,
+            "global-job": self.global_job,
+        }
+        return next((name for name, mode in names.items() if mode is not None), "")
+
+    @property
     def is_job(self) -> bool:
         """Whether its tasks are to complete."""
         return self.replicated_job is not None or self.global_job is not None

@@ -15,6 +15,7 @@ from common.errors import SwarmError
 from common.ids import new_id
 from manager.api import files, refused, swarm, system, volumes
 from manager.api.access import certificates
+from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, object_of
 from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
@@ -42,6 +43,9 @@ from manager.api.networks import connect, encrypted
 from manager.api.networks import routes as networks
 from manager.api.nodes import rebalance
 from manager.api.nodes import routes as nodes
+from manager.api.overview import routes as overview
+from manager.api.overview.feed import Feed
+from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.api.router import Match, Router
 from manager.api.services import rollouts, stacks, tasks
@@ -62,6 +66,7 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (
     system,
     swarm,
+    overview,
     certificates,
     nodes,
     services,
@@ -120,6 +125,7 @@ class Api:
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
+        observer = Observer(store, clock)
         self.context = Context(
             store=store,
             clock=clock,
@@ -136,6 +142,8 @@ class Api:
             containers=ContainerIndex(),
             measurements=measurements or Measurements(store.view, clock),
             refusals=refusals or Refusals(),
+            overview=observer,
+            feed=Feed(observer, store, clock),
             answers=self._memory.lease(),
         )
 
@@ -145,6 +153,8 @@ class Api:
         presence = self.context.presence.run(self.context.store)
         self._followers.append(self._tasks.create_task(events, name="api-events"))
         self._followers.append(self._tasks.create_task(presence, name="api-presence"))
+        self._followers.append(self._tasks.create_task(self.context.overview.run(), name="api-overview"))
+        self._followers.append(self._tasks.create_task(self.context.feed.run(), name="api-feed"))
         return self
 
     async def __aexit__(
@@ -158,6 +168,7 @@ class Api:
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""
         self.context.events.end()
+        self.context.feed.end()
 
     def is_raw(self, call: Call) -> bool:
         """Whether the request's body must not be read before it is answered."""
@@ -204,7 +215,9 @@ class Api:
     async def _handle(self, match: Match, call: Call, lease: Lease) -> Reply:
         if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
-        context, call = replace(self.context, answers=lease), call.matched(match.params, match.version)
+        acting = ActingStore(self.context.store, call.caller.name)
+        context = replace(self.context, answers=lease, store=acting)
+        call = call.matched(match.params, match.version)
         if call.caller.forbidden:
             context = restrict_context(context, call.caller)
             call = await check_request(context, match, call)

@@ -22,6 +22,7 @@ Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 Filters: TypeAlias = Mapping[str, frozenset[str]]
 
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 _FALSE = {"", "0", "no", "false", "none"}
 _UNSIGNED = re.compile(r"[0-9]{1,20}")
 _AGO = re.compile(r"[0-9][0-9.hmsuµn]{0,40}")

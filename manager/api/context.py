@@ -13,6 +13,8 @@ from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
 from manager.api.host import Host
 from manager.api.http.answer_memory import Lease
+from manager.api.overview.feed import Feed
+from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
@@ -56,4 +58,6 @@ class Context:
     containers: ContainerIndex
     measurements: Measurements
     refusals: Refusals
+    overview: Observer
+    feed: Feed
     answers: Lease

@@ -57,6 +57,14 @@ class Filter:
         return f"{text}: {named}" if named else text
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A filter and the nodes that it refuses."""
+
+    filter: Filter
+    nodes: tuple[NodeLoad, ...]
+
+
 @dataclass(slots=True)
 class Pipeline:
     """The filters of a group of tasks: `fixed` ask the node's record alone, `changing` its load.
@@ -99,16 +107,20 @@ class Pipeline:
         """Whether a node that takes tasks takes one of these now."""
         return self.suits(load) and self.has_room(load)
 
-    def explain(self, nodes: Iterable[NodeLoad]) -> str:
-        """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
+    def refusals(self, nodes: Iterable[NodeLoad]) -> list[Refusal]:
+        """Say which filter refuses each of `nodes`, the first that does; those that refuse most come first."""
         every = (_AGENT, _READY, *self.fixed, *self.changing)
         refused: dict[Filter, list[NodeLoad]] = {each: [] for each in every}
         for load in nodes:
             refusal = next((each for each in every if not each.accepts(load)), None) if load.node else None
             if refusal is not None:
                 refused[refusal].append(load)
-        told = sorted((pair for pair in refused.items() if pair[1]), key=lambda pair: -len(pair[1]))
-        return "; ".join(each.explain(loads) for each, loads in told)
+        told = [Refusal(each, tuple(loads)) for each, loads in refused.items() if loads]
+        return sorted(told, key=lambda each: -len(each.nodes))
+
+    def explain(self, nodes: Iterable[NodeLoad]) -> str:
+        """Word why none of `nodes` takes a task of these: every filter and how many nodes it refused, most first."""
+        return "; ".join(each.filter.explain(each.nodes) for each in self.refusals(nodes))
 
 
 def pipeline(task: Task, view: View, load: ClusterLoad) -> Pipeline:

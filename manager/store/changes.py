@@ -43,7 +43,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """All changes of one transaction, in order, under one version index. The backend stores it whole or not at all."""
+    """All changes of one transaction, in order, under one version index. The backend stores it whole or not at all.
+
+    `by` is the name of the client that asked for it, empty where none did; it is for those who watch, and not stored.
+    """
 
     index: int
     changes: tuple[Change, ...]
+    by: str = ""

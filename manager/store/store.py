@@ -40,7 +40,7 @@ class Records(Protocol):
     @property
     def index(self) -> int: ...
 
-    async def update(self, fn: Callable[[Transaction], R]) -> R: ...
+    async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R: ...
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R: ...
 
@@ -48,12 +48,13 @@ class Records(Protocol):
 
 
 class _Job:
-    """A transaction's function, and the future of its caller."""
+    """A transaction's function, who asks for it, and the future of its caller."""
 
-    __slots__ = ("fn", "future", "result")
+    __slots__ = ("by", "fn", "future", "result")
 
-    def __init__(self, fn: Callable[[Transaction], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, fn: Callable[[Transaction], Any], by: str, future: asyncio.Future[Any]) -> None:
         self.fn = fn
+        self.by = by
         self.future = future
         self.result: Any = None
 
@@ -118,10 +119,11 @@ class Store:
     ) -> None:
         await self.close()
 
-    async def update(self, fn: Callable[[Transaction], R]) -> R:
+    async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
         """Run `fn` in a transaction and return its result once the changes are durable.
 
-        `fn` must not await. What it raises reaches the caller, and nothing that it did is kept.
+        `fn` must not await. What it raises reaches the caller, and nothing that it did is kept. Watchers hear who asked
+        for it, `by`.
 
         Raises:
             Unavailable: the backend did not take the changes, or the store is closed.
@@ -131,7 +133,7 @@ class Store:
             if self._writer is None or self._writer.done():
                 raise Unavailable("the manager's store is not open: it is starting or stopping, try again")
             future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self._jobs.put_nowait(_Job(fn, future))
+            self._jobs.put_nowait(_Job(fn, by, future))
             return await future
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
@@ -198,7 +200,7 @@ class Store:
         except Exception as error:  # noqa: BLE001 - it is the caller's, and reaches the caller
             job.fail(error)
             return []
-        change_set = layer.change_set()
+        change_set = layer.change_set(job.by)
         if change_set.changes:
             layer.merge()
             batch.index = change_set.index

@@ -143,14 +143,14 @@ class Transaction(Tables):
         for value in decision.remove:
             self.remove(value)
 
-    def change_set(self) -> ChangeSet:
+    def change_set(self, by: str = "") -> ChangeSet:
         """Return what changed, in the order of first touch; objects made and removed here are not in it."""
         changes = []
         for (kind, object_id), old in self._touched.items():
             new = self.of(kind).get(object_id)
             if old is not None or new is not None:
                 changes.append(Change(old=old, new=new))
-        return ChangeSet(index=self.next_index, changes=tuple(changes))
+        return ChangeSet(index=self.next_index, changes=tuple(changes), by=by)
 
     def _refuse_taken_name(self, table: Any, value: StoredObject) -> None:
         noun = _UNIQUE_NAMES.get(type(value))

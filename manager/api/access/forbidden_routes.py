@@ -96,8 +96,8 @@ class LimitedStore:
     def index(self) -> int:
         return self._store.index
 
-    async def update(self, fn: Callable[[Transaction], R]) -> R:
-        return await self._store.update(lambda tx: self._checked(tx, fn))
+    async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
+        return await self._store.update(lambda tx: self._checked(tx, fn), by)
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
         return self._store.try_out(lambda tx: self._checked(tx, fn))

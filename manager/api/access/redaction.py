@@ -15,12 +15,13 @@ import msgspec
 
 from common.errors import Unavailable
 from manager.api.access.roles import Caller
-from manager.api.call import Answer, Exchange, Relay, Reply, Send, Stream
+from manager.api.call import EVENT_STREAM, Answer, Exchange, Relay, Reply, Send, Stream
 from manager.api.http import bounded_json
 from manager.api.http.answer_memory import Lease
 from manager.api.logs.stream import MULTIPLEXED, RAW
 
-_PASSED = frozenset({"text/plain", MULTIPLEXED, RAW})
+# The overview's events are made of shapes that have no place for an environment (`manager/overview`).
+_PASSED = frozenset({"text/plain", EVENT_STREAM, MULTIPLEXED, RAW})
 # Takes so many bytes more; False if there is no room.
 Room: TypeAlias = Callable[[int], bool]
 # A line that is shorter is kept in any case.

@@ -55,7 +55,7 @@ async def list_services(context: Context, call: Call) -> Reply:
             "id": lambda values: any_prefix(service.id, values),
             "name": lambda values: any_prefix(service.name, values),
             "label": lambda values: labels_match(service.spec.labels, values),
-            "mode": lambda values: _mode_name(service.spec) in values,
+            "mode": lambda values: service.spec.mode.name in values,
             "runtime": lambda values: (service.spec.task_template.runtime or "container") in values,
         }
         return not service.pending_delete and passes(filters, tests)
@@ -71,16 +71,6 @@ async def list_services(context: Context, call: Call) -> Reply:
         return 1 + (len(view.tasks.of_service(service.id)) // _TASKS_COUNTED_AT_ONCE if counted else 0)
 
     return json_list(list(view.services), keep, render, cost)
-
-
-def _mode_name(spec: ServiceSpec) -> str:
-    names = {
-        "replicated": spec.mode.replicated,
-        "global": spec.mode.global_,
-        "replicated-job": spec.mode.replicated_job,
-        "global-job": spec.mode.global_job,
-    }
-    return next((name for name, mode in names.items() if mode is not None), "")
 
 
 async def create_service(context: Context, call: Call) -> Reply:
@@ -174,7 +164,7 @@ def change_service(
     """
     if given.name != service.name:
         raise Unimplemented("renaming services is not supported")
-    if _mode_name(fill_defaults(given)) != _mode_name(service.spec):
+    if fill_defaults(given).mode.name != service.spec.mode.name:
         raise Unimplemented("service mode change is not allowed")
     return change_spec(tx, service, resolve_networks(given, tx), now, scale=scale)
 

@@ -75,6 +75,9 @@ VIEWED = r"""
 /(services|tasks)/\{id\}/logs
 /services/\{id\}/history
 /swarm/rebalance
+/swarm/overview(/(nodes|services|tasks|feed))?
+/swarm/timeline
+/tasks/\{id\}/why
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)
 /images/json

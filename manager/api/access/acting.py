@@ -1,0 +1,38 @@
+"""The store in a request's hands: what it changes is known to be the caller's, in the timeline for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from manager.store.store import Records
+from manager.store.transaction import Transaction
+from manager.store.view import View
+from manager.store.watch import DEFAULT_CAPACITY, Subscription
+
+R = TypeVar("R")
+
+
+class ActingStore:
+    """A store whose updates are asked for by one client, `by`."""
+
+    def __init__(self, store: Records, by: str) -> None:
+        self._store = store
+        self._by = by
+
+    @property
+    def view(self) -> View:
+        return self._store.view
+
+    @property
+    def index(self) -> int:
+        return self._store.index
+
+    async def update(self, fn: Callable[[Transaction], R], by: str = "") -> R:
+        return await self._store.update(fn, by or self._by)
+
+    def try_out(self, fn: Callable[[Transaction], R]) -> R:
+        return self._store.try_out(fn)
+
+    def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
+        return self._store.watch(capacity)

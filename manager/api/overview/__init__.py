@@ -1,0 +1,1 @@
+"""/swarm/overview and /swarm/timeline: what the dashboard shows, for any client."""

@@ -1,0 +1,240 @@
+"""GET /swarm/overview and below it, /swarm/timeline, /tasks/{id}/why: the cluster at a glance, for a viewer, too.
+
+No answer has the value of an environment variable; who changed what is told to operators and admins alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from common.model import Task
+from common.model.client import Role
+from common.model.naming import Model
+from manager.api.call import EVENT_STREAM, Answer, Call, Reply, Send, Stream
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.lookup import find_node, find_service, find_task
+from manager.api.overview.topics import LAST_CHANGES, parse_topics
+from manager.api.router import Route
+from manager.overview.boxes import boxes_of_node, boxes_of_service, waiting_boxes
+from manager.overview.rows import (
+    BOX_COLUMNS,
+    NodeTile,
+    ServiceRow,
+    ServiceState,
+    TaskBox,
+    node_tile,
+    service_row,
+)
+from manager.overview.summary import summarize
+from manager.overview.timeline import PEOPLE, TOPICS, Entry, Wanted, without_names
+from manager.overview.why import why
+from manager.schedule.load import ClusterLoad
+from manager.store.changes import Change
+
+T = TypeVar("T")
+
+MOST_OBJECTS = 64
+MOST_ROWS = 200
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_CHUNK = 2000
+
+
+async def overview(context: Context, call: Call) -> Reply:
+    await context.overview.ready()
+    observer = context.overview
+    changes = shown_entries(call, islice(observer.timeline.newest_first(Wanted()), LAST_CHANGES))
+    return Answer(value=summarize(observer.counters, context.store.view, changes, context.clock.now()))
+
+
+# --- nodes, services, tasks ---
+
+
+class NodeTiles(Model):
+    """The tiles of all nodes, in the order in which they joined."""
+
+    at: float
+    index: int
+    nodes: tuple[NodeTile, ...]
+
+
+async def nodes(context: Context, _: Call) -> Reply:
+    await context.overview.ready()
+    now = context.clock.now()
+    found = (node_tile(tally, now) for tally in context.overview.counters.nodes.values())
+    tiles = tuple(tile for tile in found if tile is not None)
+    return Answer(value=NodeTiles(at=round(now, 3), index=context.store.view.index, nodes=tiles))
+
+
+class ServiceRows(Model):
+    """A page of services, the worst first. `next` is the `after` of the next page, empty on the last."""
+
+    at: float
+    index: int
+    total: int
+    services: tuple[ServiceRow, ...]
+    next: str = ""
+
+
+async def services(context: Context, call: Call) -> Reply:
+    await context.overview.ready()
+    now, limit, after = context.clock.now(), number(call, "limit", MOST_ROWS), call.query.get("after", "")
+    found = (service_row(tally, now) for tally in context.overview.counters.services.values())
+    rows = sorted(_asked_for(call, (row for row in found if row is not None)), key=_place)
+    page = [row for row in rows if _place(row) > after][: limit + 1]
+    last = _place(page[limit - 1]) if len(page) > limit else ""
+    return Answer(
+        value=ServiceRows(
+            at=round(now, 3),
+            index=context.store.view.index,
+            total=len(rows),
+            services=tuple(page[:limit]),
+            next=last,
+        )
+    )
+
+
+def _place(row: ServiceRow) -> str:
+    """Return what rows are ordered by, which is where a page begins."""
+    return f"{row.state.rank} {row.name}"
+
+
+def _asked_for(call: Call, rows: Iterable[ServiceRow]) -> Iterator[ServiceRow]:
+    state, stack, text = (call.query.get(name, "") for name in ("state", "stack", "q"))
+    states = {each for each in state.split(",") if each}
+    if unknown := states - set(ServiceState):
+        raise invalid(f"state={min(unknown)[:40]!r}: expected {', '.join(ServiceState)}")
+    for row in rows:
+        if (states and row.state not in states) or (stack and row.stack != stack):
+            continue
+        if text.lower() in f"{row.name} {row.image}".lower():
+            yield row
+
+
+class TaskBoxes(Model):
+    """Boxes of tasks: rows of values, in the order of `columns`. `services` has the names of the services in them."""
+
+    at: float
+    index: int
+    columns: tuple[str, ...]
+    boxes: tuple[TaskBox, ...]
+    services: dict[str, str]
+
+
+async def tasks(context: Context, call: Call) -> Reply:
+    """Answer with the boxes of nodes, of services, or of the tasks that wait for a node."""
+    await context.overview.ready()
+    view, counters = context.store.view, context.overview.counters
+    found: list[TaskBox] = []
+    for reference in _references(call, "node"):
+        found += boxes_of_node(find_node(view, reference).id, counters, view)
+    for reference in _references(call, "service"):
+        found += boxes_of_service(find_service(view, reference).id, counters, view)
+    if call.flag("waiting"):
+        found += waiting_boxes(counters)
+    named = {box.service: view.services.get(box.service) for box in found}
+    return Answer(
+        value=TaskBoxes(
+            at=round(context.clock.now(), 3),
+            index=view.index,
+            columns=BOX_COLUMNS,
+            boxes=tuple(found),
+            services={each: service.name for each, service in named.items() if service is not None},
+        )
+    )
+
+
+def _references(call: Call, name: str) -> list[str]:
+    found = [each for each in call.query.get(name, "").split(",") if each]
+    if len(found) > MOST_OBJECTS:
+        raise invalid(f"{name} names {len(found)} objects: ask for at most {MOST_OBJECTS} at once")
+    return found
+
+
+# --- what happened, and why nothing does ---
+
+
+class TimelinePage(Model):
+    """Entries, the newest first. `next` is the `before` of the next page, 0 on the last.
+
+    The timeline is in memory: `began` (Unix seconds) is when that was begun, at the manager's start.
+    """
+
+    began: float
+    entries: tuple[Entry, ...]
+    next: int = 0
+
+
+async def timeline(context: Context, call: Call) -> Reply:
+    topic = call.query.get("topic", "")
+    if topic not in ("", PEOPLE, *TOPICS):
+        raise invalid(f"topic={topic[:40]!r}: expected {', '.join((*TOPICS, PEOPLE))}")
+    limit = number(call, "limit", MOST_ROWS)
+    wanted = Wanted(number(call, "before", 10**15, 0), call.query.get("object", ""), topic)
+    found = list(islice(context.overview.timeline.newest_first(wanted), limit + 1))
+    following = found[limit - 1].id if len(found) > limit else 0
+    entries = shown_entries(call, found[:limit])
+    page = TimelinePage(began=round(context.overview.timeline.began, 3), entries=entries, next=following)
+    return Answer(value=page)
+
+
+def shown_entries(call: Call, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return entries as their caller may see them."""
+    return tuple(entries) if sees_names(call) else tuple(map(without_names, entries))
+
+
+def sees_names(call: Call) -> bool:
+    """Whether the caller is told who changed what."""
+    return call.caller.role is not None and call.caller.role >= Role.OPERATOR
+
+
+async def task_why(context: Context, call: Call) -> Reply:
+    """Answer why a task has no node. Counting what all tasks reserve takes its time, in which others have theirs."""
+    task, load = find_task(context.store.view, call.params["id"]), ClusterLoad()
+    view = context.store.view
+    values = [value for table in (view.networks, view.nodes, view.attachments, view.tasks) for value in table]
+    for start in range(0, len(values), _CHUNK):
+        for value in values[start : start + _CHUNK]:
+            load.apply(Change(old=None, new=value))
+        await asyncio.sleep(0)
+    current = context.store.view.tasks.get(task.id)
+    return Answer(value=why(current if isinstance(current, Task) else task, context.store.view, load))
+
+
+async def feed(context: Context, call: Call) -> Reply:
+    """Answer with the events of some topics until the client leaves."""
+    await context.overview.ready()
+    topics = parse_topics(call.query.get("topics", ""), context.store.view)
+    after = call.headers.get("last-event-id", "") or call.query.get("after", "")
+
+    async def produce(send: Send) -> None:
+        with context.feed.follow(topics, after, names=sees_names(call)) as follower:
+            while data := await follower.next():
+                await send(data)
+
+    return Stream(produce, content_type=EVENT_STREAM, endless=True)
+
+
+def number(call: Call, name: str, most: int, default: int | None = None) -> int:
+    """Read a number of the query, from 1 to `most`; where it is not given, `default`, or else the most."""
+    text = call.query.get(name, "")
+    if not text:
+        return most if default is None else default
+    if _NUMBER.fullmatch(text) is None or not int(text):
+        raise invalid(f"{name}={text[:40]!r} is not a number from 1 to {most}")
+    return min(int(text), most)
+
+
+ROUTES = (
+    Route("GET", "/swarm/overview", overview, needs=Role.VIEWER),
+    Route("GET", "/swarm/overview/nodes", nodes, needs=Role.VIEWER),
+    Route("GET", "/swarm/overview/services", services, needs=Role.VIEWER),
+    Route("GET", "/swarm/overview/tasks", tasks, needs=Role.VIEWER),
+    Route("GET", "/swarm/overview/feed", feed, needs=Role.VIEWER),
+    Route("GET", "/swarm/timeline", timeline, needs=Role.VIEWER),
+    Route("GET", "/tasks/{id}/why", task_why, needs=Role.VIEWER),
+)

@@ -1,0 +1,283 @@
+"""Counters of the cluster's tasks by service, slot and node, changed by each of the store's changes and nothing else.
+
+Fed with every change they equal those that are built from the whole state (`tests/prop/test_overview.py`). What is
+asked of them then costs what is shown, not what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from common.model import Node, Service, StoredObject, Task, TaskState
+from common.model.update import ACTIVE, HALTED, UpdateState
+from manager.domain.reservations import reservations_of
+from manager.domain.update_status import state_of
+from manager.orchestrate.reconcile.slots import age
+from manager.overview.failures import HOUR, Failures
+from manager.overview.marks import Mark, failed, mark_of
+from manager.store.changes import Change
+from manager.store.view import View
+
+SlotKey = int | str
+"""A slot's number; of a global service, its node's id."""
+
+
+class ServiceTally:
+    """What is known of a service's tasks.
+
+    `running` are those that run and are to, `wanted` those that are to and have not ended; `newest` has the task that
+    each slot shows, and `marks` counts these. `short_since` is when the service last came to have fewer tasks than it
+    is to have (Unix seconds; 0: it has all).
+    """
+
+    __slots__ = ("failures", "marks", "newest", "running", "service", "short_since", "wanted")
+
+    def __init__(self) -> None:
+        self.service: Service | None = None
+        self.running = 0
+        self.wanted = 0
+        self.marks: dict[Mark, int] = {}
+        self.newest: dict[SlotKey, Task] = {}
+        self.failures = Failures()
+        self.short_since = 0.0
+
+    @property
+    def desired(self) -> int:
+        """How many tasks are to run: replicas, or of other modes as many as are wanted now."""
+        mode = self.service.spec.mode if self.service is not None else None
+        return self.wanted if mode is None or mode.replicated is None else mode.replicas
+
+    @property
+    def is_job(self) -> bool:
+        return self.service is not None and self.service.spec.mode.is_job
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it lacks tasks; a job's come and go."""
+        return self.running < self.desired and not self.is_job
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it is being removed, or is gone and its tasks are not yet."""
+        return self.service is None or self.service.pending_delete
+
+    def count(self, task: Task, by: int) -> None:
+        if task.live:
+            self.wanted += by
+            self.running += by if task.status.state is TaskState.RUNNING else 0
+
+
+class NodeTally:
+    """What is known of a node's tasks: `marks` of those that are placed there, and of what last ended in a slot.
+
+    `cpu` (billionths of a core) and `memory` (bytes) are what the placed ones reserve. `since` is when the node came to
+    its present state.
+    """
+
+    __slots__ = ("cpu", "failures", "marks", "memory", "node", "since")
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+        self.marks: dict[Mark, int] = {}
+        self.cpu = 0
+        self.memory = 0
+        self.failures = Failures()
+        self.since = 0.0
+
+    def count(self, task: Task, by: int) -> None:
+        add(self.marks, mark_of(task), by)
+        if task.spec.resources is not None:
+            reserved = reservations_of(task)
+            self.cpu += by * reserved.nano_cpus
+            self.memory += by * reserved.memory_bytes
+
+
+def add(marks: dict[Mark, int], mark: Mark, by: int) -> None:
+    """Count a mark; marks that nothing has are not kept."""
+    count = marks.get(mark, 0) + by
+    if count:
+        marks[mark] = count
+    else:
+        marks.pop(mark, None)
+
+
+class Counters:
+    """All of it. `states` counts every task by its observed state.
+
+    `suspects` are the services that may be in trouble: short of tasks, with failures in the last hour, with an update.
+    `unready` are the nodes that are not ready. `touched_services` and `touched_nodes` collect whose tallies changed,
+    for whoever empties them.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._heard = True
+        self.services: dict[str, ServiceTally] = {}
+        self.nodes: dict[str, NodeTally] = {}
+        self.states: dict[TaskState, int] = {}
+        self.suspects: dict[str, None] = {}
+        self.unready: dict[str, None] = {}
+        self.touched_services: dict[str, None] = {}
+        self.touched_nodes: dict[str, None] = {}
+        self._apply: dict[type[StoredObject], Callable[[Change, float], None]] = {
+            Task: self._task,
+            Service: self._service,
+            Node: self._node,
+        }
+
+    def apply(self, change: Change, now: float) -> None:
+        """Take in a change, as it was stored; `now` is the time for objects that are gone."""
+        kind = type(change.current)
+        if kind in self._apply:
+            self._apply[kind](change, now)
+
+    def begin(self, values: Collection[StoredObject]) -> None:
+        """Take in objects that were there before. What failed lately is known then, but was counted by another."""
+        self._heard = False
+        for value in values:
+            self.apply(Change(old=None, new=value), value.updated_at)
+        self._heard = True
+
+    def refresh(self) -> None:
+        """Have those looked at again of which something changes by time alone."""
+        self.touched_services.update(self.suspects)
+        self.touched_nodes.update((node_id, None) for node_id, tally in self.nodes.items() if tally.failures.last)
+
+    def settle(self, now: float) -> None:
+        """Forget the suspicion of services of which nothing is left to suspect."""
+        for service_id in [each for each in self.suspects if not self._suspicious(each, now)]:
+            del self.suspects[service_id]
+
+    def _suspicious(self, service_id: str, now: float) -> bool:
+        tally = self.services.get(service_id)
+        if tally is None:
+            return False
+        in_update = tally.service is not None and state_of(tally.service) in (
+            *ACTIVE,
+            *HALTED,
+            UpdateState.ROLLBACK_COMPLETED,
+        )
+        short = bool(tally.short_since) or Mark.FAILED in tally.marks
+        return in_update or short or bool(tally.failures.since(now - HOUR))
+
+    # --- tasks ---
+
+    def _task(self, change: Change, now: float) -> None:
+        old, new = change.old, change.new
+        assert isinstance(old, Task | None)
+        assert isinstance(new, Task | None)
+        task = new if new is not None else old
+        assert task is not None
+        tally = self._tally(task.service_id)
+        for value, by in ((old, -1), (new, 1)):
+            if value is not None:
+                self._count_state(value.status.state, by)
+                tally.count(value, by)
+                if value.placed:
+                    self._on_node(value.node_id).count(value, by)
+        self._show(tally, old, new)
+        at = new.updated_at if new is not None else now
+        if new is not None and failed(old, new):
+            self._failed(tally, new, at)
+        self._weigh(task.service_id, tally, at)
+
+    def _failed(self, tally: ServiceTally, task: Task, at: float) -> None:
+        tally.failures.add(task, at, heard=self._heard)
+        if task.node_id:
+            self._on_node(task.node_id).failures.add(task, at, heard=self._heard)
+
+    def _count_state(self, state: TaskState, by: int) -> None:
+        count = self.states.get(state, 0) + by
+        if count:
+            self.states[state] = count
+        else:
+            self.states.pop(state, None)
+
+    def _show(self, tally: ServiceTally, old: Task | None, new: Task | None) -> None:
+        """Let a slot show its newest task that is not on its way out."""
+        task = new if new is not None else old
+        assert task is not None
+        slot: SlotKey = task.slot or task.node_id
+        shown = tally.newest.get(slot)
+        if new is not None and new.desired_state < TaskState.REMOVE:
+            if (
+                shown is None
+                or (shown.id != new.id and age(shown) < age(new))
+                or (shown.id == new.id and shown.version.index < new.version.index)
+            ):
+                self._swap(tally, slot, shown, new)
+        elif shown is not None and shown.id == task.id:
+            self._swap(tally, slot, shown, self._newest(task))
+
+    def _newest(self, gone: Task) -> Task | None:
+        """Look for what a slot shows when its newest task goes; the view may be ahead of the changes."""
+        there = self._view.tasks.in_slot(gone.service_id, gone.slot, "" if gone.slot else gone.node_id)
+        left = [task for task in there if task.desired_state < TaskState.REMOVE and task.id != gone.id]
+        return max(left, key=age, default=None)
+
+    def _swap(self, tally: ServiceTally, slot: SlotKey, shown: Task | None, instead: Task | None) -> None:
+        for task, by in ((shown, -1), (instead, 1)):
+            if task is not None:
+                mark = mark_of(task)
+                add(tally.marks, mark, by)
+                if task.node_id and task.status.state.terminal:
+                    add(self._on_node(task.node_id).marks, mark, by)
+        if instead is None:
+            tally.newest.pop(slot, None)
+        else:
+            tally.newest[slot] = instead
+
+    def _tally(self, service_id: str) -> ServiceTally:
+        self.touched_services[service_id] = None
+        tally = self.services.get(service_id)
+        if tally is None:
+            tally = self.services[service_id] = ServiceTally()
+        return tally
+
+    def _on_node(self, node_id: str) -> NodeTally:
+        self.touched_nodes[node_id] = None
+        tally = self.nodes.get(node_id)
+        if tally is None:
+            tally = self.nodes[node_id] = NodeTally()
+        return tally
+
+    def _weigh(self, service_id: str, tally: ServiceTally, at: float) -> None:
+        """Note since when a service is short of tasks, and what there may be to say of it."""
+        if tally.service is None:
+            if not tally.newest and not tally.wanted:
+                del self.services[service_id]
+            return
+        if not tally.is_short or tally.service.pending_delete:
+            tally.short_since = 0.0
+        elif not tally.short_since:
+            tally.short_since = at
+        if tally.short_since or tally.failures.last is not None or tally.service.update_status is not None:
+            self.suspects[service_id] = None
+
+    # --- services and nodes ---
+
+    def _service(self, change: Change, now: float) -> None:
+        assert isinstance(change.new, Service | None)
+        service_id = change.current.id
+        tally = self._tally(service_id)
+        tally.service = change.new
+        self._weigh(service_id, tally, change.new.updated_at if change.new is not None else now)
+
+    def _node(self, change: Change, _: float) -> None:
+        old, new = change.old, change.new
+        assert isinstance(old, Node | None)
+        assert isinstance(new, Node | None)
+        node_id = change.current.id
+        tally = self._on_node(node_id)
+        tally.node = new
+        if new is None:
+            self.unready.pop(node_id, None)
+            if not tally.marks:
+                del self.nodes[node_id]
+            return
+        if old is None or old.status.state != new.status.state:
+            tally.since = new.updated_at
+        if new.status.state == "ready":
+            self.unready.pop(node_id, None)
+        else:
+            self.unready[node_id] = None

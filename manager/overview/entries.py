@@ -1,0 +1,228 @@
+"""Entries of the timeline made of the store's changes. Pure. No entry has the value of an environment variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from common.model import Config, Network, Node, Secret, Service, StoredObject, Task, TaskState
+from common.model.update import ACTIVE, HALTED, UpdateState
+from manager.domain.update_message import message
+from manager.domain.update_status import state_of
+from manager.overview.marks import failed
+from manager.overview.rows import LONGEST_ERROR, stack_of
+from manager.overview.spec_changes import spec_changes
+from manager.overview.timeline import Entry, Kind, Level, Named
+from manager.store.changes import Change
+from manager.store.view import View
+
+_NOUNS: dict[type[StoredObject], str] = {Config: "config", Network: "network", Secret: "secret"}
+
+
+def entries_of(change: Change, view: View, now: float, by: str = "") -> Iterator[Entry]:
+    """Yield what a change is to whoever asks what happened; nothing for inner bookkeeping.
+
+    `by` is who asked for the transaction, `now` the time of what is gone. Names are looked up in `view`.
+    """
+    maker = _MAKERS.get(type(change.current))
+    if maker is None:
+        return
+    at = change.new.updated_at if change.new is not None else now
+    yield from maker(change, view, at, by)
+
+
+# --- tasks ---
+
+
+def _of_task(change: Change, view: View, at: float, _: str) -> Iterator[Entry]:
+    old, new = change.old, change.new
+    assert isinstance(old, Task | None)
+    if not isinstance(new, Task):
+        return
+    if failed(old, new):
+        where = f" on {node_name(view, new.node_id)}" if new.node_id else ""
+        verb = "was rejected" if new.status.state is TaskState.REJECTED else "failed"
+        text = f"{task_name(view, new)} {verb}{where}{_because(new)}"
+        yield Entry(
+            at=at, kind=Kind.TASK_FAILED, level=Level.ERROR, text=text, object=named(new), related=_around(view, new)
+        )
+    elif new.finds_no_node and (old is None or not old.finds_no_node):
+        text = f"{task_name(view, new)} waits: {new.status.err[:LONGEST_ERROR]}"
+        yield Entry(
+            at=at, kind=Kind.TASK_WAITS, level=Level.WARNING, text=text, object=named(new), related=_around(view, new)
+        )
+
+
+def _because(task: Task) -> str:
+    error = task.status.err or task.status.message
+    return f": {error[:LONGEST_ERROR]}" if error else ""
+
+
+def task_name(view: View, task: Task) -> str:
+    """Return the name that people know a task by: `web.3`, of a global service `web on w1`'s `web.w1`."""
+    return f"{task.service_name or task.service_id}.{task.slot or node_name(view, task.node_id)}"
+
+
+def node_name(view: View, node_id: str) -> str:
+    node = view.nodes.get(node_id)
+    return node.name if node is not None else node_id
+
+
+def _around(view: View, task: Task) -> tuple[Named, ...]:
+    """Name a task's service, its stack and its node."""
+    service, node = view.services.get(task.service_id), view.nodes.get(task.node_id)
+    found = [Named(kind="service", id=task.service_id, name=task.service_name)]
+    if service is not None:
+        found += _stack(service)
+    if node is not None:
+        found.append(named(node))
+    return tuple(found)
+
+
+def _stack(service: Service) -> Iterable[Named]:
+    stack = stack_of(service)
+    return (Named(kind="stack", name=stack),) if stack else ()
+
+
+def named(value: StoredObject) -> Named:
+    """Name an object."""
+    if isinstance(value, Task):
+        return Named(kind="task", id=value.id, name=f"{value.service_name}.{value.slot or value.node_id}")
+    kind = _NOUNS.get(type(value)) or type(value).__name__.lower()
+    return Named(kind=kind, id=value.id, name=str(getattr(value, "name", "")))
+
+
+# --- services ---
+
+
+def _of_service(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
+    old, new = change.old, change.new
+    assert isinstance(old, Service | None)
+    assert isinstance(new, Service | None)
+    current = new or old
+    assert current is not None
+
+    def entry(kind: Kind, text: str, level: Level = Level.INFO, who: str = "") -> Entry:
+        return Entry(
+            at=at, kind=kind, level=level, text=text, object=named(current), related=tuple(_stack(current)), by=who
+        )
+
+    name = current.name
+    if old is None:
+        yield entry(Kind.SERVICE_CREATED, f"{name} was created", who=by)
+    elif new is None or new.pending_delete:
+        if not old.pending_delete:
+            yield entry(Kind.SERVICE_REMOVED, f"{name} was removed", who=by)
+    else:
+        yield from _of_spec(old, new, entry, by)
+        yield from _of_update(old, new, entry, by)
+
+
+def _of_spec(old: Service, new: Service, entry: Callable[..., Entry], by: str) -> Iterator[Entry]:
+    scaled = new.autoscale_status
+    if scaled is not None and scaled != old.autoscale_status and not scaled.by_hand and scaled.message:
+        text = f"{new.name} was scaled from {scaled.previous} to {scaled.replicas}: {scaled.message}"
+        yield entry(Kind.SERVICE_SCALED, text)
+    elif old.spec != new.spec:
+        differences = "; ".join(spec_changes(old.spec, new.spec))
+        returned = state_of(new) is UpdateState.ROLLBACK_STARTED and state_of(old) is not UpdateState.ROLLBACK_STARTED
+        verb = "was rolled back" if returned else "was changed"
+        yield entry(Kind.SERVICE_CHANGED, f"{new.name} {verb}: {differences}", who=by)
+
+
+def _of_update(old: Service, new: Service, entry: Callable[..., Entry], by: str) -> Iterator[Entry]:
+    before, now = state_of(old), state_of(new)
+    status = new.update_status
+    if status is None or before is now:
+        return
+    text = f"{new.name}: {message(status)}"
+    match now:
+        case UpdateState.ROLLBACK_STARTED:
+            yield entry(Kind.ROLLBACK_STARTED, text, Level.WARNING, by)
+        case UpdateState.UPDATING:
+            yield entry(Kind.UPDATE_STARTED, text, who=by)
+        case UpdateState.PAUSED | UpdateState.ROLLBACK_PAUSED:
+            yield entry(Kind.UPDATE_HALTED, text, Level.ERROR, by)
+        case UpdateState.COMPLETED:
+            yield entry(Kind.UPDATE_ENDED, text, Level.GOOD)
+        case UpdateState.ROLLBACK_COMPLETED:
+            yield entry(Kind.UPDATE_ENDED, text, Level.WARNING)
+        case UpdateState.NONE:
+            if before in (*ACTIVE, *HALTED):
+                yield entry(Kind.UPDATE_ENDED, f"{new.name}: the update was replaced by another change")
+
+
+# --- nodes ---
+
+
+def _of_node(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
+    old, new = change.old, change.new
+    assert isinstance(old, Node | None)
+    assert isinstance(new, Node | None)
+    current = new or old
+    assert current is not None
+
+    def entry(kind: Kind, text: str, level: Level = Level.INFO, who: str = "") -> Entry:
+        return Entry(at=at, kind=kind, level=level, text=text, object=named(current), by=who)
+
+    name = current.name or current.id
+    if old is None:
+        yield entry(Kind.NODE_JOINED, f"{name} joined the cluster", Level.GOOD)
+    elif new is None:
+        yield entry(Kind.NODE_REMOVED, f"{name} was removed from the cluster", who=by)
+    else:
+        if old.status.state != new.status.state:
+            yield entry(Kind.NODE_STATE, f"{name} is {_state_of_node(new)}", _NODE_LEVELS.get(new.status.state, _WARN))
+        if old.spec != new.spec:
+            yield entry(Kind.NODE_CHANGED, f"{name} was changed: {'; '.join(_node_changes(old, new))}", who=by)
+
+
+_WARN = Level.WARNING
+_NODE_LEVELS = {"down": Level.ERROR, "ready": Level.GOOD}
+
+
+def _state_of_node(node: Node) -> str:
+    return f"{node.status.state}: {node.status.message}" if node.status.message else node.status.state
+
+
+def _node_changes(old: Node, new: Node) -> Iterator[str]:
+    for what, was, now in (
+        ("availability", old.spec.availability, new.spec.availability),
+        ("role", old.spec.role, new.spec.role),
+        ("host name", old.spec.name, new.spec.name),
+    ):
+        if was != now:
+            yield f"{what} {was or 'none'} → {now or 'none'}"
+    labels = [
+        key for key in {**old.spec.labels, **new.spec.labels} if old.spec.labels.get(key) != new.spec.labels.get(key)
+    ]
+    if labels:
+        yield "labels " + ", ".join(sorted(labels))
+
+
+# --- networks, secrets, configs ---
+
+
+def _of_object(change: Change, _: View, at: float, by: str) -> Iterator[Entry]:
+    old, new = change.old, change.new
+    value = named(change.current)
+    what = f"{value.kind} {value.name}"
+
+    def entry(kind: Kind, text: str) -> Entry:
+        return Entry(at=at, kind=kind, text=text, object=value, by=by)
+
+    if old is None:
+        yield entry(Kind.OBJECT_CREATED, f"{what} was created")
+    elif new is None:
+        yield entry(Kind.OBJECT_REMOVED, f"{what} was removed")
+    elif getattr(old, "spec", None) != getattr(new, "spec", None):
+        yield entry(Kind.OBJECT_CHANGED, f"{what} was changed")
+
+
+_MAKERS: dict[type[StoredObject], Callable[[Change, View, float, str], Iterator[Entry]]] = {
+    Task: _of_task,
+    Service: _of_service,
+    Node: _of_node,
+    Config: _of_object,
+    Network: _of_object,
+    Secret: _of_object,
+}

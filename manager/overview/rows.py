@@ -1,0 +1,251 @@
+"""What is shown of a node, of a service and of a task: rows small enough to send all that there are.
+
+Instants are Unix seconds. Counts that are zero, and what does not apply, are left out.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from common.model import Service, Task
+from common.model.naming import Model
+from common.model.service import STACK_LABEL
+from common.model.update import ACTIVE, HALTED
+from common.text.image_names import familiar, is_id
+from manager.domain.update_status import state_of
+from manager.overview.counters import NodeTally, ServiceTally
+from manager.overview.failures import HOUR
+from manager.overview.marks import Mark, mark_of
+
+_CPU = 1_000_000_000
+
+
+class NodeTile(Model):
+    """A node. `tasks` counts them by their marks, `failures` those of the last hour.
+
+    `cores` and `memory` are what the host has, `reserved_cores` and `reserved_memory` what its tasks are sure to get;
+    memory in bytes. `lacks` is how many rights or tools its worker misses. `since` is when it came to its `state`.
+    """
+
+    id: str
+    name: str
+    state: str
+    since: float = 0.0
+    message: str = ""
+    availability: str = "active"
+    manager: bool = False
+    agent: bool = True
+    labels: dict[str, str] = {}
+    tasks: dict[Mark, int] = {}
+    failures: int = 0
+    cores: float = 0.0
+    memory: int = 0
+    reserved_cores: float = 0.0
+    reserved_memory: int = 0
+    lacks: int = 0
+
+
+def node_tile(tally: NodeTally, now: float) -> NodeTile | None:
+    """Return a node's tile; None when its record is gone."""
+    node = tally.node
+    if node is None:
+        return None
+    resources = node.description.resources
+    return NodeTile(
+        id=node.id,
+        name=node.name,
+        state=node.status.state,
+        since=round(tally.since, 3),
+        message=node.status.message,
+        availability=node.spec.availability,
+        manager=node.manager_status is not None,
+        agent=node.agent,
+        labels=node.spec.labels,
+        tasks=_where_lost(tally.marks) if node.status.state == "down" else dict(tally.marks),
+        failures=tally.failures.since(now - HOUR),
+        cores=resources.nano_cpus / _CPU,
+        memory=resources.memory_bytes,
+        reserved_cores=round(tally.cpu / _CPU, 3),
+        reserved_memory=tally.memory,
+        lacks=len(node.description.lacks),
+    )
+
+
+def _where_lost(marks: dict[Mark, int]) -> dict[Mark, int]:
+    """Return the marks of a node that is down: nothing is known of what was placed there."""
+    placed = sum(count for mark, count in marks.items() if mark in PLACED)
+    ended = {mark: count for mark, count in marks.items() if mark not in PLACED}
+    return {**ended, Mark.LOST: placed + ended.get(Mark.LOST, 0)} if placed else ended
+
+
+PLACED = frozenset({Mark.RUNNING, Mark.STARTING, Mark.STOPPING})
+
+
+class ServiceState(StrEnum):
+    """How a service stands, the worst first: the order in which services are listed."""
+
+    DOWN = "down"
+    FAILED = "failed"
+    SHORT = "short"
+    HALTED = "halted"
+    UPDATING = "updating"
+    STARTING = "starting"
+    WELL = "well"
+    COMPLETED = "completed"
+
+    @property
+    def rank(self) -> int:
+        return _RANKS[self]
+
+    @property
+    def as_wanted(self) -> bool:
+        return self in (ServiceState.WELL, ServiceState.COMPLETED)
+
+
+_RANKS = {state: number for number, state in enumerate(ServiceState)}
+# A service that lacks tasks for less long is not in trouble: its tasks are on their way.
+PATIENCE = 30.0
+
+
+class ServiceRow(Model):
+    """A service. `running` of `desired` tasks run; of a job, `completed` of `desired` have completed.
+
+    `tasks` counts the slots by the mark that each shows, `failures` those of the last hour. `update` is Docker's state
+    of an update that goes on or halts. `short_since` is when it last came to have too few tasks. `error` is what the
+    newest task that waits or failed says.
+    """
+
+    id: str
+    name: str
+    state: ServiceState
+    stack: str = ""
+    mode: str = "replicated"
+    image: str = ""
+    running: int = 0
+    desired: int = 0
+    completed: int = 0
+    tasks: dict[Mark, int] = {}
+    failures: int = 0
+    update: str = ""
+    short_since: float = 0.0
+    error: str = ""
+    changed_at: float = 0.0
+
+
+def service_row(tally: ServiceTally, now: float) -> ServiceRow | None:
+    """Return a service's row; None when it is gone for clients."""
+    service = tally.service
+    if service is None or tally.leaves:
+        return None
+    state, update = service_state(tally, now), state_of(service)
+    job = service.spec.mode.replicated_job
+    return ServiceRow(
+        id=service.id,
+        name=service.name,
+        state=state,
+        stack=stack_of(service),
+        mode=service.spec.mode.name,
+        image=image_of(service),
+        running=tally.running,
+        desired=job.total if job is not None else tally.desired,
+        completed=tally.marks.get(Mark.COMPLETED, 0),
+        tasks={mark: count for mark, count in tally.marks.items() if mark is not Mark.STOPPED},
+        failures=tally.failures.since(now - HOUR),
+        update=update if update in (*ACTIVE, *HALTED) else "",
+        short_since=round(tally.short_since, 3),
+        error="" if state.as_wanted else error_of(tally),
+        changed_at=round(service.updated_at, 3),
+    )
+
+
+def service_state(tally: ServiceTally, now: float) -> ServiceState:
+    """Say how a service stands. What it lacks only because it was just changed is not trouble yet."""
+    assert tally.service is not None
+    update = state_of(tally.service)
+    if tally.is_job:
+        return _job_state(tally)
+    if update in HALTED:
+        return ServiceState.DOWN if tally.desired and not tally.running else ServiceState.HALTED
+    if not tally.is_short:
+        return ServiceState.UPDATING if update in ACTIVE else ServiceState.WELL
+    troubled = Mark.WAITING in tally.marks or Mark.FAILED in tally.marks or _fails(tally)
+    if not troubled and now - tally.short_since < PATIENCE:
+        return ServiceState.UPDATING if update in ACTIVE else ServiceState.STARTING
+    if not tally.running:
+        return ServiceState.DOWN
+    return ServiceState.UPDATING if update in ACTIVE and not troubled else ServiceState.SHORT
+
+
+def _fails(tally: ServiceTally) -> bool:
+    """Whether the last failure came since the service lacks tasks."""
+    return tally.failures.last_at >= tally.short_since > 0
+
+
+def _job_state(tally: ServiceTally) -> ServiceState:
+    if Mark.FAILED in tally.marks:
+        return ServiceState.FAILED
+    if tally.wanted and tally.running < tally.wanted:
+        return ServiceState.STARTING
+    return ServiceState.WELL if tally.wanted else ServiceState.COMPLETED
+
+
+def error_of(tally: ServiceTally) -> str:
+    """Return what the newest task says that waits or failed; else the last failure."""
+    troubled = [task for task in tally.newest.values() if task.status.err]
+    task = max(troubled, key=lambda each: each.updated_at, default=tally.failures.last)
+    return task.status.err[:LONGEST_ERROR] if task is not None else ""
+
+
+LONGEST_ERROR = 300
+
+
+def stack_of(service: Service) -> str:
+    return service.spec.labels.get(STACK_LABEL, "")
+
+
+def image_of(service: Service) -> str:
+    """Return the image's name as people say it, without the digest that it is pinned to."""
+    container = service.spec.task_template.container_spec
+    return short_image(container.image) if container is not None else ""
+
+
+def short_image(reference: str) -> str:
+    return reference if is_id(reference) or not reference else familiar(reference.partition("@")[0])
+
+
+class TaskBox(Model, array_like=True):
+    """A task in a row of values, in the order of `BOX_COLUMNS`; `since` is when it came to its mark.
+
+    `node` is its node's id, empty before it has one. `error` is what it says, if anything.
+    """
+
+    id: str
+    service: str
+    slot: int
+    node: str
+    mark: Mark
+    since: float
+    error: str = ""
+
+
+BOX_COLUMNS = ("ID", "ServiceID", "Slot", "NodeID", "Mark", "Since", "Error")
+
+
+def task_box(task: Task, *, lost: bool = False) -> TaskBox:
+    """Return a task's box; `lost`: its node is down."""
+    mark = mark_of(task)
+    return TaskBox(
+        id=task.id,
+        service=task.service_id,
+        slot=task.slot,
+        node=task.node_id,
+        mark=Mark.LOST if lost and mark in PLACED else mark,
+        since=round(task.updated_at, 1),
+        error=task.status.err[:LONGEST_ERROR],
+    )
+
+
+def encoded(row: msgspec.Struct) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(row))

@@ -1,0 +1,148 @@
+"""The timeline: what happened in the cluster, in the order in which it was stored, in words and as data.
+
+In memory only: it begins with the manager. `manager/overview/entries.py` says what an entry is made for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from common.model.naming import Model
+
+KEPT = 5000
+
+
+class Kind(StrEnum):
+    """What an entry is about."""
+
+    SERVICE_CREATED = "service-created"
+    SERVICE_CHANGED = "service-changed"
+    SERVICE_REMOVED = "service-removed"
+    SERVICE_SCALED = "service-scaled"
+    UPDATE_STARTED = "update-started"
+    UPDATE_ENDED = "update-ended"
+    UPDATE_HALTED = "update-halted"
+    ROLLBACK_STARTED = "rollback-started"
+    TASK_FAILED = "task-failed"
+    TASK_WAITS = "task-waits"
+    NODE_JOINED = "node-joined"
+    NODE_STATE = "node-state"
+    NODE_CHANGED = "node-changed"
+    NODE_REMOVED = "node-removed"
+    OBJECT_CREATED = "object-created"
+    OBJECT_CHANGED = "object-changed"
+    OBJECT_REMOVED = "object-removed"
+
+
+class Level(StrEnum):
+    """How much an entry matters. GOOD: something has come to be as it should."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    GOOD = "good"
+    INFO = "info"
+
+
+class Named(Model):
+    """An object: its kind (`service`, `node`, `task`, `network`, `secret`, `config`, `stack`, `cluster`), id, name."""
+
+    kind: str
+    id: str = ""
+    name: str = ""
+
+
+class Entry(Model, kw_only=True):
+    """Something that happened `at` an instant (Unix seconds) to an `object`.
+
+    `id` numbers the entries from 1. `text` is a sentence for a person and names nobody; `by` is who asked for it, empty
+    where nobody did. `related` are other objects that it concerns: a task's service and node, a service's stack.
+    """
+
+    id: int = 0
+    at: float
+    kind: Kind
+    level: Level = Level.INFO
+    text: str
+    object: Named
+    related: tuple[Named, ...] = ()
+    by: str = ""
+
+    def concerns(self, reference: str) -> bool:
+        """Whether it is about the object that has this name or id, or whose id begins so."""
+        return any(_is_called(each, reference) for each in (self.object, *self.related))
+
+
+_SHORTEST_PREFIX = 6
+
+
+def _is_called(named: Named, reference: str) -> bool:
+    if reference in (named.id, named.name):
+        return True
+    return len(reference) >= _SHORTEST_PREFIX and named.id.startswith(reference)
+
+
+# What each topic of the timeline has: the first word of the entries' kinds.
+TOPICS = {
+    "tasks": ("task",),
+    "nodes": ("node",),
+    "services": ("service", "update", "rollback"),
+    "objects": ("object",),
+}
+PEOPLE = "people"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the timeline is asked for: entries before a number, about an object, of a topic; empty means all."""
+
+    before: int = 0
+    reference: str = ""
+    topic: str = ""
+
+    def takes(self, entry: Entry) -> bool:
+        if self.reference and not entry.concerns(self.reference):
+            return False
+        if self.topic == PEOPLE:
+            return bool(entry.by)
+        return not self.topic or entry.kind.partition("-")[0] in TOPICS[self.topic]
+
+
+class Timeline:
+    """The last `KEPT` entries. `last` is the number of the newest, 0 while there is none; `began` when it was begun."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.last = 0
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+
+    def add(self, entry: Entry) -> Entry:
+        """Keep an entry, under the next number."""
+        self.last += 1
+        numbered = msgspec.structs.replace(entry, id=self.last, at=round(entry.at, 3))
+        self._entries.append(numbered)
+        return numbered
+
+    def newest_first(self, wanted: Wanted) -> Iterator[Entry]:
+        """Yield the entries that are wanted."""
+        for entry in reversed(self._entries):
+            if (not wanted.before or entry.id < wanted.before) and wanted.takes(entry):
+                yield entry
+
+    def after(self, number: int) -> tuple[Entry, ...]:
+        """Return the entries that came after that with a number, the oldest first."""
+        found: list[Entry] = []
+        for entry in reversed(self._entries):
+            if entry.id <= number:
+                break
+            found.append(entry)
+        return tuple(reversed(found))
+
+
+def without_names(entry: Entry) -> Entry:
+    """Return an entry that does not say who asked for it."""
+    return msgspec.structs.replace(entry, by="") if entry.by else entry

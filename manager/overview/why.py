@@ -1,0 +1,87 @@
+"""Why a task waits: the scheduler's own filters asked again for each node, and nothing decided. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from common.clock import rfc3339
+from common.model import Task, TaskState
+from common.model.naming import Model
+from manager.domain.update_message import waits_for
+from manager.schedule.filters import Refusal, pipeline
+from manager.schedule.load import ClusterLoad
+from manager.schedule.node_load import NodeLoad
+from manager.store.view import View
+
+
+class RefusingNodes(Model):
+    """A reason for which `nodes`, by their names, do not take the task; `lacking` is what they lack, most often first.
+
+    `reason` is the sentence that the task's own error has.
+    """
+
+    reason: str
+    nodes: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
+
+
+class Why(Model):
+    """Why a task is not on a node.
+
+    `looked_at` nodes were asked; of those `refusing` do not take it, the most frequent reason first, and `fitting`
+    would. `invalid` says what no node can ever meet. `waits` says what else it waits for; a task that has a node, or
+    is not to run, waits for nothing.
+    """
+
+    task: str
+    state: str
+    looked_at: int = 0
+    invalid: str = ""
+    refusing: tuple[RefusingNodes, ...] = ()
+    fitting: tuple[str, ...] = ()
+    waits: str = ""
+
+
+def why(task: Task, view: View, load: ClusterLoad) -> Why:
+    """Ask the nodes about a task as the scheduler would; `load` is theirs."""
+    state = task.status.state.name.lower()
+    if task.placed or task.status.state.terminal or task.desired_state > TaskState.RUNNING:
+        return Why(task=task.id, state=state)
+    rules = pipeline(task, view, load)
+    nodes = [each for each in load.nodes.values() if each.node is not None and task.node_id in ("", each.id)]
+    refusals = [] if rules.invalid else rules.refusals(nodes)
+    refused = {node.id for each in refusals for node in each.nodes}
+    return Why(
+        task=task.id,
+        state=state,
+        looked_at=len(nodes),
+        invalid=rules.invalid,
+        refusing=tuple(map(_refusing, refusals)),
+        fitting=() if rules.invalid else _names(each for each in nodes if each.id not in refused),
+        waits=_waits(task, view),
+    )
+
+
+def _refusing(refusal: Refusal) -> RefusingNodes:
+    lacking = Counter(what for node in refusal.nodes for what in refusal.filter.lacking(node))
+    return RefusingNodes(
+        reason=refusal.filter.explain(refusal.nodes),
+        nodes=_names(refusal.nodes),
+        lacking=tuple(what for what, _ in lacking.most_common()),
+    )
+
+
+def _names(nodes: Iterable[NodeLoad]) -> tuple[str, ...]:
+    return tuple(sorted(each.node.name for each in nodes if each.node is not None))
+
+
+def _waits(task: Task, view: View) -> str:
+    """Say what a task waits for that no node has to do with."""
+    if task.held_back:
+        return f"preparing it failed: it is tried again at {rfc3339(task.restart.not_before)[:19]}Z"
+    if task.status.state < TaskState.PENDING:
+        service = view.services.get(task.service_id)
+        waited = waits_for(service.waits_for) if service is not None else ""
+        return waited or "it has no addresses yet"
+    return ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,12 @@ class Identity:
 class CredentialFiles:
     """A node's certificate, its key and the root, as PEM files in one directory.
 
-    Chain (leaf first) and key are one file, so that a crash never leaves one without the other.
+    Chain (leaf first) and key are one file, so that a crash never leaves one without the other. `password` encrypts
+    the key in it; an empty one leaves it as it is.
     """
 
     directory: Path
+    password: str = field(default="", repr=False)
 
     @property
     def node(self) -> Path:
@@ -68,7 +70,16 @@ class CredentialFiles:
         """Store all three (PEM), readable by the owner only and on disk when this returns."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self.root, root)
-        write_private(self.node, certificate + key)
+        write_private(self.node, certificate + _with_password(key, self.password))
+
+    def show_in(self, context: ssl.SSLContext) -> None:
+        """Show this certificate to whoever connects from now on.
+
+        Raises:
+            OSError, ssl.SSLError: it cannot be read, or the password is another.
+
+        """
+        context.load_cert_chain(self.node, password=self.password)
 
     def identity(self) -> Identity:
         """Read whose certificate is stored here.
@@ -92,6 +103,14 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _with_password(key: bytes, password: str) -> bytes:
+    """Encrypt a private key (PEM) with a password; with an empty one leave it as it is."""
+    if not password:
+        return key
+    encryption = serialization.BestAvailableEncryption(password.encode())
+    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
@@ -249,7 +268,7 @@ def _strict(context: ssl.SSLContext, files: CredentialFiles | None = None) -> ss
         return context
     try:
         context.load_verify_locations(files.root)
-        context.load_cert_chain(files.node)
+        files.show_in(context)
     except (OSError, ssl.SSLError) as error:
         raise Unavailable(f"cannot load the certificate in {files.directory}: {error}") from error
     return context

@@ -18,7 +18,9 @@ from manager.api.access.audit import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.http.server import serve as serve_api
-from manager.ca.files import AuthorityFiles
+from manager.ca.authority import Authority
+from manager.ca.files import ManagerFiles, RootFiles
+from manager.ca.migration import adopt_root, load_keyring
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate
 from manager.daemon.engines import LeadersEngines
@@ -66,9 +68,11 @@ class Manager:
         return self._left
 
     async def _manage(self) -> None:
-        files = AuthorityFiles(self._data.path)
-        authority = files.load()
-        async with Store(SqliteBackend(self._data.store), self._clock) as store:
+        keyring = load_keyring(self._data)
+        files = ManagerFiles(self._data.path, keyring.unlock_key)
+        async with Store(SqliteBackend(self._data.store, keyring.seal()), self._clock) as store:
+            await adopt_root(store, RootFiles(self._data.certificates))
+            authority = Authority.stored(store.view)
             _settle_memory()
             ground = Ground(
                 store=store,
@@ -99,7 +103,6 @@ class Manager:
             Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
             ground.authority,
             audit=audit.record,
-            registry_auth=engines.registry_auth,
             leave=self._leave,
             measurements=ground.measurements,
             refusals=ground.refusals,

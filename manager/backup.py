@@ -1,6 +1,8 @@
 """Backups: one file with all that a new host needs to go on as the manager of a cluster.
 
-It is a gzipped tar archive of `MEMBERS`, in this order. The manager's own certificate is not in it: a new one is made.
+It is a gzipped tar archive of `MEMBERS`, in this order. The store is in it as SQLite has it, with what is secret in it
+sealed; the key that opens it is beside it, locked where there is autolock. The manager's own certificate is not in it:
+a new one is made.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,16 +26,20 @@ from common.errors import InvalidArgument, Unavailable
 from common.process.private_files import private_file
 from common.text.terminal import echo
 from common.version import version
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import ManagerFiles
+from manager.ca.keyring import KeyFile, Locked
 from manager.config import DataDir
 from manager.store.backends.confirmed import read_confirmed
 from manager.store.backends.contents import read
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged, explaining
 from manager.store.backends.sqlite import snapshot
 
-FORMAT = 1
-MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE = "manifest.json", "config.json", "ca.crt", "ca.key", "store.db"
-MEMBERS = (MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE)
+MANIFEST, CONFIG, KEY, STORE = "manifest.json", "config.json", "store.key", "store.db"
+CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
+MEMBERS = (MANIFEST, CONFIG, KEY, STORE)
+# By format. In the first the store is not sealed, and the authority is not in it.
+_MEMBERS = {1: (MANIFEST, CONFIG, CA_CERTIFICATE, CA_KEY, STORE), 2: MEMBERS}
+FORMAT = max(_MEMBERS)
 _CHUNK = 1 << 16
 
 
@@ -57,15 +63,12 @@ def back_up(data: DataDir, out: IO[bytes], clock: Clock, scratch: Path) -> Manif
 
     """
     data.load()
-    authority = AuthorityFiles(data.path)
-    authority.load()
     with _private_folder(scratch) as folder:
         manifest = _copy_store(data, folder / STORE, clock)
         contents: dict[str, bytes | Path] = {
             MANIFEST: msgspec.json.encode(manifest),
             CONFIG: data.config,
-            CA_CERTIFICATE: authority.directory / "ca.crt",
-            CA_KEY: authority.directory / "ca.key",
+            KEY: data.key,
             STORE: folder / STORE,
         }
         try:
@@ -100,7 +103,15 @@ def save(data: DataDir, file: Path) -> None:
         except OSError as error:
             raise Unavailable(f"cannot write {file}: {error.strerror}") from error
     echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
-    echo("It holds the cluster's secrets and keys: keep it where nobody else reads it.", err=True)
+    echo(_whom_it_serves(data), err=True)
+
+
+def _whom_it_serves(data: DataDir) -> str:
+    try:
+        KeyFile(data.key).load()
+    except Locked:
+        return "It opens only with the cluster's unlock key: keep the two apart, and keep both."
+    return "It holds the cluster's secrets and keys: keep it where nobody else reads it."
 
 
 @contextmanager
@@ -114,16 +125,24 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
 
 
 def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
-    """Copy the store, and read the copy to the end: one that cannot be read is not a backup."""
+    """Copy the store, and read the copy to the end: one that cannot be read is not a backup.
+
+    Where the key is locked what is sealed is not opened; that it is there, and as it was written, is known even so.
+    """
     made_at = clock.now()
+    try:
+        seal = KeyFile(data.key).load().seal()
+    except Locked:
+        seal = None
     with explaining(data.store):
         confirmed = read_confirmed(data.store)
         snapshot(data.store, copy)
-        contents = replace(read(copy), confirmed=confirmed)
+        contents = replace(read(copy, seal), confirmed=confirmed)
     contents.check(data.store)
-    if contents.cluster is None:
+    if contents.cluster is None and not contents.unopened:
         raise Damaged(f"the store {data.store} does not contain a cluster: {WHAT_IS_LEFT}")
-    return Manifest(format=FORMAT, cluster_id=contents.cluster.id, release=version(), made_at=made_at)
+    cluster_id = ManagerFiles(data.path).node.identity().cluster_id
+    return Manifest(format=FORMAT, cluster_id=cluster_id, release=version(), made_at=made_at)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes | Path, made_at: float) -> None:
@@ -136,25 +155,29 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes | Path, made_at: fl
 
 
 @contextmanager
-def members(source: BinaryIO, name: str) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
-    """Read a backup's members one after the other, each before the next is asked for. `name` is for errors.
+def members(source: BinaryIO, name: str) -> Iterator[tuple[Manifest, Iterator[tuple[str, IO[bytes]]]]]:
+    """Read what a backup says of itself, and its other members one after the other, each before the next is asked for.
+
+    `name` is for errors.
 
     Raises:
-        InvalidArgument: it is not a backup, or damaged or cut off, which may be seen only while a member is read.
+        InvalidArgument: it is not a backup, or one of a newer release, or damaged or cut off, which may be seen only
+            while a member is read.
 
     """
     try:
         with gzip.open(source) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
-            yield _each(archive, name)
+            manifest = _read_manifest(archive, name)
+            yield manifest, _each(archive, _MEMBERS[manifest.format][1:], name)
             while plain.read(_CHUNK):  # the checksum is at the end
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
 
 
-def _each(archive: tarfile.TarFile, name: str) -> Iterator[tuple[str, IO[bytes]]]:
-    expected = list(MEMBERS)
-    for member in archive:
+def _each(archive: tarfile.TarFile, names: Sequence[str], name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    expected = list(names)
+    while (member := archive.next()) is not None:
         content = archive.extractfile(member)
         if not expected or member.name != expected.pop(0) or content is None:
             raise InvalidArgument(f"{name} is not a backup of a manager: it contains {member.name!r}")
@@ -163,17 +186,15 @@ def _each(archive: tarfile.TarFile, name: str) -> Iterator[tuple[str, IO[bytes]]
         raise InvalidArgument(f"{name} is cut off: {expected[0]!r} is missing")
 
 
-def read_manifest(content: bytes, name: str) -> Manifest:
-    """Read what a backup says of itself.
-
-    Raises:
-        InvalidArgument: this release cannot read it.
-
-    """
+def _read_manifest(archive: tarfile.TarFile, name: str) -> Manifest:
+    member = archive.next()
+    content = archive.extractfile(member) if member is not None and member.name == MANIFEST else None
+    if content is None:
+        raise InvalidArgument(f"{name} is not a backup of a manager")
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content.read(), type=Manifest)
     except msgspec.MsgspecError as error:
         raise InvalidArgument(f"{name} is not a backup of a manager, or is damaged: {error}") from error
-    if manifest.format > FORMAT:
+    if manifest.format not in _MEMBERS:
         raise InvalidArgument(f"{name} was made by release {manifest.release}, this is {version()}: install that one")
     return manifest

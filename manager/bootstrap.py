@@ -20,7 +20,9 @@ from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStat
 from common.net import addressing, host_addresses
 from common.net import addressing as addressing6
 from common.process.private_files import private_folder
-from manager.ca.files import AuthorityFiles
+from manager.ca.authority import Authority, create_root
+from manager.ca.files import ManagerFiles
+from manager.ca.keyring import KeyFile, new_keyring
 from manager.ca.tokens import new_tokens
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.store.backends.sqlite import SqliteBackend
@@ -90,10 +92,12 @@ async def _fill(
     data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random, data_path_port: int
 ) -> Cluster:
     cluster_id = new_id(rng)
-    files = AuthorityFiles(data.path)
-    authority = await asyncio.to_thread(files.create, cluster_id, clock)
+    keyring = new_keyring()
+    KeyFile(data.key).save(keyring)
+    root = await asyncio.to_thread(create_root, cluster_id, clock.now())
+    authority = Authority(root)
     names = config.certificate_names(socket.gethostname())
-    files.issue_own(authority, config.node_id, names, CAConfig().node_cert_expiry, clock)
+    ManagerFiles(data.path).issue_own(authority, config.node_id, names, CAConfig().node_cert_expiry, clock)
     cluster = Cluster(
         id=cluster_id,
         join_tokens=new_tokens(authority.digest, rng),
@@ -102,8 +106,8 @@ async def _fill(
         data_path_port=data_path_port,
     )
     node = first_node(config)
-    async with Store(SqliteBackend(data.store, fresh=True), clock) as store:
-        await store.update(lambda tx: tx.apply(Decision(put=(cluster, node, ingress_network(rng)))))
+    async with Store(SqliteBackend(data.store, keyring.seal(), fresh=True), clock) as store:
+        await store.update(lambda tx: tx.apply(Decision(put=(cluster, root, node, ingress_network(rng)))))
     return cluster
 
 

@@ -73,6 +73,7 @@ class DataDir:
         self.config = self.path / "config.json"
         self.store = self.path / "store.db"
         self.certificates = self.path / "certificates"
+        self.key = self.path / "store.key"
 
     def initialised(self) -> bool:
         return self.config.exists()
@@ -82,6 +83,7 @@ class DataDir:
         self.forget()
         for file in self.path.glob(f"{self.store.name}*"):
             file.unlink(missing_ok=True)
+        self.key.unlink(missing_ok=True)
         shutil.rmtree(self.certificates, ignore_errors=True)
 
     def forget(self) -> None:

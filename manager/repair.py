@@ -22,12 +22,14 @@ from common.ids import new_id
 from common.model import Node
 from common.process.private_files import sync_folder
 from common.text.terminal import echo
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import RootFiles
+from manager.ca.migration import load_keyring
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
 from manager.restore import decide_restored_node
 from manager.store.backends.confirmed import confirmed_path
 from manager.store.backends.contents import Contents, best, format_count, to_the_second
 from manager.store.backends.failures import explaining
+from manager.store.backends.sealed import Seal
 from manager.store.backends.sqlite import SqliteBackend, StoreFile, lock_directory
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Store
@@ -76,7 +78,7 @@ def examine(data: DataDir) -> Contents:
     with explaining(data.store):
         claim = lock_directory(data.store)
         try:
-            return best(data.store)
+            return best(data.store, load_keyring(data).seal())
         finally:
             os.close(claim)
 
@@ -92,16 +94,18 @@ def accept_loss(data: DataDir, contents: Contents, clock: Clock) -> Path:
 
     """
     config = data.load()
-    authority = AuthorityFiles(data.path).load()
-    if contents.cluster is None or contents.cluster.id != authority.cluster_id:
+    has_root = contents.root_key is not None or RootFiles(data.certificates).exist()
+    if contents.cluster is None or not has_root:
+        what = "the cluster's own record" if contents.cluster is None else "the key of its authority"
         raise FailedPrecondition(
-            f"what is left in {data.store} cannot be used, as the cluster's own record is missing: "
+            f"what is left in {data.store} cannot be used, as {what} is missing: "
             f"go back to a backup: {_restoring(data)}"
         )
+    seal = load_keyring(data).seal()
     with explaining(data.store), _private_folder(data.path) as folder:
         new = folder / data.store.name
-        _fill(new, contents)
-        asyncio.run(_settle(new, config, clock))
+        _fill(new, contents, seal)
+        asyncio.run(_settle(new, seal, config, clock))
         return _put_in_place(data, new, clock)
 
 
@@ -132,11 +136,11 @@ def _private_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _fill(new: Path, contents: Contents) -> None:
+def _fill(new: Path, contents: Contents, seal: Seal) -> None:
     """Write the objects as they are, under a version index that was never used."""
     confirmed = contents.confirmed.index if contents.confirmed is not None else 0
     index = 1 + max(confirmed, contents.position.index, *(each.version.index for each in contents.objects))
-    file = StoreFile(new, fresh=True)
+    file = StoreFile(new, seal, fresh=True)
     file.open()
     try:
         file.commit([ChangeSet(index, tuple(Change(None, each) for each in contents.objects))])
@@ -144,8 +148,8 @@ def _fill(new: Path, contents: Contents) -> None:
         file.close()
 
 
-async def _settle(new: Path, config: ManagerConfig, clock: Clock) -> None:
-    async with Store(SqliteBackend(new), clock) as store:
+async def _settle(new: Path, seal: Seal, config: ManagerConfig, clock: Clock) -> None:
+    async with Store(SqliteBackend(new, seal), clock) as store:
         nodes: list[Node] = list(store.view.nodes)
         known = any(node.id == config.node_id for node in nodes)
         fresh_id = new_id(random.SystemRandom()) if known else config.node_id

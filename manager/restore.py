@@ -17,10 +17,11 @@ from common.errors import InvalidArgument
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, ManagerStatus, Node, NodeStatus
 from common.process.private_files import private_file, write_private
-from manager.backup import CA_CERTIFICATE, CA_KEY, CONFIG, MANIFEST, Manifest, members, read_manifest
+from manager.backup import CONFIG, KEY, STORE, Manifest, members
 from manager.bootstrap import all_or_nothing, first_node, refuse_second
 from manager.ca.authority import Authority
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import ManagerFiles, RootFiles
+from manager.ca.migration import adopt_root, load_keyring
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
@@ -62,28 +63,23 @@ def restore_cluster(
     with all_or_nothing(data):
         manifest, before = _unpack(data, source, name)
         config = configure(before)
-        files = AuthorityFiles(data.path)
-        authority = files.load()
-        config = asyncio.run(_settle(data, name, authority, before, config, clock))
+        config = asyncio.run(_settle(data, manifest, before, config, clock))
         data.save(config)
     return Restored(manifest, before, config)
 
 
 def _unpack(data: DataDir, source: BinaryIO, name: str) -> tuple[Manifest, ManagerConfig]:
-    manifest, config = None, b""
+    config = b""
     data.certificates.mkdir(mode=0o700)
-    with members(source, name) as found:
+    with members(source, name) as (manifest, found):
         for member, content in found:
-            if member == MANIFEST:
-                manifest = read_manifest(content.read(), name)
-            elif member == CONFIG:
+            if member == CONFIG:
                 config = content.read()
-            elif member in (CA_CERTIFICATE, CA_KEY):
-                write_private(data.certificates / member, content.read())
-            else:
+            elif member == STORE:
                 with private_file(data.store) as store:
                     shutil.copyfileobj(content, store)
-    assert manifest is not None, "a backup without a member is refused"
+            else:
+                write_private(data.key if member == KEY else data.certificates / member, content.read())
     try:
         return manifest, msgspec.json.decode(config, type=ManagerConfig)
     except msgspec.MsgspecError as error:
@@ -91,18 +87,20 @@ def _unpack(data: DataDir, source: BinaryIO, name: str) -> tuple[Manifest, Manag
 
 
 async def _settle(
-    data: DataDir, name: str, authority: Authority, before: ManagerConfig, config: ManagerConfig, clock: Clock
+    data: DataDir, manifest: Manifest, before: ManagerConfig, config: ManagerConfig, clock: Clock
 ) -> ManagerConfig:
     """Make the records and this manager's certificate fit the host that it is on now; return who the manager is."""
-    async with Store(SqliteBackend(data.store, fresh=True), clock) as store:
-        cluster = store.view.cluster
-        if authority.cluster_id != cluster.id:
-            raise InvalidArgument(f"{name} is damaged: its authority is not that of cluster {cluster.id}")
+    keyring = load_keyring(data)
+    async with Store(SqliteBackend(data.store, keyring.seal(), fresh=True), clock) as store:
+        await adopt_root(store, RootFiles(data.certificates))
+        authority, cluster = Authority.stored(store.view), store.view.cluster
+        if not authority.cluster_id == cluster.id == manifest.cluster_id:
+            raise InvalidArgument(f"the backup is damaged: its authority is not that of cluster {manifest.cluster_id}")
         config, decision = decide_restored_node(list(store.view.nodes), before, config, new_id(random.SystemRandom()))
         await store.update(lambda tx: tx.apply(decision))
         names = config.certificate_names(socket.gethostname())
         lifetime = cluster.spec.ca_config.node_cert_expiry
-        AuthorityFiles(data.path).issue_own(authority, config.node_id, names, lifetime, clock)
+        ManagerFiles(data.path, keyring.unlock_key).issue_own(authority, config.node_id, names, lifetime, clock)
     return config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from common.model.attachment import NetworkAttachment
+from common.model.authority import RegistryLogin, RootKey
 from common.model.client import ClientCertificate
 from common.model.cluster import Cluster
 from common.model.image import ImageName
@@ -15,7 +16,18 @@ from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
 
 StoredObject: TypeAlias = (
-    ClientCertificate | Cluster | Config | ImageName | Network | NetworkAttachment | Node | Secret | Service | Task
+    ClientCertificate
+    | Cluster
+    | Config
+    | ImageName
+    | Network
+    | NetworkAttachment
+    | Node
+    | RegistryLogin
+    | RootKey
+    | Secret
+    | Service
+    | Task
 )
 
 __all__ = [
@@ -26,6 +38,8 @@ __all__ = [
     "Network",
     "NetworkAttachment",
     "Node",
+    "RegistryLogin",
+    "RootKey",
     "Secret",
     "Service",
     "StoredObject",

@@ -71,7 +71,7 @@ class JoinTokens(Model):
 
 
 class Cluster(Specified):
-    """The one cluster record. `root_certificate` is PEM; its key is a file of the manager's, never in the store.
+    """The one cluster record. `root_certificate` is PEM; its key is in `RootKey`.
 
     `data_path_port` is the UDP port of the tunnels between hosts. All must agree on it, so it stays as at `init`.
     `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since

@@ -52,6 +52,21 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def erase_file(path: Path) -> None:
+    """Overwrite a file in place, and remove it; one that is not there is no error."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(descriptor, bytes(os.fstat(descriptor).st_size))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Return when the names of a folder's files are on disk as they are now."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -307,7 +307,7 @@ class Resync(Message):
 
 
 class RegistryAuth(Message):
-    """Credentials for the pulls of one service: the client's `X-Registry-Auth`, decoded JSON; kept in memory only."""
+    """Credentials for a service's pulls: the client's `X-Registry-Auth`, decoded JSON. Workers keep them in memory."""
 
     KIND: ClassVar[int] = 32
     service_id: str

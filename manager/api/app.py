@@ -99,7 +99,6 @@ RESOURCES = (
 class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
-    `registry_auth(service_id, auth)` takes credentials for a service's pulls (decoded JSON, for memory only);
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
     change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `refusals` what they
     said that was not believed.
@@ -115,7 +114,6 @@ class Api:
         authority: Authority,
         *,
         audit: Callable[[Entry], None],
-        registry_auth: Callable[[str, str], None],
         leave: Callable[[], Awaitable[None]],
         measurements: Measurements | None = None,
         refusals: Refusals | None = None,
@@ -134,7 +132,6 @@ class Api:
             identity=identity,
             authority=authority,
             host=this_host(),
-            registry_auth=registry_auth,
             leave=leave,
             events=EventLog(),
             cache=JsonCache(),

@@ -39,7 +39,7 @@ class Identity:
 class Context:
     """All that a handler may use.
 
-    `registry_auth(service_id, auth)` takes credentials for a service's pulls (JSON text); `leave()` ends the cluster.
+    `leave()` ends the cluster.
     `answers` is charged for what engines say in the course of one request.
     """
 
@@ -50,7 +50,6 @@ class Context:
     identity: Identity
     authority: Authority
     host: Host
-    registry_auth: Callable[[str, str], None]
     leave: Callable[[], Awaitable[None]]
     events: EventLog
     cache: JsonCache

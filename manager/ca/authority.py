@@ -6,8 +6,7 @@ Terms as in swarmkit `ca/certificates.go`: a root for 20 years, node certificate
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -17,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.clock import seconds
-from common.errors import InvalidArgument
+from common.errors import InvalidArgument, Unavailable
+from common.model import RootKey
 from common.tls import (
     BACKDATE_SECONDS,
     MANAGER_NAME,
@@ -29,6 +29,7 @@ from common.tls import (
     peer_name,
     root_digest,
 )
+from manager.store.view import View
 
 ROOT_LIFE = timedelta(days=20 * 365)
 _BACKDATE = timedelta(seconds=BACKDATE_SECONDS)
@@ -56,18 +57,7 @@ _AUTHENTICATING = x509.KeyUsage(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A root certificate and its key, PEM."""
-
-    certificate: bytes
-    key: bytes
-
-    def __repr__(self) -> str:
-        return f"Root(certificate=<{len(self.certificate)} bytes>, key=<hidden>)"
-
-
-def create_root(cluster_id: str, now: float) -> Root:
+def create_root(cluster_id: str, now: float) -> RootKey:
     """Make a new root for a cluster; `now` in Unix seconds."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
@@ -90,26 +80,60 @@ def create_root(cluster_id: str, now: float) -> Root:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Root(certificate.public_bytes(serialization.Encoding.PEM), key_pem(key))
+    return RootKey(certificate=certificate.public_bytes(serialization.Encoding.PEM), key=key_pem(key))
 
 
 class Authority:
-    """Signs certificates with a root.
+    """Signs certificates with the cluster's root, as it is when it is asked.
 
     Raises:
-        InvalidArgument: the certificate and the key of `root` do not belong together.
+        InvalidArgument: the certificate and the key of the root do not belong together.
 
     """
 
-    def __init__(self, root: Root) -> None:
-        self._certificate = x509.load_pem_x509_certificate(root.certificate)
-        self._key = load_key(root.key)
-        if self._certificate.public_key() != self._key.public_key():
-            raise InvalidArgument("the key of the certificate authority does not belong to its certificate")
-        organisation = self._certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-        self.cluster_id = str(organisation[0].value) if organisation else ""
-        self.root_certificate = root.certificate
-        self.digest = root_digest(root.certificate)
+    def __init__(self, root: RootKey | Callable[[], RootKey]) -> None:
+        self._root = root if callable(root) else lambda: root
+        self._signer = _Signer(self._root())
+
+    @classmethod
+    def stored(cls, view: View) -> Authority:
+        """Sign with the root that the store has.
+
+        Raises:
+            Unavailable: it has none that can be used.
+
+        """
+
+        def root() -> RootKey:
+            found = next(iter(view.root_keys), None)
+            if found is None:
+                raise Unavailable("the store does not have the key of the cluster's authority: restore a backup")
+            return found
+
+        try:
+            return cls(root)
+        except (ValueError, InvalidArgument) as error:
+            raise Unavailable(f"the store's certificate authority cannot be used: {error}") from error
+
+    @property
+    def _current(self) -> _Signer:
+        root = self._root()
+        if root is not self._signer.root:
+            self._signer = _Signer(root)
+        return self._signer
+
+    @property
+    def cluster_id(self) -> str:
+        return self._current.cluster_id
+
+    @property
+    def root_certificate(self) -> bytes:
+        return self._current.root.certificate
+
+    @property
+    def digest(self) -> str:
+        """Digest the root as join tokens carry it."""
+        return self._current.digest
 
     def issue(self, csr: bytes, identity: Identity, lifetime: int, now: float, names: Sequence[str] = ()) -> bytes:
         """Sign a leaf for the key of `csr` (PEM); everything else that the request says is ignored.
@@ -122,6 +146,23 @@ class Authority:
             InvalidArgument: the request is not a valid one for an ECDSA P-256 key.
 
         """
+        return self._current.issue(csr, identity, lifetime, now, names)
+
+
+class _Signer:
+    """One root, read."""
+
+    def __init__(self, root: RootKey) -> None:
+        self.root = root
+        self._certificate = x509.load_pem_x509_certificate(root.certificate)
+        self._key = load_key(root.key)
+        if self._certificate.public_key() != self._key.public_key():
+            raise InvalidArgument("the key of the certificate authority does not belong to its certificate")
+        organisation = self._certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        self.cluster_id = str(organisation[0].value) if organisation else ""
+        self.digest = root_digest(root.certificate)
+
+    def issue(self, csr: bytes, identity: Identity, lifetime: int, now: float, names: Sequence[str]) -> bytes:
         public_key = key_of_request(csr)
         start = _moment(now)
         end = min(start + timedelta(seconds=seconds(lifetime)), self._certificate.not_valid_after_utc)
@@ -143,7 +184,7 @@ class Authority:
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         leaf = builder.sign(self._key, hashes.SHA256())
-        return leaf.public_bytes(serialization.Encoding.PEM) + self.root_certificate
+        return leaf.public_bytes(serialization.Encoding.PEM) + self.root.certificate
 
 
 def new_serial() -> str:

@@ -1,29 +1,32 @@
-"""Where a manager keeps its authority and its own certificate: `certificates/` in the data directory, all 0600.
+"""A manager's own certificate: `certificates/` in its data directory, all 0600.
 
-`ca.key` and `ca.crt` are the root; `node.pem` and `root.crt` what this manager shows on port 2377.
+`node.pem` and `root.crt` are what this manager shows on port 2377, and what it believes. With autolock the private key
+in `node.pem` is encrypted with the cluster's unlock key.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
 
 from common.clock import Clock
-from common.errors import AlreadyExists, InvalidArgument, Unavailable
-from common.process.private_files import write_private
+from common.errors import InvalidArgument, Unavailable
+from common.model import RootKey
+from common.process.private_files import erase_file
 from common.tls import ROLE_MANAGER, CredentialFiles, Identity, certificate_request, new_key
-from manager.ca.authority import Authority, Root, create_root, new_serial
+from manager.ca.authority import Authority, new_serial
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorityFiles:
-    """The files of a manager's certificates under its data directory."""
+class ManagerFiles:
+    """The files of a manager's certificate under its data directory. `password` encrypts the key; none is none."""
 
     data_dir: Path
+    password: str = field(default="", repr=False)
 
     @property
     def directory(self) -> Path:
@@ -31,35 +34,7 @@ class AuthorityFiles:
 
     @property
     def node(self) -> CredentialFiles:
-        return CredentialFiles(self.directory)
-
-    def create(self, cluster_id: str, clock: Clock) -> Authority:
-        """Make a new root and store it.
-
-        Raises:
-            AlreadyExists: there is one already; it is left as it is.
-
-        """
-        if (self.directory / "ca.key").exists():
-            raise AlreadyExists(f"{self.directory} already holds a certificate authority: this manager has a cluster")
-        root = create_root(cluster_id, clock.now())
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self.directory / "ca.crt", root.certificate)
-        write_private(self.directory / "ca.key", root.key)
-        return Authority(root)
-
-    def load(self) -> Authority:
-        """Read the root.
-
-        Raises:
-            Unavailable: it is not there or cannot be read.
-
-        """
-        try:
-            certificate = (self.directory / "ca.crt").read_bytes()
-            return Authority(Root(certificate, (self.directory / "ca.key").read_bytes()))
-        except (OSError, ValueError, InvalidArgument) as error:
-            raise Unavailable(f"cannot read the certificate authority in {self.directory}: {error}") from error
+        return CredentialFiles(self.directory, self.password)
 
     def covers(self, names: Sequence[str]) -> bool:
         """Whether this manager's own certificate can be read, and is valid for all of these names and addresses."""
@@ -84,6 +59,44 @@ class AuthorityFiles:
         chain = authority.issue(certificate_request(key), identity, lifetime, clock.now(), addresses)
         self.node.write(chain, key, authority.root_certificate)
         return self.node.identity()
+
+
+@dataclass(frozen=True, slots=True)
+class RootFiles:
+    """The authority's root as two files, `ca.crt` and `ca.key`: where releases before stores were sealed kept it."""
+
+    directory: Path
+
+    @property
+    def _certificate(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def _key(self) -> Path:
+        return self.directory / "ca.key"
+
+    def exist(self) -> bool:
+        return self._key.exists()
+
+    def load(self) -> RootKey:
+        """Read the root.
+
+        Raises:
+            Unavailable: it cannot be read.
+
+        """
+        try:
+            certificate, key = self._certificate.read_bytes(), self._key.read_bytes()
+            root = RootKey(certificate=certificate, key=key)
+            Authority(root)
+        except (OSError, ValueError, InvalidArgument) as error:
+            raise Unavailable(f"cannot read the certificate authority in {self.directory}: {error}") from error
+        return root
+
+    def erase(self) -> None:
+        """Overwrite and remove them, the key last: while it is there they are not erased."""
+        for file in (self._certificate, self._key):
+            erase_file(file)
 
 
 def _canonical(name: str) -> str:

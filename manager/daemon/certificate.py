@@ -11,7 +11,7 @@ import ssl
 from common.clock import Clock, sleep_until
 from common.tls import api_context, renewal_time, server_context
 from manager.ca.authority import Authority
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import ManagerFiles
 from manager.config import ManagerConfig
 from manager.store.store import Store
 
@@ -25,7 +25,7 @@ class OwnCertificate:
     """The certificate in use. `cluster` and `api` are the TLS contexts of the two ports, which have other clients."""
 
     def __init__(
-        self, files: AuthorityFiles, authority: Authority, config: ManagerConfig, clock: Clock, rng: random.Random
+        self, files: ManagerFiles, authority: Authority, config: ManagerConfig, clock: Clock, rng: random.Random
     ) -> None:
         self._files = files
         self._authority = authority
@@ -57,7 +57,7 @@ class OwnCertificate:
                 await asyncio.sleep(RENEW_AGAIN_SECONDS)
                 continue
             for context in (self.cluster, self.api):
-                context.load_cert_chain(self._files.node.node)
+                self._files.node.show_in(context)
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
     def _names(self) -> tuple[str, ...]:

@@ -41,7 +41,3 @@ class LeadersEngines:
 
     async def applied(self) -> None:
         await self._dispatcher.applied()
-
-    def registry_auth(self, service_id: str, auth: str) -> None:
-        """Keep the credentials (decoded `X-Registry-Auth`) of a service's pulls, in memory alone."""
-        self._dispatcher.registry_auth(service_id, auth)

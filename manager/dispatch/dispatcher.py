@@ -45,7 +45,7 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness, Losses
-from manager.dispatch.membership import Membership, RegistryCredentials, member
+from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
 from manager.dispatch.quota import KeptOut, Offence, Quota
 from manager.dispatch.reception import WorkersOpening
@@ -111,7 +111,6 @@ class Dispatcher:
             reports=WriteBatch(store, apply_reports),
             nodes=WriteBatch(store, apply_node_writes),
             attachments=WriteBatch(store, apply_attachment_reports),
-            credentials=RegistryCredentials(),
             renew=self._membership.renew,
             images=self.images,
             measurements=self.measurements,
@@ -143,10 +142,6 @@ class Dispatcher:
             group.create_task(keep_going("the second look", self._reconsider), name="dispatch-second-look")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
-
-    def registry_auth(self, service_id: str, auth: str) -> None:
-        """Keep the credentials (decoded `X-Registry-Auth`) that nodes need to pull a service's image; memory only."""
-        self._parts.credentials.set(service_id, auth)
 
     async def open_stream(self, node_id: str, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a stream to something on a node (`engine`: its engine's API socket). The caller closes the writer.
@@ -374,7 +369,6 @@ class Dispatcher:
                 self._doubt_ends = asyncio.get_running_loop().time() + PAUSE_SECONDS
 
     def _hear_removal(self, change: Change) -> None:
-        self._parts.credentials.forget(change.current.id)
         self._quotas.pop(change.current.id, None)
         if isinstance(change.current, Node):
             self._losses.forget(change.current.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -16,7 +15,7 @@ from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, N
 from common.tls import ROLE_WORKER, Identity
 from common.wire.channel import PeerInfo
 from common.wire.handshake import clock_skew_error
-from common.wire.messages import JoinReply, JoinRequest, RegistryAuth, RenewReply, RenewRequest
+from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
 from manager.ca.tokens import check_worker_token
 from manager.dispatch.door import Door
@@ -202,33 +201,3 @@ def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
         labels=request.labels, availability=request.availability, engine=request.engine, hostname=request.hostname
     )
     return msgspec.structs.replace(own, certificate_serials=(serial,), joining=joining)
-
-
-# Registry credentials on their way to workers: in memory only, never in the store.
-
-
-class RegistryCredentials:
-    """The credentials for the pulls of each service, as the API's client gave them. Lost with the process."""
-
-    def __init__(self) -> None:
-        self._by_service: dict[str, RegistryAuth] = {}
-
-    def set(self, service_id: str, auth: str) -> None:
-        """Keep a service's credentials; an empty `auth` forgets them."""
-        if auth:
-            self._by_service[service_id] = RegistryAuth(service_id=service_id, auth=auth)
-        else:
-            self._by_service.pop(service_id, None)
-
-    def forget(self, service_id: str) -> None:
-        self._by_service.pop(service_id, None)
-
-    def unsent(self, services: Iterable[str], sent: dict[str, RegistryAuth]) -> Iterator[RegistryAuth]:
-        """Give those of these services that are not in `sent`, and note them there; what is forgotten here goes."""
-        for gone in sent.keys() - self._by_service.keys():
-            del sent[gone]
-        for service_id in dict.fromkeys(services):
-            auth = self._by_service.get(service_id)
-            if auth is not None and sent.get(service_id) is not auth:
-                sent[service_id] = auth
-                yield auth

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from common.errors import NotFound, ProtocolError, SwarmError, leaves
+from common.model import RegistryLogin
 from common.model.node import NodeDescription
 from common.tls import Identity
 from common.wire.channel import Channel, ChannelClosed
@@ -36,7 +37,6 @@ from common.wire.messages import (
     Leave,
     LeaveAck,
     NodeReport,
-    RegistryAuth,
     RenewReply,
     RenewRequest,
     Resync,
@@ -54,10 +54,10 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
-from manager.dispatch.membership import RegistryCredentials
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite
 from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
+from manager.dispatch.registry_logins import unsent_logins
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -86,7 +86,6 @@ class SessionParts:
     reports: WriteBatch[NodeReports]
     nodes: WriteBatch[NodeWrite]
     attachments: WriteBatch[AttachmentReports]
-    credentials: RegistryCredentials
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
     measurements: Measurements
@@ -121,7 +120,7 @@ class Session:
         self._acked_at = -math.inf
         self._stale = asyncio.Event()
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
-        self._auths: dict[str, RegistryAuth] = {}
+        self._logins: dict[str, RegistryLogin] = {}
         self._measured = Measure()
         self._states = SlicedWrites(self._write_states)
         self._attachments = SlicedWrites(self._write_attachments)
@@ -407,7 +406,7 @@ class Session:
 
     async def _send_credentials(self, message: Assignments) -> None:
         services = (task.service_id for task in message.tasks)
-        for auth in self._parts.credentials.unsent(services, self._auths):
+        for auth in unsent_logins(self._parts.store.view, services, self._logins):
             await self.channel.send(auth)
 
 

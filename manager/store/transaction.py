@@ -17,6 +17,8 @@ from common.model import (
     Network,
     NetworkAttachment,
     Node,
+    RegistryLogin,
+    RootKey,
     Secret,
     Service,
     StoredObject,
@@ -33,6 +35,7 @@ from manager.store.view import (
     NamedTableView,
     NodeTableView,
     ServiceTableView,
+    TableView,
     TaskTableView,
 )
 
@@ -61,6 +64,8 @@ class Tables:
         self.configs: NamedTableView[Config] = self._by_type[Config]
         self.image_names: ImageNameTableView = self._by_type[ImageName]
         self.client_certificates: NamedTableView[ClientCertificate] = self._by_type[ClientCertificate]
+        self.registry_logins: TableView[RegistryLogin] = self._by_type[RegistryLogin]
+        self.root_keys: TableView[RootKey] = self._by_type[RootKey]
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]
         self.index: int = 0 if below is None else below.index
@@ -327,6 +332,8 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "slot": lambda task: (task.service_id, task.slot or task.node_id),
         "container": lambda task: task.container[:SHORT_ID],
     },
+    RegistryLogin: {},
+    RootKey: {},
     ImageName: {"name": _name_of, "image": lambda name: name.image_id},
     NetworkAttachment: {
         "name": _name_of,

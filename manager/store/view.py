@@ -13,6 +13,8 @@ from common.model import (
     Network,
     NetworkAttachment,
     Node,
+    RegistryLogin,
+    RootKey,
     Secret,
     Service,
     StoredObject,
@@ -98,6 +100,10 @@ class View(Protocol):
     def image_names(self) -> ImageNameTableView: ...
     @property
     def client_certificates(self) -> NamedTableView[ClientCertificate]: ...
+    @property
+    def registry_logins(self) -> TableView[RegistryLogin]: ...
+    @property
+    def root_keys(self) -> TableView[RootKey]: ...
     @property
     def clusters(self) -> NamedTableView[Cluster]: ...
 

@@ -43,7 +43,7 @@ from common.wire.messages import (
 )
 from manager.bootstrap import create_cluster
 from manager.ca.authority import Authority, new_serial
-from manager.ca.files import AuthorityFiles
+from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
@@ -213,8 +213,8 @@ async def prepare(folder: Path, agents: int) -> list[ssl.SSLContext]:
     )
     clock = SystemClock()
     await create_cluster(data, config, ["10.0.0.0/8"], clock, random.SystemRandom())
-    nodes, clients = contexts(AuthorityFiles(data.path).load(), agents, folder)
-    async with Store(SqliteBackend(data.store), clock) as store:
+    async with Store(SqliteBackend(data.store, load_keyring(data).seal()), clock) as store:
+        nodes, clients = contexts(Authority.stored(store.view), agents, folder)
         await store.update(lambda tx: [tx.put(node) for node in nodes])
     return clients
 

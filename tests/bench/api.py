@@ -103,10 +103,9 @@ async def _serve(path: Path, services: int, tasks: int) -> None:
         await store.update(lambda tx: _fill(tx, services, tasks, rng))
         identity = Identity(MANAGER, "10.1.0.1:2377", "bench")
         engines = FakeEngines(path.parent)
-        auths: dict[str, str] = {}
         authority = Authority(create_root(store.view.cluster.id, clock.now()))
         audit = AuditFile(path.parent / "audit.log")
-        hooks = {"audit": audit.record, "registry_auth": auths.__setitem__, "leave": _leave}
+        hooks = {"audit": audit.record, "leave": _leave}
         api = Api(store, clock, rng, engines, identity, authority, **hooks)
         async with api, serve(api, [f"unix://{path}"]):
             await _answer_questions()

@@ -47,8 +47,6 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.stream import StreamChannel
-from manager.ca.files import AuthorityFiles
-from manager.config import DataDir
 from tests.bench.agents import DESCRIPTION, HELLO, PORT, Fleet, Sample, answering, connect, create, prepare
 from tests.bench.table import print_table
 
@@ -306,7 +304,7 @@ class Bench:
 
 async def measure(folder: Path, floods: Sequence[str], seconds: float) -> list[tuple[object, ...]]:
     clients = await prepare(folder, NODES)  # leaves the last node's certificate in agent.pem: the flooding one's
-    (folder / "root.pem").write_bytes(AuthorityFiles(DataDir(folder / "data").path).load().root_certificate)
+    (folder / "root.pem").write_bytes((folder / "data" / "certificates" / "root.crt").read_bytes())
     with (folder / "manager.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "manager.main", "run", "--data-dir", str(folder / "data"), stdout=log, stderr=log

@@ -22,11 +22,13 @@ from common.model import Secret, Service, StoredObject, Task
 from common.model.container import ContainerSpec
 from common.model.secret import SecretSpec
 from common.model.service import Replicated, ServiceMode, ServiceSpec, TaskSpec
+from manager.store.backends.sealed import KEY_BYTES, AesSeal
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Change, ChangeSet
 from manager.store.store import Store
 from tests.bench.table import print_table
 
+SEAL = AesSeal({1: bytes(KEY_BYTES)}, 1)
 ROUNDS = 500
 STORED = [1_000, 100_000]
 COMMITTED = [1, 20, 1_000]
@@ -56,7 +58,7 @@ def _milliseconds(seconds: list[float]) -> tuple[float, float]:
 
 async def _filled(folder: Path, objects: Sequence[StoredObject]) -> SqliteBackend:
     """Make a store with so many objects, under index 1."""
-    backend = SqliteBackend(folder / "store.db", fresh=True)
+    backend = SqliteBackend(folder / "store.db", SEAL, fresh=True)
     await backend.load()
     await backend.commit([_change_set(1, objects)])
     return backend
@@ -98,7 +100,7 @@ async def _load(folder: Path, stored: int) -> float:
     backend = await _filled(folder, [service, *(_task(number, rng) for number in range(stored))])
     await backend.close()
     began = time.perf_counter()
-    async with Store(SqliteBackend(folder / "store.db"), SystemClock()):
+    async with Store(SqliteBackend(folder / "store.db", SEAL), SystemClock()):
         return time.perf_counter() - began
 
 

@@ -108,7 +108,6 @@ class ApiCluster:
         self.rng = random.Random(7)
         self.store = Store(MemoryBackend(), self.clock)
         self.engines = FakeEngines(self.folder)
-        self.auths: dict[str, str] = {}
         self.left = False
         self.authority = Authority(create_root("c" * 25, self.clock.now()))
         self.audited: list[Entry] = []
@@ -123,7 +122,6 @@ class ApiCluster:
             Identity(node_id=MANAGER, address="10.1.0.1", version="0.1.0", hosts=("tcp://10.1.0.1:2376",)),
             self.authority,
             audit=self.audited.append,
-            registry_auth=self.auths.__setitem__,
             leave=self._leave,
         )
         self._stack = contextlib.AsyncExitStack()
@@ -183,6 +181,8 @@ class ApiCluster:
                 for task in list(tx.tasks.of_service(service.id)):
                     tx.remove(task)
                 tx.remove(service)
+                if (login := tx.registry_logins.get(service.id)) is not None:
+                    tx.remove(login)
             else:
                 self._converge_service(tx, service)
 

@@ -383,7 +383,6 @@ def _api(world: World) -> Api:
         Identity(node_id="manager", address=f"{MANAGER_ADDRESS}:2377", version="test"),
         world.authority,
         audit=lambda _: None,
-        registry_auth=dispatcher.registry_auth,
         leave=never,
         measurements=dispatcher.measurements,
     )

@@ -11,7 +11,7 @@ import msgspec
 
 from common.errors import OutOfSequence
 from common.ids import new_id
-from common.model import Service
+from common.model import RegistryLogin, Service
 from common.model.client import Role
 from common.model.service import ServiceSpec
 from common.model.update import ACTIVE, HALTED
@@ -84,9 +84,11 @@ async def create_service(context: Context, call: Call) -> Reply:
     service_id = new_id(context.rng)
     now = context.clock.now()
 
-    await context.store.update(lambda tx: tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now)))
-    if auth:
-        context.registry_auth(service_id, auth)
+    def create(tx: Transaction) -> None:
+        tx.put(new_service(tx, service_id, resolve_networks(spec, tx), now))
+        keep_login(tx, service_id, auth)
+
+    await context.store.update(create)
     warnings = (*ambiguous_hosts(context.store.view, spec), *unheld)
     return Answer(201, {"ID": service_id, "Warnings": warnings or None})
 
@@ -117,20 +119,20 @@ async def update_service(context: Context, call: Call) -> Reply:
     scale = call.flag("scale")
     now = context.clock.now()
 
-    def update(tx: Transaction) -> tuple[str, tuple[str, ...]]:
+    def update(tx: Transaction) -> tuple[str, ...]:
         service = find_service(tx, reference)
         if not service.is_current(index):
             raise OutOfSequence
         if rollback == "previous":
             tx.put(roll_back(tx, service, revision, now, call.caller.name))
-            return service.id, ()
+            keep_login(tx, service.id, auth)
+            return ()
         changed, warnings = change_service(tx, service, spec, now, scale=scale)
         tx.put(changed)
-        return service.id, (*warnings, *ambiguous_hosts(tx, spec))
+        keep_login(tx, service.id, auth)
+        return (*warnings, *ambiguous_hosts(tx, spec))
 
-    service_id, warnings = await context.store.update(update)
-    if auth:
-        context.registry_auth(service_id, auth)
+    warnings = await context.store.update(update)
     return Answer(value={"Warnings": (*warnings, *unheld) or None})
 
 
@@ -184,6 +186,12 @@ def _check_auth_source(call: Call) -> None:
     source = call.query.get("registryAuthFrom", "")
     if source not in {"", "spec", "previous-spec"}:
         raise EngineError(400, f"unsupported registryAuthFrom {source!r}: expected spec or previous-spec")
+
+
+def keep_login(tx: Transaction, service_id: str, auth: str) -> None:
+    """Keep the credentials for a service's pulls; where the client gave none, those of before stay."""
+    if auth:
+        tx.put(RegistryLogin(id=service_id, auth=auth))
 
 
 def registry_auth(header: str) -> str:

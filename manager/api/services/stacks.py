@@ -27,7 +27,14 @@ from manager.api.networks.requests import NetworkCreate
 from manager.api.networks.routes import new_network, put_network
 from manager.api.router import Route
 from manager.api.services.names import resolve_networks
-from manager.api.services.routes import ambiguous_hosts, change_service, pin_image, registry_auth, warnings_of
+from manager.api.services.routes import (
+    ambiguous_hosts,
+    change_service,
+    keep_login,
+    pin_image,
+    registry_auth,
+    warnings_of,
+)
 from manager.api.services.validation import check_service
 from manager.domain.file_ids import with_ids
 from manager.domain.passed_on_ports import without_passed_on
@@ -78,7 +85,6 @@ async def deploy_stack(context: Context, call: Call) -> Reply:
         done = context.store.try_out(deployment.apply)
     else:
         done = await context.store.update(deployment.apply)
-        deployment.keep_credentials(done)
     unheld = [text for each in deployment.services for text in await warnings_of(context, each.spec)]
     return Answer(value={"Done": done, "Warnings": (*deployment.warnings, *unheld) or None})
 
@@ -161,7 +167,9 @@ class _Deployment:
             service = seen[each.spec.name]
             with _told("create" if service is None else "update", "service", each.spec.name):
                 spec = with_ids(each.spec, secrets, configs)
-                yield self._put_service(tx, service, spec)
+                done = self._put_service(tx, service, spec)
+                keep_login(tx, done.id, registry_auth(each.registry_auth))
+                yield done
 
     def _seen(self, order: StackService, present: Service | None) -> Service | None:
         """Return the service that the client saw.
@@ -199,13 +207,6 @@ class _Deployment:
         tx.put(changed)
         self.warnings += warnings
         return _done("update", "service", spec.name, service.id)
-
-    def keep_credentials(self, done: list[Done]) -> None:
-        """Give the services' credentials to their nodes, once the services are stored."""
-        ids = {each.name: each.id for each in done if each.kind == "service"}
-        for each in self.services:
-            if auth := registry_auth(each.registry_auth):
-                self._context.registry_auth(ids[each.spec.name], auth)
 
 
 class _Files(Generic[FileT, SpecT]):

@@ -314,7 +314,7 @@ class Draft:
     def __init__(self, limit: int = MAX_CHANGES) -> None:
         self._limit = limit
         self._put: dict[tuple[type[StoredObject], str], StoredObject] = {}
-        self._remove: dict[str, StoredObject] = {}
+        self._remove: dict[tuple[type[StoredObject], str], StoredObject] = {}
         self._wake_at: dict[str, float] = {}
         self._reasons: list[str] = []
         self.leaving: dict[str, int] = {}
@@ -338,7 +338,7 @@ class Draft:
         return found if isinstance(found, Task) else task
 
     def remove(self, value: StoredObject) -> None:
-        self._remove[value.id] = value
+        self._remove[type(value), value.id] = value
 
     def wake(self, key: str, instant: float) -> None:
         """Ask to decide `key` again at `instant` (Unix seconds); the earliest counts."""

@@ -68,6 +68,8 @@ def _take_down(view: View, service_id: str, service: Service | None, draft: Draf
     if service is not None and all(standings.lost(task) for task in tasks):
         draft.reason(f"{service.spec.name}: removed")
         draft.remove(service)
+        if (login := view.registry_logins.get(service_id)) is not None:
+            draft.remove(login)
 
 
 def discard_all(tasks: Iterable[Task], draft: Draft) -> bool:

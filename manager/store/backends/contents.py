@@ -18,20 +18,24 @@ import msgspec
 
 from common.clock import rfc3339
 from common.errors import Unavailable
-from common.model import Cluster, StoredObject
+from common.model import Cluster, RootKey, StoredObject
 from common.version import version
 from manager.store.backends.confirmed import Position, read_confirmed
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged
 from manager.store.backends.schema import (
     KINDS,
     MIGRATIONS,
+    VAULT,
     Schema,
     definitions,
     expected_definitions,
+    path_of,
     row_digest,
     schema_of,
+    table_of,
     wrap_sum,
 )
+from manager.store.backends.sealed import NotOpened, Seal
 
 # These are about the file's surroundings, not about what is in it.
 _SURROUNDINGS = (
@@ -56,7 +60,7 @@ class Contents:
     `schema` has version 0 for a file in which nothing was ever written. `position` is where the store says that it is;
     `confirmed` what was noted beside it, None without such a note. `checksum` is that of the objects that were found.
     `unreadable` has kind and id of the objects that are damaged, as far as these can be read; `faults` says what else
-    is wrong with the file.
+    is wrong with the file. `unopened` counts the sealed objects of a store that was read without its keys.
     """
 
     schema: Schema = _NOTHING
@@ -66,10 +70,20 @@ class Contents:
     checksum: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     faults: tuple[str, ...] = ()
+    unopened: int = 0
+
+    @property
+    def found(self) -> int:
+        """How many objects are there and not damaged."""
+        return len(self.objects) + self.unopened
 
     @property
     def cluster(self) -> Cluster | None:
         return next((each for each in self.objects if isinstance(each, Cluster)), None)
+
+    @property
+    def root_key(self) -> RootKey | None:
+        return next((each for each in self.objects if isinstance(each, RootKey)), None)
 
     @property
     def missing_changes(self) -> int:
@@ -79,7 +93,7 @@ class Contents:
     @property
     def consistent(self) -> bool:
         """Whether the objects are all those of one instant, which need not be the last."""
-        same = (len(self.objects), self.checksum) == (self.position.count, self.position.checksum)
+        same = (self.found, self.checksum) == (self.position.count, self.position.checksum)
         return not self.faults and not self.unreadable and (same or not self.schema.has_digests)
 
     def check(self, path: Path) -> None:
@@ -114,8 +128,8 @@ class Contents:
             )
         if self.unreadable or not self.schema.has_digests:
             return
-        if len(self.objects) != last.count:
-            yield f"of {format_count(last.count, 'object')} {len(self.objects)} are there"
+        if self.found != last.count:
+            yield f"of {format_count(last.count, 'object')} {self.found} are there"
         elif not self.consistent:
             yield f"the objects are not all those of version {last.index}"
         elif confirmed is not None and confirmed.index == last.index and confirmed.checksum != last.checksum:
@@ -130,13 +144,13 @@ def format_count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def read(path: Path, *, log: bool = True) -> Contents:
+def read(path: Path, seal: Seal | None, *, log: bool = True) -> Contents:
     """Read all of the store at `path`; without `log` only what a checkpoint has brought into the file itself.
 
-    Nobody may write to it meanwhile.
+    Nobody may write to it meanwhile. Without a `seal` the objects that are sealed are only counted.
 
     Raises:
-        Unavailable: a newer release wrote it.
+        Unavailable: a newer release wrote it, or it was sealed with other keys.
         sqlite3.Error: it cannot be read, for a reason that is not in the file.
         OSError: likewise.
 
@@ -149,7 +163,7 @@ def read(path: Path, *, log: bool = True) -> Contents:
     mode = "mode=ro" if log else "mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
         database.text_factory = lambda text: text.decode(errors="replace")
-        reader = _Reader(database, path)
+        reader = _Reader(database, path, seal)
         with _without_collecting():
             reader.read()
     return Contents(
@@ -160,18 +174,19 @@ def read(path: Path, *, log: bool = True) -> Contents:
         checksum=wrap_sum(reader.checksum),
         unreadable=tuple(reader.unreadable),
         faults=tuple(reader.faults),
+        unopened=reader.unopened,
     )
 
 
-def best(path: Path) -> Contents:
+def best(path: Path, seal: Seal) -> Contents:
     """Read a store as `read` does; if it is damaged, without its log too, and return what is worth more.
 
     A log that is damaged early in its course hides what later parts of it had already brought into the file.
     """
-    found = read(path)
+    found = read(path, seal)
     if not found.damage():
         return found
-    return max(found, read(path, log=False), key=_worth)
+    return max(found, read(path, seal, log=False), key=_worth)
 
 
 def _worth(contents: Contents) -> tuple[bool, int, int]:
@@ -193,9 +208,10 @@ def _without_collecting() -> Iterator[None]:
 class _Reader:
     """Reads as much as there is; what is not as it should be is noted."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, seal: Seal | None) -> None:
         self._database = database
         self._path = path
+        self._seal = seal
         self._decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in KINDS.items()}
         self.schema = _NOTHING
         self.position = Position()
@@ -203,6 +219,8 @@ class _Reader:
         self.checksum = 0
         self.unreadable: dict[tuple[str, str], None] = {}
         self.faults: list[str] = []
+        self.unopened = 0
+        self._taken: set[tuple[str, str]] = set()
 
     def read(self) -> None:
         with self._noting_faults():
@@ -251,13 +269,34 @@ class _Reader:
 
     def _take(self, kind: Any, object_id: Any, body: Any, digest: Any) -> None:
         key = (str(kind), str(object_id))
-        if key in self.objects:
+        if key in self._taken:
             return
         if not isinstance(body, bytes) or (self.schema.has_digests and digest != row_digest(*key, body)):
             self.unreadable[key] = None
             return
-        self.objects[key] = self._decoded(*key, body)
+        self._taken.add(key)
         self.checksum += digest if self.schema.has_digests else 0
+        if self.schema.is_sealed and table_of(key[0]) == VAULT:
+            if self._seal is None:
+                self.unopened += 1
+                return
+            body = self._opened(self._seal, *key, body)
+        self.objects[key] = self._decoded(*key, body)
+
+    def _opened(self, seal: Seal, kind: str, object_id: str, body: bytes) -> bytes:
+        """Open one sealed object, of which the digest is right.
+
+        Raises:
+            Unavailable: it was sealed with another key, or for another object. None is left out, as with `_decoded`.
+
+        """
+        try:
+            return seal.open(path_of(kind, object_id), body)
+        except NotOpened as error:
+            raise Unavailable(
+                f"the store {self._path} cannot be opened with its key: {error.message}: put back the 'store.key' that "
+                "belongs to this store, or restore a backup"
+            ) from error
 
     def _decoded(self, kind: str, object_id: str, body: bytes) -> StoredObject:
         """Decode one object, of which the digest is right.

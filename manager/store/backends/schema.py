@@ -3,7 +3,7 @@
 Objects with something secret in them are in a table of their own, `vault`. SQLite's `secure_delete` overwrites what is
 deleted, but moves rows between pages, and a copy that was left behind is overwritten by chance only: of 1,000 removed
 rows of some 900 bytes about 3 could still be read. So when a secret goes, that table is emptied, which overwrites all
-of its pages, and filled anew.
+of its pages, and filled anew. What is in it is sealed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, get_args
 
-from common.model import Cluster, Config, Node, Secret, StoredObject
+from common.model import Cluster, Config, Node, RegistryLogin, RootKey, Secret, StoredObject
+from manager.store.backends.sealed import Seal, Unsealed
 from manager.store.changes import Change
 
 RECORDS, VAULT = "records", "vault"
@@ -28,6 +29,8 @@ _SECRETS: dict[type[StoredObject], Callable[[Any], Iterable[bytes | str]]] = {
     Cluster: lambda cluster: (cluster.join_tokens.worker, cluster.join_tokens.manager),
     Config: lambda config: (config.spec.data,),
     Node: lambda node: (key.private for key in node.tunnel_keys),
+    RegistryLogin: lambda login: (login.auth,),
+    RootKey: lambda root: (root.key,),
     Secret: lambda secret: (secret.spec.data,),
 }
 
@@ -66,9 +69,21 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # What was freed before rows were overwritten may still be read.
     VACUUM,
+    # Another index, as the note beside the file has the checksum of the index before.
+    """
+    UPDATE vault SET body = sealed(kind, id, body);
+    UPDATE vault SET digest = row_digest(kind, id, body);
+    UPDATE reached SET last_index = last_index + (last_index > 0), checksum = (
+        SELECT coalesce(wrapped_sum(digest), 0)
+        FROM (SELECT digest FROM records UNION ALL SELECT digest FROM vault)
+    );
+    """,
+    # What was there before it was sealed may still be read.
+    VACUUM,
 )
-# The first schema that has digests.
+# The first schemas that have digests, and whose vault is sealed.
 _DIGESTS_SINCE = 2
+_SEALED_SINCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,10 @@ class Schema:
     def has_digests(self) -> bool:
         return self.version >= _DIGESTS_SINCE
 
+    @property
+    def is_sealed(self) -> bool:
+        return self.version >= _SEALED_SINCE
+
 
 def schema_of(version: int) -> Schema:
     """Return how a file of this version is read; 0 and what is unknown have no tables."""
@@ -98,9 +117,10 @@ def schema_of(version: int) -> Schema:
     return Schema(version, (RECORDS, VAULT), "kind, id, body, digest", position)
 
 
-def migrate(database: sqlite3.Connection, to: int = len(MIGRATIONS)) -> None:
+def migrate(database: sqlite3.Connection, seal: Seal, to: int = len(MIGRATIONS)) -> None:
     """Bring the schema to a version, this program's own by default, each step whole or not at all."""
     database.create_function("row_digest", 3, row_digest, deterministic=True)
+    database.create_function("sealed", 3, lambda kind, object_id, body: seal.seal(path_of(kind, object_id), body))
     database.create_aggregate("wrapped_sum", 1, _WrappedSum)
     (schema,) = database.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[schema:to], start=schema + 1):
@@ -119,7 +139,7 @@ def definitions(database: sqlite3.Connection) -> list[tuple[str, str]]:
 def expected_definitions(version: int) -> list[tuple[str, str]]:
     """Return what a file of this version must say of its tables."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        migrate(database, version)
+        migrate(database, Unsealed(), version)
         return definitions(database)
 
 
@@ -131,6 +151,11 @@ def kind_of(value: StoredObject) -> str:
 def table_of(kind: str) -> str:
     """Return the table that a kind's objects are in."""
     return VAULT if KINDS.get(kind) in _SECRETS else RECORDS
+
+
+def path_of(kind: str, object_id: str) -> str:
+    """Return what an object of the vault is sealed for."""
+    return f"{kind}/{object_id}"
 
 
 def forgets_secrets(change: Change) -> bool:

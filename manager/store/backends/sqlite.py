@@ -33,11 +33,13 @@ from manager.store.backends.schema import (
     forgets_secrets,
     kind_of,
     migrate,
+    path_of,
     row_digest,
     schema_of,
     table_of,
     wrap_sum,
 )
+from manager.store.backends.sealed import Seal
 from manager.store.changes import ChangeSet
 
 R = TypeVar("R")
@@ -49,9 +51,9 @@ _ERASE_AGAIN_SECONDS = 1.0
 class SqliteBackend:
     """The file at `path`; one process at a time may have it open. `fresh`: as `StoreFile` has it."""
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+    def __init__(self, path: Path, seal: Seal, *, fresh: bool = False) -> None:
         self._path = path
-        self._file = StoreFile(path, fresh=fresh)
+        self._file = StoreFile(path, seal, fresh=fresh)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._erasing: asyncio.Task[None] | None = None
 
@@ -109,13 +111,14 @@ _log = logging.getLogger(__name__)
 
 
 class StoreFile:
-    """The file at `path`. `open` first, `close` last.
+    """The file at `path`, in which objects with something secret are sealed. `open` first, `close` last.
 
     `fresh`: it was made just now, or is to be made, with mode 0600; else one that is missing or empty was damaged.
     """
 
-    def __init__(self, path: Path, *, fresh: bool) -> None:
+    def __init__(self, path: Path, seal: Seal, *, fresh: bool) -> None:
         self._path = path
+        self._seal = seal
         self._fresh = fresh
         self._confirmed = ConfirmedFile(path)
         self._database: sqlite3.Connection | None = None
@@ -160,7 +163,9 @@ class StoreFile:
             "temp_store=MEMORY",  # no copy of a secret in a temporary file
         ):
             database.execute(f"PRAGMA {pragma}")
-        migrate(database)
+        if 0 < contents.schema.version < len(MIGRATIONS):
+            _log.info("bringing the store %s to schema %d, in which secrets are sealed", self._path, len(MIGRATIONS))
+        migrate(database, self._seal)
         self._position = Position(*database.execute(_NOW.position).fetchone())
         self._confirmed.open(self._position)
         self.erase_log()
@@ -170,7 +175,7 @@ class StoreFile:
         if self._fresh and not (self._path.exists() and self._path.stat().st_size):
             self._path.touch(mode=0o600, exist_ok=True)
             return Contents()
-        contents = read(self._path)
+        contents = read(self._path, self._seal)
         contents.check(self._path)
         if contents.confirmed is None and contents.schema.has_digests and not self._fresh:
             _log.warning(
@@ -192,7 +197,7 @@ class StoreFile:
         forgets = any(forgets_secrets(change) for change_set in change_sets for change in change_set.changes)
         database.execute("BEGIN IMMEDIATE")
         try:
-            position = _write(database, change_sets, self._position)
+            position = _write(database, change_sets, self._position, self._seal)
             if forgets:
                 _refill(database, VAULT)
             fields = msgspec.structs.astuple(position)
@@ -269,7 +274,7 @@ def lock_directory(path: Path) -> int:
     return folder
 
 
-def _write(database: sqlite3.Connection, change_sets: Sequence[ChangeSet], before: Position) -> Position:
+def _write(database: sqlite3.Connection, change_sets: Sequence[ChangeSet], before: Position, seal: Seal) -> Position:
     """Write the last word on each object, whatever happened to it in between; return the position that results."""
     last: defaultdict[str, dict[str, StoredObject | None]] = defaultdict(dict)
     for change_set in change_sets:
@@ -281,6 +286,8 @@ def _write(database: sqlite3.Connection, change_sets: Sequence[ChangeSet], befor
         table = table_of(kind)
         old = database.execute(_DIGESTS[table], (kind, msgspec.json.encode(list(values)).decode())).fetchall()
         bodies = [(object_id, encode(value)) for object_id, value in values.items() if value is not None]
+        if table == VAULT:
+            bodies = [(object_id, seal.seal(path_of(kind, object_id), body)) for object_id, body in bodies]
         rows = [(kind, object_id, body, row_digest(kind, object_id, body)) for object_id, body in bodies]
         database.executemany(_PUT[table], rows)
         database.executemany(_REMOVE[table], [(kind, object_id) for object_id, new in values.items() if new is None])

@@ -17,7 +17,7 @@ from common.ids import new_id
 from common.tls import CredentialFiles
 from manager import app
 from manager.bootstrap import create_cluster
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import ManagerFiles
 from manager.config import DataDir, ManagerConfig
 from manager.daemon import certificate
 
@@ -75,7 +75,7 @@ async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
     monkeypatch.setattr(app, "_settle_memory", lambda: None)
     monkeypatch.setattr(certificate, "RENEW_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(certificate, "renewal_time", lambda *_: 0.0 if tries < 2 else math.inf)
-    before, write, tries = AuthorityFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0
+    before, write, tries = ManagerFiles(data.path).node.node.read_bytes(), CredentialFiles.write, 0
 
     def fail_once(files: CredentialFiles, *parts: bytes) -> None:
         nonlocal tries
@@ -89,4 +89,4 @@ async def test_a_certificate_that_cannot_be_stored_is_renewed_later(
     manager = app.Manager(data, config, lambda: None)
     await manager.run()
     assert "No space left on device" in caplog.text
-    assert AuthorityFiles(data.path).node.node.read_bytes() != before
+    assert ManagerFiles(data.path).node.node.read_bytes() != before

@@ -13,17 +13,19 @@ from click.testing import CliRunner
 
 from common.clock import SystemClock
 from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, SwarmError, Unavailable
-from common.model import Secret, Service
+from common.model import Node, Secret, Service
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
-from manager.backup import back_up
+from manager.backup import back_up, members
 from manager.bootstrap import create_cluster
-from manager.ca.files import AuthorityFiles
+from manager.ca.files import ManagerFiles
+from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig
 from manager.main import cli
 from manager.restore import Restored, restore_cluster
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
+from tests.fakes.earlier_release import SECRET, back_up_before, write_before
 
 CONFIG = ManagerConfig(node_id="m1", advertise_addr="192.0.2.1:2377", listen_addr=":2377", tls_names=("swarm.example",))
 
@@ -35,7 +37,7 @@ def data(tmp_path: Path) -> DataDir:
 
     async def make() -> None:
         await create_cluster(data, CONFIG, ("10.0.0.0/8",), SystemClock(), random.Random(1))
-        async with Store(SqliteBackend(data.store), SystemClock()) as store:
+        async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()) as store:
             await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="web"))))
             await store.update(lambda tx: tx.put(Secret(id="x1", spec=SecretSpec(name="key", data=b"\x00\xff"))))
 
@@ -57,7 +59,7 @@ def restore(
 
 def objects(data: DataDir) -> dict[str, object]:
     async def read() -> dict[str, object]:
-        backend = SqliteBackend(data.store)
+        backend = SqliteBackend(data.store, load_keyring(data).seal())
         loaded = await backend.load()
         await backend.close()
         return {value.id: value for value in loaded.objects}
@@ -71,17 +73,43 @@ def test_what_was_backed_up_is_restored_and_for_its_owner_only(data: DataDir, tm
     assert again.load() == CONFIG
     assert objects(again) == objects(data)
     assert not restored.moved
-    before, after = (AuthorityFiles(each.path) for each in (data, again))
-    assert after.load().digest == before.load().digest
+    after = ManagerFiles(again.path)
     assert after.covers(("192.0.2.1", "swarm.example"))
     assert after.node.identity().node_id == "m1"
     assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in again.path.rglob("*") if f.is_file())
-    assert {f.name for f in data.path.iterdir()} == {"config.json", "certificates", "store.db", "store.db-confirmed"}
+    assert {f.name for f in data.path.iterdir()} == {
+        "config.json",
+        "certificates",
+        "store.db",
+        "store.db-confirmed",
+        "store.key",
+    }
+
+
+def test_a_backup_of_the_release_before_is_restored_and_sealed(tmp_path: Path):
+    before, again = DataDir(tmp_path / "before"), DataDir(tmp_path / "again")
+    values, _ = write_before(before)
+    restore(back_up_before(before), again.path)
+    found = objects(again)
+    assert [found[each.id] for each in values if not isinstance(each, Node)] == [
+        each for each in values if not isinstance(each, Node)
+    ]
+    assert "root" in found
+    assert SECRET not in b"".join(file.read_bytes() for file in again.path.rglob("*") if file.is_file())
+
+
+def test_a_backup_shows_no_secret_beside_its_key(data: DataDir, tmp_path: Path):
+    """Its store is as sealed as the manager's own."""
+    with members(io.BytesIO(backup(data)), "b.backup") as (_, found):
+        contents = {name: content.read() for name, content in found}
+    assert list(contents) == ["config.json", "store.key", "store.db"]
+    assert b"SWMTKN" not in contents["store.db"]
+    assert b"PRIVATE KEY" not in contents["store.db"]
 
 
 async def test_a_backup_is_made_while_a_manager_writes(data: DataDir, tmp_path: Path):
     """It holds all that was stored before it began, and never half of a change."""
-    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+    async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()) as store:
         stop = asyncio.Event()
 
         async def write() -> None:

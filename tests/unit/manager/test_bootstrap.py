@@ -13,6 +13,7 @@ from common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Un
 from common.net.host_addresses import Network
 from manager import bootstrap
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster
+from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig, check_tls_names, split_address
 from manager.init import configuration
 from manager.store.backends.sqlite import SqliteBackend
@@ -34,7 +35,7 @@ async def test_a_new_cluster_has_its_records_and_private_files(tmp_path: Path) -
     await create(data)
     assert data.load() == CONFIG
     assert all(stat.S_IMODE(f.stat().st_mode) == 0o600 for f in data.path.rglob("*") if f.is_file())
-    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+    async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()) as store:
         cluster = store.view.cluster
         assert cluster.join_tokens.worker.startswith("SWMTKN-1-")
         assert cluster.join_tokens.worker != cluster.join_tokens.manager
@@ -47,7 +48,7 @@ async def test_a_new_cluster_has_its_records_and_private_files(tmp_path: Path) -
 async def test_the_data_path_port_is_the_clusters_from_the_start(tmp_path: Path) -> None:
     data = DataDir(tmp_path / "manager")
     await create_cluster(data, CONFIG, ("10.0.0.0/8",), SystemClock(), random.Random(1), data_path_port=5789)
-    async with Store(SqliteBackend(data.store), SystemClock()) as store:
+    async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()) as store:
         assert store.view.cluster.data_path_port == 5789
 
 

@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from common.clock import HOUR, SystemClock
-from common.errors import AlreadyExists, InvalidArgument, Unavailable
+from common.errors import InvalidArgument
+from common.model import RootKey
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, certificate_request, new_key
-from manager.ca.authority import Authority, Root, create_root, key_of_request, new_serial
-from manager.ca.files import AuthorityFiles
+from manager.ca.authority import Authority, create_root, key_of_request, new_serial
+from manager.ca.files import ManagerFiles
 
 NOW = 1_700_000_000.0
 DAY = 24 * HOUR
@@ -96,7 +97,7 @@ def test_a_request_signed_by_another_key_is_refused() -> None:
 def test_a_key_of_another_root_is_refused() -> None:
     one, other = create_root("c", NOW), create_root("c", NOW)
     with pytest.raises(InvalidArgument, match="does not belong"):
-        Authority(Root(one.certificate, other.key))
+        Authority(RootKey(certificate=one.certificate, key=other.key))
 
 
 def test_serials_are_positive_and_do_not_repeat() -> None:
@@ -112,33 +113,20 @@ def test_secrets_are_not_in_a_roots_repr() -> None:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_created_can_be_loaded_and_not_created_twice(tmp_path: Path) -> None:
-    files = AuthorityFiles(tmp_path)
-    created = files.create("cluster1", SystemClock())
-    with pytest.raises(AlreadyExists, match="already holds a certificate authority"):
-        files.create("cluster2", SystemClock())
-    assert files.load().digest == created.digest
-
-
-def test_a_missing_authority_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="certificates"):
-        AuthorityFiles(tmp_path).load()
-
-
 def test_the_managers_own_certificate_is_renewed_in_place(tmp_path: Path) -> None:
-    files = AuthorityFiles(tmp_path)
-    authority = files.create("cluster1", SystemClock())
+    files = ManagerFiles(tmp_path)
+    authority = Authority(create_root("cluster1", SystemClock().now()))
     first = files.issue_own(authority, "m1", ["10.0.0.1"], 90 * DAY, SystemClock())
     second = files.issue_own(authority, "m1", ["10.0.0.1"], 90 * DAY, SystemClock())
     assert first.serial != second.serial
     assert files.node.identity() == second
     assert (second.node_id, second.role) == ("m1", ROLE_MANAGER)
-    assert sorted(p.name for p in files.directory.iterdir()) == ["ca.crt", "ca.key", "node.pem", "root.crt"]
+    assert sorted(p.name for p in files.directory.iterdir()) == ["node.pem", "root.crt"]
 
 
 def test_whether_the_managers_certificate_is_for_names(tmp_path: Path) -> None:
-    files = AuthorityFiles(tmp_path)
-    authority = files.create("cluster1", SystemClock())
+    files = ManagerFiles(tmp_path)
+    authority = Authority(create_root("cluster1", SystemClock().now()))
     files.issue_own(authority, "m1", ["10.0.0.1", "fd00::1", "alpha.example"], 90 * DAY, SystemClock())
     assert files.covers(["10.0.0.1", "fd00:0:0::1", "alpha.example", "localhost"])
     assert files.covers([])

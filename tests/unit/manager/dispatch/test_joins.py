@@ -36,8 +36,8 @@ from common.tls import (
 from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
 from common.wire.messages import PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
 from common.wire.server import serve
-from manager.ca.authority import create_root
-from manager.ca.files import AuthorityFiles
+from manager.ca.authority import Authority, create_root
+from manager.ca.files import ManagerFiles
 from manager.ca.tokens import new_tokens, rotate
 from manager.dispatch.dispatcher import Dispatcher
 from manager.dispatch.reception import Reception
@@ -48,12 +48,13 @@ from manager.store.store import Store
 class Port:
     """A manager that listens, its store, and what is needed to join it."""
 
-    def __init__(self, store: Store, files: AuthorityFiles, port: int, tokens: JoinTokens, digest: str) -> None:
+    def __init__(self, store: Store, files: ManagerFiles, port: int, tokens: JoinTokens, authority: Authority) -> None:
         self.store = store
         self.files = files
         self.port = port
         self.tokens = tokens
-        self.digest = digest
+        self.authority = authority
+        self.digest = authority.digest
 
     async def join(self, token: str = "", skew: float = 0.0, **terms: object) -> Membership:
         fields = {"hostname": "alpha", **terms}
@@ -75,8 +76,8 @@ class Skewed:
 async def port(tmp_path: Path) -> AsyncIterator[Port]:
     clock = SystemClock()
     rng = random.SystemRandom()
-    files = AuthorityFiles(tmp_path)
-    authority = files.create("cluster1", clock)
+    files = ManagerFiles(tmp_path)
+    authority = Authority(create_root("cluster1", clock.now()))
     tokens = new_tokens(authority.digest, rng)
     async with Store(MemoryBackend(), clock) as store:
         cluster = Cluster(id="cluster1", join_tokens=tokens)
@@ -87,7 +88,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         async with await serve(
             "127.0.0.1", 0, server_context(files.node), Reception(authority, clock, lambda: dispatcher).handle
         ) as server:
-            yield Port(store, files, server.port, tokens, authority.digest)
+            yield Port(store, files, server.port, tokens, authority)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
@@ -124,7 +125,7 @@ async def test_a_token_gets_a_certificate_and_that_a_session(port: Port, tmp_pat
     await channel.close()
 
 
-@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "node.pem", "root.crt"])
+@pytest.mark.parametrize("name", ["node.pem", "root.crt"])
 async def test_only_the_owner_reads_the_managers_files(port: Port, name: str) -> None:
     path = port.files.directory / name
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -340,7 +341,7 @@ async def test_a_bad_certificate_request_leaves_no_node(port: Port, monkeypatch:
 
 
 def test_what_a_request_asks_for_beyond_its_key_is_ignored(port: Port) -> None:
-    chain = port.files.load().issue(
+    chain = port.authority.issue(
         certificate_request(new_key(), "swarm-manager"),
         Identity("n9", "swarm-worker", "ignored", "77"),
         10**18,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from common.errors import FailedPrecondition, PermissionDenied, SwarmError, Unauthenticated, Unavailable
-from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model import Node, RegistryLogin, Service, Task, TaskState, TaskStatus
 from common.model.node import (
     ANY_CERTIFICATE,
     EngineDescription,
@@ -439,8 +439,8 @@ def test_changes_that_meet_a_bug_block_no_others_and_are_retried(
     assert "cannot tell which nodes changes concern" in caplog.text
 
 
-async def test_credentials_precede_their_task_and_are_never_stored(manager: Manager) -> None:
-    manager.dispatcher.registry_auth("s1", '{"password":"x"}')
+async def test_credentials_precede_their_task_and_are_sent_once(manager: Manager) -> None:
+    await manager.put(RegistryLogin(id="s1", auth='{"password":"x"}'))
     worker = await manager.session("n1")
     await worker.expect(Assignments)
     await manager.put(Service(id="s1", spec=ServiceSpec(name="web")), task("t1", "n1"))

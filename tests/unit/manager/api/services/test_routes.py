@@ -523,13 +523,16 @@ def auth_header(value: Any) -> dict[str, str]:
     return {"x-registry-auth": base64.urlsafe_b64encode(json.dumps(value).encode()).decode()}
 
 
-async def test_credentials_are_handed_on_and_never_stored(client: Client, cluster: ApiCluster) -> None:
+async def test_credentials_are_apart_from_the_service(client: Client, cluster: ApiCluster) -> None:
     credentials = {"username": "u", "password": "hush-hush", "serveraddress": "r"}
     service_id = await client.make("/services/create", SPEC, auth_header(credentials))
-    assert json.loads(cluster.auths[service_id]) == credentials
+    login = cluster.store.view.registry_logins.get(service_id)
+    assert login is not None
+    assert json.loads(login.auth) == credentials
+    assert "hush-hush" not in repr(login)
     assert "hush-hush" not in repr(cluster.store.view.services.get(service_id))
     other = await client.make("/services/create", spec("no-auth"), auth_header({}))
-    assert other not in cluster.auths
+    assert other not in cluster.store.view.registry_logins
 
 
 @pytest.mark.parametrize("header", ["*", "eA", "_____w"])

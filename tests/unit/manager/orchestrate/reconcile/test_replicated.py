@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.model import TaskState
+from common.model import RegistryLogin, TaskState
 from manager.orchestrate.reconcile.service_context import MAX_CHANGES
 from tests.fakes.world import World, replace
 
@@ -149,9 +149,11 @@ def test_a_removed_service_goes_with_its_last_task() -> None:
     assert {task.desired_state for task in world.tasks} == {TaskState.REMOVE}
     assert not world.decide()
     world.remove(*world.tasks)
+    world.put(RegistryLogin(id="s", auth="{}"))
     decision = world.decide()
     assert decision.reasons == ("web: removed",)
     assert world.tables.services.get("s") is None
+    assert world.tables.registry_logins.get("s") is None
 
 
 def test_a_removed_service_does_not_wait_for_a_lost_node() -> None:

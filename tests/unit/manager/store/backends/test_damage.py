@@ -21,8 +21,12 @@ from common.model import Secret, Task
 from common.model.secret import SecretSpec
 from manager.store.backends.confirmed import confirmed_path
 from manager.store.backends.contents import best, read
+from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
+
+# So that what is in the file can be looked for, and spoiled.
+SEAL = Unsealed()
 
 PAGE, HEADER, FRAME = 4096, 32, 24 + 4096
 COMMITS = 12
@@ -35,7 +39,7 @@ async def write(path: Path, commits: int = COMMITS, *, fresh: bool = True) -> No
     if not fresh:
         for file in path.parent.glob(f"{path.name}*"):
             shutil.copy(file, live)
-    async with Store(SqliteBackend(live / path.name, fresh=fresh), SystemClock()) as store:
+    async with Store(SqliteBackend(live / path.name, SEAL, fresh=fresh), SystemClock()) as store:
         for number in range(store.index, store.index + commits):
             secret = Secret(id=f"x{number}", spec=SecretSpec(name=f"key{number}", data=b"%d" % number * 50))
             await store.update(lambda tx, secret=secret: tx.put(secret))
@@ -54,7 +58,7 @@ async def path(tmp_path: Path) -> Path:
 
 async def load(path: Path) -> int:
     """Open and close the store, and return its index."""
-    async with Store(SqliteBackend(path), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
         return store.index
 
 
@@ -120,7 +124,7 @@ async def test_whatever_bytes_are_changed_is_noticed_or_harmless(
     if checkpointed:  # all in the file but the last changes
         await load(path)
         await write(path, 2, fresh=False)
-    intact, content = sorted(best(path).objects, key=repr), files(path)
+    intact, content = sorted(best(path, SEAL).objects, key=repr), files(path)
     refusals = 0
     for seed in range(80):
         rng = random.Random(seed)
@@ -131,7 +135,7 @@ async def test_whatever_bytes_are_changed_is_noticed_or_harmless(
         damaged = rng.choice([path, path, wal(path)])
         damaged.write_bytes(DAMAGES[damage](bytearray(damaged.read_bytes()), rng))
         before = files(path)
-        backend = SqliteBackend(path)
+        backend = SqliteBackend(path, SEAL)
         try:
             assert sorted((await backend.load()).objects, key=repr) == intact
         except Unavailable:
@@ -219,10 +223,10 @@ async def test_a_log_that_hides_what_the_file_has_is_noticed(path: Path) -> None
         content[HEADER + frame * FRAME + 100] ^= 1
         wal(path).write_bytes(content)
         # Before the end of the first commit nothing of the log counts.
-        told.append(bool(read(path).damage()))
+        told.append(bool(read(path, SEAL).damage()))
         if told[-1]:
             await refused(path)
-        found = best(path)
+        found = best(path, SEAL)
         assert found.consistent
         assert found.position.index == len(found.objects) == 2 * COMMITS
     assert told == sorted(told)
@@ -247,7 +251,7 @@ async def test_another_store_of_the_same_length_is_noticed(path: Path, tmp_path:
     await load(path)
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / path.name
-    async with Store(SqliteBackend(other, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(other, SEAL, fresh=True), SystemClock()) as store:
         for number in range(2 * COMMITS):
             await store.update(lambda tx, number=number: tx.put(Task(id=f"t{number}")))
     path.write_bytes(other.read_bytes())
@@ -272,7 +276,7 @@ async def test_a_half_damaged_note_is_read_from_its_other_half(path: Path) -> No
     found = []
     for half in (0, 4096):
         note.write_bytes(whole[:half] + bytes(64) + whole[half + 64 :])
-        confirmed = read(path).confirmed
+        confirmed = read(path, SEAL).confirmed
         assert confirmed is not None
         found.append(confirmed.index)
         assert await load(path) == 2 * COMMITS
@@ -283,9 +287,10 @@ LOAD = """
 import asyncio, sys
 from pathlib import Path
 from common.errors import Unavailable
+from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend
 try:
-    asyncio.run(SqliteBackend(Path(sys.argv[1])).load())
+    asyncio.run(SqliteBackend(Path(sys.argv[1]), Unsealed()).load())
 except Unavailable as error:
     print(error)
 """
@@ -317,11 +322,11 @@ async def test_a_full_disk_fails_a_commit_and_the_next_one_goes_on(tmp_path: Pat
         path = disk / "store.db"
         big = Secret(id="big", spec=SecretSpec(name="big", data=b"x" * 500_000))
         small = Secret(id="small", spec=SecretSpec(name="small", data=b"y"))
-        async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+        async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
             with pytest.raises(Unavailable, match="database or disk is full: free some space on that disk"):
                 await store.update(lambda tx: tx.put(big))
             await store.update(lambda tx: tx.put(small))
-        async with Store(SqliteBackend(path), SystemClock()) as store:
+        async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
             assert [secret.id for secret in store.view.secrets] == ["small"]
             assert store.index == 1
     finally:

@@ -18,8 +18,12 @@ from common.model.node import TunnelKey
 from common.model.secret import ConfigSpec, SecretSpec
 from common.model.service import ServiceSpec
 from manager.store.backends.schema import kind_of, migrate
+from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend, snapshot
 from manager.store.store import Store
+
+# So that what is in the file can be looked for, and spoiled.
+SEAL = Unsealed()
 
 MARK = b"plain-%06d-text"
 
@@ -60,7 +64,7 @@ def found(folder: Path, *needles: bytes) -> list[tuple[str, bytes]]:
 async def test_what_is_removed_or_replaced_is_gone_at_once(
     tmp_path: Path, before: StoredObject, after: StoredObject | None, secrets: list[bytes]
 ) -> None:
-    async with Store(SqliteBackend(tmp_path / "store.db", fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(tmp_path / "store.db", SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(before))
         assert {needle for _, needle in found(tmp_path, *secrets)} == set(secrets)
         await store.update(lambda tx: tx.remove(before) if after is None else tx.put(after))
@@ -74,7 +78,7 @@ async def test_no_copy_is_left_behind_by_pages_that_were_rearranged(tmp_path: Pa
     rng = random.Random(size)
     kept: list[Secret] = []
     removed: list[bytes] = []
-    async with Store(SqliteBackend(tmp_path / "store.db", fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(tmp_path / "store.db", SEAL, fresh=True), SystemClock()) as store:
         for number in range(150):
             if kept and rng.random() < 0.4:
                 gone = kept.pop(rng.randrange(len(kept)))
@@ -92,7 +96,7 @@ async def test_no_copy_is_left_behind_by_pages_that_were_rearranged(tmp_path: Pa
 
 async def test_a_reader_delays_but_does_not_prevent_truncating_the_log(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(secret(1)))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
@@ -107,7 +111,7 @@ async def test_a_reader_delays_but_does_not_prevent_truncating_the_log(tmp_path:
 async def test_what_a_crash_left_unerased_goes_at_the_next_start(tmp_path: Path) -> None:
     path, crashed = tmp_path / "store.db", tmp_path / "crashed"
     crashed.mkdir()
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(secret(1)))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
@@ -116,7 +120,7 @@ async def test_what_a_crash_left_unerased_goes_at_the_next_start(tmp_path: Path)
             for file in (path, tmp_path / "store.db-wal", tmp_path / "store.db-confirmed"):
                 (crashed / file.name).write_bytes(file.read_bytes())
     assert found(crashed, MARK % 1)
-    async with Store(SqliteBackend(crashed / "store.db"), SystemClock()):
+    async with Store(SqliteBackend(crashed / "store.db", SEAL), SystemClock()):
         assert not found(crashed, MARK % 1)
 
 
@@ -126,7 +130,7 @@ async def test_a_store_of_an_earlier_release_is_cleaned_once(tmp_path: Path) -> 
     kept = [secret(900), Service(id="web", spec=ServiceSpec(name="web")), Cluster(id="c1")]
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.executescript("PRAGMA secure_delete=OFF; PRAGMA journal_mode=WAL;")
-        migrate(database, 1)
+        migrate(database, SEAL, 1)
         for value in [*kept, *(secret(number, 3000) for number in range(50))]:
             row = (kind_of(value), value.id, msgspec.msgpack.encode(value))
             database.execute("INSERT INTO objects VALUES (?, ?, ?)", row)
@@ -134,21 +138,21 @@ async def test_a_store_of_an_earlier_release_is_cleaned_once(tmp_path: Path) -> 
         database.execute("UPDATE position SET last_index = 52")
     removed = [MARK % number for number in range(50)]
     assert found(tmp_path, *removed)
-    async with Store(SqliteBackend(path), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
         assert not found(tmp_path, *removed)
-        assert store.index == 52
+        assert store.index == 53  # it was sealed
         assert [store.view.of(type(value)).get(value.id) for value in kept] == kept
         await store.update(lambda tx: tx.remove(secret(900)))
     assert not found(tmp_path, *removed, MARK % 900)
-    async with Store(SqliteBackend(path), SystemClock()) as store:
-        assert store.index == 53
+    async with Store(SqliteBackend(path, SEAL), SystemClock()) as store:
+        assert store.index == 54
         assert [store.view.of(type(value)).get(value.id) for value in kept] == [None, *kept[1:]]
 
 
 async def test_a_copy_has_nothing_that_was_removed(tmp_path: Path) -> None:
     path, copies = tmp_path / "store.db", tmp_path / "copies"
     copies.mkdir()
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: [tx.put(secret(number)) for number in range(3)])
         await store.update(lambda tx: tx.remove(secret(1)))
         snapshot(path, copies / "copy.db")

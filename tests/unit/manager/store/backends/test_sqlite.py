@@ -15,37 +15,41 @@ from common.model import Secret, Service, Task
 from common.model.secret import SecretSpec
 from common.model.service import ServiceSpec
 from manager.store.backends.schema import MIGRATIONS, row_digest
+from manager.store.backends.sealed import Unsealed
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
+
+# So that what is in the file can be looked for, and spoiled.
+SEAL = Unsealed()
 
 
 async def test_what_was_stored_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     secret = Secret(id="x1", spec=SecretSpec(name="key", data=b"\x00\xff"))
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="web", labels={"a": "b"}))))
         await store.update(lambda tx: tx.put(secret))
         await store.update(lambda tx: tx.put(Task(id="t1", service_id="s1", slot=1)))
         await store.update(lambda tx: tx.remove(Task(id="t1")))
         before = (store.view.services.get("s1"), store.view.secrets.get("x1"), store.index)
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         assert (store.view.services.get("s1"), store.view.secrets.get("x1"), store.index) == before
         assert len(store.view.tasks) == 0
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1")))
         assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
 
 
 async def test_a_second_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1")))
         with pytest.raises(Unavailable, match="second manager"):
-            await Store(SqliteBackend(path, fresh=True), SystemClock()).load()
+            await Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()).load()
 
 
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     database.close()
     with pytest.raises(Unavailable, match="install a newer one"):
-        await SqliteBackend(path, fresh=True).load()
+        await SqliteBackend(path, SEAL, fresh=True).load()
 
 
 def insert(kind: str, body: bytes) -> tuple[str, tuple[object, ...]]:
@@ -79,12 +83,12 @@ async def test_an_unknown_store_is_refused_and_left_unchanged(
     tmp_path: Path, change: tuple[str, tuple[object, ...]], said: str
 ) -> None:
     path = tmp_path / "store.db"
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1")))
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute(*change)
     before = path.read_bytes()
-    backend = SqliteBackend(path)
+    backend = SqliteBackend(path, SEAL)
     with pytest.raises(Unavailable, match=rf"store\.db.*{said}"):
         await backend.load()
     await backend.close()
@@ -95,12 +99,12 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     path.write_bytes(b"not a database, but long enough to be read as a header of one" * 20)
     with pytest.raises(Unavailable, match=r"store\.db is damaged: file is not a database: restore a backup"):
-        await SqliteBackend(path, fresh=True).load()
+        await SqliteBackend(path, SEAL, fresh=True).load()
 
 
 async def test_a_failed_write_stores_nothing_of_its_batch(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    backend = SqliteBackend(path, fresh=True)
+    backend = SqliteBackend(path, SEAL, fresh=True)
     async with Store(backend, SystemClock()) as store:
         await store.update(lambda tx: tx.put(Service(id="s1", spec=ServiceSpec(name="one"))))
         database = backend._file._database
@@ -113,6 +117,6 @@ async def test_a_failed_write_stores_nothing_of_its_batch(tmp_path: Path) -> Non
         assert "big" not in store.view.secrets
         await backend._in_thread(lambda: database.execute("PRAGMA max_page_count = 100000"))
         await store.update(lambda tx: tx.put(big))
-    async with Store(SqliteBackend(path, fresh=True), SystemClock()) as store:
+    async with Store(SqliteBackend(path, SEAL, fresh=True), SystemClock()) as store:
         assert {s.id for s in store.view.services} == {"s1"}
         assert "big" in store.view.secrets

@@ -45,6 +45,35 @@ class LoopClock:
         return self._epoch + asyncio.get_running_loop().time()
 
 
+class SteadyClock:
+    """A clock that can be told which instant has passed already, by another machine's clock, say.
+
+    What it is then ahead of its own time it loses slowly: it neither goes back nor stands still.
+    """
+
+    _SPEED = 0.9  # while it is ahead
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = 0.0
+        self._since = 0.0
+
+    def now(self) -> float:
+        now = self._clock.now()
+        return now + max(0.0, self._ahead - (now - self._since) * (1 - self._SPEED))
+
+    def not_before(self, instant: float) -> None:
+        """Show this instant (Unix seconds) or a later one from now on."""
+        shown = self.now()
+        self._since = self._clock.now()
+        self._ahead = max(shown, instant) - self._since
+
+
+def boot_time() -> float:
+    """Return the seconds since the machine started: no change of the clock touches them, and suspension counts."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 async def sleep_until(instant: float, clock: Clock) -> None:
     """Sleep until the clock shows an instant (Unix seconds) or later, however it gets there."""
     while (remaining := instant - clock.now()) > 0:  # noqa: ASYNC110 - no event tells

@@ -1,34 +1,29 @@
 """The store: the cluster's state in memory, durable in a backend, changed by transactions, watched by everyone.
 
-Transactions run one after the other on the event loop; those that wait while the backend writes share its next commit.
-Memory changes, and watchers hear of it, only when the backend has said that it is durable.
+Transactions run one after the other on the event loop; those that wait while the backend writes share its next commit
+(`writer`). Memory changes, and watchers hear of it, only when the backend has said that it is durable. This store is
+of one manager, which leads for as long as it is open; `shared` has that of several.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
-
-import msgspec
+from typing import Protocol, Self, TypeVar
 
 from common.clock import Clock
 from common.errors import Unavailable
-from common.model import StoredObject, Task
-from manager.store.backend import Backend
+from manager.store.backend import Backend, LeaderRecord
 from manager.store.changes import ChangeSet
+from manager.store.specs import SharedSpecs
 from manager.store.transaction import Tables, Transaction
 from manager.store.view import View
 from manager.store.watch import DEFAULT_CAPACITY, Subscription
+from manager.store.writer import Writer
 
 R = TypeVar("R")
-
-_MAX_WAITING = 10_000
-_BATCH_CHANGES = 20_000
-
-_log = logging.getLogger(__name__)
 
 
 class Records(Protocol):
@@ -47,26 +42,6 @@ class Records(Protocol):
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription: ...
 
 
-class _Job:
-    """A transaction's function, who asks for it, and the future of its caller."""
-
-    __slots__ = ("by", "fn", "future", "result")
-
-    def __init__(self, fn: Callable[[Transaction], Any], by: str, future: asyncio.Future[Any]) -> None:
-        self.fn = fn
-        self.by = by
-        self.future = future
-        self.result: Any = None
-
-    def succeed(self) -> None:
-        if not self.future.done():
-            self.future.set_result(self.result)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class Store:
     """Open it with `async with`, or `load()` and `close()`."""
 
@@ -74,10 +49,16 @@ class Store:
         self._backend = backend
         self._clock = clock
         self._tables = Tables()
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
-        self._room = asyncio.Semaphore(_MAX_WAITING)
         self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
-        self._writer: asyncio.Task[None] | None = None
+        self._awaited: list[tuple[int, asyncio.Future[None]]] = []
+        self._writer: Writer | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def clock(self) -> Clock:
+        """The time that changes are made at, which is that of all who decide on them."""
+        return self._clock
 
     @property
     def view(self) -> View:
@@ -88,6 +69,16 @@ class Store:
     def index(self) -> int:
         return self._tables.index
 
+    @property
+    def leads(self) -> bool:
+        """Whether updates are taken here."""
+        return self._writer is not None
+
+    @property
+    def leader(self) -> LeaderRecord | None:
+        """Who leads, or led last, by all that is known here; None where there is one manager, or no leader yet."""
+        return None
+
     async def load(self) -> None:
         """Read the backend and begin to take updates.
 
@@ -96,18 +87,18 @@ class Store:
 
         """
         loaded = await self._backend.load()
-        for value in _sharing_specs(loaded.objects):
-            self._tables.of(type(value)).put(value)
+        specs = SharedSpecs()
+        for value in loaded.objects:
+            self._tables.of(type(value)).put(specs.shared(value))
         self._tables.index = loaded.index
-        self._writer = asyncio.create_task(self._write(), name="store-writer")
+        self._begin_writing(Writer(self._backend, self._tables, self._clock, self._publish))
 
     async def close(self) -> None:
         """End; updates that still wait are refused, and the backend is closed."""
-        if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.wait([self._writer])
-        while not self._jobs.empty():
-            self._jobs.get_nowait().fail(Unavailable("the manager is stopping: try again when it is up"))
+        self._closed = True
+        await self._end_writing()
+        for _, future in self._awaited:
+            future.cancel()
         await self._backend.close()
 
     async def __aenter__(self) -> Self:
@@ -127,102 +118,81 @@ class Store:
 
         Raises:
             Unavailable: the backend did not take the changes, or the store is closed.
+            NotLeader: another manager takes updates.
+            Unknown: the changes may or may not be stored.
 
         """
-        async with self._room:
-            if self._writer is None or self._writer.done():
-                raise Unavailable("the manager's store is not open: it is starting or stopping, try again")
-            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self._jobs.put_nowait(_Job(fn, by, future))
-            return await future
+        if self._writer is None:
+            raise self._refusal()
+        return await self._writer.update(fn, by)
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
         """Run `fn` in a transaction of which nothing is kept. It must not await; what it raises reaches the caller."""
         return fn(Transaction(self._tables, self._clock.now()))
 
     async def writing(self) -> None:
-        """Wait for as long as updates are taken. Only a bug ends that before `close`: it is raised here."""
-        if self._writer is not None:
-            await asyncio.shield(self._writer)
+        """Wait for as long as updates are taken. A bug that ends that is raised here."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            if not self._writing.cancelled():
+                self._writing.result()
+
+    async def reached(self, index: int) -> None:
+        """Wait until the state here is that of `index`, or a later one."""
+        if index > self._tables.index:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaited.append((index, future))
+            await future
 
     def watch(self, capacity: int = DEFAULT_CAPACITY) -> Subscription:
         """Subscribe to all changes from now on; `capacity` bounds the changes that may wait unread."""
         return Subscription(self._watchers, capacity)
 
-    async def _write(self) -> None:
-        while True:
-            jobs = [await self._jobs.get()]
-            try:
-                await self._commit(jobs)
-            except BaseException:
-                for job in jobs:
-                    job.fail(Unavailable("the manager stopped before this change was stored: look, then repeat it"))
-                raise
+    def _refusal(self) -> Unavailable:
+        """Return why there is no writer, for those who want to update."""
+        if self._closed:
+            return Unavailable("the manager is stopping: try again when it is up")
+        return Unavailable("the manager's store is not open: it is starting or stopping, try again")
 
-    async def _commit(self, jobs: list[_Job]) -> None:
-        """Run the first job and those that wait behind it as one backend commit."""
-        batch = Transaction(self._tables, self._clock.now())
-        change_sets: list[ChangeSet] = []
-        done = self._run(jobs[0], batch, change_sets)
-        changes = sum(len(each.changes) for each in change_sets)
-        while not self._jobs.empty() and changes < _BATCH_CHANGES:
-            job = self._jobs.get_nowait()
-            jobs.append(job)
-            seen = len(change_sets)
-            done += self._run(job, batch, change_sets)
-            changes += sum(len(each.changes) for each in change_sets[seen:])
-        if change_sets and (error := await self._write_down(change_sets)):
-            for job in done:
-                job.fail(error)
-            return
-        self._publish(batch, change_sets)
-        for job in done:
-            job.succeed()
+    def _begin_writing(self, writer: Writer) -> None:
+        self._writer = writer
+        self._writing = asyncio.create_task(self._write(writer), name="store-writer")
+        self._writing.add_done_callback(lambda _: self._written(writer))
 
-    async def _write_down(self, change_sets: Sequence[ChangeSet]) -> Unavailable | None:
-        """Make changes durable; return why they are not."""
+    async def _write(self, writer: Writer) -> None:
         try:
-            await self._backend.commit(change_sets)
-        except Unavailable as error:
-            return error
-        except Exception:  # noqa: BLE001 - the changes that trip a bug must not keep all others from being stored
-            _log.exception("a bug: %d changes were not stored", sum(len(each.changes) for each in change_sets))
-            return Unavailable("internal error: this was not stored; see the manager's log")
-        return None
+            await writer.run()
+        finally:
+            self._written(writer)
 
-    def _run(self, job: _Job, batch: Transaction, change_sets: list[ChangeSet]) -> list[_Job]:
-        """Run one job on its own layer over the batch; a job that raises leaves no trace and has its answer."""
-        if job.future.done():
-            return []
-        layer = Transaction(batch, batch.now)
-        try:
-            job.result = job.fn(layer)
-        except Exception as error:  # noqa: BLE001 - it is the caller's, and reaches the caller
-            job.fail(error)
-            return []
-        change_set = layer.change_set(job.by)
-        if change_set.changes:
-            layer.merge()
-            batch.index = change_set.index
-            change_sets.append(change_set)
-        return [job]
+    def _written(self, writer: Writer) -> None:
+        """Refuse updates from now on: the writer has ended, or was cancelled before it had begun."""
+        if self._writer is writer:
+            self._writer = None
+            writer.close(self._refusal)
+            self._writer_ended()
 
-    def _publish(self, batch: Transaction, change_sets: Sequence[ChangeSet]) -> None:
-        batch.merge()
-        self._tables.index = batch.index
+    def _writer_ended(self) -> None:
+        """Do what else is to be done when no more updates are taken."""
+
+    async def _end_writing(self) -> None:
+        """Cancel the writer, if there is one, and wait for its end."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait([self._writing])
+
+    def _publish(self, change_sets: Sequence[ChangeSet]) -> None:
         for change_set in change_sets:
             for watcher in self._watchers:
                 watcher.publish(change_set)
+        if self._awaited:
+            self._wake()
 
-
-def _sharing_specs(objects: Sequence[StoredObject]) -> Sequence[StoredObject]:
-    """Let the tasks of a service share one spec in memory, as they did before they were written."""
-    specs: dict[tuple[str, int], Any] = {}
-    result = []
-    for value in objects:
-        if isinstance(value, Task):
-            spec = specs.setdefault((value.service_id, value.spec_version), value.spec)
-            if spec is not value.spec and spec == value.spec:
-                value = msgspec.structs.replace(value, spec=spec)  # noqa: PLW2901
-        result.append(value)
-    return result
+    def _wake(self) -> None:
+        """Wake those who wait for an index that is reached."""
+        index = self._tables.index
+        for wanted, future in self._awaited:
+            if wanted <= index:
+                with contextlib.suppress(asyncio.InvalidStateError):  # its caller has given up
+                    future.set_result(None)
+        self._awaited = [(wanted, future) for wanted, future in self._awaited if wanted > index and not future.done()]

@@ -75,6 +75,9 @@ class CheckedBackend:
         self._due_times.running_since = self._scaled.running_since = self._clock.now()
         return await self._inner.load()
 
+    def share_of_commit(self, change_set: ChangeSet) -> float:
+        return self._inner.share_of_commit(change_set)
+
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         """Store and check; whoever is killed before it returns does not know whether it was stored."""
         await asyncio.sleep(self._delay / 2)

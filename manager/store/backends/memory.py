@@ -9,6 +9,8 @@ from common.model import StoredObject
 from manager.store.backend import Loaded
 from manager.store.changes import ChangeSet
 
+_CHANGES_OF_COMMIT = 20_000
+
 
 class MemoryBackend:
     """Durable for as long as the object lives. `delay` is how long a commit takes, in (virtual) seconds."""
@@ -20,6 +22,9 @@ class MemoryBackend:
 
     async def load(self) -> Loaded:
         return Loaded(self._index, tuple(self._objects.values()))
+
+    def share_of_commit(self, change_set: ChangeSet) -> float:
+        return len(change_set.changes) / _CHANGES_OF_COMMIT
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         await asyncio.sleep(self._delay)

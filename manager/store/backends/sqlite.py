@@ -46,6 +46,7 @@ R = TypeVar("R")
 
 # While something else reads the store its log cannot be emptied: a backup takes about a second.
 _ERASE_AGAIN_SECONDS = 1.0
+_CHANGES_OF_COMMIT = 20_000
 
 
 class SqliteBackend:
@@ -61,6 +62,9 @@ class SqliteBackend:
         loaded = await self._in_thread(self._file.open)
         self._see_to_erasure()
         return loaded
+
+    def share_of_commit(self, change_set: ChangeSet) -> float:
+        return len(change_set.changes) / _CHANGES_OF_COMMIT
 
     async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
         await self._in_thread(lambda: self._file.commit(change_sets))

@@ -253,9 +253,11 @@ async def test_a_restart_from_the_backend_has_all_and_shares_specs(backend: Coun
 
 async def test_a_closed_store_refuses_updates(backend: CountingBackend) -> None:
     store = Store(backend, FixedClock())
+    with pytest.raises(Unavailable, match="not open"):
+        await store.update(lambda tx: tx.put(service("s1", "web")))
     async with store:
         pass
-    with pytest.raises(Unavailable, match="not open"):
+    with pytest.raises(Unavailable, match="is stopping"):
         await store.update(lambda tx: tx.put(service("s1", "web")))
 
 
@@ -275,7 +277,7 @@ async def test_a_bug_that_ends_the_writer_reaches_its_supervisor(store: Store, m
 async def test_closing_answers_all_updates_that_wait_for_room_too(
     backend: CountingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("manager.store.store._MAX_WAITING", 2)
+    monkeypatch.setattr("manager.store.writer._MAX_WAITING", 2)
     backend.gate.clear()
     store = Store(backend, FixedClock())
     async with store:

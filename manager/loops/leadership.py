@@ -1,0 +1,132 @@
+"""Who leads: claims the leadership when its turn has come, leads while it is had, and follows again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from common.clock import boot_time
+from common.errors import Unavailable
+from manager.store.backend import LeaderRecord, NotLeader
+from manager.store.leadership import Claim, Patience, Seen, Serve, StepDown, Verdict, Wait, judge
+from manager.store.shared import SharedStore
+
+# Managers that have heard of the same silence claim this many seconds apart, at most.
+_JITTER_SECONDS = 0.15
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the others are told of this manager when it leads; see `LeaderRecord`. `generation` is its cluster's."""
+
+    node_id: str
+    addr: str
+    release: str
+    generation: int = 0
+
+
+class Leadership:
+    """Runs one manager's part of it. `leading` is entered when it leads, and left when that ends."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        candidate: Candidate,
+        leading: Callable[[], AbstractAsyncContextManager[object]],
+        rng: random.Random,
+        *,
+        elapsed: Callable[[], float] = boot_time,
+        patience: Patience | None = None,
+    ) -> None:
+        self._store = store
+        self._candidate = candidate
+        self._leading = leading
+        self._rng = rng
+        self._elapsed = elapsed
+        self._patience = patience or Patience()
+        self._tried_at = -math.inf
+        self._jitter = rng.uniform(0, _JITTER_SECONDS)
+        self._handing_over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow and lead until cancelled; then the leadership is handed over, if it is had.
+
+        An error of `leading`, or a bug that keeps the store from being written, is raised.
+        """
+        while True:
+            verdict = self._judge()
+            if not isinstance(verdict, Claim):
+                await self._wait(verdict)
+            elif await self._claim(verdict):
+                await self._lead()
+
+    def hand_over(self) -> None:
+        """Have another manager lead, if this one does and there is another; it follows then."""
+        if self._store.leads:
+            self._handing_over.set()
+
+    def index(self) -> int:
+        """Return the index of a state that has all that any manager had acknowledged before this call.
+
+        Raises:
+            NotLeader: this manager does not lead, or cannot know that it does.
+
+        """
+        if not isinstance(self._judge(), Serve):
+            raise NotLeader(None if self._store.leads else self._store.leader)
+        return self._store.index
+
+    def _judge(self) -> Verdict:
+        store = self._store
+        seen = Seen(
+            node_id=self._candidate.node_id,
+            record=store.record,
+            has_led=store.has_led,
+            moved_at=store.moved_at,
+            confirmed_at=store.confirmed_at,
+            tried_at=self._tried_at,
+        )
+        return judge(seen, self._elapsed(), self._jitter, self._patience, self._candidate.generation)
+
+    async def _claim(self, claim: Claim) -> bool:
+        own = self._candidate
+        self._tried_at = self._elapsed()
+        self._jitter = self._rng.uniform(0, _JITTER_SECONDS)
+        try:
+            return await self._store.lead(LeaderRecord(own.node_id, claim.epoch, own.addr, own.release))
+        except Unavailable as error:
+            _log.warning("cannot claim the leadership: %s", error.message)
+            return False
+
+    async def _lead(self) -> None:
+        _log.info("this manager leads from change %d on, epoch %s", self._store.index, self._store.epoch)
+        try:
+            async with self._leading():
+                while isinstance(verdict := self._judge(), Serve) and not self._handing_over.is_set():
+                    await self._wait(verdict)
+        finally:
+            if isinstance(self._judge(), Serve):
+                await self._store.resign()
+            await self._store.step_down()
+            self._handing_over.clear()
+        await self._store.writing()
+        _log.info("this manager follows again, after change %d", self._store.index)
+
+    async def _wait(self, verdict: Wait | Serve | StepDown) -> None:
+        """Wait until there is something new to judge."""
+        if isinstance(verdict, StepDown):
+            return
+        news = [asyncio.create_task(each) for each in (self._store.moved(), self._handing_over.wait())]
+        try:
+            timeout = max(0.0, verdict.until - self._elapsed())
+            await asyncio.wait(news, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in news:
+                task.cancel()

@@ -1,0 +1,184 @@
+"""The one writer of a store: transactions one after the other, and those that wait while the backend writes together.
+
+Memory changes only when the backend has said that what changes is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from common.clock import Clock
+from common.errors import Unavailable
+from manager.store.backend import Backend, LeadershipLost
+from manager.store.changes import ChangeSet
+from manager.store.transaction import Tables, Transaction
+
+R = TypeVar("R")
+
+_MAX_WAITING = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+class _Job:
+    """A transaction's function, who asks for it, and the future of its caller."""
+
+    __slots__ = ("by", "fn", "future", "result")
+
+    def __init__(self, fn: Callable[[Transaction], Any], by: str, future: asyncio.Future[Any]) -> None:
+        self.fn = fn
+        self.by = by
+        self.future = future
+        self.result: Any = None
+
+    def succeed(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self.result)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Writer:
+    """Takes updates from when it is made until it is closed; `run` stores them, and `publish` hears what was stored.
+
+    `beat` is called after every `beat_seconds` without a commit.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tables: Tables,
+        clock: Clock,
+        publish: Callable[[Sequence[ChangeSet]], None],
+        *,
+        beat: Callable[[], Awaitable[None]] | None = None,
+        beat_seconds: float | None = None,
+    ) -> None:
+        self._backend = backend
+        self._tables = tables
+        self._clock = clock
+        self._publish = publish
+        self._beat = beat
+        self._beat_seconds = beat_seconds
+        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()  # None: the last one was before it
+        self._room = asyncio.Semaphore(_MAX_WAITING)
+        self._refusal: Callable[[], Unavailable] | None = None
+        self._finished = False
+
+    async def update(self, fn: Callable[[Transaction], R], by: str) -> R:
+        """Run `fn` in a transaction; see `Store.update`."""
+        async with self._room:
+            if self._refusal is not None:
+                raise self._refusal()
+            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            self._jobs.put_nowait(_Job(fn, by, future))
+            return await future
+
+    def finish(self, refusal: Callable[[], Unavailable]) -> None:
+        """Take no more updates; `run` ends when it has stored what waits already."""
+        self._refusal = refusal
+        self._jobs.put_nowait(None)
+
+    def close(self, refusal: Callable[[], Unavailable]) -> None:
+        """Take no more updates, and refuse those that wait."""
+        self._refusal = refusal
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None:
+                job.fail(refusal())
+
+    async def run(self) -> None:
+        """Store updates until cancelled, or until `finish` was called and all are stored.
+
+        Raises:
+            LeadershipLost: by the backend, which others share. What was being stored then has its answer.
+
+        """
+        while not self._finished:
+            try:
+                async with asyncio.timeout(self._beat_seconds):
+                    first = await self._jobs.get()
+            except TimeoutError:
+                await self._show_life()
+                continue
+            if first is None:
+                return
+            jobs = [first]
+            try:
+                await self._commit(jobs)
+            except LeadershipLost:
+                raise
+            except BaseException:
+                for job in jobs:
+                    job.fail(Unavailable("the manager stopped before this change was stored: look, then repeat it"))
+                raise
+
+    async def _show_life(self) -> None:
+        assert self._beat is not None
+        try:
+            await self._beat()
+        except LeadershipLost:
+            raise
+        except Unavailable as error:  # the storage is full, say: it answers, and this manager leads on
+            _log.error("%s", error.message)
+
+    async def _commit(self, jobs: list[_Job]) -> None:
+        """Run the first job and those that wait behind it as one backend commit."""
+        batch = Transaction(self._tables, self._clock.now())
+        change_sets: list[ChangeSet] = []
+        done = self._run(jobs[0], batch, change_sets)
+        share = sum(map(self._backend.share_of_commit, change_sets))
+        while not self._jobs.empty() and share < 1:
+            job = self._jobs.get_nowait()
+            if job is None:
+                self._finished = True
+                break
+            jobs.append(job)
+            seen = len(change_sets)
+            done += self._run(job, batch, change_sets)
+            share += sum(map(self._backend.share_of_commit, change_sets[seen:]))
+        if change_sets and (error := await self._write_down(change_sets)):
+            for job in done:
+                job.fail(error)
+            if isinstance(error, LeadershipLost):
+                raise error
+            return
+        batch.merge()
+        self._tables.index = batch.index
+        self._publish(change_sets)
+        for job in done:
+            job.succeed()
+
+    async def _write_down(self, change_sets: Sequence[ChangeSet]) -> Unavailable | None:
+        """Make changes durable; return why they are not."""
+        try:
+            await self._backend.commit(change_sets)
+        except Unavailable as error:
+            return error
+        except Exception:  # noqa: BLE001 - the changes that trip a bug must not keep all others from being stored
+            _log.exception("a bug: %d changes were not stored", sum(len(each.changes) for each in change_sets))
+            return Unavailable("internal error: this was not stored; see the manager's log")
+        return None
+
+    @staticmethod
+    def _run(job: _Job, batch: Transaction, change_sets: list[ChangeSet]) -> list[_Job]:
+        """Run one job on its own layer over the batch; a job that raises leaves no trace and has its answer."""
+        if job.future.done():
+            return []
+        layer = Transaction(batch, batch.now)
+        try:
+            job.result = job.fn(layer)
+        except Exception as error:  # noqa: BLE001 - it is the caller's, and reaches the caller
+            job.fail(error)
+            return []
+        change_set = layer.change_set(job.by)
+        if change_set.changes:
+            layer.merge()
+            batch.index = change_set.index
+            change_sets.append(change_set)
+        return [job]

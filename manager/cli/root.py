@@ -72,6 +72,10 @@ _COMMANDS = {
         "Tell whether the manager runs and how its cluster is; exit code 1 when it does not.",
     ),
     "task": Deferred("manager.cli.service.task:task", "Look at tasks"),
+    "timeline": Deferred(
+        "manager.cli.cluster.timeline:timeline",
+        "Show what happened: who changed what, which tasks failed where and why, how updates ended.",
+    ),
     "volume": Deferred("manager.cli.network.volume:volume", "Manage volumes, each on the node that has it."),
 }
 

@@ -243,14 +243,14 @@ class Counters:
 
     def _weigh(self, service_id: str, tally: ServiceTally, at: float) -> None:
         """Note since when a service is short of tasks, and what there may be to say of it."""
+        if tally.leaves or not tally.is_short:
+            tally.short_since = 0.0
+        elif not tally.short_since:
+            tally.short_since = at
         if tally.service is None:
             if not tally.newest and not tally.wanted:
                 del self.services[service_id]
             return
-        if not tally.is_short or tally.service.pending_delete:
-            tally.short_since = 0.0
-        elif not tally.short_since:
-            tally.short_since = at
         if tally.short_since or tally.failures.last is not None or tally.service.update_status is not None:
             self.suspects[service_id] = None
 

@@ -1,0 +1,128 @@
+"""Counters that heard of every change, late or not, are those that the whole state gives."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model.node import NodeStatus
+from common.model.service import Replicated, Reservations, Resources, ServiceMode, ServiceSpec, TaskSpec
+from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.store.changes import ChangeSet
+from manager.store.transaction import Tables, Transaction
+
+NODES, SERVICES, SLOTS = ["n1", "n2"], ["s1", "s2"], [0, 1, 2]
+SPECS = (TaskSpec(), TaskSpec(resources=Resources(reservations=Reservations(nano_cpus=2, memory_bytes=3))))
+
+
+@dataclass
+class World:
+    """A state, and the changes that the counters have yet to hear of."""
+
+    tables: Tables = field(default_factory=Tables)
+    unheard: deque[ChangeSet] = field(default_factory=deque)
+    now: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.counters = Counters(self.tables)
+
+    def change(self, rng: Random) -> None:
+        self.now += rng.choice([0.0, 1.0, 40.0])
+        tx = Transaction(self.tables, self.now)
+        for _ in range(rng.randint(1, 3)):
+            rng.choice([change_task, change_task, change_task, change_service, change_node])(rng, tx)
+        change_set = tx.change_set()
+        tx.merge()
+        self.tables.index = change_set.index
+        self.unheard.append(change_set)
+
+    def hear(self, count: int) -> None:
+        for _ in range(min(count, len(self.unheard))):
+            for change in self.unheard.popleft().changes:
+                self.counters.apply(change, self.now)
+
+
+def change_task(rng: Random, tx: Transaction) -> None:
+    """Make a task, let it go on as observations and decisions may, or remove it."""
+    task = rng.choice([*tx.tasks, None, None])
+    if task is None:
+        slot = rng.choice(SLOTS)
+        made = Task(
+            id=f"t{rng.randrange(10**9)}",
+            service_id=rng.choice(SERVICES),
+            slot=slot,
+            node_id=rng.choice(NODES if not slot else ["", *NODES]),
+            spec=rng.choice(SPECS),
+            desired_state=rng.choice([TaskState.READY, TaskState.RUNNING]),
+        )
+        tx.put(made)
+    elif rng.randint(0, 4) == 0:
+        tx.remove(task)
+    else:
+        states = [state for state in TaskState if state >= task.status.state]
+        wanted = [state for state in TaskState if state >= max(task.desired_state, TaskState.READY)]
+        tx.put(
+            replace(
+                task,
+                node_id=task.node_id or rng.choice(["", *NODES]),
+                status=TaskStatus(state=rng.choice(states)),
+                desired_state=rng.choice([task.desired_state, *wanted]),
+            )
+        )
+
+
+def change_service(rng: Random, tx: Transaction) -> None:
+    service_id = rng.choice(SERVICES)
+    service = tx.services.get(service_id)
+    if service is not None and rng.random() < 0.5:
+        if service.pending_delete:
+            tx.remove(service)
+        else:
+            tx.put(replace(service, pending_delete=True))
+        return
+    mode = ServiceMode(replicated=Replicated(replicas=rng.randint(0, 3)))
+    tx.put(Service(id=service_id, spec=ServiceSpec(name=service_id, mode=mode)))
+
+
+def change_node(rng: Random, tx: Transaction) -> None:
+    node = tx.nodes.get(rng.choice(NODES))
+    if node is not None and rng.randint(0, 3) == 0:
+        tx.remove(node)
+        return
+    state = rng.choice(["ready", "down", "disconnected"])
+    tx.put(Node(id=node.id if node is not None else rng.choice(NODES), status=NodeStatus(state=state)))
+
+
+def of_service(tally: ServiceTally) -> object:
+    shown = {slot: (task.id, task.version) for slot, task in tally.newest.items()}
+    return tally.service, tally.running, tally.wanted, tally.marks, shown, bool(tally.short_since)
+
+
+def of_node(tally: NodeTally) -> object:
+    return tally.node, tally.marks, tally.cpu, tally.memory
+
+
+def facts(counters: Counters) -> object:
+    """Return all that follows from the present state; since when something is so does not."""
+    services = {key: of_service(tally) for key, tally in counters.services.items()}
+    nodes = {key: of_node(tally) for key, tally in counters.nodes.items() if tally.node is not None or tally.marks}
+    return services, nodes, counters.states, set(counters.unready)
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32))
+def test_counters_follow_the_state(seed: int):
+    rng, world = Random(seed), World()  # drawing each choice would take a minute
+    for _ in range(rng.randint(1, 30)):
+        world.change(rng)
+        world.hear(rng.randint(0, 2))
+    world.hear(len(world.unheard))
+    fresh = Counters(world.tables)
+    fresh.begin([*world.tables.nodes, *world.tables.services, *world.tables.tasks])
+    assert facts(world.counters) == facts(fresh)

@@ -25,8 +25,11 @@ from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate
 from manager.daemon.engines import LeadersEngines
 from manager.daemon.leading import Ground, Leading, running
+from manager.daemon.vitals import read_vitals
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
+from manager.metrics.instruments import Instruments
+from manager.metrics.lag import measure_lag
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -70,7 +73,8 @@ class Manager:
     async def _manage(self) -> None:
         keyring = load_keyring(self._data)
         files = ManagerFiles(self._data.path, keyring.unlock_key)
-        async with Store(SqliteBackend(self._data.store, keyring.seal()), self._clock) as store:
+        instruments = Instruments()
+        async with Store(SqliteBackend(self._data.store, keyring.seal()), self._clock, instruments.written) as store:
             await adopt_root(store, RootFiles(self._data.certificates))
             authority = Authority.stored(store.view)
             _settle_memory()
@@ -83,12 +87,16 @@ class Manager:
                 managers=lambda: (self._config.advertise_addr,),
                 measurements=Measurements(store.view, self._clock),
                 refusals=Refusals(),
+                instruments=instruments,
             )
             leading = Leading(ground)
             certificate = OwnCertificate(files, authority, self._config, self._clock, self._rng)
             certificate.open(store)
-            audit = AuditFile(self._data.path / "audit.log")
-            standing = (audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive())
+            audit = AuditFile(self._data.path / "audit.log", unwritten=instruments.unwritten)
+            standing = (
+                *(audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive()),
+                measure_lag(instruments.lagged),
+            )
             async with running(*standing), leading.begin():
                 await self._serve(ground, leading, certificate, audit)
 
@@ -106,6 +114,8 @@ class Manager:
             leave=self._leave,
             measurements=ground.measurements,
             refusals=ground.refusals,
+            instruments=ground.instruments,
+            vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),
         )
         reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher)
         host, port = split_address(self._config.listen_addr)

@@ -23,7 +23,7 @@ import msgspec
 
 from common.clock import Clock, SystemClock, rfc3339
 from common.errors import InvalidArgument, Unavailable
-from common.process.private_files import private_file
+from common.process.private_files import private_file, write_private
 from common.text.terminal import echo
 from common.version import version
 from manager.ca.files import ManagerFiles
@@ -102,8 +102,17 @@ def save(data: DataDir, file: Path) -> None:
                 manifest = back_up(data, out, SystemClock(), file.absolute().parent)
         except OSError as error:
             raise Unavailable(f"cannot write {file}: {error.strerror}") from error
+    _note_backup(data, manifest)
     echo(f"Backup of cluster {manifest.cluster_id} as of {rfc3339(manifest.made_at)}: {file}", err=True)
     echo(_whom_it_serves(data), err=True)
+
+
+def _note_backup(data: DataDir, manifest: Manifest) -> None:
+    """Leave word of a backup for the manager's metrics. That this disk is full makes the backup no worse."""
+    try:
+        write_private(data.last_backup, f"{rfc3339(manifest.made_at)}\n".encode())
+    except OSError as error:
+        echo(f"The metrics will not show this backup: cannot write {data.last_backup}: {error.strerror}", err=True)
 
 
 def _whom_it_serves(data: DataDir) -> str:

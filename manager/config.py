@@ -74,6 +74,7 @@ class DataDir:
         self.store = self.path / "store.db"
         self.certificates = self.path / "certificates"
         self.key = self.path / "store.key"
+        self.last_backup = self.path / "last-backup"
 
     def initialised(self) -> bool:
         return self.config.exists()
@@ -83,7 +84,8 @@ class DataDir:
         self.forget()
         for file in self.path.glob(f"{self.store.name}*"):
             file.unlink(missing_ok=True)
-        self.key.unlink(missing_ok=True)
+        for file in (self.key, self.last_backup):
+            file.unlink(missing_ok=True)
         shutil.rmtree(self.certificates, ignore_errors=True)
 
     def forget(self) -> None:

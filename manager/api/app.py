@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import TracebackType
@@ -21,7 +22,7 @@ from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
-from manager.api.call import Answer, Call, Reply
+from manager.api.call import Answer, Call, Relay, Reply
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
 from manager.api.containers import list as containers_list
@@ -39,6 +40,7 @@ from manager.api.images import adopt, bring, build, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
 from manager.api.logs import routes as logs
+from manager.api.metrics import routes as metrics
 from manager.api.networks import connect, encrypted
 from manager.api.networks import routes as networks
 from manager.api.nodes import rebalance
@@ -52,6 +54,10 @@ from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
+from manager.metrics.facts import Facts, gather
+from manager.metrics.instruments import Instruments
+from manager.metrics.page import Pages
+from manager.metrics.vitals import ReadVitals, Vitals
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -67,6 +73,7 @@ RESOURCES = (
     system,
     swarm,
     overview,
+    metrics,
     certificates,
     nodes,
     services,
@@ -101,7 +108,7 @@ class Api:
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
     change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `refusals` what they
-    said that was not believed.
+    said that was not believed. `instruments` measure the manager, `vitals` reads what its files say.
     """
 
     def __init__(
@@ -117,13 +124,16 @@ class Api:
         leave: Callable[[], Awaitable[None]],
         measurements: Measurements | None = None,
         refusals: Refusals | None = None,
+        instruments: Instruments | None = None,
+        vitals: ReadVitals = Vitals,
     ) -> None:
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self._memory = AnswerMemory()
-        observer = Observer(store, clock)
+        self._instruments = instruments or Instruments()
+        observer = Observer(store, clock, self._instruments)
         self.context = Context(
             store=store,
             clock=clock,
@@ -141,6 +151,7 @@ class Api:
             refusals=refusals or Refusals(),
             overview=observer,
             feed=Feed(observer, store, clock),
+            pages=Pages(self._facts, self._instruments, vitals),
             answers=self._memory.lease(),
         )
 
@@ -161,6 +172,14 @@ class Api:
         for follower in self._followers:
             follower.cancel()
         await self._tasks.__aexit__(kind, error, trace)
+
+    def _facts(self) -> Facts:
+        """Take what the page of metrics is made of."""
+        context = self.context
+        self._instruments.streams("events", context.events.listeners)
+        self._instruments.streams("overview", context.feed.followers)
+        identity = context.identity
+        return gather(context.overview.counters, context.store.view, identity.node_id, identity.version)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""
@@ -194,7 +213,7 @@ class Api:
                 return await self.answer(call, own)
         match: Match | None = None
         subject = ""
-        view = self.context.store.view
+        view, began = self.context.store.view, time.perf_counter()
         try:
             check_site(call)
             caller = look_up_caller(call.caller, view, self.context.clock.now())
@@ -207,7 +226,14 @@ class Api:
             reply = redact_reply(caller, await self._handle(match, replace(call, caller=caller), lease), lease)
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
+        self._measure(call, match, reply, time.perf_counter() - began)
         return self._audit.noted(call, match, subject, reply)
+
+    def _measure(self, call: Call, match: Match | None, reply: Reply, seconds: float) -> None:
+        """Count a request that found its route; the others have names that anybody may make up."""
+        code = "relayed" if isinstance(reply, Relay) else str(reply.status)
+        route, method = (match.pattern, call.method) if match is not None else ("none", "none")
+        self._instruments.answered(method, route, code, seconds)
 
     async def _handle(self, match: Match, call: Call, lease: Lease) -> Reply:
         if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):

@@ -18,6 +18,7 @@ from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
+from manager.metrics.page import Pages
 from manager.store.measurements import Measurements
 from manager.store.store import Records
 
@@ -59,4 +60,5 @@ class Context:
     refusals: Refusals
     overview: Observer
     feed: Feed
+    pages: Pages
     answers: Lease

@@ -60,6 +60,10 @@ class OwnCertificate:
                 self._files.node.show_in(context)
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
+    def ends(self) -> float:
+        """Return when the certificate ends, in Unix seconds."""
+        return self._files.node.identity().not_after
+
     def _names(self) -> tuple[str, ...]:
         return self._config.certificate_names(socket.gethostname())
 

@@ -21,6 +21,7 @@ from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
 from manager.loops.tunnel_keys import tunnel_keys_rule
+from manager.metrics.instruments import Instruments
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -37,6 +38,7 @@ class Ground:
     managers: Callable[[], tuple[str, ...]]
     measurements: Measurements
     refusals: Refusals
+    instruments: Instruments
 
 
 class Leading:
@@ -68,10 +70,10 @@ class Leading:
                 self.dispatcher = None
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
-        store, clock, rng = self._ground.store, self._ground.clock, self._ground.rng
+        store, clock, rng, watch = self._ground.store, self._ground.clock, self._ground.rng, self._ground.instruments
         rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule())
         return [
-            *(keep_going(rule.name, Loop(rule, store, clock, rng).run) for rule in rules),
+            *(keep_going(rule.name, Loop(rule, store, clock, rng, watch).run) for rule in rules),
             keep_going("scheduling", Scheduling(store, clock).run),
             keep_going("autoscaling", Autoscaling(store, self._ground.measurements, clock).run),
         ]

@@ -10,9 +10,10 @@ import contextlib
 import heapq
 import logging
 import random
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from common.aio.steady import PAUSE_SECONDS
 from common.clock import CLOCK_CHECK_SECONDS, Clock
@@ -39,6 +40,29 @@ class Rule:
     all_keys: Callable[[View], Iterable[str]]
     decide: Decide
     limit: int = 200
+
+
+class Watch(Protocol):
+    """Is told how a rule's decisions go. `seconds` is what one took, without the disk."""
+
+    def decided(self, rule: str, seconds: float) -> None: ...
+
+    def decide_failed(self, rule: str) -> None: ...
+
+    def fell_behind(self, watcher: str) -> None: ...
+
+
+class Unwatched:
+    """Nobody is told."""
+
+    def decided(self, rule: str, seconds: float) -> None:
+        """Let it go unsaid."""
+
+    def decide_failed(self, rule: str) -> None:
+        """Let it go unsaid."""
+
+    def fell_behind(self, watcher: str) -> None:
+        """Let it go unsaid."""
 
 
 class Alarms:
@@ -75,8 +99,9 @@ class Alarms:
 class Loop:
     """Runs one decider over the store until cancelled."""
 
-    def __init__(self, rule: Rule, store: Store, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, rule: Rule, store: Store, clock: Clock, rng: random.Random, watch: Watch | None = None) -> None:
         self._rule = rule
+        self._watch = watch or Unwatched()
         self._store = store
         self._clock = clock
         self._rng = rng
@@ -106,6 +131,7 @@ class Loop:
         try:
             batch = await changes.next()
         except Lagged:
+            self._watch.fell_behind(self._rule.name)
             self._log.warning("%s fell behind the changes: deciding everything again", self._rule.name)
             self._mark_all()
             return
@@ -146,8 +172,10 @@ class Loop:
         now = self._clock.now()
 
         def step(tx: Transaction) -> Decision:
+            began = time.perf_counter()
             decision = self._rule.decide(tx, keys, now, self._rng)
             tx.apply(decision)
+            self._watch.decided(self._rule.name, time.perf_counter() - began)
             return decision
 
         decision = await self._store.update(step)
@@ -164,5 +192,6 @@ class Loop:
             except Unavailable:
                 self._dirty[key] = None
             except Exception:  # noqa: BLE001 - a bug in one decision must not end the loop; it is logged whole
+                self._watch.decide_failed(self._rule.name)
                 self._log.exception("%s cannot decide %r: trying again later", self._rule.name, key)
                 self._alarms.set({key: self._clock.now() + PAUSE_SECONDS})

@@ -14,7 +14,7 @@ from manager.domain.reservations import reservations_of
 from manager.domain.update_status import state_of
 from manager.orchestrate.reconcile.slots import age
 from manager.overview.failures import HOUR, Failures
-from manager.overview.marks import Mark, failed, mark_of
+from manager.overview.marks import Mark, completed, failed, mark_of
 from manager.store.changes import Change
 from manager.store.view import View
 
@@ -27,10 +27,10 @@ class ServiceTally:
 
     `running` are those that run and are to, `wanted` those that are to and have not ended; `newest` has the task that
     each slot shows, and `marks` counts these. `short_since` is when the service last came to have fewer tasks than it
-    is to have (Unix seconds; 0: it has all).
+    is to have (Unix seconds; 0: it has all), `completed_at` when a task last completed.
     """
 
-    __slots__ = ("failures", "marks", "newest", "running", "service", "short_since", "wanted")
+    __slots__ = ("completed_at", "failures", "marks", "newest", "running", "service", "short_since", "wanted")
 
     def __init__(self) -> None:
         self.service: Service | None = None
@@ -40,6 +40,7 @@ class ServiceTally:
         self.newest: dict[SlotKey, Task] = {}
         self.failures = Failures()
         self.short_since = 0.0
+        self.completed_at = 0.0
 
     @property
     def desired(self) -> int:
@@ -179,6 +180,8 @@ class Counters:
         at = new.updated_at if new is not None else now
         if new is not None and failed(old, new):
             self._failed(tally, new, at)
+        elif new is not None and completed(old, new):
+            tally.completed_at = max(tally.completed_at, new.updated_at)
         self._weigh(task.service_id, tally, at)
 
     def _failed(self, tally: ServiceTally, task: Task, at: float) -> None:

@@ -45,4 +45,9 @@ def failed(old: Task | None, new: Task) -> bool:
     return new.status.state in FAILURES and (old is None or old.status.state not in FAILURES)
 
 
+def completed(old: Task | None, new: Task) -> bool:
+    """Whether a change of a task is its completion."""
+    return new.status.state is TaskState.COMPLETE and (old is None or old.status.state is not TaskState.COMPLETE)
+
+
 FAILURES = (TaskState.FAILED, TaskState.REJECTED)

@@ -43,11 +43,15 @@ class Records(Protocol):
 
 
 class Store:
-    """Open it with `async with`, or `load()` and `close()`."""
+    """Open it with `async with`, or `load()` and `close()`.
 
-    def __init__(self, backend: Backend, clock: Clock) -> None:
+    `written` is told of each update how long it took, in seconds, until it was durable.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock, written: Callable[[float], None] = lambda _: None) -> None:
         self._backend = backend
         self._clock = clock
+        self._written = written
         self._tables = Tables()
         self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
         self._awaited: list[tuple[int, asyncio.Future[None]]] = []
@@ -124,7 +128,11 @@ class Store:
         """
         if self._writer is None:
             raise self._refusal()
-        return await self._writer.update(fn, by)
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        result = await self._writer.update(fn, by)
+        self._written(loop.time() - asked)
+        return result
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:
         """Run `fn` in a transaction of which nothing is kept. It must not await; what it raises reaches the caller."""

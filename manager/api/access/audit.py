@@ -179,12 +179,23 @@ CAPACITY = 10_000
 
 
 class AuditFile:
-    """`record` takes entries, `run` writes them; `kept` older files of about `max_bytes` are `PATH.1` and so on."""
+    """`record` takes entries, `run` writes them; `kept` older files of about `max_bytes` are `PATH.1` and so on.
 
-    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
+    `unwritten` is told how many entries the file lacks.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int = MAX_BYTES,
+        kept: int = KEPT,
+        *,
+        unwritten: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._kept = kept
+        self._count_unwritten = unwritten
         self._waiting: deque[bytes] = deque()
         self._filled = asyncio.Event()
 
@@ -192,7 +203,7 @@ class AuditFile:
         """Take an entry; past `CAPACITY` that wait for the disk it goes to the manager's log instead."""
         line = visible(msgspec.json.encode(entry).decode()).encode() + b"\n"
         if len(self._waiting) >= CAPACITY:
-            _unwritten("the disk is too slow", [line])
+            self._unwritten("the disk is too slow", [line])
             return
         self._waiting.append(line)
         self._filled.set()
@@ -210,6 +221,12 @@ class AuditFile:
                 await writing
             self._write(self._take())
 
+    def _unwritten(self, why: str, lines: Sequence[bytes]) -> None:
+        self._count_unwritten(len(lines))
+        _LOG.error("the audit log is not complete: %s; what is missing there:", why)
+        for line in lines:
+            _LOG.error("audit: %s", line.decode().rstrip())
+
     def _take(self) -> list[bytes]:
         self._filled.clear()
         lines = list(self._waiting)
@@ -222,7 +239,7 @@ class AuditFile:
         try:
             self._append(b"".join(lines))
         except OSError as error:
-            _unwritten(f"cannot write {self._path}: {error.strerror}", lines)
+            self._unwritten(f"cannot write {self._path}: {error.strerror}", lines)
 
     def _append(self, data: bytes) -> None:
         with suppress(FileNotFoundError):
@@ -241,9 +258,3 @@ class AuditFile:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def _unwritten(why: str, lines: Sequence[bytes]) -> None:
-    _LOG.error("the audit log is not complete: %s; what is missing there:", why)
-    for line in lines:
-        _LOG.error("audit: %s", line.decode().rstrip())

@@ -115,6 +115,8 @@ SHAPED = {
     "/swarm/overview/tasks": "/swarm/overview/tasks?service=web",
     "/swarm/timeline": "/swarm/timeline",
     "/tasks/{id}/why": "/tasks/{task}/why",
+    "/metrics": "/metrics",
+    "/metrics/targets": "/metrics/targets",
 }
 FOLLOWED = {"/swarm/overview/feed"}
 VIEWED = {route.pattern for resource in RESOURCES for route in resource.ROUTES if route.needs is Role.VIEWER}

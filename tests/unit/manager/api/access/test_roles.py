@@ -77,6 +77,7 @@ VIEWED = r"""
 /swarm/rebalance
 /swarm/overview(/(nodes|services|tasks|feed))?
 /swarm/timeline
+/metrics(/targets)?
 /tasks/\{id\}/why
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)

@@ -1,0 +1,1 @@
+"""/metrics: pages for Prometheus, and where there are more of them."""

@@ -1,0 +1,135 @@
+"""What the pages are made of, taken from the counters in one breath: plain values, which a thread may read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.model import Node, TaskState
+from common.spec import autoscale
+from manager.domain.update_status import state_of
+from manager.overview.counters import Counters, NodeTally, ServiceTally
+from manager.overview.marks import Mark
+from manager.overview.rows import stack_of
+from manager.store.view import View
+
+_CPU = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node; `name` is the one that it alone has: its host name, its id where another has that."""
+
+    name: str
+    node_id: str
+    hostname: str
+    role: str
+    version: str
+    state: str
+    availability: str
+    running: int
+    reserved_cores: float
+    reserved_memory: int
+    cores: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """A service. `limits` are an autoscaled one's least and most tasks; `job` is there for jobs."""
+
+    name: str
+    stack: str
+    desired: int
+    running: int
+    waiting: int
+    failures: int
+    update: str
+    limits: tuple[int, int] | None = None
+    job: JobFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """When a task of a job last completed, when one last failed, when the next is due (Unix seconds; 0: never)."""
+
+    succeeded_at: float
+    failed_at: float
+    next_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The cluster. `leads`: whether this manager decides; `counts` has how many there are of each other kind."""
+
+    nodes: tuple[NodeFacts, ...]
+    services: tuple[ServiceFacts, ...]
+    states: Mapping[TaskState, int]
+    counts: Mapping[str, int]
+    leads: bool
+    version: str
+    cluster_id: str
+
+
+def gather(counters: Counters, view: View, node_id: str, version: str) -> Facts:
+    """Take the facts; `node_id` is this manager's own node."""
+    own = view.nodes.get(node_id)
+    cluster = next(iter(view.clusters), None)
+    services = tuple(
+        _service(tally, tally.service.name)
+        for tally in counters.services.values()
+        if tally.service is not None and not tally.leaves
+    )
+    return Facts(
+        nodes=tuple(_node(tally, tally.node) for tally in counters.nodes.values() if tally.node is not None),
+        services=services,
+        states=dict(counters.states),
+        counts={
+            "services": len(services),
+            "networks": len(view.networks),
+            "secrets": len(view.secrets),
+            "configs": len(view.configs),
+        },
+        leads=own is not None and own.manager_status is not None and own.manager_status.leader,
+        version=version,
+        cluster_id=cluster.id if cluster is not None else "",
+    )
+
+
+def _node(tally: NodeTally, node: Node) -> NodeFacts:
+    resources = node.description.resources
+    return NodeFacts(
+        name=node.id if node.hostname_taken or not node.name else node.name,
+        node_id=node.id,
+        hostname=node.description.hostname,
+        role=node.spec.role,
+        version=node.description.agent_version,
+        state=node.status.state,
+        availability=node.spec.availability,
+        running=tally.marks.get(Mark.RUNNING, 0),
+        reserved_cores=tally.cpu / _CPU,
+        reserved_memory=tally.memory,
+        cores=resources.nano_cpus / _CPU,
+        memory=resources.memory_bytes,
+    )
+
+
+def _service(tally: ServiceTally, name: str) -> ServiceFacts:
+    service = tally.service
+    assert service is not None
+    policy = autoscale.of(service.spec)
+    job = None
+    if tally.is_job:
+        due = service.schedule_status.next_at if service.schedule_status is not None else 0.0
+        job = JobFacts(tally.completed_at, tally.failures.last_at, due)
+    return ServiceFacts(
+        name=name,
+        stack=stack_of(service),
+        desired=tally.desired,
+        running=tally.running,
+        waiting=sum(task.finds_no_node for task in tally.newest.values()) if Mark.WAITING in tally.marks else 0,
+        failures=tally.failures.total,
+        update=state_of(service),
+        limits=(policy.minimum, policy.maximum) if policy is not None else None,
+        job=job,
+    )

@@ -1,0 +1,151 @@
+"""Facts as families of samples, under Docker's names where the meaning is. No label is a task's or a container's.
+
+`docs/monitoring.md` lists them; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from common.model import TaskState
+from manager.metrics.facts import Facts, NodeFacts, ServiceFacts
+from manager.metrics.vitals import Vitals
+
+_NODE_STATES = ("unknown", "down", "ready", "disconnected")
+
+
+class Families(Collector):
+    """The families of one moment."""
+
+    def __init__(self, facts: Facts, vitals: Vitals) -> None:
+        self._facts = facts
+        self._vitals = vitals
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _of_cluster(self._facts)
+        yield from _of_services(self._facts.services)
+        yield from _of_jobs(self._facts.services)
+        yield from _of_nodes(self._facts.nodes)
+        yield from _of_manager(self._vitals)
+
+
+def gauge(
+    name: str, text: str, labels: Sequence[str] = (), samples: Iterable[tuple[Sequence[str], float]] = ()
+) -> Metric:
+    """Return a family of gauges."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, number)
+    return family
+
+
+def _of_cluster(facts: Facts) -> Iterator[Metric]:
+    yield gauge(
+        "swarm_info", "The release of this manager.", ("version", "cluster"), [((facts.version, facts.cluster_id), 1)]
+    )
+    yield gauge("swarm_manager_leader", "Whether this manager leads.", (), [((), facts.leads)])
+    present = [node.state for node in facts.nodes]
+    yield gauge(
+        "swarm_manager_nodes",
+        "Nodes by their state.",
+        ("state",),
+        [((state,), present.count(state)) for state in _NODE_STATES],
+    )
+    yield gauge(
+        "swarm_manager_tasks_total",
+        "Tasks by the state that was last seen, those that have ended and are kept among them.",
+        ("state",),
+        [((state.name.lower(),), facts.states.get(state, 0)) for state in TaskState],
+    )
+    for kind, count in facts.counts.items():
+        yield gauge(f"swarm_manager_{kind}_total", f"The number of {kind}.", (), [((), count)])
+
+
+def _of_services(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
+    labels = ("service", "stack")
+
+    def each(number: Callable[[ServiceFacts], float]) -> list[tuple[Sequence[str], float]]:
+        return [((service.name, service.stack), number(service)) for service in services]
+
+    desired = each(lambda service: service.desired)
+    running = each(lambda service: service.running)
+    waiting = each(lambda service: service.waiting)
+    yield gauge("swarm_service_tasks_desired", "Tasks that a service is to have.", labels, desired)
+    yield gauge("swarm_service_tasks_running", "Tasks of a service that run.", labels, running)
+    yield gauge("swarm_service_tasks_waiting", "Tasks of a service that fit on no node.", labels, waiting)
+    failures = CounterMetricFamily(
+        "swarm_service_task_failures", "Tasks of a service that failed or were rejected.", labels=labels
+    )
+    for values, number in each(lambda service: service.failures):
+        failures.add_metric(values, number)
+    yield failures
+    yield gauge(
+        "swarm_service_update_state",
+        "1 for the state that a service's last update is in.",
+        (*labels, "state"),
+        [((service.name, service.stack, service.update), 1) for service in services if service.update],
+    )
+    scaled = [(service, service.limits) for service in services if service.limits is not None]
+    for name, text, place in (("min", "fewest", 0), ("max", "most", 1)):
+        yield gauge(
+            f"swarm_service_autoscale_{name}",
+            f"The {text} tasks that an autoscaled service may have.",
+            labels,
+            [((service.name, service.stack), limits[place]) for service, limits in scaled],
+        )
+
+
+def _of_jobs(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
+    jobs = [(service, service.job) for service in services if service.job is not None]
+    for name, text, instants in (
+        ("last_success", "When a task of a job last completed.", [job.succeeded_at for _, job in jobs]),
+        ("last_failure", "When a task of a job last failed.", [job.failed_at for _, job in jobs]),
+        ("next", "When a scheduled job is due next.", [job.next_at for _, job in jobs]),
+    ):
+        samples = [((service.name, service.stack), at) for (service, _), at in zip(jobs, instants, strict=True) if at]
+        yield gauge(f"swarm_job_{name}_timestamp_seconds", text, ("service", "stack"), samples)
+
+
+def _of_nodes(nodes: Sequence[NodeFacts]) -> Iterator[Metric]:
+    yield gauge(
+        "swarm_node_info",
+        "A node's host name, role and the release of its worker.",
+        ("node", "id", "hostname", "role", "version"),
+        [((node.name, node.node_id, node.hostname, node.role, node.version), 1) for node in nodes],
+    )
+    yield gauge(
+        "swarm_node_state",
+        "1 for the state and availability that a node has.",
+        ("node", "state", "availability"),
+        [((node.name, node.state, node.availability), 1) for node in nodes],
+    )
+    for name, text, number in _NODE_NUMBERS:
+        found = [((node.name,), value) for node in nodes if (value := number(node)) is not None]
+        yield gauge(f"swarm_node_{name}", text, ("node",), found)
+
+
+_NODE_NUMBERS: tuple[tuple[str, str, Callable[[NodeFacts], float | None]], ...] = (
+    ("tasks_running", "Tasks that run on a node.", lambda node: node.running),
+    ("cpu_cores", "Processor cores of a node.", lambda node: node.cores),
+    ("reserved_cpu_cores", "Processor cores that a node's tasks reserve.", lambda node: node.reserved_cores),
+    ("memory_total_bytes", "Memory of a node.", lambda node: node.memory),
+    ("reserved_memory_bytes", "Memory that a node's tasks reserve.", lambda node: node.reserved_memory),
+)
+
+
+def _of_manager(vitals: Vitals) -> Iterator[Metric]:
+    yield gauge(
+        "swarm_certificate_not_after_timestamp_seconds",
+        "When a certificate ends.",
+        ("of",),
+        [((name,), at) for name, at in vitals.certificates.items()],
+    )
+    backup = [((), vitals.backed_up_at)] if vitals.backed_up_at else []
+    yield gauge(
+        "swarm_backup_last_success_timestamp_seconds", "When the last backup was written on this host.", (), backup
+    )
+    yield gauge("swarm_store_bytes", "Size of the store's files.", (), [((), vitals.store_bytes)])

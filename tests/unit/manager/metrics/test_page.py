@@ -1,0 +1,142 @@
+"""The page that Prometheus reads: its names, its samples, and that promtool finds nothing to say about it."""
+
+import asyncio
+import gzip
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from common.model import Node, Service, Task, TaskState, TaskStatus
+from common.model.node import ManagerStatus, NodeDescription, NodeResources, NodeSpec, NodeStatus
+from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
+from common.model.update import UpdateState, UpdateStatus
+from manager.metrics.facts import Facts, gather
+from manager.metrics.instruments import Instruments
+from manager.metrics.page import Page, Pages, make_page
+from manager.metrics.vitals import Vitals
+from manager.overview.counters import Counters
+from manager.store.changes import Change
+from manager.store.transaction import Tables, Transaction
+
+# Docker's names have a suffix that promtool keeps for counters.
+DOCKERS = tuple(f"swarm_manager_{kind}_total" for kind in ("configs", "networks", "secrets", "services", "tasks"))
+
+
+def replicated(count: int) -> ServiceMode:
+    return ServiceMode(replicated=Replicated(replicas=count))
+
+
+def a_cluster() -> tuple[Counters, Tables]:
+    """A manager's node, a worker that is down, a service short of a task, a job; its last task failed just now."""
+    tables = Tables()
+    tx = Transaction(tables, 100.0)
+    resources = NodeResources(nano_cpus=4_000_000_000, memory_bytes=8 << 30)
+    tx.put(Node(id="m" * 25, spec=NodeSpec(name="m1", role="manager"), manager_status=ManagerStatus(leader=True)))
+    description = NodeDescription(hostname="w1", resources=resources, agent_version="1.2")
+    tx.put(Node(id="w" * 25, description=description, status=NodeStatus(state="down"), agent=True))
+    labels = {"com.docker.stack.namespace": 'sh"op'}
+    spec = ServiceSpec(name="web", labels=labels, mode=replicated(2))
+    updating = UpdateStatus(state=UpdateState.PAUSED, started_at=90.0)
+    tx.put(Service(id="s1", spec=spec, update_status=updating))
+    tx.put(Service(id="s2", spec=ServiceSpec(name="job", mode=ServiceMode(replicated_job=ReplicatedJob()))))
+    for number, (service, state) in enumerate([("s1", TaskState.RUNNING), ("s2", TaskState.COMPLETE)]):
+        status = TaskStatus(state=state)
+        task = Task(id=f"t{number}", service_id=service, slot=1, status=status, desired_state=TaskState.RUNNING)
+        tx.put(task)
+    tx.merge()
+    counters = Counters(tables)
+    counters.begin([*tables.nodes, *tables.services, *tables.tasks])
+    failed = Task(
+        id="t9",
+        service_id="s1",
+        slot=2,
+        status=TaskStatus(state=TaskState.FAILED),
+        desired_state=TaskState.RUNNING,
+        updated_at=101.0,
+    )
+    counters.apply(Change(old=None, new=failed), 101.0)
+    return counters, tables
+
+
+def page() -> Page:
+    counters, tables = a_cluster()
+    instruments = Instruments()
+    instruments.task_ran(0.3)
+    instruments.decided("services", 0.001)
+    instruments.decide_failed("services")
+    instruments.answered("GET", "/services/{id}", "200", 0.01)
+    instruments.fell_behind("overview")
+    instruments.streams("events", 2)
+    vitals = Vitals({"root": 200.0, "manager": 150.0}, 4096, 50.0)
+    return make_page(gather(counters, tables, "m" * 25, "1.2"), instruments, lambda: vitals)
+
+
+@pytest.fixture(scope="module")
+def made() -> Page:
+    return page()
+
+
+def samples(made: Page) -> Iterator[tuple[str, dict[str, str], float]]:
+    for family in text_string_to_metric_families(made.text.decode()):
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
+
+
+def value(made: Page, name: str, **labels: str) -> float:
+    (found,) = [number for each, having, number in samples(made) if each == name and having == labels]
+    return found
+
+
+def test_a_page_has_the_clusters_numbers(made: Page):
+    assert value(made, "swarm_manager_leader") == 1
+    assert value(made, "swarm_manager_nodes", state="down") == 1
+    assert value(made, "swarm_manager_tasks_total", state="running") == 1
+    assert value(made, "swarm_manager_services_total") == 2
+    web = {"service": "web", "stack": 'sh"op'}
+    assert value(made, "swarm_service_tasks_desired", **web) == 2
+    assert value(made, "swarm_service_tasks_running", **web) == 1
+    assert value(made, "swarm_service_task_failures_total", **web) == 1
+    assert value(made, "swarm_service_update_state", **web, state="paused") == 1
+    assert value(made, "swarm_job_last_success_timestamp_seconds", service="job", stack="") == 100.0
+    assert value(made, "swarm_node_state", node="w1", state="down", availability="active") == 1
+    assert value(made, "swarm_node_memory_total_bytes", node="w1") == 8 << 30
+    assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="root") == 200.0
+    assert value(made, "swarm_dispatcher_scheduling_delay_seconds_count") == 1
+    assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1
+
+
+def test_no_label_is_a_tasks_or_a_containers(made: Page):
+    names = {label for _, labels, _ in samples(made) for label in labels}
+    assert names <= {
+        *("availability", "cluster", "code", "hostname", "id", "kind", "le", "method", "node", "of", "role", "route"),
+        *("rule", "service", "stack", "state", "version", "watcher"),
+    }
+    assert {name for name, labels, _ in samples(made) if "id" in labels} == {"swarm_node_info"}
+
+
+def test_a_page_is_packed_whole(made: Page):
+    assert gzip.decompress(made.packed) == made.text
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian's prometheus)")
+def test_promtool_has_nothing_to_say(made: Page):
+    checked = subprocess.run(["promtool", "check", "metrics"], input=made.text, capture_output=True, check=False)
+    said = [line for line in checked.stdout.decode().splitlines() + checked.stderr.decode().splitlines() if line]
+    assert [line for line in said if not line.startswith(DOCKERS)] == []
+
+
+async def test_all_who_ask_within_a_second_get_one_page():
+    counters, tables = a_cluster()
+    gathered: list[Facts] = []
+
+    def take() -> Facts:
+        gathered.append(gather(counters, tables, "m" * 25, "1.2"))
+        return gathered[-1]
+
+    pages = Pages(take, Instruments(), Vitals)
+    first = await asyncio.gather(*(pages.take() for _ in range(5)))
+    assert {id(each) for each in first} == {id(first[0])}
+    assert len(gathered) == 1

@@ -51,7 +51,7 @@ class Store:
     def __init__(self, backend: Backend, clock: Clock, written: Callable[[float], None] = lambda _: None) -> None:
         self._backend = backend
         self._clock = clock
-        self._written = written
+        self._tell_latency = written
         self._tables = Tables()
         self._watchers: dict[Subscription, None] = {}  # told in the order in which they came
         self._awaited: list[tuple[int, asyncio.Future[None]]] = []
@@ -131,7 +131,7 @@ class Store:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         result = await self._writer.update(fn, by)
-        self._written(loop.time() - asked)
+        self._tell_latency(loop.time() - asked)
         return result
 
     def try_out(self, fn: Callable[[Transaction], R]) -> R:

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from common.errors import InvalidArgument, Unavailable
 from common.ids import to_base36
-from common.process.private_files import write_private
+from common.process.private_files import replace_secret, write_private
 
 MANAGER_NAME = "swarm-manager"
 ROLE_MANAGER = "swarm-manager"
@@ -33,6 +33,7 @@ PEER_DOMAIN = "swarm-worker"
 BACKDATE_SECONDS = 3600.0
 DIGEST_DIGITS = 50
 _ALERT = "alert_for_the_peer"
+_CERTIFICATE_END = b"-----END CERTIFICATE-----\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,32 @@ class CredentialFiles:
         """
         context.load_cert_chain(self.node, password=self.password)
 
+    def change_password(self, password: str) -> None:
+        """Encrypt the key that is stored with another password; how it was stored before is overwritten.
+
+        Raises:
+            OSError: it cannot be read or written.
+            InvalidArgument: the key is not encrypted with this object's password.
+
+        """
+        certificate, key = self._split()
+        unlocked = key_pem(load_key(key, self.password))
+        replace_secret(self.node, certificate + _with_password(unlocked, password))
+
+    def opens(self) -> bool:
+        """Whether the key that is stored is encrypted with this password, or with none if that is empty."""
+        try:
+            load_key(self._split()[1], self.password)
+        except (OSError, ValueError, InvalidArgument):
+            return False
+        return True
+
+    def _split(self) -> tuple[bytes, bytes]:
+        """Return the certificates and the private key that are stored."""
+        content = self.node.read_bytes()
+        end = content.rindex(_CERTIFICATE_END) + len(_CERTIFICATE_END)
+        return content[:end], content[end:]
+
     def identity(self) -> Identity:
         """Read whose certificate is stored here.
 
@@ -113,15 +140,15 @@ def _with_password(key: bytes, password: str) -> bytes:
     return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
-def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    """Read a private key.
+def load_key(pem: bytes, password: str = "") -> ec.EllipticCurvePrivateKey:
+    """Read a private key, which is encrypted with the password, or not at all if that is empty.
 
     Raises:
-        InvalidArgument: it is not an unencrypted ECDSA P-256 key.
+        InvalidArgument: it is not such a key, or not ECDSA P-256.
 
     """
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        key = serialization.load_pem_private_key(pem, password=password.encode() or None)
     except (ValueError, TypeError) as error:
         raise InvalidArgument(f"not a private key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):

@@ -8,7 +8,8 @@ import grp
 import logging
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from common.clock import Clock, SystemClock
 from common.process.daemon import Notifier
@@ -17,14 +18,17 @@ from common.wire.server import serve as serve_cluster
 from manager.api.access.audit import AuditFile
 from manager.api.app import Api
 from manager.api.context import Identity
+from manager.api.front import Front
 from manager.api.http.server import serve as serve_api
 from manager.ca.authority import Authority
-from manager.ca.files import ManagerFiles, RootFiles
-from manager.ca.migration import adopt_root, load_keyring
+from manager.ca.files import RootFiles
+from manager.ca.migration import adopt_root
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate
 from manager.daemon.engines import LeadersEngines
+from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
+from manager.daemon.locked import answer_locked
 from manager.daemon.vitals import read_vitals
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
@@ -52,6 +56,11 @@ class Manager:
         self._notifier = Notifier.from_environment()
         self._ended = asyncio.Event()
         self._left = False
+        self._instruments = Instruments()
+        self._audit = AuditFile(data.path / "audit.log", unwritten=self._instruments.unwritten)
+        self._keys = ManagerKeys(data)
+        # What a manager that was locked answers its unix sockets with.
+        self._front: Front | None = None
 
     def stop(self) -> None:
         self._ended.set()
@@ -60,21 +69,44 @@ class Manager:
         """Serve the cluster; return whether it has been left.
 
         Raises:
-            SwarmError: a file, an address or the store cannot be had; the message says which.
+            SwarmError: a file, an address or the store cannot be had; the message says which. Of a manager that was
+                locked it may be in a group.
 
         """
         try:
-            await self._manage()
+            if self._keys.load():
+                await self._manage()
+            else:
+                await self._begin_locked()
         finally:
             if self._left:
                 self._data.clear()
         return self._left
 
+    async def _begin_locked(self) -> None:
+        """Wait until this manager is unlocked, or is to stop before."""
+        sockets = [host for host in self._config.hosts if host.startswith("unix://")]
+        locked = answer_locked(
+            *(self._keys, self._identity(), self._clock, self._rng),
+            sockets=sockets,
+            group=_existing(API_GROUP),
+            audit=self._audit,
+            leave=self._leave,
+        )
+        async with locked as self._front:
+            async with running(self._audit.run(), self._notifier.keep_alive()):
+                self._notifier.ready("locked: waiting for 'swarm-manager unlock'")
+                await _first_of(self._keys.opened(), self._ended.wait())
+            if not self._ended.is_set():
+                await self._manage()
+
+    def _identity(self) -> Identity:
+        hosts = self._config.api_addresses()
+        return Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=hosts)
+
     async def _manage(self) -> None:
-        keyring = load_keyring(self._data)
-        files = ManagerFiles(self._data.path, keyring.unlock_key)
-        instruments = Instruments()
-        async with Store(SqliteBackend(self._data.store, keyring.seal()), self._clock, instruments.written) as store:
+        backend, instruments = SqliteBackend(self._data.store, self._keys.keyring.seal()), self._instruments
+        async with Store(backend, self._clock, instruments.written) as store:
             await adopt_root(store, RootFiles(self._data.certificates))
             authority = Authority.stored(store.view)
             _settle_memory()
@@ -90,17 +122,16 @@ class Manager:
                 instruments=instruments,
             )
             leading = Leading(ground)
-            certificate = OwnCertificate(files, authority, self._config, self._clock, self._rng)
+            certificate = OwnCertificate(lambda: self._keys.files, authority, self._config, self._clock, self._rng)
             certificate.open(store)
-            audit = AuditFile(self._data.path / "audit.log", unwritten=instruments.unwritten)
             standing = (
-                *(audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive()),
-                measure_lag(instruments.lagged),
+                *(self._audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive()),
+                *(self._keys.follow(store), measure_lag(instruments.lagged)),
             )
             async with running(*standing), leading.begin():
-                await self._serve(ground, leading, certificate, audit)
+                await self._serve(ground, leading, certificate)
 
-    async def _serve(self, ground: Ground, leading: Leading, certificate: OwnCertificate, audit: AuditFile) -> None:
+    async def _serve(self, ground: Ground, leading: Leading, certificate: OwnCertificate) -> None:
         """Answer workers and clients until the end."""
         engines = LeadersEngines(lambda: leading.dispatcher)
         api = Api(
@@ -108,23 +139,28 @@ class Manager:
             self._clock,
             self._rng,
             engines,
-            Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=self._config.api_addresses()),
+            self._identity(),
             ground.authority,
-            audit=audit.record,
+            audit=self._audit.record,
             leave=self._leave,
             measurements=ground.measurements,
             refusals=ground.refusals,
             instruments=ground.instruments,
             vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),
+            keys=self._keys,
         )
+        hosts = [host for host in self._config.hosts if self._front is None or not host.startswith("unix://")]
         reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher)
         host, port = split_address(self._config.listen_addr)
         async with (
             api,
             await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
-            serve_api(api, self._config.hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
+            serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
         ):
             cluster = ground.store.view.cluster
+            if self._front is not None:
+                self._front.present = api
+            self._keys.serve()
             self._ready()
             self._notifier.ready(f"managing cluster {cluster.id}")
             _log.info("manager %s of cluster %s is ready", self._config.node_id, cluster.id)
@@ -137,6 +173,16 @@ class Manager:
         self._left = True
         self._data.forget()
         self.stop()
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of several waits is over; the others are given up."""
+    tasks = [asyncio.create_task(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in tasks:
+            each.cancel()
 
 
 def _settle_memory() -> None:

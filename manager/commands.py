@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from common.errors import leaves
 from common.process import logs
 from common.process.hardening import keep_memory_off_disk, refuse_others_writing
 from common.process.hosts import MANAGER_HOST
@@ -147,8 +148,11 @@ def run(*, data_dir: Path, hosts: Sequence[str], tls_names: Sequence[str], log_l
     keep_memory_off_disk()
     try:
         left = uvloop.run(app.run(DataDir(data_dir), hosts=hosts, tls_names=tls_names))
-    except Damaged as error:
-        echo(error.message, err=True)
+    except (Damaged, ExceptionGroup) as error:  # of a manager that was locked: with what answered until then
+        damaged = next((each for each in leaves(error) if isinstance(each, Damaged)), None)
+        if damaged is None:
+            raise
+        echo(damaged.message, err=True)
         return DAMAGED_STATUS
     return LEFT_STATUS if left else 0
 

@@ -27,6 +27,7 @@ from common.wire.messages import DEFAULT_PORT
 from manager import app
 from manager.bootstrap import choose_data_path_port, choose_pools, create_cluster, refuse_second
 from manager.cli.cluster.commands import join_help
+from manager.cli.cluster.lock import read_unlock_key
 from manager.config import (
     DEFAULT_DATA_DIR,
     UNIT,
@@ -96,7 +97,7 @@ def restore(
 
     try:
         with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
-            restored = restore_cluster(data, source, str(file), configure, SystemClock())
+            restored = restore_cluster(data, source, str(file), configure, SystemClock(), read_unlock_key)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise Unavailable(f"cannot restore {file}: {error.strerror}{where}") from error

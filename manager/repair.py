@@ -23,7 +23,8 @@ from common.model import Node
 from common.process.private_files import sync_folder
 from common.text.terminal import echo
 from manager.ca.files import RootFiles
-from manager.ca.migration import load_keyring
+from manager.ca.migration import unlocked_keyring
+from manager.cli.cluster.lock import read_unlock_key
 from manager.config import DEFAULT_DATA_DIR, DataDir, ManagerConfig
 from manager.restore import decide_restored_node
 from manager.store.backends.confirmed import confirmed_path
@@ -42,7 +43,9 @@ def repair(data: DataDir, *, accept: bool) -> int:
         SwarmError: as `examine` and `accept_loss`.
 
     """
-    contents = examine(data)
+    data.load()
+    seal = unlocked_keyring(data, read_unlock_key).seal()
+    contents = examine(data, seal)
     damage = contents.damage()
     if not damage:
         echo(f"The store {data.store} is whole: {_summary(contents)}.")
@@ -57,7 +60,7 @@ def repair(data: DataDir, *, accept: bool) -> int:
         echo("To continue with what is left, and keep the damaged files aside:\n")
         echo(f"    swarm-manager repair --accept-loss{_data_dir_flag(data)}")
         return 1
-    aside = accept_loss(data, contents, SystemClock())
+    aside = accept_loss(data, contents, seal, SystemClock())
     echo(
         f"\nThat is the store now. The damaged files, secrets among them, are in {aside}: remove it when you are done."
     )
@@ -66,7 +69,7 @@ def repair(data: DataDir, *, accept: bool) -> int:
     return 0
 
 
-def examine(data: DataDir) -> Contents:
+def examine(data: DataDir, seal: Seal) -> Contents:
     """Read what a manager that does not run has in its store; nothing of it is changed.
 
     Raises:
@@ -78,12 +81,12 @@ def examine(data: DataDir) -> Contents:
     with explaining(data.store):
         claim = lock_directory(data.store)
         try:
-            return best(data.store, load_keyring(data).seal())
+            return best(data.store, seal)
         finally:
             os.close(claim)
 
 
-def accept_loss(data: DataDir, contents: Contents, clock: Clock) -> Path:
+def accept_loss(data: DataDir, contents: Contents, seal: Seal, clock: Clock) -> Path:
     """Make a store of what is left of a damaged one, and return the folder that the damaged files are in now.
 
     Workers have to show who they are, as after a restore: their certificates may be newer than what is left.
@@ -101,7 +104,6 @@ def accept_loss(data: DataDir, contents: Contents, clock: Clock) -> Path:
             f"what is left in {data.store} cannot be used, as {what} is missing: "
             f"go back to a backup: {_restoring(data)}"
         )
-    seal = load_keyring(data).seal()
     with explaining(data.store), _private_folder(data.path) as folder:
         new = folder / data.store.name
         _fill(new, contents, seal)

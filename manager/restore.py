@@ -21,7 +21,7 @@ from manager.backup import CONFIG, KEY, STORE, Manifest, members
 from manager.bootstrap import all_or_nothing, first_node, refuse_second
 from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles, RootFiles
-from manager.ca.migration import adopt_root, load_keyring
+from manager.ca.migration import adopt_root, unlocked_keyring
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
@@ -48,10 +48,12 @@ def restore_cluster(
     name: str,
     configure: Callable[[ManagerConfig], ManagerConfig],
     clock: Clock,
+    ask_unlock_key: Callable[[], str],
 ) -> Restored:
     """Make the files of a manager from a backup, all of them or none.
 
     `configure` makes the new configuration of the one in the backup. `name` is what the backup is called in errors.
+    `ask_unlock_key` is called where its keys are locked.
 
     Raises:
         AlreadyExists: there is a manager in `data`; it is left as it is.
@@ -63,7 +65,7 @@ def restore_cluster(
     with all_or_nothing(data):
         manifest, before = _unpack(data, source, name)
         config = configure(before)
-        config = asyncio.run(_settle(data, manifest, before, config, clock))
+        config = asyncio.run(_settle(data, manifest, before, config, clock, ask_unlock_key))
         data.save(config)
     return Restored(manifest, before, config)
 
@@ -87,10 +89,15 @@ def _unpack(data: DataDir, source: BinaryIO, name: str) -> tuple[Manifest, Manag
 
 
 async def _settle(
-    data: DataDir, manifest: Manifest, before: ManagerConfig, config: ManagerConfig, clock: Clock
+    data: DataDir,
+    manifest: Manifest,
+    before: ManagerConfig,
+    config: ManagerConfig,
+    clock: Clock,
+    ask_unlock_key: Callable[[], str],
 ) -> ManagerConfig:
     """Make the records and this manager's certificate fit the host that it is on now; return who the manager is."""
-    keyring = load_keyring(data)
+    keyring = unlocked_keyring(data, ask_unlock_key)
     async with Store(SqliteBackend(data.store, keyring.seal(), fresh=True), clock) as store:
         await adopt_root(store, RootFiles(data.certificates))
         authority, cluster = Authority.stored(store.view), store.view.cluster

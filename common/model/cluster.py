@@ -75,7 +75,7 @@ class Cluster(Specified):
 
     `data_path_port` is the UDP port of the tunnels between hosts. All must agree on it, so it stays as at `init`.
     `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since
-    `tunnel_rotated_at` (Unix seconds).
+    `tunnel_rotated_at` (Unix seconds). `unlock_key` (`SWMKEY-1-…`) locks managers' own files, empty without autolock.
     """
 
     spec: ClusterSpec = ClusterSpec()
@@ -86,6 +86,7 @@ class Cluster(Specified):
     data_path_port: int = DEFAULT_DATA_PATH_PORT
     tunnel_generation: int = 0
     tunnel_rotated_at: float = 0.0
+    unlock_key: str = ""
 
     @property
     def name(self) -> str:

@@ -52,6 +52,28 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def replace_secret(path: Path, data: bytes) -> None:
+    """As `write_private`; what the file had before is overwritten."""
+    erase_replaced(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.link(path, _replaced(path))
+    write_private(path, data)
+    erase_replaced(path)
+
+
+def erase_replaced(path: Path) -> None:
+    """Overwrite what a `replace_secret` that was interrupted has left of a file's content before."""
+    before = _replaced(path)
+    if before.exists() and path.exists() and before.samefile(path):  # it was not replaced yet
+        before.unlink()
+    else:
+        erase_file(before)
+
+
+def _replaced(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
 def erase_file(path: Path) -> None:
     """Overwrite a file in place, and remove it; one that is not there is no error."""
     try:

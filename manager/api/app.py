@@ -28,7 +28,7 @@ from manager.api.containers import execs
 from manager.api.containers import list as containers_list
 from manager.api.containers import routes as containers
 from manager.api.containers.index import ContainerIndex
-from manager.api.context import Context, Identity
+from manager.api.context import Context, Identity, Keys, OpenKeys
 from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
 from manager.api.errors import EngineError, describe, invalid
@@ -68,6 +68,11 @@ _OF_THE_CLUSTER = frozenset({"configs", "nodes", "secrets", "services", "stacks"
 _NO_CLUSTER = "This node is not a swarm manager. Run 'swarm-manager init' to make a cluster, and try again."
 # With it a caller asks for a lesser role than its own; audited it is as what it is.
 ROLE_HEADER = "swarm-role"
+# All that a locked manager answers, and what it says to all else: the engine's words.
+_WHILE_LOCKED = frozenset({"/_ping", "/info", "/version", "/swarm/unlock"})
+_LOCKED = (
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
+)
 _FORMS = ("application/x-www-form-urlencoded", "multipart/")
 RESOURCES = (
     system,
@@ -126,6 +131,7 @@ class Api:
         refusals: Refusals | None = None,
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
+        keys: Keys | None = None,
     ) -> None:
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
@@ -153,6 +159,7 @@ class Api:
             feed=Feed(observer, store, clock),
             pages=Pages(self._facts, self._instruments, vitals),
             answers=self._memory.lease(),
+            keys=keys or OpenKeys(),
         )
 
     async def __aenter__(self) -> Self:
@@ -236,7 +243,10 @@ class Api:
         self._instruments.answered(method, route, code, seconds)
 
     async def _handle(self, match: Match, call: Call, lease: Lease) -> Reply:
-        if match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
+        if self.context.keys.locked:
+            if match.pattern not in _WHILE_LOCKED:
+                raise EngineError(503, _LOCKED)
+        elif match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
         acting = ActingStore(self.context.store, call.caller.name)
         context = replace(self.context, answers=lease, store=acting)

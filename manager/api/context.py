@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from common.clock import Clock
+from common.errors import InvalidArgument
+from common.model import Cluster
 from manager.api.containers.index import ContainerIndex
 from manager.api.engine.connections import Engines
 from manager.api.engine.presence import Presence
@@ -36,12 +39,48 @@ class Identity:
     hosts: tuple[str, ...] = ()
 
 
+class Keys(Protocol):
+    """The keys that this manager's files are opened with."""
+
+    @property
+    def locked(self) -> bool:
+        """Whether nothing of the cluster can be answered, as they are locked."""
+
+    async def unlock(self, unlock_key: str) -> None:
+        """Open them, and wait until the cluster is answered for.
+
+        Raises:
+            InvalidArgument: it is not the key that they are locked with.
+
+        """
+
+    def relock(self, cluster: Cluster) -> None:
+        """Lock them with the cluster's unlock key of now, or with none.
+
+        Raises:
+            Unavailable: they cannot be written.
+
+        """
+
+
+class OpenKeys:
+    """Keys without files, which nothing locks."""
+
+    locked = False
+
+    async def unlock(self, unlock_key: str) -> None:
+        raise InvalidArgument(f"{len(unlock_key)} characters of a key for what is not locked")
+
+    def relock(self, cluster: Cluster) -> None:
+        """Do nothing: there is nothing to lock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """All that a handler may use.
 
-    `leave()` ends the cluster.
-    `answers` is charged for what engines say in the course of one request.
+    `leave()` ends the cluster. `keys` are what this manager's files are opened with. `answers` is charged for what
+    engines say in the course of one request.
     """
 
     store: Records
@@ -62,3 +101,4 @@ class Context:
     feed: Feed
     pages: Pages
     answers: Lease
+    keys: Keys

@@ -123,14 +123,7 @@ def info_view(
 def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
     """Render the `Swarm` section of `/info`; without a cluster, an inactive one."""
     if not len(view.clusters):
-        return {
-            "NodeID": "",
-            "NodeAddr": "",
-            "LocalNodeState": "inactive",
-            "ControlAvailable": False,
-            "Error": "",
-            "RemoteManagers": None,
-        }
+        return absent_swarm_view("inactive")
     own = view.nodes.get(node_id)
     managers = [node for node in view.nodes if node.manager_status is not None]
     return {
@@ -143,6 +136,18 @@ def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
         "Nodes": len(view.nodes),
         "Managers": len(managers),
         "Cluster": cluster_view(view.cluster),
+    }
+
+
+def absent_swarm_view(state: str) -> dict[str, Any]:
+    """Render the `Swarm` section of a manager that has nothing to say of a cluster: `inactive` or `locked`."""
+    return {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": state,
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
     }
 
 

@@ -16,6 +16,7 @@ from common.errors import InvalidArgument, OutOfSequence
 from common.model import Cluster
 from common.model.client import Role
 from common.model.cluster import ClusterSpec, JoinTokens
+from common.model.naming import Model
 from common.spec import extensions
 from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
@@ -24,6 +25,7 @@ from manager.api.http.body import convert, normal, parse
 from manager.api.render import head, render
 from manager.api.router import Route
 from manager.ca import tokens
+from manager.ca.keyring import new_unlock_key
 from manager.store.transaction import Transaction
 
 # What a body sets although it is zero.
@@ -76,8 +78,7 @@ async def update_swarm(context: Context, call: Call) -> Reply:
     call.require_json()
     changes = normal(ClusterSpec, parse(call.body))
     rotated = [role for role in tokens.ROLES if call.flag(f"rotate{role.capitalize()}Token")]
-    if call.flag("rotateManagerUnlockKey"):
-        raise Unimplemented("autolock is not supported: there is no unlock key to rotate")
+    rotates_lock = call.flag("rotateManagerUnlockKey")
 
     def update(tx: Transaction) -> None:
         cluster = tx.cluster
@@ -88,10 +89,19 @@ async def update_swarm(context: Context, call: Call) -> Reply:
         join_tokens = cluster.join_tokens
         for role in rotated:
             join_tokens = tokens.rotate(join_tokens, role, context.authority.digest, context.rng)
-        tx.put(msgspec.structs.replace(cluster, spec=spec, join_tokens=join_tokens))
+        key = next_unlock_key(cluster.unlock_key, locks=spec.encryption_config.auto_lock_managers, rotates=rotates_lock)
+        tx.put(msgspec.structs.replace(cluster, spec=spec, join_tokens=join_tokens, unlock_key=key))
 
     await context.store.update(update)
+    context.keys.relock(context.store.view.cluster)
     return Answer()
+
+
+def next_unlock_key(present: str, *, locks: bool, rotates: bool) -> str:
+    """Return the unlock key that the cluster is to have: none without autolock, another when it is rotated."""
+    if not locks:
+        return ""
+    return new_unlock_key() if rotates or not present else present
 
 
 def merge_spec(spec: ClusterSpec, changes: Mapping[str, Any]) -> ClusterSpec:
@@ -118,10 +128,6 @@ def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
 
     """
     extensions.read_cluster(new.labels)
-    if new.encryption_config.auto_lock_managers:
-        raise Unimplemented(
-            "EncryptionConfig.AutoLockManagers is not supported: keep the data directory on an encrypted disk"
-        )
     if new.ca_config.force_rotate != old.ca_config.force_rotate or new.ca_config.signing_ca_key:
         raise Unimplemented("CAConfig: rotating the root certificate is not supported yet")
     if new.ca_config.external_cas:
@@ -134,13 +140,27 @@ def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
         raise InvalidArgument("heartbeat time period cannot be a negative duration")
 
 
-async def unlock_key(_context: Context, _: Call) -> Reply:
-    """Answer that there is none: managers are not locked."""
-    return Answer(value={"UnlockKey": ""})
+async def unlock_key(context: Context, _: Call) -> Reply:
+    """Show the key that managers ask for when they start; empty without autolock."""
+    return Answer(value={"UnlockKey": context.store.view.cluster.unlock_key})
 
 
-async def unlock(_context: Context, _: Call) -> Reply:
-    raise EngineError(409, "swarm is not locked")
+class UnlockRequest(Model):
+    """The body of `POST /swarm/unlock`."""
+
+    unlock_key: str = ""
+
+
+async def unlock(context: Context, call: Call) -> Reply:
+    """Unlock this manager, and answer when it serves the cluster."""
+    if not context.keys.locked:
+        raise EngineError(409, "swarm is not locked")
+    key = call.decode(UnlockRequest).unlock_key
+    try:
+        await context.keys.unlock(key)
+    except InvalidArgument as error:
+        raise invalid(error.message) from error
+    return Answer()
 
 
 ROUTES = (

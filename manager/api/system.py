@@ -14,7 +14,7 @@ from manager.api.engine.proxy import EngineReply, raw_query, read_every
 from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineInfo, Image, Volume
 from manager.api.images.builder import builder_version, by_suitability
 from manager.api.images.names import Naming
-from manager.api.info import info_view, swarm_info_view, version_view
+from manager.api.info import absent_swarm_view, info_view, swarm_info_view, version_view
 from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
 
 DF_SECONDS = 10.0
@@ -34,7 +34,7 @@ async def ping(context: Context, call: Call) -> Reply:
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
         "Builder-Version": builder_version(context),
-        "Swarm": "active/manager" if len(view.clusters) else "inactive",
+        "Swarm": "locked" if context.keys.locked else "active/manager" if len(view.clusters) else "inactive",
     }
     body = b"OK" if call.method == "GET" else b""
     return Answer(value=body, headers=headers, content_type="text/plain; charset=utf-8")
@@ -51,7 +51,10 @@ async def info(context: Context, _: Call) -> Reply:
     view = context.store.view
     engines = [found[node.id] for node in by_suitability(context) if node.id in found]
     missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in sorted(reasons.items())]
-    swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
+    if context.keys.locked:
+        swarm = absent_swarm_view("locked")
+    else:
+        swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
     now = context.clock.now()
     return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))
 

@@ -93,7 +93,7 @@ class Authority:
 
     def __init__(self, root: RootKey | Callable[[], RootKey]) -> None:
         self._root = root if callable(root) else lambda: root
-        self._signer = _Signer(self._root())
+        self._signer = None if callable(root) else _Signer(root)
 
     @classmethod
     def stored(cls, view: View) -> Authority:
@@ -110,15 +110,17 @@ class Authority:
                 raise Unavailable("the store does not have the key of the cluster's authority: restore a backup")
             return found
 
+        authority = cls(root)
         try:
-            return cls(root)
+            _ = authority.digest
         except (ValueError, InvalidArgument) as error:
             raise Unavailable(f"the store's certificate authority cannot be used: {error}") from error
+        return authority
 
     @property
     def _current(self) -> _Signer:
         root = self._root()
-        if root is not self._signer.root:
+        if self._signer is None or root is not self._signer.root:
             self._signer = _Signer(root)
         return self._signer
 

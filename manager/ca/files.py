@@ -37,7 +37,9 @@ class ManagerFiles:
         return CredentialFiles(self.directory, self.password)
 
     def covers(self, names: Sequence[str]) -> bool:
-        """Whether this manager's own certificate can be read, and is valid for all of these names and addresses."""
+        """Whether this manager's own certificate can be used, and is valid for all of these names and addresses."""
+        if not self.node.opens():
+            return False
         try:
             leaf = x509.load_pem_x509_certificate(self.node.node.read_bytes())
         except (OSError, ValueError):

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from common.errors import InvalidArgument, Unavailable
-from common.process.private_files import write_private
+from common.process.private_files import replace_secret
 from manager.store.backends.sealed import KEY_BYTES, KEY_NUMBERS, AesSeal, NotOpened
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def load(self, unlock_key: str = "") -> Keyring:
+    def load(self, unlock_key: str | None = None) -> Keyring:
         """Read the keys; `unlock_key` is looked at when they are locked.
 
         Raises:
@@ -89,13 +89,13 @@ class KeyFile:
         file = self._read()
         if file.keys is not None:
             return _keyring(file.keys, self.path)
-        if not unlock_key:
+        if unlock_key is None:
             raise Locked(f"{self.path} is locked: say the cluster's unlock key with 'swarm-manager unlock'")
         seal = _unlock_seal(unlock_key)
         try:
             content = seal.open(_PATH, file.locked)
         except NotOpened:
-            raise InvalidArgument("invalid key") from None
+            raise InvalidArgument("swarm could not be unlocked: invalid key provided") from None
         return _keyring(self._decode(content, _Keys), self.path).locked_with(unlock_key)
 
     def save(self, keyring: Keyring) -> None:
@@ -108,7 +108,7 @@ class KeyFile:
         keys = _Keys(keyring.current, keyring.keys)
         lock = keyring.lock()
         locked = lock.seal(_PATH, msgspec.json.encode(keys)) if lock is not None else b""
-        write_private(self.path, msgspec.json.encode(_File(locked=locked) if locked else _File(keys=keys)))
+        replace_secret(self.path, msgspec.json.encode(_File(locked=locked) if locked else _File(keys=keys)))
 
     def _read(self) -> _File:
         try:

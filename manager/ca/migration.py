@@ -7,16 +7,17 @@ step that is interrupted is done by the next start, and the files go last, when 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from manager.ca.files import RootFiles
-from manager.ca.keyring import KeyFile, Keyring, new_keyring
+from manager.ca.keyring import KeyFile, Keyring, Locked, new_keyring
 from manager.config import DataDir
 from manager.store.store import Store
 
 _log = logging.getLogger(__name__)
 
 
-def load_keyring(data: DataDir, unlock_key: str = "") -> Keyring:
+def load_keyring(data: DataDir, unlock_key: str | None = None) -> Keyring:
     """Read a data directory's keys; one of an earlier release gets a key first.
 
     Raises:
@@ -31,6 +32,19 @@ def load_keyring(data: DataDir, unlock_key: str = "") -> Keyring:
             "made %s: secrets, configs, registry logins and the authority's key are sealed from now on", file.path
         )
     return file.load(unlock_key)
+
+
+def unlocked_keyring(data: DataDir, ask: Callable[[], str]) -> Keyring:
+    """Read a data directory's keys, and where they are locked ask for the unlock key.
+
+    Raises:
+        InvalidArgument, Unavailable, OSError: as `load_keyring`, and as `ask`.
+
+    """
+    try:
+        return load_keyring(data)
+    except Locked:
+        return load_keyring(data, ask())
 
 
 async def adopt_root(store: Store, files: RootFiles) -> None:

@@ -76,6 +76,13 @@ _COMMANDS = {
         "manager.cli.cluster.timeline:timeline",
         "Show what happened: who changed what, which tasks failed where and why, how updates ended.",
     ),
+    "unlock": Deferred(
+        "manager.cli.cluster.lock:unlock",
+        "Unlock this host's manager, which was started with locked keys; the key is asked for, or read from stdin.",
+    ),
+    "unlock-key": Deferred(
+        "manager.cli.cluster.lock:unlock_key", "Print the key that unlocks the managers, or replace it."
+    ),
     "volume": Deferred("manager.cli.network.volume:volume", "Manage volumes, each on the node that has it."),
 }
 

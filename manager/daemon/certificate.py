@@ -7,6 +7,7 @@ import logging
 import random
 import socket
 import ssl
+from collections.abc import Callable
 
 from common.clock import Clock, sleep_until
 from common.tls import api_context, renewal_time, server_context
@@ -22,18 +23,30 @@ _log = logging.getLogger(__name__)
 
 
 class OwnCertificate:
-    """The certificate in use. `cluster` and `api` are the TLS contexts of the two ports, which have other clients."""
+    """The certificate in use. `files` returns where it is, as it is locked now.
+
+    `cluster` and `api` are the TLS contexts of the two ports, which have other clients.
+    """
 
     def __init__(
-        self, files: ManagerFiles, authority: Authority, config: ManagerConfig, clock: Clock, rng: random.Random
+        self,
+        files: Callable[[], ManagerFiles],
+        authority: Authority,
+        config: ManagerConfig,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
-        self._files = files
+        self._present_files = files
         self._authority = authority
         self._config = config
         self._clock = clock
         self._rng = rng
         self.cluster: ssl.SSLContext
         self.api: ssl.SSLContext
+
+    @property
+    def _files(self) -> ManagerFiles:
+        return self._present_files()
 
     def open(self, store: Store) -> None:
         """Make the contexts; before that the certificate anew, when it is not for all names that clients may use."""

@@ -21,9 +21,9 @@ from multidict import CIMultiDictProxy
 from common.errors import InvalidArgument, Unavailable
 from manager.api.access.revocation import end_revoked
 from manager.api.access.roles import NOBODY
-from manager.api.app import Api
 from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.errors import EngineError, invalid
+from manager.api.front import Served
 from manager.api.http.answer_memory import Lease
 from manager.api.http.connection import Connection, LimitedServer, Limits
 from manager.api.http.tls import TlsListener
@@ -40,7 +40,7 @@ _MAX_SOCKET_PATH = 107
 class Shell:
     """Turns HTTP requests into calls, and replies into HTTP responses."""
 
-    def __init__(self, api: Api, limits: Limits) -> None:
+    def __init__(self, api: Served, limits: Limits) -> None:
         self._api = api
         self._limits = limits
         self._headers = {
@@ -180,7 +180,7 @@ def _abort(request: web.BaseRequest) -> None:
 
 @asynccontextmanager
 async def serve(
-    api: Api,
+    api: Served,
     hosts: Sequence[str],
     *,
     group: str = "",

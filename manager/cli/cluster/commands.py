@@ -11,6 +11,7 @@ from common.model.service import EXTENSION_PREFIX
 from common.process.deferred import Deferred
 from common.text.terminal import echo
 from manager.cli.client import Client
+from manager.cli.cluster.lock import present_unlock_key, words_to_keep
 from manager.cli.command import SwarmCommand, SwarmGroup, completing, flag
 from manager.cli.failures import CommandFailed
 from manager.cli.session import with_client
@@ -29,7 +30,19 @@ def cluster() -> None:
     """Manage the cluster as a whole."""
 
 
-@cluster.command("update", cls=SwarmCommand, examples="swarm-manager cluster update --rebalance auto")
+@cluster.command(
+    "update",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager cluster update --rebalance auto
+    swarm-manager cluster update --autolock
+    """,
+)
+@flag(
+    "--autolock",
+    switch=True,
+    help="Whether a manager that starts has to be unlocked with a key that is on no disk (default off).",
+)
 @flag(
     "--rebalance",
     type=click.Choice(["off", "auto"]),
@@ -41,7 +54,9 @@ def cluster() -> None:
     help="How tasks are placed unless their service says otherwise (default spread).",
 )
 @with_client
-async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: str | None) -> None:
+async def update_cluster(
+    client: Client, /, *, autolock: bool | None, rebalance: str | None, strategy: str | None
+) -> None:
     """Change settings of the cluster."""
     found = await client.get("/swarm")
     spec = dict(found["Spec"])
@@ -49,8 +64,12 @@ async def update_cluster(client: Client, /, *, rebalance: str | None, strategy: 
     for name, value in (("rebalance", rebalance), ("strategy", strategy)):
         if value is not None:
             labels[f"{EXTENSION_PREFIX}{name}"] = value
+    if autolock is not None:
+        spec["EncryptionConfig"] = {"AutoLockManagers": autolock}
     await client.post("/swarm/update", {**spec, "Labels": labels}, {"version": str(found["Version"]["Index"])})
     echo("Cluster updated.")
+    if autolock:
+        echo(words_to_keep(await present_unlock_key(client)))
 
 
 # `swarm-manager join-token` and `swarm-manager leave`.

@@ -26,7 +26,7 @@ KINDS: dict[str, type[StoredObject]] = {kind.__name__.lower(): kind for kind in 
 
 # The kinds with something secret in them, and what that is of an object.
 _SECRETS: dict[type[StoredObject], Callable[[Any], Iterable[bytes | str]]] = {
-    Cluster: lambda cluster: (cluster.join_tokens.worker, cluster.join_tokens.manager),
+    Cluster: lambda cluster: (cluster.join_tokens.worker, cluster.join_tokens.manager, cluster.unlock_key),
     Config: lambda config: (config.spec.data,),
     Node: lambda node: (key.private for key in node.tunnel_keys),
     RegistryLogin: lambda login: (login.auth,),

@@ -19,6 +19,7 @@ from common.model.service import ServiceSpec
 from manager.backup import back_up, members
 from manager.bootstrap import create_cluster
 from manager.ca.files import ManagerFiles
+from manager.ca.keyring import KeyFile, Locked, new_unlock_key
 from manager.ca.migration import load_keyring
 from manager.config import DataDir, ManagerConfig
 from manager.main import cli
@@ -52,9 +53,12 @@ def backup(data: DataDir) -> bytes:
 
 
 def restore(
-    content: bytes, into: Path, configure: Callable[[ManagerConfig], ManagerConfig] = lambda before: before
+    content: bytes,
+    into: Path,
+    configure: Callable[[ManagerConfig], ManagerConfig] = lambda before: before,
+    unlock_key: str = "",
 ) -> Restored:
-    return restore_cluster(DataDir(into), io.BytesIO(content), "b.backup", configure, SystemClock())
+    return restore_cluster(DataDir(into), io.BytesIO(content), "b.backup", configure, SystemClock(), lambda: unlock_key)
 
 
 def objects(data: DataDir) -> dict[str, object]:
@@ -105,6 +109,23 @@ def test_a_backup_shows_no_secret_beside_its_key(data: DataDir, tmp_path: Path):
     assert list(contents) == ["config.json", "store.key", "store.db"]
     assert b"SWMTKN" not in contents["store.db"]
     assert b"PRIVATE KEY" not in contents["store.db"]
+
+
+def test_a_locked_managers_backup_opens_with_the_unlock_key(data: DataDir, tmp_path: Path):
+    keyring = load_keyring(data).locked_with(new_unlock_key())
+    before = objects(data)
+    KeyFile(data.key).save(keyring)
+    content = backup(data)
+    with pytest.raises(InvalidArgument, match="invalid key provided"):
+        restore(content, tmp_path / "again", unlock_key=new_unlock_key())
+    assert not (tmp_path / "again").exists()
+    restore(content, tmp_path / "again", unlock_key=keyring.unlock_key)
+    again = DataDir(tmp_path / "again")
+    with pytest.raises(Locked):
+        load_keyring(again)
+    assert ManagerFiles(again.path, keyring.unlock_key).covers(("192.0.2.1",))
+    KeyFile(again.key).save(keyring.locked_with(""))
+    assert objects(again) == before
 
 
 async def test_a_backup_is_made_while_a_manager_writes(data: DataDir, tmp_path: Path):

@@ -29,6 +29,7 @@ from manager.commands import DAMAGED_STATUS
 from manager.config import DataDir, ManagerConfig
 from manager.main import cli
 from manager.repair import accept_loss, examine
+from manager.store.backends.sealed import Seal
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.store import Store
 
@@ -69,7 +70,7 @@ def stopped(data: DataDir) -> None:
 
 def objects(data: DataDir) -> dict[str, StoredObject]:
     async def read() -> dict[str, StoredObject]:
-        backend = SqliteBackend(data.store, load_keyring(data).seal())
+        backend = SqliteBackend(data.store, seal_of(data))
         loaded = await backend.load()
         await backend.close()
         return {each.id: each for each in loaded.objects} | {"index": loaded.index}
@@ -83,6 +84,10 @@ def run(data: DataDir, *arguments: str) -> Result:
 
 def files(data: DataDir) -> dict[str, bytes]:
     return {str(f): f.read_bytes() for f in data.path.rglob("*") if f.is_file() and not f.name.endswith("-shm")}
+
+
+def seal_of(data: DataDir) -> Seal:
+    return load_keyring(data).seal()
 
 
 def spoil(data: DataDir, object_id: str) -> None:
@@ -123,7 +128,7 @@ def test_a_truncated_logs_loss_is_told_and_accepted_by_a_person(data: DataDir) -
     assert "Nothing was changed." in told.output
     assert f"swarm-manager repair --accept-loss --data-dir {data.path}" in told.output
     assert files(data) == before
-    left = examine(data)
+    left = examine(data, seal_of(data))
     assert 0 < left.missing_changes < SECRETS
 
     accepted = run(data, "repair", "--accept-loss")
@@ -201,12 +206,12 @@ def test_a_cluster_record_that_is_lost_is_not_made_up(data: DataDir) -> None:
     spoil(data, next(i for i, each in objects(data).items() if isinstance(each, Cluster)))
     assert "cannot be read: cluster" in run(data, "repair").output
     with pytest.raises(FailedPrecondition, match="the cluster's own record is missing"):
-        accept_loss(data, examine(data), SystemClock())
+        accept_loss(data, examine(data, seal_of(data)), seal_of(data), SystemClock())
 
 
 def test_a_manager_that_runs_is_left_alone(data: DataDir) -> None:
     async def beside() -> Result:
-        async with Store(SqliteBackend(data.store, load_keyring(data).seal()), SystemClock()):
+        async with Store(SqliteBackend(data.store, seal_of(data)), SystemClock()):
             return await asyncio.to_thread(run, data, "repair", "--accept-loss")
 
     result = asyncio.run(beside())
@@ -235,14 +240,14 @@ def test_an_interrupted_repair_leaves_the_old_or_the_new_store(
 
         return move
 
-    left, before = examine(data), files(data)
+    left, before = examine(data, seal_of(data)), files(data)
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", interrupted(os.link))
         patch.setattr(Path, "unlink", interrupted(Path.unlink))
         patch.setattr(Path, "replace", interrupted(Path.replace))
         with pytest.raises(Unavailable, match="Input/output error"):
-            accept_loss(data, left, SystemClock())
-    if (found := examine(data)).damage():
+            accept_loss(data, left, seal_of(data), SystemClock())
+    if (found := examine(data, seal_of(data))).damage():
         assert all(content in files(data).values() for content in before.values())
         with pytest.raises(Unavailable, match="missing"):
             objects(data)

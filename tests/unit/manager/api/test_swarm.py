@@ -50,7 +50,6 @@ async def test_swarm_update_merges(client: Client, cluster: ApiCluster) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ({"EncryptionConfig": {"AutoLockManagers": True}}, 501, "AutoLockManagers is not supported"),
         ({"CAConfig": {"NodeCertExpiry": 1}}, 400, "minimum certificate expiry time is: 1h0m0s"),
         ({"CAConfig": {"ForceRotate": 1}}, 501, "rotating the root certificate"),
         ({"Orchestration": {"TaskHistoryRetentionLimit": -1}}, 400, "TaskHistoryRetentionLimit"),
@@ -64,6 +63,25 @@ async def test_refused_swarm_updates(client: Client, cluster: ApiCluster, body: 
     answered, message = await client.error("POST", f"/swarm/update?version={index}", body)
     assert words in message
     assert answered == status
+
+
+async def test_autolock_makes_and_rotates_and_forgets_a_key(client: Client, cluster: ApiCluster) -> None:
+    async def update(body: Any, query: str = "") -> str:
+        path = f"/swarm/update?version={cluster.store.view.cluster.version.index}{query}"
+        assert await client.ask("POST", path, body) == (200, None)
+        key = (await client.get("/swarm/unlockkey"))["UnlockKey"]
+        assert key == cluster.store.view.cluster.unlock_key
+        return str(key)
+
+    assert await update({}, "&rotateManagerUnlockKey=1") == ""
+    first = await update({"EncryptionConfig": {"AutoLockManagers": True}})
+    assert first.startswith("SWMKEY-1-")
+    assert await update({"Orchestration": {"TaskHistoryRetentionLimit": 3}}) == first
+    second = await update({}, "&rotateManagerUnlockKey=1")
+    assert second.startswith("SWMKEY-1-")
+    assert second != first
+    assert first not in repr(await client.get("/swarm"))
+    assert await update({"EncryptionConfig": {"AutoLockManagers": False}}) == ""
 
 
 async def test_swarm_membership(client: Client, cluster: ApiCluster) -> None:

@@ -95,10 +95,14 @@ Followed: TypeAlias = "FollowedCommit | FollowedLeader"
 
 @dataclass(frozen=True, slots=True)
 class FollowedCommit:
-    """One whole commit of the leader, in its order, each object at most once; an empty one says that it is there."""
+    """One whole commit of the leader, in its order, each object at most once; an empty one says that it is there.
+
+    `by` is who asked for it, as `ChangeSet` has it, where that is one.
+    """
 
     index: int
     changes: tuple[StoredObject | Removal, ...]
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ class SharedStore(Store):
             self._note(followed.record)
             return
         changes = tuple(change for each in followed.changes if (change := self._change(each)) is not None)
-        self._take(followed.index, changes)
+        self._take(followed.index, changes, followed.by)
         self._note(self._record)
 
     def _replace(self, loaded: Loaded) -> None:
@@ -238,9 +238,9 @@ class SharedStore(Store):
         self._newest = max(self._newest, new.updated_at)
         return Change(old, new)
 
-    def _take(self, index: int, changes: Sequence[Change]) -> None:
+    def _take(self, index: int, changes: Sequence[Change], by: str = "") -> None:
         self._tables.index = index
-        self._publish([ChangeSet(index, tuple(changes))] if changes else [])
+        self._publish([ChangeSet(index, tuple(changes), by)] if changes else [])
 
     def _note(self, record: LeaderRecord | None) -> None:
         """Note that the leader lives, and wake who waits for that."""

@@ -1,0 +1,136 @@
+"""What is asked of etcd, as values, and who answers it: few of its calls, and of those what is needed.
+
+Revisions are etcd's: one for each transaction that changed something. The `mod` of a key is the revision that wrote it
+last, 0 where the key is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from common.errors import Unavailable
+
+
+class NoAnswer(Unavailable):
+    """etcd did not answer: what was asked of it may have been done, may be done yet, or never."""
+
+
+class Refused(Unavailable):
+    """etcd answered that it does not do this. Nothing was changed."""
+
+
+class Compacted(Unavailable):
+    """What is asked for is too old: etcd does not have it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """That a key was written last by the revision `mod`."""
+
+    key: bytes
+    mod: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    key: bytes
+
+
+Operation: TypeAlias = Put | Delete | Get
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """If all of `compare` is so, `success` is done, else `failure`: at one instant, whole."""
+
+    compare: tuple[Compare, ...]
+    success: tuple[Operation, ...]
+    failure: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    key: bytes
+    value: bytes
+    mod: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a transaction did, and the revision after it; `found` is the answer to each `Get`, None where no key is."""
+
+    revision: int
+    succeeded: bool
+    found: tuple[KeyValue | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Keys in their order, as of `revision`; `more` says that there are others behind the last."""
+
+    revision: int
+    found: tuple[KeyValue, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """All that one transaction put and deleted, in its order."""
+
+    number: int
+    changes: tuple[Put | Delete, ...]
+
+
+class Etcd(Protocol):
+    """A way to an etcd cluster. Each call may raise `NoAnswer`."""
+
+    async def transact(self, transaction: Transaction) -> Outcome:
+        """Perform a transaction.
+
+        Raises:
+            NoAnswer: it may have been performed, or may be yet.
+            Refused: it was not.
+
+        """
+
+    async def read(self, first: bytes, end: bytes, *, limit: int, revision: int = 0) -> Page:
+        """Read the keys from `first` up to, not including, `end`: as of a revision, or as they are now.
+
+        Raises:
+            Compacted: that revision is gone.
+
+        """
+
+    def watch(self, prefix: bytes, revision: int) -> AsyncGenerator[Revision, None]:
+        """Yield each revision, from this one on, that changes keys below `prefix`.
+
+        Raises:
+            NoAnswer: the connection ended, or the member has lost the others.
+            Compacted: that revision is gone, or is not of what etcd holds: it was made anew from a copy.
+
+        """
+
+    async def close(self) -> None: ...
+
+
+def end_of(prefix: bytes) -> bytes:
+    """Return the first key behind all that begin with a prefix, which does not end in 0xff."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def puts_and_deletes(operations: Sequence[Operation]) -> tuple[Put | Delete, ...]:
+    """Return what changes something."""
+    return tuple(each for each in operations if not isinstance(each, Get))

@@ -1,0 +1,261 @@
+"""The backend that managers share: their store in etcd.
+
+Every commit is conditional on the leader's record and on the commit before it, so who is wrong about leading cannot
+write, and whoever claims the leadership has, at that instant, all there is. An answer that does not come is asked for
+by sending the same transaction again: it is stored once at most, and the answer says whether it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+
+from manager.store.backend import (
+    Deposed,
+    Followed,
+    FollowedCommit,
+    FollowedLeader,
+    Gap,
+    LeaderRecord,
+    Loaded,
+    Unknown,
+)
+from manager.store.backends.etcd.api import (
+    Compacted,
+    Compare,
+    Delete,
+    Etcd,
+    Get,
+    KeyValue,
+    NoAnswer,
+    Outcome,
+    Put,
+    Refused,
+    Revision,
+    Transaction,
+    end_of,
+)
+from manager.store.backends.etcd.layout import Layout, Position
+from manager.store.backends.sealed import Seal
+from manager.store.changes import ChangeSet
+
+# A commit of so many took 40 to 58 ms; a larger one would keep the leader silent for too long.
+_CHANGES_OF_COMMIT = 1_000
+_BYTES_OF_COMMIT = 1 << 20
+_PAGE = 5_000
+_READ_SECONDS = 10.0
+_AGAIN_SECONDS = 0.05
+_NONCE_BYTES = 8
+_LOOK = "look, then repeat it"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """In seconds: how long an answer to one attempt to write is waited for, and to all of them."""
+
+    one: float = 0.4
+    all: float = 1.2
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was last seen in etcd. `leader` and `position` are the revisions that wrote these keys."""
+
+    revision: int = 0
+    leader: int = 0
+    position: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A leadership of this manager: its record, and `fence`, the revision that wrote it and must still be the last."""
+
+    record: LeaderRecord
+    fence: int
+
+
+class EtcdBackend:
+    """One manager's end of the store of a cluster."""
+
+    def __init__(self, etcd: Etcd, cluster_id: str, seal: Seal, attempts: Attempts | None = None) -> None:
+        self._etcd = etcd
+        self._layout = Layout(cluster_id, seal)
+        self._attempts = attempts or Attempts()
+        self._seen = _Seen()
+        self._own: _Claimed | None = None
+
+    async def load(self) -> Loaded:
+        found = await self._read_all()
+        layout, seen = self._layout, self._seen
+        keys = {each.key: each for each in found if each.key in (layout.leader, layout.position)}
+        record = layout.read_leader(keys[layout.leader].value) if layout.leader in keys else None
+        position = layout.read_position(keys[layout.position].value) if layout.position in keys else None
+        seen.leader, seen.position = (keys[key].mod if key in keys else 0 for key in (layout.leader, layout.position))
+        seen.index = position.index if position is not None else 0
+        return Loaded(seen.index, layout.objects(found), record)
+
+    async def _read_all(self) -> list[KeyValue]:
+        """Read everything, as of one revision."""
+        first, end = self._layout.prefix, end_of(self._layout.prefix)
+        found: list[KeyValue] = []
+        revision = 0
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(_READ_SECONDS):
+                    page = await self._etcd.read(first, end, limit=_PAGE, revision=revision)
+            except TimeoutError:
+                raise NoAnswer("etcd does not answer: a majority of the managers' hosts must be up") from None
+            found.extend(page.found)
+            revision = revision or page.revision
+            more = page.more
+            first = found[-1].key + b"\0" if found else end
+        self._seen.revision = revision
+        return found
+
+    async def followed(self) -> AsyncGenerator[Followed, None]:
+        reachable = True
+        while True:
+            try:
+                async with aclosing(self._etcd.watch(self._layout.prefix, self._seen.revision + 1)) as revisions:
+                    async for revision in revisions:
+                        reachable = True
+                        for each in self._follow(revision):
+                            yield each
+            except Compacted as error:
+                raise Gap(error.message) from error
+            except NoAnswer as error:
+                if reachable:
+                    _log.warning("not following the leader just now: %s", error.message)
+                reachable = False
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _follow(self, revision: Revision) -> Iterator[Followed]:
+        """Note a revision as seen, and tell what it is."""
+        if revision.number <= self._seen.revision:
+            return
+        layout, seen = self._layout, self._seen
+        values = {each.key: each.value for each in revision.changes if isinstance(each, Put)}
+        by = ""
+        if layout.position in values:
+            position = layout.read_position(values[layout.position])
+            seen.position, seen.index, by = revision.number, position.index, position.by
+        changes = layout.changes(revision.changes)
+        seen.revision = revision.number
+        if layout.leader in values:
+            seen.leader = revision.number
+            yield FollowedLeader(layout.read_leader(values[layout.leader]))
+        if changes or layout.position in values:
+            yield FollowedCommit(seen.index, changes, by)
+
+    def share_of_commit(self, change_set: ChangeSet) -> float:
+        size = self._layout.size(change_set) / _BYTES_OF_COMMIT
+        return max(size, len(change_set.changes) / _CHANGES_OF_COMMIT)
+
+    async def claim(self, record: LeaderRecord) -> bool:
+        seen = self._seen
+        outcome, _ = await self._ask_again(self._conditional(seen.leader, [self._layout.put_leader(record)]))
+        if outcome.succeeded:
+            revision = outcome.revision
+        else:
+            leader, _ = outcome.found
+            if leader is None or self._layout.read_leader(leader.value) != record:
+                return False
+            revision = leader.mod  # an attempt that was not answered was stored
+        seen.revision = seen.leader = revision
+        self._own = _Claimed(record, revision)
+        return True
+
+    async def commit(self, change_sets: Sequence[ChangeSet]) -> None:
+        asked = {each.by for each in change_sets}
+        by = asked.pop() if len(asked) == 1 else ""
+        await self._write(change_sets[-1].index, self._layout.operations(change_sets), by)
+
+    async def beat(self) -> None:
+        await self._write(self._seen.index, [], "")
+
+    async def _write(self, index: int, operations: Sequence[Put | Delete], by: str) -> None:
+        """Write operations and the new position.
+
+        Raises:
+            Deposed: another manager leads, and nothing was stored.
+            Unknown: it may be stored.
+            Unavailable: etcd refuses it, and nothing was stored.
+
+        """
+        own = self._own
+        if own is None:
+            raise Deposed("this manager does not lead: nothing of this was stored")
+        position = Position(index, own.record.epoch, secrets.token_bytes(_NONCE_BYTES), by)
+        write = self._conditional(own.fence, [self._layout.put_position(position), *operations])
+        outcome, sure = await self._ask_again(write)
+        revision = outcome.revision if outcome.succeeded else self._stored_at(outcome, position, sure=sure)
+        self._seen = _Seen(revision, self._seen.leader, revision, index)
+
+    def _stored_at(self, outcome: Outcome, position: Position, *, sure: bool) -> int:
+        """Return the revision of a commit that an attempt without an answer has stored."""
+        leader, last = outcome.found
+        if last is not None and self._layout.read_position(last.value).nonce == position.nonce:
+            return last.mod
+        if not sure:
+            raise Unknown(f"change {position.index} was not confirmed, and may or may not be stored: {_LOOK}")
+        if leader is not None and self._own is not None and leader.mod == self._own.fence:
+            raise Deposed("the store was changed in etcd by something that is not this manager: nothing was stored")
+        raise Deposed("another manager leads by now: nothing of this was stored, send it there")
+
+    async def resign(self) -> None:
+        own, self._own = self._own, None
+        if own is None:
+            return
+        vacant = msgspec.structs.replace(own.record, vacant=True)
+        outcome, _ = await self._ask_again(self._conditional(own.fence, [self._layout.put_leader(vacant)]))
+        if outcome.succeeded:
+            self._seen.revision = self._seen.leader = outcome.revision
+
+    async def close(self) -> None:
+        await self._etcd.close()
+
+    def _conditional(self, leader: int, operations: Sequence[Put | Delete]) -> Transaction:
+        """Do something if the leader's record is of a revision and nothing was committed; else read what is there."""
+        layout = self._layout
+        return Transaction(
+            compare=(Compare(layout.leader, leader), Compare(layout.position, self._seen.position)),
+            success=tuple(operations),
+            failure=(Get(layout.leader), Get(layout.position)),
+        )
+
+    async def _ask_again(self, transaction: Transaction) -> tuple[Outcome, bool]:
+        """Send a transaction until it is answered; return also whether no attempt before went without an answer.
+
+        Raises:
+            Unknown: it was not answered in time.
+            Refused: etcd does not do it.
+
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._attempts.all
+        sure = True
+        while True:
+            try:
+                async with asyncio.timeout_at(min(deadline, loop.time() + self._attempts.one)):
+                    return await self._etcd.transact(transaction), sure
+            except (TimeoutError, NoAnswer):
+                sure = False
+            except Refused as error:
+                if sure:
+                    raise
+                raise Unknown(f"{error.message}; whether it was stored before is not known: {_LOOK}") from error
+            if loop.time() >= deadline - _AGAIN_SECONDS:
+                raise Unknown(
+                    f"etcd has not answered for {self._attempts.all:g} s: this may or may not be stored: {_LOOK}"
+                )
+            await asyncio.sleep(_AGAIN_SECONDS)

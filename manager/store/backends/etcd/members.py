@@ -1,0 +1,131 @@
+"""The members of an etcd cluster: who they are, and changing that, one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from manager.store.backends.etcd.api import NoAnswer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member. One that has not come up since it was added has no name yet; a learner has no vote."""
+
+    id: int
+    name: str
+    peer_url: str
+    learner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a member says of itself: its id and the leader's (0: it knows none), and the size of its file in bytes.
+
+    `errors` are its alarms, such as of a full quota.
+    """
+
+    member_id: int
+    leader_id: int
+    revision: int
+    file_bytes: int
+    used_bytes: int
+    errors: tuple[str, ...] = ()
+
+
+class Calls(Protocol):
+    async def call(self, path: str, body: bytes) -> bytes:
+        """Ask something of etcd's gateway; see `EtcdClient.call`."""
+
+
+class Members:
+    """Asks etcd by a client. Each call raises `NoAnswer`, or `Refused` with etcd's reason.
+
+    Right after a change etcd may refuse the next one for a while: "unhealthy cluster".
+    """
+
+    def __init__(self, client: Calls) -> None:
+        self._client = client
+
+    async def list(self) -> tuple[Member, ...]:
+        """Return the members, as a majority of them knows them."""
+        return await self._changed("list", {"linearizable": True})
+
+    async def add_learner(self, peer_url: str) -> tuple[Member, ...]:
+        """Add a member without a vote, which is to be started with what is returned; return all members."""
+        return await self._changed("add", {"peerURLs": [peer_url], "isLearner": True})
+
+    async def promote(self, member_id: int) -> tuple[Member, ...]:
+        """Give a learner its vote; refused while it has not caught up."""
+        return await self._changed("promote", {"ID": str(member_id)})
+
+    async def remove(self, member_id: int) -> tuple[Member, ...]:
+        return await self._changed("remove", {"ID": str(member_id)})
+
+    async def _changed(self, what: str, request: dict[str, object]) -> tuple[Member, ...]:
+        answer = await self._client.call(f"/v3/cluster/member/{what}", msgspec.json.encode(request))
+        return tuple(each.told() for each in _decode(answer, _Members).members)
+
+    async def status(self) -> Status:
+        """Ask the member that the client is of; it answers without the others, too."""
+        answer = _decode(await self._client.call("/v3/maintenance/status", b"{}"), _Status)
+        return Status(
+            member_id=answer.header.member_id,
+            leader_id=answer.leader,
+            revision=answer.header.revision,
+            file_bytes=answer.file_bytes,
+            used_bytes=answer.used_bytes,
+            errors=tuple(answer.errors),
+        )
+
+    async def give_lead_to(self, member_id: int) -> None:
+        """Have another member lead etcd; the client must be of the one that leads now."""
+        await self._client.call(
+            "/v3/maintenance/transfer-leadership", msgspec.json.encode({"targetID": str(member_id)})
+        )
+
+    async def compact(self, revision: int) -> None:
+        """Have etcd forget what was before a revision."""
+        await self._client.call("/v3/kv/compaction", msgspec.json.encode({"revision": str(revision)}))
+
+    async def defragment(self) -> None:
+        """Give the disk back what the client's member does not use. It answers nobody meanwhile."""
+        await self._client.call("/v3/maintenance/defragment", b"{}")
+
+
+class _Header(msgspec.Struct):
+    member_id: int = 0
+    revision: int = 0
+
+
+class _Member(msgspec.Struct, rename={"id": "ID", "peer_urls": "peerURLs", "learner": "isLearner"}):
+    id: int
+    name: str = ""
+    peer_urls: list[str] = []
+    learner: bool = False
+
+    def told(self) -> Member:
+        return Member(self.id, self.name, self.peer_urls[0] if self.peer_urls else "", self.learner)
+
+
+class _Members(msgspec.Struct):
+    members: list[_Member] = []
+
+
+class _Status(msgspec.Struct, rename={"file_bytes": "dbSize", "used_bytes": "dbSizeInUse"}):
+    header: _Header
+    leader: int = 0
+    file_bytes: int = 0
+    used_bytes: int = 0
+    errors: list[str] = []
+
+
+def _decode(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind, strict=False)
+    except msgspec.MsgspecError as error:
+        raise NoAnswer(f"etcd's answer cannot be read: {error}") from error

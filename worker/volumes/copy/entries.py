@@ -1,0 +1,177 @@
+"""What is copied of each file: records, and the paths that they are kept under. Pure.
+
+A path is the names that lead to a file, joined by NUL, which no name contains: so the order of their bytes is the order
+of a walk in which each folder comes before what is in it, whatever other bytes the names have. The root's is empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from typing import Literal
+
+import msgspec
+
+from common.errors import ProtocolError
+
+SEPARATOR = b"\0"
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+# Content is compared and sent in blocks of this size, or of the larger in files that are large when first seen.
+BLOCK = 128 * KIB
+LARGE_BLOCK = MIB
+LARGE_FILE = GIB
+DIGEST_BYTES = 20
+# Stands for the digest of a block that has only zeros: it becomes a hole.
+ZEROS = bytes(DIGEST_BYTES)
+_NAME_BYTES = 255
+# A container can nest folders deeper than PATH_MAX; this is what a record has room for.
+_PATH_BYTES = 64 * KIB
+_MODE = 0o7777
+_LARGEST_ID = 2**32 - 2
+_LARGEST_FILE = 2**63 - 1
+_ATTRIBUTES_BYTES = 256 * KIB
+_ATTRIBUTES = 1024
+_TARGET_BYTES = 64 * KIB
+
+FILE: Literal["f"] = "f"
+FOLDER: Literal["d"] = "d"
+SYMLINK: Literal["l"] = "l"
+HARD_LINK: Literal["h"] = "h"
+CHARACTER_DEVICE: Literal["c"] = "c"
+BLOCK_DEVICE: Literal["b"] = "b"
+PIPE: Literal["p"] = "p"
+SOCKET: Literal["s"] = "s"
+Kind = Literal["f", "d", "l", "h", "c", "b", "p", "s"]
+
+FORMATS: dict[Kind, int] = {
+    FILE: stat.S_IFREG,
+    FOLDER: stat.S_IFDIR,
+    SYMLINK: stat.S_IFLNK,
+    CHARACTER_DEVICE: stat.S_IFCHR,
+    BLOCK_DEVICE: stat.S_IFBLK,
+    PIPE: stat.S_IFIFO,
+    SOCKET: stat.S_IFSOCK,
+}
+KINDS: dict[int, Kind] = {number: kind for kind, number in FORMATS.items()}
+
+Attributes = tuple[tuple[bytes, bytes], ...]
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """All that is copied of a file, but its content, which `root` stands for.
+
+    mode: permission bits. uid, gid: relative to the side's owner base. size: bytes; of files only.
+    block: size of the blocks that `root` was made with. target: of a symbolic link; of a hard link the path that this
+    one is the same file as, which comes before it in a walk. attributes: extended ones, sorted, ACLs and capabilities
+    among them.
+    """
+
+    kind: Kind
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    size: int = 0
+    block: int = 0
+    root: bytes = b""
+    target: bytes = b""
+    device: int = 0
+    attributes: Attributes = ()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the one encoding of a record: equal records are equal bytes."""
+    return _ENCODER.encode(record)
+
+
+def decode_record(data: bytes) -> Record:
+    """Read a record that this program has written itself."""
+    return _DECODER.decode(data)
+
+
+def parse_record(data: bytes) -> Record:
+    """Read a record of the other side.
+
+    Raises:
+        ProtocolError: it is not one that a file can have.
+
+    """
+    try:
+        record = _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"the other side sent a malformed record: {error}") from error
+    is_file, is_link = record.kind == FILE, record.kind in (SYMLINK, HARD_LINK)
+    names = [name for name, _ in record.attributes]
+    wrong = (
+        not 0 <= record.mode <= _MODE
+        or not -_LARGEST_ID <= record.uid <= _LARGEST_ID
+        or not -_LARGEST_ID <= record.gid <= _LARGEST_ID
+        or not -(2**63) <= record.mtime_ns < 2**63
+        or not 0 <= record.size <= (_LARGEST_FILE if is_file else 0)
+        or record.block not in ((BLOCK, LARGE_BLOCK) if is_file else (0,))
+        or len(record.root) != (DIGEST_BYTES if is_file else 0)
+        or not bool(record.target) == is_link
+        or len(record.target) > _TARGET_BYTES
+        or (record.kind == SYMLINK and b"\0" in record.target)
+        or not 0 <= record.device < 2**64
+        or names != sorted(set(names))
+        or len(names) > _ATTRIBUTES
+        or any(not name or b"\0" in name for name in names)
+        or sum(len(value) for _, value in record.attributes) > _ATTRIBUTES_BYTES
+    )
+    if wrong:
+        raise ProtocolError(f"the other side sent a record that no file can have: {record.kind}")
+    if record.kind == HARD_LINK:
+        parse_path(record.target)
+    return record
+
+
+def parse_path(path: bytes) -> bytes:
+    """Return a path of the other side as it is.
+
+    Raises:
+        ProtocolError: it could lead out of the folder, or nowhere.
+
+    """
+    if not path:
+        return path
+    for name in path.split(SEPARATOR):
+        if not name or name in (b".", b"..") or b"/" in name or len(name) > _NAME_BYTES:
+            raise ProtocolError(f"the other side sent a path that leads out of the folder: {show(path)}")
+    if len(path) > _PATH_BYTES:
+        raise ProtocolError("the other side sent a path that is too long")
+    return path
+
+
+def show(path: bytes) -> str:
+    """Return a path for people: bytes that are not UTF-8, and what would act on a terminal, escaped."""
+    if not path:
+        return "."
+    text = path.replace(SEPARATOR, b"/").decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    return not folder or path.startswith(folder + SEPARATOR)
+
+
+def parent_of(path: bytes) -> bytes:
+    return path.rpartition(SEPARATOR)[0]
+
+
+def block_size(size: int) -> int:
+    """Return the block size of a file that is seen for the first time."""
+    return LARGE_BLOCK if size > LARGE_FILE else BLOCK
+
+
+def count_blocks(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def digest(data: bytes | bytearray | memoryview) -> bytes:
+    """Return the digest of a block, or of the digests of a file's blocks."""
+    return hashlib.sha256(data).digest()[:DIGEST_BYTES]

@@ -9,8 +9,8 @@ pair of byte streams. Each half is a child process, so that what a volume does t
 
 --peer         descriptors to read from and write to the other half; one number for a socket; 0,1 unless told
 --control      descriptors to read commands from and write reports to, 3,4 unless told
---work         a folder of this copy alone, outside of FOLDER: the index, and in the receiver files under way, so there
-               it must be on the target's file system. Kept for a copy to be resumed, removed by the parent afterwards
+--work         a folder of this half alone, outside of FOLDER, for its index. Kept for a copy to be resumed, removed by
+               the parent afterwards
 --owner-base   what the engine adds to the owners of its containers (`userns-remap`); 0 unless told
 
 The receiver says what its folder has, and from then on the sender sends what differs, without asking. That makes
@@ -38,7 +38,7 @@ Reports, likewise, from both halves:
 
 Exit status: 0 stopped as told, 1 failed as reported. `process.py` is the parent's side of all this, for asyncio.
 
-What is copied: files with their holes, folders, symbolic and hard links, devices, sockets, pipes, with owner, mode, time
-of change, extended attributes, ACLs and capabilities; whatever bytes a name has; on one file system. Not copied: times
-of access, attributes of `chattr`, SELinux labels (the target's engine sets its own).
+What is copied: files with their holes, folders, symbolic and hard links, devices, sockets, pipes, with owner, mode,
+time of modification, extended attributes, ACLs and capabilities; whatever bytes a name has; on one file system. Not
+copied: times of access, attributes of `chattr`, SELinux labels (the target's engine sets its own).
 """

@@ -28,10 +28,13 @@ _NAME_BYTES = 255
 _PATH_BYTES = 64 * KIB
 _MODE = 0o7777
 _LARGEST_ID = 2**32 - 2
-_LARGEST_FILE = 2**63 - 1
+# 16 TiB in large blocks: what bounds the memory that a file's digests take.
+_MOST_BLOCKS = 16 * 1024 * 1024
 _ATTRIBUTES_BYTES = 256 * KIB
 _ATTRIBUTES = 1024
 _TARGET_BYTES = 64 * KIB
+
+NANO = 1_000_000_000
 
 FILE: Literal["f"] = "f"
 FOLDER: Literal["d"] = "d"
@@ -60,17 +63,18 @@ Attributes = tuple[tuple[bytes, bytes], ...]
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All that is copied of a file, but its content, which `root` stands for.
 
-    mode: permission bits. uid, gid: relative to the side's owner base. size: bytes; of files only.
-    block: size of the blocks that `root` was made with. target: of a symbolic link; of a hard link the path that this
-    one is the same file as, which comes before it in a walk. attributes: extended ones, sorted, ACLs and capabilities
-    among them.
+    mode: permission bits. uid, gid: relative to the side's owner base. mtime: seconds, and besides nanoseconds, as both
+    together can be too much for 64 bits. size: bytes; of files only. block: size of the blocks that `root` was made
+    with. target: of a symbolic link; of a hard link the path that this one is the same file as, which comes before it
+    in a walk. attributes: extended ones, sorted, ACLs and capabilities among them.
     """
 
     kind: Kind
     mode: int = 0
     uid: int = 0
     gid: int = 0
-    mtime_ns: int = 0
+    mtime: int = 0
+    nanoseconds: int = 0
     size: int = 0
     block: int = 0
     root: bytes = b""
@@ -110,11 +114,11 @@ def parse_record(data: bytes) -> Record:
         not 0 <= record.mode <= _MODE
         or not -_LARGEST_ID <= record.uid <= _LARGEST_ID
         or not -_LARGEST_ID <= record.gid <= _LARGEST_ID
-        or not -(2**63) <= record.mtime_ns < 2**63
-        or not 0 <= record.size <= (_LARGEST_FILE if is_file else 0)
-        or record.block not in ((BLOCK, LARGE_BLOCK) if is_file else (0,))
+        or not -(2**63) <= record.mtime < 2**63
+        or not 0 <= record.nanoseconds < NANO
+        or not (is_possible_size(record.size, record.block) if is_file else record.size == record.block == 0)
         or len(record.root) != (DIGEST_BYTES if is_file else 0)
-        or not bool(record.target) == is_link
+        or bool(record.target) != is_link
         or len(record.target) > _TARGET_BYTES
         or (record.kind == SYMLINK and b"\0" in record.target)
         or not 0 <= record.device < 2**64
@@ -163,9 +167,15 @@ def parent_of(path: bytes) -> bytes:
     return path.rpartition(SEPARATOR)[0]
 
 
-def block_size(size: int) -> int:
-    """Return the block size of a file that is seen for the first time."""
+def block_size(size: int, before: int = 0) -> int:
+    """Return the block size of a file. One that was seen `before` keeps it while it can, or all would be sent again."""
+    if before and is_possible_size(size, before):
+        return before
     return LARGE_BLOCK if size > LARGE_FILE else BLOCK
+
+
+def is_possible_size(size: int, block: int) -> bool:
+    return block in (BLOCK, LARGE_BLOCK) and 0 <= size <= _MOST_BLOCKS * block
 
 
 def count_blocks(size: int, block: int) -> int:

@@ -79,10 +79,11 @@ class Changes(Message, frozen=True, array_like=True, tag=6):
 
 
 class Begin(Message, frozen=True, array_like=True, tag=7):
-    """Blocks of one file follow. Those that do not are as the receiver has them; `anew`: it has none."""
+    """Blocks of one file follow. Those that do not are as the receiver has them; holes if it has the file `anew`."""
 
     path: bytes
     block: int
+    size: int
     anew: bool
 
 
@@ -100,7 +101,7 @@ class Holes(Message, frozen=True, array_like=True, tag=9):
 
 
 class End(Message, frozen=True, array_like=True, tag=10):
-    """The file that was begun is to be as `record` says. An empty one: it has vanished meanwhile."""
+    """The file that was begun is to be as `record` says."""
 
     record: bytes
 
@@ -141,8 +142,8 @@ FromSender = Hello | PassStart | Changes | Begin | Blocks | Holes | End | PassEn
 FromReceiver = Hello | Haves | MoreBlocks | HavesEnd | PassDone | Verified | Failed
 
 _ENCODER = msgspec.msgpack.Encoder()
-_SENDER = msgspec.msgpack.Decoder(FromSender)
-_RECEIVER = msgspec.msgpack.Decoder(FromReceiver)
+_SENDER: msgspec.msgpack.Decoder[FromSender] = msgspec.msgpack.Decoder(FromSender)
+_RECEIVER: msgspec.msgpack.Decoder[FromReceiver] = msgspec.msgpack.Decoder(FromReceiver)
 
 
 class Lengths(NamedTuple):
@@ -156,7 +157,7 @@ def head(message: Message, payload_bytes: int) -> bytes:
     return HEADER.pack(len(body), payload_bytes) + body
 
 
-def parse_header(data: bytes) -> Lengths:
+def parse_header(data: bytes | bytearray) -> Lengths:
     """Read a frame's lengths.
 
     Raises:
@@ -170,7 +171,7 @@ def parse_header(data: bytes) -> Lengths:
 
 
 def parse_from_sender(body: bytes) -> FromSender:
-    """Raises ProtocolError."""
+    """Read what a sender says. Raises ProtocolError."""
     try:
         return _SENDER.decode(body)
     except msgspec.MsgspecError as error:
@@ -178,7 +179,7 @@ def parse_from_sender(body: bytes) -> FromSender:
 
 
 def parse_from_receiver(body: bytes) -> FromReceiver:
-    """Raises ProtocolError."""
+    """Read what a receiver says. Raises ProtocolError."""
     try:
         return _RECEIVER.decode(body)
     except msgspec.MsgspecError as error:

@@ -1,0 +1,36 @@
+"""`python -m worker.volumes.copy`: one half of a copy; the package's docstring says how it is talked to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.volumes.copy.session import Options, receive, send
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker.volumes.copy", description="One half of a volume's copy.")
+    parser.add_argument("half", choices=("send", "receive"))
+    parser.add_argument("folder")
+    parser.add_argument("--work", type=Path, required=True, help="folder of this copy's own index")
+    parser.add_argument("--peer", type=_pair, default=(0, 1), help="descriptors R,W of the other half, or one socket")
+    parser.add_argument("--control", type=_pair, default=(3, 4), help="descriptors R,W of commands and reports")
+    parser.add_argument("--owner-base", type=int, default=0, help="what the engine adds to owners")
+    parser.add_argument("--limit", type=float, default=0, help="bytes a second")
+    parser.add_argument("--max-downtime", type=float, default=None, help="seconds that the last pass may take")
+    given = parser.parse_args(argv)
+    options = Options(
+        given.folder, given.work, given.peer, given.control, given.owner_base, given.limit, given.max_downtime
+    )
+    return send(options) if given.half == "send" else receive(options)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, comma, second = text.partition(",")
+    return int(first), int(second if comma else first)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

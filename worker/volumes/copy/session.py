@@ -1,0 +1,212 @@
+"""One half of a copy, from its descriptors to its last report."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import InvalidArgument, SwarmError
+from worker.volumes.copy.control import (
+    Failed,
+    Passed,
+    Progress,
+    Ready,
+    Reporter,
+    Stopped,
+    Verified,
+    commands,
+)
+from worker.volumes.copy.inbox import Inbox
+from worker.volumes.copy.index import Index
+from worker.volumes.copy.messages import Failed as FailedMessage
+from worker.volumes.copy.messages import Stop
+from worker.volumes.copy.passes import Pass, Work, next_step, seconds_for
+from worker.volumes.copy.receive import Receiver
+from worker.volumes.copy.scan import identity
+from worker.volumes.copy.send import Sender, Survey, Tally
+from worker.volumes.copy.stream import Stopped as StoppedAsTold
+from worker.volumes.copy.stream import Stream
+from worker.volumes.copy.system import be_idle
+from worker.volumes.copy.walk import open_root, raise_open_files
+
+_INDEX = "index.db"
+_PROGRESS_SECONDS = 0.5
+STOPPED, FAILED = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a half is started with. The pairs are descriptors to read from and to write to."""
+
+    folder: str
+    work: Path
+    peer: tuple[int, int]
+    control: tuple[int, int]
+    base: int = 0
+    limit: float = 0
+    max_downtime: float | None = None
+
+
+def send(options: Options) -> int:
+    """Be the sender; return the exit status."""
+    return _run(options, _send)
+
+
+def receive(options: Options) -> int:
+    """Be the receiver; return the exit status."""
+    return _run(options, _receive)
+
+
+_Half = Callable[[Options, int, Index, Stream, Reporter], None]
+
+
+def _run(options: Options, half: _Half) -> int:
+    reporter = Reporter(options.control[1])
+    stream = Stream(*options.peer)
+    raise_open_files()
+    be_idle(True)
+    try:
+        try:
+            options.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root = open_root(options.folder)
+        except OSError as error:
+            raise InvalidArgument(f"{options.folder} cannot be copied: {error.strerror}") from error
+        index = Index(options.work / _INDEX, identity(root, options.base))
+        try:
+            half(options, root, index, stream, reporter)
+        finally:
+            index.close()
+    except StoppedAsTold:
+        reporter.report(Stopped())
+        return STOPPED
+    except SwarmError as error:
+        reporter.report(Failed(error.code, error.message))
+        return FAILED
+    reporter.report(Stopped())
+    return STOPPED
+
+
+# --- the receiver -----------------------------------------------------------------------------------------------------
+
+
+def _receive(options: Options, root: int, index: Index, stream: Stream, reporter: Reporter) -> None:
+    _start(lambda: _leave_when_told(options.control[0], reporter))
+    receiver = Receiver(root, index, stream, options.base)
+    try:
+        receiver.run()
+    except SwarmError as error:
+        stream.farewell(FailedMessage(error.code, error.message))
+        raise
+    finally:
+        receiver.close()
+
+
+def _leave_when_told(control: int, reporter: Reporter) -> None:
+    """End this process when its parent says so, or is gone: at any moment, which it must stand anyway."""
+    for command in commands(control):
+        if command.do == "stop":
+            break
+    reporter.report(Stopped())
+    os._exit(STOPPED)
+
+
+# --- the sender -------------------------------------------------------------------------------------------------------
+
+
+def _send(options: Options, root: int, index: Index, stream: Stream, reporter: Reporter) -> None:
+    stream.limit(options.limit)
+    inbox = Inbox(stream)
+    sender = Sender(root, index, stream, inbox, options.base)
+    try:
+        _start(lambda: inbox.hear_parent(commands(options.control[0])))
+        sender.greet()
+        _start(inbox.hear_receiver)
+        reporter.report(Ready())
+        _Sending(options, sender, inbox, reporter).run()
+    except StoppedAsTold:
+        stream.farewell(Stop())
+        raise
+    except SwarmError as error:
+        stream.farewell(FailedMessage(error.code, error.message))
+        raise
+    finally:
+        sender.close()
+
+
+class _Sending:
+    """Makes passes as the parent wants them, and says what is left after each."""
+
+    def __init__(self, options: Options, sender: Sender, inbox: Inbox, reporter: Reporter) -> None:
+        self._options = options
+        self._sender = sender
+        self._inbox = inbox
+        self._reporter = reporter
+        self._made: list[Pass] = []
+        self._number = 0
+        self._survey: Survey | None = None
+
+    def run(self) -> None:
+        while True:
+            command = self._inbox.command()
+            if command.do == "verify":
+                self._reporter.report(Verified(self._sender.verify().hex()))
+            else:
+                self._pass(last=command.do == "last")
+
+    def _pass(self, *, last: bool) -> None:
+        self._number += 1
+        be_idle(not last)
+        self._sender.renew_reader()
+        survey = self._survey or self._sender.survey()
+        began = time.monotonic()
+        tick = _Ticker(self._reporter, self._number, survey.work, seconds_for(survey.work, self._made), began)
+        tally, digest = self._sender.make_pass(last, survey.room, tick)
+        seconds = time.monotonic() - began
+        # After the last pass nothing is to change. If it does all the same, the next pass looks again.
+        self._survey = None if last else self._sender.survey()
+        left = self._survey.work if self._survey is not None else Work(0, 0)
+        self._made.append(Pass(Work(tally.files, tally.read, survey.work.looking), seconds, left))
+        self._reporter.report(
+            Passed(
+                number=self._number,
+                sent=tally.sent,
+                read=tally.read,
+                files=tally.files,
+                seconds=seconds,
+                next="last" if last else next_step(self._made, self._options.max_downtime),
+                rest=seconds_for(left, self._made),
+                digest=digest.hex(),
+            )
+        )
+
+
+class _Ticker:
+    """Reports progress now and then."""
+
+    def __init__(self, reporter: Reporter, number: int, work: Work, expected: float, began: float) -> None:
+        self._reporter = reporter
+        self._number = number
+        self._work = work
+        self._expected = expected
+        self._began = began
+        self._next = began + _PROGRESS_SECONDS
+
+    def __call__(self, tally: Tally) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _PROGRESS_SECONDS
+        left = Work(max(0, self._work.files - tally.files), max(0, self._work.read - tally.read))
+        so_far = Pass(Work(tally.files, tally.read), now - self._began, left)
+        seconds = seconds_for(left, [so_far]) if tally.files else max(0.0, self._expected - (now - self._began))
+        self._reporter.report(
+            Progress(number=self._number, done=tally.read, left=left.read, files=tally.files, seconds=seconds)
+        )
+
+
+def _start(target: Callable[[], None]) -> None:
+    threading.Thread(target=target, daemon=True).start()

@@ -20,9 +20,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--owner-base", type=int, default=0, help="what the engine adds to owners")
     parser.add_argument("--limit", type=float, default=0, help="bytes a second")
     parser.add_argument("--max-downtime", type=float, default=None, help="seconds that the last pass may take")
+    parser.add_argument("--keep-priority", action="store_true", help="do not be idle until the last pass")
     given = parser.parse_args(argv)
     options = Options(
-        given.folder, given.work, given.peer, given.control, given.owner_base, given.limit, given.max_downtime
+        folder=given.folder,
+        work=given.work,
+        peer=given.peer,
+        control=given.control,
+        base=given.owner_base,
+        limit=given.limit,
+        max_downtime=given.max_downtime,
+        is_idle=not given.keep_priority,
     )
     return send(options) if given.half == "send" else receive(options)
 

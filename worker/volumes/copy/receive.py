@@ -127,7 +127,8 @@ class OpenFile:
 class Receiver:
     """The receiver's half of a session: `run` it, then `close` it."""
 
-    def __init__(self, root: int, index: Index, stream: Stream, base: int) -> None:
+    def __init__(self, root: int, index: Index, stream: Stream, base: int, *, is_idle: bool = False) -> None:
+        self._is_idle = is_idle
         self._root = root
         self._index = index
         self._stream = stream
@@ -244,7 +245,7 @@ class Receiver:
     def _start(self, start: PassStart) -> None:
         if self._pass is not None or self._file is not None:
             raise ProtocolError("the sender begins a pass within another")
-        if start.last:
+        if start.last and self._is_idle:
             be_idle(False)
             self._pool.shutdown()
             self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")

@@ -49,6 +49,7 @@ class Options:
     base: int = 0
     limit: float = 0
     max_downtime: float | None = None
+    is_idle: bool = True
 
 
 def send(options: Options) -> int:
@@ -68,7 +69,8 @@ def _run(options: Options, half: _Half) -> int:
     reporter = Reporter(options.control[1])
     stream = Stream(*options.peer)
     raise_open_files()
-    be_idle(True)
+    if options.is_idle:
+        be_idle(True)
     try:
         try:
             options.work.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,7 +97,7 @@ def _run(options: Options, half: _Half) -> int:
 
 def _receive(options: Options, root: int, index: Index, stream: Stream, reporter: Reporter) -> None:
     _start(lambda: _leave_when_told(options.control[0], reporter))
-    receiver = Receiver(root, index, stream, options.base)
+    receiver = Receiver(root, index, stream, options.base, is_idle=options.is_idle)
     try:
         receiver.run()
     except SwarmError as error:
@@ -159,7 +161,8 @@ class _Sending:
 
     def _pass(self, *, last: bool) -> None:
         self._number += 1
-        be_idle(not last)
+        if self._options.is_idle:
+            be_idle(not last)
         self._sender.renew_reader()
         survey = self._survey or self._sender.survey()
         began = time.monotonic()

@@ -1,0 +1,169 @@
+"""Two processes copy, are told what to do, and end as told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
+from tests.unit.worker.volumes.copy.trees import look, scratch
+from worker.volumes.copy.control import Passed, Progress, Ready, Stopped, Verified, parse_report
+from worker.volumes.copy.process import CopyProcess, copying
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with scratch() as folder:
+        for name in ("source", "target"):
+            (folder / name).mkdir()
+        yield folder
+
+
+@contextlib.asynccontextmanager
+async def both(place: Path, *options: str) -> AsyncIterator[tuple[CopyProcess, CopyProcess]]:
+    near, far = socket.socketpair()
+    async with (
+        copying("receive", place / "target", place / "in", far, ("--keep-priority",)) as receiver,
+        copying("send", place / "source", place / "out", near, ("--keep-priority", *options)) as sender,
+    ):
+        yield sender, receiver
+
+
+async def finish(sender: CopyProcess) -> str:
+    sender.tell("last")
+    digest = (await sender.wait_for(Passed)).digest
+    sender.tell("verify")
+    assert (await sender.wait_for(Verified)).digest == digest
+    return digest
+
+
+async def test_a_copy_is_told_step_by_step(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(300_000))
+    async with both(place) as (sender, receiver):
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        passed = await sender.wait_for(Passed)
+        assert (passed.number, passed.sent, passed.files, passed.digest) == (1, 300_000, 1, "")
+        (place / "source" / "file").write_bytes(b"less")
+        assert await finish(sender)
+        sender.tell("stop")
+        assert isinstance(await sender.report(), Stopped)
+        assert isinstance(await receiver.report(), Stopped)
+    assert look(place / "target") == look(place / "source")
+
+
+async def test_a_limit_is_kept_and_progress_reported(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(3_000_000))
+    async with both(place, "--limit", "1000000") as (sender, _):
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        progress = await sender.wait_for(Progress)
+        assert 0 < progress.done < 3_000_000
+        assert 0 < progress.left <= 3_000_000 - progress.done
+        sender.tell("limit", 0)
+        await sender.wait_for(Passed)
+
+
+async def test_either_side_may_be_killed_at_any_moment(place: Path) -> None:
+    rng = random.Random(5)
+    for number in range(200):
+        (place / "source" / str(number)).write_bytes(rng.randbytes(rng.choice([10, 5000, 40_000])))
+    (place / "source" / "large").write_bytes(rng.randbytes(9_000_000))
+    for attempt in range(6):
+        async with both(place, "--limit", "8000000") as (sender, receiver):
+            with contextlib.suppress(Unavailable):
+                await sender.wait_for(Ready)
+                sender.tell("pass")
+                for _ in range(attempt // 2):
+                    if isinstance(await sender.report(), Passed):
+                        break
+                os.kill((sender if attempt % 2 else receiver).pid, signal.SIGKILL)
+                await sender.wait_for(Stopped)
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        await finish(sender)
+    assert look(place / "target") == look(place / "source")
+
+
+async def test_what_was_sent_before_a_break_is_not_sent_again(place: Path) -> None:
+    for name in ("a", "b", "c"):
+        (place / "source" / name).write_bytes(os.urandom(2_000_000))
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        await sender.wait_for(Passed)
+    (place / "source" / "b").write_bytes(os.urandom(500_000))
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        assert (await sender.wait_for(Passed)).sent == 500_000
+
+
+async def test_an_index_that_was_lost_costs_reading_alone(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(2_000_000))
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        await finish(sender)
+    for each in (*(place / "in").iterdir(), *(place / "out").iterdir()):
+        each.write_bytes(b"not a database")
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        passed = await sender.wait_for(Passed)
+        assert (passed.sent, passed.read) == (0, 2_000_000)
+
+
+async def test_a_folder_that_is_not_there_is_named(place: Path) -> None:
+    (place / "target").rmdir()
+    async with both(place) as (sender, receiver):
+        with pytest.raises(InvalidArgument, match="target cannot be copied: No such file"):
+            await receiver.report()
+        with pytest.raises(Unavailable, match="other side"):
+            await sender.wait_for(Ready)
+
+
+async def test_a_target_that_differs_on_its_disk_is_found(place: Path) -> None:
+    (place / "source" / "file").write_bytes(b"x" * 1000)
+    async with both(place) as (sender, _):
+        await sender.wait_for(Ready)
+        sender.tell("last")
+        await sender.wait_for(Passed)
+        (place / "target" / "file").write_bytes(b"y" * 1000)
+        sender.tell("verify")
+        with pytest.raises(FailedPrecondition, match="does not read back"):
+            await sender.wait_for(Verified)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts a small file system")
+async def test_a_full_target_says_how_much_is_missing(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(3 * MIB))
+    near, far = socket.socketpair()
+    half = f"{sys.executable} -m worker.volumes.copy receive {place}/target --work {place}/in"
+    options = f"--keep-priority --peer {far.fileno()} --control 0,1"
+    small = f"mount -t tmpfs -o size=1m tmpfs {place}/target && exec {half} {options}"
+    # The mount is seen by that process alone, and gone with it.
+    receiver = await asyncio.create_subprocess_exec(
+        *("unshare", "--mount", "--propagation", "private", "sh", "-c", small),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=(far.fileno(),),
+    )
+    far.close()
+    async with copying("send", place / "source", place / "out", near) as sender:
+        await sender.wait_for(Ready)
+        sender.tell("pass")
+        with pytest.raises(ResourceExhausted, match=f"too little room: {2 * MIB} bytes more are needed"):
+            await sender.wait_for(Passed)
+    output, _ = await receiver.communicate()
+    assert parse_report(output).code == "ResourceExhausted"

@@ -1,0 +1,128 @@
+"""The parent's side of one half of a copy: starts the process, tells it what to do, hears what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from common.errors import Unavailable
+from worker.volumes.copy.control import AnyReport, Command, Failed, Report, Stopped, encode, parse_report
+from worker.volumes.copy.errors import of_code
+
+_LINE_BYTES = 64 * 1024
+_STOP_SECONDS = 5.0
+_Report = TypeVar("_Report", bound=Report)
+
+
+class CopyProcess:
+    """One half, running. Make it with `copying`, which ends it whatever happens."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reports: asyncio.StreamReader, commands: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reports = reports
+        self._commands = commands
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, do: Literal["pass", "last", "verify", "limit", "stop"], rate: float = 0) -> None:
+        """Give a command; rate: of `limit`, bytes a second. To a process that is gone it means nothing."""
+        self._commands.write(encode(Command(do, rate)))
+
+    async def report(self) -> AnyReport:
+        """Wait for the next report.
+
+        Raises:
+            SwarmError: the copy has failed, in the words of the side that saw it.
+
+        """
+        try:
+            line = await self._reports.readline()
+        except ConnectionError:
+            line = b""
+        if not line:
+            raise Unavailable(f"the process that copies has ended with status {await self._process.wait()}")
+        try:
+            report = parse_report(line)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"the process that copies reports what nobody understands: {error}") from error
+        if isinstance(report, Failed):
+            raise of_code(report.code, report.message)
+        return report
+
+    async def wait_for(self, kind: type[_Report]) -> _Report:
+        """Wait for a report of this kind, passing over others."""
+        while True:
+            report = await self.report()
+            if isinstance(report, kind):
+                return report
+            if isinstance(report, Stopped):
+                raise Unavailable("the other side has stopped the copy")
+
+    async def end(self) -> None:
+        """Tell it to stop, and see that it does."""
+        self.tell("stop")
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        finally:
+            self._commands.close()
+            with contextlib.suppress(ConnectionError):
+                await self._commands.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def copying(
+    half: Literal["send", "receive"], folder: Path, work: Path, peer: socket.socket, options: Sequence[str] = ()
+) -> AsyncIterator[CopyProcess]:
+    """Start one half with a socket to the other, which becomes its own; in the block it runs.
+
+    options: further ones of the command line, like `--limit`.
+
+    Raises:
+        Unavailable: no process can be started.
+
+    """
+    ours, its = socket.socketpair()
+    with its, peer:
+        reports, commands = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
+        arguments = (
+            half,
+            str(folder),
+            "--work",
+            str(work),
+            "--peer",
+            str(peer.fileno()),
+            "--control",
+            str(its.fileno()),
+        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "worker.volumes.copy", *arguments, *options),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=(peer.fileno(), its.fileno()),
+            )
+        except OSError as error:
+            commands.close()
+            raise Unavailable(f"no process to copy with can be started: {error.strerror}") from error
+    running = CopyProcess(process, reports, commands)
+    try:
+        yield running
+    finally:
+        await running.end()

@@ -27,6 +27,8 @@ from common.process.private_files import replace_secret, write_private
 MANAGER_NAME = "swarm-manager"
 ROLE_MANAGER = "swarm-manager"
 ROLE_WORKER = "swarm-worker"
+# What the etcd of a manager shows to the others' and nothing else: the name that each of them asks for is the same.
+ROLE_ETCD = "swarm-etcd"
 # What workers' names among themselves end in.
 PEER_DOMAIN = "swarm-worker"
 # Certificates are dated back this far, so clocks that differ by less understand each other.
@@ -115,10 +117,7 @@ class CredentialFiles:
             Unavailable: there is none, or it cannot be read.
 
         """
-        try:
-            return identity_of(x509.load_pem_x509_certificate(self.node.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise Unavailable(f"no usable certificate in {self.node}: {error}") from error
+        return identity_in(self.node)
 
 
 def new_key() -> bytes:
@@ -178,6 +177,19 @@ def identity_of(certificate: x509.Certificate) -> Identity:
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
+
+
+def identity_in(file: Path) -> Identity:
+    """Read whose certificate is the first in a PEM file.
+
+    Raises:
+        Unavailable: there is none, or it cannot be read.
+
+    """
+    try:
+        return identity_of(x509.load_pem_x509_certificate(file.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"no usable certificate in {file}: {error}") from error
 
 
 def identity_of_der(der: bytes) -> Identity:

@@ -20,22 +20,30 @@ from manager.api.app import Api
 from manager.api.context import Identity
 from manager.api.front import Front
 from manager.api.http.server import serve as serve_api
+from manager.api.http.server import serve_passed_on
+from manager.api.leader.standing import Standing
 from manager.ca.authority import Authority
 from manager.ca.files import RootFiles
 from manager.ca.migration import adopt_root
 from manager.config import DataDir, ManagerConfig, split_address
 from manager.daemon.certificate import OwnCertificate
+from manager.daemon.circle import Circle
 from manager.daemon.engines import LeadersEngines
 from manager.daemon.keys import ManagerKeys
 from manager.daemon.leading import Ground, Leading, running
 from manager.daemon.locked import answer_locked
 from manager.daemon.vitals import read_vitals
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.domain.refusals import Refusals
+from manager.etcd import OwnEtcd
+from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments
 from manager.metrics.lag import measure_lag
+from manager.store.backends.etcd.members import Members
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
+from manager.store.shared import SharedStore
 from manager.store.store import Store
 
 # Members of this group may use the API, which is as good as root on every host of the cluster.
@@ -105,40 +113,113 @@ class Manager:
         return Identity(self._config.node_id, self._config.advertise_addr, version(), hosts=hosts)
 
     async def _manage(self) -> None:
-        backend, instruments = SqliteBackend(self._data.store, self._keys.keyring.seal()), self._instruments
-        async with Store(backend, self._clock, instruments.written) as store:
+        if self._config.etcd is None:
+            await self._manage_alone()
+        else:
+            await self._manage_with_others()
+
+    async def _manage_alone(self) -> None:
+        """Manage from a store that is a file: this manager leads from its start to its end."""
+        backend = SqliteBackend(self._data.store, self._keys.keyring.seal())
+        async with Store(backend, self._clock, self._instruments.written) as store:
             await adopt_root(store, RootFiles(self._data.certificates))
-            authority = Authority.stored(store.view)
-            _settle_memory()
-            ground = Ground(
-                store=store,
-                authority=authority,
-                clock=self._clock,
-                rng=self._rng,
-                node_id=self._config.node_id,
-                managers=lambda: (self._config.advertise_addr,),
-                measurements=Measurements(store.view, self._clock),
-                refusals=Refusals(),
-                instruments=instruments,
-            )
+            ground = self._ground(store)
             leading = Leading(ground)
-            certificate = OwnCertificate(lambda: self._keys.files, authority, self._config, self._clock, self._rng)
+            certificate = self._certificate(ground)
             certificate.open(store)
-            standing = (
-                *(self._audit.run(), certificate.keep_valid(store), store.writing(), self._notifier.keep_alive()),
-                *(self._keys.follow(store), measure_lag(instruments.lagged)),
-            )
-            async with running(*standing), leading.begin():
+            async with running(*self._standing(ground, certificate)), leading.begin():
                 await self._serve(ground, leading, certificate)
 
-    async def _serve(self, ground: Ground, leading: Leading, certificate: OwnCertificate) -> None:
-        """Answer workers and clients until the end."""
-        engines = LeadersEngines(lambda: leading.dispatcher)
-        api = Api(
+    async def _manage_with_others(self) -> None:
+        """Manage from a store that several managers share: one leads, the others follow."""
+        own = OwnEtcd(self._data, self._config, self._keys.keyring.seal(), self._clock, self._rng)
+        own.prepare()
+        async with own.process.running():
+            self._notifier.ready("waiting for the other managers")
+            await _first_of(own.ready(), self._ended.wait())
+            if self._ended.is_set():
+                return
+            async with SharedStore(own.backend(), self._clock) as store:
+                await self._follow_and_lead(own, store)
+
+    async def _follow_and_lead(self, own: OwnEtcd, store: SharedStore) -> None:
+        ground = self._ground(store)
+        own.keep_root(next(iter(store.view.root_keys)))
+        client = own.process.client()
+        certificate = self._certificate(ground)
+        circle = Circle(
+            *(ground, store, self._keys, Members(client)),
+            dialling=lambda: certificate.dialling,
+            own=certificate.identity,
+        )
+        certificate.signed_by(circle.fellows.renew)
+        certificate.open(store)
+        addr, generation = self._config.advertise_addr, store.view.cluster.generation
+        candidate = Candidate(self._config.node_id, addr, version(), generation)
+        circle.fellows.leadership = Leadership(store, candidate, circle.begin, self._rng)
+        try:
+            async with running(*self._standing(ground, certificate), own.keep_valid(ground.authority)):
+                await self._serve(ground, circle.leading, certificate, circle)
+        finally:
+            await client.close()
+
+    def _ground(self, store: Store) -> Ground:
+        _settle_memory()
+        return Ground(
+            store=store,
+            authority=Authority.stored(store.view),
+            clock=store.clock,
+            rng=self._rng,
+            node_id=self._config.node_id,
+            managers=KnownManagers(store, self._config.advertise_addr),
+            measurements=Measurements(store.view, self._clock),
+            refusals=Refusals(),
+            instruments=self._instruments,
+        )
+
+    def _certificate(self, ground: Ground) -> OwnCertificate:
+        return OwnCertificate(lambda: self._keys.files, ground.authority, self._config, self._clock, self._rng)
+
+    def _standing(self, ground: Ground, certificate: OwnCertificate) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return the work that goes on whoever leads."""
+        return (
+            *(self._audit.run(), certificate.keep_valid(ground.store), self._notifier.keep_alive()),
+            *(self._keys.follow(ground.store), ground.managers.run(), measure_lag(self._instruments.lagged)),
+        )
+
+    async def _serve(
+        self, ground: Ground, leading: Leading, certificate: OwnCertificate, circle: Circle | None = None
+    ) -> None:
+        """Answer workers, clients and other managers until the end."""
+        fellows = circle.fellows if circle is not None else None
+        api = self._api(ground, leading, certificate, fellows)
+        hosts = [host for host in self._config.hosts if self._front is None or not host.startswith("unix://")]
+        reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher, fellows)
+        host, port = split_address(self._config.listen_addr)
+        async with api, serve_passed_on(api) as protocol:
+            if fellows is not None:
+                fellows.protocol = protocol
+            async with (
+                await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
+                serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
+                running(circle.run() if circle is not None else asyncio.sleep(0)),
+            ):
+                cluster = ground.store.view.cluster
+                if self._front is not None:
+                    self._front.present = api
+                self._keys.serve()
+                self._ready()
+                self._notifier.ready(f"managing cluster {cluster.id}")
+                _log.info("manager %s of cluster %s is ready", self._config.node_id, cluster.id)
+                await self._ended.wait()
+                self._notifier.stopping()
+
+    def _api(self, ground: Ground, leading: Leading, certificate: OwnCertificate, standing: Standing | None) -> Api:
+        return Api(
             ground.store,
             self._clock,
             self._rng,
-            engines,
+            LeadersEngines(lambda: leading.dispatcher),
             self._identity(),
             ground.authority,
             audit=self._audit.record,
@@ -148,24 +229,8 @@ class Manager:
             instruments=ground.instruments,
             vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),
             keys=self._keys,
+            standing=standing,
         )
-        hosts = [host for host in self._config.hosts if self._front is None or not host.startswith("unix://")]
-        reception = Reception(ground.authority, self._clock, lambda: leading.dispatcher)
-        host, port = split_address(self._config.listen_addr)
-        async with (
-            api,
-            await serve_cluster(host or None, port, certificate.cluster, reception.handle, reception.admission),
-            serve_api(api, hosts, group=_existing(API_GROUP), ssl_context=certificate.api),
-        ):
-            cluster = ground.store.view.cluster
-            if self._front is not None:
-                self._front.present = api
-            self._keys.serve()
-            self._ready()
-            self._notifier.ready(f"managing cluster {cluster.id}")
-            _log.info("manager %s of cluster %s is ready", self._config.node_id, cluster.id)
-            await self._ended.wait()
-            self._notifier.stopping()
 
     async def _leave(self) -> None:
         """End the cluster: the daemon stops, is not started again, and its files go when it has stopped."""

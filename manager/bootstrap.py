@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from common.clock import Clock
 from common.errors import AlreadyExists, InvalidArgument, Unavailable
 from common.ids import new_id
-from common.model import Cluster, Network, Node
+from common.model import Cluster, Network, Node, RootKey
 from common.model.cluster import DEFAULT_DATA_PATH_PORT, CAConfig
 from common.model.container import DriverConfig
 from common.model.network import IpamOptions, NetworkSpec
@@ -20,18 +20,24 @@ from common.model.node import ManagerStatus, NodeDescription, NodeSpec, NodeStat
 from common.net import addressing, host_addresses
 from common.net import addressing as addressing6
 from common.process.private_files import private_folder
+from common.version import version
 from manager.ca.authority import Authority, create_root
 from manager.ca.files import ManagerFiles
 from manager.ca.keyring import KeyFile, new_keyring
 from manager.ca.tokens import new_tokens
 from manager.config import DataDir, ManagerConfig, split_address
+from manager.etcd import OwnEtcd
+from manager.store.backend import Epoch, LeaderRecord
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.changes import Decision
+from manager.store.shared import SharedStore
 from manager.store.store import Store
 
 # Tried in this order: the first that overlaps none of the host's own routes is used. Docker's own pools are left to it.
 _POOLS = ("10.0.0.0/8", "10.128.0.0/9", "10.0.0.0/9", "100.64.0.0/10", "198.18.0.0/15")
 _DATA_PATH_PORTS = range(1024, 49152)
+# How long an etcd of one member takes to come up, at most.
+ETCD_SECONDS = 20.0
 
 
 def refuse_second(data: DataDir) -> None:
@@ -91,13 +97,13 @@ def all_or_nothing(data: DataDir) -> Iterator[None]:
 async def _fill(
     data: DataDir, config: ManagerConfig, pools: Sequence[str], clock: Clock, rng: random.Random, data_path_port: int
 ) -> Cluster:
-    cluster_id = new_id(rng)
+    cluster_id = config.etcd.cluster_id if config.etcd is not None else new_id(rng)
     keyring = new_keyring()
     KeyFile(data.key).save(keyring)
     root = await asyncio.to_thread(create_root, cluster_id, clock.now())
     authority = Authority(root)
     names = config.certificate_names(socket.gethostname())
-    ManagerFiles(data.path).issue_own(authority, config.node_id, names, CAConfig().node_cert_expiry, clock)
+    own = ManagerFiles(data.path).issue_own(authority, config.node_id, names, CAConfig().node_cert_expiry, clock)
     cluster = Cluster(
         id=cluster_id,
         join_tokens=new_tokens(authority.digest, rng),
@@ -105,14 +111,31 @@ async def _fill(
         default_addr_pool=tuple(pools),
         data_path_port=data_path_port,
     )
-    node = first_node(config)
+    records = Decision(put=(cluster, root, first_node(config, own.serial), ingress_network(rng)))
+    if config.etcd is not None:
+        await _fill_etcd(OwnEtcd(data, config, keyring.seal(), clock, rng), config, root, records, clock)
+        return cluster
     async with Store(SqliteBackend(data.store, keyring.seal(), fresh=True), clock) as store:
-        await store.update(lambda tx: tx.apply(Decision(put=(cluster, root, node, ingress_network(rng)))))
+        await store.update(lambda tx: tx.apply(records))
     return cluster
 
 
-def first_node(config: ManagerConfig) -> Node:
-    """Return the manager's own row. Without a worker it is ready, but no task goes to it."""
+async def _fill_etcd(own: OwnEtcd, config: ManagerConfig, root: RootKey, records: Decision, clock: Clock) -> None:
+    """Store the first records in an etcd of one member, which runs for that long."""
+    own.keep_root(root)
+    own.prepare()
+    async with own.process.running():
+        await own.process.ready(ETCD_SECONDS)
+        async with SharedStore(own.backend(), clock) as store:
+            first = LeaderRecord(config.node_id, Epoch(0, 1), config.advertise_addr, version())
+            if not await store.lead(first):
+                raise Unavailable("etcd on this host is in use already: it has a leader that is another manager")
+            await store.update(lambda tx: tx.apply(records))
+            await store.resign()
+
+
+def first_node(config: ManagerConfig, serial: str = "") -> Node:
+    """Return the manager's own row; `serial` is its certificate's. Without a worker it is ready, but gets no task."""
     host = split_address(config.advertise_addr)[0]
     return Node(
         id=config.node_id,
@@ -120,6 +143,8 @@ def first_node(config: ManagerConfig) -> Node:
         description=NodeDescription(hostname=socket.gethostname()),
         status=NodeStatus(state="ready", addr=host),
         manager_status=ManagerStatus(leader=True, addr=config.advertise_addr),
+        manager_serials=(serial,) if serial else (),
+        etcd_addr=config.etcd.peer_addr if config.etcd is not None else "",
     )
 
 

@@ -81,6 +81,13 @@ _log_level = click.option(
     metavar="PORT",
     help="UDP port of the tunnels between the hosts, 1024 to 49151 (default: 4789). It cannot be changed later.",
 )
+@click.option(
+    "--store",
+    type=click.Choice(["sqlite", "etcd"]),
+    default="sqlite",
+    show_default=True,
+    help="Where the cluster's state is: in a file of this manager, or in an etcd that more managers can share.",
+)
 @click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
 def init(
     *,
@@ -91,6 +98,7 @@ def init(
     tls_names: Sequence[str],
     pools: Sequence[str],
     data_path_port: int,
+    store: str,
     foreground: bool,
 ) -> None:
     """Make this host the manager of a new cluster."""
@@ -104,6 +112,48 @@ def init(
         tls_names=tls_names,
         pools=pools,
         data_path_port=data_path_port,
+        store=store,
+        foreground=foreground,
+    )
+
+
+@click.command(
+    "join",
+    cls=OwnCommand,
+    examples="""
+    swarm-manager join --token SWMTKN-1-… 192.0.2.10:2377
+    """,
+)
+@click.argument("address", metavar="HOST[:PORT]")
+@click.option("--token", envvar="SWARM_JOIN_TOKEN", required=True, help="What 'join-token manager' prints.")
+@click.option("--advertise-addr", metavar="IP[:PORT]", help="Address at which the cluster's hosts reach this one.")
+@click.option("--listen-addr", metavar="ADDR[:PORT]", help="Address to listen on (default: all, port of the former).")
+@_data_dir
+@_hosts
+@_tls_names
+@click.option("--foreground", is_flag=True, help="Stay in the foreground instead of starting a service.")
+def join(
+    *,
+    address: str,
+    token: str,
+    advertise_addr: str | None,
+    listen_addr: str | None,
+    data_dir: Path,
+    hosts: Sequence[str],
+    tls_names: Sequence[str],
+    foreground: bool,
+) -> None:
+    """Make this host one of a cluster's managers; its store must be in etcd."""
+    from manager import init as founding  # noqa: PLC0415 - as above
+
+    founding.join(
+        data_dir,
+        address,
+        token=token,
+        advertise=advertise_addr,
+        listen=listen_addr,
+        hosts=hosts,
+        tls_names=tls_names,
         foreground=foreground,
     )
 

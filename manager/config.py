@@ -19,10 +19,25 @@ UNIT = "swarm-manager"
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
 
+class EtcdConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """This manager's own etcd. `peer_addr` (`HOST:PORT`) is where the others reach it, `cluster_id` the cluster's.
+
+    `peers` are its members as of the first start (`NAME=URL`), which it `joins` if they run already. `forced`: at its
+    next start it is the only member, of what it has.
+    """
+
+    peer_addr: str
+    cluster_id: str
+    peers: tuple[str, ...]
+    joins: bool = False
+    forced: bool = False
+
+
 class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`advertise_addr` and `listen_addr` are `HOST:PORT` of the cluster's port; `hosts` are where the API listens.
 
-    `tls_names` are more names and addresses that clients of the API reach this host at.
+    `tls_names` are more names and addresses that clients of the API reach this host at. `etcd` is there where the store
+    is one of several managers'; without it, it is a file.
     """
 
     node_id: str
@@ -30,6 +45,7 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen_addr: str
     hosts: tuple[str, ...] = (MANAGER_HOST,)
     tls_names: tuple[str, ...] = ()
+    etcd: EtcdConfig | None = None
 
     def api_addresses(self) -> tuple[str, ...]:
         """Return where others reach the API, `tcp://HOST:PORT`; a wildcard stands for the advertised address."""
@@ -75,6 +91,7 @@ class DataDir:
         self.certificates = self.path / "certificates"
         self.key = self.path / "store.key"
         self.last_backup = self.path / "last-backup"
+        self.etcd = self.path / "etcd"
 
     def initialised(self) -> bool:
         return self.config.exists()
@@ -86,7 +103,8 @@ class DataDir:
             file.unlink(missing_ok=True)
         for file in (self.key, self.last_backup):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.certificates, ignore_errors=True)
+        for folder in (self.certificates, self.etcd):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self) -> None:
         """Have this directory count as one without a cluster, of which no manager is started."""

@@ -32,14 +32,18 @@ from manager.config import (
     DEFAULT_DATA_DIR,
     UNIT,
     DataDir,
+    EtcdConfig,
     ManagerConfig,
     bracket_host,
     check_tls_names,
     split_address,
 )
+from manager.etcd import peer_url
+from manager.init_join import join_cluster
 from manager.restore import Restored, restore_cluster
 
 READY_SECONDS = 60.0
+ETCD_PORT = 2380
 _INTERRUPTED = "Interrupted: undoing what was done."
 
 
@@ -53,6 +57,7 @@ def initialise(
     tls_names: Sequence[str],
     pools: Sequence[str],
     data_path_port: int,
+    store: str,
     foreground: bool,
 ) -> None:
     """Make a cluster, start its daemon and say how others join; on failure nothing is left.
@@ -65,12 +70,54 @@ def initialise(
     refuse_second(data)
     rng = random.SystemRandom()
     config = configuration(new_id(rng), advertise, listen, hosts, tls_names)
+    if store == "etcd":
+        config = with_first_etcd(config, new_id(rng))
     if sentence := foreign_address(config.advertise_addr):
         echo(f"Warning: {sentence}", err=True)
     port = choose_data_path_port(data_path_port)
     founding = create_cluster(data, config, choose_pools(pools), SystemClock(), rng, data_path_port=port)
     cluster = asyncio.run(founding)
     _start(data, lambda: _tell(config, cluster.join_tokens.worker), foreground=foreground)
+
+
+@interruptible(_INTERRUPTED)
+def join(
+    data_dir: Path,
+    address: str,
+    *,
+    token: str,
+    advertise: str | None,
+    listen: str | None,
+    hosts: Sequence[str],
+    tls_names: Sequence[str],
+    ticket: str = "",
+    foreground: bool = False,
+) -> None:
+    """Make this host one of a cluster's managers, and start its daemon.
+
+    Raises:
+        SwarmError: what was wrong; nothing is left then.
+
+    """
+    data = DataDir(data_dir)
+    refuse_second(data)
+    clock = SystemClock()
+    config = configuration("", advertise, listen, hosts, tls_names)
+    peer_addr = etcd_address(config)
+    config = asyncio.run(join_cluster(data, config, peer_addr, token, address, clock, ticket))
+    _start(data, lambda: echo("This node joined a swarm as a manager."), foreground=foreground)
+
+
+def etcd_address(config: ManagerConfig) -> str:
+    """Return where other managers reach this one's etcd: its address, and etcd's own port."""
+    return f"{bracket_host(split_address(config.advertise_addr)[0])}:{ETCD_PORT}"
+
+
+def with_first_etcd(config: ManagerConfig, cluster_id: str) -> ManagerConfig:
+    """Return the configuration of a cluster's first manager whose store is in etcd."""
+    peer_addr = etcd_address(config)
+    etcd = EtcdConfig(peer_addr=peer_addr, cluster_id=cluster_id, peers=(f"{config.node_id}={peer_url(peer_addr)}",))
+    return msgspec.structs.replace(config, etcd=etcd)
 
 
 @interruptible(_INTERRUPTED)

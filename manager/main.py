@@ -12,6 +12,9 @@ cli.commands.defer(
             "Write a backup of this host's manager to FILE (-: standard output), while it runs or not.",
         ),
         "init": Deferred("manager.commands:init", "Make this host the manager of a new cluster."),
+        "join": Deferred(
+            "manager.commands:join", "Make this host one of a cluster's managers; its store must be in etcd."
+        ),
         "repair": Deferred(
             "manager.commands:repair",
             "Say whether this host's manager, which must not run, has all of its store, "

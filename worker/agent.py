@@ -27,7 +27,6 @@ from common.wire.messages import (
     NodeReport,
     RegistryAuth,
     TaskReport,
-    Welcome,
 )
 from common.wire.usage_messages import Measure, Usage
 from worker.assignments import AssignmentSet
@@ -70,7 +69,6 @@ class Agent:
         fetch: Fetch | None = None,
     ) -> None:
         self.reporter = Reporter()
-        self.connected_to: Welcome | None = None
         self._networks = networks
         self._memory = memory
         self._news = news
@@ -142,8 +140,8 @@ class Agent:
             image_port=self._image_port,
         )
 
-    def welcomed(self, welcome: Welcome) -> None:
-        self.connected_to = welcome
+    def welcomed(self) -> None:
+        """Hear that a session has begun."""
         self._set_changed.clear()  # sets are numbered anew in each session
 
     async def assigned(self, message: Assignments) -> bool:
@@ -201,7 +199,6 @@ class Agent:
         return await self._meter.take()
 
     def lost(self) -> None:
-        self.connected_to = None
         self._meter.order(Measure())
         self.supervisor.set_contact(Contact.LOST)
         self._cancel_alone()

@@ -133,6 +133,7 @@ class _Daemon:
             clock=self._clock,
             rng=self._rng,
             news=self._news,
+            epoch=config.epoch,
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -175,7 +176,7 @@ class _Daemon:
                         f"{status.tasks_running} tasks run, session with {status.manager or 'no manager'}"
                     )
                     last = status
-                self._learn_managers(agent)
+                self._learn(session)
             except OSError as error:
                 _log.warning("cannot write to %s: %s: trying again with the next change", self._data_dir.path, error)
             if status.manager:  # after the file is written: `join` reads it then
@@ -195,14 +196,13 @@ class _Daemon:
             self._is_ready = True
             self._notifier.ready()
 
-    def _learn_managers(self, agent: Agent) -> None:
-        welcome = agent.connected_to
-        managers = tuple(filter(is_manager_address, welcome.managers)) if welcome is not None else ()
-        if not managers or managers == self._config.managers:
-            return
-        config = msgspec.structs.replace(self._config, managers=managers)
-        self._data_dir.save(config)
-        self._config = config
+    def _learn(self, session: Session) -> None:
+        """Keep where managers are, and which leadership was last believed: those of before are not, after a restart."""
+        managers = tuple(filter(is_manager_address, session.told)) or self._config.managers
+        config = msgspec.structs.replace(self._config, managers=managers, epoch=session.epoch)
+        if config != self._config:
+            self._data_dir.save(config)
+            self._config = config
 
 
 async def _listen(port: int, credentials: Credentials, image_server: ImageServer) -> Server | None:

@@ -30,7 +30,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`managers` are `host:port`, the ones that were last known; `advertise_addr` is empty for the manager to see.
 
     `image_port`: where other workers fetch images from this one; with 0 they do so through the manager. `keep_images`:
-    days for which images that were fetched are kept after their last use; 0 keeps them for ever.
+    days for which images that were fetched are kept after their last use; 0 keeps them for ever. `epoch`: the latest
+    leadership that has welcomed this worker.
     """
 
     node_id: str
@@ -40,6 +41,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     docker_host: str = ENGINE_HOST
     image_port: int = DEFAULT_IMAGE_PORT
     keep_images: int = DEFAULT_KEEP_IMAGES
+    epoch: tuple[int, int] = (0, 0)
 
 
 class DataDir:

@@ -74,6 +74,7 @@ class Cluster(Specified):
     """The one cluster record. `root_certificate` is PEM; its key is in `RootKey`.
 
     `data_path_port` is the UDP port of the tunnels between hosts. All must agree on it, so it stays as at `init`.
+    `generation` counts how often the cluster was made anew from a backup or by force: no leader of before is believed.
     `tunnel_generation` numbers the keys that encrypted networks go by now, 0 before there are any; they are so since
     `tunnel_rotated_at` (Unix seconds). `unlock_key` (`SWMKEY-1-…`) locks managers' own files, empty without autolock.
     """
@@ -85,6 +86,7 @@ class Cluster(Specified):
     subnet_size: int = 24
     data_path_port: int = DEFAULT_DATA_PATH_PORT
     tunnel_generation: int = 0
+    generation: int = 0
     tunnel_rotated_at: float = 0.0
     unlock_key: str = ""
 

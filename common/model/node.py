@@ -127,7 +127,8 @@ class Node(Specified):
     certificates that are valid for it. `tunnel_keys` are those of a node with a part of an encrypted network; the
     private halves are for nobody but that node. `joining` is there from a join to the first session after it: if that
     does not come, the join is taken back. `hostname_taken`: another node had its name first, and constraints on
-    `node.hostname` mean that one.
+    `node.hostname` mean that one. `manager_serials` are those of a manager's certificates that are valid;
+    its etcd, if it has one, is reached at `etcd_addr` (`HOST:PORT`).
     """
 
     spec: NodeSpec = NodeSpec()
@@ -141,6 +142,8 @@ class Node(Specified):
     joining: Joining | None = None
     tunnel_keys: tuple[TunnelKey, ...] = ()
     hostname_taken: bool = False
+    manager_serials: tuple[str, ...] = ()
+    etcd_addr: str = ""
 
     @property
     def name(self) -> str:

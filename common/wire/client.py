@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
 
 from common.clock import Clock
 from common.errors import FailedPrecondition, ProtocolError, Unavailable
@@ -14,9 +17,11 @@ from common.wire.channel import Channel
 from common.wire.handshake import check_join_reply, check_unfit_reply, check_welcome, check_withdrawal, root_of
 from common.wire.membership_messages import Unfit, Withdraw
 from common.wire.messages import (
+    OLDEST_PROTOCOL,
     PROTOCOL_VERSION,
     AnyMessage,
     Hello,
+    JoinReply,
     JoinRequest,
     RootRequest,
     StreamHello,
@@ -26,6 +31,9 @@ from common.wire.server import FIRST_FRAME_BYTES, dial
 from common.wire.token import JoinToken, parse_token
 
 REPLY_TIMEOUT = 10.0
+
+T = TypeVar("T")
+_O = TypeVar("_O", Hello, JoinRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
 
     """
     pin = parse_token(token)
-    root = await _fetch_root(host, port, pin, clock)
+    root = await fetch_root(host, port, pin, clock)
     key = new_key()
     request = JoinRequest(
         protocol=PROTOCOL_VERSION,
@@ -87,11 +95,8 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
         availability=terms.availability,
         engine=terms.engine,
     )
-    channel = await dial(host, port, pinned_context(root), limit=FIRST_FRAME_BYTES)
-    try:
-        reply = check_join_reply(await _ask(channel, request))
-    finally:
-        await channel.close()
+    context = pinned_context(root)
+    reply = await _in_either_protocol(request, lambda each: _ask_to_join(host, port, context, each))
     return Membership(
         node_id=reply.node_id,
         cluster_id=reply.cluster_id,
@@ -108,18 +113,23 @@ async def open_session(host: str, port: int, context: ssl.SSLContext, hello: Hel
     """Open a session with a certificate (`tls.client_context`). The caller closes the channel.
 
     Raises:
+        LedElsewhere: this manager does not lead, and says which one does.
         Unavailable: no manager answers, or the connection broke.
         Unauthenticated: the peer is not a manager of our cluster, or it does not take our certificate.
         PermissionDenied: this node was removed from the cluster.
         FailedPrecondition: the releases differ.
 
     """
-    channel = await dial(host, port, context)
-    try:
-        return channel, check_welcome(await _ask(channel, hello))
-    except BaseException:
-        await channel.close()
-        raise
+
+    async def ask(said: Hello) -> tuple[Channel, Welcome]:
+        channel = await dial(host, port, context)
+        try:
+            return channel, check_welcome(await ask_first(channel, said))
+        except BaseException:
+            await channel.close()
+            raise
+
+    return await _in_either_protocol(hello, ask)
 
 
 async def withdraw(host: str, port: int, context: ssl.SSLContext) -> None:
@@ -132,7 +142,7 @@ async def withdraw(host: str, port: int, context: ssl.SSLContext) -> None:
     """
     channel = await dial(host, port, context)
     try:
-        check_withdrawal(await _ask(channel, Withdraw()))
+        check_withdrawal(await ask_first(channel, Withdraw()))
     finally:
         await channel.close()
 
@@ -147,7 +157,7 @@ async def say_unfit(host: str, port: int, context: ssl.SSLContext, reason: str) 
     """
     channel = await dial(host, port, context)
     try:
-        check_unfit_reply(await _ask(channel, Unfit(reason=reason)))
+        check_unfit_reply(await ask_first(channel, Unfit(reason=reason)))
     finally:
         await channel.close()
 
@@ -174,10 +184,36 @@ async def dial_stream(host: str, port: int, context: ssl.SSLContext, stream_id: 
     return channel
 
 
-async def _fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> bytes:
+async def _ask_to_join(host: str, port: int, context: ssl.SSLContext, request: JoinRequest) -> JoinReply:
+    channel = await dial(host, port, context, limit=FIRST_FRAME_BYTES)
+    try:
+        return check_join_reply(await ask_first(channel, request))
+    finally:
+        await channel.close()
+
+
+async def _in_either_protocol(opening: _O, ask: Callable[[_O], Awaitable[T]]) -> T:
+    """Ask in this release's protocol, and a manager that refuses that in the one of the release before."""
+    try:
+        return await ask(opening)
+    except FailedPrecondition:
+        if opening.protocol == OLDEST_PROTOCOL:
+            raise
+        return await ask(msgspec.structs.replace(opening, protocol=OLDEST_PROTOCOL))
+
+
+async def fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> bytes:
+    """Ask a manager for its root certificate (PEM), and compare it with what a token says of it.
+
+    Raises:
+        Unavailable: no manager answers.
+        Unauthenticated: the token is of another cluster.
+        FailedPrecondition: the clocks differ too much.
+
+    """
     channel = await dial(host, port, unverified_context(), limit=FIRST_FRAME_BYTES)
     try:
-        return root_of(await _ask(channel, RootRequest()), pin, clock.now())
+        return root_of(await ask_first(channel, RootRequest()), pin, clock.now())
     except ProtocolError as error:
         raise FailedPrecondition(
             f"what answers at {host}:{port} is not a swarm-manager ({error.message}); Docker Swarm's managers listen "
@@ -187,10 +223,16 @@ async def _fetch_root(host: str, port: int, pin: JoinToken, clock: Clock) -> byt
         await channel.close()
 
 
-async def _ask(channel: Channel, question: AnyMessage) -> AnyMessage:
+async def ask_first(channel: Channel, question: AnyMessage, seconds: float = REPLY_TIMEOUT) -> AnyMessage:
+    """Say the first word on a connection, and wait for the answer, so many seconds at most.
+
+    Raises:
+        Unavailable: it did not come in time, or the connection broke.
+
+    """
     try:
-        async with asyncio.timeout(REPLY_TIMEOUT):
+        async with asyncio.timeout(seconds):
             await channel.send(question, 1)
             return (await channel.receive()).message
     except TimeoutError as error:
-        raise Unavailable(f"{channel.peer} did not answer within {REPLY_TIMEOUT:g} s") from error
+        raise Unavailable(f"{channel.peer} did not answer within {seconds:g} s") from error

@@ -20,7 +20,14 @@ from common.errors import ProtocolError
 from common.model.node import NodeDescription
 from common.text.terminal import printable
 from common.wire.message import Message
-from common.wire.messages import MAX_FRAME_BYTES, PROTOCOL_VERSION, AnyMessage, Hello, JoinRequest
+from common.wire.messages import (
+    MAX_FRAME_BYTES,
+    OLDEST_PROTOCOL,
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Hello,
+    JoinRequest,
+)
 
 FRAME_START = 0x93  # msgpack: an array of three
 # Characters of what is wrong with a frame, which may name fields as the peer wrote them.
@@ -134,7 +141,7 @@ def _foreign(kind: int, raw: msgspec.Raw) -> Hello | JoinRequest | None:
         protocol = _VERSION.decode(raw).protocol
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if protocol == PROTOCOL_VERSION:
+    if OLDEST_PROTOCOL <= protocol <= PROTOCOL_VERSION:
         return None
     if kind == Hello.KIND:
         return Hello(protocol=protocol, description=NodeDescription())

@@ -15,12 +15,13 @@ import msgpack  # type: ignore[import-untyped]  # it ships no types
 from common.errors import ProtocolError
 from common.wire.codec import FRAME_START, SealedFrame, open_frame
 from common.wire.image_messages import ImageOffer, RelayHello
+from common.wire.manager_messages import Forwarded, Taken
 from common.wire.messages import MAX_FRAME_BYTES, StreamHello
 from common.wire.transports import Layer
 
 _SCAN_BUFFER = 4096
 # After these, a connection carries bytes without frames.
-LAST = (StreamHello, RelayHello, ImageOffer)
+LAST = (StreamHello, RelayHello, ImageOffer, Forwarded, Taken)
 _LAST_KINDS = frozenset(kind.KIND for kind in LAST)
 
 

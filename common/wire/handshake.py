@@ -22,12 +22,22 @@ from common.errors import (
     Unavailable,
 )
 from common.text.terminal import printable
-from common.tls import BACKDATE_SECONDS, ROLE_WORKER, Identity
+from common.tls import BACKDATE_SECONDS, ROLE_MANAGER, ROLE_WORKER, Identity
 from common.version import version
 from common.wire.channel import PeerInfo
 from common.wire.image_messages import RelayHello
+from common.wire.manager_messages import (
+    Elsewhere,
+    Forwarded,
+    Link,
+    LinkWelcome,
+    ManagerJoin,
+    ManagerJoined,
+    Taken,
+)
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
+    OLDEST_PROTOCOL,
     PROTOCOL_VERSION,
     AnyMessage,
     Hello,
@@ -47,9 +57,11 @@ MAX_CLOCK_SKEW = BACKDATE_SECONDS
 # Between two signs of life of a worker: no manager waits for longer.
 LONGEST_HEARTBEAT = 3600.0
 
-Opening: TypeAlias = RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw | Unfit
+Opening: TypeAlias = (
+    RootRequest | JoinRequest | Hello | StreamHello | RelayHello | Withdraw | Unfit | ManagerJoin | Link | Forwarded
+)
 
-_M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck, GoodbyeAck)
+_M = TypeVar("_M", RootReply, JoinReply, Welcome, LeaveAck, GoodbyeAck, LinkWelcome, ManagerJoined, Taken)
 
 _ERRORS = (
     AlreadyExists,
@@ -77,46 +89,68 @@ def admit(first: AnyMessage, peer: PeerInfo, cluster_id: str) -> Opening:
         case RootRequest():
             return first
         case JoinRequest():
-            _check_version(first.protocol)
+            check_version(first.protocol)
+            return first
+        case ManagerJoin():
+            check_version(first.protocol, first.release, "other manager")
             return first
         case Hello():
-            _check_worker(peer, cluster_id)
-            _check_version(first.protocol, first.description.agent_version)
+            _check_role(peer, cluster_id, ROLE_WORKER)
+            check_version(first.protocol, first.description.agent_version)
             return first
         case StreamHello() | RelayHello() | Withdraw() | Unfit():
-            _check_worker(peer, cluster_id)
+            _check_role(peer, cluster_id, ROLE_WORKER)
+            return first
+        case Link() | Forwarded():
+            _check_role(peer, cluster_id, ROLE_MANAGER)
+            if isinstance(first, Link):
+                check_version(first.protocol, first.release, "other manager")
             return first
         case _:
             raise ProtocolError(f"a connection cannot begin with {type(first).__name__}")
 
 
 class OtherProtocol(FailedPrecondition):
-    """The worker is of a release that this manager cannot speak with."""
+    """The peer is of a release that this manager cannot speak with."""
 
 
-def _check_version(protocol: int, release: str = "") -> None:
-    if protocol == PROTOCOL_VERSION:
+def check_version(
+    protocol: int,
+    release: str = "",
+    who: str = "worker",
+    *,
+    oldest: int = OLDEST_PROTOCOL,
+    newest: int = PROTOCOL_VERSION,
+) -> None:
+    """Check that a peer's protocol is one that this release speaks: its own, or that of the release before.
+
+    Raises:
+        OtherProtocol: it is not; the message says which host to upgrade.
+
+    """
+    if oldest <= protocol <= newest:
         return
     theirs = f"protocol {protocol} (release {printable(release, 64)})" if release else f"protocol {protocol}"
-    ours = f"this manager protocol {PROTOCOL_VERSION} (release {version()})"
-    older = "worker's host to this" if protocol < PROTOCOL_VERSION else "manager's host to that"
-    raise OtherProtocol(f"the worker speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")
+    ours = f"this manager protocol {newest} (release {version()})"
+    older = f"{who}'s host to this" if protocol < newest else "manager's host to that"
+    raise OtherProtocol(f"the {who} speaks {theirs}, {ours}: upgrade the {older} release, with 'deploy/install'")
 
 
 def identity_of(peer: PeerInfo) -> Identity:
-    """Return who a peer is that `admit` has let in as a worker."""
+    """Return who a peer is that `admit` has let in with a certificate."""
     assert peer.identity is not None, "`admit` has seen it"
     return peer.identity
 
 
-def _check_worker(peer: PeerInfo, cluster_id: str) -> None:
+def _check_role(peer: PeerInfo, cluster_id: str, role: str) -> None:
     identity = peer.identity
     if identity is None:
         raise Unauthenticated("no certificate was shown: join the cluster first, with 'swarm-worker join'")
     if identity.cluster_id != cluster_id:
         raise Unauthenticated(f"the certificate is of cluster {identity.cluster_id!r}, this is {cluster_id!r}")
-    if identity.role != ROLE_WORKER:
-        raise PermissionDenied(f"a certificate for {identity.role!r} cannot be used as a worker's")
+    if identity.role != role:
+        whose = "a worker's" if role == ROLE_WORKER else "a manager's"
+        raise PermissionDenied(f"a certificate for {identity.role!r} cannot be used as {whose}")
 
 
 def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
@@ -133,6 +167,14 @@ def clock_skew_error(there: float, here: float) -> FailedPrecondition | None:
         f"the clocks differ by {length}: the worker's says {rfc3339(there)}, the manager's {rfc3339(here)}; "
         "set the wrong one (for example with NTP) and join again"
     )
+
+
+class LedElsewhere(Unavailable):
+    """The manager that was asked does not lead; `told` says which one does, as far as it knows."""
+
+    def __init__(self, told: Elsewhere) -> None:
+        self.told = told
+        super().__init__(f"the leader is at {told.leader}" if told.leader else "no manager leads just now")
 
 
 def refusal(error: SwarmError) -> Refused:
@@ -184,7 +226,7 @@ def check_welcome(reply: AnyMessage) -> Welcome:
 
     """
     welcome = _expect(reply, Welcome)
-    if welcome.protocol != PROTOCOL_VERSION:
+    if not OLDEST_PROTOCOL <= welcome.protocol <= PROTOCOL_VERSION:
         raise FailedPrecondition(
             f"the manager speaks protocol {welcome.protocol}, this worker {PROTOCOL_VERSION}: "
             "install the same release on both, with 'deploy/install'"
@@ -214,9 +256,42 @@ def check_unfit_reply(reply: AnyMessage) -> None:
     _expect(reply, GoodbyeAck)
 
 
+def check_link(reply: AnyMessage) -> LinkWelcome:
+    """Check the answer to a `Link`.
+
+    Raises:
+        SwarmError: the other manager refused; the message is its.
+
+    """
+    return _expect(reply, LinkWelcome)
+
+
+def check_taken(reply: AnyMessage) -> None:
+    """Check the answer to a `Forwarded`.
+
+    Raises:
+        LedElsewhere: that manager does not lead.
+        SwarmError: it refused.
+
+    """
+    _expect(reply, Taken)
+
+
+def check_manager_join(reply: AnyMessage) -> ManagerJoined:
+    """Check the answer to a `ManagerJoin`.
+
+    Raises:
+        SwarmError: the leader refused; the message is its.
+
+    """
+    return _expect(reply, ManagerJoined)
+
+
 def _expect(reply: AnyMessage, kind: type[_M]) -> _M:
     if isinstance(reply, Refused):
         raise error_of_refusal(reply)
+    if isinstance(reply, Elsewhere):
+        raise LedElsewhere(reply)
     if not isinstance(reply, kind):
         raise ProtocolError(f"expected {kind.__name__}, the peer sent {type(reply).__name__}")
     return reply

@@ -1,7 +1,7 @@
 """Every message that managers and workers exchange: the one contract between the two programs.
 
-Those about images, about measuring and of workers that go are in modules of their own, and in `AnyMessage` with all
-others.
+Those about images, about measuring, of workers that go and of managers are in modules of their own, and in `AnyMessage`
+with all others.
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
@@ -36,11 +36,29 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
+from common.wire.manager_messages import (
+    BecomeManager,
+    Elsewhere,
+    Forwarded,
+    ForwardJoin,
+    Link,
+    LinkWelcome,
+    ManagerJoin,
+    ManagerJoined,
+    ManagerRenew,
+    Managers,
+    ReadAt,
+    ReadIndex,
+    Taken,
+    WireEpoch,
+)
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import Measure, Usage
 
-PROTOCOL_VERSION = 3
+# This release's, and that of the one before, which is spoken, too.
+PROTOCOL_VERSION = 4
+OLDEST_PROTOCOL = 3
 DEFAULT_PORT = 2377
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 # Among a task's addresses, by network id: the one that the routing mesh sends a published port's traffic to.
@@ -129,7 +147,10 @@ class Hello(Message):
 
 
 class Welcome(Message):
-    """The session is on. `heartbeat` is its period in seconds, `managers` lists addresses to reconnect to."""
+    """The session is on, in the `protocol` that both speak, with the leader of an epoch.
+
+    `heartbeat` is its period in seconds, `managers` lists addresses to reconnect to.
+    """
 
     KIND: ClassVar[int] = 11
     protocol: int
@@ -137,6 +158,7 @@ class Welcome(Message):
     node_id: str
     heartbeat: float
     managers: tuple[str, ...]
+    epoch: WireEpoch = (0, 0)
 
 
 class Heartbeat(Message):
@@ -387,4 +409,17 @@ AnyMessage: TypeAlias = (
     | GoodbyeAck
     | Withdraw
     | Unfit
+    | Elsewhere
+    | Managers
+    | Link
+    | LinkWelcome
+    | ReadIndex
+    | ReadAt
+    | Forwarded
+    | Taken
+    | ForwardJoin
+    | ManagerJoin
+    | ManagerJoined
+    | ManagerRenew
+    | BecomeManager
 )

@@ -20,6 +20,7 @@ from common.tls import identity_of_der
 from common.wire.channel import ChannelClosed, PeerInfo
 from common.wire.codec import Frame, SealedFrame, encode, read
 from common.wire.frames import ChunkTransport, FrameDecoder
+from common.wire.manager_messages import Forwarded, Taken
 from common.wire.messages import MAX_FRAME_BYTES, AnyMessage, StreamHello
 
 FLUSH_SECONDS = 0.010
@@ -124,6 +125,8 @@ class StreamChannel(asyncio.Protocol):
             raise
         if isinstance(frame.message, StreamHello):
             self.half_close = frame.message.half_close
+        elif isinstance(frame.message, Forwarded | Taken):
+            self.half_close = True
         return frame
 
     async def close(self, reason: str = "") -> None:

@@ -22,7 +22,7 @@ from manager.api.access.forbidden_routes import check_request, restrict_context
 from manager.api.access.redaction import redact_reply
 from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
-from manager.api.call import Answer, Call, Relay, Reply
+from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.containers import create as containers_create
 from manager.api.containers import execs
 from manager.api.containers import list as containers_list
@@ -39,6 +39,8 @@ from manager.api.http.answer_memory import AnswerMemory, Lease
 from manager.api.images import adopt, bring, build, registry, remove
 from manager.api.images import list as images_list
 from manager.api.images import routes as images
+from manager.api.leader.forward import forward
+from manager.api.leader.standing import INDEX_HEADER, Alone, Standing
 from manager.api.logs import routes as logs
 from manager.api.metrics import routes as metrics
 from manager.api.networks import connect, encrypted
@@ -49,7 +51,7 @@ from manager.api.overview import routes as overview
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
-from manager.api.router import Match, Router
+from manager.api.router import Match, Place, Router
 from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
 from manager.ca.authority import Authority
@@ -58,6 +60,7 @@ from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Pages
 from manager.metrics.vitals import ReadVitals, Vitals
+from manager.store.backend import LeadershipLost, NotLeader
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -113,7 +116,8 @@ class Api:
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
     change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `refusals` what they
-    said that was not believed. `instruments` measure the manager, `vitals` reads what its files say.
+    said that was not believed. `instruments` measure the manager, `vitals` reads what its files say. `standing` is its
+    place among other managers; without it there are none.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class Api:
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
         keys: Keys | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._router = Router(route for resource in RESOURCES for route in resource.ROUTES)
         self._audit = Audit(audit, clock)
@@ -148,6 +153,7 @@ class Api:
             identity=identity,
             authority=authority,
             host=this_host(),
+            standing=standing or Alone(),
             leave=leave,
             events=EventLog(),
             cache=JsonCache(),
@@ -185,8 +191,8 @@ class Api:
         context = self.context
         self._instruments.streams("events", context.events.listeners)
         self._instruments.streams("overview", context.feed.followers)
-        identity = context.identity
-        return gather(context.overview.counters, context.store.view, identity.node_id, identity.version)
+        leads = context.standing.leads
+        return gather(context.overview.counters, context.store.view, context.identity.version, leads=leads)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""
@@ -199,6 +205,14 @@ class Api:
             return self._router.match(call.method, call.path).raw
         except EngineError:
             return False  # `answer` says what is wrong
+
+    def is_led_elsewhere(self, call: Call) -> bool:
+        """Whether the request goes to another manager, whole: its body must not be read here."""
+        try:
+            match = self._router.match(call.method, call.path)
+        except EngineError:
+            return False
+        return match.place is Place.LEADER and not self.context.standing.leads
 
     def is_large(self, call: Call) -> bool:
         """Whether the request's body may be larger than others: who may not call the route is not read for so long."""
@@ -234,7 +248,15 @@ class Api:
         except Exception as error:  # noqa: BLE001  # nothing unexpected may reach the client as it is
             reply = self.failure(call, error)
         self._measure(call, match, reply, time.perf_counter() - began)
+        if call.forwarded:  # who asked is audited where they asked
+            return self._indexed(reply)
         return self._audit.noted(call, match, subject, reply)
+
+    def _indexed(self, reply: Reply) -> Reply:
+        """Let the manager that passed a request on know which state it is to have before its client is answered."""
+        if not isinstance(reply, Answer):
+            return reply
+        return replace(reply, headers={**reply.headers, INDEX_HEADER: str(self.context.store.index)})
 
     def _measure(self, call: Call, match: Match | None, reply: Reply, seconds: float) -> None:
         """Count a request that found its route; the others have names that anybody may make up."""
@@ -248,16 +270,26 @@ class Api:
                 raise EngineError(503, _LOCKED)
         elif match.resource in _OF_THE_CLUSTER and not len(self.context.store.view.clusters):
             raise EngineError(503, _NO_CLUSTER)
+        standing, warning = self.context.standing, ""
+        if call.unread and match.place is Place.LEADER:
+            return forward(standing, call)
+        if match.place is Place.STORE and not standing.leads:
+            warning = await standing.catch_up()
         acting = ActingStore(self.context.store, call.caller.name)
         context = replace(self.context, answers=lease, store=acting)
         call = call.matched(match.params, match.version)
         if call.caller.forbidden:
             context = restrict_context(context, call.caller)
             call = await check_request(context, match, call)
-        return await match.handler(context, call)
+        reply = await match.handler(context, call)
+        if warning and isinstance(reply, Answer | Stream):
+            return replace(reply, headers={**reply.headers, "Warning": f'299 swarm-manager "{warning}"'})
+        return reply
 
     def failure(self, call: Call, error: Exception) -> Answer:
         """Word a failure for the client. One that is a bug is logged under a number, and the client gets the number."""
+        if isinstance(error, NotLeader | LeadershipLost) and (trouble := self.context.standing.trouble):
+            return Answer(503, {"message": trouble})
         if isinstance(error, SwarmError):
             status, message = describe(error)
             return Answer(status, {"message": message.encode(errors="replace").decode()})

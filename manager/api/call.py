@@ -34,7 +34,9 @@ class Call:
     """One request. `params` are the path's, `query` the first value of each query key, header names are lower-case.
 
     `raw_query` is the whole query as it came, keys that come several times included. `repeated` has the values of
-    headers that come several times, of which `headers` has the last. `caller` is who sent it.
+    headers that come several times, of which `headers` has the last. `caller` is who sent it. `target` is what the
+    request's line asks for, as it came. `forwarded`: another manager passed it on; `unread`: its body was left unread,
+    as it was to be passed on.
     """
 
     method: str
@@ -47,6 +49,9 @@ class Call:
     raw_query: str = ""
     repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     caller: Caller = NOBODY
+    target: str = ""
+    forwarded: bool = False
+    unread: bool = False
 
     def matched(self, params: Mapping[str, str], version: str) -> Call:
         """Return the call with what its path says."""
@@ -159,6 +164,7 @@ class Stream:
     content_type: str = JSON
     status: int = 200
     endless: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
     mapped: Callable[[Callable[[Any], Any]], Stream] | None = None
 
 

@@ -16,6 +16,7 @@ from manager.api.engine.presence import Presence
 from manager.api.events.log import EventLog
 from manager.api.host import Host
 from manager.api.http.answer_memory import Lease
+from manager.api.leader.standing import Standing
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
@@ -79,8 +80,8 @@ class OpenKeys:
 class Context:
     """All that a handler may use.
 
-    `leave()` ends the cluster. `keys` are what this manager's files are opened with. `answers` is charged for what
-    engines say in the course of one request.
+    `standing` is this manager's place among the others, `leave()` ends the cluster. `keys` are what this manager's
+    files are opened with. `answers` is charged for what engines say in the course of one request.
     """
 
     store: Records
@@ -90,6 +91,7 @@ class Context:
     identity: Identity
     authority: Authority
     host: Host
+    standing: Standing
     leave: Callable[[], Awaitable[None]]
     events: EventLog
     cache: JsonCache

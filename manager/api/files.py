@@ -21,7 +21,7 @@ from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find, labels_match, passes
 from manager.api.names import check_file_name
 from manager.api.render import head, render
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.domain.references import MANAGED, VERSION_OF, container_references
 from manager.orchestrate.update import canary
 from manager.orchestrate.update.rotation import rotate
@@ -139,9 +139,9 @@ class Resource(Generic[FileT, SpecT]):
 
     def routes(self) -> Iterator[Route]:
         path = f"/{self.noun}s"
-        yield Route("GET", path, self.list, needs=Role.VIEWER)
+        yield Route("GET", path, self.list, needs=Role.VIEWER, place=Place.STORE)
         yield Route("POST", f"{path}/create", self.create, needs=Role.OPERATOR)
-        yield Route("GET", f"{path}/{{id}}", self.inspect, needs=Role.VIEWER)
+        yield Route("GET", f"{path}/{{id}}", self.inspect, needs=Role.VIEWER, place=Place.STORE)
         yield Route("DELETE", f"{path}/{{id}}", self.remove, needs=Role.OPERATOR)
         yield Route("POST", f"{path}/{{id}}/update", self.update, needs=Role.OPERATOR)
 

@@ -120,8 +120,8 @@ def info_view(
     }
 
 
-def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
-    """Render the `Swarm` section of `/info`; without a cluster, an inactive one."""
+def swarm_info_view(view: View, node_id: str, address: str, trouble: str) -> dict[str, Any]:
+    """Render the `Swarm` section of `/info`; without a cluster, an inactive one. `trouble`: why it takes no changes."""
     if not len(view.clusters):
         return absent_swarm_view("inactive")
     own = view.nodes.get(node_id)
@@ -131,7 +131,7 @@ def swarm_info_view(view: View, node_id: str, address: str) -> dict[str, Any]:
         "NodeAddr": own.status.addr if own is not None and own.status.addr else address,
         "LocalNodeState": "active",
         "ControlAvailable": True,
-        "Error": "",
+        "Error": trouble,
         "RemoteManagers": [_remote_manager(node) for node in managers],
         "Nodes": len(view.nodes),
         "Managers": len(managers),

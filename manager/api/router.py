@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ from manager.api.errors import EngineError, invalid
 
 MIN_API_VERSION = "1.24"
 MAX_API_VERSION = "1.51"
+
+
+class Place(enum.Enum):
+    """Which of several managers answers: the leader, any from its store when that is up to date, or any at once."""
+
+    LEADER = enum.auto()
+    STORE = enum.auto()
+    HERE = enum.auto()
+
 
 Handler: TypeAlias = Callable[[Context, Call], Awaitable[Reply]]
 
@@ -36,6 +46,7 @@ class Route:
     raw: bool = False
     needs: Role | None = None
     large: bool = False
+    place: Place = Place.LEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Match:
     raw: bool = False
     needs: Role | None = None
     large: bool = False
+    place: Place = Place.LEADER
 
 
 class Router:
@@ -76,7 +88,15 @@ class Router:
                 resource = _first_segment(path)
                 params = found.groupdict()
                 return Match(
-                    resource, route.pattern, route.handler, params, version, route.raw, route.needs, route.large
+                    resource,
+                    route.pattern,
+                    route.handler,
+                    params,
+                    version,
+                    route.raw,
+                    route.needs,
+                    route.large,
+                    route.place,
                 )
         raise EngineError(404, "page not found")
 

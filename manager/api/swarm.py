@@ -23,7 +23,7 @@ from manager.api.context import Context
 from manager.api.errors import EngineError, Unimplemented, invalid
 from manager.api.http.body import convert, normal, parse
 from manager.api.render import head, render
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.ca import tokens
 from manager.ca.keyring import new_unlock_key
 from manager.store.transaction import Transaction
@@ -164,7 +164,7 @@ async def unlock(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER),
+    Route("GET", "/swarm", inspect_swarm, needs=Role.VIEWER, place=Place.STORE),
     Route("POST", "/swarm/init", init_swarm, needs=Role.ADMIN),
     Route("POST", "/swarm/join", join_swarm, needs=Role.ADMIN),
     Route("POST", "/swarm/leave", leave_swarm, needs=Role.ADMIN),

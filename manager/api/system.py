@@ -15,7 +15,7 @@ from manager.api.engine.types import BuildRecord, Container, DiskUsage, EngineIn
 from manager.api.images.builder import builder_version, by_suitability
 from manager.api.images.names import Naming
 from manager.api.info import absent_swarm_view, info_view, swarm_info_view, version_view
-from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Route
+from manager.api.router import MAX_API_VERSION, MIN_API_VERSION, Place, Route
 
 DF_SECONDS = 10.0
 INFO_SECONDS = 1.0
@@ -47,14 +47,17 @@ async def version(context: Context, _: Call) -> Reply:
 
 async def info(context: Context, _: Call) -> Reply:
     """Add up what the engines say of themselves; of one that does not answer, a warning says so."""
-    found, reasons = await read_every(context, "GET", "/info", _info, seconds=INFO_SECONDS, asked_by_client=False)
+    asked = None if context.standing.leads else ()  # the leader has the workers' sessions
+    found, reasons = await read_every(
+        context, "GET", "/info", _info, seconds=INFO_SECONDS, asked_by_client=False, node_ids=asked
+    )
     view = context.store.view
     engines = [found[node.id] for node in by_suitability(context) if node.id in found]
     missing = [f"node {node_name(view, node_id)}: {reason}" for node_id, reason in sorted(reasons.items())]
     if context.keys.locked:
         swarm = absent_swarm_view("locked")
     else:
-        swarm = swarm_info_view(view, context.identity.node_id, context.identity.address)
+        swarm = swarm_info_view(view, context.identity.node_id, context.identity.address, context.standing.trouble)
     now = context.clock.now()
     return Answer(value=info_view(view, context.identity.version, context.host, swarm, now, engines, missing))
 
@@ -86,9 +89,9 @@ async def _usage(reply: EngineReply) -> tuple[int, dict[str, list[Any]]]:
 
 
 ROUTES = (
-    Route("GET", "/_ping", ping, needs=Role.VIEWER),
-    Route("HEAD", "/_ping", ping, needs=Role.VIEWER),
-    Route("GET", "/version", version, needs=Role.VIEWER),
-    Route("GET", "/info", info, needs=Role.VIEWER),
+    Route("GET", "/_ping", ping, needs=Role.VIEWER, place=Place.HERE),
+    Route("HEAD", "/_ping", ping, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/version", version, needs=Role.VIEWER, place=Place.HERE),
+    Route("GET", "/info", info, needs=Role.VIEWER, place=Place.HERE),
     Route("GET", "/system/df", disk_usage, needs=Role.VIEWER),
 )

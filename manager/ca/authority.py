@@ -21,6 +21,7 @@ from common.model import RootKey
 from common.tls import (
     BACKDATE_SECONDS,
     MANAGER_NAME,
+    ROLE_ETCD,
     ROLE_MANAGER,
     ROLE_WORKER,
     Identity,
@@ -226,18 +227,19 @@ def _subject(identity: Identity, cluster_id: str) -> x509.Name:
 
 def _usages(role: str) -> list[x509.ObjectIdentifier]:
     """Nodes are clients and servers: whose server each may be, its alternative name says."""
-    if role in (ROLE_MANAGER, ROLE_WORKER):
+    if role in (ROLE_MANAGER, ROLE_WORKER, ROLE_ETCD):
         return [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return [ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 def _alternatives(identity: Identity, names: Sequence[str]) -> list[x509.GeneralName]:
-    """Name what a certificate may serve as: a manager, or one worker to other workers, never both."""
+    """Name what a certificate may serve as: a manager, its etcd, or one worker to other workers, never two of these."""
     if identity.role == ROLE_WORKER:
         return [x509.DNSName(peer_name(identity.node_id))]
-    if identity.role != ROLE_MANAGER:
+    own = {ROLE_MANAGER: (MANAGER_NAME, "localhost", "127.0.0.1", "::1"), ROLE_ETCD: (ROLE_ETCD,)}.get(identity.role)
+    if own is None:
         return []
-    wanted = dict.fromkeys([MANAGER_NAME, "localhost", "127.0.0.1", "::1", *names])
+    wanted = dict.fromkeys([*own, *names])
     result: list[x509.GeneralName] = []
     for name in wanted:
         try:

@@ -32,7 +32,7 @@ def rotate(tokens: JoinTokens, role: Role, digest: str, rng: random.Random) -> J
 
 
 def check_worker_token(text: str, tokens: JoinTokens) -> None:
-    """Decide whether a token entitles to join as a worker. Both comparisons are always made, in constant time.
+    """Decide whether a token entitles to join as a worker.
 
     Raises:
         InvalidArgument: it is not a token.
@@ -40,19 +40,41 @@ def check_worker_token(text: str, tokens: JoinTokens) -> None:
         Unauthenticated: it is of another cluster, rotated, or mistyped.
 
     """
-    given = parse_token(text)
-    worker = given.same(parse_token(tokens.worker))
-    manager = given.same(parse_token(tokens.manager))
-    if worker:
-        return
-    if manager:
+    if _role_of(text, tokens, "worker") == "manager":
         raise FailedPrecondition(
             "this is the token for managers: 'swarm-worker join' needs the one "
             "that 'swarm-manager join-token worker' prints"
         )
+
+
+def check_manager_token(text: str, tokens: JoinTokens) -> None:
+    """Decide whether a token entitles to join as a manager.
+
+    Raises:
+        InvalidArgument: it is not a token.
+        FailedPrecondition: it is the worker token.
+        Unauthenticated: it is of another cluster, rotated, or mistyped.
+
+    """
+    if _role_of(text, tokens, "manager") == "worker":
+        raise FailedPrecondition(
+            "this is the token for workers: 'swarm-manager join' needs the one "
+            "that 'swarm-manager join-token manager' prints"
+        )
+
+
+def _role_of(text: str, tokens: JoinTokens, wanted: Role) -> Role:
+    """Return what a token entitles to be. Both comparisons are always made, in constant time."""
+    given = parse_token(text)
+    worker = given.same(parse_token(tokens.worker))
+    manager = given.same(parse_token(tokens.manager))
+    if worker:
+        return "worker"
+    if manager:
+        return "manager"
     if given.digest != parse_token(tokens.worker).digest:
         raise Unauthenticated("the join token belongs to another cluster")
     raise Unauthenticated(
         "the join token is not valid: it was rotated or mistyped; "
-        "'swarm-manager join-token worker' prints the current one"
+        f"'swarm-manager join-token {wanted}' prints the current one"
     )

@@ -7,10 +7,22 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from common.clock import Clock, sleep_until
-from common.tls import api_context, renewal_time, server_context
+from common.errors import SwarmError
+from common.tls import (
+    Identity,
+    api_context,
+    certificate_request,
+    client_context,
+    new_key,
+    renewal_time,
+    server_context,
+)
+from common.wire.manager_messages import ManagerRenew
+from common.wire.messages import RenewReply
 from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles
 from manager.config import ManagerConfig
@@ -18,6 +30,10 @@ from manager.store.store import Store
 
 # When a renewed certificate could not be stored: a fifth of its life is left, at least.
 RENEW_AGAIN_SECONDS = 600.0
+# When the leader could not be asked.
+ASK_AGAIN_SECONDS = 5.0
+
+Renew: TypeAlias = Callable[[ManagerRenew], Awaitable[RenewReply]]
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +41,8 @@ _log = logging.getLogger(__name__)
 class OwnCertificate:
     """The certificate in use. `files` returns where it is, as it is locked now.
 
-    `cluster` and `api` are the TLS contexts of the two ports, which have other clients.
+    `cluster` and `api` are the TLS contexts of the two ports, which have other clients; `dialling` is for other
+    managers.
     """
 
     def __init__(
@@ -36,6 +53,8 @@ class OwnCertificate:
         clock: Clock,
         rng: random.Random,
     ) -> None:
+        self._renew: Renew | None = None
+        self._stale = False
         self._present_files = files
         self._authority = authority
         self._config = config
@@ -43,25 +62,39 @@ class OwnCertificate:
         self._rng = rng
         self.cluster: ssl.SSLContext
         self.api: ssl.SSLContext
+        self.dialling: ssl.SSLContext
 
     @property
     def _files(self) -> ManagerFiles:
         return self._present_files()
 
+    def signed_by(self, renew: Renew) -> None:
+        """Have the leader sign it from now on: it is one of several managers'."""
+        self._renew = renew
+
     def open(self, store: Store) -> None:
-        """Make the contexts; before that the certificate anew, when it is not for all names that clients may use."""
-        if not self._files.covers(self._names()):
+        """Make the contexts; before that the certificate anew, when it is not for all names that clients may use.
+
+        Where the leader signs it, that is done as soon as there is one.
+        """
+        self._stale = not self._files.covers(self._names())
+        if self._stale and self._renew is None:
             self._issue(store)
+            self._stale = False
             _log.info("the certificate of manager %s now has its present names", self._config.node_id)
-        self.cluster, self.api = server_context(self._files.node), api_context(self._files.node)
+        files = self._files.node
+        self.cluster, self.api, self.dialling = server_context(files), api_context(files), client_context(files)
 
     async def keep_valid(self, store: Store) -> None:
         """Renew the certificate before it expires, until cancelled; whoever connects from then on is shown the new."""
         while True:
-            due = renewal_time(self._files.node.identity(), self._rng)
-            await sleep_until(due, self._clock)
+            if not self._stale:
+                await sleep_until(renewal_time(self.identity(), self._rng), self._clock)
             try:
-                self._issue(store)
+                if self._renew is None:
+                    self._issue(store)
+                else:
+                    await self._ask(self._renew)
             except OSError as error:
                 _log.error(
                     "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
@@ -69,13 +102,22 @@ class OwnCertificate:
                 )
                 await asyncio.sleep(RENEW_AGAIN_SECONDS)
                 continue
-            for context in (self.cluster, self.api):
+            except SwarmError as error:
+                _log.warning("this manager's certificate is not renewed yet: %s", error.message)
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+                continue
+            self._stale = False
+            for context in (self.cluster, self.api, self.dialling):
                 self._files.node.show_in(context)
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
+    def identity(self) -> Identity:
+        """Return whose certificate it is, and for how long it is valid."""
+        return self._files.node.identity()
+
     def ends(self) -> float:
         """Return when the certificate ends, in Unix seconds."""
-        return self._files.node.identity().not_after
+        return self.identity().not_after
 
     def _names(self) -> tuple[str, ...]:
         return self._config.certificate_names(socket.gethostname())
@@ -83,3 +125,9 @@ class OwnCertificate:
     def _issue(self, store: Store) -> None:
         lifetime = store.view.cluster.spec.ca_config.node_cert_expiry
         self._files.issue_own(self._authority, self._config.node_id, self._names(), lifetime, self._clock)
+
+    async def _ask(self, renew: Renew) -> None:
+        """Have the leader sign a certificate for a fresh key, and store both."""
+        key = new_key()
+        reply = await renew(ManagerRenew(csr=certificate_request(key), names=self._names()))
+        self._files.node.write(reply.certificate, key, reply.root_certificate)

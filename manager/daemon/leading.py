@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from common.aio.steady import keep_going
 from common.clock import Clock
+from common.wire.manager_messages import WireEpoch
 from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.domain.refusals import Refusals
 from manager.loops.allocation import allocation_rule
 from manager.loops.attachments import attachment_rule
@@ -28,14 +30,14 @@ from manager.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What outlives every leadership. `managers` tells where workers find managers now (`host:port`)."""
+    """What outlives every leadership."""
 
     store: Store
     authority: Authority
     clock: Clock
     rng: random.Random
     node_id: str
-    managers: Callable[[], tuple[str, ...]]
+    managers: KnownManagers
     measurements: Measurements
     refusals: Refusals
     instruments: Instruments
@@ -49,8 +51,11 @@ class Leading:
         self.dispatcher: Dispatcher | None = None
 
     @contextlib.asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
-        """Lead while the context lasts. A bug that ends a part which all depends on ends the context."""
+    async def begin(self, epoch: WireEpoch = (0, 0)) -> AsyncIterator[None]:
+        """Lead while the context lasts, as the leader of an epoch.
+
+        A bug that ends a part which all depends on ends the context.
+        """
         ground = self._ground
         dispatcher = Dispatcher(
             ground.store,
@@ -61,6 +66,7 @@ class Leading:
             managers=ground.managers,
             measurements=ground.measurements,
             refusals=ground.refusals,
+            epoch=epoch,
         )
         async with running(*self._loops(), dispatcher.run()):
             self.dispatcher = dispatcher
@@ -68,6 +74,7 @@ class Leading:
                 yield
             finally:
                 self.dispatcher = None
+                dispatcher.end()
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
         store, clock, rng, watch = self._ground.store, self._ground.clock, self._ground.rng, self._ground.instruments

@@ -28,10 +28,12 @@ from common.wire.admission import SIZES
 from common.wire.channel import Channel, PeerInfo, open_raw
 from common.wire.handshake import OtherProtocol, identity_of
 from common.wire.image_messages import RelayHello
+from common.wire.manager_messages import WireEpoch
 from common.wire.membership_messages import GoodbyeAck, Unfit, Withdraw
 from common.wire.messages import (
-    PROTOCOL_VERSION,
+    OLDEST_PROTOCOL,
     Hello,
+    JoinReply,
     JoinRequest,
     LeaveAck,
     StreamHello,
@@ -45,10 +47,11 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.liveness import Liveness, Losses
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.membership import Membership, member
 from manager.dispatch.nodes import Described, Down, Left, Ready, Withdrawn, apply_node_writes, apply_reports
 from manager.dispatch.quota import KeptOut, Offence, Quota
-from manager.dispatch.reception import WorkersOpening
+from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.domain.refusals import Refusals
@@ -74,9 +77,9 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Serves the workers of a cluster.
 
-    `manager_id` is this manager's own node, `managers` tells the addresses (`host:port`) that workers are to use now,
-    `rng` is the source of ids: `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`
-    and `refusals` are there before and after it.
+    `manager_id` is this manager's own node, `managers` are those that workers are to use, `rng` is the source of ids:
+    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements` and `refusals` are there
+    before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
     """
 
     def __init__(
@@ -87,16 +90,20 @@ class Dispatcher:
         rng: random.Random,
         *,
         manager_id: str,
-        managers: Callable[[], tuple[str, ...]],
+        managers: KnownManagers,
         measurements: Measurements | None = None,
         refusals: Refusals | None = None,
+        epoch: WireEpoch = (0, 0),
     ) -> None:
         self._store = store
         self._clock = clock
         self._rng = rng
+        self._over = asyncio.Event()
+        self._manager_id = manager_id
         self._managers = managers
-        self._door = Door(store.view, clock, managers, refusals)
-        self._membership = Membership(store, authority, clock, rng, manager_id, self._door)
+        self._epoch = epoch
+        self._door = Door(store.view, clock, lambda: managers.addresses, refusals)
+        self._membership = Membership(store, authority, clock, rng, self._door)
         self._sessions: dict[str, Session] = {}
         self._quotas: dict[str, Quota] = {}
         self._doubt_ends: float | None = None
@@ -115,6 +122,7 @@ class Dispatcher:
             images=self.images,
             measurements=self.measurements,
             barrier=Barrier(self._sessions),
+            managers=managers,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
         self._to_reconsider = asyncio.Event()
@@ -139,6 +147,7 @@ class Dispatcher:
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._losses.run(), name="dispatch-losses")
+            group.create_task(self._tell_managers(), name="dispatch-managers")
             group.create_task(keep_going("the second look", self._reconsider), name="dispatch-second-look")
 
     # --- what the API uses --------------------------------------------------------------------------------------------
@@ -179,6 +188,25 @@ class Dispatcher:
             SwarmError: why it ended.
 
         """
+        work = asyncio.ensure_future(self._serve(channel, opening, request_id, settle))
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise Unavailable("this manager does not lead the cluster any more")
+            await work
+        finally:
+            for each in (work, over):
+                each.cancel()
+            await asyncio.gather(work, over, return_exceptions=True)
+
+    def end(self) -> None:
+        """End all connections that are served: another manager leads, or none."""
+        self._over.set()
+
+    async def _serve(
+        self, channel: Channel, opening: WorkersOpening, request_id: int, settle: Callable[[], None]
+    ) -> None:
         if isinstance(opening, StreamHello | RelayHello):
             await self._open(channel, opening, settle)
         elif isinstance(opening, Hello):
@@ -203,7 +231,8 @@ class Dispatcher:
             case Unfit():
                 await self._note_unfit(channel, opening, request_id)
             case JoinRequest():
-                await self._join(channel, opening, request_id)
+                at = self._manager_id if is_same_host(channel.peer) else ""
+                await channel.send(await self.join(opening, channel.peer.remote_address, at), request_id)
 
     async def note_refusal(self, peer: PeerInfo, error: OtherProtocol) -> None:
         """Let the record of a node say why it gets no session."""
@@ -211,12 +240,18 @@ class Dispatcher:
             with contextlib.suppress(SwarmError):  # no member of this cluster; or the store takes nothing just now
                 await self._losses.refused(member(self._store.view, peer.identity), error.message)
 
-    async def _join(self, channel: Channel, opening: JoinRequest, request_id: int) -> None:
-        joined = await self._membership.join(opening, channel.peer, self._managers())
-        _log.info("node %s (%s) joined from %s", joined.node_id, opening.hostname, channel.peer.remote_address)
+    async def join(self, request: JoinRequest, source: str, at: str) -> JoinReply:
+        """Have a host join that dialled from `source`; `at` is the node of the manager whose host it is, if any.
+
+        Raises:
+            SwarmError: it may not, or says of itself what does not hold.
+
+        """
+        joined = await self._membership.join(request, source, at, self._managers.addresses)
+        _log.info("node %s (%s) joined from %s", joined.node_id, request.hostname, source)
         now = asyncio.get_running_loop().time()
         self._liveness.watch(joined.node_id, lambda: now, JOIN_GRACE)
-        await channel.send(joined, request_id)
+        return joined
 
     async def _take_back(self, channel: Channel, identity: Identity, request_id: int) -> None:
         """Forget a node whose join failed on its host. One that has been a node for a while leaves; its row stays."""
@@ -265,14 +300,16 @@ class Dispatcher:
         channel.expect(SIZES)
         heartbeat = self._heartbeat()
         grace = GRACE_PERIODS * heartbeat
-        session = Session(new_id(self._rng), identity, channel, self._parts, quota, grace=grace)
+        session = Session(
+            new_id(self._rng), identity, channel, self._parts, quota, grace=grace, protocol=hello.protocol
+        )
         self._enter(session)
         try:
             said = self._door.hello(hello, node, channel.peer.remote_address)
             session.called(hello.description.hostname)
             ready = Ready(node.id, said.description, said.advertise_addr, identity.serial, said.image_port)
             await self._parts.nodes.submit(ready)
-            await channel.send(self._welcome(session, heartbeat), request_id)
+            await channel.send(self._welcome(session, hello.protocol, heartbeat), request_id)
             settle()
             await session.run()
         except Offence as offence:
@@ -289,13 +326,14 @@ class Dispatcher:
             with contextlib.suppress(Unavailable):
                 await self._losses.refused(node, why)
 
-    def _welcome(self, session: Session, heartbeat: float) -> Welcome:
+    def _welcome(self, session: Session, protocol: int, heartbeat: float) -> Welcome:
         return Welcome(
-            protocol=PROTOCOL_VERSION,
+            protocol=protocol,
             session_id=session.session_id,
             node_id=session.node_id,
             heartbeat=heartbeat,
-            managers=self._managers(),
+            managers=self._managers.addresses,
+            epoch=self._epoch if protocol > OLDEST_PROTOCOL else (0, 0),
         )
 
     def _enter(self, session: Session) -> None:
@@ -374,6 +412,13 @@ class Dispatcher:
             self._losses.forget(change.current.id)
             self._door.forget(change.current.id)
             self._end_removed()
+
+    async def _tell_managers(self) -> None:
+        """Let workers know where managers are, whenever that changes."""
+        while True:
+            await self._managers.moved()
+            for session in self._sessions.values():
+                session.managers_moved()
 
     async def _reconsider(self) -> None:
         """Believe what was not believed, when a node that had it has it no more."""

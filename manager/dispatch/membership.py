@@ -13,7 +13,6 @@ from common.errors import PermissionDenied, ResourceExhausted
 from common.ids import new_id
 from common.model.node import ANY_CERTIFICATE, Joining, Node, NodeDescription, NodeSpec, NodeStatus
 from common.tls import ROLE_WORKER, Identity
-from common.wire.channel import PeerInfo
 from common.wire.handshake import clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
@@ -35,23 +34,22 @@ _log = logging.getLogger(__name__)
 
 
 class Membership:
-    """Makes nodes of those who have the token. `manager_id` is this manager's own node."""
+    """Makes nodes of those who have the token."""
 
-    def __init__(
-        self, store: Store, authority: Authority, clock: Clock, rng: random.Random, manager_id: str, door: Door
-    ) -> None:
+    def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, door: Door) -> None:
         self._door = door
         self._store = store
         self._authority = authority
         self._clock = clock
         self._rng = rng
-        self._manager_id = manager_id
         self._wrong = RateLimit(WRONG_JOINS)
         self._joins_of_address = RateLimit(JOINS_OF_ADDRESS)
         self._joins = TokenBucket(JOINS, clock.now())
 
-    async def join(self, request: JoinRequest, peer: PeerInfo, managers: tuple[str, ...]) -> JoinReply:
-        """Make a node, or give this manager's own node its worker, and sign the certificate.
+    async def join(self, request: JoinRequest, source: str, at: str, managers: tuple[str, ...]) -> JoinReply:
+        """Make a node, or give a manager's own node its worker, and sign the certificate.
+
+        The host dialled from the address `source`; `at` is the node of the manager whose host it is, empty: of none.
 
         Raises:
             ResourceExhausted: too many wrong attempts from this address, or too many nodes made.
@@ -59,21 +57,20 @@ class Membership:
 
         """
         now = self._clock.now()
-        if not self._wrong.allow(peer.remote_address, now):
+        if not self._wrong.allow(source, now):
             raise ResourceExhausted(
-                f"too many attempts to join from {peer.remote_address}: "
-                f"try again in {1 / WRONG_JOINS.per_second:g} seconds"
+                f"too many attempts to join from {source}: try again in {1 / WRONG_JOINS.per_second:g} seconds"
             )
         check_worker_token(request.token, self._store.view.cluster.join_tokens)
-        self._wrong.refund(peer.remote_address)
-        said = self._door.join(request, peer.remote_address)
+        self._wrong.refund(source)
+        said = self._door.join(request, source)
         skew = clock_skew_error(said.clock, now)
         if skew is not None:
             raise skew
         key_of_request(said.csr)  # a bad request is refused before it has left a trace
-        self._count_join(peer.remote_address, now)
+        self._count_join(source, now)
         serial = new_serial()
-        node = await self._store.update(lambda tx: self._enter(tx, said, peer, serial))
+        node = await self._store.update(lambda tx: self._enter(tx, said, at, serial))
         warnings = tuple(hostnames.warnings(self._store.view, node, said.hostname))
         for sentence in warnings:
             _log.warning("%s", sentence)
@@ -126,13 +123,13 @@ class Membership:
         lifetime = self._store.view.cluster.spec.ca_config.node_cert_expiry
         return self._authority.issue(csr, identity, lifetime, self._clock.now())
 
-    def _enter(self, tx: Transaction, request: JoinRequest, peer: PeerInfo, serial: str) -> Node:
+    def _enter(self, tx: Transaction, request: JoinRequest, at: str, serial: str) -> Node:
         """Choose the node's row and write it. A host that joins again gets a new row, as with Docker.
 
-        On the manager's own host, where the row of a join that no session followed stays, its engine's newest counts.
+        On a manager's own host, where the row of a join that no session followed stays, its engine's newest counts.
         """
-        own = tx.nodes.get(self._manager_id)
-        if own is not None and _same_host(peer) and _awaits(own, request):
+        own = tx.nodes.get(at)
+        if own is not None and own.manager_status is not None and _awaits(own, request):
             node = _with_worker(own, request, serial)
         else:
             message = "joined; its first session has not begun"
@@ -178,11 +175,6 @@ def _too_many_joins(what: str, rate: Rate) -> ResourceExhausted:
         "adding so many hosts, the token has leaked: change it with 'swarm-manager join-token --rotate worker', and "
         "remove the nodes that are not yours"
     )
-
-
-def _same_host(peer: PeerInfo) -> bool:
-    """Whether the peer's address is one of this host: a connection to oneself has the same address at both ends."""
-    return bool(peer.remote_address) and peer.remote_address == peer.local_address
 
 
 def _awaits(own: Node, request: JoinRequest) -> bool:

@@ -12,13 +12,23 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from common.clock import Clock
-from common.errors import ProtocolError, SwarmError, Unavailable
+from common.errors import FailedPrecondition, ProtocolError, SwarmError, Unavailable
 from common.wire.admission import Admission
 from common.wire.channel import Channel, ChannelClosed, PeerInfo
-from common.wire.handshake import Opening, OtherProtocol, admit, refusal
+from common.wire.handshake import LedElsewhere, Opening, OtherProtocol, admit, refusal
 from common.wire.image_messages import RelayHello
+from common.wire.manager_messages import Elsewhere, Forwarded, Link, ManagerJoin
 from common.wire.membership_messages import Unfit, Withdraw
-from common.wire.messages import Hello, JoinRequest, RootReply, RootRequest, StreamHello
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Hello,
+    JoinRequest,
+    Refused,
+    RootReply,
+    RootRequest,
+    StreamHello,
+)
 from manager.ca.authority import Authority
 from manager.dispatch.quota import Visitors
 
@@ -47,13 +57,35 @@ class Lead(Protocol):
         """Let the record of a node say why it gets no session."""
 
 
-class Reception:
-    """Takes connections: `handle` is the handler of each. `lead` returns what serves workers, None: nothing here."""
+class Fellows(Protocol):
+    """The other managers, where there are any."""
 
-    def __init__(self, authority: Authority, clock: Clock, lead: Callable[[], Lead | None]) -> None:
+    def elsewhere(self) -> Elsewhere | None:
+        """Say who leads; None: this manager does."""
+
+    async def link(self, channel: Channel, opening: Link, request_id: int, settle: Callable[[], None]) -> None:
+        """Serve another manager's link to its end; errors as `Lead.serve`."""
+
+    async def take_request(self, channel: Channel, opening: Forwarded, settle: Callable[[], None]) -> None:
+        """Take a connection that carries a client's request; errors as `Lead.serve`."""
+
+    async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
+        """Have a host join that dialled from the address `source`, or is this one; errors as `Lead.serve`."""
+
+
+class Reception:
+    """Takes connections: `handle` is the handler of each. `lead` returns what serves workers, None: nothing here.
+
+    `fellows` are the other managers; without them there is one, for good.
+    """
+
+    def __init__(
+        self, authority: Authority, clock: Clock, lead: Callable[[], Lead | None], fellows: Fellows | None = None
+    ) -> None:
         self._authority = authority
         self._clock = clock
         self._lead = lead
+        self._fellows = fellows
         self.admission = Admission()
         self._visitors = Visitors(self.admission)
 
@@ -96,8 +128,58 @@ class Reception:
                 reply = RootReply(root_certificate=self._authority.root_certificate, clock=self._clock.now())
                 await channel.send(reply, request_id)
                 settle()
+            case Link() | Forwarded() | ManagerJoin():
+                await self._serve_manager(channel, opening, request_id, settle)
             case _:
-                lead = self._lead()
-                if lead is None:
-                    raise Unavailable("this manager is starting or stopping: try again")
-                await lead.serve(channel, opening, request_id, settle)
+                await self._serve_worker(channel, opening, request_id, settle)
+
+    async def _serve_manager(
+        self, channel: Channel, opening: Link | Forwarded | ManagerJoin, request_id: int, settle: Callable[[], None]
+    ) -> None:
+        fellows = self._fellows
+        if fellows is None:
+            raise FailedPrecondition(
+                "this cluster has one manager, whose store is a file: 'swarm-manager convert --to etcd' on its host "
+                "makes room for others"
+            )
+        match opening:
+            case Link():
+                await fellows.link(channel, opening, request_id, settle)
+            case Forwarded():
+                await fellows.take_request(channel, opening, settle)
+            case ManagerJoin():
+                await self._join(fellows, channel, opening, request_id)
+                settle()
+
+    async def _serve_worker(
+        self, channel: Channel, opening: WorkersOpening, request_id: int, settle: Callable[[], None]
+    ) -> None:
+        lead = self._lead()
+        if lead is not None:
+            await lead.serve(channel, opening, request_id, settle)
+            return
+        if self._fellows is None:
+            raise Unavailable("this manager is starting or stopping: try again")
+        if isinstance(opening, JoinRequest):
+            await self._join(self._fellows, channel, opening, request_id)
+        else:
+            await channel.send(self._refer(self._fellows, opening), request_id)
+        settle()
+
+    @staticmethod
+    async def _join(fellows: Fellows, channel: Channel, opening: JoinRequest | ManagerJoin, request_id: int) -> None:
+        peer = channel.peer
+        await channel.send(await fellows.join(opening, peer.remote_address, same_host=is_same_host(peer)), request_id)
+
+    @staticmethod
+    def _refer(fellows: Fellows, opening: WorkersOpening) -> Elsewhere | Refused:
+        """Say who leads, to a worker of the release before in words: it tries the next manager then."""
+        told = fellows.elsewhere() or Elsewhere()
+        if isinstance(opening, Hello) and opening.protocol < PROTOCOL_VERSION:
+            return refusal(LedElsewhere(told))
+        return told
+
+
+def is_same_host(peer: PeerInfo) -> bool:
+    """Whether the peer's address is one of this host: a connection to oneself has the same address at both ends."""
+    return bool(peer.remote_address) and peer.remote_address == peer.local_address

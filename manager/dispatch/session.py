@@ -26,8 +26,10 @@ from common.wire.image_messages import (
     Spared,
     SpareImages,
 )
+from common.wire.manager_messages import Managers
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck
 from common.wire.messages import (
+    OLDEST_PROTOCOL,
     AnyMessage,
     Assignments,
     AttachmentReport,
@@ -54,6 +56,7 @@ from manager.dispatch.directory import Directory
 from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite
 from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
@@ -90,10 +93,13 @@ class SessionParts:
     images: ImageBroker
     measurements: Measurements
     barrier: Barrier
+    managers: KnownManagers
 
 
 class Session:
     """The messages of one node's connection, after its Welcome. `grace`: seconds of silence after which it is lost.
+
+    `protocol` is what both speak.
 
     It is `over` when the node is not waited for any more, and `away` when its agent has said that it comes back.
     """
@@ -107,7 +113,9 @@ class Session:
         quota: Quota,
         *,
         grace: float,
+        protocol: int,
     ) -> None:
+        self._managers = parts.managers.addresses if protocol > OLDEST_PROTOCOL else None
         self.session_id = session_id
         self.identity = identity
         self.channel = channel
@@ -172,6 +180,11 @@ class Session:
         """End the session from this side: `run` raises `error`."""
         self._ended_by = error
         self._stale.set()
+
+    def managers_moved(self) -> None:
+        """Hear that managers are not any more where the worker was told."""
+        if self._managers is not None:
+            self._stale.set()
 
     @property
     def behind(self) -> bool:
@@ -389,6 +402,7 @@ class Session:
                 await self._send_credentials(message)
                 await self.channel.send(message)
             await self._send_measured()
+            await self._send_managers()
             await asyncio.sleep(GATHER_SECONDS)
 
     def _follow_up(self) -> None:
@@ -403,6 +417,13 @@ class Session:
         if measured != self._measured:
             self._measured = measured
             await self.channel.send(measured)
+
+    async def _send_managers(self) -> None:
+        """Say where managers are, when that is not what was said last, to workers that know the message."""
+        present = self._parts.managers.addresses
+        if self._managers is not None and self._managers is not present:
+            self._managers = present
+            await self.channel.send(Managers(managers=present))
 
     async def _send_credentials(self, message: Assignments) -> None:
         services = (task.service_id for task in message.tasks)

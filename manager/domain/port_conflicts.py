@@ -57,7 +57,8 @@ def _own_use(view: View, port: PortConfig) -> str:
         return "the tunnels between its nodes end there" if tunnels else ""
     if port.protocol != "tcp":
         return ""
-    managers = (node.manager_status.addr for node in view.nodes if node.manager_status is not None)
+    found = [(node.manager_status.addr, node.etcd_addr) for node in view.nodes if node.manager_status is not None]
+    managers = filter(None, (each for pair in found for each in pair))
     if any(addr.rpartition(":")[2] == str(port.published_port) for addr in managers):
         return "its manager listens there"
     serves = any(node.agent and node.image_port == port.published_port for node in view.nodes)

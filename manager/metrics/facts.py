@@ -71,9 +71,8 @@ class Facts:
     cluster_id: str
 
 
-def gather(counters: Counters, view: View, node_id: str, version: str) -> Facts:
-    """Take the facts; `node_id` is this manager's own node."""
-    own = view.nodes.get(node_id)
+def gather(counters: Counters, view: View, version: str, *, leads: bool) -> Facts:
+    """Take the facts; `leads`: whether this manager does."""
     cluster = next(iter(view.clusters), None)
     services = tuple(
         _service(tally, tally.service.name)
@@ -90,7 +89,7 @@ def gather(counters: Counters, view: View, node_id: str, version: str) -> Facts:
             "secrets": len(view.secrets),
             "configs": len(view.configs),
         },
-        leads=own is not None and own.manager_status is not None and own.manager_status.leader,
+        leads=leads,
         version=version,
         cluster_id=cluster.id if cluster is not None else "",
     )

@@ -19,6 +19,7 @@ from common.wire.messages import PROTOCOL_VERSION, AnyMessage, Hello, Welcome
 from manager.ca.authority import Authority, create_root
 from manager.ca.tokens import new_tokens
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backend import Backend
 from manager.store.backends.memory import MemoryBackend
@@ -77,7 +78,12 @@ class Manager:
         self.authority = Authority(create_root(CLUSTER, self.clock.now()))
         self.store = Store(backend or MemoryBackend(), self.clock)
         self.dispatcher = Dispatcher(
-            self.store, self.authority, self.clock, self.rng, manager_id="m1", managers=lambda: ("10.0.0.1:2377",)
+            self.store,
+            self.authority,
+            self.clock,
+            self.rng,
+            manager_id="m1",
+            managers=KnownManagers(self.store, "10.0.0.1:2377"),
         )
         self.reception = Reception(self.authority, self.clock, lambda: self.dispatcher)
         self._connections: set[asyncio.Task[None]] = set()

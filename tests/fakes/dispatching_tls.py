@@ -9,6 +9,7 @@ from common.clock import SystemClock
 from common.model import Cluster, Node
 from common.wire.server import Server, serve
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
@@ -22,7 +23,9 @@ async def served_dispatcher(pki: Pki) -> AsyncIterator[tuple[Dispatcher, Server]
     async with Store(MemoryBackend(), clock) as store:
         nodes = [Node(id=name, agent=True, certificate_serials=("7",)) for name in ("n1", "n2")]
         await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), *nodes)])
-        dispatcher = Dispatcher(store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=tuple)
+        dispatcher = Dispatcher(
+            store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=KnownManagers(store, "")
+        )
         background = asyncio.create_task(dispatcher.run())
         try:
             async with await serve(

@@ -20,6 +20,7 @@ from common.model.service import GenericResource
 from common.wire.memory import MemoryChannel, memory_channel_pair
 from manager.ca.authority import Authority
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.loops.allocation import allocation_rule
 from manager.loops.autoscaling import Autoscaling
@@ -73,7 +74,7 @@ class Manager:
                 self._clock,
                 random.Random(f"{self._seed}/dispatch"),
                 manager_id="manager",
-                managers=lambda: ("manager:2377",),
+                managers=KnownManagers(self.store, "manager:2377"),
             )
             try:
                 async with asyncio.TaskGroup() as group:

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from common.aio.steady import Backoff
 from common.clock import Clock
-from common.errors import PermissionDenied, SwarmError, Unavailable, leaves
+from common.errors import SwarmError, Unavailable, leaves
 from common.wire.channel import Channel
-from common.wire.handshake import error_of_refusal
+from common.wire.handshake import LedElsewhere, error_of_refusal
 from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSources, SeekImage, Spared
+from common.wire.manager_messages import Managers, WireEpoch
 from common.wire.membership_messages import AllApplied, Applied, Goodbye, GoodbyeAck
 from common.wire.messages import (
     AnyMessage,
@@ -38,6 +39,7 @@ from common.wire.usage_messages import Measure, Usage
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
 from worker.link.pace import Pace
+from worker.link.race import NoWelcome, first_welcome
 from worker.link.reporter import Reporter
 from worker.link.requests import Requests
 
@@ -56,7 +58,10 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """Keeps the worker connected; `run` until cancelled. `news` is set when a session begins or ends."""
+    """Keeps the worker connected; `run` until cancelled. `news` is set when a session begins or ends.
+
+    `epoch` is the latest leadership that has welcomed this worker, `told` where managers are by the last that said so.
+    """
 
     def __init__(
         self,
@@ -71,7 +76,10 @@ class Session:
         clock: Clock,
         rng: random.Random,
         news: asyncio.Event,
+        epoch: WireEpoch = (0, 0),
     ) -> None:
+        self.epoch = epoch
+        self.told: tuple[str, ...] = ()
         self._dialler = dialler
         self._agent = agent
         self._reporter = reporter
@@ -96,12 +104,10 @@ class Session:
     async def run(self) -> None:
         """Connect, serve, and connect again, for ever."""
         while True:
-            for address in self._shuffled():
-                await self._until_fit()
-                if self._parting.is_set():
-                    await asyncio.Event().wait()  # the end of this process
-                await self._attempt(address)
-            await asyncio.sleep(self._backoff.next())
+            await self._until_fit()
+            if self._parting.is_set():
+                await asyncio.Event().wait()  # the end of this process
+            await self._attempt()
 
     async def _until_fit(self) -> None:
         """Wait until this host can run tasks; if it cannot, let one manager know why."""
@@ -167,21 +173,39 @@ class Session:
         self._rng.shuffle(addresses)
         return sorted(addresses, key=lambda address: address != self._address)
 
-    async def _attempt(self, address: str) -> None:
+    async def _attempt(self) -> None:
+        """Have a session, from its beginning to its end and a pause; or a pause."""
+        hello = self._agent.hello()
         try:
-            channel, welcome = await self._dialler.session(address, self._agent.hello())
-        except PermissionDenied as error:
-            _log.error("%s: %s", address, error.message)
-            self._note_refusal(error.message)
-            await self._agent.removed(error.message)
-            await asyncio.sleep(REMOVED_RETRY_SECONDS)
+            found = await first_welcome(
+                self._shuffled(), lambda address: self._dialler.session(address, hello), self.epoch
+            )
+        except NoWelcome as none:
+            await self._pause_unwelcome(none)
             return
-        except SwarmError as error:
+        self._address = found.address
+        self.epoch = found.welcome.epoch
+        self._learn(found.welcome.managers)
+        _log.info("session with %s", found.address)
+        await self._keep(found.channel, found.welcome)
+        await asyncio.sleep(self._backoff.next())
+
+    async def _pause_unwelcome(self, none: NoWelcome) -> None:
+        for address, error in none.errors.items():
             _log.warning("no session with %s: %s", address, error.message)
-            self._note_refusal(error.message)
-            return
-        self._address = address
-        _log.info("session with %s", address)
+            if isinstance(error, LedElsewhere):
+                self._learn(error.told.managers)
+        removal = none.removal
+        self._note_refusal(removal.message if removal is not None else next(iter(none.errors.values())).message)
+        if removal is not None:
+            await self._agent.removed(removal.message)
+            await asyncio.sleep(REMOVED_RETRY_SECONDS)
+        elif none.between_leaders:  # there is one within seconds
+            await asyncio.sleep(self._rng.uniform(RETRY_FIRST, 2 * RETRY_FIRST))
+        else:
+            await asyncio.sleep(self._backoff.next())
+
+    async def _keep(self, channel: Channel, welcome: Welcome) -> None:
         try:
             await self._serve(channel, welcome)
         finally:
@@ -194,7 +218,7 @@ class Session:
 
     async def _serve(self, channel: Channel, welcome: Welcome) -> None:
         self._turn(channel)
-        self._agent.welcomed(welcome)
+        self._agent.welcomed()
         self._backoff.reset()
         try:
             async with asyncio.TaskGroup() as group:
@@ -218,6 +242,12 @@ class Session:
         self.refused = ""
         self._news.set()
 
+    def _learn(self, managers: tuple[str, ...]) -> None:
+        """Hear where managers are."""
+        if managers and managers != self.told:
+            self.told = managers
+            self._news.set()
+
     def _note_refusal(self, why: str) -> None:
         if why != self.refused:
             self.refused = why
@@ -237,7 +267,7 @@ class Session:
                     await self._pace.send(channel, Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth() | Measure() | RenewReply():
+            case RegistryAuth() | Measure() | RenewReply() | Managers():
                 self._tell(message)
             case OpenStream():
                 self._open(group, message)
@@ -271,8 +301,10 @@ class Session:
             case BringImage():
                 _beside(group, self._bring, channel, number, message)
 
-    def _tell(self, message: RegistryAuth | Measure | RenewReply) -> None:
+    def _tell(self, message: RegistryAuth | Measure | RenewReply | Managers) -> None:
         match message:
+            case Managers():
+                self._learn(message.managers)
             case Measure():
                 self._agent.measure(message)
             case RegistryAuth():
@@ -395,7 +427,7 @@ class Agent(Protocol):
 
     def hello(self) -> Hello: ...
 
-    def welcomed(self, welcome: Welcome) -> None: ...
+    def welcomed(self) -> None: ...
 
     async def assigned(self, message: Assignments) -> bool:
         """Take assignments; False when they do not follow on those that are here."""

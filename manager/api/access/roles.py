@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from common.errors import PermissionDenied
 from common.model.client import ROLES_BY_LABEL, Role
+from common.wire.manager_messages import CallerRecord
 from manager.api.errors import EngineError, invalid
 from manager.ca.clients import check_client
 from manager.store.view import View
@@ -45,6 +46,33 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
+
+
+def caller_record(caller: Caller) -> CallerRecord:
+    """Write down a caller for the leader, to which its request is passed on."""
+    role = caller.role.label if caller.role is not None else ""
+    return CallerRecord(
+        name=caller.name,
+        origin=caller.origin,
+        role=role,
+        unit=caller.unit,
+        serial=caller.serial,
+        uid=caller.uid,
+        pid=caller.pid,
+    )
+
+
+def caller_given(record: CallerRecord) -> Caller:
+    """Read a caller that another manager states; a role that is not one is none."""
+    return Caller(
+        record.name,
+        record.origin,
+        ROLES_BY_LABEL.get(record.role),
+        unit=record.unit,
+        serial=record.serial,
+        uid=record.uid,
+        pid=record.pid,
+    )
 
 
 # A call that nobody vouches for may do nothing.

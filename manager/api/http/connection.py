@@ -49,12 +49,13 @@ class Limits:
 class Connection(RequestHandler):
     """One client's connection; it is closed when the head of a request does not arrive in time.
 
-    `caller` is who is at its other end. The connection does not outlive the client's certificate.
+    `caller` is who is at its other end; `given`: whose requests another manager passes on over it. The connection does
+    not outlive the client's certificate.
     """
 
-    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller")
+    __slots__ = ("_deadline", "_expiry", "_limits", "_refusal", "_server", "caller", "forwarded")
 
-    def __init__(self, server: LimitedServer, limits: Limits) -> None:
+    def __init__(self, server: LimitedServer, limits: Limits, given: Caller | None = None) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -71,7 +72,8 @@ class Connection(RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._refusal = ""
-        self.caller = NOBODY
+        self.caller = given or NOBODY
+        self.forwarded = given is not None
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log what aiohttp found wrong; that a client sent no HTTP is its own business."""
@@ -82,7 +84,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.caller, ends = caller_of(transport)
+        ends = 0.0
+        if not self.forwarded:
+            self.caller, ends = caller_of(transport)
         if ends:
             self._expiry = asyncio.get_running_loop().call_later(max(0.0, ends - self._server.clock.now()), self.end)
         self._refusal = self._server.enter(self.caller)
@@ -161,3 +165,7 @@ class LimitedServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         return Connection(self, self._limits)
+
+    def passing_on(self, caller: Caller) -> RequestHandler:
+        """Make the protocol of a connection on which another manager passes on a caller's requests."""
+        return Connection(self, self._limits, caller)

@@ -8,8 +8,9 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from multidict import CIMultiDictProxy
 
 from common.errors import InvalidArgument, Unavailable
 from manager.api.access.revocation import end_revoked
-from manager.api.access.roles import NOBODY
+from manager.api.access.roles import NOBODY, Caller
 from manager.api.call import Answer, Call, Relay, Stream
 from manager.api.errors import EngineError, invalid
 from manager.api.front import Served
@@ -61,6 +62,8 @@ class Shell:
         protocol = request.protocol
         call = Call(
             caller=protocol.caller if isinstance(protocol, Connection) else NOBODY,
+            target=request.raw_path,
+            forwarded=isinstance(protocol, Connection) and protocol.forwarded,
             method=request.method,
             path=request.path,
             query={name: request.query[name] for name in request.query},
@@ -70,8 +73,9 @@ class Shell:
         )
         try:
             limit = self._limits.large_body_bytes if self._api.is_large(call) else self._limits.body_bytes
-            body = b"" if self._api.is_raw(call) else await self._read(request, limit)
-            reply = await self._api.answer(call.with_body(body), lease)
+            unread = self._api.is_led_elsewhere(call)
+            body = b"" if unread or self._api.is_raw(call) else await self._read(request, limit)
+            reply = await self._api.answer(replace(call, body=body, unread=unread), lease)
         except EngineError as error:
             reply = self._api.failure(call, error)
         if isinstance(reply, Relay):
@@ -140,7 +144,7 @@ class Shell:
         return response
 
     async def _stream(self, request: web.BaseRequest, stream: Stream) -> web.StreamResponse:
-        headers = {**self._headers, "Content-Type": stream.content_type}
+        headers = {**self._headers, **stream.headers, "Content-Type": stream.content_type}
         response = web.StreamResponse(status=stream.status, headers=headers)
         await response.prepare(request)
         patience = None if stream.endless else self._limits.write_seconds
@@ -221,6 +225,19 @@ async def serve(
         await runner.cleanup()
         for host, listener, _ in bound:
             _release(host, listener)
+
+
+@asynccontextmanager
+async def serve_passed_on(
+    api: Served, limits: Limits | None = None
+) -> AsyncIterator[Callable[[Caller], asyncio.Protocol]]:
+    """Answer requests that other managers pass on; yields what makes the protocol of a connection with a caller's."""
+    limits = limits or Limits()
+    server = LimitedServer(Shell(api, limits).handle, limits, api.context.clock)
+    try:
+        yield server.passing_on
+    finally:
+        await server.shutdown(_GRACE)
 
 
 def _bind(

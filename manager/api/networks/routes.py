@@ -18,7 +18,7 @@ from manager.api.networks import encrypted
 from manager.api.networks.attachment_view import containers_view
 from manager.api.networks.requests import NetworkCreate, network_spec
 from manager.api.networks.view import PREDEFINED, network_view, task_address, view_predefined
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.api.services.names import predefined_name
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -183,11 +183,11 @@ def _until(filters: Filters, now: float) -> float | None:
 
 
 ROUTES = (
-    Route("GET", "/networks", list_networks, needs=Role.VIEWER),
-    Route("GET", "/networks/", list_networks, needs=Role.VIEWER),  # as engines do, for networks alone
+    Route("GET", "/networks", list_networks, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/networks/", list_networks, needs=Role.VIEWER, place=Place.STORE),  # engines do
     Route("POST", "/networks/create", create_network, needs=Role.OPERATOR),
     Route("POST", "/networks/prune", prune_networks, needs=Role.OPERATOR),
-    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER),
+    Route("GET", "/networks/{id}", inspect_network, needs=Role.VIEWER, place=Place.STORE),
     Route("DELETE", "/networks/{id}", remove_network, needs=Role.OPERATOR),
 )
 

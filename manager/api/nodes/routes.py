@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,10 +19,9 @@ from manager.api.errors import Unimplemented, invalid
 from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, labels_match, passes
 from manager.api.render import head, render
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
 from manager.domain import hostnames
-from manager.domain.refusals import Refused
 from manager.store.transaction import Transaction
 from manager.store.view import View
 
@@ -53,13 +51,13 @@ async def list_nodes(context: Context, call: Call) -> Reply:
         }
         return passes(filters, tests)
 
-    return json_list(list(view.nodes), keep, lambda node: node_view(node, tls, context.refusals.of(node.id)))
+    return json_list(list(view.nodes), keep, lambda node: node_view(context, node, tls))
 
 
 async def inspect_node(context: Context, call: Call) -> Reply:
     view = context.store.view
     node = find_node(view, call.params["id"])
-    return Answer(value=node_view(node, tls_info(view.cluster), context.refusals.of(node.id)))
+    return Answer(value=node_view(context, node, tls_info(view.cluster)))
 
 
 async def update_node(context: Context, call: Call) -> Reply:
@@ -133,8 +131,8 @@ async def remove_node(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER),
-    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER),
+    Route("GET", "/nodes", list_nodes, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/nodes/{id}", inspect_node, needs=Role.VIEWER, place=Place.STORE),
     Route("DELETE", "/nodes/{id}", remove_node, needs=Role.ADMIN),
     Route("POST", "/nodes/{id}/update", update_node, needs=Role.OPERATOR),
 )
@@ -143,10 +141,10 @@ ROUTES = (
 # Nodes as the engine's API shows them.
 
 
-def node_view(node: Node, tls_info: dict[str, str], refused: Sequence[Refused]) -> dict[str, Any]:
+def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
     """Render a node; `tls_info` is the trust root that it shares with the whole cluster.
 
-    `refused` is what its worker said that was not believed.
+    What its worker said that was not believed is there, and of a manager whether it leads, or can be reached.
     """
     result = head(node)
     spec = render(node.spec)
@@ -154,9 +152,9 @@ def node_view(node: Node, tls_info: dict[str, str], refused: Sequence[Refused]) 
     result["Spec"] = spec
     result["Description"] = _description_view(node, tls_info)
     result["Status"] = render(node.status)
-    if node.manager_status is not None:
-        result["ManagerStatus"] = render(node.manager_status)
-    if refused:
+    if (status := context.standing.status_of(node)) is not None:
+        result["ManagerStatus"] = render(status)
+    if refused := context.refusals.of(node.id):
         result["Refused"] = [
             {"Field": each.field, "Reason": each.reason, "Count": each.count, "At": rfc3339(each.at)}
             for each in refused

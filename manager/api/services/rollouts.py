@@ -19,7 +19,7 @@ from manager.api.call import Answer, Call, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
 from manager.api.lookup import find_service
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.api.services.view import spec_view
 from manager.domain.service_change import abort_update
 from manager.store.transaction import Transaction
@@ -107,5 +107,5 @@ async def history(context: Context, call: Call) -> Reply:
 
 ROUTES = (
     Route("POST", "/services/{id}/rollout", rollout, needs=Role.OPERATOR),
-    Route("GET", "/services/{id}/history", history, needs=Role.VIEWER),
+    Route("GET", "/services/{id}/history", history, needs=Role.VIEWER, place=Place.STORE),
 )

@@ -25,7 +25,7 @@ from manager.api.images.find import describe, holders
 from manager.api.images.own import parse_own
 from manager.api.lookup import any_prefix, find_service, labels_match, passes
 from manager.api.names import random_name
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.api.services.autoscaling import autoscaling_view
 from manager.api.services.names import resolve_networks
 from manager.api.services.validation import check_service
@@ -212,9 +212,9 @@ def registry_auth(header: str) -> str:
 
 
 ROUTES = (
-    Route("GET", "/services", list_services, needs=Role.VIEWER),
+    Route("GET", "/services", list_services, needs=Role.VIEWER, place=Place.STORE),
     Route("POST", "/services/create", create_service, needs=Role.OPERATOR),
-    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER),
+    Route("GET", "/services/{id}", inspect_service, needs=Role.VIEWER, place=Place.STORE),
     Route("DELETE", "/services/{id}", delete_service, needs=Role.OPERATOR),
     Route("POST", "/services/{id}/update", update_service, needs=Role.OPERATOR),
 )

@@ -21,7 +21,7 @@ from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, find_service, find_task, labels_match, passes
 from manager.api.networks.view import PREDEFINED, Predefined, in_mesh, ingress_of, task_address, view_attached
 from manager.api.render import JsonCache, head, render
-from manager.api.router import Route
+from manager.api.router import Place, Route
 from manager.domain.revisions import host_published_ports
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.service_context import host_ports
@@ -104,8 +104,8 @@ async def inspect_task(context: Context, call: Call) -> Reply:
 
 
 ROUTES = (
-    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER),
-    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER),
+    Route("GET", "/tasks", list_tasks, needs=Role.VIEWER, place=Place.STORE),
+    Route("GET", "/tasks/{id}", inspect_task, needs=Role.VIEWER, place=Place.STORE),
 )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from types import SimpleNamespace
 
-from common.wire.messages import PROTOCOL_VERSION, Welcome
 from worker.app import _Daemon
 from worker.config import DataDir, WorkerConfig
 from worker.host import status_file
@@ -12,14 +11,11 @@ from worker.host import status_file
 def parts(data: DataDir) -> tuple[_Daemon, tuple[SimpleNamespace, SimpleNamespace, SimpleNamespace]]:
     """Return a daemon, and what it tells of: an agent with a session, whose manager named others."""
     data.save(WorkerConfig(node_id="n1", cluster_id="c1", managers=("old:2377",)))
-    welcome = Welcome(protocol=PROTOCOL_VERSION, session_id="s", node_id="n1", heartbeat=1, managers=("new:2377",))
     engine = SimpleNamespace(engine_version="20.10")
-    agent = SimpleNamespace(
-        supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine, lacks=()), connected_to=welcome
-    )
+    agent = SimpleNamespace(supervisor=SimpleNamespace(tasks={}), description=SimpleNamespace(engine=engine, lacks=()))
     return _Daemon(data), (
         agent,
-        SimpleNamespace(address="new:2377", since=1.0, refused=""),
+        SimpleNamespace(address="new:2377", since=1.0, refused="", told=("new:2377",), epoch=(0, 4)),
         SimpleNamespace(valid_until=2.0),
     )
 
@@ -51,7 +47,7 @@ async def test_a_disk_that_takes_no_status_does_not_end_the_worker(tmp_path, mon
     status = status_file.read(data.status)
     assert status is not None
     assert status.manager == "new:2377"
-    assert data.load().managers == ("new:2377",)
+    assert (data.load().managers, data.load().epoch) == (("new:2377",), (0, 4))
 
 
 async def test_the_first_manager_is_reported_at_once_and_others_later(tmp_path, monkeypatch):

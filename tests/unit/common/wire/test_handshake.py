@@ -1,5 +1,6 @@
 import math
 import random
+from contextlib import nullcontext
 
 import pytest
 
@@ -18,14 +19,18 @@ from common.model.node import NodeDescription
 from common.tls import ROLE_MANAGER, ROLE_WORKER, Identity, root_digest
 from common.wire.channel import PeerInfo
 from common.wire.handshake import (
+    LedElsewhere,
+    OtherProtocol,
     admit,
     check_join_reply,
+    check_version,
     check_welcome,
     clock_skew_error,
     error_of_refusal,
     refusal,
     root_of,
 )
+from common.wire.manager_messages import CallerRecord, Elsewhere, Forwarded, Link
 from common.wire.membership_messages import Unfit
 from common.wire.messages import (
     PROTOCOL_VERSION,
@@ -50,6 +55,9 @@ HELLO = Hello(protocol=PROTOCOL_VERSION, description=NodeDescription())
 JOIN = JoinRequest(protocol=PROTOCOL_VERSION, token="t", csr=b"", clock=0.0, hostname="alpha")
 ROOT = create_root("c1", 1_700_000_000.0).certificate
 TOKEN = parse_token(new_tokens(root_digest(ROOT), random.Random(1)).worker)
+MANAGER = PeerInfo(Identity("m1", ROLE_MANAGER, "c1"))
+LINK = Link(protocol=PROTOCOL_VERSION, release="1", clock=0.0, levels=(1, 1), epoch=(0, 1))
+FORWARDED = Forwarded(caller=CallerRecord(name="uid 0", origin="unix"))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +69,8 @@ TOKEN = parse_token(new_tokens(root_digest(ROOT), random.Random(1)).worker)
         (WORKER, HELLO),
         (WORKER, StreamHello(stream_id="s")),
         (WORKER, Unfit(reason="no engine")),
+        (MANAGER, LINK),
+        (MANAGER, FORWARDED),
     ],
 )
 def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:
@@ -74,6 +84,11 @@ def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:
         (STRANGER, StreamHello(stream_id="s"), Unauthenticated),
         (PeerInfo(Identity("n1", ROLE_WORKER, "c2")), HELLO, Unauthenticated),
         (PeerInfo(Identity("n1", ROLE_MANAGER, "c1")), HELLO, PermissionDenied),
+        (STRANGER, LINK, Unauthenticated),
+        (WORKER, LINK, PermissionDenied),
+        (WORKER, FORWARDED, PermissionDenied),
+        (PeerInfo(Identity("c", "swarm-admin", "c1")), FORWARDED, PermissionDenied),
+        (PeerInfo(Identity("m2", ROLE_MANAGER, "c2")), LINK, Unauthenticated),
         (PeerInfo(Identity("n1", "swarm-admin", "c1")), StreamHello(stream_id="s"), PermissionDenied),
         (PeerInfo(Identity("n1", "", "c1")), HELLO, PermissionDenied),
         (WORKER, Hello(protocol=PROTOCOL_VERSION + 1, description=NodeDescription()), FailedPrecondition),
@@ -89,6 +104,29 @@ def test_who_may_begin_with_what(peer: PeerInfo, first: AnyMessage) -> None:
 def test_who_may_not(peer: PeerInfo, first: AnyMessage, error: type[SwarmError]) -> None:
     with pytest.raises(error):
         admit(first, peer, "c1")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "speaks"),
+    [
+        # The release before, which knows its own protocol alone, and this one: in every pairing, and one too far.
+        (3, (3, 3), True),
+        (3, (3, 4), True),
+        (4, (3, 4), True),
+        (4, (4, 5), True),
+        (4, (3, 3), False),  # then the worker says it again in 3
+        (3, (4, 5), False),
+    ],
+)
+def test_each_release_speaks_with_the_one_before(theirs: int, ours: tuple[int, int], speaks: bool) -> None:
+    with nullcontext() if speaks else pytest.raises(OtherProtocol, match=f"the worker speaks protocol {theirs}"):
+        check_version(theirs, oldest=ours[0], newest=ours[1])
+
+
+def test_a_manager_that_follows_says_who_leads() -> None:
+    with pytest.raises(LedElsewhere, match="the leader is at b:2377") as caught:
+        check_welcome(Elsewhere(leader="b:2377", managers=("a:2377", "b:2377")))
+    assert caught.value.told.managers == ("a:2377", "b:2377")
 
 
 def test_a_workers_release_is_reported_as_harmless_text() -> None:

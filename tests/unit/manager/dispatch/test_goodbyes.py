@@ -10,7 +10,16 @@ from common.model import Node, Task, TaskState, TaskStatus
 from common.model.node import Joining, ManagerStatus, NodeDescription, NodeSpec, NodeStatus
 from common.wire.codec import decode
 from common.wire.membership_messages import Applied, Goodbye, GoodbyeAck, Unfit, Withdraw
-from common.wire.messages import PROTOCOL_VERSION, Assignments, Heartbeat, HeartbeatAck, Hello, LeaveAck, Refused
+from common.wire.messages import (
+    OLDEST_PROTOCOL,
+    PROTOCOL_VERSION,
+    Assignments,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    LeaveAck,
+    Refused,
+)
 from manager.dispatch.dispatcher import JOIN_GRACE
 from manager.dispatch.session import AWAY_GRACE
 from manager.store.backends.memory import MemoryBackend
@@ -332,8 +341,8 @@ def test_a_node_that_is_down_for_its_release_says_so() -> None:
     async def story() -> None:
         async with Manager().running() as manager:
             (await manager.session("n1")).channel.drop()
-            why = await refused(manager, PROTOCOL_VERSION - 1, "0.9")
-            assert f"the worker speaks protocol {PROTOCOL_VERSION - 1} (release 0.9), this manager protocol" in why
+            why = await refused(manager, OLDEST_PROTOCOL - 1, "0.9")
+            assert f"the worker speaks protocol {OLDEST_PROTOCOL - 1} (release 0.9), this manager protocol" in why
             assert "upgrade the worker's host to this release, with 'deploy/install'" in why
             assert state_of(manager, "n1") == "ready"
             await became(manager, "n1", "down")

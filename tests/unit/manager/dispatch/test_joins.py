@@ -34,12 +34,13 @@ from common.tls import (
     server_context,
 )
 from common.wire.client import JoinTerms, Membership, join, open_session, withdraw
-from common.wire.messages import PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
+from common.wire.messages import OLDEST_PROTOCOL, PROTOCOL_VERSION, Hello, RenewReply, RenewRequest
 from common.wire.server import serve
 from manager.ca.authority import Authority, create_root
 from manager.ca.files import ManagerFiles
 from manager.ca.tokens import new_tokens, rotate
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
@@ -83,7 +84,9 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
         cluster = Cluster(id="cluster1", join_tokens=tokens)
         await store.update(lambda tx: tx.put(cluster))
         files.issue_own(authority, "m1", ["127.0.0.1"], cluster.spec.ca_config.node_cert_expiry, clock)
-        dispatcher = Dispatcher(store, authority, clock, rng, manager_id="m1", managers=lambda: ("127.0.0.1:2377",))
+        dispatcher = Dispatcher(
+            store, authority, clock, rng, manager_id="m1", managers=KnownManagers(store, "127.0.0.1:2377")
+        )
         running = asyncio.create_task(dispatcher.run())
         async with await serve(
             "127.0.0.1", 0, server_context(files.node), Reception(authority, clock, lambda: dispatcher).handle
@@ -272,9 +275,21 @@ async def test_a_join_that_is_taken_back_leaves_nothing(port: Port, tmp_path: Pa
         await withdraw("127.0.0.1", port.port, client_context(written(joined, tmp_path)))
 
 
+async def test_the_release_before_joins_and_has_a_session(
+    port: Port, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.wire.client.PROTOCOL_VERSION", OLDEST_PROTOCOL)
+    joined = await port.join()
+    older = msgspec.structs.replace(hello(), protocol=OLDEST_PROTOCOL)
+    channel, welcome = await open_session("127.0.0.1", port.port, client_context(written(joined, tmp_path)), older)
+    await channel.close()
+    assert welcome.protocol == OLDEST_PROTOCOL
+
+
 async def test_an_old_workers_join_is_told_to_upgrade(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.wire.client.PROTOCOL_VERSION", PROTOCOL_VERSION - 1)
-    with pytest.raises(FailedPrecondition, match=f"speaks protocol {PROTOCOL_VERSION - 1}, .* upgrade the worker's"):
+    monkeypatch.setattr("common.wire.client.PROTOCOL_VERSION", OLDEST_PROTOCOL - 1)
+    monkeypatch.setattr("common.wire.client.OLDEST_PROTOCOL", OLDEST_PROTOCOL - 1)
+    with pytest.raises(FailedPrecondition, match=f"speaks protocol {OLDEST_PROTOCOL - 1}, .* upgrade the worker's"):
         await port.join()
     assert not len(port.store.view.nodes)
 

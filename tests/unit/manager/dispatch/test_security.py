@@ -20,6 +20,7 @@ from common.wire.messages import PROTOCOL_VERSION, Hello
 from common.wire.server import Server, dial, serve
 from manager.ca.authority import create_root
 from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.managers import KnownManagers
 from manager.dispatch.reception import Reception
 from manager.store.backends.memory import MemoryBackend
 from manager.store.store import Store
@@ -39,7 +40,9 @@ async def server(pki: Pki) -> AsyncIterator[Server]:
     async with Store(MemoryBackend(), clock) as store:
         node = Node(id="n1", agent=True, certificate_serials=("7",))
         await store.update(lambda tx: [tx.put(value) for value in (Cluster(id="cluster1"), node)])
-        dispatcher = Dispatcher(store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=tuple)
+        dispatcher = Dispatcher(
+            store, pki.authority, clock, random.SystemRandom(), manager_id="m1", managers=KnownManagers(store, "")
+        )
         background = asyncio.create_task(dispatcher.run())
         async with await serve(
             "127.0.0.1", 0, pki.server(), Reception(pki.authority, clock, lambda: dispatcher).handle

@@ -16,10 +16,23 @@ from manager.dispatch.intake.messages import FORMS, parts
 from manager.dispatch.intake.scalars import FLAG, NOTHING, text
 from tests.fakes.hearings import NOW, world
 
-# What managers say, and workers to each other.
+# What managers say, to workers and to each other, and workers to each other.
 NOT_SAID_TO_A_MANAGER = {
     "AllApplied",
     "Assignments",
+    "BecomeManager",
+    "Elsewhere",
+    "ForwardJoin",
+    "Forwarded",
+    "Link",
+    "LinkWelcome",
+    "ManagerJoin",
+    "ManagerJoined",
+    "ManagerRenew",
+    "Managers",
+    "ReadAt",
+    "ReadIndex",
+    "Taken",
     "BringImage",
     "GoodbyeAck",
     "HeartbeatAck",

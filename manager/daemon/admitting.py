@@ -1,0 +1,157 @@
+"""How hosts become managers, and cease to be: what the leader does about it, step by step, with etcd's members."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from common.aio.steady import keep_going
+from common.errors import Unavailable
+from common.model.node import Node
+from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
+from common.wire.messages import RenewReply
+from manager.ca.keyring import Keyring
+from manager.dispatch.links import Links
+from manager.dispatch.manager_membership import ManagerMembership
+from manager.dispatch.managers import KnownManagers
+from manager.domain.managers import managers
+from manager.etcd import peer_url
+from manager.orchestrate.members import AddLearner, HandOver, Nothing, Promote, Remove, Step, next_step
+from manager.store.backends.etcd.members import Member, Members
+from manager.store.store import Store
+
+# etcd refuses a change of members right after another one, and a vote for who has not caught up.
+_AGAIN_SECONDS = 0.3
+_JOIN_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Admitting:
+    """Brings etcd's members to the managers that the store has, while this manager leads."""
+
+    def __init__(
+        self,
+        store: Store,
+        membership: ManagerMembership,
+        members: Members,
+        links: Links,
+        known: KnownManagers,
+        keyring: Callable[[], Keyring],
+        node_id: str,
+        hand_over: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._membership = membership
+        self._members = members
+        self._links = links
+        self._known = known
+        self._keyring = keyring
+        self._node_id = node_id
+        self._hand_over = hand_over
+        self._joining: dict[str, asyncio.Future[tuple[Member, ...]]] = {}
+        self._news = asyncio.Event()
+
+    async def join(self, request: ManagerJoin, source: str) -> ManagerJoined:
+        """Make a host a manager: its row, its certificate, its place in etcd.
+
+        Raises:
+            SwarmError: it may not, or etcd takes no member just now; nothing of it stays then.
+
+        """
+        joined = await self._membership.join(request, source)
+        self._known.look()
+        place = self._joining[joined.node_id] = asyncio.get_running_loop().create_future()
+        self._news.set()
+        try:
+            async with asyncio.timeout(_JOIN_SECONDS):
+                members = await place
+        except TimeoutError:
+            await self._membership.take_back(joined.node_id)
+            raise Unavailable(
+                f"etcd has not taken the new member within {_JOIN_SECONDS:g} s: see 'swarm-manager status' and the "
+                "leader's log, then join again"
+            ) from None
+        finally:
+            del self._joining[joined.node_id]
+        keyring, root = self._keyring(), next(iter(self._store.view.root_keys))
+        return replace(
+            joined,
+            keys=keyring.keys,
+            current_key=keyring.current,
+            root_key=root.key,
+            peers=tuple(f"{self._name_of(each)}={each.peer_url}" for each in members),
+        )
+
+    async def renew(self, request: ManagerRenew, manager_id: str) -> RenewReply:
+        """Sign a manager's next certificate; errors as `ManagerMembership.renew`."""
+        return await self._membership.renew(request, manager_id)
+
+    async def run(self) -> None:
+        """Take steps until cancelled."""
+        await keep_going("the managers' membership", self._run)
+
+    async def _run(self) -> None:
+        while True:
+            self._news.clear()
+            step = await self._step()
+            pause = None if step == Nothing() else _AGAIN_SECONDS
+            waits = [asyncio.ensure_future(each) for each in (self._news.wait(), self._known.moved())]
+            try:
+                await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    async def _step(self) -> Step:
+        try:
+            members = await self._members.list()
+            self._seat(members)
+            step = next_step(self._node_id, self._wanted(), members, self._reachable(members))
+            await self._take(step)
+        except Unavailable as error:
+            _log.info("the managers' membership waits for etcd: %s", error.message)
+            return Nothing(error.message)
+        return step
+
+    async def _take(self, step: Step) -> None:
+        match step:
+            case AddLearner():
+                _log.info("manager %s becomes a member of etcd", step.node_id)
+                self._seat(await self._members.add_learner(step.peer_url))
+            case Promote():
+                await self._members.promote(step.member.id)
+                _log.info("manager %s has a vote in etcd", step.member.name)
+            case Remove():
+                await self._members.remove(step.member.id)
+                _log.info("%s is no member of etcd any more", step.member.name or step.member.peer_url)
+            case HandOver():
+                self._hand_over()
+            case Nothing():
+                pass
+
+    def _seat(self, members: tuple[Member, ...]) -> None:
+        """Let those who join start, when etcd has them."""
+        for node_id, place in self._joining.items():
+            node = self._store.view.nodes.get(node_id)
+            if node is not None and not place.done() and peer_url(node.etcd_addr) in (m.peer_url for m in members):
+                place.set_result(members)
+
+    def _wanted(self) -> Mapping[str, str]:
+        found = (node for node in managers(self._store.view) if node.etcd_addr)
+        return {node.id: peer_url(node.etcd_addr) for node in found}
+
+    def _reachable(self, members: tuple[Member, ...]) -> set[str]:
+        """Return who answers. One that joins has no store yet that it could answer from: its etcd has come up."""
+        linked = {node.id for node in managers(self._store.view) if self._links.reachable(node.id)}
+        started = {member.name for member in members if member.learner and member.name}
+        return linked | started | self._joining.keys()
+
+    def _name_of(self, member: Member) -> str:
+        found: Node | None = next(
+            (node for node in managers(self._store.view) if peer_url(node.etcd_addr) == member.peer_url), None
+        )
+        return member.name or (found.id if found is not None else "unknown")

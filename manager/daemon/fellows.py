@@ -1,0 +1,256 @@
+"""This manager among the others: what it answers them, what it asks the leader, and what it says of all to clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from common.clock import Clock, rfc3339
+from common.errors import PermissionDenied, SwarmError, Unavailable
+from common.model import Node
+from common.model.node import ManagerStatus
+from common.wire.channel import Channel
+from common.wire.codec import decode, encode
+from common.wire.handshake import check_version, identity_of
+from common.wire.manager_messages import (
+    Elsewhere,
+    Forwarded,
+    ForwardJoin,
+    Link,
+    ManagerJoin,
+    ManagerJoined,
+    ManagerRenew,
+    ReadAt,
+    ReadIndex,
+    Taken,
+    WireEpoch,
+)
+from common.wire.messages import AnyMessage, JoinReply, JoinRequest, RenewReply
+from manager.api.access.roles import Caller, caller_given, caller_record
+from manager.api.leader.standing import Duplex
+from manager.daemon.admitting import Admitting
+from manager.dispatch.dispatcher import Dispatcher
+from manager.dispatch.links import Answer, Links, Question, member_manager
+from manager.dispatch.managers import KnownManagers
+from manager.domain.managers import address
+from manager.loops.leadership import Leadership
+from manager.store.backend import NotLeader
+from manager.store.shared import SharedStore
+
+T = TypeVar("T")
+
+# So long what could not be sent waits for the next leader.
+PATIENCE_SECONDS = 3.0
+# So long a client waits for a state that the leader has answered for.
+_REACH_SECONDS = 1.0
+_READ_SECONDS = 1.0
+
+
+class Fellows:
+    """The `Fellows` of the reception, the `Answers` of the links and the `Standing` of the API, all three.
+
+    `dispatcher` returns this leadership's, `admitting` what makes managers; both are None while this manager follows.
+    `protocol` makes what serves a connection on which a caller's requests are passed on.
+    """
+
+    def __init__(
+        self,
+        store: SharedStore,
+        clock: Clock,
+        known: KnownManagers,
+        node_id: str,
+        *,
+        dispatcher: Callable[[], Dispatcher | None],
+        admitting: Callable[[], Admitting | None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._known = known
+        self._node_id = node_id
+        self._dispatcher = dispatcher
+        self._admitting = admitting
+        self._led_at = clock.now()
+        self.links: Links
+        self.leadership: Leadership
+        self.protocol: Callable[[Caller], asyncio.Protocol]
+
+    # --- who leads ----------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> WireEpoch:
+        epoch = self._store.epoch
+        return epoch.generation, epoch.number
+
+    @property
+    def leads(self) -> bool:
+        return self._dispatcher() is not None
+
+    def elsewhere(self) -> Elsewhere | None:
+        if self.leads:
+            return None
+        record = self._store.leader
+        led_here = record is not None and record.node_id == self._node_id
+        leader = "" if record is None or led_here else record.addr
+        return Elsewhere(leader=leader, managers=self._known.addresses, epoch=self.epoch)
+
+    @property
+    def _leader_id(self) -> str:
+        """The node of the leader, perhaps this manager's own; empty: none is known, or this one does not serve yet."""
+        record = self._store.leader
+        own = record is not None and record.node_id == self._node_id
+        return "" if record is None or (own and not self.leads) else record.node_id
+
+    # --- what others ask ----------------------------------------------------------------------------------------------
+
+    async def link(self, channel: Channel, opening: Link, request_id: int, settle: Callable[[], None]) -> None:
+        await self.links.serve(channel, opening, request_id, settle)
+
+    async def answer(self, question: Question, manager_id: str) -> Answer:
+        match question:
+            case ReadIndex():
+                return ReadAt(index=self.leadership.index(), epoch=self.epoch)
+            case ManagerRenew():
+                return await self._admits().renew(question, manager_id)
+            case ForwardJoin():
+                return await self._join_here(_request_in(question.frame), question.address, question.at)
+
+    async def take_request(self, channel: Channel, opening: Forwarded, settle: Callable[[], None]) -> None:
+        member_manager(self._store.view, identity_of(channel.peer))
+        told = self.elsewhere()
+        if told is not None:
+            await channel.send(told)
+            return
+        await channel.send(Taken())
+        settle()
+        channel.detach(self.protocol(caller_given(opening.caller)))
+
+    async def join(self, request: JoinRequest | ManagerJoin, source: str, *, same_host: bool) -> AnyMessage:
+        at = self._node_id if same_host else ""
+        if self.leads:
+            return await self._join_here(request, source, at)
+        return await self._ask_leader(ForwardJoin(frame=encode(request), address=source, at=at))
+
+    async def _join_here(self, request: JoinRequest | ManagerJoin, source: str, at: str) -> JoinReply | ManagerJoined:
+        dispatcher = self._dispatcher()
+        if isinstance(request, ManagerJoin):
+            return await self._admits().join(request, source)
+        if dispatcher is None:
+            raise NotLeader(self._store.leader)
+        return await dispatcher.join(request, source, at)
+
+    def _admits(self) -> Admitting:
+        admitting = self._admitting()
+        if admitting is None:
+            raise NotLeader(self._store.leader)
+        return admitting
+
+    # --- what this one asks the leader --------------------------------------------------------------------------------
+
+    async def renew(self, request: ManagerRenew) -> RenewReply:
+        """Have this manager's next certificate signed.
+
+        Raises:
+            SwarmError: it could not be.
+
+        """
+        if self.leads:
+            return await self._admits().renew(request, self._node_id)
+        answer = await self._ask_leader(request)
+        assert isinstance(answer, RenewReply), "the answer to a ManagerRenew"
+        return answer
+
+    async def catch_up(self) -> str:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                if not self.leads:
+                    answer = await self.links.ask(self._leader_id, ReadIndex())
+                    assert isinstance(answer, ReadAt), "the answer to a ReadIndex"
+                    await self._store.reached(answer.index)
+        except (SwarmError, TimeoutError):
+            return self._stale()
+        self._led_at = self._clock.now()
+        return ""
+
+    async def reached(self, index: int) -> None:
+        try:
+            async with asyncio.timeout(_REACH_SECONDS):
+                await self._store.reached(index)
+        except TimeoutError:
+            return  # the client may read an older state here: it was told what the leader said, and that holds
+
+    async def connect(self, caller: Caller) -> Duplex:
+        record = caller_record(caller)
+        return await self._of_leader(lambda leader_id: self.links.open_forward(leader_id, record))
+
+    async def _ask_leader(self, question: Question) -> Answer:
+        async def ask(leader_id: str) -> Answer:
+            if leader_id == self._node_id:
+                return await self.answer(question, leader_id)
+            return await self.links.ask(leader_id, question)
+
+        return await self._of_leader(ask)
+
+    async def _of_leader(self, ask: Callable[[str], Awaitable[T]]) -> T:
+        """Ask the leader, or the next one, if there is one soon. What raises `Unavailable` must have sent nothing."""
+        error: Unavailable | None = None
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    moved = self._store.moved()
+                    try:
+                        if self._leader_id:
+                            return await ask(self._leader_id)
+                    except Unavailable as failed:
+                        error = failed  # it may have gone; who leads next is seen in the store
+                    await moved
+        except TimeoutError:
+            why = error.message if error is not None else "no manager leads just now"
+            raise Unavailable(self.trouble or f"{why}: try again") from error
+
+    # --- what clients are told ----------------------------------------------------------------------------------------
+
+    def status_of(self, node: Node) -> ManagerStatus | None:
+        if node.manager_status is None:
+            return None
+        record = self._store.leader
+        leads = record is not None and record.node_id == node.id
+        reachable = self.links.reachable(node.id)
+        return msgspec.structs.replace(
+            node.manager_status, leader=leads, reachability="reachable" if reachable else "unreachable"
+        )
+
+    @property
+    def trouble(self) -> str:
+        managers = self._known.nodes
+        missing = [node for node in managers if not self.links.reachable(node.id)]
+        needed = len(managers) // 2 + 1
+        there = len(managers) - len(missing)
+        if there >= needed:
+            return ""
+        names = ", ".join(f"{node.name} ({address(node)})" for node in missing)
+        return (
+            f"no change can be made: {there} of {len(managers)} managers answer{'s' if there == 1 else ''}, {needed} "
+            f"are needed; not reached: {names}. Start these managers again, or mend the network between them. If they "
+            "are lost for good, run 'swarm-manager init --force-new-cluster' on one that is left"
+        )
+
+    def _stale(self) -> str:
+        trouble = self.trouble or "the leader does not answer"
+        return f"read only since {rfc3339(self._led_at)}: {trouble}; as of change {self._store.index}"
+
+
+def _request_in(frame: bytes) -> JoinRequest | ManagerJoin:
+    """Read the join that another manager passes on.
+
+    Raises:
+        ProtocolError, FailedPrecondition: it is none, or of another release.
+
+    """
+    message = decode(frame).message
+    if not isinstance(message, JoinRequest | ManagerJoin):
+        raise PermissionDenied(f"{type(message).__name__} is not passed on between managers")
+    check_version(message.protocol)
+    return message

@@ -1,0 +1,335 @@
+"""Connections between managers: each keeps one to every other, over which it asks, and hears that the other lives.
+
+A manager is who the store has as one, with a certificate of now (`Node.manager_serials`): a demoted one's is worth
+nothing at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol, TypeAlias, TypeVar
+
+from common.aio.steady import Backoff
+from common.clock import Clock
+from common.errors import PermissionDenied, ProtocolError, SwarmError, Unavailable
+from common.model import Node
+from common.text.terminal import printable
+from common.tls import Identity
+from common.version import version
+from common.wire.channel import Channel, ChannelClosed, open_raw
+from common.wire.client import ask_first
+from common.wire.handshake import check_link, check_taken, error_of_refusal, identity_of, refusal
+from common.wire.manager_messages import (
+    CallerRecord,
+    Elsewhere,
+    Forwarded,
+    ForwardJoin,
+    Link,
+    LinkWelcome,
+    ManagerJoined,
+    ManagerRenew,
+    ReadAt,
+    ReadIndex,
+    WireEpoch,
+)
+from common.wire.messages import (
+    PROTOCOL_VERSION,
+    AnyMessage,
+    Heartbeat,
+    HeartbeatAck,
+    JoinReply,
+    Refused,
+    RenewReply,
+)
+from common.wire.server import dial
+from manager.config import split_address
+from manager.dispatch.managers import KnownManagers
+from manager.domain.managers import address
+from manager.store.view import View
+
+Duplex: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Question: TypeAlias = ReadIndex | ForwardJoin | ManagerRenew
+Answer: TypeAlias = ReadAt | JoinReply | ManagerJoined | RenewReply
+L = TypeVar("L", Link, LinkWelcome)
+
+# Formats of the store that this release knows, the oldest and the newest.
+LEVELS = (1, 1)
+DIAL_SECONDS = 2.0
+PERIOD_SECONDS = 0.5
+SILENCE_SECONDS = 2.0
+ASK_SECONDS = 10.0
+# What managers may say to each other, and how large.
+SIZES: Mapping[int, int] = MappingProxyType(
+    {Heartbeat.KIND: 256, ReadIndex.KIND: 256, ForwardJoin.KIND: 128 * 1024, ManagerRenew.KIND: 64 * 1024}
+)
+_RETRY_FIRST, _RETRY_LIMIT = 0.2, 2.0
+_MAX_OPEN = 1024
+
+_log = logging.getLogger(__name__)
+
+
+class Answers(Protocol):
+    """What other managers' questions are answered by."""
+
+    @property
+    def epoch(self) -> WireEpoch: ...
+
+    def elsewhere(self) -> Elsewhere | None:
+        """Say who leads; None: this manager does."""
+
+    async def answer(self, question: Question, manager_id: str) -> Answer:
+        """Answer a question that only the leader can.
+
+        Raises:
+            SwarmError: why not.
+
+        """
+
+
+def member_manager(view: View, identity: Identity) -> Node:
+    """Return the manager that a certificate belongs to.
+
+    Raises:
+        PermissionDenied: the node is no manager, or this certificate of it is not of now.
+
+    """
+    node = view.nodes.get(identity.node_id)
+    if node is None or node.spec.role != "manager" or identity.serial not in node.manager_serials:
+        raise PermissionDenied(
+            f"node {identity.node_id} is not a manager of this cluster with this certificate: it was demoted or removed"
+        )
+    return node
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What this manager shows to others. `context` returns the TLS context to dial with."""
+
+    node_id: str
+    context: Callable[[], ssl.SSLContext]
+    clock: Clock
+
+
+class Links:
+    """All links of a manager: those that it dials (`run`), and those that it is dialled for (`serve`)."""
+
+    def __init__(self, own: Own, known: KnownManagers, view: View, answers: Answers, rng: random.Random) -> None:
+        self._own = own
+        self._known = known
+        self._view = view
+        self._answers = answers
+        self._rng = rng
+        self._links: dict[str, _Outbound] = {}
+
+    # --- asking others ------------------------------------------------------------------------------------------------
+
+    def reachable(self, node_id: str) -> bool:
+        """Whether a manager answers; this one does."""
+        return node_id == self._own.node_id or (node_id in self._links and self._links[node_id].is_up)
+
+    def welcome_of(self, node_id: str) -> LinkWelcome | None:
+        """Return what a manager that answers has said of itself."""
+        link = self._links.get(node_id)
+        return link.welcome if link is not None and link.is_up else None
+
+    async def ask(self, node_id: str, question: Question) -> Answer:
+        """Ask another manager.
+
+        Raises:
+            Unavailable: it does not answer, or does not lead.
+            SwarmError: it refused; the message is its.
+
+        """
+        link = self._links.get(node_id)
+        if link is None:
+            raise Unavailable(f"manager {node_id} is not known here yet")
+        return await link.ask(question)
+
+    async def open_forward(self, node_id: str, caller: CallerRecord) -> Duplex:
+        """Open a connection to the API of the leader, on which requests are `caller`'s. The caller closes the writer.
+
+        Raises:
+            LedElsewhere: that manager does not lead: nothing was sent.
+            Unavailable: it cannot be reached: nothing was sent.
+            PermissionDenied: this manager is none any more.
+
+        """
+        node = self._view.nodes.get(node_id)
+        if node is None or not address(node):
+            raise Unavailable(f"manager {node_id} is not known here yet")
+        channel = await dial(*split_address(address(node)), self._own.context(), wait=DIAL_SECONDS)
+        try:
+            check_taken(await ask_first(channel, Forwarded(caller=caller)))
+            return open_raw(channel)
+        except BaseException:
+            await channel.close()
+            raise
+
+    async def run(self) -> None:
+        """Keep a link to every other manager, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wanted = {node.id: address(node) for node in self._known.nodes if node.id != self._own.node_id}
+                for node_id, link in list(self._links.items()):
+                    if wanted.get(node_id) != link.address:
+                        link.end()
+                        del self._links[node_id]
+                for node_id, where in wanted.items():
+                    if node_id not in self._links and where:
+                        link = self._links[node_id] = _Outbound(where, self._own, self._answers, self._rng)
+                        link.begin(group)
+                await self._known.moved()
+
+    # --- answering others ---------------------------------------------------------------------------------------------
+
+    async def serve(self, channel: Channel, opening: Link, request_id: int, settle: Callable[[], None]) -> None:
+        """Answer another manager's questions until it goes, or is a manager no more.
+
+        Raises:
+            SwarmError: why the link ended.
+
+        """
+        identity = identity_of(channel.peer)
+        member_manager(self._view, identity)
+        channel.expect(SIZES)
+        await channel.send(_introduced(LinkWelcome, self._own, self._answers), request_id)
+        settle()
+        _log.info("linked by manager %s, release %s", identity.node_id, printable(opening.release, 64))
+        open_questions = asyncio.Semaphore(_MAX_OPEN)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                number, message = await channel.receive()
+                member_manager(self._view, identity)
+                if isinstance(message, Heartbeat):
+                    await channel.send(HeartbeatAck(), number)
+                elif isinstance(message, Question):
+                    await open_questions.acquire()
+                    answering = group.create_task(self._answer(channel, message, identity.node_id, number))
+                    answering.add_done_callback(lambda _: open_questions.release())
+                else:
+                    raise ProtocolError(f"a manager does not say {type(message).__name__} over a link")
+
+    async def _answer(self, channel: Channel, question: Question, manager_id: str, number: int) -> None:
+        answer: AnyMessage
+        try:
+            answer = self._answers.elsewhere() or await self._answers.answer(question, manager_id)
+        except SwarmError as error:
+            answer = refusal(error)
+        with contextlib.suppress(ChannelClosed):  # who asked hears that from its own end
+            await channel.send(answer, number)
+
+
+class _Outbound:
+    """The link to one other manager, dialled again and again while it is wanted."""
+
+    def __init__(self, where: str, own: Own, answers: Answers, rng: random.Random) -> None:
+        self.address = where
+        self.welcome: LinkWelcome | None = None
+        self._own = own
+        self._answers = answers
+        self._backoff = Backoff(_RETRY_FIRST, _RETRY_LIMIT, rng)
+        self._channel: Channel | None = None
+        self._asked: dict[int, asyncio.Future[AnyMessage]] = {}
+        self._numbers = itertools.count(1)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self._channel is not None
+
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        self._task = group.create_task(self._run(), name=f"link-{self.address}")
+
+    def end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def ask(self, question: Question) -> Answer:
+        channel = self._channel
+        if channel is None:
+            raise Unavailable(f"the manager at {self.address} does not answer")
+        number = next(self._numbers)
+        future: asyncio.Future[AnyMessage] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                await channel.send(question, number)
+                answer = await future
+        except TimeoutError:
+            raise Unavailable(f"the manager at {self.address} did not answer within {ASK_SECONDS:g} s") from None
+        finally:
+            del self._asked[number]
+        match answer:
+            case Refused():
+                raise error_of_refusal(answer)
+            case Elsewhere():
+                raise Unavailable(f"the manager at {self.address} does not lead any more: try again")
+            case ReadAt() | JoinReply() | ManagerJoined() | RenewReply():
+                return answer
+            case _:
+                raise Unavailable(f"the manager at {self.address} gave an unexpected {type(answer).__name__}")
+
+    async def _run(self) -> None:
+        said = ""
+        while True:
+            try:
+                await self._keep()
+            except (SwarmError, OSError) as error:
+                if str(error) != said:
+                    _log.warning("no link to the manager at %s: %s", self.address, error)
+                    said = str(error)
+            finally:
+                self._lose()
+            await asyncio.sleep(self._backoff.next())
+
+    async def _keep(self) -> None:
+        channel = await dial(*split_address(self.address), self._own.context(), wait=DIAL_SECONDS)
+        try:
+            self.welcome = check_link(await ask_first(channel, _introduced(Link, self._own, self._answers)))
+            self._channel = channel
+            self._backoff.reset()
+            _log.info("linked with the manager at %s, release %s", self.address, self.welcome.release)
+            heart = asyncio.create_task(self._beat(channel))
+            try:
+                await self._listen(channel)
+            finally:
+                heart.cancel()
+        finally:
+            self._channel = None
+            await channel.close()
+
+    async def _listen(self, channel: Channel) -> None:
+        while True:
+            number, message = await channel.receive()
+            if isinstance(message, Refused) and not number:
+                raise error_of_refusal(message)
+            future = self._asked.get(number)
+            if future is not None and not future.done():
+                future.set_result(message)
+
+    async def _beat(self, channel: Channel) -> None:
+        """Say that this manager lives; give up on one that says nothing."""
+        with contextlib.suppress(ChannelClosed):
+            while asyncio.get_running_loop().time() - channel.last_received < SILENCE_SECONDS:
+                await channel.send(Heartbeat())
+                await asyncio.sleep(PERIOD_SECONDS)
+        await channel.close(f"the manager at {self.address} has been silent for {SILENCE_SECONDS:g} s")
+
+    def _lose(self) -> None:
+        self._channel = None
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(Unavailable(f"the connection to the manager at {self.address} broke"))
+
+
+def _introduced(kind: type[L], own: Own, answers: Answers) -> L:
+    """Make what both ends of a link say of themselves."""
+    return kind(protocol=PROTOCOL_VERSION, release=version(), clock=own.clock.now(), levels=LEVELS, epoch=answers.epoch)

@@ -1,0 +1,209 @@
+"""How hosts become managers, and get their next certificates: what the leader decides."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import msgspec
+
+from common.aio.rate_limit import Rate, RateLimit
+from common.clock import Clock
+from common.errors import FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated
+from common.ids import new_id
+from common.model.node import ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus
+from common.net.addressing import ANY_ADDRESS, is_one_host
+from common.net.hostnames import is_hostname
+from common.tls import ROLE_MANAGER, Identity
+from common.wire.manager_messages import ManagerJoin, ManagerJoined, ManagerRenew
+from common.wire.messages import RenewReply
+from manager.ca.authority import Authority, key_of_request, new_serial
+from manager.ca.tokens import check_manager_token
+from manager.config import split_address
+from manager.dispatch.tickets import Tickets
+from manager.domain import hostnames
+from manager.domain.managers import address, managers
+from manager.store.store import Store
+from manager.store.transaction import Transaction
+
+# Managers' clocks may differ by no more: who leads says what time it is.
+MAX_SKEW_SECONDS = 2.0
+WRONG_JOINS = Rate(burst=5, per_second=1 / 10)
+_MAX_NAMES = 64
+
+_log = logging.getLogger(__name__)
+
+
+class ManagerMembership:
+    """Makes managers of those who have the token, or a ticket of `node promote`."""
+
+    def __init__(self, store: Store, authority: Authority, clock: Clock, rng: random.Random, tickets: Tickets) -> None:
+        self._store = store
+        self._authority = authority
+        self._clock = clock
+        self._rng = rng
+        self._tickets = tickets
+        self._wrong = RateLimit(WRONG_JOINS)
+
+    async def join(self, request: ManagerJoin, source: str) -> ManagerJoined:
+        """Write down a manager that dialled from the address `source`, and sign its certificate.
+
+        The keys and the members of etcd are for others to add.
+
+        Raises:
+            ResourceExhausted: too many attempts with a wrong token from this address.
+            Unauthenticated, FailedPrecondition, InvalidArgument: it may not, or cannot; the message says why.
+
+        """
+        now = self._clock.now()
+        if not self._wrong.allow(source, now):
+            raise ResourceExhausted(
+                f"too many attempts to join from {source}: try again in {1 / WRONG_JOINS.per_second:g} seconds"
+            )
+        node_id = self._entitled(request.token)
+        self._wrong.refund(source)
+        _check(request, now)
+        serial = new_serial()
+        node = await self._store.update(lambda tx: self._enter(tx, request, node_id, serial))
+        _log.info("node %s (%s) joined as a manager from %s", node.id, request.hostname, source)
+        return ManagerJoined(
+            node_id=node.id,
+            cluster_id=self._authority.cluster_id,
+            certificate=self._sign(request.csr, node.id, serial, request.names),
+            root_certificate=self._authority.root_certificate,
+            keys={},
+            current_key=0,
+            root_key=b"",
+            peers=(),
+        )
+
+    async def take_back(self, node_id: str) -> None:
+        """Undo a join that led to nothing: of a worker's host the role, of another one the row."""
+
+        def undo(tx: Transaction) -> None:
+            node = tx.nodes.get(node_id)
+            if node is None:
+                return
+            if node.agent:
+                tx.put(without_manager(node))
+            else:
+                tx.remove(node)
+
+        await self._store.update(undo)
+
+    async def renew(self, request: ManagerRenew, manager_id: str) -> RenewReply:
+        """Sign a manager's next certificate. The present one stays valid until the one after is asked for.
+
+        Raises:
+            InvalidArgument: not a certificate request, or names that none can be for.
+            PermissionDenied: it is no manager any more.
+
+        """
+        key_of_request(request.csr)
+        _check_names(request.names)
+        serial = new_serial()
+
+        def remember(tx: Transaction) -> None:
+            node = tx.nodes.get(manager_id)
+            if node is None or node.spec.role != "manager":
+                raise PermissionDenied(f"node {manager_id} is not a manager of this cluster any more")
+            tx.put(msgspec.structs.replace(node, manager_serials=(*node.manager_serials[-1:], serial)))
+
+        await self._store.update(remember)
+        return RenewReply(
+            certificate=self._sign(request.csr, manager_id, serial, request.names),
+            root_certificate=self._authority.root_certificate,
+        )
+
+    def _entitled(self, token: str) -> str:
+        """Return the node that a ticket is for, empty for the manager token.
+
+        Raises:
+            Unauthenticated: it is neither.
+            FailedPrecondition: it is the token for workers.
+
+        """
+        node_id = self._tickets.redeem(token)
+        if not node_id:
+            check_manager_token(token, self._store.view.cluster.join_tokens)
+        return node_id
+
+    def _enter(self, tx: Transaction, request: ManagerJoin, node_id: str, serial: str) -> Node:
+        """Write the row: of a worker that becomes a manager its own, of a host that was none a new one."""
+        status = ManagerStatus(addr=request.addr)
+        known = tx.nodes.get(node_id)
+        if node_id and known is None:
+            raise Unauthenticated(f"node {node_id} was removed from the cluster")
+        if known is not None:
+            node = msgspec.structs.replace(
+                known,
+                spec=msgspec.structs.replace(known.spec, role="manager"),
+                manager_status=status,
+                manager_serials=(serial,),
+                etcd_addr=request.peer_addr,
+            )
+        else:
+            taken = next((each for each in managers(tx) if address(each) == request.addr), None)
+            if taken is not None:
+                raise FailedPrecondition(
+                    f"node {taken.id} ({taken.name}) is the manager at {request.addr} already: demote it and remove it "
+                    "('swarm-manager node demote', 'node rm') if its host was set up anew"
+                )
+            node = hostnames.with_new_name(
+                tx,
+                Node(
+                    id=new_id(self._rng),
+                    spec=NodeSpec(role="manager"),
+                    description=NodeDescription(hostname=request.hostname),
+                    status=NodeStatus(state="ready", addr=split_address(request.addr)[0]),
+                    manager_status=status,
+                    manager_serials=(serial,),
+                    etcd_addr=request.peer_addr,
+                ),
+            )
+        tx.put(node)
+        return node
+
+    def _sign(self, csr: bytes, node_id: str, serial: str, names: tuple[str, ...]) -> bytes:
+        identity = Identity(node_id, ROLE_MANAGER, self._authority.cluster_id, serial)
+        lifetime = self._store.view.cluster.spec.ca_config.node_cert_expiry
+        return self._authority.issue(csr, identity, lifetime, self._clock.now(), names)
+
+
+def without_manager(node: Node) -> Node:
+    """Return a node's record when it is a manager no more: none of its certificates as one is valid."""
+    return msgspec.structs.replace(
+        node,
+        spec=msgspec.structs.replace(node.spec, role="worker"),
+        manager_status=None,
+        manager_serials=(),
+        etcd_addr="",
+    )
+
+
+def _check(request: ManagerJoin, now: float) -> None:
+    """Check what a host that is to be a manager says of itself.
+
+    Raises:
+        InvalidArgument, FailedPrecondition: it does not hold; the message says what.
+
+    """
+    key_of_request(request.csr)
+    _check_names(request.names)
+    if not is_hostname(request.hostname):
+        raise InvalidArgument(f"host name {request.hostname[:80]!r}: use letters, digits, '.', '_' and '-'")
+    for what, text in (("address", request.addr), ("address of etcd", request.peer_addr)):
+        host, _ = split_address(text)
+        if not is_one_host(host) or host in ANY_ADDRESS:
+            raise InvalidArgument(f"{what} {text[:80]!r}: expected IP:PORT at which the other managers reach this one")
+    skew = request.clock - now
+    if not abs(skew) <= MAX_SKEW_SECONDS:
+        raise FailedPrecondition(
+            f"the clock of this host differs from the leader's by {abs(skew):.1f} s, where managers' may differ by "
+            f"{MAX_SKEW_SECONDS:g} s: set it (for example with NTP) and join again"
+        )
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    if len(names) > _MAX_NAMES or not all(is_hostname(name) or is_one_host(name) for name in names):
+        raise InvalidArgument(f"a manager's certificate is for at most {_MAX_NAMES} host names and addresses")

@@ -1,0 +1,23 @@
+"""Which nodes are managers, and where others reach them. Pure."""
+
+from __future__ import annotations
+
+from common.model import Node
+from manager.store.view import View
+
+
+def managers(view: View) -> list[Node]:
+    """Return the nodes that are managers, the oldest first."""
+    found = [node for node in view.nodes if node.spec.role == "manager" and node.manager_status is not None]
+    return sorted(found, key=lambda node: (node.created_at, node.id))
+
+
+def address(node: Node) -> str:
+    """Return where a manager's cluster port is, `host:port`; empty for a node that is no manager."""
+    return node.manager_status.addr if node.manager_status is not None else ""
+
+
+def addresses(view: View, first: str = "") -> tuple[str, ...]:
+    """Return where managers are, one that is to be tried before the others first."""
+    found = dict.fromkeys([first, *map(address, managers(view))])
+    return tuple(filter(None, found))

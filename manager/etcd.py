@@ -1,0 +1,148 @@
+"""This manager's own etcd: where it listens, whom it knows, and the certificate that it shows to the others'.
+
+The certificate is for a day, so that a demoted manager's is soon worth nothing. A manager that was away for longer
+signs its own at its start, with the root that it keeps beside its etcd, sealed as the store is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from pathlib import Path
+
+import msgspec
+
+from common.clock import HOUR, Clock, seconds, sleep_until
+from common.errors import Unavailable
+from common.model import RootKey
+from common.process.private_files import private_folder, write_private
+from common.tls import ROLE_ETCD, Identity, certificate_request, identity_in, new_key, renewal_time
+from manager.ca.authority import Authority, new_serial
+from manager.config import DataDir, EtcdConfig, ManagerConfig, bracket_host, split_address
+from manager.store.backends.etcd.backend import EtcdBackend
+from manager.store.backends.etcd.process import EtcdMember, EtcdProcess, PeerFiles
+from manager.store.backends.sealed import Seal
+
+_LIFETIME = 24 * HOUR
+_RENEW_AGAIN_SECONDS = 600.0
+_READY_SECONDS = 10.0
+# What the root is sealed for.
+_ROOT_PATH = "etcd/root"
+
+_log = logging.getLogger(__name__)
+
+
+def peer_url(address: str) -> str:
+    """Return the URL at which other members reach the etcd at `HOST:PORT`."""
+    return f"https://{address}"
+
+
+class OwnEtcd:
+    """The etcd of a data directory. `seal` is the store's."""
+
+    def __init__(self, data: DataDir, config: ManagerConfig, seal: Seal, clock: Clock, rng: random.Random) -> None:
+        assert config.etcd is not None, "its store is in etcd"
+        self._etcd: EtcdConfig = config.etcd
+        self._node_id = config.node_id
+        self._files = _PeerFiles(data.etcd)
+        self._root = data.etcd / "root.sealed"
+        self._directory = data.etcd
+        self._seal = seal
+        self._clock = clock
+        self._rng = rng
+        self.process = EtcdProcess(self._member(config), rng)
+
+    def _member(self, config: ManagerConfig) -> EtcdMember:
+        _, port = split_address(self._etcd.peer_addr)
+        host = split_address(config.listen_addr)[0] or "0.0.0.0"  # noqa: S104 - as the cluster's port
+        return EtcdMember(
+            name=self._node_id,
+            directory=self._directory,
+            listen_url=peer_url(f"{bracket_host(host)}:{port}"),
+            peer_url=peer_url(self._etcd.peer_addr),
+            cluster=dict(each.split("=", 1) for each in self._etcd.peers),
+            cluster_id=self._etcd.cluster_id,
+            files=PeerFiles(self._files.certificate, self._files.key, self._files.root),
+            joins=self._etcd.joins,
+            forced=self._etcd.forced,
+        )
+
+    def keep_root(self, root: RootKey) -> None:
+        """Keep the root for starts after a long time; sealed."""
+        private_folder(self._directory)
+        write_private(self._root, self._seal.seal(_ROOT_PATH, msgspec.msgpack.encode((root.certificate, root.key))))
+
+    def prepare(self) -> None:
+        """Have a certificate that is valid, before etcd starts.
+
+        Raises:
+            Unavailable: there is none, and no root to sign one.
+
+        """
+        if self._files.valid_until() - self._clock.now() < seconds(_LIFETIME) / 4:
+            self._issue(Authority(self._kept_root()))
+
+    def backend(self) -> EtcdBackend:
+        """Return the store's backend in this etcd."""
+        return EtcdBackend(self.process.client(), self._etcd.cluster_id, self._seal)
+
+    async def keep_valid(self, authority: Authority) -> None:
+        """Renew the certificate in time, until cancelled; etcd reads it anew at every handshake."""
+        while True:
+            await sleep_until(renewal_time(self._files.identity(), self._rng), self._clock)
+            try:
+                self._issue(authority)
+            except (OSError, Unavailable) as error:
+                _log.error("the certificate of etcd cannot be renewed: %s: trying again soon", error)
+                await asyncio.sleep(_RENEW_AGAIN_SECONDS)
+
+    async def ready(self) -> None:
+        """Wait until this member knows a leader of etcd, for as long as that takes; say in the log what is missing."""
+        while True:
+            try:
+                await self.process.ready(_READY_SECONDS)
+            except Unavailable as error:
+                _log.warning("%s", error.message)
+            else:
+                return
+
+    def _kept_root(self) -> RootKey:
+        try:
+            sealed = self._root.read_bytes()
+        except OSError as error:
+            raise Unavailable(f"cannot read {self._root}: {error.strerror}: run this as root") from error
+        certificate, key = msgspec.msgpack.decode(self._seal.open(_ROOT_PATH, sealed), type=tuple[bytes, bytes])
+        return RootKey(certificate=certificate, key=key)
+
+    def _issue(self, authority: Authority) -> None:
+        key = new_key()
+        identity = Identity(self._node_id, ROLE_ETCD, authority.cluster_id, new_serial())
+        names = dict.fromkeys((split_address(self._etcd.peer_addr)[0], socket.gethostname()))
+        chain = authority.issue(certificate_request(key), identity, _LIFETIME, self._clock.now(), tuple(names))
+        self._files.write(chain, key, authority.root_certificate)
+
+
+class _PeerFiles:
+    """The PEM files of a member: etcd wants certificate and key apart."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.certificate, self.key, self.root = (directory / name for name in ("peer.crt", "peer.key", "root.crt"))
+
+    def write(self, certificate: bytes, key: bytes, root: bytes) -> None:
+        private_folder(self._directory)
+        write_private(self.root, root)
+        write_private(self.key, key)
+        write_private(self.certificate, certificate)
+
+    def identity(self) -> Identity:
+        return identity_in(self.certificate)
+
+    def valid_until(self) -> float:
+        """Return when the certificate ends, in Unix seconds; 0 when there is none."""
+        try:
+            return self.identity().not_after
+        except Unavailable:
+            return 0.0

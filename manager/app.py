@@ -40,6 +40,7 @@ from manager.etcd import OwnEtcd
 from manager.loops.leadership import Candidate, Leadership
 from manager.metrics.instruments import Instruments
 from manager.metrics.lag import measure_lag
+from manager.overview.usage import Usages
 from manager.store.backends.etcd.members import Members
 from manager.store.backends.sqlite import SqliteBackend
 from manager.store.measurements import Measurements
@@ -173,6 +174,7 @@ class Manager:
             node_id=self._config.node_id,
             managers=KnownManagers(store, self._config.advertise_addr),
             measurements=Measurements(store.view, self._clock),
+            usages=Usages(store.view),
             refusals=Refusals(),
             instruments=self._instruments,
         )
@@ -225,6 +227,7 @@ class Manager:
             audit=self._audit.record,
             leave=self._leave,
             measurements=ground.measurements,
+            usages=ground.usages,
             refusals=ground.refusals,
             instruments=ground.instruments,
             vitals=lambda: read_vitals(self._data, certificate.ends(), ground.authority),

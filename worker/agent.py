@@ -28,7 +28,7 @@ from common.wire.messages import (
     RegistryAuth,
     TaskReport,
 )
-from common.wire.usage_messages import Measure, Usage
+from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.host.description import HostDescription
@@ -37,6 +37,8 @@ from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
 from worker.interfaces import Engine, Memory, Networks, TaskFiles
 from worker.link.reporter import Reporter
+from worker.metrics.host_meter import HostMeter, read_host
+from worker.metrics.host_meter import Read as ReadHost
 from worker.metrics.meter import Meter
 from worker.tasks.plan.files import Materials
 from worker.tasks.plan.machine import Contact
@@ -67,6 +69,7 @@ class Agent:
         advertise_addr: str = "",
         image_port: int = 0,
         fetch: Fetch | None = None,
+        read_host: ReadHost = read_host,
     ) -> None:
         self.reporter = Reporter()
         self._networks = networks
@@ -95,6 +98,7 @@ class Agent:
         self._rejected: Mapping[str, str] = {}
         self._set_changed = asyncio.Event()
         self._meter = Meter(engine, lambda: self._set.tasks, lambda: self.supervisor.tasks)
+        self._host_meter = HostMeter(lambda: self._host.data_root, read_host)
         self._unsaved: dict[str, TaskReport] = {}
         self._to_save = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None
@@ -198,8 +202,15 @@ class Agent:
     async def measured(self) -> Usage:
         return await self._meter.take()
 
+    def measure_host(self, message: MeasureHost) -> None:
+        self._host_meter.order(message)
+
+    async def host_measured(self) -> HostUsage:
+        return await self._host_meter.take()
+
     def lost(self) -> None:
         self._meter.order(Measure())
+        self._host_meter.order(MeasureHost())
         self.supervisor.set_contact(Contact.LOST)
         self._cancel_alone()
         loop = asyncio.get_running_loop()

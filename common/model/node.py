@@ -52,7 +52,7 @@ class NodeDescription(Model):
     `encryption`: what carries encrypted networks there, `wireguard` (the kernel's) or `wireguard-go`; empty: nothing.
     `ipv6`: whether it takes tasks of dual-stack networks.
     `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
-    `plain`: what runs there beside tasks.
+    `plain`: what runs there beside tasks. `measures`: whether it measures its host when it is told to.
     """
 
     hostname: str = ""
@@ -65,6 +65,7 @@ class NodeDescription(Model):
     ipv6: bool = True
     ipv6_addresses: tuple[str, ...] = ()
     plain: PlainContainers = PlainContainers()
+    measures: bool = False
 
 
 # What a lost node and one that left are `down` for.

@@ -29,7 +29,7 @@ from common.wire.messages import (
     Resync,
     StatusReport,
 )
-from common.wire.usage_messages import Usage
+from common.wire.usage_messages import HostUsage, Usage
 
 HANDSHAKES_OF_ADDRESS = 64
 # Connections that are accepted and not yet made, in all and of one address.
@@ -127,6 +127,7 @@ ALLOWANCES: Mapping[type[Message], Allowance] = MappingProxyType(
         NodeReport: Allowance(_LARGE, 20),
         AttachmentReport: Allowance(_LARGE, 1, "attachments", 1),
         Usage: Allowance(_LARGE, 1, "tasks", 0.2),
+        HostUsage: Allowance(1024),
         RenewRequest: Allowance(16 * 1024, 1000),  # a signature, and a write
         Resync: Allowance(_SMALL, 1000),  # all that the node has is sent again
         Applied: Allowance(_SMALL),

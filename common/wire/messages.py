@@ -54,7 +54,7 @@ from common.wire.manager_messages import (
 )
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
-from common.wire.usage_messages import Measure, Usage
+from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 
 # This release's, and that of the one before, which is spoken, too.
 PROTOCOL_VERSION = 4
@@ -402,6 +402,8 @@ AnyMessage: TypeAlias = (
     | Brought
     | Measure
     | Usage
+    | MeasureHost
+    | HostUsage
     | Applied
     | AwaitApplied
     | AllApplied

@@ -1,4 +1,4 @@
-"""Messages about what tasks use: what to measure, and what was measured."""
+"""Messages about what tasks and hosts use: what to measure, and what was measured."""
 
 from __future__ import annotations
 
@@ -52,3 +52,32 @@ class Usage(Message):
 
     KIND: ClassVar[int] = 71
     tasks: tuple[TaskUsage, ...] = ()
+
+
+class MeasureHost(Message):
+    """Measure the host every `interval` seconds; 0: do not. Sent to workers whose description says that they can."""
+
+    KIND: ClassVar[int] = 85
+    interval: float = 0.0
+
+
+class HostUsage(Message):
+    """What a host uses: nothing of it is confirmed, the next one takes its place. Shares are from 0 to 1.
+
+    `cpu` is the share of all cores that was busy since the measurement before; None for the first. `received` and
+    `sent` are bytes of the host's own interfaces since its start. `disk_…` are of where the engine keeps its data. Of
+    pressure (Linux' PSI) it is the share of the last ten seconds in which something waited; None where the kernel does
+    not tell.
+    """
+
+    KIND: ClassVar[int] = 86
+    cpu: float | None = None
+    memory_total: int = 0
+    memory_available: int = 0
+    disk_total: int = 0
+    disk_available: int = 0
+    received: int = 0
+    sent: int = 0
+    pressure_cpu: float | None = None
+    pressure_memory: float | None = None
+    pressure_io: float | None = None

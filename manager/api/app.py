@@ -48,6 +48,7 @@ from manager.api.networks import routes as networks
 from manager.api.nodes import rebalance
 from manager.api.nodes import routes as nodes
 from manager.api.overview import routes as overview
+from manager.api.overview import usage
 from manager.api.overview.feed import Feed
 from manager.api.overview.observer import Observer
 from manager.api.render import JsonCache
@@ -60,6 +61,7 @@ from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Pages
 from manager.metrics.vitals import ReadVitals, Vitals
+from manager.overview.usage import Usages
 from manager.store.backend import LeadershipLost, NotLeader
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -81,6 +83,7 @@ RESOURCES = (
     system,
     swarm,
     overview,
+    usage,
     metrics,
     certificates,
     nodes,
@@ -115,9 +118,9 @@ class Api:
     """Every request's way from a `Call` to a reply. Open it with `async with` while the store is loaded.
 
     `leave()` is awaited when a client makes this manager leave, and ends the cluster. `audit(entry)` is told of every
-    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `refusals` what they
-    said that was not believed. `instruments` measure the manager, `vitals` reads what its files say. `standing` is its
-    place among other managers; without it there are none.
+    change; it must not wait. `measurements` are what workers say of autoscaled services' tasks, `usages` what hosts and
+    tasks use, `refusals` what they said that was not believed. `instruments` measure the manager, `vitals` reads what
+    its files say. `standing` is its place among other managers; without it there are none.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class Api:
         audit: Callable[[Entry], None],
         leave: Callable[[], Awaitable[None]],
         measurements: Measurements | None = None,
+        usages: Usages | None = None,
         refusals: Refusals | None = None,
         instruments: Instruments | None = None,
         vitals: ReadVitals = Vitals,
@@ -145,6 +149,7 @@ class Api:
         self._memory = AnswerMemory()
         self._instruments = instruments or Instruments()
         observer = Observer(store, clock, self._instruments)
+        self._usages = usages or Usages(store.view)
         self.context = Context(
             store=store,
             clock=clock,
@@ -160,9 +165,10 @@ class Api:
             presence=Presence(),
             containers=ContainerIndex(),
             measurements=measurements or Measurements(store.view, clock),
+            usages=self._usages,
             refusals=refusals or Refusals(),
             overview=observer,
-            feed=Feed(observer, store, clock),
+            feed=Feed(observer, self._usages, store, clock),
             pages=Pages(self._facts, self._instruments, vitals),
             answers=self._memory.lease(),
             keys=keys or OpenKeys(),
@@ -191,8 +197,9 @@ class Api:
         context = self.context
         self._instruments.streams("events", context.events.listeners)
         self._instruments.streams("overview", context.feed.followers)
-        leads = context.standing.leads
-        return gather(context.overview.counters, context.store.view, context.identity.version, leads=leads)
+        leads, version = context.standing.leads, context.identity.version
+        hosts = {node.id: self._usages.host(node.id, context.clock.now()) for node in context.store.view.nodes}
+        return gather(context.overview.counters, context.store.view, hosts, version, leads=leads)
 
     def end_streams(self) -> None:
         """Let the streams that would never end by themselves end now."""

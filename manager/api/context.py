@@ -23,6 +23,7 @@ from manager.api.render import JsonCache
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
 from manager.metrics.page import Pages
+from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Records
 
@@ -98,6 +99,7 @@ class Context:
     presence: Presence
     containers: ContainerIndex
     measurements: Measurements
+    usages: Usages
     refusals: Refusals
     overview: Observer
     feed: Feed

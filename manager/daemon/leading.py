@@ -24,6 +24,7 @@ from manager.loops.orchestration import orchestration_rules
 from manager.loops.scheduling import Scheduling
 from manager.loops.tunnel_keys import tunnel_keys_rule
 from manager.metrics.instruments import Instruments
+from manager.overview.usage import Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -39,6 +40,7 @@ class Ground:
     node_id: str
     managers: KnownManagers
     measurements: Measurements
+    usages: Usages
     refusals: Refusals
     instruments: Instruments
 
@@ -65,6 +67,7 @@ class Leading:
             manager_id=ground.node_id,
             managers=ground.managers,
             measurements=ground.measurements,
+            usages=ground.usages,
             refusals=ground.refusals,
             epoch=epoch,
         )

@@ -6,14 +6,15 @@
 - Endpoints: services that share one of these networks, and all services that publish a port in the routing mesh.
 - Peers: every other node of the data plane, for a node that has any of these networks or endpoints.
 - Keys: a node's own for encrypted networks; of others' their public halves alone, with the peers.
-- Measurements: what those of the tasks use whose service is autoscaled. They are not part of the set (`Measure`).
+- Measurements: what those of the tasks use whose service is autoscaled, or looked at. They are not part of the set
+  (`Measure`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,6 +25,7 @@ from common.spec import autoscale
 from common.wire.messages import Backend, Peer, PublishedPort, ServiceEndpoint
 from common.wire.usage_messages import Gauge, Measure, Scrape
 from manager.dispatch import attachments
+from manager.overview.usage import STEP_SECONDS
 from manager.store.view import View
 
 
@@ -39,14 +41,23 @@ class Needs:
 NOTHING = Needs()
 
 
-def measure_for(view: View, node_id: str) -> Measure:
-    """Say what a node is to measure: the autoscaled services that have tasks there, in the order of their ids."""
+def measure_for(view: View, node_id: str, asked: Collection[str] = ()) -> Measure:
+    """Say what a node is to measure: services with tasks there that are autoscaled, or `asked` for, by their ids."""
     services = view.services.autoscaled()
-    if not services:
+    if not services and not asked:
         return Measure()
     there = {task.service_id for task in view.tasks.on_node(node_id) if is_assigned(task)}
-    gauges = (gauge for service in services if service.id in there and (gauge := gauge_of(service)))
-    return Measure(gauges=tuple(sorted(gauges, key=lambda gauge: gauge.service_id)))
+    gauges = {service.id: gauge for service in services if service.id in there and (gauge := gauge_of(service))}
+    for service_id in there.intersection(asked):
+        gauges[service_id] = _watched(service_id, gauges.get(service_id))
+    return Measure(gauges=tuple(gauges[service_id] for service_id in sorted(gauges)))
+
+
+def _watched(service_id: str, gauge: Gauge | None) -> Gauge:
+    """Return what is measured of a service that somebody looks at, beside what is measured of it in any case."""
+    if gauge is None:
+        return Gauge(service_id=service_id, interval=STEP_SECONDS, cpu=True, memory=True)
+    return Gauge(service_id=service_id, interval=gauge.interval, cpu=True, memory=True, metric=gauge.metric)
 
 
 def gauge_of(service: Service) -> Gauge | None:

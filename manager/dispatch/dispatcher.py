@@ -55,6 +55,7 @@ from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
 from manager.domain.refusals import Refusals
+from manager.overview.usage import ASKED_SECONDS, Usages
 from manager.store.changes import Change, ChangeSet
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -78,8 +79,8 @@ class Dispatcher:
     """Serves the workers of a cluster.
 
     `manager_id` is this manager's own node, `managers` are those that workers are to use, `rng` is the source of ids:
-    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements` and `refusals` are there
-    before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
+    `random.SystemRandom` in production, as stream ids must not be guessed. `measurements`, `usages` and `refusals` are
+    there before and after it. `epoch` is this leadership's, (0, 0) where one manager is all.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Dispatcher:
         manager_id: str,
         managers: KnownManagers,
         measurements: Measurements | None = None,
+        usages: Usages | None = None,
         refusals: Refusals | None = None,
         epoch: WireEpoch = (0, 0),
     ) -> None:
@@ -110,6 +112,7 @@ class Dispatcher:
         self._streams = Streams(rng)
         self.images = ImageBroker(store, rng, self._sessions, self._streams)
         self.measurements = measurements or Measurements(store.view, clock)
+        self._usages = usages or Usages(store.view)
         self._liveness = Liveness(self._lose)
         self._parts = SessionParts(
             store=store,
@@ -121,11 +124,32 @@ class Dispatcher:
             renew=self._membership.renew,
             images=self.images,
             measurements=self.measurements,
+            usages=self._usages,
             barrier=Barrier(self._sessions),
             managers=managers,
         )
         self._losses = Losses(store, self._parts.nodes, self._sessions)
         self._to_reconsider = asyncio.Event()
+
+    async def _measure_asked(self) -> None:
+        """Tell workers when somebody begins to look at what tasks of theirs use, or has looked away."""
+        changed = asyncio.Event()
+        self._usages.told = changed.set
+        before: Collection[str] = frozenset()
+        while True:
+            with contextlib.suppress(TimeoutError):  # then some may have looked away
+                async with asyncio.timeout(ASKED_SECONDS if before else None):
+                    await changed.wait()
+            changed.clear()
+            asked = self._usages.asked(self._clock.now())
+            concerned = {
+                task.node_id
+                for service_id in frozenset(asked) ^ frozenset(before)
+                for task in self._store.view.tasks.of_service(service_id)
+            }
+            before = asked
+            for node_id in concerned & self._sessions.keys():
+                self._sessions[node_id].measure()
 
     @property
     def refusals(self) -> Refusals:
@@ -143,6 +167,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_going("the dispatcher's view", self._hear_changes), name="dispatch-changes")
             group.create_task(self._parts.reports.run(), name="dispatch-reports")
+            group.create_task(keep_going("what is measured", self._measure_asked), name="dispatch-measure")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
             group.create_task(self._liveness.run(), name="dispatch-liveness")

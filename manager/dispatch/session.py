@@ -46,7 +46,7 @@ from common.wire.messages import (
     StatusReport,
     TaskReport,
 )
-from common.wire.usage_messages import Measure, Usage
+from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 from manager.dispatch.assignments import SlicedWrites, measure_for
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
@@ -61,6 +61,7 @@ from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, Nod
 from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.registry_logins import unsent_logins
+from manager.overview.usage import STEP_SECONDS, Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
 
@@ -92,6 +93,7 @@ class SessionParts:
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
     measurements: Measurements
+    usages: Usages
     barrier: Barrier
     managers: KnownManagers
 
@@ -130,6 +132,7 @@ class Session:
         self._feed = Feed(identity.node_id, parts.store.view, parts.directory, self._stale.set)
         self._logins: dict[str, RegistryLogin] = {}
         self._measured = Measure()
+        self._measures_host = False
         self._states = SlicedWrites(self._write_states)
         self._attachments = SlicedWrites(self._write_attachments)
         self._description: NodeDescription | None = None
@@ -185,6 +188,10 @@ class Session:
         """Hear that managers are not any more where the worker was told."""
         if self._managers is not None:
             self._stale.set()
+
+    def measure(self) -> None:
+        """Have the worker told what to measure by now."""
+        self._stale.set()
 
     @property
     def behind(self) -> bool:
@@ -282,7 +289,7 @@ class Session:
         match frame.message:
             case Heartbeat():
                 await self._acknowledge(frame.id)
-            case StatusReport() | NodeReport() | AttachmentReport() | Usage():
+            case StatusReport() | NodeReport() | AttachmentReport() | Usage() | HostUsage():
                 await self._take_report(frame)
             case RenewRequest() as request:
                 await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
@@ -334,6 +341,9 @@ class Session:
                 await self._attachments.put(states, _nothing_more)
             case Usage(tasks=usages):
                 self._parts.measurements.take(self.node_id, usages)
+                self._parts.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
+            case HostUsage() as usage:
+                self._parts.usages.take_host(self.node_id, usage, self._parts.store.clock.now())
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
         await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
@@ -413,7 +423,12 @@ class Session:
 
     async def _send_measured(self) -> None:
         """Say what to measure, when that is something else than was said last."""
-        measured = measure_for(self._parts.store.view, self.node_id)
+        store = self._parts.store
+        node = store.view.nodes.get(self.node_id)
+        if node is not None and node.description.measures and not self._measures_host:
+            self._measures_host = True
+            await self.channel.send(MeasureHost(interval=STEP_SECONDS))
+        measured = measure_for(store.view, self.node_id, self._parts.usages.asked(store.clock.now()))
         if measured != self._measured:
             self._measured = measured
             await self.channel.send(measured)

@@ -11,6 +11,7 @@ from manager.domain.update_status import state_of
 from manager.overview.counters import Counters, NodeTally, ServiceTally
 from manager.overview.marks import Mark
 from manager.overview.rows import stack_of
+from manager.overview.usage import HostSample
 from manager.store.view import View
 
 _CPU = 1_000_000_000
@@ -32,6 +33,7 @@ class NodeFacts:
     reserved_memory: int
     cores: float
     memory: int
+    host: HostSample | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ class Facts:
     cluster_id: str
 
 
-def gather(counters: Counters, view: View, version: str, *, leads: bool) -> Facts:
-    """Take the facts; `leads`: whether this manager does."""
+def gather(
+    counters: Counters, view: View, hosts: Mapping[str, HostSample | None], version: str, *, leads: bool
+) -> Facts:
+    """Take the facts; `hosts` has what nodes' hosts used last, by id; `leads`: whether this manager does."""
     cluster = next(iter(view.clusters), None)
     services = tuple(
         _service(tally, tally.service.name)
@@ -80,7 +84,11 @@ def gather(counters: Counters, view: View, version: str, *, leads: bool) -> Fact
         if tally.service is not None and not tally.leaves
     )
     return Facts(
-        nodes=tuple(_node(tally, tally.node) for tally in counters.nodes.values() if tally.node is not None),
+        nodes=tuple(
+            _node(tally, tally.node, hosts.get(tally.node.id))
+            for tally in counters.nodes.values()
+            if tally.node is not None
+        ),
         services=services,
         states=dict(counters.states),
         counts={
@@ -95,7 +103,7 @@ def gather(counters: Counters, view: View, version: str, *, leads: bool) -> Fact
     )
 
 
-def _node(tally: NodeTally, node: Node) -> NodeFacts:
+def _node(tally: NodeTally, node: Node, host: HostSample | None) -> NodeFacts:
     resources = node.description.resources
     return NodeFacts(
         name=node.id if node.hostname_taken or not node.name else node.name,
@@ -110,6 +118,7 @@ def _node(tally: NodeTally, node: Node) -> NodeFacts:
         reserved_memory=tally.memory,
         cores=resources.nano_cpus / _CPU,
         memory=resources.memory_bytes,
+        host=host,
     )
 
 

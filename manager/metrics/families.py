@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from common.model import TaskState
+from common.wire.usage_messages import HostUsage
 from manager.metrics.facts import Facts, NodeFacts, ServiceFacts
 from manager.metrics.vitals import Vitals
 
@@ -124,11 +125,51 @@ def _of_nodes(nodes: Sequence[NodeFacts]) -> Iterator[Metric]:
         [((node.name, node.state, node.availability), 1) for node in nodes],
     )
     for name, text, number in _NODE_NUMBERS:
-        found = [((node.name,), value) for node in nodes if (value := number(node)) is not None]
+        yield gauge(f"swarm_node_{name}", text, ("node",), [((node.name,), number(node)) for node in nodes])
+    yield from _of_hosts([(node.name, node.host.usage) for node in nodes if node.host is not None])
+
+
+def _of_hosts(hosts: Sequence[tuple[str, HostUsage]]) -> Iterator[Metric]:
+    """Yield what hosts use, of those that say so."""
+    for name, text, amount in _HOST_NUMBERS:
+        found = [((node,), value) for node, usage in hosts if (value := amount(usage)) is not None]
         yield gauge(f"swarm_node_{name}", text, ("node",), found)
+    pressures = [
+        ((node, resource), value)
+        for node, usage in hosts
+        for resource, value in (
+            *(("cpu", usage.pressure_cpu), ("memory", usage.pressure_memory), ("io", usage.pressure_io)),
+        )
+        if value is not None
+    ]
+    yield gauge(
+        "swarm_node_pressure_ratio",
+        "Share of the last ten seconds in which something waited for a resource (PSI, some).",
+        ("node", "resource"),
+        pressures,
+    )
+    network = CounterMetricFamily(
+        "swarm_node_network_bytes", "Bytes that a host's own interfaces passed.", labels=("node", "way")
+    )
+    for node, usage in hosts:
+        network.add_metric((node, "in"), usage.received)
+        network.add_metric((node, "out"), usage.sent)
+    yield network
 
 
-_NODE_NUMBERS: tuple[tuple[str, str, Callable[[NodeFacts], float | None]], ...] = (
+_HOST_NUMBERS: tuple[tuple[str, str, Callable[[HostUsage], float | None]], ...] = (
+    ("cpu_usage_ratio", "Share of a host's cores that was busy in the last ten seconds.", lambda usage: usage.cpu),
+    ("memory_available_bytes", "Memory that a host could still give.", lambda usage: usage.memory_available),
+    ("disk_total_bytes", "Size of the disk of a node's engine.", lambda usage: usage.disk_total or None),
+    (
+        "disk_available_bytes",
+        "Room on the disk of a node's engine.",
+        lambda usage: usage.disk_available if usage.disk_total else None,
+    ),
+)
+
+
+_NODE_NUMBERS: tuple[tuple[str, str, Callable[[NodeFacts], float]], ...] = (
     ("tasks_running", "Tasks that run on a node.", lambda node: node.running),
     ("cpu_cores", "Processor cores of a node.", lambda node: node.cores),
     ("reserved_cpu_cores", "Processor cores that a node's tasks reserve.", lambda node: node.reserved_cores),

@@ -6,6 +6,7 @@ Instants are Unix seconds. Counts that are zero, and what does not apply, are le
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -14,10 +15,12 @@ from common.model.naming import Model
 from common.model.service import STACK_LABEL
 from common.model.update import ACTIVE, HALTED
 from common.text.image_names import familiar, is_id
+from common.wire.usage_messages import HostUsage
 from manager.domain.update_status import state_of
 from manager.overview.counters import NodeTally, ServiceTally
 from manager.overview.failures import HOUR
 from manager.overview.marks import Mark, mark_of
+from manager.overview.usage import HostSample
 
 _CPU = 1_000_000_000
 
@@ -27,6 +30,10 @@ class NodeTile(Model):
 
     `cores` and `memory` are what the host has, `reserved_cores` and `reserved_memory` what its tasks are sure to get;
     memory in bytes. `lacks` is how many rights or tools its worker misses. `since` is when it came to its `state`.
+
+    Of what was measured in the last half minute: `cpu` is the share of its cores that was busy, `memory_used`, `disk`
+    and `disk_used` are bytes, the disk being the engine's, `pressure` is the highest share of time that something
+    waited for cores, memory or disk.
     """
 
     id: str
@@ -45,10 +52,15 @@ class NodeTile(Model):
     reserved_cores: float = 0.0
     reserved_memory: int = 0
     lacks: int = 0
+    cpu: float | None = msgspec.field(default=None, name="CPU")
+    memory_used: int = 0
+    disk: int = 0
+    disk_used: int = 0
+    pressure: float = 0.0
 
 
-def node_tile(tally: NodeTally, now: float) -> NodeTile | None:
-    """Return a node's tile; None when its record is gone."""
+def node_tile(tally: NodeTally, now: float, sample: HostSample | None = None) -> NodeTile | None:
+    """Return a node's tile, with what its host used last; None when its record is gone."""
     node = tally.node
     if node is None:
         return None
@@ -70,7 +82,19 @@ def node_tile(tally: NodeTally, now: float) -> NodeTile | None:
         reserved_cores=round(tally.cpu / _CPU, 3),
         reserved_memory=tally.memory,
         lacks=len(node.description.lacks),
+        **({} if sample is None else _used(sample.usage)),
     )
+
+
+def _used(usage: HostUsage) -> dict[str, Any]:
+    pressures = (usage.pressure_cpu, usage.pressure_memory, usage.pressure_io)
+    return {
+        "cpu": None if usage.cpu is None else round(usage.cpu, 3),
+        "memory_used": usage.memory_total - usage.memory_available,
+        "disk": usage.disk_total,
+        "disk_used": usage.disk_total - usage.disk_available,
+        "pressure": round(max(each or 0.0 for each in pressures), 3),
+    }
 
 
 def _where_lost(marks: dict[Mark, int]) -> dict[Mark, int]:

@@ -12,7 +12,7 @@ from common.wire.handshake import check_unfit_reply, check_welcome
 from common.wire.membership_messages import Unfit
 from common.wire.messages import Hello, OpenStream, RenewReply, RenewRequest, Welcome
 from tests.fakes.engine import FakeEngine
-from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
+from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
 from worker.images.serve import ImageServer
 from worker.interfaces import Networks
@@ -101,6 +101,7 @@ class RealWorker:
             memory=self.memory,
             clock=self._clock,
             version="simulated",
+            read_host=idle_host,
             news=news,
         )
         session = Session(

@@ -8,9 +8,16 @@ import msgspec
 from common.errors import FailedPrecondition, ResourceExhausted
 from common.model.task import Task
 from common.wire.messages import Assignments, TaskReport
+from common.wire.usage_messages import HostUsage
 from worker.assignments import AssignmentSet
 from worker.intake.world import NetworkWorld
 from worker.interfaces import Attachment, Container, NetworkEndpoint, TaskFile
+from worker.metrics.host import Busy
+
+
+async def idle_host(_: Busy | None, __: str) -> tuple[HostUsage, Busy]:
+    """Read a host that does nothing; in virtual time no thread may be waited for."""
+    return HostUsage(cpu=0.0, memory_total=8 << 30, memory_available=6 << 30), Busy(0, 1)
 
 
 class FakeFiles:

@@ -73,6 +73,11 @@ class HostDescription:
         """Wait until the engine is away, and was for a while; say why."""
         return await self._presence.missed()
 
+    @property
+    def data_root(self) -> str:
+        """Where the engine keeps its data, as it says; empty while it has not said."""
+        return str(self._info.get("DockerRootDir") or "")
+
     def announce(self) -> NodeDescription:
         """Return the description for a manager that has none yet."""
         self._announced = self.description

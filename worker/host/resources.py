@@ -53,6 +53,7 @@ def describe(
         ipv6=ipv6,
         ipv6_addresses=fitting(ipv6_addresses, _SHARE),
         plain=plain or PlainContainers(),
+        measures=True,
     )
 
 

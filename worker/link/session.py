@@ -35,7 +35,7 @@ from common.wire.messages import (
     StatusReport,
     Welcome,
 )
-from common.wire.usage_messages import Measure, Usage
+from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
 from worker.link.pace import Pace
@@ -229,6 +229,7 @@ class Session:
                 group.create_task(self._ask(channel))
                 group.create_task(self._applied(channel))
                 group.create_task(self._usages(channel))
+                group.create_task(self._host_usages(channel))
                 group.create_task(self._renewals(channel))
                 group.create_task(self._fail_when_unfit())
                 await self._read(channel, group)
@@ -267,7 +268,7 @@ class Session:
                     await self._pace.send(channel, Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth() | Measure() | RenewReply() | Managers():
+            case RegistryAuth() | Measure() | MeasureHost() | RenewReply() | Managers():
                 self._tell(message)
             case OpenStream():
                 self._open(group, message)
@@ -301,12 +302,14 @@ class Session:
             case BringImage():
                 _beside(group, self._bring, channel, number, message)
 
-    def _tell(self, message: RegistryAuth | Measure | RenewReply | Managers) -> None:
+    def _tell(self, message: RegistryAuth | Measure | MeasureHost | RenewReply | Managers) -> None:
         match message:
             case Managers():
                 self._learn(message.managers)
             case Measure():
                 self._agent.measure(message)
+            case MeasureHost():
+                self._agent.measure_host(message)
             case RegistryAuth():
                 self._agent.authorised(message)
             case RenewReply():
@@ -355,6 +358,10 @@ class Session:
     async def _usages(self, channel: Channel) -> None:
         while True:
             await self._pace.send(channel, await self._agent.measured())
+
+    async def _host_usages(self, channel: Channel) -> None:
+        while True:
+            await self._pace.send(channel, await self._agent.host_measured())
 
     async def _ask(self, channel: Channel) -> None:
         while True:
@@ -442,6 +449,12 @@ class Agent(Protocol):
 
     async def measured(self) -> Usage:
         """Wait for the next measurements."""
+
+    def measure_host(self, message: MeasureHost) -> None:
+        """Measure the host so often from now on."""
+
+    async def host_measured(self) -> HostUsage:
+        """Wait for the next measurement of the host."""
 
     async def brought(self, message: BringImage) -> Brought:
         """Have an image here."""

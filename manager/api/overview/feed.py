@@ -18,6 +18,7 @@ import msgspec
 from common.clock import Clock
 from manager.api.overview.observer import Observer
 from manager.api.overview.topics import Moment, News, Topic, topic_of
+from manager.overview.usage import Usages
 from manager.store.store import Records
 
 _LOG = logging.getLogger(__name__)
@@ -94,8 +95,9 @@ class _Followed:
 class Feed:
     """Makes the events and hands them out. `run` it for as long as there may be followers."""
 
-    def __init__(self, observer: Observer, store: Records, clock: Clock) -> None:
+    def __init__(self, observer: Observer, usages: Usages, store: Records, clock: Clock) -> None:
         self._observer = observer
+        self._usages = usages
         self._store = store
         self._clock = clock
         self._epoch = secrets.token_hex(4)
@@ -170,13 +172,14 @@ class Feed:
     def _moment(self, now: float) -> Moment:
         observer = self._observer
         counters = observer.counters
-        nodes, services = tuple(counters.touched_nodes), tuple(counters.touched_services)
-        return Moment(counters, observer.timeline, self._store.view, now, nodes, services)
+        nodes, services = {**counters.touched_nodes, **self._usages.news}, tuple(counters.touched_services)
+        return Moment(counters, self._usages, observer.timeline, self._store.view, now, tuple(nodes), services)
 
     def _tell(self, now: float) -> None:
         """Tell what has changed since this was done last."""
         moment = self._moment(now)
         moment.counters.touched_nodes.clear()
+        self._usages.news.clear()
         moment.counters.touched_services.clear()
         for name, followed in self._topics.items():
             try:

@@ -65,7 +65,8 @@ class NodeTiles(Model):
 async def nodes(context: Context, _: Call) -> Reply:
     await context.overview.ready()
     now = context.clock.now()
-    found = (node_tile(tally, now) for tally in context.overview.counters.nodes.values())
+    tallies, usages = context.overview.counters.nodes, context.usages
+    found = (node_tile(tally, now, usages.host(node_id, now)) for node_id, tally in tallies.items())
     tiles = tuple(tile for tile in found if tile is not None)
     return Answer(value=NodeTiles(at=round(now, 3), index=context.store.view.index, nodes=tiles))
 

@@ -17,6 +17,7 @@ from manager.overview.counters import Counters
 from manager.overview.rows import NodeTile, ServiceRow, TaskBox, node_tile, service_row
 from manager.overview.summary import Overview, summarize
 from manager.overview.timeline import Entry, Timeline, Wanted, without_names
+from manager.overview.usage import Usages
 from manager.store.view import View
 
 # Entries of the timeline that the overview shows.
@@ -30,6 +31,7 @@ class Moment:
     """What a topic may look at. `nodes` and `services` are those that may have changed since it last did."""
 
     counters: Counters
+    usages: Usages
     timeline: Timeline
     view: View
     now: float
@@ -99,7 +101,7 @@ class Rows:
 
 def _node(moment: Moment, node_id: str) -> Row | None:
     tally = moment.counters.nodes.get(node_id)
-    return node_tile(tally, moment.now) if tally is not None else None
+    return node_tile(tally, moment.now, moment.usages.host(node_id, moment.now)) if tally is not None else None
 
 
 def _service(moment: Moment, service_id: str) -> Row | None:

@@ -17,7 +17,7 @@ from manager.dispatch.intake.containers import ATTACHMENT_REPORT
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
 from manager.dispatch.intake.scalars import FLAG, IMAGE_ID, IMAGE_NAME, MAX_INTEGER, several, text, whole, word
-from manager.dispatch.intake.tasks import STATUS_REPORT, USAGE
+from manager.dispatch.intake.tasks import HOST_USAGE, STATUS_REPORT, USAGE
 
 M = TypeVar("M", bound=Message)
 
@@ -53,6 +53,7 @@ FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
             NODE_REPORT,
             ATTACHMENT_REPORT,
             USAGE,
+            HOST_USAGE,
             RENEW_REQUEST,
             Form(Resync),
             Form(Applied, number=whole(1, MAX_INTEGER, "a set that was sent")),

@@ -94,6 +94,7 @@ DESCRIPTION = Form(
     ipv6=FLAG,
     ipv6_addresses=IPV6_ADDRESSES,
     plain=part(PLAIN),
+    measures=FLAG,
 )
 HELLO = Form(
     Hello,

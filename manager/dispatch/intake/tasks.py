@@ -20,9 +20,9 @@ from common.text.terminal import printable, quote
 from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.handshake import MAX_CLOCK_SKEW
 from common.wire.messages import StatusReport, TaskReport
-from common.wire.usage_messages import TaskUsage, Usage
+from common.wire.usage_messages import HostUsage, TaskUsage, Usage
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule, entries, part
-from manager.dispatch.intake.scalars import NOTHING, amount, choice, text, whole
+from manager.dispatch.intake.scalars import MAX_INTEGER, NOTHING, amount, choice, text, whole
 from manager.dispatch.intake.task_addresses import TASK_ADDRESSES
 from manager.store.view import View
 
@@ -212,3 +212,19 @@ TASK_USAGE = Form(
     error=text(LONGEST_MESSAGE),
 )
 USAGE = Form(Usage, tasks=entries(TASK_USAGE))
+_SHARE = amount(1.0, "0 to 1")
+_HOST_BYTES = whole(0, int(MOST_BYTES), "0 to 1 EiB")
+_COUNTED_BYTES = whole(0, MAX_INTEGER)
+HOST_USAGE = Form(
+    HostUsage,
+    cpu=_SHARE,
+    memory_total=_HOST_BYTES,
+    memory_available=_HOST_BYTES,
+    disk_total=_HOST_BYTES,
+    disk_available=_HOST_BYTES,
+    received=_COUNTED_BYTES,
+    sent=_COUNTED_BYTES,
+    pressure_cpu=_SHARE,
+    pressure_memory=_SHARE,
+    pressure_io=_SHARE,
+)

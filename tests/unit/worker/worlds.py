@@ -14,7 +14,7 @@ from common.model.service import RestartPolicy, TaskSpec
 from common.model.task import Task, TaskState, TaskStatus
 from common.wire.messages import Assignments
 from tests.fakes.engine import FakeEngine, Program
-from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks
+from tests.fakes.worker_parts import FakeFiles, FakeMemory, FakeNetworks, idle_host
 from worker.agent import Agent
 
 NODE = "node1"
@@ -64,6 +64,7 @@ class World:
             memory=self.memory,
             clock=self.clock,
             version="test",
+            read_host=idle_host,
             news=asyncio.Event(),
         )
         reading = asyncio.create_task(self._read(self.agent))

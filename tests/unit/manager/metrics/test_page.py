@@ -13,16 +13,31 @@ from common.model import Node, Service, Task, TaskState, TaskStatus
 from common.model.node import ManagerStatus, NodeDescription, NodeResources, NodeSpec, NodeStatus
 from common.model.service import Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 from common.model.update import UpdateState, UpdateStatus
+from common.wire.usage_messages import HostUsage
 from manager.metrics.facts import Facts, gather
 from manager.metrics.instruments import Instruments
 from manager.metrics.page import Page, Pages, make_page
 from manager.metrics.vitals import Vitals
 from manager.overview.counters import Counters
+from manager.overview.usage import HostSample
 from manager.store.changes import Change
 from manager.store.transaction import Tables, Transaction
 
 # Docker's names have a suffix that promtool keeps for counters.
 DOCKERS = tuple(f"swarm_manager_{kind}_total" for kind in ("configs", "networks", "secrets", "services", "tasks"))
+HOST = HostUsage(
+    cpu=0.25,
+    memory_total=8 << 30,
+    memory_available=2 << 30,
+    disk_total=100,
+    disk_available=7,
+    received=11,
+    sent=12,
+    pressure_cpu=0.5,
+    pressure_memory=0.0,
+    pressure_io=0.125,
+)
+HOSTS = {"w" * 25: HostSample(100.0, HOST)}
 
 
 def replicated(count: int) -> ServiceMode:
@@ -71,7 +86,7 @@ def page() -> Page:
     instruments.fell_behind("overview")
     instruments.streams("events", 2)
     vitals = Vitals({"root": 200.0, "manager": 150.0}, 4096, 50.0)
-    return make_page(gather(counters, tables, "1.2", leads=True), instruments, lambda: vitals)
+    return make_page(gather(counters, tables, HOSTS, "1.2", leads=True), instruments, lambda: vitals)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +118,10 @@ def test_a_page_has_the_clusters_numbers(made: Page):
     assert value(made, "swarm_job_last_success_timestamp_seconds", service="job", stack="") == 100.0
     assert value(made, "swarm_node_state", node="w1", state="down", availability="active") == 1
     assert value(made, "swarm_node_memory_total_bytes", node="w1") == 8 << 30
+    assert value(made, "swarm_node_cpu_usage_ratio", node="w1") == 0.25
+    assert value(made, "swarm_node_disk_available_bytes", node="w1") == 7
+    assert value(made, "swarm_node_pressure_ratio", node="w1", resource="io") == 0.125
+    assert value(made, "swarm_node_network_bytes_total", node="w1", way="out") == 12
     assert value(made, "swarm_certificate_not_after_timestamp_seconds", of="root") == 200.0
     assert value(made, "swarm_dispatcher_scheduling_delay_seconds_count") == 1
     assert value(made, "swarm_api_requests_total", method="GET", route="/services/{id}", code="200") == 1
@@ -111,8 +130,21 @@ def test_a_page_has_the_clusters_numbers(made: Page):
 def test_no_label_is_a_tasks_or_a_containers(made: Page):
     names = {label for _, labels, _ in samples(made) for label in labels}
     assert names <= {
-        *("availability", "cluster", "code", "hostname", "id", "kind", "le", "method", "node", "of", "role", "route"),
-        *("rule", "service", "stack", "state", "version", "watcher"),
+        *(
+            "availability",
+            "cluster",
+            "code",
+            "hostname",
+            "id",
+            "kind",
+            "le",
+            "method",
+            "node",
+            "of",
+            "resource",
+            "role",
+        ),
+        *("route", "rule", "service", "stack", "state", "version", "watcher", "way"),
     }
     assert {name for name, labels, _ in samples(made) if "id" in labels} == {"swarm_node_info"}
 
@@ -133,7 +165,7 @@ async def test_all_who_ask_within_a_second_get_one_page():
     gathered: list[Facts] = []
 
     def take() -> Facts:
-        gathered.append(gather(counters, tables, "1.2", leads=True))
+        gathered.append(gather(counters, tables, HOSTS, "1.2", leads=True))
         return gathered[-1]
 
     pages = Pages(take, Instruments(), Vitals)

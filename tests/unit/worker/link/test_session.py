@@ -31,7 +31,7 @@ from common.wire.messages import (
     StatusReport,
     Welcome,
 )
-from common.wire.usage_messages import Gauge, Measure, TaskUsage, Usage
+from common.wire.usage_messages import Gauge, HostUsage, Measure, MeasureHost, TaskUsage, Usage
 from tests.fakes.engine import FakeEngine
 from tests.fakes.virtual_loop import run_virtual
 from worker.images.serve import ImageServer
@@ -92,6 +92,7 @@ class StubAgent:
         self.engine_there.set()
         self.redescribed = asyncio.Event()
         self.round = asyncio.Event()
+        self.host_round = asyncio.Event()
         self.in_line = asyncio.Queue()
 
     async def ready(self):
@@ -116,6 +117,14 @@ class StubAgent:
 
     def measure(self, message):
         self.seen.append(message)
+
+    def measure_host(self, message):
+        self.seen.append(message)
+
+    async def host_measured(self):
+        await self.host_round.wait()
+        self.host_round.clear()
+        return HostUsage(cpu=0.5)
 
     async def measured(self):
         await self.round.wait()
@@ -341,6 +350,18 @@ async def test_metrics_requests_are_passed_on_and_measurements_sent():
         w.agent.round.set()
         _, usage = await expect(manager, Usage)
         assert usage.tasks == (TaskUsage(task_id="t", cpu=0.5),)
+        assert w.agent.seen == ["welcomed", order]
+
+
+@virtual
+async def test_a_hosts_measurements_are_asked_for_and_sent():
+    w = World()
+    async with w.running() as manager:
+        order = MeasureHost(interval=10.0)
+        await manager.send(order)
+        w.agent.host_round.set()
+        _, usage = await expect(manager, HostUsage)
+        assert usage.cpu == 0.5
         assert w.agent.seen == ["welcomed", order]
 
 

@@ -115,6 +115,8 @@ SHAPED = {
     "/swarm/overview/tasks": "/swarm/overview/tasks?service=web",
     "/swarm/timeline": "/swarm/timeline",
     "/tasks/{id}/why": "/tasks/{task}/why",
+    "/nodes/{id}/usage": "/nodes/w1/usage",
+    "/services/{id}/usage": "/services/web/usage",
     "/metrics": "/metrics",
     "/metrics/targets": "/metrics/targets",
 }

@@ -78,6 +78,7 @@ VIEWED = r"""
 /swarm/overview(/(nodes|services|tasks|feed))?
 /swarm/timeline
 /metrics(/targets)?
+/(nodes|services)/\{id\}/usage
 /tasks/\{id\}/why
 /containers/json
 /containers/\{id\}/(json|changes|logs|stats)

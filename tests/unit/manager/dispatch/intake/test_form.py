@@ -44,6 +44,7 @@ NOT_SAID_TO_A_MANAGER = {
     "JoinReply",
     "LeaveAck",
     "Measure",
+    "MeasureHost",
     "OpenStream",
     "Refused",
     "RegistryAuth",

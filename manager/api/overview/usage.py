@@ -1,0 +1,150 @@
+"""GET /nodes/{id}/usage and /services/{id}/usage: what hosts and tasks use, now and over the last hour."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from common.model.client import Role
+from common.model.naming import Model
+from common.wire.usage_messages import HostUsage
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.lookup import find_node, find_service
+from manager.api.router import Route
+from manager.overview.usage import STEP_SECONDS, HostSample
+
+Columns = dict[str, list[float | None]]
+
+
+class HostNow(Model):
+    """What a host uses; shares are from 0 to 1, the network is in bytes a second."""
+
+    at: float
+    cpu: float | None = msgspec.field(default=None, name="CPU")
+    memory: int = 0
+    memory_used: int = 0
+    disk: int = 0
+    disk_used: int = 0
+    received: float | None = None
+    sent: float | None = None
+    pressure_cpu: float | None = msgspec.field(default=None, name="PressureCPU")
+    pressure_memory: float | None = None
+    pressure_io: float | None = msgspec.field(default=None, name="PressureIO")
+
+
+class NodeUsage(Model):
+    """A node's last hour: the columns have a value each `step` seconds, the last of them is for the step of `until`.
+
+    `now` is missing where the host is not measured: by an older worker, or while it is down.
+    """
+
+    id: str
+    name: str
+    step: float
+    until: float
+    now: HostNow | None = None
+    columns: Columns = {}
+
+
+async def node_usage(context: Context, call: Call) -> Reply:
+    node, now = find_node(context.store.view, call.params["id"]), context.clock.now()
+    sample = context.usages.host(node.id, now)
+    return Answer(
+        value=NodeUsage(
+            id=node.id,
+            name=node.name,
+            step=STEP_SECONDS,
+            until=_step(now),
+            now=_host_now(sample) if sample is not None else None,
+            columns=dict(context.usages.host_columns(node.id, now)),
+        )
+    )
+
+
+def _host_now(sample: HostSample) -> HostNow:
+    usage: HostUsage = sample.usage
+    return HostNow(
+        at=round(sample.at, 3),
+        cpu=usage.cpu,
+        memory=usage.memory_total,
+        memory_used=usage.memory_total - usage.memory_available,
+        disk=usage.disk_total,
+        disk_used=usage.disk_total - usage.disk_available,
+        received=sample.received,
+        sent=sample.sent,
+        pressure_cpu=usage.pressure_cpu,
+        pressure_memory=usage.pressure_memory,
+        pressure_io=usage.pressure_io,
+    )
+
+
+def _step(now: float) -> float:
+    return math.floor(now / STEP_SECONDS) * STEP_SECONDS
+
+
+class TaskNow(Model):
+    """What a task uses: cores, and bytes."""
+
+    id: str
+    slot: int = 0
+    node: str = ""
+    at: float = 0.0
+    cpu: float | None = msgspec.field(default=None, name="CPU")
+    memory: float | None = None
+
+
+class ServiceUsage(Model):
+    """A service's last hour, as a node's, and what each of its tasks used last.
+
+    `cpu_limit` (cores) and `memory_limit` (bytes) are of one task, 0 where there is none.
+    """
+
+    id: str
+    name: str
+    step: float
+    until: float
+    cpu_limit: float = msgspec.field(default=0.0, name="CPULimit")
+    memory_limit: int = 0
+    tasks: tuple[TaskNow, ...] = ()
+    columns: Columns = {}
+
+
+async def service_usage(context: Context, call: Call) -> Reply:
+    """Answer what is known, and have the service's tasks measured for the next half minute."""
+    view, now = context.store.view, context.clock.now()
+    service = find_service(view, call.params["id"])
+    context.usages.ask(service.id, now)
+    resources = service.spec.task_template.resources
+    limits = resources.limits if resources is not None else None
+    found = [(view.tasks.get(task_id), sample) for task_id, sample in context.usages.tasks(service.id, now).items()]
+    return Answer(
+        value=ServiceUsage(
+            id=service.id,
+            name=service.name,
+            step=STEP_SECONDS,
+            until=_step(now),
+            cpu_limit=limits.nano_cpus / 1e9 if limits is not None else 0.0,
+            memory_limit=limits.memory_bytes if limits is not None else 0,
+            tasks=tuple(
+                TaskNow(
+                    id=task.id,
+                    slot=task.slot,
+                    node=task.node_id,
+                    at=round(sample.at, 3),
+                    cpu=sample.cpu,
+                    memory=sample.memory,
+                )
+                for task, sample in found
+                if task is not None
+            ),
+            columns=dict(context.usages.service_columns(service.id, now)),
+        )
+    )
+
+
+ROUTES = (
+    Route("GET", "/nodes/{id}/usage", node_usage, needs=Role.VIEWER),
+    Route("GET", "/services/{id}/usage", service_usage, needs=Role.VIEWER),
+)

@@ -1,0 +1,213 @@
+"""What hosts and tasks use, over the last hour: numbers in rings of a fixed size, in memory only. Pure.
+
+They are for people and for Prometheus; nothing decides on them. A task is measured while its service is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from common.wire.usage_messages import HostUsage, TaskUsage
+from manager.store.view import View
+
+STEP_SECONDS = 10.0
+STEPS = 360
+# A service that is asked for is measured until so long after.
+ASKED_SECONDS = 30.0
+# What was measured longer ago says nothing of now.
+FRESH_SECONDS = 3 * STEP_SECONDS
+
+_MISSING = math.nan
+
+HOST_COLUMNS = ("CPU", "Memory", "Disk", "Received", "Sent", "PressureCPU", "PressureMemory", "PressureIO")
+SERVICE_COLUMNS = ("CPU", "Memory", "Tasks")
+
+
+class Ring:
+    """Numbers of the last hour: a value a column each ten seconds; `None` where there is none."""
+
+    __slots__ = ("_columns", "_last")
+
+    def __init__(self, columns: int) -> None:
+        self._columns = tuple(array("f", [_MISSING]) * STEPS for _ in range(columns))
+        self._last = -1
+
+    def put(self, at: float, values: Iterable[float | None]) -> None:
+        """Set the values of the step that an instant (Unix seconds) is in; an earlier step's are not changed."""
+        step = int(at // STEP_SECONDS)
+        if step < self._last:
+            return
+        for missed in range(max(self._last + 1, step - STEPS + 1), step):
+            self._set(missed, (None,) * len(self._columns))
+        self._set(step, values)
+        self._last = step
+
+    def _set(self, step: int, values: Iterable[float | None]) -> None:
+        for column, value in zip(self._columns, values, strict=True):
+            column[step % STEPS] = _MISSING if value is None else value
+
+    def columns(self, now: float) -> list[list[float | None]]:
+        """Return each column of the hour that ends now, the oldest value first."""
+        last = int(now // STEP_SECONDS)
+        steps = [
+            step if self._last - STEPS < step <= self._last else None for step in range(last - STEPS + 1, last + 1)
+        ]
+        return [
+            [_number(column[step % STEPS]) if step is not None else None for step in steps] for column in self._columns
+        ]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """What a host used, heard `at` an instant; bytes a second that it `received` and `sent` since the one before."""
+
+    at: float
+    usage: HostUsage
+    received: float | None = None
+    sent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSample:
+    """What a task used: cores, and memory in bytes."""
+
+    at: float
+    cpu: float | None
+    memory: float | None
+
+
+class _Tasks:
+    """A service's tasks and their hour."""
+
+    __slots__ = ("ring", "samples")
+
+    def __init__(self) -> None:
+        self.ring = Ring(len(SERVICE_COLUMNS))
+        self.samples: dict[str, TaskSample] = {}
+
+
+class Usages:
+    """All of it. `news` are nodes of which something was heard since it was last emptied.
+
+    `told` is called when a service is asked for that was not before.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._hosts: dict[str, tuple[HostSample, Ring]] = {}
+        self._services: dict[str, _Tasks] = {}
+        self._asked: dict[str, float] = {}
+        self.news: dict[str, None] = {}
+        self.told: Callable[[], None] = _nobody
+
+    # --- hosts ---
+
+    def take_host(self, node_id: str, usage: HostUsage, now: float) -> None:
+        """Take what a node says of its host."""
+        before, ring = self._hosts.get(node_id, (None, None))
+        received = sent = None
+        if before is not None and now > before.at:
+            received = _rate(before.usage.received, usage.received, now - before.at)
+            sent = _rate(before.usage.sent, usage.sent, now - before.at)
+        sample = HostSample(now, usage, received, sent)
+        ring = ring or Ring(len(HOST_COLUMNS))
+        ring.put(now, host_row(sample))
+        self._hosts[node_id] = (sample, ring)
+        self.news[node_id] = None
+        for gone in [each for each in self._hosts if each not in self._view.nodes]:
+            del self._hosts[gone]
+
+    def host(self, node_id: str, now: float) -> HostSample | None:
+        """Return the last sample of a node's host, unless it is out of date."""
+        sample, _ = self._hosts.get(node_id, (None, None))
+        return sample if sample is not None and now - sample.at <= FRESH_SECONDS else None
+
+    def host_columns(self, node_id: str, now: float) -> Mapping[str, list[float | None]]:
+        """Return a node's last hour, by `HOST_COLUMNS`."""
+        _, ring = self._hosts.get(node_id, (None, None))
+        return dict(zip(HOST_COLUMNS, (ring or Ring(len(HOST_COLUMNS))).columns(now), strict=True))
+
+    # --- services ---
+
+    def ask(self, service_id: str, now: float) -> None:
+        """Have a service's tasks measured for a while."""
+        new = not self.is_asked(service_id, now)
+        self._asked[service_id] = now
+        if new:
+            self.told()
+
+    def is_asked(self, service_id: str, now: float) -> bool:
+        return now - self._asked.get(service_id, -math.inf) <= ASKED_SECONDS
+
+    def asked(self, now: float) -> Collection[str]:
+        """Return the services whose tasks are to be measured; forget the others."""
+        for service_id in [each for each in self._asked if not self.is_asked(each, now)]:
+            del self._asked[service_id]
+        return frozenset(self._asked)
+
+    def take_tasks(self, node_id: str, usages: Iterable[TaskUsage], now: float) -> None:
+        """Take what a node says of its own tasks."""
+        touched: dict[str, None] = {}
+        for usage in usages:
+            task = self._view.tasks.get(usage.task_id)
+            if task is None or task.node_id != node_id or task.service_id not in self._view.services:
+                continue
+            tasks = self._services.setdefault(task.service_id, _Tasks())
+            tasks.samples[task.id] = TaskSample(now, usage.cpu, usage.memory)
+            touched[task.service_id] = None
+        for service_id in touched:
+            tasks = self._services[service_id]
+            tasks.ring.put(now, _totals(self.tasks(service_id, now)))
+        for gone in [each for each in self._services if each not in self._view.services]:
+            del self._services[gone]
+
+    def tasks(self, service_id: str, now: float) -> Mapping[str, TaskSample]:
+        """Return the last sample of each of a service's tasks; those that are out of date are forgotten."""
+        tasks = self._services.get(service_id)
+        if tasks is None:
+            return {}
+        for old in [each for each, sample in tasks.samples.items() if now - sample.at > FRESH_SECONDS]:
+            del tasks.samples[old]
+        return tasks.samples
+
+    def service_columns(self, service_id: str, now: float) -> Mapping[str, list[float | None]]:
+        """Return a service's last hour, by `SERVICE_COLUMNS`: cores and bytes of all its tasks that were measured."""
+        tasks = self._services.get(service_id)
+        ring = tasks.ring if tasks is not None else Ring(len(SERVICE_COLUMNS))
+        return dict(zip(SERVICE_COLUMNS, ring.columns(now), strict=True))
+
+
+def _nobody() -> None:
+    return None
+
+
+def host_row(sample: HostSample) -> tuple[float | None, ...]:
+    """Return a sample by `HOST_COLUMNS`: shares of cores and of pressure, bytes used, bytes a second."""
+    usage = sample.usage
+    return (
+        usage.cpu,
+        usage.memory_total - usage.memory_available,
+        usage.disk_total - usage.disk_available if usage.disk_total else None,
+        sample.received,
+        sample.sent,
+        usage.pressure_cpu,
+        usage.pressure_memory,
+        usage.pressure_io,
+    )
+
+
+def _rate(before: int, now: int, seconds: float) -> float | None:
+    return (now - before) / seconds if now >= before else None  # a host that was started anew counts from 0
+
+
+def _totals(samples: Mapping[str, TaskSample]) -> tuple[float | None, ...]:
+    cpus = [sample.cpu for sample in samples.values() if sample.cpu is not None]
+    memory = [sample.memory for sample in samples.values() if sample.memory is not None]
+    return (sum(cpus) if cpus else None, sum(memory) if memory else None, float(len(samples)))

@@ -1,0 +1,105 @@
+"""What this host uses, read from the kernel's files. `measure` reads them; the rest is pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from common.wire.usage_messages import HostUsage
+
+_KIB = 1024
+# Links that are made of others, or lead into containers: what passes there passes the host's own, too.
+_INNER = re.compile(r"lo|veth.*|docker.*|br-.*|virbr.*|cni.*|swarm.*|orc-.*|oc-.*|vx.*|wg.*|ifb.*|dummy.*|bond.*|tun.*")
+_SOME = re.compile(r"^some avg10=([0-9.]+)", re.MULTILINE)
+_PERCENT = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Time that all cores were busy, and all the time that there was, in ticks since the host's start."""
+
+    busy: int
+    all: int
+
+    def share_since(self, before: Busy | None) -> float | None:
+        """Return the share of the time since `before` that the cores were busy, from 0 to 1."""
+        if before is None or self.all <= before.all:
+            return None
+        return min(1.0, max(0.0, (self.busy - before.busy) / (self.all - before.all)))
+
+
+def measure(before: Busy | None, disk: str, proc: Path = Path("/proc")) -> tuple[HostUsage, Busy]:
+    """Read what the host uses, with the counter for the next time. `disk` is a path on the disk that is of interest.
+
+    Raises:
+        OSError, ValueError: the kernel's files are not there, or not as they should be.
+
+    """
+    busy = parse_stat((proc / "stat").read_text())
+    memory = parse_meminfo((proc / "meminfo").read_text())
+    received, sent = parse_net((proc / "net" / "dev").read_text())
+    usage = HostUsage(
+        cpu=busy.share_since(before),
+        memory_total=memory["MemTotal"],
+        memory_available=memory["MemAvailable"],
+        received=received,
+        sent=sent,
+        pressure_cpu=_pressure(proc / "pressure" / "cpu"),
+        pressure_memory=_pressure(proc / "pressure" / "memory"),
+        pressure_io=_pressure(proc / "pressure" / "io"),
+    )
+    return _with_disk(usage, disk), busy
+
+
+def _with_disk(usage: HostUsage, path: str) -> HostUsage:
+    """Return the usage with that of the disk, where this can be told from here."""
+    if not path or not Path(path).is_dir():
+        return usage
+    found = os.statvfs(path)
+    return msgspec.structs.replace(
+        usage, disk_total=found.f_blocks * found.f_frsize, disk_available=found.f_bavail * found.f_frsize
+    )
+
+
+def _pressure(file: Path) -> float | None:
+    """Read a file of the kernel's pressure, which not every kernel has."""
+    try:
+        return parse_pressure(file.read_text())
+    except OSError:
+        return None
+
+
+def parse_stat(text: str) -> Busy:
+    """Read `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already."""
+    numbers = [int(each) for each in text.splitlines()[0].split()[1:9]]
+    idle = sum(numbers[3:5])
+    return Busy(sum(numbers) - idle, sum(numbers))
+
+
+def parse_meminfo(text: str) -> Mapping[str, int]:
+    """Read `/proc/meminfo`, in bytes."""
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: int(value.split()[0]) * _KIB for name, _, value in lines if value}
+
+
+def parse_net(text: str) -> tuple[int, int]:
+    """Read `/proc/net/dev`: bytes that the host's own interfaces have received and sent."""
+    received = sent = 0
+    for line in text.splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        if _INNER.fullmatch(name.strip()) is None:
+            columns = numbers.split()
+            received += int(columns[0])
+            sent += int(columns[8])
+    return received, sent
+
+
+def parse_pressure(text: str) -> float | None:
+    """Read a file of `/proc/pressure`: the share of the last ten seconds in which some task waited, from 0 to 1."""
+    found = _SOME.search(text)
+    return min(1.0, float(found[1]) / _PERCENT) if found is not None else None

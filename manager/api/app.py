@@ -14,7 +14,7 @@ from typing import Self
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
-from manager.api import files, refused, swarm, system, volumes
+from manager.api import dashboard, files, refused, swarm, system, volumes
 from manager.api.access import certificates
 from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, object_of
@@ -86,6 +86,7 @@ RESOURCES = (
     usage,
     metrics,
     certificates,
+    dashboard,
     nodes,
     services,
     stacks,

@@ -144,12 +144,16 @@ def _parse_filters(text: str) -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `value` is what JSON makes of it, bytes are sent as they are, None is an empty body."""
+    """A whole answer; `value` is what JSON makes of it, bytes are sent as they are, None is an empty body.
+
+    A `public` one is a file of this program, in which there is nothing to hide from anybody.
+    """
 
     status: int = 200
     value: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ _COMMANDS = {
     "completion": Deferred("manager.cli.completion:completion", "Print the completion script for a shell."),
     "config": Deferred("manager.cli.files.config:config", "Manage configs: small files that services get mounted."),
     "container": Deferred("manager.cli.container.commands:container", "Manage containers on all nodes"),
+    "dashboard": Deferred(
+        "manager.cli.dashboard.commands:dashboard", "Open the dashboard in your browser, until Ctrl-C or for 8 hours."
+    ),
     "events": Deferred("manager.cli.cluster.events:events", "Print what happens in the cluster as it happens."),
     "exec": Deferred(
         "manager.cli.container.exec:execute",

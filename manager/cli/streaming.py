@@ -21,7 +21,7 @@ class Streams:
         self._endpoint = endpoint
         # How long an answer may take is nobody's to say (a registry is asked, a container stops): see `while_it_lives`.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(connector=_connector(endpoint), timeout=timeout)
+        self._session = aiohttp.ClientSession(connector=connector_to(endpoint), timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,7 +63,8 @@ class Streams:
             raise cannot_connect(url, error) from error
 
 
-def _connector(endpoint: Endpoint) -> aiohttp.BaseConnector:
+def connector_to(endpoint: Endpoint, limit: int = 100) -> aiohttp.BaseConnector:
+    """Return what connects to a manager, at most so many times at once (0: as often as asked)."""
     if endpoint.socket:
-        return aiohttp.UnixConnector(path=endpoint.socket)
-    return aiohttp.TCPConnector(ssl=endpoint.tls() if endpoint.certificates else True)
+        return aiohttp.UnixConnector(path=endpoint.socket, limit=limit)
+    return aiohttp.TCPConnector(ssl=endpoint.tls() if endpoint.certificates else True, limit=limit)

@@ -34,7 +34,7 @@ def redact_reply(caller: Caller, reply: Reply, lease: Lease) -> Reply:
     if caller.environment:
         return reply
     if isinstance(reply, Answer):
-        return _answer(reply)
+        return reply if reply.public else _answer(reply)
 
     def room(size: int) -> bool:
         return lease.take(caller.key, size)

@@ -36,6 +36,11 @@ _SOCKET_MODE = 0o660
 _BACKLOG = 512
 _GRACE = 2.0
 _MAX_SOCKET_PATH = 107
+# An answer that a browser shows by itself, an engine's among them, does nothing there and is in nobody's frame.
+_IN_A_BROWSER = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Shell:
@@ -48,6 +53,7 @@ class Shell:
             "Api-Version": MAX_API_VERSION,
             "Docker-Experimental": "false",
             "Ostype": api.context.host.os,
+            **_IN_A_BROWSER,
             "Server": f"swarm-manager/{api.context.identity.version} ({api.context.host.os})",
         }
 

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[3]
 RUN, TEST = PROJECT / "deploy" / "requirements.txt", PROJECT / "tests" / "requirements.txt"
+NODE = PROJECT / "deploy" / "nodejs.txt"
 PYTHONS = (
     {"python_version": "3.11", "python_full_version": "3.11.2"},
     {"python_version": "3.13", "python_full_version": "3.13.5"},
@@ -40,7 +41,7 @@ def wanted(extra: str = "") -> list[Requirement]:
     return [Requirement(line) for line in lines.strip().splitlines()]
 
 
-@pytest.mark.parametrize("file", [RUN, TEST], ids=["run", "test"])
+@pytest.mark.parametrize("file", [RUN, TEST, NODE], ids=["run", "test", "node"])
 def test_each_is_one_version_with_hashes_and_names_no_registry(file: Path) -> None:
     for requirement, hashes in pins(file).values():
         assert re.fullmatch(r"==[^=,*]+", str(requirement.specifier)), requirement

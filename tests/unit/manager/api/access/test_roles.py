@@ -77,6 +77,8 @@ VIEWED = r"""
 /swarm/rebalance
 /swarm/overview(/(nodes|services|tasks|feed))?
 /swarm/timeline
+/swarm/caller
+/dashboard(/(\{path\+\})?)?
 /metrics(/targets)?
 /(nodes|services)/\{id\}/usage
 /tasks/\{id\}/why

@@ -223,7 +223,10 @@ async def served(cluster: ApiCluster) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 ALLOWED = {"content-type", "content-length", "api-version", "docker-experimental", "ostype", "server", "date"}
+# What it says of itself a browser does not follow.
+OURS = {"content-security-policy", "x-content-type-options"}
 INJECTED = (
+    "Content-Security-Policy: script-src *",
     "Set-Cookie: a=b",
     'Warning: 199 swarm-manager "w1: gone"',
     "Api-Version: 9.9",
@@ -252,7 +255,9 @@ async def test_an_engines_headers_are_not_a_clients(
         await cluster.store.update(lambda tx: tx.put(name))
     async with served(cluster) as session, session.request(method, path.format(id=EVIL)) as reply:
         assert reply.status == 200
-        assert {name.lower() for name in reply.headers} <= ALLOWED
+        assert {name.lower() for name in reply.headers} <= ALLOWED | OURS
+        assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Api-Version"] != "9.9"
         assert reply.headers["Content-Type"] == "application/octet-stream"
 

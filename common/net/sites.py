@@ -1,0 +1,48 @@
+"""Tells what a browser sends for a page of another site, by what it says itself. Pure.
+
+A browser sends what any page tells it to, with its user's certificate. It says of which site the page is, in headers
+that no page can change (https://www.w3.org/TR/fetch-metadata/); Docker's command line and SDKs have none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from urllib.parse import urlsplit
+
+_OWN = frozenset({"same-origin", "none"})
+_PORTS = {"http": 80, "https": 443}
+
+
+def foreign_site(sites: Iterable[str], origins: Iterable[str], host: str, schemes: Collection[str]) -> str:
+    """Return what a request says of another site (`Origin: https://…`), nothing if it is of no other.
+
+    `sites` and `origins` are the values of its `Sec-Fetch-Site` and `Origin`, `host` is its `Host`; `schemes` are those
+    that its server is reached by.
+    """
+    for site in sites:
+        if site not in _OWN:
+            return f"Sec-Fetch-Site: {site[:80]}"
+    for origin in origins:
+        if not _is_own(origin, host, schemes):
+            return f"Origin: {origin[:80]}"
+    return ""
+
+
+def _is_own(origin: str, host: str, schemes: Collection[str]) -> bool:
+    scheme = origin.partition("://")[0]
+    if scheme not in schemes:
+        return False
+    place = _place(origin)
+    return place is not None and place == _place(f"{scheme}://{host}")
+
+
+def _place(origin: str) -> tuple[str, int] | None:
+    """Return the host and port of an origin, None where the text is something else."""
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+        return None
+    return host, port or _PORTS[parts.scheme]

@@ -1,0 +1,88 @@
+// The dashboard: finds its key, draws the bar and the screen that the address means.
+import { render } from "preact";
+import { useEffect } from "preact/hooks";
+import { Lost, Refused, get } from "./api.js";
+import { begin as beginFeed, link } from "./feed.js";
+import { html } from "./html.js";
+import { listen as listenToKeys } from "./keys.js";
+import { me } from "./me.js";
+import { Bar } from "./parts/bar.js";
+import { Dialogs } from "./parts/dialog.js";
+import { listen, place } from "./router.js";
+import { begin as beginSession, forget } from "./session.js";
+import { applyTheme } from "./theme.js";
+import { screenOf } from "./screens.js";
+
+const AGAIN_MILLISECONDS = 2000;
+
+function App() {
+  const { path } = place.value;
+  const { title, view, params, bare } = screenOf(path);
+  const lost = link.value.state === "lost";
+  useEffect(() => {
+    document.title = title ? `${title} · swarm` : "swarm";
+  }, [title]);
+  if (link.value.state === "refused" || !me.value.Name) return html`<${Keyless} why=${link.value.why} />`;
+  return html`<div class=${lost ? "app is-lost" : "app"}>
+    ${bare ? null : html`<a class="skip" href="#screen" onClick=${skip}>Skip to the content</a><${Bar} path=${path} />`}
+    <${LinkNotice} />
+    <main id="screen" tabindex="-1" class=${bare ? "bare" : ""}><${view} key=${path} ...${params} /></main>
+    <${Dialogs} />
+  </div>`;
+}
+
+/** @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("screen")?.focus();
+}
+
+function LinkNotice() {
+  const { state, at } = link.value;
+  if (state !== "lost") return null;
+  const since = at ? `What you see is as of ${new Date(at * 1000).toLocaleTimeString()}` : "Nothing is known yet";
+  return html`<p class="link-notice" role="status">The manager does not answer. ${since}; trying again.</p>`;
+}
+
+/** @param {{why: string}} props */
+function Keyless({ why }) {
+  return html`<div class="notice" role="alert">
+    <h1>This page has no key</h1>
+    <p>${why || "The dashboard is opened by the address that a command prints. It is good once, and ends with the command."}</p>
+    <pre>swarm-manager dashboard</pre>
+    <p>With <code>--role operator</code> it can also change things.</p>
+  </div>`;
+}
+
+/** Find out who looks; while the manager does not answer, again and again. @returns {Promise<string>} why not */
+async function whoLooks() {
+  for (;;) {
+    try {
+      me.value = await get("/swarm/caller");
+      return "";
+    } catch (error) {
+      if (error instanceof Refused && error.isKeyless) forget();
+      if (!(error instanceof Lost)) return error instanceof Error ? error.message : String(error);
+      link.value = { state: "lost", at: 0, why: error.message };
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MILLISECONDS));
+    }
+  }
+}
+
+async function main() {
+  applyTheme();
+  listen();
+  const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+  const refusal = await beginSession();
+  const why = refusal || (await whoLooks());
+  root.replaceChildren();
+  if (why) {
+    link.value = { state: "refused", at: 0, why };
+  } else {
+    beginFeed();
+    listenToKeys();
+  }
+  render(html`<${App} />`, root);
+}
+
+main();

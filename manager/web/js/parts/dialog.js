@@ -1,0 +1,90 @@
+// Dialogs: the list of keys, and what is asked before something is changed.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { signal } from "@preact/signals";
+import { html } from "../html.js";
+import { HELP, enabled, setEnabled, showsHelp } from "../keys.js";
+import { Command } from "./command.js";
+
+/**
+ * @typedef {{title: string, text?: unknown, command?: (values: Record<string, string>) => string, name?: string, verb: string,
+ *   fields?: {name: string, label: string, value: string, type?: string, min?: string}[], danger?: (values: Record<string, string>) => boolean,
+ *   act: (values: Record<string, string>) => Promise<unknown>}} Question
+ */
+
+const asked = signal(/** @type {Question | null} */ (null));
+
+/** Ask before something is done; with a `name` that has to be typed where something stops. @param {Question} question */
+export function ask(question) {
+  asked.value = question;
+}
+
+export function Dialogs() {
+  if (asked.value) return html`<${Asked} question=${asked.value} />`;
+  return showsHelp.value ? html`<${Keyboard} />` : null;
+}
+
+/** @param {{title: string, close: () => void, children?: unknown}} props */
+function Dialog({ title, close, children }) {
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current?.showModal();
+    return () => before instanceof HTMLElement && before.focus();
+  }, []);
+  return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onClose=${close}>
+    <h1 id="dialog-title">${title}</h1>
+    ${children}
+  </dialog>`;
+}
+
+/** @param {{question: Question}} props */
+function Asked({ question }) {
+  const { title, text, fields = [], name = "", verb, command, danger } = question;
+  const [values, setValues] = useState(Object.fromEntries(fields.map((field) => [field.name, field.value])));
+  const [typed, setTyped] = useState("");
+  const [works, setWorks] = useState(false);
+  const [error, setError] = useState("");
+  const close = () => {
+    asked.value = null;
+  };
+  const isDangerous = Boolean(name) && (!danger || danger(values));
+  const act = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    setWorks(true);
+    setError("");
+    try {
+      await question.act(values);
+      close();
+    } catch (failure) {
+      setError(failure instanceof Error ? failure.message : String(failure));
+    } finally {
+      setWorks(false);
+    }
+  };
+  return html`<${Dialog} title=${title} close=${close}>
+    <form onSubmit=${act}>
+      ${text && html`<div class="dialog-text">${text}</div>`}
+      ${fields.map(
+        (field) => html`<label key=${field.name}>${field.label}
+          <input type=${field.type ?? "text"} min=${field.min} value=${values[field.name]} required spellcheck=${false} autocomplete="off"
+            onInput=${(/** @type {any} */ event) => setValues({ ...values, [field.name]: event.currentTarget.value })} /></label>`,
+      )}
+      ${isDangerous && html`<label>Type <code>${name}</code> to go on
+        <input type="text" value=${typed} autocomplete="off" spellcheck=${false} onInput=${(/** @type {any} */ event) => setTyped(event.currentTarget.value)} /></label>`}
+      ${command && html`<${Command} text=${command(values)} />`}
+      ${error && html`<p class="bad" role="alert">${error}</p>`}
+      <div class="dialog-buttons">
+        <button type="button" onClick=${close}>Cancel</button>
+        <button type="submit" class=${isDangerous ? "primary danger" : "primary"} disabled=${works || (isDangerous && typed !== name)}>${works ? "Working …" : verb}</button>
+      </div>
+    </form>
+  <//>`;
+}
+
+function Keyboard() {
+  return html`<${Dialog} title="Keyboard" close=${() => (showsHelp.value = false)}>
+    <dl class="keys">${HELP.map(([keys, what]) => html`<div key=${keys}><dt>${keys.split(" ").map((each) => html`<kbd key=${each}>${each}</kbd> `)}</dt><dd>${what}</dd></div>`)}</dl>
+    <label class="check"><input type="checkbox" checked=${enabled.value} onChange=${(/** @type {any} */ event) => setEnabled(event.currentTarget.checked)} /> single keys do these things</label>
+    <form method="dialog" class="dialog-buttons"><button type="submit" class="primary">Close</button></form>
+  <//>`;
+}

@@ -1,0 +1,51 @@
+// What a screen shows while it has nothing to show: loading, refused, not found, lost.
+import { useEffect, useState } from "preact/hooks";
+import { Lost, Refused } from "../api.js";
+import { hints, link } from "../feed.js";
+import { html } from "../html.js";
+
+/**
+ * Ask for what a screen shows, now and whenever the feed says that one of its topics has changed; which these are, the
+ * answer may say. What was there is shown until the next answer is; answers that come out of order are dropped.
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T>} ask @param {unknown[]} inputs @param {(value: T) => string[]} [topicsOf]
+ * @returns {{value: T | undefined, error: Error | undefined, again: () => void}}
+ */
+export function useAnswer(ask, inputs, topicsOf = () => []) {
+  const [answer, setAnswer] = useState(/** @type {{value?: T, error?: Error}} */ ({}));
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const abort = new AbortController();
+    ask(abort.signal).then(
+      (value) => !abort.signal.aborted && setAnswer({ value }),
+      (error) => !abort.signal.aborted && setAnswer((before) => (error instanceof Lost && before.value ? before : { error })),
+    );
+    return () => abort.abort();
+  }, [...inputs, turn]);
+  const again = () => setTurn((count) => count + 1);
+  const topics = answer.value === undefined ? [] : topicsOf(answer.value);
+  useEffect(() => hints.want(topics, again), [topics.join(" ")]);
+  const isLive = link.value.state === "live";
+  useEffect(() => {
+    if (isLive && answer.error instanceof Lost) again();
+  }, [isLive]);
+  return { value: answer.value, error: answer.error, again };
+}
+
+/** What stands in the place of what is not there (yet). @param {{error?: Error, what?: string}} props */
+export function Missing({ error, what = "this" }) {
+  if (!error) return html`<p class="notice" role="status">Loading …</p>`;
+  if (error instanceof Lost) {
+    return html`<div class="notice" role="status"><h1>The manager does not answer</h1><p>It is asked again until it does.</p><p class="mono">${error.message}</p></div>`;
+  }
+  if (error instanceof Refused && error.status === 404) {
+    return html`<div class="notice"><h1>There is no ${what}</h1><p>${error.message}. It may have been removed or replaced since.</p></div>`;
+  }
+  const title = error instanceof Refused && error.status === 403 ? "You may not see this" : "This cannot be shown";
+  return html`<div class="notice" role="alert"><h1>${title}</h1><p>${error.message}</p></div>`;
+}
+
+/** A list without entries. @param {{children: unknown}} props */
+export function Empty({ children }) {
+  return html`<p class="empty muted">${children}</p>`;
+}

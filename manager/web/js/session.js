@@ -1,0 +1,76 @@
+// The key of the gate: got for the token in the address, kept for this tab, given to other tabs that ask for it.
+// Over TCP with a certificate in the browser there is no gate, and no key.
+
+const STORED = "swarm-key";
+const CHANNEL = "swarm-key";
+const OTHERS_MILLISECONDS = 1500;
+const TOKEN = /^#[\w-]{43}$/;
+
+let key = "";
+/** @type {BroadcastChannel | null} */
+let channel = null;
+
+/** Find the key of this tab: by the token in its address, or from before, or from another tab. Says why not. */
+export async function begin() {
+  const token = TOKEN.test(location.hash) ? location.hash.slice(1) : "";
+  let refusal = "";
+  if (token) {
+    history.replaceState(null, "", location.pathname + location.search);
+    ({ key, refusal } = await change(token));
+  }
+  key ||= sessionStorage.getItem(STORED) ?? "";
+  channel = new BroadcastChannel(CHANNEL);
+  key ||= await askOthers(channel);
+  if (key) sessionStorage.setItem(STORED, key);
+  channel.addEventListener("message", ({ data }) => {
+    if (data?.ask && key) channel?.postMessage({ key });
+  });
+  return key ? "" : refusal;
+}
+
+/** @returns {Record<string, string>} */
+export function authorization() {
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+/** The protocols of a WebSocket, which are all that a page can say with it. */
+export function protocols() {
+  return key ? ["swarm.dashboard", `key.${key}`] : ["swarm.dashboard"];
+}
+
+/** Forget a key that is worth nothing any more. */
+export function forget() {
+  key = "";
+  sessionStorage.removeItem(STORED);
+}
+
+/** @param {string} token */
+async function change(token) {
+  try {
+    const answer = await fetch("/gate/key", { method: "POST", body: JSON.stringify({ token }) });
+    const said = await answer.json();
+    return { key: said.key ?? "", refusal: said.message ?? "" };
+  } catch {
+    return { key: "", refusal: "the gate does not answer: 'swarm-manager dashboard' has ended" };
+  }
+}
+
+/**
+ * @param {BroadcastChannel} others
+ * @returns {Promise<string>}
+ */
+function askOthers(others) {
+  return new Promise((resolve) => {
+    /** @param {MessageEvent} event */
+    const hear = ({ data }) => data?.key && done(data.key);
+    /** @param {string} found */
+    const done = (found) => {
+      clearTimeout(timer);
+      others.removeEventListener("message", hear);
+      resolve(found);
+    };
+    const timer = setTimeout(() => done(""), OTHERS_MILLISECONDS);
+    others.addEventListener("message", hear);
+    others.postMessage({ ask: true });
+  });
+}

@@ -1,0 +1,35 @@
+// All nodes.
+import { ago, byName, bytes, cores } from "../format.js";
+import { html } from "../html.js";
+import { useLive } from "../model.js";
+import { choose, objectHref, place } from "../router.js";
+import { Badge, Counts } from "../parts/marks.js";
+import { Missing } from "../parts/state.js";
+import { Table } from "../parts/table.js";
+
+const RANKS = ["down", "unknown", "disconnected", "ready"];
+
+export function NodesView() {
+  const { value, error } = useLive("nodes");
+  if (!value) return html`<${Missing} error=${error} />`;
+  const filter = place.value.query.get("filter") ?? "";
+  const all = [...value.rows.values()];
+  const rows = all
+    .filter((tile) => `${tile.Name} ${tile.State} ${tile.Availability ?? ""}`.toLowerCase().includes(filter.toLowerCase()))
+    .sort((a, b) => RANKS.indexOf(a.State) - RANKS.indexOf(b.State) || byName(a.Name, b.Name));
+  const columns = [
+    { name: "name", title: "Node", cell: (/** @type {any} */ tile) => html`<a href=${objectHref("node", tile.Name)}>${tile.Name}</a>` },
+    { name: "state", title: "State", cell: (/** @type {any} */ tile) => html`<${Badge} word=${tile.State} /> ${tile.State !== "ready" && tile.Since ? html`<span class="muted number">${ago(tile.Since)}</span>` : null}` },
+    { name: "availability", title: "Availability", cell: (/** @type {any} */ tile) => tile.Availability ?? "active" },
+    { name: "role", title: "Role", cell: (/** @type {any} */ tile) => (tile.Manager ? "manager" : "worker") },
+    { name: "tasks", title: "Tasks", cell: (/** @type {any} */ tile) => html`<${Counts} counts=${tile.Tasks} />` },
+    { name: "cores", title: "Cores reserved", class: "number right", cell: (/** @type {any} */ tile) => `${cores(tile.ReservedCores ?? 0)} / ${cores(tile.Cores ?? 0)}` },
+    { name: "memory", title: "Memory reserved", class: "number right", cell: (/** @type {any} */ tile) => `${bytes(tile.ReservedMemory ?? 0)} / ${bytes(tile.Memory ?? 0)}` },
+    { name: "failures", title: "Failed in 1 h", class: "number right", cell: (/** @type {any} */ tile) => tile.Failures ?? 0 },
+    { name: "says", title: "Says", class: "says", cell: (/** @type {any} */ tile) => tile.Message ?? "" },
+  ];
+  return html`<header class="screen-head"><h1>Nodes</h1><span class="muted number">${rows.length} of ${all.length}</span>
+      <input type="search" placeholder="Filter by name or state" aria-label="Filter nodes" value=${filter} spellcheck=${false}
+        onInput=${(/** @type {any} */ event) => choose({ filter: event.currentTarget.value })} /></header>
+    <${Table} label="Nodes" columns=${columns} rows=${rows} id=${(/** @type {any} */ tile) => tile.ID} empty="No node is called so." />`;
+}

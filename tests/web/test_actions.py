@@ -1,0 +1,164 @@
+"""Buttons: who may press them, what they ask, what they do, and the command that they show."""
+
+import msgspec
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from common.model import Service
+from common.model.client import Role
+from manager.api.app import RESOURCES
+from manager.api.router import Router
+from tests.web.conftest import SHARED, Dashboard, dashboard_of
+from tests.web.scene import Scene
+
+pytestmark = SHARED
+
+# Each button, and the request that it makes.
+BUTTONS = {
+    "/services/reports": {
+        "Scale": ("POST", "/services/x/update"),
+        "Update image": ("POST", "/services/x/update"),
+        "Restart": ("POST", "/services/x/update"),
+        "Remove": ("DELETE", "/services/x"),
+    },
+    "/nodes/w1": {"Drain": ("POST", "/nodes/x/update"), "Pause": ("POST", "/nodes/x/update")},
+    "/nodes/w7": {"Remove": ("DELETE", "/nodes/x")},
+}
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("group", name="Actions").get_by_role("button", name=name, exact=True)
+
+
+def confirm(page: Page, verb: str) -> Locator:
+    return page.get_by_role("dialog").get_by_role("button", name=verb, exact=True)
+
+
+def replicas(service: Service) -> int | None:
+    return service.spec.mode.replicated.replicas if service.spec.mode.replicated else None
+
+
+def image(service: Service) -> str:
+    container = service.spec.task_template.container_spec
+    return container.image if container is not None else ""
+
+
+@pytest.mark.parametrize("role", [role.label for role in Role])
+async def test_each_button_is_for_whom_its_route_is(scene: Scene, browser: Browser, role: str) -> None:
+    router = Router(route for resource in RESOURCES for route in resource.ROUTES)
+    await scene.kill_node("w7")
+    async with dashboard_of(scene, browser, role) as dashboard:
+        page = await dashboard.open()
+        for path, buttons in BUTTONS.items():
+            await dashboard.go(page, path)
+            for name, (method, route) in buttons.items():
+                needs = router.match(method, route).needs
+                assert needs is not None
+                if Role[role.upper()] >= needs:
+                    await expect(button(page, name)).to_be_enabled()
+                else:
+                    hint = f"needs the role {needs.label}: swarm-manager dashboard --role {needs.label}"
+                    await expect(button(page, name)).to_be_disabled()
+                    await expect(button(page, name)).to_have_attribute("title", hint)
+
+
+async def test_what_is_forced_is_refused_and_said(dashboard: Dashboard) -> None:
+    """A viewer's button that is made to work all the same."""
+    page = await dashboard.open("/services/reports")
+    await button(page, "Restart").evaluate("(each) => { each.disabled = false; }")
+    await button(page, "Restart").click()
+    await confirm(page, "Restart").click()
+    await expect(page.get_by_role("alert")).to_contain_text("has the role viewer, and POST /services/{id}/update needs")
+    assert dashboard.scene.cluster.audited[-1].status == 403
+
+
+async def test_a_service_is_scaled(operators: Dashboard) -> None:
+    page = await operators.open("/services/reports")
+    await button(page, "Scale").click()
+    await page.get_by_role("spinbutton", name="Tasks").fill("6")
+    await expect(page.get_by_role("dialog").locator("code").last).to_have_text("swarm-manager service scale reports=6")
+    await confirm(page, "Scale").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert replicas(operators.scene.service("reports")) == 6
+
+
+async def test_what_stops_asks_for_the_name(operators: Dashboard) -> None:
+    """So does scaling to 0."""
+    page = await operators.open("/services/reports")
+    await button(page, "Scale").click()
+    scale = confirm(page, "Scale")
+    await page.get_by_role("spinbutton", name="Tasks").fill("0")
+    await expect(scale).to_be_disabled()
+    await page.get_by_role("spinbutton", name="Tasks").fill("1")
+    await expect(scale).to_be_enabled()
+    await page.keyboard.press("Escape")
+    await button(page, "Remove").click()
+    remove = confirm(page, "Remove")
+    await expect(remove).to_be_disabled()
+    await page.get_by_label("Type reports to go on").fill("reports")
+    await remove.click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert operators.scene.service("reports").pending_delete
+
+
+async def test_of_two_editors_the_later_is_told(operators: Dashboard) -> None:
+    page, scene = await operators.open("/services/reports"), operators.scene
+    await button(page, "Update image").click()
+    await page.get_by_role("textbox", name="Image").fill("acme/reports:4")
+    theirs = scene.service("reports")
+    container = theirs.spec.task_template.container_spec
+    assert container is not None
+    other = msgspec.structs.replace(container, image="acme/reports:9")
+    template = msgspec.structs.replace(theirs.spec.task_template, container_spec=other)
+    await scene.store.update(
+        lambda tx: tx.put(
+            msgspec.structs.replace(theirs, spec=msgspec.structs.replace(theirs.spec, task_template=template))
+        )
+    )
+    await confirm(page, "Update").click()
+    said = page.get_by_role("alert")
+    await expect(said).to_contain_text("Somebody has changed reports meanwhile")
+    await expect(said).to_contain_text("acme/reports:3 → acme/reports:9")
+    assert image(scene.service("reports")) == "acme/reports:9"
+
+
+async def test_a_node_is_drained(operators: Dashboard) -> None:
+    page = await operators.open("/nodes/w1")
+    await button(page, "Drain").click()
+    await expect(page.get_by_role("dialog").locator("code").last).to_have_text("swarm-manager node drain w1")
+    await page.get_by_label("Type w1 to go on").fill("w1")
+    await confirm(page, "Drain").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.locator(".screen-head")).to_contain_text("drain")
+    assert operators.scene.node("w1").spec.availability == "drain"
+
+
+async def test_all_of_it_by_the_keyboard(operators: Dashboard) -> None:
+    page = await operators.open()
+    await page.keyboard.press("g")
+    await page.keyboard.press("s")
+    await expect(page.get_by_role("heading", name="Services")).to_be_visible()
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await expect(page.locator("main tbody tr").nth(1).locator("a").first).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("[data-standing]")).to_be_visible()
+    await page.keyboard.press("l")
+    await expect(page.locator("[data-log]")).to_be_visible()
+    await page.keyboard.press("/")
+    await page.keyboard.type("repo")
+    await expect(page.get_by_role("option", name="reports service")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="reports", exact=True)).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_a_change_elsewhere_takes_no_focus(operators: Dashboard) -> None:
+    page, scene = await operators.open("/services/reports"), operators.scene
+    await button(page, "Scale").focus()
+    await scene.scale("reports", 6)
+    await expect(page.locator("[data-standing]")).to_contain_text("6/6")
+    await expect(button(page, "Scale")).to_be_focused()

@@ -1,0 +1,90 @@
+"""What happens in the cluster is seen in the page, without a reload."""
+
+from playwright.async_api import expect
+
+from common.model.update import UpdateState
+from manager.api.http.server import serve
+from tests.e2e.ci import long
+from tests.web.conftest import SHARED, Dashboard
+
+pytestmark = SHARED
+
+
+async def test_a_node_dies_and_comes_back(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open(), dashboard.scene
+    await expect(page.locator("[data-sentence]")).to_have_text("All is well")
+    tile = page.locator("[data-name=w3]")
+    await expect(tile.locator("canvas")).to_have_attribute("aria-label", "6 running")
+    await scene.kill_node("w3")
+    await expect(page.locator("[data-sentence]")).to_have_text("1 thing needs attention")
+    await expect(page.locator("[data-kind=node-down]")).to_contain_text("node w3 is down")
+    await expect(tile).to_contain_text("down")
+    await expect(tile.locator("canvas")).to_have_attribute("aria-label", "6 lost")
+    await expect(page.locator(".entries").first).to_contain_text("w3 is down")
+    await scene.revive_node("w3")
+    await expect(page.locator("[data-sentence]")).to_have_text("All is well")
+    await expect(tile.locator("canvas")).to_have_attribute("aria-label", "6 running")
+    assert dashboard.complaints == []
+
+
+async def test_one_box_a_slot_whatever_failed_in_it(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open("/?group=stack"), dashboard.scene
+    canvas = page.locator("[data-name=reports] canvas")
+    await expect(canvas).to_have_attribute("aria-label", "4 running")
+    for number in range(3):
+        await scene.fail_task("reports", 2, f"exit {number}")
+    await expect(canvas).to_have_attribute("aria-label", "3 running, 1 starting")
+    await expect(page.locator("[data-name=reports]")).to_contain_text("✕3 in 1 h")
+
+
+async def test_a_service_scales(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open("/services/reports"), dashboard.scene
+    await expect(page.locator("[data-standing]")).to_contain_text("4/4")
+    await scene.scale("reports", 7)
+    await expect(page.locator("[data-standing]")).to_contain_text("7/7")
+    await expect(page.locator("main tbody tr")).to_have_count(7)
+
+
+async def test_an_update_fails_and_says_why(dashboard: Dashboard) -> None:
+    page, scene = await dashboard.open("/services/shop_api"), dashboard.scene
+    await scene.update("shop_api", "shop/api:43", UpdateState.UPDATING, done=2, of=6)
+    await expect(page.locator("[data-update=updating]")).to_be_visible()
+    await scene.update("shop_api", "shop/api:44", UpdateState.PAUSED, done=2, of=6, error="cannot reach db:5432")
+    await expect(page.locator("[data-update=paused]")).to_contain_text("cannot reach db:5432")
+    assert dashboard.complaints == []
+
+
+@long
+async def test_a_manager_that_is_away_and_comes_back(dashboard: Dashboard) -> None:
+    """The page is grey and says as of when it is; then it goes on by itself."""
+    scene = dashboard.scene
+    host = f"unix://{scene.cluster.folder}/docker.sock"
+    page = await dashboard.open()
+    await scene.serving.aclose()
+    await expect(page.locator(".link-notice")).to_contain_text("The manager does not answer")
+    await scene.kill_node("w2")
+    async with serve(scene.cluster.api, [host]):
+        await expect(page.locator(".link-notice")).to_have_count(0)
+        await expect(page.locator("[data-kind=node-down]")).to_contain_text("node w2 is down")
+
+
+async def test_many_tabs_have_one_stream(dashboard: Dashboard) -> None:
+    """A browser opens six connections to a host: with a stream for each, the seventh tab would never load."""
+    context = await dashboard.context()
+    first = await dashboard.open(context=context)
+    tabs = [first]
+    for _ in range(7):
+        page = await context.new_page()
+        await page.goto(f"{dashboard.url}/dashboard/")  # the key comes from another tab
+        tabs.append(page)
+    for page in tabs:
+        await expect(page.locator("[data-sentence]")).to_have_text("All is well")
+    await dashboard.scene.kill_node("w5")
+    for page in tabs:
+        await expect(page.locator("[data-kind=node-down]")).to_contain_text("node w5 is down")
+    assert dashboard.scene.cluster.api.context.feed.followers == 1
+    await first.close()
+    await dashboard.scene.revive_node("w5")
+    for page in tabs[1:]:
+        await expect(page.locator("[data-sentence]")).to_have_text("All is well")
+    assert dashboard.scene.cluster.api.context.feed.followers == 1

@@ -8,13 +8,13 @@ pair of byte streams. Each half is a child process, so that what a volume does t
     python -m worker.volumes.copy receive FOLDER --work DIRECTORY [--peer R,W] [--control R,W] [--owner-base UID]
                                               [--keep-priority]
 
---peer         descriptors to read from and write to the other half; one number for a socket; 0,1 unless told
---control      descriptors to read commands from and write reports to, 3,4 unless told
---work         a folder of this half alone, outside of FOLDER, for its index. Kept for a copy to be resumed, removed by
-               the parent afterwards
---max-downtime what the last pass may take; `next` is `give-up` where that is not to be expected
---keep-priority   otherwise both are idle, for processor and disk, until the last pass
---owner-base   what the engine adds to the owners of its containers (`userns-remap`); 0 unless told
+--peer           descriptors to read from and write to the other half; one number for a socket; 0,1 unless told
+--control        descriptors to read commands from and write reports to, 3,4 unless told
+--work           a folder of this half alone, outside of FOLDER, for its index. Kept for a copy to be resumed, removed
+                 by the parent afterwards
+--max-downtime   what the last pass may take; `next` is `give-up` where that is not to be expected
+--keep-priority  otherwise both are idle, for processor and disk, until the last pass
+--owner-base     what the engine adds to the owners of its containers (`userns-remap`); 0 unless told
 
 The receiver says what its folder has, and from then on the sender sends what differs, without asking. That makes
 resuming nothing of its own: start both halves again with the same folders, and only what was under way is sent again.
@@ -38,6 +38,13 @@ Reports, likewise, from both halves:
     {"event": "verified", "digest": "…"}
     {"event": "failed", "code": "ResourceExhausted", "message": "…"}   the last line: what was wrong, where
     {"event": "stopped"}                                                the last line: as told
+
+A volume as a tar archive, with the same descriptors and reports; `--peer` is where it goes to or comes from:
+
+    python -m worker.volumes.copy export FOLDER [--peer R,W] [--control R,W] [--owner-base UID] [--keep-priority]
+    python -m worker.volumes.copy import FOLDER [--peer R,W] [--control R,W] [--owner-base UID] [--keep-priority]
+
+    {"event": "archived", "bytes": B}     the archive is whole; an imported one is on the disk
 
 Exit status: 0 stopped as told, 1 failed as reported. `process.py` is the parent's side of all this, for asyncio.
 

@@ -1,4 +1,4 @@
-"""`python -m worker.volumes.copy`: one half of a copy; the package's docstring says how it is talked to."""
+"""`python -m worker.volumes.copy`: one half of a copy, or an archive. The package says how it is talked to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.volumes.copy.session import Options, receive, send
+from worker.volumes.copy.session import Options, read_archive, receive, send, write_archive
+
+_PARTS = {"send": send, "receive": receive, "export": write_archive, "import": read_archive}
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m worker.volumes.copy", description="One half of a volume's copy.")
-    parser.add_argument("half", choices=("send", "receive"))
+    parser = argparse.ArgumentParser(prog="python -m worker.volumes.copy", description="A volume's copy or archive.")
+    parser.add_argument("part", choices=_PARTS)
     parser.add_argument("folder")
-    parser.add_argument("--work", type=Path, required=True, help="folder of this copy's own index")
+    parser.add_argument("--work", type=Path, default=None, help="folder of a half's own index")
     parser.add_argument("--peer", type=_pair, default=(0, 1), help="descriptors R,W of the other half, or one socket")
     parser.add_argument("--control", type=_pair, default=(3, 4), help="descriptors R,W of commands and reports")
     parser.add_argument("--owner-base", type=int, default=0, help="what the engine adds to owners")
@@ -32,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         max_downtime=given.max_downtime,
         is_idle=not given.keep_priority,
     )
-    return send(options) if given.half == "send" else receive(options)
+    return _PARTS[given.part](options)
 
 
 def _pair(text: str) -> tuple[int, int]:

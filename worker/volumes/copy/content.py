@@ -27,9 +27,21 @@ class Chunk(NamedTuple):
     digests: bytes
 
 
+def is_zeros(data: bytes | bytearray | memoryview) -> bool:
+    """Return whether at most a large block of bytes has only zeros."""
+    return data == _NOTHING[: len(data)]
+
+
+def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+
+
 def digest_block(data: bytes | memoryview) -> bytes:
     """Return the digest of a block, which is `ZEROS` if it has only zeros."""
-    return ZEROS if data == _NOTHING[: len(data)] else digest(data)
+    return ZEROS if is_zeros(data) else digest(data)
 
 
 def digests_of(data: bytes | bytearray | memoryview, block: int) -> bytes:
@@ -101,6 +113,15 @@ def _cut(begin: int, end: int, is_hole: bool) -> Iterator[tuple[int, int, bool]]
     step = CHUNK * (1024 if is_hole else 1)
     for start in range(begin, end, step):
         yield start, min(step, end - start), is_hole
+
+
+def data_ranges(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield start and length of what is not a hole in the first `size` bytes of a file."""
+    at = 0
+    while at < size:
+        begin, at = _next_data(file, at, size)
+        if begin < at:
+            yield begin, at - begin
 
 
 def _next_data(file: int, at: int, size: int) -> tuple[int, int]:

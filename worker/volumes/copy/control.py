@@ -57,6 +57,12 @@ class Verified(Report, frozen=True):
     digest: str
 
 
+class Archived(Report, frozen=True):
+    """Bytes of an archive that was written, or read."""
+
+    bytes: int
+
+
 class Failed(Report, frozen=True):
     code: str
     message: str
@@ -66,7 +72,7 @@ class Stopped(Report, frozen=True):
     """The end that was asked for."""
 
 
-AnyReport = Ready | Progress | Passed | Verified | Failed | Stopped
+AnyReport = Ready | Progress | Passed | Verified | Archived | Failed | Stopped
 
 _ENCODER = msgspec.json.Encoder()
 _COMMAND = msgspec.json.Decoder(Command)

@@ -18,6 +18,8 @@ from worker.volumes.copy.errors import of_code
 
 _LINE_BYTES = 64 * 1024
 _STOP_SECONDS = 5.0
+Part = Literal["send", "receive", "export", "import"]
+
 _Report = TypeVar("_Report", bound=Report)
 
 
@@ -87,11 +89,11 @@ class CopyProcess:
 
 @contextlib.asynccontextmanager
 async def copying(
-    half: Literal["send", "receive"], folder: Path, work: Path, peer: socket.socket, options: Sequence[str] = ()
+    part: Part, folder: Path, peer: socket.socket, *, work: Path | None = None, options: Sequence[str] = ()
 ) -> AsyncIterator[CopyProcess]:
-    """Start one half with a socket to the other, which becomes its own; in the block it runs.
+    """Start one half, or an archive's process, with a socket to the other side, which is closed here; run the block.
 
-    options: further ones of the command line, like `--limit`.
+    work: the folder for a half's index. options: further ones of the command line, like `--limit`.
 
     Raises:
         Unavailable: no process can be started.
@@ -100,16 +102,9 @@ async def copying(
     ours, its = socket.socketpair()
     with its, peer:
         reports, commands = await asyncio.open_connection(sock=ours, limit=_LINE_BYTES)
-        arguments = (
-            half,
-            str(folder),
-            "--work",
-            str(work),
-            "--peer",
-            str(peer.fileno()),
-            "--control",
-            str(its.fileno()),
-        )
+        arguments = [part, str(folder), "--peer", str(peer.fileno()), "--control", str(its.fileno())]
+        if work is not None:
+            arguments += ["--work", str(work)]
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from common.errors import ProtocolError, ResourceExhausted
-from worker.volumes.copy.content import Reader, digests_of, root_of
+from worker.volumes.copy.content import Reader, digests_of, root_of, write_all
 from worker.volumes.copy.entries import (
     DIGEST_BYTES,
     FILE,
@@ -86,10 +86,7 @@ class OpenFile:
     def _write(self, first: int, data: bytearray) -> None:
         digests = digests_of(data, self.block)
         self._digests[first * DIGEST_BYTES : first * DIGEST_BYTES + len(digests)] = digests
-        view, at = memoryview(data), first * self.block
-        while view:
-            written = os.pwrite(self.file, view, at)
-            view, at = view[written:], at + written
+        write_all(self.file, data, first * self.block)
 
     def make_holes(self, first: int, count: int) -> None:
         self._expect(first, count)
@@ -97,7 +94,7 @@ class OpenFile:
         begin, end = first * self.block, min((first + count) * self.block, os.fstat(self.file).st_size)
         if begin < end and not punch_hole(self.file, begin, end - begin):
             for at in range(begin, end, self.block):
-                os.pwrite(self.file, bytes(min(self.block, end - at)), at)
+                write_all(self.file, bytes(min(self.block, end - at)), at)
 
     def finish(self, record: Record) -> bytes:
         """Wait for all writes; return the digests of what the file has now.
@@ -310,8 +307,7 @@ class Receiver:
             blocks = row.blocks
             file = self._target.open_file(path)
         try:
-            while content:
-                content = content[os.write(file, content) :]
+            write_all(file, content, 0)
             status = self._target.set_metadata(path, file, record)
         finally:
             os.close(file)

@@ -158,10 +158,15 @@ def read_attributes(at: int | bytes) -> Attributes:
         raise
     found = []
     for name in sorted(map(os.fsencode, names)):
-        if name in _NAMES or (name.startswith(_PREFIXES) and name not in _OF_THE_HOST):
+        if is_copied(name):
             try:
                 found.append((name, os.getxattr(at, name, follow_symlinks=follow)))
             except OSError as error:
                 if error.errno not in (*NO_ATTRIBUTES, errno.ENODATA):
                     raise
     return tuple(found)
+
+
+def is_copied(name: bytes) -> bool:
+    """Return whether an extended attribute belongs to a file rather than to its host."""
+    return name in _NAMES or (name.startswith(_PREFIXES) and name not in _OF_THE_HOST)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import InvalidArgument, SwarmError
+from common.errors import InvalidArgument, SwarmError, Unavailable
+from worker.volumes.copy.archive import export, restore
 from worker.volumes.copy.control import (
+    Archived,
     Failed,
     Passed,
     Progress,
@@ -30,7 +34,7 @@ from worker.volumes.copy.scan import identity
 from worker.volumes.copy.send import Sender, Survey, Tally
 from worker.volumes.copy.stream import Stopped as StoppedAsTold
 from worker.volumes.copy.stream import Stream
-from worker.volumes.copy.system import be_idle
+from worker.volumes.copy.system import be_idle, sync_file_system
 from worker.volumes.copy.walk import open_root, raise_open_files
 
 _INDEX = "index.db"
@@ -43,7 +47,7 @@ class Options:
     """What a half is started with. The pairs are descriptors to read from and to write to."""
 
     folder: str
-    work: Path
+    work: Path | None
     peer: tuple[int, int]
     control: tuple[int, int]
     base: int = 0
@@ -62,49 +66,48 @@ def receive(options: Options) -> int:
     return _run(options, _receive)
 
 
-_Half = Callable[[Options, int, Index, Stream, Reporter], None]
+def write_archive(options: Options) -> int:
+    """Write the folder to the peer as an archive; return the exit status."""
+    return _run(options, _write_archive)
 
 
-def _run(options: Options, half: _Half) -> int:
+def read_archive(options: Options) -> int:
+    """Fill the folder from an archive of the peer; return the exit status."""
+    return _run(options, _read_archive)
+
+
+def _run(options: Options, part: Callable[[Options, int, Reporter], None]) -> int:
     reporter = Reporter(options.control[1])
-    stream = Stream(*options.peer)
     raise_open_files()
     if options.is_idle:
         be_idle(True)
     try:
         try:
-            options.work.mkdir(mode=0o700, parents=True, exist_ok=True)
             root = open_root(options.folder)
         except OSError as error:
             raise InvalidArgument(f"{options.folder} cannot be copied: {error.strerror}") from error
-        index = Index(options.work / _INDEX, identity(root, options.base))
-        try:
-            half(options, root, index, stream, reporter)
-        finally:
-            index.close()
+        part(options, root, reporter)
     except StoppedAsTold:
         reporter.report(Stopped())
         return STOPPED
     except SwarmError as error:
         reporter.report(Failed(error.code, error.message))
         return FAILED
+    except sqlite3.Error as error:
+        reporter.report(Failed(Unavailable.code, f"the index of the copy, in {options.work}, cannot be kept: {error}"))
+        return FAILED
     reporter.report(Stopped())
     return STOPPED
 
 
-# --- the receiver -----------------------------------------------------------------------------------------------------
-
-
-def _receive(options: Options, root: int, index: Index, stream: Stream, reporter: Reporter) -> None:
-    _start(lambda: _leave_when_told(options.control[0], reporter))
-    receiver = Receiver(root, index, stream, options.base, is_idle=options.is_idle)
+def _open_index(options: Options, root: int) -> Index:
+    if options.work is None:
+        raise InvalidArgument("a copy needs a folder for its index: --work")
     try:
-        receiver.run()
-    except SwarmError as error:
-        stream.farewell(FailedMessage(error.code, error.message))
-        raise
-    finally:
-        receiver.close()
+        options.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument(f"{options.work} cannot be used: {error.strerror}") from error
+    return Index(options.work / _INDEX, identity(root, options.base))
 
 
 def _leave_when_told(control: int, reporter: Reporter) -> None:
@@ -116,10 +119,69 @@ def _leave_when_told(control: int, reporter: Reporter) -> None:
     os._exit(STOPPED)
 
 
+def _start(target: Callable[[], None]) -> None:
+    threading.Thread(target=target, daemon=True).start()
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def _write_archive(options: Options, root: int, reporter: Reporter) -> None:
+    _start(lambda: _leave_when_told(options.control[0], reporter))
+    written = 0
+
+    def write(data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        try:
+            while data:
+                data = data[os.write(options.peer[1], data) :]
+        except OSError as error:
+            raise Unavailable(f"whoever was to take the archive is gone: {error.strerror}") from error
+
+    export(root, options.base, write)
+    reporter.report(Archived(written))
+
+
+def _read_archive(options: Options, root: int, reporter: Reporter) -> None:
+    _start(lambda: _leave_when_told(options.control[0], reporter))
+    with os.fdopen(options.peer[0], "rb", closefd=False) as archive:
+        length = restore(root, options.base, archive.read)
+    sync_file_system(root)
+    reporter.report(Archived(length))
+
+
+# --- the receiver -----------------------------------------------------------------------------------------------------
+
+
+def _receive(options: Options, root: int, reporter: Reporter) -> None:
+    _start(lambda: _leave_when_told(options.control[0], reporter))
+    stream = Stream(*options.peer)
+    with contextlib.closing(_open_index(options, root)) as index:
+        _serve(options, root, index, stream)
+
+
+def _serve(options: Options, root: int, index: Index, stream: Stream) -> None:
+    receiver = Receiver(root, index, stream, options.base, is_idle=options.is_idle)
+    try:
+        receiver.run()
+    except SwarmError as error:
+        stream.farewell(FailedMessage(error.code, error.message))
+        raise
+    finally:
+        receiver.close()
+
+
 # --- the sender -------------------------------------------------------------------------------------------------------
 
 
-def _send(options: Options, root: int, index: Index, stream: Stream, reporter: Reporter) -> None:
+def _send(options: Options, root: int, reporter: Reporter) -> None:
+    with contextlib.closing(_open_index(options, root)) as index:
+        _lead(options, root, index, reporter)
+
+
+def _lead(options: Options, root: int, index: Index, reporter: Reporter) -> None:
+    stream = Stream(*options.peer)
     stream.limit(options.limit)
     inbox = Inbox(stream)
     sender = Sender(root, index, stream, inbox, options.base)
@@ -209,7 +271,3 @@ class _Ticker:
         self._reporter.report(
             Progress(number=self._number, done=tally.read, left=left.read, files=tally.files, seconds=seconds)
         )
-
-
-def _start(target: Callable[[], None]) -> None:
-    threading.Thread(target=target, daemon=True).start()

@@ -16,7 +16,7 @@ import pytest
 
 from common.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from tests.unit.worker.volumes.copy.trees import look, scratch
-from worker.volumes.copy.control import Passed, Progress, Ready, Stopped, Verified, parse_report
+from worker.volumes.copy.control import Archived, Passed, Progress, Ready, Stopped, Verified, parse_report
 from worker.volumes.copy.process import CopyProcess, copying
 
 MIB = 1024 * 1024
@@ -34,8 +34,8 @@ def place() -> Iterator[Path]:
 async def both(place: Path, *options: str) -> AsyncIterator[tuple[CopyProcess, CopyProcess]]:
     near, far = socket.socketpair()
     async with (
-        copying("receive", place / "target", place / "in", far, ("--keep-priority",)) as receiver,
-        copying("send", place / "source", place / "out", near, ("--keep-priority", *options)) as sender,
+        copying("receive", place / "target", far, work=place / "in", options=("--keep-priority",)) as receiver,
+        copying("send", place / "source", near, work=place / "out", options=("--keep-priority", *options)) as sender,
     ):
         yield sender, receiver
 
@@ -160,10 +160,30 @@ async def test_a_full_target_says_how_much_is_missing(place: Path) -> None:
         pass_fds=(far.fileno(),),
     )
     far.close()
-    async with copying("send", place / "source", place / "out", near) as sender:
+    async with copying("send", place / "source", near, work=place / "out") as sender:
         await sender.wait_for(Ready)
         sender.tell("pass")
         with pytest.raises(ResourceExhausted, match=f"too little room: {2 * MIB} bytes more are needed"):
             await sender.wait_for(Passed)
     output, _ = await receiver.communicate()
     assert parse_report(output).code == "ResourceExhausted"
+
+
+async def test_an_archive_goes_from_process_to_process(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(3 * MIB))
+    near, far = socket.socketpair()
+    async with (
+        copying("import", place / "target", far, options=("--keep-priority",)) as reader,
+        copying("export", place / "source", near, options=("--keep-priority",)) as writer,
+    ):
+        assert (await writer.wait_for(Archived)).bytes == (await reader.wait_for(Archived)).bytes > 3 * MIB
+    assert look(place / "target") == look(place / "source")
+
+
+async def test_a_broken_archive_is_not_taken_for_a_whole_one(place: Path) -> None:
+    near, far = socket.socketpair()
+    async with copying("import", place / "target", far) as reader:
+        near.sendall(b"not a tar archive" * 100)
+        near.close()
+        with pytest.raises(InvalidArgument, match="not a whole tar archive"):
+            await reader.wait_for(Archived)

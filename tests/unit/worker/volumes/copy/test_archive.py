@@ -1,0 +1,173 @@
+"""A volume as a tar archive, and back: of ours, of other programs', of strangers'."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidArgument
+from tests.unit.worker.volumes.copy.trees import look, scratch
+from worker.volumes.copy.archive import export, restore
+from worker.volumes.copy.walk import open_root
+
+MIB = 1024 * 1024
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with scratch() as folder:
+        for name in ("source", "target"):
+            (folder / name).mkdir()
+        yield folder
+
+
+def archive_of(folder: Path, base: int = 0) -> bytes:
+    out = io.BytesIO()
+    root = open_root(str(folder))
+    try:
+        export(root, base, out.write)
+    finally:
+        os.close(root)
+    return out.getvalue()
+
+
+def unpack(archive: bytes, folder: Path, base: int = 0) -> None:
+    root = open_root(str(folder))
+    try:
+        restore(root, base, io.BytesIO(archive).read)
+    finally:
+        os.close(root)
+
+
+def fill(source: Path) -> None:
+    (source / "file").write_bytes(os.urandom(70_000))
+    (source / "empty").write_bytes(b"")
+    (source / "sub" / ("x" * 200)).mkdir(parents=True)
+    os.link(source / "file", source / "sub" / "linked")
+    (source / "sub" / "link").symlink_to("../file")
+    os.mkfifo(source / "pipe")
+    (source / os.fsdecode(b"\xff name\n")).write_text("x")
+    with (source / "sparse").open("wb") as file:
+        file.truncate(32 * MIB)
+        file.seek(5 * MIB + 3)
+        file.write(b"data")
+    os.utime(source / "file", ns=(0, 1_234_567_890_123_456_789))
+    os.utime(source / "empty", ns=(0, -1_500_000_001))
+    if ROOT:
+        os.mknod(source / "device", stat.S_IFCHR | 0o640, os.makedev(1, 5))
+        os.chown(source / "empty", 3_000_000, 4_000_000)
+        (source / "empty").chmod(0o4755)
+
+
+def test_an_archive_restores_the_same_tree(place: Path) -> None:
+    fill(place / "source")
+    archive = archive_of(place / "source")
+    assert len(archive) < 2 * MIB, "holes take no room"
+    unpack(archive, place / "target")
+    assert look(place / "target") == look(place / "source")
+    assert (place / "target" / "sparse").stat().st_blocks * 512 <= MIB
+
+
+def test_attributes_survive_an_archive(place: Path) -> None:
+    (place / "source" / "file").write_text("x")
+    value = bytes(range(256))
+    try:
+        os.setxattr(place / "source" / "file", "user.any=%3Dbytes", value)
+    except OSError as error:
+        pytest.skip(f"the file system of {place} has no such attributes: {error}")
+    unpack(archive_of(place / "source"), place / "target")
+    assert os.getxattr(place / "target" / "file", "user.any=%3Dbytes") == value
+
+
+def test_gnu_tar_reads_our_archives(place: Path) -> None:
+    fill(place / "source")
+    subprocess.run(
+        ["tar", "-xpf", "-", "--numeric-owner", "-C", place / "target"],
+        input=archive_of(place / "source"),
+        check=True,
+        capture_output=True,
+    )
+    assert look(place / "target") == look(place / "source")
+
+
+@pytest.mark.parametrize("format_name", ["gnu", "posix", "ustar"])
+def test_archives_of_gnu_tar_are_read(place: Path, format_name: str) -> None:
+    (place / "source" / "sub").mkdir()
+    (place / "source" / "sub" / "file").write_bytes(os.urandom(70_000))
+    with (place / "source" / "sparse").open("wb") as file:
+        file.truncate(3 * MIB)
+        file.seek(MIB)
+        file.write(b"data")
+    for each in (*(place / "source").rglob("*"), place / "source"):
+        os.utime(each, ns=(0, 1_234_567_890 * 10**9))
+    sparse = [] if format_name == "ustar" else ["--sparse"]
+    made = subprocess.run(
+        ["tar", f"--format={format_name}", *sparse, "-C", place / "source", "-cf", "-", "."],
+        check=True,
+        capture_output=True,
+    )
+    unpack(made.stdout, place / "target")
+    assert look(place / "target") == look(place / "source")
+
+
+def test_owners_are_relative_to_a_base(place: Path) -> None:
+    if not ROOT:
+        pytest.skip("needs root: it gives files away")
+    (place / "source" / "file").write_text("x")
+    for each in (place / "source", place / "source" / "file"):
+        os.chown(each, 100_005, 100_006)
+    unpack(archive_of(place / "source", base=100_000), place / "target", base=500_000)
+    status = (place / "target" / "file").stat()
+    assert (status.st_uid, status.st_gid) == (500_005, 500_006)
+
+
+def hostile(*members: tuple[str, bytes, str]) -> bytes:
+    """Make an archive of members of any name, type and target."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, target in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../outside", tarfile.REGTYPE, "")],
+        [("/outside", tarfile.REGTYPE, "")],
+        [("a/../../outside", tarfile.REGTYPE, "")],
+        [("link", tarfile.LNKTYPE, "../secret")],
+        [("link", tarfile.SYMTYPE, "../secret"), ("hard", tarfile.LNKTYPE, "link")],
+        [(".", tarfile.REGTYPE, "")],
+        [("odd", b"Z", "")],
+    ],
+)
+def test_nothing_leads_out_of_the_folder(place: Path, members: list[tuple[str, bytes, str]]) -> None:
+    (place / "secret").write_text("secret")
+    with pytest.raises(InvalidArgument):
+        unpack(hostile(*members), place / "target")
+    assert not (place / "outside").exists()
+    assert (place / "secret").stat().st_nlink == 1
+
+
+def test_a_link_that_is_taken_for_a_folder_becomes_one(place: Path) -> None:
+    unpack(hostile(("link", tarfile.SYMTYPE, ".."), ("link/outside", tarfile.REGTYPE, "")), place / "target")
+    assert not (place / "outside").exists()
+    assert (place / "target" / "link" / "outside").read_bytes() == b""
+
+
+@pytest.mark.parametrize("cut", [100, 700, 5000])
+def test_half_an_archive_is_refused(place: Path, cut: int) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(70_000))
+    with pytest.raises(InvalidArgument):
+        unpack(archive_of(place / "source")[:cut], place / "target")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,19 @@ class _TellingObject(ssl.SSLObject):
 def alert_in(error: BaseException) -> bytes:
     """Return the bytes that tell the peer of a failed handshake why; empty when there are none."""
     return bytes(getattr(error, _ALERT, b""))
+
+
+def follow_context(front: ssl.SSLContext, present: Callable[[], ssl.SSLContext]) -> None:
+    """Let each handshake that begins in `front`, a server's context, go on in the context that is present by then.
+
+    So what a server shows and whom it believes changes, and a root that was believed is believed no more, while it
+    listens. OpenSSL calls back whether the client names a server or not.
+    """
+
+    def change(connection: ssl.SSLObject, _name: str | None, _front: ssl.SSLContext) -> None:
+        connection.context = present()
+
+    front.sni_callback = change
 
 
 def peer_name(node_id: str) -> str:

@@ -128,7 +128,8 @@ class Manager:
             leading = Leading(ground)
             certificate = self._certificate(ground)
             certificate.open(store)
-            async with running(*self._standing(ground, certificate)), leading.begin():
+            standing = (*self._standing(ground, certificate), certificate.follow_authority(store))
+            async with running(*standing), leading.begin():
                 await self._serve(ground, leading, certificate)
 
     async def _manage_with_others(self) -> None:

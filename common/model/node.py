@@ -89,6 +89,7 @@ class ManagerStatus(Model):
     leader: bool = False
     reachability: str = "reachable"
     addr: str = ""
+    certificate_step: int = 0
 
 
 class TunnelKey(Model):
@@ -125,7 +126,8 @@ class Node(Specified):
     `agent` says whether a worker has joined as this node: a manager alone is a node without one, and gets no tasks.
     `number` is the node's lease in the data plane (1…4095), 0 before it has one. `image_port` (TCP) is where its worker
     serves images to others, 0 if nowhere. `certificate_serials` lists the serial numbers (decimal text) of the worker
-    certificates that are valid for it. `tunnel_keys` are those of a node with a part of an encrypted network; the
+    certificates that are valid for it; the one in use is of the authority's step `certificate_step`, the newest of
+    `next_certificate_step` (`RootKey.step`). `tunnel_keys` are those of a node with a part of an encrypted network; the
     private halves are for nobody but that node. `joining` is there from a join to the first session after it: if that
     does not come, the join is taken back. `hostname_taken`: another node had its name first, and constraints on
     `node.hostname` mean that one. `manager_serials` are those of a manager's certificates that are valid;
@@ -145,6 +147,8 @@ class Node(Specified):
     hostname_taken: bool = False
     manager_serials: tuple[str, ...] = ()
     etcd_addr: str = ""
+    certificate_step: int = 0
+    next_certificate_step: int = 0
 
     @property
     def name(self) -> str:

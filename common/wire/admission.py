@@ -22,6 +22,7 @@ from common.wire.membership_messages import Applied, AwaitApplied, Goodbye
 from common.wire.message import Message
 from common.wire.messages import (
     AttachmentReport,
+    CertificateStored,
     Heartbeat,
     Leave,
     NodeReport,
@@ -128,6 +129,7 @@ ALLOWANCES: Mapping[type[Message], Allowance] = MappingProxyType(
         AttachmentReport: Allowance(_LARGE, 1, "attachments", 1),
         Usage: Allowance(_LARGE, 1, "tasks", 0.2),
         HostUsage: Allowance(1024),
+        CertificateStored: Allowance(_SMALL, 20),
         RenewRequest: Allowance(16 * 1024, 1000),  # a signature, and a write
         Resync: Allowance(_SMALL, 1000),  # all that the node has is sent again
         Applied: Allowance(_SMALL),

@@ -102,7 +102,7 @@ async def join(host: str, port: int, token: str, terms: JoinTerms, clock: Clock)
         cluster_id=reply.cluster_id,
         certificate=reply.certificate,
         key=key,
-        root_certificate=root,
+        root_certificate=reply.root_certificate,
         managers=reply.managers,
         warnings=reply.warnings,
         data_path_port=reply.data_path_port,

@@ -203,6 +203,19 @@ class RenewReply(Message):
     root_certificate: bytes
 
 
+class RenewCertificate(Message):
+    """Renew now, not when it is time: the authority's root is being replaced. Since protocol 4."""
+
+    KIND: ClassVar[int] = 83
+
+
+class CertificateStored(Message):
+    """The certificate with this serial number (decimal) is on the worker's disk, and in use for what it dials next."""
+
+    KIND: ClassVar[int] = 84
+    serial: str
+
+
 class Leave(Message):
     """The worker leaves on purpose: it is down at once, without waiting for heartbeats. Answered by `LeaveAck`."""
 
@@ -378,6 +391,8 @@ AnyMessage: TypeAlias = (
     | NodeReport
     | AttachmentReport
     | RenewRequest
+    | RenewCertificate
+    | CertificateStored
     | RenewReply
     | Leave
     | LeaveAck

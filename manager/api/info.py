@@ -10,6 +10,7 @@ from common.model import Node
 from manager.api.engine.types import EngineInfo
 from manager.api.host import Host
 from manager.api.swarm import cluster_view
+from manager.ca.rotation import root_of
 from manager.store.view import View
 
 _PLUGIN_TYPES = ("Volume", "Network", "Authorization", "Log")
@@ -135,7 +136,7 @@ def swarm_info_view(view: View, node_id: str, address: str, trouble: str) -> dic
         "RemoteManagers": [_remote_manager(node) for node in managers],
         "Nodes": len(view.nodes),
         "Managers": len(managers),
-        "Cluster": cluster_view(view.cluster),
+        "Cluster": cluster_view(view.cluster, root_of(view)),
     }
 
 

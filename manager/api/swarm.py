@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.clock import HOUR
 from common.errors import InvalidArgument, OutOfSequence
-from common.model import Cluster
+from common.model import Cluster, RootKey
+from common.model.authority import RotationPhase
 from common.model.client import Role
 from common.model.cluster import ClusterSpec, JoinTokens
 from common.model.naming import Model
@@ -25,7 +26,9 @@ from manager.api.http.body import convert, normal, parse
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.ca import tokens
+from manager.ca.authority import create_root
 from manager.ca.keyring import new_unlock_key
+from manager.ca.rotation import begin, has_newest, root_of, trusts_newest
 from manager.store.transaction import Transaction
 
 # What a body sets although it is zero.
@@ -47,7 +50,8 @@ _ENDS_ALL = (
 
 async def inspect_swarm(context: Context, call: Call) -> Reply:
     """Show the cluster. The tokens, with which any host joins it, are for administrators."""
-    return Answer(value=swarm_view(context.store.view.cluster, tokens=call.caller.is_admin))
+    view = context.store.view
+    return Answer(value=swarm_view(view.cluster, root_of(view), tokens=call.caller.is_admin))
 
 
 async def init_swarm(_context: Context, _: Call) -> Reply:
@@ -79,13 +83,16 @@ async def update_swarm(context: Context, call: Call) -> Reply:
     changes = normal(ClusterSpec, parse(call.body))
     rotated = [role for role in tokens.ROLES if call.flag(f"rotate{role.capitalize()}Token")]
     rotates_lock = call.flag("rotateManagerUnlockKey")
+    fresh_root = create_root(context.authority.cluster_id, context.clock.now())
 
     def update(tx: Transaction) -> None:
         cluster = tx.cluster
         if not cluster.is_current(index):
             raise OutOfSequence
         spec = merge_spec(cluster.spec, changes)
-        check_spec(cluster.spec, spec)
+        check_spec(spec)
+        if spec.ca_config.force_rotate != cluster.spec.ca_config.force_rotate:
+            tx.put(begin(tx, fresh_root))
         join_tokens = cluster.join_tokens
         for role in rotated:
             join_tokens = tokens.rotate(join_tokens, role, context.authority.digest, context.rng)
@@ -119,7 +126,7 @@ def _overlaid(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return result
 
 
-def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
+def check_spec(new: ClusterSpec) -> None:
     """Refuse what the cluster cannot be set to.
 
     Raises:
@@ -128,8 +135,8 @@ def check_spec(old: ClusterSpec, new: ClusterSpec) -> None:
 
     """
     extensions.read_cluster(new.labels)
-    if new.ca_config.force_rotate != old.ca_config.force_rotate or new.ca_config.signing_ca_key:
-        raise Unimplemented("CAConfig: rotating the root certificate is not supported yet")
+    if new.ca_config.signing_ca_cert or new.ca_config.signing_ca_key:
+        raise Unimplemented("CAConfig.SigningCACert: a root of your own is not supported; without it a new one is made")
     if new.ca_config.external_cas:
         raise Unimplemented("CAConfig.ExternalCAs: external authorities are not supported")
     if new.ca_config.node_cert_expiry < HOUR:
@@ -185,30 +192,38 @@ def _tls_fields(root_certificate: str) -> tuple[str, str]:
     return base64.b64encode(subject).decode(), base64.b64encode(key).decode()
 
 
-def tls_info(cluster: Cluster) -> dict[str, str]:
-    """Return what clients need to know of the cluster's root certificate; nothing when there is none."""
-    if not cluster.root_certificate:
+def tls_info(cluster: Cluster, root: RootKey | None, step: int | None = None) -> dict[str, str]:
+    """Return which root is believed, and which has signed; nothing when there is none.
+
+    Of a member whose certificate is of `step`; else those that all members have, or are to have.
+    """
+    present = cluster.root_certificate
+    if not present:
         return {}
-    subject, key = _tls_fields(cluster.root_certificate)
-    return {"TrustRoot": cluster.root_certificate, "CertIssuerSubject": subject, "CertIssuerPublicKey": key}
+    trusted = issuer = root.newest.decode() if root is not None else present
+    if root is not None and step is not None:
+        trusted = trusted if trusts_newest(root, step) else present
+        issuer = issuer if has_newest(root, step) else present
+    subject, key = _tls_fields(issuer)
+    return {"TrustRoot": trusted, "CertIssuerSubject": subject, "CertIssuerPublicKey": key}
 
 
-def cluster_view(cluster: Cluster) -> dict[str, Any]:
+def cluster_view(cluster: Cluster, root: RootKey | None = None) -> dict[str, Any]:
     """Render the cluster without its join tokens, as it stands in `/info`."""
     result = head(cluster)
     result["Spec"] = cluster_spec_view(cluster.spec)
-    result["TLSInfo"] = tls_info(cluster)
-    result["RootRotationInProgress"] = False
+    result["TLSInfo"] = tls_info(cluster, root)
+    result["RootRotationInProgress"] = root is not None and root.phase is not RotationPhase.NONE
     result["DefaultAddrPool"] = list(cluster.default_addr_pool)
     result["SubnetSize"] = cluster.subnet_size
     result["DataPathPort"] = cluster.data_path_port
     return result
 
 
-def swarm_view(cluster: Cluster, *, tokens: bool) -> dict[str, Any]:
+def swarm_view(cluster: Cluster, root: RootKey | None = None, *, tokens: bool) -> dict[str, Any]:
     """Render the cluster as `GET /swarm` does: with its join tokens, or with empty ones."""
     shown = cluster.join_tokens if tokens else JoinTokens()
-    return cluster_view(cluster) | {"JoinTokens": {"Worker": shown.worker, "Manager": shown.manager}}
+    return cluster_view(cluster, root) | {"JoinTokens": {"Worker": shown.worker, "Manager": shown.manager}}
 
 
 def cluster_spec_view(spec: ClusterSpec) -> dict[str, Any]:

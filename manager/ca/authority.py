@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from common.clock import seconds
 from common.errors import InvalidArgument, Unavailable
 from common.model import RootKey
+from common.model.authority import RotationPhase
 from common.tls import (
     BACKDATE_SECONDS,
     MANAGER_NAME,
@@ -131,7 +132,18 @@ class Authority:
 
     @property
     def root_certificate(self) -> bytes:
+        """The root (PEM) that join tokens name, and that managers prove themselves with."""
         return self._current.root.certificate
+
+    @property
+    def trusted(self) -> bytes:
+        """The roots (PEM) that members are to trust: two while one is replaced."""
+        return self._current.root.trusted
+
+    @property
+    def step(self) -> int:
+        """How often that, or which of them signs, has changed."""
+        return self._current.root.step
 
     @property
     def digest(self) -> str:
@@ -153,10 +165,16 @@ class Authority:
 
 
 class _Signer:
-    """One root, read."""
+    """The root of one moment, read. While it is replaced, workers and clients get certificates of the `next` one.
+
+    Managers do not: who joins believes only the root that the token names.
+    """
 
     def __init__(self, root: RootKey) -> None:
         self.root = root
+        self._next: _Signer | None = None
+        if root.phase is RotationPhase.ISSUE:
+            self._next = _Signer(RootKey(certificate=root.next_certificate, key=root.next_key))
         self._certificate = x509.load_pem_x509_certificate(root.certificate)
         self._key = load_key(root.key)
         if self._certificate.public_key() != self._key.public_key():
@@ -166,6 +184,8 @@ class _Signer:
         self.digest = root_digest(root.certificate)
 
     def issue(self, csr: bytes, identity: Identity, lifetime: int, now: float, names: Sequence[str]) -> bytes:
+        if self._next is not None and identity.role != ROLE_MANAGER:
+            return self._next.issue(csr, identity, lifetime, now, names)
         public_key = key_of_request(csr)
         start = _moment(now)
         end = min(start + timedelta(seconds=seconds(lifetime)), self._certificate.not_valid_after_utc)

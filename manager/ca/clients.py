@@ -13,6 +13,7 @@ from manager.store.view import View
 
 MIN_LIFETIME = 1 * MINUTE
 MAX_LIFETIME = 87_600 * HOUR
+_CERTIFICATE_END = b"-----END CERTIFICATE-----\n"
 # What X.509 allows a common name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 # How long an expired certificate's record is kept: who had it is still to be found when its traces are looked at.
@@ -43,7 +44,8 @@ def issue(authority: Authority, csr: bytes, record: ClientCertificate, role: Rol
     """
     identity = Identity(record.name, role.unit, authority.cluster_id, str(int(record.id, 16)))
     chain = authority.issue(csr, identity, lifetime, now)
-    return chain.removesuffix(authority.root_certificate)
+    end = chain.index(_CERTIFICATE_END) + len(_CERTIFICATE_END)
+    return chain[:end]
 
 
 def new_client_serial() -> str:

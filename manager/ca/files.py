@@ -59,7 +59,7 @@ class ManagerFiles:
         key = new_key()
         identity = Identity(node_id, ROLE_MANAGER, authority.cluster_id, new_serial())
         chain = authority.issue(certificate_request(key), identity, lifetime, clock.now(), addresses)
-        self.node.write(chain, key, authority.root_certificate)
+        self.node.write(chain, key, authority.trusted)
         return self.node.identity()
 
 

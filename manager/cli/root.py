@@ -29,6 +29,10 @@ swarm-manager ps           # docker's names without a noun: container ls; logs, 
 
 
 _COMMANDS = {
+    "ca": Deferred(
+        "manager.cli.cluster.ca:ca",
+        "Print the root certificate that the cluster's members believe, or replace it without losing any of them.",
+    ),
     "client-cert": Deferred(
         "manager.cli.cluster.client_cert:client_cert",
         "Make, list and revoke certificates for clients of the API: `client-cert NAME` makes one.",

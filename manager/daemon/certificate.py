@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -10,13 +11,16 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+import msgspec
+
 from common.clock import Clock, sleep_until
-from common.errors import SwarmError
+from common.errors import SwarmError, Unavailable
 from common.tls import (
     Identity,
     api_context,
     certificate_request,
     client_context,
+    follow_context,
     new_key,
     renewal_time,
     server_context,
@@ -27,11 +31,15 @@ from manager.ca.authority import Authority
 from manager.ca.files import ManagerFiles
 from manager.config import ManagerConfig
 from manager.store.store import Store
+from manager.store.transaction import Transaction
+from manager.store.watch import Lagged
 
 # When a renewed certificate could not be stored: a fifth of its life is left, at least.
 RENEW_AGAIN_SECONDS = 600.0
 # When the leader could not be asked.
 ASK_AGAIN_SECONDS = 5.0
+# When the whole cluster waits for it.
+FOLLOW_AGAIN_SECONDS = 5.0
 
 Renew: TypeAlias = Callable[[ManagerRenew], Awaitable[RenewReply]]
 
@@ -60,6 +68,8 @@ class OwnCertificate:
         self._config = config
         self._clock = clock
         self._rng = rng
+        self._step = 0
+        self._shown: tuple[ssl.SSLContext, ssl.SSLContext]
         self.cluster: ssl.SSLContext
         self.api: ssl.SSLContext
         self.dialling: ssl.SSLContext
@@ -75,15 +85,20 @@ class OwnCertificate:
     def open(self, store: Store) -> None:
         """Make the contexts; before that the certificate anew, when it is not for all names that clients may use.
 
-        Where the leader signs it, that is done as soon as there is one.
+        So it is when the authority has changed since it was made. Where the leader signs it, that is done as soon as
+        there is one.
         """
-        self._stale = not self._files.covers(self._names())
+        changed = self._renew is None and self._noted_step(store) != self._authority.step
+        self._stale = changed or not self._files.covers(self._names())
         if self._stale and self._renew is None:
             self._issue(store)
             self._stale = False
             _log.info("the certificate of manager %s now has its present names", self._config.node_id)
-        files = self._files.node
-        self.cluster, self.api, self.dialling = server_context(files), api_context(files), client_context(files)
+        self._step = self._authority.step
+        self._show()
+        self.cluster, self.api = server_context(self._files.node), api_context(self._files.node)
+        follow_context(self.cluster, lambda: self._shown[0])
+        follow_context(self.api, lambda: self._shown[1])
 
     async def keep_valid(self, store: Store) -> None:
         """Renew the certificate before it expires, until cancelled; whoever connects from then on is shown the new."""
@@ -107,13 +122,58 @@ class OwnCertificate:
                 await asyncio.sleep(ASK_AGAIN_SECONDS)
                 continue
             self._stale = False
-            for context in (self.cluster, self.api, self.dialling):
-                self._files.node.show_in(context)
+            self._show()
             _log.info("renewed the certificate of manager %s", self._config.node_id)
 
     def identity(self) -> Identity:
         """Return whose certificate it is, and for how long it is valid."""
         return self._files.node.identity()
+
+    async def follow_authority(self, store: Store) -> None:
+        """Have a certificate of each step of the authority, and let the store say so, until cancelled."""
+        with store.watch() as subscription:
+            while True:
+                step = self._authority.step
+                if self._step != step:
+                    if not await self._made_anew(store, FOLLOW_AGAIN_SECONDS):
+                        continue
+                    self._step = step
+                    _log.info("manager %s has a certificate of step %d of the authority", self._config.node_id, step)
+                if self._noted_step(store) != self._step:
+                    with contextlib.suppress(Unavailable):  # the next change brings it back here
+                        await store.update(self._note_step)
+                with contextlib.suppress(Lagged):  # the next look is at the store itself
+                    await subscription.next()
+
+    async def _made_anew(self, store: Store, pause: float) -> bool:
+        """Make the certificate anew, and show it; when it cannot be stored, wait for a while and return False."""
+        try:
+            self._issue(store)
+        except OSError as error:
+            _log.error(
+                "the renewed certificate cannot be stored in %s: %s: check its disk; trying again in %.0f s",
+                *(self._files.directory, error.strerror, pause),
+            )
+            await asyncio.sleep(pause)
+            return False
+        self._show()
+        return True
+
+    def _show(self) -> None:
+        """Show the certificate as it is stored, and believe the roots that are, whoever connects from now on."""
+        files = self._files.node
+        self._shown = server_context(files), api_context(files)
+        self.dialling = client_context(files)
+
+    def _noted_step(self, store: Store) -> int:
+        node = store.view.nodes.get(self._config.node_id)
+        return node.manager_status.certificate_step if node is not None and node.manager_status is not None else 0
+
+    def _note_step(self, tx: Transaction) -> None:
+        node = tx.nodes.get(self._config.node_id)
+        if node is not None and node.manager_status is not None:
+            status = msgspec.structs.replace(node.manager_status, certificate_step=self._step)
+            tx.put(msgspec.structs.replace(node, manager_status=status))
 
     def ends(self) -> float:
         """Return when the certificate ends, in Unix seconds."""

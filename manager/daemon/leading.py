@@ -21,6 +21,7 @@ from manager.loops.attachments import attachment_rule
 from manager.loops.autoscaling import Autoscaling
 from manager.loops.loop import Loop
 from manager.loops.orchestration import orchestration_rules
+from manager.loops.root_rotation import root_rotation_rule
 from manager.loops.scheduling import Scheduling
 from manager.loops.tunnel_keys import tunnel_keys_rule
 from manager.metrics.instruments import Instruments
@@ -81,7 +82,7 @@ class Leading:
 
     def _loops(self) -> list[Coroutine[Any, Any, None]]:
         store, clock, rng, watch = self._ground.store, self._ground.clock, self._ground.rng, self._ground.instruments
-        rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule())
+        rules = (*orchestration_rules(), attachment_rule(), allocation_rule(), tunnel_keys_rule(), root_rotation_rule())
         return [
             *(keep_going(rule.name, Loop(rule, store, clock, rng, watch).run) for rule in rules),
             keep_going("scheduling", Scheduling(store, clock).run),

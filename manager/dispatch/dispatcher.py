@@ -21,7 +21,7 @@ from common.errors import (
     Unavailable,
 )
 from common.ids import new_id
-from common.model import Node
+from common.model import Node, RootKey, StoredObject
 from common.model.node import ANY_CERTIFICATE
 from common.tls import Identity
 from common.wire.admission import SIZES
@@ -422,6 +422,9 @@ class Dispatcher:
         for change in change_set.changes:
             if change.new is None:
                 self._hear_removal(change)
+            elif isinstance(change.new, RootKey) or _manages(change.new):
+                for session in self._sessions.values():
+                    session.expect_renewal()
             if _frees(change):
                 self._to_reconsider.set()
         try:
@@ -470,6 +473,10 @@ class Dispatcher:
 
     def _heartbeat(self) -> float:
         return seconds(self._store.view.cluster.spec.dispatcher.heartbeat_period)
+
+
+def _manages(value: StoredObject) -> bool:
+    return isinstance(value, Node) and value.manager_status is not None
 
 
 def _frees(change: Change) -> bool:

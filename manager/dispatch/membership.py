@@ -16,6 +16,7 @@ from common.tls import ROLE_WORKER, Identity
 from common.wire.handshake import clock_skew_error
 from common.wire.messages import JoinReply, JoinRequest, RenewReply, RenewRequest
 from manager.ca.authority import Authority, key_of_request, new_serial
+from manager.ca.rotation import step_of
 from manager.ca.tokens import check_worker_token
 from manager.dispatch.door import Door
 from manager.domain import hostnames
@@ -78,7 +79,7 @@ class Membership:
             node_id=node.id,
             cluster_id=self._authority.cluster_id,
             certificate=self._sign(said.csr, node.id, serial),
-            root_certificate=self._authority.root_certificate,
+            root_certificate=self._authority.trusted,
             managers=managers,
             warnings=warnings,
             data_path_port=self._store.view.cluster.data_path_port,
@@ -110,12 +111,13 @@ class Membership:
 
         def remember(tx: Transaction) -> None:
             node = member(tx, identity)
-            tx.put(msgspec.structs.replace(node, certificate_serials=(identity.serial, serial)))
+            serials = (identity.serial, serial)
+            tx.put(msgspec.structs.replace(node, certificate_serials=serials, next_certificate_step=step_of(tx)))
 
         await self._store.update(remember)
         return RenewReply(
             certificate=self._sign(request.csr, identity.node_id, serial),
-            root_certificate=self._authority.root_certificate,
+            root_certificate=self._authority.trusted,
         )
 
     def _sign(self, csr: bytes, node_id: str, serial: str) -> bytes:
@@ -130,7 +132,7 @@ class Membership:
         """
         own = tx.nodes.get(at)
         if own is not None and own.manager_status is not None and _awaits(own, request):
-            node = _with_worker(own, request, serial)
+            node = _with_worker(own, request, serial, step_of(tx))
         else:
             message = "joined; its first session has not begun"
             node = Node(
@@ -140,6 +142,8 @@ class Membership:
                 status=NodeStatus(state="unknown", message=message, addr=request.advertise_addr),
                 agent=True,
                 certificate_serials=(serial,),
+                certificate_step=step_of(tx),
+                next_certificate_step=step_of(tx),
                 joining=Joining(engine=request.engine),
             )
             node = hostnames.with_new_name(tx, node)
@@ -187,9 +191,11 @@ def _awaits(own: Node, request: JoinRequest) -> bool:
     return not own.agent and again
 
 
-def _with_worker(own: Node, request: JoinRequest, serial: str) -> Node:
+def _with_worker(own: Node, request: JoinRequest, serial: str, step: int) -> Node:
     """Let the manager's own node have a worker: same id, same role. It gets no task before its first session."""
     joining = Joining(
         labels=request.labels, availability=request.availability, engine=request.engine, hostname=request.hostname
     )
-    return msgspec.structs.replace(own, certificate_serials=(serial,), joining=joining)
+    return msgspec.structs.replace(
+        own, certificate_serials=(serial,), certificate_step=step, next_certificate_step=step, joining=joining
+    )

@@ -62,6 +62,14 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """The worker has stored the certificate with this serial."""
+
+    node_id: str
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The worker cancels its join."""
 
@@ -75,7 +83,7 @@ class NeverCame:
     node_id: str
 
 
-NodeWrite: TypeAlias = Ready | Described | Away | Down | Left | Withdrawn | NeverCame
+NodeWrite: TypeAlias = Ready | Described | Renewed | Away | Down | Left | Withdrawn | NeverCame
 
 
 def apply_node_writes(tx: Transaction, batch: Sequence[NodeWrite]) -> None:
@@ -107,7 +115,7 @@ def _change_node(tx: Transaction, node: Node, write: NodeWrite) -> Node | None:
             return _as_told(tx, node, write)
 
 
-def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down) -> Node:
+def _as_told(tx: Transaction, node: Node, write: Ready | Described | Renewed | Away | Down) -> Node:
     match write:
         case Ready():
             return msgspec.structs.replace(
@@ -117,10 +125,13 @@ def _as_told(tx: Transaction, node: Node, write: Ready | Described | Away | Down
                 agent=True,
                 image_port=write.image_port,
                 certificate_serials=_serials_after(node.certificate_serials, write.serial),
+                certificate_step=_step_after(node, write.serial),
                 joining=None,
             )
         case Described():
             return _with_description(tx, node, write.description)
+        case Renewed():
+            return msgspec.structs.replace(node, certificate_step=_step_after(node, write.serial))
         case Away():
             message = f"its agent was stopped and has {write.grace:g} s to come back; its containers keep running"
             status = NodeStatus(state="disconnected", message=message, addr=node.status.addr)
@@ -168,6 +179,12 @@ def _down(node: Node, message: str) -> NodeStatus:
 
 def _ready(node: Node) -> NodeStatus:
     return NodeStatus(state="ready", addr=node.status.addr)
+
+
+def _step_after(node: Node, used: str) -> int:
+    """Return the authority's step of the certificate in use: that of the newest, if it is that."""
+    serials = node.certificate_serials
+    return node.next_certificate_step if serials and serials[-1] == used else node.certificate_step
 
 
 def _serials_after(serials: tuple[str, ...], used: str) -> tuple[str, ...]:

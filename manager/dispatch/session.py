@@ -34,11 +34,13 @@ from common.wire.messages import (
     Assignments,
     AttachmentReport,
     AttachmentState,
+    CertificateStored,
     Heartbeat,
     HeartbeatAck,
     Leave,
     LeaveAck,
     NodeReport,
+    RenewCertificate,
     RenewReply,
     RenewRequest,
     Resync,
@@ -47,6 +49,7 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
+from manager.ca.rotation import managed_step
 from manager.dispatch.assignments import SlicedWrites, measure_for
 from manager.dispatch.attachments import AttachmentReports
 from manager.dispatch.attachments import retells as attachments_retell
@@ -57,7 +60,7 @@ from manager.dispatch.door import Door
 from manager.dispatch.feed import Feed
 from manager.dispatch.images import ImageBroker
 from manager.dispatch.managers import KnownManagers
-from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite
+from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, NodeWrite, Renewed
 from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.registry_logins import unsent_logins
@@ -142,6 +145,10 @@ class Session:
         self._progress = Progress()
         self._unsent: list[asyncio.Future[None]] = []
         self._ended_by: SwarmError | None = None
+        self._renews_when_told = protocol > OLDEST_PROTOCOL
+        self._to_renew = asyncio.Event()
+        self._to_renew.set()
+        self._renewed_to = 0
         self._questions: dict[int, asyncio.Future[ImageSeen | Brought]] = {}
         self._numbers = itertools.count(1)
 
@@ -165,7 +172,10 @@ class Session:
         self._feed.start_over()
         try:
             async with asyncio.TaskGroup() as group:
-                endless = [group.create_task(self._send_assignments()), group.create_task(self._describe())]
+                endless = [
+                    group.create_task(each)
+                    for each in (self._send_assignments(), self._describe(), self._have_renewed())
+                ]
                 for writes in (self._states, self._attachments):
                     group.create_task(writes.run())
                 group.create_task(self._read(group, endless))
@@ -178,6 +188,20 @@ class Session:
             self._parts.images.left(self.node_id)
             for question in self._questions.values():
                 question.cancel()
+
+    def expect_renewal(self) -> None:
+        """Look whether the worker's certificate is of an earlier step of the authority, and have it renewed then."""
+        self._to_renew.set()
+
+    async def _have_renewed(self) -> None:
+        """Tell the worker to renew its certificate, whenever it should; one that does not know of that is not told."""
+        while self._renews_when_told:
+            await self._to_renew.wait()
+            self._to_renew.clear()
+            node, step = self._parts.store.view.nodes.get(self.node_id), managed_step(self._parts.store.view)
+            if node is not None and node.certificate_step < step and self._renewed_to < step:
+                self._renewed_to = step
+                await self.channel.send(RenewCertificate())
 
     def end(self, error: SwarmError) -> None:
         """End the session from this side: `run` raises `error`."""
@@ -291,8 +315,8 @@ class Session:
                 await self._acknowledge(frame.id)
             case StatusReport() | NodeReport() | AttachmentReport() | Usage() | HostUsage():
                 await self._take_report(frame)
-            case RenewRequest() as request:
-                await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
+            case RenewRequest() | CertificateStored():
+                await self._renew(frame)
             case Resync():
                 _log.info("node %s asks for a complete set of assignments", self.node_id)
                 self._feed.start_over()
@@ -311,6 +335,13 @@ class Session:
                 group.create_task(self._part(goodbye, frame.id))
             case message:
                 raise ProtocolError(f"a worker does not say {type(message).__name__} in a session")
+
+    async def _renew(self, frame: Frame) -> None:
+        match frame.message:
+            case RenewRequest() as request:
+                await self.channel.send(await self._parts.renew(request, self.identity), frame.id)
+            case CertificateStored(serial=serial):
+                await self._parts.nodes.submit(Renewed(self.node_id, serial))
 
     async def _part(self, goodbye: Goodbye, request_id: int) -> None:
         """Write down that the agent goes, while this goes on: where its host goes, too, its peers must know first."""

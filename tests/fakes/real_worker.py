@@ -17,7 +17,7 @@ from worker.agent import Agent
 from worker.images.serve import ImageServer
 from worker.interfaces import Networks
 from worker.link.requests import Requests
-from worker.link.session import Dialler, Session
+from worker.link.session import Dialler, Renewal, Session
 
 
 class MemoryDialler:
@@ -58,14 +58,17 @@ class _NeverRenewed:
     async def due(self) -> RenewRequest:
         return await asyncio.Event().wait()  # type: ignore[return-value]
 
-    def renewed(self, reply: RenewReply) -> None:
+    def hurry(self) -> None:
+        """There is no certificate to renew."""
+
+    def renewed(self, reply: RenewReply) -> str:
         raise AssertionError(f"nobody asked for {reply}")
 
 
 class RealWorker:
     """One node. What outlives a process (`engine`, `memory`, `files`, `networks`) outlives a `running` block.
 
-    `networks` and `dialler` may be replaced before it runs.
+    `networks`, `dialler` and `renewal` may be replaced before it runs.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class RealWorker:
         self.files = FakeFiles()
         self.networks: Networks = FakeNetworks()
         self.dialler: Dialler = MemoryDialler(connect)
+        self.renewal: Renewal = _NeverRenewed()
         self.questions = Requests()
         self._clock = clock
         self._rng = rng
@@ -108,7 +112,7 @@ class RealWorker:
             self.dialler,
             agent,
             agent.reporter,
-            _NeverRenewed(),
+            self.renewal,
             self.questions,
             ImageServer(self.engine, self._clock),
             managers=lambda: self._managers,

@@ -13,6 +13,7 @@ from common.tls import (
     CredentialFiles,
     certificate_request,
     client_context,
+    follow_context,
     new_key,
     peer_context,
     renewal_time,
@@ -43,6 +44,7 @@ class Credentials:
         self._key = b""
         self._identity = files.identity()
         self._due = renewal_time(self._identity, rng)
+        self._hurried = asyncio.Event()
 
     @property
     def valid_until(self) -> float:
@@ -69,30 +71,50 @@ class Credentials:
         """Return the context to serve other workers with; it goes on with each new certificate."""
         if self._peer_context is None:
             self._peer_context = peer_context(self._files)
-        return self._peer_context
+            front = peer_context(self._files)
+            follow_context(front, lambda: self._peer_context or front)
+            self._peer_front = front
+        return self._peer_front
 
     async def due(self) -> RenewRequest:
-        await sleep_until(self._due, self._clock)
+        await self._until_due()
         self._due = self._clock.now() + _ASK_AGAIN_SECONDS
         self._key = new_key()
         return RenewRequest(csr=certificate_request(self._key))
 
-    def renewed(self, reply: RenewReply) -> None:
+    async def _until_due(self) -> None:
+        """Wait until it is time, or until it was hurried."""
+        waits = [
+            asyncio.ensure_future(sleep_until(self._due, self._clock)),
+            asyncio.ensure_future(self._hurried.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        self._hurried.clear()
+
+    def hurry(self) -> None:
+        self._hurried.set()
+
+    def renewed(self, reply: RenewReply) -> str:
         if not self._key:
             _log.warning("the manager sent a certificate that was not asked for")
-            return
+            return ""
         key, self._key = self._key, b""
         try:
             self._files.write(reply.certificate, key, reply.root_certificate)
         except OSError as error:
             _log.error("the renewed certificate cannot be stored: %s: asking again soon", error)
-            return
+            return ""
         self._context = None
         if self._peer_context is not None:
-            self._peer_context.load_cert_chain(self._files.node)
+            self._peer_context = peer_context(self._files)
         self._identity = self._files.identity()
         self._due = renewal_time(self._identity, self._rng)
         _log.info("certificate renewed, valid until %s", rfc3339(self.valid_until))
+        return self._identity.serial
 
 
 class TlsDialler:

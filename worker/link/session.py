@@ -18,9 +18,11 @@ from common.wire.image_messages import BringImage, Brought, ImageGrant, ImageSou
 from common.wire.manager_messages import Managers, WireEpoch
 from common.wire.membership_messages import AllApplied, Applied, Goodbye, GoodbyeAck
 from common.wire.messages import (
+    OLDEST_PROTOCOL,
     AnyMessage,
     Assignments,
     AttachmentReport,
+    CertificateStored,
     Heartbeat,
     HeartbeatAck,
     Hello,
@@ -28,6 +30,7 @@ from common.wire.messages import (
     OpenStream,
     Refused,
     RegistryAuth,
+    RenewCertificate,
     RenewReply,
     RenewRequest,
     Resync,
@@ -94,6 +97,7 @@ class Session:
         self._backoff = Backoff(RETRY_FIRST, RETRY_LIMIT, rng)
         self._channel: Channel | None = None
         self._address = ""
+        self._protocol = OLDEST_PROTOCOL
         self.since = 0.0
         self.refused = ""
         self._parting = asyncio.Event()
@@ -218,6 +222,7 @@ class Session:
 
     async def _serve(self, channel: Channel, welcome: Welcome) -> None:
         self._turn(channel)
+        self._protocol = welcome.protocol
         self._agent.welcomed()
         self._backoff.reset()
         try:
@@ -268,8 +273,8 @@ class Session:
                     await self._pace.send(channel, Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth() | Measure() | MeasureHost() | RenewReply() | Managers():
-                self._tell(message)
+            case RegistryAuth() | Measure() | RenewCertificate() | RenewReply() | MeasureHost() | Managers():
+                await self._tell(channel, message)
             case OpenStream():
                 self._open(group, message)
             case ImageSources() | Spared() | AllApplied():
@@ -302,7 +307,11 @@ class Session:
             case BringImage():
                 _beside(group, self._bring, channel, number, message)
 
-    def _tell(self, message: RegistryAuth | Measure | MeasureHost | RenewReply | Managers) -> None:
+    async def _tell(
+        self,
+        channel: Channel,
+        message: RegistryAuth | Measure | MeasureHost | RenewCertificate | RenewReply | Managers,
+    ) -> None:
         match message:
             case Managers():
                 self._learn(message.managers)
@@ -312,8 +321,12 @@ class Session:
                 self._agent.measure_host(message)
             case RegistryAuth():
                 self._agent.authorised(message)
+            case RenewCertificate():
+                self._renewal.hurry()
             case RenewReply():
-                self._renewal.renewed(message)
+                serial = self._renewal.renewed(message)
+                if serial and self._protocol > OLDEST_PROTOCOL:
+                    await self._pace.send(channel, CertificateStored(serial=serial))
 
     def _open(self, group: asyncio.TaskGroup, message: OpenStream) -> None:
         if self._streams >= MAX_STREAMS:
@@ -478,4 +491,8 @@ class Renewal(Protocol):
     async def due(self) -> RenewRequest:
         """Wait until it is time, and return the request."""
 
-    def renewed(self, reply: RenewReply) -> None: ...
+    def hurry(self) -> None:
+        """Let it be time now."""
+
+    def renewed(self, reply: RenewReply) -> str:
+        """Take the new certificate in use; return its serial number, empty when it could not be stored."""

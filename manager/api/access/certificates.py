@@ -58,7 +58,7 @@ async def create_certificate(context: Context, call: Call) -> Reply:
     answer = {
         "ID": record.id,
         "Certificate": certificate.decode(),
-        "CA": context.authority.root_certificate.decode(),
+        "CA": context.authority.trusted.decode(),
         "NotAfter": rfc3339(record.not_after),
         "Hosts": list(context.identity.hosts),
     }

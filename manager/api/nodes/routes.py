@@ -8,7 +8,7 @@ import msgspec
 
 from common.clock import rfc3339
 from common.errors import AlreadyExists, FailedPrecondition, OutOfSequence
-from common.model import Node
+from common.model import Node, RootKey
 from common.model.client import Role
 from common.model.node import NodeSpec
 from common.net.hostnames import is_hostname
@@ -21,6 +21,7 @@ from manager.api.lookup import any_prefix, find_node, labels_match, passes
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
+from manager.ca.rotation import root_of, taken_step
 from manager.domain import hostnames
 from manager.store.transaction import Transaction
 from manager.store.view import View
@@ -38,7 +39,7 @@ async def list_nodes(context: Context, call: Call) -> Reply:
             if value not in known:
                 raise invalid(f"Invalid {name} filter: '{value}'")
     view = context.store.view
-    tls = tls_info(view.cluster)
+    root = root_of(view)
 
     def keep(node: Node) -> bool:
         tests = {
@@ -51,13 +52,16 @@ async def list_nodes(context: Context, call: Call) -> Reply:
         }
         return passes(filters, tests)
 
-    return json_list(list(view.nodes), keep, lambda node: node_view(context, node, tls))
+    def show(node: Node) -> dict[str, Any]:
+        return node_view(context, node, node_tls_info(view, node, root))
+
+    return json_list(list(view.nodes), keep, show)
 
 
 async def inspect_node(context: Context, call: Call) -> Reply:
     view = context.store.view
     node = find_node(view, call.params["id"])
-    return Answer(value=node_view(context, node, tls_info(view.cluster)))
+    return Answer(value=node_view(context, node, node_tls_info(view, node, root_of(view))))
 
 
 async def update_node(context: Context, call: Call) -> Reply:
@@ -141,8 +145,13 @@ ROUTES = (
 # Nodes as the engine's API shows them.
 
 
+def node_tls_info(view: View, node: Node, root: RootKey | None) -> dict[str, str]:
+    """Return which root a node believes, and which has signed its certificate."""
+    return tls_info(view.cluster, root, taken_step(node, root.step) if root is not None else None)
+
+
 def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[str, Any]:
-    """Render a node; `tls_info` is the trust root that it shares with the whole cluster.
+    """Render a node; `tls_info` is about its certificate: `node_tls_info`.
 
     What its worker said that was not believed is there, and of a manager whether it leads, or can be reached.
     """
@@ -154,6 +163,7 @@ def node_view(context: Context, node: Node, tls_info: dict[str, str]) -> dict[st
     result["Status"] = render(node.status)
     if (status := context.standing.status_of(node)) is not None:
         result["ManagerStatus"] = render(status)
+        result["ManagerStatus"].pop("CertificateStep", None)
     if refused := context.refusals.of(node.id):
         result["Refused"] = [
             {"Field": each.field, "Reason": each.reason, "Count": each.count, "At": rfc3339(each.at)}

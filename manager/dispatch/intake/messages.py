@@ -12,7 +12,7 @@ from common.wire.admission import LONGEST_ERROR, LONGEST_MESSAGE
 from common.wire.image_messages import Brought, FetchImage, ImageHeld, ImageSeen, RelayHello, SpareImages
 from common.wire.membership_messages import Applied, AwaitApplied, Goodbye, Unfit, Withdraw
 from common.wire.message import Message
-from common.wire.messages import Heartbeat, Leave, Resync, RootRequest, StreamHello
+from common.wire.messages import CertificateStored, Heartbeat, Leave, Resync, RootRequest, StreamHello
 from manager.dispatch.intake.containers import ATTACHMENT_REPORT
 from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Rule
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
@@ -55,6 +55,7 @@ FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
             USAGE,
             HOST_USAGE,
             RENEW_REQUEST,
+            Form(CertificateStored, needed=("serial",), serial=_WORD),
             Form(Resync),
             Form(Applied, number=whole(1, MAX_INTEGER, "a set that was sent")),
             Form(AwaitApplied),

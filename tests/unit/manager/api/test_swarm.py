@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from manager.ca.authority import create_root
 from tests.fakes.api_client import Client
 from tests.fakes.api_cluster import ApiCluster
 
@@ -51,7 +53,9 @@ async def test_swarm_update_merges(client: Client, cluster: ApiCluster) -> None:
     ("body", "status", "words"),
     [
         ({"CAConfig": {"NodeCertExpiry": 1}}, 400, "minimum certificate expiry time is: 1h0m0s"),
-        ({"CAConfig": {"ForceRotate": 1}}, 501, "rotating the root certificate"),
+        ({"CAConfig": {"SigningCACert": "x"}}, 501, "a root of your own is not supported"),
+        ({"CAConfig": {"ExternalCAs": [{"URL": "https://x"}]}}, 501, "external authorities are not supported"),
+        ({"CAConfig": {"ForceRotate": 1}}, 400, "authority is not in its store"),
         ({"Orchestration": {"TaskHistoryRetentionLimit": -1}}, 400, "TaskHistoryRetentionLimit"),
         ({"Dispatcher": {"HeartbeatPeriod": -1}}, 400, "cannot be a negative duration"),
         ({"Dispatcher": 3}, 400, "Dispatcher: expected object, got int"),
@@ -82,6 +86,28 @@ async def test_autolock_makes_and_rotates_and_forgets_a_key(client: Client, clus
     assert second != first
     assert first not in repr(await client.get("/swarm"))
     assert await update({"EncryptionConfig": {"AutoLockManagers": False}}) == ""
+
+
+async def test_a_rotation_is_begun_and_shown(client: Client, cluster: ApiCluster) -> None:
+    root = create_root("c" * 25, cluster.clock.now())
+    record = cluster.store.view.cluster
+    await cluster.store.update(
+        lambda tx: [tx.put(root), tx.put(replace(record, root_certificate=root.certificate.decode()))]
+    )
+    before = (await client.get("/swarm"))["TLSInfo"]
+    assert {each["Description"]["TLSInfo"]["TrustRoot"] for each in await client.get("/nodes")} == {before["TrustRoot"]}
+    path = f"/swarm/update?version={cluster.store.view.cluster.version.index}"
+    assert await client.ask("POST", path, {"CAConfig": {"ForceRotate": 1}}) == (200, None)
+    after = await client.get("/swarm")
+    assert after["RootRotationInProgress"]
+    assert after["TLSInfo"]["TrustRoot"] != before["TrustRoot"]
+    assert after["TLSInfo"]["CertIssuerPublicKey"] != before["CertIssuerPublicKey"]
+    assert {each["Description"]["TLSInfo"]["TrustRoot"] for each in await client.get("/nodes")} == {before["TrustRoot"]}
+    status, message = await client.error(
+        "POST", f"/swarm/update?version={after['Version']['Index']}", {"CAConfig": {"ForceRotate": 2}}
+    )
+    assert (status, "is being rotated already" in message) == (400, True)
+    assert "PRIVATE" not in repr(after)
 
 
 async def test_swarm_membership(client: Client, cluster: ApiCluster) -> None:

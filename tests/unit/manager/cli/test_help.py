@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from manager.main import cli
 
 SURFACE = """
-backup client-cert-create client-cert-ls client-cert-revoke cluster-rebalance cluster-update completion config-create
+backup ca client-cert-create client-cert-ls client-cert-revoke cluster-rebalance cluster-update completion config-create
 config-inspect config-ls config-rm config-update container-attach container-commit container-cp container-diff
 container-exec container-export container-inspect container-kill container-logs container-ls container-pause
 container-port container-prune container-rename container-restart container-rm container-start container-stats

@@ -43,6 +43,7 @@ NOT_SAID_TO_A_MANAGER = {
     "ImageWant",
     "JoinReply",
     "LeaveAck",
+    "RenewCertificate",
     "Measure",
     "MeasureHost",
     "OpenStream",

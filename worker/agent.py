@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 from collections.abc import Mapping
 
 from msgspec import structs
@@ -29,13 +30,14 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
+from common.wire.volume_messages import VolumeReport
 from worker.assignments import AssignmentSet
 from worker.engine.call_limiter import EngineCallLimiter, calls_at_once
 from worker.host.description import HostDescription
 from worker.images.have import Fetch, Images
 from worker.intake import Accepted, Intake
 from worker.intake.refusals import Refusals
-from worker.interfaces import Engine, Memory, Networks, TaskFiles
+from worker.interfaces import Engine, Marks, Memory, Networks, TaskFiles
 from worker.link.reporter import Reporter
 from worker.metrics.host_meter import HostMeter, read_host
 from worker.metrics.host_meter import Read as ReadHost
@@ -45,6 +47,7 @@ from worker.tasks.plan.machine import Contact
 from worker.tasks.runner_context import RunnerContext
 from worker.tasks.supervisor import Supervisor
 from worker.unmanaged.attachments import ContainerAttachments
+from worker.volumes.inventory import Inventory
 
 # Without a manager for this long, the worker keeps its tasks alive by itself.
 ALONE_AFTER_SECONDS = 15.0
@@ -70,6 +73,8 @@ class Agent:
         image_port: int = 0,
         fetch: Fetch | None = None,
         read_host: ReadHost = read_host,
+        marks: Marks | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.reporter = Reporter()
         self._networks = networks
@@ -78,6 +83,9 @@ class Agent:
         self._advertise_addr = advertise_addr
         self._image_port = image_port
         self._images = Images(engine, clock, fetch)
+        self.volumes = (
+            Inventory(engine, marks, rng or random.SystemRandom(), lambda: self._set.tasks) if marks else None
+        )
         self._context = RunnerContext(
             node_id=node_id,
             engine=engine,
@@ -88,9 +96,12 @@ class Agent:
             gate=EngineCallLimiter(calls_at_once(os.cpu_count() or 1)),
             node=NodeDescription(),
             materials=Materials(),
+            volumes=self.volumes,
         )
         self._refusals = Refusals()
-        self._host = HostDescription(engine, networks, node_id, version, self._refusals.lacks, self._described)
+        self._host = HostDescription(
+            *(engine, networks, node_id, version, self._refusals.lacks, self._described), volumes=bool(marks)
+        )
         self.supervisor = Supervisor(self._context, self._report, self._host.note_engine)
         self.guests = ContainerAttachments(engine, networks)
         self._set = AssignmentSet()
@@ -123,6 +134,8 @@ class Agent:
                 group.create_task(self._networks.run())
                 group.create_task(self._save_states())
                 group.create_task(self._host.run())
+                if self.volumes is not None:
+                    group.create_task(self.volumes.run())
         finally:
             self._cancel_alone()
 
@@ -196,6 +209,16 @@ class Agent:
     async def attachments_changed(self) -> AttachmentReport:
         return await self.guests.take()
 
+    def report_volumes(self) -> None:
+        if self.volumes is not None:
+            self.volumes.asked()
+
+    async def volumes_changed(self) -> VolumeReport:
+        if self.volumes is None:
+            await asyncio.Event().wait()  # it is never asked for them
+        assert self.volumes is not None
+        return await self.volumes.changed()
+
     def measure(self, message: Measure) -> None:
         self._meter.order(message)
 
@@ -211,6 +234,8 @@ class Agent:
     def lost(self) -> None:
         self._meter.order(Measure())
         self._host_meter.order(MeasureHost())
+        if self.volumes is not None:
+            self.volumes.lost()
         self.supervisor.set_contact(Contact.LOST)
         self._cancel_alone()
         loop = asyncio.get_running_loop()

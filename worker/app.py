@@ -34,6 +34,7 @@ from worker.link.session import Session
 from worker.net.dataplane import choose_networks
 from worker.tasks.supervisor import live
 from worker.tasks.tmpfs import TmpfsFiles
+from worker.volumes.marks import HostMarks
 
 STATUS_SECONDS = 1.0
 # Until there is a manager: `join` reads who it is.
@@ -121,6 +122,7 @@ class _Daemon:
             advertise_addr=config.advertise_addr,
             image_port=listener.port if listener else 0,
             fetch=fetcher.fetch,
+            marks=HostMarks(),
         )
         session = self._session = Session(
             TlsDialler(credentials, config.docker_host, image_server),

@@ -155,6 +155,18 @@ class Image:
     names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineVolume:
+    """A volume of the engine. `mountpoint`: where its data is on the host; `scope`: local, or global for all hosts."""
+
+    name: str
+    mountpoint: str = ""
+    driver: str = "local"
+    scope: str = "local"
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 class Engine(Protocol):
     """The local Docker engine. Every call raises EngineDown when it does not answer and EngineError when it refuses."""
 
@@ -213,6 +225,11 @@ class Engine(Protocol):
 
     async def layers(self) -> Collection[tuple[str, ...]]:
         """Return the layers of every local image that need not be sent again, the lowest first."""
+
+    async def volumes(self) -> tuple[EngineVolume, ...]:
+        """List all volumes, anonymous ones too."""
+
+    async def volume(self, name: str) -> EngineVolume | None: ...
 
     async def networks(self, labels: Mapping[str, str]) -> tuple[JSON, ...]: ...
 
@@ -335,6 +352,39 @@ class Networks(Protocol):
 
     def ipv6_addresses(self) -> Collection[str]:
         """Return the host's own, as `NodeDescription.ipv6_addresses`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Whose data is in a volume: its lineage and generation, as `common.model.Volume` has them."""
+
+    data_id: str
+    generation: int
+
+
+class Marks(Protocol):
+    """The marks beside the data of this host's volumes."""
+
+    async def read(self, volume: EngineVolume) -> Mark | None:
+        """Return a volume's mark; None where it has none, or can have none."""
+
+    async def write(self, volume: EngineVolume, mark: Mark) -> bool:
+        """Mark a volume, durably; return whether it can be marked."""
+
+
+class VolumeGuard(Protocol):
+    """Keeps a task from starting on other data than its own."""
+
+    async def check(self, task: Task) -> None:
+        """Look whether the task's volumes have the data that it is to find.
+
+        Raises:
+            SwarmError: one has not; the task is not to be started.
+
+        """
+
+    def look_soon(self) -> None:
+        """Hear that the engine may have made volumes."""
 
 
 class Memory(Protocol):

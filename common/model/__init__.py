@@ -14,6 +14,7 @@ from common.model.node import Node
 from common.model.secret import Config, Secret
 from common.model.service import Service
 from common.model.task import Task, TaskState, TaskStatus
+from common.model.volume import Volume, VolumeClaim
 
 StoredObject: TypeAlias = (
     ClientCertificate
@@ -28,6 +29,8 @@ StoredObject: TypeAlias = (
     | Secret
     | Service
     | Task
+    | Volume
+    | VolumeClaim
 )
 
 __all__ = [
@@ -46,4 +49,6 @@ __all__ = [
     "Task",
     "TaskState",
     "TaskStatus",
+    "Volume",
+    "VolumeClaim",
 ]

@@ -53,6 +53,7 @@ class NodeDescription(Model):
     `ipv6`: whether it takes tasks of dual-stack networks.
     `ipv6_addresses`: the host's own, sorted, without those that no other host reaches it at.
     `plain`: what runs there beside tasks. `measures`: whether it measures its host when it is told to.
+    `volumes`: whether it says which named volumes it has, and starts tasks on no other data than theirs.
     """
 
     hostname: str = ""
@@ -66,6 +67,7 @@ class NodeDescription(Model):
     ipv6_addresses: tuple[str, ...] = ()
     plain: PlainContainers = PlainContainers()
     measures: bool = False
+    volumes: bool = False
 
 
 # What a lost node and one that left are `down` for.

@@ -7,6 +7,7 @@ import enum
 from common.model.meta import Object, Version
 from common.model.naming import Model
 from common.model.service import GenericResource, PortConfig, TaskSpec
+from common.model.volume import TaskVolume
 
 
 class TaskState(enum.IntEnum):
@@ -97,7 +98,8 @@ class Task(Object):
     made at creation, so that a task can be carried out from its own record alone. `desired_state` is written by the
     manager only. `moving_to` is set when the slot is to go to another node: its id, where a replacement runs before
     this task stops; `moving_since` is when that was asked for. `renewal` is the last change of its secrets and configs,
-    which make a new `spec_version` of it.
+    which make a new `spec_version` of it. `volumes` is the data that it is to find in its named volumes, set with its
+    node: its worker starts it on no other.
     """
 
     labels: dict[str, str] = {}
@@ -116,6 +118,7 @@ class Task(Object):
     moving_to: str = ""
     moving_since: float = 0.0
     renewal: Renewal | None = None
+    volumes: tuple[TaskVolume, ...] = ()
 
     @property
     def name(self) -> str:

@@ -57,6 +57,8 @@ class Extensions:
     progress_deadline: float = 600.0
     last_words: int = 3
     autoscale: Policy | None = None
+    volume_policy: str = "stay"
+    volume_writers: str = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,12 @@ SERVICE: tuple[Extension, ...] = (
     Extension("last-words", _lines, "how many lines of its output a failed task's status has"),
     Extension("autoscale", autoscale.parse, "between how many tasks, and by what their number is chosen"),
     Extension("progress-deadline", durations.parse, "how long an update may go without progress before it has failed"),
+    Extension("volume-policy", _one_of("stay", "fresh"), "what becomes of a task whose data's node is away"),
+    Extension("volume-writers", _one_of("one", "many"), "whether a slot's old task must have ended before the next"),
+)
+# Labels of a service's named volumes, in a compose file keys of its top-level `volumes`.
+VOLUME: tuple[Extension, ...] = (
+    Extension("scope", _one_of("slot", "one", "node", "shared"), "which of a service's tasks share a copy"),
 )
 # Labels of secrets and configs. `version` and `version-of` are the manager's own.
 FILE: tuple[Extension, ...] = (
@@ -236,6 +244,11 @@ def check_file(labels: Mapping[str, str]) -> None:
 def check_container(labels: Mapping[str, str]) -> None:
     """Refuse labels of a container that are under the prefix and not understood."""
     _values(labels, CONTAINER)
+
+
+def check_volume(labels: Mapping[str, str]) -> None:
+    """Refuse labels of a named volume that are under the prefix and not understood."""
+    _values(labels, VOLUME)
 
 
 def find_extension(name: str, table: tuple[Extension, ...] = SERVICE) -> Extension:

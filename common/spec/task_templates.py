@@ -15,6 +15,7 @@ from common.model.container import ContainerSpec, Mount, VolumeOptions
 from common.model.node import NodeDescription
 from common.model.task import Task
 from common.spec.gotemplate import Function, Template, TemplateCallError, TemplateError, render
+from common.spec.volumes import scope_of, with_slot
 
 
 def context(task: Task, node_id: str, node: NodeDescription) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _expand_mount(mount: Mount, dot: Mapping[str, Any]) -> Mount:
         options = _expand_driver(options, dot)
     return msgspec.structs.replace(
         mount,
-        source=_expand("mount source", mount.source, dot),
+        source=with_slot(_expand("mount source", mount.source, dot), scope_of(mount), dot["Task"]["Slot"]),
         target=_expand("mount target", mount.target, dot),
         volume_options=options,
     )

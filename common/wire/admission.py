@@ -31,6 +31,7 @@ from common.wire.messages import (
     StatusReport,
 )
 from common.wire.usage_messages import HostUsage, Usage
+from common.wire.volume_messages import VolumeReport
 
 HANDSHAKES_OF_ADDRESS = 64
 # Connections that are accepted and not yet made, in all and of one address.
@@ -130,6 +131,7 @@ ALLOWANCES: Mapping[type[Message], Allowance] = MappingProxyType(
         Usage: Allowance(_LARGE, 1, "tasks", 0.2),
         HostUsage: Allowance(1024),
         CertificateStored: Allowance(_SMALL, 20),
+        VolumeReport: Allowance(_LARGE, 1, "volumes", 0.5),
         RenewRequest: Allowance(16 * 1024, 1000),  # a signature, and a write
         Resync: Allowance(_SMALL, 1000),  # all that the node has is sent again
         Applied: Allowance(_SMALL),

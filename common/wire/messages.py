@@ -1,7 +1,7 @@
 """Every message that managers and workers exchange: the one contract between the two programs.
 
-Those about images, about measuring, of workers that go and of managers are in modules of their own, and in `AnyMessage`
-with all others.
+Those about images, volumes, measuring, of workers that go and of managers are in modules of their own, and in
+`AnyMessage` with all others.
 
 On the wire a message is the frame `[kind, id, body]`: `kind` is the struct's tag below, `id` numbers a request so that
 its answer can name it (0 where no answer is due), `body` is the struct as a msgpack map. Three kinds of connection are
@@ -55,6 +55,7 @@ from common.wire.manager_messages import (
 from common.wire.membership_messages import AllApplied, Applied, AwaitApplied, Goodbye, GoodbyeAck, Unfit, Withdraw
 from common.wire.message import Message
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
+from common.wire.volume_messages import ReportVolumes, VolumeReport
 
 # This release's, and that of the one before, which is spoken, too.
 PROTOCOL_VERSION = 4
@@ -439,4 +440,6 @@ AnyMessage: TypeAlias = (
     | ManagerJoined
     | ManagerRenew
     | BecomeManager
+    | VolumeReport
+    | ReportVolumes
 )

@@ -14,7 +14,7 @@ from typing import Self
 from common.clock import Clock
 from common.errors import SwarmError
 from common.ids import new_id
-from manager.api import dashboard, files, refused, swarm, system, volumes
+from manager.api import dashboard, files, refused, swarm, system
 from manager.api.access import certificates
 from manager.api.access.acting import ActingStore
 from manager.api.access.audit import Audit, Entry, object_of
@@ -55,6 +55,8 @@ from manager.api.render import JsonCache
 from manager.api.router import Match, Place, Router
 from manager.api.services import rollouts, stacks, tasks
 from manager.api.services import routes as services
+from manager.api.volumes import claims as volume_claims
+from manager.api.volumes import routes as volumes
 from manager.ca.authority import Authority
 from manager.domain.refusals import Refusals
 from manager.metrics.facts import Facts, gather
@@ -105,6 +107,7 @@ RESOURCES = (
     containers,
     execs,
     volumes,
+    volume_claims,
     images_list,
     adopt,
     bring,

@@ -54,6 +54,7 @@ from manager.dispatch.quota import KeptOut, Offence, Quota
 from manager.dispatch.reception import WorkersOpening, is_same_host
 from manager.dispatch.session import AWAY_GRACE, Session, SessionParts
 from manager.dispatch.streams import EngineConnector, Streams
+from manager.dispatch.volumes import apply_inventories
 from manager.domain.refusals import Refusals
 from manager.overview.usage import ASKED_SECONDS, Usages
 from manager.store.changes import Change, ChangeSet
@@ -121,6 +122,7 @@ class Dispatcher:
             reports=WriteBatch(store, apply_reports),
             nodes=WriteBatch(store, apply_node_writes),
             attachments=WriteBatch(store, apply_attachment_reports),
+            volumes=WriteBatch(store, apply_inventories),
             renew=self._membership.renew,
             images=self.images,
             measurements=self.measurements,
@@ -170,6 +172,7 @@ class Dispatcher:
             group.create_task(keep_going("what is measured", self._measure_asked), name="dispatch-measure")
             group.create_task(self._parts.nodes.run(), name="dispatch-nodes")
             group.create_task(self._parts.attachments.run(), name="dispatch-attachments")
+            group.create_task(self._parts.volumes.run(), name="dispatch-volumes")
             group.create_task(self._liveness.run(), name="dispatch-liveness")
             group.create_task(self._losses.run(), name="dispatch-losses")
             group.create_task(self._tell_managers(), name="dispatch-managers")

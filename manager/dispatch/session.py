@@ -49,6 +49,7 @@ from common.wire.messages import (
     TaskReport,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
+from common.wire.volume_messages import ReportVolumes, VolumeReport
 from manager.ca.rotation import managed_step
 from manager.dispatch.assignments import SlicedWrites, measure_for
 from manager.dispatch.attachments import AttachmentReports
@@ -64,6 +65,8 @@ from manager.dispatch.nodes import Away, Described, Down, Left, NodeReports, Nod
 from manager.dispatch.nodes import retells as reports_retell
 from manager.dispatch.quota import Offence, Quota
 from manager.dispatch.registry_logins import unsent_logins
+from manager.dispatch.volumes import VolumeReports
+from manager.domain.volume_inventory import Inventory
 from manager.overview.usage import STEP_SECONDS, Usages
 from manager.store.measurements import Measurements
 from manager.store.store import Store
@@ -93,6 +96,7 @@ class SessionParts:
     reports: WriteBatch[NodeReports]
     nodes: WriteBatch[NodeWrite]
     attachments: WriteBatch[AttachmentReports]
+    volumes: WriteBatch[Inventory]
     renew: Callable[[RenewRequest, Identity], Awaitable[RenewReply]]
     images: ImageBroker
     measurements: Measurements
@@ -136,6 +140,8 @@ class Session:
         self._logins: dict[str, RegistryLogin] = {}
         self._measured = Measure()
         self._measures_host = False
+        self._volumes = VolumeReports(identity.node_id)
+        self._volumes_asked = False
         self._states = SlicedWrites(self._write_states)
         self._attachments = SlicedWrites(self._write_attachments)
         self._description: NodeDescription | None = None
@@ -313,7 +319,7 @@ class Session:
         match frame.message:
             case Heartbeat():
                 await self._acknowledge(frame.id)
-            case StatusReport() | NodeReport() | AttachmentReport() | Usage() | HostUsage():
+            case StatusReport() | NodeReport() | AttachmentReport() | Usage() | HostUsage() | VolumeReport():
                 await self._take_report(frame)
             case RenewRequest() | CertificateStored():
                 await self._renew(frame)
@@ -375,6 +381,10 @@ class Session:
                 self._parts.usages.take_tasks(self.node_id, usages, self._parts.store.clock.now())
             case HostUsage() as usage:
                 self._parts.usages.take_host(self.node_id, usage, self._parts.store.clock.now())
+            case VolumeReport() as report:
+                inventory = self._volumes.take(report)
+                if inventory is not None:
+                    await self._parts.volumes.submit(inventory)
 
     async def _write_states(self, reports: Sequence[TaskReport]) -> None:
         await self._take_turn(retells=reports_retell(self._parts.store.view, reports))
@@ -444,6 +454,7 @@ class Session:
                 await self.channel.send(message)
             await self._send_measured()
             await self._send_managers()
+            await self._ask_for_volumes()
             await asyncio.sleep(GATHER_SECONDS)
 
     def _follow_up(self) -> None:
@@ -470,6 +481,13 @@ class Session:
         if self._managers is not None and self._managers is not present:
             self._managers = present
             await self.channel.send(Managers(managers=present))
+
+    async def _ask_for_volumes(self) -> None:
+        """Have the worker say which volumes its host has, once it has said that it can."""
+        node = self._parts.store.view.nodes.get(self.node_id)
+        if not self._volumes_asked and node is not None and node.description.volumes:
+            self._volumes_asked = True
+            await self.channel.send(ReportVolumes())
 
     async def _send_credentials(self, message: Assignments) -> None:
         services = (task.service_id for task in message.tasks)

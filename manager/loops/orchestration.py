@@ -12,7 +12,7 @@ from common.model import Cluster, Node, Service, Task, TaskState
 from common.model.update import ACTIVE
 from manager.domain import executions
 from manager.loops.loop import Rule
-from manager.orchestrate import dependencies, enforcer, hostnames, max_unavailable, orphans, reaper
+from manager.orchestrate import dependencies, enforcer, hostnames, max_unavailable, orphans, reaper, volume_claims
 from manager.orchestrate.node_availability import standing
 from manager.orchestrate.reaper import slot_key
 from manager.orchestrate.reconcile import services
@@ -31,6 +31,7 @@ def orchestration_rules() -> tuple[Rule, ...]:
         Rule("orphans", lost_node_keys, all_task_nodes, orphans.decide, limit=_NODES_A_TRANSACTION),
         Rule("reaper", slot_keys, all_slots, reaper.decide),
         Rule("rotation", rotation.concerned_versions, rotation.old_versions, rotation.decide),
+        Rule("volume claims", volume_claims.concerned_tasks, volume_claims.all_tasks, volume_claims.decide),
         Rule("hostnames", hostnames.concerned_names, hostnames.all_names, hostnames.decide),
     )
 

@@ -17,6 +17,8 @@ from common.aio.steady import PAUSE_SECONDS
 from common.clock import Clock
 from common.errors import Unavailable
 from common.model import StoredObject, Task
+from manager.domain import volumes
+from manager.domain.volume_claims import Claims
 from manager.loops.balancing import Balancing
 from manager.loops.loop import RETRY_SECONDS
 from manager.schedule.load import ClusterLoad, Group, group_of, waiting
@@ -149,11 +151,13 @@ class Scheduling:
         """Write what still holds in the newest state; return the groups of the rest."""
         kept: list[StoredObject] = []
         dropped: list[Group] = []
+        claims = Claims(tx)
         for task in _tasks(result.decision.put):
-            if self._unchanged(tx, task):
-                kept.append(task)
-            else:
+            settled = volumes.settle(task, claims) if self._unchanged(tx, task) else None
+            if settled is None:
                 dropped.append(group_of(task))
+            else:
+                kept += (settled[0], *settled[1])
         tx.apply(Decision(put=tuple(kept)))
         return dropped
 

@@ -17,6 +17,7 @@ import msgspec
 
 from common.model import Service, Task
 from common.model.service import Placement
+from common.spec.volumes import LOCAL_DRIVERS, scope_of
 from manager.domain.reservations import Available, reservations_of
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
@@ -56,7 +57,8 @@ def reason_to_stay(service: Service, default: str = "spread") -> str:
     container = template.container_spec
     for mount in container.mounts if container is not None else ():
         driver = mount.volume_options.driver_config if mount.volume_options is not None else None
-        if mount.type == "bind" or (mount.type == "volume" and (driver is None or driver.name in ("", "local"))):
+        local = mount.type == "volume" and (driver is None or driver.name in LOCAL_DRIVERS)
+        if mount.type == "bind" or (local and scope_of(mount) != "shared"):
             return f"its data at {mount.target} is on its present node"
     return ""
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from common.model import Network, NetworkAttachment, Node, Task, TaskState
+from common.model import Network, NetworkAttachment, Node, Task, TaskState, Volume, VolumeClaim
 from common.model.node import PlainContainers
 from common.spec.constraints import reader
 from manager.schedule.network_room import NetworkRoom
@@ -169,6 +169,8 @@ class ClusterLoad:
         if isinstance(change.current, Network):
             assert new is None or isinstance(new, Network)
             return self._apply_network(change.current.id, new)
+        if isinstance(change.current, Volume | VolumeClaim):
+            return _frees_data(change)
         for attachment, sign in ((old, -1), (new, 1)):
             if isinstance(attachment, NetworkAttachment) and attachment.live:
                 for each in attachment.networks:
@@ -297,6 +299,14 @@ class ClusterLoad:
     def _drop_if_empty(self, load: NodeLoad) -> None:
         if load.node is None and not load.tasks:
             self.nodes.pop(load.id, None)
+
+
+def _frees_data(change: Change) -> bool:
+    """Whether a change of what is known of volumes could let a task be placed that waits for its data."""
+    old, new = change.old, change.new
+    if isinstance(old, Volume) and isinstance(new, Volume):
+        return replace(old, size=new.size, version=new.version, updated_at=new.updated_at) != new
+    return old is not None or isinstance(new, Volume)
 
 
 def _plain(node: Node | None) -> PlainContainers:

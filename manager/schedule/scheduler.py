@@ -9,11 +9,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 
 from common.model import Task, TaskState, TaskStatus
+from common.spec.slot_volumes import slot_volumes
+from manager.domain import volumes
 from manager.domain.reservations import Available, reservations_of
+from manager.domain.volume_claims import Claims, take
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad, Group
 from manager.schedule.node_load import NodeLoad
@@ -23,6 +27,9 @@ from manager.schedule.regions import Division, Region
 from manager.schedule.strategy import default_strategy, special, strategy_of
 from manager.store.changes import Decision
 from manager.store.view import View
+
+# A task that is to be on one node: which, and the volume whose data is there, if that is why.
+Pinned: TypeAlias = tuple[Task, str, str]
 
 TASKS_A_DECISION = 1000
 SHARE_AT_LEAST = 32
@@ -98,8 +105,10 @@ class _Work:
     _hopeless: dict[Hashable, str] = field(default_factory=dict)
     _assigned: TaskStatus = field(init=False)
     _default: str = field(init=False)
+    _claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
+        self._claims = Claims(self.view)
         self._default = default_strategy(self.view)
         self._assigned = TaskStatus(state=TaskState.ASSIGNED, message=ASSIGNED_MESSAGE, timestamp=self.now)
 
@@ -112,18 +121,56 @@ class _Work:
         pending = self.load.pending.get(group)
         if not pending:
             return True
-        visits_before = self.visits
         self.visits += VISITS_A_GROUP
         first = next(iter(pending.values()))
         rules = pipeline(first, self.view, self.load)
+        if slot_volumes(first):
+            return self._place_with_data(group, pending.values(), rules, share)
         alone = len(pending) == 1 and not first.node_id
         pinned = () if alone else [task for task in pending.values() if task.node_id]
         if pinned:  # of a global service, or on the move to a node that was chosen for it
-            confirmed = self._confirm(group, pinned, rules, share)
+            confirmed = self._confirm(group, ((task, task.node_id, "") for task in pinned), rules, share)
             if len(pinned) == len(pending) or not confirmed:
                 return confirmed
         tasks = (task for task in pending.values() if not task.node_id) if pinned else iter(pending.values())
-        free = len(pending) - len(pinned)
+        return self._place_freely(group, tasks, len(pending) - len(pinned), rules, share)
+
+    def _place_with_data(self, group: Group, pending: Iterable[Task], rules: Pipeline, share: int) -> bool:
+        """Place tasks with volumes: each where its slot's data is, the others as ever, which then claim what they get.
+
+        Claims that are made here count for the tasks after.
+        """
+        free: list[Task] = []
+        for task in pending:
+            if share <= 0:
+                return False
+            match self._places(task):
+                case volumes.Nowhere(reason=reason):
+                    share -= self._reword(group, task, reason)
+                case volumes.Only(node_id=node_id, volume=volume):
+                    self._confirm(group, [(task, node_id, volume)], rules, share)
+                    share -= 1
+                case volumes.Anywhere(alone=True):
+                    self._place_freely(group, iter((task,)), 1, rules, share)
+                    share -= 1
+                case volumes.Anywhere():
+                    free.append(task)
+        return self._place_freely(group, iter(free), len(free), rules, share)
+
+    def _places(self, task: Task) -> volumes.Places:
+        where = volumes.places(task, self._claims)
+        if not task.node_id or isinstance(where, volumes.Nowhere):
+            return where
+        if isinstance(where, volumes.Only) and where.node_id != task.node_id:
+            return volumes.Nowhere(volumes.waits_elsewhere(where.volume, where.node_id, self.view))
+        return volumes.Only(task.node_id, "")
+
+    def _place_freely(self, group: Group, tasks: Iterator[Task], free: int, rules: Pipeline, share: int) -> bool:
+        """Place up to `share` of a group's `free` tasks wherever they rank best."""
+        if not free:
+            return True
+        visits_before = self.visits
+        first = next(iter(self.load.pending[group].values()))
         most = min(share, free)
         hopeless = rules.invalid or (self._hopeless and rules.key in self._hopeless)
         done = 0 if hopeless else self._spread(group, first, rules, tasks, most)
@@ -179,24 +226,32 @@ class _Work:
             assert node.node is not None
             left = Available.of(node.node, node.generic.values())
             given = msgspec.structs.replace(given, generic_resources=left.choose(wanted))
+        take(given, self._claims)
         self.load.add(given)
         self._given.append(given)
         self.put.append(given)
 
-    def _confirm(self, group: Group, tasks: Iterable[Task], rules: Pipeline, share: int) -> bool:
-        """Let tasks go to the nodes that they were made for (global services), or say why not."""
-        for task in tasks:
+    def _confirm(self, group: Group, tasks: Iterable[Pinned], rules: Pipeline, share: int) -> bool:
+        """Let tasks go to the nodes that they are for (global services, data), or say why not."""
+        for task, node_id, volume in tasks:
             if share <= 0:
                 return False
             self.visits += 1
-            node = self.load.nodes.get(task.node_id)
+            node = self.load.nodes.get(node_id)
             if node is not None and node.open and not rules.invalid and rules.accepts(node):
                 self._give(task, node)
                 share -= 1
             else:
-                reason = rules.invalid or rules.explain([node] if node is not None else [])
-                share -= self._reword(group, task, reason)
+                share -= self._reword(group, task, self._why_not_there(node, volume, rules))
         return True
+
+    def _why_not_there(self, node: NodeLoad | None, volume: str, rules: Pipeline) -> str:
+        """Say why a task cannot go to the one node that it is for: for the data in `volume`, if there is one."""
+        why = rules.invalid or rules.explain([node] if node is not None else [])
+        if volume and node is not None:
+            where = volumes.waits_for(volume, node.id, self.view)
+            return where or f"{volumes.waits_elsewhere(volume, node.id, self.view)}: {why}"
+        return _no_node(why)
 
     def _hopeless_reason(self, rules: Pipeline) -> str:
         """Say why tasks with these demands find no node now; those of the next group that has them will not either."""
@@ -209,13 +264,12 @@ class _Work:
         for task in tasks:
             if share <= 0:
                 return False
-            share -= self._reword(group, task, reason)
+            share -= self._reword(group, task, _no_node(reason))
         return True
 
     def _reword(self, group: Group, task: Task, reason: str) -> bool:
         """Write the reason into a task that says another; not often, as it changes with every task that ends."""
-        text = f"no suitable node ({reason})" if reason else "no suitable node"
-        status = task.status
+        status, text = task.status, reason
         if status.err == text:
             return False
         if status.err and self.now - status.timestamp < REWORD_AFTER:
@@ -225,6 +279,10 @@ class _Work:
         self.put.append(msgspec.structs.replace(task, status=told))
         self.reasons[group] = f"task {task.name} of service {task.service_name or task.service_id}: {text}"
         return True
+
+
+def _no_node(why: str) -> str:
+    return f"no suitable node ({why})" if why else "no suitable node"
 
 
 # Even shares for the parts of the nodes' tree (swarmkit `scheduler/decision_tree.go`), as spread preferences want it.

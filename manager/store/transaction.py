@@ -23,6 +23,8 @@ from common.model import (
     Service,
     StoredObject,
     Task,
+    Volume,
+    VolumeClaim,
 )
 from common.model.meta import Specified, Version
 from common.net.hostnames import fold
@@ -37,6 +39,8 @@ from manager.store.view import (
     ServiceTableView,
     TableView,
     TaskTableView,
+    VolumeClaimTableView,
+    VolumeTableView,
 )
 
 _UNIQUE_NAMES = {
@@ -68,6 +72,8 @@ class Tables:
         self.root_keys: TableView[RootKey] = self._by_type[RootKey]
         self.clusters: NamedTableView[Cluster] = self._by_type[Cluster]
         self.tasks: TaskTableView = self._by_type[Task]
+        self.volumes: VolumeTableView = self._by_type[Volume]
+        self.volume_claims: VolumeClaimTableView = self._by_type[VolumeClaim]
         self.index: int = 0 if below is None else below.index
 
     @property
@@ -339,6 +345,12 @@ _INDEXES: Mapping[type[StoredObject], Mapping[str, KeyOf[Any]]] = {
         "name": _name_of,
         "node": lambda attachment: attachment.node_id,
         "container": lambda attachment: attachment.container[:SHORT_ID],
+    },
+    Volume: {"name": _name_of, "node": lambda volume: volume.node_id},
+    VolumeClaim: {
+        "name": _name_of,
+        "node": lambda claim: claim.node_id,
+        "service": lambda claim: claim.service,
     },
 }
 

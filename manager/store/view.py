@@ -19,6 +19,8 @@ from common.model import (
     Service,
     StoredObject,
     Task,
+    Volume,
+    VolumeClaim,
 )
 
 T_co = TypeVar("T_co", bound=StoredObject, covariant=True)
@@ -79,6 +81,19 @@ class ImageNameTableView(NamedTableView[ImageName], Protocol):
         """Return the names of an image."""
 
 
+class VolumeTableView(NamedTableView[Volume], Protocol):
+    def on_node(self, node_id: str) -> Collection[Volume]: ...
+
+
+class VolumeClaimTableView(NamedTableView[VolumeClaim], Protocol):
+    """`named` finds them by their volumes' names."""
+
+    def on_node(self, node_id: str) -> Collection[VolumeClaim]: ...
+
+    def of_service(self, service: str) -> Collection[VolumeClaim]:
+        """Return the claims of a service's slots, by its name; of services that are gone, too."""
+
+
 class View(Protocol):
     """A consistent state: the live store between two awaits, or a transaction's own."""
 
@@ -106,6 +121,10 @@ class View(Protocol):
     def root_keys(self) -> TableView[RootKey]: ...
     @property
     def clusters(self) -> NamedTableView[Cluster]: ...
+    @property
+    def volumes(self) -> VolumeTableView: ...
+    @property
+    def volume_claims(self) -> VolumeClaimTableView: ...
 
     @property
     def index(self) -> int:

@@ -31,6 +31,7 @@ from manager.store.backend import Backend
 from manager.store.store import Store
 from manager.store.transaction import Transaction
 from manager.store.view import View
+from tests.sim.disks import Ledger
 from tests.sim.host import Habits, Host
 from tests.sim.invariants import Broken, CheckedBackend, Complaints, node_row
 from tests.sim.operator import Operator, remove_if_down
@@ -143,6 +144,7 @@ class Cluster(Operator):
         rng = random.Random(f"{seed}/backend")
         self.backend = CheckedBackend(self.clock, commit, rng, self.loads, self.continued)
         self.hosts: dict[str, Host] = {}
+        self.ledger = Ledger()
         self.restarts = 0
         self._latency = latency
         self._heartbeat = heartbeat
@@ -196,7 +198,7 @@ class Cluster(Operator):
 
     async def add_host(self, node_id: str, things: tuple[GenericResource, ...] = (), **spec: object) -> Host:
         await self.update(lambda tx: tx.put(node_row(node_id, **spec)))
-        host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits, things)
+        host = self.hosts[node_id] = Host(node_id, self.seed, self._dial, self.habits, things, self.ledger)
         host.power_on()
         return host
 
@@ -221,5 +223,7 @@ class Cluster(Operator):
         self.backend.look()
         if self.backend.broken:
             raise Broken(self.backend.broken[0])
+        if self.ledger.broken:
+            raise Broken("\n".join(self.ledger.broken))
         if self._complaints.heard:
             raise Broken("the manager complained:\n" + "\n".join(self._complaints.heard))

@@ -33,6 +33,8 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.usage_messages import Measure, TaskUsage, Usage
+from common.wire.volume_messages import ReportVolumes, VolumeReport
+from tests.sim.disks import Disk, Ledger
 
 MEMORY = 1000
 CORES = 8
@@ -69,6 +71,7 @@ class Host:
         dial: Callable[[Host], MemoryChannel],
         habits: Habits,
         things: tuple[GenericResource, ...] = (),
+        ledger: Ledger | None = None,
     ) -> None:
         self.node_id = node_id
         self.identity = Identity(node_id, ROLE_WORKER, "cluster", serial=node_id)
@@ -81,6 +84,9 @@ class Host:
         self.containers: dict[str, Task] = {}
         self._resources = NodeResources(nano_cpus=CORES * SECOND, memory_bytes=MEMORY, generic_resources=things)
         self._rng = random.Random(f"{seed}/{node_id}")
+        self.disk = Disk(node_id, random.Random(f"{seed}/{node_id}/disk"), ledger or Ledger())
+        self._volumes_wanted = False
+        self._volumes_said: VolumeReport | None = None
         self._dial = dial
         self._channel: MemoryChannel | None = None
         self._measured = Measure()
@@ -172,7 +178,7 @@ class Host:
             await asyncio.sleep(self._rng.uniform(0.2, 1.0))
 
     async def _session(self, channel: MemoryChannel) -> None:
-        description = NodeDescription(hostname=self.node_id, resources=self._resources)
+        description = NodeDescription(hostname=self.node_id, resources=self._resources, volumes=True)
         await channel.send(Hello(protocol=PROTOCOL_VERSION, description=description))
         welcome = (await channel.receive()).message
         if not isinstance(welcome, Welcome):
@@ -181,6 +187,7 @@ class Host:
         self._news.set()
         async with asyncio.TaskGroup() as group:
             self._measured = Measure()
+            self._volumes_wanted = False
             sender = group.create_task(self._speak(channel, welcome.heartbeat))
             meter = group.create_task(self._measure(channel))
             try:
@@ -203,6 +210,10 @@ class Host:
                     news, self._unsaid = sorted(self._unsaid), set()
                     reports = [TaskReport(task_id=i, status=self._seen[i]) for i in news if i in self._seen]
                     await channel.send(StatusReport(tasks=tuple(reports)), 1)
+                report = self.disk.report()
+                if self._volumes_wanted and report != self._volumes_said:
+                    self._volumes_said = report
+                    await channel.send(report)
                 await channel.send(Heartbeat(), 2)
 
     async def _measure(self, channel: MemoryChannel) -> None:
@@ -231,6 +242,9 @@ class Host:
             elif isinstance(message, Measure):
                 self._measured = message
                 self._ordered.set()
+            elif isinstance(message, ReportVolumes):
+                self._volumes_wanted, self._volumes_said = True, None
+                self._news.set()
             elif isinstance(message, GoodbyeAck):
                 self._parted.set()
             elif not isinstance(message, StatusAck) and type(message).__name__ == "Refused":
@@ -289,11 +303,15 @@ class Host:
                 return self._say(task_id, TaskState.SHUTDOWN)
             if rejected or (bad and rng.random() < 0.5):
                 return self._say(task_id, TaskState.REJECTED, "No such image")
+            if why := self.disk.prepare(self._tasks[task_id]):
+                return self._say(task_id, TaskState.REJECTED, why)
             self._say(task_id, TaskState.READY)
             while self._tasks[task_id].desired_state < TaskState.RUNNING:
                 await self._told(task_id)
             if self._tasks[task_id].desired_state > TaskState.RUNNING:
                 return self._say(task_id, TaskState.SHUTDOWN)
+            if why := self.disk.prepare(self._tasks[task_id]):
+                return self._say(task_id, TaskState.FAILED, why)
             await self._run_container(task_id, self._lifetime(task_id, rng, fails=failing or bad), fails=failing or bad)
         finally:
             if self._workers.get(task_id) is asyncio.current_task():
@@ -310,9 +328,10 @@ class Host:
         self.containers[task_id] = self._tasks[task_id]
         if lifetime is None or lifetime > 1.0:
             self._say(task_id, TaskState.RUNNING)
-        stopped = await self._stopped(task_id, lifetime)
-        if stopped:
-            await asyncio.sleep(self._rng.uniform(0.0, 2.0))
+        with self.disk.writing(self._tasks[task_id]):
+            stopped = await self._stopped(task_id, lifetime)
+            if stopped:
+                await asyncio.sleep(self._rng.uniform(0.0, 2.0))
         del self.containers[task_id]
         if stopped or not fails:
             self._say(task_id, TaskState.SHUTDOWN if stopped else TaskState.COMPLETE)

@@ -18,6 +18,7 @@ from worker.interfaces import (
     Container,
     ContainerEvent,
     ContainerUsage,
+    EngineVolume,
     Image,
     Phase,
 )
@@ -54,6 +55,18 @@ def negotiate(version: Mapping[str, Any]) -> tuple[int, int]:
             f"upgrade it to Docker 20.10 (API {OLDEST_API[0]}.{OLDEST_API[1]}) or later"
         )
     return max(min(newest, NEWEST_API), oldest)
+
+
+def read_volume(answer: Mapping[str, Any]) -> EngineVolume:
+    """Read a volume from the answers to GET /volumes and /volumes/{name}."""
+    return EngineVolume(
+        name=answer["Name"],
+        mountpoint=answer.get("Mountpoint") or "",
+        driver=answer.get("Driver") or "local",
+        scope=answer.get("Scope") or "local",
+        options=answer.get("Options") or {},
+        labels=answer.get("Labels") or {},
+    )
 
 
 def read_container(answer: Mapping[str, Any]) -> Container:

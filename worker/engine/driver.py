@@ -47,6 +47,7 @@ from worker.interfaces import (
     EngineEvent,
     EngineLost,
     EngineSilent,
+    EngineVolume,
     Image,
 )
 
@@ -238,6 +239,26 @@ class DockerEngine:
             if image is not None:
                 found.append(image.layers)
         return found
+
+    # --- volumes ------------------------------------------------------------------------------------------------------
+
+    async def volumes(self) -> tuple[EngineVolume, ...]:
+        with self._errors():
+            await self._negotiate()
+            async with self._docker.session.get(self._url("volumes")) as response:
+                await _raise_for_status(response)
+                listed = (await response.json()).get("Volumes") or ()
+        return tuple(engine_api.read_volume(each) for each in listed)
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        answer = await self._unless_absent(self._volume(name))
+        return None if answer is None else engine_api.read_volume(answer)
+
+    async def _volume(self, name: str) -> JSON:
+        async with self._docker.session.get(self._url("volumes", name)) as response:
+            await _raise_for_status(response)
+            found: JSON = await response.json()
+            return found
 
     # --- networks -----------------------------------------------------------------------------------------------------
 

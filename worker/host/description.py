@@ -29,6 +29,7 @@ class HostDescription:
     version: the agent's release.
     lacks: what the host lacks beside what its networks do, a sentence each.
     tell: called with every new description.
+    volumes: as `NodeDescription.volumes`.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class HostDescription:
         version: str,
         lacks: Callable[[], Collection[str]],
         tell: Callable[[], None],
+        *,
+        volumes: bool = False,
     ) -> None:
         self.description = NodeDescription()
         self._engine = engine
@@ -46,6 +49,7 @@ class HostDescription:
         self._version = version
         self._other_lacks = lacks
         self._tell = tell
+        self._volumes = volumes
         self._unmanaged = UnmanagedWatch(engine, node_id)
         self._presence = EnginePresence()
         self._info: JSON = {}
@@ -150,6 +154,7 @@ class HostDescription:
             ipv6=networks.ipv6(),
             ipv6_addresses=networks.ipv6_addresses(),
             plain=self._unmanaged.load,
+            volumes=self._volumes,
         )
         self._known.set()
         self._changed.set()

@@ -24,12 +24,14 @@ def describe(
     ipv6: bool = True,
     ipv6_addresses: Collection[str] = (),
     plain: PlainContainers | None = None,
+    volumes: bool = False,
 ) -> NodeDescription:
     """Describe this host from the engine's /info (with /version under `Version`).
 
     `lacks` names missing rights or tools, one sentence each; `encryption` what carries encrypted networks;
     `ipv6`: whether it takes tasks of dual-stack networks; `ipv6_addresses` are the host's own;
-    `plain`: the containers that are not tasks. Of longer lists than a message has room for, the end is left out.
+    `plain`: the containers that are not tasks; `volumes`: whether its volumes are reported.
+    Of longer lists than a message has room for, the end is left out.
     """
     version = info.get("Version") or {}
     return NodeDescription(
@@ -54,6 +56,7 @@ def describe(
         ipv6_addresses=fitting(ipv6_addresses, _SHARE),
         plain=plain or PlainContainers(),
         measures=True,
+        volumes=volumes,
     )
 
 

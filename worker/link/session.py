@@ -39,6 +39,7 @@ from common.wire.messages import (
     Welcome,
 )
 from common.wire.usage_messages import HostUsage, Measure, MeasureHost, Usage
+from common.wire.volume_messages import ReportVolumes, VolumeReport
 from worker.images.serve import ImageServer
 from worker.intake.words import quote_foreign
 from worker.link.pace import Pace
@@ -235,6 +236,7 @@ class Session:
                 group.create_task(self._applied(channel))
                 group.create_task(self._usages(channel))
                 group.create_task(self._host_usages(channel))
+                group.create_task(self._volumes(channel))
                 group.create_task(self._renewals(channel))
                 group.create_task(self._fail_when_unfit())
                 await self._read(channel, group)
@@ -273,7 +275,15 @@ class Session:
                     await self._pace.send(channel, Resync())
             case StatusAck():
                 self._reporter.confirmed(number)
-            case RegistryAuth() | Measure() | RenewCertificate() | RenewReply() | MeasureHost() | Managers():
+            case (
+                RegistryAuth()
+                | Measure()
+                | MeasureHost()
+                | RenewCertificate()
+                | RenewReply()
+                | Managers()
+                | ReportVolumes()
+            ):
                 await self._tell(channel, message)
             case OpenStream():
                 self._open(group, message)
@@ -310,11 +320,13 @@ class Session:
     async def _tell(
         self,
         channel: Channel,
-        message: RegistryAuth | Measure | MeasureHost | RenewCertificate | RenewReply | Managers,
+        message: RegistryAuth | Measure | MeasureHost | RenewCertificate | RenewReply | Managers | ReportVolumes,
     ) -> None:
         match message:
             case Managers():
                 self._learn(message.managers)
+            case ReportVolumes():
+                self._agent.report_volumes()
             case Measure():
                 self._agent.measure(message)
             case MeasureHost():
@@ -375,6 +387,10 @@ class Session:
     async def _host_usages(self, channel: Channel) -> None:
         while True:
             await self._pace.send(channel, await self._agent.host_measured())
+
+    async def _volumes(self, channel: Channel) -> None:
+        while True:
+            await self._pace.send(channel, await self._agent.volumes_changed())
 
     async def _ask(self, channel: Channel) -> None:
         while True:
@@ -468,6 +484,12 @@ class Agent(Protocol):
 
     async def host_measured(self) -> HostUsage:
         """Wait for the next measurement of the host."""
+
+    def report_volumes(self) -> None:
+        """Say which volumes there are, from now on."""
+
+    async def volumes_changed(self) -> VolumeReport:
+        """Wait until there is something to say of volumes, if that is wanted."""
 
     async def brought(self, message: BringImage) -> Brought:
         """Have an image here."""

@@ -113,12 +113,14 @@ class Actions:
         run.attachment = await self._attached()
         paths = context.files.write(task.id, files) if files else {}
         body = container_spec.create_body(task, spec, context.node_id, run.attachment, paths)
+        await context.check_volumes(task)
         try:
             async with context.gate.change():
                 if not run.wanted:
                     return
                 with run.patiently("creating"):
                     container_id = await context.engine.create(task.name, body)
+                context.note_volumes()
         except EngineError as error:
             await self._not_created(error, expanded.image)
             return
@@ -155,6 +157,8 @@ class Actions:
         container = run.now.container
         assert container is not None, "only a container that exists is started"
         again = container.phase is Phase.EXITED
+        if not again:  # the engine may have made a volume that had gone since it was looked at
+            await run.context.check_volumes(run.task)
         try:
             async with run.context.gate.change():
                 if not run.wanted:

@@ -14,7 +14,7 @@ from common.model.task import Task, TaskState
 from common.spec import task_templates
 from worker.engine.call_limiter import EngineCallLimiter
 from worker.images.have import Images
-from worker.interfaces import Container, Engine, EngineDown, Networks, Phase, TaskFile, TaskFiles
+from worker.interfaces import Container, Engine, EngineDown, Networks, Phase, TaskFile, TaskFiles, VolumeGuard
 from worker.tasks.plan import container_spec
 from worker.tasks.plan.files import Materials, task_files
 from worker.tasks.plan.log_tail import log_tail_lines, with_log_tail
@@ -38,6 +38,17 @@ class RunnerContext:
     gate: EngineCallLimiter
     node: NodeDescription
     materials: Materials
+    volumes: VolumeGuard | None = None
+
+    async def check_volumes(self, task: Task) -> None:
+        """Look whether the task finds its data here; errors as `VolumeGuard.check`."""
+        if self.volumes is not None:
+            await self.volumes.check(task)
+
+    def note_volumes(self) -> None:
+        """Take note that the engine may have made volumes."""
+        if self.volumes is not None:
+            self.volumes.look_soon()
 
     def expanded(self, task: Task) -> ContainerSpec:
         """Return the task's container specification with its templates expanded.

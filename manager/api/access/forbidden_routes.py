@@ -250,6 +250,8 @@ HARMLESS = frozenset(
         ("DELETE", "/services/{id}"),
         ("POST", "/stacks/{name}/deploy"),
         ("POST", "/swarm/rebalance"),
+        ("POST", "/swarm/volumes/{name+}/release"),
+        ("POST", "/swarm/volumes/{name+}/claim"),
         *(("POST", f"/{noun}s/create") for noun in ("secret", "config")),
         *(("POST", f"/{noun}s/{{id}}/update") for noun in ("secret", "config")),
         *(("DELETE", f"/{noun}s/{{id}}") for noun in ("secret", "config")),

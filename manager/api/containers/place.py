@@ -15,6 +15,7 @@ from manager.api.engine.types import Container
 from manager.api.errors import EngineError
 from manager.api.logs.stream import TASK_LABEL
 from manager.domain.port_conflicts import ports_of
+from manager.domain.volumes import node_name
 from manager.schedule.filters import Pipeline, pipeline
 from manager.schedule.load import ClusterLoad
 from manager.schedule.node_load import NodeLoad
@@ -58,11 +59,34 @@ def place(
     nodes = [
         each for each in load.nodes.values() if each.open and each.id in seen and (only is None or each.id in only)
     ]
+    if (data := _data_nodes(view, wanted)) is not None:
+        nodes = [each for each in nodes if each.id in data]
+        if not nodes:
+            raise EngineError(409, _why_not_there(view, wanted, data))
     for preferred in _preferences(nodes, wanted, seen):
         chosen = _spread(preferred, rules)
         if chosen is not None:
             return chosen.id
     raise EngineError(409, f"no suitable node for the container ({_why(load, rules, nodes, only)})")
+
+
+def _data_nodes(view: View, wanted: RequestedContainer) -> frozenset[str] | None:
+    """Return the nodes with all the data that a container asks for; None where none of it is anywhere yet."""
+    found = None
+    for name in wanted.volumes:
+        copies = view.volumes.named(name)
+        if copies and not any(copy.shared for copy in copies):
+            nodes = frozenset(copy.node_id for copy in copies if not copy.missing_since and copy.node_id in view.nodes)
+            found = nodes if found is None else found & nodes
+    return found
+
+
+def _why_not_there(view: View, wanted: RequestedContainer, data: Collection[str]) -> str:
+    named = ", ".join(wanted.volumes)
+    where = ", ".join(sorted(node_name(node_id, view) for node_id in data))
+    if not where:
+        return f"no node has all of these volumes: {named}"
+    return f"volume {named} is on {where}, which takes no containers now, or is not where the container is to be"
 
 
 def _load(view: View, seen: Mapping[str, NodeFacts], claims: Iterable[Claim]) -> ClusterLoad:

@@ -18,6 +18,7 @@ from manager.api.context import Context
 from manager.api.errors import Unimplemented, invalid
 from manager.api.http.json_list import json_list
 from manager.api.lookup import any_prefix, find_node, labels_match, passes
+from manager.api.nodes.stateful import refuse_stateful
 from manager.api.render import head, render
 from manager.api.router import Place, Route
 from manager.api.swarm import tls_info
@@ -76,6 +77,8 @@ async def update_node(context: Context, call: Call) -> Reply:
         if spec.role != node.spec.role:
             authorise(call.caller, Role.ADMIN, "changing a node's role")
         _check_role_change(tx, node, spec)
+        if call.query.get("stateful") == "refuse" and spec.availability == "drain":
+            refuse_stateful(tx, node)
         tx.put(_with_spec(tx, node, spec))
 
     await context.store.update(update)

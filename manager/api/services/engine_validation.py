@@ -41,6 +41,9 @@ def check_engine_options(spec: ServiceSpec) -> None:
     if container is None:
         return
     extensions.check_container(container.labels)
+    for mount in container.mounts:
+        if mount.volume_options is not None:
+            extensions.check_volume(mount.volume_options.labels)
     options = options_of(container)
     _check_devices(options)
     _check_requests(options)

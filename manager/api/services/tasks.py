@@ -14,6 +14,7 @@ from common.model.client import Role
 from common.model.service import TaskSpec
 from common.model.task import TaskStatus
 from common.net.addressing import prefix_of, with_ipv4
+from common.spec.slot_volumes import slot_volumes
 from manager.api.call import Answer, Call, Filters, Reply
 from manager.api.context import Context
 from manager.api.errors import invalid
@@ -23,6 +24,8 @@ from manager.api.networks.view import PREDEFINED, Predefined, in_mesh, ingress_o
 from manager.api.render import JsonCache, head, render
 from manager.api.router import Place, Route
 from manager.domain.revisions import host_published_ports
+from manager.domain.volume_claims import data_node
+from manager.domain.volumes import waits_for
 from manager.orchestrate.reconcile import ingress_attachment
 from manager.orchestrate.reconcile.service_context import host_ports
 from manager.store.view import View
@@ -131,6 +134,8 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         # Ours: what `swarm-manager` tells the time left by. The error is where every client shows it.
         result["Restart"] = {"Streak": task.restart.streak, "NotBefore": rfc3339(task.restart.not_before)}
         result["Status"].setdefault("Err", why)
+    if why := _waits_for_data(task, view):
+        result["Status"]["Err"] = why
     result["DesiredState"] = desired_state(task)
     if attachments := _attachments(task, view, cache):
         result["NetworksAttachments"] = attachments
@@ -140,6 +145,15 @@ def task_view(task: Task, view: View, cache: JsonCache) -> dict[str, Any]:
         result["JobIteration"] = render(task.job_iteration)
     result["Volumes"] = None
     return result
+
+
+def _waits_for_data(task: Task, view: View) -> str:
+    """Say that a task is not replaced, though its node is down, as its data is there; empty where that is not so."""
+    node = view.nodes.get(task.node_id)
+    if node is None or node.status.state != "down" or not task.live or data_node(task, view) != node.id:
+        return ""
+    volume = next((each.name for each in slot_volumes(task)), "")
+    return waits_for(volume, node.id, view)
 
 
 def _back_off(task: Task) -> str:

@@ -40,10 +40,25 @@ def extension_labels(scope: Scope, name: str, service: Tree) -> dict[str, str]:
     return labels
 
 
-def _extension(scope: Scope, path: KeyPath, name: str, value: Any) -> tuple[str, str]:
+def volume_labels(scope: Scope, name: str, volume: Tree) -> dict[str, str]:
+    """Make the labels of a top-level volume's extensions; errors as `extension_labels`."""
+    keys = (key for key in volume if key.startswith(KEY_PREFIX))
+    return dict(
+        _extension(scope, ("volumes", name, key), key.removeprefix(KEY_PREFIX), volume[key], extensions.VOLUME)
+        for key in keys
+    )
+
+
+def _extension(
+    scope: Scope,
+    path: KeyPath,
+    name: str,
+    value: Any,
+    table: tuple[extensions.Extension, ...] = extensions.SERVICE,
+) -> tuple[str, str]:
     config = scope.config
     try:
-        extension = extensions.find_extension(name)
+        extension = extensions.find_extension(name, table)
     except ValueError as error:
         raise config.error(path, f"unknown extension; {error}") from None
     if extension.instead:
@@ -112,9 +127,11 @@ def check_extensions(config: Config) -> None:
     for key in config.extensions:
         _refuse(config, (key,))
     for section, entries in config.sections.items():
+        known = {KEY_PREFIX + each.name for each in extensions.VOLUME} if section == "volumes" else set()
         for name, entry in entries.items() if section != "services" else ():
             for key in entry or ():
-                _refuse(config, (section, name, key))
+                if key not in known:
+                    _refuse(config, (section, name, key))
     graph = {name: tuple(service.get("depends_on", ())) for name, service in config.services.items()}
     if found := start_order.any_cycle(graph):
         told = start_order.format_cycle(found)

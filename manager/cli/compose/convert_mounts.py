@@ -7,6 +7,7 @@ import re
 from common.model.container import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
 from common.text.quantities import parse_size
 from manager.cli.compose.config import Tree
+from manager.cli.compose.convert_extensions import volume_labels
 from manager.cli.compose.errors import KeyPath
 from manager.cli.compose.references import Scope
 
@@ -74,7 +75,7 @@ def _volume_options(scope: Scope, entry: Tree) -> VolumeOptions:
     return VolumeOptions(
         no_copy=no_copy,
         subpath=subpath,
-        labels=scope.labels(declared),
+        labels={**scope.labels(declared), **volume_labels(scope, entry["source"], declared)},
         driver_config=DriverConfig(name=driver, options=options) if driver or options else None,
     )
 

@@ -85,6 +85,36 @@ async def remove(client: Client, /, volumes: tuple[str, ...], *, force: bool) ->
     await each(volumes, lambda name: client.delete(path_of(name), {"force": "1"} if force else None))
 
 
+@volume.command(
+    "release",
+    cls=SwarmCommand,
+    examples="""
+    swarm-manager volume release app_db
+    swarm-manager volume release host-2/app_db
+    """,
+)
+@click.argument("volumes", **_VOLUMES)
+@with_client
+async def release(client: Client, /, volumes: tuple[str, ...]) -> None:
+    """Let services do without the data in a volume: their next tasks may start empty elsewhere. The data stays."""
+
+    async def one(name: str) -> None:
+        for slot in (await client.post(f"/swarm{path_of(name)}/release"))["Released"]:
+            echo(f"{slot} waits for volume {name} no more")
+
+    await each(volumes, one)
+
+
+@volume.command("claim", cls=SwarmCommand, examples="swarm-manager volume claim host-2/app_db app_db.1")
+@click.argument("name", metavar="[NODE/]VOLUME", shell_complete=complete_volumes)
+@click.argument("slot", metavar="SERVICE.SLOT")
+@with_client
+async def claim(client: Client, /, name: str, slot: str) -> None:
+    """Say that a slot's data is in a volume of a node: its next task goes there."""
+    found = await client.post(f"/swarm{path_of(name)}/claim", {"Slot": slot})
+    echo(f"the data of {found['Slot']} in {name.rpartition('/')[2]} is on {found['Node']}")
+
+
 @volume.command("prune", cls=SwarmCommand, examples="swarm-manager volume prune --force --filter label=stage=test")
 @flag("-a", "--all", "everything", is_flag=True, default=False, help="Remove named volumes, too.")
 @filters_flag

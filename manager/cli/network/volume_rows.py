@@ -14,7 +14,7 @@ from manager.cli.format.wording import natural, pairs
 _UNKNOWN = "N/A"
 
 VOLUMES = Table(
-    columns=("{{.Driver}}", "{{.Node}}", "{{.Name}}"),
+    columns=("{{.Name}}", "{{.Node}}", "{{.UsedBy}}", "{{.Size}}", "{{.State}}"),
     headings={
         "Driver": "DRIVER",
         "Node": "NODE",
@@ -27,6 +27,8 @@ VOLUMES = Table(
         "Links": "LINKS",
         "Size": "SIZE",
         "Status": "STATUS",
+        "UsedBy": "USED BY",
+        "State": "STATE",
     },
     raw={"name": "Name", "driver": "Driver", "node": "Node"},
     key="Reference",
@@ -44,6 +46,7 @@ def _row(each: Any, *, alone: bool) -> Row:
     labels = dict(each.get("Labels") or {})
     node = labels.pop(NODE_LABEL, "")
     usage = each.get("UsageData")
+    status = each.get("Status") or {}
     return {
         "Driver": each["Driver"],
         "Node": node,
@@ -54,5 +57,7 @@ def _row(each: Any, *, alone: bool) -> Row:
         **dict.fromkeys(("Availability", "Group", "Status"), _UNKNOWN),  # of cluster volumes (CSI), which there are not
         "Links": _UNKNOWN if usage is None else str(usage["RefCount"]),
         "Size": _UNKNOWN if usage is None else human_decimal(usage["Size"], 4),
+        "UsedBy": str(status.get("UsedBy", "")),
+        "State": str(status.get("State", "")),
         "Reference": each["Name"] if alone else f"{node}/{each['Name']}",
     }

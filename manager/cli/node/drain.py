@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -36,11 +36,17 @@ _NAMED_AT_MOST = 10
 @click.argument("nodes", **_NODES)
 @flag("--wait", is_flag=True, default=False, help="Wait until no task runs there.")
 @flag("--deadline", type=DURATION, help="Stop waiting after this time. The node is still drained.")
+@flag("--stop-stateful", is_flag=True, default=False, help="Stop tasks whose data is there; they wait for the node.")
 @with_client
-async def drain(client: Client, /, nodes: tuple[str, ...], *, wait: bool, deadline: int | None) -> None:
-    """Move all tasks away from nodes, each replaced before it stops, and give them no new ones."""
+async def drain(
+    client: Client, /, nodes: tuple[str, ...], *, wait: bool, deadline: int | None, stop_stateful: bool
+) -> None:
+    """Move all tasks away from nodes, each replaced before it stops, and give them no new ones.
+
+    A node is not drained while tasks run there whose data in volumes is there, unless they are to stop.
+    """
     due = time.monotonic() + seconds(deadline) if deadline is not None else None
-    drained = await _set(client, nodes, "drain")
+    drained = await _set(client, nodes, "drain", {} if stop_stateful else {"stateful": "refuse"})
     if wait or due is not None:
         await _until_empty(client, drained, due)
 
@@ -53,13 +59,15 @@ async def activate(client: Client, /, nodes: tuple[str, ...]) -> None:
     await _set(client, nodes, "active")
 
 
-async def _set(client: Client, references: Iterable[str], availability: str) -> dict[str, str]:
+async def _set(
+    client: Client, references: Iterable[str], availability: str, query: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Set the availability of nodes and return their names by id."""
     done: dict[str, str] = {}
 
     async def change(reference: str) -> None:
         node = await client.get(f"/nodes/{reference}")
-        version = {"version": str(node["Version"]["Index"])}
+        version = {"version": str(node["Version"]["Index"]), **(query or {})}
         await client.post(f"/nodes/{node['ID']}/update", {**node["Spec"], "Availability": availability}, version)
         done[node["ID"]] = reference
 

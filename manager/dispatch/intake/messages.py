@@ -18,6 +18,7 @@ from manager.dispatch.intake.form import Dropped, Form, Hearing, Implausible, Ru
 from manager.dispatch.intake.nodes import DESCRIPTION, HELLO, JOIN_REQUEST, MOST_BYTES, NODE_REPORT, RENEW_REQUEST
 from manager.dispatch.intake.scalars import FLAG, IMAGE_ID, IMAGE_NAME, MAX_INTEGER, several, text, whole, word
 from manager.dispatch.intake.tasks import HOST_USAGE, STATUS_REPORT, USAGE
+from manager.dispatch.intake.volumes import VOLUME_REPORT
 
 M = TypeVar("M", bound=Message)
 
@@ -54,6 +55,7 @@ FORMS: Mapping[type[Message], Form[Any]] = MappingProxyType(
             ATTACHMENT_REPORT,
             USAGE,
             HOST_USAGE,
+            VOLUME_REPORT,
             RENEW_REQUEST,
             Form(CertificateStored, needed=("serial",), serial=_WORD),
             Form(Resync),

@@ -95,6 +95,7 @@ DESCRIPTION = Form(
     ipv6_addresses=IPV6_ADDRESSES,
     plain=part(PLAIN),
     measures=FLAG,
+    volumes=FLAG,
 )
 HELLO = Form(
     Hello,

@@ -61,6 +61,9 @@ def _leave(context: ServiceContext, slot: Slot) -> None:
             "not allow a replacement"
         )
         context.stop(incumbent)
+    elif context.tied_to_data(incumbent):
+        context.reason(f"task {incumbent.name} stops on drained node {incumbent.node_id}, where its data is")
+        context.replace(slot, incumbent, record)
     else:
         context.reason(f"task {incumbent.name} is replaced before it stops on drained node {incumbent.node_id}")
         context.succeed(slot, record)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from common.model import Task
 from common.model.task import RestartRecord
+from manager.domain.volume_claims import data_node
 from manager.orchestrate import max_unavailable
 from manager.orchestrate.reconcile import drain, restart
 from manager.orchestrate.reconcile.service_context import ServiceContext
@@ -77,8 +78,11 @@ def _relocate(context: ServiceContext, slot: Slot) -> None:
 def shrink(used: Mapping[int, Slot], count: int, context: ServiceContext) -> set[int]:
     """Return the numbers of the slots to give up so that `count` remain (swarmkit `replicated/slot.go`).
 
-    First those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
+    Where slots have data, the highest numbers, so that the next to come find the data of the last that went. Else
+    first those that have no node, then from the fullest nodes, there those that don't run, then the highest numbers.
     """
+    if any(data_node(slot.newest, context.view) for slot in used.values() if slot.tasks):
+        return set(sorted(used)[count:])
     in_order = sorted(used.values(), key=lambda slot: (not slot.running, slot.number))
     on_node: dict[str, int] = {}
     ranks: dict[int, tuple[bool, int, bool, int]] = {}

@@ -15,7 +15,8 @@ from common.model.task import Renewal, RestartRecord
 from common.model.update import ACTIVE, StopsFirst, TaskReplaced
 from common.spec import extensions
 from common.spec.constraints import unmet
-from manager.domain import revisions
+from common.spec.volumes import POLICY_LABEL
+from manager.domain import revisions, volume_claims
 from manager.domain.references import container_references
 from manager.domain.update_status import canary_size
 from manager.orchestrate.node_availability import STANDS_WELL, NodeAvailabilities
@@ -122,6 +123,21 @@ class ServiceContext:
         return self.canary > 0 or (status is not None and status.state in ACTIVE)
 
     @cached_property
+    def has_one_writer(self) -> bool:
+        """Whether a slot's next task may start only when the one before has ended, for the data that both have."""
+        sample = Task(slot=1, spec=self.recipe, service_id=self.service.id, service_name=self.service.spec.name)
+        return not self.service.spec.mode.is_global and volume_claims.has_one_writer(sample, self.view)
+
+    @cached_property
+    def keeps_data(self) -> bool:
+        """Whether a slot's next task has the data of the one before, and must not write beside it."""
+        return self.has_one_writer and self.service.spec.labels.get(POLICY_LABEL) != "fresh"
+
+    def tied_to_data(self, task: Task) -> bool:
+        """Whether a task's slot has data on the task's node, without which it is not to start."""
+        return bool(task.node_id) and volume_claims.data_node(task, self.view) == task.node_id
+
+    @cached_property
     def on_rotate(self) -> str:
         return extensions.of(self.service).on_rotate
 
@@ -197,13 +213,16 @@ class ServiceContext:
         self.create(slot.number, slot.home, wait=bool(self.ending(slot)), restart=restart, after=latest, like=like)
 
     def ending(self, slot: Slot) -> list[Task]:
-        """Return the tasks of a slot that are told to stop, be it just now, and may still run on a node heard of."""
+        """Return the tasks of a slot that are told to stop, be it just now, and may still run.
+
+        Those on nodes that are not heard of count only where the next task is to have the same data.
+        """
         return [
             task
             for task in (*slot.tasks, *slot.leaving)
             if (task.desired_state > TaskState.RUNNING or task.id in self._stopped)
             and task.placed
-            and not self.lost(task)
+            and (self.keeps_data or not self.lost(task))
         ]
 
     def replace(self, slot: Slot, old: Task, restart: RestartRecord, *, anew: bool = False) -> None:

@@ -97,6 +97,8 @@ def _say_why(context: ServiceContext, last: Task, record: RestartRecord) -> None
 def _keep(context: ServiceContext, slot: Slot, task: Task) -> Phase:
     """Look after the one task of a slot."""
     stands = context.standings.of(task)
+    if stands is NodeAvailability.LOST and context.tied_to_data(task):
+        return Phase.SETTLED  # it waits for its data; a host that was only cut off runs on
     if stands is NodeAvailability.LOST or (stands is NodeAvailability.DRAINED and not task.serves):
         _move(context, slot, task)
         return Phase.SETTLED
@@ -139,9 +141,14 @@ def _record_elsewhere(context: ServiceContext, slot: Slot, task: Task) -> Restar
 
 
 def _promote(context: ServiceContext, slot: Slot, task: Task) -> None:
-    """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it."""
+    """Start a prepared task when its back-off is over and the slot's old tasks have stopped, or had a minute for it.
+
+    Of old tasks that write to the same data the end is waited for, however long.
+    """
     due = task.restart.not_before
     if context.ending(slot):
+        if context.has_one_writer:
+            return
         due = max(due, task.created_at + restart.OLD_TASK_PATIENCE)
     if due <= context.now:
         context.promote(task)

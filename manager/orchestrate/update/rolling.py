@@ -24,12 +24,14 @@ from common.model.update import (
     Failure,
     NoProgress,
     Reason,
+    StopsFirst,
     TaskReplaced,
     TasksFailed,
     UpdateState,
     UpdateStatus,
 )
 from common.spec import extensions
+from common.spec.volumes import WRITERS_LABEL
 from manager.domain.service_change import undo_update
 from manager.domain.update_message import message, remark
 from manager.domain.update_status import state_of
@@ -39,6 +41,7 @@ from manager.orchestrate.reconcile.slots import Slot
 from manager.orchestrate.update import canary
 from manager.orchestrate.update.progress import Progress, canary_over_at, config_of, measure, since
 
+_ONE_WRITER = f"both would write to its volumes (say {WRITERS_LABEL}=many if they may)"
 # Nanoseconds: as a monitor period, longer than anything lives.
 _FOR_EVER = 1 << 62
 
@@ -132,7 +135,7 @@ def _advance(
         if context.draft.full:
             context.continue_at_once()
             break
-        if not _renewable(context, slot) and _leaves_gap(slot, config) and not context.may_go_without():
+        if not _renewable(context, slot) and _leaves_gap(context, slot, config) and not context.may_go_without():
             bounded = True
             continue
         free -= 1
@@ -142,9 +145,14 @@ def _advance(
     return left, bounded and not begun
 
 
-def _leaves_gap(slot: Slot, config: UpdateConfig) -> bool:
+def _leaves_gap(context: ServiceContext, slot: Slot, config: UpdateConfig) -> bool:
     """Whether changing a slot stops a task that serves before another does."""
-    return bool(slot.live) and slot.live[0].serves and config.order != "start-first"
+    return bool(slot.live) and slot.live[0].serves and not _starts_first(context, config)
+
+
+def _starts_first(context: ServiceContext, config: UpdateConfig) -> bool:
+    """Whether a slot's new task runs before its old one stops; not where both would write to the same data."""
+    return config.order == "start-first" and not context.has_one_writer
 
 
 def _renewable(context: ServiceContext, slot: Slot) -> Task | None:
@@ -169,10 +177,14 @@ def _change(context: ServiceContext, slot: Slot, config: UpdateConfig, record: R
         return
     _say_refused(context, slot)
     old = slot.live[0] if slot.live else None
-    if old is None or (config.order == "start-first" and old.serves):
+    if old is None or (_starts_first(context, config) and old.serves):
         context.succeed(slot, record, anew=True)
-    else:
-        context.replace(slot, old, record, anew=True)
+        return
+    if config.order == "start-first" and old.serves:
+        said = StopsFirst(slot=str(slot.number), error=_ONE_WRITER)
+        context.reason(remark(said))
+        context.notes.append(said)
+    context.replace(slot, old, record, anew=True)
 
 
 def _finish_or_wait(context: ServiceContext, left: int, progress: Progress) -> None:

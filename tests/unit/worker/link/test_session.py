@@ -134,6 +134,12 @@ class StubAgent:
     async def applied(self):
         return Applied(number=await self.in_line.get())
 
+    def report_volumes(self):
+        self.volumes_wanted = True
+
+    async def volumes_changed(self):
+        await asyncio.Event().wait()
+
     async def attachments_changed(self):
         await asyncio.Event().wait()
 

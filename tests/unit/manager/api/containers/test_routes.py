@@ -477,12 +477,6 @@ async def test_a_volumes_answers_all_tell_its_node(client: Client, engines: Engi
     assert await client.error("POST", "/volumes/create", {"Name": "w2/data"}) == (409, "conflict")
 
 
-async def test_a_prune_of_volumes_that_finds_none_lists_none(client: Client, engines: Engines) -> None:
-    for engine in (engines.one, engines.two):
-        engine.answers["POST /volumes/prune"] = (200, {"VolumesDeleted": [], "SpaceReclaimed": 0})
-    assert await client.ask("POST", "/volumes/prune") == (200, {"VolumesDeleted": [], "SpaceReclaimed": 0})
-
-
 # --- exec -------------------------------------------------------------------------------------------------------------
 
 

@@ -105,7 +105,7 @@ async def test_a_list_is_without_the_node_that_says_nonsense(
     ].encode() in text
 
 
-@pytest.mark.parametrize("path", ["/containers/prune", "/volumes/prune", "/build/prune"])
+@pytest.mark.parametrize("path", ["/containers/prune", "/build/prune"])
 async def test_a_prune_is_without_it(cluster: ApiCluster, engines: Engines, evil: Evil, path: str) -> None:
     engines.one.answers[f"POST {path}"] = (200, {"ContainersDeleted": ["a" * 64], "SpaceReclaimed": 7})
     for wrong in (

@@ -456,6 +456,13 @@ def test_an_invalid_extension_is_an_error(web: str, db: str, words: str) -> None
     assert words in str(caught.value)
 
 
+def test_a_volumes_scope_is_a_label_of_its_mounts() -> None:
+    (mount,) = container("volumes: ['v:/v']", "volumes: {v: {x-swarm-scope: one}}").mounts
+    assert mount.volume_options.labels["swarm.x.scope"] == "one"
+    with pytest.raises(ComposeError, match=r"volumes\.v\.x-swarm-scope: expected slot, one, node or shared; got 'two'"):
+        container("volumes: ['v:/v']", "volumes: {v: {x-swarm-scope: two}}")
+
+
 def test_extensions_belong_to_services() -> None:
     for text in ("x-swarm-a: 1\nservices: {}\n", "services: {}\nvolumes: {v: {x-swarm-a: 1}}\n"):
         with pytest.raises(ComposeError, match="x-swarm-a: unknown extension: there is none here"):

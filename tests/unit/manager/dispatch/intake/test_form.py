@@ -50,6 +50,7 @@ NOT_SAID_TO_A_MANAGER = {
     "Refused",
     "RegistryAuth",
     "RenewReply",
+    "ReportVolumes",
     "RootReply",
     "SeekImage",
     "Spared",

@@ -19,17 +19,19 @@ from manager.api.containers.place import NodeFacts, place
 from manager.api.containers.request import RequestedContainer
 from manager.api.context import Context
 from manager.api.engine.presence import node_name, ready_ids, ready_nodes
-from manager.api.engine.proxy import EngineReply, ask, ask_all, merge_pruned, raw_query, read_every, read_pruned
+from manager.api.engine.proxy import EngineReply, ask, ask_all, raw_query, read_every
 from manager.api.engine.types import Volume as ListedVolume
 from manager.api.engine.types import VolumeList
 from manager.api.errors import EngineError, invalid
 from manager.api.http.body import parse
 from manager.api.router import Route
+from manager.api.volumes import records
+from manager.api.volumes.forget import forget
+from manager.api.volumes.prune import prune_volumes
+from manager.domain.volume_claims import holders
 
 VOLUME_SECONDS = 10.0
-PRUNE_SECONDS = 120.0
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
-_PRUNE_FILTERS = frozenset({"all", "label", "label!"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ async def list_volumes(context: Context, call: Call) -> Reply:
 
     `EngineWarnings` are those of the engines alone, for clients to which the header says which nodes are missing.
     """
-    call.filters(_FILTERS)
+    filters = call.filters(_FILTERS)
     results, reasons = await read_every(
         context, "GET", "/volumes", _read_volumes, version=call.version, query=raw_query(call), seconds=VOLUME_SECONDS
     )
@@ -56,13 +58,24 @@ async def list_volumes(context: Context, call: Call) -> Reply:
     warnings: list[str] = []
     for node_id, (found, said) in results.items():
         name = node_name(view, node_id)
-        volumes += [with_node(volume, name) for volume in found]
+        volumes += [
+            _with_status(with_node(volume, name), records.status(node_id, volume["Name"], view)) for volume in found
+        ]
         warnings += [f"node {name}: {warning}" for warning in said]
+    known = {(node_id, volume["Name"]) for node_id, (found, _) in results.items() for volume in found}
+    for copy in records.unanswered(view, set(results), known, filters):
+        volume = with_node(records.listed(copy), node_name(view, copy.node_id))
+        volumes.append(_with_status(volume, records.status(copy.node_id, copy.name, view)))
     volumes.sort(key=lambda volume: str(volume["Name"]))
     answer: dict[str, Any] = {"Volumes": volumes, "Warnings": [*missing, *warnings] or None}
     if warnings:
         answer["EngineWarnings"] = warnings
     return Answer(value=answer, headers=warning_header(view, reasons))
+
+
+def _with_status(volume: dict[str, Any], status: Mapping[str, str]) -> dict[str, Any]:
+    """Add to an engine's view of a volume what the cluster knows of it."""
+    return {**volume, "Status": {**(volume.get("Status") or {}), **status}} if status else volume
 
 
 async def _read_volumes(reply: EngineReply) -> tuple[list[ListedVolume], list[str]]:
@@ -95,7 +108,9 @@ async def create_volume(context: Context, call: Call) -> Reply:
 async def inspect_volume(context: Context, call: Call) -> Reply:
     node_id, name = _split(context, call.params["name"])
     volume = _only(context, call.params["name"], await _find(context, node_id, name))
-    return Answer(value=with_node(volume.view, node_name(context.store.view, volume.node_id)))
+    view = context.store.view
+    found = with_node(volume.view, node_name(view, volume.node_id))
+    return Answer(value=_with_status(found, records.status(volume.node_id, volume.name, view)))
 
 
 async def remove_volume(context: Context, call: Call) -> Reply:
@@ -105,22 +120,14 @@ async def remove_volume(context: Context, call: Call) -> Reply:
     if not found and call.flag("force"):
         return Answer(204)
     volume = _only(context, call.params["name"], found)
+    if used := holders(volume.node_id, volume.name, context.store.view):
+        release = f"swarm-manager volume release {node_name(context.store.view, volume.node_id)}/{volume.name}"
+        raise EngineError(409, f"volume {volume.name} has the data of {', '.join(used)}: {release} first")
     path = f"/volumes/{quote(volume.name, safe='')}"
     reply = await ask(context, volume.node_id, "DELETE", path, version=call.version, query=raw_query(call))
+    if reply.ok:
+        await forget(context, volume.node_id, volume.name)
     return reply.answer()
-
-
-async def prune_volumes(context: Context, call: Call) -> Reply:
-    call.filters(_PRUNE_FILTERS)
-    results, reasons = await read_every(
-        *(context, "POST", "/volumes/prune", read_pruned),
-        version=call.version,
-        query=raw_query(call),
-        seconds=PRUNE_SECONDS,
-    )
-    value = merge_pruned("VolumesDeleted", results.values())
-    value["VolumesDeleted"] = value["VolumesDeleted"] or []  # of all prunes the one that is never null
-    return Answer(value=value, headers=warning_header(context.store.view, reasons))
 
 
 def _split(context: Context, reference: str) -> tuple[str, str]:

@@ -1,0 +1,77 @@
+"""Named volumes: where their data is, and which slots of services it belongs to."""
+
+from __future__ import annotations
+
+from common.model.meta import Object
+from common.model.naming import Model
+
+
+class TaskVolume(Model):
+    """The data that a task is to find in one of its named volumes: its lineage and generation (`Volume`)."""
+
+    name: str = ""
+    data_id: str = ""
+    generation: int = 0
+
+
+class Volume(Object):
+    """One copy of a named volume, on one node. `id` is `NODE_ID/NAME` (`volume_id`).
+
+    `data_id` is its lineage, 32 hexadecimal digits that the worker which saw the data first has chosen: equal lineages
+    are copies of one thing, of which the highest `generation` (from 1) is the newest. `role`: empty, or `left` for a
+    copy that its slot has left behind, which nothing chooses again, or `retired` for one that was moved away.
+    `driver`, `options` and `labels` are the engine's. `shared`: every node reaches the same data. `size` is in bytes,
+    -1 while it was not measured. `missing_since` (Unix seconds): the host had it, and from then on did not, nor did the
+    cluster remove it; 0: it is there.
+    """
+
+    name: str = ""
+    node_id: str = ""
+    data_id: str = ""
+    generation: int = 0
+    role: str = ""
+    driver: str = "local"
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    shared: bool = False
+    size: int = -1
+    missing_since: float = 0.0
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a slot without data may take this copy."""
+        return not self.role and not self.missing_since
+
+
+class VolumeClaim(Object):
+    """That a slot's data in a named volume is on a node. `id` is `SERVICE/SLOT/VOLUME` (`claim_id`).
+
+    `service` is the service's name, so that a stack which is removed and deployed again finds its data. The claim
+    counts for good once it is `bound`: the engine had the volume. Until then it counts while `task_id` may get there.
+    """
+
+    service: str = ""
+    slot: int = 0
+    volume: str = ""
+    node_id: str = ""
+    task_id: str = ""
+    bound: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.volume
+
+    @property
+    def holder(self) -> str:
+        """The slot, as people call it."""
+        return f"{self.service}.{self.slot}"
+
+
+def volume_id(node_id: str, name: str) -> str:
+    """Return the id of the record of a node's volume."""
+    return f"{node_id}/{name}"
+
+
+def claim_id(service: str, slot: int, volume: str) -> str:
+    """Return the id of a slot's claim to a volume."""
+    return f"{service}/{slot}/{volume}"

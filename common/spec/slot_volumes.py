@@ -1,0 +1,67 @@
+"""What a task's named volumes are called, so that all tasks of its slot find the same data. Pure.
+
+The manager places tasks by these names, and the worker mounts what they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from common.model.container import Mount
+from common.model.node import NodeDescription
+from common.model.task import Task
+from common.spec.gotemplate import TemplateError, render
+from common.spec.task_templates import context
+from common.spec.volumes import scope_of, with_slot
+
+
+@dataclass(frozen=True, slots=True)
+class SlotVolume:
+    """A named volume of a task whose data is one node's. `scope` is empty, `slot` or `one` (docs/volumes.md)."""
+
+    name: str
+    scope: str = ""
+
+
+def named_mounts(task: Task) -> Iterator[Mount]:
+    """Yield the mounts of a task that are volumes with a name."""
+    container = task.spec.container_spec
+    for mount in container.mounts if container is not None else ():
+        if mount.type == "volume" and mount.source:
+            yield mount
+
+
+def slot_volumes(task: Task) -> tuple[SlotVolume, ...]:
+    """List the named volumes of a task that are the same for all tasks of its slot, and whose data is one node's.
+
+    None of a global service: its slots are nodes. Not those of scope `node` or `shared`, nor with names that the node
+    or the task itself is part of.
+    """
+    if not task.slot:
+        return ()
+    found = []
+    for mount in named_mounts(task):
+        scope = scope_of(mount)
+        name = _name(mount.source, task) if scope not in ("node", "shared") else ""
+        if name:
+            found.append(SlotVolume(with_slot(name, scope, task.slot), scope))
+    return tuple(found)
+
+
+def _name(source: str, task: Task) -> str:
+    """Return a volume's name for a slot, empty where its tasks do not all have the same on all nodes."""
+    if "{{" not in source:
+        return source
+    try:
+        one, other = (render(source, _dot(task, word)) for word in ("one", "other"))
+    except TemplateError:
+        return ""
+    return one if one == other else ""
+
+
+def _dot(task: Task, word: str) -> dict[str, Any]:
+    return context(msgspec.structs.replace(task, id=word), word, NodeDescription(hostname=word))

@@ -1,0 +1,107 @@
+"""/swarm/volumes: whose data a volume is, said by an operator. Not Docker's."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from common.errors import FailedPrecondition, NotFound
+from common.model import VolumeClaim
+from common.model.client import Role
+from common.model.naming import Model
+from common.model.volume import claim_id, volume_id
+from manager.api.call import Answer, Call, Reply
+from manager.api.context import Context
+from manager.api.errors import invalid
+from manager.api.lookup import find_node
+from manager.api.router import Route
+from manager.domain.volume_claims import holds
+from manager.domain.volumes import node_name
+from manager.store.transaction import Transaction
+
+_SLOT = re.compile(r"(?P<service>[^/]+)\.(?P<slot>[1-9][0-9]{0,8})")
+
+
+class ClaimRequest(Model):
+    """`slot`: `SERVICE.NUMBER`, as `service ps` lists it."""
+
+    slot: str = ""
+
+
+async def release_volume(context: Context, call: Call) -> Reply:
+    """Give up a volume: no slot waits for it any more, and the next task may start empty elsewhere. The data stays."""
+
+    def step(tx: Transaction) -> list[str]:
+        node_id, name = _split(tx, call.params["name"])
+        claims = [each for each in tx.volume_claims.named(name) if node_id in ("", each.node_id)]
+        if not claims:
+            raise NotFound(f"no slot's data is in volume {call.params['name']}")
+        for claim in claims:
+            tx.remove(claim)
+            copy = tx.volumes.get(volume_id(claim.node_id, name))
+            if copy is not None and copy.missing_since:
+                tx.remove(copy)
+            elif copy is not None:
+                tx.put(replace(copy, role="left"))
+        return sorted(f"{claim.holder} ({node_name(claim.node_id, tx)})" for claim in claims)
+
+    return Answer(value={"Released": await context.store.update(step)})
+
+
+async def claim_volume(context: Context, call: Call) -> Reply:
+    """Say that a slot's data is in a volume of a node: its next task goes there."""
+    match = _SLOT.fullmatch(call.decode(ClaimRequest).slot)
+    if match is None:
+        raise invalid("invalid Slot: write SERVICE.NUMBER, as 'service ps' lists it")
+
+    def step(tx: Transaction) -> VolumeClaim:
+        node_id, name = _split(tx, call.params["name"])
+        copies = [each for each in tx.volumes.named(name) if node_id in ("", each.node_id) and not each.missing_since]
+        if len(copies) != 1:
+            raise NotFound(f"no node, or more than one, has volume {call.params['name']}: write NODE/VOLUME")
+        service, slot = match["service"], int(match["slot"])
+        old = tx.volume_claims.get(claim_id(service, slot, name))
+        _refuse_while_used(tx, old, copies[0].node_id)
+        claim = VolumeClaim(
+            id=claim_id(service, slot, name),
+            service=service,
+            slot=slot,
+            volume=name,
+            node_id=copies[0].node_id,
+            bound=True,
+        )
+        tx.put(claim)
+        tx.put(replace(copies[0], role=""))
+        return claim
+
+    claim = await context.store.update(step)
+    return Answer(value={"Slot": claim.holder, "Node": node_name(claim.node_id, context.store.view)})
+
+
+def _refuse_while_used(tx: Transaction, claim: VolumeClaim | None, node_id: str) -> None:
+    """Refuse to take a slot's data away from a task that may be writing to it."""
+    if claim is None or claim.node_id == node_id or not holds(claim, tx):
+        return
+    services = tx.services.named(claim.service)
+    tasks = (task for service in services for task in tx.tasks.in_slot(service.id, claim.slot))
+    running = next((task for task in tasks if task.placed), None)
+    if running is not None:
+        where = node_name(claim.node_id, tx)
+        raise FailedPrecondition(f"{claim.holder} runs on {where} with its data in {claim.volume}: scale it down first")
+
+
+def _split(tx: Transaction, reference: str) -> tuple[str, str]:
+    """Split `NODE/NAME` into the node's id, empty when none is named, and the name; of nodes that were removed, too."""
+    node, slash, name = reference.rpartition("/")
+    if not slash:
+        return "", name
+    if any(each.node_id == node for each in tx.volume_claims.named(name)):
+        return node, name
+    return find_node(tx, node).id, name
+
+
+ROUTES = (
+    Route("POST", "/swarm/volumes/{name+}/release", release_volume, needs=Role.OPERATOR),
+    Route("POST", "/swarm/volumes/{name+}/claim", claim_volume, needs=Role.OPERATOR),
+)

@@ -1,0 +1,68 @@
+"""What the store knows of volumes beside what engines say: who uses them, and those of nodes that do not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from common.clock import rfc3339
+from common.model import Volume
+from common.model.volume import volume_id
+from manager.api.call import Filters
+from manager.api.lookup import labels_match, passes
+from manager.domain.volume_claims import holders
+from manager.store.view import View
+
+
+def status(node_id: str, name: str, view: View) -> dict[str, str]:
+    """Return the `Status` of a volume: its state, and the slots that use it."""
+    copy = view.volumes.get(volume_id(node_id, name))
+    used_by = ", ".join(holders(node_id, name, view))
+    found = {"State": _state(node_id, copy, view), "UsedBy": used_by}
+    return {key: value for key, value in found.items() if value}
+
+
+def _state(node_id: str, copy: Volume | None, view: View) -> str:
+    if copy is not None and copy.missing_since:
+        return f"removed on its host at {rfc3339(copy.missing_since)[:19]}Z"
+    node = view.nodes.get(node_id)
+    if node is None or node.status.state == "down":
+        return "node down"
+    if copy is not None and copy.role:
+        return copy.role
+    return "shared" if copy is not None and copy.shared else "ready"
+
+
+def unanswered(view: View, answered: set[str], known: set[tuple[str, str]], filters: Filters) -> Iterator[Volume]:
+    """Yield the volumes that no engine lists: of nodes that did not answer, and those that are missing on their hosts.
+
+    `known` are the nodes and names of those that are listed.
+    """
+    for copy in view.volumes:
+        if (copy.node_id, copy.name) in known or (copy.node_id in answered and not copy.missing_since):
+            continue
+        tests = {
+            "dangling": lambda values, copy=copy: _is_dangling(copy, view) == bool({"true", "1", "True"} & set(values)),
+            "driver": lambda values, copy=copy: copy.driver in values,
+            "label": lambda values, copy=copy: labels_match(copy.labels, values),
+            "name": lambda values, copy=copy: any(value in copy.name for value in values),
+        }
+        if passes(filters, tests):
+            yield copy
+
+
+def _is_dangling(copy: Volume, view: View) -> bool:
+    return not holders(copy.node_id, copy.name, view)
+
+
+def listed(copy: Volume) -> dict[str, Any]:
+    """Render a record as engines list volumes."""
+    return {
+        "Name": copy.name,
+        "Driver": copy.driver,
+        "Mountpoint": "",
+        "Labels": copy.labels or None,
+        "Options": copy.options or None,
+        "Scope": "local",
+        "CreatedAt": rfc3339(copy.created_at)[:19] + "Z",
+    }

@@ -1,0 +1,36 @@
+"""The named volumes of hosts: what a session hears of them, gathered to whole lists, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from manager.domain.volume_inventory import Inventory, decide
+from manager.store.transaction import Transaction
+
+
+class VolumeReports:
+    """Puts the reports of one session together."""
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self._seen: list[SeenVolume] = []
+        self._cut = False
+
+    def take(self, report: VolumeReport) -> Inventory | None:
+        """Take in a report; return the whole list with its last part."""
+        room = MOST_VOLUMES - len(self._seen)
+        self._seen += report.volumes[:room]
+        self._cut = self._cut or report.cut or len(report.volumes) > room
+        if report.more:
+            return None
+        whole = Inventory(self._node_id, tuple(self._seen), self._cut)
+        self._seen, self._cut = [], False
+        return whole
+
+
+def apply_inventories(tx: Transaction, batch: Sequence[Inventory]) -> None:
+    """Write what is news; a node that was removed meanwhile has none."""
+    for inventory in batch:
+        if inventory.node_id in tx.nodes:
+            tx.apply(decide(inventory, tx, tx.now))

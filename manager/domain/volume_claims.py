@@ -1,0 +1,185 @@
+"""Which slot's data is on which node: what claims to volumes count for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from common.model import Service, Task, TaskState, VolumeClaim
+from common.model.volume import claim_id
+from common.spec.slot_volumes import SlotVolume, slot_volumes
+from common.spec.volumes import POLICY_LABEL, WRITERS_LABEL
+from manager.store.view import View
+
+# States in which a task's engine has made its container, and with it the volumes, whatever was said of that.
+_WITH_CONTAINER = frozenset({TaskState.STARTING, TaskState.RUNNING, TaskState.COMPLETE})
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims of a view, and those that a decision under way adds to it."""
+
+    view: View
+    _added: dict[str, VolumeClaim] = field(default_factory=dict)
+    _open: dict[tuple[str, str], dict[str, bool]] = field(default_factory=dict)
+    _shared: dict[str, bool] = field(default_factory=dict)
+
+    def get(self, service: str, slot: int, volume: str) -> VolumeClaim | None:
+        """Return a slot's claim, if it counts."""
+        key = claim_id(service, slot, volume)
+        found = self._added.get(key) or self.view.volume_claims.get(key)
+        return found if found is not None and holds(found, self.view) else None
+
+    def named(self, volume: str) -> Iterator[VolumeClaim]:
+        """Yield all claims of volumes with a name that count."""
+        for claim in self.view.volume_claims.named(volume):
+            if claim.id not in self._added and holds(claim, self.view):
+                yield claim
+        for claim in self._added.values():
+            if claim.volume == volume:
+                yield claim
+
+    def add(self, claim: VolumeClaim) -> None:
+        self._added[claim.id] = claim
+        for (service, volume), nodes in self._open.items():
+            if volume != claim.volume:
+                continue
+            if service == claim.service:
+                nodes.pop(claim.node_id, None)
+            elif claim.node_id in nodes:
+                nodes[claim.node_id] = True
+
+    def is_shared(self, volume: str) -> bool:
+        """Whether engines say that a volume's data is the same on all nodes."""
+        found = self._shared.get(volume)
+        if found is None:
+            found = self._shared[volume] = any(copy.shared for copy in self.view.volumes.named(volume))
+        return found
+
+    def open_copies(self, service: str, volume: str) -> dict[str, bool]:
+        """Return the nodes with a copy that no slot of a service claims, and whether another service does so."""
+        found = self._open.get((service, volume))
+        if found is None:
+            claims = [claim for claim in self.named(volume) if in_use(claim, self.view)]
+            others = {claim.node_id for claim in claims if claim.service != service}
+            copies = {copy.node_id for copy in self.view.volumes.named(volume) if copy.eligible} | others
+            own = {claim.node_id for claim in claims if claim.service == service}
+            found = self._open[service, volume] = {node_id: node_id in others for node_id in copies - own}
+        return found
+
+
+def holds(claim: VolumeClaim, view: View) -> bool:
+    """Whether a claim counts: its engine had the volume, or its task may still get there."""
+    if claim.bound:
+        return True
+    task = view.tasks.get(claim.task_id)
+    return task is not None and (task.live or task.placed or has_made_volumes(task))
+
+
+def has_made_volumes(task: Task) -> bool:
+    """Whether a task got so far that its engine had its volumes."""
+    return bool(task.container) or task.status.state in _WITH_CONTAINER
+
+
+def in_use(claim: VolumeClaim, view: View) -> bool:
+    """Whether a claim is of a service that there is; a removed one only remembers where its data was."""
+    return any(not service.pending_delete for service in view.services.named(claim.service))
+
+
+def bound_volumes(task: Task, claims: Claims) -> tuple[SlotVolume, ...]:
+    """List the volumes of a task whose data is one node's, as far as is known: not what engines call shared."""
+    return tuple(each for each in slot_volumes(task) if not claims.is_shared(each.name))
+
+
+def is_fresh(task: Task, view: View) -> bool:
+    """Whether a slot starts empty elsewhere when its data's node is away."""
+    return _label(task, view, POLICY_LABEL) == "fresh"
+
+
+def has_one_writer(task: Task, view: View) -> bool:
+    """Whether a task's slot has data of which two tasks must never be writers at once."""
+    return _label(task, view, WRITERS_LABEL) != "many" and bool(bound_volumes(task, Claims(view)))
+
+
+def _label(task: Task, view: View, label: str) -> str:
+    service = view.services.get(task.service_id)
+    return (service.spec.labels if service is not None else task.labels).get(label, "")
+
+
+def data_node(task: Task, view: View) -> str:
+    """Return the node that a task's slot is to stay on for its data; empty where it may go elsewhere."""
+    if not slot_volumes(task) or is_fresh(task, view):
+        return ""
+    claims = Claims(view)
+    for each in bound_volumes(task, claims):
+        claim = claims.get(task.service_name, task.slot, each.name)
+        if claim is not None and claim.node_id == task.node_id and may_have_data(claim, view):
+            return claim.node_id
+    return ""
+
+
+def has_volume(claim: VolumeClaim, view: View) -> bool:
+    """Whether the engine is known to have had the volume of a claim."""
+    task = view.tasks.get(claim.task_id)
+    return claim.bound or (task is not None and has_made_volumes(task))
+
+
+def may_have_data(claim: VolumeClaim, view: View) -> bool:
+    """Whether the data of a claim exists, or may: a task that was sent to a node and is not heard of may have begun."""
+    task = view.tasks.get(claim.task_id)
+    return claim.bound or (task is not None and (task.placed or has_made_volumes(task)))
+
+
+def new_claim(task: Task, volume: str, *, bound: bool) -> VolumeClaim:
+    """Make the claim of a placed task's slot to a volume of its node."""
+    return VolumeClaim(
+        id=claim_id(task.service_name, task.slot, volume),
+        service=task.service_name,
+        slot=task.slot,
+        volume=volume,
+        node_id=task.node_id,
+        task_id=task.id,
+        bound=bound,
+    )
+
+
+def take(task: Task, claims: Claims) -> None:
+    """Count the claims of a task that a decision places, for those that it places after it."""
+    for each in bound_volumes(task, claims):
+        old = claims.get(task.service_name, task.slot, each.name)
+        if old is None or old.node_id != task.node_id:
+            claims.add(new_claim(task, each.name, bound=False))
+
+
+def holders(node_id: str, name: str, view: View) -> Collection[str]:
+    """Name the slots of services that there are whose data a copy is."""
+    return sorted(
+        claim.holder
+        for claim in view.volume_claims.named(name)
+        if claim.node_id == node_id and holds(claim, view) and in_use(claim, view)
+    )
+
+
+def claims_of(task: Task, view: View) -> Iterator[VolumeClaim]:
+    """Yield the claims that a placed task's slot has not, or not for good, though its engine has the volumes.
+
+    That is so of tasks which were placed before there were claims, and when a task's container was made.
+    """
+    if not task.node_id or not has_made_volumes(task):
+        return
+    for each in bound_volumes(task, Claims(view)):
+        old = view.volume_claims.get(claim_id(task.service_name, task.slot, each.name))
+        if old is None:
+            yield new_claim(task, each.name, bound=True)
+        elif not old.bound and old.task_id == task.id:
+            yield replace(old, bound=True)
+
+
+def uses_node_data(service: Service, view: View) -> bool:
+    """Whether a service's slots have data that is one node's."""
+    sample = Task(
+        spec=service.spec.task_template, service_id=service.id, service_name=service.name, labels=service.spec.labels
+    )
+    return bool(bound_volumes(replace(sample, slot=1), Claims(view)))

@@ -1,0 +1,254 @@
+"""Where a task may be for its data, and what its placement means for that. Pure.
+
+The store knows each copy of a volume (`Volume`) and which slot's data is on which node (`VolumeClaim`). A task goes to
+its data; it starts elsewhere, on an empty volume, only where its service's policy is `fresh`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from common.clock import rfc3339
+from common.model import StoredObject, Task, Volume, VolumeClaim
+from common.model.volume import TaskVolume, volume_id
+from common.spec.slot_volumes import SlotVolume
+from manager.domain.volume_claims import Claims, bound_volumes, has_volume, in_use, is_fresh, new_claim
+from manager.store.view import View
+
+LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Anywhere:
+    """The slot has no data that binds it. `alone`: what is placed next is to be placed with this in view."""
+
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The data of `volume` is on this node."""
+
+    node_id: str
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """The data cannot be had; `reason` says where it is and what to do."""
+
+    reason: str
+
+
+Places: TypeAlias = Anywhere | Only | Nowhere
+
+
+# --- where a task may be ---
+
+
+def places(task: Task, claims: Claims) -> Places:
+    """Say where a task that is to be placed may be for its data."""
+    wanted = bound_volumes(task, claims)
+    if not wanted:
+        return Anywhere()
+    tied: dict[str, str] = {}  # node → the volume that is there
+    choices: list[tuple[SlotVolume, dict[str, bool]]] = []
+    for each in wanted:
+        claim = claims.get(task.service_name, task.slot, each.name)
+        if claim is None:
+            if copies := _choices(task, each, claims):
+                choices.append((each, copies))
+        elif not _may_leave(task, claim, claims.view):
+            if reason := _unavailable(claim, claims.view) or _still_held(task, claim, claims.view):
+                return Nowhere(reason)
+            tied.setdefault(claim.node_id, each.name)
+    if tied:
+        return _where_tied(tied, choices, claims.view)
+    if choices:
+        return _choose(task, choices, claims)
+    return Anywhere(alone=any(each.scope == "one" for each in wanted))
+
+
+def _where_tied(tied: dict[str, str], choices: list[tuple[SlotVolume, dict[str, bool]]], view: View) -> Only | Nowhere:
+    """Keep to the node that some of the data is on, where all of it is, or nobody has the rest."""
+    if len(tied) > 1:
+        return _apart(tied, view)
+    ((node_id, volume),) = tied.items()
+    for each, copies in choices:
+        if node_id not in copies:
+            return _apart({node_id: volume, min(copies): each.name}, view)
+    return Only(node_id, volume)
+
+
+def _may_leave(task: Task, claim: VolumeClaim, view: View) -> bool:
+    """Whether a slot may start empty elsewhere: by its policy, when its data's node is away."""
+    if not is_fresh(task, view):
+        return False
+    node = view.nodes.get(claim.node_id)
+    copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
+    gone = copy is not None and bool(copy.missing_since)
+    return gone or node is None or node.status.state == "down" or node.spec.availability == "drain"
+
+
+def _unavailable(claim: VolumeClaim, view: View) -> str:
+    """Say why claimed data cannot be had even where it is; empty where that is the scheduler's to find out."""
+    release = f"swarm-manager volume release {claim.volume} to start empty"
+    if view.nodes.get(claim.node_id) is None:
+        return f"volume {claim.volume} was on node {claim.node_id}, which was removed: restore it, or {release}"
+    copy = view.volumes.get(volume_id(claim.node_id, claim.volume))
+    if copy is None or not copy.missing_since:
+        return ""
+    node, when = node_name(claim.node_id, view), _when(copy.missing_since)
+    return f"volume {claim.volume} was removed on {node} at {when}, not by the cluster: restore it, or {release}"
+
+
+def _still_held(task: Task, claim: VolumeClaim, view: View) -> str:
+    """Say that a task of a removed service, which this one has the name of, has not ended yet; empty if there is none.
+
+    Those of the task's own service are waited for before it is started.
+    """
+    last = view.tasks.get(claim.task_id)
+    if last is not None and last.service_id == task.service_id:
+        return ""
+    for other in view.tasks.on_node(claim.node_id):
+        same = (other.service_name, other.slot) == (task.service_name, task.slot)
+        if same and other.service_id != task.service_id and other.placed:
+            where = node_name(other.node_id, view)
+            return f"waits for volume {claim.volume}: task {other.name} of the removed service still stops on {where}"
+    return ""
+
+
+def _choices(task: Task, wanted: SlotVolume, claims: Claims) -> dict[str, bool]:
+    """Return the nodes with data that a slot without any is to take, and whether another service uses it there."""
+    if wanted.scope == "one":
+        ours = {claim.node_id: True for claim in claims.named(wanted.name) if claim.service == task.service_name}
+        if ours:
+            return ours
+    found = claims.open_copies(task.service_name, wanted.name)
+    if shared := {node_id: True for node_id, used in found.items() if used}:
+        return shared
+    if found:
+        return dict(found)
+    return {
+        claim.node_id: True
+        for claim in claims.named(wanted.name)
+        if claim.service != task.service_name and in_use(claim, claims.view)
+    }
+
+
+def _choose(task: Task, choices: list[tuple[SlotVolume, dict[str, bool]]], claims: Claims) -> Places:
+    common = set.intersection(*(set(copies) for _, copies in choices))
+    if not common:
+        return _apart({min(copies): each.name for each, copies in choices}, claims.view)
+    view = claims.view
+    names = sorted((node_name(node_id, view), node_id) for node_id in common)
+    each, copies = choices[0]
+    unused = [node_id for node_id in common if not copies[node_id]]
+    if len(common) > 1 and len(unused) > _slots_left(task, each, claims):
+        listed = ", ".join(name for name, _ in names)
+        how = f"swarm-manager volume claim NODE/{each.name} {task.service_name}.{task.slot}"
+        return Nowhere(f"volume {each.name} is on {listed}, and nobody has said which one is meant: {how}")
+    ready = [node_id for _, node_id in names if _is_up(node_id, view)]
+    return Only((ready or [names[0][1]])[0], each.name)
+
+
+def _slots_left(task: Task, wanted: SlotVolume, claims: Claims) -> int:
+    """Return how many slots of a task's service have no data yet, this one included."""
+    service = claims.view.services.get(task.service_id)
+    mode = service.spec.mode if service is not None else None
+    slots = mode.replicated_job.at_once if mode is not None and mode.replicated_job is not None else 1
+    slots = mode.replicas if mode is not None and mode.replicated is not None else slots
+    own = sum(claim.service == task.service_name for claim in claims.named(wanted.name))
+    return max(1, slots - own)
+
+
+def _is_up(node_id: str, view: View) -> bool:
+    node = view.nodes.get(node_id)
+    return node is not None and node.status.state == "ready" and node.spec.availability == "active"
+
+
+def _apart(where: dict[str, str], view: View) -> Nowhere:
+    if len(where) < 2:  # volumes on several nodes of which one was named for several
+        return Nowhere("no node has all of its volumes: move them to one")
+    (one, first), (other, second) = list(where.items())[:2]
+    text = f"no node has both {first} ({node_name(one, view)}) and {second} ({node_name(other, view)}): move one"
+    return Nowhere(text)
+
+
+def _when(instant: float) -> str:
+    return rfc3339(instant)[: len("1970-01-01T00:00:00")] + "Z"
+
+
+def node_name(node_id: str, view: View) -> str:
+    """Return what people call a node."""
+    node = view.nodes.get(node_id)
+    return (node.name or node_id) if node is not None else node_id
+
+
+def waits_elsewhere(volume: str, node_id: str, view: View) -> str:
+    """Say where the data is that a task cannot have where it is to be."""
+    return f"waits for volume {volume}, which is on {node_name(node_id, view)}"
+
+
+def waits_for(volume: str, node_id: str, view: View) -> str:
+    """Say why a task cannot be where its data is, as far as its node's state is why; empty where it is not."""
+    node = view.nodes.get(node_id)
+    if node is None:
+        return ""
+    why = ""
+    if not node.agent:
+        why = "has no worker"
+    elif node.status.state == "down":
+        why = f"is down since {_when(node.updated_at)}"
+    elif node.spec.availability != "active":
+        why = {"drain": "is drained", "pause": "is paused"}.get(node.spec.availability, "") + ": make it active"
+    elif node.status.state != "ready":
+        why = f"is {node.status.state}"
+    return f"waits for volume {volume} on {node.name or node_id}, which {why}" if why else ""
+
+
+# --- what follows from a placement ---
+
+
+def settle(task: Task, claims: Claims) -> tuple[Task, tuple[StoredObject, ...]] | None:
+    """Give a task that was placed its data, and its slot the claims; None where its data is not on its node any more.
+
+    What is returned beside the task is to be put in the same transaction.
+    """
+    wanted, view = bound_volumes(task, claims) if task.node_id else (), claims.view
+    if not wanted:
+        return task, ()
+    where = places(replace(task, node_id=""), claims)
+    if isinstance(where, Nowhere) or (isinstance(where, Only) and where.node_id != task.node_id):
+        return None
+    found: list[StoredObject] = []
+    data: list[TaskVolume] = []
+    for each in wanted:
+        old = claims.get(task.service_name, task.slot, each.name)
+        copy = view.volumes.get(volume_id(task.node_id, each.name))
+        there = copy is not None and not copy.missing_since
+        if old is None or old.node_id != task.node_id:
+            found.append(claim := new_claim(task, each.name, bound=there))
+            claims.add(claim)
+            found.extend(_left_behind(old, view))
+        elif not old.bound or old.task_id != task.id:
+            found.append(replace(old, task_id=task.id, bound=old.bound or there or has_volume(old, view)))
+        if copy is not None and there and copy.data_id:
+            data.append(TaskVolume(name=each.name, data_id=copy.data_id, generation=copy.generation))
+    return replace(task, volumes=tuple(data)), tuple(found)
+
+
+def _left_behind(old: VolumeClaim | None, view: View) -> Iterator[Volume]:
+    """Yield the copy that a slot leaves behind when it starts empty elsewhere: it is kept, and never chosen again."""
+    copy = view.volumes.get(volume_id(old.node_id, old.volume)) if old is not None else None
+    others = view.volume_claims.named(old.volume) if old is not None else ()
+    if old is not None and copy is not None and not any(_shares(claim, old) for claim in others):
+        yield replace(copy, role=LEFT)
+
+
+def _shares(claim: VolumeClaim, with_: VolumeClaim) -> bool:
+    return claim.id != with_.id and claim.node_id == with_.node_id

@@ -1,0 +1,202 @@
+"""Volumes of a cluster of two engines that are not there: who uses them, what goes, what an operator may say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from common.model import StoredObject, Volume, VolumeClaim
+from manager.store.transaction import Transaction
+from tests.fakes.api_client import Client
+from tests.fakes.api_cluster import WORKER1, WORKER2, ApiCluster
+from tests.fakes.container_engine import ContainerEngine, Engines
+from tests.fakes.volumes import claim, copy, running, service
+
+ANONYMOUS = "0123456789abcdef" * 4
+DB = service("db", "data")
+
+
+@pytest.fixture
+async def engines(cluster: ApiCluster) -> AsyncIterator[Engines]:
+    async with Engines(cluster) as engines:
+        yield engines
+
+
+async def put(cluster: ApiCluster, *values: StoredObject) -> None:
+    await cluster.store.update(lambda tx: [tx.put(value) for value in values])
+
+
+async def down(cluster: ApiCluster, node_id: str) -> None:
+    def step(tx: Transaction) -> None:
+        node = tx.nodes.get(node_id)
+        assert node is not None
+        tx.put(replace(node, status=replace(node.status, state="down")))
+
+    await cluster.store.update(step)
+
+
+def removals(engine: ContainerEngine) -> list[str]:
+    return [each.path for each in engine.requests if each.method == "DELETE"]
+
+
+def can_remove(engine: ContainerEngine, *names: str) -> None:
+    engine.volumes |= set(names)
+    for name in names:
+        engine.answers[f"GET /volumes/{name}"] = (200, {"Name": name})
+        engine.answers[f"DELETE /volumes/{name}"] = (204, b"")
+
+
+async def test_a_list_says_who_uses_what(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    engines.one.volumes = {"data", "old"}
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"), copy(WORKER1, "old", role="left"))
+    listed = {each["Name"]: each["Status"] for each in (await client.get("/volumes"))["Volumes"]}
+    assert listed == {"data": {"State": "ready", "UsedBy": "db.1"}, "old": {"State": "left"}}
+
+
+async def test_volumes_of_nodes_that_are_down_are_listed(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER2), copy(WORKER2, "data"), copy(WORKER2, "other", driver="x"))
+    await down(cluster, WORKER2)
+    listed = (await client.get("/volumes"))["Volumes"]
+    assert [(each["Name"], each["Status"]["State"]) for each in listed] == [
+        ("data", "node down"),
+        ("other", "node down"),
+    ]
+    assert listed[0]["Labels"] == {"swarm.x.node": "w2"}
+    for filters, names in (
+        ({"name": ["dat"]}, ["data"]),
+        ({"driver": ["x"]}, ["other"]),
+        ({"dangling": ["true"]}, ["other"]),
+        ({"dangling": ["false"]}, ["data"]),
+    ):
+        found = await client.get(f"/volumes?filters={json.dumps(filters)}")
+        assert [each["Name"] for each in found["Volumes"]] == names
+
+
+async def test_a_volume_that_was_removed_by_hand_is_listed(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data", missing_since=7200.0))
+    (found,) = (await client.get("/volumes"))["Volumes"]
+    assert found["Status"] == {"State": "removed on its host at 1970-01-01T02:00:00Z", "UsedBy": "db.1"}
+
+
+@pytest.mark.parametrize("query", ["", "?force=1"])
+async def test_a_slots_data_is_not_removed(cluster: ApiCluster, client: Client, engines: Engines, query: str) -> None:
+    can_remove(engines.one, "data")
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    status, message = await client.error("DELETE", f"/volumes/data{query}")
+    assert (status, message) == (
+        409,
+        "volume data has the data of db.1: swarm-manager volume release w1/data first",
+    )
+    assert not removals(engines.one)
+
+
+async def test_what_a_gone_service_remembers_goes_with_its_volume(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    can_remove(engines.one, "data")
+    await put(cluster, claim("gone.1", "data", WORKER1), copy(WORKER1, "data"))
+    assert (await client.ask("DELETE", "/volumes/data"))[0] == 204
+    assert not list(cluster.store.view.volumes)
+    assert not list(cluster.store.view.volume_claims)
+
+
+@pytest.mark.parametrize(
+    ("filters", "gone"),
+    [({}, [ANONYMOUS]), ({"all": ["true"]}, [ANONYMOUS, "idle"]), ({"all": ["1"]}, [ANONYMOUS, "idle"])],
+)
+async def test_a_prune_never_takes_a_slots_data(
+    cluster: ApiCluster, client: Client, engines: Engines, filters: Any, gone: list[str]
+) -> None:
+    can_remove(engines.one, "data", "idle", ANONYMOUS)
+    sizes = [{"Name": name, "UsageData": {"RefCount": 0, "Size": 5}} for name in ("idle", ANONYMOUS)]
+    engines.one.answers["GET /system/df"] = (200, {"Volumes": sizes})
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    found = await client.ask("POST", f"/volumes/prune?filters={json.dumps(filters)}")
+    assert found == (200, {"VolumesDeleted": gone, "SpaceReclaimed": 5 * len(gone)})
+    assert removals(engines.one) == [f"/volumes/{name}" for name in gone]
+    asked = [each for each in engines.one.requests if each.path == "/volumes"]
+    assert json.loads(asked[0].query["filters"]) == {"dangling": ["true"]}
+
+
+async def test_release_lets_slots_start_elsewhere(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), copy(WORKER1, "data"))
+    assert await client.ask("POST", "/swarm/volumes/w1/data/release") == (200, {"Released": ["db.1 (w1)"]})
+    assert [each.role for each in cluster.store.view.volumes] == ["left"]
+    assert (await client.error("POST", "/swarm/volumes/data/release"))[0] == 404
+
+
+async def test_a_missing_volumes_record_goes_with_its_release(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    gone = copy("removed", "data", missing_since=5.0)
+    await put(cluster, DB, claim("db.1", "data", "removed"), gone)
+    assert (await client.ask("POST", "/swarm/volumes/removed/data/release"))[0] == 200
+    assert not list(cluster.store.view.volumes)
+
+
+async def test_claim_says_where_a_slots_data_is(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, copy(WORKER1, "data"), copy(WORKER2, "data", role="left"))
+    assert (await client.error("POST", "/swarm/volumes/data/claim", {"Slot": "db.1"}))[0] == 404
+    assert (await client.error("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db"}))[0] == 400
+    assert await client.ask("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db.1"}) == (
+        200,
+        {"Slot": "db.1", "Node": "w2"},
+    )
+    view = cluster.store.view
+    assert [(each.node_id, each.bound) for each in view.volume_claims] == [(WORKER2, True)]
+    chosen: Volume | None = view.volumes.get(f"{WORKER2}/data")
+    assert chosen is not None
+    assert chosen.role == ""
+
+
+async def test_a_claim_is_not_taken_from_a_task_that_runs(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    held: VolumeClaim = claim("db.1", "data", WORKER1)
+    await put(cluster, DB, held, copy(WORKER1, "data"), copy(WORKER2, "data"), running(DB, WORKER1))
+    status, message = await client.error("POST", "/swarm/volumes/w2/data/claim", {"Slot": "db.1"})
+    assert (status, message.partition(" desc = ")[2]) == (
+        400,
+        "db.1 runs on w1 with its data in data: scale it down first",
+    )
+
+
+async def test_a_task_on_a_lost_node_says_where_its_data_is(
+    cluster: ApiCluster, client: Client, engines: Engines
+) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), running(DB, WORKER1))
+    await down(cluster, WORKER1)
+    (task,) = [each for each in await client.get("/tasks") if each["ServiceID"] == "db"]
+    assert task["Status"]["Err"].startswith("waits for volume data on w1, which is down since ")
+
+
+async def test_a_drain_names_what_would_stop(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, DB, claim("db.1", "data", WORKER1), running(DB, WORKER1))
+    node = await client.get(f"/nodes/{WORKER1}")
+    path, body = (
+        f"/nodes/{WORKER1}/update?version={node['Version']['Index']}",
+        {**node["Spec"], "Availability": "drain"},
+    )
+    status, message = await client.error("POST", f"{path}&stateful=refuse", body)
+    assert status == 400
+    assert message.partition(" desc = ")[2] == (
+        "node w1 has the data of db.1 (data): with --stop-stateful these stop, and wait until it is active again"
+    )
+    assert (await client.ask("POST", path, body))[0] == 200
+
+
+async def test_a_container_goes_to_its_data_or_nowhere(cluster: ApiCluster, client: Client, engines: Engines) -> None:
+    await put(cluster, copy(WORKER2, "data"))
+    body = {"Image": "busybox", "HostConfig": {"Binds": ["data:/data"]}}
+    assert (await client.ask("POST", "/containers/create", body))[0] == 201
+    assert [each.path for each in engines.two.requests if each.method == "POST"] == ["/containers/create"]
+    await down(cluster, WORKER2)
+    status, message = await client.error("POST", "/containers/create", body)
+    assert status == 409
+    assert message.startswith("volume data is on w2, which takes no containers now")

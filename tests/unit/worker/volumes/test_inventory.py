@@ -1,0 +1,170 @@
+"""What a host says of its volumes, and which tasks it does not start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from common.errors import FailedPrecondition
+from common.model import Task
+from common.model.volume import TaskVolume
+from common.wire.volume_messages import MOST_VOLUMES, SeenVolume, VolumeReport
+from tests.fakes.virtual_loop import run_virtual
+from tests.fakes.volumes import running, service
+from worker.interfaces import EngineDown, EngineVolume, Mark
+from worker.volumes.inventory import LOOK_SECONDS, Inventory
+
+DB = running(service("db", "data"), "here")
+ANONYMOUS = "0123456789abcdef" * 4
+
+
+class Host:
+    """An engine and marks in memory."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.marks: dict[str, Mark] = {}
+        self.up = True
+        self.markable = True
+
+    async def volumes(self) -> tuple[EngineVolume, ...]:
+        if not self.up:
+            raise EngineDown("no Docker engine answers")
+        return tuple(EngineVolume(name=name) for name in self.names)
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        return EngineVolume(name=name) if name in self.names else None
+
+    async def read(self, volume: EngineVolume) -> Mark | None:
+        return self.marks.get(volume.name)
+
+    async def write(self, volume: EngineVolume, mark: Mark) -> bool:
+        if self.markable:
+            self.marks[volume.name] = mark
+        return self.markable
+
+
+@asynccontextmanager
+async def inventory(host: Host, *tasks: Task) -> AsyncIterator[Inventory]:
+    known = {task.id: task for task in tasks}
+    found = Inventory(host, host, Random(1), lambda: known)  # type: ignore[arg-type]
+    running = asyncio.create_task(found.run())
+    try:
+        yield found
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def whole(found: Inventory) -> tuple[SeenVolume, ...]:
+    """Return the next list, whose parts come one after the other."""
+    parts: list[VolumeReport] = [await found.changed()]
+    while parts[-1].more:
+        parts.append(await found.changed())
+    return tuple(each for part in parts for each in part.volumes)
+
+
+def test_named_volumes_are_marked_once_and_reported() -> None:
+    async def story() -> None:
+        host = Host("b", "data", ANONYMOUS)
+        async with inventory(host, DB) as found:
+            found.asked()
+            first = await whole(found)
+            assert [(each.name, each.generation) for each in first] == [("data", 1), ("b", 1)]  # tasks' first
+            assert {each.name: each.data_id for each in first} == {n: m.data_id for n, m in host.marks.items()}
+            host.names.append("late")
+            began = asyncio.get_running_loop().time()
+            assert [each.name for each in await whole(found)] == ["data", "b", "late"]
+            assert asyncio.get_running_loop().time() - began <= LOOK_SECONDS
+            found.asked()  # another session
+            assert [each.data_id for each in await whole(found)][:2] == [each.data_id for each in first]
+
+    run_virtual(story())
+
+
+def test_nothing_is_said_to_who_has_not_asked() -> None:
+    async def story() -> None:
+        async with inventory(Host("data")) as found:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(100):
+                    await found.changed()
+            found.asked()
+            await found.changed()
+            found.lost()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(100):
+                    await found.changed()
+
+    run_virtual(story())
+
+
+def test_a_long_list_comes_in_parts_and_has_an_end() -> None:
+    async def story() -> None:
+        async with inventory(Host(*(f"v{number:05}" for number in range(MOST_VOLUMES + 5)))) as found:
+            found.asked()
+            parts = [await found.changed()]
+            while parts[-1].more:
+                parts.append(await found.changed())
+            assert sum(len(each.volumes) for each in parts) == MOST_VOLUMES
+            assert all(each.cut for each in parts)
+
+    run_virtual(story())
+
+
+def test_an_engine_that_comes_back_is_looked_at() -> None:
+    async def story() -> None:
+        host = Host("data")
+        host.up = False
+        async with inventory(host) as found:
+            found.asked()
+            await asyncio.sleep(5)
+            host.up = True
+            assert [each.name for each in await whole(found)] == ["data"]
+
+    run_virtual(story())
+
+
+def test_a_volume_that_cannot_be_marked_has_no_lineage() -> None:
+    async def story() -> None:
+        host = Host("data")
+        host.markable = False
+        async with inventory(host) as found:
+            found.asked()
+            assert [(each.name, each.data_id) for each in await whole(found)] == [("data", "")]
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    ("names", "mark", "why"),
+    [
+        (("data",), Mark("a" * 32, 2), ""),
+        ((), None, "volume data was removed on this host, not by the cluster: the task does not start without it"),
+        (("data",), None, "volume data has lost its mark: nobody can tell whose data it has"),
+        (
+            ("data",),
+            Mark("b" * 32, 2),
+            "volume data has other data than the task is to find: it was made anew on this host",
+        ),
+        (("data",), Mark("a" * 32, 1), "volume data has data of generation 1, not 2"),
+    ],
+)
+def test_a_task_starts_on_no_other_data(names: tuple[str, ...], mark: Mark | None, why: str) -> None:
+    async def story() -> None:
+        host = Host(*names)
+        if mark is not None:
+            host.marks["data"] = mark
+        found = Inventory(host, host, Random(1), dict)  # type: ignore[arg-type]
+        wanted = replace(DB, volumes=(TaskVolume(name="data", data_id="a" * 32, generation=2),))
+        if not why:
+            await found.check(wanted)
+            return
+        with pytest.raises(FailedPrecondition, match=why):
+            await found.check(wanted)
+
+    run_virtual(story())

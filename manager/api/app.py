@@ -24,7 +24,7 @@ from manager.api.access.roles import authorise, look_up_caller, lower_role
 from manager.api.access.sites import check_site
 from manager.api.call import Answer, Call, Relay, Reply, Stream
 from manager.api.containers import create as containers_create
-from manager.api.containers import execs
+from manager.api.containers import execs, terminal
 from manager.api.containers import list as containers_list
 from manager.api.containers import routes as containers
 from manager.api.containers.index import ContainerIndex
@@ -106,6 +106,8 @@ RESOURCES = (
     containers_list,
     containers,
     execs,
+    terminal,
+    terminal,
     volumes,
     volume_claims,
     images_list,

@@ -213,6 +213,14 @@ class Scene:
         if engine is not None and container is not None:
             engine.logs[container.container_id] = list(lines)
 
+    async def have_container(self, name: str, slot: int, container_id: str) -> None:
+        """Let a slot's task have a container of this id."""
+        task = self.task(name, slot)
+        status = msgspec.structs.replace(
+            task.status, container_status=ContainerStatus(container_id=container_id, pid=7)
+        )
+        await self.store.update(lambda tx: tx.put(msgspec.structs.replace(task, status=status)))
+
     # --- what happens ---
 
     async def kill_node(self, name: str) -> None:

@@ -195,6 +195,7 @@ CHECKS: Mapping[tuple[str, str], Check] = {
     ("POST", "/containers/{id}/update"): _body(in_host_config),
     ("POST", "/containers/{id}/exec"): _exec_made,
     ("POST", "/exec/{id}/start"): _exec_begun,
+    ("GET", "/exec/{id}/ws"): _exec_begun,
     ("POST", "/containers/{id}/attach"): _check_entered_container,
     ("GET", "/containers/{id}/attach/ws"): _check_entered_container,
     ("HEAD", "/containers/{id}/archive"): _check_entered_container,

@@ -141,6 +141,29 @@ def hijack(
 
 
 @asynccontextmanager
+async def opened_stream(
+    context: Context, node_id: str, call: Call, path: str, exchange: Exchange
+) -> AsyncIterator[Duplex | None]:
+    """Pass a request on to a node's engine and yield the stream that it opens.
+
+    Where it refuses, its answer is the client's, and None is yielded.
+    """
+    target = engine_target(context, node_id, call.method, path, "", call.version)
+    name = node_name(context.store.view, node_id)
+    try:
+        async with _engine(context, node_id) as engine:
+            async with context.presence.guard(context.store.view, node_id):
+                head = await _begin(engine, _request(call, target, call.body), name)
+            if head.opens_stream:
+                yield engine
+            else:
+                await _pass_on(engine[0], head, name, exchange)
+                yield None
+    except ENGINE_FAILURES as error:
+        raise unreachable(context, node_id, error) from error
+
+
+@asynccontextmanager
 async def _engine(context: Context, node_id: str) -> AsyncIterator[Duplex]:
     """Connect to an engine. When the block fails, as client or node are gone, the connection is cut, not closed."""
     reader, writer = await context.engines.connect(node_id)

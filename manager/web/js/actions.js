@@ -6,7 +6,7 @@ import { ask } from "./parts/dialog.js";
 import { shell } from "./parts/command.js";
 
 /**
- * @typedef {{name: string, needs: string, run: () => void, off?: string, danger?: boolean}} Action
+ * @typedef {{name: string, needs: string, run: () => void, off?: string, danger?: boolean, key?: string}} Action
  */
 
 /** @param {string} name @param {any} service @param {Record<string, string>} query @param {unknown} body */

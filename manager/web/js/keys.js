@@ -28,6 +28,7 @@ export const HELP = [
   ["Enter", "open the row"],
   ["Esc", "close, or leave the row"],
   ["l", "logs"],
+  ["t", "terminal"],
   ["y", "why it waits"],
   ["c", "copy the first command"],
   ["?", "this list"],
@@ -70,6 +71,7 @@ const ACTIONS = {
   j: () => step(1),
   k: () => step(-1),
   l: () => click("[data-key=logs]"),
+  t: () => click("[data-key=terminal]"),
   y: () => click("[data-key=why]"),
   c: () => click("main [data-copy]"),
 };

@@ -7,7 +7,7 @@ export function Buttons({ actions }) {
   return html`<div class="buttons" role="group" aria-label="Actions">
     ${actions.map((action) => {
       const why = may(action.needs) ? action.off : `needs the role ${action.needs}: swarm-manager dashboard --role ${action.needs}`;
-      return html`<button key=${action.name} type="button" class=${action.danger ? "danger" : ""} disabled=${Boolean(why)} title=${why || undefined} onClick=${action.run}>${action.name}</button>`;
+      return html`<button key=${action.name} type="button" class=${action.danger ? "danger" : ""} disabled=${Boolean(why)} data-key=${action.key} title=${why || undefined} onClick=${action.run}>${action.name}</button>`;
     })}
   </div>`;
 }

@@ -1,9 +1,11 @@
 // 3 Task: its way, its log, the earlier attempts of its slot; 5: why it waits.
+import { useState } from "preact/hooks";
 import { filters, get } from "../api.js";
 import { ago, clock, image, instant, short } from "../format.js";
 import { html } from "../html.js";
 import { href, objectHref } from "../router.js";
-import { Command, shell } from "../parts/command.js";
+import { Buttons } from "../parts/buttons.js";
+import { Command, shell as words } from "../parts/command.js";
 import { Log } from "../parts/log.js";
 import { Mark } from "../parts/marks.js";
 import { Missing, useAnswer } from "../parts/state.js";
@@ -29,6 +31,7 @@ async function ask(id, signal) {
 
 /** @param {{reference: string}} props */
 export function TaskView({ reference }) {
+  const [shell, setShell] = useState(false);
   const { value, error } = useAnswer((signal) => ask(reference, signal), [reference], (found) => [`service:${found.task.ServiceID}`]);
   if (!value) return html`<${Missing} error=${error} what="task of this id" />`;
   const { task, node, service, attempts } = value;
@@ -37,17 +40,33 @@ export function TaskView({ reference }) {
   const newest = attempts[0];
   return html`<header class="screen-head"><h1>${name}</h1>
       <p class="muted">${service && html`of <a href=${objectHref("service", service.Spec.Name)}>${service.Spec.Name}</a>`}
-        ${node && html` on <a href=${objectHref("node", node.Name)}>${node.Name}</a>`}</p></header>
+        ${node && html` on <a href=${objectHref("node", node.Name)}>${node.Name}</a>`}</p>
+      ${mark === "running" && html`<${Buttons} actions=${[terminalAction(shell, setShell)]} />`}</header>
     <${Way} task=${task} mark=${mark} />
     ${task.Status.Err && html`<p class="task-error" role="status">${task.Status.Err}</p>`}
     ${newest.ID !== task.ID && html`<p>This attempt has been replaced. <a href=${href(`/tasks/${newest.ID}`)}>The newest of this slot</a></p>`}
     ${mark === "waiting" && html`<${Why} task=${task} />`}
+    ${shell && html`<${TerminalFrame} task=${task} name=${name} />`}
     ${HAS_LOG.includes(mark) && html`<${Section} title="Log">
       <${Log} path=${`/tasks/${task.ID}/logs`} label=${`Log of ${name}`} />
-      ${service && html`<${Command} text=${shell("swarm-manager", "service", "logs", "--follow", task.ID)} />`}
+      ${service && html`<${Command} text=${words("swarm-manager", "service", "logs", "--follow", task.ID)} />`}
     <//>`}
     <${Attempts} attempts=${attempts} at=${task.ID} />
     <${About} task=${task} />`;
+}
+
+/** @param {boolean} isOpen @param {(open: boolean) => void} set @returns {import("../actions.js").Action} */
+function terminalAction(isOpen, set) {
+  return { name: isOpen ? "Close terminal" : "Terminal", needs: "operator", key: "terminal", run: () => set(!isOpen) };
+}
+
+/** @param {{task: any, name: string}} props */
+function TerminalFrame({ task, name }) {
+  const container = task.Status.ContainerStatus?.ContainerID ?? "";
+  return html`<${Section} title="Terminal">
+    <iframe class="terminal" title=${`Terminal in ${name}`} src=${href(`/static/terminal.html?container=${encodeURIComponent(container)}`)}></iframe>
+    <${Command} text=${words("swarm-manager", "exec", "-it", short(container), "sh")} />
+  <//>`;
 }
 
 /** The states that it has been through. @param {{task: any, mark: string}} props */

@@ -129,7 +129,7 @@ class Manager:
             certificate = self._certificate(ground)
             certificate.open(store)
             standing = (*self._standing(ground, certificate), certificate.follow_authority(store))
-            async with running(*standing), leading.begin():
+            async with running(*standing), leading.begin((store.view.cluster.generation, 0)):
                 await self._serve(ground, leading, certificate)
 
     async def _manage_with_others(self) -> None:

@@ -7,8 +7,10 @@ a new one is made.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
+import random
 import sys
 import tarfile
 import tempfile
@@ -28,11 +30,15 @@ from common.text.terminal import echo
 from common.version import version
 from manager.ca.files import ManagerFiles
 from manager.ca.keyring import KeyFile, Locked
+from manager.ca.migration import unlocked_keyring
+from manager.cli.cluster.lock import read_unlock_key
 from manager.config import DataDir
-from manager.store.backends.confirmed import read_confirmed
+from manager.etcd import OwnEtcd
+from manager.store.backends.confirmed import confirmed_path, read_confirmed
 from manager.store.backends.contents import read
 from manager.store.backends.failures import WHAT_IS_LEFT, Damaged, explaining
 from manager.store.backends.sqlite import snapshot
+from manager.whole_store import read_etcd, write_file
 
 MANIFEST, CONFIG, KEY, STORE = "manifest.json", "config.json", "store.key", "store.db"
 CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
@@ -134,11 +140,25 @@ def _private_folder(scratch: Path) -> Iterator[Path]:
 
 
 def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
-    """Copy the store, and read the copy to the end: one that cannot be read is not a backup.
+    """Copy the store into a file, whatever it is in, and read the copy to the end; what cannot be read is no backup."""
+    made_at = clock.now()
+    config = data.load()
+    if config.etcd is None:
+        _copy_file(data, copy)
+    else:
+        seal = unlocked_keyring(data, read_unlock_key).seal()
+        own = OwnEtcd(data, config, seal, clock, random.SystemRandom())
+        write_file(copy, seal, asyncio.run(read_etcd(own)))
+        confirmed_path(copy).unlink()
+    cluster_id = ManagerFiles(data.path).node.identity().cluster_id
+    return Manifest(format=FORMAT, cluster_id=cluster_id, release=version(), made_at=made_at)
+
+
+def _copy_file(data: DataDir, copy: Path) -> None:
+    """Copy a store that is a file.
 
     Where the key is locked what is sealed is not opened; that it is there, and as it was written, is known even so.
     """
-    made_at = clock.now()
     try:
         seal = KeyFile(data.key).load().seal()
     except Locked:
@@ -150,8 +170,6 @@ def _copy_store(data: DataDir, copy: Path, clock: Clock) -> Manifest:
     contents.check(data.store)
     if contents.cluster is None and not contents.unopened:
         raise Damaged(f"the store {data.store} does not contain a cluster: {WHAT_IS_LEFT}")
-    cluster_id = ManagerFiles(data.path).node.identity().cluster_id
-    return Manifest(format=FORMAT, cluster_id=cluster_id, release=version(), made_at=made_at)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes | Path, made_at: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -267,6 +267,35 @@ def restore(
         tls_names=tls_names,
         foreground=foreground,
     )
+
+
+@click.command(
+    "convert",
+    cls=OwnCommand,
+    examples="""
+    swarm-manager convert --to etcd
+    swarm-manager convert --to sqlite
+    """,
+)
+@_data_dir
+@click.option(
+    "--to",
+    type=click.Choice(["sqlite", "etcd"]),
+    required=True,
+    help="Where the cluster's state is to be: in an etcd that more managers can share, or in a file.",
+)
+def convert(*, data_dir: Path, to: Literal["sqlite", "etcd"]) -> None:
+    """Move the store of this host's manager, which must not run, into etcd or back; the old one is kept.
+
+    Into etcd, so that other managers can join; into a file only as the last manager.
+    """
+    from common.clock import SystemClock  # noqa: PLC0415 - as above
+    from manager import convert as converting  # noqa: PLC0415 - as above
+    from manager.cli.cluster.lock import read_unlock_key  # noqa: PLC0415 - as above
+
+    loaded = converting.convert(DataDir(data_dir), to, SystemClock(), read_unlock_key)
+    echo(f"The store is {'in etcd' if to == 'etcd' else 'in a file'} now: {len(loaded.objects)} objects, all compared.")
+    echo("Start the manager: swarm-manager start. What the store was is beside it, as '.before': remove it in the end.")
 
 
 @click.command(

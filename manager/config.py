@@ -103,7 +103,7 @@ class DataDir:
             file.unlink(missing_ok=True)
         for file in (self.key, self.last_backup):
             file.unlink(missing_ok=True)
-        for folder in (self.certificates, self.etcd):
+        for folder in (self.certificates, self.etcd, self.etcd.with_name(f"{self.etcd.name}.before")):
             shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self) -> None:

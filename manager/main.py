@@ -11,6 +11,10 @@ cli.commands.defer(
             "manager.commands:backup",
             "Write a backup of this host's manager to FILE (-: standard output), while it runs or not.",
         ),
+        "convert": Deferred(
+            "manager.commands:convert",
+            "Move the store of this host's manager, which must not run, into etcd or back; the old one is kept.",
+        ),
         "init": Deferred("manager.commands:init", "Make this host the manager of a new cluster."),
         "join": Deferred(
             "manager.commands:join", "Make this host one of a cluster's managers; its store must be in etcd."

@@ -7,7 +7,7 @@ import random
 import shutil
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import msgspec
@@ -104,7 +104,8 @@ async def _settle(
         if not authority.cluster_id == cluster.id == manifest.cluster_id:
             raise InvalidArgument(f"the backup is damaged: its authority is not that of cluster {manifest.cluster_id}")
         config, decision = decide_restored_node(list(store.view.nodes), before, config, new_id(random.SystemRandom()))
-        await store.update(lambda tx: tx.apply(decision))
+        cluster = msgspec.structs.replace(cluster, generation=cluster.generation + 1)
+        await store.update(lambda tx: tx.apply(replace(decision, put=(*decision.put, cluster))))
         names = config.certificate_names(socket.gethostname())
         lifetime = cluster.spec.ca_config.node_cert_expiry
         ManagerFiles(data.path, keyring.unlock_key).issue_own(authority, config.node_id, names, lifetime, clock)
@@ -117,7 +118,8 @@ def decide_restored_node(
     """Decide which node the restored manager is, and how the nodes' records begin.
 
     On the host that it was on it is the node that it was; on a worker's host it is that worker's node (one host is one
-    row); else it is a new one, `fresh_id`. The node that it was before becomes a worker's, or goes when it had none.
+    row); else it is a new one, `fresh_id`. The node that it was before, and those of other managers, become workers';
+    where they had none, they go.
 
     A worker has the time to come that `dispatcher.RESTORE_GRACE` gives, as it may have to be told where the manager is:
     until then its tasks stay its own. It comes with a certificate that it may have renewed since the backup.
@@ -129,9 +131,10 @@ def decide_restored_node(
             put.append(_promote(_await_node(node), config))
         elif node.id == before.node_id and not node.agent:
             remove.append(node)
-        elif node.id == before.node_id:
-            spec = msgspec.structs.replace(node.spec, role="worker")
-            put.append(msgspec.structs.replace(_await_node(node), spec=spec, manager_status=None))
+        elif node.id == before.node_id or (node.manager_status is not None and node.agent):
+            put.append(_demote(_await_node(node)))
+        elif node.manager_status is not None:
+            remove.append(node)
         else:
             put.append(_await_node(node))
     if config.node_id == fresh_id:
@@ -159,7 +162,12 @@ def _await_node(node: Node) -> Node:
     return msgspec.structs.replace(node, status=status, certificate_serials=(ANY_CERTIFICATE,))
 
 
+def _demote(node: Node) -> Node:
+    spec = msgspec.structs.replace(node.spec, role="worker")
+    return msgspec.structs.replace(node, spec=spec, manager_status=None, manager_serials=(), etcd_addr="")
+
+
 def _promote(node: Node, config: ManagerConfig) -> Node:
     spec = msgspec.structs.replace(node.spec, role="manager")
     status = ManagerStatus(leader=True, addr=config.advertise_addr)
-    return msgspec.structs.replace(node, spec=spec, manager_status=status)
+    return msgspec.structs.replace(node, spec=spec, manager_status=status, etcd_addr="")

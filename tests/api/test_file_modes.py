@@ -1,7 +1,6 @@
 """What a real daemon makes is for its owner, and its socket for a group, whatever the umask of the shell is."""
 
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import free_port
+
 MANAGER = [sys.executable, "-m", "manager.main"]
 SOCKET_MODE = 0o660
 
@@ -19,13 +20,6 @@ SOCKET_MODE = 0o660
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="modes-") as name:  # short, for the socket's path
         yield Path(name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.timeout(240)  # six programs are loaded

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.ports import free_port
 from worker.intake.addresses import port
 from worker.net.ports.held import PortReservations
 from worker.net.ports.loopback import LoopbackRelay
@@ -33,12 +34,6 @@ def reservations() -> Iterator[PortReservations]:
     ports = PortReservations(LoopbackRelay())
     yield ports
     ports.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from worker.volumes.copy.entries import LARGE_BLOCK, MIB, ZEROS, count_blocks, digest
+from worker.volumes.copy.entries import DIGEST_BYTES, LARGE_BLOCK, MIB, ZEROS, count_blocks, digest
 
 READERS = 2
 _AHEAD = 4
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 def is_zeros(data: bytes | bytearray | memoryview) -> bool:
     """Return whether at most a large block of bytes has only zeros."""
-    return data == _NOTHING[: len(data)]
+    return not (data and data[0]) and data == _NOTHING[: len(data)]
 
 
 def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
@@ -39,12 +39,14 @@ def write_all(file: int, data: bytes | bytearray | memoryview, at: int) -> None:
         view, at = view[written:], at + written
 
 
-def digest_block(data: bytes | memoryview) -> bytes:
+def digest_block(data: bytes | bytearray | memoryview) -> bytes:
     """Return the digest of a block, which is `ZEROS` if it has only zeros."""
     return ZEROS if is_zeros(data) else digest(data)
 
 
 def digests_of(data: bytes | bytearray | memoryview, block: int) -> bytes:
+    if 0 < len(data) <= block:
+        return digest_block(data)
     view = memoryview(data)
     return b"".join(digest_block(view[at : at + block]) for at in range(0, len(view), block))
 
@@ -138,5 +140,5 @@ def _next_data(file: int, at: int, size: int) -> tuple[int, int]:
 
 
 def root_of(digests: bytes | bytearray) -> bytes:
-    """Return what stands for a file's content in its record."""
-    return digest(digests)
+    """Return what stands for a file's content in its record: of one block, its digest."""
+    return bytes(digests) if len(digests) == DIGEST_BYTES else digest(digests)

@@ -108,8 +108,7 @@ def parse_record(data: bytes) -> Record:
         record = _DECODER.decode(data)
     except msgspec.MsgspecError as error:
         raise ProtocolError(f"the other side sent a malformed record: {error}") from error
-    is_file, is_link = record.kind == FILE, record.kind in (SYMLINK, HARD_LINK)
-    names = [name for name, _ in record.attributes]
+    is_file = record.kind == FILE
     wrong = (
         not 0 <= record.mode <= _MODE
         or not -_LARGEST_ID <= record.uid <= _LARGEST_ID
@@ -118,20 +117,27 @@ def parse_record(data: bytes) -> Record:
         or not 0 <= record.nanoseconds < NANO
         or not (is_possible_size(record.size, record.block) if is_file else record.size == record.block == 0)
         or len(record.root) != (DIGEST_BYTES if is_file else 0)
-        or bool(record.target) != is_link
+        or bool(record.target) != (record.kind in (SYMLINK, HARD_LINK))
         or len(record.target) > _TARGET_BYTES
         or (record.kind == SYMLINK and b"\0" in record.target)
         or not 0 <= record.device < 2**64
-        or names != sorted(set(names))
-        or len(names) > _ATTRIBUTES
-        or any(not name or b"\0" in name for name in names)
-        or sum(len(value) for _, value in record.attributes) > _ATTRIBUTES_BYTES
+        or (record.attributes and not _are_possible(record.attributes))
     )
     if wrong:
         raise ProtocolError(f"the other side sent a record that no file can have: {record.kind}")
     if record.kind == HARD_LINK:
         parse_path(record.target)
     return record
+
+
+def _are_possible(attributes: Attributes) -> bool:
+    names = [name for name, _ in attributes]
+    return (
+        names == sorted(set(names))
+        and len(names) <= _ATTRIBUTES
+        and all(name and b"\0" not in name for name in names)
+        and sum(len(value) for _, value in attributes) <= _ATTRIBUTES_BYTES
+    )
 
 
 def parse_path(path: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from common.errors import ProtocolError, ResourceExhausted
+from common.errors import ProtocolError, ResourceExhausted, SwarmError
 from worker.volumes.copy.content import Reader, digests_of, root_of, write_all
 from worker.volumes.copy.entries import (
     DIGEST_BYTES,
@@ -262,8 +262,10 @@ class Receiver:
             path = parse_path(change.path)
             if not 0 <= change.length <= len(content) - at:
                 raise ProtocolError("the sender sends less content than it says")
-            with self._room(path):
+            try:
                 self._change(path, change, content[at : at + change.length])
+            except OSError as error:
+                raise self._refusal(error, path) from error
             at += change.length
             self._written += change.length
         if at != len(content):
@@ -368,11 +370,16 @@ class Receiver:
     @contextmanager
     def _room(self, path: bytes) -> Iterator[None]:
         try:
-            with _refusals(path):
-                yield
-        except ResourceExhausted as error:
-            missing = max(self._missing(), 0)
-            raise ResourceExhausted(f"{error.message}; about {missing} bytes more are needed") from error
+            yield
+        except OSError as error:
+            raise self._refusal(error, path) from error
+
+    def _refusal(self, error: OSError, path: bytes) -> SwarmError:
+        """Word what the kernel refused; where it has no room, with what is missing."""
+        refused = refusal(error, "target", show(path))
+        if not isinstance(refused, ResourceExhausted):
+            return refused
+        return ResourceExhausted(f"{refused.message}; about {max(self._missing(), 0)} bytes more are needed")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from common.errors import FailedPrecondition, ProtocolError
@@ -225,21 +224,17 @@ class Sender:
         if row is not None and not stat.S_ISDIR(found.status.st_mode) and decode_record(row.record).kind == FOLDER:
             self._gone(this, row)
             row = None
-        with _refusals(found.path):
-            try:
-                if not stat.S_ISREG(found.status.st_mode):
-                    self._other(this, found, row)
-                elif (
-                    found.status.st_nlink == 1
-                    or (first := this.first_paths.setdefault(found.status.st_ino, found.path)) == found.path
-                ):
-                    self._file(this, found, row)
-                else:
-                    self._link(this, found, row, first)
-            except OSError as error:
-                if error.errno not in VANISHED:
-                    raise
-                self._vanished(this, found, row)
+        try:
+            if not stat.S_ISREG(found.status.st_mode):
+                self._other(this, found, row)
+            elif (first := this.first_path(found)) == found.path:
+                self._file(this, found, row)
+            else:
+                self._link(this, found, row, first)
+        except OSError as error:
+            if error.errno not in VANISHED:
+                raise refusal(error, "source", show(found.path)) from error
+            self._vanished(this, found, row)
 
     def _vanished(self, this: _Pass, found: Found, row: Row | None) -> None:
         """Take a file for gone that is not there any more, or is something else by now: the next pass sees what."""
@@ -375,11 +370,3 @@ def _kind(digests: bytes, old: bytes, number: int) -> str:
     if digests[at] == old[at]:
         return "same"
     return "holes" if digests[at] == ZEROS else "data"
-
-
-@contextmanager
-def _refusals(path: bytes) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise refusal(error, "source", show(path)) from error

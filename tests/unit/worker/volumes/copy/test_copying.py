@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from tests.unit.worker.volumes.copy.sessions import session
 from tests.unit.worker.volumes.copy.trees import look, scratch
+from worker.volumes.copy.scan import Moment, begin_moment, unsettled_moment
 
 MIB = 1024 * 1024
 ROOT = os.geteuid() == 0
@@ -121,3 +125,90 @@ def test_owners_are_relative_to_a_base(place: Path) -> None:
         copying.sender.verify()
     status = (place / "target" / "file").stat()
     assert (status.st_uid, status.st_gid) == (200_033, 200_044)
+
+
+def test_links_follow_their_file_through_changes(place: Path) -> None:
+    source = place / "source"
+    for first, second in (("a", "z"), ("b", "y")):
+        (source / first).write_bytes(os.urandom(300_000))
+        os.link(source / first, source / second)
+    with session(source, place / "target", place / "work") as copying:
+        copying.copy()
+        with (source / "a").open("r+b") as file:
+            file.write(b"changed through one name")
+        (source / "b").unlink()
+        (source / "b").write_text("a file of its own")
+        os.link(source / "y", source / "c")
+        copying.copy()
+        (source / "z").unlink()
+        copying.copy(last=True)
+        copying.sender.verify()
+    assert look(place / "target") == look(source)
+
+
+def test_only_blocks_that_differ_are_sent(place: Path) -> None:
+    file = place / "source" / "file"
+    file.write_bytes(os.urandom(8 * MIB))
+    with session(place / "source", place / "target", place / "work") as copying:
+        copying.copy()
+        with file.open("r+b") as changing:
+            changing.seek(5 * MIB)
+            changing.write(b"changed")
+        tally, _ = copying.sender.make_pass(True, 0, lambda _: None)
+        assert (tally.sent, tally.read) == (128 * 1024, 8 * MIB)
+    assert look(place / "target") == look(place / "source")
+
+
+def test_what_looks_the_same_is_not_read_again(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(MIB))
+    settled = Moment(2**63 - 1, unsettled_moment().clock)
+    with session(place / "source", place / "target", place / "work", lambda _: settled) as copying:
+        copying.copy()
+        tally, _ = copying.sender.make_pass(True, 0, lambda _: None)
+    assert (tally.files, tally.read) == (0, 0)
+
+
+def test_a_clock_that_was_set_makes_all_be_read_again(place: Path) -> None:
+    (place / "source" / "file").write_bytes(os.urandom(MIB))
+    before = Moment(2**63 - 1, unsettled_moment().clock - 3600)
+    with session(place / "source", place / "target", place / "work", lambda _: before) as copying:
+        copying.copy()
+        tally, _ = copying.sender.make_pass(True, 0, lambda _: None)
+    assert (tally.files, tally.read, tally.sent) == (1, MIB, 0)
+
+
+def test_a_store_through_mmap_is_not_missed(tmp_path: Path) -> None:
+    """The second store into a dirty page changes no time, on a file system with a disk."""
+    for name in ("source", "target", "work"):
+        (tmp_path / name).mkdir()
+    file = tmp_path / "source" / "file"
+    file.write_bytes(bytes(4096))
+    with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 4096) as memory:
+        with session(tmp_path / "source", tmp_path / "target", tmp_path / "work", begin_moment) as copying:
+            memory[0] = 1
+
+            def store_again(_: object) -> None:
+                memory[1] += 1
+
+            copying.copy(tick=store_again)
+            memory[2] = 3
+            copying.copy(last=True)
+        assert (tmp_path / "target" / "file").read_bytes() == memory[:]
+
+
+def test_another_file_system_is_left_out(place: Path) -> None:
+    if not ROOT:
+        pytest.skip("needs root: it mounts")
+    mounted = place / "source" / "mounted"
+    mounted.mkdir()
+    script = f"mount -t tmpfs tmpfs {mounted} && touch {mounted}/x && exec {sys.executable} -c"
+    walk_it = (
+        "import sys; from worker.volumes.copy.walk import *; print(*(f.path for f in walk(open_root(sys.argv[1]))))"
+    )
+    seen = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} "{walk_it}" {place}/source'],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert seen.stdout == "b''\n"

@@ -1,0 +1,232 @@
+"""Volumes: copying folders beside `tar | tar` and rsync, the last pass over what has hardly changed, and memory.
+
+All go between two folders of one disk: ours and rsync as two processes over a local stream, tar through a pipe. Before
+each the disk is up to date. Sources are read once before, so all read from memory. Rounds alternate; the median counts.
+With `--scale 0.1` everything is a tenth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.bench.table import print_table
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+ROUNDS = 3
+ROOT = Path(__file__).parents[2]
+
+
+class Half:
+    """One of our processes, driven line by line."""
+
+    def __init__(self, part: str, folder: Path, work: Path, peer: socket.socket) -> None:
+        ours, its = socket.socketpair()
+        descriptors = ["--peer", str(peer.fileno()), "--control", str(its.fileno())]
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "worker.volumes.copy",
+                part,
+                folder,
+                "--work",
+                work,
+                "--keep-priority",
+                *descriptors,
+            ],
+            pass_fds=(peer.fileno(), its.fileno()),
+            cwd=ROOT,
+        )
+        its.close()
+        peer.close()
+        self._control = ours
+        self._reports = ours.makefile("rb")
+
+    def tell(self, do: str) -> None:
+        self._control.sendall(json.dumps({"do": do}).encode() + b"\n")
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        for line in self._reports:
+            report = json.loads(line)
+            if report["event"] == event:
+                return report
+            if report["event"] == "failed":
+                raise RuntimeError(report["message"])
+        raise RuntimeError(f"no {event} came")
+
+    def peak(self) -> int:
+        """Return the most bytes of memory that the process has had."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * KIB
+        raise RuntimeError("no VmHWM")
+
+    def end(self) -> None:
+        # The receiver has ended with its sender.
+        with contextlib.suppress(BrokenPipeError):
+            self.tell("stop")
+        self.process.wait()
+        self._reports.close()
+        self._control.close()
+
+
+class Ours:
+    """A copy between two folders; the first pass has been made when it is there."""
+
+    def __init__(self, source: Path, target: Path, work: Path) -> None:
+        near, far = socket.socketpair()
+        began = time.perf_counter()
+        self.receiver = Half("receive", target, work / "in", far)
+        self.sender = Half("send", source, work / "out", near)
+        self.sender.wait_for("ready")
+        self.sender.tell("pass")
+        self.sender.wait_for("passed")
+        self.seconds = time.perf_counter() - began
+
+    def last(self) -> float:
+        began = time.perf_counter()
+        self.sender.tell("last")
+        self.sender.wait_for("passed")
+        return time.perf_counter() - began
+
+    def peak(self) -> int:
+        return max(self.sender.peak(), self.receiver.peak())
+
+    def end(self) -> None:
+        self.sender.end()
+        self.receiver.end()
+
+
+def tar(source: Path, target: Path) -> float:
+    began = time.perf_counter()
+    making = subprocess.Popen(
+        ["tar", "--numeric-owner", "--xattrs", "--sparse", "-cf", "-", "-C", source, "."], stdout=subprocess.PIPE
+    )
+    taking = ["tar", "--numeric-owner", "--xattrs", "-xpf", "-", "-C", target]
+    subprocess.run(taking, stdin=making.stdout, check=True)
+    if making.stdout is not None:
+        making.stdout.close()
+    if making.wait():
+        raise RuntimeError("tar has failed")
+    return time.perf_counter() - began
+
+
+def rsync(source: Path, target: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(["rsync", "-aHAXS", "--numeric-ids", f"{source}/", f"{target}/"], check=True)
+    return time.perf_counter() - began
+
+
+def one_file(folder: Path, scale: float) -> None:
+    rng = random.Random(1)
+    with (folder / "file").open("wb") as file:
+        for _ in range(int(GIB * scale) // MIB):
+            file.write(rng.randbytes(MIB))
+
+
+def many_files(folder: Path, scale: float) -> None:
+    rng = random.Random(2)
+    for number in range(int(100_000 * scale)):
+        at = folder / str(number // 1000)
+        if number % 1000 == 0:
+            at.mkdir()
+        (at / f"file-{number}").write_bytes(rng.randbytes(4 * KIB))
+
+
+def sparse_file(folder: Path, scale: float) -> None:
+    rng = random.Random(3)
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(int(4 * GIB * scale))
+        for number in range(int(100 * scale)):
+            file.seek(number * 40 * MIB)
+            file.write(rng.randbytes(MIB))
+
+
+def change_a_hundredth(folder: Path, scale: float) -> None:
+    """Change 1 % of the one file, in places all over it."""
+    rng = random.Random(4)
+    blocks = int(GIB * scale) // (128 * KIB)
+    with (folder / "file").open("r+b") as file:
+        for number in rng.sample(range(blocks), max(1, blocks // 100)):
+            file.seek(number * 128 * KIB)
+            file.write(rng.randbytes(128 * KIB))
+
+
+CASES: dict[str, tuple[Callable[[Path, float], None], Callable[[Path, float], None] | None]] = {
+    "one file of 1 GiB": (one_file, change_a_hundredth),
+    "100,000 files of 4 KiB": (many_files, None),
+    "4 GiB sparse, 100 MiB data": (sparse_file, None),
+}
+
+
+def measure(place: Path, source: Path, change: Callable[[Path], None] | None, rounds: int) -> list[str]:
+    """Copy a folder by all three, so many times; return the medians for the table."""
+    found: dict[str, list[float]] = {"tar": [], "rsync": [], "ours": [], "last": [], "peak": []}
+    read_once(source)
+    for _ in range(rounds):
+        for name, other in (("tar", tar), ("rsync", rsync)):
+            found[name].append(other(source, new_folder(place)))
+        target = new_folder(place)
+        work = Path(tempfile.mkdtemp(dir=place))
+        ours = Ours(source, target, work)
+        found["ours"].append(ours.seconds)
+        if change is not None:
+            change(source)
+        found["last"].append(ours.last())
+        found["peak"].append(ours.peak())
+        ours.end()
+    median = {name: statistics.median(values) for name, values in found.items()}
+    seconds = [f"{median[name]:.2f} s" for name in ("ours", "tar", "rsync")]
+    return [
+        *seconds,
+        f"{median['tar'] / median['ours']:.2f}",
+        f"{median['last']:.2f} s",
+        f"{median['peak'] / MIB:.0f} MiB",
+    ]
+
+
+def new_folder(place: Path) -> Path:
+    """Make a folder. None is removed before the end: ext4 is slow to make files where some were removed just before."""
+    target = Path(tempfile.mkdtemp(dir=place))
+    os.sync()
+    return target
+
+
+def read_once(folder: Path) -> None:
+    with Path(os.devnull).open("wb") as nowhere:
+        subprocess.run(["tar", "-cf", "-", "-C", folder, "."], stdout=nowhere, check=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="tests/bench/run volumes --")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--folder", help="on the disk that is to be measured")
+    given = parser.parse_args(argv)
+    rows = []
+    for name in given.only or CASES:
+        make, change = CASES[name]
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            place = Path(folder)
+            source = place / "source"
+            source.mkdir()
+            make(source, given.scale)
+            later = (lambda at, change=change: change(at, given.scale)) if change is not None else None
+            rows.append([name, *measure(place, source, later, given.rounds)])
+    title = f"copying volumes, scale {given.scale}, median of {given.rounds} rounds"
+    print_table(title, ("", "ours", "tar | tar", "rsync", "tar/ours", "last pass", "peak memory"), rows)
+    return 0

@@ -1,0 +1,219 @@
+"""Neither half believes the other: whatever it sends is refused in words, and touches nothing outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.errors import ProtocolError, SwarmError, Unavailable
+from tests.unit.worker.volumes.copy.sessions import receiving
+from tests.unit.worker.volumes.copy.trees import scratch
+from worker.volumes.copy.content import digests_of, root_of
+from worker.volumes.copy.entries import BLOCK, FILE, FOLDER, HARD_LINK, SYMLINK, Record, digest, encode_record
+from worker.volumes.copy.haves import take_haves
+from worker.volumes.copy.messages import (
+    HEADER,
+    PROTOCOL,
+    Begin,
+    Blocks,
+    Change,
+    Changes,
+    End,
+    Have,
+    Haves,
+    HavesEnd,
+    Hello,
+    Holes,
+    Message,
+    MoreBlocks,
+    PassEnd,
+    PassStart,
+    head,
+)
+from worker.volumes.copy.stream import Stream
+
+ROOT = os.geteuid() == 0
+START = (Hello(PROTOCOL, "sender"), PassStart(1, False, 0))
+EMPTY = Record(kind=FILE, mode=0o600, block=BLOCK, root=digest(b""))
+TO_SECRET = Record(kind=SYMLINK, mode=0o777, target=b"../secret")
+WRONG = Record(kind=FILE, mode=0o600, size=1, block=BLOCK, root=digest(b"y"))
+LINK_OUT = Change(b"out", encode_record(Record(kind=SYMLINK, mode=0o777, target=b"..")))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with scratch() as folder:
+        for name in ("target", "work"):
+            (folder / name).mkdir()
+        (folder / "secret").write_text("secret")
+        yield folder
+
+
+def told(place: Path, *frames: bytes) -> BaseException | None:
+    """Tell a receiver all that, and then nothing more; return how it ended."""
+    near, far = socket.socketpair()
+    with receiving(place / "target", place / "work", far) as half, near:
+        reading = threading.Thread(target=_drain, args=(near,))
+        reading.start()
+        try:
+            for each in frames:
+                near.sendall(each)
+            near.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it does not listen any more
+        reading.join()
+    return half.error
+
+
+def _drain(near: socket.socket) -> None:
+    try:
+        while near.recv(65536):
+            pass
+    except ConnectionError:
+        return
+
+
+def frames(*messages: Message | tuple[Message, bytes]) -> list[bytes]:
+    pairs = [each if isinstance(each, tuple) else (each, b"") for each in messages]
+    return [head(message, len(payload)) + payload for message, payload in pairs]
+
+
+def put(path: bytes, record: Record = EMPTY) -> Changes:
+    return Changes((Change(path, encode_record(record)),))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [put(b"..\0outside")],
+        [put(b"a\0..\0..\0outside")],
+        [put(b"../outside")],
+        [put(b"/outside")],
+        [put(b"a\0\0b")],
+        [put(b"x" * 256)],
+        [Changes((LINK_OUT,)), put(b"out\0outside")],
+        [Changes((LINK_OUT,)), Begin(b"out\0outside", BLOCK, BLOCK, True)],
+        [Changes((LINK_OUT,)), Changes((Change(b"out\0secret", b""),))],
+        [Changes((LINK_OUT,)), put(b"link", Record(kind=HARD_LINK, target=b"out\0secret"))],
+        [put(b"link", Record(kind=HARD_LINK, target=b"..\0secret"))],
+        [put(b"s", TO_SECRET), put(b"h", Record(kind=HARD_LINK, target=b"s"))],
+        [put(b"s", TO_SECRET), Begin(b"s", BLOCK, BLOCK, False)],
+        [Changes((Change(b"", b""),))],
+        [put(b"", EMPTY)],
+        [put(b"f\0below"), put(b"f")],
+        [put(b"huge", Record(kind=FILE, size=2**62, block=BLOCK, root=digest(b"")))],
+        [put(b"known", Record(kind=FILE, size=1, block=BLOCK, root=digest(b"x")))],
+        [put(b"mode", Record(kind=FOLDER, mode=0o777777))],
+        [put(b"attributes", Record(kind=FOLDER, attributes=((b"user.a\0", b""),)))],
+        [Changes((Change(b"f", encode_record(EMPTY), 10),))],
+        [Changes((Change(b"f", encode_record(EMPTY), -1),))],
+        [Changes((Change(b"f", b"\xc1"),))],
+        [Begin(b"f", BLOCK, 2**62, True)],
+        [Begin(b"f", 7, 7, True)],
+        [Begin(b"f", BLOCK, BLOCK, True), Holes(2**40, 1)],
+        [Begin(b"f", BLOCK, BLOCK, True), Holes(0, 2**40)],
+        [Begin(b"f", BLOCK, BLOCK, True), Holes(-1, 1)],
+        [Begin(b"f", BLOCK, BLOCK, True), Begin(b"g", BLOCK, BLOCK, True)],
+        [Begin(b"f", BLOCK, BLOCK, True), (Blocks(0), b"x"), End(encode_record(WRONG))],
+        [Begin(b"f", BLOCK, BLOCK, True), (Blocks(1), b"x")],
+        [Begin(b"f", BLOCK, BLOCK, True), End(encode_record(Record(kind=FOLDER)))],
+        [Begin(b"f", BLOCK, BLOCK, True), PassEnd(1)],
+        [(Blocks(0), b"x")],
+        [End(encode_record(EMPTY))],
+        [PassEnd(2)],
+        [PassStart(2, False, 0)],
+        [Hello(PROTOCOL, "sender")],
+    ],
+)
+def test_a_receiver_refuses_what_cannot_be(place: Path, messages: list) -> None:
+    error = told(place, *frames(*START, *messages))
+    assert isinstance(error, ProtocolError), error
+    assert not (place / "outside").exists()
+    assert (place / "secret").read_text() == "secret"
+    assert (place / "secret").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("start", [Hello(PROTOCOL + 1, "sender"), Hello(PROTOCOL, "receiver"), PassStart(1, False, 0)])
+def test_a_receiver_refuses_another_protocol(place: Path, start: Message) -> None:
+    assert isinstance(told(place, *frames(start)), ProtocolError)
+
+
+@pytest.mark.parametrize("header", [(2**32 - 1, 0), (1, 2**32 - 1), (0, 0)])
+def test_frames_are_bounded_before_they_are_read(place: Path, header: tuple[int, int]) -> None:
+    assert isinstance(told(place, *frames(START[0]), HEADER.pack(*header)), ProtocolError)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.binary(max_size=50))
+def test_any_bytes_end_in_words(place: Path, body: bytes, payload: bytes) -> None:
+    error = told(place, *frames(*START), HEADER.pack(len(body), len(payload)) + body + payload)
+    assert isinstance(error, SwarmError)
+
+
+def test_a_device_is_not_opened_as_a_file(place: Path) -> None:
+    if not ROOT:
+        pytest.skip("needs root: it makes a device")
+    device = Record(kind="c", mode=0o600, device=os.makedev(1, 3))
+    error = told(place, *frames(*START, put(b"device", device), Begin(b"device", BLOCK, BLOCK, False)))
+    assert isinstance(error, ProtocolError)
+    assert stat.S_ISCHR((place / "target" / "device").lstat().st_mode)
+
+
+# --- the sender's side ------------------------------------------------------------------------------------------------
+
+
+def heard(*messages: Message | tuple[Message, bytes]) -> list[Have]:
+    """Let a sender hear all that, and then nothing more; return what it takes for the receiver's."""
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(b"".join(frames(*messages)))
+        far.shutdown(socket.SHUT_WR)
+        return list(take_haves(Stream(near.fileno(), near.fileno())))
+
+
+GREETING = Hello(PROTOCOL, "receiver")
+CONTENT = b"x" * BLOCK * 3
+BLOCKS = digests_of(CONTENT, BLOCK)
+WHOLE = encode_record(Record(kind=FILE, size=len(CONTENT), block=BLOCK, root=root_of(BLOCKS)))
+
+
+def test_a_sender_hears_what_there_is() -> None:
+    items = (Have(b"a", encode_record(Record(kind=FOLDER)), b""), Have(b"b", WHOLE, BLOCKS[:20]))
+    assert heard(GREETING, Haves(items), (MoreBlocks(), BLOCKS[20:]), Haves(()), HavesEnd()) == [
+        items[0],
+        Have(b"b", WHOLE, BLOCKS),
+    ]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [Hello(PROTOCOL + 1, "receiver")],
+        [Hello(PROTOCOL, "sender")],
+        [GREETING, PassEnd(1)],
+        [GREETING, Haves((Have(b"..", WHOLE, BLOCKS),)), HavesEnd()],
+        [GREETING, Haves((Have(b"b", WHOLE, BLOCKS), Have(b"a", WHOLE, BLOCKS))), HavesEnd()],
+        [GREETING, Haves((Have(b"b", WHOLE, BLOCKS),)), Haves((Have(b"b", WHOLE, BLOCKS),)), HavesEnd()],
+        [GREETING, Haves((Have(b"b", WHOLE, BLOCKS[20:]),)), HavesEnd()],
+        [GREETING, Haves((Have(b"b", WHOLE, BLOCKS[:40] + bytes(20)),)), HavesEnd()],
+        [GREETING, Haves((Have(b"b", WHOLE, BLOCKS[:20]),)), (MoreBlocks(), bytes(80)), HavesEnd()],
+        [GREETING, (MoreBlocks(), BLOCKS), HavesEnd()],
+        [GREETING, Haves((Have(b"b", b"\xc1", b""),)), HavesEnd()],
+    ],
+)
+def test_a_sender_refuses_what_cannot_be(messages: list) -> None:
+    with pytest.raises(ProtocolError):
+        heard(*messages)
+
+
+def test_a_receiver_that_is_gone_is_said() -> None:
+    with pytest.raises(Unavailable, match="gone"):
+        heard(GREETING, Haves((Have(b"b", WHOLE, BLOCKS),)))

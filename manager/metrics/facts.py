@@ -53,8 +53,9 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """When a task of a job last completed, when one last failed, when the next is due (Unix seconds; 0: never)."""
+    """How many tasks of a job's last execution completed, and when one last did, last failed, is due (0: never)."""
 
+    completed: int
     succeeded_at: float
     failed_at: float
     next_at: float
@@ -129,7 +130,7 @@ def _service(tally: ServiceTally, name: str) -> ServiceFacts:
     job = None
     if tally.is_job:
         due = service.schedule_status.next_at if service.schedule_status is not None else 0.0
-        job = JobFacts(tally.completed_at, tally.failures.last_at, due)
+        job = JobFacts(tally.marks.get(Mark.COMPLETED, 0), tally.completed_at, tally.failures.last_at, due)
     return ServiceFacts(
         name=name,
         stack=stack_of(service),

@@ -102,6 +102,8 @@ def _of_services(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
 
 def _of_jobs(services: Sequence[ServiceFacts]) -> Iterator[Metric]:
     jobs = [(service, service.job) for service in services if service.job is not None]
+    completed = [((service.name, service.stack), job.completed) for service, job in jobs]
+    yield gauge("swarm_job_tasks_completed", "Slots of a job that completed.", ("service", "stack"), completed)
     for name, text, instants in (
         ("last_success", "When a task of a job last completed.", [job.succeeded_at for _, job in jobs]),
         ("last_failure", "When a task of a job last failed.", [job.failed_at for _, job in jobs]),

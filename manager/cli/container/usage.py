@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import Any
 
 import click
 
 from common.errors import SwarmError
-from common.text.terminal import echo, pass_on, visible
+from common.text.terminal import echo
 from manager.cli.client import Client
 from manager.cli.command import SwarmCommand, flag
 from manager.cli.completion import complete_running
 from manager.cli.container.stats import STATS, row, unknown
 from manager.cli.failures import ApiError, CommandFailed
 from manager.cli.format.inspection import finish
+from manager.cli.format.repaint import repaint
 from manager.cli.format.tables import Row, format_flag
 from manager.cli.progress.event_feed import event_feed
 from manager.cli.session import with_client
@@ -24,7 +24,6 @@ from manager.cli.session import with_client
 # How often a table that changes is shown anew, and the list of containers looked at when no event says so.
 _SHOW_SECONDS = 0.5
 _LOOK_SECONDS = 10.0
-_HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @click.command(
@@ -83,11 +82,7 @@ async def _show(usage: _Usage, layout: str) -> None:
         await asyncio.sleep(_SHOW_SECONDS)
         text = STATS.render(list(usage.rows.values()), layout)
         if text != shown:
-            if sys.stdout.isatty():
-                lines = visible(text).replace("\n", f"{_END_OF_LINE}\n")
-                pass_on(f"{_HOME}{lines}{_REST}")
-            else:
-                echo(text, nl=False)
+            repaint(text)
             shown = text
 
 

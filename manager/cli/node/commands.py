@@ -41,6 +41,9 @@ _PROMOTION = (
             "manager.cli.node.drain:drain",
             "Move all tasks away from nodes, each replaced before it stops, and give them no new ones.",
         ),
+        "stats": Deferred(
+            "manager.cli.node.stats:stats", "Show what nodes' hosts use, by default all, until it is interrupted."
+        ),
     },
 )
 def node() -> None:

@@ -48,6 +48,9 @@ _SERVICES: dict[str, Any] = {
         "scale": Deferred(
             "manager.cli.service.change:scale", "Set the number of tasks of one or more replicated services."
         ),
+        "stats": Deferred(
+            "manager.cli.service.stats:stats", "Show what services use, by default all, until it is interrupted."
+        ),
         "update": Deferred(
             "manager.cli.service.change:update", "Change a service and wait until its tasks are replaced."
         ),

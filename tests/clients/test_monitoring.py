@@ -1,0 +1,124 @@
+"""Prometheus reads a cluster as deploy/monitoring says: over TLS, as a viewer. Alerts fire, boards have data."""
+
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from tests.clients.installed import debian
+from tests.e2e.cluster import Cluster
+from tests.unit.deploy.test_monitoring import BOARDS, MONITORING, queries
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+PORT = 9098
+# Of what cannot be in so young a cluster: jobs, autoscaling, updates.
+ABSENT = ("swarm_job_", "swarm_service_autoscale_", "swarm_service_update_state")
+
+
+class Watching:
+    """A Prometheus that watches a cluster; alerts fire as soon as their condition holds."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    async def ask(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{PORT}/api/v1/{path}"
+        asked = await self.cluster.boss.run("curl", "-sS", url, check=False)
+        return json.loads(asked.stdout)["data"] if not asked.returncode else None
+
+    async def query(self, text: str) -> list[dict[str, Any]]:
+        data = await self.ask(f"query?query={quote(text)}")
+        return list(data["result"]) if data is not None else []
+
+    async def firing(self, alert: str) -> list[dict[str, str]]:
+        data = await self.ask("alerts") or {"alerts": []}
+        return [each["labels"] for each in data["alerts"] if each["labels"]["alertname"] == alert]
+
+
+def configuration(folder: Path, address: str, certificates: Path) -> Path:
+    """Write what deploy/monitoring has, for this cluster: every two seconds, and alerts at once."""
+    text = (MONITORING / "prometheus.yml").read_text()
+    text = text.replace("MANAGER:2376", f"{address}:2376").replace("/run/secrets", str(certificates))
+    (folder / "alerts.yml").write_text(
+        "\n".join(line for line in (MONITORING / "alerts.yml").read_text().splitlines() if "        for: " not in line)
+    )
+    file = folder / "prometheus.yml"
+    file.write_text(text.replace("15s", "2s"))
+    return file
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster() -> AsyncIterator[Cluster]:
+    cluster = Cluster("monitoring")
+    cluster.listen = ("tcp://0.0.0.0:2376",)
+    async with cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def watching(cluster: Cluster) -> AsyncIterator[Watching]:
+    boss = cluster.boss
+    certificates = boss.folder / "viewer"
+    await cluster.swarm("client-cert", "prometheus", "--role", "viewer", "--out", str(certificates))
+    await cluster.swarm(
+        *("service", "create", "-q", "--detach", "--no-resolve-image", "--replicas", "2", "--name", "web", "web:lab")
+    )
+    await cluster.running("web", 2)
+    program = debian("prometheus", "usr/bin/prometheus") / "usr/bin/prometheus"
+    config = configuration(boss.folder, boss.ip, certificates)
+    process = await boss.spawn(
+        str(program),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={boss.folder}/prometheus",
+        f"--web.listen-address=127.0.0.1:{PORT}",
+        name="prometheus",
+    )
+    watching = Watching(cluster)
+
+    async def scraped() -> bool:
+        return bool(await watching.query('swarm_service_tasks_running{service="web"} == 2'))
+
+    await cluster.until(scraped, 40, process.tail, pause=0.2)
+    yield watching
+    await process.stop()
+
+
+async def test_all_nodes_are_there_and_measured(watching: Watching) -> None:
+    async def measured() -> bool:
+        return len(await watching.query("swarm_node_cpu_usage_ratio")) == len(watching.cluster.hosts)
+
+    await watching.cluster.until(measured, 40, pause=0.5)
+    states = await watching.query('swarm_node_state{state="ready"}')
+    assert {each["metric"]["node"] for each in states} == {host.name for host in watching.cluster.hosts}
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
+async def test_a_boards_panels_have_data(watching: Watching, board: Path) -> None:
+    host = watching.cluster.hosts[0].name
+    for text in queries(board):
+        asked = text.replace("$service", "web").replace("$node", host).replace("[5m]", "[1m]")
+        assert await watching.ask(f"query?query={quote(asked)}") is not None, asked
+        if not any(name in asked for name in ABSENT):
+            await watching.cluster.until(partial(watching.query, asked), 30, asked, pause=0.5)
+
+
+async def test_alerts_fire_when_a_service_and_a_node_are_down(watching: Watching) -> None:
+    cluster = watching.cluster
+    assert await watching.firing("ServiceDown") == []
+    await cluster.swarm("service", "create", "-q", "--detach", "--no-resolve-image", "--name", "dead", "nothing:lab")
+    await cluster.hosts[-1].power_off()
+
+    async def fire() -> bool:
+        down = await watching.firing("ServiceDown")
+        nodes = await watching.firing("NodeDown")
+        return any(each["service"] == "dead" for each in down) and any(
+            each["node"] == cluster.hosts[-1].name for each in nodes
+        )
+
+    await cluster.until(fire, 60, pause=0.5)

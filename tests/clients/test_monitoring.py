@@ -1,6 +1,8 @@
 """Prometheus reads a cluster as deploy/monitoring says: over TLS, as a viewer. Alerts fire, boards have data."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest_asyncio
 
 from tests.clients.installed import debian
 from tests.e2e.cluster import Cluster
+from tests.lab.images import Image, docker_archive, tar_of
 from tests.unit.deploy.test_monitoring import BOARDS, MONITORING, queries
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -105,7 +108,42 @@ async def test_a_boards_panels_have_data(watching: Watching, board: Path) -> Non
         asked = text.replace("$service", "web").replace("$node", host).replace("[5m]", "[1m]")
         assert await watching.ask(f"query?query={quote(asked)}") is not None, asked
         if not any(name in asked for name in ABSENT):
-            await watching.cluster.until(partial(watching.query, asked), 30, asked, pause=0.5)
+            await watching.cluster.until(partial(watching.query, asked), 30, partial(str, asked), pause=0.5)
+
+
+async def test_it_comes_up_as_a_stack(watching: Watching) -> None:
+    """docs/monitoring.md as written; the image is made of Debian's program, as the lab has no registry."""
+    boss, folder = watching.cluster.boss, watching.cluster.boss.folder / "monitoring"
+    shutil.copytree(MONITORING, folder)
+    shutil.copytree(boss.folder / "viewer", folder / "viewer")
+    text = (folder / "prometheus.yml").read_text()
+    (folder / "prometheus.yml").write_text(text.replace("MANAGER", boss.ip).replace("15s", "2s"))
+    archive = folder / "image.tar"
+    archive.write_bytes(docker_archive([prometheus_image()]))
+    await boss.docker("load", "-i", archive)
+    await watching.cluster.swarm("node", "update", "--label-add", "monitoring=yes", boss.name)
+    command = ("swarm-manager", "-H", watching.cluster.api, "stack", "deploy", "--resolve-image", "never")
+    await boss.run(
+        *("env", "PROMETHEUS_IMAGE=prometheus:lab", *command, "-c", str(folder / "compose.yaml"), "monitoring")
+    )
+    await watching.cluster.running("monitoring_prometheus", 1)
+
+    async def answers() -> bool:
+        url = f"http://{watching.cluster.hosts[1].ip}:9090/api/v1/query?query=swarm_manager_leader"
+        asked = await boss.run("curl", "-sS", url, check=False)
+        return not asked.returncode and bool(json.loads(asked.stdout)["data"]["result"])
+
+    await watching.cluster.until(answers, 60, pause=0.5)
+
+
+def prometheus_image() -> Image:
+    """Return an image of Debian's Prometheus with the libraries that it needs."""
+    program = debian("prometheus", "usr/bin/prometheus") / "usr/bin/prometheus"
+    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    libraries = [Path(word) for word in listed.split() if word.startswith("/")]
+    files = {str(each).lstrip("/"): each.read_bytes() for each in libraries}
+    layer = tar_of({"bin/prometheus": program.read_bytes(), **files}, folders=("tmp", "prometheus"))
+    return Image("prometheus:lab", (layer,), {"Entrypoint": ["/bin/prometheus"], "Env": []})
 
 
 async def test_alerts_fire_when_a_service_and_a_node_are_down(watching: Watching) -> None:

@@ -50,7 +50,7 @@ def image_archive() -> Path:
 
 def lab_images(busybox: Path) -> list[Image]:
     shell = _busybox_layer(busybox)
-    web = _tar({"web": _compile(_WEB_SOURCE)})
+    web = tar_of({"web": _compile(_WEB_SOURCE)})
     path = "PATH=/bin:/"
     return [
         Image("busybox:lab", (shell,), {"Cmd": ["sh"], "Env": [path]}),
@@ -68,7 +68,7 @@ def docker_archive(images: list[Image]) -> bytes:
         config = json.dumps(_image_config(image)).encode()
         files[f"{_sha256(config)}.json"] = config
         manifest.append({"Config": f"{_sha256(config)}.json", "RepoTags": [image.tag], "Layers": names})
-    return _tar({**files, "manifest.json": json.dumps(manifest).encode()})
+    return tar_of({**files, "manifest.json": json.dumps(manifest).encode()})
 
 
 def _image_config(image: Image) -> dict[str, object]:
@@ -86,7 +86,7 @@ def _busybox_layer(busybox: Path) -> bytes:
     applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
     links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
     files = {"bin/busybox": busybox.read_bytes(), "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}
-    return _tar({**files, "etc/group": b"root:x:0:\n"}, links=links, folders=("root", "tmp", "var"))
+    return tar_of({**files, "etc/group": b"root:x:0:\n"}, links=links, folders=("root", "tmp", "var"))
 
 
 def _compile(source: Path) -> bytes:
@@ -102,7 +102,7 @@ def _compile(source: Path) -> bytes:
         return program.read_bytes()
 
 
-def _tar(files: dict[str, bytes], links: dict[str, str] | None = None, folders: tuple[str, ...] = ()) -> bytes:
+def tar_of(files: dict[str, bytes], links: dict[str, str] | None = None, folders: tuple[str, ...] = ()) -> bytes:
     """Return a tar of executable files, symbolic links and folders that anyone may write, the same every time."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

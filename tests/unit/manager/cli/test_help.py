@@ -17,12 +17,12 @@ container-port container-prune container-rename container-restart container-rm c
 container-stop container-top container-unpause container-wait convert dashboard events exec image-adopt image-build
 image-inspect image-load image-ls image-prune image-pull image-push image-rm image-save image-tag init inspect join
 join-token leave network-connect network-create network-disconnect network-inspect network-ls network-prune network-rm
-network-rotate-keys node-activate node-demote node-drain node-inspect node-ls node-promote node-ps node-rm node-update
-repair restore run secret-create secret-inspect secret-ls secret-rm secret-update service-create service-history
-service-inspect service-logs service-ls service-ps service-rebalance service-rm service-rollback service-scale
-service-update stack-config stack-deploy stack-ls stack-plan stack-ps stack-rm stack-services start status
-task-inspect task-ls timeline unlock unlock-key volume-claim volume-create volume-inspect volume-ls volume-prune
-volume-release volume-rm
+network-rotate-keys node-activate node-demote node-drain node-inspect node-ls node-promote node-ps node-rm node-stats
+node-update repair restore run secret-create secret-inspect secret-ls secret-rm secret-update service-create
+service-history service-inspect service-logs service-ls service-ps service-rebalance service-rm service-rollback
+service-scale service-stats service-update stack-config stack-deploy stack-ls stack-plan stack-ps stack-rm
+stack-services start status task-inspect task-ls timeline unlock unlock-key volume-claim volume-create volume-inspect
+volume-ls volume-prune volume-release volume-rm
 """
 
 
